@@ -1,0 +1,201 @@
+// The builder of a kind of shard: a contract, its state and its handlers. Types flow from the contract, so that
+// an author never writes a type argument, and a command without a handler does not compile (see game.ts).
+
+import type { CommandNames, Contract, Entries, InputOf, OutputOf } from '../wire/contract.ts'
+import { DefinitionError } from '../wire/errors.ts'
+import { schemaOf, toParser, type Fields, type InferFields } from '../wire/type.ts'
+import type { Context, SessionContext } from './context.ts'
+
+type Nothing = Record<never, never>
+type Awaitable<T> = T | Promise<T>
+
+export interface SnapshotOptions<State, Saved> {
+  /** At most this often, while turns run; also when the shard is drained or evicted. */
+  readonly everyMs: number
+  /** A plain value (MessagePack) that is enough to come back. */
+  readonly save: (state: State) => Saved
+  readonly load: (saved: Saved, key: string) => State
+}
+
+export interface ShardOptions {
+  /** What a bug does beyond rolling the turn back: 'reset' also ends the activation. Default 'keep'. */
+  readonly onBug?: 'keep' | 'reset'
+}
+
+/** What the engine runs; built by {@link ShardBuilder}, compiled by core/run/plan.ts. */
+export interface ShardDefinition {
+  readonly contract: Contract
+  isPublic: boolean
+  /** Turns at a time: 1 for a shard, more for a service. */
+  readonly concurrency: number
+  readonly stateless: boolean
+  readonly onBug: 'keep' | 'reset'
+  init: (key: string) => unknown
+  snapshot: SnapshotOptions<unknown, unknown> | null
+  kv: Fields
+  readonly handlers: Map<string, Handler>
+  ticker: { readonly hz: number; readonly fixed: boolean; readonly run: Hook<number> } | null
+  readonly timers: Map<string, { readonly parse: (data: unknown) => unknown; readonly run: Hook<unknown> }>
+  leave: Hook<void> | null
+  rejoin: Hook<void> | null
+}
+/** Erased handler: `c` is the runtime's Turn. */
+export type Handler = (c: never, input: never) => unknown
+export type Hook<Arg> = (c: never, arg: Arg) => unknown
+
+export class ShardBuilder<
+  E extends Entries,
+  Code extends string,
+  State = Nothing,
+  K extends Fields = Nothing,
+  T extends Record<string, unknown> = Nothing,
+  Handled extends string = never,
+> {
+  /** Carries the type parameters; never present. */
+  declare readonly types: { entries: E; code: Code; handled: Handled }
+  readonly definition: ShardDefinition
+
+  constructor(definition: ShardDefinition) {
+    this.definition = definition
+  }
+
+  /** Players may speak to it; without this only other shards can. */
+  public(): this {
+    this.definition.isPublic = true
+    return this
+  }
+
+  /** Volatile state, made anew for each activation. */
+  state<S, Saved = unknown>(
+    init: (key: string) => S,
+    options: { snapshot?: SnapshotOptions<S, Saved> } = {},
+  ): ShardBuilder<E, Code, S, K, T, Handled> {
+    this.#refuseStateless('state')
+    this.definition.init = init
+    this.definition.snapshot = (options.snapshot ?? null) as SnapshotOptions<unknown, unknown> | null
+    return this as unknown as ShardBuilder<E, Code, S, K, T, Handled>
+  }
+
+  /** Small durable state: committed before the reply of the turn that set it. */
+  kv<const F extends Fields>(fields: F): ShardBuilder<E, Code, State, F, T, Handled> {
+    this.#refuseStateless('kv')
+    this.definition.kv = fields
+    return this as unknown as ShardBuilder<E, Code, State, F, T, Handled>
+  }
+
+  /** The handler of one command. Returning undefined sends no reply to a legacy client. */
+  on<N extends CommandNames<E>>(
+    name: N,
+    handler: (c: SessionContext<E, Code, State, K, T>, input: InputOf<E[N]>) => Awaitable<OutputOf<E[N]>>,
+  ): ShardBuilder<E, Code, State, K, T, Handled | N> {
+    const { contract, handlers } = this.definition
+    if (contract.entries[name]?.kind !== 'command') {
+      throw new DefinitionError(`${contract.name} has no command ${JSON.stringify(name)}`)
+    }
+    if (handlers.has(name)) throw new DefinitionError(`${contract.name}.${name} has two handlers`)
+    handlers.set(name, handler as Handler)
+    return this as unknown as ShardBuilder<E, Code, State, K, T, Handled | N>
+  }
+
+  /** Many handlers at once, for instance from several files. */
+  handlers<
+    H extends {
+      [N in CommandNames<E>]?: (
+        c: SessionContext<E, Code, State, K, T>,
+        input: InputOf<E[N]>,
+      ) => Awaitable<OutputOf<E[N]>>
+    },
+  >(handlers: H): ShardBuilder<E, Code, State, K, T, Handled | (keyof H & string)> {
+    for (const [name, handler] of Object.entries(handlers)) this.on(name as CommandNames<E>, handler as never)
+    return this as unknown as ShardBuilder<E, Code, State, K, T, Handled | (keyof H & string)>
+  }
+
+  /** A turn `hz` times a second while the shard has members; `dt` is the time since the last, in seconds. */
+  tick(hz: number, run: (c: Context<E, Code, State, K, T>, dt: number) => unknown): this {
+    return this.#ticker(hz, false, run)
+  }
+
+  /** A tick with a fixed step number, which never jumps: for deterministic games. Late steps are caught up. */
+  step(hz: number, run: (c: Context<E, Code, State, K, T>, step: number) => unknown): this {
+    return this.#ticker(hz, true, run)
+  }
+
+  /** Declares a named timer, started by `c.after` (durable) or `c.later` (volatile). Declare it before its use. */
+  timer<const N extends string, const F extends Fields>(
+    name: N,
+    fields: F,
+    run: (c: Context<E, Code, State, K, T & Record<N, InferFields<F>>>, data: InferFields<F>) => unknown,
+  ): ShardBuilder<E, Code, State, K, T & Record<N, InferFields<F>>, Handled> {
+    this.#refuseStateless('timer')
+    const { contract, timers } = this.definition
+    if (timers.has(name)) throw new DefinitionError(`${contract.name} has two timers ${JSON.stringify(name)}`)
+    timers.set(name, { parse: toParser(schemaOf(fields)), run: run as Hook<unknown> })
+    return this as unknown as ShardBuilder<E, Code, State, K, T & Record<N, InferFields<F>>, Handled>
+  }
+
+  /** Runs when a member's connection is gone; `c.seat` is still its seat. */
+  leave(run: (c: SessionContext<E, Code, State, K, T>) => unknown): this {
+    this.#refuseStateless('leave')
+    this.definition.leave = run as Hook<void>
+    return this
+  }
+
+  /** Runs for every member whose connection outlived the last activation; volatile state is new. */
+  rejoin(run: (c: SessionContext<E, Code, State, K, T>) => unknown): this {
+    this.#refuseStateless('rejoin')
+    this.definition.rejoin = run as Hook<void>
+    return this
+  }
+
+  #ticker(hz: number, fixed: boolean, run: (c: never, arg: number) => unknown): this {
+    this.#refuseStateless(fixed ? 'step' : 'tick')
+    if (!(hz > 0 && hz <= 120)) throw new DefinitionError(`${this.definition.contract.name}: ${hz} Hz is not in 0..120`)
+    if (this.definition.ticker) throw new DefinitionError(`${this.definition.contract.name} ticks already`)
+    this.definition.ticker = { hz, fixed, run }
+    return this
+  }
+
+  #refuseStateless(what: string): void {
+    if (this.definition.stateless) {
+      throw new DefinitionError(`${this.definition.contract.name}: a service keeps nothing, so it has no ${what}`)
+    }
+  }
+}
+
+/** A kind of shard: one turn at a time for each key. */
+export function shard<E extends Entries, Code extends string>(
+  contract: Contract<E, Code>,
+  options: ShardOptions = {},
+): ShardBuilder<E, Code> {
+  return new ShardBuilder(define(contract as unknown as Contract, 1, false, options))
+}
+
+/** Stateless work that waits (logins, purchases): up to `concurrency` turns at a time, without key. */
+export function service<E extends Entries, Code extends string>(
+  contract: Contract<E, Code>,
+  options: { readonly concurrency?: number } = {},
+): ShardBuilder<E, Code> {
+  const concurrency = options.concurrency ?? 64
+  if (!Number.isInteger(concurrency) || concurrency < 1) {
+    throw new DefinitionError(`${contract.name}: concurrency ${concurrency} is not a positive integer`)
+  }
+  return new ShardBuilder(define(contract as unknown as Contract, concurrency, true, {}))
+}
+
+function define(contract: Contract, concurrency: number, stateless: boolean, options: ShardOptions): ShardDefinition {
+  return {
+    contract,
+    isPublic: false,
+    concurrency,
+    stateless,
+    onBug: options.onBug ?? 'keep',
+    init: () => ({}),
+    snapshot: null,
+    kv: {},
+    handlers: new Map(),
+    ticker: null,
+    timers: new Map(),
+    leave: null,
+    rejoin: null,
+  }
+}

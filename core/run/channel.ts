@@ -1,0 +1,149 @@
+// One channel as its shard sees it: session x shard. It outlives connections and, by its mark, activations.
+// Invariant: a call at or below the mark is never run again; its kept reply is sent again instead.
+
+import { Reader, Writer } from '../wire/bytes.ts'
+import type { ErrorKind } from '../wire/message.ts'
+import type { Member } from './members.ts'
+import type { ChannelIn, ChannelOut, OpenRequest, StoredChannel } from './ports.ts'
+import type { Shard } from './shard.ts'
+
+/** What a kept answer was. */
+type Answer =
+  | { readonly sequence: number; readonly command: number; readonly kind: 'reply'; readonly body: Uint8Array }
+  | {
+      readonly sequence: number
+      readonly command: number
+      readonly kind: ErrorKind
+      readonly code: string
+      readonly message: string
+    }
+
+export function channelName(session: Uint8Array, channel: number): string {
+  let hex = ''
+  for (const byte of session) hex += byte.toString(16).padStart(2, '0')
+  return `${hex}:${channel}`
+}
+
+export class Channel implements ChannelIn {
+  readonly shard: Shard
+  readonly name: string
+  /** The session part of the name, 32 hex digits. */
+  readonly session: string
+  readonly legacy: boolean
+  /** null while no connection carries it. */
+  out: ChannelOut | null = null
+  /** Monotonic time since when `out` is null. */
+  detachedMs = 0
+  /** The highest call that was begun. */
+  mark = 0
+  /** Events sent in this activation. */
+  events = 0
+  /** Calls that wait in the mailbox. */
+  waiting = 0
+  member: Member | null = null
+  /** The membership the gateway presented, until the shard is awake to honour it. */
+  memo: Uint8Array
+  #kept: Answer[] = []
+  #keptBytes = 0
+
+  constructor(shard: Shard, request: OpenRequest) {
+    this.shard = shard
+    this.name = channelName(request.session, request.channel)
+    this.session = this.name.slice(0, 32)
+    this.legacy = request.legacy
+    this.memo = request.memo
+  }
+
+  call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
+    if (replyAck !== 0 && this.#kept.length > 0) this.ack(replyAck)
+    this.shard.call(this, sequence, command, flags, body)
+  }
+
+  /** The client has every answer up to `calls`. Events are not kept yet, so their number says nothing here. */
+  ack(calls: number): void {
+    let gone = 0
+    while (gone < this.#kept.length && this.#kept[gone]!.sequence <= calls) {
+      this.#keptBytes -= weight(this.#kept[gone]!)
+      gone++
+    }
+    if (gone > 0) this.#kept.splice(0, gone)
+  }
+
+  close(forget: boolean): void {
+    this.shard.detach(this, forget)
+  }
+
+  /** Whether another answer may be kept; a client that never acknowledges is ended by its gateway's window. */
+  hasRoom(replies: number, bytes: number): boolean {
+    return this.#kept.length < replies && this.#keptBytes < bytes
+  }
+
+  keepReply(sequence: number, command: number, body: Uint8Array): void {
+    this.#keep({ sequence, command, kind: 'reply', body })
+  }
+
+  keepError(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
+    this.#keep({ sequence, command, kind, code, message })
+  }
+
+  #keep(answer: Answer): void {
+    this.#kept.push(answer)
+    this.#keptBytes += weight(answer)
+  }
+
+  /** Answers a call that was run before: the kept answer, or that it has been applied. */
+  repeat(sequence: number): void {
+    const answer = this.#kept.find((kept) => kept.sequence === sequence)
+    if (!answer) this.out?.applied(this.mark)
+    else if (answer.kind === 'reply') this.out?.reply(sequence, answer.command, answer.body)
+    else this.out?.error(sequence, answer.command, answer.kind, answer.code, answer.message)
+  }
+
+  /** What a commit stores of this channel. */
+  store(): StoredChannel {
+    const encoded = this.#kept.map((answer) => {
+      if (answer.kind === 'reply') return { answer, code: EMPTY, text: answer.body }
+      return { answer, code: utf8.encode(answer.code), text: utf8.encode(answer.message) }
+    })
+    const size = encoded.reduce((sum, { code, text }) => sum + 14 + code.length + text.length, 0)
+    const writer = new Writer(size)
+    for (const { answer, code, text } of encoded) {
+      writer.u32(answer.sequence).u32(answer.command).u8(KINDS.indexOf(answer.kind)).u8(code.length).raw(code)
+      writer.u32(text.length).raw(text)
+    }
+    return { mark: this.mark, replies: writer.bytes }
+  }
+
+  /** Takes over what an earlier activation committed. */
+  restore(stored: StoredChannel): void {
+    this.mark = stored.mark
+    const reader = new Reader('stored replies', stored.replies, 0, stored.replies.length)
+    while (!reader.done) {
+      const sequence = reader.u32()
+      const command = reader.u32()
+      const kind = KINDS[reader.u8()] ?? 'system'
+      const code = reader.text8()
+      const body = reader.view32().slice()
+      if (kind === 'reply') this.keepReply(sequence, command, body)
+      else this.keepError(sequence, command, kind, code, text.decode(body))
+    }
+  }
+
+  /** A new activation knows only what was committed. */
+  reset(): void {
+    this.mark = 0
+    this.events = 0
+    this.member = null
+    this.#kept = []
+    this.#keptBytes = 0
+  }
+}
+
+const KINDS = ['reply', 'refusal', 'system'] as const
+const EMPTY = new Uint8Array(0)
+const utf8 = new TextEncoder()
+const text = new TextDecoder()
+
+function weight(answer: Answer): number {
+  return 32 + (answer.kind === 'reply' ? answer.body.length : answer.code.length + answer.message.length)
+}

@@ -1,0 +1,76 @@
+// The door table: all that a gateway knows of the game, as plain versioned data. The core publishes it; a new
+// command never redeploys an edge.
+
+import type { Game } from '../game/game.ts'
+
+export const DOOR_FORMAT = 1
+
+export interface DoorTable {
+  readonly format: number
+  /** Changes when an entry changes; 8 hex digits. */
+  readonly version: string
+  readonly contracts: readonly DoorContract[]
+}
+
+export interface DoorContract {
+  readonly name: string
+  /** Key of a client that names none. */
+  readonly key: string
+  readonly public: boolean
+  /** It runs by the clock while it has members: an edge keeps it awake (DESIGN.md section 6). */
+  readonly ticks: boolean
+  readonly commands: readonly DoorCommand[]
+}
+
+export interface DoorCommand {
+  readonly number: number
+  /** Sent again after a restart, under the same sequence. */
+  readonly durable: boolean
+  /** 0 = the gateway's own limit. */
+  readonly maxBytes: number
+  readonly cost: number
+}
+
+export function doorTable(game: Game): DoorTable {
+  const contracts: DoorContract[] = []
+  for (const { contract, isPublic, ticker } of game.shards.values()) {
+    const commands: DoorCommand[] = []
+    for (const entry of Object.values(contract.entries)) {
+      if (entry.kind !== 'command') continue
+      const { durable = false, maxBytes = 0, cost = 1 } = entry.options
+      commands.push({ number: entry.number, durable, maxBytes, cost })
+    }
+    contracts.push({ name: contract.name, key: contract.key, public: isPublic, ticks: ticker !== null, commands })
+  }
+  return { format: DOOR_FORMAT, version: fingerprint(JSON.stringify(contracts)), contracts }
+}
+
+/** FNV-1a, 32 bits: a change detector, not a secret. */
+function fingerprint(text: string): string {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
+  return (hash >>> 0).toString(16).padStart(8, '0')
+}
+
+export interface DoorEntry {
+  readonly contract: DoorContract
+  readonly command: DoorCommand
+}
+
+/** The table as a gateway looks things up. */
+export class Door {
+  readonly version: string
+  readonly byNumber = new Map<number, DoorEntry>()
+  readonly byName = new Map<string, DoorContract>()
+
+  constructor(table: DoorTable) {
+    if (table.format !== DOOR_FORMAT) {
+      throw new Error(`door table has format ${table.format}, this gateway reads ${DOOR_FORMAT}: deploy the edge`)
+    }
+    this.version = table.version
+    for (const contract of table.contracts) {
+      this.byName.set(contract.name, contract)
+      for (const command of contract.commands) this.byNumber.set(command.number, { contract, command })
+    }
+  }
+}

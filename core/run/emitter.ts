@@ -1,0 +1,74 @@
+// Events on their way out of a turn: `c.broadcast.moved({...})`. One prototype per kind of shard, made once;
+// a body is encoded once, when the event is sent, and goes to everybody as the same bytes.
+
+import type { Emit } from '../game/context.ts'
+import type { Entries } from '../wire/contract.ts'
+import type { Channel } from './channel.ts'
+import type { Members } from './members.ts'
+import type { EventPlan, ShardPlan } from './plan.ts'
+import type { Turn } from './turn.ts'
+
+export type Audience =
+  | { readonly to: 'all'; readonly except: Channel | null }
+  | { readonly to: 'group'; readonly name: string }
+  | { readonly to: 'seat'; readonly seat: number }
+  | { readonly to: 'channel'; readonly channel: Channel | null }
+
+interface Emitter {
+  readonly turn: Turn
+  readonly audience: Audience
+}
+
+const prototypes = new WeakMap<ShardPlan, object>()
+
+export function emitterOf(turn: Turn, plan: ShardPlan, audience: Audience): Emit<Entries> {
+  let prototype = prototypes.get(plan)
+  if (!prototype) {
+    prototype = prototypeOf(plan)
+    prototypes.set(plan, prototype)
+  }
+  const emitter: { turn?: Turn; audience?: Audience } = Object.create(prototype) as object
+  emitter.turn = turn
+  emitter.audience = audience
+  return emitter as unknown as Emit<Entries>
+}
+
+function prototypeOf(plan: ShardPlan): object {
+  const prototype: Record<string, unknown> = {}
+  for (const [name, event] of plan.events) {
+    prototype[name] = function (this: Emitter, data: unknown = {}): void {
+      emit(this, event, data)
+    }
+  }
+  return prototype
+}
+
+function emit({ turn, audience }: Emitter, event: EventPlan, data: unknown): void {
+  const body = event.codec.encode(event.data(data))
+  turn.effect((life) => {
+    life.meter.events++
+    deliver(life.members, audience, event.number, body)
+  })
+}
+
+function deliver(members: Members, audience: Audience, event: number, body: Uint8Array): void {
+  switch (audience.to) {
+    case 'all':
+      for (const { channel } of members.all()) if (channel !== audience.except) send(channel, event, body)
+      return
+    case 'group':
+      for (const { channel } of members.group(audience.name)) send(channel, event, body)
+      return
+    case 'seat': {
+      const member = members.at(audience.seat)
+      if (member) send(member.channel, event, body)
+      return
+    }
+    case 'channel':
+      if (audience.channel) send(audience.channel, event, body)
+  }
+}
+
+function send(channel: Channel, event: number, body: Uint8Array): void {
+  channel.out?.event(++channel.events, event, body)
+}

@@ -1,0 +1,74 @@
+// A game compiled for running: per kind of shard the commands by number, the events and the emitter prototypes.
+// Made once at start; the turn path only looks up.
+
+import type { Codec } from '../wire/codec.ts'
+import type { Game } from '../game/game.ts'
+import type { Handler, Hook, ShardDefinition } from '../game/shard.ts'
+import { entryCodec, type AnyCommand, type Contract, type Parser } from '../wire/contract.ts'
+import { toParser } from '../wire/type.ts'
+
+export interface CommandPlan {
+  readonly name: string
+  readonly number: number
+  readonly codec: Codec
+  readonly input: Parser<unknown>
+  /** null for a cast. */
+  readonly output: Parser<unknown> | null
+  readonly handler: Handler
+  readonly durable: boolean
+}
+
+export interface EventPlan {
+  readonly name: string
+  readonly number: number
+  readonly codec: Codec
+  readonly data: Parser<unknown>
+}
+
+export interface ShardPlan {
+  readonly definition: ShardDefinition
+  readonly contract: Contract
+  readonly commands: ReadonlyMap<number, CommandPlan>
+  readonly events: ReadonlyMap<string, EventPlan>
+  readonly kv: ReadonlyMap<string, Parser<unknown>>
+  readonly refuses: ReadonlySet<string>
+  readonly leave: Hook<void> | null
+  readonly rejoin: Hook<void> | null
+}
+
+export function compile(game: Game): ReadonlyMap<string, ShardPlan> {
+  return new Map([...game.shards].map(([name, definition]) => [name, compileShard(definition)]))
+}
+
+function compileShard(definition: ShardDefinition): ShardPlan {
+  const { contract, handlers, kv } = definition
+  const commands = new Map<number, CommandPlan>()
+  const events = new Map<string, EventPlan>()
+  for (const [name, entry] of Object.entries(contract.entries)) {
+    const codec = entryCodec(contract, entry)
+    if (entry.kind === 'event') events.set(name, { name, number: entry.number, codec, data: entry.data })
+    else commands.set(entry.number, commandPlan(name, entry, codec, handlers.get(name)!))
+  }
+  return {
+    definition,
+    contract,
+    commands,
+    events,
+    kv: new Map(Object.entries(kv).map(([name, type]) => [name, toParser(type)])),
+    refuses: new Set(contract.refuses),
+    leave: definition.leave,
+    rejoin: definition.rejoin,
+  }
+}
+
+function commandPlan(name: string, entry: AnyCommand, codec: Codec, handler: Handler): CommandPlan {
+  return {
+    name,
+    number: entry.number,
+    codec,
+    input: entry.input,
+    output: entry.output,
+    handler,
+    durable: entry.options.durable ?? false,
+  }
+}

@@ -1,0 +1,189 @@
+// One turn: the context a handler sees and the write set and effects it gathers. Nothing of it leaves before the
+// turn has ended well; a turn that throws is undone. After its end the context refuses to be used.
+
+import type { Emit, Kv, Remote } from '../game/context.ts'
+import type { Contract, Entries } from '../wire/contract.ts'
+import { Refusal } from '../wire/errors.ts'
+import type { Fields } from '../wire/type.ts'
+import type { Activation } from './activation.ts'
+import type { Channel } from './channel.ts'
+import { emitterOf, type Audience } from './emitter.ts'
+import { KvView } from './kv.ts'
+import type { Member, Undo } from './members.ts'
+import type { CommandPlan } from './plan.ts'
+import type { PeerAnswer } from './ports.ts'
+import { remoteOf } from './remote.ts'
+
+/** Leaves when the turn has committed. */
+export type Effect = (life: Activation) => void
+
+/** Why the turn runs. */
+export interface Cause {
+  readonly channel: Channel | null
+  readonly command: CommandPlan | null
+  readonly sequence: number
+  readonly flags: number
+  /** Shards that wait for this turn, outermost first. */
+  readonly chain: readonly string[]
+  /** Wall clock by which a calling shard wants its answer; 0 = nobody waits. */
+  readonly deadlineMs: number
+  readonly answer: ((answer: PeerAnswer) => void) | null
+}
+
+export class Turn {
+  readonly life: Activation
+  readonly cause: Cause
+  ended = false
+  effects: Effect[] | null = null
+  undo: Undo[] | null = null
+  /** Changed keys, encoded; null deletes. */
+  kvWrites: Map<string, Uint8Array | null> | null = null
+  timerWrites: Map<string, { dueMs: number; data: unknown } | null> | null = null
+  #now = 0
+
+  constructor(life: Activation, cause: Cause) {
+    this.life = life
+    this.cause = cause
+  }
+
+  get key(): string {
+    return this.live().shard.id.key
+  }
+  get state(): unknown {
+    return this.live().state
+  }
+  get now(): number {
+    if (this.#now === 0) this.#now = this.live().clock.now()
+    return this.#now
+  }
+  get size(): number {
+    return this.live().members.size
+  }
+  get session(): string {
+    return this.cause.channel?.session ?? ''
+  }
+  get joined(): boolean {
+    return this.cause.channel?.member != null
+  }
+  get seat(): number {
+    return this.#member('has no seat: join first').seat
+  }
+  get log(): Activation['log'] {
+    return this.life.log
+  }
+  random(): number {
+    return this.live().clock.random()
+  }
+
+  get broadcast(): Emit<Entries> {
+    return this.#emitter({ to: 'all', except: null })
+  }
+  get others(): Emit<Entries> {
+    return this.#emitter({ to: 'all', except: this.cause.channel })
+  }
+  get push(): Emit<Entries> {
+    return this.#emitter({ to: 'channel', channel: this.cause.channel })
+  }
+  group(name: string): Emit<Entries> {
+    return this.#emitter({ to: 'group', name })
+  }
+  to(seat: number): Emit<Entries> {
+    return this.#emitter({ to: 'seat', seat })
+  }
+  at(contract: Contract, key: string = contract.key): Remote<Entries> {
+    this.live()
+    return remoteOf(this, contract, key)
+  }
+
+  get kv(): Kv<Fields> {
+    this.live()
+    return new KvView(this)
+  }
+
+  join(...groups: string[]): number {
+    const life = this.live()
+    const channel = this.cause.channel
+    if (!channel) throw new Error('only a session can join: this turn was caused by a shard or the clock')
+    if (!channel.member) this.onUndo(life.members.add(channel))
+    for (const group of groups) this.onUndo(life.members.join(channel.member!, group))
+    this.#membershipChanged(channel)
+    return channel.member!.seat
+  }
+
+  leave(...groups: string[]): void {
+    const life = this.live()
+    const member = this.cause.channel?.member
+    if (!member) return
+    if (groups.length === 0) this.onUndo(life.members.remove(member))
+    for (const group of groups) this.onUndo(life.members.quit(member, group))
+    this.#membershipChanged(member.channel)
+  }
+
+  after(ms: number, name: string, data: unknown = {}): void {
+    const parsed = this.live().timers.check(name, ms, data)
+    this.timerWrites ??= new Map()
+    this.timerWrites.set(name, { dueMs: this.now + ms, data: parsed })
+  }
+
+  later(ms: number, name: string, data: unknown = {}): void {
+    const parsed = this.live().timers.check(name, ms, data)
+    this.effect((life) => life.timers.later(name, ms, parsed))
+  }
+
+  cancel(name: string): void {
+    const { timers } = this.live()
+    if (timers.isDurable(name) || this.timerWrites?.has(name)) {
+      this.timerWrites ??= new Map()
+      this.timerWrites.set(name, null)
+    }
+    this.effect((life) => life.timers.stopLater(name))
+  }
+
+  fail(code: string, message?: string): Error {
+    const { plan } = this.live()
+    if (!plan.refuses.has(code)) {
+      return new Error(`${plan.contract.name} does not declare the refusal ${JSON.stringify(code)}`)
+    }
+    return new Refusal(code, message)
+  }
+
+  /** @internal */
+  effect(effect: Effect): void {
+    this.live()
+    if (this.effects === null) this.effects = [effect]
+    else this.effects.push(effect)
+  }
+
+  /** @internal */
+  onUndo(undo: Undo): void {
+    if (this.undo === null) this.undo = [undo]
+    else this.undo.push(undo)
+  }
+
+  /** @internal Takes back what the turn changed in memory, last first. */
+  rollback(): void {
+    if (this.undo) for (let i = this.undo.length - 1; i >= 0; i--) this.undo[i]!()
+  }
+
+  #membershipChanged(channel: Channel): void {
+    this.life.membershipChanged()
+    this.effect((life) => life.sendMemo(channel))
+  }
+
+  #emitter(audience: Audience): Emit<Entries> {
+    return emitterOf(this, this.live().plan, audience)
+  }
+
+  #member(problem: string): Member {
+    const member = this.cause.channel?.member
+    if (!member) throw new Error(`this session ${problem}`)
+    return member
+  }
+
+  /** @internal The activation, if this turn may still act for it. */
+  live(): Activation {
+    if (this.ended) throw new Error('this context is over: its turn has ended (was an await forgotten?)')
+    if (this.life.over) throw new Error('this context is over: its activation has ended')
+    return this.life
+  }
+}

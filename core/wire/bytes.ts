@@ -1,0 +1,116 @@
+// Big-endian fields, written and read in order. A Reader never reads past its end: a message that is too
+// short is a peer's fault and names itself.
+
+import { ProtocolError } from './errors.ts'
+
+const strict = new TextDecoder('utf-8', { fatal: true })
+
+export function writeU32(target: Uint8Array, at: number, value: number): void {
+  target[at] = value >>> 24
+  target[at + 1] = value >>> 16
+  target[at + 2] = value >>> 8
+  target[at + 3] = value
+}
+
+/** Reads 4 bytes that the caller knows to be there. */
+export function readU32(source: Uint8Array, at: number): number {
+  return ((source[at]! << 24) | (source[at + 1]! << 16) | (source[at + 2]! << 8) | source[at + 3]!) >>> 0
+}
+
+/** Fills a buffer of a size known beforehand; for session messages and link records. */
+export class Writer {
+  readonly bytes: Uint8Array
+  #at = 0
+  constructor(size: number) {
+    this.bytes = new Uint8Array(size)
+  }
+  u8(value: number): this {
+    this.bytes[this.#at++] = value
+    return this
+  }
+  u16(value: number): this {
+    this.bytes[this.#at++] = value >>> 8
+    this.bytes[this.#at++] = value
+    return this
+  }
+  u32(value: number): this {
+    writeU32(this.bytes, this.#at, value)
+    this.#at += 4
+    return this
+  }
+  raw(bytes: Uint8Array): this {
+    this.bytes.set(bytes, this.#at)
+    this.#at += bytes.length
+    return this
+  }
+  /** u16 length, then the bytes. */
+  blob(bytes: Uint8Array): this {
+    return this.u16(bytes.length).raw(bytes)
+  }
+}
+
+/** Reads fields in order; anything that runs over the end is a ProtocolError that names the message. */
+export class Reader {
+  readonly #what: string
+  readonly #source: Uint8Array
+  readonly #end: number
+  #at: number
+  constructor(what: string, source: Uint8Array, start: number, end: number) {
+    this.#what = what
+    this.#source = source
+    this.#at = start
+    this.#end = end
+  }
+  get at(): number {
+    return this.#at
+  }
+  get done(): boolean {
+    return this.#at >= this.#end
+  }
+  #take(size: number): number {
+    const at = this.#at
+    if (this.#end - at < size) {
+      throw new ProtocolError('BAD_MESSAGE', `${this.#what} ends ${size - (this.#end - at)} bytes too early`)
+    }
+    this.#at = at + size
+    return at
+  }
+  u8(): number {
+    return this.#source[this.#take(1)]!
+  }
+  u16(): number {
+    const at = this.#take(2)
+    return (this.#source[at]! << 8) | this.#source[at + 1]!
+  }
+  u32(): number {
+    return readU32(this.#source, this.#take(4))
+  }
+  /** A copy, safe to keep. */
+  raw(size: number): Uint8Array {
+    const at = this.#take(size)
+    return this.#source.slice(at, at + size)
+  }
+  blob(): Uint8Array {
+    return this.raw(this.u16())
+  }
+  /** A view into the source: u32 length, then the bytes. */
+  view32(): Uint8Array {
+    const size = this.u32()
+    const at = this.#take(size)
+    return this.#source.subarray(at, at + size)
+  }
+  text8(): string {
+    return this.#text(this.u8())
+  }
+  text16(): string {
+    return this.#text(this.u16())
+  }
+  #text(size: number): string {
+    const at = this.#take(size)
+    try {
+      return strict.decode(this.#source.subarray(at, at + size))
+    } catch {
+      throw new ProtocolError('BAD_MESSAGE', `${this.#what} holds text that is not UTF-8`)
+    }
+  }
+}

@@ -1,0 +1,183 @@
+// A contract: the typed list of commands and events of one kind of shard, imported by server and client.
+// It is plain data plus parsers. No two entries of a contract share a number: the compiler says so, and
+// `contract` says it again at start.
+
+import { CODECS, type Codec } from './codec.ts'
+import { DefinitionError } from './errors.ts'
+import { FIRST_RESERVED } from './message.ts'
+import { schemaOf, toParser, type InferShape, type Shape } from './type.ts'
+
+export interface CommandOptions {
+  /** Overrides the contract's codec. */
+  readonly codec?: CodecName | Codec
+  /** The SDK keeps the call until its effect is acknowledged and sends it again after a restart. */
+  readonly durable?: boolean
+  /** Sent again after a restart although its effect is volatile: for calls that may safely run twice. */
+  readonly resend?: boolean
+  /** Largest body in bytes; the server's own limit holds as well. */
+  readonly maxBytes?: number
+  /** What one call costs in a session's budget. Default 1. */
+  readonly cost?: number
+}
+export type CodecName = 'raw' | 'json' | 'msgpack'
+
+/** A command: client to shard. `Out` is `void` for a cast, which has no reply. */
+export interface Command<N extends number, In, Out> {
+  readonly kind: 'command'
+  readonly number: N
+  readonly input: Parser<In>
+  /** null for a cast. */
+  readonly output: Parser<Out> | null
+  readonly options: CommandOptions
+}
+
+/** An event: shard to client. */
+export interface Event<N extends number, Data> {
+  readonly kind: 'event'
+  readonly number: N
+  readonly data: Parser<Data>
+  readonly options: EventOptions
+}
+export interface EventOptions {
+  readonly codec?: CodecName | Codec
+}
+
+/** Returns the accepted value, or throws InputError. */
+export type Parser<T> = (value: unknown) => T
+
+/** Any entry; the phantom types are erased. */
+export type AnyCommand = Command<number, unknown, unknown>
+export type AnyEvent = Event<number, unknown>
+export type Entries = Readonly<Record<string, AnyCommand | AnyEvent>>
+
+export interface ContractOptions<Code extends string> {
+  /** The key of a client that names none (every legacy client). Default 'main'. */
+  readonly key?: string
+  /** Codec of every entry that does not name its own. Default 'msgpack'. */
+  readonly codec?: CodecName | Codec
+  /** The refusals that handlers may declare with `c.fail(code)`. */
+  readonly refuses?: readonly Code[]
+  /** How a legacy client, whose frames have no place for an error, is answered. */
+  readonly legacy?: { readonly refuse: (code: Code) => unknown }
+}
+
+export interface Contract<E extends Entries = Entries, Code extends string = string> {
+  readonly name: string
+  readonly key: string
+  readonly entries: E
+  readonly codec: Codec
+  readonly refuses: readonly Code[]
+  /** The body (before encoding) of a refusal to a legacy client. */
+  readonly refuseLegacy: (code: string) => unknown
+}
+
+/** Entries whose number stands twice become an error message that names the other entry. */
+export type NoDuplicates<E> = {
+  [K in keyof E]: Twin<E, K> extends never ? E[K] : `number is also the number of ${Twin<E, K> & string}`
+}
+type Twin<E, K extends keyof E> = {
+  [J in keyof E]: J extends K ? never : NumberOf<E[J]> extends NumberOf<E[K]> ? J : never
+}[keyof E]
+type NumberOf<X> = X extends { readonly number: infer N } ? N : never
+
+export type CommandNames<E> = { [K in keyof E]: E[K] extends { kind: 'command' } ? K : never }[keyof E] & string
+export type EventNames<E> = { [K in keyof E]: E[K] extends { kind: 'event' } ? K : never }[keyof E] & string
+export type CastNames<E> = {
+  [K in CommandNames<E>]: E[K] extends Command<number, infer _In, infer Out> ? ([Out] extends [void] ? K : never) : never
+}[CommandNames<E>]
+export type InputOf<X> = X extends Command<number, infer In, infer _Out> ? In : never
+export type OutputOf<X> = X extends Command<number, infer _In, infer Out> ? Out : never
+export type DataOf<X> = X extends Event<number, infer Data> ? Data : never
+/** `[]` where the input has no fields, else `[input]`. */
+export type Args<In> = unknown extends In ? [input?: unknown] : Record<never, never> extends In ? [input?: In] : [input: In]
+
+/**
+ * A command with its number on the wire, its input and its output. Fields are `t` types or any Standard Schema;
+ * raw bodies use `t.bytes()`. Without output, or with null, it is a cast: nothing is answered.
+ */
+export function command<const N extends number>(number: N): Command<N, Record<never, never>, void>
+export function command<const N extends number, const I extends Shape>(
+  number: N,
+  input: I,
+  output?: null,
+  options?: CommandOptions,
+): Command<N, InferShape<I>, void>
+export function command<const N extends number, const I extends Shape, const O extends Shape>(
+  number: N,
+  input: I,
+  output: O,
+  options?: CommandOptions,
+): Command<N, InferShape<I>, InferShape<O>>
+export function command(
+  number: number,
+  input: Shape = {},
+  output: Shape | null = null,
+  options: CommandOptions = {},
+): Command<number, unknown, unknown> {
+  return {
+    kind: 'command',
+    number,
+    input: parserOf(input),
+    output: output && parserOf(output),
+    options,
+  }
+}
+
+/** An event with its number on the wire and its data. */
+export function event<const N extends number, const D extends Shape = Record<never, never>>(
+  number: N,
+  data: D = {} as D,
+  options: EventOptions = {},
+): Event<N, InferShape<D>> {
+  return { kind: 'event', number, data: parserOf(data) as Parser<InferShape<D>>, options }
+}
+
+/**
+ * The contract of one kind of shard.
+ * @throws DefinitionError for a bad name, a number that is reserved or stands twice, an unknown codec
+ */
+export function contract<const E extends Entries, const Code extends string = never>(
+  name: string,
+  entries: E & NoDuplicates<E>,
+  options: ContractOptions<Code> = {},
+): Contract<E, Code> {
+  if (!/^[a-z][a-z0-9-]{0,31}$/.test(name)) {
+    throw new DefinitionError(`contract name ${JSON.stringify(name)} must match [a-z][a-z0-9-]{0,31}`)
+  }
+  const seen = new Map<number, string>()
+  for (const [entryName, entry] of Object.entries(entries as Entries)) {
+    const { number } = entry
+    if (!Number.isInteger(number) || number < 0 || number >= FIRST_RESERVED) {
+      throw new DefinitionError(`${name}.${entryName}: number ${number} is not in 0..${FIRST_RESERVED - 1}`)
+    }
+    const twin = seen.get(number)
+    if (twin !== undefined) throw new DefinitionError(`${name}.${entryName}: number ${number} is also ${twin}'s`)
+    seen.set(number, entryName)
+    codecOf(entry.options.codec)
+  }
+  const refuse = options.legacy?.refuse ?? ((code: Code) => ({ error: code }))
+  return {
+    name,
+    key: options.key ?? 'main',
+    entries,
+    codec: codecOf(options.codec ?? 'msgpack'),
+    refuses: options.refuses ?? [],
+    refuseLegacy: refuse as (code: string) => unknown,
+  }
+}
+
+/** The codec of an entry: its own, else its contract's. */
+export function entryCodec(owner: Pick<Contract, 'codec'>, entry: AnyCommand | AnyEvent): Codec {
+  return entry.options.codec === undefined ? owner.codec : codecOf(entry.options.codec)
+}
+
+function codecOf(codec: CodecName | Codec | undefined): Codec {
+  if (typeof codec === 'object') return codec
+  const found = CODECS.get(codec ?? 'msgpack')
+  if (!found) throw new DefinitionError(`codec ${JSON.stringify(codec)} is not one of ${[...CODECS.keys()].join(', ')}`)
+  return found
+}
+
+function parserOf(shape: Shape): Parser<unknown> {
+  return toParser(schemaOf(shape))
+}

@@ -1,0 +1,96 @@
+// The closed lists of what can go wrong, as the two ends name it, and the three kinds of failure:
+// a bug (any thrown Error), a declared refusal, and a peer's fault. Codes are words, never numbers:
+// they travel on the cold path only and read the same in a log, a metric and a client.
+
+/** What a caller can be told by the framework itself; a game's own refusals are its contract's. */
+export const SYSTEM_CODES = [
+  'BAD_INPUT', // the body is refused by its codec or schema
+  'BAD_KEY', // the key is empty, too long or holds control characters
+  'CLOSED', // the channel or the client was closed before the answer
+  'CYCLE', // shards call each other in a circle
+  'DEADLINE', // no answer in time; the outcome is unknown
+  'FORBIDDEN', // the shard is not public
+  'INTERNAL', // a bug in the handler; the turn was rolled back
+  'OVERLOADED', // a bounded queue is full; nothing was done
+  'SHARD_RESTARTED', // the activation that may have run a volatile call is gone
+  'TOO_MANY_CHANNELS', // a session may hold only so many channels
+  'UNAVAILABLE', // the shard could not be activated
+  'UNKNOWN_COMMAND', // the contract has no such command
+  'UNKNOWN_CONTRACT', // the game has no such contract
+] as const
+export type SystemCode = (typeof SYSTEM_CODES)[number]
+
+/** Why a connection was closed by us, with its WebSocket close code (RFC 6455 section 7.4). */
+export const CLOSE_CODES = {
+  BAD_IDENTITY: 1002, // the six identity fields differ from the server's
+  BAD_LENGTH: 1002, // the length field is below 4
+  BAD_MESSAGE: 1002, // a session message that its byte table refuses
+  PARTIAL_FRAME: 1002, // a WebSocket message that does not end at a frame's end
+  TEXT_MESSAGE: 1003, // a WebSocket text message
+  IDLE: 1001, // nothing was received for the idle timeout
+  SHUTDOWN: 1001, // the server drains
+  STRIKES: 1008, // too many refused messages
+  WINDOW: 1008, // more unacknowledged calls than the protocol allows
+  REPLACED: 4001, // the same session arrived on a newer connection
+  FRAME_TOO_LARGE: 1009, // the length field is above the limit
+  SLOW_CONSUMER: 1013, // unread outbound bytes are above the limit
+  OVERLOADED: 1013, // the server accepts no further connection or call
+} as const
+export type CloseReason = keyof typeof CLOSE_CODES
+
+/** A peer broke the wire's rules: its connection is closed with `reason`, after the answers to earlier frames. */
+export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError'
+  readonly reason: CloseReason
+  constructor(reason: CloseReason, message: string) {
+    super(message)
+    this.reason = reason
+  }
+}
+
+/** A body that its codec or schema refuses. The message names path, value (shortened) and bound. */
+export class InputError extends Error {
+  override readonly name = 'InputError'
+}
+
+/** A refusal that the contract declares; the turn is rolled back and the caller is answered. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal'
+  readonly code: string
+  constructor(code: string, message: string = code) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** A call that ended without a reply. `code` is a system code. */
+export class CallError extends Error {
+  override readonly name = 'CallError'
+  readonly code: SystemCode
+  constructor(code: SystemCode, message: string = code, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** A mistake of the game's author, found while the game is put together. */
+export class DefinitionError extends Error {
+  override readonly name = 'DefinitionError'
+}
+
+/** Any value as at most 80 printable characters: the only way a received value may enter a message or a log. */
+export function shorten(value: unknown): string {
+  const text =
+    typeof value === 'string'
+      ? JSON.stringify(value.slice(0, 80))
+      : typeof value === 'object' && value !== null
+        ? Array.isArray(value)
+          ? `array of ${value.length}`
+          : value instanceof Uint8Array
+            ? `${value.byteLength} bytes`
+            : 'object'
+        : typeof value === 'function'
+          ? 'function'
+          : String(value)
+  return text.length > 80 ? `${text.slice(0, 79)}…` : text
+}

@@ -1,0 +1,180 @@
+// The legacy frame, `!5B3I`: 17 bytes head, then the body. Bytes are the original Firefly's for ever.
+// The decoder is O(n) whatever the chunks are, and never reserves memory for a length that is only declared.
+
+import { readU32, writeU32 } from './bytes.ts'
+import { ProtocolError } from './errors.ts'
+
+export const HEADER_BYTES = 17
+/** The length field counts the command field too. */
+const LENGTH_EXTRA = 4
+/** First buffer of a frame that arrives in pieces; doubled as bytes really arrive. */
+const FIRST_BUFFER = 1_024
+
+/** The six fields by which a game's frames are told from another's. All must match. */
+export interface Identity {
+  /** HEAD_0..HEAD_3, each 0..255. */
+  readonly head: readonly [number, number, number, number]
+  /** 0..255 */
+  readonly protoVersion: number
+  /** 0..4294967295 */
+  readonly serverVersion: number
+}
+
+export const DEFAULT_IDENTITY: Identity = { head: [0, 0, 0, 0], protoVersion: 0, serverVersion: 0 }
+
+/** The nine identity bytes as they stand at the start of every frame. */
+export function identityBytes(identity: Identity): Uint8Array {
+  const bytes = new Uint8Array(9)
+  bytes.set(identity.head, 0)
+  bytes[4] = identity.protoVersion
+  writeU32(bytes, 5, identity.serverVersion)
+  return bytes
+}
+
+/** Writes a frame's 17 header bytes at `at`; the caller puts `bodyBytes` bytes behind them. */
+export function writeHeader(
+  target: Uint8Array,
+  at: number,
+  identity: Uint8Array,
+  command: number,
+  bodyBytes: number,
+): void {
+  for (let i = 0; i < 9; i++) target[at + i] = identity[i]!
+  writeU32(target, at + 9, bodyBytes + LENGTH_EXTRA)
+  writeU32(target, at + 13, command)
+}
+
+/** One whole frame in a buffer of its own. `identity` comes from {@link identityBytes}. */
+export function encodeFrame(identity: Uint8Array, command: number, body: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(HEADER_BYTES + body.length)
+  writeHeader(frame, 0, identity, command, body.length)
+  frame.set(body, HEADER_BYTES)
+  return frame
+}
+
+/** Receives one frame: its body is `source[start..end)`, valid as long as the chunk given to `push` is. */
+export type FrameSink = (command: number, source: Uint8Array, start: number, end: number) => void
+
+/** Cuts a byte stream into frames. After a ProtocolError the stream is dead: close the connection. */
+export class FrameDecoder {
+  readonly #identity: Uint8Array
+  readonly #head: number
+  readonly #serverVersion: number
+  readonly #maxBodyBytes: number
+  readonly #sink: FrameSink
+  /** Bytes of an unfinished frame, header included; null between frames. */
+  #partial: Uint8Array | null = null
+  #have = 0
+  #stopped = false
+
+  constructor(identity: Identity, maxBodyBytes: number, sink: FrameSink) {
+    this.#identity = identityBytes(identity)
+    this.#head = readU32(this.#identity, 0)
+    this.#serverVersion = readU32(this.#identity, 5)
+    this.#maxBodyBytes = maxBodyBytes
+    this.#sink = sink
+  }
+
+  /** Bytes that wait for the rest of their frame. */
+  get buffered(): number {
+    return this.#have
+  }
+
+  /** Drops what is buffered and ignores the rest of the chunk in hand and all later ones. */
+  stop(): void {
+    this.#stopped = true
+    this.#partial = null
+    this.#have = 0
+  }
+
+  /**
+   * Delivers every frame that is complete with this chunk, in order, then keeps the rest.
+   * @throws ProtocolError for a header that is refused, after the frames before it were delivered
+   */
+  push(chunk: Uint8Array): void {
+    let at = this.#have === 0 ? 0 : this.#finishPartial(chunk)
+    const end = chunk.length
+    while (!this.#stopped && end - at >= HEADER_BYTES) {
+      const bodyBytes = this.#checkHeader(chunk, at)
+      const bodyAt = at + HEADER_BYTES
+      if (end - bodyAt < bodyBytes) break
+      at = bodyAt + bodyBytes
+      this.#sink(readU32(chunk, bodyAt - 4), chunk, bodyAt, at)
+    }
+    if (at < end && !this.#stopped) this.#keep(chunk, at)
+  }
+
+  /** The body's length from a whole header. */
+  #checkHeader(source: Uint8Array, at: number): number {
+    if (
+      readU32(source, at) !== this.#head ||
+      source[at + 4] !== this.#identity[4] ||
+      readU32(source, at + 5) !== this.#serverVersion
+    ) {
+      throw this.#badIdentity(source, at)
+    }
+    const length = readU32(source, at + 9)
+    if (length < LENGTH_EXTRA) throw new ProtocolError('BAD_LENGTH', `frame length ${length} is below 4`)
+    const bodyBytes = length - LENGTH_EXTRA
+    if (bodyBytes > this.#maxBodyBytes) {
+      throw new ProtocolError('FRAME_TOO_LARGE', `frame body ${bodyBytes} bytes exceeds ${this.#maxBodyBytes}`)
+    }
+    return bodyBytes
+  }
+
+  #badIdentity(source: Uint8Array, at: number): ProtocolError {
+    const got = [...source.subarray(at, at + 9)].join(',')
+    return new ProtocolError('BAD_IDENTITY', `frame identity ${got} is not ${[...this.#identity].join(',')}`)
+  }
+
+  /** Starts a partial frame. A wrong identity byte is refused as soon as it is seen. */
+  #keep(chunk: Uint8Array, at: number): void {
+    const rest = chunk.length - at
+    const buffer = new Uint8Array(Math.max(rest, FIRST_BUFFER))
+    buffer.set(chunk.subarray(at), 0)
+    this.#partial = buffer
+    this.#have = rest
+    this.#checkPrefix(0)
+  }
+
+  #checkPrefix(from: number): void {
+    const to = Math.min(this.#have, 9)
+    for (let i = from; i < to; i++) {
+      if (this.#partial![i] !== this.#identity[i]) throw this.#badIdentity(this.#partial!, 0)
+    }
+  }
+
+  /** Feeds the partial frame; returns where in the chunk the next frame begins. */
+  #finishPartial(chunk: Uint8Array): number {
+    let at = 0
+    if (this.#have < HEADER_BYTES) {
+      const before = this.#have
+      at = Math.min(HEADER_BYTES - before, chunk.length)
+      this.#append(chunk, 0, at, FIRST_BUFFER)
+      this.#checkPrefix(before)
+      if (this.#have < HEADER_BYTES) return at
+    }
+    const frameBytes = HEADER_BYTES + this.#checkHeader(this.#partial!, 0)
+    const take = Math.min(frameBytes - this.#have, chunk.length - at)
+    this.#append(chunk, at, at + take, frameBytes)
+    if (this.#have === frameBytes) {
+      const frame = this.#partial!
+      this.#partial = null
+      this.#have = 0
+      this.#sink(readU32(frame, 13), frame, HEADER_BYTES, frameBytes)
+    }
+    return at + take
+  }
+
+  /** Copies bytes behind the partial frame, growing by doubling up to what the frame can need. */
+  #append(chunk: Uint8Array, start: number, end: number, mostNeeded: number): void {
+    const needed = this.#have + end - start
+    if (needed > this.#partial!.length) {
+      const grown = new Uint8Array(Math.max(needed, Math.min(this.#partial!.length * 2, mostNeeded)))
+      grown.set(this.#partial!.subarray(0, this.#have), 0)
+      this.#partial = grown
+    }
+    this.#partial!.set(start === 0 && end === chunk.length ? chunk : chunk.subarray(start, end), this.#have)
+    this.#have = needed
+  }
+}

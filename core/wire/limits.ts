@@ -1,0 +1,65 @@
+// Every bound of the framework in one place, each beside the attack or accident it stops.
+// A limit is a number that an operator may raise; nothing unbounded stands anywhere else.
+
+export interface Limits {
+  /** Largest frame body. Stops a length field from reserving memory; 64 KiB holds any sane command. */
+  readonly maxBodyBytes: number
+  /** Unread outbound bytes after which a connection is a slow consumer and is closed. */
+  readonly maxOutboundBytes: number
+  /** Refused messages a session may send before it is closed: tolerates an old client, stops a fuzzer. */
+  readonly maxStrikes: number
+  /** Channels of one session: each may wake a shard. */
+  readonly maxChannels: number
+  /** Calls of one channel that wait for their turn; beyond it TCP is paused or the call is OVERLOADED. */
+  readonly maxWaiting: number
+  /** Replies kept for a channel until the client acknowledges them; a client that never does is closed. */
+  readonly maxUnackedReplies: number
+  /** The same in bytes; also keeps a channel's row far below the 2 MB of a Durable Object row. */
+  readonly maxUnackedBytes: number
+  /** Entries in one shard's mailbox, all senders together. */
+  readonly maxMailbox: number
+  /** Longest key of a shard, in UTF-8 bytes. */
+  readonly maxKeyBytes: number
+  /** All durable key-value state of one shard, keys and values. */
+  readonly maxKvBytes: number
+  /** Timers of one shard. */
+  readonly maxTimers: number
+  /** Connections of one gateway; under the usual 20,000 descriptors with room for files. */
+  readonly maxConnections: number
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  maxBodyBytes: 65_536,
+  maxOutboundBytes: 1_048_576,
+  maxStrikes: 10,
+  maxChannels: 32,
+  maxWaiting: 256,
+  maxUnackedReplies: 512,
+  maxUnackedBytes: 524_288,
+  maxMailbox: 10_000,
+  maxKeyBytes: 128,
+  maxKvBytes: 131_072,
+  maxTimers: 1_000,
+  maxConnections: 18_000,
+}
+
+/** Bounds of a MessagePack body before it is decoded: nesting kills recursive consumers, items kill the heap. */
+export const SCAN_LIMITS = { depth: 32, items: 4_096 } as const
+
+/** Time bounds, in milliseconds. */
+export const TIMES = {
+  /** A connection that sends nothing is closed; legacy clients never ping, so it is generous. */
+  idleMs: 300_000,
+  /** A session client promises a PING this often. */
+  heartbeatMs: 15_000,
+  /** Default deadline of a call between shards. */
+  callMs: 5_000,
+  /** How long a shard remembers the channel of a connection that is gone, for resent calls. */
+  rememberMs: 60_000,
+  /** A shard without channels, timers and work leaves memory after this. */
+  evictMs: 60_000,
+  /** How long stored marks of an absent session are kept. */
+  keepMarksMs: 86_400_000,
+  /** A drain gives running turns this long. */
+  drainMs: 5_000,
+} as const

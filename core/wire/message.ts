@@ -1,0 +1,260 @@
+// The session protocol, version 2: what our SDKs say inside legacy frames whose command ids are reserved.
+// docs/protocol.md holds the same tables for humans, schemas/vectors/messages.json as bytes.
+// A message that is shorter than its table, or whose text is not UTF-8, is a ProtocolError; bytes behind
+// the last field of a fixed table are ignored, so that a later version can add fields.
+
+import { Reader, Writer } from './bytes.ts'
+import { ProtocolError } from './errors.ts'
+
+export const PROTOCOL_VERSION = 2
+/** The first command id that belongs to the protocol; a game's numbers stay below. */
+export const FIRST_RESERVED = 0xffffff00
+export const SESSION_BYTES = 16
+
+export const MESSAGE = {
+  HELLO: 0xffffff00,
+  WELCOME: 0xffffff01,
+  OPEN: 0xffffff02,
+  OPENED: 0xffffff03,
+  CLOSE: 0xffffff04,
+  CALL: 0xffffff05,
+  REPLY: 0xffffff06,
+  ERROR: 0xffffff07,
+  EVENT: 0xffffff08,
+  ACK: 0xffffff09,
+  PING: 0xffffff0a,
+  PONG: 0xffffff0b,
+} as const
+
+export interface Hello {
+  readonly minVersion: number
+  readonly maxVersion: number
+  /** 16 bytes of an earlier WELCOME, or zeros for a new session. */
+  readonly session: Uint8Array
+  /** Login ticket; empty = none. */
+  readonly ticket: Uint8Array
+  /** Resume token; empty = none. */
+  readonly token: Uint8Array
+}
+
+export interface Welcome {
+  readonly version: number
+  readonly session: Uint8Array
+  readonly heartbeatMs: number
+  readonly maxBodyBytes: number
+  readonly token: Uint8Array
+}
+
+export interface Open {
+  /** Chosen by the client, 1..4294967295, unique in its session; the same again after a reconnect. */
+  readonly channel: number
+  /** The last activation the client knows of, 0 = none. */
+  readonly activation: number
+  /** The highest event of that activation which arrived, 0 = none. */
+  readonly eventAck: number
+  readonly contract: string
+  readonly key: string
+}
+
+export interface Opened {
+  readonly channel: number
+  readonly activation: number
+  /** The highest call that has taken effect on this channel. */
+  readonly mark: number
+  /** Calls above the mark that were sent before this message did not arrive or died with their activation. */
+  readonly lost: boolean
+}
+
+/** Header of a CALL; its body is the rest of the frame. */
+export interface Call {
+  readonly channel: number
+  readonly sequence: number
+  /** Every reply up to this sequence has arrived: the server may forget it. */
+  readonly replyAck: number
+  readonly command: number
+}
+export const CALL_BYTES = 16
+
+export interface Reply {
+  readonly channel: number
+  readonly sequence: number
+}
+export const REPLY_BYTES = 8
+
+/** `sequence` 0 speaks of the channel, `channel` 0 of the session. */
+export interface ErrorMessage {
+  readonly channel: number
+  readonly sequence: number
+  /** 'refusal': a code of the contract; 'system': one of SYSTEM_CODES or a close reason. */
+  readonly kind: ErrorKind
+  readonly code: string
+  readonly message: string
+}
+export type ErrorKind = 'refusal' | 'system'
+
+export interface EventHeader {
+  readonly channel: number
+  /** 1, 2, 3 … per channel and activation. */
+  readonly sequence: number
+  readonly event: number
+}
+export const EVENT_BYTES = 12
+
+export interface Ack {
+  readonly channel: number
+  /** From the client: replies arrived. From the server: the mark. */
+  readonly calls: number
+  /** From the client: events arrived. From the server: 0. */
+  readonly events: number
+}
+
+export interface Close {
+  readonly channel: number
+  readonly code: string
+}
+
+const utf8 = new TextEncoder()
+const FLAG_LOST = 1
+
+export function encodeHello(hello: Hello): Uint8Array {
+  return new Writer(4 + SESSION_BYTES + 4 + hello.ticket.length + hello.token.length)
+    .u8(hello.minVersion)
+    .u8(hello.maxVersion)
+    .u16(0)
+    .raw(hello.session)
+    .blob(hello.ticket)
+    .blob(hello.token).bytes
+}
+
+export function decodeHello(source: Uint8Array, start: number, end: number): Hello {
+  const r = new Reader('HELLO', source, start, end)
+  const minVersion = r.u8()
+  const maxVersion = r.u8()
+  r.u16()
+  return { minVersion, maxVersion, session: r.raw(SESSION_BYTES), ticket: r.blob(), token: r.blob() }
+}
+
+export function encodeWelcome(welcome: Welcome): Uint8Array {
+  return new Writer(1 + 2 + SESSION_BYTES + 8 + 2 + welcome.token.length)
+    .u8(welcome.version)
+    .u16(0)
+    .raw(welcome.session)
+    .u32(welcome.heartbeatMs)
+    .u32(welcome.maxBodyBytes)
+    .blob(welcome.token).bytes
+}
+
+export function decodeWelcome(source: Uint8Array, start: number, end: number): Welcome {
+  const r = new Reader('WELCOME', source, start, end)
+  const version = r.u8()
+  r.u16()
+  return { version, session: r.raw(SESSION_BYTES), heartbeatMs: r.u32(), maxBodyBytes: r.u32(), token: r.blob() }
+}
+
+export function encodeOpen(open: Open): Uint8Array {
+  const contract = utf8.encode(open.contract)
+  const key = utf8.encode(open.key)
+  return new Writer(12 + 1 + contract.length + 2 + key.length)
+    .u32(open.channel)
+    .u32(open.activation)
+    .u32(open.eventAck)
+    .u8(contract.length)
+    .raw(contract)
+    .blob(key).bytes
+}
+
+export function decodeOpen(source: Uint8Array, start: number, end: number): Open {
+  const r = new Reader('OPEN', source, start, end)
+  const open = { channel: r.u32(), activation: r.u32(), eventAck: r.u32(), contract: r.text8(), key: r.text16() }
+  if (open.channel === 0) throw new ProtocolError('BAD_MESSAGE', 'OPEN channel 0 is the session itself')
+  return open
+}
+
+export function encodeOpened(opened: Opened): Uint8Array {
+  return new Writer(13)
+    .u32(opened.channel)
+    .u32(opened.activation)
+    .u32(opened.mark)
+    .u8(opened.lost ? FLAG_LOST : 0).bytes
+}
+
+export function decodeOpened(source: Uint8Array, start: number, end: number): Opened {
+  const r = new Reader('OPENED', source, start, end)
+  return { channel: r.u32(), activation: r.u32(), mark: r.u32(), lost: (r.u8() & FLAG_LOST) !== 0 }
+}
+
+export function encodeCall(call: Call, body: Uint8Array): Uint8Array {
+  return new Writer(CALL_BYTES + body.length)
+    .u32(call.channel)
+    .u32(call.sequence)
+    .u32(call.replyAck)
+    .u32(call.command)
+    .raw(body).bytes
+}
+
+export function decodeCall(source: Uint8Array, start: number, end: number): Call {
+  const r = new Reader('CALL', source, start, end)
+  const call = { channel: r.u32(), sequence: r.u32(), replyAck: r.u32(), command: r.u32() }
+  if (call.sequence === 0) throw new ProtocolError('BAD_MESSAGE', 'CALL sequence 0 is reserved')
+  return call
+}
+
+export function encodeReply(reply: Reply, body: Uint8Array): Uint8Array {
+  return new Writer(REPLY_BYTES + body.length).u32(reply.channel).u32(reply.sequence).raw(body).bytes
+}
+
+export function decodeReply(source: Uint8Array, start: number, end: number): Reply {
+  const r = new Reader('REPLY', source, start, end)
+  return { channel: r.u32(), sequence: r.u32() }
+}
+
+export function encodeError(error: ErrorMessage): Uint8Array {
+  const code = utf8.encode(error.code)
+  const message = utf8.encode(error.message.slice(0, 1_000))
+  return new Writer(9 + 1 + code.length + 2 + message.length)
+    .u32(error.channel)
+    .u32(error.sequence)
+    .u8(error.kind === 'refusal' ? 0 : 1)
+    .u8(code.length)
+    .raw(code)
+    .blob(message).bytes
+}
+
+export function decodeError(source: Uint8Array, start: number, end: number): ErrorMessage {
+  const r = new Reader('ERROR', source, start, end)
+  return {
+    channel: r.u32(),
+    sequence: r.u32(),
+    kind: r.u8() === 0 ? 'refusal' : 'system',
+    code: r.text8(),
+    message: r.text16(),
+  }
+}
+
+export function encodeEvent(event: EventHeader, body: Uint8Array): Uint8Array {
+  return new Writer(EVENT_BYTES + body.length).u32(event.channel).u32(event.sequence).u32(event.event).raw(body).bytes
+}
+
+export function decodeEvent(source: Uint8Array, start: number, end: number): EventHeader {
+  const r = new Reader('EVENT', source, start, end)
+  return { channel: r.u32(), sequence: r.u32(), event: r.u32() }
+}
+
+export function encodeAck(ack: Ack): Uint8Array {
+  return new Writer(12).u32(ack.channel).u32(ack.calls).u32(ack.events).bytes
+}
+
+export function decodeAck(source: Uint8Array, start: number, end: number): Ack {
+  const r = new Reader('ACK', source, start, end)
+  return { channel: r.u32(), calls: r.u32(), events: r.u32() }
+}
+
+export function encodeClose(close: Close): Uint8Array {
+  const code = utf8.encode(close.code)
+  return new Writer(5 + code.length).u32(close.channel).u8(code.length).raw(code).bytes
+}
+
+export function decodeClose(source: Uint8Array, start: number, end: number): Close {
+  const r = new Reader('CLOSE', source, start, end)
+  return { channel: r.u32(), code: r.text8() }
+}

@@ -1,0 +1,146 @@
+// Standard Schema v1 (standardschema.dev) as we give and take it, and the form in which every schema, ours or
+// foreign, is run: a Part. Invariant: a refusal is a returned constant, never an exception, so that reading
+// allocates nothing; the message comes from a second walk over the refused value.
+
+import { DefinitionError, InputError, shorten } from './errors.ts'
+
+export interface StandardSchema<Out> {
+  readonly '~standard': StandardSchemaProps<Out>
+}
+export interface StandardSchemaProps<Out> {
+  readonly version: 1
+  readonly vendor: string
+  readonly validate: (value: unknown) => StandardResult<Out> | Promise<StandardResult<Out>>
+  readonly types?: { readonly input: unknown; readonly output: Out } | undefined
+}
+export type StandardResult<Out> =
+  | { readonly value: Out; readonly issues?: undefined }
+  | { readonly issues: readonly StandardIssue[] }
+export interface StandardIssue {
+  readonly message: string
+  readonly path?: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> | undefined
+}
+
+/** A descriptor as plain JSON data. Bounds are inclusive; `string` counts UTF-16 units, as `length` does. */
+export type TypeSpec =
+  | { readonly kind: NumberKind; readonly min: number; readonly max: number }
+  | { readonly kind: 'bool' }
+  | { readonly kind: 'id' | 'string'; readonly min: number; readonly max: number }
+  | { readonly kind: 'bytes'; readonly max: number }
+  | { readonly kind: 'array' | 'record'; readonly item: TypeSpec; readonly max: number }
+  | { readonly kind: 'optional' | 'nullable'; readonly item: TypeSpec }
+  | { readonly kind: 'oneOf'; readonly values: readonly string[] }
+  | { readonly kind: 'object'; readonly fields: { readonly [name: string]: TypeSpec } }
+  | { readonly kind: 'foreign'; readonly vendor: string }
+export type NumberKind = 'u8' | 'u16' | 'u32' | 'i8' | 'i16' | 'i32' | 'int' | 'f32' | 'f64'
+
+export interface Type<Out> {
+  readonly kind: string
+  readonly spec: TypeSpec
+  /** The value, checked; throws an InputError whose message starts with the path of the part at fault. */
+  parse(value: unknown, path?: string): Out
+  readonly '~standard': StandardSchemaProps<Out>
+}
+
+export type Schema<Out> = Type<Out> | StandardSchema<Out>
+/** What `read` gives for a refused value. */
+export const BAD = Symbol('bad')
+export type Read<Out> = (value: unknown) => Out | typeof BAD
+/** Why a value that was refused is refused. */
+export type Why = (value: unknown) => Issue
+export interface Issue {
+  readonly message: string
+  readonly path: readonly PropertyKey[]
+}
+/** A schema in the form in which it is run. */
+export interface Part<Out> {
+  readonly spec: TypeSpec
+  readonly read: Read<Out>
+  readonly why: Why
+}
+
+/** A type of ours: a part with its public face. */
+export class Descriptor<Out> implements Type<Out>, Part<Out> {
+  readonly kind: string
+  readonly spec: TypeSpec
+  readonly read: Read<Out>
+  readonly why: Why
+  readonly '~standard': StandardSchemaProps<Out>
+  constructor(spec: TypeSpec, read: Read<Out>, why: Why) {
+    this.kind = spec.kind
+    this.spec = spec
+    this.read = read
+    this.why = why
+    const validate = (value: unknown): StandardResult<Out> => {
+      const out = read(value)
+      return out === BAD ? { issues: [why(value)] } : { value: out }
+    }
+    this['~standard'] = { version: 1, vendor: 'firefly', validate }
+  }
+  parse(value: unknown, path = 'input'): Out {
+    return settle(this, value, path)
+  }
+}
+
+/** The checked value, or an InputError that starts with the path of the part at fault. */
+export function settle<Out>(part: Part<Out>, value: unknown, path: string): Out {
+  const out = part.read(value)
+  if (out !== BAD) return out
+  const issue = part.why(value)
+  throw new InputError(`${path}${issue.path.map(step).join('')}: ${issue.message}`)
+}
+
+/** A foreign schema may also be a function that carries '~standard'; arktype's are. */
+export function isSchema(shape: unknown): shape is StandardSchema<unknown> {
+  if ((typeof shape !== 'object' && typeof shape !== 'function') || shape === null) return false
+  const props = (shape as Partial<StandardSchema<unknown>>)['~standard']
+  return typeof props === 'object' && props.version === 1 && typeof props.validate === 'function'
+}
+
+/** Any schema as a part. @throws DefinitionError when it is none */
+export function partOf<Out>(what: string, schema: Schema<Out> | undefined): Part<Out> {
+  if (schema instanceof Descriptor) return schema as Descriptor<Out>
+  if (schema === undefined || !isSchema(schema))
+    throw new DefinitionError(`${what}: expected a t type or Standard Schema, got ${shorten(schema)}`)
+  const { vendor } = schema['~standard']
+  // A second copy of this module (a bundle beside a bundle) is foreign to instanceof, but its spec is ours.
+  const spec: TypeSpec = vendor === 'firefly' && 'spec' in schema ? schema.spec : { kind: 'foreign', vendor }
+  return {
+    spec,
+    read: (value) => {
+      const result = validate(schema, value)
+      return result.issues === undefined ? result.value : BAD
+    },
+    why: (value) => explain(validate(schema, value).issues ?? []),
+  }
+}
+
+export function mismatch(kind: string, value: unknown): Issue {
+  return { message: `expected ${kind}, got ${shorten(value)}`, path: [] }
+}
+
+export function within(key: PropertyKey, issue: Issue): Issue {
+  return { message: issue.message, path: [key, ...issue.path] }
+}
+
+function validate<Out>(schema: StandardSchema<Out>, value: unknown): StandardResult<Out> {
+  const props = schema['~standard']
+  const result = props.validate(value)
+  if (!('then' in result)) return result
+  result.then(undefined, () => undefined) // nobody awaits it: the definition itself is refused
+  throw new DefinitionError(
+    `a schema of ${shorten(props.vendor)} answers with a promise; input is checked at once`,
+  )
+}
+
+// The path is the first issue's. Foreign messages may quote the received value, so they are cut and escaped.
+function explain(issues: readonly StandardIssue[]): Issue {
+  const texts = issues.slice(0, 3).map((issue) => JSON.stringify(issue.message.slice(0, 80)).slice(1, -1))
+  const path = (issues[0]?.path ?? []).map((one) => (typeof one === 'object' ? one.key : one))
+  return { message: texts.join('; ') || 'refused', path: path.slice(0, 32) }
+}
+
+function step(key: PropertyKey): string {
+  if (typeof key === 'number') return `[${key}]`
+  return typeof key === 'string' && /^[A-Za-z_$][\w$]{0,63}$/.test(key) ? `.${key}` : `[${shorten(key)}]`
+}

@@ -1,0 +1,317 @@
+// The `t` descriptors: what a value must be, said once, for parsing, types, documentation, layouts and diffs.
+// Invariant: `read` never throws on a value and allocates nothing but its result; a message is built only
+// after a refusal, by `why`, which walks the same value a second time.
+
+import { DefinitionError, shorten } from './errors.ts'
+import { BAD, Descriptor, isSchema, mismatch, partOf, settle, within } from './schema.ts'
+import type { NumberKind, Part, Read, Schema, Type, TypeSpec } from './schema.ts'
+
+export type {
+  Schema,
+  StandardIssue,
+  StandardResult,
+  StandardSchema,
+  StandardSchemaProps,
+  Type,
+  TypeSpec,
+} from './schema.ts'
+
+export type Fields = { readonly [name: string]: Schema<unknown> }
+/** What an author may write where a schema is asked for. */
+export type Shape = Schema<unknown> | Fields
+
+/** The TypeScript type of a descriptor, of a foreign Standard Schema or of plain fields. */
+export type Infer<T> = T extends {
+  readonly '~standard': { readonly types?: { readonly output: infer Out } | undefined }
+}
+  ? Out
+  : T extends Fields
+    ? InferFields<T>
+    : never
+export type InferFields<F extends Fields> = Flat<
+  { -readonly [K in Exclude<keyof F, OptionalKey<F>>]: Infer<F[K]> } & {
+    -readonly [K in OptionalKey<F>]?: Infer<F[K]>
+  }
+>
+/** The same, where the parameter is known to be a shape. */
+export type InferShape<S extends Shape> = Infer<S>
+type OptionalKey<F extends Fields> = { [K in keyof F]: undefined extends Infer<F[K]> ? K : never }[keyof F]
+type Flat<T> = { [K in keyof T]: T[K] } & {}
+
+const F32_MAX = 3.4028234663852886e38 // IEEE 754 binary32, the largest finite value
+
+export const t = {
+  u8: number('u8', 0, 0xff),
+  u16: number('u16', 0, 0xffff),
+  u32: number('u32', 0, 0xffff_ffff),
+  i8: number('i8', -0x80, 0x7f),
+  i16: number('i16', -0x8000, 0x7fff),
+  i32: number('i32', -0x8000_0000, 0x7fff_ffff),
+  /** Finite and in the range of binary32; not rounded to it. */
+  f32: number('f32', -F32_MAX, F32_MAX),
+  /** Finite. */
+  f64: number('f64', -Number.MAX_VALUE, Number.MAX_VALUE),
+  bool: scalar<boolean>({ kind: 'bool' }, (value) => typeof value === 'boolean'),
+  /** 1 to 64 characters of A-Z a-z 0-9 _ - */
+  id: scalar<string>({ kind: 'id', min: 1, max: 64 }, isId, (value) =>
+    value.length > 64 || value === ''
+      ? `id of ${value.length} characters is outside 1..64`
+      : `${shorten(value)} is not of A-Z a-z 0-9 _ -`,
+  ),
+
+  /** A whole number; bounds inclusive and safe integers. */
+  int(min: number, max: number): Type<number> {
+    if (!Number.isSafeInteger(min) || !Number.isSafeInteger(max) || min > max)
+      throw new DefinitionError(`t.int(${min}, ${max}): bounds must be safe integers in order`)
+    return number('int', min, max)
+  },
+
+  /** Well-formed Unicode; the bounds count UTF-16 units, which is never less than MySQL counts. */
+  string(maxChars: number, minChars = 0): Type<string> {
+    const max = bound('t.string', maxChars)
+    const min = bound('t.string', minChars)
+    if (min > max) throw new DefinitionError(`t.string(${max}, ${min}): the minimum is above the maximum`)
+    return scalar<string>(
+      { kind: 'string', min, max },
+      (value) =>
+        typeof value === 'string' && value.length <= max && value.length >= min && value.isWellFormed(),
+      (value) => {
+        if (value.length > max) return `string of ${value.length} characters exceeds ${max}`
+        if (value.length < min) return `string of ${value.length} characters is below ${min}`
+        return `${shorten(value)} is not well-formed Unicode`
+      },
+    )
+  },
+
+  /** A Uint8Array, passed on as it is, not copied. */
+  bytes(max = 65_536): Type<Uint8Array> {
+    return scalar<Uint8Array>(
+      { kind: 'bytes', max: bound('t.bytes', max) },
+      (value) => value instanceof Uint8Array && value.byteLength <= max,
+      (value) => `${value.byteLength} bytes exceeds ${max}`,
+    )
+  },
+
+  array<Out>(item: Schema<Out>, max: number): Type<Out[]> {
+    const { spec, read, why } = present('t.array', item)
+    bound('t.array', max)
+    return new Descriptor<Out[]>(
+      { kind: 'array', item: spec, max },
+      (value) => {
+        if (!Array.isArray(value) || value.length > max) return BAD
+        const out: Out[] = []
+        for (let i = 0; i < value.length; i++) {
+          const got = read(value[i])
+          if (got === BAD) return BAD
+          out.push(got)
+        }
+        return out
+      },
+      (value) => {
+        if (!Array.isArray(value)) return mismatch('array', value)
+        if (value.length > max) return { message: `array of ${value.length} items exceeds ${max}`, path: [] }
+        const at = value.findIndex((one) => read(one) === BAD)
+        return within(at, why(value[at]))
+      },
+    )
+  },
+
+  /** In an object the key may be missing or undefined, and is then missing in the result; null is refused. */
+  optional<Out>(type: Schema<Out>): Type<Out | undefined> {
+    const { spec, read, why } = present('t.optional', type)
+    return new Descriptor<Out | undefined>(
+      { kind: 'optional', item: spec },
+      (value) => (value === undefined ? undefined : read(value)),
+      why,
+    )
+  },
+
+  nullable<Out>(type: Schema<Out>): Type<Out | null> {
+    const { spec, read, why } = present('t.nullable', type)
+    return new Descriptor<Out | null>(
+      { kind: 'nullable', item: spec },
+      (value) => (value === null ? null : read(value)),
+      why,
+    )
+  },
+
+  oneOf<const Values extends readonly [string, ...string[]]>(...values: Values): Type<Values[number]> {
+    const known = new Set<unknown>(values)
+    if (values.length === 0 || known.size !== values.length)
+      throw new DefinitionError('t.oneOf: needs at least one string and no duplicates')
+    return scalar<Values[number]>(
+      { kind: 'oneOf', values },
+      (value) => known.has(value),
+      (value) => `${shorten(value)} is none of ${values.join('|').slice(0, 80)}`,
+    )
+  },
+
+  /** String keys of any well-formed text but `__proto__`; the result has no prototype, so any key is safe to look up. */
+  record<Out>(valueType: Schema<Out>, maxKeys: number): Type<Record<string, Out>> {
+    const { spec, read, why } = present('t.record', valueType)
+    const max = bound('t.record', maxKeys)
+    return new Descriptor<Record<string, Out>>(
+      { kind: 'record', item: spec, max },
+      (value) => {
+        if (!isObject(value)) return BAD
+        const keys = Object.keys(value)
+        if (keys.length > max) return BAD
+        const out = Object.create(null) as Record<string, Out>
+        for (let i = 0; i < keys.length; i++) {
+          const key = keys[i] as string
+          const got = isKey(key) ? read(value[key]) : BAD
+          if (got === BAD) return BAD
+          out[key] = got
+        }
+        return out
+      },
+      (value) => {
+        if (!isObject(value)) return mismatch('record', value)
+        const keys = Object.keys(value)
+        if (keys.length > max) return { message: `record of ${keys.length} keys exceeds ${max}`, path: [] }
+        const key = keys.find((one) => !isKey(one) || read(value[one]) === BAD) ?? ''
+        return within(key, isKey(key) ? why(value[key]) : { message: 'key is not allowed', path: [] })
+      },
+    )
+  },
+
+  /** Unknown keys are dropped; the result is a fresh object with its keys in the declared order. */
+  object<F extends Fields>(fields: F): Type<InferFields<F>> {
+    const names = Object.keys(fields)
+    const parts = names.map((name) => partOf(`field ${shorten(name)}`, fields[name]))
+    for (const name of names)
+      if (name === '' || name === '__proto__' || /^\d+$/.test(name))
+        throw new DefinitionError(`field ${shorten(name)}: the name is empty, a number or __proto__`)
+    const reads = parts.map((part) => part.read)
+    // A field called `constructor`, say, must not be answered by Object.prototype.
+    const inherited = names.map((name) => name in Object.prototype)
+    const field = (value: Record<string, unknown>, i: number): unknown => {
+      const name = names[i] as string
+      return inherited[i] && !Object.hasOwn(value, name) ? undefined : value[name]
+    }
+    return new Descriptor<InferFields<F>>(
+      {
+        kind: 'object',
+        fields: Object.fromEntries(names.map((name, i) => [name, (parts[i] as Part<unknown>).spec])),
+      },
+      (value) => {
+        if (!isObject(value)) return BAD
+        const out: Record<string, unknown> = {}
+        for (let i = 0; i < names.length; i++) {
+          const got = (reads[i] as Read<unknown>)(field(value, i))
+          if (got === BAD) return BAD
+          if (got !== undefined) out[names[i] as string] = got
+        }
+        return out as InferFields<F>
+      },
+      (value) => {
+        if (!isObject(value)) return mismatch('object', value)
+        const at = parts.findIndex((part, i) => part.read(field(value, i)) === BAD)
+        const part = parts[at]
+        if (part === undefined) return { message: 'changed while it was read', path: [] }
+        const got = field(value, at)
+        const missing = { message: `missing, expected ${part.spec.kind}`, path: [] }
+        return within(
+          names[at] as string,
+          got === undefined && part.spec.kind !== 'foreign' ? missing : part.why(got),
+        )
+      },
+    )
+  },
+}
+
+/**
+ * A plain object of fields becomes t.object; a Type or a Standard Schema is given back as it is. Where no
+ * field is required, undefined counts as an empty object: it is what an empty body decodes to.
+ */
+export function schemaOf<S extends Shape>(shape: S): Schema<Infer<S>> {
+  if (isSchema(shape)) return shape as Schema<Infer<S>>
+  const { spec, read, why } = t.object(shape as Fields) as Descriptor<unknown>
+  const lenient = read({}) !== BAD
+  const root = new Descriptor<unknown>(
+    spec,
+    (value) => read(value === undefined && lenient ? {} : value),
+    why,
+  )
+  return root as Type<unknown> as Schema<Infer<S>>
+}
+
+/** The data of a schema; all that can be known of a foreign one is its vendor. */
+export function specOf(schema: Schema<unknown>): TypeSpec {
+  return partOf('schema', schema).spec
+}
+
+/**
+ * A function that gives the checked value or throws an InputError.
+ * @throws DefinitionError at the call when a foreign schema answers with a promise.
+ */
+export function toParser<Out>(schema: Schema<Out>): (value: unknown) => Out {
+  const part = partOf('schema', schema)
+  return (value) => settle(part, value, 'input')
+}
+
+// `complain` sees only values of the right JavaScript type; any other is an `expected ..., got ...`.
+function scalar<Out>(
+  spec: TypeSpec,
+  accepts: (value: unknown) => boolean,
+  complain?: (value: Out) => string,
+): Type<Out> {
+  const like = (value: unknown): value is Out =>
+    spec.kind === 'bytes' ? value instanceof Uint8Array : typeof value === 'string'
+  return new Descriptor<Out>(
+    spec,
+    (value) => (accepts(value) ? (value as Out) : BAD),
+    (value) =>
+      complain && like(value) ? { message: complain(value), path: [] } : mismatch(spec.kind, value),
+  )
+}
+
+// NaN fails both comparisons. Adding 0 makes 0 of -0, which msgpack would not carry.
+function number(kind: NumberKind, min: number, max: number): Type<number> {
+  const whole = kind !== 'f32' && kind !== 'f64'
+  return new Descriptor<number>(
+    { kind, min, max },
+    (value) =>
+      typeof value === 'number' && value >= min && value <= max && (!whole || Number.isInteger(value))
+        ? value + 0
+        : BAD,
+    (value) => {
+      if (typeof value !== 'number') return mismatch(kind, value)
+      if (!Number.isFinite(value)) return { message: `${value} is not a finite number`, path: [] }
+      const message =
+        value < min || value > max ? `${value} is outside ${min}..${max}` : `${value} is not whole`
+      return { message, path: [] }
+    },
+  )
+}
+
+function isId(value: unknown): boolean {
+  if (typeof value !== 'string' || value.length < 1 || value.length > 64) return false
+  for (let i = 0; i < value.length; i++) {
+    const c = value.charCodeAt(i)
+    const letter = (c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a
+    if (!letter && !(c >= 0x30 && c <= 0x39) && c !== 0x5f && c !== 0x2d) return false
+  }
+  return true
+}
+
+function isKey(key: string): boolean {
+  return key !== '__proto__' && key.isWellFormed()
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function bound(what: string, value: number): number {
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new DefinitionError(`${what}: bound ${shorten(value)} is not a whole number from 0`)
+  return value
+}
+
+// Only a field can be absent: an array or a record has no place for it, and msgpack and JSON no value.
+function present<Out>(what: string, schema: Schema<Out>): Part<Out> {
+  const part = partOf(what, schema)
+  if (part.spec.kind === 'optional') throw new DefinitionError(`${what}: its item cannot be t.optional`)
+  return part
+}

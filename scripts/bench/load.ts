@@ -1,0 +1,166 @@
+// The load generator, in its own process: N connections, P frames in flight on each, every returned byte
+// compared with the byte that was sent, frame order included. Closed loop: k frames back, k out in one write.
+// Prints `start` and `stop` at the edges of the measured window, then one JSON line. Anything wrong: exit 1.
+
+import { type Socket, connect } from 'node:net'
+import { parseArgs } from 'node:util'
+
+import { DEFAULT_IDENTITY, encodeFrame, identityBytes } from '../../core/wire/frame.ts'
+
+const BODY_BYTES = 64
+const FRAME_BYTES = 17 + BODY_BYTES
+const DRAIN_MS = 5_000
+/** Latencies are counted in bins of 1 us; slower ones fall into the last. */
+const MAX_US = 1_000_000
+
+/** One connection. Its bytes repeat after P frames; `stream` holds two periods, so that no slice wraps. */
+interface Flow {
+  readonly socket: Socket
+  readonly stream: Buffer
+  /** Slices of `stream` by first slot and number of frames, made when first needed. */
+  readonly slices: (Buffer | undefined)[]
+  /** When the frame of each slot was written, ms. */
+  readonly sentAt: Float64Array
+  /** Slot of the oldest frame in flight, which is also the next to be sent once it is back. */
+  slot: number
+  /** Bytes of the oldest frame that are already back. */
+  have: number
+  inFlight: number
+}
+
+const { values } = parseArgs({
+  options: {
+    host: { type: 'string', default: '127.0.0.1' },
+    port: { type: 'string' },
+    connections: { type: 'string', default: '50' },
+    'in-flight': { type: 'string', default: '1' },
+    command: { type: 'string', default: '1' },
+    'warm-up-ms': { type: 'string', default: '1000' },
+    'measure-ms': { type: 'string', default: '3000' },
+  },
+})
+const connections = Number(values.connections)
+const inFlight = Number(values['in-flight'])
+
+/** One read buffer for all connections: each read is compared and forgotten before the next one. */
+const readBuffer = Buffer.alloc(65_536)
+const latencies = new Uint32Array(MAX_US + 1)
+let messages = 0
+let sending = true
+const drained = Promise.withResolvers<void>()
+
+const flows = await Promise.all(Array.from({ length: connections }, (_, index) => open(index)))
+for (const flow of flows) send(flow, inFlight, performance.now())
+await delay(Number(values['warm-up-ms']))
+
+messages = 0
+latencies.fill(0)
+const startedAt = performance.now()
+console.log('start')
+await delay(Number(values['measure-ms']))
+const seconds = (performance.now() - startedAt) / 1_000
+const result = { messages, seconds, p50Us: percentile(0.5), p99Us: percentile(0.99) }
+console.log('stop')
+if (messages === 0) fail('no message came back in the measured window')
+
+sending = false
+const late = setTimeout(() => {
+  fail(`${flows.reduce((sum, flow) => sum + flow.inFlight, 0)} frames did not come back in ${DRAIN_MS} ms`)
+}, DRAIN_MS)
+await drained.promise
+clearTimeout(late)
+console.log(JSON.stringify(result))
+process.exit(0)
+
+function open(index: number): Promise<Flow> {
+  const opened = Promise.withResolvers<Flow>()
+  const socket = connect({
+    host: values.host,
+    port: Number(values.port),
+    noDelay: true,
+    onread: {
+      buffer: readBuffer,
+      callback(bytes) {
+        receive(flow, bytes)
+        return true
+      },
+    },
+  })
+  const flow: Flow = {
+    socket,
+    stream: twoPeriods(index),
+    slices: [],
+    sentAt: new Float64Array(inFlight),
+    slot: 0,
+    have: 0,
+    inFlight: 0,
+  }
+  socket.once('connect', () => opened.resolve(flow))
+  socket.once('error', (error) => fail(`connection ${index}: ${error.message}`))
+  socket.once('close', () => fail(`connection ${index} was closed by the server`))
+  return opened.promise
+}
+
+/** Every frame of every connection has a body of its own, so that a mix-up cannot go unseen. */
+function twoPeriods(index: number): Buffer {
+  const identity = identityBytes(DEFAULT_IDENTITY)
+  const frames = Array.from({ length: inFlight }, (_, slot) => {
+    const body = Buffer.from(Array.from({ length: BODY_BYTES }, (__, i) => index * 31 + slot * 7 + i * 13))
+    body.writeUInt16BE(index, 0)
+    body.writeUInt16BE(slot, 2)
+    return encodeFrame(identity, Number(values.command), body)
+  })
+  return Buffer.concat([...frames, ...frames])
+}
+
+function send(flow: Flow, frames: number, now: number): void {
+  const first = (flow.slot + flow.inFlight) % inFlight
+  for (let i = 0; i < frames; i++) flow.sentAt[(first + i) % inFlight] = now
+  const key = first * inFlight + frames - 1
+  const slice = (flow.slices[key] ??= flow.stream.subarray(
+    first * FRAME_BYTES,
+    (first + frames) * FRAME_BYTES,
+  ))
+  flow.inFlight += frames
+  flow.socket.write(slice)
+}
+
+function receive(flow: Flow, bytes: number): void {
+  const from = flow.slot * FRAME_BYTES + flow.have
+  flow.have += bytes
+  if (flow.have > flow.inFlight * FRAME_BYTES) fail('more bytes came back than were sent')
+  if (readBuffer.compare(flow.stream, from, from + bytes, 0, bytes) !== 0) {
+    fail(`wrong bytes came back: ${readBuffer.toString('hex', 0, Math.min(bytes, FRAME_BYTES))}`)
+  }
+  const frames = Math.floor(flow.have / FRAME_BYTES)
+  if (frames === 0) return
+  const now = performance.now()
+  for (let i = 0; i < frames; i++) {
+    const us = Math.round((now - flow.sentAt[flow.slot]!) * 1_000)
+    latencies[Math.min(us, MAX_US)]!++
+    flow.slot = (flow.slot + 1) % inFlight
+  }
+  flow.have -= frames * FRAME_BYTES
+  flow.inFlight -= frames
+  messages += frames
+  if (sending) send(flow, frames, now)
+  else if (flows.every((each) => each.inFlight === 0)) drained.resolve()
+}
+
+function percentile(part: number): number {
+  let left = Math.ceil(messages * part)
+  for (let us = 0; us <= MAX_US; us++) {
+    left -= latencies[us]!
+    if (left <= 0) return us
+  }
+  return MAX_US
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+function fail(reason: string): never {
+  console.error(`load: ${reason}`)
+  process.exit(1)
+}

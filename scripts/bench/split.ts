@@ -1,0 +1,191 @@
+// `bench split`: what a 4 MiB body costs in 4,096 pieces of 1 KiB, as a multiple of the same body whole: CPU
+// of a server that receives it over TCP, and of the decoder alone in this process. Both alternate in one run.
+// No single baseline says it all, so each has its line: see `baseline` in the output and at the cases below.
+
+import { type Socket, connect } from 'node:net'
+
+import { DEFAULT_IDENTITY, FrameDecoder, encodeFrame, identityBytes } from '../../core/wire/frame.ts'
+import { readCpu, spentNs } from './cpu.ts'
+import { type Profile, median, printRatio, progress, round } from './figure.ts'
+import { type Server, canPin, pinSelf, startFirefly } from './server.ts'
+
+const BODY_BYTES = 4_194_304
+const PIECE_BYTES = 1_024
+/** What Node's socket reads at most at once, so what a server sees of a body that was sent in one write. */
+const READ_BYTES = 65_536
+/** The original Firefly copies the body per piece; an O(n) decoder stays below a small multiple. */
+const AIM = { kind: 'max', value: 3 } as const
+/** examples/echo: command 1 returns its raw body, command 4 takes one and replies nothing. */
+const ECHO_COMMAND = 1
+const SINK_COMMAND = 4
+const FENCE_MS = 10_000
+/** A sleeping server's CPU times are exact. */
+const SETTLE_MS = 5
+
+const identity = identityBytes(DEFAULT_IDENTITY)
+
+export async function run(profile: Profile): Promise<void> {
+  const pinned = canPin()
+  if (pinned) pinSelf()
+  progress(
+    pinned
+      ? 'server on core 1, client and decoder on core 0'
+      : 'not pinned: taskset or a second core is missing',
+  )
+  splitDecoder(profile, pinned)
+  const server = await startFirefly(['--max-body', String(BODY_BYTES)], pinned)
+  try {
+    await splitWire(profile, server, pinned)
+  } finally {
+    await server.stop()
+  }
+}
+
+/** A body as one frame, cut into pieces; the header travels in front of the first piece of the body. */
+function pieces(pieceBytes: number): Uint8Array[] {
+  const frame = encodeFrame(identity, SINK_COMMAND, new Uint8Array(BODY_BYTES).fill(7))
+  const header = frame.length - BODY_BYTES
+  const cut = [frame.subarray(0, header + pieceBytes)]
+  for (let at = header + pieceBytes; at < frame.length; at += pieceBytes)
+    cut.push(frame.subarray(at, at + pieceBytes))
+  return cut
+}
+
+function splitDecoder(profile: Profile, pinned: boolean): void {
+  const rounds = profile.quick ? 3 : 15
+  const bodies = profile.quick ? 10 : 50
+  const whole = pieces(BODY_BYTES)
+  const reads = pieces(READ_BYTES)
+  const small = pieces(PIECE_BYTES)
+  const cases = [
+    // A body in one chunk is handed over untouched, so this ratio compares copying with nothing at all.
+    { baseline: 'one chunk, body handed over', base: whole, copy: false },
+    // As a gateway does: the chunk is valid during the call only, so its receiver copies the body once.
+    { baseline: 'one chunk, body copied', base: whole, copy: true },
+    // What one write of the client is for the server.
+    { baseline: '64 KiB reads, body copied', base: reads, copy: true },
+  ]
+  for (const { baseline, base, copy } of cases) {
+    const spent = { base: [] as number[], split: [] as number[] }
+    for (let n = 0; n <= rounds; n++) {
+      const baseUs = decode(base, bodies, copy)
+      const splitUs = decode(small, bodies, copy)
+      // Round 0 warms up.
+      if (n > 0) {
+        spent.base.push(baseUs)
+        spent.split.push(splitUs)
+      }
+    }
+    report(profile, { figure: 'decoder', baseline, rounds, pinned }, spent)
+  }
+}
+
+/** CPU us per body. */
+function decode(chunks: readonly Uint8Array[], bodies: number, copy: boolean): number {
+  let seen = 0
+  const decoder = new FrameDecoder(DEFAULT_IDENTITY, BODY_BYTES, (_command, source, start, end) => {
+    const body = copy ? source.slice(start, end) : source.subarray(start, end)
+    seen += body.length
+  })
+  const before = process.cpuUsage()
+  for (let n = 0; n < bodies; n++) for (const chunk of chunks) decoder.push(chunk)
+  const { user, system } = process.cpuUsage(before)
+  if (seen !== bodies * BODY_BYTES) throw new Error(`the decoder delivered ${seen} bytes of ${bodies} bodies`)
+  return (user + system) / bodies
+}
+
+async function splitWire(profile: Profile, server: Server, pinned: boolean): Promise<void> {
+  const rounds = profile.quick ? 3 : 15
+  const bodies = profile.quick ? 4 : 8
+  const whole = pieces(BODY_BYTES)
+  const small = pieces(PIECE_BYTES)
+  const socket = connect({ host: server.host, port: server.port, noDelay: true })
+  const fence = fences(socket)
+  await fence()
+  const cases = [
+    // 4,096 writes back to back: libuv and the kernel join most of them, as they do for a real client.
+    { figure: 'wire', send: sendAll },
+    // Each write finished before the next: close to one read per piece, so the kernel's price is in it too.
+    { figure: 'wirePaced', send: sendPaced },
+  ]
+  for (const { figure, send } of cases) {
+    const spent = { base: [] as number[], split: [] as number[] }
+    for (let n = 0; n <= rounds; n++) {
+      const baseUs = await receive(() => sendAll(socket, whole))
+      const splitUs = await receive(() => send(socket, small))
+      if (n > 0) {
+        spent.base.push(baseUs)
+        spent.split.push(splitUs)
+      }
+    }
+    report(profile, { figure, side: server.side, baseline: 'one write', rounds, pinned }, spent)
+  }
+  socket.destroy()
+
+  /** The server's CPU us per body. */
+  async function receive(sendBody: () => Promise<void>): Promise<number> {
+    await delay(SETTLE_MS)
+    const before = readCpu(server.pid)
+    for (let n = 0; n < bodies; n++) {
+      await sendBody()
+      await fence()
+    }
+    await delay(SETTLE_MS)
+    return spentNs(before, readCpu(server.pid)) / 1_000 / bodies
+  }
+}
+
+async function sendAll(socket: Socket, chunks: readonly Uint8Array[]): Promise<void> {
+  for (const chunk of chunks) socket.write(chunk)
+}
+
+async function sendPaced(socket: Socket, chunks: readonly Uint8Array[]): Promise<void> {
+  for (const chunk of chunks) await new Promise<void>((resolve) => socket.write(chunk, () => resolve()))
+}
+
+/** A fence is an echo behind the body: its return shows that the server has taken all before it. */
+function fences(socket: Socket): () => Promise<void> {
+  const frame = Buffer.from(encodeFrame(identity, ECHO_COMMAND, new Uint8Array(64).fill(9)))
+  let waiting: PromiseWithResolvers<void> | undefined
+  let back = Buffer.alloc(0)
+  let broken: Error | undefined
+  const end = (error: Error): void => {
+    broken ??= error
+    waiting?.reject(broken)
+  }
+  socket.on('error', end)
+  socket.on('close', () => end(new Error('split: the server closed the connection')))
+  socket.on('data', (data) => {
+    back = Buffer.concat([back, data])
+    if (!waiting || !frame.subarray(0, back.length).equals(back)) {
+      end(new Error(`split: unexpected bytes from the server: ${back.toString('hex', 0, 100)}`))
+    } else if (back.length === frame.length) {
+      back = Buffer.alloc(0)
+      waiting.resolve()
+      waiting = undefined
+    }
+  })
+  return async () => {
+    if (broken) throw broken
+    waiting = Promise.withResolvers<void>()
+    socket.write(frame)
+    const timer = setTimeout(() => end(new Error(`split: no echo in ${FENCE_MS} ms`)), FENCE_MS)
+    await waiting.promise
+    clearTimeout(timer)
+  }
+}
+
+function report(
+  profile: Profile,
+  labels: Readonly<Record<string, string | number | boolean>>,
+  spent: { readonly base: readonly number[]; readonly split: readonly number[] },
+): void {
+  const baseUs = median(spent.base)
+  const splitUs = median(spent.split)
+  const cpu = { cpuUsPerBody: round(splitUs), baselineCpuUsPerBody: round(baseUs) }
+  printRatio(profile, { bench: 'split', ...labels, ...cpu }, splitUs / baseUs, AIM)
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

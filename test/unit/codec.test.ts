@@ -1,0 +1,284 @@
+// The codecs as a peer sees them: what each carries, what each refuses, and that only InputError comes out.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import fc from 'fast-check'
+
+import { CODECS, customCodec, json, msgpack, raw, type Codec } from '../../core/wire/codec.ts'
+import { DefinitionError, InputError } from '../../core/wire/errors.ts'
+
+const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex.replaceAll(' ', ''), 'hex'))
+const hexOf = (body: Uint8Array): string => Buffer.from(body).toString('hex')
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+const packed: [value: unknown, hex: string][] = [
+  [null, 'c0'],
+  [true, 'c3'],
+  [0, '00'],
+  [127, '7f'],
+  [-1, 'ff'],
+  [255, 'ccff'],
+  [-128, 'd080'],
+  [65535, 'cdffff'],
+  [4294967295, 'ceffffffff'],
+  [1.5, 'cb3ff8000000000000'],
+  ['é', 'a2c3a9'],
+  [[], '90'],
+  [{}, '80'],
+  [{ a: 1, b: [true] }, '82a16101a16291c3'],
+  [bytes('0102'), 'c4020102'],
+  [new Date(5_000), 'd6ff00000005'],
+]
+
+for (const [value, hex] of packed) {
+  test(`msgpack carries ${JSON.stringify(value)} as ${hex}`, () => {
+    assert.equal(hexOf(msgpack.encode(value)), hex)
+    assert.deepEqual(msgpack.decode(bytes(hex)), value)
+  })
+}
+
+test('an empty body is undefined to json and msgpack and an empty body to raw', () => {
+  for (const codec of [json, msgpack]) {
+    assert.equal(codec.encode(undefined).length, 0)
+    assert.equal(codec.decode(new Uint8Array(0)), undefined)
+  }
+  assert.equal(raw.encode(undefined).length, 0)
+  assert.deepEqual(raw.decode(new Uint8Array(0)), new Uint8Array(0))
+})
+
+test('raw passes the same bytes both ways and refuses everything else', () => {
+  const body = bytes('00ff')
+  assert.equal(raw.encode(body), body)
+  assert.equal(raw.decode(body), body)
+  for (const value of ['a', 1, null, [1], {}]) assert.throws(() => raw.encode(value), TypeError)
+})
+
+test('json and msgpack give back every value of JSON', () => {
+  const values = fc.jsonValue({ maxDepth: 6 }).map((value) => JSON.parse(JSON.stringify(value)) as unknown)
+  fc.assert(
+    fc.property(values, (value) => {
+      const text = JSON.stringify(value)
+      if (text.includes('__proto__')) return
+      assert.equal(JSON.stringify(json.decode(json.encode(value))), text)
+      assert.equal(JSON.stringify(msgpack.decode(msgpack.encode(value))), text)
+    }),
+    { seed: 2, numRuns: 500 },
+  )
+})
+
+test('a field that is undefined is left out and an undefined element is null, in both codecs', () => {
+  for (const codec of [json, msgpack])
+    assert.deepEqual(codec.decode(codec.encode({ a: undefined, b: [undefined] })), { b: [null] })
+})
+
+test('an encoded body keeps its bytes while others are encoded, and owns its buffer', () => {
+  const first = msgpack.encode({ a: 'first' })
+  const copy = hexOf(first)
+  for (let i = 0; i < 5_000; i++) msgpack.encode({ a: 'other', i, text: 'x'.repeat(i) })
+  assert.equal(hexOf(first), copy)
+  assert.equal(first.buffer.byteLength, first.byteLength)
+  assert.equal(first.constructor, Uint8Array)
+})
+
+test('a value that encodes while it is encoded disturbs neither', () => {
+  const inner: Uint8Array[] = []
+  const nosy = { toJSON: () => inner.push(msgpack.encode({ inside: 1 })) }
+  Object.setPrototypeOf(nosy, { constructor: class Nosy {} })
+  const outer = msgpack.encode({ a: nosy, b: 2 })
+  assert.deepEqual(msgpack.decode(outer), { a: 1, b: 2 })
+  assert.deepEqual(
+    inner.map((body) => msgpack.decode(body)),
+    [{ inside: 1 }],
+  )
+})
+
+test('decoded bytes share nothing with the body, which is left untouched, also when it is a Buffer', () => {
+  for (const body of [bytes('81a162c4020102'), Buffer.from('81a162c4020102', 'hex')]) {
+    const { b } = msgpack.decode(body) as { b: Uint8Array }
+    assert.equal(b.constructor, Uint8Array)
+    body.fill(0)
+    assert.deepEqual(b, bytes('0102'))
+    assert.equal(Object.hasOwn(body, 'dataView'), false)
+  }
+})
+
+test('64-bit integers are numbers where that is exact and BigInt elsewhere', () => {
+  assert.equal(msgpack.decode(bytes('cf001fffffffffffff')), Number.MAX_SAFE_INTEGER)
+  assert.equal(msgpack.decode(bytes('d3ffe0000000000001')), Number.MIN_SAFE_INTEGER)
+  assert.equal(msgpack.decode(bytes('cfffffffffffffffff')), 2n ** 64n - 1n)
+  assert.equal(msgpack.decode(bytes('cb7ff8000000000000')), NaN)
+})
+
+test('invalid UTF-8 becomes U+FFFD in msgpack and is refused in json', () => {
+  assert.equal(msgpack.decode(bytes('a1ff')), '�')
+  assert.throws(() => json.decode(bytes('22ff22')), InputError)
+})
+
+test('msgpack refuses with a TypeError what a peer would refuse, and works on', () => {
+  const circular: unknown[] = []
+  circular.push(circular)
+  const values = [
+    new Map([[1, 1]]), // a key that is no string
+    { ['__proto__']: 1 }, // a key of its own by that name
+    new Date(NaN),
+    Symbol('s'),
+    2n ** 70n,
+    circular,
+    Array.from({ length: 4_097 }, () => 0),
+    { list: new Float32Array([1, 2]) }, // would send stale bytes of the packer's buffer
+    new DataView(new ArrayBuffer(4)),
+  ]
+  for (const value of values) {
+    assert.throws(() => msgpack.encode(value), { name: 'TypeError', message: /^msgpack: cannot carry / })
+    assert.deepEqual(msgpack.decode(msgpack.encode({ ok: 1 })), { ok: 1 })
+  }
+  assert.throws(() => json.encode(() => 1), TypeError)
+  assert.throws(() => json.encode(1n), TypeError)
+})
+
+const hostileMsgpack: [what: string, hex: string][] = [
+  ['an array of 2^32-1', 'ddffffffff'],
+  ['8000 arrays inside each other', '91'.repeat(8_000)],
+  ['a key __proto__', '81a95f5f70726f746f5f5f81a16101'],
+  ['a number as key', '8101c0'],
+  ['two references to one array and a trailing byte', '92d66900000001920000d6700000000100'],
+  ['a trailing byte', '8000'],
+  ['a record', 'd4724091a16101'],
+  ['a RegExp', 'd4780092a161a0'],
+  ['an Error', 'd4650093a545 72726f72a0c0'],
+  ['a Set', 'd4730090'],
+  ['a typed array', 'd5740000'],
+  ['a BigInt', 'd7420102030405060708'],
+  ['0xc1', 'c1'],
+  ['a timestamp that is no date', 'c70cff000000007fffffffffffffff'],
+  ['4097 empty maps', `dc1001${'80'.repeat(4_097)}`],
+]
+for (const [what, hex] of hostileMsgpack) {
+  test(`msgpack refuses ${what}`, () => assert.throws(() => msgpack.decode(bytes(hex)), InputError))
+}
+
+test('msgpack keeps constructor and toString as plain keys', () => {
+  const value = msgpack.decode(bytes('82ab636f6e7374727563746f7201a8746f537472696e6702')) as object
+  assert.deepEqual(Object.entries(value), [
+    ['constructor', 1],
+    ['toString', 2],
+  ])
+})
+
+const hostileJson: [what: string, text: string][] = [
+  ['half a text', '{"a":'],
+  ['two texts', '{}{}'],
+  ['NaN', 'NaN'],
+  ['33 arrays inside each other', '['.repeat(33) + ']'.repeat(33)],
+  ['a million open brackets', '['.repeat(1_000_000)],
+  ['33 objects inside each other', '{"a":'.repeat(33) + '1' + '}'.repeat(33)],
+  ['depth after a string that ends in a backslash', `["\\\\",${'['.repeat(32)}${']'.repeat(32)}]`],
+  ['a key __proto__', '{"__proto__":{"admin":true}}'],
+  ['an inner key __proto__', '[{"a":{"__proto__":1}}]'],
+  ['a key __proto__ in escapes', '{"\\u005f_pr\\u006Fto__":1}'],
+]
+for (const [what, text] of hostileJson) {
+  test(`json refuses ${what}`, () => {
+    assert.throws(
+      () => json.decode(utf8(text)),
+      (error) => error instanceof InputError && error.message.length < 140,
+    )
+  })
+}
+
+test('json takes depth 32, brackets inside strings and the text __proto__ as a value', () => {
+  json.decode(utf8('['.repeat(32) + ']'.repeat(32)))
+  assert.deepEqual(json.decode(utf8(`["${'['.repeat(99)}\\"${'{'.repeat(99)}"]`)), [
+    '['.repeat(99) + '"' + '{'.repeat(99),
+  ])
+  assert.deepEqual(json.decode(utf8('{"a":"__proto__","b":"\\u00e9"}')), { a: '__proto__', b: 'é' })
+  assert.equal(({} as { admin?: unknown }).admin, undefined)
+})
+
+test('json keeps the cause of a refusal', () => {
+  assert.throws(
+    () => json.decode(utf8('{')),
+    (error) => error instanceof InputError && error.cause instanceof SyntaxError,
+  )
+})
+
+test('every prefix of a body is refused or is a value of its own', () => {
+  const value = { name: 'Ada', at: [1.5, -2, 300, 70_000], deep: { on: true, blob: null } }
+  const packedBody = msgpack.encode(value)
+  for (let end = 1; end < packedBody.length; end++)
+    assert.throws(() => msgpack.decode(packedBody.subarray(0, end)), InputError)
+  const text = json.encode(value)
+  for (let end = 1; end < text.length; end++)
+    assert.throws(() => json.decode(text.subarray(0, end)), InputError)
+})
+
+test('random and flipped bytes give a value or an InputError', () => {
+  const own = customCodec('picky', {
+    encode: json.encode,
+    decode: (body) => {
+      if (body[0] === 0x7b) throw new RangeError('no braces')
+      return body.length
+    },
+  })
+  const never = (codec: Codec, body: Uint8Array): void => {
+    try {
+      codec.decode(body)
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error
+    }
+  }
+  const codecs = [...CODECS.values(), own]
+  const seedBody = fc.jsonValue({ maxDepth: 4 }).map((value) => {
+    const clean = JSON.parse(JSON.stringify(value).replaceAll('__proto__', 'proto')) as unknown
+    return [json.encode(clean), msgpack.encode(clean)] as const
+  })
+  fc.assert(
+    fc.property(seedBody, fc.nat(), fc.integer({ min: 1, max: 255 }), (bodies, at, mask) => {
+      for (const body of bodies) {
+        const flipped = body.slice()
+        if (body.length > 0) flipped[at % body.length] = (body[at % body.length] as number) ^ mask
+        for (const codec of codecs) never(codec, flipped)
+      }
+    }),
+    { seed: 3, numRuns: 3_000 },
+  )
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 48 }), (body) => {
+      for (const codec of codecs) never(codec, body)
+    }),
+    { seed: 4, numRuns: 5_000 },
+  )
+})
+
+test('a custom codec turns what its decode throws into InputError with the cause', () => {
+  const broken = new Error('bad field 3')
+  const codec = customCodec('proto', {
+    encode: (value) => utf8(String(value)),
+    decode: () => {
+      throw broken
+    },
+  })
+  assert.equal(codec.name, 'proto')
+  assert.deepEqual(codec.encode('x'), utf8('x'))
+  assert.throws(
+    () => codec.decode(utf8('x')),
+    (error) =>
+      error instanceof InputError &&
+      error.cause === broken &&
+      error.message === 'proto body is unreadable: "bad field 3"',
+  )
+})
+
+test('a custom codec must give bytes and have a name of its own', () => {
+  const decode = (body: Uint8Array): unknown => body
+  const codec = customCodec('text', { encode: () => 'text' as unknown as Uint8Array, decode })
+  assert.throws(() => codec.encode(1), TypeError)
+  for (const name of ['', 'json', 'A', 'a b', 'x'.repeat(33)])
+    assert.throws(() => customCodec(name, { encode: () => new Uint8Array(0), decode }), DefinitionError)
+})
+
+test('the codecs are found by name', () => {
+  assert.deepEqual([...CODECS.keys()], ['raw', 'json', 'msgpack'])
+  for (const [name, codec] of CODECS) assert.equal(codec.name, name)
+})
