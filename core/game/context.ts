@@ -12,7 +12,7 @@ import type {
   InputOf,
   OutputOf,
 } from '../wire/contract.ts'
-import type { Fields, InferFields } from '../wire/type.ts'
+import type { Fields, Infer } from '../wire/type.ts'
 
 /** One method per event of the contract. The body is encoded once, however many receive it. */
 export type Emit<E extends Entries> = {
@@ -31,9 +31,9 @@ export interface Remote<E extends Entries> {
 
 export interface Kv<F extends Fields> {
   /** The value as this turn sees it; undefined = never set or deleted. Frozen: set a new value to change it. */
-  get<K extends keyof F & string>(name: K): InferFields<F>[K] | undefined
+  get<K extends keyof F & string>(name: K): Infer<F[K]> | undefined
   /** Durable before the reply leaves. @throws InputError when the value breaks its type or the shard's bound */
-  set<K extends keyof F & string>(name: K, value: InferFields<F>[K]): void
+  set<K extends keyof F & string>(name: K, value: Infer<F[K]>): void
   delete(name: keyof F & string): void
 }
 

@@ -3,7 +3,7 @@
 
 import { Reader, Writer } from '../wire/bytes.ts'
 import type { ErrorKind } from '../wire/message.ts'
-import type { Member } from './members.ts'
+import { encodeMemo, type Member } from './members.ts'
 import type { ChannelIn, ChannelOut, OpenRequest, StoredChannel } from './ports.ts'
 import type { Shard } from './shard.ts'
 
@@ -32,10 +32,18 @@ export class Channel implements ChannelIn {
   readonly legacy: boolean
   /** null while no connection carries it. */
   out: ChannelOut | null = null
+  /** The activation it was last introduced to. */
+  told = 0
+  /** Its last activation ended while calls may have been on their way. */
+  severed = false
+  /** The activation the client knew when a new connection brought the channel; null once introduced. */
+  #knew: number | null = null
   /** Monotonic time since when `out` is null. */
   detachedMs = 0
   /** The highest call that was begun. */
   mark = 0
+  /** The highest call whose effects have left, after its commit. */
+  settled = 0
   /** Events sent in this activation. */
   events = 0
   /** Calls that wait in the mailbox. */
@@ -52,6 +60,27 @@ export class Channel implements ChannelIn {
     this.session = this.name.slice(0, 32)
     this.legacy = request.legacy
     this.memo = request.memo
+  }
+
+  /** A connection carries it from now on. */
+  attach(out: ChannelOut, request: OpenRequest): void {
+    this.out = out
+    this.#knew = request.activation
+    if (request.memo.length > 0) this.memo = request.memo
+  }
+
+  /** Whether `opened` must still be said for this activation. */
+  isStrangerTo(activation: number): boolean {
+    return this.out !== null && (this.#knew !== null || this.told !== activation)
+  }
+
+  introduce(activation: number): void {
+    const knew = this.#knew ?? 0
+    const lost = this.severed || (knew !== 0 && !(knew === activation && this.told === activation))
+    this.told = activation
+    this.severed = false
+    this.#knew = null
+    this.out?.opened(activation, this.settled, lost)
   }
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
@@ -91,10 +120,11 @@ export class Channel implements ChannelIn {
     this.#keptBytes += weight(answer)
   }
 
-  /** Answers a call that was run before: the kept answer, or that it has been applied. */
+  /** Answers a call that was begun before: the kept answer, or that it has been applied; later, if it still runs. */
   repeat(sequence: number): void {
+    if (sequence > this.settled) return
     const answer = this.#kept.find((kept) => kept.sequence === sequence)
-    if (!answer) this.out?.applied(this.mark)
+    if (!answer) this.out?.applied(this.settled)
     else if (answer.kind === 'reply') this.out?.reply(sequence, answer.command, answer.body)
     else this.out?.error(sequence, answer.command, answer.kind, answer.code, answer.message)
   }
@@ -116,7 +146,7 @@ export class Channel implements ChannelIn {
 
   /** Takes over what an earlier activation committed. */
   restore(stored: StoredChannel): void {
-    this.mark = stored.mark
+    this.mark = this.settled = stored.mark
     const reader = new Reader('stored replies', stored.replies, 0, stored.replies.length)
     while (!reader.done) {
       const sequence = reader.u32()
@@ -129,9 +159,10 @@ export class Channel implements ChannelIn {
     }
   }
 
-  /** A new activation knows only what was committed. */
+  /** A new activation knows only what was committed, and the seat that the gateway would present. */
   reset(): void {
-    this.mark = 0
+    if (this.member) this.memo = encodeMemo(this.member)
+    this.mark = this.settled = 0
     this.events = 0
     this.member = null
     this.#kept = []

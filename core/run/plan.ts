@@ -3,9 +3,13 @@
 
 import type { Codec } from '../wire/codec.ts'
 import type { Game } from '../game/game.ts'
-import type { Handler, Hook, ShardDefinition } from '../game/shard.ts'
+import type { ShardDefinition } from '../game/shard.ts'
 import { entryCodec, type AnyCommand, type Contract, type Parser } from '../wire/contract.ts'
 import { toParser } from '../wire/type.ts'
+import type { Turn } from './turn.ts'
+
+/** A handler with its types erased: they were checked where the game was written. */
+export type Run = (c: Turn, input: unknown) => unknown
 
 export interface CommandPlan {
   readonly name: string
@@ -14,7 +18,7 @@ export interface CommandPlan {
   readonly input: Parser<unknown>
   /** null for a cast. */
   readonly output: Parser<unknown> | null
-  readonly handler: Handler
+  readonly run: Run
   readonly durable: boolean
 }
 
@@ -32,8 +36,10 @@ export interface ShardPlan {
   readonly events: ReadonlyMap<string, EventPlan>
   readonly kv: ReadonlyMap<string, Parser<unknown>>
   readonly refuses: ReadonlySet<string>
-  readonly leave: Hook<void> | null
-  readonly rejoin: Hook<void> | null
+  readonly leave: Run | null
+  readonly rejoin: Run | null
+  readonly timers: ReadonlyMap<string, Run>
+  readonly ticker: { readonly hz: number; readonly fixed: boolean; readonly run: Run } | null
 }
 
 export function compile(game: Game): ReadonlyMap<string, ShardPlan> {
@@ -47,7 +53,7 @@ function compileShard(definition: ShardDefinition): ShardPlan {
   for (const [name, entry] of Object.entries(contract.entries)) {
     const codec = entryCodec(contract, entry)
     if (entry.kind === 'event') events.set(name, { name, number: entry.number, codec, data: entry.data })
-    else commands.set(entry.number, commandPlan(name, entry, codec, handlers.get(name)!))
+    else commands.set(entry.number, commandPlan(name, entry, codec, handlers.get(name) as Run))
   }
   return {
     definition,
@@ -56,19 +62,21 @@ function compileShard(definition: ShardDefinition): ShardPlan {
     events,
     kv: new Map(Object.entries(kv).map(([name, type]) => [name, toParser(type)])),
     refuses: new Set(contract.refuses),
-    leave: definition.leave,
-    rejoin: definition.rejoin,
+    leave: definition.leave as Run | null,
+    rejoin: definition.rejoin as Run | null,
+    timers: new Map([...definition.timers].map(([name, timer]) => [name, timer.run as Run])),
+    ticker: definition.ticker && { ...definition.ticker, run: definition.ticker.run as Run },
   }
 }
 
-function commandPlan(name: string, entry: AnyCommand, codec: Codec, handler: Handler): CommandPlan {
+function commandPlan(name: string, entry: AnyCommand, codec: Codec, run: Run): CommandPlan {
   return {
     name,
     number: entry.number,
     codec,
     input: entry.input,
     output: entry.output,
-    handler,
+    run,
     durable: entry.options.durable ?? false,
   }
 }

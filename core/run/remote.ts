@@ -64,7 +64,8 @@ async function call({ turn, id }: Target, contract: Contract, command: AnyComman
   })
   if (answer.kind === 'refusal') throw new Refusal(answer.code, answer.message)
   if (answer.kind === 'system') throw new CallError(answer.code as SystemCode, answer.message)
-  return answer.body === null || !command.output ? undefined : command.output(codec.decode(answer.body))
+  if (answer.kind !== 'reply' || answer.body === null || !command.output) return undefined
+  return command.output(codec.decode(answer.body))
 }
 
 function withDeadline(

@@ -28,12 +28,16 @@ export interface Cause {
   /** Wall clock by which a calling shard wants its answer; 0 = nobody waits. */
   readonly deadlineMs: number
   readonly answer: ((answer: PeerAnswer) => void) | null
+  /** The durable timer that is due. */
+  readonly timer: string | null
 }
 
 export class Turn {
   readonly life: Activation
   readonly cause: Cause
   ended = false
+  /** In a `leave` hook: who has just gone. */
+  leaving: Member | null = null
   effects: Effect[] | null = null
   undo: Undo[] | null = null
   /** Changed keys, encoded; null deletes. */
@@ -66,7 +70,9 @@ export class Turn {
     return this.cause.channel?.member != null
   }
   get seat(): number {
-    return this.#member('has no seat: join first').seat
+    const member = this.leaving ?? this.cause.channel?.member
+    if (!member) throw new Error('this session has no seat: join first')
+    return member.seat
   }
   get log(): Activation['log'] {
     return this.life.log
@@ -103,7 +109,7 @@ export class Turn {
   join(...groups: string[]): number {
     const life = this.live()
     const channel = this.cause.channel
-    if (!channel) throw new Error('only a session can join: this turn was caused by a shard or the clock')
+    if (!channel?.out) throw new Error('only a connected session can join')
     if (!channel.member) this.onUndo(life.members.add(channel))
     for (const group of groups) this.onUndo(life.members.join(channel.member!, group))
     this.#membershipChanged(channel)
@@ -172,12 +178,6 @@ export class Turn {
 
   #emitter(audience: Audience): Emit<Entries> {
     return emitterOf(this, this.live().plan, audience)
-  }
-
-  #member(problem: string): Member {
-    const member = this.cause.channel?.member
-    if (!member) throw new Error(`this session ${problem}`)
-    return member
   }
 
   /** @internal The activation, if this turn may still act for it. */

@@ -66,6 +66,7 @@ export class FrameDecoder {
   #partial: Uint8Array | null = null
   #have = 0
   #stopped = false
+  #paused = false
 
   constructor(identity: Identity, maxBodyBytes: number, sink: FrameSink) {
     this.#identity = identityBytes(identity)
@@ -87,21 +88,31 @@ export class FrameDecoder {
     this.#have = 0
   }
 
+  /** From inside the sink: `push` returns behind the frame in hand, and the caller keeps the rest. */
+  pause(): void {
+    this.#paused = true
+  }
+
   /**
    * Delivers every frame that is complete with this chunk, in order, then keeps the rest.
+   * Returns how many bytes were taken: all of them, unless the sink paused.
    * @throws ProtocolError for a header that is refused, after the frames before it were delivered
    */
-  push(chunk: Uint8Array): void {
+  push(chunk: Uint8Array): number {
+    this.#paused = false
     let at = this.#have === 0 ? 0 : this.#finishPartial(chunk)
     const end = chunk.length
-    while (!this.#stopped && end - at >= HEADER_BYTES) {
+    while (!this.#paused && !this.#stopped && end - at >= HEADER_BYTES) {
       const bodyBytes = this.#checkHeader(chunk, at)
       const bodyAt = at + HEADER_BYTES
       if (end - bodyAt < bodyBytes) break
       at = bodyAt + bodyBytes
       this.#sink(readU32(chunk, bodyAt - 4), chunk, bodyAt, at)
     }
-    if (at < end && !this.#stopped) this.#keep(chunk, at)
+    if (this.#stopped) return end
+    if (this.#paused) return at
+    if (at < end) this.#keep(chunk, at)
+    return end
   }
 
   /** The body's length from a whole header. */

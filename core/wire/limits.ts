@@ -52,6 +52,8 @@ export const TIMES = {
   idleMs: 300_000,
   /** A session client promises a PING this often. */
   heartbeatMs: 15_000,
+  /** An asynchronous turn that takes longer ends with its activation: nothing hangs. */
+  turnMs: 30_000,
   /** Default deadline of a call between shards. */
   callMs: 5_000,
   /** How long a shard remembers the channel of a connection that is gone, for resent calls. */

@@ -68,12 +68,14 @@ export interface Opened {
 /** Header of a CALL; its body is the rest of the frame. */
 export interface Call {
   readonly channel: number
+  /** The activation the client knows, 0 = none yet; a call to a life that was lost is dropped. */
+  readonly activation: number
   readonly sequence: number
   /** Every reply up to this sequence has arrived: the server may forget it. */
   readonly replyAck: number
   readonly command: number
 }
-export const CALL_BYTES = 16
+export const CALL_BYTES = 20
 
 export interface Reply {
   readonly channel: number
@@ -186,6 +188,7 @@ export function decodeOpened(source: Uint8Array, start: number, end: number): Op
 export function encodeCall(call: Call, body: Uint8Array): Uint8Array {
   return new Writer(CALL_BYTES + body.length)
     .u32(call.channel)
+    .u32(call.activation)
     .u32(call.sequence)
     .u32(call.replyAck)
     .u32(call.command)
@@ -194,7 +197,13 @@ export function encodeCall(call: Call, body: Uint8Array): Uint8Array {
 
 export function decodeCall(source: Uint8Array, start: number, end: number): Call {
   const r = new Reader('CALL', source, start, end)
-  const call = { channel: r.u32(), sequence: r.u32(), replyAck: r.u32(), command: r.u32() }
+  const call = {
+    channel: r.u32(),
+    activation: r.u32(),
+    sequence: r.u32(),
+    replyAck: r.u32(),
+    command: r.u32(),
+  }
   if (call.sequence === 0) throw new ProtocolError('BAD_MESSAGE', 'CALL sequence 0 is reserved')
   return call
 }

@@ -1,0 +1,10 @@
+// What a game author imports as 'firefly-game': the words of a contract and of a server. Nothing of a host.
+
+export { command, contract, event } from '../wire/contract.ts'
+export type { Command, Contract, Event } from '../wire/contract.ts'
+export { customCodec, type Codec } from '../wire/codec.ts'
+export { CallError, DefinitionError, InputError, Refusal, type SystemCode } from '../wire/errors.ts'
+export { t, type Infer } from '../wire/type.ts'
+export type { Context, SessionContext } from './context.ts'
+export { firefly, type Game } from './game.ts'
+export { service, shard } from './shard.ts'

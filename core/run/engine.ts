@@ -1,0 +1,199 @@
+// The engine: shards by name, and the one loop in which all their turns run. Hosts bring events in (`open`, the
+// channels' calls, `peer`); nothing here waits, reads a clock or touches a platform but through the ports.
+
+import type { Game } from '../game/game.ts'
+import { DEFAULT_LIMITS, TIMES, type Limits } from '../wire/limits.ts'
+import { Meter } from './meter.ts'
+import { compile, type ShardPlan } from './plan.ts'
+import type { Awaitable, ChannelIn, ChannelOut, Clock, Directory, Link, Log, OpenRequest, Outcome, Peer, PeerAnswer, PeerCall, Ports, ShardId, Store, Stored, Timer, WriteSet } from './ports.ts'
+import { shardName } from './ports.ts'
+import { Shard } from './shard.ts'
+
+/** Turns in one go before the event loop may breathe. */
+const BURST = 2_048
+
+export interface EngineOptions {
+  readonly limits?: Partial<Limits>
+  /** Idle shards leave memory after this; 0 = never by themselves (the host's platform does it). */
+  readonly evictMs?: number
+}
+
+export class Engine implements Link, Directory {
+  readonly clock: Clock
+  readonly log: Log
+  readonly store: Store
+  readonly limits: Limits
+  readonly meter = new Meter()
+  readonly #plans: ReadonlyMap<string, ShardPlan>
+  readonly #directory: Directory
+  readonly #shards = new Map<string, Shard>()
+  readonly #queue: Shard[] = []
+  readonly #evictMs: number
+  /** What stateless services are numbered with: they have no store. */
+  readonly #bootNumber: number
+  #running = false
+  #deferred = false
+  #sweeper: Timer | null = null
+  #draining = false
+
+  constructor(game: Game, ports: Ports, options: EngineOptions = {}) {
+    this.clock = ports.clock
+    this.log = ports.log
+    this.store = ports.store
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits }
+    this.#plans = compile(game)
+    this.#directory = ports.directory ?? this
+    this.#evictMs = options.evictMs ?? TIMES.evictMs
+    this.#bootNumber = 1 + Math.floor(this.clock.random() * 0xfffffffe)
+  }
+
+  get shards(): number {
+    return this.#shards.size
+  }
+
+  /** Work that waits in all mailboxes. */
+  get backlog(): number {
+    let sum = 0
+    for (const shard of this.#shards.values()) sum += shard.backlog
+    return sum
+  }
+
+  /** Attaches a gateway's channel. Contract and key were checked at the door; here they are trusted to exist. */
+  open(request: OpenRequest, out: ChannelOut): ChannelIn {
+    return this.shard(request.shard).open(request, out)
+  }
+
+  /** Where another shard is reached from here. */
+  peer(id: ShardId): Peer {
+    return this.#directory === this ? this.#localPeer(id) : this.#directory.peer(id)
+  }
+
+  /** A call that arrived from another shard. */
+  receive(id: ShardId, call: PeerCall): Promise<PeerAnswer> {
+    return this.#localPeer(id).call(call)
+  }
+
+  #localPeer(id: ShardId): Peer {
+    if (!this.#plans.has(id.contract)) {
+      const answer = { kind: 'system', code: 'UNKNOWN_CONTRACT', message: `no shard serves ${id.contract}` } as const
+      return { call: () => Promise.resolve(answer), cast: () => this.log.warn(answer.message) }
+    }
+    return {
+      call: (call) => new Promise((resolve) => this.shard(id).peer(call, resolve)),
+      cast: (call) => this.shard(id).peer(call, null),
+    }
+  }
+
+  /** A durable timer of this shard is near. */
+  wake(id: ShardId): void {
+    if (this.#plans.has(id.contract)) this.shard(id).wake()
+    else this.log.warn('a stored timer belongs to a contract that the game does not serve', { shard: shardName(id) })
+  }
+
+  shard(id: ShardId): Shard {
+    const plan = this.#plans.get(id.contract)
+    if (!plan) throw new Error(`no shard serves ${id.contract}`)
+    const own = plan.definition.stateless ? { contract: id.contract, key: '' } : id
+    const name = shardName(own)
+    let shard = this.#shards.get(name)
+    if (!shard) {
+      shard = new Shard(this, own, plan)
+      this.#shards.set(name, shard)
+      this.#armSweeper()
+    }
+    return shard
+  }
+
+  /** Begins a run of turns; false when one is under way and the caller must queue. */
+  enter(): boolean {
+    if (this.#running) return false
+    this.#running = true
+    return true
+  }
+
+  /** Ends the outermost run: whatever its turns caused is run now, a burst at a time. */
+  leave(last: Shard): void {
+    this.#enqueue(last)
+    try {
+      if (this.#queue.length > 0) this.#drain()
+    } finally {
+      this.#running = false
+    }
+  }
+
+  /** This shard has mail. */
+  want(shard: Shard): void {
+    if (this.enter()) this.leave(shard)
+    else this.#enqueue(shard)
+  }
+
+  #enqueue(shard: Shard): void {
+    if (shard.queued || !shard.ready) return
+    shard.queued = true
+    this.#queue.push(shard)
+  }
+
+  #drain(): void {
+    let burst = BURST
+    for (let shard = this.#queue.shift(); shard; shard = this.#queue.shift()) {
+      shard.queued = false
+      if (shard.ready) shard.step()
+      this.#enqueue(shard)
+      if (--burst === 0) return this.#later()
+    }
+  }
+
+  #later(): void {
+    if (this.#deferred || this.#queue.length === 0) return
+    this.#deferred = true
+    this.clock.defer(() => {
+      this.#deferred = false
+      const [first] = this.#queue
+      if (first && this.enter()) this.leave(first)
+    })
+  }
+
+  commit(write: WriteSet): Awaitable<Outcome> {
+    this.meter.commits++
+    return this.store.commit(write)
+  }
+
+  openStore(id: ShardId, plan: ShardPlan): Awaitable<Stored> {
+    if (!plan.definition.stateless) return this.store.open(id)
+    return { activation: this.#bootNumber, kv: new Map(), timers: [], snapshot: null }
+  }
+
+  /** Saves every snapshot and waits for all commits; a host drains its gateways first. */
+  async drain(): Promise<void> {
+    this.#draining = true
+    this.#sweeper?.cancel()
+    await Promise.all([...this.#shards.values()].map((shard) => shard.life?.save()))
+  }
+
+  /** Puts one shard out of memory, as the platform or the sweeper would. */
+  async evict(id: ShardId): Promise<void> {
+    await this.#shards.get(shardName(id))?.evict()
+  }
+
+  #armSweeper(): void {
+    if (this.#evictMs === 0 || this.#sweeper || this.#draining) return
+    this.#sweeper = this.clock.after(this.#evictMs / 2, () => {
+      this.#sweeper = null
+      this.#sweep()
+      if (this.#shards.size > 0) this.#armSweeper()
+    })
+  }
+
+  /** A shard that was idle for two sweeps leaves. */
+  #sweep(): void {
+    const now = this.clock.mono()
+    for (const [name, shard] of this.#shards) {
+      if (!shard.sweep(now, TIMES.rememberMs) || shard.life?.disposable === false) {
+        shard.idleSweeps = 0
+        continue
+      }
+      if (shard.empty) this.#shards.delete(name)
+      else if (++shard.idleSweeps >= 2) void shard.evict()
+    }
+  }
+}

@@ -1,0 +1,303 @@
+// One shard as its engine knows it: its channels, its mailbox and its current activation, if any. One turn at a
+// time (a service: `concurrency`), in arrival order; channels outlive activations.
+
+import { Activation } from './activation.ts'
+import { Channel, channelName } from './channel.ts'
+import type { Engine } from './engine.ts'
+import { Mailbox } from './mailbox.ts'
+import type { ShardPlan } from './plan.ts'
+import { RETAIN, shardName, type Awaitable, type ChannelIn, type ChannelOut, type OpenRequest, type PeerAnswer, type PeerCall, type ShardId, type Stored, type StoredChannel } from './ports.ts'
+import { Turn } from './turn.ts'
+
+/** Work that waits for its turn. */
+interface Item {
+  run(life: Activation): void
+  /** The shard cannot be activated, or the life it was meant for is gone. */
+  drop(code: 'UNAVAILABLE' | 'SHARD_RESTARTED'): void
+  /** Whether it still makes sense in the next activation. */
+  readonly survives: boolean
+}
+
+export class Shard {
+  readonly id: ShardId
+  readonly name: string
+  readonly plan: ShardPlan
+  readonly #engine: Engine
+  readonly #mailbox: Mailbox<Item>
+  readonly #channels = new Map<string, Channel>()
+  #life: Activation | null = null
+  #waking = false
+  /** Asynchronous turns that run now. */
+  #running = 0
+  /** How often in a row the engine's sweep found nothing to do here. */
+  idleSweeps = 0
+  /** In the engine's queue of shards with work. */
+  queued = false
+
+  constructor(engine: Engine, id: ShardId, plan: ShardPlan) {
+    this.#engine = engine
+    this.id = id
+    this.name = shardName(id)
+    this.plan = plan
+    this.#mailbox = new Mailbox(engine.limits.maxMailbox)
+  }
+
+  get life(): Activation | null {
+    return this.#life
+  }
+  get busy(): boolean {
+    return this.#running >= this.plan.definition.concurrency
+  }
+  get backlog(): number {
+    return this.#mailbox.size
+  }
+  /** The mailbox may be drained now. */
+  get ready(): boolean {
+    return this.#life !== null && this.#mailbox.size > 0 && !this.busy
+  }
+
+  open(request: OpenRequest, out: ChannelOut): ChannelIn {
+    const name = channelName(request.session, request.channel)
+    const channel = this.#channels.get(name) ?? new Channel(this, request)
+    this.#channels.set(name, channel)
+    channel.attach(out, request)
+    this.#push(this.#introduction(channel))
+    return channel
+  }
+
+  /** The hot path: an idle shard runs the call at once, inside the event that brought it. */
+  call(channel: Channel, sequence: number, command: number, flags: number, body: Uint8Array): void {
+    const { limits } = this.#engine
+    // The client does not know yet that its shard was lost: it sends again, behind what is older.
+    if (channel.severed && !channel.legacy) return
+    if ((flags & RETAIN) !== 0 && sequence > channel.mark && !channel.hasRoom(limits.maxUnackedReplies, limits.maxUnackedBytes)) {
+      return this.#overload(channel, sequence, command, 'unacknowledged replies fill the channel')
+    }
+    const life = this.#life
+    if (life !== null && this.#mailbox.size === 0 && !this.busy && this.#engine.enter()) {
+      try {
+        life.call(channel, sequence, command, flags, body)
+      } finally {
+        this.#engine.leave(this)
+      }
+      return
+    }
+    if (channel.waiting >= limits.maxWaiting) {
+      return this.#overload(channel, sequence, command, `${channel.waiting} calls of this channel wait already`)
+    }
+    const item: Item = {
+      survives: (flags & RETAIN) === 0,
+      run: (next) => {
+        channel.waiting--
+        next.call(channel, sequence, command, flags, body)
+      },
+      drop: (code) => {
+        channel.waiting--
+        if (code === 'UNAVAILABLE') channel.out?.error(sequence, command, 'system', code, `${this.name} could not be activated`)
+      },
+    }
+    if (!this.#mailbox.push(item)) return this.#overload(channel, sequence, command, 'the mailbox is full')
+    channel.waiting++
+    this.#wanted()
+  }
+
+  #overload(channel: Channel, sequence: number, command: number, message: string): void {
+    this.#engine.meter.overloads++
+    channel.out?.error(sequence, command, 'system', 'OVERLOADED', message)
+  }
+
+  /** A call (`answer`) or a cast (null) of another shard. */
+  peer(call: PeerCall, answer: ((answer: PeerAnswer) => void) | null): void {
+    const refuse = (code: string, message: string): void => answer?.({ kind: 'system', code, message })
+    const item: Item = {
+      survives: true,
+      run: (life) => {
+        if (call.deadlineMs !== 0 && life.clock.now() >= call.deadlineMs) return
+        const command = this.plan.commands.get(call.command)
+        if (!command) return refuse('UNKNOWN_COMMAND', `${this.name} has no command ${call.command}`)
+        let input: unknown
+        try {
+          input = command.input(command.codec.decode(call.body))
+        } catch (error) {
+          return refuse('BAD_INPUT', error instanceof Error ? error.message : 'the body was refused')
+        }
+        const { chain, deadlineMs } = call
+        const cause = { channel: null, command, sequence: 0, flags: 0, chain, deadlineMs, answer, timer: null }
+        life.run(new Turn(life, cause), command.run, input)
+      },
+      drop: () => refuse('UNAVAILABLE', `${this.name} could not be activated`),
+    }
+    if (this.#mailbox.push(item)) return this.#wanted()
+    this.#engine.meter.overloads++
+    if (!answer) this.#engine.log.warn('a cast is dropped: the mailbox is full', { shard: this.name })
+    refuse('OVERLOADED', `the mailbox of ${this.name} is full`)
+  }
+
+  /** The shard's own clock: never refused, never more than one in the mailbox. */
+  tick(run: () => void): void {
+    this.#push({ survives: false, run, drop: () => {} })
+  }
+
+  due(timer: { name: string; data: unknown; durable: boolean }): void {
+    const run = (life: Activation): void => life.fire(timer.name, timer.data, timer.durable)
+    this.#push({ survives: false, run, drop: () => {} })
+  }
+
+  detach(channel: Channel, forget: boolean): void {
+    channel.out = null
+    channel.detachedMs = this.#engine.clock.mono()
+    if (forget) this.#channels.delete(channel.name)
+    if (!this.#life) return
+    this.#push({
+      survives: false,
+      run: (life) => {
+        if (channel.out === null) life.goodbye(channel)
+      },
+      drop: () => {},
+    })
+  }
+
+  /** An asynchronous turn begins; the returned function ends it, inside the engine's run. */
+  hold(): (end: () => void) => void {
+    const life = this.#life
+    this.#running++
+    return (end) => {
+      if (this.#life !== life) return
+      this.#running--
+      const outermost = this.#engine.enter()
+      try {
+        end()
+      } finally {
+        if (outermost) this.#engine.leave(this)
+        else this.#wanted()
+      }
+    }
+  }
+
+  /** Runs one item. */
+  step(): void {
+    const life = this.#life
+    if (life !== null) this.#mailbox.shift()?.run(life)
+  }
+
+  /** Wakes the shard though nobody spoke: a durable timer is near. */
+  wake(): void {
+    if (!this.#life && !this.#waking) this.#wake()
+  }
+
+  /** Ends the activation and, because channels or mail wait for it, begins the next. */
+  restart(): void {
+    this.#endLife()
+    for (const item of this.#mailbox.sift((item) => item.survives)) item.drop('SHARD_RESTARTED')
+    for (const channel of this.#channels.values()) channel.severed = true
+    if (this.#channels.size > 0 || this.#mailbox.size > 0) this.#wanted()
+  }
+
+  /** Saves and leaves memory; channels stay and wake it again. */
+  async evict(): Promise<void> {
+    const life = this.#life
+    if (!life) return
+    await life.save()
+    if (this.#life !== life || this.busy || this.#mailbox.size > 0) return
+    this.#engine.meter.evictions++
+    this.#endLife()
+  }
+
+  /** Forgets channels that nobody came back to; tells whether the shard itself may leave memory. */
+  sweep(now: number, rememberMs: number): boolean {
+    for (const channel of this.#channels.values()) {
+      if (channel.out === null && now - channel.detachedMs >= rememberMs) this.#channels.delete(channel.name)
+    }
+    return this.#channels.size === 0 && this.#mailbox.size === 0 && this.#running === 0
+  }
+
+  /** Forgotten altogether: nothing refers to it. */
+  get empty(): boolean {
+    return this.#life === null && !this.#waking && this.#channels.size === 0 && this.#mailbox.size === 0
+  }
+
+  #endLife(): void {
+    this.#life?.end()
+    this.#life = null
+    this.#running = 0
+    for (const channel of this.#channels.values()) {
+      if (channel.out === null) this.#channels.delete(channel.name)
+      else channel.reset()
+    }
+  }
+
+  /** Tells a channel which life it speaks to: before its first call, and again in each new life. */
+  #introduction(channel: Channel): Item {
+    return { survives: false, run: (life) => this.#introduce(life, channel), drop: () => {} }
+  }
+
+  #introduce(life: Activation, channel: Channel): void {
+    if (!channel.isStrangerTo(life.number)) return
+    if (channel.told === life.number || this.plan.definition.stateless) return this.#tell(life, channel, null)
+    const stored = this.#engine.store.channel(this.id, channel.name)
+    if (!(stored instanceof Promise)) return this.#tell(life, channel, stored)
+    const resume = this.hold()
+    stored.then(
+      (found) => resume(() => this.#tell(life, channel, found)),
+      (cause: unknown) =>
+        resume(() => {
+          this.#engine.log.error('a channel could not be read', { shard: this.name, cause: String(cause) })
+          channel.out?.closed('UNAVAILABLE')
+        }),
+    )
+  }
+
+  #tell(life: Activation, channel: Channel, stored: StoredChannel | null): void {
+    if (stored) channel.restore(stored)
+    channel.introduce(life.number)
+    life.welcomeBack(channel)
+  }
+
+  #push(item: Item): void {
+    this.#mailbox.pushAlways(item)
+    this.#wanted()
+  }
+
+  #wanted(): void {
+    if (this.#life) this.#engine.want(this)
+    else if (!this.#waking) this.#wake()
+  }
+
+  #wake(): void {
+    this.#waking = true
+    let stored: Awaitable<Stored>
+    try {
+      stored = this.#engine.openStore(this.id, this.plan)
+    } catch (error) {
+      return this.#wakeFailed(error)
+    }
+    if (stored instanceof Promise) stored.then((found) => this.#awake(found), (error: unknown) => this.#wakeFailed(error))
+    else this.#awake(stored)
+  }
+
+  #awake(stored: Stored): void {
+    let life: Activation
+    try {
+      life = new Activation(this.#engine, this, stored)
+    } catch (error) {
+      return this.#wakeFailed(error)
+    }
+    this.#waking = false
+    this.#life = life
+    this.#engine.meter.activations++
+    // Channels that outlived the last life are told first, so that members are back before the first turn.
+    const waiting = this.#mailbox.sift(() => false)
+    for (const channel of this.#channels.values()) this.#mailbox.pushAlways(this.#introduction(channel))
+    for (const item of waiting) this.#mailbox.pushAlways(item)
+    this.#engine.want(this)
+  }
+
+  #wakeFailed(error: unknown): void {
+    this.#waking = false
+    this.#engine.log.error('the shard could not be activated', {
+      shard: this.name,
+      error: error instanceof Error ? (error.stack ?? error.message).slice(0, 2_000) : String(error),
+    })
+    for (const item of this.#mailbox.sift(() => false)) item.drop('UNAVAILABLE')
+  }
+}

@@ -1,0 +1,318 @@
+// The envelope between an edge and the core: one internal WebSocket message = u8 version, then records of
+// u8 kind, u32 length, fields. Edge and core are deployed apart, so two ages talk: a reader skips kinds it does
+// not know and ignores bytes behind the last field it knows; a field is only ever added at the end of a record.
+// Invariant: a message that is cut anywhere but between records is a ProtocolError, never half a record.
+
+import { readU32, Reader, writeU32 } from './bytes.ts'
+import { ProtocolError } from './errors.ts'
+import { SESSION_BYTES, type ErrorKind } from './message.ts'
+
+export const RECORD_VERSION = 1
+
+export const RECORD = {
+  OPEN: 1,
+  CALL: 2,
+  ACK: 3,
+  CLOSE: 4,
+  PING: 5,
+  OPENED: 129,
+  REPLY: 130,
+  ERROR: 131,
+  EVENT: 132,
+  APPLIED: 133,
+  MEMO: 134,
+  CLOSED: 135,
+  PONG: 136,
+} as const
+
+/** An `OpenRequest` (core/run/ports.ts) without its shard, which the link was opened to. */
+export interface Opening {
+  readonly session: Uint8Array
+  readonly channel: number
+  readonly legacy: boolean
+  readonly activation: number
+  readonly memo: Uint8Array
+}
+
+/** What an edge tells the core: a `ChannelIn` and what stands around it. Bodies are views into the message. */
+export interface ShardRecords {
+  open(opening: Opening): void
+  call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void
+  ack(calls: number, events: number): void
+  close(forget: boolean): void
+  ping(): void
+}
+
+/** What the core tells an edge: a `ChannelOut` that also hears the version of the core's door table. */
+export interface GatewayRecords {
+  opened(activation: number, mark: number, lost: boolean, doorVersion: string): void
+  reply(sequence: number, command: number, body: Uint8Array): void
+  error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void
+  event(sequence: number, event: number, body: Uint8Array): void
+  applied(mark: number): void
+  memo(memo: Uint8Array): void
+  closed(code: string): void
+  pong(): void
+}
+
+const HEAD = 5
+const FLAG_LEGACY = 1
+const FLAG_LOST = 1
+const FLAG_FORGET = 1
+const FIRST_BUFFER = 256
+const NO_BYTES = new Uint8Array(0)
+const utf8 = new TextEncoder()
+
+/** Gathers records of either direction until one message of them is taken. */
+export class RecordBatch implements ShardRecords, GatewayRecords {
+  #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0)
+  #at = 0
+
+  /** Bytes gathered; 0 = nothing to send. */
+  get size(): number {
+    return this.#at
+  }
+
+  /** The message, which now belongs to the caller: a socket may still read it while the next batch is written. */
+  take(): Uint8Array<ArrayBuffer> {
+    const message = this.#bytes.subarray(0, this.#at)
+    this.#bytes = new Uint8Array(0)
+    this.#at = 0
+    return message
+  }
+
+  clear(): void {
+    this.#at = 0
+  }
+
+  open({ session, channel, legacy, activation, memo }: Opening): void {
+    this.#begin(RECORD.OPEN, SESSION_BYTES + 13 + memo.length)
+    this.#raw(session)
+    this.#u32(channel)
+    this.#u8(legacy ? FLAG_LEGACY : 0)
+    this.#u32(activation)
+    this.#blob(memo)
+  }
+
+  call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
+    this.#begin(RECORD.CALL, 17 + body.length)
+    this.#u32(sequence)
+    this.#u32(command)
+    this.#u8(flags)
+    this.#u32(replyAck)
+    this.#blob(body)
+  }
+
+  ack(calls: number, events: number): void {
+    this.#begin(RECORD.ACK, 8)
+    this.#u32(calls)
+    this.#u32(events)
+  }
+
+  close(forget: boolean): void {
+    this.#begin(RECORD.CLOSE, 1)
+    this.#u8(forget ? FLAG_FORGET : 0)
+  }
+
+  ping(): void {
+    this.#begin(RECORD.PING, 0)
+  }
+
+  opened(activation: number, mark: number, lost: boolean, doorVersion: string): void {
+    const version = utf8.encode(doorVersion)
+    this.#begin(RECORD.OPENED, 13 + version.length)
+    this.#u32(activation)
+    this.#u32(mark)
+    this.#u8(lost ? FLAG_LOST : 0)
+    this.#blob(version)
+  }
+
+  reply(sequence: number, command: number, body: Uint8Array): void {
+    this.#begin(RECORD.REPLY, 12 + body.length)
+    this.#u32(sequence)
+    this.#u32(command)
+    this.#blob(body)
+  }
+
+  error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
+    const codeBytes = utf8.encode(code)
+    const messageBytes = utf8.encode(message.slice(0, 1_000))
+    this.#begin(RECORD.ERROR, 17 + codeBytes.length + messageBytes.length)
+    this.#u32(sequence)
+    this.#u32(command)
+    this.#u8(kind === 'refusal' ? 0 : 1)
+    this.#blob(codeBytes)
+    this.#blob(messageBytes)
+  }
+
+  event(sequence: number, event: number, body: Uint8Array): void {
+    this.#begin(RECORD.EVENT, 12 + body.length)
+    this.#u32(sequence)
+    this.#u32(event)
+    this.#blob(body)
+  }
+
+  applied(mark: number): void {
+    this.#begin(RECORD.APPLIED, 4)
+    this.#u32(mark)
+  }
+
+  memo(memo: Uint8Array): void {
+    this.#begin(RECORD.MEMO, 4 + memo.length)
+    this.#blob(memo)
+  }
+
+  closed(code: string): void {
+    const bytes = utf8.encode(code)
+    this.#begin(RECORD.CLOSED, 4 + bytes.length)
+    this.#blob(bytes)
+  }
+
+  pong(): void {
+    this.#begin(RECORD.PONG, 0)
+  }
+
+  /** Makes room for a whole record and writes its head; the caller writes exactly `size` bytes behind it. */
+  #begin(kind: number, size: number): void {
+    const needed = Math.max(this.#at, 1) + HEAD + size
+    if (needed > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2, FIRST_BUFFER))
+      grown.set(this.#bytes.subarray(0, this.#at), 0)
+      this.#bytes = grown
+    }
+    if (this.#at === 0) this.#bytes[this.#at++] = RECORD_VERSION
+    this.#bytes[this.#at++] = kind
+    this.#u32(size)
+  }
+  #u8(value: number): void {
+    this.#bytes[this.#at++] = value
+  }
+  #u32(value: number): void {
+    writeU32(this.#bytes, this.#at, value)
+    this.#at += 4
+  }
+  #raw(bytes: Uint8Array): void {
+    this.#bytes.set(bytes, this.#at)
+    this.#at += bytes.length
+  }
+  #blob(bytes: Uint8Array): void {
+    this.#u32(bytes.length)
+    this.#raw(bytes)
+  }
+}
+
+/** Hands every record of an edge's message to `to`, in order. @throws ProtocolError BAD_MESSAGE */
+export function readShardRecords(message: Uint8Array, to: ShardRecords): void {
+  for (let at = firstRecord(message); at < message.length; at = recordEnd(message, at)) {
+    const end = recordEnd(message, at)
+    const from = at + HEAD
+    switch (message[at]) {
+      case RECORD.CALL: {
+        need(from, 17, end)
+        const body = blob(message, from + 13, end)
+        to.call(readU32(message, from), readU32(message, from + 4), message[from + 8]!, readU32(message, from + 9), body)
+        break
+      }
+      case RECORD.ACK:
+        need(from, 8, end)
+        to.ack(readU32(message, from), readU32(message, from + 4))
+        break
+      case RECORD.OPEN: {
+        const r = new Reader('OPEN record', message, from, end)
+        const session = r.raw(SESSION_BYTES)
+        const channel = r.u32()
+        const legacy = (r.u8() & FLAG_LEGACY) !== 0
+        to.open({ session, channel, legacy, activation: r.u32(), memo: r.view32().slice() })
+        break
+      }
+      case RECORD.CLOSE:
+        need(from, 1, end)
+        to.close((message[from]! & FLAG_FORGET) !== 0)
+        break
+      case RECORD.PING:
+        to.ping()
+    }
+  }
+}
+
+/** Hands every record of the core's message to `to`, in order. @throws ProtocolError BAD_MESSAGE */
+export function readGatewayRecords(message: Uint8Array, to: GatewayRecords): void {
+  for (let at = firstRecord(message); at < message.length; at = recordEnd(message, at)) {
+    const end = recordEnd(message, at)
+    const from = at + HEAD
+    switch (message[at]) {
+      case RECORD.EVENT:
+        need(from, 12, end)
+        to.event(readU32(message, from), readU32(message, from + 4), blob(message, from + 8, end))
+        break
+      case RECORD.REPLY:
+        need(from, 12, end)
+        to.reply(readU32(message, from), readU32(message, from + 4), blob(message, from + 8, end))
+        break
+      case RECORD.APPLIED:
+        need(from, 4, end)
+        to.applied(readU32(message, from))
+        break
+      case RECORD.OPENED: {
+        const r = new Reader('OPENED record', message, from, end)
+        to.opened(r.u32(), r.u32(), (r.u8() & FLAG_LOST) !== 0, text(r.view32()))
+        break
+      }
+      case RECORD.ERROR: {
+        const r = new Reader('ERROR record', message, from, end)
+        to.error(r.u32(), r.u32(), r.u8() === 0 ? 'refusal' : 'system', text(r.view32()), text(r.view32()))
+        break
+      }
+      case RECORD.MEMO:
+        to.memo(blob(message, from, end).slice())
+        break
+      case RECORD.CLOSED:
+        to.closed(text(blob(message, from, end)))
+        break
+      case RECORD.PONG:
+        to.pong()
+    }
+  }
+}
+
+const strict = new TextDecoder('utf-8', { fatal: true })
+
+/** Where the first record stands. An envelope without a record is refused too: nobody sends one. */
+function firstRecord(message: Uint8Array): number {
+  if (message.length < 1 + HEAD) throw short('envelope', 1 + HEAD - message.length)
+  if (message[0] !== RECORD_VERSION) {
+    throw new ProtocolError('BAD_MESSAGE', `envelope version ${message[0]} is not ${RECORD_VERSION}: deploy both ends`)
+  }
+  return 1
+}
+
+function recordEnd(message: Uint8Array, at: number): number {
+  if (message.length - at < HEAD) throw short('record head', HEAD - (message.length - at))
+  const end = at + HEAD + readU32(message, at + 1)
+  if (end > message.length) throw short('record', end - message.length)
+  return end
+}
+
+function need(at: number, size: number, end: number): void {
+  if (end - at < size) throw short('record', size - (end - at))
+}
+
+function blob(message: Uint8Array, at: number, end: number): Uint8Array {
+  need(at, 4, end)
+  const size = readU32(message, at)
+  if (size === 0) return NO_BYTES
+  need(at + 4, size, end)
+  return message.subarray(at + 4, at + 4 + size)
+}
+
+function text(bytes: Uint8Array): string {
+  try {
+    return strict.decode(bytes)
+  } catch {
+    throw new ProtocolError('BAD_MESSAGE', 'a record holds text that is not UTF-8')
+  }
+}
+
+function short(what: string, missing: number): ProtocolError {
+  return new ProtocolError('BAD_MESSAGE', `${what} ends ${missing} bytes too early`)
+}

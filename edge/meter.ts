@@ -1,0 +1,31 @@
+// What a gateway counts, as plain numbers; the host publishes them. Latency is sampled, because a clock read per
+// message would cost more than the routing.
+
+import type { CloseReason } from '../core/wire/errors.ts'
+
+/** One call in this many is timed. */
+const SAMPLE_EVERY = 32
+
+export class GatewayMeter {
+  accepted = 0
+  framesIn = 0
+  bytesIn = 0
+  bytesOut = 0
+  strikes = 0
+  pauses = 0
+  readonly closes = new Map<CloseReason | 'PEER', number>()
+  /** A sampled call took so many milliseconds from its frame to its answer. */
+  took: (ms: number) => void = () => {}
+  #untilSample = 1
+
+  closed(reason: CloseReason | 'PEER'): void {
+    this.closes.set(reason, (this.closes.get(reason) ?? 0) + 1)
+  }
+
+  /** Whether the call in hand is to be timed. */
+  sample(): boolean {
+    if (--this.#untilSample > 0) return false
+    this.#untilSample = SAMPLE_EVERY
+    return true
+  }
+}

@@ -1,0 +1,77 @@
+// The Node host's figures for Prometheus. Engine and gateway only count; here the counts get names and units.
+
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Engine } from '../core/run/engine.ts'
+import type { Meter } from '../core/run/meter.ts'
+import type { Gateway } from './gateway.ts'
+
+const LATENCY_BUCKETS = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
+
+const ENGINE_COUNTERS: readonly (readonly [keyof Meter, string])[] = [
+  ['turns', 'turns begun'],
+  ['events', 'events sent by turns, each counted once however many receive it'],
+  ['refusals', 'turns that ended with a declared refusal'],
+  ['bugs', 'turns that threw and were rolled back'],
+  ['badInputs', 'bodies refused by codec or schema'],
+  ['overloads', 'calls refused because a queue was full'],
+  ['commits', 'write sets given to the store'],
+  ['lostCommits', 'commits that failed or whose outcome is unknown'],
+  ['activations', 'shards activated'],
+  ['evictions', 'idle shards put out of memory'],
+  ['stepsSkipped', 'fixed steps left out because the shard was late'],
+]
+
+/** A registry with all figures of this process; `metrics()` renders it. */
+export function metricsOf(engine: Engine, gateway: Gateway): Registry {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const registers = [registry]
+  const gauge = (name: string, help: string, read: () => number): void => {
+    new Gauge({ name, help, registers, collect: set })
+    function set(this: Gauge): void {
+      this.set(read())
+    }
+  }
+  const counter = (name: string, help: string, read: () => number): void => {
+    new Counter({ name, help, registers, collect: set })
+    function set(this: Counter): void {
+      this.reset()
+      this.inc(read())
+    }
+  }
+  gauge('firefly_connections', 'open connections', () => gateway.size)
+  gauge('firefly_sessions', 'sessions with a live connection', () => gateway.sessions.size)
+  gauge('firefly_shards', 'shards known to this process', () => engine.shards)
+  gauge('firefly_backlog', 'work that waits in all mailboxes', () => engine.backlog)
+  counter('firefly_accepted_total', 'connections accepted', () => gateway.meter.accepted)
+  counter('firefly_frames_in_total', 'frames received', () => gateway.meter.framesIn)
+  counter('firefly_bytes_in_total', 'bytes received', () => gateway.meter.bytesIn)
+  counter('firefly_bytes_out_total', 'bytes sent', () => gateway.meter.bytesOut)
+  counter('firefly_strikes_total', 'refused messages of legacy clients', () => gateway.meter.strikes)
+  counter('firefly_pauses_total', 'times a connection was paused because its calls waited', () => gateway.meter.pauses)
+  for (const [key, help] of ENGINE_COUNTERS) {
+    counter(`firefly_${snake(key)}_total`, help, () => engine.meter[key])
+  }
+  new Counter({
+    name: 'firefly_closes_total',
+    help: 'connections closed, by reason',
+    labelNames: ['reason'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [reason, count] of gateway.meter.closes) this.inc({ reason }, count)
+    },
+  })
+  const latency = new Histogram({
+    name: 'firefly_message_latency_seconds',
+    help: 'sampled calls, from their frame to their answer',
+    buckets: LATENCY_BUCKETS,
+    registers,
+  })
+  gateway.meter.took = (ms) => latency.observe(ms / 1_000)
+  return registry
+}
+
+function snake(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+}

@@ -1,0 +1,119 @@
+// What a connection has to say, gathered into as few writes as there are event-loop turns. Bytes are copied once,
+// into a slab that all connections of a gateway share; a slab is never written twice, so the platform may keep
+// what it was given for as long as it likes.
+
+import { writeU32 } from '../core/wire/bytes.ts'
+import { HEADER_BYTES, writeHeader } from '../core/wire/frame.ts'
+
+const SLAB_BYTES = 65_536
+
+/** Memory handed out front to back. `allocate` may return a platform's own kind of Uint8Array. */
+export class Slab {
+  readonly #allocate: (bytes: number) => Uint8Array
+  buffer: Uint8Array
+  #at = 0
+
+  constructor(allocate: (bytes: number) => Uint8Array) {
+    this.#allocate = allocate
+    this.buffer = allocate(SLAB_BYTES)
+  }
+
+  /** Where `bytes` bytes of `buffer` (which may be a new one) are the caller's. */
+  reserve(bytes: number): number {
+    if (bytes > this.buffer.length - this.#at) {
+      this.buffer = this.#allocate(Math.max(SLAB_BYTES, bytes))
+      this.#at = 0
+    }
+    const at = this.#at
+    this.#at += bytes
+    return at
+  }
+}
+
+export class Outbox {
+  readonly #slab: Slab
+  readonly #identity: Uint8Array
+  /** Full regions before the current one; frames of a broadcast stand here as they are. */
+  #views: Uint8Array[] | null = null
+  #buffer: Uint8Array | null = null
+  #start = 0
+  #end = 0
+  /** Bytes that wait for the next flush. */
+  bytes = 0
+
+  constructor(slab: Slab, identity: Uint8Array) {
+    this.#slab = slab
+    this.#identity = identity
+  }
+
+  /** One frame. */
+  frame(command: number, body: Uint8Array): void {
+    const at = this.#reserve(HEADER_BYTES + body.length)
+    writeHeader(this.#buffer!, at, this.#identity, command, body.length)
+    this.#buffer!.set(body, at + HEADER_BYTES)
+  }
+
+  /** A session message: two or three u32 fields, then a body. */
+  message(command: number, first: number, second: number, third: number | null, body: Uint8Array): void {
+    const fields = third === null ? 8 : 12
+    const at = this.#reserve(HEADER_BYTES + fields + body.length)
+    const buffer = this.#buffer!
+    writeHeader(buffer, at, this.#identity, command, fields + body.length)
+    writeU32(buffer, at + HEADER_BYTES, first)
+    writeU32(buffer, at + HEADER_BYTES + 4, second)
+    if (third !== null) writeU32(buffer, at + HEADER_BYTES + 8, third)
+    buffer.set(body, at + HEADER_BYTES + fields)
+  }
+
+  /** A whole frame that many connections send. */
+  shared(frame: Uint8Array): void {
+    this.#seal()
+    this.#views!.push(frame)
+    this.bytes += frame.length
+  }
+
+  /** All that waits, as one piece; null = nothing. */
+  take(): Uint8Array | null {
+    if (this.bytes === 0) return null
+    let whole: Uint8Array
+    if (this.#views === null) whole = this.#buffer!.subarray(this.#start, this.#end)
+    else {
+      this.#seal()
+      whole = this.#views.length === 1 ? this.#views[0]! : this.#join(this.#views)
+    }
+    this.#views = null
+    this.#buffer = null
+    this.bytes = 0
+    return whole
+  }
+
+  #join(views: readonly Uint8Array[]): Uint8Array {
+    const start = this.#slab.reserve(this.bytes)
+    const { buffer } = this.#slab
+    let at = start
+    for (const view of views) {
+      buffer.set(view, at)
+      at += view.length
+    }
+    return buffer.subarray(start, at)
+  }
+
+  #reserve(bytes: number): number {
+    const at = this.#slab.reserve(bytes)
+    if (this.#buffer === this.#slab.buffer && this.#end === at) this.#end = at + bytes
+    else {
+      if (this.#buffer !== null) this.#seal()
+      this.#buffer = this.#slab.buffer
+      this.#start = at
+      this.#end = at + bytes
+    }
+    this.bytes += bytes
+    return at
+  }
+
+  #seal(): void {
+    this.#views ??= []
+    if (this.#buffer !== null) this.#views.push(this.#buffer.subarray(this.#start, this.#end))
+    this.#buffer = null
+  }
+}

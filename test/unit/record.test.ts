@@ -1,0 +1,142 @@
+// The edge-core envelope: what each record carries, what is refused, and what a later age may add.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { ProtocolError } from '../../core/wire/errors.ts'
+import {
+  readGatewayRecords,
+  readShardRecords,
+  RecordBatch,
+  type GatewayRecords,
+  type ShardRecords,
+} from '../../core/wire/record.ts'
+
+type Said = [name: string, ...fields: unknown[]]
+
+const session = Uint8Array.from({ length: 16 }, (_, i) => i + 1)
+const body = Uint8Array.of(9, 8, 7)
+const none = new Uint8Array(0)
+const opening = { session, channel: 7, legacy: true, activation: 0xfffffffe, memo: Uint8Array.of(0, 0, 0, 3) }
+
+const toShard: Said[] = [
+  ['open', opening],
+  ['open', { session, channel: 0xffffffff, legacy: false, activation: 0, memo: none }],
+  ['call', 1, 201, 1, 0, body],
+  ['call', 0xffffffff, 0xfffffeff, 255, 0xfffffffe, none],
+  ['ack', 5, 0xffffffff],
+  ['close', true],
+  ['close', false],
+  ['ping'],
+]
+const toGateway: Said[] = [
+  ['opened', 3, 12, true, 'deadbeef'],
+  ['opened', 1, 0, false, ''],
+  ['reply', 4, 201, body],
+  ['reply', 5, 202, none],
+  ['error', 6, 203, 'refusal', 'NO_ITEM', 'no such item'],
+  ['error', 7, 0, 'system', 'INTERNAL', ''],
+  ['event', 1, 250, body],
+  ['applied', 0xffffffff],
+  ['memo', Uint8Array.of(0, 0, 0, 1, 0, 1, 65)],
+  ['memo', none],
+  ['closed', 'UNAVAILABLE'],
+  ['pong'],
+]
+
+/** Notes what it hears; bodies are copied, as they are only views. */
+function listener(): { said: Said[]; to: ShardRecords & GatewayRecords } {
+  const said: Said[] = []
+  const to = new Proxy({} as ShardRecords & GatewayRecords, {
+    get: (_, name) => (...fields: unknown[]) => {
+      said.push([String(name), ...fields.map((field) => (field instanceof Uint8Array ? field.slice() : field))])
+    },
+  })
+  return { said, to }
+}
+
+function write(batch: RecordBatch, [name, ...fields]: Said): void {
+  const methods = batch as unknown as Record<string, (...fields: unknown[]) => void>
+  methods[name]!(...fields)
+}
+
+function message(...records: Said[]): Uint8Array<ArrayBuffer> {
+  const batch = new RecordBatch()
+  for (const record of records) write(batch, record)
+  return batch.take()
+}
+
+const directions = [
+  { name: 'to the shard', records: toShard, read: readShardRecords },
+  { name: 'to the gateway', records: toGateway, read: readGatewayRecords },
+]
+
+for (const { name, records, read } of directions) {
+  test(`records ${name} arrive as they were written, alone and batched`, () => {
+    for (const record of records) {
+      const { said, to } = listener()
+      read(message(record), to)
+      assert.deepEqual(said, [record])
+    }
+    const { said, to } = listener()
+    read(message(...records), to)
+    assert.deepEqual(said, records)
+  })
+
+  test(`a record ${name} that is cut anywhere is refused`, () => {
+    for (const record of records) {
+      const whole = message(record)
+      for (let size = 0; size < whole.length; size++) {
+        assert.throws(() => read(whole.subarray(0, size), listener().to), ProtocolError, `${record[0]} cut at ${size}`)
+      }
+    }
+  })
+
+  test(`a byte flipped in a message ${name} is read or refused, never a raw exception`, () => {
+    const whole = message(...records)
+    for (let at = 0; at < whole.length; at++) {
+      for (const mask of [0x01, 0x80, 0xff]) {
+        const bad = whole.slice()
+        bad[at] = bad[at]! ^ mask
+        try {
+          read(bad, listener().to)
+        } catch (error) {
+          assert.ok(error instanceof ProtocolError, `byte ${at}: ${String(error)}`)
+        }
+      }
+    }
+  })
+
+  test(`a kind ${name} that is not known yet is skipped, and so are fields behind the known ones`, () => {
+    const [first, second] = [records[0]!, records.at(-1)!]
+    const one = message(first).subarray(1)
+    const longer = Uint8Array.of(...one, 1, 2)
+    new DataView(longer.buffer).setUint32(1, one.length - 5 + 2)
+    const unknown = Uint8Array.of(77, 0, 0, 0, 3, 1, 2, 3)
+    const { said, to } = listener()
+    read(Uint8Array.of(1, ...unknown, ...longer, ...message(second).subarray(1)), to)
+    assert.deepEqual(said, [first, second])
+  })
+}
+
+test('another envelope version is refused by name', () => {
+  assert.throws(() => readShardRecords(Uint8Array.of(2, 5, 0, 0, 0, 0), listener().to), /envelope version 2 is not 1/)
+})
+
+test('the bytes of a call are fixed', () => {
+  const hex = Buffer.from(message(['call', 1, 201, 1, 0, body])).toString('hex')
+  assert.equal(hex, '01' + '02' + '00000014' + '00000001' + '000000c9' + '01' + '00000000' + '00000003' + '090807')
+})
+
+test('a batch grows past its first buffer and starts anew after take', () => {
+  const batch = new RecordBatch()
+  const large = new Uint8Array(70_000).fill(5)
+  batch.reply(1, 2, large)
+  batch.reply(2, 2, large)
+  const taken = batch.take()
+  batch.pong()
+  const { said, to } = listener()
+  readGatewayRecords(taken, to)
+  assert.deepEqual(said.map(([name, sequence]) => [name, sequence]), [['reply', 1], ['reply', 2]])
+  assert.equal(batch.size, 6)
+})
