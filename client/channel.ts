@@ -16,7 +16,15 @@ import {
   type Parser,
 } from '../core/wire/contract.ts'
 import { CallError, Refusal, type SystemCode } from '../core/wire/errors.ts'
-import { encodeAck, encodeCall, encodeClose, encodeOpen, MESSAGE, type ErrorMessage, type Opened } from '../core/wire/message.ts'
+import {
+  encodeAck,
+  encodeCall,
+  encodeClose,
+  encodeOpen,
+  MESSAGE,
+  type ErrorMessage,
+  type Opened,
+} from '../core/wire/message.ts'
 import type { ClientClock } from './socket.ts'
 
 /** The shard as the game sees it: a method per command, and its events. */
@@ -69,7 +77,10 @@ export class ClientChannel {
   readonly remote: object
   readonly #carrier: Carrier
   readonly #pending = new Map<number, Pending>()
-  readonly #events = new Map<number, { readonly name: string; readonly codec: Codec; readonly data: Parser<unknown> }>()
+  readonly #events = new Map<
+    number,
+    { readonly name: string; readonly codec: Codec; readonly data: Parser<unknown> }
+  >()
   readonly #listeners = new Map<string, Set<(data: never) => void>>()
   #sequence = 0
   /** Every answer up to here has arrived. */
@@ -104,7 +115,13 @@ export class ClientChannel {
   open(): void {
     if (this.#closed !== null) return
     const { number: channel, key } = this
-    const open = { channel, activation: this.#activation, eventAck: this.#eventSequence, contract: this.contract.name, key }
+    const open = {
+      channel,
+      activation: this.#activation,
+      eventAck: this.#eventSequence,
+      contract: this.contract.name,
+      key,
+    }
     this.#carrier.send(MESSAGE.OPEN, encodeOpen(open))
     // A first connection may carry calls at once, behind the OPEN; later ones wait to hear what has survived, so
     // that no call overtakes an older one: its mark would hide it.
@@ -128,7 +145,10 @@ export class ClientChannel {
       const gone = opened.lost && call.sequence > opened.mark
       const { durable, resend } = call.command.options
       if (gone && !durable && !resend) {
-        this.#fail(call, new CallError('SHARD_RESTARTED', `${call.name}: the shard was restarted, the call may be lost`))
+        this.#fail(
+          call,
+          new CallError('SHARD_RESTARTED', `${call.name}: the shard was restarted, the call may be lost`),
+        )
       } else if (again) this.#send(call)
     }
     this.applied(opened.mark)
@@ -142,7 +162,10 @@ export class ClientChannel {
     try {
       value = call.command.output ? call.command.output(call.codec.decode(body)) : undefined
     } catch (cause) {
-      return this.#fail(call, new CallError('BAD_INPUT', `${call.name}: the reply breaks the contract`, { cause }))
+      return this.#fail(
+        call,
+        new CallError('BAD_INPUT', `${call.name}: the reply breaks the contract`, { cause }),
+      )
     }
     this.#take(call)
     call.settle?.resolve(value)
@@ -153,7 +176,12 @@ export class ClientChannel {
     const call = this.#pending.get(error.sequence)
     if (!call) return
     const message = `${call.name}: ${error.message}`
-    this.#fail(call, error.kind === 'refusal' ? new Refusal(error.code, message) : new CallError(error.code as SystemCode, message))
+    this.#fail(
+      call,
+      error.kind === 'refusal'
+        ? new Refusal(error.code, message)
+        : new CallError(error.code as SystemCode, message),
+    )
   }
 
   event(sequence: number, number: number, body: Uint8Array): void {
@@ -196,7 +224,15 @@ export class ClientChannel {
     if (!command.output) {
       const body = codec.encode(command.input(input))
       if (this.#closed !== null) return undefined
-      const call: Pending = { sequence: ++this.#sequence, command, codec, body, name, timer: null, settle: null }
+      const call: Pending = {
+        sequence: ++this.#sequence,
+        command,
+        codec,
+        body,
+        name,
+        timer: null,
+        settle: null,
+      }
       if (command.options.durable) this.#pending.set(call.sequence, call)
       // A volatile cast of a moment without connection would be a lie later: it is dropped.
       this.#advance()
@@ -212,7 +248,11 @@ export class ClientChannel {
       const sequence = ++this.#sequence
       const timer = this.#carrier.clock.after(this.#carrier.timeoutMs, () => {
         const call = this.#pending.get(sequence)
-        if (call) this.#fail(call, new CallError('DEADLINE', `${name}: no answer within ${this.#carrier.timeoutMs} ms`))
+        if (call)
+          this.#fail(
+            call,
+            new CallError('DEADLINE', `${name}: no answer within ${this.#carrier.timeoutMs} ms`),
+          )
       })
       const call: Pending = { sequence, command, codec, body, name, timer, settle: { resolve, reject } }
       this.#pending.set(sequence, call)
@@ -224,7 +264,13 @@ export class ClientChannel {
     this.#acked = this.#answered
     const { number: channel } = this
     const { sequence, command } = call
-    const header = { channel, activation: this.#activation, sequence, replyAck: this.#answered, command: command.number }
+    const header = {
+      channel,
+      activation: this.#activation,
+      sequence,
+      replyAck: this.#answered,
+      command: command.number,
+    }
     this.#carrier.send(MESSAGE.CALL, encodeCall(header, call.body))
   }
 

@@ -3,7 +3,13 @@
 
 import type { Contract, Entries } from '../core/wire/contract.ts'
 import { CallError, ProtocolError } from '../core/wire/errors.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes, type Identity } from '../core/wire/frame.ts'
+import {
+  DEFAULT_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  identityBytes,
+  type Identity,
+} from '../core/wire/frame.ts'
 import {
   decodeAck,
   decodeClose,
@@ -66,7 +72,9 @@ export function connect(url: string, options: ConnectOptions = {}): Promise<Fire
     })
     const { connectMs = 10_000, clock = platformClock } = options
     const timer = clock.after(connectMs, () => {
-      reject(new CallError('UNAVAILABLE', `${url}: no answer within ${connectMs} ms (${session.lastProblem})`))
+      reject(
+        new CallError('UNAVAILABLE', `${url}: no answer within ${connectMs} ms (${session.lastProblem})`),
+      )
       void session.close()
     })
     session.dial()
@@ -112,7 +120,10 @@ class ClientSession implements Firefly {
     return this.#state
   }
 
-  at<E extends Entries, Code extends string>(contract: Contract<E, Code>, key: string = contract.key): Remote<E> {
+  at<E extends Entries, Code extends string>(
+    contract: Contract<E, Code>,
+    key: string = contract.key,
+  ): Remote<E> {
     const name = `${contract.name}/${key}`
     const known = this.#byShard.get(name)
     if (known) return known.remote as Remote<E>
@@ -156,7 +167,13 @@ class ClientSession implements Firefly {
     const socket: Socket = this.#dialer(this.#url, {
       opened: () => {
         const none = new Uint8Array(0)
-        const hello = { minVersion: PROTOCOL_VERSION, maxVersion: PROTOCOL_VERSION, session: this.#session, ticket: none, token: none }
+        const hello = {
+          minVersion: PROTOCOL_VERSION,
+          maxVersion: PROTOCOL_VERSION,
+          session: this.#session,
+          ticket: none,
+          token: none,
+        }
         socket.send(encodeFrame(this.#identityBytes, MESSAGE.HELLO, encodeHello(hello)))
       },
       message: (bytes) => {
@@ -192,7 +209,11 @@ class ClientSession implements Firefly {
       }
       case MESSAGE.EVENT: {
         const event = decodeEvent(source, start, end)
-        return channel(event.channel)?.event(event.sequence, event.event, source.subarray(start + EVENT_BYTES, end))
+        return channel(event.channel)?.event(
+          event.sequence,
+          event.event,
+          source.subarray(start + EVENT_BYTES, end),
+        )
       }
       case MESSAGE.ERROR: {
         const error = decodeError(source, start, end)

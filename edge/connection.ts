@@ -40,9 +40,13 @@ export class Connection {
     this.gateway = gateway
     this.transport = transport
     this.#outbox = new Outbox(gateway.slab, gateway.identityBytes)
-    this.#decoder = new FrameDecoder(gateway.identity, gateway.limits.maxBodyBytes, (command, source, start, end) => {
-      this.#frame(command, source, start, end)
-    })
+    this.#decoder = new FrameDecoder(
+      gateway.identity,
+      gateway.limits.maxBodyBytes,
+      (command, source, start, end) => {
+        this.#frame(command, source, start, end)
+      },
+    )
   }
 
   /** Bytes of the socket: for WebSockets one message. The chunk must not be changed afterwards. */
@@ -60,12 +64,17 @@ export class Connection {
       const eaten = this.#decoder.push(chunk)
       if (eaten < chunk.length) this.#hold(chunk.subarray(eaten))
       else if (this.transport.kind === 'ws' && this.#decoder.buffered > 0) {
-        throw new ProtocolError('PARTIAL_FRAME', `a message ends ${this.#decoder.buffered} bytes into a frame`)
+        throw new ProtocolError(
+          'PARTIAL_FRAME',
+          `a message ends ${this.#decoder.buffered} bytes into a frame`,
+        )
       }
     } catch (error) {
       if (error instanceof ProtocolError) this.close(error.reason, error.message)
       else {
-        this.gateway.log.error('a connection is closed by a bug of ours', { error: String((error as Error).stack) })
+        this.gateway.log.error('a connection is closed by a bug of ours', {
+          error: String((error as Error).stack),
+        })
         this.close('BAD_MESSAGE', 'internal error')
       }
     } finally {
@@ -161,7 +170,10 @@ export class Connection {
     this.transport.write(bytes)
     const { bufferedBytes } = this.transport
     if (bufferedBytes > this.gateway.limits.maxOutboundBytes) {
-      this.#end('SLOW_CONSUMER', `${bufferedBytes} unread bytes exceed ${this.gateway.limits.maxOutboundBytes}`)
+      this.#end(
+        'SLOW_CONSUMER',
+        `${bufferedBytes} unread bytes exceed ${this.gateway.limits.maxOutboundBytes}`,
+      )
     }
   }
 
@@ -181,7 +193,10 @@ export class Connection {
     closing.timer.cancel()
     if (this.#session instanceof Session) {
       const { reason, message } = closing
-      this.frame(MESSAGE.ERROR, encodeError({ channel: 0, sequence: 0, kind: 'system', code: reason, message }))
+      this.frame(
+        MESSAGE.ERROR,
+        encodeError({ channel: 0, sequence: 0, kind: 'system', code: reason, message }),
+      )
     }
     this.flush()
     this.#end(closing.reason, closing.message)

@@ -95,7 +95,8 @@ class LegacyChannel implements ChannelOut {
 
   error(sequence: number, command: number, _kind: ErrorKind, code: string, message: string): void {
     this.#ended(sequence)
-    if (code === 'BAD_INPUT' || code === 'UNKNOWN_COMMAND') this.#connection.strike(`command ${command}: ${message}`)
+    if (code === 'BAD_INPUT' || code === 'UNKNOWN_COMMAND')
+      this.#connection.strike(`command ${command}: ${message}`)
   }
 
   event(_sequence: number, event: number, body: Uint8Array): void {

@@ -5,7 +5,9 @@ import type { Engine } from '../core/run/engine.ts'
 import type { Meter } from '../core/run/meter.ts'
 import type { Gateway } from './gateway.ts'
 
-const LATENCY_BUCKETS = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
+const LATENCY_BUCKETS = [
+  0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5,
+]
 
 const ENGINE_COUNTERS: readonly (readonly [keyof Meter, string])[] = [
   ['turns', 'turns begun'],
@@ -48,7 +50,11 @@ export function metricsOf(engine: Engine, gateway: Gateway): Registry {
   counter('firefly_bytes_in_total', 'bytes received', () => gateway.meter.bytesIn)
   counter('firefly_bytes_out_total', 'bytes sent', () => gateway.meter.bytesOut)
   counter('firefly_strikes_total', 'refused messages of legacy clients', () => gateway.meter.strikes)
-  counter('firefly_pauses_total', 'times a connection was paused because its calls waited', () => gateway.meter.pauses)
+  counter(
+    'firefly_pauses_total',
+    'times a connection was paused because its calls waited',
+    () => gateway.meter.pauses,
+  )
   for (const [key, help] of ENGINE_COUNTERS) {
     counter(`firefly_${snake(key)}_total`, help, () => engine.meter[key])
   }

@@ -22,7 +22,10 @@ export interface ServerOptions extends HostOptions {
   /** Closes connections that are silent for so long, milliseconds. */
   readonly idleMs?: number
   /** Files of the game's page by URL path, '/' first. */
-  readonly page?: ReadonlyMap<string, { readonly type: string; readonly body: string }>
+  readonly page?: ReadonlyMap<
+    string,
+    { readonly type: string; readonly body: string | Uint8Array<ArrayBuffer> }
+  >
 }
 
 export interface RunningServer {
@@ -73,8 +76,11 @@ function webServer(options: ServerOptions, host: Host, gateway: Gateway): Server
   const registry = metricsOf(host.engine, gateway)
   const app = new Hono()
   app.get('/healthz', (c) => c.json({ status: 'ok', connections: gateway.size, shards: host.engine.shards }))
-  app.get('/metrics', async (c) => c.text(await registry.metrics(), 200, { 'content-type': registry.contentType }))
-  for (const [path, file] of options.page ?? []) app.get(path, (c) => c.body(file.body, 200, { 'content-type': file.type }))
+  app.get('/metrics', async (c) =>
+    c.text(await registry.metrics(), 200, { 'content-type': registry.contentType }),
+  )
+  for (const [path, file] of options.page ?? [])
+    app.get(path, (c) => c.body(file.body, 200, { 'content-type': file.type }))
   const server = createAdaptorServer({ fetch: app.fetch })
   const upgrade = webSocketUpgrade(gateway)
   server.on('upgrade', (request, socket, head) => {
@@ -95,7 +101,11 @@ function listen(server: Server | ServerType, port: number, host: string): Promis
   })
 }
 
-async function shutDown(host: Host, gateway: Gateway, servers: readonly (Server | ServerType)[]): Promise<void> {
+async function shutDown(
+  host: Host,
+  gateway: Gateway,
+  servers: readonly (Server | ServerType)[],
+): Promise<void> {
   const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
   gateway.shutdown()
   await gateway.emptied()

@@ -64,7 +64,10 @@ export class Session {
     const hello = decodeHello(source, start, end)
     if (hello.minVersion > PROTOCOL_VERSION || hello.maxVersion < PROTOCOL_VERSION) {
       const range = `${hello.minVersion}..${hello.maxVersion}`
-      throw new ProtocolError('BAD_MESSAGE', `client speaks versions ${range}, this server ${PROTOCOL_VERSION}`)
+      throw new ProtocolError(
+        'BAD_MESSAGE',
+        `client speaks versions ${range}, this server ${PROTOCOL_VERSION}`,
+      )
     }
     this.#id = hello.session.some((byte) => byte !== 0) ? hello.session : gateway.clock.id()
     this.#name = [...this.#id].map((byte) => byte.toString(16).padStart(2, '0')).join('')
@@ -83,14 +86,22 @@ export class Session {
   #open(source: Uint8Array, start: number, end: number): void {
     const open = decodeOpen(source, start, end)
     const { door, limits, link } = this.connection.gateway
-    if (this.#channels.has(open.channel)) throw new ProtocolError('BAD_MESSAGE', `channel ${open.channel} is open`)
+    if (this.#channels.has(open.channel))
+      throw new ProtocolError('BAD_MESSAGE', `channel ${open.channel} is open`)
     const contract = door.byName.get(open.contract)
-    const refuse = (code: SystemCode, message: string): void => this.error(open.channel, 0, 'system', code, message)
+    const refuse = (code: SystemCode, message: string): void =>
+      this.error(open.channel, 0, 'system', code, message)
     if (!contract) return refuse('UNKNOWN_CONTRACT', 'this game has no such contract')
     if (!contract.public) return refuse('FORBIDDEN', `${contract.name} is not public`)
-    if (!isKey(open.key, limits.maxKeyBytes)) return refuse('BAD_KEY', `a key is 1..${limits.maxKeyBytes} bytes of text`)
-    if (this.#channels.size >= limits.maxChannels) return refuse('TOO_MANY_CHANNELS', `at most ${limits.maxChannels}`)
-    const channel = new SessionChannel(this, open.channel, shardName({ contract: contract.name, key: open.key }))
+    if (!isKey(open.key, limits.maxKeyBytes))
+      return refuse('BAD_KEY', `a key is 1..${limits.maxKeyBytes} bytes of text`)
+    if (this.#channels.size >= limits.maxChannels)
+      return refuse('TOO_MANY_CHANNELS', `at most ${limits.maxChannels}`)
+    const channel = new SessionChannel(
+      this,
+      open.channel,
+      shardName({ contract: contract.name, key: open.key }),
+    )
     this.#channels.set(open.channel, channel)
     channel.shard = link.open(
       {
@@ -108,7 +119,8 @@ export class Session {
   #call(source: Uint8Array, start: number, end: number): void {
     const call = decodeCall(source, start, end)
     const channel = this.#channels.get(call.channel)
-    if (!channel) return this.error(call.channel, call.sequence, 'system', 'CLOSED', 'the channel is not open')
+    if (!channel)
+      return this.error(call.channel, call.sequence, 'system', 'CLOSED', 'the channel is not open')
     const { door, limits } = this.connection.gateway
     if (call.sequence - call.replyAck > limits.maxUnackedReplies) {
       throw new ProtocolError('WINDOW', `${call.sequence - call.replyAck} calls without acknowledged reply`)
@@ -223,7 +235,10 @@ class SessionChannel implements ChannelOut {
 
   applied(mark: number): void {
     if (this.ackFrom !== 0) {
-      this.#session.connection.frame(MESSAGE.ACK, encodeAck({ channel: this.#number, calls: mark, events: 0 }))
+      this.#session.connection.frame(
+        MESSAGE.ACK,
+        encodeAck({ channel: this.#number, calls: mark, events: 0 }),
+      )
       if (mark >= this.ackFrom) this.ackFrom = 0
     }
     this.#ended(mark)
@@ -241,6 +256,7 @@ class SessionChannel implements ChannelOut {
 /** 1..max bytes of text without control characters. */
 function isKey(key: string, maxBytes: number): boolean {
   if (key.length === 0 || key.length > maxBytes || utf8.encode(key).length > maxBytes) return false
-  for (let i = 0; i < key.length; i++) if (key.charCodeAt(i) < 0x20 || key.charCodeAt(i) === 0x7f) return false
+  for (let i = 0; i < key.length; i++)
+    if (key.charCodeAt(i) < 0x20 || key.charCodeAt(i) === 0x7f) return false
   return true
 }

@@ -54,6 +54,7 @@ interface Kept {
   readonly sequence: number
   readonly command: number
   readonly flags: number
+  readonly replyAck: number
   readonly body: Uint8Array
 }
 
@@ -98,7 +99,7 @@ class Wire implements ChannelIn, GatewayRecords {
       this.#soon()
     } else if (this.#broken) {
       // The SDK sends it again when it hears `lost`; sent now, it would overtake those that are gone.
-    } else if (!this.#keep(sequence, command, flags, body)) {
+    } else if (!this.#keep(sequence, command, flags, replyAck, body)) {
       this.#refuse(sequence, command)
     }
   }
@@ -106,7 +107,7 @@ class Wire implements ChannelIn, GatewayRecords {
   /** A legacy client never sends again, so this does: durable calls until they are answered, others until sent. */
   #legacyCall(sequence: number, command: number, flags: number, body: Uint8Array): void {
     const attached = this.#socket !== null
-    if ((!attached || (flags & RETAIN) !== 0) && !this.#keep(sequence, command, flags, body) && !attached) {
+    if ((!attached || (flags & RETAIN) !== 0) && !this.#keep(sequence, command, flags, 0, body) && !attached) {
       return this.#refuse(sequence, command)
     }
     if (!attached) return
@@ -119,10 +120,10 @@ class Wire implements ChannelIn, GatewayRecords {
     return (this.#kept[0]?.sequence ?? next) - 1
   }
 
-  #keep(sequence: number, command: number, flags: number, body: Uint8Array): boolean {
+  #keep(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): boolean {
     if (this.#kept.length >= KEEP.calls) return false
     if (this.#kept.length > 0 && this.#keptBytes + body.length > KEEP.bytes) return false
-    this.#kept.push({ sequence, command, flags, body: body.slice() })
+    this.#kept.push({ sequence, command, flags, replyAck, body: body.slice() })
     this.#keptBytes += body.length
     return true
   }
@@ -216,11 +217,12 @@ class Wire implements ChannelIn, GatewayRecords {
   /** Says again, in order, what was kept above `mark`; then keeps only what is still to be answered. */
   #resend(mark: number): void {
     if (this.#kept.length === 0) return
+    const { legacy } = this.#request
     const answered = this.#answered(0)
-    for (const { sequence, command, flags, body } of this.#kept) {
-      if (sequence > mark) this.#batch.call(sequence, command, flags, answered, body)
+    for (const { sequence, command, flags, replyAck, body } of this.#kept) {
+      if (sequence > mark) this.#batch.call(sequence, command, flags, legacy ? answered : replyAck, body)
     }
-    this.#kept = this.#request.legacy ? this.#kept.filter(({ flags }) => (flags & RETAIN) !== 0) : []
+    this.#kept = legacy ? this.#kept.filter(({ flags }) => (flags & RETAIN) !== 0) : []
     this.#keptBytes = this.#kept.reduce((sum, { body }) => sum + body.length, 0)
     this.#soon()
   }

@@ -17,11 +17,16 @@ export interface LocalShards {
   accept(shard: ShardId, call: PeerCall): void
 }
 
+/** Shards that one shard speaks to at a time; beyond it all stubs are made anew. */
+const MAX_STUBS = 1_024
+
 export class ObjectDirectory implements Directory {
   readonly #game: Game
   readonly #namespace: DurableObjectNamespace
   readonly #log: Log
   readonly #local: LocalShards
+  /** One stub for each shard that is spoken to: the platform keeps the order of calls of one stub only. */
+  readonly #stubs = new Map<string, ShardRpc>()
   /** The name of the shard that lives here; null until it is known. */
   own: string | null = null
 
@@ -38,13 +43,7 @@ export class ObjectDirectory implements Directory {
     if (!definition || definition.stateless || shardName(shard) === this.own) return this.#here(shard)
     return {
       call: (call) => this.#call(shard, call),
-      cast: (call) => {
-        this.#stub(shard)
-          .cast(shard, call)
-          .catch((error: unknown) => {
-            this.#log.warn('a cast was lost', { shard: shardName(shard), command: call.command, error: String(error) })
-          })
-      },
+      cast: (call) => void this.#cast(shard, call),
     }
   }
 
@@ -56,16 +55,34 @@ export class ObjectDirectory implements Directory {
   }
 
   async #call(shard: ShardId, call: PeerCall): Promise<PeerAnswer> {
+    const name = shardName(shard)
     try {
-      return await this.#stub(shard).call(shard, call)
+      return await this.#stub(name).call(shard, call)
     } catch (error) {
+      this.#stubs.delete(name)
       const code = (error as { overloaded?: boolean }).overloaded ? 'OVERLOADED' : 'UNAVAILABLE'
-      return { kind: 'system', code, message: `${shardName(shard)}: ${String(error)}` }
+      return { kind: 'system', code, message: `${name}: ${String(error)}` }
     }
   }
 
-  /** A new stub each time: one that saw its object's reset stays broken. */
-  #stub(shard: ShardId): ShardRpc {
-    return this.#namespace.get(this.#namespace.idFromName(shardName(shard))) as unknown as ShardRpc
+  async #cast(shard: ShardId, call: PeerCall): Promise<void> {
+    const name = shardName(shard)
+    try {
+      await this.#stub(name).cast(shard, call)
+    } catch (error) {
+      this.#stubs.delete(name)
+      this.#log.warn('a cast was lost', { shard: name, command: call.command, error: String(error) })
+    }
+  }
+
+  /** A stub that saw its object's reset stays broken: whoever meets an error takes it out. */
+  #stub(name: string): ShardRpc {
+    let stub = this.#stubs.get(name)
+    if (!stub) {
+      if (this.#stubs.size >= MAX_STUBS) this.#stubs.clear()
+      stub = this.#namespace.get(this.#namespace.idFromName(name)) as unknown as ShardRpc
+      this.#stubs.set(name, stub)
+    }
+    return stub
   }
 }

@@ -178,9 +178,10 @@ export class Line implements ShardRecords, ChannelOut {
     this.#channel?.close(forget)
   }
 
-  /** A newer socket carries the channel: this one goes without a word to it. */
+  /** A newer socket carries the channel: this one goes without a word to it. Its edge must not open it again. */
   replaced(): void {
     this.#channel = null
+    this.#batch.closed('REPLACED')
     this.end(1000, 'replaced')
   }
 }

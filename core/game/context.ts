@@ -23,7 +23,9 @@ export type Emit<E extends Entries> = {
 export interface Remote<E extends Entries> {
   /** Waits for the answer; rejects with CallError (DEADLINE, CYCLE, …) or Refusal. Never hangs. */
   readonly call: {
-    readonly [K in Exclude<CommandNames<E>, CastNames<E>>]: (...input: Args<InputOf<E[K]>>) => Promise<OutputOf<E[K]>>
+    readonly [K in Exclude<CommandNames<E>, CastNames<E>>]: (
+      ...input: Args<InputOf<E[K]>>
+    ) => Promise<OutputOf<E[K]>>
   }
   /** Leaves when the turn has committed, in order; dropped when the turn throws. */
   readonly cast: { readonly [K in CommandNames<E>]: (...input: Args<InputOf<E[K]>>) => void }

@@ -13,7 +13,14 @@ export interface Game {
 
 /** A shard whose commands lack handlers becomes an error message that names them. */
 export type Complete<S> =
-  S extends ShardBuilder<infer E extends Entries, infer _Code, infer _State, infer _K, infer _T, infer Handled>
+  S extends ShardBuilder<
+    infer E extends Entries,
+    infer _Code,
+    infer _State,
+    infer _K,
+    infer _T,
+    infer Handled
+  >
     ? [Exclude<CommandNames<E>, Handled>] extends [never]
       ? S
       : `no handler for ${Exclude<CommandNames<E>, Handled>}`

@@ -149,7 +149,8 @@ export class ShardBuilder<
 
   #ticker(hz: number, fixed: boolean, run: (c: never, arg: number) => unknown): this {
     this.#refuseStateless(fixed ? 'step' : 'tick')
-    if (!(hz > 0 && hz <= 120)) throw new DefinitionError(`${this.definition.contract.name}: ${hz} Hz is not in 0..120`)
+    if (!(hz > 0 && hz <= 120))
+      throw new DefinitionError(`${this.definition.contract.name}: ${hz} Hz is not in 0..120`)
     if (this.definition.ticker) throw new DefinitionError(`${this.definition.contract.name} ticks already`)
     this.definition.ticker = { hz, fixed, run }
     return this
@@ -157,7 +158,9 @@ export class ShardBuilder<
 
   #refuseStateless(what: string): void {
     if (this.definition.stateless) {
-      throw new DefinitionError(`${this.definition.contract.name}: a service keeps nothing, so it has no ${what}`)
+      throw new DefinitionError(
+        `${this.definition.contract.name}: a service keeps nothing, so it has no ${what}`,
+      )
     }
   }
 }
@@ -182,7 +185,12 @@ export function service<E extends Entries, Code extends string>(
   return new ShardBuilder(define(contract as unknown as Contract, concurrency, true, {}))
 }
 
-function define(contract: Contract, concurrency: number, stateless: boolean, options: ShardOptions): ShardDefinition {
+function define(
+  contract: Contract,
+  concurrency: number,
+  stateless: boolean,
+  options: ShardOptions,
+): ShardDefinition {
   return {
     contract,
     isPublic: false,

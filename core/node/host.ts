@@ -42,7 +42,10 @@ export async function openHost(options: HostOptions): Promise<Host> {
     if (dueMs === null) return
     if (!engine) return void early.push([shard, dueMs])
     const wait = Math.min(Math.max(0, dueMs - clock.now()), LONGEST_MS)
-    alarms.set(name, clock.after(wait, () => (clock.now() < dueMs ? onWake(shard, dueMs) : engine?.wake(shard))))
+    alarms.set(
+      name,
+      clock.after(wait, () => (clock.now() < dueMs ? onWake(shard, dueMs) : engine?.wake(shard))),
+    )
   }
   const slots = options.slots === undefined ? {} : { slots: options.slots }
   const store = await SlotStore.open({ dir: options.dir, clock, log, onWake, ...slots })

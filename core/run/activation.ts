@@ -15,7 +15,16 @@ import { KvState } from './kv.ts'
 import { decodeMemo, encodeMemo, Members } from './members.ts'
 import type { Meter } from './meter.ts'
 import type { Run, ShardPlan } from './plan.ts'
-import { RETAIN, shardName, type Clock, type Peer, type ShardId, type Stored, type Timer, type WriteSet } from './ports.ts'
+import {
+  RETAIN,
+  shardName,
+  type Clock,
+  type Peer,
+  type ShardId,
+  type Stored,
+  type Timer,
+  type WriteSet,
+} from './ports.ts'
 import type { Shard } from './shard.ts'
 import { Ticker } from './ticker.ts'
 import { Timers } from './timers.ts'
@@ -40,7 +49,10 @@ export class Activation {
   readonly #engine: Engine
   readonly #egress = new Egress((outcome) => {
     this.meter.lostCommits++
-    this.#engine.log.error(`commit ${outcome.kind}, the activation ends`, { shard: this.name, cause: String(outcome.cause) })
+    this.#engine.log.error(`commit ${outcome.kind}, the activation ends`, {
+      shard: this.name,
+      cause: String(outcome.cause),
+    })
     this.shard.restart()
   })
   readonly #ticker: Ticker | null
@@ -85,9 +97,19 @@ export class Activation {
     if (sequence <= channel.mark) return channel.repeat(sequence)
     channel.mark = sequence
     const command = this.plan.commands.get(number) ?? null
-    const cause: Cause = { channel, command, sequence, flags, chain: NO_CHAIN, deadlineMs: 0, answer: null, timer: null }
+    const cause: Cause = {
+      channel,
+      command,
+      sequence,
+      flags,
+      chain: NO_CHAIN,
+      deadlineMs: 0,
+      answer: null,
+      timer: null,
+    }
     const turn = new Turn(this, cause)
-    if (!command) return this.#refuse(turn, 'system', 'UNKNOWN_COMMAND', `${this.name} has no command ${number}`, number)
+    if (!command)
+      return this.#refuse(turn, 'system', 'UNKNOWN_COMMAND', `${this.name} has no command ${number}`, number)
     let input: unknown
     try {
       input = command.input(command.codec.decode(body))
@@ -138,7 +160,10 @@ export class Activation {
       try {
         reply = command.codec.encode(command.output(result))
       } catch (error) {
-        return this.#failed(turn, new Error(`${command.name} returned what its contract refuses`, { cause: error }))
+        return this.#failed(
+          turn,
+          new Error(`${command.name} returned what its contract refuses`, { cause: error }),
+        )
       }
     }
     turn.ended = true
@@ -188,7 +213,11 @@ export class Activation {
   }
 
   /** Commits what is to be committed, then lets the effects and the answer go, in order. */
-  #settle(turn: Turn, reply: Uint8Array | null, error: { kind: ErrorKind; code: string; message: string } | null): void {
+  #settle(
+    turn: Turn,
+    reply: Uint8Array | null,
+    error: { kind: ErrorKind; code: string; message: string } | null,
+  ): void {
     const write = this.#writeSet(turn)
     this.#armSnapshot()
     if (write === null && this.#egress.idle) return this.#release(turn, reply, error)
@@ -206,13 +235,19 @@ export class Activation {
       kv: kvWrites,
       timers: timerWrites && this.timers.encode(timerWrites),
       channel:
-        channel && (flags & RETAIN) !== 0 ? { id: channel.name, nowMs: this.clock.now(), ...channel.store() } : null,
+        channel && (flags & RETAIN) !== 0
+          ? { id: channel.name, nowMs: this.clock.now(), ...channel.store() }
+          : null,
       snapshot: null,
       wakeMs: this.timers.wakeMs,
     }
   }
 
-  #release(turn: Turn, reply: Uint8Array | null, error: { kind: ErrorKind; code: string; message: string } | null): void {
+  #release(
+    turn: Turn,
+    reply: Uint8Array | null,
+    error: { kind: ErrorKind; code: string; message: string } | null,
+  ): void {
     const { effects, cause } = turn
     if (effects !== null) for (const effect of effects) effect(this)
     const { channel, command, sequence } = cause
@@ -256,7 +291,16 @@ export class Activation {
 
   /** A turn that a channel or (null) the clock caused without a call. */
   turnOf(channel: Channel | null, timer: string | null = null): Turn {
-    const cause = { channel, command: null, sequence: 0, flags: 0, chain: NO_CHAIN, deadlineMs: 0, answer: null, timer }
+    const cause = {
+      channel,
+      command: null,
+      sequence: 0,
+      flags: 0,
+      chain: NO_CHAIN,
+      deadlineMs: 0,
+      answer: null,
+      timer,
+    }
     return new Turn(this, cause)
   }
 
@@ -267,7 +311,10 @@ export class Activation {
     const turn = this.turnOf(null, durable ? name : null)
     if (durable) turn.timerWrites = new Map([[name, null]])
     if (run) return this.run(turn, run, data)
-    this.#engine.log.warn('a stored timer that the game does not declare is dropped', { shard: this.name, timer: name })
+    this.#engine.log.warn('a stored timer that the game does not declare is dropped', {
+      shard: this.name,
+      timer: name,
+    })
     this.#settle(turn, null, null)
   }
 

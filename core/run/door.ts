@@ -40,7 +40,13 @@ export function doorTable(game: Game): DoorTable {
       const { durable = false, maxBytes = 0, cost = 1 } = entry.options
       commands.push({ number: entry.number, durable, maxBytes, cost })
     }
-    contracts.push({ name: contract.name, key: contract.key, public: isPublic, ticks: ticker !== null, commands })
+    contracts.push({
+      name: contract.name,
+      key: contract.key,
+      public: isPublic,
+      ticks: ticker !== null,
+      commands,
+    })
   }
   return { format: DOOR_FORMAT, version: fingerprint(JSON.stringify(contracts)), contracts }
 }
@@ -65,7 +71,9 @@ export class Door {
 
   constructor(table: DoorTable) {
     if (table.format !== DOOR_FORMAT) {
-      throw new Error(`door table has format ${table.format}, this gateway reads ${DOOR_FORMAT}: deploy the edge`)
+      throw new Error(
+        `door table has format ${table.format}, this gateway reads ${DOOR_FORMAT}: deploy the edge`,
+      )
     }
     this.version = table.version
     for (const contract of table.contracts) {

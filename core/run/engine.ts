@@ -5,7 +5,26 @@ import type { Game } from '../game/game.ts'
 import { DEFAULT_LIMITS, TIMES, type Limits } from '../wire/limits.ts'
 import { Meter } from './meter.ts'
 import { compile, type ShardPlan } from './plan.ts'
-import type { Awaitable, ChannelIn, ChannelOut, Clock, Directory, Link, Log, OpenRequest, Outcome, Peer, PeerAnswer, PeerCall, Ports, ShardId, Store, Stored, Timer, WriteSet } from './ports.ts'
+import type {
+  Awaitable,
+  ChannelIn,
+  ChannelOut,
+  Clock,
+  Directory,
+  Link,
+  Log,
+  OpenRequest,
+  Outcome,
+  Peer,
+  PeerAnswer,
+  PeerCall,
+  Ports,
+  ShardId,
+  Store,
+  Stored,
+  Timer,
+  WriteSet,
+} from './ports.ts'
 import { shardName } from './ports.ts'
 import { Shard } from './shard.ts'
 
@@ -75,7 +94,11 @@ export class Engine implements Link, Directory {
 
   #localPeer(id: ShardId): Peer {
     if (!this.#plans.has(id.contract)) {
-      const answer = { kind: 'system', code: 'UNKNOWN_CONTRACT', message: `no shard serves ${id.contract}` } as const
+      const answer = {
+        kind: 'system',
+        code: 'UNKNOWN_CONTRACT',
+        message: `no shard serves ${id.contract}`,
+      } as const
       return { call: () => Promise.resolve(answer), cast: () => this.log.warn(answer.message) }
     }
     return {
@@ -87,7 +110,10 @@ export class Engine implements Link, Directory {
   /** A durable timer of this shard is near. */
   wake(id: ShardId): void {
     if (this.#plans.has(id.contract)) this.shard(id).wake()
-    else this.log.warn('a stored timer belongs to a contract that the game does not serve', { shard: shardName(id) })
+    else
+      this.log.warn('a stored timer belongs to a contract that the game does not serve', {
+        shard: shardName(id),
+      })
   }
 
   shard(id: ShardId): Shard {

@@ -31,7 +31,8 @@ export class KvState {
   load(stored: ReadonlyMap<string, Uint8Array>): void {
     for (const [name, bytes] of stored) {
       const parse = this.#types.get(name)
-      if (parse) this.#put(name, { value: freeze(parse(codec.decode(bytes))), bytes: name.length + bytes.length })
+      if (parse)
+        this.#put(name, { value: freeze(parse(codec.decode(bytes))), bytes: name.length + bytes.length })
     }
   }
 

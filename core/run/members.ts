@@ -55,7 +55,8 @@ export class Members {
 
   join(member: Member, group: string): Undo {
     if (member.groups.has(group)) return NOTHING
-    if (member.groups.size >= MAX_GROUPS) throw new Error(`a member of ${MAX_GROUPS} groups cannot join another`)
+    if (member.groups.size >= MAX_GROUPS)
+      throw new Error(`a member of ${MAX_GROUPS} groups cannot join another`)
     member.groups.add(group)
     const set = this.#byGroup.get(group) ?? new Set()
     this.#byGroup.set(group, set.add(member))

@@ -1,7 +1,19 @@
 // Every port in memory, with a clock that only moves when it is told to: whole games run from a seed. The store
 // can be told to fail or to leave its outcome unknown, which a real disk does only when one does not look.
 
-import type { Clock, Log, LogFields, Outcome, ShardId, Store, Stored, StoredChannel, StoredTimer, Timer, WriteSet } from './ports.ts'
+import type {
+  Clock,
+  Log,
+  LogFields,
+  Outcome,
+  ShardId,
+  Store,
+  Stored,
+  StoredChannel,
+  StoredTimer,
+  Timer,
+  WriteSet,
+} from './ports.ts'
 import { COMMITTED, shardName } from './ports.ts'
 
 interface Waiting {
@@ -69,7 +81,8 @@ export class ManualClock implements Clock {
     let best: Waiting | undefined
     for (const timer of this.#timers) {
       if (timer.dueMs > until) continue
-      if (!best || timer.dueMs < best.dueMs || (timer.dueMs === best.dueMs && timer.order < best.order)) best = timer
+      if (!best || timer.dueMs < best.dueMs || (timer.dueMs === best.dueMs && timer.order < best.order))
+        best = timer
     }
     if (best) this.#timers = this.#timers.filter((timer) => timer !== best)
     return best

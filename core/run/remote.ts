@@ -45,7 +45,12 @@ function cast({ turn, id }: Target, contract: Contract, command: AnyCommand, inp
   turn.effect((life) => life.peer(id).cast({ command: command.number, body, chain: [], deadlineMs: 0 }))
 }
 
-async function call({ turn, id }: Target, contract: Contract, command: AnyCommand, input: unknown): Promise<unknown> {
+async function call(
+  { turn, id }: Target,
+  contract: Contract,
+  command: AnyCommand,
+  input: unknown,
+): Promise<unknown> {
   const life = turn.live()
   const codec = entryCodec(contract, command)
   const body = codec.encode(command.input(input))
@@ -58,9 +63,12 @@ async function call({ turn, id }: Target, contract: Contract, command: AnyComman
   const until = turn.cause.deadlineMs || Number.POSITIVE_INFINITY
   const deadlineMs = Math.min(now + TIMES.callMs, until)
   const answer = await withDeadline(turn, target, deadlineMs - now, (done) => {
-    life.peer(id).call({ command: command.number, body, chain, deadlineMs }).then(done, (cause: unknown) => {
-      done({ kind: 'system', code: 'UNAVAILABLE', message: `${target}: ${String(cause)}` })
-    })
+    life
+      .peer(id)
+      .call({ command: command.number, body, chain, deadlineMs })
+      .then(done, (cause: unknown) => {
+        done({ kind: 'system', code: 'UNAVAILABLE', message: `${target}: ${String(cause)}` })
+      })
   })
   if (answer.kind === 'refusal') throw new Refusal(answer.code, answer.message)
   if (answer.kind === 'system') throw new CallError(answer.code as SystemCode, answer.message)

@@ -6,7 +6,19 @@ import { Channel, channelName } from './channel.ts'
 import type { Engine } from './engine.ts'
 import { Mailbox } from './mailbox.ts'
 import type { ShardPlan } from './plan.ts'
-import { RETAIN, shardName, type Awaitable, type ChannelIn, type ChannelOut, type OpenRequest, type PeerAnswer, type PeerCall, type ShardId, type Stored, type StoredChannel } from './ports.ts'
+import {
+  RETAIN,
+  shardName,
+  type Awaitable,
+  type ChannelIn,
+  type ChannelOut,
+  type OpenRequest,
+  type PeerAnswer,
+  type PeerCall,
+  type ShardId,
+  type Stored,
+  type StoredChannel,
+} from './ports.ts'
 import { Turn } from './turn.ts'
 
 /** Work that waits for its turn. */
@@ -70,7 +82,11 @@ export class Shard {
     const { limits } = this.#engine
     // The client does not know yet that its shard was lost: it sends again, behind what is older.
     if (channel.severed && !channel.legacy) return
-    if ((flags & RETAIN) !== 0 && sequence > channel.mark && !channel.hasRoom(limits.maxUnackedReplies, limits.maxUnackedBytes)) {
+    if (
+      (flags & RETAIN) !== 0 &&
+      sequence > channel.mark &&
+      !channel.hasRoom(limits.maxUnackedReplies, limits.maxUnackedBytes)
+    ) {
       return this.#overload(channel, sequence, command, 'unacknowledged replies fill the channel')
     }
     const life = this.#life
@@ -83,7 +99,12 @@ export class Shard {
       return
     }
     if (channel.waiting >= limits.maxWaiting) {
-      return this.#overload(channel, sequence, command, `${channel.waiting} calls of this channel wait already`)
+      return this.#overload(
+        channel,
+        sequence,
+        command,
+        `${channel.waiting} calls of this channel wait already`,
+      )
     }
     const item: Item = {
       survives: (flags & RETAIN) === 0,
@@ -93,7 +114,8 @@ export class Shard {
       },
       drop: (code) => {
         channel.waiting--
-        if (code === 'UNAVAILABLE') channel.out?.error(sequence, command, 'system', code, `${this.name} could not be activated`)
+        if (code === 'UNAVAILABLE')
+          channel.out?.error(sequence, command, 'system', code, `${this.name} could not be activated`)
       },
     }
     if (!this.#mailbox.push(item)) return this.#overload(channel, sequence, command, 'the mailbox is full')
@@ -122,7 +144,16 @@ export class Shard {
           return refuse('BAD_INPUT', error instanceof Error ? error.message : 'the body was refused')
         }
         const { chain, deadlineMs } = call
-        const cause = { channel: null, command, sequence: 0, flags: 0, chain, deadlineMs, answer, timer: null }
+        const cause = {
+          channel: null,
+          command,
+          sequence: 0,
+          flags: 0,
+          chain,
+          deadlineMs,
+          answer,
+          timer: null,
+        }
         life.run(new Turn(life, cause), command.run, input)
       },
       drop: () => refuse('UNAVAILABLE', `${this.name} could not be activated`),
@@ -271,7 +302,11 @@ export class Shard {
     } catch (error) {
       return this.#wakeFailed(error)
     }
-    if (stored instanceof Promise) stored.then((found) => this.#awake(found), (error: unknown) => this.#wakeFailed(error))
+    if (stored instanceof Promise)
+      stored.then(
+        (found) => this.#awake(found),
+        (error: unknown) => this.#wakeFailed(error),
+      )
     else this.#awake(stored)
   }
 

@@ -74,6 +74,7 @@ export class Ticker {
       steps = MAX_CATCH_UP
     }
     this.#lastMs += steps * this.#everyMs
-    for (; steps > 0 && !this.#life.over && !this.#life.shard.busy; steps--) this.#life.run(this.#life.turnOf(null), run, ++this.#step)
+    for (; steps > 0 && !this.#life.over && !this.#life.shard.busy; steps--)
+      this.#life.run(this.#life.turnOf(null), run, ++this.#step)
   }
 }

@@ -110,6 +110,7 @@ export class Turn {
     const life = this.live()
     const channel = this.cause.channel
     if (!channel?.out) throw new Error('only a connected session can join')
+    if (channel.member && groups.length === 0) return channel.member.seat
     if (!channel.member) this.onUndo(life.members.add(channel))
     for (const group of groups) this.onUndo(life.members.join(channel.member!, group))
     this.#membershipChanged(channel)

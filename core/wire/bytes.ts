@@ -3,7 +3,7 @@
 
 import { ProtocolError } from './errors.ts'
 
-const strict = new TextDecoder('utf-8', { fatal: true })
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 export function writeU32(target: Uint8Array, at: number, value: number): void {
   target[at] = value >>> 24

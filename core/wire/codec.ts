@@ -112,7 +112,7 @@ export function customCodec(
 /** The built-in codecs by name. */
 export const CODECS: ReadonlyMap<string, Codec> = new Map([raw, json, msgpack].map((one) => [one.name, one]))
 
-const utf8 = new TextDecoder('utf-8', { fatal: true })
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 // DESIGN section 9. Beyond it: 'auto' reads 64-bit integers as numbers where that is exact (other languages
 // write them so) and as BigInt elsewhere; undefined would otherwise be an extension, which the scan refuses.

@@ -80,16 +80,25 @@ type Twin<E, K extends keyof E> = {
 }[keyof E]
 type NumberOf<X> = X extends { readonly number: infer N } ? N : never
 
-export type CommandNames<E> = { [K in keyof E]: E[K] extends { kind: 'command' } ? K : never }[keyof E] & string
+export type CommandNames<E> = { [K in keyof E]: E[K] extends { kind: 'command' } ? K : never }[keyof E] &
+  string
 export type EventNames<E> = { [K in keyof E]: E[K] extends { kind: 'event' } ? K : never }[keyof E] & string
 export type CastNames<E> = {
-  [K in CommandNames<E>]: E[K] extends Command<number, infer _In, infer Out> ? ([Out] extends [void] ? K : never) : never
+  [K in CommandNames<E>]: E[K] extends Command<number, infer _In, infer Out>
+    ? [Out] extends [void]
+      ? K
+      : never
+    : never
 }[CommandNames<E>]
 export type InputOf<X> = X extends Command<number, infer In, infer _Out> ? In : never
 export type OutputOf<X> = X extends Command<number, infer _In, infer Out> ? Out : never
 export type DataOf<X> = X extends Event<number, infer Data> ? Data : never
 /** `[]` where the input has no fields, else `[input]`. */
-export type Args<In> = unknown extends In ? [input?: unknown] : Record<never, never> extends In ? [input?: In] : [input: In]
+export type Args<In> = unknown extends In
+  ? [input?: unknown]
+  : Record<never, never> extends In
+    ? [input?: In]
+    : [input: In]
 
 /**
  * A command with its number on the wire, its input and its output. Fields are `t` types or any Standard Schema;
@@ -151,7 +160,8 @@ export function contract<const E extends Entries, const Code extends string = ne
       throw new DefinitionError(`${name}.${entryName}: number ${number} is not in 0..${FIRST_RESERVED - 1}`)
     }
     const twin = seen.get(number)
-    if (twin !== undefined) throw new DefinitionError(`${name}.${entryName}: number ${number} is also ${twin}'s`)
+    if (twin !== undefined)
+      throw new DefinitionError(`${name}.${entryName}: number ${number} is also ${twin}'s`)
     seen.set(number, entryName)
     codecOf(entry.options.codec)
   }
@@ -174,7 +184,8 @@ export function entryCodec(owner: Pick<Contract, 'codec'>, entry: AnyCommand | A
 function codecOf(codec: CodecName | Codec | undefined): Codec {
   if (typeof codec === 'object') return codec
   const found = CODECS.get(codec ?? 'msgpack')
-  if (!found) throw new DefinitionError(`codec ${JSON.stringify(codec)} is not one of ${[...CODECS.keys()].join(', ')}`)
+  if (!found)
+    throw new DefinitionError(`codec ${JSON.stringify(codec)} is not one of ${[...CODECS.keys()].join(', ')}`)
   return found
 }
 

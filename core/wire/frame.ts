@@ -128,7 +128,10 @@ export class FrameDecoder {
     if (length < LENGTH_EXTRA) throw new ProtocolError('BAD_LENGTH', `frame length ${length} is below 4`)
     const bodyBytes = length - LENGTH_EXTRA
     if (bodyBytes > this.#maxBodyBytes) {
-      throw new ProtocolError('FRAME_TOO_LARGE', `frame body ${bodyBytes} bytes exceeds ${this.#maxBodyBytes}`)
+      throw new ProtocolError(
+        'FRAME_TOO_LARGE',
+        `frame body ${bodyBytes} bytes exceeds ${this.#maxBodyBytes}`,
+      )
     }
     return bodyBytes
   }

@@ -150,7 +150,13 @@ export function decodeWelcome(source: Uint8Array, start: number, end: number): W
   const r = new Reader('WELCOME', source, start, end)
   const version = r.u8()
   r.u16()
-  return { version, session: r.raw(SESSION_BYTES), heartbeatMs: r.u32(), maxBodyBytes: r.u32(), token: r.blob() }
+  return {
+    version,
+    session: r.raw(SESSION_BYTES),
+    heartbeatMs: r.u32(),
+    maxBodyBytes: r.u32(),
+    token: r.blob(),
+  }
 }
 
 export function encodeOpen(open: Open): Uint8Array {
@@ -167,7 +173,13 @@ export function encodeOpen(open: Open): Uint8Array {
 
 export function decodeOpen(source: Uint8Array, start: number, end: number): Open {
   const r = new Reader('OPEN', source, start, end)
-  const open = { channel: r.u32(), activation: r.u32(), eventAck: r.u32(), contract: r.text8(), key: r.text16() }
+  const open = {
+    channel: r.u32(),
+    activation: r.u32(),
+    eventAck: r.u32(),
+    contract: r.text8(),
+    key: r.text16(),
+  }
   if (open.channel === 0) throw new ProtocolError('BAD_MESSAGE', 'OPEN channel 0 is the session itself')
   return open
 }
@@ -241,7 +253,11 @@ export function decodeError(source: Uint8Array, start: number, end: number): Err
 }
 
 export function encodeEvent(event: EventHeader, body: Uint8Array): Uint8Array {
-  return new Writer(EVENT_BYTES + body.length).u32(event.channel).u32(event.sequence).u32(event.event).raw(body).bytes
+  return new Writer(EVENT_BYTES + body.length)
+    .u32(event.channel)
+    .u32(event.sequence)
+    .u32(event.event)
+    .raw(body).bytes
 }
 
 export function decodeEvent(source: Uint8Array, start: number, end: number): EventHeader {

@@ -210,7 +210,13 @@ export function readShardRecords(message: Uint8Array, to: ShardRecords): void {
       case RECORD.CALL: {
         need(from, 17, end)
         const body = blob(message, from + 13, end)
-        to.call(readU32(message, from), readU32(message, from + 4), message[from + 8]!, readU32(message, from + 9), body)
+        to.call(
+          readU32(message, from),
+          readU32(message, from + 4),
+          message[from + 8]!,
+          readU32(message, from + 9),
+          body,
+        )
         break
       }
       case RECORD.ACK:
@@ -275,13 +281,16 @@ export function readGatewayRecords(message: Uint8Array, to: GatewayRecords): voi
   }
 }
 
-const strict = new TextDecoder('utf-8', { fatal: true })
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 /** Where the first record stands. An envelope without a record is refused too: nobody sends one. */
 function firstRecord(message: Uint8Array): number {
   if (message.length < 1 + HEAD) throw short('envelope', 1 + HEAD - message.length)
   if (message[0] !== RECORD_VERSION) {
-    throw new ProtocolError('BAD_MESSAGE', `envelope version ${message[0]} is not ${RECORD_VERSION}: deploy both ends`)
+    throw new ProtocolError(
+      'BAD_MESSAGE',
+      `envelope version ${message[0]} is not ${RECORD_VERSION}: deploy both ends`,
+    )
   }
   return 1
 }

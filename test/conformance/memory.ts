@@ -11,7 +11,10 @@ import type { Connection } from '../../edge/connection.ts'
 import { Gateway } from '../../edge/gateway.ts'
 import type { Host, RawClient } from './host.ts'
 
-export function memoryHost(game: Game, seed = 1): Host & { readonly store: MemoryStore; readonly log: MemoryLog } {
+export function memoryHost(
+  game: Game,
+  seed = 1,
+): Host & { readonly store: MemoryStore; readonly log: MemoryLog } {
   const clock = new ManualClock(seed)
   const store = new MemoryStore()
   const log = new MemoryLog()
@@ -91,7 +94,11 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
       const decoder = new FrameDecoder(DEFAULT_IDENTITY, 1 << 24, (command, source, start, end) => {
         frames.push({ command, body: source.slice(start, end) })
       })
-      const { connection, close } = wire('tcp', (bytes) => void decoder.push(bytes), () => (isClosed = true))
+      const { connection, close } = wire(
+        'tcp',
+        (bytes) => void decoder.push(bytes),
+        () => (isClosed = true),
+      )
       return Promise.resolve({
         frames,
         get closed() {
@@ -104,7 +111,10 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
     client: async () => {
       let made: Awaited<ReturnType<typeof connect>> | undefined
       let failed: unknown
-      connect('memory://', { dial, clock: clientClock }).then((game) => (made = game), (error: unknown) => (failed = error))
+      connect('memory://', { dial, clock: clientClock }).then(
+        (game) => (made = game),
+        (error: unknown) => (failed = error),
+      )
       await until(() => made !== undefined || failed !== undefined, 'the client connects')
       if (!made) throw failed
       return made

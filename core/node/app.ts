@@ -1,0 +1,156 @@
+// A game on disk: found, bundled, imported. Every app is loaded as an esbuild bundle, because Node's own type
+// stripping refuses TypeScript under node_modules; the framework itself stays outside of the bundle, so that game
+// and engine share one copy of it.
+
+import { build, type BuildFailure, type Plugin } from 'esbuild'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, extname, join, resolve, sep } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { Game } from '../game/game.ts'
+
+/** The app cannot be used; the message says why and what to do. */
+export class AppError extends Error {
+  override readonly name = 'AppError'
+}
+
+export interface App {
+  readonly game: Game
+  /** Files of the page by URL path; empty when the app has no `page` folder. */
+  readonly page: ReadonlyMap<string, PageFile>
+}
+export interface PageFile {
+  readonly type: string
+  readonly body: string | Uint8Array<ArrayBuffer>
+}
+
+const ENTRIES = ['server.ts', 'server.js', 'server.mjs']
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.ico': 'image/x-icon',
+  '.json': 'application/json',
+}
+
+/** The root of the framework's own files: what lies here is never bundled into a game. */
+const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+const OWN = ['core', 'client', 'edge', 'schemas'].map((folder) => join(ROOT, folder) + sep)
+const PUBLIC = join(ROOT, 'core', 'game', `index${extname(fileURLToPath(import.meta.url))}`)
+
+/** @param path a module, or a folder with `server.ts` @throws AppError */
+export async function loadApp(path: string): Promise<App> {
+  const entry = findEntry(path)
+  const game = await importGame(entry)
+  const pageFolder = join(dirname(entry), 'page')
+  const page = existsSync(pageFolder) ? await buildPage(pageFolder) : new Map<string, PageFile>()
+  return { game, page }
+}
+
+function findEntry(path: string): string {
+  const full = resolve(path)
+  if (!existsSync(full)) throw new AppError(`app ${path} does not exist`)
+  if (!statSync(full).isDirectory()) return full
+  const entry = ENTRIES.map((name) => join(full, name)).find((file) => existsSync(file))
+  if (!entry) throw new AppError(`app ${path} has no server.ts`)
+  return entry
+}
+
+async function importGame(entry: string): Promise<Game> {
+  const code = await bundle(entry)
+  // Beside the app, so that packages it left outside of the bundle resolve from its own node_modules.
+  const folder = await mkdtemp(join(dirname(entry), '.firefly-'))
+  try {
+    const file = join(folder, 'server.mjs')
+    await writeFile(file, code)
+    const module = (await import(pathToFileURL(file).href)) as { default?: Partial<Game> }
+    if (module.default?.kind !== 'firefly-game') {
+      throw new AppError(`app ${entry} must export its game: export default firefly({ … })`)
+    }
+    return module.default as Game
+  } catch (error) {
+    if (error instanceof AppError) throw error
+    throw new AppError(
+      `app ${entry} does not load: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    )
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function bundle(entry: string): Promise<string> {
+  const result = await build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'node',
+    target: 'node22',
+    packages: 'external',
+    sourcemap: 'inline',
+    logLevel: 'silent',
+    plugins: [outside],
+  }).catch((failure: BuildFailure) => {
+    throw new AppError(`app ${entry} does not compile: ${explain(failure)}`, { cause: failure })
+  })
+  return result.outputFiles[0]!.text
+}
+
+function explain(failure: BuildFailure): string {
+  const [first] = failure.errors ?? []
+  if (!first) return failure.message
+  const place = first.location ? `${first.location.file}:${first.location.line}: ` : ''
+  return place + first.text
+}
+
+/** Imports of the framework become absolute URLs of the running copy. */
+const outside: Plugin = {
+  name: 'firefly-outside',
+  setup(setup) {
+    setup.onResolve({ filter: /^firefly-game$/ }, () => ({
+      path: pathToFileURL(PUBLIC).href,
+      external: true,
+    }))
+    setup.onResolve({ filter: /^\.\.?\// }, ({ path, resolveDir }) => {
+      const full = resolve(resolveDir, path)
+      return OWN.some((folder) => full.startsWith(folder))
+        ? { path: pathToFileURL(full).href, external: true }
+        : null
+    })
+  },
+}
+
+/** The `page` folder as a browser gets it: `main.ts` bundled to /main.js, all else as it is. */
+export async function buildPage(folder: string): Promise<Map<string, PageFile>> {
+  const files = new Map<string, PageFile>()
+  const main = join(folder, 'main.ts')
+  if (existsSync(main)) {
+    const alias = {
+      'firefly-game/client': join(ROOT, 'client', `index${extname(PUBLIC)}`),
+      'firefly-game': PUBLIC,
+    }
+    const result = await build({
+      entryPoints: [main],
+      bundle: true,
+      minify: true,
+      write: false,
+      format: 'esm',
+      target: 'es2022',
+      logLevel: 'silent',
+      alias,
+    }).catch((failure: BuildFailure) => {
+      throw new AppError(`page ${main} does not compile: ${explain(failure)}`, { cause: failure })
+    })
+    files.set('/main.js', { type: TYPES['.js']!, body: result.outputFiles[0]!.text })
+  }
+  for (const name of readdirSync(folder)) {
+    const type = TYPES[extname(name)]
+    if (!type) continue
+    const path = name === 'index.html' ? '/' : `/${name}`
+    files.set(path, { type, body: new Uint8Array(await readFile(join(folder, name))) })
+  }
+  return files
+}

@@ -1,0 +1,35 @@
+// This machine's clock and its randomness. A timer never keeps the process alive: listeners do, so that a drained
+// server exits by itself.
+
+import { randomBytes } from 'node:crypto'
+
+import type { Clock, Timer } from '../run/ports.ts'
+
+/** setTimeout's range; beyond it Node would fire at once. A longer wait is cut into pieces. */
+const LONGEST_MS = 2_147_483_647
+const RANDOM_BYTES = 6
+const RANDOM_RANGE = 2 ** 48
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  mono: () => performance.now(),
+  after: (ms, run) => (ms > LONGEST_MS ? long(ms, run) : short(ms, run)),
+  defer: (run) => void setImmediate(run),
+  // Not Math.random: from a few of its values a player computes all the next ones.
+  random: () => randomBytes(RANDOM_BYTES).readUIntBE(0, RANDOM_BYTES) / RANDOM_RANGE,
+  id: () => new Uint8Array(randomBytes(16)),
+}
+
+function short(ms: number, run: () => void): Timer {
+  const timeout = setTimeout(run, ms).unref()
+  return { cancel: () => clearTimeout(timeout) }
+}
+
+function long(ms: number, run: () => void): Timer {
+  let timer: Timer
+  const arm = (leftMs: number): void => {
+    timer = leftMs > LONGEST_MS ? short(LONGEST_MS, () => arm(leftMs - LONGEST_MS)) : short(leftMs, run)
+  }
+  arm(ms)
+  return { cancel: () => timer.cancel() }
+}

@@ -1,0 +1,104 @@
+// The arena as a Firefly game: one public shard, 20 ticks a second while anybody is there. The battle itself is in
+// sim.ts; here is only who sits where and who is told what. A pilot's name and score outlive a lost connection and,
+// by the snapshot, a restart of the shard; ships do not need to.
+
+import { firefly, shard } from '../../core/game/index.ts'
+import { crew, humansIn, steerBots } from './bots.ts'
+import { Arena } from './contract.ts'
+import { CREW, FIELD, HZ } from './rules.ts'
+import { addShip, createSim, removeShip, step, worldOf, type Pilot, type Random, type Ship, type Sim } from './sim.ts'
+import { packWorld } from './world.ts'
+
+interface State {
+  readonly sim: Sim
+  /** By session: who flies, and who was here lately. */
+  readonly pilots: Map<string, Pilot>
+  /** Somebody came, went or was renamed since the last tick. */
+  rosterStale: boolean
+}
+
+/** Enough for a full arena and as many who may come back; the longest known is forgotten first. */
+const MAX_PILOTS = 2 * CREW.maxHumans
+/** After a pause the battle goes on from where it was instead of jumping ahead. */
+const MAX_STEP_SECONDS = 0.1
+
+export const arena = shard(Arena)
+  .public()
+  .state(() => stateOf([]), {
+    snapshot: {
+      everyMs: 2_000,
+      save: ({ pilots }) => [...pilots],
+      load: (saved: [string, Pilot][]) => stateOf(saved),
+    },
+  })
+  .on('enter', (c, { nick }) => {
+    if (!c.joined && humansIn(c.state.sim) >= CREW.maxHumans) throw c.fail('FULL')
+    const newcomer = !c.joined
+    const seat = c.join()
+    const pilot = pilotOf(c.state, c.session)
+    pilot.nick = tidy(nick)
+    const ship = board(c.state, seat, pilot, () => c.random())
+    c.push.world(packWorld(worldOf(c.state.sim, true)))
+    if (newcomer) c.others.joined({ seat, nick: pilot.nick })
+    return { seat, hue: ship.hue, ...FIELD }
+  })
+  .on('steer', (c, { turn, thrust, fire }) => {
+    const ship = c.joined && c.state.sim.ships.get(c.seat)
+    if (ship) Object.assign(ship, { turn, thrust, fire })
+  })
+  .tick(HZ, (c, dt) => {
+    const { sim } = c.state
+    const random = (): number => c.random()
+    if (crew(sim, random)) c.state.rosterStale = true
+    steerBots(sim, random)
+    const hits = step(sim, Math.min(dt, MAX_STEP_SECONDS), random)
+    c.broadcast.world(packWorld(worldOf(sim)))
+    for (const { by, target, shot } of hits) {
+      const { x, y } = target
+      c.broadcast.hit({ by: by.seat, target: target.seat, shot: shot.id, x, y, score: by.pilot.score })
+    }
+    if (!c.state.rosterStale) return
+    c.state.rosterStale = false
+    c.broadcast.roster({ pilots: [...sim.ships.values()].map(line) })
+  })
+  .leave((c) => {
+    const { seat } = c
+    const ship = c.state.sim.ships.get(seat)
+    if (!ship) return
+    removeShip(c.state.sim, seat)
+    c.state.rosterStale = true
+    c.broadcast.left({ seat, nick: ship.pilot.nick })
+  })
+  .rejoin((c) => {
+    // One who entered after the last snapshot has no pilot yet and enters again: the page does so after a restart.
+    const pilot = c.state.pilots.get(c.session)
+    if (pilot) board(c.state, c.seat, pilot, () => c.random())
+  })
+
+export default firefly({ arena })
+
+function stateOf(pilots: [string, Pilot][]): State {
+  return { sim: createSim(), pilots: new Map(pilots), rosterStale: true }
+}
+
+function pilotOf({ pilots }: State, session: string): Pilot {
+  const pilot = pilots.get(session) ?? { nick: '', score: 0 }
+  pilots.delete(session)
+  pilots.set(session, pilot)
+  if (pilots.size > MAX_PILOTS) for (const [oldest] of pilots.entries().take(1)) pilots.delete(oldest)
+  return pilot
+}
+
+function board(state: State, seat: number, pilot: Pilot, random: Random): Ship {
+  state.rosterStale = true
+  return state.sim.ships.get(seat) ?? addShip(state.sim, seat, pilot, random)
+}
+
+/** Control and other invisible characters out: a name is drawn on every screen. */
+function tidy(nick: string): string {
+  return nick.replaceAll(/[\p{C}\p{Z}]+/gu, ' ').trim() || 'pilot'
+}
+
+function line({ seat, pilot, hue, bot }: Ship): { seat: number; nick: string; hue: number; score: number; bot: boolean } {
+  return { seat, nick: pilot.nick, hue, score: pilot.score, bot }
+}

@@ -1,0 +1,28 @@
+// Echoes for legacy clients and load tools; `shout` reaches every connection that has spoken to the shard.
+
+import { firefly, shard } from '../../core/game/index.ts'
+import { Echo } from './contract.ts'
+
+const echo = shard(Echo)
+  .public()
+  .on('raw', (c, body) => {
+    c.join()
+    return body
+  })
+  .on('json', (c, body) => {
+    c.join()
+    return body
+  })
+  .on('msgpack', (c, body) => {
+    c.join()
+    return body
+  })
+  .on('silent', (c) => {
+    c.join()
+  })
+  .on('shout', (c, body) => {
+    c.join()
+    c.broadcast.heard(body)
+  })
+
+export default firefly({ echo })

@@ -1,0 +1,59 @@
+// The tables of one slot file: the rows of many shards, each under its name `contract/key`. Text keys stand in
+// WITHOUT ROWID tables, so that a row is written once and not once more for an index. Invariant: a file whose
+// format is not ours is neither read nor changed.
+
+/** `PRAGMA application_id`: "Fire". Tells a slot file from any other SQLite file. */
+export const SLOT_APPLICATION_ID = 0x46697265
+/** `PRAGMA user_version`. Raise it with every change that an older Firefly would read wrongly. */
+export const SLOT_FORMAT = 1
+
+/**
+ * Run once, in one transaction, on an empty file. In `channels` the replies come last, so that `seen_ms` is read
+ * without following a long reply to its overflow pages.
+ */
+export const SLOT_TABLES = `
+  CREATE TABLE kv
+    (shard TEXT, name TEXT, value BLOB NOT NULL, PRIMARY KEY (shard, name)) WITHOUT ROWID;
+  CREATE TABLE timers
+    (shard TEXT, name TEXT, due_ms NOT NULL, data BLOB NOT NULL, PRIMARY KEY (shard, name)) WITHOUT ROWID;
+  CREATE TABLE channels
+    (shard TEXT, id TEXT, mark INTEGER NOT NULL, seen_ms NOT NULL, replies BLOB NOT NULL,
+     PRIMARY KEY (shard, id)) WITHOUT ROWID;
+  CREATE TABLE snapshots
+    (shard TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+  CREATE TABLE activations
+    (id INTEGER PRIMARY KEY CHECK (id = 1), reserved INTEGER NOT NULL);
+  INSERT INTO activations (id, reserved) VALUES (1, 0);
+  PRAGMA application_id = ${SLOT_APPLICATION_ID};
+  PRAGMA user_version = ${SLOT_FORMAT};
+`
+
+export const COUNT_TABLES = 'SELECT count(*) AS tables FROM sqlite_master'
+
+export const ALL_KV = 'SELECT name, value FROM kv WHERE shard = ?'
+export const SET_KV = `INSERT INTO kv (shard, name, value) VALUES (?, ?, ?)
+  ON CONFLICT DO UPDATE SET value = excluded.value`
+export const DELETE_KV = 'DELETE FROM kv WHERE shard = ? AND name = ?'
+
+export const ALL_TIMERS = 'SELECT name, due_ms AS dueMs, data FROM timers WHERE shard = ?'
+export const SET_TIMER = `INSERT INTO timers (shard, name, due_ms, data) VALUES (?, ?, ?, ?)
+  ON CONFLICT DO UPDATE SET due_ms = excluded.due_ms, data = excluded.data`
+export const DELETE_TIMER = 'DELETE FROM timers WHERE shard = ? AND name = ?'
+/** The next durable timer of every shard that has one. */
+export const ALL_WAKES = 'SELECT shard, min(due_ms) AS dueMs FROM timers GROUP BY shard'
+
+export const GET_CHANNEL = 'SELECT mark, replies FROM channels WHERE shard = ? AND id = ?'
+export const SET_CHANNEL = `INSERT INTO channels (shard, id, mark, seen_ms, replies) VALUES (?, ?, ?, ?, ?)
+  ON CONFLICT DO UPDATE SET mark = excluded.mark, seen_ms = excluded.seen_ms, replies = excluded.replies`
+/** One page of channels behind a place in the key order: old ones are looked for a page at a time, without an index. */
+export const PAGE_OF_CHANNELS = `SELECT shard, id, seen_ms AS seenMs FROM channels
+  WHERE (shard, id) > (?, ?) ORDER BY shard, id LIMIT ?`
+export const DELETE_CHANNEL = 'DELETE FROM channels WHERE shard = ? AND id = ?'
+
+export const GET_SNAPSHOT = 'SELECT data FROM snapshots WHERE shard = ?'
+export const SET_SNAPSHOT = `INSERT INTO snapshots (shard, data) VALUES (?, ?)
+  ON CONFLICT DO UPDATE SET data = excluded.data`
+
+/** Every activation number up to `reserved` may have been handed out. */
+export const GET_RESERVED = 'SELECT reserved FROM activations WHERE id = 1'
+export const SET_RESERVED = 'UPDATE activations SET reserved = ? WHERE id = 1'

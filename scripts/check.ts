@@ -1,0 +1,17 @@
+// The fast loop: format, lint, dead code, types, the house rule and the unit tests.
+
+import { globSync } from 'node:fs'
+import { runSteps, type Step } from './steps.ts'
+
+const unitTests = globSync('test/unit/*.test.ts')
+
+export const CHECKS: readonly Step[] = [
+  { name: 'format', command: 'oxfmt', args: ['--check', '.'] },
+  { name: 'lint', command: 'oxlint', args: ['--type-aware'] },
+  { name: 'types', command: 'tsc', args: ['-p', '.'] },
+  { name: 'types of the Cloudflare host', command: 'tsc', args: ['-p', 'tsconfig.worker.json'] },
+  { name: 'dead code', command: 'knip', args: [] },
+  { name: 'house rule and unit tests', command: process.execPath, args: ['--test', ...unitTests] },
+]
+
+if (import.meta.main) await runSteps(CHECKS)

@@ -1,0 +1,156 @@
+// The options of `firefly serve`: command line, then FIREFLY_* variables, then firefly.json, then defaults. Each is
+// checked where it enters; a bad one is a single clear line.
+
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { readFileSync } from 'node:fs'
+import type { Identity } from '../core/wire/frame.ts'
+import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
+
+export interface ServeOptions {
+  readonly app: string
+  readonly host: string
+  readonly http: number
+  readonly tcp: number
+  readonly data: string
+  readonly head: Identity['head']
+  readonly protocolVersion: number
+  readonly serverVersion: number
+  readonly maxBody: number
+  readonly idle: number
+  readonly slots: number
+  readonly log: 'info' | 'warn' | 'error' | 'silent'
+}
+
+/** A value that cannot be used; the message is the line to print. */
+export class OptionError extends Error {
+  override readonly name = 'OptionError'
+}
+
+const LOG_LEVELS = ['info', 'warn', 'error', 'silent'] as const
+
+function whole(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (!/^\d+$/.test(text) || value < min || value > max) {
+      throw new InvalidArgumentError(`Not a whole number from ${min} to ${max}.`)
+    }
+    return value
+  }
+}
+
+function head(text: string): Identity['head'] {
+  const bytes = text.split(',').map((part) => (/^\d{1,3}$/.test(part.trim()) ? Number(part) : -1))
+  if (bytes.length !== 4 || bytes.some((byte) => byte < 0 || byte > 255)) {
+    throw new InvalidArgumentError('Not four numbers from 0 to 255, such as 78,37,38,48.')
+  }
+  return bytes as unknown as Identity['head']
+}
+
+interface Known {
+  readonly flags: string
+  readonly help: string
+  readonly value: unknown
+  readonly parse: (text: string) => unknown
+}
+const text = (value: string): string => value
+
+const OPTIONS: readonly Known[] = [
+  {
+    flags: '--app <path>',
+    help: 'module of the game, or a folder with server.ts',
+    value: 'examples/arena',
+    parse: text,
+  },
+  {
+    flags: '--host <address>',
+    help: 'address to listen on; 0.0.0.0 opens it to the network',
+    value: '127.0.0.1',
+    parse: text,
+  },
+  {
+    flags: '--http <port>',
+    help: 'HTTP and WebSocket port, 0 picks a free one',
+    value: 8_080,
+    parse: whole(0, 65_535),
+  },
+  { flags: '--tcp <port>', help: 'TCP port, 0 picks a free one', value: 11_009, parse: whole(0, 65_535) },
+  { flags: '--data <dir>', help: 'folder of the slot files', value: 'data', parse: text },
+  { flags: '--head <bytes>', help: 'HEAD_0..HEAD_3 of the frame identity', value: [0, 0, 0, 0], parse: head },
+  {
+    flags: '--protocol-version <n>',
+    help: 'protoVersion of the frame identity',
+    value: 0,
+    parse: whole(0, 255),
+  },
+  {
+    flags: '--server-version <n>',
+    help: 'serverVersion of the frame identity',
+    value: 0,
+    parse: whole(0, 0xffffffff),
+  },
+  {
+    flags: '--max-body <bytes>',
+    help: 'largest frame body',
+    value: DEFAULT_LIMITS.maxBodyBytes,
+    parse: whole(1, 67_108_864),
+  },
+  {
+    flags: '--idle <ms>',
+    help: 'close connections that are silent for so long',
+    value: 300_000,
+    parse: whole(100, 86_400_000),
+  },
+  { flags: '--slots <n>', help: 'slot files of a new data folder', value: 32, parse: whole(1, 1_024) },
+  { flags: '--log <level>', help: LOG_LEVELS.join(', '), value: 'warn', parse: level },
+]
+
+function level(value: string): string {
+  if (!(LOG_LEVELS as readonly string[]).includes(value))
+    throw new InvalidArgumentError(`Not one of ${LOG_LEVELS.join(', ')}.`)
+  return value
+}
+
+/** The `serve` command; `run` gets checked options. */
+export function serveCommand(run: (options: ServeOptions) => Promise<void>): Command {
+  const command = new Command('serve').description('serve a game')
+  const config = readConfig()
+  for (const { flags, help, value, parse } of OPTIONS) {
+    const option = new Option(flags, help).argParser(parse)
+    option.env(`FIREFLY_${option.name().replaceAll('-', '_').toUpperCase()}`)
+    const key = option.attributeName()
+    option.default(key in config ? fromConfig(key, config[key], parse) : value)
+    command.addOption(option)
+  }
+  return command.action(run).exitOverride()
+}
+
+/** firefly.json of the working folder: the same names in camelCase. */
+function readConfig(): Record<string, unknown> {
+  let source: string
+  try {
+    source = readFileSync('firefly.json', 'utf8')
+  } catch {
+    return {}
+  }
+  let config: unknown
+  try {
+    config = JSON.parse(source)
+  } catch (error) {
+    throw new OptionError(`firefly.json is not JSON: ${(error as Error).message}`)
+  }
+  if (typeof config !== 'object' || config === null || Array.isArray(config)) {
+    throw new OptionError('firefly.json must hold an object')
+  }
+  const known = new Set(['$schema', ...OPTIONS.map(({ flags }) => new Option(flags).attributeName())])
+  const unknown = Object.keys(config).find((key) => !known.has(key))
+  if (unknown !== undefined) throw new OptionError(`firefly.json: unknown option ${JSON.stringify(unknown)}`)
+  return config as Record<string, unknown>
+}
+
+function fromConfig(key: string, value: unknown, parse: (text: string) => unknown): unknown {
+  try {
+    return parse(Array.isArray(value) ? value.join(',') : String(value))
+  } catch (error) {
+    throw new OptionError(`firefly.json: ${key} ${JSON.stringify(value)}: ${(error as Error).message}`)
+  }
+}

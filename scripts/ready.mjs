@@ -1,0 +1,52 @@
+// Runs before `npm start` and `npm test`, on any Node from 18 up: installs the packages when they are not there
+// as package-lock.json wants them, and for tests the Debian packages that the suite drives. Plain JavaScript,
+// because nothing is installed yet.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+
+const wantsTests = process.argv.includes('--test')
+
+/** @param {string} file @returns {Record<string, { version?: string, dev?: boolean, optional?: boolean }>} */
+function packagesOf(file) {
+  return JSON.parse(readFileSync(file, 'utf8')).packages
+}
+
+function missing() {
+  if (!existsSync('node_modules/.package-lock.json')) return 'nothing is installed'
+  const installed = packagesOf('node_modules/.package-lock.json')
+  for (const [path, wanted] of Object.entries(packagesOf('package-lock.json'))) {
+    if (path === '' || wanted.optional || (wanted.dev && !wantsTests)) continue
+    if (installed[path]?.version !== wanted.version)
+      return `${path.replace('node_modules/', '')} ${wanted.version}`
+  }
+  return null
+}
+
+function run(command, args, env = {}) {
+  const { status, error } = spawnSync(command, args, {
+    stdio: ['ignore', 2, 2],
+    env: { ...process.env, ...env },
+  })
+  if (status !== 0) {
+    console.error(`firefly: ${command} ${args.join(' ')} failed${error ? `: ${error.message}` : ''}`)
+    process.exit(1)
+  }
+}
+
+const why = missing()
+if (why !== null) {
+  console.error(`firefly: installing packages (${why}) …`)
+  run('npm', wantsTests ? ['ci'] : ['ci', '--omit=dev'])
+}
+
+if (wantsTests && !existsSync('/usr/bin/chromium')) {
+  if (process.platform === 'linux' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
+    console.error('firefly: installing chromium for the browser tests …')
+    run('apt-get', ['update', '-qq'])
+    run('apt-get', ['install', '-y', '-qq', 'chromium'], { DEBIAN_FRONTEND: 'noninteractive' })
+  } else
+    console.error(
+      'firefly: no /usr/bin/chromium, and no root to install it: the browser tests will be skipped',
+    )
+}

@@ -1,0 +1,38 @@
+// Runs commands one after the other with a line of progress each, and stops at the first that fails.
+
+import { spawn } from 'node:child_process'
+
+export interface Step {
+  readonly name: string
+  readonly command: string
+  readonly args: readonly string[]
+  /** Show what it prints although it succeeds. */
+  readonly loud?: boolean
+}
+
+/** Exits the process with 1 when a step fails, after printing what it said. */
+export async function runSteps(steps: readonly Step[]): Promise<void> {
+  for (const [index, step] of steps.entries()) {
+    const started = performance.now()
+    process.stderr.write(`[${index + 1}/${steps.length}] ${step.name} … ${step.loud ? '\n' : ''}`)
+    const { code, output } = await run(step)
+    const seconds = ((performance.now() - started) / 1_000).toFixed(1)
+    if (code !== 0) {
+      process.stderr.write(`failed after ${seconds} s\n${output}\n$ ${step.command} ${step.args.join(' ')}\n`)
+      process.exit(1)
+    }
+    process.stderr.write(`${step.loud ? `${step.name}: ` : ''}ok, ${seconds} s\n`)
+  }
+}
+
+function run(step: Step): Promise<{ code: number; output: string }> {
+  return new Promise((resolve) => {
+    const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' }
+    const child = spawn(step.command, step.args, { stdio: step.loud ? 'inherit' : 'pipe', env })
+    let output = ''
+    child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    child.on('error', (error) => resolve({ code: 1, output: error.message }))
+    child.on('close', (code) => resolve({ code: code ?? 1, output }))
+  })
+}

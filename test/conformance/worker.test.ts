@@ -1,0 +1,177 @@
+// The Cloudflare host in real workerd: what a player keeps when objects are reset, sleep or are replaced.
+
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+
+import { WebSocket } from 'ws'
+
+import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import { decodeOpened, encodeHello, encodeOpen, MESSAGE } from '../../core/wire/message.ts'
+import { startWorkers, type Workers } from './harness-worker.ts'
+
+const identity = identityBytes(DEFAULT_IDENTITY)
+const none = new Uint8Array(0)
+let workers: Workers
+before(async () => {
+  workers = await startWorkers({ entry: new URL('./worker.ts', import.meta.url).pathname })
+})
+after(() => workers.close())
+
+/** One client that keeps what it hears. */
+class Client {
+  readonly socket: WebSocket
+  readonly frames: { command: number; body: Uint8Array }[] = []
+  closed: number | null = null
+  #wanted: (() => void) | null = null
+
+  private constructor(socket: WebSocket) {
+    this.socket = socket
+    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 65_536, (command, source, start, end) => {
+      this.frames.push({ command, body: source.slice(start, end) })
+    })
+    socket.on('message', (data) => {
+      decoder.push(new Uint8Array(data as Buffer))
+      this.#wanted?.()
+    })
+    socket.on('close', (code) => {
+      this.closed = code
+      this.#wanted?.()
+    })
+    socket.on('error', () => {})
+  }
+
+  static async open(): Promise<Client> {
+    const socket = new WebSocket(workers.url)
+    await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject))
+    return new Client(socket)
+  }
+
+  send(command: number, body: Uint8Array | object): void {
+    const bytes = body instanceof Uint8Array ? body : new TextEncoder().encode(JSON.stringify(body))
+    this.socket.send(encodeFrame(identity, command, bytes))
+  }
+
+  /** The next frame of that command, taken out of what was heard. */
+  async take(command: number, ms = 5_000): Promise<Uint8Array> {
+    const until = Date.now() + ms
+    for (;;) {
+      const at = this.frames.findIndex((frame) => frame.command === command)
+      if (at >= 0) return this.frames.splice(at, 1)[0]!.body
+      if (this.closed !== null) throw new Error(`closed with ${this.closed} before ${command}`)
+      if (Date.now() > until) throw new Error(`no ${command} in ${ms} ms; logs: ${workers.logs().join('\n')}`)
+      await new Promise<void>((resolve) => {
+        this.#wanted = resolve
+        setTimeout(resolve, 50)
+      })
+    }
+  }
+
+  async ask(command: number, body: object): Promise<Record<string, unknown>> {
+    this.send(command, body)
+    return JSON.parse(new TextDecoder().decode(await this.take(command))) as Record<string, unknown>
+  }
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+test('a legacy client is answered and keeps its socket, seat and durable state over a reset', async () => {
+  const client = await Client.open()
+  const { seat } = await client.ask(301, {})
+  const { total } = await client.ask(302, { by: 5 })
+  await workers.abort('drill', 'main')
+  assert.deepEqual(await client.ask(302, { by: 2 }), { total: (total as number) + 2 })
+  client.send(304, { text: 'still here' })
+  const said = JSON.parse(new TextDecoder().decode(await client.take(350))) as unknown
+  assert.deepEqual(said, { seat, text: 'still here' })
+  client.socket.close()
+})
+
+test('an object that hibernated has its members back before the call that wakes it', async () => {
+  const [a, b] = [await Client.open(), await Client.open()]
+  const first = await a.ask(301, {})
+  const second = await b.ask(301, {})
+  await workers.evict('drill', 'main')
+  const { size } = await a.ask(303, { text: 'awake' })
+  assert.equal(size, second['size'])
+  assert.notEqual(first['seat'], second['seat'])
+  b.send(304, { text: 'hello' })
+  assert.match(new TextDecoder().decode(await a.take(350)), /hello/)
+  for (const client of [a, b]) client.socket.close()
+})
+
+test('a durable timer wakes an object that sleeps', async () => {
+  const client = await Client.open()
+  await client.ask(301, {})
+  await client.ask(305, { ms: 800 })
+  await workers.evict('drill', 'main')
+  assert.match(new TextDecoder().decode(await client.take(350)), /bump/)
+  assert.deepEqual(await workers.sql('drill', 'main', 'SELECT name FROM timers'), [])
+  client.socket.close()
+})
+
+test('a shard calls another shard', async () => {
+  const client = await Client.open()
+  assert.deepEqual(await client.ask(306, { key: 'peer', by: 3 }), { total: 3 })
+  await workers.abort('drill', 'peer')
+  assert.deepEqual(await client.ask(306, { key: 'peer', by: 4 }), { total: 7 })
+  client.socket.close()
+})
+
+test('a snapshot larger than a row comes back in one piece', async () => {
+  const client = await Client.open()
+  await client.ask(308, { bytes: 3_000_000 })
+  await sleep(300)
+  assert.equal((await workers.sql('drill', 'main', 'SELECT count(*) AS n FROM snapshot'))[0]?.['n'], 3)
+  await workers.abort('drill', 'main')
+  assert.deepEqual(await client.ask(308, { bytes: 0 }), { saved: 3_000_000 })
+  client.socket.close()
+})
+
+test('a version 2 client hears the new activation after a reset, and that calls may be lost', async () => {
+  const client = await Client.open()
+  client.send(MESSAGE.HELLO, encodeHello({ minVersion: 2, maxVersion: 2, session: new Uint8Array(16), ticket: none, token: none }))
+  await client.take(MESSAGE.WELCOME)
+  client.send(MESSAGE.OPEN, encodeOpen({ channel: 9, activation: 0, eventAck: 0, contract: 'drill', key: 'v2' }))
+  const first = await client.take(MESSAGE.OPENED)
+  assert.deepEqual(decodeOpened(first, 0, first.length), { channel: 9, activation: 1, mark: 0, lost: false })
+  await workers.abort('drill', 'v2')
+  const again = await client.take(MESSAGE.OPENED)
+  assert.deepEqual(decodeOpened(again, 0, again.length), { channel: 9, activation: 2, mark: 0, lost: true })
+  client.socket.close()
+})
+
+test('a session that arrives on a newer connection takes its channel over, and the old one does not fight', async () => {
+  const session = crypto.getRandomValues(new Uint8Array(16))
+  const hello = encodeHello({ minVersion: 2, maxVersion: 2, session, ticket: none, token: none })
+  const open = encodeOpen({ channel: 1, activation: 0, eventAck: 0, contract: 'drill', key: 'takeover' })
+  const [old, young] = [await Client.open(), await Client.open()]
+  for (const client of [old, young]) {
+    client.send(MESSAGE.HELLO, hello)
+    client.send(MESSAGE.OPEN, open)
+    await client.take(MESSAGE.OPENED)
+  }
+  await old.take(MESSAGE.CLOSE)
+  await sleep(500)
+  assert.deepEqual(young.frames.filter(({ command }) => command === MESSAGE.CLOSE), [])
+  for (const client of [old, young]) client.socket.close()
+})
+
+test('a client that does not read is let go', async () => {
+  const client = await Client.open()
+  client.socket.pause()
+  for (let i = 0; i < 600; i++) client.send(307, { bytes: 60_000 })
+  await sleep(2_000)
+  client.socket.resume()
+  await sleep(1_000)
+  assert.ok(client.frames.length < 600, `${client.frames.length} of 600 answers were sent`)
+  assert.notEqual(client.closed, null)
+})
+
+test('a wrong frame closes the socket, a wrong path is answered', async () => {
+  const client = await Client.open()
+  client.socket.send(new Uint8Array(17).fill(1))
+  await sleep(300)
+  assert.equal(client.closed, 1002)
+  assert.equal((await fetch(`${workers.http}metrics`)).status, 404)
+  assert.equal((await fetch(`${workers.http}ws`)).status, 426)
+})

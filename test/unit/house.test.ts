@@ -1,0 +1,64 @@
+// The house rule: imports go down or stay on their floor, and the Cloudflare and the Node column never meet.
+
+import assert from 'node:assert/strict'
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import test from 'node:test'
+
+const FLOORS: readonly (readonly [RegExp, number, 'node' | 'cloudflare' | null])[] = [
+  [/^core\/wire\//, 0, null],
+  [/^schemas\//, 1, null],
+  [/^core\/game\//, 2, null],
+  [/^core\/run\//, 3, null],
+  [/^core\/node\//, 4, 'node'],
+  [/^core\/durable\//, 4, 'cloudflare'],
+  [/^edge\/(server|listen|metrics)\.ts$/, 5, 'node'],
+  [/^edge\/(worker|uplink)\.ts$/, 5, 'cloudflare'],
+  [/^edge\//, 4, null],
+  [/^scripts\//, 6, null],
+]
+const PLATFORM = /^(node:|cloudflare:|ws$|pino$|prom-client$|@hono\/|esbuild$|commander$)/
+const FORBIDDEN =
+  /\b(Date\.now|setTimeout|setInterval|setImmediate|Math\.random|performance\.now|queueMicrotask)\b/
+
+const floorOf = (file: string) => FLOORS.find(([pattern]) => pattern.test(file))
+const importsOf = (source: string): string[] =>
+  [...source.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((match) => match[1]!)
+
+test('imports go down or stay, and the two columns never import each other', () => {
+  const files = globSync(['core/**/*.ts', 'edge/*.ts', 'schemas/*.ts', 'client/*.ts'])
+  assert.ok(files.length > 40)
+  for (const file of files) {
+    const source = readFileSync(file, 'utf8')
+    const [, floor, column] = floorOf(file) ?? [null, -1, null]
+    for (const target of importsOf(source)) {
+      if (!target.startsWith('.')) {
+        const portable = column === null
+        assert.ok(!(portable && PLATFORM.test(target)), `${file} is portable but imports ${target}`)
+        continue
+      }
+      const other = join(dirname(file), target)
+      if (file.startsWith('client/')) {
+        assert.match(
+          other,
+          /^(client|core\/wire|schemas)\//,
+          `${file} imports ${other}: the client stands on floors 0 and 1`,
+        )
+        continue
+      }
+      const [, otherFloor, otherColumn] = floorOf(other) ?? [null, -1, null]
+      assert.ok(otherFloor <= floor, `${file} (floor ${floor}) imports ${other} (floor ${otherFloor})`)
+      assert.ok(
+        !column || !otherColumn || column === otherColumn,
+        `${file} imports ${other} of the other column`,
+      )
+    }
+  }
+})
+
+test('nothing on floors 0 to 3 asks the platform for time or chance', () => {
+  for (const file of globSync('core/{wire,game,run}/*.ts')) {
+    const code = readFileSync(file, 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')
+    assert.doesNotMatch(code, FORBIDDEN, file)
+  }
+})
