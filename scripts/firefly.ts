@@ -4,7 +4,7 @@
 
 import { Command, CommanderError } from 'commander'
 import { AppError, loadApp } from '../core/node/app.ts'
-import { StoreError } from '../core/node/store.ts'
+import { StoreError } from '../core/node/fault.ts'
 import { DefinitionError } from '../core/wire/errors.ts'
 import { start, type RunningServer } from '../edge/server.ts'
 import { OptionError, serveCommand, type ServeOptions } from './options.ts'

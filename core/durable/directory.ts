@@ -17,16 +17,21 @@ export interface LocalShards {
   accept(shard: ShardId, call: PeerCall): void
 }
 
-/** Shards that one shard speaks to at a time; beyond it all stubs are made anew. */
-const MAX_STUBS = 1_024
+/**
+ * The platform keeps the order of calls of one stub only, but a stub that saw its object's reset stays broken. So a
+ * stub is shared by what is under way to one shard, and never kept longer.
+ */
+interface Way {
+  readonly stub: ShardRpc
+  underWay: number
+}
 
 export class ObjectDirectory implements Directory {
   readonly #game: Game
   readonly #namespace: DurableObjectNamespace
   readonly #log: Log
   readonly #local: LocalShards
-  /** One stub for each shard that is spoken to: the platform keeps the order of calls of one stub only. */
-  readonly #stubs = new Map<string, ShardRpc>()
+  readonly #ways = new Map<string, Way>()
   /** The name of the shard that lives here; null until it is known. */
   own: string | null = null
 
@@ -56,33 +61,43 @@ export class ObjectDirectory implements Directory {
 
   async #call(shard: ShardId, call: PeerCall): Promise<PeerAnswer> {
     const name = shardName(shard)
+    const way = this.#take(name)
     try {
-      return await this.#stub(name).call(shard, call)
+      return await way.stub.call(shard, call)
     } catch (error) {
-      this.#stubs.delete(name)
+      this.#ways.delete(name)
       const code = (error as { overloaded?: boolean }).overloaded ? 'OVERLOADED' : 'UNAVAILABLE'
       return { kind: 'system', code, message: `${name}: ${String(error)}` }
+    } finally {
+      this.#give(name, way)
     }
   }
 
   async #cast(shard: ShardId, call: PeerCall): Promise<void> {
     const name = shardName(shard)
+    const way = this.#take(name)
     try {
-      await this.#stub(name).cast(shard, call)
+      await way.stub.cast(shard, call)
     } catch (error) {
-      this.#stubs.delete(name)
+      this.#ways.delete(name)
       this.#log.warn('a cast was lost', { shard: name, command: call.command, error: String(error) })
+    } finally {
+      this.#give(name, way)
     }
   }
 
-  /** A stub that saw its object's reset stays broken: whoever meets an error takes it out. */
-  #stub(name: string): ShardRpc {
-    let stub = this.#stubs.get(name)
-    if (!stub) {
-      if (this.#stubs.size >= MAX_STUBS) this.#stubs.clear()
-      stub = this.#namespace.get(this.#namespace.idFromName(name)) as unknown as ShardRpc
-      this.#stubs.set(name, stub)
+  #take(name: string): Way {
+    let way = this.#ways.get(name)
+    if (!way) {
+      const stub = this.#namespace.get(this.#namespace.idFromName(name)) as unknown as ShardRpc
+      way = { stub, underWay: 0 }
+      this.#ways.set(name, way)
     }
-    return stub
+    way.underWay++
+    return way
+  }
+
+  #give(name: string, way: Way): void {
+    if (--way.underWay === 0 && this.#ways.get(name) === way) this.#ways.delete(name)
   }
 }

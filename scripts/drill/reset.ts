@@ -28,6 +28,7 @@ class Player {
   readonly #version2: boolean
   readonly #decoder: FrameDecoder
   #sequence = 0
+  #activation = 0
   #waiting = false
   #stopped = false
   #lastMs = 0
@@ -95,7 +96,10 @@ class Player {
   #send(): void {
     const sequence = this.#sequence
     if (!this.#version2) return this.#say(ADD, one)
-    this.#say(MESSAGE.CALL, encodeCall({ channel: CHANNEL, sequence, replyAck: sequence - 1, command: ADD }, one))
+    this.#say(MESSAGE.CALL, encodeCall(
+      { channel: CHANNEL, sequence, replyAck: sequence - 1, activation: this.#activation, command: ADD },
+      one,
+    ))
   }
 
   #say(command: number, body: Uint8Array): void {
@@ -107,7 +111,8 @@ class Player {
     if (command === MESSAGE.REPLY && end - start >= REPLY_BYTES) {
       if (readU32(source, start + 4) === this.#sequence) this.#answered()
     } else if (command === MESSAGE.OPENED) {
-      const { lost } = decodeOpened(source, start, end)
+      const { lost, activation } = decodeOpened(source, start, end)
+      this.#activation = activation
       if (lost && this.#waiting) this.#send()
     } else if (command === MESSAGE.ERROR) {
       throw new Error(`a player is refused: ${new TextDecoder().decode(source.subarray(start, end))}`)

@@ -55,9 +55,9 @@ export async function startWorkers({ entry, vars = {} }: WorkersOptions): Promis
     ],
   })
   const { url } = await harness.listen()
-  const core = harness.getWorker<{ SHARD: Namespace }>('core')
+  const core = harness.getWorker<Record<string, unknown>>('core')
   const stub = async (contract: string, key: string): Promise<Resettable> => {
-    const { SHARD } = await core.getEnv()
+    const SHARD = (await core.getEnv())['SHARD'] as Namespace
     return SHARD.get(SHARD.idFromName(`${contract}/${key}`))
   }
   const close = (): Promise<void> => harness.close()

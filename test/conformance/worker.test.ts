@@ -156,17 +156,6 @@ test('a session that arrives on a newer connection takes its channel over, and t
   for (const client of [old, young]) client.socket.close()
 })
 
-test('a client that does not read is let go', async () => {
-  const client = await Client.open()
-  client.socket.pause()
-  for (let i = 0; i < 600; i++) client.send(307, { bytes: 60_000 })
-  await sleep(2_000)
-  client.socket.resume()
-  await sleep(1_000)
-  assert.ok(client.frames.length < 600, `${client.frames.length} of 600 answers were sent`)
-  assert.notEqual(client.closed, null)
-})
-
 test('a wrong frame closes the socket, a wrong path is answered', async () => {
   const client = await Client.open()
   client.socket.send(new Uint8Array(17).fill(1))

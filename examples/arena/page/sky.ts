@@ -1,0 +1,136 @@
+// The dark behind the battle: nebulae, three layers of stars at different depths and a few that twinkle. All of it
+// is painted once on tiles without seams and then only moved, so the sky costs five images a frame.
+
+import { wrap } from '../rules.ts'
+
+interface Layer {
+  readonly tile: HTMLCanvasElement
+  readonly size: number
+  /** How much of the camera's way it follows: near things move more. */
+  readonly depth: number
+}
+interface Twinkle {
+  readonly x: number
+  readonly y: number
+  readonly size: number
+  readonly hue: number
+  readonly phase: number
+}
+
+const TWINKLE_FIELD = 1_500
+
+export class Sky {
+  readonly #layers: readonly Layer[]
+  readonly #twinkles: readonly Twinkle[]
+
+  constructor(seed = 7) {
+    const random = lottery(seed)
+    this.#layers = [
+      { tile: nebula(1_400, random), size: 1_400, depth: 0.05 },
+      { tile: stars(700, 190, 0.75, 0.5, random), size: 700, depth: 0.1 },
+      { tile: stars(820, 100, 1.1, 0.75, random), size: 820, depth: 0.22 },
+      { tile: stars(960, 42, 1.6, 0.95, random), size: 960, depth: 0.42 },
+    ]
+    this.#twinkles = Array.from({ length: 26 }, () => ({
+      x: random() * TWINKLE_FIELD,
+      y: random() * TWINKLE_FIELD,
+      size: 5 + random() * 9,
+      hue: random() < 0.5 ? 205 + random() * 30 : 20 + random() * 30,
+      phase: random() * 7,
+    }))
+  }
+
+  /** `x` and `y`: the camera's way so far, without wrapping, so that no layer ever jumps. */
+  draw(ctx: CanvasRenderingContext2D, width: number, height: number, x: number, y: number, nowMs: number): void {
+    ctx.fillStyle = '#04050c'
+    ctx.fillRect(0, 0, width, height)
+    for (const { tile, size, depth } of this.#layers) {
+      const left = -wrap(x * depth, size)
+      const top = -wrap(y * depth, size)
+      for (let ty = top; ty < height; ty += size) {
+        for (let tx = left; tx < width; tx += size) ctx.drawImage(tile, tx, ty, size, size)
+      }
+    }
+    ctx.globalCompositeOperation = 'lighter'
+    for (const star of this.#twinkles) {
+      for (let sy = wrap(star.y - y * 0.3, TWINKLE_FIELD); sy < height; sy += TWINKLE_FIELD) {
+        for (let sx = wrap(star.x - x * 0.3, TWINKLE_FIELD); sx < width; sx += TWINKLE_FIELD) {
+          twinkle(ctx, sx, sy, star, 0.55 + 0.45 * Math.sin(nowMs / 700 + star.phase))
+        }
+      }
+    }
+    ctx.globalAlpha = 1
+    ctx.globalCompositeOperation = 'source-over'
+  }
+}
+
+function twinkle(ctx: CanvasRenderingContext2D, x: number, y: number, star: Twinkle, light: number): void {
+  const arm = star.size * (0.6 + light * 0.4)
+  ctx.globalAlpha = 0.2 + light * 0.6
+  ctx.fillStyle = `hsl(${star.hue} 100% 85%)`
+  ctx.beginPath()
+  for (let i = 0; i < 8; i++) {
+    const reach = i % 2 === 0 ? arm : arm * 0.09
+    ctx.lineTo(x + Math.cos((i * Math.PI) / 4) * reach, y + Math.sin((i * Math.PI) / 4) * reach)
+  }
+  ctx.fill()
+}
+
+function stars(size: number, count: number, radius: number, light: number, random: () => number): HTMLCanvasElement {
+  const [tile, ctx] = canvas(size * 2)
+  ctx.scale(2, 2)
+  for (let i = 0; i < count; i++) {
+    const hue = random() < 0.6 ? 215 : random() * 60
+    ctx.globalAlpha = light * (0.3 + random() * 0.7)
+    ctx.fillStyle = `hsl(${hue} ${random() * 70}% ${80 + random() * 18}%)`
+    ctx.beginPath()
+    // Kept off the edges, so that no star is cut by a seam.
+    const inside = size - 4
+    ctx.arc(2 + random() * inside, 2 + random() * inside, radius * (0.5 + random() * 0.6), 0, Math.PI * 2)
+    ctx.fill()
+  }
+  return tile
+}
+
+/** Soft clouds of a few colours; each is painted nine times, so that what leaves on one side enters on the other. */
+function nebula(size: number, random: () => number): HTMLCanvasElement {
+  const [tile, ctx] = canvas(size / 2)
+  ctx.scale(0.5, 0.5)
+  ctx.globalCompositeOperation = 'lighter'
+  const hearts = Array.from({ length: 4 }, (_, i) => ({ x: random() * size, y: random() * size, hue: [228, 268, 192, 312][i]! }))
+  for (const heart of hearts) {
+    for (let i = 0; i < 16; i++) {
+      const x = heart.x + (random() + random() - 1) * 420
+      const y = heart.y + (random() + random() - 1) * 260
+      const radius = 90 + random() * 240
+      const colour = `hsl(${heart.hue + random() * 40 - 20} 75% 50% / ${0.018 + random() * 0.035})`
+      for (let copy = 0; copy < 9; copy++) {
+        const cx = x + ((copy % 3) - 1) * size
+        const cy = y + (Math.floor(copy / 3) - 1) * size
+        const cloud = ctx.createRadialGradient(cx, cy, 0, cx, cy, radius)
+        cloud.addColorStop(0, colour)
+        cloud.addColorStop(1, 'transparent')
+        ctx.fillStyle = cloud
+        ctx.fillRect(cx - radius, cy - radius, radius * 2, radius * 2)
+      }
+    }
+  }
+  return tile
+}
+
+function canvas(size: number): [HTMLCanvasElement, CanvasRenderingContext2D] {
+  const tile = document.createElement('canvas')
+  tile.width = tile.height = size
+  return [tile, tile.getContext('2d')!]
+}
+
+/** The same sky for everybody: mulberry32. */
+function lottery(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let z = Math.imul(state ^ (state >>> 15), state | 1)
+    z ^= z + Math.imul(z ^ (z >>> 7), z | 61)
+    return ((z ^ (z >>> 14)) >>> 0) / 4_294_967_296
+  }
+}

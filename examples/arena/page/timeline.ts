@@ -1,0 +1,137 @@
+// What the server said, played back a moment late: between two worlds that are already here nothing has to be
+// guessed, so motion stays smooth while packets jitter. One clock for ships, shots and effects.
+
+import { FIELD, gap, turnTo, wrap } from '../rules.ts'
+import type { ShipDot, ShotDot, World } from '../world.ts'
+
+export interface ShipView extends ShipDot {
+  /** Units per second, from the last two worlds. */
+  readonly vx: number
+  readonly vy: number
+}
+export interface ShotView {
+  readonly owner: number
+  readonly x: number
+  readonly y: number
+  readonly vx: number
+  readonly vy: number
+  /** 1 when fired, towards 0 at its end. */
+  readonly life: number
+}
+
+interface Flight extends ShotDot {
+  readonly clock: number
+  /** Game time at which it hit something. */
+  endsAt: number
+}
+
+/** Two worlds at 20 Hz: one may be late without anybody seeing it. */
+const BEHIND_MS = 100
+/** Beyond the newest world ships glide on for so long, then stand still. */
+const GLIDE_MS = 120
+const KEEP_WORLDS = 30
+/** A ship that moved farther in one step has respawned. */
+const JUMP = 120
+
+export class Timeline {
+  #worlds: World[] = []
+  #flights = new Map<number, Flight>()
+  #due: { readonly at: number; readonly run: () => void }[] = []
+  /** Local time minus game time of the packets that travelled fastest. */
+  #offset: number | null = null
+
+  reset(): void {
+    this.#worlds = []
+    this.#flights.clear()
+    this.#due = []
+    this.#offset = null
+  }
+
+  get empty(): boolean {
+    return this.#worlds.length === 0
+  }
+
+  push(world: World, nowMs: number): void {
+    const last = this.#worlds.at(-1)
+    if (last && world.clock < last.clock) this.reset()
+    this.#synchronise(nowMs - world.clock)
+    if (last?.clock === world.clock) this.#worlds.pop()
+    this.#worlds.push(world)
+    if (this.#worlds.length > KEEP_WORLDS) this.#worlds.shift()
+    for (const shot of world.shots) {
+      if (!this.#flights.has(shot.id)) {
+        this.#flights.set(shot.id, { ...shot, clock: world.clock, endsAt: world.clock + shot.leftMs })
+      }
+    }
+  }
+
+  /** Does something when the picture reaches the newest world: an event belongs to the world before it. */
+  whenSeen(run: () => void): void {
+    this.#due.push({ at: this.#worlds.at(-1)?.clock ?? 0, run })
+  }
+
+  endShot(id: number): void {
+    const flight = this.#flights.get(id)
+    if (flight) flight.endsAt = this.#worlds.at(-1)?.clock ?? 0
+  }
+
+  forget(owner: number): void {
+    for (const [id, flight] of this.#flights) if (flight.owner === owner) this.#flights.delete(id)
+  }
+
+  at(nowMs: number): { ships: ShipView[]; shots: ShotView[] } {
+    const clock = nowMs - (this.#offset ?? nowMs) - BEHIND_MS
+    while (this.#due[0] && this.#due[0].at <= clock) this.#due.shift()!.run()
+    return { ships: this.#shipsAt(clock), shots: this.#shotsAt(clock) }
+  }
+
+  /** Follows faster packets quickly and slower ones slowly, because only lateness varies. */
+  #synchronise(sample: number): void {
+    const off = this.#offset === null ? Infinity : sample - this.#offset
+    if (Math.abs(off) > 500) this.#offset = sample
+    else this.#offset! += off * (off < 0 ? 0.25 : 0.01)
+  }
+
+  #shipsAt(clock: number): ShipView[] {
+    const worlds = this.#worlds
+    let next = worlds.findIndex((world) => world.clock >= clock)
+    if (next < 0) next = worlds.length - 1
+    const to = worlds[next]
+    if (!to) return []
+    const from = worlds[Math.max(0, next - 1)]!
+    const span = to.clock - from.clock
+    const share = span === 0 ? 1 : Math.min((clock - from.clock) / span, 1 + GLIDE_MS / span)
+    const before = new Map(from.ships.map((ship) => [ship.seat, ship]))
+    return to.ships.map((ship) => between(before.get(ship.seat), ship, share, span))
+  }
+
+  #shotsAt(clock: number): ShotView[] {
+    const shots: ShotView[] = []
+    for (const [id, flight] of this.#flights) {
+      const age = clock - flight.clock
+      if (clock >= flight.endsAt) this.#flights.delete(id)
+      if (age < 0 || clock >= flight.endsAt) continue
+      const { owner, vx, vy } = flight
+      const x = wrap(flight.x + (vx * age) / 1_000, FIELD.width)
+      const y = wrap(flight.y + (vy * age) / 1_000, FIELD.height)
+      shots.push({ owner, x, y, vx, vy, life: 1 - age / flight.leftMs })
+    }
+    return shots
+  }
+}
+
+function between(from: ShipDot | undefined, to: ShipDot, share: number, span: number): ShipView {
+  const still = { ...to, vx: 0, vy: 0 }
+  if (!from || span === 0 || from.dead !== to.dead) return still
+  const dx = gap(from.x, to.x, FIELD.width)
+  const dy = gap(from.y, to.y, FIELD.height)
+  if (Math.hypot(dx, dy) > JUMP) return still
+  return {
+    ...to,
+    x: wrap(from.x + dx * share, FIELD.width),
+    y: wrap(from.y + dy * share, FIELD.height),
+    heading: from.heading + turnTo(from.heading, to.heading) * Math.min(1, share),
+    vx: (dx * 1_000) / span,
+    vy: (dy * 1_000) / span,
+  }
+}
