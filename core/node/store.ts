@@ -11,6 +11,8 @@ import { explain, StoreError } from './fault.ts'
 import { Slot } from './slot.ts'
 import { syncDirectory, type Fdatasync } from './slotfile.ts'
 
+export { StoreError }
+
 export interface SlotStoreOptions {
   readonly dir: string
   /** Number of slot files; fixed for the life of a data directory. Default 32. */

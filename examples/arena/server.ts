@@ -85,7 +85,7 @@ function pilotOf({ pilots }: State, session: string): Pilot {
   const pilot = pilots.get(session) ?? { nick: '', score: 0 }
   pilots.delete(session)
   pilots.set(session, pilot)
-  if (pilots.size > MAX_PILOTS) for (const [oldest] of pilots.entries().take(1)) pilots.delete(oldest)
+  if (pilots.size > MAX_PILOTS) pilots.delete(pilots.keys().next().value!)
   return pilot
 }
 

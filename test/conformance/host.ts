@@ -7,8 +7,8 @@ export interface Host {
   readonly name: 'memory' | 'node' | 'durable'
   /** Why cases of that need cannot run here. */
   readonly cannot: Partial<Record<Need, string>>
-  /** A connection that speaks bytes, as a legacy client does. */
-  raw(): Promise<RawClient>
+  /** A connection that speaks bytes, as a legacy client does. Default: a stream where the host has streams. */
+  raw(kind?: 'stream' | 'messages'): Promise<RawClient>
   /** The SDK. */
   client(): Promise<Firefly>
   /** Waits until `done` holds; throws with `what` when it does not within ten seconds of the host's time. */
@@ -21,10 +21,31 @@ export interface Host {
   abort(contract: string, key: string): Promise<void>
   /** The whole process that runs the shards is killed and comes back on the same address and data. */
   kill?(): Promise<void>
+  readonly faults?: Faults
   close(): Promise<void>
 }
 
-export type Need = 'evict' | 'abort' | 'kill' | 'tcp' | 'commitFaults'
+export type Need =
+  | 'evict'
+  | 'abort'
+  /** `kill` */
+  | 'kill'
+  /** A commit of a kv key `doom` ends what runs the shard, before anything is answered. */
+  | 'doom'
+  /** Bytes may be cut anywhere: TCP. */
+  | 'stream'
+  /** A send is one WebSocket message, of whatever bytes. */
+  | 'messages'
+  /** `faults` */
+  | 'commitFaults'
+
+/** What the store does to commits instead of doing them well. */
+export interface Faults {
+  /** Of the next commits, in order. 'applied' and 'dropped' both answer unknown; 'dropped' and 'failed' do nothing. */
+  next(...kinds: ('failed' | 'applied' | 'dropped')[]): void
+  /** Commits are applied at once and answered only when the returned function is called. */
+  hold(): () => void
+}
 
 export interface RawClient {
   send(bytes: Uint8Array): void

@@ -30,6 +30,9 @@ const BEHIND_MS = 100
 /** Beyond the newest world ships glide on for so long, then stand still. */
 const GLIDE_MS = 120
 const KEEP_WORLDS = 30
+/** A hidden page draws nothing: what piled up meanwhile is not shown all at once when it comes back. */
+const STALE_MS = 700
+const MOST_DUE = 256
 /** A ship that moved farther in one step has respawned. */
 const JUMP = 120
 
@@ -47,8 +50,9 @@ export class Timeline {
     this.#offset = null
   }
 
-  get empty(): boolean {
-    return this.#worlds.length === 0
+  /** As the server said it last, ahead of the picture. */
+  get newest(): World | undefined {
+    return this.#worlds.at(-1)
   }
 
   push(world: World, nowMs: number): void {
@@ -58,6 +62,7 @@ export class Timeline {
     if (last?.clock === world.clock) this.#worlds.pop()
     this.#worlds.push(world)
     if (this.#worlds.length > KEEP_WORLDS) this.#worlds.shift()
+    for (const [id, flight] of this.#flights) if (flight.endsAt + STALE_MS < world.clock) this.#flights.delete(id)
     for (const shot of world.shots) {
       if (!this.#flights.has(shot.id)) {
         this.#flights.set(shot.id, { ...shot, clock: world.clock, endsAt: world.clock + shot.leftMs })
@@ -67,12 +72,13 @@ export class Timeline {
 
   /** Does something when the picture reaches the newest world: an event belongs to the world before it. */
   whenSeen(run: () => void): void {
-    this.#due.push({ at: this.#worlds.at(-1)?.clock ?? 0, run })
+    this.#due.push({ at: this.newest?.clock ?? 0, run })
+    if (this.#due.length > MOST_DUE) this.#due.shift()
   }
 
   endShot(id: number): void {
     const flight = this.#flights.get(id)
-    if (flight) flight.endsAt = this.#worlds.at(-1)?.clock ?? 0
+    if (flight) flight.endsAt = this.newest?.clock ?? 0
   }
 
   forget(owner: number): void {
@@ -81,7 +87,10 @@ export class Timeline {
 
   at(nowMs: number): { ships: ShipView[]; shots: ShotView[] } {
     const clock = nowMs - (this.#offset ?? nowMs) - BEHIND_MS
-    while (this.#due[0] && this.#due[0].at <= clock) this.#due.shift()!.run()
+    while (this.#due[0] && this.#due[0].at <= clock) {
+      const { at, run } = this.#due.shift()!
+      if (clock - at < STALE_MS) run()
+    }
     return { ships: this.#shipsAt(clock), shots: this.#shotsAt(clock) }
   }
 
@@ -107,9 +116,8 @@ export class Timeline {
 
   #shotsAt(clock: number): ShotView[] {
     const shots: ShotView[] = []
-    for (const [id, flight] of this.#flights) {
+    for (const flight of this.#flights.values()) {
       const age = clock - flight.clock
-      if (clock >= flight.endsAt) this.#flights.delete(id)
       if (age < 0 || clock >= flight.endsAt) continue
       const { owner, vx, vy } = flight
       const x = wrap(flight.x + (vx * age) / 1_000, FIELD.width)
@@ -121,11 +129,12 @@ export class Timeline {
 }
 
 function between(from: ShipDot | undefined, to: ShipDot, share: number, span: number): ShipView {
-  const still = { ...to, vx: 0, vy: 0 }
-  if (!from || span === 0 || from.dead !== to.dead) return still
+  if (!from || span === 0) return { ...to, vx: 0, vy: 0 }
   const dx = gap(from.x, to.x, FIELD.width)
   const dy = gap(from.y, to.y, FIELD.height)
-  if (Math.hypot(dx, dy) > JUMP) return still
+  // Nothing lies between here and there, or between alive and destroyed: the change comes at its own moment.
+  const cut = from.dead !== to.dead || Math.hypot(dx, dy) > JUMP
+  if (cut) return { ...(share < 1 ? from : to), vx: 0, vy: 0 }
   return {
     ...to,
     x: wrap(from.x + dx * share, FIELD.width),

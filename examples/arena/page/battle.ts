@@ -1,0 +1,138 @@
+// One battle as the page knows it: who is there, what was said, what is to be seen and heard of it. The events come
+// from the server, or from the demo behind the start screen; the battle does not know which.
+
+import { FIELD, gap } from '../rules.ts'
+import type { World } from '../world.ts'
+import type { Look, Picture } from './draw.ts'
+import type { Hud, Line } from './hud.ts'
+import type { Sound } from './sound.ts'
+import { Timeline, type ShipView } from './timeline.ts'
+
+export interface HitEvent {
+  readonly by: number
+  readonly target: number
+  readonly shot: number
+  readonly x: number
+  readonly y: number
+  readonly score: number
+}
+
+const STRANGER: Look = { nick: '', hue: 210, bot: false }
+const EARSHOT = 900
+
+export class Battle {
+  readonly #picture: Picture
+  readonly #hud: Hud
+  readonly #sound: Sound
+  readonly #timeline = new Timeline()
+  #roster = new Map<number, Line>()
+  #alive = new Set<number>()
+  #scoresStale = true
+  #killer = ''
+  seat: number | null = null
+
+  constructor(picture: Picture, hud: Hud, sound: Sound) {
+    this.#picture = picture
+    this.#hud = hud
+    this.#sound = sound
+  }
+
+  /** Another life of the arena: nothing of the old one may linger. */
+  reset(): void {
+    this.#timeline.reset()
+    this.#picture.particles.clear()
+    this.#alive.clear()
+    this.#killer = ''
+    this.#scoresStale = true
+  }
+
+  get newest(): World | undefined {
+    return this.#timeline.newest
+  }
+
+  get humans(): number {
+    let humans = 0
+    for (const line of this.#roster.values()) if (!line.bot) humans++
+    return humans
+  }
+
+  line(seat: number): Line | undefined {
+    return this.#roster.get(seat)
+  }
+
+  world(world: World): void {
+    this.#timeline.push(world, performance.now())
+    for (const { owner, x, y, leftMs } of world.shots) {
+      if (leftMs < 900) continue // on its way for a while already: we have just come
+      this.#timeline.whenSeen(() => {
+        this.#picture.particles.muzzle(x, y, this.#look(owner).hue)
+        this.#sound.shot(owner === this.seat ? 1 : this.#near(x, y) * 0.6)
+      })
+    }
+  }
+
+  roster(lines: readonly Line[]): void {
+    this.#roster = new Map(lines.map((line) => [line.seat, line]))
+    this.#scoresStale = true
+  }
+
+  joined(seat: number, nick: string): void {
+    if (seat !== this.seat) this.#hud.feed({ nick, hue: this.#look(seat).hue }, 'joined the battle')
+  }
+
+  left(seat: number, nick: string): void {
+    this.#timeline.forget(seat)
+    this.#hud.feed({ nick, hue: this.#look(seat).hue }, 'left')
+  }
+
+  hit({ by, target, shot, x, y, score }: HitEvent): void {
+    const shooter = this.#roster.get(by)
+    if (shooter) this.#roster.set(by, { ...shooter, score })
+    this.#timeline.endShot(shot)
+    this.#timeline.whenSeen(() => {
+      const victim = this.#look(target)
+      const winner = this.#look(by)
+      this.#scoresStale = true
+      this.#picture.particles.explosion(x, y, victim.hue)
+      this.#picture.shake(target === this.seat ? 1 : 0.55, x, y)
+      this.#sound.explosion(this.#near(x, y))
+      if (by === this.seat) this.#picture.particles.word(x, y, winner.hue, '+1')
+      if (target === this.seat) this.#killer = winner.nick
+      this.#hud.feed(winner, '✦', victim)
+    })
+  }
+
+  /** One picture. `thrust`: whether the own engine is on, as pressed. */
+  frame(nowMs: number, thrust: boolean): void {
+    const { ships, shots } = this.#timeline.at(nowMs)
+    this.#arrivals(ships)
+    const own = ships.find((ship) => ship.seat === this.seat)
+    if (own && !own.dead) this.#killer = ''
+    this.#hud.fate(own?.dead && this.#killer ? `destroyed by ${this.#killer}` : '')
+    this.#sound.engine(thrust && own !== undefined && !own.dead)
+    this.#picture.draw({ ships, shots, seat: this.seat, thrust, look: (seat) => this.#look(seat) }, nowMs)
+    if (!this.#scoresStale) return
+    this.#scoresStale = false
+    this.#hud.scores(this.#roster.values(), this.seat)
+  }
+
+  #arrivals(ships: readonly ShipView[]): void {
+    const alive = new Set<number>()
+    for (const { seat, dead, x, y } of ships) {
+      if (dead) continue
+      alive.add(seat)
+      if (!this.#alive.has(seat)) this.#picture.particles.arrival(x, y, this.#look(seat).hue)
+    }
+    this.#alive = alive
+  }
+
+  #look(seat: number): Look {
+    return this.#roster.get(seat) ?? STRANGER
+  }
+
+  #near(x: number, y: number): number {
+    const own = this.newest?.ships.find((ship) => ship.seat === this.seat)
+    if (!own) return 0.3
+    return Math.max(0, 1 - Math.hypot(gap(own.x, x, FIELD.width), gap(own.y, y, FIELD.height)) / EARSHOT)
+  }
+}

@@ -1,0 +1,118 @@
+// The words around the battle: scores, kill feed, ping, banner, the fate of the own ship, the start screen.
+// Names are other people's text and only ever become textContent.
+
+export interface Line {
+  readonly seat: number
+  readonly nick: string
+  readonly hue: number
+  readonly score: number
+  readonly bot: boolean
+}
+
+const SCORES = 8
+const FEED = 5
+const FEED_MS = 6_000
+
+export class Hud {
+  readonly #start = find('start')
+  readonly #nick = find<HTMLInputElement>('nick')
+  readonly #notice = find('notice')
+  readonly #scores = find('scores')
+  readonly #feed = find('feed')
+  readonly #ping = find('ping')
+  readonly #banner = find('banner')
+  readonly #fate = find('fate')
+  #shownPing = ''
+
+  /** Shows the start screen until the pilot launches. */
+  ask(nick: string, launch: (nick: string) => void): void {
+    this.#nick.value = nick
+    this.playing(false)
+    const form = find<HTMLFormElement>('form')
+    form.onsubmit = (event) => {
+      event.preventDefault()
+      launch(this.#nick.value.trim() || 'pilot')
+    }
+    this.#nick.focus()
+    this.#nick.select()
+  }
+
+  playing(yes: boolean): void {
+    document.body.classList.toggle('playing', yes)
+    this.#start.inert = yes
+    if (yes) this.#nick.blur()
+  }
+
+  /** Below the name on the start screen; '' clears it. */
+  notice(text: string): void {
+    this.#notice.textContent = text
+  }
+
+  /** Across the top while something is wrong with the connection; '' = all is well. */
+  banner(text: string): void {
+    this.#banner.textContent = text
+    this.#banner.classList.toggle('shown', text !== '')
+  }
+
+  fate(text: string): void {
+    if (this.#fate.textContent !== text) this.#fate.textContent = text
+  }
+
+  ping(ms: number, pilots: number): void {
+    const text = `${ms > 0 ? `${ms < 1 ? '<1' : Math.round(ms)} ms` : '… ms'}  ·  ${pilots} ${pilots === 1 ? 'pilot' : 'pilots'}`
+    if (text === this.#shownPing) return
+    this.#shownPing = text
+    this.#ping.textContent = text
+    this.#ping.dataset['health'] = ms > 200 ? 'bad' : ms > 100 ? 'fair' : 'good'
+  }
+
+  /** The best few, and the own line wherever it stands. */
+  scores(lines: Iterable<Line>, own: number | null): void {
+    const ranked = [...lines].sort((a, b) => b.score - a.score || a.nick.localeCompare(b.nick))
+    const place = ranked.findIndex((line) => line.seat === own)
+    const shown = ranked.slice(0, place >= SCORES ? SCORES - 1 : SCORES)
+    if (place >= SCORES) shown.push(ranked[place]!)
+    this.#scores.replaceChildren(
+      ...shown.map((line) => {
+        const row = element('li', line.seat === own ? 'own' : '')
+        const nick = element('span', 'nick', line.nick)
+        nick.style.setProperty('--hue', String(line.hue))
+        row.append(element('span', 'rank', String(ranked.indexOf(line) + 1)), nick)
+        if (line.bot) row.append(element('span', 'tag', 'bot'))
+        row.append(element('span', 'score', String(line.score)))
+        return row
+      }),
+    )
+  }
+
+  /** Who did what to whom; a part with a hue is a name. */
+  feed(...parts: (string | { readonly nick: string; readonly hue: number })[]): void {
+    const item = element('li')
+    for (const part of parts) {
+      if (typeof part === 'string') {
+        item.append(element('span', 'verb', part))
+        continue
+      }
+      const name = element('span', 'nick', part.nick)
+      name.style.setProperty('--hue', String(part.hue))
+      item.append(name)
+    }
+    this.#feed.append(item)
+    while (this.#feed.childElementCount > FEED) this.#feed.firstElementChild?.remove()
+    setTimeout(() => item.classList.add('old'), FEED_MS)
+    setTimeout(() => item.remove(), FEED_MS + 600)
+  }
+}
+
+function find<T extends HTMLElement = HTMLElement>(id: string): T {
+  const found = document.getElementById(id)
+  if (!found) throw new Error(`index.html has no #${id}`)
+  return found as T
+}
+
+function element(tag: string, className = '', text = ''): HTMLElement {
+  const made = document.createElement(tag)
+  made.className = className
+  made.textContent = text
+  return made
+}

@@ -1,0 +1,159 @@
+// The page's entry: start screen, connection, and the loop that draws. A lost connection and a restarted shard are
+// the same to it: it enters again, and the server remembers the pilot.
+// `?nick=Ada&auto=1` enters at once, `?server=ws://host/ws` plays elsewhere.
+
+import { connect, Refusal, type Firefly } from '../../../client/index.ts'
+import { Arena } from '../contract.ts'
+import { unpackWorld } from '../world.ts'
+import { Battle } from './battle.ts'
+import { startDemo } from './demo.ts'
+import { Picture } from './draw.ts'
+import { Hud } from './hud.ts'
+import { Input } from './input.ts'
+import { Sound } from './sound.ts'
+
+/** For tests and the curious: what the page knows right now. */
+interface Probe {
+  readonly seat: number | null
+  readonly ping: number
+  ships(): { seat: number; x: number; y: number; nick: string }[]
+}
+declare global {
+  interface Window {
+    arena: Probe
+  }
+}
+
+const NICK = 'firefly-arena-nick'
+const RETRY_MS = 1_000
+
+const query = new URLSearchParams(location.search)
+const url = query.get('server') ?? `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`
+const hud = new Hud()
+const sound = new Sound()
+const picture = new Picture(document.querySelector('canvas')!)
+const battle = new Battle(picture, hud, sound)
+const input = new Input(document.querySelectorAll<HTMLElement>('[data-action]'), () => steer())
+let game: Firefly | null = null
+let playing = false
+let nick = (query.get('nick') ?? localStorage.getItem(NICK) ?? '').slice(0, 16)
+let steer = (): void => undefined
+
+window.arena = {
+  get seat() {
+    return battle.seat
+  },
+  get ping() {
+    return game?.rttMs ?? 0
+  },
+  ships: () =>
+    (battle.newest?.ships ?? []).map(({ seat, x, y }) => ({ seat, x, y, nick: battle.line(seat)?.nick ?? '' })),
+}
+
+requestAnimationFrame(function frame(nowMs) {
+  battle.frame(nowMs, input.enabled && input.controls.thrust)
+  if (battle.seat !== null) hud.ping(game?.rttMs ?? 0, battle.humans)
+  requestAnimationFrame(frame)
+})
+
+addEventListener('keydown', (event) => {
+  if (event.code === 'KeyM' && input.enabled) mute()
+})
+const speaker = document.getElementById('sound')!
+speaker.addEventListener('click', mute)
+speaker.classList.toggle('muted', sound.muted)
+
+let stopDemo = startDemo(battle)
+if (query.has('auto')) void play()
+else showStart()
+
+function showStart(): void {
+  hud.ask(nick, (chosen) => {
+    nick = chosen.slice(0, 16)
+    localStorage.setItem(NICK, nick)
+    sound.wake()
+    void play()
+  })
+}
+
+async function play(): Promise<void> {
+  if (playing) return
+  playing = true
+  hud.notice('connecting…')
+  const session = (game = await reach())
+  hud.notice('')
+  const arena = session.at(Arena, 'main')
+  let entering = false
+  const enter = async (): Promise<void> => {
+    if (entering || game !== session) return
+    entering = true
+    try {
+      const welcome = await arena.enter({ nick: nick || 'pilot' })
+      if (battle.seat === null) begin()
+      battle.seat = welcome.seat
+      hud.banner('')
+      steer()
+    } catch (error) {
+      if (error instanceof Refusal) return giveUp(`The arena is full (${error.code}). Try again in a moment.`)
+      setTimeout(() => void enter(), RETRY_MS)
+    } finally {
+      entering = false
+    }
+  }
+  steer = () => arena.steer(input.controls)
+  const begin = (): void => {
+    stopDemo()
+    battle.reset()
+    hud.playing(true)
+    input.enabled = true
+    arena.on('world', (bytes) => battle.world(unpackWorld(bytes)))
+    arena.on('roster', ({ pilots }) => battle.roster(pilots))
+    arena.on('joined', (who) => battle.joined(who.seat, who.nick))
+    arena.on('left', (who) => battle.left(who.seat, who.nick))
+    arena.on('hit', (hit) => battle.hit(hit))
+  }
+  arena.onRestart(() => {
+    battle.reset()
+    void enter()
+  })
+  session.on('state', (state) => {
+    if (game !== session) return
+    if (state === 'closed') return giveUp('The server ended the session.')
+    hud.banner(state === 'paused' ? 'connection lost, reconnecting…' : '')
+    if (state === 'open') void enter()
+  })
+  await enter()
+}
+
+/** The first connection, however long it takes. */
+async function reach(): Promise<Firefly> {
+  for (;;) {
+    try {
+      return await connect(url)
+    } catch {
+      hud.notice('The server does not answer. Trying again…')
+    }
+  }
+}
+
+/** Back to the start screen, with a word why. */
+function giveUp(why: string): void {
+  const ended = game
+  game = null
+  playing = false
+  steer = () => undefined
+  input.enabled = false
+  input.release()
+  battle.seat = null
+  hud.banner('')
+  stopDemo()
+  stopDemo = startDemo(battle)
+  showStart()
+  hud.notice(why)
+  void ended?.close()
+}
+
+function mute(): void {
+  sound.wake()
+  speaker.classList.toggle('muted', sound.toggle())
+}

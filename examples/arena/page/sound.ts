@@ -1,0 +1,75 @@
+// Sounds made on the spot by Web Audio: a shot, an explosion, an engine. Silent until the pilot has pressed
+// something, as browsers demand, and whenever the pilot wants it so.
+
+const REMEMBER = 'firefly-arena-muted'
+
+export class Sound {
+  #ctx: AudioContext | null = null
+  #noise: AudioBuffer | null = null
+  #out: GainNode | null = null
+  #engine: GainNode | null = null
+  muted = localStorage.getItem(REMEMBER) === '1'
+
+  /** Call from a key or pointer event. */
+  wake(): void {
+    if (this.#ctx) return void this.#ctx.resume()
+    const ctx = (this.#ctx = new AudioContext())
+    this.#out = ctx.createGain()
+    this.#out.gain.value = this.muted ? 0 : 0.5
+    this.#out.connect(ctx.destination)
+    this.#noise = ctx.createBuffer(1, ctx.sampleRate, ctx.sampleRate)
+    const samples = this.#noise.getChannelData(0)
+    for (let i = 0; i < samples.length; i++) samples[i] = Math.random() * 2 - 1
+    this.#engine = this.#hiss(ctx, 320, true)
+  }
+
+  toggle(): boolean {
+    this.muted = !this.muted
+    localStorage.setItem(REMEMBER, this.muted ? '1' : '0')
+    if (this.#ctx) this.#out?.gain.setTargetAtTime(this.muted ? 0 : 0.5, this.#ctx.currentTime, 0.02)
+    return this.muted
+  }
+
+  engine(on: boolean): void {
+    if (this.#ctx) this.#engine?.gain.setTargetAtTime(on ? 0.12 : 0, this.#ctx.currentTime, 0.06)
+  }
+
+  /** `near`: 0 far away .. 1 here. */
+  shot(near: number): void {
+    const ctx = this.#ctx
+    if (!ctx || !this.#out || near < 0.05) return
+    const tone = ctx.createOscillator()
+    const gain = ctx.createGain()
+    const now = ctx.currentTime
+    tone.type = 'triangle'
+    tone.frequency.setValueAtTime(880 + Math.random() * 120, now)
+    tone.frequency.exponentialRampToValueAtTime(160, now + 0.13)
+    gain.gain.setValueAtTime(0.16 * near * near, now)
+    gain.gain.exponentialRampToValueAtTime(0.0005, now + 0.14)
+    tone.connect(gain).connect(this.#out)
+    tone.start(now)
+    tone.stop(now + 0.15)
+  }
+
+  explosion(near: number): void {
+    const ctx = this.#ctx
+    if (!ctx || near < 0.05) return
+    const gain = this.#hiss(ctx, 700, false)
+    gain.gain.setValueAtTime(0.7 * near * near, ctx.currentTime)
+    gain.gain.exponentialRampToValueAtTime(0.0005, ctx.currentTime + 0.75)
+  }
+
+  #hiss(ctx: AudioContext, hz: number, loop: boolean): GainNode {
+    const source = ctx.createBufferSource()
+    const filter = ctx.createBiquadFilter()
+    const gain = ctx.createGain()
+    source.buffer = this.#noise
+    source.loop = loop
+    filter.type = 'lowpass'
+    filter.frequency.value = hz
+    gain.gain.value = 0
+    source.connect(filter).connect(gain).connect(this.#out!)
+    source.start()
+    return gain
+  }
+}

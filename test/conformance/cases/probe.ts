@@ -1,0 +1,179 @@
+// What the cases speak with: promises on the host's time, legacy frames, and session messages by hand. No case
+// waits by itself; everything goes through `host.until`.
+
+import assert from 'node:assert/strict'
+import { CallError, Refusal } from '../../../client/index.ts'
+import { DEFAULT_IDENTITY, encodeFrame, identityBytes } from '../../../core/wire/frame.ts'
+import {
+  decodeAck,
+  decodeClose,
+  decodeError,
+  decodeEvent,
+  decodeOpened,
+  decodeReply,
+  decodeWelcome,
+  encodeAck,
+  encodeCall,
+  encodeClose,
+  encodeHello,
+  encodeOpen,
+  EVENT_BYTES,
+  MESSAGE,
+  REPLY_BYTES,
+  type ErrorMessage,
+  type Opened,
+} from '../../../core/wire/message.ts'
+import { msgpack } from '../../../core/wire/codec.ts'
+import type { Host, Need, RawClient } from '../host.ts'
+
+export interface Case {
+  /** A sentence. */
+  readonly name: string
+  readonly needs?: readonly Need[]
+  run(host: Host): Promise<void>
+}
+
+const prefix = `${process.pid.toString(36)}${Date.now().toString(36)}`
+let number = 0
+/** A name that no other case uses, on whatever host, in whatever run. */
+export function fresh(what = 'k'): string {
+  return `${what}-${prefix}-${++number}`
+}
+
+/** The value of a promise that is kept while the host's time goes on. */
+export async function answer<T>(host: Host, promise: Promise<T>, what = 'an answer'): Promise<T> {
+  let end: { value: T } | { error: unknown } | null = null
+  promise.then(
+    (value) => (end = { value }),
+    (error: unknown) => (end = { error }),
+  )
+  await host.until(() => end !== null, what)
+  const done = end as unknown as { value: T } | { error: unknown }
+  if ('error' in done) throw done.error
+  return done.value
+}
+
+export function answers<T>(host: Host, promises: readonly Promise<T>[], what = 'all answers'): Promise<T[]> {
+  return answer(host, Promise.all(promises), what)
+}
+
+/** How a call failed: the code of its CallError or Refusal. */
+export async function failure(host: Host, promise: Promise<unknown>): Promise<CallError | Refusal> {
+  let value: unknown
+  try {
+    value = await answer(host, promise, 'a failure')
+  } catch (error) {
+    if (error instanceof CallError || error instanceof Refusal) return error
+    throw error
+  }
+  assert.fail(`expected a failure, got ${JSON.stringify(value)}`)
+}
+
+const identity = identityBytes(DEFAULT_IDENTITY)
+const utf8 = new TextEncoder()
+
+/** One frame of the default identity; a string is its UTF-8, any other value its JSON. */
+export function frame(command: number, body: Uint8Array | string | object = ''): Uint8Array {
+  if (body instanceof Uint8Array) return encodeFrame(identity, command, body)
+  return encodeFrame(identity, command, utf8.encode(typeof body === 'string' ? body : JSON.stringify(body)))
+}
+
+export function join(...parts: readonly Uint8Array[]): Uint8Array {
+  return new Uint8Array(Buffer.concat(parts))
+}
+
+export function hex(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text, 'hex'))
+}
+
+/** What came, as `[command, body as text]`. */
+export function texts(client: RawClient): [number, string][] {
+  return client.frames.map(({ command, body }) => [command, Buffer.from(body).toString()])
+}
+
+/** What came, as `[command, JSON]`; an empty body is undefined. */
+export function jsons(client: RawClient): [number, unknown][] {
+  return texts(client).map(([command, text]) => [command, text === '' ? undefined : JSON.parse(text)])
+}
+
+export interface Said {
+  readonly welcome: { session: Uint8Array; heartbeatMs: number; maxBodyBytes: number }[]
+  readonly opened: Opened[]
+  readonly replies: { channel: number; sequence: number; body: Uint8Array }[]
+  readonly errors: ErrorMessage[]
+  readonly events: { channel: number; sequence: number; event: number; body: Uint8Array }[]
+  readonly acks: { channel: number; calls: number }[]
+  readonly closes: { channel: number; code: string }[]
+}
+
+/** A session spoken by hand. */
+export class Speaker {
+  readonly client: RawClient
+  constructor(client: RawClient) {
+    this.client = client
+  }
+
+  hello(session: Uint8Array = new Uint8Array(16), minVersion = 2, maxVersion = 2): this {
+    const none = new Uint8Array(0)
+    return this.say(MESSAGE.HELLO, encodeHello({ minVersion, maxVersion, session, ticket: none, token: none }))
+  }
+
+  open(channel: number, contract: string, key: string, activation = 0): this {
+    return this.say(MESSAGE.OPEN, encodeOpen({ channel, activation, eventAck: 0, contract, key }))
+  }
+
+  /** Input is packed unless it is bytes already. */
+  call(channel: number, sequence: number, command: number, input: unknown = {}, replyAck = 0): this {
+    return this.say(MESSAGE.CALL, callBody(channel, sequence, command, input, replyAck))
+  }
+
+  ack(channel: number, calls: number): this {
+    return this.say(MESSAGE.ACK, encodeAck({ channel, calls, events: 0 }))
+  }
+
+  end(channel: number): this {
+    return this.say(MESSAGE.CLOSE, encodeClose({ channel, code: 'CLOSED' }))
+  }
+
+  say(message: number, body: Uint8Array): this {
+    this.client.send(frame(message, body))
+    return this
+  }
+
+  /** All that was said to it so far. */
+  get said(): Said {
+    const said: Said = { welcome: [], opened: [], replies: [], errors: [], events: [], acks: [], closes: [] }
+    for (const { command, body } of this.client.frames) {
+      const end = body.length
+      if (command === MESSAGE.WELCOME) said.welcome.push(decodeWelcome(body, 0, end))
+      else if (command === MESSAGE.OPENED) said.opened.push(decodeOpened(body, 0, end))
+      else if (command === MESSAGE.REPLY) {
+        said.replies.push({ ...decodeReply(body, 0, end), body: body.subarray(REPLY_BYTES) })
+      } else if (command === MESSAGE.EVENT) {
+        said.events.push({ ...decodeEvent(body, 0, end), body: body.subarray(EVENT_BYTES) })
+      } else if (command === MESSAGE.ERROR) said.errors.push(decodeError(body, 0, end))
+      else if (command === MESSAGE.ACK) said.acks.push(decodeAck(body, 0, end))
+      else if (command === MESSAGE.CLOSE) said.closes.push(decodeClose(body, 0, end))
+    }
+    return said
+  }
+
+  /** The decoded reply of a call. */
+  reply(sequence: number): unknown {
+    const found = this.said.replies.find((reply) => reply.sequence === sequence)
+    return found && msgpack.decode(found.body)
+  }
+}
+
+export function callBody(channel: number, sequence: number, command: number, input: unknown, replyAck = 0): Uint8Array {
+  const body = input instanceof Uint8Array ? input : msgpack.encode(input)
+  return encodeCall({ channel, activation: 0, sequence, replyAck, command }, body)
+}
+
+/** A welcomed session with channel 1 open. */
+export async function speak(host: Host, contract: string, key: string, session?: Uint8Array): Promise<Speaker> {
+  const speaker = new Speaker(await host.raw())
+  speaker.hello(session).open(1, contract, key)
+  await host.until(() => speaker.said.opened.length === 1, 'WELCOME and OPENED')
+  return speaker
+}

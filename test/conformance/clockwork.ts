@@ -1,0 +1,192 @@
+// Shards that call each other, and shards that live by the clock: the second half of the game under test.
+
+import { CallError, Refusal, shard, t } from '../../core/game/index.ts'
+import { Album, Alarm, Brittle, Gate, Hop, March, Pulse, Vault } from './contracts.ts'
+
+/** What went wrong, as `CODE message`. */
+export function problem(error: unknown): string {
+  const code = error instanceof CallError || error instanceof Refusal ? error.code : 'BUG'
+  return `${code} ${error instanceof Error ? error.message : String(error)}`.slice(0, 200)
+}
+
+export const hop = shard(Hop)
+  .public()
+  .state(() => ({ n: 0, notes: [] as string[] }))
+  .on('relay', async (c, { path: [next, ...path] }) => {
+    if (next === undefined) return { trail: [c.key], error: '' }
+    try {
+      const { trail, error } = await c.at(Hop, next).call.relay({ path })
+      return { trail: [c.key, ...trail], error }
+    } catch (error) {
+      return { trail: [c.key], error: problem(error) }
+    }
+  })
+  .on('tell', (c, { to, texts }) => {
+    for (const text of texts) c.at(Hop, to).cast.note({ text })
+    return {}
+  })
+  .on('tellThenThrow', (c, { to, text }) => {
+    c.at(Hop, to).cast.note({ text })
+    throw new Error('the bug of the suite')
+  })
+  .on('note', (c, { text }) => {
+    c.state.notes.push(text)
+  })
+  .on('notes', (c) => ({ notes: c.state.notes }))
+  .on('vault', async (c, { n }) => {
+    try {
+      const { left } = await c.at(Vault, c.key).call.take({ n })
+      return { left, error: '' }
+    } catch (error) {
+      return { left: 0, error: problem(error) }
+    }
+  })
+  .on('leak', async (c, { n }) => {
+    await c.at(Vault, c.key).call.take({ n })
+    return {}
+  })
+  .on('wait', async (c, { gate }) => {
+    try {
+      await c.at(Gate).call.wait({ name: gate })
+      return { error: '' }
+    } catch (error) {
+      return { error: problem(error) }
+    }
+  })
+  .on('crossing', async (c, { gate, to }) => {
+    await c.at(Gate).call.wait({ name: gate })
+    try {
+      await c.at(Hop, to).call.count()
+      return { error: '' }
+    } catch (error) {
+      return { error: problem(error) }
+    }
+  })
+  .on('hold', async (c, { gate }) => {
+    await c.at(Gate).call.wait({ name: gate })
+    return {}
+  })
+  .on('count', (c) => ({ n: ++c.state.n }))
+  .on('callCount', async (c, { to }) => {
+    try {
+      const { n } = await c.at(Hop, to).call.count()
+      return { n, error: '' }
+    } catch (error) {
+      return { n: 0, error: problem(error) }
+    }
+  })
+  .on('boom', () => {
+    throw new Error('the bug of the suite')
+  })
+  .on('callBoom', async (c, { to }) => {
+    try {
+      await c.at(Hop, to).call.boom()
+      return { error: '' }
+    } catch (error) {
+      return { error: problem(error) }
+    }
+  })
+
+export const vault = shard(Vault)
+  .kv({ left: t.u32 })
+  .on('take', (c, { n }) => {
+    const left = (c.kv.get('left') ?? 100) - n
+    if (left < 0) throw c.fail('EMPTY')
+    c.kv.set('left', left)
+    return { left }
+  })
+
+interface Ringing {
+  kv: { get(name: 'rings'): string[] | undefined; set(name: 'rings', value: string[]): void }
+  broadcast: { rang(data: { text: string }): void }
+}
+function ring(c: Ringing, { text }: { text: string }): void {
+  c.kv.set('rings', [...(c.kv.get('rings') ?? []), text])
+  c.broadcast.rang({ text })
+}
+
+export const alarm = shard(Alarm)
+  .public()
+  .kv({ rings: t.array(t.string(200), 64), tries: t.u32 })
+  .state(() => ({ tries: 0 }))
+  .timer('ring', { text: t.string(200) }, ring)
+  .timer('chime', { text: t.string(200) }, ring)
+  .timer('bad', { text: t.string(200) }, (c, data) => {
+    ring(c, data)
+    if (++c.state.tries < 3) throw new Error('the bug of the suite')
+  })
+  .timer('no', { text: t.string(200) }, (c, data) => {
+    ring(c, data)
+    if (++c.state.tries < 2) throw c.fail('NO')
+  })
+  .on('set', (c, { name, ms, text, durable }) => {
+    if (durable) c.after(ms, name, { text })
+    else c.later(ms, name, { text })
+    return {}
+  })
+  .on('cancel', (c, { name }) => {
+    c.cancel(name)
+    return {}
+  })
+  .on('fired', (c) => ({ rings: c.kv.get('rings') ?? [], tries: c.state.tries }))
+  .on('watch', (c) => {
+    c.join()
+    return {}
+  })
+
+export const pulse = shard(Pulse)
+  .public()
+  .state(() => ({ beats: 0, seconds: 0 }))
+  .tick(20, (c, dt) => {
+    c.state.beats++
+    c.state.seconds += dt
+  })
+  .on('join', (c) => {
+    c.join()
+    return {}
+  })
+  .on('leave', (c) => {
+    c.leave()
+    return {}
+  })
+  .on('read', (c) => c.state)
+  .on('joinThenThrow', (c) => {
+    c.join()
+    throw new Error('the bug of the suite')
+  })
+  .on('leaveThenThrow', (c) => {
+    c.leave()
+    throw new Error('the bug of the suite')
+  })
+
+export const march = shard(March)
+  .public()
+  .state(() => ({ steps: [] as number[] }))
+  .step(20, (c, step) => {
+    if (c.state.steps.length < 2_000) c.state.steps.push(step)
+  })
+  .on('join', (c) => {
+    c.join()
+    return {}
+  })
+  .on('read', (c) => c.state)
+  .on('hold', async (c, { gate }) => {
+    await c.at(Gate).call.wait({ name: gate })
+    return {}
+  })
+
+export const album = shard(Album)
+  .public()
+  .state(() => ({ n: 0 }), {
+    snapshot: { everyMs: 200, save: ({ n }) => ({ n }), load: ({ n }: { n: number }) => ({ n }) },
+  })
+  .on('bump', (c) => ({ n: ++c.state.n }))
+  .on('read', (c) => c.state)
+
+export const brittle = shard(Brittle, { onBug: 'reset' })
+  .public()
+  .state(() => ({ n: 0 }))
+  .on('bump', (c) => ({ n: ++c.state.n }))
+  .on('boom', () => {
+    throw new Error('the bug of the suite')
+  })

@@ -1,0 +1,107 @@
+// Registers every case for one host. A case that the host cannot run is no skip: the set of those is asserted, and
+// one line says how many ran, how many did not and why.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { cases as broadcast } from './cases/broadcast.ts'
+import { cases as calls } from './cases/calls.ts'
+import { cases as durability } from './cases/durability.ts'
+import { cases as faults } from './cases/faults.ts'
+import { cases as framing } from './cases/framing.ts'
+import { cases as limits } from './cases/limits.ts'
+import { cases as order } from './cases/order.ts'
+import type { Case } from './cases/probe.ts'
+import { cases as replies } from './cases/replies.ts'
+import { cases as resend } from './cases/resend.ts'
+import { cases as sessions } from './cases/sessions.ts'
+import { cases as time } from './cases/time.ts'
+import type { Host, Need } from './host.ts'
+
+export const CASES: readonly (readonly [string, readonly Case[]])[] = [
+  ['framing', framing],
+  ['order', order],
+  ['replies', replies],
+  ['broadcast', broadcast],
+  ['calls', calls],
+  ['time', time],
+  ['durability', durability],
+  ['limits', limits],
+  ['sessions', sessions],
+  ['resend', resend],
+  ['faults', faults],
+]
+
+export interface ConformOptions {
+  /** A new host for each case; else one for all of them. */
+  readonly fresh?: boolean
+  /** What the host is known to lack. */
+  readonly lacks: readonly Need[]
+}
+
+/** Runs the suite against the hosts that `make` gives. */
+export function conform(name: string, make: () => Promise<Host>, { fresh = false, lacks }: ConformOptions): void {
+  let shared: Promise<Host> | null = null
+  let passed = 0
+  let total = 0
+  const host = (): Promise<Host> => (fresh ? make() : (shared ??= make()))
+  const without = new Map<Need, number>()
+  for (const [group, cases] of CASES) {
+    for (const one of cases) {
+      total++
+      const missing = one.needs?.filter((need) => lacks.includes(need)) ?? []
+      for (const need of missing) without.set(need, (without.get(need) ?? 0) + 1)
+      if (missing.length > 0) continue
+      test(`${name}, ${group}: ${one.name}`, async () => {
+        const used = await host()
+        const { lent, giveBack } = lend(used)
+        try {
+          await one.run(lent)
+        } finally {
+          giveBack()
+          if (fresh) await used.close()
+        }
+        passed++
+      })
+    }
+  }
+  test(`${name}: what cannot run here is what the host says it lacks`, async () => {
+    const used = await host()
+    try {
+      assert.deepEqual(Object.keys(used.cannot).sort(), [...lacks].sort())
+      const names = new Set(CASES.flatMap(([, cases]) => cases.map((one) => one.name)))
+      assert.equal(names.size, total, 'every case has a name of its own')
+      const reasons = [...without].map(([need, count]) => `${count} need ${need} (${used.cannot[need]})`)
+      const absent = total - CASES.flatMap(([, cases]) => cases).filter((one) => runs(one, lacks)).length
+      const rest = absent === 0 ? '' : `, ${absent} not for this host: ${reasons.join('; ')}`
+      console.log(`conformance ${name}: ${passed} passed of ${total}${rest}`)
+    } finally {
+      await used.close()
+    }
+  })
+}
+
+function runs(one: Case, lacks: readonly Need[]): boolean {
+  return !one.needs?.some((need) => lacks.includes(need))
+}
+
+/** The host with a list of what a case opened, so that nothing of one case reaches the next. */
+function lend(host: Host): { lent: Host; giveBack: () => void } {
+  const open: (() => void)[] = []
+  const lent: Host = {
+    ...host,
+    raw: async (kind) => {
+      const client = await host.raw(kind)
+      open.push(() => client.close())
+      return client
+    },
+    client: async () => {
+      const client = await host.client()
+      open.push(() => void client.close())
+      return client
+    },
+  }
+  const giveBack = (): void => {
+    for (const close of open) close()
+  }
+  return { lent, giveBack }
+}

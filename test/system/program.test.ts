@@ -1,0 +1,279 @@
+// The operator's contract: options, the ready line, signals, and one clear line for what cannot start.
+
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { connect, createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import test from 'node:test'
+import { connect as connectClient } from '../../client/index.ts'
+import {
+  encodeFrame,
+  FrameDecoder,
+  HEADER_BYTES,
+  identityBytes,
+  type Identity,
+} from '../../core/wire/frame.ts'
+import { Hello } from '../../examples/hello/contract.ts'
+import { runToEnd, serve, temporaryFolder } from './program.ts'
+
+const ZERO: Identity = { head: [0, 0, 0, 0], protoVersion: 0, serverVersion: 0 }
+
+/** Sends chunks over a real TCP socket; resolves with all frames once `count` are there or the server closed. */
+function talk(
+  port: number,
+  chunks: readonly Uint8Array[],
+  count: number,
+  identity = ZERO,
+): Promise<{ frames: { command: number; body: Buffer }[]; closed: boolean }> {
+  return new Promise((resolve, reject) => {
+    const frames: { command: number; body: Buffer }[] = []
+    const socket = connect(port, '127.0.0.1')
+    const decoder = new FrameDecoder(identity, 1 << 24, (command, source, start, end) => {
+      frames.push({ command, body: Buffer.from(source.slice(start, end)) })
+    })
+    socket.on('data', (chunk) => {
+      decoder.push(chunk)
+      if (frames.length >= count) socket.end()
+    })
+    socket.on('error', reject)
+    let weEnded = false
+    socket.on('end', () => (weEnded ||= frames.length >= count && count > 0))
+    socket.on('close', () => resolve({ frames, closed: !weEnded }))
+    socket.setNoDelay(true)
+    void (async () => {
+      for (const chunk of chunks) {
+        if (chunk.length > 0) await new Promise((sent) => socket.write(chunk, sent))
+        await new Promise(setImmediate)
+      }
+    })()
+  })
+}
+
+test('it says one ready line, serves, and SIGTERM drains to exit 0', async () => {
+  const program = await serve('examples/hello')
+  assert.equal(program.lines.filter((line) => line.startsWith('firefly ready ')).length, 1)
+  assert.equal(program.pid, program.child.pid)
+  const health = (await (await fetch(`${program.http}/healthz`)).json()) as { status: string }
+  assert.equal(health.status, 'ok')
+  const game = await connectClient(`${program.http.replace('http', 'ws')}/ws`)
+  assert.deepEqual(await game.at(Hello).greet({ name: 'Ada' }), { text: 'Hello, Ada!' })
+  const metrics = await (await fetch(`${program.http}/metrics`)).text()
+  for (const name of [
+    'firefly_connections 1',
+    'firefly_backlog 0',
+    'firefly_message_latency_seconds_bucket',
+    'process_cpu_seconds_total',
+    'process_resident_memory_bytes',
+    'nodejs_gc_duration_seconds',
+  ]) {
+    assert.ok(metrics.includes(name), name)
+  }
+  await game.close()
+  assert.equal(await program.stop(), 0)
+})
+
+test('every command of examples/echo answers a legacy client over TCP', async () => {
+  const program = await serve('examples/echo')
+  const identity = identityBytes(ZERO)
+  const json = Buffer.from('{"text":"hi"}')
+  const msgpack = Buffer.from('81a474657874a26869', 'hex')
+  const sent = [
+    encodeFrame(identity, 1, Buffer.from('abc')),
+    encodeFrame(identity, 4, Buffer.from('no answer')),
+    encodeFrame(identity, 2, json),
+    encodeFrame(identity, 3, msgpack),
+    encodeFrame(identity, 5, Buffer.from('all')),
+  ]
+  const { frames } = await talk(program.tcp.port, sent, 4)
+  assert.deepEqual(
+    frames.map(({ command, body }) => [command, body.toString('hex')]),
+    [
+      [1, Buffer.from('abc').toString('hex')],
+      [2, json.toString('hex')],
+      [3, msgpack.toString('hex')],
+      [50, Buffer.from('all').toString('hex')],
+    ],
+  )
+  await program.stop()
+})
+
+interface Vectors {
+  readonly frames: readonly {
+    name: string
+    head: Identity['head']
+    protoVersion: number
+    serverVersion: number
+    command: number
+    bodyHex: string
+    frameHex: string
+  }[]
+  readonly illegal: readonly {
+    name: string
+    expectHead: Identity['head']
+    expectProtoVersion: number
+    expectServerVersion: number
+    headerHex: string
+  }[]
+  readonly streams: readonly {
+    name: string
+    head: Identity['head']
+    protoVersion: number
+    serverVersion: number
+    chunksHex: string[]
+    expected: { dispatched: [number, string][]; closed: boolean }
+  }[]
+}
+
+test('the vectors of the original code pass through a real TCP socket', async () => {
+  const vectors = JSON.parse(readFileSync('schemas/vectors/frames.json', 'utf8')) as Vectors
+  /** One server per identity. */
+  const groups = new Map<string, { identity: Identity; run: ((port: number) => Promise<void>)[] }>()
+  const add = (
+    head: Identity['head'],
+    protoVersion: number,
+    serverVersion: number,
+    run: (port: number) => Promise<void>,
+  ): void => {
+    const key = `${head.join(',')}/${protoVersion}/${serverVersion}`
+    const group = groups.get(key) ?? { identity: { head, protoVersion, serverVersion }, run: [] }
+    group.run.push(run)
+    groups.set(key, group)
+  }
+  let checked = 0
+  // An echo behind every frame shows what the server has read: command 1 returns its body.
+  for (const frame of vectors.frames) {
+    add(frame.head, frame.protoVersion, frame.serverVersion, async (port) => {
+      const identity = {
+        head: frame.head,
+        protoVersion: frame.protoVersion,
+        serverVersion: frame.serverVersion,
+      }
+      const probe = encodeFrame(identityBytes(identity), 1, Buffer.from(frame.name))
+      const bytes = Buffer.from(frame.frameHex, 'hex')
+      const answers = frame.command === 1 || frame.command === 5 ? 2 : 1
+      const { frames } = await talk(port, [bytes, probe], answers, identity)
+      const last = frames.at(-1)!
+      assert.equal(last.body.toString(), frame.name, frame.name)
+      if (frame.command === 1) assert.equal(frames[0]!.body.toString('hex'), frame.bodyHex, frame.name)
+      checked++
+    })
+  }
+  for (const head of vectors.illegal) {
+    const bytes = Buffer.from(head.headerHex, 'hex')
+    if (bytes.length < HEADER_BYTES || head.name.includes('18 bytes')) {
+      checked++
+      continue // Not a header but a length: the original's unpack() was called with it; streams cover it.
+    }
+    add(head.expectHead, head.expectProtoVersion, head.expectServerVersion, async (port) => {
+      const identity = {
+        head: head.expectHead,
+        protoVersion: head.expectProtoVersion,
+        serverVersion: head.expectServerVersion,
+      }
+      const before = encodeFrame(identityBytes(identity), 1, Buffer.from('before'))
+      const { frames, closed } = await talk(port, [before, bytes], 2, identity)
+      assert.equal(frames.length, 1, `${head.name}: the frame before is answered`)
+      assert.ok(closed, `${head.name}: closed`)
+      checked++
+    })
+  }
+  for (const stream of vectors.streams) {
+    add(stream.head, stream.protoVersion, stream.serverVersion, async (port) => {
+      const identity = {
+        head: stream.head,
+        protoVersion: stream.protoVersion,
+        serverVersion: stream.serverVersion,
+      }
+      const chunks = stream.chunksHex.map((hex) => Buffer.from(hex, 'hex'))
+      const echoes = stream.expected.dispatched.filter(([command]) => command === 1)
+      // A stream that waits for more is given an end that shows that it waited.
+      const { frames, closed } = await talk(
+        port,
+        chunks,
+        Math.max(1, echoes.length) + (stream.expected.closed ? 1 : 0),
+        identity,
+      )
+      assert.deepEqual(
+        frames.filter(({ command }) => command === 1).map(({ body }) => body.toString('hex')),
+        echoes.map(([, hex]) => hex),
+        stream.name,
+      )
+      if (stream.expected.closed) assert.ok(closed, stream.name)
+      checked++
+    })
+  }
+  for (const { identity, run } of groups.values()) {
+    const { head, protoVersion, serverVersion } = identity
+    const program = await serve('examples/echo', [
+      '--head',
+      head.join(','),
+      '--protocol-version',
+      String(protoVersion),
+      '--server-version',
+      String(serverVersion),
+      '--idle',
+      '1500',
+    ])
+    await Promise.all(run.map((one) => one(program.tcp.port)))
+    await program.stop()
+  }
+  assert.equal(checked, vectors.frames.length + vectors.illegal.length + vectors.streams.length)
+})
+
+test('what cannot start says one clear line and exits 2', async () => {
+  const folder = temporaryFolder()
+  const bad = join(folder, 'bad.ts')
+  writeFileSync(bad, 'this is not typescript')
+  const noGame = join(folder, 'nogame.ts')
+  writeFileSync(noGame, 'export default 1')
+  const throwing = join(folder, 'throwing.ts')
+  writeFileSync(throwing, "throw new Error('config is missing')")
+  const taken = createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => taken.once('listening', resolve))
+  const { port } = taken.address() as AddressInfo
+  const rows: [string[], RegExp][] = [
+    [['--no-such-option'], /unknown option '--no-such-option'/],
+    [['--zookeeper', 'localhost:2181'], /unknown option '--zookeeper'/],
+    [['--http', '70000'], /'70000' is invalid/],
+    [['--http', '-1'], /invalid|argument missing/],
+    [['--head', '1,2,3'], /four numbers/],
+    [['--head', '1,2,3,256'], /four numbers/],
+    [['--protocol-version', '256'], /'256' is invalid/],
+    [['--log', 'loud'], /info, warn, error, silent/],
+    [['--app', join(folder, 'nowhere')], /does not exist/],
+    [['--app', folder], /has no server\.ts/],
+    [['--app', bad], /does not compile: .*bad\.ts:1/],
+    [['--app', noGame], /must export its game/],
+    [['--app', throwing], /does not load: config is missing/],
+    [
+      ['--app', 'examples/hello', '--http', '0', '--tcp', String(port), '--data', folder],
+      /in use; choose another/,
+    ],
+    [['--app', 'examples/hello', '--http', '0', '--tcp', '0', '--data', bad], /bad\.ts/],
+  ]
+  for (const [args, expected] of rows) {
+    const { code, stderr } = await runToEnd(['serve', ...args])
+    assert.equal(code, 2, `${args.join(' ')}: ${stderr}`)
+    assert.match(stderr, expected)
+    assert.equal(stderr.trim().split('\n').length, 1, stderr)
+  }
+  taken.close()
+})
+
+test('options come from the command line, then the environment, then firefly.json', async () => {
+  const folder = temporaryFolder()
+  writeFileSync(join(folder, 'firefly.json'), JSON.stringify({ http: 70_000 }))
+  const fromFile = await runToEnd(['serve'], {}, folder)
+  assert.equal(fromFile.code, 2)
+  assert.match(fromFile.stderr, /firefly\.json: http 70000/)
+  writeFileSync(join(folder, 'firefly.json'), JSON.stringify({ htp: 1 }))
+  assert.match((await runToEnd(['serve'], {}, folder)).stderr, /firefly\.json: unknown option "htp"/)
+  writeFileSync(join(folder, 'firefly.json'), JSON.stringify({ app: 'from-file' }))
+  assert.match((await runToEnd(['serve'], {}, folder)).stderr, /app from-file does not exist/)
+  assert.match(
+    (await runToEnd(['serve'], { FIREFLY_APP: 'from-env' }, folder)).stderr,
+    /app from-env does not exist/,
+  )
+  const both = await runToEnd(['serve', '--app', 'from-line'], { FIREFLY_APP: 'from-env' }, folder)
+  assert.match(both.stderr, /app from-line does not exist/)
+})
