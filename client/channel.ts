@@ -88,6 +88,8 @@ export class ClientChannel {
   #acked = 0
   #eventSequence = 0
   #activation = 0
+  /** The last OPENED on this connection. */
+  #opening = 0
   /** Calls may be sent: the channel is open, and what is older has been sent again. */
   #ready = false
   #closed: string | null = null
@@ -132,12 +134,14 @@ export class ClientChannel {
 
   disconnected(): void {
     this.#ready = false
+    this.#opening = 0
   }
 
   opened(opened: Opened): void {
     const before = this.#activation
     const restarted = before !== 0 && before !== opened.activation
     this.#activation = opened.activation
+    this.#opening = opened.opening
     if (restarted) this.#eventSequence = 0
     const again = opened.lost || !this.#ready
     this.#ready = true
@@ -266,7 +270,7 @@ export class ClientChannel {
     const { sequence, command } = call
     const header = {
       channel,
-      activation: this.#activation,
+      opening: this.#opening,
       sequence,
       replyAck: this.#answered,
       command: command.number,

@@ -34,8 +34,8 @@ export interface GatewayOptions {
   readonly limits: Limits
   /** A connection that sends nothing for so long is closed. Default TIMES.idleMs. */
   readonly idleMs?: number
-  /** What the platform likes to write from; default plain Uint8Array. */
-  readonly allocate?: (bytes: number) => Uint8Array
+  /** Where outgoing bytes are put; shared by all gateways of a process. Default: one of its own. */
+  readonly slab?: Slab
 }
 
 export class Gateway {
@@ -69,7 +69,7 @@ export class Gateway {
     this.identity = options.identity
     this.identityBytes = identityBytes(options.identity)
     this.limits = options.limits
-    this.slab = new Slab(options.allocate ?? ((bytes) => new Uint8Array(bytes)))
+    this.slab = options.slab ?? new Slab()
     this.#idleMs = options.idleMs ?? TIMES.idleMs
   }
 

@@ -13,7 +13,7 @@ export class Slab {
   buffer: Uint8Array
   #at = 0
 
-  constructor(allocate: (bytes: number) => Uint8Array) {
+  constructor(allocate: (bytes: number) => Uint8Array = (bytes) => new Uint8Array(bytes)) {
     this.#allocate = allocate
     this.buffer = allocate(SLAB_BYTES)
   }

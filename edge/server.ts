@@ -10,6 +10,7 @@ import { DEFAULT_IDENTITY, type Identity } from '../core/wire/frame.ts'
 import { Gateway } from './gateway.ts'
 import { tcpServer, webSocketUpgrade } from './listen.ts'
 import { metricsOf } from './metrics.ts'
+import { Slab } from './outbox.ts'
 
 export interface ServerOptions extends HostOptions {
   /** Listening address. Default 127.0.0.1. */
@@ -48,7 +49,7 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
     log,
     identity: options.identity ?? DEFAULT_IDENTITY,
     limits: engine.limits,
-    allocate: (bytes) => Buffer.allocUnsafeSlow(bytes),
+    slab: new Slab((bytes) => Buffer.allocUnsafeSlow(bytes)),
     ...(options.idleMs === undefined ? {} : { idleMs: options.idleMs }),
   })
   const address = options.host ?? '127.0.0.1'

@@ -93,19 +93,20 @@ export class Session {
       this.error(open.channel, 0, 'system', code, message)
     if (!contract) return refuse('UNKNOWN_CONTRACT', 'this game has no such contract')
     if (!contract.public) return refuse('FORBIDDEN', `${contract.name} is not public`)
-    if (!isKey(open.key, limits.maxKeyBytes))
+    const key = contract.stateless ? contract.key : open.key
+    if (!contract.stateless && !isKey(key, limits.maxKeyBytes))
       return refuse('BAD_KEY', `a key is 1..${limits.maxKeyBytes} bytes of text`)
     if (this.#channels.size >= limits.maxChannels)
       return refuse('TOO_MANY_CHANNELS', `at most ${limits.maxChannels}`)
     const channel = new SessionChannel(
       this,
       open.channel,
-      shardName({ contract: contract.name, key: open.key }),
+      shardName({ contract: contract.name, key }),
     )
     this.#channels.set(open.channel, channel)
     channel.shard = link.open(
       {
-        shard: { contract: contract.name, key: open.key },
+        shard: { contract: contract.name, key },
         session: this.#id,
         channel: open.channel,
         legacy: false,
@@ -133,7 +134,7 @@ export class Session {
       return this.error(call.channel, call.sequence, 'system', 'BAD_INPUT', message)
     }
     // Sent before the client heard that its shard was lost; it comes again, behind what is older.
-    if (call.activation < channel.floor) return
+    if (call.opening < channel.floor) return
     if (known?.durable) channel.ackFrom = call.sequence
     channel.call(call.sequence, call.command, call.replyAck, source.subarray(start + CALL_BYTES, end))
   }
@@ -166,8 +167,9 @@ class SessionChannel implements ChannelOut {
   shard!: ChannelIn
   /** The last durable call: the client waits for its mark even if it has no reply. */
   ackFrom = 0
-  /** Calls to an activation below this one are stale. */
+  /** Calls of an opening below this one were sent before the client heard of a loss. */
   floor = 0
+  #opening = 0
   #sent = 0
   #done = 0
   #timed = 0
@@ -213,9 +215,10 @@ class SessionChannel implements ChannelOut {
 
   opened(activation: number, mark: number, lost: boolean): void {
     const channel = this.#number
-    this.#session.connection.frame(MESSAGE.OPENED, encodeOpened({ channel, activation, mark, lost }))
+    const opening = ++this.#opening
+    this.#session.connection.frame(MESSAGE.OPENED, encodeOpened({ channel, activation, mark, lost, opening }))
     if (!lost) return
-    this.floor = activation
+    this.floor = opening
     this.ended()
   }
 

@@ -10,6 +10,7 @@ import { DEFAULT_IDENTITY, type Identity } from '../core/wire/frame.ts'
 import { CLOSE_CODES } from '../core/wire/errors.ts'
 import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
 import { Gateway, type Transport } from './gateway.ts'
+import { Slab } from './outbox.ts'
 import { Uplink } from './uplink.ts'
 
 export interface EdgeEnv {
@@ -27,7 +28,7 @@ const DOOR_PAUSE_MS = 5_000
 const clock = new WorkerClock()
 const log = new WorkerLog()
 /** The isolate's copy of the core's door table: plain data, the same for every request. */
-const cache: { door: Door | null; askedMs: number } = { door: null, askedMs: 0 }
+const cache: { door: Door | null; askedMs: number; slab: Slab | null } = { door: null, askedMs: 0, slab: null }
 
 const app = new Hono<{ Bindings: EdgeEnv }>()
 
@@ -66,7 +67,9 @@ async function gatewayFor(env: EdgeEnv): Promise<Gateway> {
     door: () => gateway.door,
     onDoorVersion: (version) => void refreshDoor(env, gateway, version),
   })
-  const gateway = new Gateway({ door: cache.door, link, clock, log, identity: identityOf(env), limits: DEFAULT_LIMITS })
+  cache.slab ??= new Slab()
+  const { door, slab } = cache
+  const gateway = new Gateway({ door, link, clock, log, identity: identityOf(env), limits: DEFAULT_LIMITS, slab })
   return gateway
 }
 

@@ -32,20 +32,30 @@ export function explain(cause: unknown, path: string): unknown {
   const why = `(${cause.message})`
   const primary = errcode === undefined ? -1 : errcode & 0xff
   if (primary === 5 || primary === 6) {
-    return new StoreError('LOCKED', `${path} is open in another process ${why}: stop that one first`, { cause })
+    return new StoreError('LOCKED', `${path} is open in another process ${why}: stop that one first`, {
+      cause,
+    })
   }
   if (primary === 11 || primary === 26) {
     const advice = 'put a backup in its place, or move it and its -wal file away to begin this slot empty'
     return new StoreError('CORRUPT', `${path} is damaged ${why}: ${advice}`, { cause })
   }
   if (primary === 13 || code === 'ENOSPC' || code === 'EDQUOT') {
-    return new StoreError('DISK_FULL', `no space is left for ${path} ${why}: free some on its disk`, { cause })
+    return new StoreError('DISK_FULL', `no space is left for ${path} ${why}: free some on its disk`, {
+      cause,
+    })
   }
   if (primary === 10 || code === 'EIO') {
-    return new StoreError('DISK', `the disk failed at ${path} ${why}: look into the kernel's log, then restart`, { cause })
+    return new StoreError(
+      'DISK',
+      `the disk failed at ${path} ${why}: look into the kernel's log, then restart`,
+      { cause },
+    )
   }
   if ([3, 8, 14].includes(primary) || syscall !== undefined) {
-    return new StoreError('ACCESS', `${path} cannot be used ${why}: check path, owner and permissions`, { cause })
+    return new StoreError('ACCESS', `${path} cannot be used ${why}: check path, owner and permissions`, {
+      cause,
+    })
   }
   return cause
 }

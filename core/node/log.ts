@@ -45,7 +45,8 @@ function line(message: string, fields: LogFields | undefined): LogFields {
 
 function bound(value: unknown): unknown {
   if (typeof value === 'string') return cut(value)
-  if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined) return value
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
+    return value
   if (value instanceof Error) return cut(value.stack ?? value.message)
   return shorten(value)
 }

@@ -137,7 +137,8 @@ export class Slot {
 
   #ask(write: 'barrier' | 'numbers'): Promise<void> {
     return new Promise((resolve, reject) => {
-      const settle = (outcome: Outcome): void => (outcome.kind === 'committed' ? resolve() : reject(outcome.cause))
+      const settle = (outcome: Outcome): void =>
+        outcome.kind === 'committed' ? resolve() : reject(outcome.cause)
       this.#push({ write, shard: '', bytes: 0, settle })
     })
   }
@@ -145,7 +146,10 @@ export class Slot {
   #push(job: Job): void {
     if (this.#over) return this.#refuse(job, 'failed', this.#over)
     const { length } = this.#queue
-    if (typeof job.write === 'object' && (length >= MAX_QUEUED || this.#queuedBytes + job.bytes > MAX_QUEUED_BYTES)) {
+    if (
+      typeof job.write === 'object' &&
+      (length >= MAX_QUEUED || this.#queuedBytes + job.bytes > MAX_QUEUED_BYTES)
+    ) {
       const waiting = `${length} write sets of ${this.#queuedBytes} bytes wait for ${this.#options.path}`
       return this.#refuse(job, 'failed', new StoreError('OVERLOADED', `${waiting}: its disk is too slow`))
     }
@@ -185,7 +189,8 @@ export class Slot {
   #take(): Job[] {
     let count = 0
     let bytes = 0
-    while (count < this.#queue.length && count < BATCH && bytes < BATCH_BYTES) bytes += this.#queue[count++]!.bytes
+    while (count < this.#queue.length && count < BATCH && bytes < BATCH_BYTES)
+      bytes += this.#queue[count++]!.bytes
     this.#queuedBytes -= bytes
     return this.#queue.splice(0, count)
   }
@@ -207,11 +212,15 @@ export class Slot {
   #apply({ write, shard }: Job): void {
     if (write === 'barrier') return
     if (write === 'numbers') {
-      if (this.#reserved < LAST_NUMBER) return this.#file.reserve(Math.min(this.#reserved + NUMBERS, LAST_NUMBER))
+      if (this.#reserved < LAST_NUMBER)
+        return this.#file.reserve(Math.min(this.#reserved + NUMBERS, LAST_NUMBER))
       throw new StoreError('NUMBERS', `${this.#options.path} has used all ${LAST_NUMBER} activation numbers`)
     }
     if (write.activation <= (this.#options.fences.get(shard) ?? 0)) {
-      throw new StoreError('SUPERSEDED', `${shard}: an earlier commit of activation ${write.activation} failed`)
+      throw new StoreError(
+        'SUPERSEDED',
+        `${shard}: an earlier commit of activation ${write.activation} failed`,
+      )
     }
     this.#file.apply(shard, write)
   }
@@ -231,7 +240,10 @@ export class Slot {
       this.#checkpointAt = CHECKPOINT_FRAMES
     } catch (cause) {
       this.#checkpointAt += CHECKPOINT_FRAMES
-      this.#options.log.error('a checkpoint failed; the -wal file keeps its rows', { path: this.#options.path, cause })
+      this.#options.log.error('a checkpoint failed; the -wal file keeps its rows', {
+        path: this.#options.path,
+        cause,
+      })
     }
   }
 

@@ -104,7 +104,11 @@ export class SlotFile {
     for (const { name, value } of values) kv.set(name, value)
     const timers = this.#sql(sql.ALL_TIMERS).all(shard) as unknown as StoredTimer[]
     const row = this.#sql(sql.GET_SNAPSHOT).get(shard) as unknown as { data: Uint8Array } | undefined
-    return { kv, timers: timers.map(({ name, dueMs, data }) => ({ name, dueMs, data })), snapshot: row?.data ?? null }
+    return {
+      kv,
+      timers: timers.map(({ name, dueMs, data }) => ({ name, dueMs, data })),
+      snapshot: row?.data ?? null,
+    }
   }
 
   channel(shard: string, id: string): StoredChannel | null {
@@ -134,7 +138,8 @@ export class SlotFile {
       if (timer) this.#sql(sql.SET_TIMER).run(shard, name, timer.dueMs, timer.data)
       else this.#sql(sql.DELETE_TIMER).run(shard, name)
     }
-    if (channel) this.#sql(sql.SET_CHANNEL).run(shard, channel.id, channel.mark, channel.nowMs, channel.replies)
+    if (channel)
+      this.#sql(sql.SET_CHANNEL).run(shard, channel.id, channel.mark, channel.nowMs, channel.replies)
     if (snapshot) this.#sql(sql.SET_SNAPSHOT).run(shard, snapshot)
   }
 
@@ -177,7 +182,9 @@ function openFile(path: string): { readonly db: DatabaseSync; readonly walFd: nu
     db.exec('PRAGMA locking_mode = EXCLUSIVE')
     const fresh = checkFormat(db, path)
     db.exec('PRAGMA journal_mode = WAL')
-    db.exec(`PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = ${WAL_BYTES}`)
+    db.exec(
+      `PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = ${WAL_BYTES}`,
+    )
     if (fresh) db.exec(`BEGIN; ${sql.SLOT_TABLES} COMMIT`)
     // After a crash the WAL may hold frames that were never synced: they are made durable before they are believed.
     db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
@@ -202,7 +209,10 @@ function checkFormat(db: DatabaseSync, path: string): boolean {
   }
   if (format > sql.SLOT_FORMAT) {
     const advice = 'start the newer version, or choose another data directory'
-    throw new StoreError('NEWER', `${path} has format ${format}, this Firefly reads up to ${sql.SLOT_FORMAT}: ${advice}`)
+    throw new StoreError(
+      'NEWER',
+      `${path} has format ${format}, this Firefly reads up to ${sql.SLOT_FORMAT}: ${advice}`,
+    )
   }
   return false
 }

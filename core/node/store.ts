@@ -5,7 +5,17 @@ import { fdatasync, mkdirSync, readdirSync, readFileSync, writeFileSync } from '
 import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
-import type { Awaitable, Clock, Log, Outcome, ShardId, Store, Stored, StoredChannel, WriteSet } from '../run/ports.ts'
+import type {
+  Awaitable,
+  Clock,
+  Log,
+  Outcome,
+  ShardId,
+  Store,
+  Stored,
+  StoredChannel,
+  WriteSet,
+} from '../run/ports.ts'
 import { shardName } from '../run/ports.ts'
 import { explain, StoreError } from './fault.ts'
 import { Slot } from './slot.ts'
@@ -100,8 +110,16 @@ export class SlotStore implements Store {
 
   /** Waits for all commits, copies them from the WAL into the files, and lets the directory go. */
   close(): Promise<void> {
-    this.#closing ??= Promise.all(this.#slots.map((slot) => slot?.close())).then(() => this.#lock.release())
+    this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await Promise.all(this.#slots.map(async (slot) => slot?.close()))
+    } finally {
+      this.#lock.release()
+    }
   }
 
   #slotOf(name: string): Slot {
@@ -147,7 +165,10 @@ function slotFiles(dir: string, slots: number): number[] {
     const [, index, count] = SLOT_FILE.exec(name) ?? []
     if (index === undefined) continue
     if (Number(count) !== slots || Number(index) >= slots) {
-      throw new StoreError('SLOTS', `${join(dir, name)} was made with ${count} slots, not ${slots}: start with ${count}`)
+      throw new StoreError(
+        'SLOTS',
+        `${join(dir, name)} was made with ${count} slots, not ${slots}: start with ${count}`,
+      )
     }
     found.push(Number(index))
   }
@@ -162,10 +183,10 @@ function shardId(name: string): ShardId {
 function makeDirectory(dir: string): void {
   try {
     const first = mkdirSync(dir, { recursive: true })
+    if (first === undefined) return
     // Each directory that was made is an entry of its parent.
-    for (let made = dir; first !== undefined && made.length >= first.length; made = dirname(made)) {
-      syncDirectory(dirname(made))
-    }
+    let made = dir
+    while (made.length >= first.length) syncDirectory((made = dirname(made)))
   } catch (cause) {
     throw explain(cause, dir)
   }

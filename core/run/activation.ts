@@ -56,6 +56,8 @@ export class Activation {
     this.shard.restart()
   })
   readonly #ticker: Ticker | null
+  /** Members of the last life whose `rejoin` has not run yet. */
+  readonly #returned = new Set<Channel>()
   #snapshotTimer: Timer | null = null
 
   constructor(engine: Engine, shard: Shard, stored: Stored) {
@@ -266,13 +268,20 @@ export class Activation {
   }
 
   /** A member's seat again, after its shard was away. */
-  welcomeBack(channel: Channel): void {
-    const seat = decodeMemo(channel.memo)
+  seat(channel: Channel): void {
+    const memo = decodeMemo(channel.memo)
     channel.memo = NO_BYTES
-    if (!seat || channel.member) return
-    this.members.add(channel, seat.seat)
-    for (const group of seat.groups) this.members.join(channel.member!, group)
+    if (!memo || channel.member || !channel.out) return
+    this.members.add(channel, memo.seat)
+    for (const group of memo.groups) this.members.join(channel.member!, group)
     this.membershipChanged()
+    this.#returned.add(channel)
+  }
+
+  /** The channel is introduced: a member of before is told to the game. */
+  welcomeBack(channel: Channel): void {
+    this.seat(channel)
+    if (!this.#returned.delete(channel) || !channel.member) return
     this.sendMemo(channel)
     if (this.plan.rejoin) this.run(this.turnOf(channel), this.plan.rejoin, undefined)
   }

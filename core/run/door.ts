@@ -17,6 +17,8 @@ export interface DoorContract {
   /** Key of a client that names none. */
   readonly key: string
   readonly public: boolean
+  /** A service: it has no keys, whatever a client says. */
+  readonly stateless: boolean
   /** It runs by the clock while it has members: an edge keeps it awake (DESIGN.md section 6). */
   readonly ticks: boolean
   readonly commands: readonly DoorCommand[]
@@ -33,7 +35,7 @@ export interface DoorCommand {
 
 export function doorTable(game: Game): DoorTable {
   const contracts: DoorContract[] = []
-  for (const { contract, isPublic, ticker } of game.shards.values()) {
+  for (const { contract, isPublic, ticker, stateless } of game.shards.values()) {
     const commands: DoorCommand[] = []
     for (const entry of Object.values(contract.entries)) {
       if (entry.kind !== 'command') continue
@@ -42,8 +44,9 @@ export function doorTable(game: Game): DoorTable {
     }
     contracts.push({
       name: contract.name,
-      key: contract.key,
+      key: stateless ? '' : contract.key,
       public: isPublic,
+      stateless,
       ticks: ticker !== null,
       commands,
     })

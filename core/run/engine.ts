@@ -172,7 +172,7 @@ export class Engine implements Link, Directory {
   #later(): void {
     if (this.#deferred || this.#queue.length === 0) return
     this.#deferred = true
-    this.clock.defer(() => {
+    this.clock.after(0, () => {
       this.#deferred = false
       const [first] = this.#queue
       if (first && this.enter()) this.leave(first)

@@ -107,7 +107,8 @@ export class Shard {
       )
     }
     const item: Item = {
-      survives: (flags & RETAIN) === 0,
+      // A client of version 2 sends it again itself, behind what is older; nobody does that for a legacy one.
+      survives: channel.legacy,
       run: (next) => {
         channel.waiting--
         next.call(channel, sequence, command, flags, body)
@@ -320,8 +321,9 @@ export class Shard {
     this.#waking = false
     this.#life = life
     this.#engine.meter.activations++
-    // Channels that outlived the last life are told first, so that members are back before the first turn.
+    // Channels that outlived the last life come first: all members are back before any hook or call runs.
     const waiting = this.#mailbox.sift(() => false)
+    for (const channel of this.#channels.values()) life.seat(channel)
     for (const channel of this.#channels.values()) this.#mailbox.pushAlways(this.#introduction(channel))
     for (const item of waiting) this.#mailbox.pushAlways(item)
     this.#engine.want(this)

@@ -63,13 +63,15 @@ export interface Opened {
   readonly mark: number
   /** Calls above the mark that were sent before this message did not arrive or died with their activation. */
   readonly lost: boolean
+  /** Counts the OPENED of this channel on this connection, from 1; calls name the last one the client has seen. */
+  readonly opening: number
 }
 
 /** Header of a CALL; its body is the rest of the frame. */
 export interface Call {
   readonly channel: number
-  /** The activation the client knows, 0 = none yet; a call to a life that was lost is dropped. */
-  readonly activation: number
+  /** The last OPENED the client has seen, 0 = none yet. Calls sent before it heard of a loss are dropped by this. */
+  readonly opening: number
   readonly sequence: number
   /** Every reply up to this sequence has arrived: the server may forget it. */
   readonly replyAck: number
@@ -185,22 +187,29 @@ export function decodeOpen(source: Uint8Array, start: number, end: number): Open
 }
 
 export function encodeOpened(opened: Opened): Uint8Array {
-  return new Writer(13)
+  return new Writer(17)
     .u32(opened.channel)
     .u32(opened.activation)
     .u32(opened.mark)
+    .u32(opened.opening)
     .u8(opened.lost ? FLAG_LOST : 0).bytes
 }
 
 export function decodeOpened(source: Uint8Array, start: number, end: number): Opened {
   const r = new Reader('OPENED', source, start, end)
-  return { channel: r.u32(), activation: r.u32(), mark: r.u32(), lost: (r.u8() & FLAG_LOST) !== 0 }
+  return {
+    channel: r.u32(),
+    activation: r.u32(),
+    mark: r.u32(),
+    opening: r.u32(),
+    lost: (r.u8() & FLAG_LOST) !== 0,
+  }
 }
 
 export function encodeCall(call: Call, body: Uint8Array): Uint8Array {
   return new Writer(CALL_BYTES + body.length)
     .u32(call.channel)
-    .u32(call.activation)
+    .u32(call.opening)
     .u32(call.sequence)
     .u32(call.replyAck)
     .u32(call.command)
@@ -211,7 +220,7 @@ export function decodeCall(source: Uint8Array, start: number, end: number): Call
   const r = new Reader('CALL', source, start, end)
   const call = {
     channel: r.u32(),
-    activation: r.u32(),
+    opening: r.u32(),
     sequence: r.u32(),
     replyAck: r.u32(),
     command: r.u32(),

@@ -28,7 +28,7 @@ class Player {
   readonly #version2: boolean
   readonly #decoder: FrameDecoder
   #sequence = 0
-  #activation = 0
+  #opening = 0
   #waiting = false
   #stopped = false
   #lastMs = 0
@@ -97,7 +97,7 @@ class Player {
     const sequence = this.#sequence
     if (!this.#version2) return this.#say(ADD, one)
     this.#say(MESSAGE.CALL, encodeCall(
-      { channel: CHANNEL, sequence, replyAck: sequence - 1, activation: this.#activation, command: ADD },
+      { channel: CHANNEL, sequence, replyAck: sequence - 1, opening: this.#opening, command: ADD },
       one,
     ))
   }
@@ -111,8 +111,8 @@ class Player {
     if (command === MESSAGE.REPLY && end - start >= REPLY_BYTES) {
       if (readU32(source, start + 4) === this.#sequence) this.#answered()
     } else if (command === MESSAGE.OPENED) {
-      const { lost, activation } = decodeOpened(source, start, end)
-      this.#activation = activation
+      const { lost, opening } = decodeOpened(source, start, end)
+      this.#opening = opening
       if (lost && this.#waiting) this.#send()
     } else if (command === MESSAGE.ERROR) {
       throw new Error(`a player is refused: ${new TextDecoder().decode(source.subarray(start, end))}`)

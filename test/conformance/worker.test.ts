@@ -133,10 +133,10 @@ test('a version 2 client hears the new activation after a reset, and that calls 
   await client.take(MESSAGE.WELCOME)
   client.send(MESSAGE.OPEN, encodeOpen({ channel: 9, activation: 0, eventAck: 0, contract: 'drill', key: 'v2' }))
   const first = await client.take(MESSAGE.OPENED)
-  assert.deepEqual(decodeOpened(first, 0, first.length), { channel: 9, activation: 1, mark: 0, lost: false })
+  assert.deepEqual(decodeOpened(first, 0, first.length), { channel: 9, activation: 1, mark: 0, opening: 1, lost: false })
   await workers.abort('drill', 'v2')
   const again = await client.take(MESSAGE.OPENED)
-  assert.deepEqual(decodeOpened(again, 0, again.length), { channel: 9, activation: 2, mark: 0, lost: true })
+  assert.deepEqual(decodeOpened(again, 0, again.length), { channel: 9, activation: 2, mark: 0, opening: 2, lost: true })
   client.socket.close()
 })
 

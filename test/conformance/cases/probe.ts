@@ -167,7 +167,7 @@ export class Speaker {
 
 export function callBody(channel: number, sequence: number, command: number, input: unknown, replyAck = 0): Uint8Array {
   const body = input instanceof Uint8Array ? input : msgpack.encode(input)
-  return encodeCall({ channel, activation: 0, sequence, replyAck, command }, body)
+  return encodeCall({ channel, opening: 0, sequence, replyAck, command }, body)
 }
 
 /** A welcomed session with channel 1 open. */

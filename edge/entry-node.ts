@@ -1,0 +1,4 @@
+// What a studio imports as 'firefly-game/node': the server inside a process of its own, without the CLI.
+
+export { start, type RunningServer, type ServerOptions } from './server.ts'
+export { openHost, type Host, type HostOptions } from '../core/node/host.ts'

@@ -1,0 +1,121 @@
+// `bench store`: acknowledged commits of the slot store, beside what the same disk does with bare fdatasyncs in the
+// same run. `commitsPerSync` is what group commit gains: each commit waits for a sync of its own file, and shares it.
+// The disk's rate moves by ten times and more within minutes, so only figures of one run may be compared.
+
+import { closeSync, fdatasync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+
+import { systemClock } from '../../core/node/clock.ts'
+import { jsonLog } from '../../core/node/log.ts'
+import { SlotStore } from '../../core/node/store.ts'
+import type { WriteSet } from '../../core/run/ports.ts'
+import { type Profile, median, print, progress, round } from './figure.ts'
+
+/** One store turn of a game: a row, and the mark of its channel with a short reply. */
+const VALUE_BYTES = 100
+const BLOCK_BYTES = 4_096
+
+export async function run(profile: Profile): Promise<void> {
+  // Not the system's folder for temporary files: that is often in memory.
+  const dir = mkdtempSync(join(process.cwd(), '.bench-store-'))
+  const ms = profile.quick ? 300 : 3_000
+  progress(`store: files in ${dir}`)
+  try {
+    print({ bench: 'store', figure: 'fdatasync', ...(await bare(join(dir, 'bare'), ms)) })
+    for (const shards of [1, 32, 1_000, 10_000]) {
+      const figures = await commits(join(dir, `with-${shards}`), shards, ms)
+      print({ bench: 'store', figure: 'commits', shards, ...figures })
+    }
+    print({ bench: 'store', figure: 'fdatasync', ...(await bare(join(dir, 'bare'), ms)) })
+  } finally {
+    rmSync(dir, { recursive: true })
+  }
+}
+
+/** One 4 KiB block appended and synced after the other. */
+async function bare(path: string, ms: number): Promise<Record<string, number>> {
+  const fd = openSync(path, 'w')
+  const block = new Uint8Array(BLOCK_BYTES)
+  const waits: number[] = []
+  const end = performance.now() + ms
+  while (performance.now() < end) {
+    const before = performance.now()
+    writeSync(fd, block)
+    await new Promise<void>((resolve, reject) =>
+      fdatasync(fd, (error) => (error ? reject(error) : resolve())),
+    )
+    waits.push(performance.now() - before)
+  }
+  closeSync(fd)
+  return { perSecond: round((waits.length / ms) * 1_000), p50Ms: round(median(waits)) }
+}
+
+/** Every shard has one commit on its way; the next one begins when it is acknowledged. */
+async function commits(dir: string, shards: number, ms: number): Promise<Record<string, number>> {
+  let syncs = 0
+  const store = await SlotStore.open({
+    dir,
+    clock: systemClock,
+    log: jsonLog('warn'),
+    onWake: () => {},
+    fdatasync: (fd, done) => {
+      syncs++
+      fdatasync(fd, done)
+    },
+  })
+  const waits: number[] = []
+  const lives = await Promise.all(Array.from({ length: shards }, async (_, n) => open(n)))
+  // Slots are made at their first use: what that costs is not counted.
+  await Promise.all(lives.map(async ({ shard, activation }) => store.commit(write(shard.key, activation, 0))))
+  syncs = 0
+  const lag = monitorEventLoopDelay({ resolution: 1 })
+  lag.enable()
+  const start = performance.now()
+  await Promise.all(
+    lives.map(async ({ shard, activation }) => {
+      for (let n = 1; performance.now() - start < ms; n++) {
+        const before = performance.now()
+        const outcome = await store.commit(write(shard.key, activation, n))
+        if (outcome.kind !== 'committed') throw new Error('store: a commit failed', { cause: outcome.cause })
+        waits.push(performance.now() - before)
+      }
+    }),
+  )
+  const seconds = (performance.now() - start) / 1_000
+  lag.disable()
+  const counted = syncs
+  await store.close()
+  return {
+    perSecond: round(waits.length / seconds),
+    p50Ms: round(median(waits)),
+    p99Ms: round(waits.toSorted((a, b) => a - b)[Math.floor(waits.length * 0.99)] ?? 0),
+    commitsPerSync: round(waits.length / counted),
+    loopLagP50Ms: round(lag.percentile(50) / 1e6),
+    loopLagP99Ms: round(lag.percentile(99) / 1e6),
+    loopLagMaxMs: round(lag.max / 1e6),
+  }
+
+  async function open(n: number) {
+    const shard = { contract: 'bench', key: `shard-${n}` }
+    return { shard, activation: (await store.open(shard)).activation }
+  }
+}
+
+/** A new value each time: some engines write nothing for an old one. */
+function write(key: string, activation: number, n: number): WriteSet {
+  return {
+    shard: { contract: 'bench', key },
+    activation,
+    kv: new Map([['row', new Uint8Array(VALUE_BYTES).fill(n)]]),
+    timers: null,
+    channel: {
+      id: '00112233445566778899aabbccddeeff:1',
+      mark: n,
+      replies: new Uint8Array(24).fill(n),
+      nowMs: systemClock.now(),
+    },
+    snapshot: null,
+    wakeMs: null,
+  }
+}

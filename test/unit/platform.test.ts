@@ -1,0 +1,55 @@
+// The log and the clock of the Node host.
+
+import assert from 'node:assert/strict'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+
+import { systemClock } from '../../core/node/clock.ts'
+import { jsonLog } from '../../core/node/log.ts'
+
+test('a log line is JSON with the message in front, its values are bounded', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'firefly-log-'))
+  const fd = openSync(join(dir, 'log'), 'w')
+  const log = jsonLog('warn', fd)
+  log.info('not said')
+  log.warn('careful', {
+    level: 'mine',
+    long: 'x'.repeat(5_000),
+    deep: { a: 1 },
+    cause: new Error('why'),
+    n: 7,
+  })
+  closeSync(fd)
+  const [line, ...rest] = readFileSync(join(dir, 'log'), 'utf8').trimEnd().split('\n')
+  rmSync(dir, { recursive: true })
+  assert.deepEqual(rest, [])
+  const fields = JSON.parse(line!) as Record<string, unknown>
+  assert.deepEqual(Object.keys(fields), [
+    'level',
+    'time',
+    'pid',
+    'message',
+    'level_',
+    'long',
+    'deep',
+    'cause',
+    'n',
+  ])
+  assert.deepEqual(
+    [fields['level'], fields['message'], fields['deep'], fields['n']],
+    ['warn', 'careful', 'object', 7],
+  )
+  assert.equal(String(fields['long']).length, 2_001)
+  assert.match(String(fields['cause']), /^Error: why\n/)
+})
+
+test('a timer beyond the range of setTimeout does not fire at once, and can be cancelled', async () => {
+  let fired = false
+  const timer = systemClock.after(3_000_000_000, () => (fired = true))
+  // Node would fire after 1 ms.
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  assert(!fired)
+  timer.cancel()
+})

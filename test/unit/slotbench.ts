@@ -1,0 +1,62 @@
+// What the tests of the slot store share: two shards, write sets, and a directory that is gone when its test ends.
+
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+
+import { systemClock } from '../../core/node/clock.ts'
+import { SlotStore, StoreError, type SlotStoreOptions } from '../../core/node/store.ts'
+import { MemoryLog } from '../../core/run/memory.ts'
+import { shardName, type ShardId, type WriteSet } from '../../core/run/ports.ts'
+
+export const ada: ShardId = { contract: 'player', key: 'ada' }
+export const bob: ShardId = { contract: 'player', key: 'bob/with a slash' }
+export const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text))
+export const text = (value: Uint8Array | undefined): string | undefined =>
+  value && Buffer.from(value).toString()
+
+export function set(shard: ShardId, activation: number, part: Partial<WriteSet>): WriteSet {
+  return { shard, activation, kv: null, timers: null, channel: null, snapshot: null, wakeMs: null, ...part }
+}
+export function put(shard: ShardId, activation: number, name: string, value: string): WriteSet {
+  return set(shard, activation, { kv: new Map([[name, bytes(value)]]) })
+}
+export interface Bench {
+  readonly dir: string
+  readonly log: MemoryLog
+  readonly wakes: [string, number | null][]
+  open(options?: Partial<SlotStoreOptions>): Promise<SlotStore>
+}
+
+/** A directory and the stores in it, gone when the test ends. */
+export function behaviour(name: string, run: (bench: Bench) => Promise<void>): void {
+  test(name, async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'firefly-slot-'))
+    const stores: SlotStore[] = []
+    const log = new MemoryLog()
+    const wakes: [string, number | null][] = []
+    const onWake = (shard: ShardId, dueMs: number | null): void => void wakes.push([shardName(shard), dueMs])
+    const open = async (options: Partial<SlotStoreOptions> = {}): Promise<SlotStore> => {
+      const store = await SlotStore.open({ dir, slots: 4, clock: systemClock, log, onWake, ...options })
+      stores.push(store)
+      return store
+    }
+    try {
+      await run({ dir, log, wakes, open })
+    } finally {
+      for (const store of stores) await store.close()
+      rmSync(dir, { recursive: true })
+    }
+  })
+}
+
+export function refusal(code: string, words: RegExp): (error: unknown) => boolean {
+  return (error) => {
+    assert(error instanceof StoreError, String(error))
+    assert.equal(error.code, code)
+    assert.match(error.message, words)
+    return true
+  }
+}

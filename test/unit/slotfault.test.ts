@@ -1,0 +1,196 @@
+// The slot store in trouble: what is acknowledged survives SIGKILL, what failed leaves no trace, and a directory that
+// cannot be used is refused with words. This file is also the child that is killed.
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fdatasync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { DatabaseSync } from 'node:sqlite'
+
+import { systemClock } from '../../core/node/clock.ts'
+import { jsonLog } from '../../core/node/log.ts'
+import { SlotStore } from '../../core/node/store.ts'
+import type { ShardId, WriteSet } from '../../core/run/ports.ts'
+import { ada, behaviour, bob, bytes, put, refusal, set, text } from './slotbench.ts'
+
+const SHARDS = 8
+const ROUNDS = 10
+
+if (process.argv[2] === 'commit') await commitForEver(process.argv[3]!)
+
+behaviour(
+  'a write set that fails leaves no trace, and the others of its batch are committed',
+  async ({ open }) => {
+    const store = await open({ slots: 1 })
+    const a = (await store.open(ada)).activation
+    const b = (await store.open(bob)).activation
+    const outcomes = await Promise.all([
+      store.commit(put(ada, a, 'before', '1')),
+      store.commit(bad(ada, a)),
+      store.commit(put(bob, b, 'gold', '2')),
+      // Computed from what was not stored, so it must not be stored either.
+      store.commit(put(ada, a, 'after', '3')),
+    ])
+    assert.deepEqual(
+      outcomes.map(({ kind }) => kind),
+      ['committed', 'failed', 'committed', 'failed'],
+    )
+    assert.equal((await store.commit(put(ada, a, 'later', '4'))).kind, 'failed')
+    const next = await store.open(ada)
+    assert.deepEqual([...next.kv.keys()], ['before'])
+    assert.equal((await store.commit(put(ada, next.activation, 'new', '5'))).kind, 'committed')
+    assert.equal(text((await store.open(bob)).kv.get('gold')), '2')
+  },
+)
+
+behaviour(
+  'a sync that fails makes its batch unknown and the waiting ones fail; the slot is opened anew',
+  async (bench) => {
+    let broken = false
+    const eio = Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO', syscall: 'fdatasync' })
+    const store = await bench.open({
+      slots: 1,
+      fdatasync: (fd, done) => (broken ? void setImmediate(done, eio) : fdatasync(fd, done)),
+    })
+    const { activation } = await store.open(ada)
+    broken = true
+    const lost = store.commit(put(ada, activation, 'lost', '1'))
+    await new Promise((resolve) => setImmediate(resolve))
+    const waiting = store.commit(put(bob, activation, 'waiting', '2'))
+    const unknown = await lost
+    assert.equal(unknown.kind, 'unknown')
+    refusal('DISK', /the disk failed at .*slot-0-of-1\.sqlite .*kernel's log/)(unknown.cause)
+    assert.equal((await waiting).kind, 'failed')
+    broken = false
+    assert.equal((await store.commit(put(ada, activation, 'stale', '3'))).kind, 'failed')
+    const next = await store.open(ada)
+    assert(next.activation > activation)
+    assert(!next.kv.has('stale'))
+    assert.equal((await store.commit(put(ada, next.activation, 'new', '4'))).kind, 'committed')
+    assert(bench.log.lines.some(({ level, message }) => level === 'error' && /opened anew/.test(message)))
+  },
+)
+
+behaviour('a second opener of the directory is refused and told who has it', async ({ open }) => {
+  const store = await open()
+  await assert.rejects(
+    open(),
+    refusal('LOCKED', new RegExp(`in use by process ${process.pid}: stop that one`)),
+  )
+  await store.close()
+  await open()
+})
+
+behaviour('a slot file of a newer format is refused', async ({ dir, open }) => {
+  const store = await open({ slots: 1 })
+  await store.open(ada)
+  await store.close()
+  const path = join(dir, 'slot-0-of-1.sqlite')
+  const db = new DatabaseSync(path)
+  db.exec('PRAGMA user_version = 2')
+  db.close()
+  await assert.rejects(
+    open({ slots: 1 }),
+    refusal('NEWER', /has format 2, this Firefly reads up to 1: start the newer/),
+  )
+})
+
+behaviour('a damaged slot file, and a file that is not ours, are refused', async ({ dir, open }) => {
+  const path = join(dir, 'slot-0-of-1.sqlite')
+  writeFileSync(path, Buffer.alloc(8_192, 65))
+  await assert.rejects(
+    open({ slots: 1 }),
+    refusal('CORRUPT', /slot-0-of-1\.sqlite is damaged .*put a backup/),
+  )
+  rmSync(path)
+  const db = new DatabaseSync(path)
+  db.exec('CREATE TABLE cookbook (recipe)')
+  db.close()
+  await assert.rejects(open({ slots: 1 }), refusal('FOREIGN', /is not a slot file of Firefly/))
+})
+
+behaviour('another number of slots is refused: the shards would not be found again', async ({ open }) => {
+  const store = await open({ slots: 4 })
+  await store.open(ada)
+  await store.close()
+  await assert.rejects(open({ slots: 5 }), refusal('SLOTS', /was made with 4 slots, not 5: start with 4/))
+  await assert.rejects(open({ slots: 0 }), refusal('SLOTS', /0 is not a number of slots/))
+})
+
+behaviour('a path that is no directory is refused', async ({ dir, open }) => {
+  const path = join(dir, 'file')
+  writeFileSync(path, '')
+  await assert.rejects(open({ dir: path }), refusal('ACCESS', /file cannot be used .*check path, owner/))
+  await assert.rejects(open({ dir: join(path, 'below') }), refusal('ACCESS', /below cannot be used/))
+})
+
+behaviour(
+  `after SIGKILL at any moment every acknowledged write is there (${ROUNDS} times)`,
+  async ({ dir, open }) => {
+    const acknowledged = new Map<string, Set<string>>()
+    const highest = new Map<string, number>()
+    let lines = 0
+    for (let round = 0; round < ROUNDS; round++) {
+      const child = spawn(process.execPath, [import.meta.filename, 'commit', dir], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      const killAfter = 1 + Math.floor(Math.random() * 3_000)
+      const ended = once(child, 'exit')
+      let seen = 0
+      let torn = ''
+      child.stdout.on('data', (chunk: Buffer) => (torn = (torn + chunk.toString('latin1')).slice(-80)))
+      for await (const line of createInterface({ input: child.stdout })) {
+        // The last line may be cut short by the kill.
+        const [, shard, name, number] = /^ok (\S+) (\S+) (\d+);$/.exec(line) ?? []
+        if (shard === undefined) continue
+        if (!acknowledged.has(shard)) acknowledged.set(shard, new Set())
+        acknowledged.get(shard)!.add(name!)
+        highest.set(shard, Math.max(highest.get(shard) ?? 0, Number(number)))
+        lines++
+        if (++seen === killAfter) child.kill('SIGKILL')
+      }
+      const [, signal] = await ended
+      assert.equal(signal, 'SIGKILL', torn)
+
+      const store = await open()
+      for (const [shard, names] of acknowledged) {
+        const { activation, kv } = await store.open({ contract: 'test', key: shard })
+        assert(activation > highest.get(shard)!, `${activation} was given to ${shard} before`)
+        highest.set(shard, activation)
+        for (const name of names) assert.equal(text(kv.get(name)), name)
+      }
+      await store.close()
+    }
+    assert(lines > ROUNDS)
+  },
+)
+
+/** What node:sqlite refuses to bind. */
+function bad(shard: ShardId, activation: number): WriteSet {
+  const kv = new Map<string, Uint8Array>([
+    ['half', bytes('written')],
+    ['bad', {} as unknown as Uint8Array],
+  ])
+  return set(shard, activation, { kv })
+}
+
+/** The child: several shards commit one new name after the other and print each that was acknowledged. */
+async function commitForEver(dir: string): Promise<void> {
+  const log = jsonLog('warn')
+  const store = await SlotStore.open({ dir, slots: 4, clock: systemClock, log, onWake: () => {} })
+  const run = async (key: string): Promise<never> => {
+    const shard = { contract: 'test', key }
+    const { activation } = await store.open(shard)
+    for (let n = 0; ; n++) {
+      const name = `${activation}.${n}`
+      const kv = new Map([[name, new Uint8Array(Buffer.from(name))]])
+      const write = { shard, activation, kv, timers: null, channel: null, snapshot: null, wakeMs: null }
+      const outcome = await store.commit(write)
+      if (outcome.kind !== 'committed') throw new Error('a commit failed', { cause: outcome.cause })
+      process.stdout.write(`ok ${key} ${name} ${activation};\n`)
+    }
+  }
+  await Promise.all(Array.from({ length: SHARDS }, (_, n) => run(`s${n}`)))
+}
