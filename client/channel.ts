@@ -15,8 +15,10 @@ import {
   type OutputOf,
   type Parser,
 } from '../core/wire/contract.ts'
-import { CallError, Refusal, type SystemCode } from '../core/wire/errors.ts'
+import { CallError, InputError, Refusal, type SystemCode } from '../core/wire/errors.ts'
+import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
 import {
+  CALL_BYTES,
   encodeAck,
   encodeCall,
   encodeClose,
@@ -49,6 +51,8 @@ export interface RemoteEvents<E extends Entries> {
 export interface Carrier {
   readonly clock: ClientClock
   readonly timeoutMs: number
+  /** What the server takes as a frame's body. */
+  maxBodyBytes(): number
   /** Sends a session message now, or drops it while there is no connection. */
   send(command: number, body: Uint8Array): void
   forget(channel: number): void
@@ -65,8 +69,10 @@ interface Pending {
   readonly settle: { resolve(value: unknown): void; reject(error: Error): void } | null
 }
 
-/** Calls that wait for their answer; more are refused at once. The server closes at 512. */
+/** Calls that wait for their answer; more are refused at once. */
 const MAX_PENDING = 256
+/** From the oldest unanswered call to the newest, casts included; the server closes beyond it (WINDOW). */
+const WINDOW = DEFAULT_LIMITS.maxUnackedReplies
 /** Answers are acknowledged with the next call, or alone after so many. */
 const ACK_EVERY = 16
 
@@ -226,8 +232,11 @@ export class ClientChannel {
   #call(entryName: string, command: AnyCommand, codec: Codec, input: unknown): Promise<unknown> | undefined {
     const name = `${this.contract.name}.${entryName}`
     if (!command.output) {
-      const body = codec.encode(command.input(input))
+      const body = this.#body(name, command, codec, input)
       if (this.#closed !== null) return undefined
+      // A volatile cast of a moment without connection would be a lie later: it is dropped.
+      if (!command.options.durable && (!this.#ready || this.#full)) return undefined
+      if (this.#full) throw this.#overloaded(name)
       const call: Pending = {
         sequence: ++this.#sequence,
         command,
@@ -238,17 +247,14 @@ export class ClientChannel {
         settle: null,
       }
       if (command.options.durable) this.#pending.set(call.sequence, call)
-      // A volatile cast of a moment without connection would be a lie later: it is dropped.
       this.#advance()
       if (this.#ready) this.#send(call)
       return undefined
     }
     return new Promise((resolve, reject) => {
-      const body = codec.encode(command.input(input))
+      const body = this.#body(name, command, codec, input)
       if (this.#closed !== null) throw closedError(name, this.#closed)
-      if (this.#pending.size >= MAX_PENDING) {
-        throw new CallError('OVERLOADED', `${name}: ${MAX_PENDING} calls of this channel wait already`)
-      }
+      if (this.#full) throw this.#overloaded(name)
       const sequence = ++this.#sequence
       const timer = this.#carrier.clock.after(this.#carrier.timeoutMs, () => {
         const call = this.#pending.get(sequence)
@@ -262,6 +268,22 @@ export class ClientChannel {
       this.#pending.set(sequence, call)
       if (this.#ready) this.#send(call)
     })
+  }
+
+  /** The body of a call, of a size that the server takes: a larger one would end the connection. */
+  #body(name: string, command: AnyCommand, codec: Codec, input: unknown): Uint8Array {
+    const body = codec.encode(command.input(input))
+    const most = this.#carrier.maxBodyBytes() - CALL_BYTES
+    if (body.length > most) throw new InputError(`${name}: body ${body.length} bytes exceeds ${most}`)
+    return body
+  }
+
+  get #full(): boolean {
+    return this.#pending.size >= MAX_PENDING || this.#sequence - this.#answered >= WINDOW
+  }
+
+  #overloaded(name: string): CallError {
+    return new CallError('OVERLOADED', `${name}: ${this.#pending.size} calls of this channel wait already`)
   }
 
   #send(call: Pending): void {

@@ -10,6 +10,7 @@ import {
   identityBytes,
   type Identity,
 } from '../core/wire/frame.ts'
+import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
 import {
   decodeAck,
   decodeClose,
@@ -57,8 +58,10 @@ const MAX_BACKOFF_MS = 5_000
 /** A first heartbeat soon, for the round-trip time; the later ones as the server asks. */
 const FIRST_PING_MS = 500
 const MAX_FRAME_BYTES = 16 * 1_048_576
+/** Frames of one moment share a message up to here; servers bound a message (ours at 128 KiB). */
+const MESSAGE_BYTES = 65_536
 /** After these the server does not want this session back. */
-const FINAL = new Set(['REPLACED', 'STRIKES', 'WINDOW', 'BAD_IDENTITY', 'BAD_MESSAGE'])
+const FINAL = new Set(['REPLACED', 'STRIKES', 'WINDOW', 'BAD_IDENTITY', 'BAD_MESSAGE', 'FRAME_TOO_LARGE'])
 
 /**
  * Opens a session; resolves when the server has welcomed it.
@@ -100,6 +103,7 @@ class ClientSession implements Firefly {
   #retry: { cancel(): void } | null = null
   #heartbeat: { cancel(): void } | null = null
   #heartbeatMs = 15_000
+  #maxBodyBytes = DEFAULT_LIMITS.maxBodyBytes
   /** Monotonic time of a PING without PONG; null = none. */
   #pingMs: number | null = null
   rttMs = 0
@@ -131,6 +135,7 @@ class ClientSession implements Firefly {
     const carrier = {
       clock: this.#clock,
       timeoutMs: this.#timeoutMs,
+      maxBodyBytes: () => this.#maxBodyBytes,
       send: (command: number, body: Uint8Array) => this.#send(command, body),
       forget: () => {
         this.#channels.delete(number)
@@ -197,6 +202,7 @@ class ClientSession implements Firefly {
         const welcome = decodeWelcome(source, start, end)
         this.#session.set(welcome.session)
         this.#heartbeatMs = welcome.heartbeatMs
+        this.#maxBodyBytes = welcome.maxBodyBytes
         return this.#open()
       }
       case MESSAGE.OPENED: {
@@ -273,15 +279,14 @@ class ClientSession implements Firefly {
   #flush(): void {
     const frames = this.#out
     this.#out = []
-    if (frames.length === 0 || !this.#socket) return
-    if (frames.length === 1) return this.#socket.send(frames[0]!)
-    const whole = new Uint8Array(frames.reduce((sum, frame) => sum + frame.length, 0))
-    let at = 0
-    for (const frame of frames) {
-      whole.set(frame, at)
-      at += frame.length
+    for (let first = 0; first < frames.length;) {
+      let size = frames[first]!.length
+      let next = first + 1
+      while (next < frames.length && size + frames[next]!.length <= MESSAGE_BYTES)
+        size += frames[next++]!.length
+      this.#socket?.send(next === first + 1 ? frames[first]! : join(frames.slice(first, next), size))
+      first = next
     }
-    this.#socket.send(whole)
   }
 
   #lost(socket: Socket, reason: string): void {
@@ -316,6 +321,16 @@ class ClientSession implements Firefly {
     this.#state = state
     for (const listener of this.#listeners) listener(state)
   }
+}
+
+function join(frames: readonly Uint8Array[], size: number): Uint8Array {
+  const whole = new Uint8Array(size)
+  let at = 0
+  for (const frame of frames) {
+    whole.set(frame, at)
+    at += frame.length
+  }
+  return whole
 }
 
 const PING_BODY = new Uint8Array(8)

@@ -32,7 +32,7 @@ function runnable() {
     `firefly: Node ${process.versions.node} is older than ${OLDEST.join('.')}, and the package 'node' is not ` +
       'installed; install a newer Node, or run npm install without --ignore-scripts',
   )
-  process.exit(2)
+  return process.exit(2)
 }
 
 function supervise(node, args) {

@@ -27,7 +27,9 @@ function createGame(folder: string): string {
   const target = resolve(folder)
   const name = basename(target)
   if (!NAME.test(name)) {
-    throw new OptionError(`${JSON.stringify(name)} names no game: small letters, digits and hyphens, at most 50`)
+    throw new OptionError(
+      `${JSON.stringify(name)} names no game: small letters, digits and hyphens, at most 50`,
+    )
   }
   if (existsSync(target) && readdirSync(target).length > 0) throw new OptionError(`${folder} is not empty`)
   const root = packageRoot()

@@ -30,6 +30,8 @@ export interface SlotOptions {
   readonly clock: Clock
   readonly log: Log
   readonly fdatasync: Fdatasync
+  /** Runs a batch soon, once the event in hand is done. */
+  readonly defer: (run: () => void) => void
   /** Shard to activation: its commits fail, because one before them did. Outlives a slot that must be reopened. */
   readonly fences: Map<string, number>
   /** A commit that changed durable timers is durable. */
@@ -162,7 +164,7 @@ export class Slot {
   #schedule(): void {
     if (this.#scheduled || this.#syncing.length > 0 || this.#queue.length === 0) return
     this.#scheduled = true
-    this.#options.clock.defer(() => {
+    this.#options.defer(() => {
       this.#scheduled = false
       if (!this.#over) this.#flush()
     })

@@ -41,6 +41,8 @@ export interface SlotStoreOptions {
 const DEFAULT_SLOTS = 32
 /** Names sort, and a file name has room for them. */
 const MAX_SLOTS = 4_096
+/** Batches of several slots share the event loop with everything else: after this it may look at its sockets. */
+const SLICE_MS = 2
 const SLOT_FILE = /^slot-(\d+)-of-(\d+)\.sqlite$/
 
 export class SlotStore implements Store {
@@ -50,6 +52,9 @@ export class SlotStore implements Store {
   readonly #slots: (Slot | undefined)[]
   /** Only shards whose last commit failed and that were not opened since. */
   readonly #fences = new Map<string, number>()
+  /** Batches to be run, at most one of each slot. */
+  readonly #ready: (() => void)[] = []
+  #deferred = false
   #closing: Promise<void> | null = null
 
   private constructor(options: SlotStoreOptions, dir: string, slots: number, lock: DirectoryLock) {
@@ -136,11 +141,28 @@ export class SlotStore implements Store {
       clock,
       log,
       fdatasync: this.#options.fdatasync ?? fdatasync,
+      defer: (run) => {
+        this.#ready.push(run)
+        this.#defer()
+      },
       fences: this.#fences,
       onTimers: ({ shard, wakeMs }) => onWake(shard, wakeMs),
     })
     this.#slots[index] = slot
     return slot
+  }
+
+  #defer(): void {
+    if (this.#deferred || this.#ready.length === 0) return
+    this.#deferred = true
+    const { clock } = this.#options
+    clock.defer(() => {
+      const end = clock.mono() + SLICE_MS
+      do this.#ready.shift()?.()
+      while (this.#ready.length > 0 && clock.mono() < end)
+      this.#deferred = false
+      this.#defer()
+    })
   }
 }
 

@@ -3,7 +3,8 @@
 
 import { ProtocolError } from './errors.ts'
 
-const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
+// A byte order mark is text like any other: a key must read as it was written.
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export function writeU32(target: Uint8Array, at: number, value: number): void {
   target[at] = value >>> 24
@@ -85,10 +86,10 @@ export class Reader {
   u32(): number {
     return readU32(this.#source, this.#take(4))
   }
-  /** A copy, safe to keep. */
+  /** A copy, safe to keep. `slice` would not be one: a Buffer's gives a view that holds the whole chunk. */
   raw(size: number): Uint8Array {
     const at = this.#take(size)
-    return this.#source.slice(at, at + size)
+    return new Uint8Array(this.#source.subarray(at, at + size))
   }
   blob(): Uint8Array {
     return this.raw(this.u16())

@@ -3,9 +3,9 @@
 // `contract` says it again at start.
 
 import { CODECS, type Codec } from './codec.ts'
-import { DefinitionError } from './errors.ts'
+import { DefinitionError, shorten } from './errors.ts'
 import { FIRST_RESERVED } from './message.ts'
-import { schemaOf, toParser, type InferShape, type Shape } from './type.ts'
+import { schemaOf, specOf, toParser, type InferShape, type Shape, type TypeSpec } from './type.ts'
 
 export interface CommandOptions {
   /** Overrides the contract's codec. */
@@ -29,6 +29,8 @@ export interface Command<N extends number, In, Out> {
   /** null for a cast. */
   readonly output: Parser<Out> | null
   readonly options: CommandOptions
+  /** Input or output holds a `t.bytes`. */
+  readonly bytes: boolean
 }
 
 /** An event: shard to client. */
@@ -37,6 +39,8 @@ export interface Event<N extends number, Data> {
   readonly number: N
   readonly data: Parser<Data>
   readonly options: EventOptions
+  /** The data holds a `t.bytes`. */
+  readonly bytes: boolean
 }
 export interface EventOptions {
   readonly codec?: CodecName | Codec
@@ -129,6 +133,7 @@ export function command(
     input: parserOf(input),
     output: output && parserOf(output),
     options,
+    bytes: holdsBytes(input) || (output !== null && holdsBytes(output)),
   }
 }
 
@@ -138,12 +143,19 @@ export function event<const N extends number, const D extends Shape = Record<nev
   data: D = {} as D,
   options: EventOptions = {},
 ): Event<N, InferShape<D>> {
-  return { kind: 'event', number, data: parserOf(data) as Parser<InferShape<D>>, options }
+  return {
+    kind: 'event',
+    number,
+    data: parserOf(data) as Parser<InferShape<D>>,
+    options,
+    bytes: holdsBytes(data),
+  }
 }
 
 /**
  * The contract of one kind of shard.
- * @throws DefinitionError for a bad name, a number that is reserved or stands twice, an unknown codec
+ * @throws DefinitionError for a bad name or refusal code, a number that is reserved or stands twice, an unknown
+ * codec, bytes in json
  */
 export function contract<const E extends Entries, const Code extends string = never>(
   name: string,
@@ -153,9 +165,14 @@ export function contract<const E extends Entries, const Code extends string = ne
   if (!/^[a-z][a-z0-9-]{0,31}$/.test(name)) {
     throw new DefinitionError(`contract name ${JSON.stringify(name)} must match [a-z][a-z0-9-]{0,31}`)
   }
+  const codec = codecOf(options.codec ?? 'msgpack')
   const seen = new Map<number, string>()
   for (const [entryName, entry] of Object.entries(entries as Entries)) {
     const { number } = entry
+    if (entry.kind === 'command' && TAKEN.has(entryName))
+      throw new DefinitionError(
+        `${name}.${entryName}: the client has a method of that name; call it otherwise`,
+      )
     if (!Number.isInteger(number) || number < 0 || number >= FIRST_RESERVED) {
       throw new DefinitionError(`${name}.${entryName}: number ${number} is not in 0..${FIRST_RESERVED - 1}`)
     }
@@ -163,14 +180,19 @@ export function contract<const E extends Entries, const Code extends string = ne
     if (twin !== undefined)
       throw new DefinitionError(`${name}.${entryName}: number ${number} is also ${twin}'s`)
     seen.set(number, entryName)
-    codecOf(entry.options.codec)
+    if (entry.bytes && entryCodec({ codec }, entry).name === 'json')
+      throw new DefinitionError(`${name}.${entryName}: json has no form for t.bytes; use msgpack or raw`)
+  }
+  for (const code of options.refuses ?? []) {
+    if (!/^[\w-]{1,64}$/.test(code))
+      throw new DefinitionError(`${name}: refusal ${shorten(code)} is not 1..64 of A-Z a-z 0-9 _ -`)
   }
   const refuse = options.legacy?.refuse ?? ((code: Code) => ({ error: code }))
   return {
     name,
     key: options.key ?? 'main',
     entries,
-    codec: codecOf(options.codec ?? 'msgpack'),
+    codec,
     refuses: options.refuses ?? [],
     refuseLegacy: refuse as (code: string) => unknown,
   }
@@ -187,6 +209,18 @@ function codecOf(codec: CodecName | Codec | undefined): Codec {
   if (!found)
     throw new DefinitionError(`codec ${JSON.stringify(codec)} is not one of ${[...CODECS.keys()].join(', ')}`)
   return found
+}
+
+/** Methods of the SDK's own on a shard's commands; `then` would make a promise of them. */
+const TAKEN: ReadonlySet<string> = new Set(['on', 'onRestart', 'onClose', 'close', 'then'])
+
+/** JSON would make `{"0":1}` of them, which the schema at the other end refuses. */
+function holdsBytes(shape: Shape): boolean {
+  const within = (spec: TypeSpec): boolean => {
+    if (spec.kind === 'object') return Object.values(spec.fields).some(within)
+    return 'item' in spec ? within(spec.item) : spec.kind === 'bytes'
+  }
+  return within(specOf(schemaOf(shape)))
 }
 
 function parserOf(shape: Shape): Parser<unknown> {

@@ -45,7 +45,11 @@ export function turnTo(from: number, to: number): number {
   return gap(from, to, Math.PI * 2)
 }
 
-/** Colours far apart for neighbouring seats: steps of the golden angle. */
+/**
+ * Colours far apart for neighbouring seats: steps of the golden angle. Bots go when all the first seats are taken by
+ * humans, so they start with the colours after those.
+ */
 export function hueOf(seat: number): number {
-  return Math.round(seat * 137.508 + 190) % 360
+  const nth = seat < CREW.firstBotSeat ? seat : seat - CREW.firstBotSeat + CREW.enoughHumans
+  return Math.round(nth * 137.508 + 190) % 360
 }

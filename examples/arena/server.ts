@@ -6,7 +6,17 @@ import { firefly, shard } from '../../core/game/index.ts'
 import { crew, humansIn, steerBots } from './bots.ts'
 import { Arena } from './contract.ts'
 import { CREW, FIELD, HZ } from './rules.ts'
-import { addShip, createSim, removeShip, step, worldOf, type Pilot, type Random, type Ship, type Sim } from './sim.ts'
+import {
+  addShip,
+  createSim,
+  removeShip,
+  step,
+  worldOf,
+  type Pilot,
+  type Random,
+  type Ship,
+  type Sim,
+} from './sim.ts'
 import { packWorld } from './world.ts'
 
 interface State {
@@ -99,6 +109,12 @@ function tidy(nick: string): string {
   return nick.replaceAll(/[\p{C}\p{Z}]+/gu, ' ').trim() || 'pilot'
 }
 
-function line({ seat, pilot, hue, bot }: Ship): { seat: number; nick: string; hue: number; score: number; bot: boolean } {
+function line({ seat, pilot, hue, bot }: Ship): {
+  seat: number
+  nick: string
+  hue: number
+  score: number
+  bot: boolean
+} {
   return { seat, nick: pilot.nick, hue, score: pilot.score, bot }
 }

@@ -15,7 +15,12 @@ export function startDemo(battle: Battle): () => void {
   crew(sim, random)
   for (const [i, nick] of GUESTS.entries()) addShip(sim, i, { nick, score: 0 }, random, true)
   battle.reset()
-  const pilots = [...sim.ships.values()].map(({ seat, pilot, hue, bot }) => ({ ...pilot, seat, hue, bot: bot && seat > 9 }))
+  const pilots = [...sim.ships.values()].map(({ seat, pilot, hue, bot }) => ({
+    ...pilot,
+    seat,
+    hue,
+    bot: bot && seat > 9,
+  }))
   battle.roster(pilots)
   const timer = setInterval(() => {
     steerBots(sim, random)

@@ -25,6 +25,7 @@ export interface Scene {
 const VIEW = { width: 1_480, height: 830 } as const
 const GRID = 100 // divides both sides of the field: its lines meet across the seam
 const MAX_SHAKE = 16
+const PUFF_MS = 11
 
 export class Picture {
   readonly particles = new Particles()
@@ -65,7 +66,14 @@ export class Picture {
     this.#shake = Math.max(0, this.#shake - ms / 650)
     ctx.setTransform(1, 0, 0, 1, 0, 0)
     const scale = this.#canvas.width / this.#width
-    ctx.setTransform(scale, 0, 0, scale, Math.sin(nowMs / 17) * shake * scale, Math.cos(nowMs / 13) * shake * scale)
+    ctx.setTransform(
+      scale,
+      0,
+      0,
+      scale,
+      Math.sin(nowMs / 17) * shake * scale,
+      Math.cos(nowMs / 13) * shake * scale,
+    )
     this.#sky.draw(ctx, this.#width, this.#height, this.#camera.x, this.#camera.y, nowMs)
     ctx.scale(this.#zoom, this.#zoom)
     ctx.lineCap = ctx.lineJoin = 'round'
@@ -104,7 +112,11 @@ export class Picture {
   readonly #place: Place = (x, y, margin) => {
     const sx = gap(this.#camera.x, x, FIELD.width) + this.#width / this.#zoom / 2
     const sy = gap(this.#camera.y, y, FIELD.height) + this.#height / this.#zoom / 2
-    const seen = sx > -margin && sy > -margin && sx < this.#width / this.#zoom + margin && sy < this.#height / this.#zoom + margin
+    const seen =
+      sx > -margin &&
+      sy > -margin &&
+      sx < this.#width / this.#zoom + margin &&
+      sy < this.#height / this.#zoom + margin
     return seen ? { x: sx, y: sy } : null
   }
 
@@ -128,8 +140,12 @@ export class Picture {
   }
 
   #burn(scene: Scene, ship: ShipView, ms: number): void {
-    if (!this.#burns(scene, ship) || Math.random() * 24 > ms * 1.6) return
-    this.particles.exhaust(ship.x, ship.y, ship.heading, ship.vx, ship.vy, scene.look(ship.seat).hue)
+    if (!this.#burns(scene, ship)) return
+    const { hue } = scene.look(ship.seat)
+    // By time, not by frame: a fast screen must not make more smoke.
+    for (let puffs = ms / PUFF_MS; puffs > Math.random(); puffs--) {
+      this.particles.exhaust(ship.x, ship.y, ship.heading, ship.vx, ship.vy, hue)
+    }
   }
 
   #burns(scene: Scene, ship: ShipView): boolean {
@@ -222,8 +238,8 @@ export class Picture {
     const ctx = this.#ctx
     const width = Math.min(128, this.#width * 0.3)
     const scale = width / FIELD.width
-    const left = (this.#width - width) / 2
-    const top = 12
+    const left = this.#width - width - 16
+    const top = 44
     ctx.fillStyle = 'rgb(10 14 30 / 0.6)'
     ctx.strokeStyle = 'rgb(140 165 255 / 0.25)'
     ctx.lineWidth = 1

@@ -47,7 +47,12 @@ window.arena = {
     return game?.rttMs ?? 0
   },
   ships: () =>
-    (battle.newest?.ships ?? []).map(({ seat, x, y }) => ({ seat, x, y, nick: battle.line(seat)?.nick ?? '' })),
+    (battle.newest?.ships ?? []).map(({ seat, x, y }) => ({
+      seat,
+      x,
+      y,
+      nick: battle.line(seat)?.nick ?? '',
+    })),
 }
 
 requestAnimationFrame(function frame(nowMs) {

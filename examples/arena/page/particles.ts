@@ -35,7 +35,11 @@ export class Particles {
     const speed = 110 + Math.random() * 120
     const from = { x: x - Math.cos(heading) * 11, y: y - Math.sin(heading) * 11 }
     const drift = { vx: vx * 0.6 + Math.cos(away) * speed, vy: vy * 0.6 + Math.sin(away) * speed }
-    this.#add('puff', from, drift, { hue: hue + spread(24), size: 5 + Math.random() * 5, lifeMs: 260 + Math.random() * 260 })
+    this.#add('puff', from, drift, {
+      hue: hue + spread(24),
+      size: 6 + Math.random() * 7,
+      lifeMs: 300 + Math.random() * 320,
+    })
   }
 
   muzzle(x: number, y: number, hue: number): void {
@@ -48,13 +52,25 @@ export class Particles {
     this.#add('ring', { x, y }, STILL, { hue: hue + 30, size: 62, lifeMs: 420 })
     for (let i = 0; i < 46; i++) {
       const speed = 40 + Math.random() ** 2 * 420
-      this.#add('spark', { x, y }, heading(speed), { hue: hue + spread(30), size: 1 + Math.random() * 1.4, lifeMs: 350 + Math.random() * 750 })
+      this.#add('spark', { x, y }, heading(speed), {
+        hue: hue + spread(30),
+        size: 1 + Math.random() * 1.4,
+        lifeMs: 350 + Math.random() * 750,
+      })
     }
     for (let i = 0; i < 16; i++) {
-      this.#add('puff', { x, y }, heading(20 + Math.random() * 90), { hue: 20 + spread(18), size: 10 + Math.random() * 14, lifeMs: 400 + Math.random() * 500 })
+      this.#add('puff', { x, y }, heading(20 + Math.random() * 90), {
+        hue: 20 + spread(18),
+        size: 10 + Math.random() * 14,
+        lifeMs: 400 + Math.random() * 500,
+      })
     }
     for (let i = 0; i < 7; i++) {
-      this.#add('shard', { x, y }, heading(30 + Math.random() * 110), { hue, size: 6 + Math.random() * 8, lifeMs: 900 + Math.random() * 700 })
+      this.#add('shard', { x, y }, heading(30 + Math.random() * 110), {
+        hue,
+        size: 6 + Math.random() * 8,
+        lifeMs: 900 + Math.random() * 700,
+      })
     }
   }
 
@@ -62,7 +78,11 @@ export class Particles {
   arrival(x: number, y: number, hue: number): void {
     this.#add('ring', { x, y }, STILL, { hue, size: 46, lifeMs: 500 })
     for (let i = 0; i < 18; i++) {
-      this.#add('spark', { x, y }, heading(90 + Math.random() * 60), { hue, size: 1.1, lifeMs: 300 + Math.random() * 250 })
+      this.#add('spark', { x, y }, heading(90 + Math.random() * 60), {
+        hue,
+        size: 1.1,
+        lifeMs: 300 + Math.random() * 250,
+      })
     }
   }
 

@@ -1,4 +1,4 @@
-// The dark behind the battle: nebulae, three layers of stars at different depths and a few that twinkle. All of it
+// The dark behind the battle: nebulae and a planet, three layers of stars at different depths and a few that twinkle. All of it
 // is painted once on tiles without seams and then only moved, so the sky costs five images a frame.
 
 import { wrap } from '../rules.ts'
@@ -18,6 +18,8 @@ interface Twinkle {
 }
 
 const TWINKLE_FIELD = 1_500
+/** Wider than most screens, so that few ever see two planets. */
+const DEEP = 2_200
 
 export class Sky {
   readonly #layers: readonly Layer[]
@@ -26,7 +28,7 @@ export class Sky {
   constructor(seed = 7) {
     const random = lottery(seed)
     this.#layers = [
-      { tile: nebula(1_400, random), size: 1_400, depth: 0.05 },
+      { tile: deep(DEEP, random), size: DEEP, depth: 0.06 },
       { tile: stars(700, 190, 0.75, 0.5, random), size: 700, depth: 0.1 },
       { tile: stars(820, 100, 1.1, 0.75, random), size: 820, depth: 0.22 },
       { tile: stars(960, 42, 1.6, 0.95, random), size: 960, depth: 0.42 },
@@ -41,7 +43,14 @@ export class Sky {
   }
 
   /** `x` and `y`: the camera's way so far, without wrapping, so that no layer ever jumps. */
-  draw(ctx: CanvasRenderingContext2D, width: number, height: number, x: number, y: number, nowMs: number): void {
+  draw(
+    ctx: CanvasRenderingContext2D,
+    width: number,
+    height: number,
+    x: number,
+    y: number,
+    nowMs: number,
+  ): void {
     ctx.fillStyle = '#04050c'
     ctx.fillRect(0, 0, width, height)
     for (const { tile, size, depth } of this.#layers) {
@@ -76,7 +85,13 @@ function twinkle(ctx: CanvasRenderingContext2D, x: number, y: number, star: Twin
   ctx.fill()
 }
 
-function stars(size: number, count: number, radius: number, light: number, random: () => number): HTMLCanvasElement {
+function stars(
+  size: number,
+  count: number,
+  radius: number,
+  light: number,
+  random: () => number,
+): HTMLCanvasElement {
   const [tile, ctx] = canvas(size * 2)
   ctx.scale(2, 2)
   for (let i = 0; i < count; i++) {
@@ -93,29 +108,101 @@ function stars(size: number, count: number, radius: number, light: number, rando
 }
 
 /** Soft clouds of a few colours; each is painted nine times, so that what leaves on one side enters on the other. */
-function nebula(size: number, random: () => number): HTMLCanvasElement {
+function deep(size: number, random: () => number): HTMLCanvasElement {
   const [tile, ctx] = canvas(size / 2)
   ctx.scale(0.5, 0.5)
   ctx.globalCompositeOperation = 'lighter'
-  const hearts = Array.from({ length: 4 }, (_, i) => ({ x: random() * size, y: random() * size, hue: [228, 268, 192, 312][i]! }))
-  for (const heart of hearts) {
-    for (let i = 0; i < 16; i++) {
-      const x = heart.x + (random() + random() - 1) * 420
-      const y = heart.y + (random() + random() - 1) * 260
-      const radius = 90 + random() * 240
-      const colour = `hsl(${heart.hue + random() * 40 - 20} 75% 50% / ${0.018 + random() * 0.035})`
-      for (let copy = 0; copy < 9; copy++) {
-        const cx = x + ((copy % 3) - 1) * size
-        const cy = y + (Math.floor(copy / 3) - 1) * size
-        const cloud = ctx.createRadialGradient(cx, cy, 0, cx, cy, radius)
-        cloud.addColorStop(0, colour)
-        cloud.addColorStop(1, 'transparent')
-        ctx.fillStyle = cloud
-        ctx.fillRect(cx - radius, cy - radius, radius * 2, radius * 2)
-      }
+  for (const [x, y, hue] of HEARTS) {
+    for (let i = 0; i < 9; i++) {
+      const cx = x * size + (random() + random() - 1) * 520
+      const cy = y * size + (random() + random() - 1) * 330
+      cloud(
+        ctx,
+        size,
+        cx,
+        cy,
+        150 + random() * 300,
+        `${hue + random() * 44 - 22} 80% 46%`,
+        0.05 + random() * 0.075,
+      )
     }
   }
+  ctx.globalCompositeOperation = 'source-over'
+  planet(ctx, size * 0.63, size * 0.17, 118)
   return tile
+}
+
+const HEARTS = [
+  [0.16, 0.2, 232],
+  [0.5, 0.24, 282],
+  [0.3, 0.62, 196],
+  [0.78, 0.5, 318],
+  [0.8, 0.86, 222],
+] as const
+
+function cloud(
+  ctx: CanvasRenderingContext2D,
+  size: number,
+  x: number,
+  y: number,
+  radius: number,
+  colour: string,
+  light: number,
+): void {
+  for (let copy = 0; copy < 9; copy++) {
+    const cx = x + ((copy % 3) - 1) * size
+    const cy = y + (Math.floor(copy / 3) - 1) * size
+    const mist = ctx.createRadialGradient(cx, cy, 0, cx, cy, radius)
+    mist.addColorStop(0, `hsl(${colour} / ${light})`)
+    mist.addColorStop(0.5, `hsl(${colour} / ${light * 0.38})`)
+    mist.addColorStop(1, `hsl(${colour} / 0)`)
+    ctx.fillStyle = mist
+    ctx.fillRect(cx - radius, cy - radius, radius * 2, radius * 2)
+  }
+}
+
+/** Lit from the upper left, with a thin air and a ring that passes behind it and in front of it. */
+function planet(ctx: CanvasRenderingContext2D, x: number, y: number, radius: number): void {
+  ctx.save()
+  ctx.translate(x, y)
+  const air = ctx.createRadialGradient(0, 0, radius * 0.9, 0, 0, radius * 1.35)
+  air.addColorStop(0, 'hsl(205 90% 60% / 0.22)')
+  air.addColorStop(1, 'hsl(205 90% 60% / 0)')
+  ctx.fillStyle = air
+  ctx.fillRect(-radius * 2, -radius * 2, radius * 4, radius * 4)
+  ring(ctx, radius, Math.PI, Math.PI * 2)
+  const ball = ctx.createRadialGradient(
+    -radius * 0.55,
+    -radius * 0.6,
+    radius * 0.08,
+    -radius * 0.2,
+    -radius * 0.2,
+    radius * 1.25,
+  )
+  ball.addColorStop(0, 'hsl(199 52% 56%)')
+  ball.addColorStop(0.35, 'hsl(212 50% 32%)')
+  ball.addColorStop(0.72, 'hsl(226 50% 12%)')
+  ball.addColorStop(1, 'hsl(232 60% 4%)')
+  ctx.fillStyle = ball
+  ctx.beginPath()
+  ctx.arc(0, 0, radius, 0, Math.PI * 2)
+  ctx.fill()
+  ring(ctx, radius, 0, Math.PI)
+  ctx.restore()
+}
+
+function ring(ctx: CanvasRenderingContext2D, radius: number, from: number, to: number): void {
+  for (const [reach, width, light] of [
+    [1.5, 7, 0.2],
+    [1.68, 13, 0.26],
+    [1.88, 4, 0.14],
+  ] as const) {
+    ctx.strokeStyle = `hsl(36 65% 72% / ${light})`
+    ctx.lineWidth = width
+    ctx.beginPath()
+    ctx.ellipse(0, 0, radius * reach, radius * reach * 0.24, -0.32, from, to)
+    ctx.stroke()
+  }
 }
 
 function canvas(size: number): [HTMLCanvasElement, CanvasRenderingContext2D] {
