@@ -74,7 +74,17 @@ export class Picture {
       Math.sin(nowMs / 17) * shake * scale,
       Math.cos(nowMs / 13) * shake * scale,
     )
-    this.#sky.draw(ctx, this.#width, this.#height, this.#camera.x, this.#camera.y, nowMs)
+    // A little more than the screen: a shaken one must not show an unpainted edge.
+    ctx.translate(-MAX_SHAKE, -MAX_SHAKE)
+    this.#sky.draw(
+      ctx,
+      this.#width + 2 * MAX_SHAKE,
+      this.#height + 2 * MAX_SHAKE,
+      this.#camera.x,
+      this.#camera.y,
+      nowMs,
+    )
+    ctx.translate(MAX_SHAKE, MAX_SHAKE)
     ctx.scale(this.#zoom, this.#zoom)
     ctx.lineCap = ctx.lineJoin = 'round'
     this.#grid()

@@ -87,14 +87,24 @@ async function play(): Promise<void> {
   hud.notice('connecting…')
   const session = (game = await reach())
   hud.notice('')
+  stopDemo()
+  battle.reset()
+  battle.roster([])
   const arena = session.at(Arena, 'main')
+  // Before `enter`: the first events may arrive together with its answer.
+  arena.on('world', (bytes) => battle.world(unpackWorld(bytes)))
+  arena.on('roster', ({ pilots }) => battle.roster(pilots))
+  arena.on('joined', (who) => battle.joined(who.seat, who.nick))
+  arena.on('left', (who) => battle.left(who.seat, who.nick))
+  arena.on('hit', (hit) => battle.hit(hit))
   let entering = false
   const enter = async (): Promise<void> => {
     if (entering || game !== session) return
     entering = true
     try {
       const welcome = await arena.enter({ nick: nick || 'pilot' })
-      if (battle.seat === null) begin()
+      if (battle.seat === null) hud.playing(true)
+      input.enabled = true
       battle.seat = welcome.seat
       hud.banner('')
       steer()
@@ -106,17 +116,6 @@ async function play(): Promise<void> {
     }
   }
   steer = () => arena.steer(input.controls)
-  const begin = (): void => {
-    stopDemo()
-    battle.reset()
-    hud.playing(true)
-    input.enabled = true
-    arena.on('world', (bytes) => battle.world(unpackWorld(bytes)))
-    arena.on('roster', ({ pilots }) => battle.roster(pilots))
-    arena.on('joined', (who) => battle.joined(who.seat, who.nick))
-    arena.on('left', (who) => battle.left(who.seat, who.nick))
-    arena.on('hit', (hit) => battle.hit(hit))
-  }
   arena.onRestart(() => {
     battle.reset()
     void enter()
