@@ -142,7 +142,7 @@ class ClientSession implements Firefly {
         this.#byShard.delete(name)
       },
     }
-    const channel = new ClientChannel(carrier, number, contract as unknown as Contract, key)
+    const channel = new ClientChannel(carrier, number, contract, key)
     this.#channels.set(number, channel)
     this.#byShard.set(name, channel)
     if (this.#state === 'open') channel.open()

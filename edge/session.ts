@@ -98,11 +98,7 @@ export class Session {
       return refuse('BAD_KEY', `a key is 1..${limits.maxKeyBytes} bytes of text`)
     if (this.#channels.size >= limits.maxChannels)
       return refuse('TOO_MANY_CHANNELS', `at most ${limits.maxChannels}`)
-    const channel = new SessionChannel(
-      this,
-      open.channel,
-      shardName({ contract: contract.name, key }),
-    )
+    const channel = new SessionChannel(this, open.channel, shardName({ contract: contract.name, key }))
     this.#channels.set(open.channel, channel)
     channel.shard = link.open(
       {

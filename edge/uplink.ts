@@ -107,7 +107,11 @@ class Wire implements ChannelIn, GatewayRecords {
   /** A legacy client never sends again, so this does: durable calls until they are answered, others until sent. */
   #legacyCall(sequence: number, command: number, flags: number, body: Uint8Array): void {
     const attached = this.#socket !== null
-    if ((!attached || (flags & RETAIN) !== 0) && !this.#keep(sequence, command, flags, 0, body) && !attached) {
+    if (
+      (!attached || (flags & RETAIN) !== 0) &&
+      !this.#keep(sequence, command, flags, 0, body) &&
+      !attached
+    ) {
       return this.#refuse(sequence, command)
     }
     if (!attached) return
@@ -307,7 +311,8 @@ class Wire implements ChannelIn, GatewayRecords {
 
   /** A shard that ticks for a member would be evicted without an event now and then; the ping also finds dead links. */
   #keepAwake(): void {
-    const joined = this.#memo.length > 0 && this.#options.door().byName.get(this.#request.shard.contract)?.ticks
+    const joined =
+      this.#memo.length > 0 && this.#options.door().byName.get(this.#request.shard.contract)?.ticks
     if (!joined) {
       this.#pinger?.cancel()
       this.#pinger = null

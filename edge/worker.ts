@@ -28,7 +28,11 @@ const DOOR_PAUSE_MS = 5_000
 const clock = new WorkerClock()
 const log = new WorkerLog()
 /** The isolate's copy of the core's door table: plain data, the same for every request. */
-const cache: { door: Door | null; askedMs: number; slab: Slab | null } = { door: null, askedMs: 0, slab: null }
+const cache: { door: Door | null; askedMs: number; slab: Slab | null } = {
+  door: null,
+  askedMs: 0,
+  slab: null,
+}
 
 const app = new Hono<{ Bindings: EdgeEnv }>()
 
@@ -69,7 +73,15 @@ async function gatewayFor(env: EdgeEnv): Promise<Gateway> {
   })
   cache.slab ??= new Slab()
   const { door, slab } = cache
-  const gateway = new Gateway({ door, link, clock, log, identity: identityOf(env), limits: DEFAULT_LIMITS, slab })
+  const gateway = new Gateway({
+    door,
+    link,
+    clock,
+    log,
+    identity: identityOf(env),
+    limits: DEFAULT_LIMITS,
+    slab,
+  })
   return gateway
 }
 
@@ -180,5 +192,6 @@ function identityOf(env: EdgeEnv): Identity {
 }
 
 function check(what: string, value: number, most: number): void {
-  if (!Number.isInteger(value) || value < 0 || value > most) throw new Error(`${what}: ${value} is not in 0..${most}`)
+  if (!Number.isInteger(value) || value < 0 || value > most)
+    throw new Error(`${what}: ${value} is not in 0..${most}`)
 }

@@ -7,7 +7,14 @@ import { DurableObject } from 'cloudflare:workers'
 import type { Game } from '../game/game.ts'
 import { doorTable, type DoorTable } from '../run/door.ts'
 import { Engine } from '../run/engine.ts'
-import { shardName, type ChannelIn, type PeerAnswer, type PeerCall, type ShardId, type Store } from '../run/ports.ts'
+import {
+  shardName,
+  type ChannelIn,
+  type PeerAnswer,
+  type PeerCall,
+  type ShardId,
+  type Store,
+} from '../run/ports.ts'
 import { CLOSE_CODES, ProtocolError } from '../wire/errors.ts'
 import { TIMES, type Limits } from '../wire/limits.ts'
 import { readShardRecords, type Opening } from '../wire/record.ts'
@@ -61,13 +68,23 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
   #sweepMs = 0
   #id: ShardId | null = null
 
-  constructor(ctx: DurableObjectState, env: ShardEnv, game: Game, table: DoorTable, options: ShardObjectOptions) {
+  constructor(
+    ctx: DurableObjectState,
+    env: ShardEnv,
+    game: Game,
+    table: DoorTable,
+    options: ShardObjectOptions,
+  ) {
     super(ctx, env)
     this.#game = game
     this.#table = table
-    this.#store = new ObjectStore(ctx.storage, () => this.#clock.now(), (error) => {
-      this.#log.error('the alarm could not be set', { error: String(error) })
-    })
+    this.#store = new ObjectStore(
+      ctx.storage,
+      () => this.#clock.now(),
+      (error) => {
+        this.#log.error('the alarm could not be set', { error: String(error) })
+      },
+    )
     this.#directory = new ObjectDirectory(game, env.SHARD, this.#log, {
       receive: (shard, call) => this.#engine.receive(shard, call),
       accept: (shard, call) => this.#accept(shard, call),
@@ -97,7 +114,8 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     const key = url.searchParams.get('key') ?? ''
     if (url.pathname !== '/link') return new Response('not found', { status: 404 })
     if (!this.#game.shards.has(contract)) return new Response(`no shard serves ${contract}`, { status: 404 })
-    if (request.headers.get('Upgrade') !== 'websocket') return new Response('expected a WebSocket', { status: 426 })
+    if (request.headers.get('Upgrade') !== 'websocket')
+      return new Response('expected a WebSocket', { status: 426 })
     this.#become({ contract, key })
     const { 0: edge, 1: socket } = new WebSocketPair()
     this.ctx.acceptWebSocket(socket)

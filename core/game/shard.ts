@@ -93,8 +93,8 @@ export class ShardBuilder<
       throw new DefinitionError(`${contract.name} has no command ${JSON.stringify(name)}`)
     }
     if (handlers.has(name)) throw new DefinitionError(`${contract.name}.${name} has two handlers`)
-    handlers.set(name, handler as Handler)
-    return this as unknown as ShardBuilder<E, Code, State, K, T, Handled | N>
+    handlers.set(name, handler)
+    return this
   }
 
   /** Many handlers at once, for instance from several files. */
@@ -107,7 +107,7 @@ export class ShardBuilder<
     },
   >(handlers: H): ShardBuilder<E, Code, State, K, T, Handled | (keyof H & string)> {
     for (const [name, handler] of Object.entries(handlers)) this.on(name as CommandNames<E>, handler as never)
-    return this as unknown as ShardBuilder<E, Code, State, K, T, Handled | (keyof H & string)>
+    return this
   }
 
   /** A turn `hz` times a second while the shard has members; `dt` is the time since the last, in seconds. */
@@ -136,14 +136,14 @@ export class ShardBuilder<
   /** Runs when a member's connection is gone; `c.seat` is still its seat. */
   leave(run: (c: SessionContext<E, Code, State, K, T>) => unknown): this {
     this.#refuseStateless('leave')
-    this.definition.leave = run as Hook<void>
+    this.definition.leave = run
     return this
   }
 
   /** Runs for every member whose connection outlived the last activation; volatile state is new. */
   rejoin(run: (c: SessionContext<E, Code, State, K, T>) => unknown): this {
     this.#refuseStateless('rejoin')
-    this.definition.rejoin = run as Hook<void>
+    this.definition.rejoin = run
     return this
   }
 
@@ -170,7 +170,7 @@ export function shard<E extends Entries, Code extends string>(
   contract: Contract<E, Code>,
   options: ShardOptions = {},
 ): ShardBuilder<E, Code> {
-  return new ShardBuilder(define(contract as unknown as Contract, 1, false, options))
+  return new ShardBuilder(define(contract, 1, false, options))
 }
 
 /** Stateless work that waits (logins, purchases): up to `concurrency` turns at a time, without key. */
@@ -182,7 +182,7 @@ export function service<E extends Entries, Code extends string>(
   if (!Number.isInteger(concurrency) || concurrency < 1) {
     throw new DefinitionError(`${contract.name}: concurrency ${concurrency} is not a positive integer`)
   }
-  return new ShardBuilder(define(contract as unknown as Contract, concurrency, true, {}))
+  return new ShardBuilder(define(contract, concurrency, true, {}))
 }
 
 function define(

@@ -53,6 +53,8 @@ export class Slot {
   #queuedBytes = 0
   /** Committed in SQLite, not yet known to be on disk. */
   #syncing: Job[] = []
+  /** A sync or a checkpoint is under way: nothing may be written. */
+  #busy = false
   #scheduled = false
   #checkpointAt = CHECKPOINT_FRAMES
   #pruneMs: number
@@ -112,10 +114,9 @@ export class Slot {
 
   /** Waits for everything that was asked before, then copies the WAL into the file and closes it. */
   async close(): Promise<void> {
-    while (this.backlog > 0 && !this.#over) await this.#ask('barrier').catch(() => {})
+    while ((this.backlog > 0 || this.#busy) && !this.#over) await this.#ask('barrier').catch(() => {})
     if (this.#over) return
     this.#over = new StoreError('CLOSED', `${this.#options.path} is closed`)
-    this.#checkpoint()
     this.#file.close()
   }
 
@@ -162,7 +163,7 @@ export class Slot {
 
   /** Once whatever else is ready in this turn of the event loop has come too. */
   #schedule(): void {
-    if (this.#scheduled || this.#syncing.length > 0 || this.#queue.length === 0) return
+    if (this.#scheduled || this.#busy || this.#queue.length === 0) return
     this.#scheduled = true
     this.#options.defer(() => {
       this.#scheduled = false
@@ -174,17 +175,19 @@ export class Slot {
     const batch = this.#take()
     let written: Job[]
     try {
-      if (this.#file.frames >= this.#checkpointAt) this.#checkpoint()
       written = this.#transact(batch)
     } catch (cause) {
       return this.#failed(batch, cause)
     }
     if (!written.some(({ write }) => write !== 'barrier')) return this.#synced(written)
     this.#syncing = written
+    this.#busy = true
     this.#file.sync(this.#options.fdatasync, (error) => {
       this.#syncing = []
-      if (error) this.#lost(written, error)
-      else this.#synced(written)
+      this.#busy = false
+      if (error) return this.#lost(written, error)
+      this.#mayCheckpoint()
+      this.#synced(written)
     })
   }
 
@@ -235,18 +238,26 @@ export class Slot {
     if (failure) log.error('old channels could not be pruned', { path, cause: failure.cause })
   }
 
-  /** A failed one loses nothing; it is tried again when the WAL has grown by as much again. */
-  #checkpoint(): void {
-    try {
-      this.#file.checkpoint()
-      this.#checkpointAt = CHECKPOINT_FRAMES
-    } catch (cause) {
-      this.#checkpointAt += CHECKPOINT_FRAMES
-      this.#options.log.error('a checkpoint failed; the -wal file keeps its rows', {
-        path: this.#options.path,
-        cause,
-      })
+  /** After a batch that was synced, when the WAL has grown long; the acknowledgements go first. */
+  #mayCheckpoint(): void {
+    const { defer, fdatasync, log, path } = this.#options
+    if (this.#file.frames < this.#checkpointAt) return
+    this.#busy = true
+    const end = (): void => {
+      this.#busy = false
+      this.#schedule()
     }
+    defer(() => {
+      try {
+        this.#file.checkpoint(fdatasync, (error) => (error ? this.#end(explain(error, path)) : end()))
+        this.#checkpointAt = CHECKPOINT_FRAMES
+      } catch (cause) {
+        // Nothing is lost: it is tried again when the WAL has grown by as much again.
+        this.#checkpointAt += CHECKPOINT_FRAMES
+        log.error('a checkpoint failed; the -wal file keeps its rows', { path, cause })
+        end()
+      }
+    })
   }
 
   #synced(done: readonly Job[]): void {

@@ -1,17 +1,16 @@
-// The SQLite file of one slot and its -wal file: opening, rows, transactions, checkpoints. Everything here is
-// synchronous, and nothing but `sync` makes a COMMIT durable. Invariant: what `sync` confirmed survives a crash at
-// any moment, also in the middle of a checkpoint.
+// The SQLite file of one slot and its -wal file: opening, rows, transactions, checkpoints. Invariant: what `sync`
+// confirmed survives a crash at any moment, also in the middle of a checkpoint.
 //
-// Why synchronous=NORMAL. Its COMMIT does not sync (`sync` does), but SQLite still syncs where it must: the WAL before
-// a checkpoint copies frames, the database file before those frames may be overwritten, the WAL's header when it
-// starts again. OFF drops all three: confirmed frames could be overwritten before their pages are on disk, or a
-// stale header bring old frames back over newer pages. FULL would sync every COMMIT inside the event loop.
-// Checkpoints are ours because SQLite hides the errors of an automatic one; after an error all frames are copied anew.
-// A sync is of the inode, so our own descriptor of the -wal file serves. Never open the database file itself a second
-// time: closing any descriptor of it drops SQLite's POSIX locks. locking_mode=EXCLUSIVE keeps every other process out
-// by the kernel's lock, which dies with the process, and needs no -shm file.
+// Why synchronous=NORMAL. Its COMMIT does not sync (`sync` does, outside the event loop), but SQLite still syncs where
+// it must: both files before a WAL is overwritten or removed at close, the WAL's header when it starts again. With OFF
+// a stale header could bring old frames back over newer pages. FULL would sync every COMMIT inside the event loop.
+// A checkpoint copies with OFF, so that the database file is synced outside the event loop too; until that is done
+// nobody may commit, because the first COMMIT afterwards overwrites the WAL. See `checkpoint` and `close`.
+// locking_mode=EXCLUSIVE keeps every other process out by the kernel's lock, which dies with the process. A sync is of
+// the inode, so descriptors of our own serve; that of the database file is closed after SQLite's, because closing any
+// descriptor of a file drops the POSIX locks of the process on it.
 
-import { closeSync, fsyncSync, openSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, unlinkSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 
@@ -34,15 +33,19 @@ export interface Rows {
 export class SlotFile {
   readonly path: string
   readonly #db: DatabaseSync
+  readonly #fd: number
   readonly #walFd: number
+  /** A checkpoint's pages are not known to be on disk, though SQLite believes that the WAL is of no more use. */
+  #copied = false
   readonly #statements = new Map<string, StatementSync>()
   #prunedTo: readonly [shard: string, id: string] = ['', '']
 
   /** Also what a killed process committed but did not sync is on disk before anyone reads it. @throws StoreError */
   constructor(path: string) {
     this.path = path
-    const { db, walFd } = openFile(path)
+    const { db, fd, walFd } = openFile(path)
     this.#db = db
+    this.#fd = fd
     this.#walFd = walFd
   }
 
@@ -87,15 +90,30 @@ export class SlotFile {
     fdatasync(this.#walFd, done)
   }
 
-  /** Copies the WAL's frames into the database file; takes the syncs of both files, inside the event loop. */
-  checkpoint(): void {
-    this.#sql('PRAGMA wal_checkpoint(PASSIVE)').get()
+  /** Copies the WAL's frames into the database file. No transaction may begin before `done` is told no error. */
+  checkpoint(fdatasync: Fdatasync, done: (error: Error | null) => void): void {
+    this.#db.exec('PRAGMA synchronous = OFF')
+    try {
+      this.#sql('PRAGMA wal_checkpoint(PASSIVE)').get()
+      this.#copied = true
+    } finally {
+      this.#db.exec('PRAGMA synchronous = NORMAL')
+    }
+    fdatasync(this.#fd, (error) => {
+      if (!error) this.#copied = false
+      done(error)
+    })
   }
 
-  /** The WAL stays where it cannot be copied, so closing loses nothing. */
+  /** SQLite copies the WAL once more, with its own syncs, and removes it if that went well. */
   close(): void {
+    // It would not copy what it believes to be copied: the WAL survives under a second name.
+    const kept = this.#copied
+    if (kept) linkSync(`${this.path}-wal`, keptName(this.path))
     closeSync(this.#walFd)
     this.#db.close()
+    closeSync(this.#fd)
+    if (kept) restoreWal(this.path)
   }
 
   load(shard: string): Rows {
@@ -175,25 +193,41 @@ export function syncDirectory(path: string): void {
   }
 }
 
-function openFile(path: string): { readonly db: DatabaseSync; readonly walFd: number } {
+function keptName(path: string): string {
+  return `${path}-wal-kept`
+}
+
+/** Gives a WAL that was kept its name back, unless it never lost it. */
+function restoreWal(path: string): void {
+  if (!existsSync(keptName(path))) return
+  if (existsSync(`${path}-wal`)) unlinkSync(keptName(path))
+  else renameSync(keptName(path), `${path}-wal`)
+  syncDirectory(dirname(path))
+}
+
+function openFile(path: string): { readonly db: DatabaseSync; readonly fd: number; readonly walFd: number } {
   let db: DatabaseSync | null = null
+  const fds: number[] = []
   try {
+    restoreWal(path)
     db = new DatabaseSync(path, { timeout: 0 })
     db.exec('PRAGMA locking_mode = EXCLUSIVE')
     const fresh = checkFormat(db, path)
-    db.exec('PRAGMA journal_mode = WAL')
-    db.exec(
-      `PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = ${WAL_BYTES}`,
-    )
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0')
+    db.exec(`PRAGMA journal_size_limit = ${WAL_BYTES}`)
     if (fresh) db.exec(`BEGIN; ${sql.SLOT_TABLES} COMMIT`)
     // After a crash the WAL may hold frames that were never synced: they are made durable before they are believed.
     db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
-    // The -wal file keeps its name until the last close, so its directory entry is synced once.
+    const fd = openSync(path, 'r+')
+    fds.push(fd)
     const walFd = openSync(`${path}-wal`, 'r+')
+    fds.push(walFd)
+    // The -wal file keeps its name until the last close, so its directory entry is synced once.
     syncDirectory(dirname(path))
-    return { db, walFd }
+    return { db, fd, walFd }
   } catch (cause) {
     db?.close()
+    for (const fd of fds) closeSync(fd)
     throw explain(cause, path)
   }
 }

@@ -30,7 +30,7 @@ export function emitterOf(turn: Turn, plan: ShardPlan, audience: Audience): Emit
   const emitter: { turn?: Turn; audience?: Audience } = Object.create(prototype) as object
   emitter.turn = turn
   emitter.audience = audience
-  return emitter as unknown as Emit<Entries>
+  return emitter
 }
 
 function prototypeOf(plan: ShardPlan): object {

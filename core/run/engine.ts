@@ -193,7 +193,8 @@ export class Engine implements Link, Directory {
   async drain(): Promise<void> {
     this.#draining = true
     this.#sweeper?.cancel()
-    await Promise.all([...this.#shards.values()].map((shard) => shard.life?.save()))
+    const lives = [...this.#shards.values()].flatMap((shard) => shard.life ?? [])
+    await Promise.all(lives.map((life) => life.save()))
   }
 
   /** Puts one shard out of memory, as the platform or the sweeper would. */

@@ -26,7 +26,7 @@ export function remoteOf(turn: Turn, contract: Contract, key: string): Remote<En
   return {
     call: Object.assign(Object.create(both.call) as object, target),
     cast: Object.assign(Object.create(both.cast) as object, target),
-  } as unknown as Remote<Entries>
+  }
 }
 
 function prototypeOf(contract: Contract, way: Way): object {

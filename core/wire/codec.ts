@@ -88,7 +88,7 @@ export const msgpack: Codec = {
  */
 export function customCodec(
   name: string,
-  { encode, decode }: { encode(value: unknown): Uint8Array; decode(body: Uint8Array): unknown },
+  { encode, decode }: { encode: (value: unknown) => Uint8Array; decode: (body: Uint8Array) => unknown },
 ): Codec {
   if (CODECS.has(name) || !/^[a-z][a-z0-9-]{0,31}$/.test(name))
     throw new DefinitionError(`codec name ${shorten(name)} is taken or does not match [a-z][a-z0-9-]{0,31}`)

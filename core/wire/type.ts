@@ -226,7 +226,7 @@ export const t = {
  */
 export function schemaOf<S extends Shape>(shape: S): Schema<Infer<S>> {
   if (isSchema(shape)) return shape as Schema<Infer<S>>
-  const { spec, read, why } = t.object(shape as Fields) as Descriptor<unknown>
+  const { spec, read, why } = t.object(shape) as Descriptor<unknown>
   const lenient = read({}) !== BAD
   const root = new Descriptor<unknown>(
     spec,

@@ -6,7 +6,14 @@ import { parseArgs } from 'node:util'
 
 import { readU32 } from '../../core/wire/bytes.ts'
 import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
-import { decodeOpened, encodeCall, encodeHello, encodeOpen, MESSAGE, REPLY_BYTES } from '../../core/wire/message.ts'
+import {
+  decodeOpened,
+  encodeCall,
+  encodeHello,
+  encodeOpen,
+  MESSAGE,
+  REPLY_BYTES,
+} from '../../core/wire/message.ts'
 import { startWorkers } from '../../test/conformance/harness-worker.ts'
 
 const { values } = parseArgs({
@@ -59,8 +66,14 @@ class Player {
     })
     const none = new Uint8Array(0)
     if (this.#version2) {
-      this.#say(MESSAGE.HELLO, encodeHello({ minVersion: 2, maxVersion: 2, session: new Uint8Array(16), ticket: none, token: none }))
-      this.#say(MESSAGE.OPEN, encodeOpen({ channel: CHANNEL, activation: 0, eventAck: 0, contract: 'drill', key: 'main' }))
+      this.#say(
+        MESSAGE.HELLO,
+        encodeHello({ minVersion: 2, maxVersion: 2, session: new Uint8Array(16), ticket: none, token: none }),
+      )
+      this.#say(
+        MESSAGE.OPEN,
+        encodeOpen({ channel: CHANNEL, activation: 0, eventAck: 0, contract: 'drill', key: 'main' }),
+      )
     }
     this.#next()
   }
@@ -96,10 +109,13 @@ class Player {
   #send(): void {
     const sequence = this.#sequence
     if (!this.#version2) return this.#say(ADD, one)
-    this.#say(MESSAGE.CALL, encodeCall(
-      { channel: CHANNEL, sequence, replyAck: sequence - 1, opening: this.#opening, command: ADD },
-      one,
-    ))
+    this.#say(
+      MESSAGE.CALL,
+      encodeCall(
+        { channel: CHANNEL, sequence, replyAck: sequence - 1, opening: this.#opening, command: ADD },
+        one,
+      ),
+    )
   }
 
   #say(command: number, body: Uint8Array): void {
@@ -129,7 +145,9 @@ class Player {
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-await using workers = await startWorkers({ entry: new URL('../../test/conformance/worker.ts', import.meta.url).pathname })
+await using workers = await startWorkers({
+  entry: new URL('../../test/conformance/worker.ts', import.meta.url).pathname,
+})
 const all = Array.from({ length: players }, (_, i) => new Player(workers.url, i % 2 === 1))
 await Promise.all(all.map((player) => player.start()))
 await sleep(BETWEEN_MS)

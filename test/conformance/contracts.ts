@@ -58,9 +58,16 @@ export const Desk = contract(
 export const Room = contract('room', {
   join: command(300, { groups: t.array(name, 8) }, { seat: t.u32, size: t.u32 }),
   leave: command(301, { groups: t.array(name, 8) }, { size: t.u32 }),
-  who: command(302, {}, {
-    seat: t.i32, size: t.u32, session: t.string(32), lines: t.array(text, 1_000),
-  }),
+  who: command(
+    302,
+    {},
+    {
+      seat: t.i32,
+      size: t.u32,
+      session: t.string(32),
+      lines: t.array(text, 1_000),
+    },
+  ),
   say: command(303, { text }, {}),
   others: command(304, { text }, {}),
   seat: command(305, { seat: t.u32, text }, {}),
@@ -136,7 +143,11 @@ export const Hop = contract('hop', {
 })
 
 /** Not public. */
-export const Vault = contract('vault', { take: command(580, number, { left: t.u32 }) }, { refuses: ['EMPTY'] })
+export const Vault = contract(
+  'vault',
+  { take: command(580, number, { left: t.u32 }) },
+  { refuses: ['EMPTY'] },
+)
 
 export const Alarm = contract(
   'alarm',

@@ -156,7 +156,10 @@ const room = shard(Room)
   })
 
 interface LedgerRows {
-  kv: { get(name: 'sum' | 'count'): number | undefined; set(name: 'sum' | 'luck' | 'count', value: number): void }
+  kv: {
+    get(name: 'sum' | 'count'): number | undefined
+    set(name: 'sum' | 'luck' | 'count', value: number): void
+  }
   random(): number
   broadcast: { changed(data: { sum: number }): void }
 }

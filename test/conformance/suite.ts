@@ -39,7 +39,11 @@ export interface ConformOptions {
 }
 
 /** Runs the suite against the hosts that `make` gives. */
-export function conform(name: string, make: () => Promise<Host>, { fresh = false, lacks }: ConformOptions): void {
+export function conform(
+  name: string,
+  make: () => Promise<Host>,
+  { fresh = false, lacks }: ConformOptions,
+): void {
   let shared: Promise<Host> | null = null
   let passed = 0
   let total = 0

@@ -129,14 +129,32 @@ test('a snapshot larger than a row comes back in one piece', async () => {
 
 test('a version 2 client hears the new activation after a reset, and that calls may be lost', async () => {
   const client = await Client.open()
-  client.send(MESSAGE.HELLO, encodeHello({ minVersion: 2, maxVersion: 2, session: new Uint8Array(16), ticket: none, token: none }))
+  client.send(
+    MESSAGE.HELLO,
+    encodeHello({ minVersion: 2, maxVersion: 2, session: new Uint8Array(16), ticket: none, token: none }),
+  )
   await client.take(MESSAGE.WELCOME)
-  client.send(MESSAGE.OPEN, encodeOpen({ channel: 9, activation: 0, eventAck: 0, contract: 'drill', key: 'v2' }))
+  client.send(
+    MESSAGE.OPEN,
+    encodeOpen({ channel: 9, activation: 0, eventAck: 0, contract: 'drill', key: 'v2' }),
+  )
   const first = await client.take(MESSAGE.OPENED)
-  assert.deepEqual(decodeOpened(first, 0, first.length), { channel: 9, activation: 1, mark: 0, opening: 1, lost: false })
+  assert.deepEqual(decodeOpened(first, 0, first.length), {
+    channel: 9,
+    activation: 1,
+    mark: 0,
+    opening: 1,
+    lost: false,
+  })
   await workers.abort('drill', 'v2')
   const again = await client.take(MESSAGE.OPENED)
-  assert.deepEqual(decodeOpened(again, 0, again.length), { channel: 9, activation: 2, mark: 0, opening: 2, lost: true })
+  assert.deepEqual(decodeOpened(again, 0, again.length), {
+    channel: 9,
+    activation: 2,
+    mark: 0,
+    opening: 2,
+    lost: true,
+  })
   client.socket.close()
 })
 
@@ -152,7 +170,10 @@ test('a session that arrives on a newer connection takes its channel over, and t
   }
   await old.take(MESSAGE.CLOSE)
   await sleep(500)
-  assert.deepEqual(young.frames.filter(({ command }) => command === MESSAGE.CLOSE), [])
+  assert.deepEqual(
+    young.frames.filter(({ command }) => command === MESSAGE.CLOSE),
+    [],
+  )
   for (const client of [old, young]) client.socket.close()
 })
 

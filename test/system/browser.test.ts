@@ -70,11 +70,11 @@ async function play(url: string, host: string): Promise<void> {
     await ada.keyboard.down('ArrowUp')
     await ada.keyboard.down('ArrowLeft')
     await bob.waitForFunction(
-      ([name, x, y]) => {
+      ({ name, x, y }) => {
         const ship = (window as unknown as ArenaWindow).arena.ships().find(({ nick }) => nick === name)
-        return ship !== undefined && Math.hypot(ship.x - Number(x), ship.y - Number(y)) > 40
+        return ship !== undefined && Math.hypot(ship.x - x, ship.y - y) > 40
       },
-      ['Ada', before!.x, before!.y] as const,
+      { name: 'Ada', x: before!.x, y: before!.y },
     )
     await ada.keyboard.up('ArrowLeft')
     await ada.keyboard.down('Space')

@@ -1,7 +1,7 @@
 // One battle as the page knows it: who is there, what was said, what is to be seen and heard of it. The events come
 // from the server, or from the demo behind the start screen; the battle does not know which.
 
-import { FIELD, gap } from '../rules.ts'
+import { FIELD, gap, hueOf } from '../rules.ts'
 import type { World } from '../world.ts'
 import type { Look, Picture } from './draw.ts'
 import type { Hud, Line } from './hud.ts'
@@ -17,7 +17,6 @@ export interface HitEvent {
   readonly score: number
 }
 
-const STRANGER: Look = { nick: '', hue: 210, bot: false }
 const EARSHOT = 900
 
 export class Battle {
@@ -89,9 +88,10 @@ export class Battle {
     const shooter = this.#roster.get(by)
     if (shooter) this.#roster.set(by, { ...shooter, score })
     this.#timeline.endShot(shot)
+    // Looked up now: who leaves in the meantime is off the roster.
+    const victim = this.#look(target)
+    const winner = this.#look(by)
     this.#timeline.whenSeen(() => {
-      const victim = this.#look(target)
-      const winner = this.#look(by)
       this.#scoresStale = true
       this.#picture.particles.explosion(x, y, victim.hue)
       this.#picture.shake(target === this.seat ? 1 : 0.55, x, y)
@@ -127,12 +127,13 @@ export class Battle {
   }
 
   #look(seat: number): Look {
-    return this.#roster.get(seat) ?? STRANGER
+    return this.#roster.get(seat) ?? { nick: '', hue: hueOf(seat), bot: false }
   }
 
+  /** 1 here .. 0 out of earshot; the demo, where nobody has a seat, is silent. */
   #near(x: number, y: number): number {
     const own = this.newest?.ships.find((ship) => ship.seat === this.seat)
-    if (!own) return 0.3
+    if (!own) return 0
     return Math.max(0, 1 - Math.hypot(gap(own.x, x, FIELD.width), gap(own.y, y, FIELD.height)) / EARSHOT)
   }
 }

@@ -64,6 +64,8 @@ requestAnimationFrame(function frame(nowMs) {
 addEventListener('keydown', (event) => {
   if (event.code === 'KeyM' && input.enabled) mute()
 })
+for (const pressed of ['keydown', 'pointerdown'])
+  addEventListener(pressed, () => sound.wake(), { once: true })
 const speaker = document.getElementById('sound')!
 speaker.addEventListener('click', mute)
 speaker.classList.toggle('muted', sound.muted)
@@ -76,7 +78,6 @@ function showStart(): void {
   hud.ask(nick, (chosen) => {
     nick = chosen.slice(0, 16)
     localStorage.setItem(NICK, nick)
-    sound.wake()
     void play()
   })
 }

@@ -1,0 +1,196 @@
+// Shards that call and cast each other. A call never hangs: it has a deadline, and a circle is refused.
+
+import assert from 'node:assert/strict'
+import type { Firefly } from '../../../client/index.ts'
+import { Crew, Gate, Hop } from '../contracts.ts'
+import type { Host } from '../host.ts'
+import { answer, answers, failure, fresh, type Case } from './probe.ts'
+
+/** So many turns wait at the gate. */
+async function waiting(host: Host, client: Firefly, gate: string, count: number): Promise<void> {
+  let n = -1
+  for (let i = 0; n !== count; i++) {
+    assert.ok(i < 2_000, `never came: ${count} at the gate, there are ${n}`)
+    ;({ n } = await answer(host, client.at(Gate).waiting({ name: gate })))
+  }
+}
+
+export const cases: readonly Case[] = [
+  {
+    name: 'a call to a shard that is not public is answered',
+    run: async (host) => {
+      const hop = (await host.client()).at(Hop, fresh())
+      assert.deepEqual(await answer(host, hop.vault({ n: 30 })), { left: 70, error: '' })
+      assert.deepEqual(await answer(host, hop.vault({ n: 30 })), { left: 40, error: '' })
+    },
+  },
+  {
+    name: 'the refusal of a called shard reaches the caller with its code',
+    run: async (host) => {
+      const hop = (await host.client()).at(Hop, fresh())
+      assert.deepEqual(await answer(host, hop.vault({ n: 1_000 })), { left: 0, error: 'EMPTY EMPTY' })
+      assert.deepEqual(await answer(host, hop.vault({ n: 100 })), { left: 0, error: '' })
+    },
+  },
+  {
+    name: 'a bug of the called shard is INTERNAL to the caller',
+    run: async (host) => {
+      const hop = (await host.client()).at(Hop, fresh())
+      assert.match((await answer(host, hop.callBoom({ to: fresh() }))).error, /^INTERNAL /)
+    },
+  },
+  {
+    name: 'a call goes through a chain of four shards and back',
+    run: async (host) => {
+      const path = [fresh('a'), fresh('b'), fresh('c'), fresh('d')]
+      const hop = (await host.client()).at(Hop, path[0])
+      assert.deepEqual(await answer(host, hop.relay({ path: path.slice(1) })), { trail: path, error: '' })
+    },
+  },
+  {
+    name: 'a circle of calls is refused at once, and its message names the shards in order',
+    run: async (host) => {
+      const [a, b, c] = [fresh('a'), fresh('b'), fresh('c')]
+      const client = await host.client()
+      const two = await answer(host, client.at(Hop, a).relay({ path: [b, a] }))
+      assert.deepEqual(two.trail, [a, b])
+      assert.match(two.error, /^CYCLE /)
+      assert.ok(two.error.includes(`hop/${a} > hop/${b} > hop/${a}`), two.error)
+      const three = await answer(host, client.at(Hop, a).relay({ path: [b, c, b] }))
+      assert.deepEqual(three.trail, [a, b, c])
+      assert.ok(three.error.includes('CYCLE'), three.error)
+      assert.deepEqual(await answer(host, client.at(Hop, a).count()), { n: 1 })
+    },
+  },
+  {
+    name: 'a shard that calls itself is refused at once',
+    run: async (host) => {
+      const key = fresh()
+      const { error } = await answer(host, (await host.client()).at(Hop, key).relay({ path: [key] }))
+      assert.match(error, /^CYCLE /)
+      assert.ok(error.includes(`hop/${key} > hop/${key}`), error)
+    },
+  },
+  {
+    name: 'a shard may be called twice by one turn, one call after the other',
+    run: async (host) => {
+      const [a, b] = [fresh('a'), fresh('b')]
+      const hop = (await host.client()).at(Hop, a)
+      assert.deepEqual(await answer(host, hop.callCount({ to: b })), { n: 1, error: '' })
+      assert.deepEqual(await answer(host, hop.callCount({ to: b })), { n: 2, error: '' })
+    },
+  },
+  {
+    name: 'a call that is never answered ends with DEADLINE',
+    run: async (host) => {
+      const gate = fresh('gate')
+      const client = await host.client()
+      const { error } = await answer(host, client.at(Hop, fresh()).wait({ gate }))
+      assert.match(error, /^DEADLINE /)
+      await answer(host, client.at(Gate).open({ name: gate }))
+    },
+  },
+  {
+    name: 'two shards that wait for each other are both free again at the deadline',
+    run: async (host) => {
+      const [a, b, gate] = [fresh('a'), fresh('b'), fresh('gate')]
+      const client = await host.client()
+      const both = [
+        client.at(Hop, a).crossing({ gate, to: b }),
+        client.at(Hop, b).crossing({ gate, to: a }),
+      ]
+      await waiting(host, client, gate, 2)
+      await answer(host, client.at(Gate).open({ name: gate }))
+      const ends = await answers(host, both)
+      assert.ok(
+        ends.some(({ error }) => error.startsWith('DEADLINE ')),
+        JSON.stringify(ends),
+      )
+      await answers(host, [client.at(Hop, a).count(), client.at(Hop, b).count()])
+    },
+  },
+  {
+    name: 'a call whose deadline has passed in the mailbox is not run',
+    run: async (host) => {
+      const [a, b, gate] = [fresh('a'), fresh('b'), fresh('gate')]
+      const client = await host.client()
+      const late = client.at(Hop, a).callCount({ to: b })
+      const first = await answer(host, late)
+      assert.deepEqual(first, { n: 1, error: '' })
+      // The hold lasts shorter than its own deadline only because it began later: it is opened after the other's.
+      const held = client.at(Hop, b).hold({ gate })
+      await waiting(host, client, gate, 1)
+      const { error } = await answer(host, client.at(Hop, a).callCount({ to: b }))
+      assert.match(error, /^DEADLINE /)
+      await answer(host, client.at(Gate).open({ name: gate }))
+      await answer(
+        host,
+        held.catch(() => null),
+      )
+      assert.deepEqual(await answer(host, client.at(Hop, b).count()), { n: 2 })
+    },
+  },
+  {
+    name: 'a cast to oneself runs after the turn that sent it',
+    run: async (host) => {
+      const key = fresh()
+      const hop = (await host.client()).at(Hop, key)
+      await answer(host, hop.tell({ to: key, texts: ['one', 'two'] }))
+      let notes: string[] = []
+      for (let i = 0; notes.length < 2 && i < 1_000; i++) ({ notes } = await answer(host, hop.notes()))
+      assert.deepEqual(notes, ['one', 'two'])
+    },
+  },
+  {
+    name: 'a cast of a turn that threw is never sent',
+    run: async (host) => {
+      const [a, b] = [fresh('a'), fresh('b')]
+      const client = await host.client()
+      assert.equal(
+        (await failure(host, client.at(Hop, a).tellThenThrow({ to: b, text: 'no' }))).code,
+        'INTERNAL',
+      )
+      await answer(host, client.at(Hop, a).tell({ to: b, texts: ['yes'] }))
+      let notes: string[] = []
+      for (let i = 0; notes.length < 1 && i < 1_000; i++) ({ notes } = await answer(host, client.at(Hop, b).notes()))
+      assert.deepEqual(notes, ['yes'])
+    },
+  },
+  {
+    name: 'calls of many shards to one are all answered, one turn at a time',
+    run: async (host) => {
+      const to = fresh('to')
+      const client = await host.client()
+      const calls = Array.from({ length: 20 }, () => client.at(Hop, fresh()).callCount({ to }))
+      const counts = (await answers(host, calls)).map(({ n }) => n)
+      assert.deepEqual(
+        counts.sort((a, b) => a - b),
+        counts.map((_, i) => i + 1),
+      )
+    },
+  },
+  {
+    name: 'a service runs as many turns at a time as it declares, and the rest after them',
+    run: async (host) => {
+      const gate = fresh('gate')
+      const client = await host.client()
+      const works = Array.from({ length: 5 }, () => client.at(Crew).work({ gate }))
+      await waiting(host, client, gate, 3)
+      await host.pass(50)
+      await waiting(host, client, gate, 3)
+      await answer(host, client.at(Gate).open({ name: gate }))
+      assert.equal((await answers(host, works)).length, 5)
+    },
+  },
+  {
+    name: 'a service answers quick calls while others of the same session wait',
+    run: async (host) => {
+      const gate = fresh('gate')
+      const service = (await host.client()).at(Gate)
+      const held = service.wait({ name: gate })
+      assert.deepEqual(await answer(host, service.ping({ n: 7 })), { n: 7 })
+      await answer(host, service.open({ name: gate }))
+      await answer(host, held)
+    },
+  },
+]

@@ -1,0 +1,248 @@
+// The session protocol's bytes: every vector both ways, every prefix, random damage. Only a ProtocolError may come
+// out of a decoder, whatever a peer sends.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+
+import fc from 'fast-check'
+
+import { ProtocolError } from '../../core/wire/errors.ts'
+import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import {
+  CALL_BYTES,
+  decodeAck,
+  decodeCall,
+  decodeClose,
+  decodeError,
+  decodeEvent,
+  decodeHello,
+  decodeOpen,
+  decodeOpened,
+  decodeReply,
+  decodeWelcome,
+  encodeAck,
+  encodeCall,
+  encodeClose,
+  encodeError,
+  encodeEvent,
+  encodeHello,
+  encodeOpen,
+  encodeOpened,
+  encodeReply,
+  encodeWelcome,
+  EVENT_BYTES,
+  FIRST_RESERVED,
+  MESSAGE,
+  REPLY_BYTES,
+} from '../../core/wire/message.ts'
+
+type Name = keyof typeof MESSAGE
+type Fields = Record<string, unknown>
+interface Vectors {
+  readonly numbers: Record<Name, number>
+  readonly messages: {
+    readonly name: string
+    readonly message: Name
+    readonly fields: Fields
+    readonly bodyHex: string
+    readonly frameHex: string
+    readonly decodeOnly?: true
+  }[]
+  readonly refused: {
+    readonly name: string
+    readonly message: Name
+    readonly bodyHex: string
+    readonly reason: string
+  }[]
+  readonly refusedFrames: { readonly name: string; readonly frameHex: string; readonly reason: string }[]
+}
+const vectors = JSON.parse(readFileSync('schemas/vectors/messages.json', 'utf8')) as Vectors
+
+const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, 'hex'))
+const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex')
+const identity = identityBytes(DEFAULT_IDENTITY)
+
+type Encode = (fields: never, payload: Uint8Array) => Uint8Array
+type Decode = (source: Uint8Array, start: number, end: number) => object
+const none: Decode = () => ({})
+/** Encoder, decoder, and where the payload begins: null = the message is fixed and has none. */
+const CODECS: Record<Name, readonly [Encode, Decode, number | null]> = {
+  HELLO: [encodeHello, decodeHello, null],
+  WELCOME: [encodeWelcome, decodeWelcome, null],
+  OPEN: [encodeOpen, decodeOpen, null],
+  OPENED: [encodeOpened, decodeOpened, null],
+  CLOSE: [encodeClose, decodeClose, null],
+  CALL: [encodeCall, decodeCall, CALL_BYTES],
+  REPLY: [encodeReply, decodeReply, REPLY_BYTES],
+  ERROR: [encodeError, decodeError, null],
+  EVENT: [encodeEvent, decodeEvent, EVENT_BYTES],
+  ACK: [encodeAck, decodeAck, null],
+  PING: [(_fields, payload) => payload, none, 0],
+  PONG: [(_fields, payload) => payload, none, 0],
+}
+
+/** A body as the vectors write it. The body stands inside a larger buffer, as it does in a chunk. */
+function decode(message: Name, body: Uint8Array): Fields {
+  const [, read, payloadAt] = CODECS[message]
+  const chunk = new Uint8Array(body.length + 12).fill(0xee)
+  chunk.set(body, 5)
+  const fields: Fields = { ...read(chunk, 5, 5 + body.length) }
+  for (const [name, value] of Object.entries(fields))
+    if (value instanceof Uint8Array) fields[name] = hex(value)
+  return payloadAt === null ? fields : { ...fields, payload: hex(body.subarray(payloadAt)) }
+}
+
+function encode(message: Name, fields: Fields): Uint8Array {
+  const given: Fields = { ...fields }
+  for (const name of ['session', 'ticket', 'token'])
+    if (name in given) given[name] = bytes(given[name] as string)
+  return CODECS[message][0](given as never, bytes((fields['payload'] as string | undefined) ?? ''))
+}
+
+test('the numbers of the messages are those of the vectors, from the first reserved number on', () => {
+  assert.deepEqual({ ...MESSAGE }, vectors.numbers)
+  assert.deepEqual(
+    Object.values(MESSAGE),
+    Array.from({ length: 12 }, (_, i) => FIRST_RESERVED + i),
+  )
+})
+
+for (const name of Object.keys(MESSAGE) as Name[]) {
+  const mine = vectors.messages.filter(({ message }) => message === name)
+
+  test(`${name} is read from the bytes of its vectors`, () => {
+    assert.ok(mine.length >= 3)
+    for (const one of mine) assert.deepEqual(decode(name, bytes(one.bodyHex)), one.fields, one.name)
+  })
+
+  test(`${name} is written as the bytes of its vectors, bare and framed`, () => {
+    for (const one of mine) {
+      const body = one.decodeOnly ? bytes(one.bodyHex) : encode(name, one.fields)
+      assert.equal(hex(body), one.bodyHex, one.name)
+      assert.equal(hex(encodeFrame(identity, MESSAGE[name], body)), one.frameHex, one.name)
+    }
+  })
+
+  test(`every prefix of ${name} is refused, but for one that only cuts its payload or what is unknown`, () => {
+    for (const one of mine) {
+      const whole = bytes(one.bodyHex)
+      const payloadAt = CODECS[name][2]
+      // A fixed message ends with its last field; what a later version adds behind it may be cut.
+      const enough = payloadAt ?? encode(name, one.fields).length
+      for (let size = 0; size < whole.length; size++) {
+        const cut = whole.subarray(0, size)
+        if (size < enough) assert.throws(() => decode(name, cut), ProtocolError, `${one.name} cut at ${size}`)
+        else {
+          const payload = payloadAt === null ? {} : { payload: hex(cut.subarray(payloadAt)) }
+          assert.deepEqual(decode(name, cut), { ...one.fields, ...payload }, `${one.name} cut at ${size}`)
+        }
+      }
+    }
+  })
+}
+
+test('what is refused is refused for the reason of the vectors', () => {
+  for (const { name, message, bodyHex, reason } of vectors.refused) {
+    const label = `${message}: ${name}`
+    assert.throws(() => decode(message, bytes(bodyHex)), { name: 'ProtocolError', reason }, label)
+  }
+})
+
+test('frames that are refused from their header are refused for the reason of the vectors', () => {
+  for (const { name, frameHex, reason } of vectors.refusedFrames) {
+    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 65_536, () => assert.fail('delivered'))
+    assert.throws(() => decoder.push(bytes(frameHex)), { name: 'ProtocolError', reason }, name)
+  }
+})
+
+test('a refusal names the message and how much is missing', () => {
+  assert.throws(() => decode('ACK', bytes('000000010000')), { message: 'ACK ends 2 bytes too early' })
+  assert.throws(() => decode('CLOSE', bytes('0000000101ff')), {
+    message: 'CLOSE holds text that is not UTF-8',
+  })
+})
+
+test('a damaged message is read or refused with a ProtocolError', () => {
+  const damage = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), {
+    minLength: 1,
+    maxLength: 4,
+  })
+  fc.assert(
+    fc.property(fc.constantFrom(...vectors.messages), damage, (one, flips) => {
+      const body = bytes(one.bodyHex)
+      for (const [at, mask] of flips) if (body.length > 0) body[at % body.length]! ^= mask
+      decodeOrRefuse(one.message, body)
+    }),
+    { numRuns: 3_000 },
+  )
+})
+
+test('random bytes are read or refused with a ProtocolError', () => {
+  const names = fc.constantFrom(...(Object.keys(MESSAGE) as Name[]))
+  fc.assert(fc.property(names, fc.uint8Array({ maxLength: 80 }), decodeOrRefuse), { numRuns: 3_000 })
+})
+
+function decodeOrRefuse(message: Name, body: Uint8Array): void {
+  try {
+    decode(message, body)
+  } catch (error) {
+    assert.ok(error instanceof ProtocolError, `${message} ${hex(body)}: ${String(error)}`)
+  }
+}
+
+const u32 = fc.integer({ min: 0, max: 0xffff_ffff })
+const text = fc.string({ unit: 'binary', maxLength: 40 })
+const blob = fc.uint8Array({ maxLength: 300 }).map(hex)
+const session = fc.uint8Array({ minLength: 16, maxLength: 16 }).map(hex)
+const FIELDS: Partial<Record<Name, fc.Arbitrary<Fields>>> = {
+  HELLO: fc.record({
+    minVersion: fc.nat(255),
+    maxVersion: fc.nat(255),
+    session,
+    ticket: blob,
+    token: blob,
+  }),
+  OPEN: fc.record({
+    channel: u32.filter((channel) => channel > 0),
+    activation: u32,
+    eventAck: u32,
+    contract: text,
+    key: text,
+  }),
+  OPENED: fc.record({ channel: u32, activation: u32, mark: u32, opening: u32, lost: fc.boolean() }),
+  ERROR: fc.record({
+    channel: u32,
+    sequence: u32,
+    kind: fc.constantFrom('refusal', 'system'),
+    code: text,
+    message: text,
+  }),
+}
+
+test('any fields come back as they were written', () => {
+  for (const [name, fields] of Object.entries(FIELDS) as [Name, fc.Arbitrary<Fields>][]) {
+    fc.assert(fc.property(fields, (one) => assert.deepEqual(decode(name, encode(name, one)), one)))
+  }
+})
+
+test('a long error message is cut, so that the answer is never larger than what it answers', () => {
+  const error = { channel: 1, sequence: 1, kind: 'system', code: 'INTERNAL' } as const
+  const decoded = decode('ERROR', encodeError({ ...error, message: '€'.repeat(70_000) }))
+  assert.equal(decoded['message'], '€'.repeat(1_000))
+})
+
+test('the session that a HELLO or WELCOME gave does not keep its chunk alive', () => {
+  const hello = {
+    minVersion: 2,
+    maxVersion: 2,
+    session: new Uint8Array(16).fill(7),
+    ticket: bytes('aa'),
+    token: bytes(''),
+  }
+  const chunk = Buffer.from(encodeHello(hello))
+  const decoded = decodeHello(chunk, 0, chunk.length)
+  chunk.fill(0)
+  assert.deepEqual(decoded, hello)
+  assert.equal(decoded.session.buffer.byteLength, 16)
+})
