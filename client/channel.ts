@@ -37,7 +37,10 @@ export type Remote<E extends Entries> = {
 } & RemoteEvents<E>
 
 export interface RemoteEvents<E extends Entries> {
-  /** Calls `listener` for every such event; the returned function stops it. */
+  /**
+   * Calls `listener` for every such event; the returned function stops it. Listen before the call that joins: events
+   * may arrive together with its reply, and are told before an `await` goes on.
+   */
   on<K extends EventNames<E>>(name: K, listener: (data: DataOf<E[K]>) => void): () => void
   /** The shard lives anew: its volatile state, and this session's membership if the server lost it, are gone. */
   onRestart(listener: () => void): () => void

@@ -55,7 +55,7 @@ export interface Firefly extends AsyncDisposable {
 
 const BACKOFF_MS = 100
 const MAX_BACKOFF_MS = 5_000
-/** A first heartbeat soon, for the round-trip time; the later ones as the server asks. */
+/** The first heartbeats come soon, for the round-trip time, and further apart up to what the server asks. */
 const FIRST_PING_MS = 500
 const MAX_FRAME_BYTES = 16 * 1_048_576
 /** Frames of one moment share a message up to here; servers bound a message (ours at 128 KiB). */
@@ -264,7 +264,7 @@ class ClientSession implements Firefly {
       }
       this.#pingMs = this.#clock.mono()
       this.#send(MESSAGE.PING, PING_BODY)
-      this.#beat(this.#heartbeatMs)
+      this.#beat(Math.min(ms * 4, this.#heartbeatMs))
     })
   }
 

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fdatasync, rmSync, writeFileSync } from 'node:fs'
+import { fdatasync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { DatabaseSync } from 'node:sqlite'
@@ -72,6 +72,50 @@ behaviour(
     assert(bench.log.lines.some(({ level, message }) => level === 'error' && /opened anew/.test(message)))
   },
 )
+
+behaviour('a checkpoint whose sync fails costs no row: the WAL is kept and copied again', async (bench) => {
+  const fds = new Set<number>()
+  const store = await bench.open({
+    slots: 1,
+    fdatasync: (fd, done) => {
+      fds.add(fd)
+      // The first descriptor is that of the WAL, the second that of the database file; a third is that of its reopening.
+      if (fds.size === 2) void setImmediate(done, Object.assign(new Error('EIO'), { code: 'EIO' }))
+      else fdatasync(fd, done)
+    },
+  })
+  let { activation } = await store.open(ada)
+  const value = 'v'.repeat(100_000)
+  let failures = 0
+  for (let n = 0; n < 60; n++) {
+    const outcome = await store.commit(put(ada, activation, `n${n % 10}`, `${n}${value}`))
+    if (outcome.kind === 'committed') continue
+    assert.equal(outcome.kind, 'failed')
+    failures++
+    activation = (await store.open(ada)).activation
+    n--
+  }
+  assert.equal(failures, 1)
+  assert(bench.log.lines.some(({ message }) => /opened anew/.test(message)))
+  await store.close()
+  assert.deepEqual(readdirSync(bench.dir).toSorted(), ['slot-0-of-1.sqlite', 'store.lock', 'store.pid'])
+  const { kv } = await (await bench.open({ slots: 1 })).open(ada)
+  for (let n = 50; n < 60; n++) assert.equal(text(kv.get(`n${n % 10}`)), `${n}${value}`)
+})
+
+behaviour('a WAL that was kept under its second name is found again', async ({ dir, open }) => {
+  const path = join(dir, 'slot-0-of-1.sqlite')
+  const store = await open({ slots: 1 })
+  const { activation } = await store.open(ada)
+  await store.commit(put(ada, activation, 'gold', '7'))
+  // As if the process was killed between SQLite's close and the renaming: rows that only the kept WAL has.
+  const [file, wal] = [readFileSync(path), readFileSync(`${path}-wal`)]
+  await store.close()
+  writeFileSync(path, file)
+  writeFileSync(`${path}-wal-kept`, wal)
+  const again = await open({ slots: 1 })
+  assert.equal(text((await again.open(ada)).kv.get('gold')), '7')
+})
 
 behaviour('a second opener of the directory is refused and told who has it', async ({ open }) => {
   const store = await open()

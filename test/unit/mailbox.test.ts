@@ -1,0 +1,111 @@
+// One shard's mailbox: first in, first out, whatever is sifted out of it and however it grows.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import fc from 'fast-check'
+
+import { Mailbox } from '../../core/run/mailbox.ts'
+
+function drain<T>(mailbox: Mailbox<T>): T[] {
+  const out: T[] = []
+  for (let item = mailbox.shift(); item !== undefined; item = mailbox.shift()) out.push(item)
+  return out
+}
+
+test('items leave in the order in which they came', () => {
+  const mailbox = new Mailbox<number>(10)
+  for (const item of [3, 1, 2]) assert.equal(mailbox.push(item), true)
+  assert.deepEqual(drain(mailbox), [3, 1, 2])
+  assert.equal(mailbox.shift(), undefined)
+  assert.equal(mailbox.size, 0)
+})
+
+test('a full mailbox refuses and keeps what it has', () => {
+  const mailbox = new Mailbox<number>(2)
+  assert.deepEqual([mailbox.push(1), mailbox.push(2), mailbox.push(3)], [true, true, false])
+  assert.equal(mailbox.size, 2)
+  mailbox.shift()
+  assert.equal(mailbox.push(4), true)
+  assert.deepEqual(drain(mailbox), [2, 4])
+})
+
+test('what must not be refused goes in behind the rest, beyond the bound', () => {
+  const mailbox = new Mailbox<number>(1)
+  mailbox.push(1)
+  mailbox.pushAlways(2)
+  assert.equal(mailbox.push(3), false)
+  assert.deepEqual(drain(mailbox), [1, 2])
+})
+
+test('it grows past its first ring from any position, and keeps the order', () => {
+  for (let offset = 0; offset < 8; offset++) {
+    const mailbox = new Mailbox<number>(1_000)
+    for (let i = 0; i < offset; i++) {
+      mailbox.push(-1)
+      mailbox.shift()
+    }
+    const items = Array.from({ length: 100 }, (_, i) => i)
+    for (const item of items) mailbox.push(item)
+    assert.deepEqual(drain(mailbox), items)
+  }
+})
+
+test('sift takes out what is not kept, and both parts stay in order', () => {
+  const mailbox = new Mailbox<number>(100)
+  for (let i = 0; i < 20; i++) mailbox.push(i)
+  for (let i = 0; i < 5; i++) mailbox.shift()
+  assert.deepEqual(
+    mailbox.sift((item) => item % 3 === 0),
+    [5, 7, 8, 10, 11, 13, 14, 16, 17, 19],
+  )
+  assert.deepEqual(drain(mailbox), [6, 9, 12, 15, 18])
+  assert.deepEqual(
+    mailbox.sift(() => true),
+    [],
+  )
+})
+
+test('it behaves as a plain array would, in any order of operations', () => {
+  const operation = fc.oneof(
+    { weight: 4, arbitrary: fc.constant({ what: 'push' as const }) },
+    { weight: 2, arbitrary: fc.constant({ what: 'always' as const }) },
+    { weight: 3, arbitrary: fc.constant({ what: 'shift' as const }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ what: fc.constant('sift' as const), by: fc.integer({ min: 1, max: 4 }) }),
+    },
+  )
+  fc.assert(
+    fc.property(
+      fc.array(operation, { maxLength: 200 }),
+      fc.integer({ min: 0, max: 40 }),
+      (operations, limit) => {
+        const mailbox = new Mailbox<number>(limit)
+        let model: number[] = []
+        let next = 0
+        for (const operation of operations) {
+          const item = next++
+          if (operation.what === 'push') {
+            const taken = model.length < limit
+            assert.equal(mailbox.push(item), taken)
+            if (taken) model.push(item)
+          } else if (operation.what === 'always') {
+            mailbox.pushAlways(item)
+            model.push(item)
+          } else if (operation.what === 'shift') assert.equal(mailbox.shift(), model.shift())
+          else {
+            const keep = (one: number): boolean => one % operation.by === 0
+            assert.deepEqual(
+              mailbox.sift(keep),
+              model.filter((one) => !keep(one)),
+            )
+            model = model.filter(keep)
+          }
+          assert.equal(mailbox.size, model.length)
+        }
+        assert.deepEqual(drain(mailbox), model)
+      },
+    ),
+  )
+})
