@@ -179,12 +179,15 @@ export class Connection {
 
   /** Closes once the calls that were accepted are answered, or after a grace. */
   close(reason: CloseReason, message: string): void {
+    // Whoever replaces it takes its channels over next; closed any later, it would take them away again.
+    const atOnce = reason === 'REPLACED'
+    if (this.#closing && atOnce) return this.#finish()
     if (this.over || this.#closing) return
     this.#decoder.stop()
     this.#held = []
     const timer = this.gateway.clock.after(TIMES.drainMs, () => this.#finish())
     this.#closing = { reason, message, timer }
-    if (this.#waiting <= 0) this.#finish()
+    if (this.#waiting <= 0 || atOnce) this.#finish()
   }
 
   #finish(): void {

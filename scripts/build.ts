@@ -1,24 +1,27 @@
 // Emits the package into dist/package: JavaScript and declarations of what the package's exports reach, and of the
-// CLI. Two runs of tsc, because the Cloudflare column is written against the types of workerd and not of Node; the
-// portable floors are emitted by both, and must come out the same. The same sources give the same bytes.
+// CLI. Two runs of tsc, because the Cloudflare column is written against the types of workerd and not of Node; what
+// both reach is portable and comes out the same. The same sources give the same bytes.
 
-import { cpSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { runSteps } from './steps.ts'
+import { runSteps, type Step } from './steps.ts'
 
 const root = dirname(import.meta.dirname)
 const out = join(root, 'dist', 'package')
 const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-/** Written by hand, and referred to by what tsc emits. */
-const DECLARATIONS = ['core/wire/msgpackr.d.ts']
-/** A relative import of a declaration, which tsc leaves as it stands in the source. */
-const IMPORT = /((?:from|import\()\s*['"]\.\.?\/[^'"]*)\.ts(?=['"])/g
 
-const emit = (name: string, config: string) => ({
+const emit = (name: string, config: string): Step => ({
   name,
   command: process.execPath,
   args: [tsc, '-p', join(root, config)],
 })
+
+/** tsc 7.0.2 rewrites imports in what it emits as JavaScript only, and points references back at the sources. */
+function settle(declaration: string): string {
+  return declaration
+    .replace(/^\/\/\/ <reference path=.*\n/gm, '')
+    .replace(/((?:from|import\()\s*['"]\.\.?\/[^'"]*)\.ts(?=['"])/g, '$1.js')
+}
 
 rmSync(out, { recursive: true, force: true })
 await runSteps([
@@ -27,8 +30,6 @@ await runSteps([
 ])
 for (const file of globSync('**/*.d.ts', { cwd: out })) {
   const path = join(out, file)
-  const source = readFileSync(path, 'utf8')
-  writeFileSync(path, source.replace(IMPORT, '$1.js'))
+  writeFileSync(path, settle(readFileSync(path, 'utf8')))
 }
-for (const file of DECLARATIONS) cpSync(join(root, file), join(out, file))
 process.stderr.write(`dist/package: ${globSync('**/*.js', { cwd: out }).length} modules\n`)

@@ -14,7 +14,7 @@ import type { Engine } from './engine.ts'
 import { KvState } from './kv.ts'
 import { decodeMemo, encodeMemo, Members } from './members.ts'
 import type { Meter } from './meter.ts'
-import type { Run, ShardPlan } from './plan.ts'
+import type { CommandPlan, Run, ShardPlan } from './plan.ts'
 import {
   RETAIN,
   shardName,
@@ -161,6 +161,8 @@ export class Activation {
     if (command?.output && result !== undefined) {
       try {
         reply = command.codec.encode(command.output(result))
+        // `raw` gives the handler's own bytes, which it may use again. A copy by `new`: a Buffer's slice is a view.
+        if (reply === result && !this.#leavesNow(turn)) reply = new Uint8Array(reply)
       } catch (error) {
         return this.#failed(
           turn,
@@ -175,12 +177,18 @@ export class Activation {
     this.#settle(turn, reply, null)
   }
 
+  /** Its answer is neither kept nor held. */
+  #leavesNow({ cause, kvWrites, timerWrites }: Turn): boolean {
+    return (cause.flags & RETAIN) === 0 && !kvWrites && !timerWrites && this.#egress.idle
+  }
+
   /** The turn threw: its changes are taken back, the caller is told. */
   #failed(turn: Turn, error: unknown): void {
     const { command } = turn.cause
-    if (error instanceof Refusal) {
+    // A refusal that this contract does not declare (another shard's, say) or that nobody asked for is a bug.
+    if (command && error instanceof Refusal && this.plan.refuses.has(error.code)) {
       this.meter.refusals++
-      return this.#refuse(turn, 'refusal', error.code, error.message, command?.number ?? 0)
+      return this.#refuse(turn, 'refusal', error.code, error.message, command.number)
     }
     this.meter.bugs++
     this.#engine.log.error('a handler threw; its turn is rolled back', {
@@ -205,13 +213,28 @@ export class Activation {
     turn.ended = true
     turn.effects = turn.kvWrites = turn.timerWrites = null
     const { channel, sequence, flags, command } = turn.cause
-    if (channel && kind === 'refusal' && channel.legacy && command) {
-      const body = command.codec.encode(this.plan.contract.refuseLegacy(code))
+    const body = channel?.legacy && kind === 'refusal' && command ? this.#legacyRefusal(command, code) : null
+    if (channel && body) {
       if ((flags & RETAIN) !== 0) channel.keepReply(sequence, number, body)
       return this.#settle(turn, body, null)
     }
     if (channel && (flags & RETAIN) !== 0) channel.keepError(sequence, number, kind, code, message)
     this.#settle(turn, null, { kind, code, message })
+  }
+
+  /** null where the codec has no form for it, as raw has none for the default `{error}`: then it is silence. */
+  #legacyRefusal(command: CommandPlan, code: string): Uint8Array | null {
+    try {
+      return command.codec.encode(this.plan.contract.refuseLegacy(code))
+    } catch (error) {
+      this.meter.bugs++
+      this.#engine.log.error('a legacy refusal could not be encoded; declare legacy.refuse for its codec', {
+        shard: this.name,
+        command: command.name,
+        error: String(error),
+      })
+      return null
+    }
   }
 
   /** Commits what is to be committed, then lets the effects and the answer go, in order. */

@@ -44,7 +44,9 @@ function prototypeOf(plan: ShardPlan): object {
 }
 
 function emit({ turn, audience }: Emitter, event: EventPlan, data: unknown): void {
-  const body = event.codec.encode(event.data(data))
+  let body = event.codec.encode(event.data(data))
+  // `raw` gives the handler's own bytes, which it may change before they leave, or before its next event.
+  if (body === data) body = new Uint8Array(body)
   turn.effect((life) => {
     life.meter.events++
     deliver(life.members, audience, event.number, body)

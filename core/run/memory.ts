@@ -91,6 +91,8 @@ export class ManualClock implements Clock {
 
 interface Kept {
   activation: number
+  /** Write sets of activations up to this one are refused. */
+  fenced: number
   readonly kv: Map<string, Uint8Array>
   readonly timers: Map<string, StoredTimer>
   readonly channels: Map<string, StoredChannel>
@@ -122,7 +124,10 @@ export class MemoryStore implements Store {
   }
 
   commit(write: WriteSet): Outcome | Promise<Outcome> {
+    const kept = this.#of(write.shard)
+    if (kept.fenced >= write.activation) return { kind: 'failed', cause: new Error('an earlier commit is not there') }
     const fault = this.faults.shift()
+    if (fault) kept.fenced = write.activation
     if (fault === 'failed') return { kind: 'failed', cause: new Error('the test refuses this commit') }
     if (fault === 'dropped') return { kind: 'unknown', cause: new Error('the test loses this commit') }
     this.#apply(write)
@@ -150,7 +155,7 @@ export class MemoryStore implements Store {
     const name = shardName(shard)
     let kept = this.#shards.get(name)
     if (!kept) {
-      kept = { activation: 0, kv: new Map(), timers: new Map(), channels: new Map(), snapshot: null }
+      kept = { activation: 0, fenced: 0, kv: new Map(), timers: new Map(), channels: new Map(), snapshot: null }
       this.#shards.set(name, kept)
     }
     return kept

@@ -48,7 +48,8 @@ export interface Store {
   channel(shard: ShardId, channel: string): Awaitable<StoredChannel | null>
   /**
    * One transaction, all or nothing, in the order of the calls. 'unknown': it may or may not be there, and only
-   * a later `open` tells. Never rejects.
+   * a later `open` tells. After a write set that is not known to be committed, later ones of the same activation
+   * fail as well: they were computed from it. Never rejects.
    */
   commit(write: WriteSet): Awaitable<Outcome>
 }

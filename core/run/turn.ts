@@ -169,7 +169,9 @@ export class Turn {
 
   /** @internal Takes back what the turn changed in memory, last first. */
   rollback(): void {
-    if (this.undo) for (let i = this.undo.length - 1; i >= 0; i--) this.undo[i]!()
+    if (!this.undo) return
+    for (let i = this.undo.length - 1; i >= 0; i--) this.undo[i]!()
+    this.life.membershipChanged()
   }
 
   #membershipChanged(channel: Channel): void {

@@ -180,7 +180,8 @@ export function contract<const E extends Entries, const Code extends string = ne
     if (twin !== undefined)
       throw new DefinitionError(`${name}.${entryName}: number ${number} is also ${twin}'s`)
     seen.set(number, entryName)
-    if (entry.bytes && entryCodec({ codec }, entry).name === 'json')
+    const own = entryCodec({ codec }, entry)
+    if (entry.bytes && own.name === 'json')
       throw new DefinitionError(`${name}.${entryName}: json has no form for t.bytes; use msgpack or raw`)
   }
   for (const code of options.refuses ?? []) {

@@ -24,6 +24,13 @@ const benchmarks: ReadonlyMap<string, Entry> = new Map([
       load: () => import('./split.ts'),
     },
   ],
+  [
+    'store',
+    {
+      line: 'acknowledged commits of the slot store, beside bare fdatasyncs of the same disk in the same run',
+      load: () => import('./store.ts'),
+    },
+  ],
 ])
 
 async function main(args: readonly string[]): Promise<number> {

@@ -42,9 +42,9 @@ export type Need =
 /** What the store does to commits instead of doing them well. */
 export interface Faults {
   /** Of the next commits, in order. 'applied' and 'dropped' both answer unknown; 'dropped' and 'failed' do nothing. */
-  next(...kinds: ('failed' | 'applied' | 'dropped')[]): void
+  next(...kinds: ('failed' | 'applied' | 'dropped')[]): Promise<void>
   /** Commits are applied at once and answered only when the returned function is called. */
-  hold(): () => void
+  hold(): Promise<() => Promise<void>>
 }
 
 export interface RawClient {

@@ -6,17 +6,26 @@ import type { Game } from '../../core/game/index.ts'
 import { Door, doorTable } from '../../core/run/door.ts'
 import { Engine } from '../../core/run/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
+import type { Outcome, WriteSet } from '../../core/run/ports.ts'
 import { DEFAULT_IDENTITY, FrameDecoder } from '../../core/wire/frame.ts'
 import type { Connection } from '../../edge/connection.ts'
 import { Gateway } from '../../edge/gateway.ts'
 import type { Host, RawClient } from './host.ts'
+
+/** A commit of the key `doom` is applied and then not answered well: the activation ends between commit and reply. */
+class MortalStore extends MemoryStore {
+  override commit(write: WriteSet): Outcome | Promise<Outcome> {
+    const outcome = super.commit(write)
+    return write.kv?.get('doom') ? { kind: 'unknown', cause: new Error('doom') } : outcome
+  }
+}
 
 export function memoryHost(
   game: Game,
   seed = 1,
 ): Host & { readonly store: MemoryStore; readonly log: MemoryLog } {
   const clock = new ManualClock(seed)
-  const store = new MemoryStore()
+  const store = new MortalStore()
   const log = new MemoryLog()
   const engine = new Engine(game, { clock, store, log })
   store.onWake = (shard, dueMs) => {
@@ -84,18 +93,29 @@ export function memoryHost(
 
   return {
     name: 'memory',
-    cannot: { kill: 'there is no process to kill', tcp: 'there is no socket' },
+    faults: {
+      next: async (...kinds) => void store.faults.push(...kinds),
+      hold: async () => {
+        const held: (() => void)[] = []
+        store.hold = (release) => void held.push(release)
+        return async () => {
+          store.hold = null
+          for (const release of held) clock.defer(release)
+        }
+      },
+    },
+    cannot: { kill: 'there is no process to kill' },
     store,
     log,
     until,
-    raw: () => {
+    raw: (kind = 'stream') => {
       const frames: RawClient['frames'] = []
       let isClosed = false
       const decoder = new FrameDecoder(DEFAULT_IDENTITY, 1 << 24, (command, source, start, end) => {
         frames.push({ command, body: source.slice(start, end) })
       })
       const { connection, close } = wire(
-        'tcp',
+        kind === 'stream' ? 'tcp' : 'ws',
         (bytes) => void decoder.push(bytes),
         () => (isClosed = true),
       )

@@ -12,8 +12,8 @@ const FLOORS: readonly (readonly [RegExp, number, 'node' | 'cloudflare' | null])
   [/^core\/run\//, 3, null],
   [/^core\/node\//, 4, 'node'],
   [/^core\/durable\//, 4, 'cloudflare'],
-  [/^edge\/(server|listen|metrics)\.ts$/, 5, 'node'],
-  [/^edge\/(worker|uplink)\.ts$/, 5, 'cloudflare'],
+  [/^edge\/(server|listen|metrics|entry-node)\.ts$/, 5, 'node'],
+  [/^edge\/(worker|uplink|entry-worker)\.ts$/, 5, 'cloudflare'],
   [/^edge\//, 4, null],
   [/^scripts\//, 6, null],
 ]

@@ -7,8 +7,9 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { ProtocolError } from '../../core/wire/errors.ts'
+import { CLOSE_CODES, ProtocolError, SYSTEM_CODES } from '../../core/wire/errors.ts'
 import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import { DEFAULT_LIMITS, TIMES } from '../../core/wire/limits.ts'
 import {
   CALL_BYTES,
   decodeAck,
@@ -226,7 +227,7 @@ test('any fields come back as they were written', () => {
   }
 })
 
-test('a long error message is cut, so that the answer is never larger than what it answers', () => {
+test('a long error message is cut to 1,000 UTF-16 units', () => {
   const error = { channel: 1, sequence: 1, kind: 'system', code: 'INTERNAL' } as const
   const decoded = decode('ERROR', encodeError({ ...error, message: '€'.repeat(70_000) }))
   assert.equal(decoded['message'], '€'.repeat(1_000))
@@ -245,4 +246,23 @@ test('the session that a HELLO or WELCOME gave does not keep its chunk alive', (
   chunk.fill(0)
   assert.deepEqual(decoded, hello)
   assert.equal(decoded.session.buffer.byteLength, 16)
+})
+
+test('docs/protocol.md has every number, every code and the bytes of the vectors', () => {
+  const page = readFileSync('docs/protocol.md', 'utf8')
+  for (const [name, number] of Object.entries(MESSAGE))
+    assert.ok(page.includes(`| 0x${number.toString(16).toUpperCase()} | ${name} |`), name)
+  for (const [reason, code] of Object.entries(CLOSE_CODES))
+    assert.ok(page.includes(`| ${reason} | ${code} |`), reason)
+  for (const code of SYSTEM_CODES) assert.ok(page.includes(`| ${code} | `), code)
+  assert.ok(page.includes(`${TIMES.keepMarksMs / 3_600_000} hours`))
+  const { maxBodyBytes, maxUnackedBytes, maxOutboundBytes } = DEFAULT_LIMITS
+  const { heartbeatMs, turnMs, drainMs, rememberMs, idleMs } = TIMES
+  const times = [heartbeatMs, turnMs, drainMs, rememberMs, idleMs]
+  for (const number of [...times, maxBodyBytes, maxUnackedBytes, maxOutboundBytes])
+    assert.ok(page.includes(number.toLocaleString('en')), `${number}`)
+  const frames = new Set(vectors.messages.map(({ frameHex }) => frameHex))
+  const examples = page.split('\n').filter((line) => /^ {4}[CS] [A-Z]+ +0/.test(line))
+  assert.equal(examples.length, 11)
+  for (const line of examples) assert.ok(frames.has(line.slice(15).replaceAll(/[ |]/g, '')), line)
 })

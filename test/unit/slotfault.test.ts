@@ -11,6 +11,7 @@ import { DatabaseSync } from 'node:sqlite'
 
 import { systemClock } from '../../core/node/clock.ts'
 import { jsonLog } from '../../core/node/log.ts'
+import { SlotFile } from '../../core/node/slotfile.ts'
 import { SlotStore } from '../../core/node/store.ts'
 import type { ShardId, WriteSet } from '../../core/run/ports.ts'
 import { ada, behaviour, bob, bytes, put, refusal, set, text } from './slotbench.ts'
@@ -74,21 +75,24 @@ behaviour(
 )
 
 behaviour('a checkpoint whose sync fails costs no row: the WAL is kept and copied again', async (bench) => {
-  const fds = new Set<number>()
+  let walFd: number | null = null
+  let broke = false
   const store = await bench.open({
     slots: 1,
     fdatasync: (fd, done) => {
-      fds.add(fd)
-      // The first descriptor is that of the WAL, the second that of the database file; a third is that of its reopening.
-      if (fds.size === 2) void setImmediate(done, Object.assign(new Error('EIO'), { code: 'EIO' }))
-      else fdatasync(fd, done)
+      walFd ??= fd
+      // Any other descriptor is that of the database file.
+      if (fd === walFd || broke) return fdatasync(fd, done)
+      broke = true
+      setImmediate(done, Object.assign(new Error('EIO'), { code: 'EIO' }))
     },
   })
   let { activation } = await store.open(ada)
-  const value = 'v'.repeat(100_000)
+  // Every byte differs from the value before: SQLite writes only pages that changed.
+  const value = (n: number): string => String(n).repeat(50_000)
   let failures = 0
   for (let n = 0; n < 60; n++) {
-    const outcome = await store.commit(put(ada, activation, `n${n % 10}`, `${n}${value}`))
+    const outcome = await store.commit(put(ada, activation, `n${n % 10}`, value(n)))
     if (outcome.kind === 'committed') continue
     assert.equal(outcome.kind, 'failed')
     failures++
@@ -100,7 +104,27 @@ behaviour('a checkpoint whose sync fails costs no row: the WAL is kept and copie
   await store.close()
   assert.deepEqual(readdirSync(bench.dir).toSorted(), ['slot-0-of-1.sqlite', 'store.lock', 'store.pid'])
   const { kv } = await (await bench.open({ slots: 1 })).open(ada)
-  for (let n = 50; n < 60; n++) assert.equal(text(kv.get(`n${n % 10}`)), `${n}${value}`)
+  for (let n = 50; n < 60; n++) assert.equal(text(kv.get(`n${n % 10}`)), value(n))
+})
+
+behaviour('a slot file that is closed after such a checkpoint leaves its WAL', async ({ dir }) => {
+  const path = join(dir, 'alone.sqlite')
+  const left: string[][] = []
+  for (const error of [new Error('EIO'), null]) {
+    const file = new SlotFile(path)
+    file.begin()
+    file.reserve(7)
+    file.commit()
+    await new Promise<void>((resolve) =>
+      file.checkpoint(
+        (_fd, done) => done(error),
+        () => resolve(),
+      ),
+    )
+    file.close()
+    left.push(readdirSync(dir).toSorted())
+  }
+  assert.deepEqual(left, [['alone.sqlite', 'alone.sqlite-wal'], ['alone.sqlite']])
 })
 
 behaviour('a WAL that was kept under its second name is found again', async ({ dir, open }) => {
@@ -108,7 +132,8 @@ behaviour('a WAL that was kept under its second name is found again', async ({ d
   const store = await open({ slots: 1 })
   const { activation } = await store.open(ada)
   await store.commit(put(ada, activation, 'gold', '7'))
-  // As if the process was killed between SQLite's close and the renaming: rows that only the kept WAL has.
+  // As if the process was killed between SQLite's close and the renaming: rows that only the kept WAL has. Reading
+  // the file here costs SQLite its lock on it, which nobody needs in this test.
   const [file, wal] = [readFileSync(path), readFileSync(`${path}-wal`)]
   await store.close()
   writeFileSync(path, file)

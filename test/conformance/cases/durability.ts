@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { Album, Gate, Ledger, Room } from '../contracts.ts'
-import { answer, answers, failure, frame, fresh, jsons, speak, type Case } from './probe.ts'
+import { answer, answers, failure, frame, fresh, insist, jsons, reset, speak, type Case } from './probe.ts'
 
 export const cases: readonly Case[] = [
   {
@@ -41,7 +41,7 @@ export const cases: readonly Case[] = [
       const album = (await host.client()).at(Album, key)
       for (let i = 0; i < 5; i++) await answer(host, album.bump())
       await host.pass(400)
-      await host.abort('album', key)
+      await reset(host, 'album', key, album)
       assert.deepEqual(await answer(host, album.read()), { n: 5 })
     },
   },
@@ -117,11 +117,8 @@ export const cases: readonly Case[] = [
       const ledger = (await host.client()).at(Ledger, key)
       const before = await answer(host, ledger.add({ n: 5 }))
       await answer(host, ledger.bump())
-      let restarts = 0
-      ledger.onRestart(() => restarts++)
-      await host.abort('ledger', key)
+      await reset(host, 'ledger', key, ledger)
       assert.deepEqual(await answer(host, ledger.read()), { ...before, bumps: 0, size: 0 })
-      await host.until(() => restarts === 1, 'onRestart')
     },
   },
   {
@@ -221,7 +218,7 @@ export const cases: readonly Case[] = [
       const heard: string[] = []
       for (const client of clients) await answer(host, client.at(Room, key).join({ groups: ['red'] }))
       clients[1]!.at(Room, key).on('said', ({ text }) => heard.push(text))
-      await host.abort('room', key)
+      await reset(host, 'room', key, clients[0]!.at(Room, key))
       // A link is opened again by itself; until then its member is not there.
       for (let size = 0, i = 0; size < 2; i++) {
         assert.ok(i < 500, 'both members are back')
@@ -242,7 +239,7 @@ export const cases: readonly Case[] = [
       await answer(host, ledger.add({ n: 1 }))
       const reply = await answer(host, ledger.doom({ n: 10 }), 'the committed reply')
       assert.deepEqual([reply.sum, reply.count], [11, 2])
-      assert.deepEqual(await answer(host, ledger.read()), { ...reply, bumps: 0, size: 0 })
+      assert.deepEqual(await insist(host, () => ledger.read()), { ...reply, bumps: 0, size: 0 })
       assert.equal((await answer(host, ledger.add({ n: 1 }))).count, 3)
     },
   },
@@ -257,10 +254,8 @@ export const cases: readonly Case[] = [
         ledgers.map((ledger) => ledger.add({ n: 9 })),
       )
       await host.kill!()
-      const found = await answers(
-        host,
-        ledgers.map((ledger) => ledger.read()),
-      )
+      const found = []
+      for (const ledger of ledgers) found.push(await insist(host, () => ledger.read()))
       assert.deepEqual(
         found.map(({ sum, luck, count }) => ({ sum, luck, count })),
         told,
@@ -285,7 +280,7 @@ export const cases: readonly Case[] = [
         counts,
         counts.map((_, i) => i + 1),
       )
-      assert.equal((await answer(host, ledger.read())).sum, 240)
+      assert.equal((await insist(host, () => ledger.read())).sum, 240)
     },
   },
 ]

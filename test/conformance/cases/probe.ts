@@ -124,7 +124,8 @@ export class Speaker {
 
   /** Input is packed unless it is bytes already. */
   call(channel: number, sequence: number, command: number, input: unknown = {}, replyAck = 0): this {
-    return this.say(MESSAGE.CALL, callBody(channel, sequence, command, input, replyAck))
+    const opening = this.said.opened.findLast((opened) => opened.channel === channel)?.opening ?? 0
+    return this.say(MESSAGE.CALL, callBody(channel, sequence, command, input, replyAck, opening))
   }
 
   ack(channel: number, calls: number): this {
@@ -165,9 +166,39 @@ export class Speaker {
   }
 }
 
-export function callBody(channel: number, sequence: number, command: number, input: unknown, replyAck = 0): Uint8Array {
+export function callBody(
+  channel: number,
+  sequence: number,
+  command: number,
+  input: unknown,
+  replyAck = 0,
+  opening = 0,
+): Uint8Array {
   const body = input instanceof Uint8Array ? input : msgpack.encode(input)
-  return encodeCall({ channel, opening: 0, sequence, replyAck, command }, body)
+  return encodeCall({ channel, opening, sequence, replyAck, command }, body)
+}
+
+/** The answer of a volatile call in the end: a restart that it meets only delays it. */
+export async function insist<T>(host: Host, call: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await answer(host, call())
+    } catch (error) {
+      if (!(error instanceof CallError) || error.code !== 'SHARD_RESTARTED' || tries === 10) throw error
+    }
+  }
+}
+
+/** Resets the shard and waits until this client has heard of its next life. */
+export async function reset(host: Host, contract: string, key: string, remote: Restarting): Promise<void> {
+  let reborn = false
+  const stop = remote.onRestart(() => (reborn = true))
+  await host.abort(contract, key)
+  await host.until(() => reborn, 'onRestart')
+  stop()
+}
+interface Restarting {
+  onRestart(listener: () => void): () => void
 }
 
 /** A welcomed session with channel 1 open. */

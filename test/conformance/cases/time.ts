@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { Alarm, Gate, March, Pulse } from '../contracts.ts'
 import type { Host } from '../host.ts'
-import { answer, fresh, type Case } from './probe.ts'
+import { answer, fresh, insist, type Case } from './probe.ts'
 
 type Alarms = Awaited<ReturnType<typeof alarmOf>>
 async function alarmOf(host: Host, key = fresh()) {
@@ -131,7 +131,7 @@ export const cases: readonly Case[] = [
       await host.kill!()
       let fired: string[] = []
       for (let i = 0; fired.length === 0 && i < 500; i++) {
-        ;({ rings: fired } = await answer(host, one.alarm.fired()))
+        ;({ rings: fired } = await insist(host, () => one.alarm.fired()))
         await host.pass(10)
       }
       await host.pass(200)

@@ -1,0 +1,117 @@
+// Bounds: what is over one is refused or paused, and nothing that was accepted is lost.
+
+import assert from 'node:assert/strict'
+import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
+import { Gate, Ledger, Room } from '../contracts.ts'
+import { answer, answers, frame, fresh, join, jsons, texts, type Case } from './probe.ts'
+
+export const cases: readonly Case[] = [
+  {
+    name: '2,000 pipelined legacy calls to a slow handler are all answered, in order',
+    run: async (host) => {
+      const client = await host.raw()
+      const sent = Array.from({ length: 2_000 }, (_, n) => frame(202, { n }))
+      client.send(join(...sent))
+      await host.until(() => client.frames.length === 2_000, 'all answers')
+      assert.deepEqual(
+        jsons(client),
+        sent.map((_, n) => [202, { n }]),
+      )
+    },
+  },
+  {
+    name: '2,000 legacy frames in many small pieces behind a held call are all answered, in order',
+    run: async (host) => {
+      const gate = fresh('gate')
+      const client = await host.raw()
+      client.send(frame(210, { gate }))
+      for (let i = 0; i < 2_000; i++) client.send(frame(202, { n: i }))
+      const opener = (await host.client()).at(Gate)
+      let n = 0
+      while (n === 0) ({ n } = await answer(host, opener.waiting({ name: gate })))
+      await host.pass(100)
+      assert.equal(client.frames.length, 0)
+      await answer(host, opener.open({ name: gate }))
+      await host.until(() => client.frames.length === 2_001, 'all answers')
+      assert.deepEqual(
+        jsons(client).slice(1),
+        Array.from({ length: 2_000 }, (_, n) => [202, { n }]),
+      )
+    },
+  },
+  {
+    name: 'what a legacy client sent before it broke a rule is answered, also behind a long queue',
+    run: async (host) => {
+      const client = await host.raw()
+      const good = Array.from({ length: 100 }, (_, i) => frame(i % 2 === 0 ? 14 : 1, String(i)))
+      client.send(join(...good, frame(999_999, 'x'), new Uint8Array(17).fill(9)))
+      await host.until(() => client.closed, 'closed')
+      assert.deepEqual(
+        texts(client).map(([, text]) => Number(text)),
+        good.map((_, i) => i),
+      )
+    },
+  },
+  {
+    name: 'the SDK refuses calls beyond its bound at once, and all others are answered',
+    run: async (host) => {
+      const [key, gate] = [fresh(), fresh('gate')]
+      const client = await host.client()
+      const ledger = client.at(Ledger, key)
+      const held = ledger.slowAdd({ n: 1, gate })
+      const codes: string[] = []
+      const calls = Array.from({ length: 400 }, () =>
+        ledger.add({ n: 1 }).catch((error: { code: string }) => void codes.push(error.code)),
+      )
+      let n = 0
+      while (n === 0) ({ n } = await answer(host, client.at(Gate).waiting({ name: gate })))
+      await answer(host, client.at(Gate).open({ name: gate }))
+      await answers(host, [held, ...calls])
+      assert.ok(codes.length >= 144 && codes.length < 200, `${codes.length} refused`)
+      assert.ok(codes.every((code) => code === 'OVERLOADED'))
+      assert.equal((await answer(host, ledger.read())).count, 401 - codes.length)
+    },
+  },
+  {
+    name: '1,000 durable calls, a window at a time, are each applied once and acknowledged',
+    run: async (host) => {
+      const ledger = (await host.client()).at(Ledger, fresh())
+      for (let round = 0; round < 5; round++) {
+        const counts = await answers(
+          host,
+          Array.from({ length: 200 }, () => ledger.add({ n: 1 })),
+        )
+        assert.equal(counts.at(-1)!.count, (round + 1) * 200)
+      }
+    },
+  },
+  {
+    name: 'large replies of many calls at once are bounded, and none is wrong',
+    run: async (host) => {
+      const room = (await host.client()).at(Room, fresh())
+      const sizes: number[] = []
+      const codes = new Set<string>()
+      const calls = Array.from({ length: 24 }, (_, i) =>
+        room.echo({ text: String.fromCharCode(65 + i).repeat(50_000) }).then(
+          ({ text }) => {
+            assert.equal(text, String.fromCharCode(65 + i).repeat(50_000))
+            sizes.push(text.length)
+          },
+          (error: { code: string }) => void codes.add(error.code),
+        ),
+      )
+      await answers(host, calls)
+      assert.ok(sizes.length >= 10, `${sizes.length} answered`)
+      assert.deepEqual([...codes].filter((code) => code !== 'OVERLOADED'), [])
+    },
+  },
+  {
+    name: 'rows beyond the bound of a shard are refused inside their turn',
+    run: async (host) => {
+      const ledger = (await host.client()).at(Ledger, fresh())
+      assert.equal((await answer(host, ledger.hoard({ size: 100_000 }))).error, '')
+      assert.match((await answer(host, ledger.hoard({ size: DEFAULT_LIMITS.maxKvBytes }))).error, /exceed/)
+      assert.equal((await answer(host, ledger.add({ n: 1 }))).count, 1)
+    },
+  },
+]

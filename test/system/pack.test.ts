@@ -1,0 +1,204 @@
+// A game of one's own: the packed package, installed in an empty folder, carries the template's game on Node, through
+// the type check and into a Worker. TypeScript, wrangler and the types of workerd are this checkout's, because
+// their download would be most of the time; everything that a studio's game runs on is installed as a studio does.
+
+import assert from 'node:assert/strict'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { connect as dialTcp } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { promisify } from 'node:util'
+
+import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+
+const root = dirname(dirname(import.meta.dirname))
+const binaries = join(root, 'node_modules', '.bin')
+const temp = mkdtempSync(join(tmpdir(), 'firefly-pack-'))
+const studio = join(temp, 'studio')
+/** wrangler is quiet and asks nobody; npm's scripts and its shebangs run on the checkout's Node. */
+const env: NodeJS.ProcessEnv = {
+  ...process.env,
+  PATH: `${binaries}:${process.env['PATH']}`,
+  WRANGLER_SEND_METRICS: 'false',
+  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+}
+// The test's own parent is `npm test` as a rule: what it says of this package must not reach the studio's npm.
+for (const name of Object.keys(env)) if (/^npm_(package|lifecycle|command)/.test(name)) delete env[name]
+
+interface Manifest {
+  dependencies: Record<string, string>
+  devDependencies: Record<string, string>
+}
+const manifestOf = (folder: string): Manifest =>
+  JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest
+
+const exec = promisify(execFile)
+async function run(command: string, args: readonly string[], cwd: string): Promise<string> {
+  try {
+    const { stdout } = await exec(command, args, { cwd, env, timeout: 120_000, maxBuffer: 16 * 1_048_576 })
+    return stdout
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout?: string; stderr?: string }
+    const said = `${stdout ?? ''}${stderr ?? ''}`
+    throw new Error(`${command} ${args.join(' ')} failed\n${said}`, { cause: error })
+  }
+}
+
+let tarball = ''
+before(async () => {
+  // What `prepack` prints comes first, the name last.
+  const packed = await run('npm', ['pack', '--silent', '--pack-destination', temp], root)
+  tarball = join(temp, packed.trim().split('\n').at(-1)!)
+  mkdirSync(studio)
+  writeFileSync(join(studio, 'package.json'), '{ "private": true, "type": "module" }\n')
+  await run('npm', ['install', tarball, '--prefer-offline', '--no-audit', '--no-fund'], studio)
+  const manifest = readFileSync(join(studio, 'package.json'))
+  cpSync(join(studio, 'node_modules', 'firefly-game', 'deploy', 'template'), studio, { recursive: true })
+  writeFileSync(join(studio, 'package.json'), manifest)
+  mkdirSync(join(studio, 'node_modules', '@cloudflare'), { recursive: true })
+  const types = join('node_modules', '@cloudflare', 'workers-types')
+  symlinkSync(join(root, types), join(studio, types))
+})
+
+const running = new Set<ChildProcess>()
+after(() => {
+  for (const child of running) child.kill('SIGKILL')
+  rmSync(temp, { recursive: true, force: true })
+})
+
+interface Served {
+  readonly http: string
+  readonly tcp: { readonly host: string; readonly port: number }
+  /** SIGTERM, and the code that it exits with. */
+  stop(): Promise<number | null>
+}
+
+/** `firefly serve` of the installed package, under a given Node. */
+async function serve(node: string, ...args: string[]): Promise<Served> {
+  const bin = join(studio, 'node_modules', '.bin', 'firefly')
+  const ports = ['--http', '0', '--tcp', '0']
+  const child = spawn(node, [bin, 'serve', '--app', '.', ...ports, ...args], { cwd: studio, env })
+  running.add(child)
+  let said = ''
+  const exited = new Promise<number | null>((resolve) => {
+    child.on('exit', (code) => {
+      running.delete(child)
+      resolve(code)
+    })
+  })
+  const line = await new Promise<RegExpExecArray>((resolve, reject) => {
+    const fail = (why: string): void => reject(new Error(`firefly serve: ${why}\n${said}`))
+    const timer = setTimeout(() => fail('not ready in 30 s'), 30_000)
+    const hear = (chunk: Buffer): void => {
+      said += chunk.toString()
+      const ready = /^firefly ready http=(\S+) tcp=(\S+):(\d+) pid=(\d+)$/m.exec(said)
+      if (!ready) return
+      clearTimeout(timer)
+      resolve(ready)
+    }
+    child.stdout.on('data', hear)
+    child.stderr.on('data', hear)
+    child.on('error', (error) => fail(error.message))
+    void exited.then((code) => fail(`exit ${code}`))
+  })
+  return {
+    http: line[1]!,
+    tcp: { host: line[2]!, port: Number(line[3]) },
+    stop: () => {
+      child.kill('SIGTERM')
+      return exited
+    },
+  }
+}
+
+/** One call of a legacy client: a frame there, a frame back. */
+function greetByFrame({ host, port }: Served['tcp'], name: string): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const socket = dialTcp(port, host)
+    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 65_536, (command, source, start, end) => {
+      assert.equal(command, 1)
+      resolve(JSON.parse(Buffer.from(source.subarray(start, end)).toString()))
+      socket.destroy()
+    })
+    socket.setTimeout(10_000, () => socket.destroy(new Error('no answer over TCP')))
+    socket.on('data', (chunk) => decoder.push(chunk))
+    socket.on('error', reject)
+    const body = Buffer.from(JSON.stringify({ name }))
+    socket.write(encodeFrame(identityBytes(DEFAULT_IDENTITY), 1, body))
+  })
+}
+
+const CLIENT = `
+import { connect } from 'firefly-game/client'
+import { Hello } from './contract.ts'
+await using game = await connect(process.argv[2]!)
+console.log((await game.at(Hello).greet({ name: 'Ada' })).text)
+`
+
+test('the game runs on Node: the SDK and a legacy frame are answered, SIGTERM ends it with 0', async () => {
+  const server = await serve(process.execPath)
+  const { port } = new URL(server.http)
+  assert.deepEqual(await greetByFrame(server.tcp, 'Bob'), { text: 'Hello, Bob!' })
+  writeFileSync(join(studio, 'client.mts'), CLIENT)
+  const said = await run(process.execPath, ['client.mts', `ws://127.0.0.1:${port}/ws`], studio)
+  rmSync(join(studio, 'client.mts'))
+  assert.equal(said, 'Hello, Ada!\n')
+  assert.equal(await server.stop(), 0)
+})
+
+test('a Node that is too old hands over to the packaged one, with signals and exit code', async (t) => {
+  const old = await exec('/usr/bin/node', ['-p', 'process.versions.node']).then(
+    ({ stdout }) => stdout.trim(),
+    () => null,
+  )
+  if (old === null || Number(old.split('.')[0]) >= 22)
+    return t.skip(`the system's Node is ${old ?? 'missing'}`)
+  const server = await serve('/usr/bin/node')
+  assert.deepEqual(await greetByFrame(server.tcp, 'Eve'), { text: 'Hello, Eve!' })
+  assert.equal(await server.stop(), 0)
+  await assert.rejects(serve('/usr/bin/node', '--nonsense'), /exit 2[^]*unknown option '--nonsense'/)
+})
+
+test('a page of the studio gets the client SDK of the installed package', async () => {
+  const page = join(studio, 'page')
+  mkdirSync(page)
+  writeFileSync(join(page, 'index.html'), '<script type="module" src="/main.js"></script>')
+  const main = CLIENT.replace('./contract.ts', '../contract.ts').replace('process.argv[2]!', "'/ws'")
+  writeFileSync(join(page, 'main.ts'), main.replace('await using', 'const'))
+  const server = await serve(process.execPath)
+  rmSync(page, { recursive: true })
+  const script = await (await fetch(new URL('/main.js', server.http))).text()
+  assert.match(script, /WebSocket/)
+  assert.doesNotMatch(script, /firefly-game/)
+  assert.equal(await server.stop(), 0)
+})
+
+test('the game type-checks, and the public declarations hold up without skipLibCheck', async () => {
+  const tsc = join(binaries, 'tsc')
+  await run(tsc, ['-p', '.'], studio)
+  await run(tsc, ['-p', '.', '--skipLibCheck', 'false'], studio)
+  writeFileSync(join(studio, 'wrong.ts'), "import game from './server.ts'\nexport const n: number = game\n")
+  await assert.rejects(run(tsc, ['-p', '.'], studio), /TS2322: Type 'Game' is not assignable/)
+  rmSync(join(studio, 'wrong.ts'))
+})
+
+test('the Worker passes wrangler deploy --dry-run: the game is in the core, and not in the edge', async () => {
+  const bundle = async (environment: string, file: string): Promise<string> => {
+    const out = join(temp, `worker-${environment}`)
+    const args = ['deploy', '--dry-run', '--outdir', out, `--env=${environment}`]
+    await run(join(binaries, 'wrangler'), args, studio)
+    return readFileSync(join(out, file), 'utf8')
+  }
+  const game = /Hello, \$\{name\}!/
+  assert.match(await bundle('', 'worker.js'), game)
+  assert.match(await bundle('core', 'worker.js'), game)
+  assert.doesNotMatch(await bundle('edge', 'edge.js'), game)
+})
+
+test('the template asks for the tools that this checkout is tested with', () => {
+  const own = manifestOf(root)
+  for (const [name, version] of Object.entries(manifestOf(join(root, 'deploy', 'template')).devDependencies))
+    assert.equal(version, own.devDependencies[name], name)
+})
