@@ -2,7 +2,7 @@
 // `close`. Reconnects wait longer each time, with jitter, so that a thousand clients do not return at once.
 
 import type { Contract, Entries } from '../core/wire/contract.ts'
-import { CallError, ProtocolError } from '../core/wire/errors.ts'
+import { CallError, InputError, ProtocolError } from '../core/wire/errors.ts'
 import {
   DEFAULT_IDENTITY,
   encodeFrame,
@@ -53,6 +53,8 @@ export interface Firefly extends AsyncDisposable {
   close(): Promise<void>
 }
 
+/** A key that no server takes anyway. */
+const MAX_KEY = 1_024
 const BACKOFF_MS = 100
 const MAX_BACKOFF_MS = 5_000
 /** The first heartbeats come soon, for the round-trip time, and further apart up to what the server asks. */
@@ -128,6 +130,7 @@ class ClientSession implements Firefly {
     contract: Contract<E, Code>,
     key: string = contract.key,
   ): Remote<E> {
+    if (key.length > MAX_KEY) throw new InputError(`key of ${key.length} characters exceeds ${MAX_KEY}`)
     const name = `${contract.name}/${key}`
     const known = this.#byShard.get(name)
     if (known) return known.remote as Remote<E>

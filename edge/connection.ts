@@ -210,7 +210,9 @@ export class Connection {
     this.gateway.meter.closed(reason)
     this.gateway.log.info('connection closed', { reason, message, remote: this.transport.remote })
     this.#over()
-    this.transport.close(CLOSE_CODES[reason], `${reason}: ${message}`.slice(0, 120))
+    const text = ascii(`${reason}: ${message}`)
+    if (reason === 'SLOW_CONSUMER') this.transport.abort(CLOSE_CODES[reason], text)
+    else this.transport.close(CLOSE_CODES[reason], text)
   }
 
   /** The peer's side is gone. */
@@ -234,4 +236,9 @@ export class Connection {
     if (!this.#heard && !this.#paused) this.close('IDLE', 'nothing was received')
     this.#heard = false
   }
+}
+
+/** A close reason is at most 123 bytes of UTF-8 (RFC 6455 section 5.5.1), and may quote what a peer has sent. */
+function ascii(text: string): string {
+  return text.slice(0, 120).replace(/[^ -~]/g, '?')
 }

@@ -18,8 +18,10 @@ export interface Transport {
   readonly bufferedBytes: number
   /** Takes the bytes over; never throws. */
   write(bytes: Uint8Array): void
-  /** Sends what was written, then closes. */
+  /** Sends what was written, then closes. `reason` is at most 120 ASCII characters. */
   close(code: number, reason: string): void
+  /** Closes at once: the peer does not read what was written. */
+  abort(code: number, reason: string): void
   /** Stops and starts reading, where the platform can. */
   pause?(): void
   resume?(): void

@@ -5,7 +5,6 @@ import type { IncomingMessage } from 'node:http'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer, type WebSocket } from 'ws'
-import { CLOSE_CODES } from '../core/wire/errors.ts'
 import type { Connection } from './connection.ts'
 import type { Gateway, Transport } from './gateway.ts'
 
@@ -27,10 +26,12 @@ class TcpTransport implements Transport {
   write(bytes: Uint8Array): void {
     this.#socket.write(bytes)
   }
-  close(code: number): void {
-    if (code === CLOSE_CODES.SLOW_CONSUMER) return void this.#socket.destroy()
+  close(): void {
     this.#socket.end()
     setTimeout(() => this.#socket.destroy(), CLOSE_GRACE_MS).unref()
+  }
+  abort(): void {
+    this.#socket.destroy()
   }
   pause(): void {
     this.#socket.pause()
@@ -66,9 +67,11 @@ class WebSocketTransport implements Transport {
     this.#socket.send(bytes, ignore)
   }
   close(code: number, reason: string): void {
-    if (code === CLOSE_CODES.SLOW_CONSUMER && reason.startsWith('SLOW')) return this.#socket.terminate()
     this.#socket.close(code, reason)
     setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS).unref()
+  }
+  abort(): void {
+    this.#socket.terminate()
   }
   pause(): void {
     this.#socket.pause()

@@ -20,7 +20,7 @@ export interface UplinkOptions {
 }
 
 /** Calls kept while they cannot be sent, or until a legacy client's durable call is answered. */
-const KEEP = { calls: 64, bytes: 65_536 } as const
+const KEEP = { calls: 256, bytes: 1_048_576 } as const
 const BACKOFF = { firstMs: 50, mostMs: 2_000, tries: 60 } as const
 /** An upgrade that takes longer is given up and tried again. */
 const OPEN_MS = 10_000

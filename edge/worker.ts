@@ -130,6 +130,9 @@ function endSocket(gateway: Gateway, socket: WebSocket, remote: string): void {
       }
       gateway.shutdown()
     },
+    abort(code, reason) {
+      transport.close(code, reason)
+    },
   }
   const connection = gateway.accept(transport)
   if (!connection) return
@@ -148,6 +151,7 @@ function endSocket(gateway: Gateway, socket: WebSocket, remote: string): void {
 async function endStream(gateway: Gateway, socket: Socket): Promise<void> {
   const writer = (socket.writable as WritableStream<Uint8Array>).getWriter()
   let bufferedBytes = 0
+  const hangUp = (): void => void socket.close().catch(() => {})
   const transport: Transport = {
     kind: 'tcp',
     remote: '',
@@ -159,10 +163,11 @@ async function endStream(gateway: Gateway, socket: Socket): Promise<void> {
       const written = (): number => (bufferedBytes -= bytes.length)
       writer.write(bytes).then(written, written)
     },
-    close(code, reason) {
-      const abort = code === CLOSE_CODES.SLOW_CONSUMER
-      const closed = abort ? writer.abort(reason) : writer.close()
-      closed.then(() => socket.close()).catch(() => {})
+    close() {
+      writer.close().then(hangUp, hangUp)
+    },
+    abort(_code, reason) {
+      writer.abort(reason).then(hangUp, hangUp)
     },
   }
   const connection = gateway.accept(transport)

@@ -48,8 +48,9 @@ export class Members {
     const groups = [...member.groups]
     this.#take(member)
     return () => {
-      this.add(member.channel, member.seat)
-      for (const group of groups) this.join(member.channel.member!, group)
+      this.#bySeat.set(member.seat, member)
+      member.channel.member = member
+      for (const group of groups) this.join(member, group)
     }
   }
 

@@ -125,7 +125,8 @@ export class MemoryStore implements Store {
 
   commit(write: WriteSet): Outcome | Promise<Outcome> {
     const kept = this.#of(write.shard)
-    if (kept.fenced >= write.activation) return { kind: 'failed', cause: new Error('an earlier commit is not there') }
+    if (kept.fenced >= write.activation)
+      return { kind: 'failed', cause: new Error('an earlier commit is not there') }
     const fault = this.faults.shift()
     if (fault) kept.fenced = write.activation
     if (fault === 'failed') return { kind: 'failed', cause: new Error('the test refuses this commit') }
@@ -155,7 +156,14 @@ export class MemoryStore implements Store {
     const name = shardName(shard)
     let kept = this.#shards.get(name)
     if (!kept) {
-      kept = { activation: 0, fenced: 0, kv: new Map(), timers: new Map(), channels: new Map(), snapshot: null }
+      kept = {
+        activation: 0,
+        fenced: 0,
+        kv: new Map(),
+        timers: new Map(),
+        channels: new Map(),
+        snapshot: null,
+      }
       this.#shards.set(name, kept)
     }
     return kept

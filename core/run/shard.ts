@@ -1,6 +1,7 @@
 // One shard as its engine knows it: its channels, its mailbox and its current activation, if any. One turn at a
 // time (a service: `concurrency`), in arrival order; channels outlive activations.
 
+import type { SystemCode } from '../wire/errors.ts'
 import { Activation } from './activation.ts'
 import { Channel, channelName } from './channel.ts'
 import type { Engine } from './engine.ts'
@@ -87,7 +88,7 @@ export class Shard {
       sequence > channel.mark &&
       !channel.hasRoom(limits.maxUnackedReplies, limits.maxUnackedBytes)
     ) {
-      return this.#overload(channel, sequence, command, 'unacknowledged replies fill the channel')
+      return this.#overload(channel, sequence, command, flags, 'unacknowledged replies fill the channel')
     }
     const life = this.#life
     if (life !== null && this.#mailbox.size === 0 && !this.busy && this.#engine.enter()) {
@@ -99,12 +100,7 @@ export class Shard {
       return
     }
     if (channel.waiting >= limits.maxWaiting) {
-      return this.#overload(
-        channel,
-        sequence,
-        command,
-        `${channel.waiting} calls of this channel wait already`,
-      )
+      return this.#overload(channel, sequence, command, flags, `${channel.waiting} calls wait already`)
     }
     const item: Item = {
       // A client of version 2 sends it again itself, behind what is older; nobody does that for a legacy one.
@@ -115,18 +111,32 @@ export class Shard {
       },
       drop: (code) => {
         channel.waiting--
-        if (code === 'UNAVAILABLE')
-          channel.out?.error(sequence, command, 'system', code, `${this.name} could not be activated`)
+        if (code === 'SHARD_RESTARTED') return
+        this.#refuse(channel, sequence, command, flags, code, `${this.name} could not be activated`)
       },
     }
-    if (!this.#mailbox.push(item)) return this.#overload(channel, sequence, command, 'the mailbox is full')
+    if (!this.#mailbox.push(item))
+      return this.#overload(channel, sequence, command, flags, 'the mailbox is full')
     channel.waiting++
     this.#wanted()
   }
 
-  #overload(channel: Channel, sequence: number, command: number, message: string): void {
+  #overload(channel: Channel, sequence: number, command: number, flags: number, message: string): void {
     this.#engine.meter.overloads++
-    channel.out?.error(sequence, command, 'system', 'OVERLOADED', message)
+    this.#refuse(channel, sequence, command, flags, 'OVERLOADED', message)
+  }
+
+  /** Answers a call that is not run. Kept like any answer: later calls will raise the mark above it. */
+  #refuse(
+    channel: Channel,
+    sequence: number,
+    command: number,
+    flags: number,
+    code: SystemCode,
+    message: string,
+  ): void {
+    if ((flags & RETAIN) !== 0) channel.keepError(sequence, command, 'system', code, message)
+    channel.out?.error(sequence, command, 'system', code, message)
   }
 
   /** A call (`answer`) or a cast (null) of another shard. */

@@ -46,6 +46,7 @@ export class Writer {
   }
   /** u16 length, then the bytes. */
   blob(bytes: Uint8Array): this {
+    if (bytes.length > 0xffff) throw new RangeError(`a field of ${bytes.length} bytes exceeds 65535`)
     return this.u16(bytes.length).raw(bytes)
   }
 }

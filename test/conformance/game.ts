@@ -232,20 +232,11 @@ const ledger = shard(Ledger)
     throw new Error('the bug of the suite')
   })
 
-interface Waiting {
-  count: number
-  readonly opened: Promise<void>
-  readonly open: () => void
-}
 /** Gates live beside the shards, not in one: who waits must not hold the mailbox that `open` comes through. */
-const gates = new Map<string, Waiting>()
-function gateOf(name: string): Waiting {
-  let gate = gates.get(name)
-  if (!gate) {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    gate = { count: 0, opened: promise, open: resolve }
-    gates.set(name, gate)
-  }
+const gates = new Map<string, { isOpen: boolean; waiting: (() => void)[] }>()
+function gateOf(name: string): { isOpen: boolean; waiting: (() => void)[] } {
+  const gate = gates.get(name) ?? { isOpen: false, waiting: [] }
+  gates.set(name, gate)
   return gate
 }
 
@@ -253,16 +244,17 @@ const gate = service(Gate, { concurrency: 256 })
   .public()
   .on('wait', async (_c, { name }) => {
     const gate = gateOf(name)
-    gate.count++
-    await gate.opened
-    gate.count--
+    // A promise for each: on Workers one that another object made may belong to a life that is over.
+    if (!gate.isOpen) await new Promise<void>((resolve) => gate.waiting.push(resolve))
     return {}
   })
   .on('open', (_c, { name }) => {
-    gateOf(name).open()
+    const gate = gateOf(name)
+    gate.isOpen = true
+    for (const resolve of gate.waiting.splice(0)) resolve()
     return {}
   })
-  .on('waiting', (_c, { name }) => ({ n: gates.get(name)?.count ?? 0 }))
+  .on('waiting', (_c, { name }) => ({ n: gates.get(name)?.waiting.length ?? 0 }))
   .on('ping', (_c, { n }) => ({ n }))
 
 const crew = service(Crew, { concurrency: 3 })

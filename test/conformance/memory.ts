@@ -53,6 +53,7 @@ export function memoryHost(
       bufferedBytes: 0,
       write: (bytes) => clock.defer(() => arrived(bytes.slice())),
       close: (_code, reason) => end(reason),
+      abort: (_code, reason) => end(reason),
     })
     return {
       connection,

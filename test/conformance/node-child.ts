@@ -36,7 +36,10 @@ class FaultyStore implements Store {
     const fault = this.faults.shift()
     if (fault === 'failed' || fault === 'dropped') this.#fences.set(name, write.activation)
     if ((this.#fences.get(name) ?? 0) >= write.activation) {
-      return { kind: fault === 'dropped' ? 'unknown' : 'failed', cause: new Error('the suite refuses this commit') }
+      return {
+        kind: fault === 'dropped' ? 'unknown' : 'failed',
+        cause: new Error('the suite refuses this commit'),
+      }
     }
     const { held } = this
     const outcome = await this.#inner.commit(write)

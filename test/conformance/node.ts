@@ -67,7 +67,10 @@ class Server {
   /** Whoever dies, by our hand or by its own commit, is followed by the next. */
   #spawn(): Promise<void> {
     const args = [this.dir, String(this.http), String(this.tcp)]
-    const child = fork(CHILD, args, { execPath: process.execPath, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    const child = fork(CHILD, args, {
+      execPath: process.execPath,
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    })
     this.#child = child
     return new Promise((resolve, reject) => {
       child.on('message', (told: Told) => {

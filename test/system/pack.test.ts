@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 
+import { msgpack } from '../../core/wire/codec.ts'
 import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
 
 const root = dirname(dirname(import.meta.dirname))
@@ -68,7 +69,7 @@ after(() => {
   rmSync(temp, { recursive: true, force: true })
 })
 
-interface Served {
+interface Served extends AsyncDisposable {
   readonly http: string
   readonly tcp: { readonly host: string; readonly port: number }
   /** SIGTERM, and the code that it exits with. */
@@ -110,6 +111,10 @@ async function serve(node: string, ...args: string[]): Promise<Served> {
       child.kill('SIGTERM')
       return exited
     },
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGKILL')
+      await exited
+    },
   }
 }
 
@@ -119,14 +124,13 @@ function greetByFrame({ host, port }: Served['tcp'], name: string): Promise<unkn
     const socket = dialTcp(port, host)
     const decoder = new FrameDecoder(DEFAULT_IDENTITY, 65_536, (command, source, start, end) => {
       assert.equal(command, 1)
-      resolve(JSON.parse(Buffer.from(source.subarray(start, end)).toString()))
+      resolve(msgpack.decode(source.subarray(start, end)))
       socket.destroy()
     })
     socket.setTimeout(10_000, () => socket.destroy(new Error('no answer over TCP')))
     socket.on('data', (chunk) => decoder.push(chunk))
     socket.on('error', reject)
-    const body = Buffer.from(JSON.stringify({ name }))
-    socket.write(encodeFrame(identityBytes(DEFAULT_IDENTITY), 1, body))
+    socket.write(encodeFrame(identityBytes(DEFAULT_IDENTITY), 1, msgpack.encode({ name })))
   })
 }
 
@@ -138,7 +142,7 @@ console.log((await game.at(Hello).greet({ name: 'Ada' })).text)
 `
 
 test('the game runs on Node: the SDK and a legacy frame are answered, SIGTERM ends it with 0', async () => {
-  const server = await serve(process.execPath)
+  await using server = await serve(process.execPath)
   const { port } = new URL(server.http)
   assert.deepEqual(await greetByFrame(server.tcp, 'Bob'), { text: 'Hello, Bob!' })
   writeFileSync(join(studio, 'client.mts'), CLIENT)
@@ -155,7 +159,7 @@ test('a Node that is too old hands over to the packaged one, with signals and ex
   )
   if (old === null || Number(old.split('.')[0]) >= 22)
     return t.skip(`the system's Node is ${old ?? 'missing'}`)
-  const server = await serve('/usr/bin/node')
+  await using server = await serve('/usr/bin/node')
   assert.deepEqual(await greetByFrame(server.tcp, 'Eve'), { text: 'Hello, Eve!' })
   assert.equal(await server.stop(), 0)
   await assert.rejects(serve('/usr/bin/node', '--nonsense'), /exit 2[^]*unknown option '--nonsense'/)
@@ -167,7 +171,7 @@ test('a page of the studio gets the client SDK of the installed package', async 
   writeFileSync(join(page, 'index.html'), '<script type="module" src="/main.js"></script>')
   const main = CLIENT.replace('./contract.ts', '../contract.ts').replace('process.argv[2]!', "'/ws'")
   writeFileSync(join(page, 'main.ts'), main.replace('await using', 'const'))
-  const server = await serve(process.execPath)
+  await using server = await serve(process.execPath)
   rmSync(page, { recursive: true })
   const script = await (await fetch(new URL('/main.js', server.http))).text()
   assert.match(script, /WebSocket/)

@@ -48,9 +48,14 @@ const toGateway: Said[] = [
 function listener(): { said: Said[]; to: ShardRecords & GatewayRecords } {
   const said: Said[] = []
   const to = new Proxy({} as ShardRecords & GatewayRecords, {
-    get: (_, name) => (...fields: unknown[]) => {
-      said.push([String(name), ...fields.map((field) => (field instanceof Uint8Array ? field.slice() : field))])
-    },
+    get:
+      (_, name) =>
+      (...fields: unknown[]) => {
+        said.push([
+          String(name),
+          ...fields.map((field) => (field instanceof Uint8Array ? field.slice() : field)),
+        ])
+      },
   })
   return { said, to }
 }
@@ -87,7 +92,11 @@ for (const { name, records, read } of directions) {
     for (const record of records) {
       const whole = message(record)
       for (let size = 0; size < whole.length; size++) {
-        assert.throws(() => read(whole.subarray(0, size), listener().to), ProtocolError, `${record[0]} cut at ${size}`)
+        assert.throws(
+          () => read(whole.subarray(0, size), listener().to),
+          ProtocolError,
+          `${record[0]} cut at ${size}`,
+        )
       }
     }
   })
@@ -120,12 +129,18 @@ for (const { name, records, read } of directions) {
 }
 
 test('another envelope version is refused by name', () => {
-  assert.throws(() => readShardRecords(Uint8Array.of(2, 5, 0, 0, 0, 0), listener().to), /envelope version 2 is not 1/)
+  assert.throws(
+    () => readShardRecords(Uint8Array.of(2, 5, 0, 0, 0, 0), listener().to),
+    /envelope version 2 is not 1/,
+  )
 })
 
 test('the bytes of a call are fixed', () => {
   const hex = Buffer.from(message(['call', 1, 201, 1, 0, body])).toString('hex')
-  assert.equal(hex, '01' + '02' + '00000014' + '00000001' + '000000c9' + '01' + '00000000' + '00000003' + '090807')
+  assert.equal(
+    hex,
+    '01' + '02' + '00000014' + '00000001' + '000000c9' + '01' + '00000000' + '00000003' + '090807',
+  )
 })
 
 test('a batch grows past its first buffer and starts anew after take', () => {
@@ -137,6 +152,12 @@ test('a batch grows past its first buffer and starts anew after take', () => {
   batch.pong()
   const { said, to } = listener()
   readGatewayRecords(taken, to)
-  assert.deepEqual(said.map(([name, sequence]) => [name, sequence]), [['reply', 1], ['reply', 2]])
+  assert.deepEqual(
+    said.map(([name, sequence]) => [name, sequence]),
+    [
+      ['reply', 1],
+      ['reply', 2],
+    ],
+  )
   assert.equal(batch.size, 6)
 })

@@ -194,8 +194,14 @@ export const cases: readonly Case[] = [
     run: async (host) => {
       const key = fresh()
       const [one, two] = [await guest(host, key, ['blue']), await guest(host, key, null)]
-      await answer(host, two.room.joinThenThrow().catch(() => null))
-      await answer(host, one.room.leaveThenThrow().catch(() => null))
+      await answer(
+        host,
+        two.room.joinThenThrow().catch(() => null),
+      )
+      await answer(
+        host,
+        one.room.leaveThenThrow().catch(() => null),
+      )
       assert.equal((await answer(host, two.room.who())).size, 1)
       await answer(host, two.room.say({ text: 'all' }))
       await answer(host, two.room.group({ group: 'red', text: 'red' }))

@@ -95,10 +95,7 @@ export const cases: readonly Case[] = [
     run: async (host) => {
       const [a, b, gate] = [fresh('a'), fresh('b'), fresh('gate')]
       const client = await host.client()
-      const both = [
-        client.at(Hop, a).crossing({ gate, to: b }),
-        client.at(Hop, b).crossing({ gate, to: a }),
-      ]
+      const both = [client.at(Hop, a).crossing({ gate, to: b }), client.at(Hop, b).crossing({ gate, to: a })]
       await waiting(host, client, gate, 2)
       await answer(host, client.at(Gate).open({ name: gate }))
       const ends = await answers(host, both)
@@ -150,7 +147,8 @@ export const cases: readonly Case[] = [
       )
       await answer(host, client.at(Hop, a).tell({ to: b, texts: ['yes'] }))
       let notes: string[] = []
-      for (let i = 0; notes.length < 1 && i < 1_000; i++) ({ notes } = await answer(host, client.at(Hop, b).notes()))
+      for (let i = 0; notes.length < 1 && i < 1_000; i++)
+        ({ notes } = await answer(host, client.at(Hop, b).notes()))
       assert.deepEqual(notes, ['yes'])
     },
   },

@@ -117,7 +117,7 @@ export const cases: readonly Case[] = [
       const sent = Array.from({ length: 300 }, (_, i) => frame(i % 8, `${i}:${'x'.repeat((i * 37) % 900)}`))
       const whole = join(...sent)
       const client = await host.raw('stream')
-      for (let at = 0, seed = 7; at < whole.length; ) {
+      for (let at = 0, seed = 7; at < whole.length;) {
         seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648
         const size = 1 + (seed % 700)
         client.send(whole.slice(at, at + size))

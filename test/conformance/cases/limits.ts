@@ -102,7 +102,10 @@ export const cases: readonly Case[] = [
       )
       await answers(host, calls)
       assert.ok(sizes.length >= 10, `${sizes.length} answered`)
-      assert.deepEqual([...codes].filter((code) => code !== 'OVERLOADED'), [])
+      assert.deepEqual(
+        [...codes].filter((code) => code !== 'OVERLOADED'),
+        [],
+      )
     },
   },
   {

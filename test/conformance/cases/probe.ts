@@ -115,7 +115,10 @@ export class Speaker {
 
   hello(session: Uint8Array = new Uint8Array(16), minVersion = 2, maxVersion = 2): this {
     const none = new Uint8Array(0)
-    return this.say(MESSAGE.HELLO, encodeHello({ minVersion, maxVersion, session, ticket: none, token: none }))
+    return this.say(
+      MESSAGE.HELLO,
+      encodeHello({ minVersion, maxVersion, session, ticket: none, token: none }),
+    )
   }
 
   open(channel: number, contract: string, key: string, activation = 0): this {
@@ -202,7 +205,12 @@ interface Restarting {
 }
 
 /** A welcomed session with channel 1 open. */
-export async function speak(host: Host, contract: string, key: string, session?: Uint8Array): Promise<Speaker> {
+export async function speak(
+  host: Host,
+  contract: string,
+  key: string,
+  session?: Uint8Array,
+): Promise<Speaker> {
   const speaker = new Speaker(await host.raw())
   speaker.hello(session).open(1, contract, key)
   await host.until(() => speaker.said.opened.length === 1, 'WELCOME and OPENED')

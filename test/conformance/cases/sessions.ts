@@ -212,7 +212,16 @@ export const cases: readonly Case[] = [
   {
     name: 'bodies that codec or schema refuse are told BAD_INPUT, bombs too, and nothing happens',
     run: async (host) => {
-      const bodies = ['', 'c1', '80', '81a16e', '81a16eff', '81a16ea178', '81a16ecb7ff8000000000000', 'dd7fffffff']
+      const bodies = [
+        '',
+        'c1',
+        '80',
+        '81a16e',
+        '81a16eff',
+        '81a16ea178',
+        '81a16ecb7ff8000000000000',
+        'dd7fffffff',
+      ]
       const bombs = [new Uint8Array(60_000).fill(0x91), hex('d40001'), hex('81a16e0500'), hex('c7ff0561')]
       const speaker = await speak(host, 'ledger', fresh())
       const all = [...bodies.map(hex), ...bombs]
