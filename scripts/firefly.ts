@@ -7,6 +7,7 @@ import { AppError, loadApp } from '../core/node/app.ts'
 import { StoreError } from '../core/node/fault.ts'
 import { DefinitionError } from '../core/wire/errors.ts'
 import { start, type RunningServer } from '../edge/server.ts'
+import { newCommand } from './new.ts'
 import { OptionError, serveCommand, type ServeOptions } from './options.ts'
 
 async function serve(options: ServeOptions): Promise<void> {
@@ -78,6 +79,7 @@ try {
   const program = new Command('firefly')
     .description('Distributed real-time game server.')
     .addCommand(serveCommand(serve), { isDefault: true })
+    .addCommand(newCommand())
     .exitOverride()
   await program.parseAsync()
 } catch (error) {

@@ -89,6 +89,11 @@ export class Activation {
     return shardName(this.shard.id)
   }
 
+  /** No commit is on its way, and with it no answer. */
+  get settled(): boolean {
+    return this.#egress.idle
+  }
+
   /** Nothing holds it in memory: no members, no volatile timers, no commit on its way. */
   get disposable(): boolean {
     return this.members.size === 0 && !this.timers.busy && this.#egress.idle

@@ -240,7 +240,7 @@ export class Shard {
     const life = this.#life
     if (!life) return
     await life.save()
-    if (this.#life !== life || this.busy || this.#mailbox.size > 0) return
+    if (this.#life !== life || this.busy || this.#mailbox.size > 0 || !life.settled) return
     this.#engine.meter.evictions++
     this.#endLife()
   }

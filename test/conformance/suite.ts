@@ -14,6 +14,7 @@ import type { Case } from './cases/probe.ts'
 import { cases as replies } from './cases/replies.ts'
 import { cases as resend } from './cases/resend.ts'
 import { cases as sessions } from './cases/sessions.ts'
+import { cases as strikes } from './cases/strikes.ts'
 import { cases as time } from './cases/time.ts'
 import type { Host, Need } from './host.ts'
 
@@ -27,6 +28,7 @@ export const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['durability', durability],
   ['limits', limits],
   ['sessions', sessions],
+  ['strikes', strikes],
   ['resend', resend],
   ['faults', faults],
 ]

@@ -42,7 +42,7 @@ function talk(
     socket.setNoDelay(true)
     void (async () => {
       for (const chunk of chunks) {
-        if (chunk.length > 0) await new Promise((sent) => socket.write(chunk, sent))
+        if (chunk.length > 0 && !socket.writableEnded) await new Promise((sent) => socket.write(chunk, sent))
         await new Promise(setImmediate)
       }
     })()
@@ -212,9 +212,10 @@ test('the vectors of the original code pass through a real TCP socket', async ()
       '--server-version',
       String(serverVersion),
       '--idle',
-      '1500',
+      '400',
     ])
-    await Promise.all(run.map((one) => one(program.tcp.port)))
+    // One after the other: they share a shard, whose broadcasts would reach the others.
+    for (const one of run) await one(program.tcp.port)
     await program.stop()
   }
   assert.equal(checked, vectors.frames.length + vectors.illegal.length + vectors.streams.length)
@@ -276,4 +277,27 @@ test('options come from the command line, then the environment, then firefly.jso
   )
   const both = await runToEnd(['serve', '--app', 'from-line'], { FIREFLY_APP: 'from-env' }, folder)
   assert.match(both.stderr, /app from-line does not exist/)
+})
+
+test('what a WebSocket peer is closed for may quote what it sent, and the server lives on', async () => {
+  const program = await serve('examples/hello')
+  const socket = new WebSocket(`${program.http.replace('http', 'ws')}/ws`)
+  const closed = new Promise<CloseEvent>((resolve) => (socket.onclose = resolve))
+  await new Promise((resolve) => (socket.onopen = resolve))
+  // {name: '€' x 200}: too long, and each character is three bytes of the close reason that would quote it.
+  const name = Buffer.from('€'.repeat(200))
+  const body = Buffer.concat([
+    Buffer.from('81a46e616d65da', 'hex'),
+    Buffer.from([name.length >> 8, name.length & 255]),
+    name,
+  ])
+  for (let i = 0; i < 10; i++)
+    socket.send(encodeFrame(identityBytes(ZERO), 1, body) as Uint8Array<ArrayBuffer>)
+  const { code, reason } = await closed
+  assert.equal(code, 1008)
+  assert.match(reason, /^STRIKES: 10 refused messages/)
+  const game = await connectClient(`${program.http.replace('http', 'ws')}/ws`)
+  assert.deepEqual(await game.at(Hello).greet({ name: '€' }), { text: 'Hello, €!' })
+  await game.close()
+  assert.equal(await program.stop(), 0)
 })

@@ -4,6 +4,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { after } from 'node:test'
 
 export interface Program {
   readonly child: ChildProcess
@@ -30,7 +31,7 @@ export function temporaryFolder(): string {
 }
 
 const started = new Set<ChildProcess>()
-process.on('exit', () => {
+after(() => {
   for (const child of started) child.kill('SIGKILL')
 })
 

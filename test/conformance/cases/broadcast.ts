@@ -1,9 +1,9 @@
 // Events: who hears them, in what order, and who sits where.
 
 import assert from 'node:assert/strict'
-import { Room } from '../contracts.ts'
+import { Gate, Room } from '../contracts.ts'
 import type { Host } from '../host.ts'
-import { answer, frame, fresh, jsons, speak, texts, type Case } from './probe.ts'
+import { answer, failure, frame, fresh, jsons, speak, texts, waiting, type Case } from './probe.ts'
 
 interface Guest {
   readonly room: ReturnType<typeof roomOf>
@@ -209,6 +209,23 @@ export const cases: readonly Case[] = [
       await flush(host, [one, two])
       assert.deepEqual([one.heard, two.heard], [['all', 'blue'], []])
       assert.equal((await guest(host, key)).seat, 1)
+    },
+  },
+  {
+    name: 'what a waiting turn did is not heard before its end, and never if it throws',
+    run: async (host) => {
+      const [key, gate] = [fresh(), fresh('gate')]
+      const [one, two] = [await guest(host, key), await guest(host, key, null)]
+      const opener = (await host.client()).at(Gate)
+      const sneaked = failure(host, two.room.sneak({ gate }))
+      await waiting(host, opener, gate)
+      await host.pass(20)
+      assert.deepEqual(one.heard, [])
+      await answer(host, opener.open({ name: gate }))
+      assert.equal((await sneaked).code, 'INTERNAL')
+      assert.equal((await answer(host, one.room.who())).size, 1)
+      await flush(host, [one, two])
+      assert.deepEqual([one.heard, two.heard], [[], []])
     },
   },
   {

@@ -1,19 +1,8 @@
 // Shards that call and cast each other. A call never hangs: it has a deadline, and a circle is refused.
 
 import assert from 'node:assert/strict'
-import type { Firefly } from '../../../client/index.ts'
 import { Crew, Gate, Hop } from '../contracts.ts'
-import type { Host } from '../host.ts'
-import { answer, answers, failure, fresh, type Case } from './probe.ts'
-
-/** So many turns wait at the gate. */
-async function waiting(host: Host, client: Firefly, gate: string, count: number): Promise<void> {
-  let n = -1
-  for (let i = 0; n !== count; i++) {
-    assert.ok(i < 2_000, `never came: ${count} at the gate, there are ${n}`)
-    ;({ n } = await answer(host, client.at(Gate).waiting({ name: gate })))
-  }
-}
+import { answer, answers, eventually, failure, fresh, waiting, type Case } from './probe.ts'
 
 export const cases: readonly Case[] = [
   {
@@ -96,7 +85,7 @@ export const cases: readonly Case[] = [
       const [a, b, gate] = [fresh('a'), fresh('b'), fresh('gate')]
       const client = await host.client()
       const both = [client.at(Hop, a).crossing({ gate, to: b }), client.at(Hop, b).crossing({ gate, to: a })]
-      await waiting(host, client, gate, 2)
+      await waiting(host, client.at(Gate), gate, 2)
       await answer(host, client.at(Gate).open({ name: gate }))
       const ends = await answers(host, both)
       assert.ok(
@@ -117,7 +106,7 @@ export const cases: readonly Case[] = [
       // Two holds, because the first one's own call to the gate ends before that of the late caller.
       const held = [client.at(Hop, b).hold({ gate }), client.at(Hop, b).hold({ gate })]
       const ends = Promise.allSettled(held)
-      await waiting(host, client, gate, 1)
+      await waiting(host, client.at(Gate), gate, 1)
       const { error } = await answer(host, client.at(Hop, a).callCount({ to: b }))
       assert.match(error, /^DEADLINE /)
       await answer(host, client.at(Gate).open({ name: gate }))
@@ -131,8 +120,12 @@ export const cases: readonly Case[] = [
       const key = fresh()
       const hop = (await host.client()).at(Hop, key)
       await answer(host, hop.tell({ to: key, texts: ['one', 'two'] }))
-      let notes: string[] = []
-      for (let i = 0; notes.length < 2 && i < 1_000; i++) ({ notes } = await answer(host, hop.notes()))
+      const { notes } = await eventually(
+        host,
+        () => hop.notes(),
+        (got) => got.notes.length >= 2,
+        'the casts',
+      )
       assert.deepEqual(notes, ['one', 'two'])
     },
   },
@@ -146,9 +139,12 @@ export const cases: readonly Case[] = [
         'INTERNAL',
       )
       await answer(host, client.at(Hop, a).tell({ to: b, texts: ['yes'] }))
-      let notes: string[] = []
-      for (let i = 0; notes.length < 1 && i < 1_000; i++)
-        ({ notes } = await answer(host, client.at(Hop, b).notes()))
+      const { notes } = await eventually(
+        host,
+        () => client.at(Hop, b).notes(),
+        (got) => got.notes.length >= 1,
+        'the casts',
+      )
       assert.deepEqual(notes, ['yes'])
     },
   },
@@ -171,9 +167,9 @@ export const cases: readonly Case[] = [
       const gate = fresh('gate')
       const client = await host.client()
       const works = Array.from({ length: 5 }, () => client.at(Crew).work({ gate }))
-      await waiting(host, client, gate, 3)
+      await waiting(host, client.at(Gate), gate, 3)
       await host.pass(50)
-      await waiting(host, client, gate, 3)
+      await waiting(host, client.at(Gate), gate, 3)
       await answer(host, client.at(Gate).open({ name: gate }))
       assert.equal((await answers(host, works)).length, 5)
     },

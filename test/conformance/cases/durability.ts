@@ -3,7 +3,20 @@
 
 import assert from 'node:assert/strict'
 import { Album, Gate, Ledger, Room } from '../contracts.ts'
-import { answer, answers, failure, frame, fresh, insist, jsons, reset, speak, type Case } from './probe.ts'
+import {
+  answer,
+  answers,
+  eventually,
+  failure,
+  frame,
+  fresh,
+  insist,
+  jsons,
+  reset,
+  speak,
+  waiting,
+  type Case,
+} from './probe.ts'
 
 export const cases: readonly Case[] = [
   {
@@ -99,8 +112,7 @@ export const cases: readonly Case[] = [
       const client = await host.client()
       const held = client.at(Ledger, key).slowAdd({ n: 3, gate })
       const behind = client.at(Ledger, key).add({ n: 4 })
-      let n = 0
-      while (n === 0) ({ n } = await answer(host, client.at(Gate).waiting({ name: gate })))
+      await waiting(host, client.at(Gate), gate)
       const evicted = host.evict('ledger', key).catch(() => {})
       await answer(host, client.at(Gate).open({ name: gate }))
       const [first, second] = await answers(host, [held, behind])
@@ -147,8 +159,7 @@ export const cases: readonly Case[] = [
       const held = client.at(Room, key).slow({ tag: 'held', gate })
       const behind = client.at(Room, key).echo({ text: 'behind' })
       const codes = Promise.all([failure(host, held), failure(host, behind)])
-      let n = 0
-      while (n === 0) ({ n } = await answer(host, client.at(Gate).waiting({ name: gate })))
+      await waiting(host, client.at(Gate), gate)
       await host.abort('room', key)
       assert.deepEqual(
         (await codes).map(({ code }) => code),
@@ -167,8 +178,7 @@ export const cases: readonly Case[] = [
       const ledger = client.at(Ledger, key)
       const calls = [ledger.add({ n: 1 }), ledger.slowAdd({ n: 2, gate }), ledger.add({ n: 4 })]
       const resent = ledger.again()
-      let n = 0
-      while (n === 0) ({ n } = await answer(host, client.at(Gate).waiting({ name: gate })))
+      await waiting(host, client.at(Gate), gate)
       await host.abort('ledger', key)
       await answer(host, client.at(Gate).open({ name: gate }))
       const sums = (await answers(host, calls)).map(({ sum }) => sum)
@@ -220,11 +230,8 @@ export const cases: readonly Case[] = [
       clients[1]!.at(Room, key).on('said', ({ text }) => heard.push(text))
       await reset(host, 'room', key, clients[0]!.at(Room, key))
       // A link is opened again by itself; until then its member is not there.
-      for (let size = 0, i = 0; size < 2; i++) {
-        assert.ok(i < 500, 'both members are back')
-        ;({ size } = await answer(host, clients[0]!.at(Room, key).who()))
-        await host.pass(10)
-      }
+      const ask = (): Promise<{ size: number }> => clients[0]!.at(Room, key).who()
+      await eventually(host, ask, ({ size }) => size === 2, 'both members are back')
       await answer(host, clients[0]!.at(Room, key).group({ group: 'red', text: 'again' }))
       await host.until(() => heard.length === 1, 'the event')
       assert.equal((await answer(host, clients[1]!.at(Room, key).who())).seat, 1)

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { Gate, Ledger, Room } from '../contracts.ts'
-import { answer, answers, frame, fresh, join, jsons, texts, type Case } from './probe.ts'
+import { answer, answers, frame, fresh, join, jsons, texts, waiting, type Case } from './probe.ts'
 
 export const cases: readonly Case[] = [
   {
@@ -27,8 +27,7 @@ export const cases: readonly Case[] = [
       client.send(frame(210, { gate }))
       for (let i = 0; i < 2_000; i++) client.send(frame(202, { n: i }))
       const opener = (await host.client()).at(Gate)
-      let n = 0
-      while (n === 0) ({ n } = await answer(host, opener.waiting({ name: gate })))
+      await waiting(host, opener, gate)
       await host.pass(100)
       assert.equal(client.frames.length, 0)
       await answer(host, opener.open({ name: gate }))
@@ -63,8 +62,7 @@ export const cases: readonly Case[] = [
       const calls = Array.from({ length: 400 }, () =>
         ledger.add({ n: 1 }).catch((error: { code: string }) => void codes.push(error.code)),
       )
-      let n = 0
-      while (n === 0) ({ n } = await answer(host, client.at(Gate).waiting({ name: gate })))
+      await waiting(host, client.at(Gate), gate)
       await answer(host, client.at(Gate).open({ name: gate }))
       await answers(host, [held, ...calls])
       assert.ok(codes.length >= 144 && codes.length < 200, `${codes.length} refused`)

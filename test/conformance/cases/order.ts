@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { Gate, Hop, Ledger, Room } from '../contracts.ts'
-import { answer, answers, frame, fresh, jsons, join, texts, type Case } from './probe.ts'
+import { answer, answers, eventually, frame, fresh, jsons, join, texts, waiting, type Case } from './probe.ts'
 
 export const cases: readonly Case[] = [
   {
@@ -67,8 +67,7 @@ export const cases: readonly Case[] = [
       const [one, two] = [await host.client(), await host.client()]
       const held = one.at(Room, key).slow({ tag: 'held', gate })
       await host.until(() => true, 'sent')
-      let waiting = 0
-      while (waiting === 0) ({ n: waiting } = await answer(host, two.at(Gate).waiting({ name: gate })))
+      await waiting(host, two.at(Gate), gate)
       const room = two.at(Room, key)
       room.line({ text: 'first' })
       const second = room.slow({ tag: 'second' })
@@ -143,8 +142,8 @@ export const cases: readonly Case[] = [
       const client = await host.client()
       const lines = Array.from({ length: 50 }, (_, i) => String(i))
       await answer(host, client.at(Hop, from).tell({ to, texts: lines }))
-      let notes: string[] = []
-      while (notes.length < 50) ({ notes } = await answer(host, client.at(Hop, to).notes()))
+      const ask = (): Promise<{ notes: string[] }> => client.at(Hop, to).notes()
+      const { notes } = await eventually(host, ask, (got) => got.notes.length >= 50, 'all casts')
       assert.deepEqual(notes, lines)
     },
   },

@@ -2,7 +2,7 @@
 // waits by itself; everything goes through `host.until`.
 
 import assert from 'node:assert/strict'
-import { CallError, Refusal } from '../../../client/index.ts'
+import { CallError, Refusal, type Remote } from '../../../client/index.ts'
 import { DEFAULT_IDENTITY, encodeFrame, identityBytes } from '../../../core/wire/frame.ts'
 import {
   decodeAck,
@@ -24,7 +24,10 @@ import {
   type Opened,
 } from '../../../core/wire/message.ts'
 import { msgpack } from '../../../core/wire/codec.ts'
+import type { Gate } from '../contracts.ts'
 import type { Host, Need, RawClient } from '../host.ts'
+
+type GateEntries = (typeof Gate)['entries']
 
 export interface Case {
   /** A sentence. */
@@ -66,7 +69,7 @@ export async function failure(host: Host, promise: Promise<unknown>): Promise<Ca
     if (error instanceof CallError || error instanceof Refusal) return error
     throw error
   }
-  assert.fail(`expected a failure, got ${JSON.stringify(value)}`)
+  throw new assert.AssertionError({ message: `expected a failure, got ${JSON.stringify(value)}` })
 }
 
 const identity = identityBytes(DEFAULT_IDENTITY)
@@ -190,6 +193,32 @@ export async function insist<T>(host: Host, call: () => Promise<T>): Promise<T> 
       if (!(error instanceof CallError) || error.code !== 'SHARD_RESTARTED' || tries === 10) throw error
     }
   }
+}
+
+/** Asks again and again, on the host's time, until the answer is good; not for ever. */
+export async function eventually<T>(
+  host: Host,
+  ask: () => Promise<T>,
+  good: (value: T) => boolean,
+  what: string,
+): Promise<T> {
+  for (let tries = 0; tries < 1_000; tries++) {
+    const value = await insist(host, ask)
+    if (good(value)) return value
+    await host.pass(tries < 100 ? 1 : 10)
+  }
+  throw new Error(`never came: ${what}`)
+}
+
+/** So many turns wait at the gate. */
+export async function waiting(
+  host: Host,
+  gates: Remote<GateEntries>,
+  gate: string,
+  count = 1,
+): Promise<void> {
+  const ask = (): Promise<{ n: number }> => gates.waiting({ name: gate })
+  await eventually(host, ask, ({ n }) => n === count, `${count} turns at the gate`)
 }
 
 /** Resets the shard and waits until this client has heard of its next life. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { Gate } from '../contracts.ts'
 import type { Host } from '../host.ts'
-import { answer, callBody, fresh, speak, Speaker, type Case } from './probe.ts'
+import { answer, callBody, fresh, speak, Speaker, waiting, type Case } from './probe.ts'
 import { MESSAGE } from '../../../core/wire/message.ts'
 
 const ADD = 400
@@ -19,7 +19,8 @@ async function reconnect(host: Host, before: Speaker, contract: string, key: str
   const { welcome, opened } = before.said
   before.client.close()
   const speaker = new Speaker(await host.raw())
-  speaker.hello(welcome[0]!.session).open(1, contract, key, opened.at(-1)!.activation)
+  // The first life, also if it heard of a later one: it is to be told what it missed.
+  speaker.hello(welcome[0]!.session).open(1, contract, key, opened[0]!.activation)
   await host.until(() => speaker.said.opened.length === 1, 'OPENED again')
   return speaker
 }
@@ -78,8 +79,7 @@ export const cases: readonly Case[] = [
       const opener = (await host.client()).at(Gate)
       const speaker = await speak(host, 'ledger', fresh())
       speaker.call(1, 1, 408, { n: 5, gate }).call(1, 1, 408, { n: 5, gate }).call(1, 2, READ)
-      let n = 0
-      while (n === 0) ({ n } = await answer(host, opener.waiting({ name: gate })))
+      await waiting(host, opener, gate)
       await answer(host, opener.open({ name: gate }))
       await host.until(() => speaker.reply(2) !== undefined, 'the reply behind')
       assert.equal((speaker.reply(2) as { count: number }).count, 1)
@@ -148,7 +148,10 @@ export const cases: readonly Case[] = [
       speaker.call(1, 3, ADD, { n: 1 }, 3).call(1, 4, READ, {}, 3)
       await host.until(() => speaker.reply(4) !== undefined, 'the reply behind')
       const sequences = speaker.said.replies.map(({ sequence }) => sequence)
-      assert.deepEqual(sequences.sort(), [1, 2, 2, 3, 4])
+      assert.deepEqual(
+        sequences.sort((a, b) => a - b),
+        [1, 2, 2, 3, 4],
+      )
       assert.equal((speaker.reply(4) as { count: number }).count, 3)
     },
   },

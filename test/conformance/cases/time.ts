@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { Alarm, Gate, March, Pulse } from '../contracts.ts'
 import type { Host } from '../host.ts'
-import { answer, fresh, insist, type Case } from './probe.ts'
+import { answer, eventually, fresh, type Case } from './probe.ts'
 
 type Alarms = Awaited<ReturnType<typeof alarmOf>>
 async function alarmOf(host: Host, key = fresh()) {
@@ -114,11 +114,12 @@ export const cases: readonly Case[] = [
       await host.evict('alarm', one.key)
       await host.pass(500)
       const { alarm } = await alarmOf(host, one.key)
-      let fired: string[] = []
-      for (let i = 0; fired.length === 0 && i < 200; i++) {
-        ;({ rings: fired } = await answer(host, alarm.fired()))
-        await host.pass(10)
-      }
+      const { rings: fired } = await eventually(
+        host,
+        () => alarm.fired(),
+        ({ rings }) => rings.length > 0,
+        'it rang',
+      )
       assert.deepEqual(fired, ['a'])
     },
   },
@@ -129,11 +130,12 @@ export const cases: readonly Case[] = [
       const one = await alarmOf(host)
       await answer(host, one.alarm.set({ name: 'ring', ms: 1_000, text: 'a', durable: true }))
       await host.kill!()
-      let fired: string[] = []
-      for (let i = 0; fired.length === 0 && i < 500; i++) {
-        ;({ rings: fired } = await insist(host, () => one.alarm.fired()))
-        await host.pass(10)
-      }
+      await eventually(
+        host,
+        () => one.alarm.fired(),
+        ({ rings }) => rings.length > 0,
+        'it rang',
+      )
       await host.pass(200)
       assert.deepEqual((await answer(host, one.alarm.fired())).rings, ['a'])
     },
