@@ -20,7 +20,8 @@ export const NEXT_ACTIVATION = `INSERT INTO meta (name, value) VALUES ('activati
   ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value`
 
 export const ALL_KV = 'SELECT name, value FROM kv'
-export const SET_KV = 'INSERT INTO kv (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value'
+export const SET_KV =
+  'INSERT INTO kv (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value'
 export const DELETE_KV = 'DELETE FROM kv WHERE name = ?'
 
 export const ALL_TIMERS = 'SELECT name, due_ms, data FROM timers'
@@ -35,7 +36,8 @@ export const SET_CHANNEL = `INSERT INTO channels (id, mark, replies, touched_ms)
 export const PRUNE_CHANNELS = 'DELETE FROM channels WHERE touched_ms < ?'
 
 export const ALL_SNAPSHOT = 'SELECT bytes FROM snapshot ORDER BY part'
-export const SET_SNAPSHOT = 'INSERT INTO snapshot (part, bytes) VALUES (?, ?) ON CONFLICT (part) DO UPDATE SET bytes = excluded.bytes'
+export const SET_SNAPSHOT =
+  'INSERT INTO snapshot (part, bytes) VALUES (?, ?) ON CONFLICT (part) DO UPDATE SET bytes = excluded.bytes'
 export const TRIM_SNAPSHOT = 'DELETE FROM snapshot WHERE part >= ?'
 /** One part of a snapshot; a row of a Durable Object holds 2 MB at most. */
 export const SNAPSHOT_PART_BYTES = 1_048_576

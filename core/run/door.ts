@@ -3,7 +3,7 @@
 
 import type { Game } from '../game/game.ts'
 
-export const DOOR_FORMAT = 1
+const DOOR_FORMAT = 1
 
 export interface DoorTable {
   readonly format: number

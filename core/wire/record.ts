@@ -7,9 +7,9 @@ import { readU32, Reader, writeU32 } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 import { SESSION_BYTES, type ErrorKind } from './message.ts'
 
-export const RECORD_VERSION = 1
+const RECORD_VERSION = 1
 
-export const RECORD = {
+const RECORD = {
   OPEN: 1,
   CALL: 2,
   ACK: 3,
