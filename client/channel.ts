@@ -76,8 +76,9 @@ interface Pending {
 const MAX_PENDING = 256
 /** From the oldest unanswered call to the newest, casts included; the server closes beyond it (WINDOW). */
 const WINDOW = DEFAULT_LIMITS.maxUnackedReplies
-/** Answers are acknowledged with the next call, or alone after so many. */
+/** Answers are acknowledged with the next call, or alone after so many, or so many bytes of them. */
 const ACK_EVERY = 16
+const ACK_BYTES = 65_536
 
 export class ClientChannel {
   readonly number: number
@@ -95,6 +96,8 @@ export class ClientChannel {
   /** Every answer up to here has arrived. */
   #answered = 0
   #acked = 0
+  /** Bytes of replies since the last acknowledgement. */
+  #unackedBytes = 0
   #eventSequence = 0
   #activation = 0
   /** The last OPENED on this connection. */
@@ -180,6 +183,7 @@ export class ClientChannel {
         new CallError('BAD_INPUT', `${call.name}: the reply breaks the contract`, { cause }),
       )
     }
+    this.#unackedBytes += body.length
     this.#take(call)
     call.settle?.resolve(value)
   }
@@ -291,6 +295,7 @@ export class ClientChannel {
 
   #send(call: Pending): void {
     this.#acked = this.#answered
+    this.#unackedBytes = 0
     const { number: channel } = this
     const { sequence, command } = call
     const header = {
@@ -312,8 +317,10 @@ export class ClientChannel {
     call.timer?.cancel()
     this.#pending.delete(call.sequence)
     this.#advance()
-    if (this.#ready && this.#answered - this.#acked >= ACK_EVERY) {
+    const many = this.#answered - this.#acked >= ACK_EVERY || this.#unackedBytes >= ACK_BYTES
+    if (this.#ready && many && this.#answered > this.#acked) {
       this.#acked = this.#answered
+      this.#unackedBytes = 0
       const ack = { channel: this.number, calls: this.#answered, events: this.#eventSequence }
       this.#carrier.send(MESSAGE.ACK, encodeAck(ack))
     }

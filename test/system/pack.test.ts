@@ -206,6 +206,15 @@ test('the Worker passes wrangler deploy --dry-run: the game is in the core, and 
   assert.doesNotMatch(await bundle('edge', 'edge.js'), game)
 })
 
+test('firefly new writes a game under its own name, and nothing over what is there', async () => {
+  const firefly = join(studio, 'node_modules', '.bin', 'firefly')
+  const said = await run(process.execPath, [firefly, 'new', join(temp, 'duel')], studio)
+  assert.match(said, /^duel is written; now: cd /)
+  const manifest = JSON.parse(readFileSync(join(temp, 'duel', 'package.json'), 'utf8')) as { name: string }
+  assert.equal(manifest.name, 'duel')
+  await assert.rejects(run(process.execPath, [firefly, 'new', join(temp, 'duel')], studio), /is not empty/)
+})
+
 test('the template asks for the tools that this checkout is tested with', () => {
   const own = manifestOf(root)
   for (const [name, version] of Object.entries(manifestOf(join(root, 'deploy', 'template')).devDependencies))
