@@ -19,6 +19,8 @@ export interface Workers extends AsyncDisposable {
   abort(contract: string, key: string): Promise<void>
   /** Puts it out of memory; its sockets hibernate or are closed. */
   evict(contract: string, key: string, sockets?: 'hibernate' | 'close'): Promise<void>
+  /** Its RPC stub, for what the entry's class offers to a test. */
+  object<T>(contract: string, key: string): Promise<T>
   /** Rows of an object's SQLite. */
   sql(contract: string, key: string, statement: string): Promise<Record<string, unknown>[]>
   /** What the Workers have logged so far. */
@@ -56,16 +58,17 @@ export async function startWorkers({ entry, vars = {} }: WorkersOptions): Promis
   })
   const { url } = await harness.listen()
   const core = harness.getWorker<Record<string, unknown>>('core')
-  const stub = async (contract: string, key: string): Promise<Resettable> => {
+  const object = async <T>(contract: string, key: string): Promise<T> => {
     const SHARD = (await core.getEnv())['SHARD'] as Namespace
-    return SHARD.get(SHARD.idFromName(`${contract}/${key}`))
+    return SHARD.get(SHARD.idFromName(`${contract}/${key}`)) as T
   }
   const close = (): Promise<void> => harness.close()
   return {
     url: `${url.href.replace(/^http/, 'ws')}ws`,
     http: url.href,
     // The call dies with the object that it resets.
-    abort: async (contract, key) => (await stub(contract, key)).abort().catch(() => {}),
+    abort: async (contract, key) => (await object<Resettable>(contract, key)).abort().catch(() => {}),
+    object,
     evict: (contract, key, webSockets = 'hibernate') =>
       core.evictDurableObject(CLASS, { name: `${contract}/${key}`, webSockets }),
     sql: async (contract, key, statement) => {
@@ -83,5 +86,5 @@ interface Resettable {
 }
 interface Namespace {
   idFromName(name: string): unknown
-  get(id: unknown): Resettable
+  get(id: unknown): unknown
 }
