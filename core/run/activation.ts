@@ -3,7 +3,6 @@
 // ends the activation: what the next one reads from the store is the truth.
 
 import type { ContextLog } from '../game/context.ts'
-import { CODECS } from '../wire/codec.ts'
 import { CallError, InputError, Refusal } from '../wire/errors.ts'
 import type { Limits } from '../wire/limits.ts'
 import { TIMES } from '../wire/limits.ts'
@@ -11,8 +10,9 @@ import type { ErrorKind } from '../wire/message.ts'
 import type { Channel } from './channel.ts'
 import { Egress } from './egress.ts'
 import type { Engine } from './engine.ts'
+import { Homecoming } from './homecoming.ts'
 import { KvState } from './kv.ts'
-import { decodeMemo, encodeMemo, Members } from './members.ts'
+import { encodeMemo, Members } from './members.ts'
 import type { Meter } from './meter.ts'
 import type { CommandPlan, Run, ShardPlan } from './plan.ts'
 import {
@@ -22,15 +22,13 @@ import {
   type Peer,
   type ShardId,
   type Stored,
-  type Timer,
   type WriteSet,
 } from './ports.ts'
 import type { Shard } from './shard.ts'
+import { Snapshots } from './snapshots.ts'
 import { Ticker } from './ticker.ts'
 import { Timers } from './timers.ts'
 import { Turn, type Cause } from './turn.ts'
-
-const snapshots = CODECS.get('msgpack')!
 
 export class Activation {
   readonly shard: Shard
@@ -43,22 +41,22 @@ export class Activation {
   readonly number: number
   readonly kv: KvState
   readonly members = new Members()
+  readonly homecoming = new Homecoming(this)
   readonly timers: Timers
   readonly state: unknown
   over = false
   readonly #engine: Engine
-  readonly #egress = new Egress((outcome) => {
-    this.meter.lostCommits++
-    this.#engine.log.error(`commit ${outcome.kind}, the activation ends`, {
-      shard: this.name,
-      cause: String(outcome.cause),
-    })
-    this.shard.restart()
-  })
+  readonly #egress = new Egress(
+    (work) => this.shard.inRun(work),
+    (outcome) => {
+      this.meter.lostCommits++
+      const cause = String(outcome.cause)
+      this.#engine.log.error(`commit ${outcome.kind}, the activation ends`, { shard: this.name, cause })
+      this.shard.restart()
+    },
+  )
   readonly #ticker: Ticker | null
-  /** Members of the last life whose `rejoin` has not run yet. */
-  readonly #returned = new Set<Channel>()
-  #snapshotTimer: Timer | null = null
+  readonly #snapshots: Snapshots | null
 
   constructor(engine: Engine, shard: Shard, stored: Stored) {
     this.#engine = engine
@@ -76,10 +74,11 @@ export class Activation {
     this.kv = new KvState(this.plan.kv, engine.limits.maxKvBytes)
     this.kv.load(stored.kv)
     const { definition } = this.plan
+    this.#snapshots =
+      definition.snapshot && new Snapshots(definition.snapshot, this.clock, () => this.#saveSnapshot())
+    const { key } = shard.id
     this.state =
-      stored.snapshot && definition.snapshot
-        ? definition.snapshot.load(snapshots.decode(stored.snapshot), shard.id.key)
-        : definition.init(shard.id.key)
+      stored.snapshot && this.#snapshots ? this.#snapshots.load(stored.snapshot, key) : definition.init(key)
     this.timers = new Timers(this)
     this.timers.load(stored.timers)
     this.#ticker = this.plan.ticker && new Ticker(this, this.plan.ticker)
@@ -249,7 +248,7 @@ export class Activation {
     error: { kind: ErrorKind; code: string; message: string } | null,
   ): void {
     const write = this.#writeSet(turn)
-    this.#armSnapshot()
+    this.#snapshots?.touched()
     if (write === null && this.#egress.idle) return this.#release(turn, reply, error)
     this.#egress.push(write && this.#engine.commit(write), () => this.#release(turn, reply, error))
   }
@@ -259,18 +258,12 @@ export class Activation {
     if (!kvWrites && !timerWrites) return null
     const { channel, flags } = cause
     if (timerWrites) for (const [name, write] of timerWrites) this.timers.set(name, write)
-    return {
-      shard: this.shard.id,
-      activation: this.number,
-      kv: kvWrites,
-      timers: timerWrites && this.timers.encode(timerWrites),
-      channel:
-        channel && (flags & RETAIN) !== 0
-          ? { id: channel.name, nowMs: this.clock.now(), ...channel.store() }
-          : null,
-      snapshot: null,
-      wakeMs: this.timers.wakeMs,
-    }
+    const stored =
+      channel && (flags & RETAIN) !== 0
+        ? { id: channel.name, nowMs: this.clock.now(), ...channel.store() }
+        : null
+    const timers = timerWrites && this.timers.encode(timerWrites)
+    return this.#writes({ kv: kvWrites, timers, channel: stored })
   }
 
   #release(
@@ -293,25 +286,6 @@ export class Activation {
     } else if (cause.answer) {
       cause.answer(error ?? { kind: 'reply', body: reply })
     }
-  }
-
-  /** A member's seat again, after its shard was away. */
-  seat(channel: Channel): void {
-    const memo = decodeMemo(channel.memo)
-    channel.memo = NO_BYTES
-    if (!memo || channel.member || !channel.out) return
-    this.members.add(channel, memo.seat)
-    for (const group of memo.groups) this.members.join(channel.member!, group)
-    this.membershipChanged()
-    this.#returned.add(channel)
-  }
-
-  /** The channel is introduced: a member of before is told to the game. */
-  welcomeBack(channel: Channel): void {
-    this.seat(channel)
-    if (!this.#returned.delete(channel) || !channel.member) return
-    this.sendMemo(channel)
-    if (this.plan.rejoin) this.run(this.turnOf(channel), this.plan.rejoin, undefined)
   }
 
   /** The connection of a member is gone: its seat is free, and the game hears it with the seat still in hand. */
@@ -377,51 +351,46 @@ export class Activation {
   }
 
   /** Saves the snapshot now, if the shard has any; the returned promise waits for the store. */
-  async save(): Promise<void> {
-    this.#snapshotTimer?.cancel()
-    this.#snapshotTimer = null
-    if (this.plan.definition.snapshot && !this.over) this.#saveSnapshot()
-    if (!this.#egress.idle) await new Promise<void>((resolve) => this.#egress.push(null, resolve))
+  save(): Promise<void> {
+    this.#snapshots?.stop()
+    this.#saveSnapshot()
+    return this.#egress.emptied()
   }
 
   /** Nothing of this activation speaks or acts from here on. */
   end(): void {
     this.over = true
     this.#ticker?.update(false)
-    this.#snapshotTimer?.cancel()
+    this.#snapshots?.stop()
     this.timers.stop()
     this.#egress.stop()
   }
 
-  #armSnapshot(): void {
-    const { snapshot } = this.plan.definition
-    if (!snapshot || this.#snapshotTimer) return
-    this.#snapshotTimer = this.clock.after(snapshot.everyMs, () => {
-      this.#snapshotTimer = null
-      if (!this.over) this.#saveSnapshot()
-    })
-  }
-
   #saveSnapshot(): void {
-    const { snapshot } = this.plan.definition
+    if (this.over || !this.#snapshots) return
     let bytes: Uint8Array
     try {
-      bytes = snapshots.encode(snapshot!.save(this.state))
+      bytes = this.#snapshots.encode(this.state)
     } catch (error) {
       this.meter.bugs++
       this.#engine.log.error('the snapshot could not be made', { shard: this.name, error: String(error) })
       return
     }
-    const write: WriteSet = {
+    this.#egress.push(this.#engine.commit(this.#writes({ snapshot: bytes })), () => {})
+  }
+
+  /** A write set of this activation that changes `parts`. */
+  #writes(parts: Partial<WriteSet>): WriteSet {
+    return {
       shard: this.shard.id,
       activation: this.number,
       kv: null,
       timers: null,
       channel: null,
-      snapshot: bytes,
+      snapshot: null,
       wakeMs: this.timers.wakeMs,
+      ...parts,
     }
-    this.#egress.push(this.#engine.commit(write), () => {})
   }
 }
 

@@ -12,9 +12,16 @@ interface Held {
 export class Egress {
   readonly #held: Held[] = []
   readonly #onBroken: (outcome: Exclude<Outcome, { kind: 'committed' }>) => void
+  readonly #inRun: (work: () => void) => void
   #stopped = false
+  #waiters: (() => void)[] = []
 
-  constructor(onBroken: (outcome: Exclude<Outcome, { kind: 'committed' }>) => void) {
+  /** `inRun` does work inside the engine's run, so that what an effect causes waits for the effects behind it. */
+  constructor(
+    inRun: (work: () => void) => void,
+    onBroken: (outcome: Exclude<Outcome, { kind: 'committed' }>) => void,
+  ) {
+    this.#inRun = inRun
     this.#onBroken = onBroken
   }
 
@@ -40,17 +47,31 @@ export class Egress {
       if (this.#stopped) return
       if (outcome.kind !== 'committed') return this.#break(outcome)
       held.pending = false
-      this.#flush()
+      this.#inRun(() => this.#flush())
     })
+  }
+
+  /** Resolves when nothing waits any more, whether it left or was given up. */
+  emptied(): Promise<void> {
+    if (this.idle) return Promise.resolve()
+    return new Promise((resolve) => this.#waiters.push(resolve))
   }
 
   stop(): void {
     this.#stopped = true
     this.#held.length = 0
+    this.#wake()
   }
 
   #flush(): void {
     while (!this.#stopped && this.#held.length > 0 && !this.#held[0]!.pending) this.#held.shift()!.release()
+    if (this.idle) this.#wake()
+  }
+
+  #wake(): void {
+    const waiters = this.#waiters
+    this.#waiters = []
+    for (const wake of waiters) wake()
   }
 
   #break(outcome: Exclude<Outcome, { kind: 'committed' }>): void {

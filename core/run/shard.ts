@@ -206,13 +206,18 @@ export class Shard {
     return (end) => {
       if (this.#life !== life) return
       this.#running--
-      const outermost = this.#engine.enter()
-      try {
-        end()
-      } finally {
-        if (outermost) this.#engine.leave(this)
-        else this.#wanted()
-      }
+      this.inRun(end)
+    }
+  }
+
+  /** Does work inside the engine's run: turns that it causes wait until it is done. */
+  inRun(work: () => void): void {
+    const outermost = this.#engine.enter()
+    try {
+      work()
+    } finally {
+      if (outermost) this.#engine.leave(this)
+      else this.#wanted()
     }
   }
 
@@ -292,7 +297,7 @@ export class Shard {
   #tell(life: Activation, channel: Channel, stored: StoredChannel | null): void {
     if (stored) channel.restore(stored)
     channel.introduce(life.number)
-    life.welcomeBack(channel)
+    life.homecoming.welcome(channel)
   }
 
   #push(item: Item): void {
@@ -333,7 +338,7 @@ export class Shard {
     this.#engine.meter.activations++
     // Channels that outlived the last life come first: all members are back before any hook or call runs.
     const waiting = this.#mailbox.sift(() => false)
-    for (const channel of this.#channels.values()) life.seat(channel)
+    for (const channel of this.#channels.values()) life.homecoming.seat(channel)
     for (const channel of this.#channels.values()) this.#mailbox.pushAlways(this.#introduction(channel))
     for (const item of waiting) this.#mailbox.pushAlways(item)
     this.#engine.want(this)

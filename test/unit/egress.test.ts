@@ -1,0 +1,70 @@
+// Effects stay in the order of their turns, however late a commit is and whatever an effect sets off.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { command, contract, event, firefly, shard, t } from '../../core/game/index.ts'
+import { Egress } from '../../core/run/egress.ts'
+import type { Outcome } from '../../core/run/ports.ts'
+import { memoryHost } from '../conformance/memory.ts'
+
+const plain = (work: () => void): void => work()
+
+test('effects wait for the commits before them, and leave in order', async () => {
+  const left: number[] = []
+  const egress = new Egress(plain, () => assert.fail('broken'))
+  const { promise, resolve } = Promise.withResolvers<Outcome>()
+  egress.push(promise, () => left.push(1))
+  egress.push(null, () => left.push(2))
+  egress.push({ kind: 'committed' }, () => left.push(3))
+  assert.deepEqual(left, [])
+  const emptied = egress.emptied()
+  resolve({ kind: 'committed' })
+  await emptied
+  assert.deepEqual(left, [1, 2, 3])
+})
+
+test('after a commit that is not known to be good nothing leaves, and nobody waits for it', async () => {
+  for (const kind of ['failed', 'unknown'] as const) {
+    const broken: string[] = []
+    const egress = new Egress(plain, (outcome) => broken.push(outcome.kind))
+    egress.push(Promise.resolve({ kind, cause: null }), () => assert.fail('left'))
+    egress.push(null, () => assert.fail('left'))
+    await egress.emptied()
+    assert.deepEqual(broken, [kind])
+  }
+})
+
+const Note = contract('note', {
+  write: command(1, {}, {}),
+  echo: command(2),
+  first: event(10),
+  second: event(11),
+})
+const note = shard(Note)
+  .public()
+  .kv({ n: t.u32 })
+  .on('write', (c) => {
+    c.join()
+    c.kv.set('n', 1)
+    c.at(Note).cast.echo()
+    c.broadcast.first()
+    return {}
+  })
+  .on('echo', (c) => c.broadcast.second())
+
+test('a cast that is released by a late commit does not overtake the events behind it', async () => {
+  const host = memoryHost(firefly({ note }))
+  const releases: (() => void)[] = []
+  host.store.hold = (release) => releases.push(release)
+  const game = await host.client()
+  const told: string[] = []
+  game.at(Note).on('first', () => told.push('first'))
+  game.at(Note).on('second', () => told.push('second'))
+  const written = game.at(Note).write()
+  await host.until(() => releases.length === 1, 'the commit is held')
+  assert.deepEqual(told, [])
+  releases[0]!()
+  await host.until(() => told.length === 2, 'both events')
+  assert.deepEqual(told, ['first', 'second'])
+  await written
+})
