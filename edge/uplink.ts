@@ -7,7 +7,7 @@ import type { Door } from '../core/run/door.ts'
 import type { ChannelIn, ChannelOut, Clock, Link, Log, OpenRequest, Timer } from '../core/run/ports.ts'
 import { RETAIN, shardName } from '../core/run/ports.ts'
 import type { ErrorKind } from '../core/wire/message.ts'
-import { readGatewayRecords, RecordBatch, type GatewayRecords } from '../core/wire/record.ts'
+import { lifeMark, readGatewayRecords, RecordBatch, type GatewayRecords } from '../core/wire/record.ts'
 
 export interface UplinkOptions {
   readonly shards: DurableObjectNamespace
@@ -95,7 +95,8 @@ class Wire implements ChannelIn, GatewayRecords {
     if (this.#over) return
     if (this.#request.legacy) return this.#legacyCall(sequence, command, flags, body)
     if (this.#socket !== null && !(this.#greeting && this.#broken)) {
-      this.#batch.call(sequence, command, flags, replyAck, body)
+      const heard = this.#greeting ? flags : flags | (lifeMark(this.#activation) << 1)
+      this.#batch.call(sequence, command, heard, replyAck, body)
       this.#soon()
     } else if (this.#broken) {
       // The SDK sends it again when it hears `lost`; sent now, it would overtake those that are gone.
@@ -179,10 +180,9 @@ class Wire implements ChannelIn, GatewayRecords {
   }
 
   async #upgrade(): Promise<WebSocket> {
-    const { shards } = this.#options
     const { shard } = this.#request
     // A new stub each time: one that saw its object's reset stays broken.
-    const stub = shards.get(shards.idFromName(shardName(shard)))
+    const stub = this.#options.shards.get(this.#options.shards.idFromName(shardName(shard)))
     const query = new URLSearchParams({ contract: shard.contract, key: shard.key })
     const response = await stub.fetch(`http://shard/link?${query}`, { headers: { Upgrade: 'websocket' } })
     const socket = response.webSocket

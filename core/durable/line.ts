@@ -2,10 +2,10 @@
 // membership) stands in the socket's attachment. Invariant: whoever closes it closes it once, and a socket that a
 // newer one of the same channel has replaced never detaches that channel.
 
-import type { ChannelIn, ChannelOut } from '../run/ports.ts'
+import { RETAIN, type ChannelIn, type ChannelOut } from '../run/ports.ts'
 import { ProtocolError } from '../wire/errors.ts'
 import type { ErrorKind } from '../wire/message.ts'
-import { RecordBatch, type Opening, type ShardRecords } from '../wire/record.ts'
+import { lifeMark, RecordBatch, type Opening, type ShardRecords } from '../wire/record.ts'
 
 /** What the line needs of its object. */
 export interface LineHost {
@@ -37,6 +37,10 @@ export class Line implements ShardRecords, ChannelOut {
   #channel: ChannelIn | null = null
   #dirty = false
   #over = false
+  /** Of the last activation that was told here, 0 = none yet. */
+  #lifeMark = 0
+  /** Calls were lost under this very socket: those on their way must not overtake them. */
+  #fenced = false
 
   constructor(host: LineHost, socket: WebSocket, attachment: Attachment) {
     this.#host = host
@@ -69,7 +73,10 @@ export class Line implements ShardRecords, ChannelOut {
   }
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
-    this.#opened().call(sequence, command, flags, replyAck, body)
+    const channel = this.#opened()
+    // Sent before the edge heard `lost`; its client sends it again, behind what is older.
+    if (this.#fenced && flags >> 1 !== this.#lifeMark && !this.#attachment.opening?.legacy) return
+    channel.call(sequence, command, flags & RETAIN, replyAck, body)
   }
 
   ack(calls: number, events: number): void {
@@ -91,6 +98,8 @@ export class Line implements ShardRecords, ChannelOut {
   }
 
   opened(activation: number, mark: number, lost: boolean): void {
+    this.#fenced = lost && this.#lifeMark !== 0
+    this.#lifeMark = lifeMark(activation)
     this.#batch.opened(activation, mark, lost, this.#host.doorVersion)
     this.#soon()
   }

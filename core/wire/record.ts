@@ -34,6 +34,14 @@ export interface Opening {
   readonly memo: Uint8Array
 }
 
+/**
+ * Seven bits of an activation, never 0: a call carries, above RETAIN in its flags, the mark of the life that its edge
+ * had last heard of on this socket; 0 = none yet. Lives that meet on one socket are never 127 apart.
+ */
+export function lifeMark(activation: number): number {
+  return 1 + (activation % 127)
+}
+
 /** What an edge tells the core: a `ChannelIn` and what stands around it. Bodies are views into the message. */
 export interface ShardRecords {
   open(opening: Opening): void

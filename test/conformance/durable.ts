@@ -11,6 +11,7 @@ export async function durableHost(): Promise<Host> {
   const workers = await startWorkers({ entry: new URL('fixtures/game-worker.ts', import.meta.url).pathname })
   const order = (wish: FaultOrder): Promise<void> =>
     workers.object<Faulty>('@faults', '').then((object) => object.faults(wish))
+  let held: Promise<void> | null = null
   return {
     name: 'durable',
     cannot: {
@@ -21,13 +22,24 @@ export async function durableHost(): Promise<Host> {
     client: () => connect(workers.url),
     until,
     pass,
-    evict: (contract, key) => workers.evict(contract, key),
+    // The platform evicts an object that does nothing. The test eviction of workerd begins at once, and stops the
+    // timers of the object while it waits: what is held would be held for good.
+    evict: async (contract, key) => {
+      await held
+      await workers.evict(contract, key)
+    },
     abort: (contract, key) => workers.abort(contract, key),
     faults: {
       next: (...kinds) => order({ what: 'next', kinds }),
       hold: async () => {
         await order({ what: 'hold' })
-        return () => order({ what: 'release' })
+        const { promise, resolve } = Promise.withResolvers<void>()
+        held = promise
+        return async () => {
+          await order({ what: 'release' })
+          held = null
+          resolve()
+        }
       },
     },
     close: () => workers.close(),

@@ -31,8 +31,10 @@ tell({ http: server.http.port, tcp: server.tcp.port })
 
 async function obey(order: Order): Promise<void> {
   const { engine } = server.host
-  if (order.what === 'evict') await engine.evict({ contract: order.contract, key: order.key })
-  else if (order.what === 'abort') engine.shard({ contract: order.contract, key: order.key }).restart()
-  else orders.obey(order)
+  if ('contract' in order) {
+    const { contract, key } = order
+    if (order.what === 'evict') await engine.evict({ contract, key })
+    else engine.shard({ contract, key }).restart()
+  } else orders.obey(order)
   tell({ done: order.id })
 }
