@@ -7,8 +7,9 @@ import { ProtocolError } from './errors.ts'
 export const HEADER_BYTES = 17
 /** The length field counts the command field too. */
 const LENGTH_EXTRA = 4
-/** First buffer of a frame that arrives in pieces; doubled as bytes really arrive. */
+/** First buffer of a frame that arrives in pieces, and how it grows as bytes really arrive. */
 const FIRST_BUFFER = 1_024
+const GROWTH = 4
 
 /** The six fields by which a game's frames are told from another's. All must match. */
 export interface Identity {
@@ -180,11 +181,11 @@ export class FrameDecoder {
     return at + take
   }
 
-  /** Copies bytes behind the partial frame, growing by doubling up to what the frame can need. */
+  /** Copies bytes behind the partial frame, growing up to what the frame can need. */
   #append(chunk: Uint8Array, start: number, end: number, mostNeeded: number): void {
     const needed = this.#have + end - start
     if (needed > this.#partial!.length) {
-      const grown = new Uint8Array(Math.max(needed, Math.min(this.#partial!.length * 2, mostNeeded)))
+      const grown = new Uint8Array(Math.max(needed, Math.min(this.#partial!.length * GROWTH, mostNeeded)))
       grown.set(this.#partial!.subarray(0, this.#have), 0)
       this.#partial = grown
     }
