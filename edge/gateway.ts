@@ -5,6 +5,7 @@ import type { Door } from '../core/run/door.ts'
 import type { Clock, Link, Log, Timer } from '../core/run/ports.ts'
 import { encodeFrame, identityBytes, type Identity } from '../core/wire/frame.ts'
 import { TIMES, type Limits } from '../core/wire/limits.ts'
+import { Bindings } from './bindings.ts'
 import { Connection } from './connection.ts'
 import { GatewayMeter } from './meter.ts'
 import { Slab } from './outbox.ts'
@@ -36,6 +37,8 @@ export interface GatewayOptions {
   readonly limits: Limits
   /** A connection that sends nothing for so long is closed. Default TIMES.idleMs. */
   readonly idleMs?: number
+  /** Which session means which key; shared by all gateways of a process. Default: its own. */
+  readonly bindings?: Bindings
   /** Where outgoing bytes are put; shared by all gateways of a process. Default: one of its own. */
   readonly slab?: Slab
 }
@@ -53,6 +56,7 @@ export class Gateway {
   readonly meter = new GatewayMeter()
   /** Live connections by session, 32 hex digits: the newest connection of a session wins. */
   readonly sessions = new Map<string, Connection>()
+  readonly bindings: Bindings
   readonly #connections = new Set<Connection>()
   readonly #idleMs: number
   #dirty: Connection[] = []
@@ -72,6 +76,7 @@ export class Gateway {
     this.identityBytes = identityBytes(options.identity)
     this.limits = options.limits
     this.slab = options.slab ?? new Slab()
+    this.bindings = options.bindings ?? new Bindings(options.clock, options.limits.maxConnections)
     this.#idleMs = options.idleMs ?? TIMES.idleMs
   }
 
@@ -138,6 +143,7 @@ export class Gateway {
     this.#sweeper = this.clock.after(this.#idleMs / 2, () => {
       this.#sweeper = null
       for (const connection of this.#connections) connection.sweep()
+      this.bindings.sweep()
       if (this.#connections.size > 0) this.#arm()
     })
   }

@@ -1,15 +1,31 @@
-// A legacy client's session: commands by number, no sequences, no keys. Each contract it speaks to is one channel
-// to that contract's default key. What it does wrong is met with silence and a strike.
+// A legacy client's session: commands by number, no sequences, no keys. Each contract it speaks to is one channel, to
+// the key its game has bound it to, else to the contract's default key. What it does wrong is met with silence and a
+// strike.
 
 import type { DoorContract } from '../core/run/door.ts'
 import { RETAIN, type ChannelIn, type ChannelOut } from '../core/run/ports.ts'
 import { FIRST_RESERVED, type ErrorKind } from '../core/wire/message.ts'
 import type { Connection } from './connection.ts'
 
+/** Bytes of commands that came before the answer that says whose shard they are for. */
+const MAX_EARLY_BYTES = 65_536
+
+interface Early {
+  readonly command: number
+  readonly body: Uint8Array
+}
+
 export class LegacySession {
   readonly connection: Connection
   readonly #session: Uint8Array
   readonly #channels = new Map<string, LegacyChannel>()
+  readonly #keys = new Map<string, string>()
+  #opened = 0
+  /** Calls without an answer yet. */
+  #waiting = 0
+  /** In the order they came: the first is for a shard that this session is not bound to yet. */
+  #early: Early[] = []
+  #earlyBytes = 0
 
   constructor(connection: Connection) {
     this.connection = connection
@@ -17,18 +33,33 @@ export class LegacySession {
   }
 
   frame(command: number, source: Uint8Array, start: number, end: number): void {
+    if (this.#early.length > 0) return this.#hold(command, source.slice(start, end))
     const { gateway } = this.connection
     const entry = gateway.door.byNumber.get(command)
-    if (!entry || !entry.contract.public) {
+    if (!entry || !(entry.contract.public || entry.contract.bound)) {
       const what = command >= FIRST_RESERVED ? 'a session message before HELLO' : 'unknown command'
       return this.connection.strike(`${what} ${command}`)
     }
+    const { contract } = entry
     const { maxBytes, durable } = entry.command
     if (maxBytes !== 0 && end - start > maxBytes) {
       return this.connection.strike(`command ${command}: body ${end - start} bytes exceeds ${maxBytes}`)
     }
-    const channel = this.#channels.get(entry.contract.name) ?? this.#open(entry.contract)
+    if (contract.bound && !this.#keys.has(contract.name)) {
+      // A client that does not wait for the answer of its login: that answer says whose shard this is for.
+      if (this.#waiting > 0) return this.#hold(command, source.slice(start, end))
+      return this.connection.strike(`command ${command}: no ${contract.name} is bound to this session`)
+    }
+    const channel = this.#channels.get(contract.name) ?? this.#open(contract)
     channel?.call(command, durable ? RETAIN : 0, source.subarray(start, end))
+  }
+
+  #hold(command: number, body: Uint8Array): void {
+    this.#early.push({ command, body })
+    this.#earlyBytes += body.length
+    this.connection.count(1)
+    if (this.#earlyBytes > MAX_EARLY_BYTES)
+      this.connection.close('OVERLOADED', `${this.#earlyBytes} bytes wait for a login`)
   }
 
   #open(contract: DoorContract): LegacyChannel | null {
@@ -37,9 +68,39 @@ export class LegacySession {
       this.connection.strike(`more than ${gateway.limits.maxChannels} shards`)
       return null
     }
-    const channel = new LegacyChannel(this.connection, this.#session, this.#channels.size + 1, contract)
+    const key = this.#keys.get(contract.name) ?? contract.key
+    const channel = new LegacyChannel(this, this.#session, ++this.#opened, contract, key)
     this.#channels.set(contract.name, channel)
     return channel
+  }
+
+  /** The game says which key of a contract this session means from now on. */
+  bind(contract: string, key: string): void {
+    if (this.#keys.get(contract) === key) return
+    this.#keys.set(contract, key)
+    const channel = this.#channels.get(contract)
+    if (!channel) return
+    this.#channels.delete(contract)
+    channel.leave()
+  }
+
+  /** `count` calls were sent (negative: have ended). */
+  count(count: number): void {
+    this.#waiting += count
+    this.connection.count(count)
+    if (count < 0 && this.#early.length > 0) this.connection.gateway.clock.defer(() => this.#release())
+  }
+
+  /** Takes up the commands that came early, as far as it goes. */
+  #release(): void {
+    const early = this.#early
+    this.#early = []
+    this.#earlyBytes = 0
+    for (const { command, body } of early) {
+      if (this.connection.over) return
+      this.connection.count(-1)
+      this.frame(command, body, 0, body.length)
+    }
   }
 
   ended(): void {
@@ -48,40 +109,56 @@ export class LegacySession {
 }
 
 class LegacyChannel implements ChannelOut {
-  readonly #connection: Connection
+  readonly #session: LegacySession
   readonly shard: ChannelIn
   #sent = 0
   #done = 0
+  /** The session was bound to another key: answers still come, events do not. */
+  #left = false
   /** The call that is being timed, and since when. */
   #timed = 0
   #timedMs = 0
 
-  constructor(connection: Connection, session: Uint8Array, channel: number, contract: DoorContract) {
-    this.#connection = connection
-    const shard = { contract: contract.name, key: contract.key }
-    const request = { shard, session, channel, legacy: true, activation: 0, memo: new Uint8Array(0) }
-    this.shard = connection.gateway.link.open(request, this)
+  constructor(
+    session: LegacySession,
+    id: Uint8Array,
+    channel: number,
+    { name: contract }: DoorContract,
+    key: string,
+  ) {
+    this.#session = session
+    const shard = { contract, key }
+    const request = { shard, session: id, channel, legacy: true, activation: 0, memo: new Uint8Array(0) }
+    this.shard = session.connection.gateway.link.open(request, this)
   }
 
   call(command: number, flags: number, body: Uint8Array): void {
-    const { gateway } = this.#connection
+    const { gateway } = this.#session.connection
     if (gateway.meter.sample()) {
       this.#timed = this.#sent + 1
       this.#timedMs = gateway.clock.mono()
     }
-    this.#connection.count(1)
+    this.#session.count(1)
     this.shard.call(++this.#sent, command, flags, this.#done, body)
+  }
+
+  /** Closed once its calls are answered. */
+  leave(): void {
+    this.#left = true
+    if (this.#done >= this.#sent) this.shard.close(true)
   }
 
   #ended(sequence: number): void {
     if (sequence <= this.#done) return
+    const { gateway } = this.#session.connection
     if (this.#timed !== 0 && sequence >= this.#timed) {
-      this.#connection.gateway.meter.took(this.#connection.gateway.clock.mono() - this.#timedMs)
+      gateway.meter.took(gateway.clock.mono() - this.#timedMs)
       this.#timed = 0
     }
     const ended = sequence - this.#done
     this.#done = sequence
-    this.#connection.count(-ended)
+    this.#session.count(-ended)
+    if (this.#left && this.#done >= this.#sent) this.shard.close(true)
   }
 
   opened(_activation: number, _mark: number, lost: boolean): void {
@@ -89,18 +166,18 @@ class LegacyChannel implements ChannelOut {
   }
 
   reply(sequence: number, command: number, body: Uint8Array): void {
-    this.#connection.frame(command, body)
+    this.#session.connection.frame(command, body)
     this.#ended(sequence)
   }
 
   error(sequence: number, command: number, _kind: ErrorKind, code: string, message: string): void {
     this.#ended(sequence)
     if (code === 'BAD_INPUT' || code === 'UNKNOWN_COMMAND')
-      this.#connection.strike(`command ${command}: ${message}`)
+      this.#session.connection.strike(`command ${command}: ${message}`)
   }
 
   event(_sequence: number, event: number, body: Uint8Array): void {
-    this.#connection.event(event, body)
+    if (!this.#left) this.#session.connection.event(event, body)
   }
 
   applied(mark: number): void {
@@ -109,7 +186,11 @@ class LegacyChannel implements ChannelOut {
 
   memo(): void {}
 
+  bind(contract: string, key: string): void {
+    this.#session.bind(contract, key)
+  }
+
   closed(code: string): void {
-    this.#connection.close('OVERLOADED', `the shard ended the channel: ${code}`)
+    if (!this.#left) this.#session.connection.close('OVERLOADED', `the shard ended the channel: ${code}`)
   }
 }

@@ -1,8 +1,10 @@
 // The Node host's figures for Prometheus. Engine and gateway only count; here the counts get names and units.
 
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { Engine } from '../core/run/engine.ts'
+import type { Host } from '../core/node/host.ts'
 import type { Meter } from '../core/run/meter.ts'
+import type { FlusherMetrics } from '../core/tiers/flusher.ts'
+import type { Tiers } from '../core/tiers/tiers.ts'
 import type { Gateway } from './gateway.ts'
 
 const LATENCY_BUCKETS = [
@@ -21,10 +23,27 @@ const ENGINE_COUNTERS: readonly (readonly [keyof Meter, string])[] = [
   ['activations', 'shards activated'],
   ['evictions', 'idle shards put out of memory'],
   ['stepsSkipped', 'fixed steps left out because the shard was late'],
+  ['rowHits', 'rows found in memory'],
+  ['rowReads', 'rows and lists of rows read from the store'],
+  ['cacheHits', 'recomputable values found in memory'],
+  ['cacheLoads', 'recomputable values computed'],
+  ['retryLaters', 'callers told RETRY_LATER because MySQL had not confirmed in time'],
+  ['castRetries', 'durable casts delivered again'],
+]
+
+const FLUSH_COUNTERS: readonly (readonly [keyof FlusherMetrics, string])[] = [
+  ['flushedRows', 'row changes that MySQL has'],
+  ['flushedTurns', 'turns that MySQL has'],
+  ['transactions', 'transactions sent to MySQL'],
+  ['retries', 'transactions sent again'],
+  ['parked', 'turns that MySQL refused and that stand in firefly_parked'],
+  ['refused', 'critical turns that MySQL refused and that were taken back'],
+  ['lost', 'acknowledged turns that MySQL will never have'],
+  ['fenced', 'owners that were taken over by somebody else'],
 ]
 
 /** A registry with all figures of this process; `metrics()` renders it. */
-export function metricsOf(engine: Engine, gateway: Gateway): Registry {
+export function metricsOf({ engine, tiers }: Host, gateway: Gateway): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -58,6 +77,15 @@ export function metricsOf(engine: Engine, gateway: Gateway): Registry {
   for (const [key, help] of ENGINE_COUNTERS) {
     counter(`firefly_${snake(key)}_total`, help, () => engine.meter[key])
   }
+  gauge('firefly_row_cache_bytes', 'rows in memory, by weight', () => engine.rowCache.bytes)
+  gauge('firefly_row_cache_rows', 'rows in memory', () => engine.rowCache.rows)
+  if (tiers) {
+    counter('firefly_shard_loads_total', 'shards loaded from MySQL', () => tiers.metrics.loads)
+    counter('firefly_rows_loaded_total', 'rows loaded from MySQL', () => tiers.metrics.loadedRows)
+    for (const [key, help] of FLUSH_COUNTERS) {
+      counter(`firefly_${snake(key)}_total`, help, () => sumOf(tiers, key))
+    }
+  }
   new Counter({
     name: 'firefly_closes_total',
     help: 'connections closed, by reason',
@@ -76,6 +104,12 @@ export function metricsOf(engine: Engine, gateway: Gateway): Registry {
   })
   gateway.meter.took = (ms) => latency.observe(ms / 1_000)
   return registry
+}
+
+function sumOf(tiers: Tiers, key: keyof FlusherMetrics): number {
+  let sum = 0
+  for (const metrics of tiers.metrics.owners.values()) sum += metrics[key]
+  return sum
 }
 
 function snake(name: string): string {

@@ -74,7 +74,7 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
 }
 
 function webServer(options: ServerOptions, host: Host, gateway: Gateway): ServerType {
-  const registry = metricsOf(host.engine, gateway)
+  const registry = metricsOf(host, gateway)
   const app = new Hono()
   app.get('/healthz', (c) => c.json({ status: 'ok', connections: gateway.size, shards: host.engine.shards }))
   app.get('/metrics', async (c) =>

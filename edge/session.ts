@@ -1,7 +1,7 @@
 // A version 2 session: HELLO, then channels to shards by contract and key. It checks who may open what and keeps
 // the windows; sequences, marks and replies are the shard's business.
 
-import { shardName, RETAIN, type ChannelIn, type ChannelOut } from '../core/run/ports.ts'
+import { isKey, shardName, RETAIN, type ChannelIn, type ChannelOut } from '../core/run/ports.ts'
 import { ProtocolError, type SystemCode } from '../core/wire/errors.ts'
 import { TIMES } from '../core/wire/limits.ts'
 import {
@@ -20,16 +20,17 @@ import {
   PROTOCOL_VERSION,
   type ErrorKind,
 } from '../core/wire/message.ts'
+import type { Keys } from './bindings.ts'
 import type { Connection } from './connection.ts'
 
 const NO_BYTES = new Uint8Array(0)
-const utf8 = new TextEncoder()
 
 export class Session {
   readonly connection: Connection
   readonly #channels = new Map<number, SessionChannel>()
   #id: Uint8Array = NO_BYTES
   #name = ''
+  #keys: Keys = new Map()
 
   constructor(connection: Connection) {
     this.connection = connection
@@ -73,6 +74,7 @@ export class Session {
     this.#name = [...this.#id].map((byte) => byte.toString(16).padStart(2, '0')).join('')
     gateway.sessions.get(this.#name)?.close('REPLACED', 'the session arrived on a newer connection')
     gateway.sessions.set(this.#name, this.connection)
+    this.#keys = gateway.bindings.take(this.#name)
     const welcome = encodeWelcome({
       version: PROTOCOL_VERSION,
       session: this.#id,
@@ -92,8 +94,11 @@ export class Session {
     const refuse = (code: SystemCode, message: string): void =>
       this.error(open.channel, 0, 'system', code, message)
     if (!contract) return refuse('UNKNOWN_CONTRACT', 'this game has no such contract')
-    if (!contract.public) return refuse('FORBIDDEN', `${contract.name} is not public`)
-    const key = contract.stateless ? contract.key : open.key
+    const own = contract.bound ? this.#keys.get(contract.name) : undefined
+    if (contract.bound && own === undefined)
+      return refuse('FORBIDDEN', `${contract.name}: this session is not bound to a key of it yet`)
+    if (!contract.public && own === undefined) return refuse('FORBIDDEN', `${contract.name} is not public`)
+    const key = own ?? (contract.stateless ? contract.key : open.key)
     if (!contract.stateless && !isKey(key, limits.maxKeyBytes))
       return refuse('BAD_KEY', `a key is 1..${limits.maxKeyBytes} bytes of text`)
     if (this.#channels.size >= limits.maxChannels)
@@ -148,9 +153,17 @@ export class Session {
     channel.shard.close(true)
   }
 
+  /** The game says which key of a contract this session means. Channels that are open stay where they are. */
+  bind(contract: string, key: string): void {
+    this.#keys.set(contract, key)
+  }
+
   ended(): void {
-    const { sessions } = this.connection.gateway
-    if (sessions.get(this.#name) === this.connection) sessions.delete(this.#name)
+    const { sessions, bindings } = this.connection.gateway
+    if (sessions.get(this.#name) === this.connection) {
+      sessions.delete(this.#name)
+      bindings.ended(this.#name)
+    }
     for (const channel of this.#channels.values()) channel.shard.close(false)
   }
 }
@@ -245,17 +258,13 @@ class SessionChannel implements ChannelOut {
 
   memo(): void {}
 
+  bind(contract: string, key: string): void {
+    this.#session.bind(contract, key)
+  }
+
   closed(code: string): void {
     this.#session.connection.frame(MESSAGE.CLOSE, encodeClose({ channel: this.#number, code }))
     this.#session.connection.gateway.log.info('a channel is closed by its shard', { shard: this.#name, code })
     this.#session.drop(this.#number)
   }
-}
-
-/** 1..max bytes of text without control characters. */
-function isKey(key: string, maxBytes: number): boolean {
-  if (key.length === 0 || key.length > maxBytes || utf8.encode(key).length > maxBytes) return false
-  for (let i = 0; i < key.length; i++)
-    if (key.charCodeAt(i) < 0x20 || key.charCodeAt(i) === 0x7f) return false
-  return true
 }

@@ -300,6 +300,10 @@ class Wire implements ChannelIn, GatewayRecords {
     this.#keepAwake()
   }
 
+  bind(contract: string, key: string): void {
+    this.#out.bind(contract, key)
+  }
+
   closed(code: string): void {
     this.#end()
     this.#out.closed(code)

@@ -8,6 +8,7 @@ import { WorkerClock, WorkerLog } from '../core/durable/clock.ts'
 import { Door, type DoorTable } from '../core/run/door.ts'
 import { DEFAULT_IDENTITY, type Identity } from '../core/wire/frame.ts'
 import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
+import { Bindings } from './bindings.ts'
 import { Gateway, type Transport } from './gateway.ts'
 import { Slab } from './outbox.ts'
 import { Uplink } from './uplink.ts'
@@ -27,10 +28,11 @@ const DOOR_PAUSE_MS = 5_000
 const clock = new WorkerClock()
 const log = new WorkerLog()
 /** The isolate's copy of the core's door table: plain data, the same for every request. */
-const cache: { door: Door | null; askedMs: number; slab: Slab | null } = {
+const cache: { door: Door | null; askedMs: number; slab: Slab | null; bindings: Bindings | null } = {
   door: null,
   askedMs: 0,
   slab: null,
+  bindings: null,
 }
 
 const app = new Hono<{ Bindings: EdgeEnv }>()
@@ -71,13 +73,15 @@ async function gatewayFor(env: EdgeEnv): Promise<Gateway> {
     onDoorVersion: (version) => void refreshDoor(env, gateway, version),
   })
   cache.slab ??= new Slab()
-  const { door, slab } = cache
+  cache.bindings ??= new Bindings(clock, DEFAULT_LIMITS.maxConnections)
+  const { door, slab, bindings } = cache
   const gateway = new Gateway({
     door,
     link,
     clock,
     log,
     identity: identityOf(env),
+    bindings,
     limits: DEFAULT_LIMITS,
     slab,
   })

@@ -1,9 +1,11 @@
 // The tables of one shard's Durable Object. Text keys stand in WITHOUT ROWID tables, because every index is another
 // written row on the bill. Invariant: a statement names one row, so the platform's 100 bound parameters are never met.
 
+import { ROW_TABLES } from './rows.ts'
+
 /** Run before anything else; each is a no-op when its table is there. */
 export const OBJECT_TABLES = [
-  'CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID',
+  ...ROW_TABLES,
   'CREATE TABLE IF NOT EXISTS kv (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID',
   'CREATE TABLE IF NOT EXISTS timers (name TEXT PRIMARY KEY, due_ms INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID',
   `CREATE TABLE IF NOT EXISTS channels
@@ -33,7 +35,9 @@ export const DELETE_TIMER = 'DELETE FROM timers WHERE name = ?'
 export const GET_CHANNEL = 'SELECT mark, replies FROM channels WHERE id = ?'
 export const SET_CHANNEL = `INSERT INTO channels (id, mark, replies, touched_ms) VALUES (?, ?, ?, ?)
   ON CONFLICT (id) DO UPDATE SET mark = excluded.mark, replies = excluded.replies, touched_ms = excluded.touched_ms`
-export const PRUNE_CHANNELS = 'DELETE FROM channels WHERE touched_ms < ?'
+/** A receipt of another shard's cast, `@contract/key`, has a time of its own. */
+export const PRUNE_CHANNELS = `DELETE FROM channels
+  WHERE touched_ms < ? AND (id NOT GLOB '@*' OR touched_ms < ?)`
 
 export const ALL_SNAPSHOT = 'SELECT bytes FROM snapshot ORDER BY part'
 export const SET_SNAPSHOT =

@@ -2,10 +2,12 @@
 // WITHOUT ROWID tables, so that a row is written once and not once more for an index. Invariant: a file whose
 // format is not ours is neither read nor changed.
 
+import { ROW_TABLES } from './rows.ts'
+
 /** `PRAGMA application_id`: "Fire". Tells a slot file from any other SQLite file. */
 export const SLOT_APPLICATION_ID = 0x46697265
 /** `PRAGMA user_version`. Raise it with every change that an older Firefly would read wrongly. */
-export const SLOT_FORMAT = 1
+export const SLOT_FORMAT = 2
 
 /**
  * Run once, in one transaction, on an empty file. In `channels` the replies come last, so that `seen_ms` is read
@@ -24,7 +26,14 @@ export const SLOT_TABLES = `
   CREATE TABLE activations
     (id INTEGER PRIMARY KEY CHECK (id = 1), reserved INTEGER NOT NULL);
   INSERT INTO activations (id, reserved) VALUES (1, 0);
+  ${ROW_TABLES.join(';\n  ')};
   PRAGMA application_id = ${SLOT_APPLICATION_ID};
+  PRAGMA user_version = ${SLOT_FORMAT};
+`
+
+/** Run in one transaction on a file of format 1, which has kv, timers, channels, snapshots and activations. */
+export const FROM_FORMAT_1 = `
+  ${ROW_TABLES.join(';\n  ')};
   PRAGMA user_version = ${SLOT_FORMAT};
 `
 

@@ -45,7 +45,7 @@ function createGame(folder: string): string {
 }
 
 /** This file is scripts/new.ts in a checkout and dist/package/scripts/new.js in the package. */
-function packageRoot(): string {
+export function packageRoot(): string {
   const above = join(import.meta.dirname, '..')
   return existsSync(join(above, 'package.json')) ? above : join(above, '..', '..')
 }

@@ -18,6 +18,9 @@ export interface ServeOptions {
   readonly maxBody: number
   readonly idle: number
   readonly slots: number
+  readonly mysql: string
+  readonly mysqlPool: number
+  readonly critical: boolean
   readonly log: 'info' | 'warn' | 'error' | 'silent'
 }
 
@@ -101,8 +104,31 @@ const OPTIONS: readonly Known[] = [
     parse: whole(100, 86_400_000),
   },
   { flags: '--slots <n>', help: 'slot files of a new data folder', value: 32, parse: whole(1, 1_024) },
+  {
+    flags: '--mysql <url>',
+    help: 'MySQL behind the data folder: mysql://user:password@host/database, or https:// for PlanetScale',
+    value: '',
+    parse: text,
+  },
+  {
+    flags: '--mysql-pool <n>',
+    help: 'connections to MySQL',
+    value: 8,
+    parse: whole(1, 256),
+  },
+  {
+    flags: '--critical [on]',
+    help: 'every answer waits until MySQL has what it says',
+    value: false,
+    parse: flag,
+  },
   { flags: '--log <level>', help: LOG_LEVELS.join(', '), value: 'warn', parse: level },
 ]
+
+function flag(value: string): boolean {
+  if (value !== 'true' && value !== 'false') throw new InvalidArgumentError('Not true or false.')
+  return value === 'true'
+}
 
 function level(value: string): string {
   if (!(LOG_LEVELS as readonly string[]).includes(value))
@@ -114,14 +140,26 @@ function level(value: string): string {
 export function serveCommand(run: (options: ServeOptions) => Promise<void>): Command {
   const command = new Command('serve').description('serve a game')
   const config = readConfig()
-  for (const { flags, help, value, parse } of OPTIONS) {
-    const option = new Option(flags, help).argParser(parse)
-    option.env(`FIREFLY_${option.name().replaceAll('-', '_').toUpperCase()}`)
-    const key = option.attributeName()
-    option.default(key in config ? fromConfig(key, config[key], parse) : value)
-    command.addOption(option)
-  }
+  for (const known of OPTIONS) command.addOption(optionOf(known, config))
   return command.action(run).exitOverride()
+}
+
+/** Options of `serve` for another command: from the environment and firefly.json as well, but without a default. */
+export function sharedOptions(...flags: readonly string[]): Option[] {
+  const config = readConfig()
+  const shared = OPTIONS.filter((known) => flags.includes(known.flags.split(' ')[0]!))
+  return shared.map((known) => optionOf({ ...known, value: undefined }, config))
+}
+
+function optionOf({ flags, help, value, parse }: Known, config: Record<string, unknown>): Option {
+  const option = new Option(flags, help).argParser(parse)
+  if (flags.endsWith(']')) option.preset('true')
+  option.env(`FIREFLY_${option.name().replaceAll('-', '_').toUpperCase()}`)
+  const key = option.attributeName()
+  // --help shows where it comes from and not the value, which may be a password.
+  return key in config
+    ? option.default(fromConfig(key, config[key], parse), 'firefly.json')
+    : option.default(value)
 }
 
 /** firefly.json of the working folder: the same names in camelCase. */

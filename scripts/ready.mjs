@@ -42,13 +42,28 @@ if (why !== null) {
   run('npm', ['install', ...quiet, ...(wantsTests ? [] : ['--omit=dev'])])
 }
 
-if (wantsTests && !existsSync('/usr/bin/chromium')) {
+/** For tests: any of the files will do. MariaDB's core packages, because the full one starts a service. */
+const programs = [
+  { files: ['/usr/bin/chromium'], packages: ['chromium'], why: 'browser tests' },
+  {
+    files: ['/usr/sbin/mariadbd', '/usr/sbin/mysqld'],
+    packages: ['mariadb-server-core', 'mariadb-client-core'],
+    why: 'database tests',
+    without: process.env.FIREFLY_TEST_MYSQL,
+  },
+]
+const absent = programs.filter(({ files, without }) => !without && !files.some((file) => existsSync(file)))
+if (wantsTests && absent.length > 0) {
   if (process.platform === 'linux' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
-    console.error('firefly: installing chromium for the browser tests …')
-    run('apt-get', ['update', '-qq'])
-    run('apt-get', ['install', '-y', '-qq', 'chromium'], { DEBIAN_FRONTEND: 'noninteractive' })
-  } else
+    const packages = absent.flatMap(({ packages }) => packages)
     console.error(
-      'firefly: no /usr/bin/chromium, and no root to install it: the browser tests will be skipped',
+      `firefly: installing ${packages.join(', ')} for the ${absent.map(({ why }) => why).join(' and ')} …`,
     )
+    run('apt-get', ['update', '-qq'])
+    run('apt-get', ['install', '-y', '-qq', ...packages], { DEBIAN_FRONTEND: 'noninteractive' })
+  } else
+    for (const { files, why } of absent)
+      console.error(
+        `firefly: no ${files.join(' or ')}, and no root to install it: the ${why} will be skipped`,
+      )
 }

@@ -2,19 +2,21 @@
 // Invariant: nothing is tried again here, because a call whose outcome is unknown may have taken effect.
 
 import type { Game } from '../game/game.ts'
-import type { Directory, Log, Peer, PeerAnswer, PeerCall, ShardId } from '../run/ports.ts'
+import type { Directory, Log, Peer, PeerAnswer, PeerCall, ShardId, StoredCast } from '../run/ports.ts'
 import { shardName } from '../run/ports.ts'
 
 /** What one shard's object offers the others. */
 export interface ShardRpc {
   call(shard: ShardId, call: PeerCall): Promise<PeerAnswer>
   cast(shard: ShardId, call: PeerCall): Promise<void>
+  deliver(shard: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer>
 }
 
 /** Shards of this object's own engine. */
 export interface LocalShards {
   receive(shard: ShardId, call: PeerCall): Promise<PeerAnswer>
   accept(shard: ShardId, call: PeerCall): void
+  deliver(shard: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer>
 }
 
 /**
@@ -47,8 +49,9 @@ export class ObjectDirectory implements Directory {
     // A service keeps nothing, so it runs where it is called.
     if (!definition || definition.stateless || shardName(shard) === this.own) return this.#here(shard)
     return {
-      call: (call) => this.#call(shard, call),
+      call: (call) => this.#ask(shard, (stub) => stub.call(shard, call)),
       cast: (call) => void this.#cast(shard, call),
+      deliver: (sender, cast) => this.#ask(shard, (stub) => stub.deliver(shard, sender, cast)),
     }
   }
 
@@ -56,14 +59,15 @@ export class ObjectDirectory implements Directory {
     return {
       call: (call) => this.#local.receive(shard, call),
       cast: (call) => this.#local.accept(shard, call),
+      deliver: (sender, cast) => this.#local.deliver(shard, sender, cast),
     }
   }
 
-  async #call(shard: ShardId, call: PeerCall): Promise<PeerAnswer> {
+  async #ask(shard: ShardId, ask: (stub: ShardRpc) => Promise<PeerAnswer>): Promise<PeerAnswer> {
     const name = shardName(shard)
     const way = this.#take(name)
     try {
-      return await way.stub.call(shard, call)
+      return await ask(way.stub)
     } catch (error) {
       this.#ways.delete(name)
       const code = (error as { overloaded?: boolean }).overloaded ? 'OVERLOADED' : 'UNAVAILABLE'

@@ -133,6 +133,11 @@ export class Line implements ShardRecords, ChannelOut {
     }
   }
 
+  bind(contract: string, key: string): void {
+    this.#batch.bind(contract, key)
+    this.#soon()
+  }
+
   closed(code: string): void {
     this.#batch.closed(code)
     this.end(1000, code)

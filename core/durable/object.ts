@@ -14,8 +14,12 @@ import {
   type PeerCall,
   type ShardId,
   type Store,
+  type StoredCast,
 } from '../run/ports.ts'
-import { CLOSE_CODES, ProtocolError } from '../wire/errors.ts'
+import { SqlDatabase } from '../tiers/database.ts'
+import { planetscaleClient } from '../tiers/planetscale.ts'
+import { Tiers } from '../tiers/tiers.ts'
+import { CLOSE_CODES, DefinitionError, ProtocolError } from '../wire/errors.ts'
 import { TIMES, type Limits } from '../wire/limits.ts'
 import { readShardRecords, type Opening } from '../wire/record.ts'
 import { OBJECT_PIN_MS, WorkerClock, WorkerLog } from './clock.ts'
@@ -26,16 +30,22 @@ import { ObjectStore } from './store.ts'
 export interface ShardEnv {
   /** The namespace of the shards themselves. */
   readonly SHARD: DurableObjectNamespace
+  /** The MySQL behind the objects, as PlanetScale gives it: https://user:password@host. A secret. */
+  readonly DATABASE_URL?: string
 }
 
 export interface ShardObjectOptions {
   /** What stands between the engine and the object's SQLite: the tiers behind it. */
   readonly wrapStore?: (store: Store, ctx: DurableObjectState) => Store
   readonly limits?: Partial<Limits>
+  /** How long a turn that nobody waits for may wait for others on its way to MySQL. Default 100. */
+  readonly flushMs?: number
 }
 
 /** An alarm whose timers did not commit is tried again after this. */
 const ALARM_RETRY_MS = 30_000
+/** An alarm that finds turns MySQL has not heard of waits so long for it. */
+const FLUSH_MS = 10_000
 
 /** The class to export as `Shard` from a game's worker: `export class Shard extends shardObject(game) {}`. */
 export function shardObject(
@@ -56,6 +66,8 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
   readonly #clock = new WorkerClock(OBJECT_PIN_MS)
   readonly #log = new WorkerLog()
   readonly #store: ObjectStore
+  /** null without MySQL. */
+  readonly #tiers: Tiers | null
   readonly #directory: ObjectDirectory
   readonly #engine: Engine
   readonly #lines = new Map<WebSocket, Line>()
@@ -84,22 +96,51 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
       (error) => {
         this.#log.error('the alarm could not be set', { error: String(error) })
       },
+      { tables: [...game.tables.values()], outbox: Boolean(env.DATABASE_URL) },
     )
+    this.#tiers = this.#openTiers(options)
+    const store = this.#tiers ?? this.#store
     this.#directory = new ObjectDirectory(game, env.SHARD, this.#log, {
       receive: (shard, call) => this.#engine.receive(shard, call),
       accept: (shard, call) => this.#accept(shard, call),
+      deliver: (shard, sender, cast) => this.#engine.deliver(shard, sender, cast),
     })
     this.#engine = new Engine(
       game,
       {
         clock: this.#clock,
         log: this.#log,
-        store: options.wrapStore?.(this.#store, ctx) ?? this.#store,
+        store: options.wrapStore?.(store, ctx) ?? store,
         directory: this.#directory,
       },
       { evictMs: 0, ...(options.limits ? { limits: options.limits } : {}) },
     )
     for (const socket of ctx.getWebSockets()) this.#line(socket)?.revive()
+  }
+
+  #openTiers({ flushMs }: ShardObjectOptions): Tiers | null {
+    const tables = [...this.#game.tables.values()]
+    const url = this.env.DATABASE_URL
+    const needs = tables.find((table) => table.class === 'critical')
+    if (!url && needs)
+      throw new DefinitionError(`table ${needs.name} is critical: set the secret DATABASE_URL`)
+    if (!url || tables.length === 0) return null
+    const database = new SqlDatabase(planetscaleClient({ url }), { tables })
+    const endAll = (): void => this.#engine.restartWhere(() => true)
+    const tiers = new Tiers({
+      local: this.#store,
+      database,
+      tables,
+      clock: this.#clock,
+      log: this.#log,
+      onStale: endAll,
+      onFenced: endAll,
+      // The platform has one object of a name: nobody else can have gone on.
+      asksFirst: false,
+      ...(flushMs === undefined ? {} : { flushMs }),
+    })
+    tiers.start()
+    return tiers
   }
 
   get doorVersion(): string {
@@ -152,12 +193,13 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     this.webSocketClose(socket)
   }
 
-  override alarm(): void {
+  override async alarm(): Promise<void> {
     const id = this.#store.identity()
     if (!id) return
     this.#become(id)
     this.#engine.wake(id)
     this.#clock.wake()
+    await this.#tiers?.drain(FLUSH_MS)
     this.#store.rearm(ALARM_RETRY_MS)
   }
 
@@ -173,6 +215,13 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     this.#clock.wake()
     this.#become(shard)
     this.#accept(shard, call)
+  }
+
+  /** A durable cast of another shard, by RPC; resolves when what it did is committed. */
+  deliver(shard: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer> {
+    this.#clock.wake()
+    this.#become(shard)
+    return this.#engine.deliver(shard, sender, cast)
   }
 
   attach(line: Line, opening: Opening): ChannelIn {

@@ -13,6 +13,8 @@ import type {
   OutputOf,
 } from '../wire/contract.ts'
 import type { Fields, Infer } from '../wire/type.ts'
+import type { Cached } from './cacheable.ts'
+import type { Table, TableTypes } from './table.ts'
 
 /** One method per event of the contract. The body is encoded once, however many receive it. */
 export type Emit<E extends Entries> = {
@@ -20,16 +22,78 @@ export type Emit<E extends Entries> = {
 }
 
 /** Commands of another shard. */
-export interface Remote<E extends Entries> {
+export interface Remote<E extends Entries, A extends Named = Named> {
   /** Waits for the answer; rejects with CallError (DEADLINE, CYCLE, …) or Refusal. Never hangs. */
   readonly call: {
     readonly [K in Exclude<CommandNames<E>, CastNames<E>>]: (
       ...input: Args<InputOf<E[K]>>
     ) => Promise<OutputOf<E[K]>>
   }
-  /** Leaves when the turn has committed, in order; dropped when the turn throws. */
-  readonly cast: { readonly [K in CommandNames<E>]: (...input: Args<InputOf<E[K]>>) => void }
+  /**
+   * Leaves when the turn has committed, in order; dropped when the turn throws. A cast of a command that is declared
+   * `durable` is a row of the turn: it is delivered until its shard has answered, takes effect there exactly once, and
+   * `answer` names the hook of this shard that hears how it ended.
+   */
+  readonly cast: {
+    readonly [K in CommandNames<E>]: (...input: CastArgs<InputOf<E[K]>, A>) => void
+  }
 }
+type CastArgs<Input, A extends Named> = [...input: Args<Input>, answer?: AnswerTo<A>]
+/** The hook that hears the answer, and what it is given besides. */
+export type AnswerTo<A extends Named> = {
+  readonly [N in keyof A & string]: { readonly answer: N } & (Record<never, never> extends A[N]
+    ? { readonly data?: A[N] }
+    : { readonly data: A[N] })
+}[keyof A & string]
+
+/** How a durable cast ended. The output is that of the command that was cast, as its contract checked it. */
+export type CastAnswer =
+  | { readonly ok: true; readonly output: unknown }
+  /** A refusal that the other contract declares, or a system code such as UNKNOWN_CONTRACT, BAD_INPUT, INTERNAL. */
+  | { readonly ok: false; readonly code: string; readonly message: string }
+
+/** What a shard's rows look like from a turn. Reads see the turn's own changes. */
+export type Rows<R extends Tables> = {
+  readonly [N in keyof R]: R[N] extends Table<infer Types> ? TableVerbs<Types> : never
+}
+export type Tables = Record<string, Table>
+
+export interface TableVerbs<Types extends TableTypes> {
+  /** The row of this shard with that key (without the shard's own column). */
+  get(...key: Types['key']): RowOf<Types> | undefined
+  /** Rows of this shard by foreign keys, in the order of their keys. */
+  all(by?: Types['by'], options?: ListOptions): RowOf<Types>[]
+  /** @throws InputError for a bad value, a key or unique value that is taken, a row over 2 MB */
+  insert(row: Types['insert']): Types['auto'] extends true ? Promise<RowOf<Types>> : RowOf<Types>
+  /** Reads the row again that another program wrote in MySQL. Resolves when memory and Store have it. */
+  invalidate(...key: Types['key']): Promise<RowOf<Types> | undefined>
+}
+export interface ListOptions {
+  /** Default: all. */
+  readonly limit?: number
+  /** Last key first. */
+  readonly descending?: boolean
+}
+
+/** One row: its columns, always as the turn sees them now, and its verbs. */
+export type RowOf<Types extends TableTypes> = Readonly<Types['row']> & RowVerbs<Types>
+export interface RowVerbs<Types extends TableTypes> {
+  /** @throws InputError for a bad value or a unique value that is taken */
+  update(patch: Types['patch']): void
+  /** Adds to a number and returns the sum. @throws InputError when it leaves the column's range */
+  increment<C extends NumericOf<Types['patch']>>(
+    column: C,
+    by: Types['patch'][C] & (number | bigint),
+  ): Types['patch'][C] & (number | bigint)
+  delete(): void
+  /** All columns at this moment. */
+  readonly values: Readonly<Types['row']>
+}
+type NumericOf<P> = {
+  [K in keyof P & string]-?: NonNullable<P[K]> extends number | bigint ? K : never
+}[keyof P & string]
+
+export type Named = Record<string, unknown>
 
 export interface Kv<F extends Fields> {
   /** The value as this turn sees it; undefined = never set or deleted. Frozen: set a new value to change it. */
@@ -45,13 +109,21 @@ export interface Context<
   Code extends string = string,
   State = unknown,
   K extends Fields = Fields,
-  T extends Record<string, unknown> = Record<string, unknown>,
+  T extends Named = Named,
+  R extends Tables = Tables,
+  A extends Named = Named,
 > {
   readonly key: string
   /** Volatile: gone with the activation, unless a snapshot brings it back. Not rolled back by a throw. */
   readonly state: State
   /** Small durable key-value state. */
   readonly kv: Kv<K>
+  /** Durable rows, by the name under which the shard lists its tables. */
+  readonly rows: Rows<R>
+  /** The reply of this turn leaves only when MySQL has everything that this shard wrote so far. */
+  save(): void
+  /** A recomputable value of this process, see `cacheable`. */
+  cached<Params, Value>(what: Cached<Params, Value>, params: Params): Promise<Value>
   /** Wall clock in milliseconds; one value for the whole turn. */
   readonly now: number
   /** 0 <= x < 1, from the host's randomness. */
@@ -65,7 +137,7 @@ export interface Context<
   /** To the member on a seat; nobody sits there = nothing is sent. */
   to(seat: number): Emit<E>
   /** Another shard, or a service (without key). */
-  at<E2 extends Entries, Code2 extends string>(contract: Contract<E2, Code2>, key?: string): Remote<E2>
+  at<E2 extends Entries, Code2 extends string>(contract: Contract<E2, Code2>, key?: string): Remote<E2, A>
   /** A durable timer of this shard: runs once after `ms`, also after a restart. Same name again = moved. */
   after<N extends keyof T & string>(ms: number, name: N, ...data: TimerArgs<T[N]>): void
   /** A volatile timer: gone with the activation. */
@@ -89,8 +161,10 @@ export interface SessionContext<
   Code extends string = string,
   State = unknown,
   K extends Fields = Fields,
-  T extends Record<string, unknown> = Record<string, unknown>,
-> extends Context<E, Code, State, K, T> {
+  T extends Named = Named,
+  R extends Tables = Tables,
+  A extends Named = Named,
+> extends Context<E, Code, State, K, T, R, A> {
   /** Who speaks, as 32 hex digits; '' when another shard calls. */
   readonly session: string
   readonly joined: boolean
@@ -100,6 +174,11 @@ export interface SessionContext<
   join(...groups: string[]): number
   /** Without groups: is no member any more. */
   leave(...groups: string[]): void
+  /**
+   * From now on this session means `key` when it speaks to shards of that contract: how a player reaches the own shard,
+   * and the only way to one that is `.bound()`. Takes effect before the answer of this turn.
+   */
+  bind(contract: Contract, key: string): void
   /** To the session that speaks. */
   readonly push: Emit<E>
   /** To every member but the one who speaks. */

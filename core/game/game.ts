@@ -4,11 +4,14 @@
 import type { CommandNames, Entries } from '../wire/contract.ts'
 import { DefinitionError } from '../wire/errors.ts'
 import type { ShardBuilder, ShardDefinition } from './shard.ts'
+import type { TableDefinition } from './table.ts'
 
 export interface Game {
   readonly kind: 'firefly-game'
   /** By contract name. */
   readonly shards: ReadonlyMap<string, ShardDefinition>
+  /** By name. */
+  readonly tables: ReadonlyMap<string, TableDefinition>
 }
 
 /** A shard whose commands lack handlers becomes an error message that names them. */
@@ -19,6 +22,8 @@ export type Complete<S> =
     infer _State,
     infer _K,
     infer _T,
+    infer _R,
+    infer _A,
     infer Handled
   >
     ? [Exclude<CommandNames<E>, Handled>] extends [never]
@@ -28,17 +33,22 @@ export type Complete<S> =
 
 /**
  * The game of these shards and services; the default export of a game's `server.ts`.
- * @throws DefinitionError for a missing handler, a contract served twice, a number used by two contracts
+ * @throws DefinitionError for a missing handler, a contract served twice, a number used by two contracts, two tables of one name
  */
 export function firefly<S extends Record<string, { readonly definition: ShardDefinition }>>(shards: {
   [K in keyof S]: S[K] & Complete<S[K]>
 }): Game {
   const byName = new Map<string, ShardDefinition>()
   const numbers = new Map<number, string>()
+  const tables = new Map<string, TableDefinition>()
   for (const { definition } of Object.values(shards as S)) {
     const { contract, handlers } = definition
     if (byName.has(contract.name)) throw new DefinitionError(`contract ${contract.name} is served twice`)
     byName.set(contract.name, definition)
+    for (const table of definition.tables.values()) {
+      if (tables.has(table.name)) throw new DefinitionError(`two tables are called ${table.name}`)
+      tables.set(table.name, table)
+    }
     for (const [name, entry] of Object.entries(contract.entries)) {
       const full = `${contract.name}.${name}`
       const twin = numbers.get(entry.number)
@@ -48,5 +58,21 @@ export function firefly<S extends Record<string, { readonly definition: ShardDef
     }
   }
   if (byName.size === 0) throw new DefinitionError('a game needs at least one shard')
-  return { kind: 'firefly-game', shards: byName }
+  return { kind: 'firefly-game', shards: byName, tables }
+}
+
+/** The same game with every table of class `critical`: what an operator chooses where losing a disk may lose nothing. */
+export function critical(game: Game): Game {
+  const tables = new Map(
+    [...game.tables].map(([name, table]) => [name, { ...table, class: 'critical' as const }]),
+  )
+  const shards = new Map(
+    [...game.shards].map(([name, definition]) => {
+      const own = [...definition.tables].map(
+        ([local, { name: table }]) => [local, tables.get(table)!] as const,
+      )
+      return [name, { ...definition, tables: new Map(own) }]
+    }),
+  )
+  return { ...game, shards, tables }
 }

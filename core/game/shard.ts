@@ -4,7 +4,8 @@
 import type { CommandNames, Contract, Entries, InputOf, OutputOf } from '../wire/contract.ts'
 import { DefinitionError } from '../wire/errors.ts'
 import { schemaOf, toParser, type Fields, type InferFields } from '../wire/type.ts'
-import type { Context, SessionContext } from './context.ts'
+import type { CastAnswer, Context, Named, SessionContext, Tables } from './context.ts'
+import type { TableDefinition } from './table.ts'
 
 type Nothing = Record<never, never>
 type Awaitable<T> = T | Promise<T>
@@ -25,7 +26,7 @@ export interface ShardOptions {
 /** What the engine runs; built by {@link ShardBuilder}, compiled by core/run/plan.ts. */
 export interface ShardDefinition {
   readonly contract: Contract
-  isPublic: boolean
+  access: Access
   /** Turns at a time: 1 for a shard, more for a service. */
   readonly concurrency: number
   readonly stateless: boolean
@@ -36,19 +37,27 @@ export interface ShardDefinition {
   readonly handlers: Map<string, Handler>
   ticker: { readonly hz: number; readonly fixed: boolean; readonly run: Hook<number> } | null
   readonly timers: Map<string, { readonly parse: (data: unknown) => unknown; readonly run: Hook<unknown> }>
+  /** By the name that the author gave them here. */
+  readonly tables: Map<string, TableDefinition>
+  readonly answers: Map<string, { readonly parse: (data: unknown) => unknown; readonly run: AnswerHook }>
   leave: Hook<void> | null
   rejoin: Hook<void> | null
 }
 /** Erased handler: `c` is the runtime's Turn. */
 export type Handler = (c: never, input: never) => unknown
 export type Hook<Arg> = (c: never, arg: Arg) => unknown
+export type AnswerHook = (c: never, data: never, answer: CastAnswer) => unknown
+/** Who may speak to a shard: other shards only, sessions that were bound to it as well, or everybody. */
+export type Access = 'shards' | 'bound' | 'public'
 
 export class ShardBuilder<
   E extends Entries,
   Code extends string,
   State = Nothing,
   K extends Fields = Nothing,
-  T extends Record<string, unknown> = Nothing,
+  T extends Named = Nothing,
+  R extends Tables = Nothing,
+  A extends Named = Nothing,
   Handled extends string = never,
 > {
   /** Carries the type parameters; never present. */
@@ -61,33 +70,58 @@ export class ShardBuilder<
 
   /** Players may speak to it; without this only other shards can. */
   public(): this {
-    this.definition.isPublic = true
+    this.definition.access = 'public'
     return this
+  }
+
+  /** A session reaches it only after `c.bind(Contract, key)` gave it that key: a player's own shard. */
+  bound(): this {
+    this.#refuseStateless('bound sessions')
+    this.definition.access = 'bound'
+    return this
+  }
+
+  /** The tables whose rows this kind of shard owns: `c.rows.NAME`. */
+  tables<const Own extends Tables>(tables: Own): ShardBuilder<E, Code, State, K, T, Own, A, Handled> {
+    this.#refuseStateless('tables')
+    const { contract } = this.definition
+    for (const [name, { definition }] of Object.entries(tables)) {
+      if (definition.owner !== contract.name) {
+        throw new DefinitionError(
+          `table ${definition.name} belongs to ${definition.owner}, not to ${contract.name}`,
+        )
+      }
+      this.definition.tables.set(name, definition)
+    }
+    return this as unknown as ShardBuilder<E, Code, State, K, T, Own, A, Handled>
   }
 
   /** Volatile state, made anew for each activation. */
   state<S, Saved = unknown>(
     init: (key: string) => S,
     options: { snapshot?: SnapshotOptions<S, Saved> } = {},
-  ): ShardBuilder<E, Code, S, K, T, Handled> {
+  ): ShardBuilder<E, Code, S, K, T, R, A, Handled> {
     this.#refuseStateless('state')
     this.definition.init = init
     this.definition.snapshot = (options.snapshot ?? null) as SnapshotOptions<unknown, unknown> | null
-    return this as unknown as ShardBuilder<E, Code, S, K, T, Handled>
+    return this as unknown as ShardBuilder<E, Code, S, K, T, R, A, Handled>
   }
 
   /** Small durable state: committed before the reply of the turn that set it. */
-  kv<const F extends Fields>(fields: F): ShardBuilder<E, Code, State, F, T, Handled> {
+  kv<const F extends Fields>(fields: F): ShardBuilder<E, Code, State, F, T, R, A, Handled> {
     this.#refuseStateless('kv')
     this.definition.kv = fields
-    return this as unknown as ShardBuilder<E, Code, State, F, T, Handled>
+    return this as unknown as ShardBuilder<E, Code, State, F, T, R, A, Handled>
   }
 
   /** The handler of one command. Returning undefined sends no reply to a legacy client. */
   on<N extends CommandNames<E>>(
     name: N,
-    handler: (c: SessionContext<E, Code, State, K, T>, input: InputOf<E[N]>) => Awaitable<OutputOf<E[N]>>,
-  ): ShardBuilder<E, Code, State, K, T, Handled | N> {
+    handler: (
+      c: SessionContext<E, Code, State, K, T, R, A>,
+      input: InputOf<E[N]>,
+    ) => Awaitable<OutputOf<E[N]>>,
+  ): ShardBuilder<E, Code, State, K, T, R, A, Handled | N> {
     const { contract, handlers } = this.definition
     if (contract.entries[name]?.kind !== 'command') {
       throw new DefinitionError(`${contract.name} has no command ${JSON.stringify(name)}`)
@@ -101,22 +135,22 @@ export class ShardBuilder<
   handlers<
     H extends {
       [N in CommandNames<E>]?: (
-        c: SessionContext<E, Code, State, K, T>,
+        c: SessionContext<E, Code, State, K, T, R, A>,
         input: InputOf<E[N]>,
       ) => Awaitable<OutputOf<E[N]>>
     },
-  >(handlers: H): ShardBuilder<E, Code, State, K, T, Handled | (keyof H & string)> {
+  >(handlers: H): ShardBuilder<E, Code, State, K, T, R, A, Handled | (keyof H & string)> {
     for (const [name, handler] of Object.entries(handlers)) this.on(name as CommandNames<E>, handler as never)
     return this
   }
 
   /** A turn `hz` times a second while the shard has members; `dt` is the time since the last, in seconds. */
-  tick(hz: number, run: (c: Context<E, Code, State, K, T>, dt: number) => unknown): this {
+  tick(hz: number, run: (c: Context<E, Code, State, K, T, R, A>, dt: number) => unknown): this {
     return this.#ticker(hz, false, run)
   }
 
   /** A tick with a fixed step number, which never jumps: for deterministic games. Late steps are caught up. */
-  step(hz: number, run: (c: Context<E, Code, State, K, T>, step: number) => unknown): this {
+  step(hz: number, run: (c: Context<E, Code, State, K, T, R, A>, step: number) => unknown): this {
     return this.#ticker(hz, true, run)
   }
 
@@ -124,24 +158,49 @@ export class ShardBuilder<
   timer<const N extends string, const F extends Fields>(
     name: N,
     fields: F,
-    run: (c: Context<E, Code, State, K, T & Record<N, InferFields<F>>>, data: InferFields<F>) => unknown,
-  ): ShardBuilder<E, Code, State, K, T & Record<N, InferFields<F>>, Handled> {
+    run: (
+      c: Context<E, Code, State, K, T & Record<N, InferFields<F>>, R, A>,
+      data: InferFields<F>,
+    ) => unknown,
+  ): ShardBuilder<E, Code, State, K, T & Record<N, InferFields<F>>, R, A, Handled> {
     this.#refuseStateless('timer')
     const { contract, timers } = this.definition
     if (timers.has(name)) throw new DefinitionError(`${contract.name} has two timers ${JSON.stringify(name)}`)
     timers.set(name, { parse: toParser(schemaOf(fields)), run: run as Hook<unknown> })
-    return this as unknown as ShardBuilder<E, Code, State, K, T & Record<N, InferFields<F>>, Handled>
+    return this as unknown as ShardBuilder<E, Code, State, K, T & Record<N, InferFields<F>>, R, A, Handled>
+  }
+
+  /**
+   * Hears how a durable cast of this shard ended: `c.at(Purse, to).cast.receive({ … }, { answer: NAME, data })`. Runs
+   * once; what it writes is committed together with the end of the cast. Declare it before its use.
+   */
+  answer<const N extends string, const F extends Fields>(
+    name: N,
+    fields: F,
+    run: (
+      c: Context<E, Code, State, K, T, R, A & Record<N, InferFields<F>>>,
+      data: InferFields<F>,
+      answer: CastAnswer,
+    ) => unknown,
+  ): ShardBuilder<E, Code, State, K, T, R, A & Record<N, InferFields<F>>, Handled> {
+    this.#refuseStateless('answers')
+    const { contract, answers } = this.definition
+    if (name === '') throw new DefinitionError(`${contract.name}: an answer needs a name`)
+    if (answers.has(name))
+      throw new DefinitionError(`${contract.name} has two answers ${JSON.stringify(name)}`)
+    answers.set(name, { parse: toParser(schemaOf(fields)), run })
+    return this as unknown as ShardBuilder<E, Code, State, K, T, R, A & Record<N, InferFields<F>>, Handled>
   }
 
   /** Runs when a member's connection is gone; `c.seat` is still its seat. */
-  leave(run: (c: SessionContext<E, Code, State, K, T>) => unknown): this {
+  leave(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
     this.#refuseStateless('leave')
     this.definition.leave = run
     return this
   }
 
   /** Runs for every member whose connection outlived the last activation; volatile state is new. */
-  rejoin(run: (c: SessionContext<E, Code, State, K, T>) => unknown): this {
+  rejoin(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
     this.#refuseStateless('rejoin')
     this.definition.rejoin = run
     return this
@@ -193,7 +252,7 @@ function define(
 ): ShardDefinition {
   return {
     contract,
-    isPublic: false,
+    access: 'shards',
     concurrency,
     stateless,
     onBug: options.onBug ?? 'keep',
@@ -203,6 +262,8 @@ function define(
     handlers: new Map(),
     ticker: null,
     timers: new Map(),
+    tables: new Map(),
+    answers: new Map(),
     leave: null,
     rejoin: null,
   }

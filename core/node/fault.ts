@@ -1,10 +1,14 @@
 // What can be wrong with a data directory, in the operator's words. Invariant: a message names the file, the cause as
 // the system told it, and what to do.
 
+import { TableError } from '../tiers/layout.ts'
+import { DetachedError } from '../tiers/rowtables.ts'
+
 export type StoreErrorCode =
   | 'ACCESS' // the directory or a file cannot be opened or written
   | 'CLOSED' // the store was closed
   | 'CORRUPT' // a slot file is damaged
+  | 'DETACHED' // MySQL stood behind the rows, and was not named this time
   | 'DISK' // the disk reported an error
   | 'DISK_FULL' // no space is left
   | 'FOREIGN' // a file that is not a slot file stands in its place
@@ -13,7 +17,8 @@ export type StoreErrorCode =
   | 'NUMBERS' // a slot has used all 4,294,967,295 activation numbers
   | 'OVERLOADED' // the disk is slower than the commits
   | 'SLOTS' // the data directory was made with another number of slots
-  | 'SUPERSEDED' // an earlier commit of the same activation failed
+  | 'SUPERSEDED' // an earlier commit of the same activation failed, or was taken back
+  | 'TABLES' // a table is stored in a form that the game cannot read
 
 /** What is wrong with the data directory and what to do about it. */
 export class StoreError extends Error {
@@ -28,6 +33,9 @@ export class StoreError extends Error {
 /** An error of SQLite or of the file system in the operator's words; any other error as it is. */
 export function explain(cause: unknown, path: string): unknown {
   if (!(cause instanceof Error) || cause instanceof StoreError) return cause
+  if (cause instanceof DetachedError)
+    return new StoreError('DETACHED', `${path}: ${cause.message}`, { cause })
+  if (cause instanceof TableError) return new StoreError('TABLES', `${path}: ${cause.message}`, { cause })
   const { errcode, code, syscall } = cause as { errcode?: number; code?: string; syscall?: string }
   const why = `(${cause.message})`
   const primary = errcode === undefined ? -1 : errcode & 0xff

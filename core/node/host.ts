@@ -3,8 +3,21 @@
 
 import type { Game } from '../game/game.ts'
 import { Engine, type EngineOptions } from '../run/engine.ts'
-import { shardName, type Clock, type Log, type ShardId, type Store, type Timer } from '../run/ports.ts'
+import {
+  shardName,
+  type Clock,
+  type Database,
+  type Log,
+  type ShardId,
+  type Store,
+  type Timer,
+} from '../run/ports.ts'
+import { SqlDatabase } from '../tiers/database.ts'
+import type { LocalStore } from '../tiers/local.ts'
+import { Tiers } from '../tiers/tiers.ts'
+import { DefinitionError } from '../wire/errors.ts'
 import { systemClock } from './clock.ts'
+import { openDatabase } from './database.ts'
 import { jsonLog, type LogLevel } from './log.ts'
 import { SlotStore } from './store.ts'
 
@@ -14,53 +27,131 @@ export interface HostOptions extends EngineOptions {
   readonly dir: string
   /** Number of slot files; fixed for the life of a data directory. Default 32. */
   readonly slots?: number
+  /** The MySQL behind the slot files: mysql://…, or https://… for PlanetScale. Default: none. */
+  readonly mysql?: string
+  /** Connections to it. Default 8. */
+  readonly mysqlPool?: number
+  /** How long a turn that nobody waits for may wait for others on its way to MySQL. Default 100. */
+  readonly flushMs?: number
   readonly logLevel?: LogLevel
-  /** Stands between engine and store, for tests that break it. */
+  /** Stands between engine and tiers, for tests that break it. */
   readonly wrapStore?: (store: Store) => Store
+  /** Stands between the tiers and the slot files. */
+  readonly wrapLocal?: (local: LocalStore) => LocalStore
+  /** Stands between the tiers and MySQL. */
+  readonly wrapDatabase?: (database: Database) => Database
 }
 
 export interface Host {
   readonly engine: Engine
   readonly clock: Clock
   readonly log: Log
-  /** Saves what is to be saved and closes the store. */
+  /** null without MySQL. */
+  readonly tiers: Tiers | null
+  /** Saves what is to be saved, sends MySQL what it can still take, and closes the store. */
   close(): Promise<void>
 }
 
-/** @throws StoreError when the data directory cannot be used */
+const POOL = 8
+/** A drain waits so long for commits, and as long again for MySQL. */
+const DRAIN_MS = 10_000
+
+/** @throws StoreError, DatabaseError or DriftError when the data directory or the database cannot be used */
 export async function openHost(options: HostOptions): Promise<Host> {
+  const { game, dir } = options
   const clock = systemClock
   const log = jsonLog(options.logLevel ?? 'warn')
-  const alarms = new Map<string, Timer>()
-  /** Shards whose timers were found before the engine stood. */
-  const early: [ShardId, number | null][] = []
-  let engine: Engine | null = null
-  const onWake = (shard: ShardId, dueMs: number | null): void => {
-    const name = shardName(shard)
-    alarms.get(name)?.cancel()
-    alarms.delete(name)
-    if (dueMs === null) return
-    if (!engine) return void early.push([shard, dueMs])
-    const wait = Math.min(Math.max(0, dueMs - clock.now()), LONGEST_MS)
-    alarms.set(
-      name,
-      clock.after(wait, () => (clock.now() < dueMs ? onWake(shard, dueMs) : engine?.wake(shard))),
+  const tables = [...game.tables.values()]
+  const needs = tables.find((table) => table.class === 'critical')
+  if (needs && !options.mysql)
+    throw new DefinitionError(
+      `table ${needs.name} is critical: start with --mysql (npm run mariadb gives one)`,
     )
-  }
+  const client = options.mysql
+    ? await openDatabase(options.mysql, options.mysqlPool ?? POOL, tables, log)
+    : null
+  const alarms = new Alarms(clock)
   const slots = options.slots === undefined ? {} : { slots: options.slots }
-  const store = await SlotStore.open({ dir: options.dir, clock, log, onWake, ...slots })
-  engine = new Engine(options.game, { clock, log, store: options.wrapStore?.(store) ?? store }, options)
-  for (const [shard, dueMs] of early) onWake(shard, dueMs)
-  const running = engine
+  const onWake = (shard: ShardId, dueMs: number | null): void => alarms.set(shard, dueMs)
+  let slotStore: SlotStore
+  try {
+    slotStore = await SlotStore.open({ dir, clock, log, onWake, tables, outbox: client !== null, ...slots })
+  } catch (error) {
+    await client?.close()
+    throw error
+  }
+  const local = options.wrapLocal?.(slotStore) ?? slotStore
+  let tiers: Tiers | null = null
+  if (client) {
+    const direct = new SqlDatabase(client, { tables })
+    const database = options.wrapDatabase?.(direct) ?? direct
+    const endAll = (owner: string): void => engine.restartWhere((id) => local.ownerOf(id) === owner)
+    const flushMs = options.flushMs === undefined ? {} : { flushMs: options.flushMs }
+    tiers = new Tiers({ local, database, tables, clock, log, onStale: endAll, onFenced: endAll, ...flushMs })
+  }
+  const store = tiers ?? local
+  const engine = new Engine(game, { clock, log, store: options.wrapStore?.(store) ?? store }, options)
+  alarms.start((shard) => engine.wake(shard))
+  tiers?.start()
   return {
     engine,
     clock,
     log,
+    tiers,
     close: async () => {
-      for (const alarm of alarms.values()) alarm.cancel()
-      await running.drain()
-      await store.close()
+      alarms.stop()
+      await within(clock, DRAIN_MS, engine.drain())
+      const left = (await tiers?.drain(DRAIN_MS)) ?? 0
+      if (left > 0) log.warn('MySQL has not heard of everything; the data folder keeps it', { turns: left })
+      await tiers?.close()
+      await slotStore.close()
     },
+  }
+}
+
+async function within(clock: Clock, ms: number, work: Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = clock.after(ms, resolve)
+  await Promise.race([work, promise])
+  timer.cancel()
+}
+
+/** Wakes shards whose durable timers or casts are due, also those that nobody has spoken to yet. */
+class Alarms {
+  readonly #clock: Clock
+  readonly #timers = new Map<string, Timer>()
+  /** Found before the engine stood. */
+  #early: [ShardId, number][] | null = []
+  #wake: (shard: ShardId) => void = () => {}
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  start(wake: (shard: ShardId) => void): void {
+    this.#wake = wake
+    const early = this.#early ?? []
+    this.#early = null
+    for (const [shard, dueMs] of early) this.set(shard, dueMs)
+  }
+
+  set(shard: ShardId, dueMs: number | null): void {
+    const name = shardName(shard)
+    this.#timers.get(name)?.cancel()
+    this.#timers.delete(name)
+    if (dueMs === null) return
+    if (this.#early) return void this.#early.push([shard, dueMs])
+    const wait = Math.min(Math.max(0, dueMs - this.#clock.now()), LONGEST_MS)
+    const ring = (): void => {
+      this.#timers.delete(name)
+      if (this.#clock.now() < dueMs) this.set(shard, dueMs)
+      else this.#wake(shard)
+    }
+    this.#timers.set(name, this.#clock.after(wait, ring))
+  }
+
+  stop(): void {
+    for (const timer of this.#timers.values()) timer.cancel()
   }
 }
 

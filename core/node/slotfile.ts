@@ -10,13 +10,27 @@
 // the inode, so descriptors of our own serve; that of the database file is closed after SQLite's, because closing any
 // descriptor of a file drops the POSIX locks of the process on it.
 
-import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, unlinkSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 
 import * as sql from '../../schemas/slot.ts'
-import type { StoredChannel, StoredTimer, WriteSet } from '../run/ports.ts'
+import type {
+  Remains,
+  RowChange,
+  ShardId,
+  StoredCast,
+  StoredChannel,
+  StoredTimer,
+  WriteSet,
+} from '../run/ports.ts'
+import { shardName } from '../run/ports.ts'
+import type { TableSet } from '../tiers/layout.ts'
+import { isNewer, RowTables } from '../tiers/rowtables.ts'
+import { keepWal, restoreWal, syncDirectory } from './directory.ts'
+import { TIMES } from '../wire/limits.ts'
 import { explain, StoreError } from './fault.ts'
+import { Statements } from './statements.ts'
 
 /** A WAL that grew past this is cut back when it starts again. */
 const WAL_BYTES = 16_777_216
@@ -24,34 +38,48 @@ const WAL_BYTES = 16_777_216
 /** Replaced only by tests that break the disk. */
 export type Fdatasync = (fd: number, done: (error: Error | null) => void) => void
 
-export interface Rows {
+/** Everything of one shard that its activation begins with. */
+export interface ShardState {
   readonly kv: Map<string, Uint8Array>
   readonly timers: StoredTimer[]
   readonly snapshot: Uint8Array | null
+  readonly casts: StoredCast[]
+}
+
+export interface RowSetup {
+  readonly tables: TableSet
+  /** MySQL stands behind. */
+  readonly outbox: boolean
+  /** 16 unguessable bytes. */
+  readonly newId: () => Uint8Array
 }
 
 export class SlotFile {
   readonly path: string
+  /** To be changed inside a transaction only. */
+  readonly rows: RowTables
   readonly #db: DatabaseSync
   readonly #fd: number
   readonly #walFd: number
   /** A checkpoint's pages are not known to be on disk, though SQLite believes that the WAL is of no more use. */
   #copied = false
-  readonly #statements = new Map<string, StatementSync>()
+  readonly #statements: Statements
+  /** Two for each write set: not looked up. */
+  readonly #savepoint: StatementSync
+  readonly #release: StatementSync
   #prunedTo: readonly [shard: string, id: string] = ['', '']
 
   /** Also what a killed process committed but did not sync is on disk before anyone reads it. @throws StoreError */
-  constructor(path: string) {
+  constructor(path: string, setup: RowSetup) {
     this.path = path
-    const { db, fd, walFd } = openFile(path)
+    const { db, statements, rows, fd, walFd } = openFile(path, setup)
     this.#db = db
+    this.#statements = statements
+    this.#savepoint = db.prepare('SAVEPOINT part')
+    this.#release = db.prepare('RELEASE part')
+    this.rows = rows
     this.#fd = fd
     this.#walFd = walFd
-  }
-
-  /** A transaction is under way. */
-  get inTransaction(): boolean {
-    return this.#db.isTransaction
   }
 
   /** Frames in the WAL. */
@@ -65,24 +93,41 @@ export class SlotFile {
   commit(): void {
     this.#sql('COMMIT').run()
   }
+  /** Also where SQLite has done it by itself. */
   rollback(): void {
-    this.#sql('ROLLBACK').run()
+    if (this.#db.isTransaction) this.#sql('ROLLBACK').run()
+    this.rows.outbox.recount()
   }
 
   /** Runs a part of a transaction whose failure leaves the other parts standing; returns what it threw. */
   isolate(run: () => void): { readonly cause: unknown } | null {
-    this.#sql('SAVEPOINT part').run()
+    this.#savepoint.run()
     try {
       run()
     } catch (cause) {
       // A full or failing disk may have ended the whole transaction.
       if (!this.#db.isTransaction) throw cause
       this.#sql('ROLLBACK TO part').run()
-      this.#sql('RELEASE part').run()
+      this.#release.run()
+      this.rows.outbox.recount()
       return { cause: explain(cause, this.path) }
     }
-    this.#sql('RELEASE part').run()
+    this.#release.run()
     return null
+  }
+
+  /**
+   * The same for a single statement, which SQLite takes back by itself. It is cheaper where pages are freed: under a
+   * savepoint they are all written.
+   */
+  single(run: () => void): { readonly cause: unknown } | null {
+    try {
+      run()
+      return null
+    } catch (cause) {
+      if (!this.#db.isTransaction) throw cause
+      return { cause: explain(cause, this.path) }
+    }
   }
 
   /** Everything committed so far is on disk once `done` is told no error. */
@@ -109,14 +154,14 @@ export class SlotFile {
   close(): void {
     // It would not copy what it believes to be copied: the WAL survives under a second name.
     const kept = this.#copied
-    if (kept) linkSync(`${this.path}-wal`, keptName(this.path))
+    if (kept) keepWal(this.path)
     closeSync(this.#walFd)
     this.#db.close()
     closeSync(this.#fd)
     if (kept) restoreWal(this.path)
   }
 
-  load(shard: string): Rows {
+  load(shard: string): ShardState {
     const kv = new Map<string, Uint8Array>()
     const values = this.#sql(sql.ALL_KV).all(shard) as unknown as { name: string; value: Uint8Array }[]
     for (const { name, value } of values) kv.set(name, value)
@@ -126,6 +171,7 @@ export class SlotFile {
       kv,
       timers: timers.map(({ name, dueMs, data }) => ({ name, dueMs, data })),
       snapshot: row?.data ?? null,
+      casts: this.rows.pending(shard),
     }
   }
 
@@ -134,9 +180,12 @@ export class SlotFile {
     return row ? { mark: row.mark, replies: row.replies } : null
   }
 
-  /** The next durable timer of each shard that has one. */
-  wakes(): { readonly shard: string; readonly dueMs: number }[] {
-    return this.#sql(sql.ALL_WAKES).all() as unknown as { shard: string; dueMs: number }[]
+  /** When each shard must be awake that has a durable timer, or (at once) a cast without an answer. */
+  wakes(nowMs: number): Map<string, number> {
+    const timers = this.#sql(sql.ALL_WAKES).all() as unknown as { shard: string; dueMs: number }[]
+    const wakes = new Map(timers.map(({ shard, dueMs }) => [shard, dueMs]))
+    for (const shard of this.rows.casting()) wakes.set(shard, Math.min(wakes.get(shard) ?? nowMs, nowMs))
+    return wakes
   }
 
   reserved(): number {
@@ -147,75 +196,105 @@ export class SlotFile {
     this.#sql(sql.SET_RESERVED).run(upTo)
   }
 
-  apply(shard: string, { kv, timers, channel, snapshot }: WriteSet): void {
-    for (const [name, value] of kv ?? []) {
-      if (value) this.#sql(sql.SET_KV).run(shard, name, value)
-      else this.#sql(sql.DELETE_KV).run(shard, name)
-    }
-    for (const [name, timer] of timers ?? []) {
-      if (timer) this.#sql(sql.SET_TIMER).run(shard, name, timer.dueMs, timer.data)
-      else this.#sql(sql.DELETE_TIMER).run(shard, name)
-    }
-    if (channel)
-      this.#sql(sql.SET_CHANNEL).run(shard, channel.id, channel.mark, channel.nowMs, channel.replies)
-    if (snapshot) this.#sql(sql.SET_SNAPSHOT).run(shard, snapshot)
+  /** Returns the outbox sequence, 0 = MySQL need not hear of it. */
+  apply(shard: string, write: WriteSet): number {
+    this.#change(shard, write.shard.key, write)
+    if (write.snapshot) this.#sql(sql.SET_SNAPSHOT).run(shard, write.snapshot)
+    return this.rows.append(shard, write)
   }
 
-  /** Looks at the next `rows` channels and deletes those not seen since `beforeMs`; goes round for ever. */
-  prune(beforeMs: number, rows: number): void {
+  /** Takes what MySQL has of a shard; `done` = that was the last of it. */
+  fill(id: ShardId, rows: readonly RowChange[], remains: Remains | null, done: boolean, nowMs: number): void {
+    const shard = shardName(id)
+    this.rows.apply(id.key, rows)
+    for (const channel of remains?.channels ?? [])
+      if (isNewer(channel, this.channel(shard, channel.id))) this.#setChannel(shard, { ...channel, nowMs })
+    if (remains) this.rows.writeCasts(shard, new Map(remains.casts.map((cast) => [cast.sequence, cast])))
+    if (done) this.rows.loaded(shard)
+  }
+
+  /** Takes turns back from `fromSeq` on. Returns when the shard must be awake now; undefined = as before. */
+  reject(id: ShardId, fromSeq: number, channel: WriteSet['channel']): number | null | undefined {
+    const shard = shardName(id)
+    let wakeMs: number | null | undefined
+    this.rows.takeBack(shard, fromSeq, (undo) => {
+      this.#change(shard, id.key, undo)
+      wakeMs = undo.wakeMs
+    })
+    if (channel) this.#setChannel(shard, channel)
+    return wakeMs
+  }
+
+  #change(shard: string, key: string, { kv, timers, channel, rows, casts }: Change): void {
+    if (kv) {
+      for (const [name, value] of kv) {
+        if (value) this.#sql(sql.SET_KV).run(shard, name, value)
+        else this.#sql(sql.DELETE_KV).run(shard, name)
+      }
+    }
+    if (timers) {
+      for (const [name, timer] of timers) {
+        if (timer) this.#sql(sql.SET_TIMER).run(shard, name, timer.dueMs, timer.data)
+        else this.#sql(sql.DELETE_TIMER).run(shard, name)
+      }
+    }
+    if (channel) this.#setChannel(shard, channel)
+    if (rows) this.rows.apply(key, rows)
+    if (casts) this.rows.writeCasts(shard, casts)
+  }
+
+  #setChannel(shard: string, { id, mark, nowMs, replies }: NonNullable<WriteSet['channel']>): void {
+    this.#sql(sql.SET_CHANNEL).run(shard, id, mark, nowMs, replies)
+  }
+
+  /** Looks at the next `rows` channels and deletes those that are too old; goes round for ever. */
+  prune(nowMs: number, rows: number): void {
     const [shard, id] = this.#prunedTo
     const page = this.#sql(sql.PAGE_OF_CHANNELS).all(shard, id, rows) as unknown as {
       shard: string
       id: string
       seenMs: number
     }[]
-    for (const row of page) if (row.seenMs < beforeMs) this.#sql(sql.DELETE_CHANNEL).run(row.shard, row.id)
+    for (const row of page) {
+      const keepMs = row.id.startsWith('@') ? TIMES.keepReceiptsMs : TIMES.keepMarksMs
+      if (row.seenMs < nowMs - keepMs) this.#sql(sql.DELETE_CHANNEL).run(row.shard, row.id)
+    }
     const last = page.length === rows ? page.at(-1) : undefined
     this.#prunedTo = last ? [last.shard, last.id] : ['', '']
   }
 
   #sql(text: string): StatementSync {
-    let statement = this.#statements.get(text)
-    if (!statement) this.#statements.set(text, (statement = this.#db.prepare(text)))
-    return statement
+    return this.#statements.of(text)
   }
 }
 
-/** Makes the entries of a directory durable: a synced file without a name is a lost file. */
-export function syncDirectory(path: string): void {
-  // Windows has no such thing and refuses to open a directory.
-  if (process.platform === 'win32') return
-  const fd = openSync(path, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
+type Change = Pick<WriteSet, 'kv' | 'timers' | 'channel' | 'rows' | 'casts'>
+
+interface OpenFile {
+  readonly db: DatabaseSync
+  readonly statements: Statements
+  readonly rows: RowTables
+  readonly fd: number
+  readonly walFd: number
 }
 
-function keptName(path: string): string {
-  return `${path}-wal-kept`
-}
-
-/** Gives a WAL that was kept its name back, unless it never lost it. */
-function restoreWal(path: string): void {
-  if (!existsSync(keptName(path))) return
-  if (existsSync(`${path}-wal`)) unlinkSync(keptName(path))
-  else renameSync(keptName(path), `${path}-wal`)
-  syncDirectory(dirname(path))
-}
-
-function openFile(path: string): { readonly db: DatabaseSync; readonly fd: number; readonly walFd: number } {
+function openFile(path: string, setup: RowSetup): OpenFile {
   let db: DatabaseSync | null = null
   const fds: number[] = []
   try {
     restoreWal(path)
     db = new DatabaseSync(path, { timeout: 0 })
     db.exec('PRAGMA locking_mode = EXCLUSIVE')
-    const fresh = checkFormat(db, path)
+    const format = formatOf(db, path)
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0')
     db.exec(`PRAGMA journal_size_limit = ${WAL_BYTES}`)
-    if (fresh) db.exec(`BEGIN; ${sql.SLOT_TABLES} COMMIT`)
+    const statements = new Statements(db)
+    const rows = new RowTables(statements, setup.tables, setup.outbox)
+    db.exec('BEGIN IMMEDIATE')
+    if (format === 0) db.exec(sql.SLOT_TABLES)
+    if (format === 1) db.exec(sql.FROM_FORMAT_1)
+    rows.prepare(setup.newId)
+    db.exec('COMMIT')
     // After a crash the WAL may hold frames that were never synced: they are made durable before they are believed.
     db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
     const fd = openSync(path, 'r+')
@@ -224,7 +303,7 @@ function openFile(path: string): { readonly db: DatabaseSync; readonly fd: numbe
     fds.push(walFd)
     // The -wal file keeps its name until the last close, so its directory entry is synced once.
     syncDirectory(dirname(path))
-    return { db, fd, walFd }
+    return { db, statements, rows, fd, walFd }
   } catch (cause) {
     db?.close()
     for (const fd of fds) closeSync(fd)
@@ -232,12 +311,12 @@ function openFile(path: string): { readonly db: DatabaseSync; readonly fd: numbe
   }
 }
 
-/** Whether the file is new. Its header counts as ours only together with its tables: one transaction made both. */
-function checkFormat(db: DatabaseSync, path: string): boolean {
+/** 0 = the file is new. Its header counts as ours only together with its tables: one transaction made both. */
+function formatOf(db: DatabaseSync, path: string): number {
   const application = Number(db.prepare('PRAGMA application_id').get()?.['application_id'])
   const format = Number(db.prepare('PRAGMA user_version').get()?.['user_version'])
   const tables = Number(db.prepare(sql.COUNT_TABLES).get()?.['tables'])
-  if (application === 0 && format === 0 && tables === 0) return true
+  if (application === 0 && format === 0 && tables === 0) return 0
   if (application !== sql.SLOT_APPLICATION_ID || format < 1) {
     throw new StoreError('FOREIGN', `${path} is not a slot file of Firefly: choose another data directory`)
   }
@@ -248,5 +327,5 @@ function checkFormat(db: DatabaseSync, path: string): boolean {
       `${path} has format ${format}, this Firefly reads up to ${sql.SLOT_FORMAT}: ${advice}`,
     )
   }
-  return false
+  return format
 }

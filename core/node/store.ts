@@ -1,25 +1,33 @@
 // The Store of a Node host: shards hash into slots, each a file of its own. Invariants: one process at a time has a
 // data directory open, and a shard is always in the same slot, so neither the hash nor the number of slots may change.
 
-import { fdatasync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { fdatasync, readdirSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 
+import type { TableDefinition } from '../game/table.ts'
 import type {
   Awaitable,
   Clock,
   Log,
   Outcome,
+  Remains,
+  Row,
+  RowChange,
+  RowKey,
+  RowQuery,
   ShardId,
-  Store,
   Stored,
   StoredChannel,
   WriteSet,
 } from '../run/ports.ts'
 import { shardName } from '../run/ports.ts'
+import { TableSet } from '../tiers/layout.ts'
+import type { LocalStore, Outbox, OutboxEntry } from '../tiers/local.ts'
+import { makeDirectory } from './directory.ts'
 import { explain, StoreError } from './fault.ts'
+import { DirectoryLock } from './lock.ts'
 import { Slot } from './slot.ts'
-import { syncDirectory, type Fdatasync } from './slotfile.ts'
+import type { Fdatasync } from './slotfile.ts'
 
 export { StoreError }
 
@@ -29,9 +37,15 @@ export interface SlotStoreOptions {
   readonly slots?: number
   readonly clock: Clock
   readonly log: Log
+  /** The tables of the game. Default: none. */
+  readonly tables?: readonly TableDefinition[]
+  /** MySQL stands behind: what it must hear of is queued. Default false. */
+  readonly outbox?: boolean
+  /** New entries of this owner's outbox are durable. Those of earlier lives are not told: see `owners`. */
+  readonly onOutbox?: (owner: string) => void
   /**
-   * When a shard must be awake for its next durable timer, wall clock; null = it has none left. Told for every stored
-   * timer before `open` returns, and after each commit that changed timers.
+   * When a shard must be awake for its next durable timer or cast, wall clock; null = it has none left. Told for
+   * everything stored before `open` returns, and after each commit that changed timers or casts.
    */
   readonly onWake: (shard: ShardId, dueMs: number | null) => void
   /** Replaced only by tests that break the disk. */
@@ -45,10 +59,13 @@ const MAX_SLOTS = 4_096
 const SLICE_MS = 2
 const SLOT_FILE = /^slot-(\d+)-of-(\d+)\.sqlite$/
 
-export class SlotStore implements Store {
+export class SlotStore implements LocalStore {
   readonly #options: SlotStoreOptions
   readonly #dir: string
   readonly #lock: DirectoryLock
+  readonly #tables: TableSet
+  /** By slot. */
+  readonly #owners: readonly string[]
   readonly #slots: (Slot | undefined)[]
   /** Only shards whose last commit failed and that were not opened since. */
   readonly #fences = new Map<string, number>()
@@ -61,10 +78,12 @@ export class SlotStore implements Store {
     this.#options = options
     this.#dir = dir
     this.#slots = Array.from({ length: slots })
+    this.#owners = Array.from({ length: slots }, (_, index) => `slot/${slotName(index, slots)}`)
+    this.#tables = new TableSet(options.tables ?? [])
     this.#lock = lock
   }
 
-  /** Opens the directory, every slot file in it, and tells `onWake` their timers. @throws StoreError */
+  /** Opens the directory, every slot file in it, and tells `onWake` their timers and casts. @throws StoreError */
   static async open(options: SlotStoreOptions): Promise<SlotStore> {
     const { slots = DEFAULT_SLOTS } = options
     const dir = resolve(options.dir)
@@ -75,7 +94,7 @@ export class SlotStore implements Store {
     const store = new SlotStore(options, dir, slots, new DirectoryLock(dir))
     try {
       for (const index of slotFiles(dir, slots)) {
-        for (const { shard, dueMs } of store.#slot(index).wakes()) options.onWake(shardId(shard), dueMs)
+        for (const [shard, dueMs] of store.#slot(index).wakes()) options.onWake(shardId(shard), dueMs)
       }
     } catch (cause) {
       await store.close()
@@ -103,6 +122,16 @@ export class SlotStore implements Store {
     return this.#slotOf(name).channel(name, channel)
   }
 
+  /** @throws StoreError */
+  row(shard: ShardId, table: TableDefinition, key: RowKey): Row | null {
+    return this.#slotOf(shardName(shard)).row(table, shard.key, key)
+  }
+
+  /** @throws StoreError */
+  list(shard: ShardId, table: TableDefinition, query: RowQuery): readonly Row[] {
+    return this.#slotOf(shardName(shard)).list(table, shard.key, query)
+  }
+
   commit(write: WriteSet): Awaitable<Outcome> {
     const name = shardName(write.shard)
     try {
@@ -111,6 +140,45 @@ export class SlotStore implements Store {
       this.#fences.set(name, Math.max(this.#fences.get(name) ?? 0, write.activation))
       return { kind: 'failed', cause }
     }
+  }
+
+  reject(shard: ShardId, seq: number, channel: WriteSet['channel']): Awaitable<Outcome> {
+    return attempt(() => this.#slotOf(shardName(shard)).reject(shard, seq, channel))
+  }
+
+  fill(
+    shard: ShardId,
+    rows: readonly RowChange[],
+    remains: Remains | null,
+    done: boolean,
+  ): Awaitable<Outcome> {
+    return attempt(() => this.#slotOf(shardName(shard)).fill(shard, rows, remains, done))
+  }
+
+  /** @throws StoreError */
+  isLoaded(shard: ShardId): boolean {
+    const name = shardName(shard)
+    return this.#slotOf(name).isLoaded(name)
+  }
+
+  /** `slot/07-of-32` */
+  ownerOf(shard: ShardId): string {
+    return this.#owners[slotOf(shardName(shard), this.#slots.length)]!
+  }
+
+  /** Of a slot that must be opened anew nobody knows what it holds. */
+  owners(): readonly string[] {
+    return this.#owners.filter((_, index) => {
+      const slot = this.#slots[index]
+      return slot !== undefined && (slot.over || slot.holds)
+    })
+  }
+
+  /** Each use throws a StoreError when the slot cannot be opened; what gives an outcome says so by it. */
+  outbox(owner: string): Outbox {
+    const index = this.#owners.indexOf(owner)
+    if (index < 0) throw new Error(`${owner} is not a slot of ${this.#dir}`)
+    return new SlotOutbox(() => this.#open(index))
   }
 
   /** Waits for all commits, copies them from the WAL into the files, and lets the directory go. */
@@ -128,16 +196,20 @@ export class SlotStore implements Store {
   }
 
   #slotOf(name: string): Slot {
+    return this.#open(slotOf(name, this.#slots.length))
+  }
+
+  #open(index: number): Slot {
     if (this.#closing) throw new StoreError('CLOSED', `the store in ${this.#dir} is closed`)
-    return this.#slot(slotOf(name, this.#slots.length))
+    return this.#slot(index)
   }
 
   #slot(index: number): Slot {
     const open = this.#slots[index]
     if (open && !open.over) return open
-    const { clock, log, onWake } = this.#options
+    const { clock, log, onWake, onOutbox, outbox = false } = this.#options
     const slot = new Slot({
-      path: join(this.#dir, slotFile(index, this.#slots.length)),
+      path: join(this.#dir, `slot-${slotName(index, this.#slots.length)}.sqlite`),
       clock,
       log,
       fdatasync: this.#options.fdatasync ?? fdatasync,
@@ -146,9 +218,15 @@ export class SlotStore implements Store {
         this.#defer()
       },
       fences: this.#fences,
-      onTimers: ({ shard, wakeMs }) => onWake(shard, wakeMs),
+      onWake,
+      onOutbox: () => onOutbox?.(this.#owners[index]!),
+      tables: this.#tables,
+      outbox,
+      newId: () => clock.id(),
     })
     this.#slots[index] = slot
+    // What was not known to be durable when the disk failed is durable now.
+    if (open && slot.holds) onOutbox?.(this.#owners[index]!)
     return slot
   }
 
@@ -175,9 +253,9 @@ export function slotOf(name: string, slots: number): number {
   return ((hash ^ (hash >>> 16)) >>> 0) % slots
 }
 
-/** `slot-07-of-32.sqlite`: the name says how its shards were hashed. */
-function slotFile(index: number, slots: number): string {
-  return `slot-${String(index).padStart(String(slots - 1).length, '0')}-of-${slots}.sqlite`
+/** `07-of-32`: the name says how its shards were hashed. */
+function slotName(index: number, slots: number): string {
+  return `${String(index).padStart(String(slots - 1).length, '0')}-of-${slots}`
 }
 
 /** The slots that have a file. */
@@ -202,52 +280,50 @@ function shardId(name: string): ShardId {
   return { contract: name.slice(0, slash), key: name.slice(slash + 1) }
 }
 
-function makeDirectory(dir: string): void {
+async function attempt(run: () => Awaitable<Outcome>): Promise<Outcome> {
   try {
-    const first = mkdirSync(dir, { recursive: true })
-    if (first === undefined) return
-    // Each directory that was made is an entry of its parent.
-    let made = dir
-    while (made.length >= first.length) syncDirectory((made = dirname(made)))
+    return await run()
   } catch (cause) {
-    throw explain(cause, dir)
+    return { kind: 'failed', cause }
   }
 }
 
-/**
- * Keeps a second process out. The lock is the kernel's, held through an empty SQLite database: it ends with its
- * process, so there is no stale lock and no guess about a pid that was given out again. `store.pid` only informs.
- */
-class DirectoryLock {
-  readonly #db: DatabaseSync
+/** One slot's outbox, whichever opening of its file holds it. */
+class SlotOutbox implements Outbox {
+  readonly #slot: () => Slot
 
-  constructor(dir: string) {
-    const path = join(dir, 'store.lock')
-    const pidPath = join(dir, 'store.pid')
-    let db: DatabaseSync | null = null
-    try {
-      db = new DatabaseSync(path, { timeout: 0 })
-      db.exec('BEGIN EXCLUSIVE')
-      writeFileSync(pidPath, `${process.pid}\n`)
-    } catch (cause) {
-      db?.close()
-      const fault = explain(cause, path)
-      if (!(fault instanceof StoreError && fault.code === 'LOCKED')) throw fault
-      const advice = 'stop that one first, or choose another data directory'
-      throw new StoreError('LOCKED', `${dir} is in use by process ${readPid(pidPath)}: ${advice}`, { cause })
-    }
-    this.#db = db
+  constructor(slot: () => Slot) {
+    this.#slot = slot
   }
 
-  release(): void {
-    this.#db.close()
+  get storeId(): string {
+    return this.#slot().storeId
   }
-}
-
-function readPid(path: string): string {
-  try {
-    return readFileSync(path, 'latin1').slice(0, 20).trim()
-  } catch {
-    return 'unknown'
+  get seq(): number {
+    return this.#slot().seq
+  }
+  get trusted(): number {
+    return this.#slot().trusted
+  }
+  doubt(): Awaitable<Outcome> {
+    return attempt(() => this.#slot().doubt())
+  }
+  trust(): Awaitable<Outcome> {
+    return attempt(() => this.#slot().trust())
+  }
+  read(after: number, maxEntries: number, maxBytes: number): readonly OutboxEntry[] {
+    return this.#slot().read(after, maxEntries, maxBytes)
+  }
+  last(shard: ShardId, critical: boolean): number {
+    return this.#slot().last(shard, critical)
+  }
+  drop(upTo: number): Awaitable<Outcome> {
+    return attempt(() => this.#slot().drop(upTo))
+  }
+  raise(seq: number): Awaitable<Outcome> {
+    return attempt(() => this.#slot().raise(seq))
+  }
+  async reset(): Promise<readonly OutboxEntry[]> {
+    return this.#slot().reset()
   }
 }

@@ -2,33 +2,46 @@
 // (its writes are committed, then its effects leave) or leaves no trace. A commit that is not known to be good
 // ends the activation: what the next one reads from the store is the truth.
 
-import type { ContextLog } from '../game/context.ts'
-import { CallError, InputError, Refusal } from '../wire/errors.ts'
+import type { Cached } from '../game/cacheable.ts'
+import type { CastAnswer, ContextLog } from '../game/context.ts'
+import type { TableDefinition } from '../game/table.ts'
+import type { Contract } from '../wire/contract.ts'
+import { CODECS } from '../wire/codec.ts'
+import { CallError, InputError, Refusal, shorten } from '../wire/errors.ts'
 import type { Limits } from '../wire/limits.ts'
 import { TIMES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import type { Channel } from './channel.ts'
-import { Egress } from './egress.ts'
+import { Casts } from './casts.ts'
 import type { Engine } from './engine.ts'
 import { Homecoming } from './homecoming.ts'
 import { KvState } from './kv.ts'
 import { encodeMemo, Members } from './members.ts'
 import type { Meter } from './meter.ts'
-import type { CommandPlan, Run, ShardPlan } from './plan.ts'
+import { Receipts } from './receipts.ts'
+import type { Run, ShardPlan } from './plan.ts'
 import {
+  isKey,
   RETAIN,
   shardName,
   type Clock,
   type Peer,
+  type PeerAnswer,
+  type Row,
+  type RowKey,
   type ShardId,
+  type Store,
   type Stored,
-  type WriteSet,
+  type StoredCast,
 } from './ports.ts'
+import type { RowCache } from './rowcache.ts'
+import { TableRows } from './rows.ts'
+import { Settlement } from './settlement.ts'
 import type { Shard } from './shard.ts'
 import { Snapshots } from './snapshots.ts'
 import { Ticker } from './ticker.ts'
 import { Timers } from './timers.ts'
-import { Turn, type Cause } from './turn.ts'
+import { NOBODY, Turn, type Cause } from './turn.ts'
 
 export class Activation {
   readonly shard: Shard
@@ -44,17 +57,14 @@ export class Activation {
   readonly homecoming = new Homecoming(this)
   readonly timers: Timers
   readonly state: unknown
+  readonly settlement: Settlement
+  readonly casts = new Casts(this)
+  readonly receipts = new Receipts(this)
+  readonly rowCache: RowCache
+  readonly store: Store
   over = false
   readonly #engine: Engine
-  readonly #egress = new Egress(
-    (work) => this.shard.inRun(work),
-    (outcome) => {
-      this.meter.lostCommits++
-      const cause = String(outcome.cause)
-      this.#engine.log.error(`commit ${outcome.kind}, the activation ends`, { shard: this.name, cause })
-      this.shard.restart()
-    },
-  )
+  readonly #tables = new Map<TableDefinition, TableRows>()
   readonly #ticker: Ticker | null
   readonly #snapshots: Snapshots | null
 
@@ -65,6 +75,9 @@ export class Activation {
     this.clock = engine.clock
     this.limits = engine.limits
     this.meter = engine.meter
+    this.rowCache = engine.rowCache
+    this.store = engine.store
+    this.settlement = new Settlement(this, engine)
     this.number = stored.activation
     const { log } = engine
     this.log = {
@@ -81,6 +94,7 @@ export class Activation {
       stored.snapshot && this.#snapshots ? this.#snapshots.load(stored.snapshot, key) : definition.init(key)
     this.timers = new Timers(this)
     this.timers.load(stored.timers)
+    this.casts.load(stored.casts)
     this.#ticker = this.plan.ticker && new Ticker(this, this.plan.ticker)
   }
 
@@ -90,30 +104,57 @@ export class Activation {
 
   /** No commit is on its way, and with it no answer. */
   get settled(): boolean {
-    return this.#egress.idle
+    return this.settlement.idle
   }
 
-  /** Nothing holds it in memory: no members, no volatile timers, no commit on its way. */
+  /** Nothing holds it in memory: no members, no volatile timers, no casts, no commit on its way. */
   get disposable(): boolean {
-    return this.members.size === 0 && !this.timers.busy && this.#egress.idle
+    return this.members.size === 0 && !this.timers.busy && this.casts.size === 0 && this.settlement.idle
+  }
+
+  /** When it must be awake, wall clock; null = nothing durable waits. */
+  get wakeMs(): number | null {
+    const timer = this.timers.wakeMs
+    const cast = this.casts.wakeMs
+    return timer === null || cast === null ? (timer ?? cast) : Math.min(timer, cast)
+  }
+
+  rows(table: TableDefinition): TableRows {
+    let rows = this.#tables.get(table)
+    if (!rows) this.#tables.set(table, (rows = new TableRows(this, table)))
+    return rows
+  }
+
+  cached<Params, Value>(what: Cached<Params, Value>, params: Params): Promise<Value> {
+    return this.#engine.cache.get(what, params)
+  }
+
+  /** Whether a session may be bound to it. @throws InputError */
+  checkKey(contract: Contract, key: string): void {
+    if (!this.#engine.planOf(contract.name)) throw new InputError(`no shard serves ${contract.name}`)
+    if (!isKey(key, this.limits.maxKeyBytes))
+      throw new InputError(
+        `${shorten(key)} is no key: 1..${this.limits.maxKeyBytes} bytes without control characters`,
+      )
+  }
+
+  /** A row that another program wrote, as MySQL has it now. */
+  refresh(rows: TableRows, key: RowKey, row: Row | null): void {
+    this.settlement.commit({ rows: [rows.refresh(key, row)] }, () => rows.refreshed(key))
   }
 
   /** One call of a channel. Sequences at or below its mark are answered from what is kept. */
   call(channel: Channel, sequence: number, number: number, flags: number, body: Uint8Array): void {
     if (sequence <= channel.mark) return channel.repeat(sequence)
     channel.mark = sequence
-    const command = this.plan.commands.get(number) ?? null
-    const cause: Cause = {
-      channel,
-      command,
-      sequence,
-      flags,
-      chain: NO_CHAIN,
-      deadlineMs: 0,
-      answer: null,
-      timer: null,
-    }
-    const turn = new Turn(this, cause)
+    this.perform({ ...NOBODY, channel, sequence, flags }, number, body)
+  }
+
+  /** Runs the command `number` with what its contract makes of `body`; what cannot be run is answered at once. */
+  perform(cause: Omit<Cause, 'command'>, number: number, body: Uint8Array): void {
+    const known = this.plan.commands.get(number) ?? null
+    const command = known?.internal && cause.channel ? null : known
+    const turn = new Turn(this, { ...cause, command })
     if (!command)
       return this.#refuse(turn, 'system', 'UNKNOWN_COMMAND', `${this.name} has no command ${number}`, number)
     let input: unknown
@@ -178,12 +219,12 @@ export class Activation {
     if (channel && command?.output && (flags & RETAIN) !== 0) {
       channel.keepReply(sequence, command.number, reply ?? NO_BYTES)
     }
-    this.#settle(turn, reply, null)
+    this.settlement.settle(turn, reply, null)
   }
 
   /** Its answer is neither kept nor held. */
-  #leavesNow({ cause, kvWrites, timerWrites }: Turn): boolean {
-    return (cause.flags & RETAIN) === 0 && !kvWrites && !timerWrites && this.#egress.idle
+  #leavesNow({ cause, wrote }: Turn): boolean {
+    return (cause.flags & RETAIN) === 0 && cause.receipt === null && !wrote && this.settlement.idle
   }
 
   /** The turn threw: its changes are taken back, the caller is told. */
@@ -194,6 +235,8 @@ export class Activation {
       this.meter.refusals++
       return this.#refuse(turn, 'refusal', error.code, error.message, command.number)
     }
+    if (error instanceof CallError && error.code === 'RETRY_LATER')
+      return this.#refuse(turn, 'system', error.code, error.message, command?.number ?? 0)
     this.meter.bugs++
     this.#engine.log.error('a handler threw; its turn is rolled back', {
       shard: this.name,
@@ -202,6 +245,7 @@ export class Activation {
     })
     this.#refuse(turn, 'system', 'INTERNAL', 'the handler failed', command?.number ?? 0)
     if (turn.cause.timer !== null) this.#retryTimer(turn.cause.timer)
+    turn.finishes?.failed()
     if (this.plan.definition.onBug === 'reset') this.shard.restart()
   }
 
@@ -215,77 +259,18 @@ export class Activation {
   #refuse(turn: Turn, kind: ErrorKind, code: string, message: string, number: number): void {
     turn.rollback()
     turn.ended = true
-    turn.effects = turn.kvWrites = turn.timerWrites = null
+    turn.discard()
     const { channel, sequence, flags, command } = turn.cause
-    const body = channel?.legacy && kind === 'refusal' && command ? this.#legacyRefusal(command, code) : null
+    const body =
+      channel?.legacy && (kind === 'refusal' || code === 'RETRY_LATER') && command
+        ? this.shard.legacyRefusal(command, code)
+        : null
     if (channel && body) {
       if ((flags & RETAIN) !== 0) channel.keepReply(sequence, number, body)
-      return this.#settle(turn, body, null)
+      return this.settlement.settle(turn, body, null)
     }
     if (channel && (flags & RETAIN) !== 0) channel.keepError(sequence, number, kind, code, message)
-    this.#settle(turn, null, { kind, code, message })
-  }
-
-  /** null where the codec has no form for it, as raw has none for the default `{error}`: then it is silence. */
-  #legacyRefusal(command: CommandPlan, code: string): Uint8Array | null {
-    try {
-      return command.codec.encode(this.plan.contract.refuseLegacy(code))
-    } catch (error) {
-      this.meter.bugs++
-      this.#engine.log.error('a legacy refusal could not be encoded; declare legacy.refuse for its codec', {
-        shard: this.name,
-        command: command.name,
-        error: String(error),
-      })
-      return null
-    }
-  }
-
-  /** Commits what is to be committed, then lets the effects and the answer go, in order. */
-  #settle(
-    turn: Turn,
-    reply: Uint8Array | null,
-    error: { kind: ErrorKind; code: string; message: string } | null,
-  ): void {
-    const write = this.#writeSet(turn)
-    this.#snapshots?.touched()
-    if (write === null && this.#egress.idle) return this.#release(turn, reply, error)
-    this.#egress.push(write && this.#engine.commit(write), () => this.#release(turn, reply, error))
-  }
-
-  #writeSet(turn: Turn): WriteSet | null {
-    const { kvWrites, timerWrites, cause } = turn
-    if (!kvWrites && !timerWrites) return null
-    const { channel, flags } = cause
-    if (timerWrites) for (const [name, write] of timerWrites) this.timers.set(name, write)
-    const stored =
-      channel && (flags & RETAIN) !== 0
-        ? { id: channel.name, nowMs: this.clock.now(), ...channel.store() }
-        : null
-    const timers = timerWrites && this.timers.encode(timerWrites)
-    return this.#writes({ kv: kvWrites, timers, channel: stored })
-  }
-
-  #release(
-    turn: Turn,
-    reply: Uint8Array | null,
-    error: { kind: ErrorKind; code: string; message: string } | null,
-  ): void {
-    const { effects, cause } = turn
-    if (effects !== null) for (const effect of effects) effect(this)
-    const { channel, command, sequence } = cause
-    if (channel !== null) {
-      if (sequence === 0) return
-      if (sequence > channel.settled) channel.settled = sequence
-      const { out } = channel
-      if (out === null) return
-      if (error) out.error(sequence, command?.number ?? 0, error.kind, error.code, error.message)
-      else if (reply !== null) out.reply(sequence, command!.number, reply)
-      else if (command!.output && !channel.legacy) out.reply(sequence, command!.number, NO_BYTES)
-      else out.applied(sequence)
-    } else if (cause.answer) {
-      cause.answer(error ?? { kind: 'reply', body: reply })
-    }
+    this.settlement.settle(turn, null, { kind, code, message })
   }
 
   /** The connection of a member is gone: its seat is free, and the game hears it with the seat still in hand. */
@@ -302,17 +287,7 @@ export class Activation {
 
   /** A turn that a channel or (null) the clock caused without a call. */
   turnOf(channel: Channel | null, timer: string | null = null): Turn {
-    const cause = {
-      channel,
-      command: null,
-      sequence: 0,
-      flags: 0,
-      chain: NO_CHAIN,
-      deadlineMs: 0,
-      answer: null,
-      timer,
-    }
-    return new Turn(this, cause)
+    return new Turn(this, { ...NOBODY, channel, timer, command: null })
   }
 
   /** A timer is due: its turn takes the row away in the same commit as its effects. */
@@ -326,7 +301,53 @@ export class Activation {
       shard: this.name,
       timer: name,
     })
-    this.#settle(turn, null, null)
+    this.settlement.settle(turn, null, null)
+  }
+
+  /** A durable cast of ours was answered: the hook runs, and what it writes ends the cast. `done` = it is committed. */
+  answered(cast: StoredCast, answer: PeerAnswer, done: (done: boolean) => void): void {
+    const turn = this.turnOf(null)
+    turn.finishes = { sequence: cast.sequence, failed: () => done(false) }
+    turn.casts = new Map([[cast.sequence, null]])
+    turn.effect(() => done(true))
+    const run = this.plan.answers.get(cast.answer)
+    if (!run) {
+      if (cast.answer !== '')
+        this.#engine.log.warn('an answer that the game does not declare is dropped', {
+          shard: this.name,
+          answer: cast.answer,
+        })
+      return this.settlement.settle(turn, null, null)
+    }
+    let heard: CastAnswer
+    let data: unknown
+    try {
+      heard = this.#heard(cast, answer)
+      data = this.plan.definition.answers.get(cast.answer)!.parse(codec.decode(cast.data))
+    } catch (error) {
+      return this.#failed(turn, error)
+    }
+    this.run(turn, (c, input) => run(c, input, heard), data)
+  }
+
+  /** A cast whose answer nobody could act on ends without it. */
+  drop(cast: StoredCast, done: () => void): void {
+    this.#engine.log.error('the answer of a cast failed too often and is dropped', {
+      shard: this.name,
+      answer: cast.answer,
+      target: shardName(cast.target),
+    })
+    const turn = this.turnOf(null)
+    turn.casts = new Map([[cast.sequence, null]])
+    turn.effect(done)
+    this.settlement.settle(turn, null, null)
+  }
+
+  #heard(cast: StoredCast, answer: PeerAnswer): CastAnswer {
+    if (answer.kind !== 'reply') return { ok: false, code: answer.code, message: answer.message }
+    const command = this.#engine.planOf(cast.target.contract)?.commands.get(cast.command)
+    if (!command?.output || answer.body === null) return { ok: true, output: undefined }
+    return { ok: true, output: command.output(command.codec.decode(answer.body)) }
   }
 
   /** The turn of a durable timer threw: it is run again later, or dropped when that did not help. */
@@ -335,7 +356,7 @@ export class Activation {
     this.#engine.log.error('a timer failed too often and is dropped', { shard: this.name, timer: name })
     const drop = this.turnOf(null)
     drop.timerWrites = new Map([[name, null]])
-    this.#settle(drop, null, null)
+    this.settlement.settle(drop, null, null)
   }
 
   membershipChanged(): void {
@@ -350,11 +371,16 @@ export class Activation {
     return this.#engine.peer(id)
   }
 
+  /** A turn has ended: the state may have changed. */
+  touched(): void {
+    this.#snapshots?.touched()
+  }
+
   /** Saves the snapshot now, if the shard has any; the returned promise waits for the store. */
   save(): Promise<void> {
     this.#snapshots?.stop()
     this.#saveSnapshot()
-    return this.#egress.emptied()
+    return this.settlement.emptied()
   }
 
   /** Nothing of this activation speaks or acts from here on. */
@@ -363,7 +389,9 @@ export class Activation {
     this.#ticker?.update(false)
     this.#snapshots?.stop()
     this.timers.stop()
-    this.#egress.stop()
+    this.settlement.stop()
+    this.casts.stop()
+    for (const rows of this.#tables.values()) rows.end()
   }
 
   #saveSnapshot(): void {
@@ -376,23 +404,9 @@ export class Activation {
       this.#engine.log.error('the snapshot could not be made', { shard: this.name, error: String(error) })
       return
     }
-    this.#egress.push(this.#engine.commit(this.#writes({ snapshot: bytes })), () => {})
-  }
-
-  /** A write set of this activation that changes `parts`. */
-  #writes(parts: Partial<WriteSet>): WriteSet {
-    return {
-      shard: this.shard.id,
-      activation: this.number,
-      kv: null,
-      timers: null,
-      channel: null,
-      snapshot: null,
-      wakeMs: this.timers.wakeMs,
-      ...parts,
-    }
+    this.settlement.commit({ snapshot: bytes }, () => {})
   }
 }
 
-const NO_CHAIN: readonly string[] = []
+const codec = CODECS.get('msgpack')!
 const NO_BYTES = new Uint8Array(0)

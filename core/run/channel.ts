@@ -49,6 +49,8 @@ export class Channel implements ChannelIn {
   /** Calls that wait in the mailbox. */
   waiting = 0
   member: Member | null = null
+  /** How the Store has it, as far as this activation knows. */
+  stored: StoredChannel = { mark: 0, replies: EMPTY_REPLIES }
   /** The membership the gateway presented, until the shard is awake to honour it. */
   memo: Uint8Array
   #kept: Answer[] = []
@@ -131,21 +133,19 @@ export class Channel implements ChannelIn {
 
   /** What a commit stores of this channel. */
   store(): StoredChannel {
-    const encoded = this.#kept.map((answer) => {
-      if (answer.kind === 'reply') return { answer, code: EMPTY, text: answer.body }
-      return { answer, code: utf8.encode(answer.code), text: utf8.encode(answer.message) }
-    })
-    const size = encoded.reduce((sum, { code, text }) => sum + 14 + code.length + text.length, 0)
-    const writer = new Writer(size)
-    for (const { answer, code, text } of encoded) {
-      writer.u32(answer.sequence).u32(answer.command).u8(KINDS.indexOf(answer.kind)).u8(code.length).raw(code)
-      writer.u32(text.length).raw(text)
-    }
-    return { mark: this.mark, replies: writer.bytes }
+    this.stored = { mark: this.mark, replies: pack(this.#kept) }
+    return this.stored
+  }
+
+  /** The same, if this call had been refused and no later one had come. */
+  storeRefused(sequence: number, command: number, code: string, message: string): StoredChannel {
+    const kept = this.#kept.filter((answer) => answer.sequence < sequence)
+    return { mark: sequence, replies: pack([...kept, { sequence, command, kind: 'system', code, message }]) }
   }
 
   /** Takes over what an earlier activation committed. */
   restore(stored: StoredChannel): void {
+    this.stored = stored
     this.mark = this.settled = stored.mark
     const reader = new Reader('stored replies', stored.replies, 0, stored.replies.length)
     while (!reader.done) {
@@ -163,6 +163,7 @@ export class Channel implements ChannelIn {
   reset(): void {
     if (this.member) this.memo = encodeMemo(this.member)
     this.mark = this.settled = 0
+    this.stored = { mark: 0, replies: EMPTY_REPLIES }
     this.events = 0
     this.member = null
     this.#kept = []
@@ -170,6 +171,7 @@ export class Channel implements ChannelIn {
   }
 }
 
+const EMPTY_REPLIES = new Uint8Array(0)
 const KINDS = ['reply', 'refusal', 'system'] as const
 const EMPTY = new Uint8Array(0)
 const utf8 = new TextEncoder()
@@ -177,4 +179,19 @@ const text = new TextDecoder()
 
 function weight(answer: Answer): number {
   return 32 + (answer.kind === 'reply' ? answer.body.length : answer.code.length + answer.message.length)
+}
+
+/** Kept answers as one blob. */
+function pack(kept: readonly Answer[]): Uint8Array {
+  const encoded = kept.map((answer) => {
+    if (answer.kind === 'reply') return { answer, code: EMPTY, text: answer.body }
+    return { answer, code: utf8.encode(answer.code), text: utf8.encode(answer.message) }
+  })
+  const size = encoded.reduce((sum, { code, text }) => sum + 14 + code.length + text.length, 0)
+  const writer = new Writer(size)
+  for (const { answer, code, text } of encoded) {
+    writer.u32(answer.sequence).u32(answer.command).u8(KINDS.indexOf(answer.kind)).u8(code.length).raw(code)
+    writer.u32(text.length).raw(text)
+  }
+  return writer.bytes
 }

@@ -17,6 +17,8 @@ export interface DoorContract {
   /** Key of a client that names none. */
   readonly key: string
   readonly public: boolean
+  /** Only sessions that were bound to a key reach it, and only that key. Absent in tables of older cores. */
+  readonly bound?: boolean
   /** A service: it has no keys, whatever a client says. */
   readonly stateless: boolean
   /** It runs by the clock while it has members: an edge keeps it awake (DESIGN.md section 6). */
@@ -35,17 +37,18 @@ export interface DoorCommand {
 
 export function doorTable(game: Game): DoorTable {
   const contracts: DoorContract[] = []
-  for (const { contract, isPublic, ticker, stateless } of game.shards.values()) {
+  for (const { contract, access, ticker, stateless } of game.shards.values()) {
     const commands: DoorCommand[] = []
     for (const entry of Object.values(contract.entries)) {
-      if (entry.kind !== 'command') continue
+      if (entry.kind !== 'command' || entry.options.internal) continue
       const { durable = false, maxBytes = 0, cost = 1 } = entry.options
       commands.push({ number: entry.number, durable, maxBytes, cost })
     }
     contracts.push({
       name: contract.name,
       key: stateless ? '' : contract.key,
-      public: isPublic,
+      public: access === 'public',
+      ...(access === 'bound' ? { bound: true } : {}),
       stateless,
       ticks: ticker !== null,
       commands,

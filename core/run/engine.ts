@@ -3,6 +3,7 @@
 
 import type { Game } from '../game/game.ts'
 import { DEFAULT_LIMITS, TIMES, type Limits } from '../wire/limits.ts'
+import { Cache } from './cache.ts'
 import { Meter } from './meter.ts'
 import { compile, type ShardPlan } from './plan.ts'
 import type {
@@ -22,10 +23,12 @@ import type {
   ShardId,
   Store,
   Stored,
+  StoredCast,
   Timer,
   WriteSet,
 } from './ports.ts'
 import { shardName } from './ports.ts'
+import { RowCache } from './rowcache.ts'
 import { Shard } from './shard.ts'
 
 /** Turns in one go before the event loop may breathe. */
@@ -43,6 +46,8 @@ export class Engine implements Link, Directory {
   readonly store: Store
   readonly limits: Limits
   readonly meter = new Meter()
+  readonly rowCache: RowCache
+  readonly cache: Cache
   readonly #plans: ReadonlyMap<string, ShardPlan>
   readonly #directory: Directory
   readonly #shards = new Map<string, Shard>()
@@ -60,6 +65,8 @@ export class Engine implements Link, Directory {
     this.log = ports.log
     this.store = ports.store
     this.limits = { ...DEFAULT_LIMITS, ...options.limits }
+    this.rowCache = new RowCache(this.limits.maxRowCacheBytes)
+    this.cache = new Cache(this.clock, this.meter)
     this.#plans = compile(game)
     this.#directory = ports.directory ?? this
     this.#evictMs = options.evictMs ?? TIMES.evictMs
@@ -87,6 +94,15 @@ export class Engine implements Link, Directory {
     return this.#directory === this ? this.#localPeer(id) : this.#directory.peer(id)
   }
 
+  planOf(contract: string): ShardPlan | undefined {
+    return this.#plans.get(contract)
+  }
+
+  /** A durable cast that arrived from another shard. */
+  deliver(id: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer> {
+    return this.#localPeer(id).deliver(sender, cast)
+  }
+
   /** A call that arrived from another shard. */
   receive(id: ShardId, call: PeerCall): Promise<PeerAnswer> {
     return this.#localPeer(id).call(call)
@@ -99,11 +115,13 @@ export class Engine implements Link, Directory {
         code: 'UNKNOWN_CONTRACT',
         message: `no shard serves ${id.contract}`,
       } as const
-      return { call: () => Promise.resolve(answer), cast: () => this.log.warn(answer.message) }
+      const refuse = (): Promise<PeerAnswer> => Promise.resolve(answer)
+      return { call: refuse, cast: () => this.log.warn(answer.message), deliver: refuse }
     }
     return {
       call: (call) => new Promise((resolve) => this.shard(id).peer(call, resolve)),
       cast: (call) => this.shard(id).peer(call, null),
+      deliver: (sender, cast) => new Promise((resolve) => this.shard(id).deliver(sender, cast, resolve)),
     }
   }
 
@@ -186,7 +204,7 @@ export class Engine implements Link, Directory {
 
   openStore(id: ShardId, plan: ShardPlan): Awaitable<Stored> {
     if (!plan.definition.stateless) return this.store.open(id)
-    return { activation: this.#bootNumber, kv: new Map(), timers: [], snapshot: null }
+    return { activation: this.#bootNumber, kv: new Map(), timers: [], snapshot: null, casts: [] }
   }
 
   /** Saves every snapshot and waits for all commits; a host drains its gateways first. */
@@ -195,6 +213,11 @@ export class Engine implements Link, Directory {
     this.#sweeper?.cancel()
     const lives = [...this.#shards.values()].flatMap((shard) => shard.life ?? [])
     await Promise.all(lives.map((life) => life.save()))
+  }
+
+  /** What these shards know is not to be believed any more: their activations end. */
+  restartWhere(isMeant: (id: ShardId) => boolean): void {
+    for (const shard of this.#shards.values()) if (shard.life && isMeant(shard.id)) shard.restart()
   }
 
   /** Puts one shard out of memory, as the platform or the sweeper would. */

@@ -13,7 +13,7 @@ const codec = CODECS.get('msgpack')!
 
 interface Entry {
   readonly value: unknown
-  readonly bytes: number
+  readonly encoded: Uint8Array
 }
 
 export class KvState {
@@ -31,8 +31,7 @@ export class KvState {
   load(stored: ReadonlyMap<string, Uint8Array>): void {
     for (const [name, bytes] of stored) {
       const parse = this.#types.get(name)
-      if (parse)
-        this.#put(name, { value: freeze(parse(codec.decode(bytes))), bytes: name.length + bytes.length })
+      if (parse) this.#put(name, { value: freeze(parse(codec.decode(bytes))), encoded: bytes })
     }
   }
 
@@ -42,26 +41,26 @@ export class KvState {
   }
 
   /** Sets or (undefined) deletes. Returns what to commit and how to take it back. */
-  set(name: string, value: unknown): { bytes: Uint8Array | null; undo: Undo } {
+  set(name: string, value: unknown): { bytes: Uint8Array | null; before: Uint8Array | null; undo: Undo } {
     const parse = this.#typeOf(name)
     const before = this.#entries.get(name)
     const undo = (): void => this.#put(name, before)
     if (value === undefined) {
       this.#put(name, undefined)
-      return { bytes: null, undo }
+      return { bytes: null, before: before?.encoded ?? null, undo }
     }
     const parsed = freeze(parse(value))
     const bytes = codec.encode(parsed)
-    const total = this.#bytes - (before?.bytes ?? 0) + name.length + bytes.length
+    const total = this.#bytes - weight(name, before) + name.length + bytes.length
     if (total > this.#maxBytes) {
       throw new InputError(`kv.${name}: ${total} bytes in this shard exceed ${this.#maxBytes}`)
     }
-    this.#put(name, { value: parsed, bytes: name.length + bytes.length })
-    return { bytes, undo }
+    this.#put(name, { value: parsed, encoded: bytes })
+    return { bytes, before: before?.encoded ?? null, undo }
   }
 
   #put(name: string, entry: Entry | undefined): void {
-    this.#bytes += (entry?.bytes ?? 0) - (this.#entries.get(name)?.bytes ?? 0)
+    this.#bytes += weight(name, entry) - weight(name, this.#entries.get(name))
     if (entry) this.#entries.set(name, entry)
     else this.#entries.delete(name)
   }
@@ -91,11 +90,17 @@ export class KvView implements Kv<Fields> {
   #change(name: string, value: unknown): void {
     const turn = this.#turn
     turn.live()
-    const { bytes, undo } = turn.life.kv.set(name, value)
+    const { bytes, before, undo } = turn.life.kv.set(name, value)
     turn.kvWrites ??= new Map()
+    turn.kvBefore ??= new Map()
     turn.kvWrites.set(name, bytes)
+    if (!turn.kvBefore.has(name)) turn.kvBefore.set(name, before)
     turn.onUndo(undo)
   }
+}
+
+function weight(name: string, entry: Entry | undefined): number {
+  return entry ? name.length + entry.encoded.length : 0
 }
 
 function freeze<T>(value: T): T {

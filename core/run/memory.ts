@@ -1,20 +1,27 @@
 // Every port in memory, with a clock that only moves when it is told to: whole games run from a seed. The store
 // can be told to fail or to leave its outcome unknown, which a real disk does only when one does not look.
 
+import type { TableDefinition } from '../game/table.ts'
 import type {
   Clock,
   Log,
   LogFields,
   Outcome,
+  Row,
+  RowChange,
+  RowKey,
+  RowQuery,
   ShardId,
   Store,
   Stored,
+  StoredCast,
   StoredChannel,
   StoredTimer,
   Timer,
   WriteSet,
 } from './ports.ts'
 import { COMMITTED, shardName } from './ports.ts'
+import { compareKeys } from './rowkey.ts'
 
 interface Waiting {
   readonly dueMs: number
@@ -89,7 +96,9 @@ export class ManualClock implements Clock {
   }
 }
 
-interface Kept {
+/** What a store holds of one shard. */
+export interface Kept {
+  readonly shard: ShardId
   activation: number
   /** Write sets of activations up to this one are refused. */
   fenced: number
@@ -97,6 +106,9 @@ interface Kept {
   readonly timers: Map<string, StoredTimer>
   readonly channels: Map<string, StoredChannel>
   snapshot: Uint8Array | null
+  /** By table, then by the text of the key. */
+  readonly rows: Map<string, Map<string, Row>>
+  readonly casts: Map<number, StoredCast>
 }
 
 export class MemoryStore implements Store {
@@ -109,65 +121,129 @@ export class MemoryStore implements Store {
   hold: ((release: () => void) => void) | null = null
 
   open(shard: ShardId): Stored {
-    const kept = this.#of(shard)
+    const kept = this.kept(shard)
     kept.activation++
     return {
       activation: kept.activation,
       kv: new Map(kept.kv),
       timers: [...kept.timers.values()],
       snapshot: kept.snapshot,
+      casts: [...kept.casts.values()].sort((a, b) => a.sequence - b.sequence),
     }
   }
 
   channel(shard: ShardId, channel: string): StoredChannel | null {
-    return this.#of(shard).channels.get(channel) ?? null
+    return this.kept(shard).channels.get(channel) ?? null
   }
 
   commit(write: WriteSet): Outcome | Promise<Outcome> {
-    const kept = this.#of(write.shard)
+    const kept = this.kept(write.shard)
     if (kept.fenced >= write.activation)
       return { kind: 'failed', cause: new Error('an earlier commit is not there') }
     const fault = this.faults.shift()
-    if (fault) kept.fenced = write.activation
+    const wrong = fault ? null : mistakeOf(kept, write)
+    if (fault || wrong) kept.fenced = write.activation
+    if (wrong) return { kind: 'failed', cause: wrong }
     if (fault === 'failed') return { kind: 'failed', cause: new Error('the test refuses this commit') }
     if (fault === 'dropped') return { kind: 'unknown', cause: new Error('the test loses this commit') }
-    this.#apply(write)
+    const outcome = this.apply(write)
     if (fault === 'applied') return { kind: 'unknown', cause: new Error('the test loses this answer') }
     const { hold } = this
-    return hold ? new Promise((resolve) => hold(() => resolve(COMMITTED))) : COMMITTED
+    return hold ? new Promise((resolve) => hold(() => resolve(outcome))) : outcome
   }
 
-  #apply(write: WriteSet): void {
-    const kept = this.#of(write.shard)
-    for (const [name, value] of write.kv ?? []) {
-      if (value) kept.kv.set(name, value)
-      else kept.kv.delete(name)
+  row(shard: ShardId, table: TableDefinition, key: RowKey): Row | null {
+    return this.kept(shard).rows.get(table.name)?.get(keyText(key)) ?? null
+  }
+
+  list(shard: ShardId, table: TableDefinition, { by, descending, limit }: RowQuery): readonly Row[] {
+    const found: { readonly key: RowKey; readonly row: Row }[] = []
+    for (const row of this.kept(shard).rows.get(table.name)?.values() ?? []) {
+      const matches = Object.keys(by).every((name) => keyText([row[name]]) === keyText([by[name]]))
+      if (matches) found.push({ key: table.key.map(({ name }) => row[name]), row })
     }
-    for (const [name, timer] of write.timers ?? []) {
-      if (timer) kept.timers.set(name, timer)
-      else kept.timers.delete(name)
-    }
+    found.sort((a, b) => compareKeys(a.key, b.key) * (descending ? -1 : 1))
+    return found.slice(0, limit === 0 ? found.length : limit).map(({ row }) => row)
+  }
+
+  /** Does all of a write set at once. */
+  protected apply(write: WriteSet): Outcome {
+    this.put(write.shard, write)
+    return COMMITTED
+  }
+
+  protected put(shard: ShardId, write: Partial<WriteSet>): void {
+    const kept = this.kept(shard)
+    put(kept.kv, write.kv)
+    put(kept.timers, write.timers)
+    put(kept.casts, write.casts)
     if (write.channel) kept.channels.set(write.channel.id, write.channel)
     if (write.snapshot) kept.snapshot = write.snapshot
-    if (write.timers) this.onWake(write.shard, write.wakeMs)
+    for (const change of write.rows ?? []) putRow(kept, change)
+    if (write.timers || write.casts) this.onWake(shard, write.wakeMs ?? null)
   }
 
-  #of(shard: ShardId): Kept {
+  /** All shards that were ever spoken of. */
+  protected shards(): readonly Kept[] {
+    return [...this.#shards.values()]
+  }
+
+  protected kept(shard: ShardId): Kept {
     const name = shardName(shard)
     let kept = this.#shards.get(name)
     if (!kept) {
       kept = {
+        shard,
         activation: 0,
         fenced: 0,
         kv: new Map(),
         timers: new Map(),
         channels: new Map(),
         snapshot: null,
+        rows: new Map(),
+        casts: new Map(),
       }
       this.#shards.set(name, kept)
     }
     return kept
   }
+}
+
+/** A key as one string: equal keys of one table, equal strings. */
+export function keyText(key: RowKey): string {
+  return JSON.stringify(key.map(textOf))
+}
+
+function textOf(value: unknown): string | null {
+  if (value === null) return null
+  return String(value instanceof Date ? value.getTime() : (value as string | number | bigint | Uint8Array))
+}
+
+function put<K, V>(into: Map<K, V>, changes: ReadonlyMap<K, V | null> | null | undefined): void {
+  for (const [name, value] of changes ?? []) {
+    if (value === null) into.delete(name)
+    else into.set(name, value)
+  }
+}
+
+/** A row whose insert or update could not be meant. */
+function mistakeOf(kept: Kept, { rows }: WriteSet): Error | null {
+  for (const { table, op, key } of rows ?? []) {
+    const isThere = kept.rows.get(table.name)?.has(keyText(key)) ?? false
+    if ((op === 'insert' && isThere) || (op === 'update' && !isThere))
+      return new Error(
+        `table ${table.name}: ${op} of ${keyText(key)}, which ${isThere ? 'is there' : 'is not there'}`,
+      )
+  }
+  return null
+}
+
+function putRow(kept: Kept, { table, op, key, values }: RowChange): void {
+  let rows = kept.rows.get(table.name)
+  if (!rows) kept.rows.set(table.name, (rows = new Map()))
+  const text = keyText(key)
+  if (op === 'delete' || op === 'drop') rows.delete(text)
+  else rows.set(text, Object.freeze(op === 'update' ? { ...rows.get(text), ...values } : { ...values }))
 }
 
 /** A log that keeps its last lines. */

@@ -13,4 +13,12 @@ export class Meter {
   activations = 0
   evictions = 0
   stepsSkipped = 0
+  /** Rows found in memory, and reads of the Store. */
+  rowHits = 0
+  rowReads = 0
+  cacheHits = 0
+  cacheLoads = 0
+  /** Callers that were told RETRY_LATER, because MySQL had not confirmed in time. */
+  retryLaters = 0
+  castRetries = 0
 }

@@ -3,13 +3,17 @@
 
 import type { Codec } from '../wire/codec.ts'
 import type { Game } from '../game/game.ts'
+import type { CastAnswer } from '../game/context.ts'
 import type { ShardDefinition } from '../game/shard.ts'
 import { entryCodec, type AnyCommand, type Contract, type Parser } from '../wire/contract.ts'
 import { toParser } from '../wire/type.ts'
+import { rowsView, type RowsView } from './rowverbs.ts'
 import type { Turn } from './turn.ts'
 
 /** A handler with its types erased: they were checked where the game was written. */
 export type Run = (c: Turn, input: unknown) => unknown
+
+export type AnswerRun = (c: Turn, data: unknown, answer: CastAnswer) => unknown
 
 export interface CommandPlan {
   readonly name: string
@@ -20,6 +24,7 @@ export interface CommandPlan {
   readonly output: Parser<unknown> | null
   readonly run: Run
   readonly durable: boolean
+  readonly internal: boolean
 }
 
 export interface EventPlan {
@@ -39,6 +44,11 @@ export interface ShardPlan {
   readonly leave: Run | null
   readonly rejoin: Run | null
   readonly timers: ReadonlyMap<string, Run>
+  readonly answers: ReadonlyMap<string, AnswerRun>
+  /** What `c.rows` is. */
+  readonly rowsView: RowsView
+  /** It has a table of class critical. */
+  readonly critical: boolean
   readonly ticker: { readonly hz: number; readonly fixed: boolean; readonly run: Run } | null
 }
 
@@ -65,6 +75,9 @@ function compileShard(definition: ShardDefinition): ShardPlan {
     leave: definition.leave as Run | null,
     rejoin: definition.rejoin as Run | null,
     timers: new Map([...definition.timers].map(([name, timer]) => [name, timer.run as Run])),
+    answers: new Map([...definition.answers].map(([name, answer]) => [name, answer.run as AnswerRun])),
+    rowsView: rowsView(definition.tables),
+    critical: [...definition.tables.values()].some((table) => table.class === 'critical'),
     ticker: definition.ticker && { ...definition.ticker, run: definition.ticker.run as Run },
   }
 }
@@ -78,5 +91,6 @@ function commandPlan(name: string, entry: AnyCommand, codec: Codec, run: Run): C
     output: entry.output,
     run,
     durable: entry.options.durable ?? false,
+    internal: entry.options.internal ?? false,
   }
 }

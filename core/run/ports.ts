@@ -1,6 +1,7 @@
 // The only seam between the engine and its hosts. The engine never asks the platform for anything else:
 // no Date.now, no timers, no randomness, no I/O. Every port has a memory implementation (memory.ts).
 
+import type { TableDefinition } from '../game/table.ts'
 import type { ErrorKind } from '../wire/message.ts'
 
 /** Where a shard lives in the game: which contract, which key. */
@@ -12,6 +13,16 @@ export interface ShardId {
 export function shardName(id: ShardId): string {
   return `${id.contract}/${id.key}`
 }
+
+/** 1..maxBytes bytes of text without control characters, not ending in a space, which MySQL would not see. */
+export function isKey(key: string, maxBytes: number): boolean {
+  if (key.length === 0 || key.endsWith(' ') || key.length > maxBytes || utf8.encode(key).length > maxBytes)
+    return false
+  for (let i = 0; i < key.length; i++)
+    if (key.charCodeAt(i) < 0x20 || key.charCodeAt(i) === 0x7f) return false
+  return true
+}
+const utf8 = new TextEncoder()
 
 export type Awaitable<T> = T | Promise<T>
 
@@ -52,9 +63,25 @@ export interface Store {
    * fail as well: they were computed from it. Never rejects.
    */
   commit(write: WriteSet): Awaitable<Outcome>
+  /** A row as it was last committed; null = there is none. Synchronous, because handlers are. */
+  row(shard: ShardId, table: TableDefinition, key: RowKey): Row | null
+  /** Rows of the shard as they were last committed, in the order of their keys. */
+  list(shard: ShardId, table: TableDefinition, query: RowQuery): readonly Row[]
+  /** What MySQL holds of a row now, once it has all that this shard committed. Absent without MySQL behind. */
+  reload?(shard: ShardId, table: TableDefinition, key: RowKey): Promise<Row | null>
+  /** A new AUTO_INCREMENT value, never given out again. Absent without MySQL behind. */
+  nextId?(shard: ShardId, table: TableDefinition, values: Row): Promise<bigint>
+  /**
+   * After a 'refused' commit: takes back that turn and all later ones of the shard, of which nothing was told, and
+   * stores the channel as it is to be found by the next activation, in one transaction.
+   */
+  reject?(shard: ShardId, seq: number, channel: WriteSet['channel']): Awaitable<Outcome>
 }
 export type Outcome =
-  | { readonly kind: 'committed' }
+  /** `seq`: its place in the outbox, if it has one. */
+  | { readonly kind: 'committed'; readonly seq?: number }
+  /** MySQL will never take the data of this critical turn; the Store still has it, see `reject`. */
+  | { readonly kind: 'refused'; readonly cause: Error; readonly seq: number }
   | { readonly kind: 'failed'; readonly cause: unknown }
   | { readonly kind: 'unknown'; readonly cause: unknown }
 export const COMMITTED: Outcome = { kind: 'committed' }
@@ -65,6 +92,8 @@ export interface Stored {
   readonly kv: ReadonlyMap<string, Uint8Array>
   readonly timers: readonly StoredTimer[]
   readonly snapshot: Uint8Array | null
+  /** Durable casts without an answer yet, oldest first. */
+  readonly casts: readonly StoredCast[]
 }
 export interface StoredTimer {
   readonly name: string
@@ -72,7 +101,39 @@ export interface StoredTimer {
   readonly dueMs: number
   readonly data: Uint8Array
 }
+/** A durable cast that left with its turn's commit and waits for its answer. */
+export interface StoredCast {
+  /** Ascending, unique for its sender. */
+  readonly sequence: number
+  readonly target: ShardId
+  readonly command: number
+  readonly body: Uint8Array
+  /** The sender's hook that is told the answer, '' = none, and what it is given besides. */
+  readonly answer: string
+  readonly data: Uint8Array
+}
+/** A row as the game sees it: frozen, with every column of its table. */
+export type Row = Readonly<Record<string, unknown>>
+/** All values of the primary key, in the order of `table.key`. */
+export type RowKey = readonly unknown[]
+export interface RowQuery {
+  /** Columns that must be equal; empty = every row of the shard. */
+  readonly by: Row
+  readonly descending: boolean
+  /** 0 = all. */
+  readonly limit: number
+}
+/** What a turn did to one row; at most one change a row in a write set. */
+export interface RowChange {
+  readonly table: TableDefinition
+  /** 'fill' and 'drop' change the Store alone: MySQL has it already, or never heard of it. */
+  readonly op: 'insert' | 'update' | 'delete' | 'fill' | 'drop'
+  readonly key: RowKey
+  /** insert, fill: every column; update: the changed ones; drop: none; delete: what the row must have to be deleted. */
+  readonly values: Row
+}
 export interface StoredChannel {
+  /** A client's sequence, or that of a shard's durable cast (channel id `@contract/key`). */
   readonly mark: number
   /** Replies packed by core/run/channel.ts. */
   readonly replies: Uint8Array
@@ -86,6 +147,13 @@ export interface WriteSet {
   readonly timers: ReadonlyMap<string, StoredTimer | null> | null
   readonly channel: (StoredChannel & { readonly id: string; readonly nowMs: number }) | null
   readonly snapshot: Uint8Array | null
+  readonly rows: readonly RowChange[] | null
+  /** By sequence; null = it was answered. */
+  readonly casts: ReadonlyMap<number, StoredCast | null> | null
+  /** Committed only when MySQL has it, and everything that this shard committed before. */
+  readonly critical: boolean
+  /** What takes this write set back; given where a later 'refused' may ask for it. */
+  readonly undo: WriteSet | null
   /** When the shard must be awake for its next durable timer, wall clock; null = no durable timer is left. */
   readonly wakeMs: number | null
 }
@@ -102,6 +170,8 @@ export interface ChannelOut {
   applied(mark: number): void
   /** What the shard must be told when the gateway opens this channel again: the membership. */
   memo(memo: Uint8Array): void
+  /** From now on this session means `key` when it speaks to that contract. */
+  bind(contract: string, key: string): void
   /** The shard ends the channel. */
   closed(code: string): void
 }
@@ -144,6 +214,8 @@ export interface Peer {
   /** Resolves always, with a system error at the worst. */
   call(call: PeerCall): Promise<PeerAnswer>
   cast(call: PeerCall): void
+  /** A durable cast of the shard `sender`, as often as it takes; the receiver does it once. Resolves always. */
+  deliver(sender: string, cast: StoredCast): Promise<PeerAnswer>
 }
 export interface PeerCall {
   readonly command: number
@@ -156,6 +228,61 @@ export interface PeerCall {
 export type PeerAnswer =
   | { readonly kind: 'reply'; readonly body: Uint8Array | null }
   | { readonly kind: ErrorKind; readonly code: string; readonly message: string }
+
+/** MySQL behind the stores, one owner (a slot, an object) of many shards at a time. @throws DatabaseError */
+export interface Database {
+  /** Raises the owner's epoch: whoever held it before is fenced off from here on. */
+  takeover(owner: string, storeId: string): Promise<Lease>
+  lease(owner: string): Promise<Lease | null>
+  /** One transaction behind the fence; 'fenced' = the fence did not match and nothing was done. */
+  apply(batch: Batch): Promise<'applied' | 'fenced'>
+  /** The rows of one shard in the order of their keys, a page at a time; `after` = the last key of the page before. */
+  load(table: TableDefinition, shardKey: string, after: RowKey | null, limit: number): Promise<readonly Row[]>
+  row(table: TableDefinition, key: RowKey): Promise<Row | null>
+  /** What critical turns of a shard left beside their rows. */
+  remains(shard: string): Promise<Remains>
+  /** The turns of an owner that stand parked. */
+  parked(owner: string): Promise<readonly Parked[]>
+  /** A new AUTO_INCREMENT value for a row with these values. */
+  nextId(table: TableDefinition, values: Row): Promise<bigint>
+  close(): Promise<void>
+}
+export interface Lease {
+  readonly epoch: number
+  /** The highest outbox sequence of the store `storeId` that MySQL has. */
+  readonly appliedSeq: number
+  /** The store (file, object) that `appliedSeq` belongs to. From `takeover`: the one before it. */
+  readonly storeId: string
+}
+export interface Batch {
+  readonly owner: string
+  readonly epoch: number
+  /** First and last outbox sequence in it. */
+  readonly lo: number
+  readonly hi: number
+  /** At most one a row, deletes first. */
+  readonly rows: readonly RowChange[]
+  readonly channels: readonly (StoredChannel & { readonly shard: string; readonly id: string })[]
+  readonly casts: readonly {
+    readonly shard: string
+    readonly sequence: number
+    readonly cast: StoredCast | null
+  }[]
+  readonly parked: readonly Parked[]
+  /** Sequences of parked turns whose rows are in this batch. */
+  readonly healed?: readonly number[]
+}
+/** A turn whose rows MySQL refused: kept for the operator, out of the way of the others. */
+export interface Parked {
+  readonly seq: number
+  readonly shard: string
+  readonly error: string
+  readonly data: Uint8Array
+}
+export interface Remains {
+  readonly channels: readonly (StoredChannel & { readonly id: string })[]
+  readonly casts: readonly StoredCast[]
+}
 
 export interface Ports {
   readonly clock: Clock

@@ -12,7 +12,13 @@ interface Target {
   readonly turn: Turn
   readonly id: ShardId
 }
-type Way = (target: Target, contract: Contract, command: AnyCommand, input: unknown) => unknown
+type Way = (
+  target: Target,
+  contract: Contract,
+  command: AnyCommand,
+  input: unknown,
+  answer?: { readonly answer: string; readonly data?: unknown },
+) => unknown
 
 const prototypes = new WeakMap<Contract, { readonly call: object; readonly cast: object }>()
 
@@ -33,15 +39,37 @@ function prototypeOf(contract: Contract, way: Way): object {
   const prototype: Record<string, unknown> = {}
   for (const [name, entry] of Object.entries(contract.entries)) {
     if (entry.kind !== 'command') continue
-    prototype[name] = function (this: Target, input: unknown = {}): unknown {
-      return way(this, contract, entry, input)
+    prototype[name] = function (
+      this: Target,
+      input: unknown = {},
+      answer?: { readonly answer: string },
+    ): unknown {
+      return way(this, contract, entry, input, answer)
     }
   }
   return prototype
 }
 
-function cast({ turn, id }: Target, contract: Contract, command: AnyCommand, input: unknown): void {
-  const body = entryCodec(contract, command).encode(command.input(input))
+function cast(
+  { turn, id }: Target,
+  contract: Contract,
+  command: AnyCommand,
+  input: unknown,
+  answer?: { readonly answer: string; readonly data?: unknown },
+): void {
+  const given = command.input(input)
+  const encoded = entryCodec(contract, command).encode(given)
+  // `raw` gives the handler's own bytes, which it may use again before they leave.
+  const body = encoded === given ? new Uint8Array(encoded) : encoded
+  if (command.options.durable) {
+    if (turn.live().plan.definition.stateless)
+      throw new Error('a service keeps nothing, so it casts nothing durable')
+    return turn.cast(
+      { target: id, command: command.number, body, answer: answer?.answer ?? '' },
+      answer?.data,
+    )
+  }
+  if (answer) throw new Error(`${contract.name}: only a cast of a durable command is answered`)
   turn.effect((life) => life.peer(id).cast({ command: command.number, body, chain: [], deadlineMs: 0 }))
 }
 

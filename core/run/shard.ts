@@ -1,12 +1,12 @@
 // One shard as its engine knows it: its channels, its mailbox and its current activation, if any. One turn at a
 // time (a service: `concurrency`), in arrival order; channels outlive activations.
 
-import type { SystemCode } from '../wire/errors.ts'
+import { CallError, type SystemCode } from '../wire/errors.ts'
 import { Activation } from './activation.ts'
 import { Channel, channelName } from './channel.ts'
 import type { Engine } from './engine.ts'
 import { Mailbox } from './mailbox.ts'
-import type { ShardPlan } from './plan.ts'
+import type { CommandPlan, ShardPlan } from './plan.ts'
 import {
   RETAIN,
   shardName,
@@ -18,15 +18,16 @@ import {
   type PeerCall,
   type ShardId,
   type Stored,
+  type StoredCast,
   type StoredChannel,
 } from './ports.ts'
-import { Turn } from './turn.ts'
+import { NOBODY } from './turn.ts'
 
 /** Work that waits for its turn. */
 interface Item {
   run(life: Activation): void
   /** The shard cannot be activated, or the life it was meant for is gone. */
-  drop(code: 'UNAVAILABLE' | 'SHARD_RESTARTED'): void
+  drop(code: 'UNAVAILABLE' | 'SHARD_RESTARTED' | 'RETRY_LATER'): void
   /** Whether it still makes sense in the next activation. */
   readonly survives: boolean
 }
@@ -91,6 +92,17 @@ export class Shard {
       return this.#overload(channel, sequence, command, flags, 'unacknowledged replies fill the channel')
     }
     const life = this.#life
+    if (life?.settlement.congested) {
+      this.#engine.meter.retryLaters++
+      return this.#refuse(
+        channel,
+        sequence,
+        command,
+        flags,
+        'RETRY_LATER',
+        'too many turns wait for the database',
+      )
+    }
     if (life !== null && this.#mailbox.size === 0 && !this.busy && this.#engine.enter()) {
       try {
         life.call(channel, sequence, command, flags, body)
@@ -136,7 +148,25 @@ export class Shard {
     message: string,
   ): void {
     if ((flags & RETAIN) !== 0) channel.keepError(sequence, command, 'system', code, message)
+    const plan = channel.legacy && code === 'RETRY_LATER' ? this.plan.commands.get(command) : null
+    const body = plan ? this.legacyRefusal(plan, code) : null
+    if (body) return channel.out?.reply(sequence, command, body)
     channel.out?.error(sequence, command, 'system', code, message)
+  }
+
+  /** null where the codec has no form for it, as raw has none for the default `{error}`: then it is silence. */
+  legacyRefusal(command: CommandPlan, code: string): Uint8Array | null {
+    try {
+      return command.codec.encode(this.plan.contract.refuseLegacy(code))
+    } catch (error) {
+      this.#engine.meter.bugs++
+      this.#engine.log.error('a legacy refusal could not be encoded; declare legacy.refuse for its codec', {
+        shard: this.name,
+        command: command.name,
+        error: String(error),
+      })
+      return null
+    }
   }
 
   /** A call (`answer`) or a cast (null) of another shard. */
@@ -146,26 +176,8 @@ export class Shard {
       survives: true,
       run: (life) => {
         if (call.deadlineMs !== 0 && life.clock.now() >= call.deadlineMs) return
-        const command = this.plan.commands.get(call.command)
-        if (!command) return refuse('UNKNOWN_COMMAND', `${this.name} has no command ${call.command}`)
-        let input: unknown
-        try {
-          input = command.input(command.codec.decode(call.body))
-        } catch (error) {
-          return refuse('BAD_INPUT', error instanceof Error ? error.message : 'the body was refused')
-        }
         const { chain, deadlineMs } = call
-        const cause = {
-          channel: null,
-          command,
-          sequence: 0,
-          flags: 0,
-          chain,
-          deadlineMs,
-          answer,
-          timer: null,
-        }
-        life.run(new Turn(life, cause), command.run, input)
+        life.perform({ ...NOBODY, chain, deadlineMs, answer }, call.command, call.body)
       },
       drop: () => refuse('UNAVAILABLE', `${this.name} could not be activated`),
     }
@@ -173,6 +185,52 @@ export class Shard {
     this.#engine.meter.overloads++
     if (!answer) this.#engine.log.warn('a cast is dropped: the mailbox is full', { shard: this.name })
     refuse('OVERLOADED', `the mailbox of ${this.name} is full`)
+  }
+
+  /** A durable cast of another shard: refused only when it was not begun. */
+  deliver(sender: string, cast: StoredCast, answer: (answer: PeerAnswer) => void): void {
+    const refuse = (code: SystemCode, message: string): void => answer({ kind: 'system', code, message })
+    if (this.plan.definition.stateless)
+      return refuse('FORBIDDEN', `${this.plan.contract.name} is a service: it remembers no durable cast`)
+    const item: Item = {
+      survives: true,
+      run: (life) => this.#receive(life, sender, cast, answer),
+      drop: (code) => refuse(code, `${this.name} could not be activated`),
+    }
+    if (this.#mailbox.push(item)) return this.#wanted()
+    this.#engine.meter.overloads++
+    refuse('OVERLOADED', `the mailbox of ${this.name} is full`)
+  }
+
+  #receive(life: Activation, sender: string, cast: StoredCast, answer: (answer: PeerAnswer) => void): void {
+    const { receipts } = life
+    if (receipts.has(sender)) return receipts.receive(sender, cast, answer)
+    const loaded = (stored: StoredChannel | null): void => {
+      receipts.load(sender, stored)
+      receipts.receive(sender, cast, answer)
+    }
+    const stored = this.#stored(`@${sender}`)
+    if (!(stored instanceof Promise)) return loaded(stored)
+    const resume = this.hold()
+    stored.then(
+      (found) => resume(() => loaded(found)),
+      (cause: unknown) =>
+        resume(() => answer({ kind: 'system', code: 'UNAVAILABLE', message: String(cause) })),
+    )
+  }
+
+  /** What the Store has of a channel. A disk that cannot be read says so by the promise. */
+  #stored(channel: string): Awaitable<StoredChannel | null> {
+    try {
+      return this.#engine.store.channel(this.id, channel)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** The turn of a cast's answer: never refused, one for each shard that was cast to. */
+  answered(run: () => void): void {
+    this.#push({ survives: false, run, drop: () => {} })
   }
 
   /** The shard's own clock: never refused, never more than one in the mailbox. */
@@ -232,12 +290,22 @@ export class Shard {
     if (!this.#life && !this.#waking) this.#wake()
   }
 
-  /** Ends the activation and, because channels or mail wait for it, begins the next. */
-  restart(): void {
+  /** Ends the activation and, because channels, mail or casts wait for it, begins the next; not before `until` has ended. */
+  restart(until: Promise<unknown> | null = null): void {
+    const casts = this.#life !== null && this.#life.casts.size > 0
     this.#endLife()
     for (const item of this.#mailbox.sift((item) => item.survives)) item.drop('SHARD_RESTARTED')
     for (const channel of this.#channels.values()) channel.severed = true
-    if (this.#channels.size > 0 || this.#mailbox.size > 0) this.#wanted()
+    const next = (): void => {
+      if (casts || this.#channels.size > 0 || this.#mailbox.size > 0) this.#wanted()
+    }
+    if (!until) return next()
+    this.#waking = true
+    const ready = (): void => {
+      this.#waking = false
+      this.inRun(next)
+    }
+    until.then(ready, ready)
   }
 
   /** Saves and leaves memory; channels stay and wake it again. */
@@ -281,7 +349,7 @@ export class Shard {
   #introduce(life: Activation, channel: Channel): void {
     if (!channel.isStrangerTo(life.number)) return
     if (channel.told === life.number || this.plan.definition.stateless) return this.#tell(life, channel, null)
-    const stored = this.#engine.store.channel(this.id, channel.name)
+    const stored = this.#stored(channel.name)
     if (!(stored instanceof Promise)) return this.#tell(life, channel, stored)
     const resume = this.hold()
     stored.then(
@@ -341,6 +409,7 @@ export class Shard {
     for (const channel of this.#channels.values()) life.homecoming.seat(channel)
     for (const channel of this.#channels.values()) this.#mailbox.pushAlways(this.#introduction(channel))
     for (const item of waiting) this.#mailbox.pushAlways(item)
+    life.casts.start()
     this.#engine.want(this)
   }
 
@@ -350,6 +419,7 @@ export class Shard {
       shard: this.name,
       error: error instanceof Error ? (error.stack ?? error.message).slice(0, 2_000) : String(error),
     })
-    for (const item of this.#mailbox.sift(() => false)) item.drop('UNAVAILABLE')
+    const later = error instanceof CallError && error.code === 'RETRY_LATER'
+    for (const item of this.#mailbox.sift(() => false)) item.drop(later ? 'RETRY_LATER' : 'UNAVAILABLE')
   }
 }

@@ -108,6 +108,11 @@ export class Timers {
     this.#volatile.clear()
   }
 
+  /** Timers as they are now, for taking a turn back; null = there is none. */
+  before(names: Iterable<string>): Map<string, { dueMs: number; data: unknown } | null> {
+    return new Map([...names].map((name) => [name, this.#durable.get(name) ?? null]))
+  }
+
   /** Rows for a commit. */
   encode(writes: Map<string, { dueMs: number; data: unknown } | null>): Map<string, StoredTimer | null> {
     const rows = new Map<string, StoredTimer | null>()

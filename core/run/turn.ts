@@ -1,7 +1,8 @@
 // One turn: the context a handler sees and the write set and effects it gathers. Nothing of it leaves before the
 // turn has ended well; a turn that throws is undone. After its end the context refuses to be used.
 
-import type { Emit, Kv, Remote } from '../game/context.ts'
+import type { Cached } from '../game/cacheable.ts'
+import type { Emit, Kv, Remote, Rows, Tables } from '../game/context.ts'
 import type { Contract, Entries } from '../wire/contract.ts'
 import { Refusal } from '../wire/errors.ts'
 import type { Fields } from '../wire/type.ts'
@@ -11,8 +12,11 @@ import { emitterOf, type Audience } from './emitter.ts'
 import { KvView } from './kv.ts'
 import type { Member, Undo } from './members.ts'
 import type { CommandPlan } from './plan.ts'
-import type { PeerAnswer } from './ports.ts'
+import type { PeerAnswer, Row, StoredCast } from './ports.ts'
+import type { Receipt } from './receipts.ts'
 import { remoteOf } from './remote.ts'
+import type { CachedRow } from './rowcache.ts'
+import type { TableRows } from './rows.ts'
 
 /** Leaves when the turn has committed. */
 export type Effect = (life: Activation) => void
@@ -30,8 +34,21 @@ export interface Cause {
   readonly answer: ((answer: PeerAnswer) => void) | null
   /** The durable timer that is due. */
   readonly timer: string | null
+  /** A durable cast of another shard: remembered with whatever the turn did. */
+  readonly receipt: Receipt | null
 }
 
+/** A turn that nobody waits for. */
+export const NOBODY: Omit<Cause, 'command'> = {
+  channel: null,
+  sequence: 0,
+  flags: 0,
+  chain: [],
+  deadlineMs: 0,
+  answer: null,
+  timer: null,
+  receipt: null,
+}
 export class Turn {
   readonly life: Activation
   readonly cause: Cause
@@ -43,6 +60,18 @@ export class Turn {
   /** Changed keys, encoded; null deletes. */
   kvWrites: Map<string, Uint8Array | null> | null = null
   timerWrites: Map<string, { dueMs: number; data: unknown } | null> | null = null
+  /** The same keys as they were before this turn. */
+  kvBefore: Map<string, Uint8Array | null> | null = null
+  /** Durable casts that it makes (or, null, ends). */
+  casts: Map<number, StoredCast | null> | null = null
+  /** Rows that it changed, with how they were before. */
+  changed: Map<CachedRow, { readonly rows: TableRows; readonly before: Row | null }> | null = null
+  /** Its answer waits for MySQL. */
+  saved = false
+  /** Its caller was told RETRY_LATER. */
+  told = false
+  /** It acts on the answer of a durable cast. */
+  finishes: { readonly sequence: number; readonly failed: () => void } | null = null
   #now = 0
 
   constructor(life: Activation, cause: Cause) {
@@ -101,6 +130,26 @@ export class Turn {
     return remoteOf(this, contract, key)
   }
 
+  get rows(): Rows<Tables> {
+    return new (this.live().plan.rowsView)(this)
+  }
+
+  save(): void {
+    this.live()
+    this.saved = true
+  }
+
+  cached<Params, Value>(what: Cached<Params, Value>, params: Params): Promise<Value> {
+    return this.live().cached(what, params)
+  }
+
+  bind(contract: Contract, key: string): void {
+    const { channel } = this.cause
+    this.live().checkKey(contract, key)
+    if (!channel) throw new Error('only a session can be bound')
+    this.effect(() => channel.out?.bind(contract.name, key))
+  }
+
   get kv(): Kv<Fields> {
     this.live()
     return new KvView(this)
@@ -152,6 +201,42 @@ export class Turn {
       return new Error(`${plan.contract.name} does not declare the refusal ${JSON.stringify(code)}`)
     }
     return new Refusal(code, message)
+  }
+
+  /** @internal A durable cast: a row of this turn, on its way once it is committed. */
+  cast(cast: Omit<StoredCast, 'sequence' | 'data'>, data: unknown): void {
+    this.casts ??= new Map()
+    const made = this.live().casts.make(cast, data, this.casts.size)
+    this.casts.set(made.sequence, made)
+    this.effect((life) => life.casts.send(made))
+  }
+
+  /** @internal Somebody waits for its answer, and may be told to ask again. */
+  get isAwaited(): boolean {
+    const { channel, sequence, answer, receipt } = this.cause
+    return channel ? sequence !== 0 : answer !== null && receipt === null
+  }
+
+  /** @internal It changed something that is to be committed. */
+  get wrote(): boolean {
+    return Boolean(this.kvWrites ?? this.timerWrites ?? this.casts ?? this.changed) || this.saved
+  }
+
+  /** @internal */
+  touched(row: CachedRow): boolean {
+    return this.changed?.has(row) ?? false
+  }
+
+  /** @internal */
+  touch(row: CachedRow, rows: TableRows, before: Row | null): void {
+    this.changed ??= new Map()
+    this.changed.set(row, { rows, before })
+  }
+
+  /** @internal Nothing of it is committed or leaves. */
+  discard(): void {
+    this.effects = this.kvWrites = this.kvBefore = this.timerWrites = this.casts = this.changed = null
+    this.saved = false
   }
 
   /** @internal */

@@ -5,7 +5,8 @@
 import { CODECS, type Codec } from './codec.ts'
 import { DefinitionError, shorten } from './errors.ts'
 import { FIRST_RESERVED } from './message.ts'
-import { schemaOf, specOf, toParser, type InferShape, type Shape, type TypeSpec } from './type.ts'
+import { kindWithin } from './schema.ts'
+import { schemaOf, specOf, toParser, type InferShape, type Shape } from './type.ts'
 
 export interface CommandOptions {
   /** Overrides the contract's codec. */
@@ -14,6 +15,8 @@ export interface CommandOptions {
   readonly durable?: boolean
   /** Sent again after a restart although its effect is volatile: for calls that may safely run twice. */
   readonly resend?: boolean
+  /** Other shards may send it, clients may not. */
+  readonly internal?: boolean
   /** Largest body in bytes; the server's own limit holds as well. */
   readonly maxBytes?: number
   /** What one call costs in a session's budget. Default 1. */
@@ -29,8 +32,8 @@ export interface Command<N extends number, In, Out> {
   /** null for a cast. */
   readonly output: Parser<Out> | null
   readonly options: CommandOptions
-  /** Input or output holds a `t.bytes`. */
-  readonly bytes: boolean
+  /** Input or output holds what JSON has no form for. */
+  readonly notJson: string | null
 }
 
 /** An event: shard to client. */
@@ -39,8 +42,8 @@ export interface Event<N extends number, Data> {
   readonly number: N
   readonly data: Parser<Data>
   readonly options: EventOptions
-  /** The data holds a `t.bytes`. */
-  readonly bytes: boolean
+  /** The data holds what JSON has no form for. */
+  readonly notJson: string | null
 }
 export interface EventOptions {
   readonly codec?: CodecName | Codec
@@ -133,7 +136,7 @@ export function command(
     input: parserOf(input),
     output: output && parserOf(output),
     options,
-    bytes: holdsBytes(input) || (output !== null && holdsBytes(output)),
+    notJson: notJson(input) ?? (output && notJson(output)),
   }
 }
 
@@ -148,7 +151,7 @@ export function event<const N extends number, const D extends Shape = Record<nev
     number,
     data: parserOf(data) as Parser<InferShape<D>>,
     options,
-    bytes: holdsBytes(data),
+    notJson: notJson(data),
   }
 }
 
@@ -181,8 +184,10 @@ export function contract<const E extends Entries, const Code extends string = ne
       throw new DefinitionError(`${name}.${entryName}: number ${number} is also ${twin}'s`)
     seen.set(number, entryName)
     const own = entryCodec({ codec }, entry)
-    if (entry.bytes && own.name === 'json')
-      throw new DefinitionError(`${name}.${entryName}: json has no form for t.bytes; use msgpack or raw`)
+    if (entry.notJson !== null && own.name === 'json')
+      throw new DefinitionError(
+        `${name}.${entryName}: json has no form for t.${entry.notJson}; use msgpack or raw`,
+      )
   }
   for (const code of options.refuses ?? []) {
     if (!/^[\w-]{1,64}$/.test(code))
@@ -215,13 +220,9 @@ function codecOf(codec: CodecName | Codec | undefined): Codec {
 /** Methods of the SDK's own on a shard's commands; `then` would make a promise of them. */
 const TAKEN: ReadonlySet<string> = new Set(['on', 'onRestart', 'onClose', 'close', 'then'])
 
-/** JSON would make `{"0":1}` of them, which the schema at the other end refuses. */
-function holdsBytes(shape: Shape): boolean {
-  const within = (spec: TypeSpec): boolean => {
-    if (spec.kind === 'object') return Object.values(spec.fields).some(within)
-    return 'item' in spec ? within(spec.item) : spec.kind === 'bytes'
-  }
-  return within(specOf(schemaOf(shape)))
+/** What JSON cannot carry, if anything in the shape is of that kind. */
+function notJson(shape: Shape): string | null {
+  return kindWithin(specOf(schemaOf(shape)), ['bytes', 'i64', 'u64', 'date'])
 }
 
 function parserOf(shape: Shape): Parser<unknown> {

@@ -5,13 +5,15 @@
 /** What a caller can be told by the framework itself; a game's own refusals are its contract's. */
 export const SYSTEM_CODES = [
   'BAD_INPUT', // the body is refused by its codec or schema
-  'BAD_KEY', // the key is empty, too long or holds control characters
+  'BAD_KEY', // the key is empty, too long, holds control characters or ends in a space
   'CLOSED', // the channel or the client was closed before the answer
   'CYCLE', // shards call each other in a circle
   'DEADLINE', // no answer in time; the outcome is unknown
   'FORBIDDEN', // the shard is not public
   'INTERNAL', // a bug in the handler; the turn was rolled back
   'OVERLOADED', // a bounded queue is full; nothing was done
+  'REJECTED', // MySQL refused the rows of a critical turn; the turn was taken back
+  'RETRY_LATER', // MySQL has not confirmed in time; it may take effect, and asking again with the same id is safe
   'SHARD_RESTARTED', // the activation that may have run a volatile call is gone
   'TOO_MANY_CHANNELS', // a session may hold only so many channels
   'UNAVAILABLE', // the shard could not be activated
@@ -70,6 +72,28 @@ export class CallError extends Error {
   constructor(code: SystemCode, message: string = code, options?: ErrorOptions) {
     super(message, options)
     this.code = code
+  }
+}
+
+export type RowErrorCode =
+  | 'BAD_VALUE' // outside of the column's type or range
+  | 'DUPLICATE' // the key or a unique value is taken
+  | 'MISSING' // the row was deleted
+  | 'TOO_LARGE' // the row exceeds what a Store holds
+  | 'UNKNOWN_COLUMN' // the table has no such column, or cannot be asked by it
+
+/** A row that a table refuses. The message names table, column, value (shortened) and bound. */
+export class RowError extends Error {
+  override readonly name = 'RowError'
+  readonly code: RowErrorCode
+  readonly table: string
+  /** null where it is the row as a whole. */
+  readonly column: string | null
+  constructor(code: RowErrorCode, table: string, message: string, column: string | null = null) {
+    super(`${table}${column === null ? '' : `.${column}`}: ${message}`)
+    this.code = code
+    this.table = table
+    this.column = column
   }
 }
 

@@ -24,6 +24,12 @@ export interface Limits {
   readonly maxKvBytes: number
   /** Timers of one shard. */
   readonly maxTimers: number
+  /** Durable casts of one shard that have no answer yet. */
+  readonly maxCasts: number
+  /** Turns of one shard that wait for MySQL; beyond it calls hear RETRY_LATER at once. */
+  readonly maxHeld: number
+  /** Rows in the memory of one process; beyond it the least recently used leave. */
+  readonly maxRowCacheBytes: number
   /** Connections of one gateway; under the usual 20,000 descriptors with room for files. */
   readonly maxConnections: number
 }
@@ -40,6 +46,9 @@ export const DEFAULT_LIMITS: Limits = {
   maxKeyBytes: 128,
   maxKvBytes: 131_072,
   maxTimers: 1_000,
+  maxCasts: 1_024,
+  maxHeld: 512,
+  maxRowCacheBytes: 268_435_456,
   maxConnections: 18_000,
 }
 
@@ -58,10 +67,14 @@ export const TIMES = {
   callMs: 5_000,
   /** How long a shard remembers the channel of a connection that is gone, for resent calls. */
   rememberMs: 60_000,
+  /** A caller that waits for MySQL hears RETRY_LATER after this. */
+  criticalMs: 5_000,
   /** A shard without channels, timers and work leaves memory after this. */
   evictMs: 60_000,
   /** How long stored marks of an absent session are kept. */
   keepMarksMs: 86_400_000,
+  /** What another shard cast last is remembered longer: it is delivered for as long as it has no answer. */
+  keepReceiptsMs: 90 * 86_400_000,
   /** A drain gives running turns this long. */
   drainMs: 5_000,
 } as const

@@ -23,6 +23,7 @@ const RECORD = {
   MEMO: 134,
   CLOSED: 135,
   PONG: 136,
+  BIND: 137,
 } as const
 
 /** An `OpenRequest` (core/run/ports.ts) without its shard, which the link was opened to. */
@@ -59,6 +60,7 @@ export interface GatewayRecords {
   event(sequence: number, event: number, body: Uint8Array): void
   applied(mark: number): void
   memo(memo: Uint8Array): void
+  bind(contract: string, key: string): void
   closed(code: string): void
   pong(): void
 }
@@ -168,6 +170,14 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
   memo(memo: Uint8Array): void {
     this.#begin(RECORD.MEMO, 4 + memo.length)
     this.#blob(memo)
+  }
+
+  bind(contract: string, key: string): void {
+    const contractBytes = utf8.encode(contract)
+    const keyBytes = utf8.encode(key)
+    this.#begin(RECORD.BIND, 8 + contractBytes.length + keyBytes.length)
+    this.#blob(contractBytes)
+    this.#blob(keyBytes)
   }
 
   closed(code: string): void {
@@ -280,6 +290,11 @@ export function readGatewayRecords(message: Uint8Array, to: GatewayRecords): voi
       case RECORD.MEMO:
         to.memo(blob(message, from, end).slice())
         break
+      case RECORD.BIND: {
+        const r = new Reader('BIND record', message, from, end)
+        to.bind(text(r.view32()), text(r.view32()))
+        break
+      }
       case RECORD.CLOSED:
         to.closed(text(blob(message, from, end)))
         break

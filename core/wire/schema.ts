@@ -24,7 +24,8 @@ export interface StandardIssue {
 /** A descriptor as plain JSON data. Bounds are inclusive; `string` counts UTF-16 units, as `length` does. */
 export type TypeSpec =
   | { readonly kind: NumberKind; readonly min: number; readonly max: number }
-  | { readonly kind: 'bool' }
+  | { readonly kind: 'bool' | 'i64' | 'u64' | 'date' }
+  | { readonly kind: 'decimal'; readonly precision: number; readonly scale: number }
   | { readonly kind: 'id' | 'string'; readonly min: number; readonly max: number }
   | { readonly kind: 'bytes'; readonly max: number }
   | { readonly kind: 'array' | 'record'; readonly item: TypeSpec; readonly max: number }
@@ -143,4 +144,16 @@ function explain(issues: readonly StandardIssue[]): Issue {
 function step(key: PropertyKey): string {
   if (typeof key === 'number') return `[${key}]`
   return typeof key === 'string' && /^[A-Za-z_$][\w$]{0,63}$/.test(key) ? `.${key}` : `[${shorten(key)}]`
+}
+
+/** The first of these kinds that stands anywhere in a spec. */
+export function kindWithin(spec: TypeSpec, kinds: readonly string[]): string | null {
+  if (kinds.includes(spec.kind)) return spec.kind
+  if ('item' in spec) return kindWithin(spec.item, kinds)
+  if (spec.kind !== 'object') return null
+  for (const field of Object.values(spec.fields)) {
+    const found = kindWithin(field, kinds)
+    if (found !== null) return found
+  }
+  return null
 }

@@ -5,6 +5,7 @@
 import { DefinitionError, shorten } from './errors.ts'
 import { BAD, Descriptor, isSchema, mismatch, partOf, settle, within } from './schema.ts'
 import type { NumberKind, Part, Read, Schema, Type, TypeSpec } from './schema.ts'
+import { date, decimal, i64, u64 } from './wide.ts'
 
 export type {
   Schema,
@@ -51,6 +52,11 @@ export const t = {
   f32: number('f32', -F32_MAX, F32_MAX),
   /** Finite. */
   f64: number('f64', -Number.MAX_VALUE, Number.MAX_VALUE),
+  /** A bigint; a safe integer is taken as well. */
+  i64,
+  u64,
+  decimal,
+  date,
   bool: scalar<boolean>({ kind: 'bool' }, (value) => typeof value === 'boolean'),
   /** 1 to 64 characters of A-Z a-z 0-9 _ - */
   id: scalar<string>({ kind: 'id', min: 1, max: 64 }, isId, (value) =>

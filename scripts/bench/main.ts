@@ -25,6 +25,13 @@ const benchmarks: ReadonlyMap<string, Entry> = new Map([
     },
   ],
   [
+    'state',
+    {
+      line: 'durable rows: acknowledged turns, flush, cached reads, memory, logins, beside fdatasync and MariaDB',
+      load: () => import('./state.ts'),
+    },
+  ],
+  [
     'store',
     {
       line: 'acknowledged commits of the slot store, beside bare fdatasyncs of the same disk in the same run',

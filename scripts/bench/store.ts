@@ -1,20 +1,32 @@
 // `bench store`: acknowledged commits of the slot store, beside what the same disk does with bare fdatasyncs in the
 // same run. `commitsPerSync` is what group commit gains: each commit waits for a sync of its own file, and shares it.
-// The disk's rate moves by ten times and more within minutes, so only figures of one run may be compared.
+// The disk's rate moves by ten times and more within minutes, so only figures of one run may be compared. `turn` leaves
+// the disk out: CPU time of one write set, garbage collection included, in batches of 1,000.
 
 import { closeSync, fdatasync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
+import { table } from '../../core/game/table.ts'
 import { systemClock } from '../../core/node/clock.ts'
 import { jsonLog } from '../../core/node/log.ts'
 import { SlotStore } from '../../core/node/store.ts'
-import type { WriteSet } from '../../core/run/ports.ts'
+import type { RowChange, ShardId, WriteSet } from '../../core/run/ports.ts'
+import { contract } from '../../core/wire/contract.ts'
+import { t } from '../../core/wire/type.ts'
 import { type Profile, median, print, progress, round } from './figure.ts'
 
 /** One store turn of a game: a row, and the mark of its channel with a short reply. */
 const VALUE_BYTES = 100
 const BLOCK_BYTES = 4_096
+/** Shards that commit together in `turn`. */
+const TOGETHER = 1_000
+
+const heroes = table(
+  'heroes',
+  { owner: t.id, id: t.id, name: t.string(32), level: t.u16, gold: t.u64, guild: t.string(32), seen: t.date },
+  { key: ['owner', 'id'], owner: contract('bench', {}), by: ['owner', 'guild'] },
+).definition
 
 export async function run(profile: Profile): Promise<void> {
   // Not the system's folder for temporary files: that is often in memory.
@@ -28,6 +40,8 @@ export async function run(profile: Profile): Promise<void> {
       print({ bench: 'store', figure: 'commits', shards, ...figures })
     }
     print({ bench: 'store', figure: 'fdatasync', ...(await bare(join(dir, 'bare'), ms)) })
+    for (const what of ['kv', 'row', 'row + outbox'] as const)
+      print({ bench: 'store', figure: 'turn', what, ...(await turns(join(dir, what), what, ms)) })
   } finally {
     rmSync(dir, { recursive: true })
   }
@@ -102,6 +116,57 @@ async function commits(dir: string, shards: number, ms: number): Promise<Record<
   }
 }
 
+/**
+ * CPU microseconds of a write set with a mark and either a value or an updated row, nothing waiting for the disk; with the
+ * outbox every batch is dropped again, as a flusher does.
+ */
+async function turns(
+  dir: string,
+  what: 'kv' | 'row' | 'row + outbox',
+  ms: number,
+): Promise<Record<string, number>> {
+  const store = await SlotStore.open({
+    dir,
+    slots: 1,
+    clock: systemClock,
+    log: jsonLog('warn'),
+    onWake: () => {},
+    tables: [heroes],
+    outbox: what === 'row + outbox',
+    fdatasync: (_fd, done) => void setImmediate(done, null),
+  })
+  const shards = Array.from({ length: TOGETHER }, (_, n) => ({ contract: 'bench', key: `shard-${n}` }))
+  const numbers = await Promise.all(shards.map(async (shard) => (await store.open(shard)).activation))
+  const outbox = store.outbox('slot/0-of-1')
+  const rounds: number[] = []
+  const end = performance.now() + ms
+  for (let n = 0; performance.now() < end; n++) {
+    const writes = shards.map((shard, at) => {
+      const base = write(shard.key, numbers[at]!, n)
+      return what === 'kv' ? base : { ...base, kv: null, rows: [heroChange(shard, n)] }
+    })
+    const before = process.cpuUsage()
+    const outcomes = await Promise.all(writes.map(async (one) => store.commit(one)))
+    await outbox.drop(outbox.seq)
+    const { user, system } = process.cpuUsage(before)
+    rounds.push((user + system) / TOGETHER)
+    const failed = outcomes.find(({ kind }) => kind !== 'committed')
+    if (failed) throw new Error('store: a commit failed', { cause: failed })
+  }
+  await store.close()
+  const sorted = rounds.toSorted((a, b) => a - b)
+  return { p10Us: round(sorted[Math.floor(sorted.length / 10)] ?? 0), p50Us: round(median(rounds)) }
+}
+
+/** The first turn of a shard makes the row. */
+function heroChange({ key }: ShardId, n: number): RowChange {
+  const change = { table: heroes, key: [key, 'first'] }
+  const values = { level: n % 100, gold: BigInt(n) }
+  if (n > 0) return { ...change, op: 'update', values }
+  const rest = { owner: key, id: 'first', name: 'the one and only', guild: 'knights', seen: new Date(n) }
+  return { ...change, op: 'insert', values: { ...rest, ...values } }
+}
+
 /** A new value each time: some engines write nothing for an old one. */
 function write(key: string, activation: number, n: number): WriteSet {
   return {
@@ -116,6 +181,10 @@ function write(key: string, activation: number, n: number): WriteSet {
       nowMs: systemClock.now(),
     },
     snapshot: null,
+    rows: null,
+    casts: null,
+    critical: false,
+    undo: null,
     wakeMs: null,
   }
 }

@@ -2,7 +2,17 @@
 // is passed on as it came, now or later. Invariant: after a commit that is not known to be there, no later commit of
 // the same activation reaches the inner store.
 
-import { shardName, type Outcome, type ShardId, type Store, type WriteSet } from '../../core/run/ports.ts'
+import type { TableDefinition } from '../../core/game/table.ts'
+import {
+  shardName,
+  type Outcome,
+  type Row,
+  type RowKey,
+  type RowQuery,
+  type ShardId,
+  type Store,
+  type WriteSet,
+} from '../../core/run/ports.ts'
 
 export type Fault = 'failed' | 'applied' | 'dropped'
 export type FaultOrder =
@@ -43,6 +53,9 @@ async function waitFor(done: () => boolean): Promise<void> {
 }
 
 export class FaultyStore implements Store {
+  readonly reload?: NonNullable<Store['reload']>
+  readonly nextId?: NonNullable<Store['nextId']>
+  readonly reject?: NonNullable<Store['reject']>
   readonly #inner: Store
   readonly #orders: Orders
   readonly #die: () => Promise<void>
@@ -54,6 +67,10 @@ export class FaultyStore implements Store {
     this.#inner = inner
     this.#orders = orders
     this.#die = die
+    // What the inner store has not, this one has not either: the engine looks.
+    if (inner.reload) this.reload = inner.reload.bind(inner)
+    if (inner.nextId) this.nextId = inner.nextId.bind(inner)
+    if (inner.reject) this.reject = inner.reject.bind(inner)
   }
 
   open(shard: ShardId): ReturnType<Store['open']> {
@@ -61,6 +78,12 @@ export class FaultyStore implements Store {
   }
   channel(shard: ShardId, channel: string): ReturnType<Store['channel']> {
     return this.#inner.channel(shard, channel)
+  }
+  row(shard: ShardId, table: TableDefinition, key: RowKey): Row | null {
+    return this.#inner.row(shard, table, key)
+  }
+  list(shard: ShardId, table: TableDefinition, query: RowQuery): readonly Row[] {
+    return this.#inner.list(shard, table, query)
   }
 
   commit(write: WriteSet): Outcome | Promise<Outcome> {

@@ -2,8 +2,10 @@
 // it waits without timers: at a gate that another call opens.
 
 import { firefly, service, shard, t } from '../../core/game/index.ts'
+import { bank, lobby, locker } from './bank.ts'
 import { alarm, album, brittle, hop, march, problem, pulse, vault } from './clockwork.ts'
 import { Bytes, Crew, Desk, Gate, Hop, Ledger, Room } from './contracts.ts'
+import { keep } from './keep.ts'
 
 const echo = (_c: unknown, body: Uint8Array): Uint8Array => body
 
@@ -278,4 +280,8 @@ export const game = firefly({
   march,
   album,
   brittle,
+  keep,
+  bank,
+  lobby,
+  locker,
 })

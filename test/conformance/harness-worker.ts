@@ -9,6 +9,8 @@ export interface WorkersOptions {
   readonly entry: string
   /** Variables of the edge: FIREFLY_HEAD, … */
   readonly vars?: Readonly<Record<string, string>>
+  /** Variables of the core: DATABASE_URL. */
+  readonly coreVars?: Readonly<Record<string, string>>
 }
 
 export interface Workers extends AsyncDisposable {
@@ -31,7 +33,7 @@ export interface Workers extends AsyncDisposable {
 const COMPATIBILITY_DATE = '2026-11-01'
 const CLASS = 'Shard'
 
-export async function startWorkers({ entry, vars = {} }: WorkersOptions): Promise<Workers> {
+export async function startWorkers({ entry, vars = {}, coreVars = {} }: WorkersOptions): Promise<Workers> {
   process.env['CLOUDFLARE_CF_FETCH_ENABLED'] ??= 'false'
   process.env['WRANGLER_SEND_METRICS'] ??= 'false'
   const harness = createTestHarness({
@@ -50,6 +52,7 @@ export async function startWorkers({ entry, vars = {} }: WorkersOptions): Promis
           name: 'core',
           main: entry,
           compatibility_date: COMPATIBILITY_DATE,
+          vars: { ...coreVars },
           durable_objects: { bindings: [{ name: 'SHARD', class_name: CLASS }] },
           exports: { [CLASS]: { type: 'durable-object', storage: 'sqlite' } },
         },

@@ -3,19 +3,25 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { cases as bind } from './cases/bind.ts'
 import { cases as broadcast } from './cases/broadcast.ts'
 import { cases as calls } from './cases/calls.ts'
+import { cases as casts } from './cases/casts.ts'
 import { cases as durability } from './cases/durability.ts'
 import { cases as faults } from './cases/faults.ts'
 import { cases as framing } from './cases/framing.ts'
+import { cases as keys } from './cases/keys.ts'
 import { cases as limits } from './cases/limits.ts'
 import { cases as order } from './cases/order.ts'
+import { cases as payments } from './cases/payments.ts'
 import type { Case } from './cases/probe.ts'
 import { cases as replies } from './cases/replies.ts'
 import { cases as resend } from './cases/resend.ts'
+import { cases as rows } from './cases/rows.ts'
 import { cases as sessions } from './cases/sessions.ts'
 import { cases as strikes } from './cases/strikes.ts'
 import { cases as time } from './cases/time.ts'
+import { cases as values } from './cases/values.ts'
 import type { Host, Need } from './host.ts'
 
 export const CASES: readonly (readonly [string, readonly Case[]])[] = [
@@ -31,6 +37,12 @@ export const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['strikes', strikes],
   ['resend', resend],
   ['faults', faults],
+  ['values', values],
+  ['keys', keys],
+  ['rows', rows],
+  ['casts', casts],
+  ['payments', payments],
+  ['bind', bind],
 ]
 
 export interface ConformOptions {

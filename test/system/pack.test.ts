@@ -13,9 +13,11 @@ import { promisify } from 'node:util'
 
 import { msgpack } from '../../core/wire/codec.ts'
 import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import { database } from './database.ts'
 
 const root = dirname(dirname(import.meta.dirname))
 const binaries = join(root, 'node_modules', '.bin')
+const mysql = await database()
 const temp = mkdtempSync(join(tmpdir(), 'firefly-pack-'))
 const studio = join(temp, 'studio')
 /** wrangler is quiet and asks nobody; npm's scripts and its shebangs run on the checkout's Node. */
@@ -213,6 +215,23 @@ test('firefly new writes a game under its own name, and nothing over what is the
   const manifest = JSON.parse(readFileSync(join(temp, 'duel', 'package.json'), 'utf8')) as { name: string }
   assert.equal(manifest.name, 'duel')
   await assert.rejects(run(process.execPath, [firefly, 'new', join(temp, 'duel')], studio), /is not empty/)
+})
+
+const HERO = `
+import { command, contract, firefly, shard, t, table } from 'firefly-game'
+const Hero = contract('hero', { rest: command(1) })
+const heroes = table('heroes', { name: t.string(20), level: t.u8 }, { key: 'name', owner: Hero })
+export default firefly({ hero: shard(Hero).tables({ heroes }).on('rest', () => {}) })
+`
+
+test('firefly migrate knows its own SQL, and that of a game', { skip: mysql.skip }, async () => {
+  writeFileSync(join(studio, 'heroes.ts'), HERO)
+  const firefly = join(studio, 'node_modules', '.bin', 'firefly')
+  const args = [firefly, 'migrate', 'plan', '--app', 'heroes.ts', '--mysql', mysql.url]
+  const said = await run(process.execPath, args, studio)
+  rmSync(join(studio, 'heroes.ts'))
+  assert.match(said, /^CREATE TABLE IF NOT EXISTS firefly_owner \($/m)
+  assert.match(said, /^CREATE TABLE `heroes` \($/m)
 })
 
 test('the template asks for the tools that this checkout is tested with', () => {

@@ -186,7 +186,7 @@ test('a game is put together from shards and services by the names of their cont
   const login = service(Login).on('login', () => ({ ok: true }))
   const game = firefly({ arena: arena().public(), login })
   assert.deepEqual([...game.shards.keys()], ['arena', 'login'])
-  assert.equal(game.shards.get('arena')?.isPublic, true)
+  assert.equal(game.shards.get('arena')?.access, 'public')
   assert.throws(() => firefly({}), refused(/at least one shard/))
 })
 

@@ -3,19 +3,37 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { command, contract, event, firefly, shard, t } from '../../core/game/index.ts'
-import { Egress } from '../../core/run/egress.ts'
+import { Egress, type Ending } from '../../core/run/egress.ts'
+import { ManualClock } from '../../core/run/memory.ts'
 import type { Outcome } from '../../core/run/ports.ts'
 import { memoryHost } from '../conformance/memory.ts'
 
 const plain = (work: () => void): void => work()
+const ending = (
+  release: () => unknown,
+  broken: (outcome: Outcome) => unknown = () => assert.fail('broken'),
+): Ending => ({
+  release: () => void release(),
+  broken: (outcome) => void broken(outcome),
+  tell: null,
+})
 
 test('effects wait for the commits before them, and leave in order', async () => {
   const left: number[] = []
-  const egress = new Egress(plain, () => assert.fail('broken'))
+  const egress = new Egress(new ManualClock(), 1_000, plain)
   const { promise, resolve } = Promise.withResolvers<Outcome>()
-  egress.push(promise, () => left.push(1))
-  egress.push(null, () => left.push(2))
-  egress.push({ kind: 'committed' }, () => left.push(3))
+  egress.push(
+    promise,
+    ending(() => left.push(1)),
+  )
+  egress.push(
+    null,
+    ending(() => left.push(2)),
+  )
+  egress.push(
+    { kind: 'committed' },
+    ending(() => left.push(3)),
+  )
   assert.deepEqual(left, [])
   const emptied = egress.emptied()
   resolve({ kind: 'committed' })
@@ -26,12 +44,40 @@ test('effects wait for the commits before them, and leave in order', async () =>
 test('after a commit that is not known to be good nothing leaves, and nobody waits for it', async () => {
   for (const kind of ['failed', 'unknown'] as const) {
     const broken: string[] = []
-    const egress = new Egress(plain, (outcome) => broken.push(outcome.kind))
-    egress.push(Promise.resolve({ kind, cause: null }), () => assert.fail('left'))
-    egress.push(null, () => assert.fail('left'))
+    const egress = new Egress(new ManualClock(), 1_000, plain)
+    egress.push(
+      Promise.resolve({ kind, cause: null }),
+      ending(assert.fail, (outcome) => broken.push(outcome.kind)),
+    )
+    egress.push(null, ending(assert.fail))
     await egress.emptied()
     assert.deepEqual(broken, [kind])
   }
+})
+
+test('a caller that waits too long is told once; what it caused still leaves when the commit is there', async () => {
+  const clock = new ManualClock()
+  const egress = new Egress(clock, 1_000, plain)
+  const { promise, resolve } = Promise.withResolvers<Outcome>()
+  const heard: string[] = []
+  const caller = (name: string): Ending => ({
+    release: () => heard.push(`${name} left`),
+    broken: () => assert.fail('broken'),
+    tell: () => heard.push(`${name} told`),
+  })
+  egress.push(promise, caller('first'))
+  clock.advance(600)
+  egress.push(null, caller('second'))
+  clock.advance(399)
+  assert.deepEqual(heard, [])
+  clock.advance(1)
+  assert.deepEqual(heard, ['first told'])
+  clock.advance(600)
+  assert.deepEqual(heard, ['first told', 'second told'])
+  clock.advance(5_000)
+  resolve({ kind: 'committed' })
+  await egress.emptied()
+  assert.deepEqual(heard, ['first told', 'second told', 'first left', 'second left'])
 })
 
 const Note = contract('note', {

@@ -10,7 +10,7 @@ import { systemClock } from '../../core/node/clock.ts'
 import { slotOf } from '../../core/node/store.ts'
 import { shardName, type WriteSet } from '../../core/run/ports.ts'
 import { TIMES } from '../../core/wire/limits.ts'
-import { ada, behaviour, bob, bytes, put, refusal, set, text } from './slotbench.ts'
+import { ada, behaviour, bob, bytes, put, refusal, set, text, until } from './slotbench.ts'
 
 behaviour(
   'what was committed is there for the next open, and after the store was opened anew',
@@ -226,7 +226,3 @@ test('names spread evenly over the slots, always to the same one', () => {
     assert(Math.min(...counts) > 850 && Math.max(...counts) < 1_150, counts.join(' '))
   }
 })
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve))
-}

@@ -17,8 +17,20 @@ export const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(te
 export const text = (value: Uint8Array | undefined): string | undefined =>
   value && Buffer.from(value).toString()
 
+const EMPTY: Omit<WriteSet, 'shard' | 'activation'> = {
+  kv: null,
+  timers: null,
+  channel: null,
+  snapshot: null,
+  rows: null,
+  casts: null,
+  critical: false,
+  undo: null,
+  wakeMs: null,
+}
+
 export function set(shard: ShardId, activation: number, part: Partial<WriteSet>): WriteSet {
-  return { shard, activation, kv: null, timers: null, channel: null, snapshot: null, wakeMs: null, ...part }
+  return { ...EMPTY, shard, activation, ...part }
 }
 export function put(shard: ShardId, activation: number, name: string, value: string): WriteSet {
   return set(shard, activation, { kv: new Map([[name, bytes(value)]]) })
@@ -59,4 +71,8 @@ export function refusal(code: string, words: RegExp): (error: unknown) => boolea
     assert.match(error.message, words)
     return true
   }
+}
+
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setImmediate(resolve))
 }

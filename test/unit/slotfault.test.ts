@@ -14,6 +14,7 @@ import { jsonLog } from '../../core/node/log.ts'
 import { SlotFile } from '../../core/node/slotfile.ts'
 import { SlotStore } from '../../core/node/store.ts'
 import type { ShardId, WriteSet } from '../../core/run/ports.ts'
+import { TableSet } from '../../core/tiers/layout.ts'
 import { ada, behaviour, bob, bytes, put, refusal, set, text } from './slotbench.ts'
 
 const SHARDS = 8
@@ -111,7 +112,7 @@ behaviour('a slot file that is closed after such a checkpoint leaves its WAL', a
   const path = join(dir, 'alone.sqlite')
   const left: string[][] = []
   for (const error of [new Error('EIO'), null]) {
-    const file = new SlotFile(path)
+    const file = new SlotFile(path, { tables: new TableSet([]), outbox: false, newId: systemClock.id })
     file.begin()
     file.reserve(7)
     file.commit()
@@ -158,11 +159,11 @@ behaviour('a slot file of a newer format is refused', async ({ dir, open }) => {
   await store.close()
   const path = join(dir, 'slot-0-of-1.sqlite')
   const db = new DatabaseSync(path)
-  db.exec('PRAGMA user_version = 2')
+  db.exec('PRAGMA user_version = 3')
   db.close()
   await assert.rejects(
     open({ slots: 1 }),
-    refusal('NEWER', /has format 2, this Firefly reads up to 1: start the newer/),
+    refusal('NEWER', /has format 3, this Firefly reads up to 2: start the newer/),
   )
 })
 
@@ -255,8 +256,7 @@ async function commitForEver(dir: string): Promise<void> {
     for (let n = 0; ; n++) {
       const name = `${activation}.${n}`
       const kv = new Map([[name, new Uint8Array(Buffer.from(name))]])
-      const write = { shard, activation, kv, timers: null, channel: null, snapshot: null, wakeMs: null }
-      const outcome = await store.commit(write)
+      const outcome = await store.commit(set(shard, activation, { kv }))
       if (outcome.kind !== 'committed') throw new Error('a commit failed', { cause: outcome.cause })
       process.stdout.write(`ok ${key} ${name} ${activation};\n`)
     }

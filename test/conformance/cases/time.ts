@@ -98,8 +98,9 @@ export const cases: readonly Case[] = [
     needs: ['abort'],
     run: async (host) => {
       const one = await alarmOf(host)
-      await answer(host, one.alarm.set({ name: 'chime', ms: 400, text: 'volatile', durable: false }))
-      await answer(host, one.alarm.set({ name: 'ring', ms: 500, text: 'durable', durable: true }))
+      await answer(host, one.alarm.set({ name: 'chime', ms: 1_200, text: 'volatile', durable: false }))
+      // Long enough for the players' links to be back: an event that nobody is there for is gone.
+      await answer(host, one.alarm.set({ name: 'ring', ms: 1_500, text: 'durable', durable: true }))
       await host.abort('alarm', one.key)
       await rings(host, one, ['durable'])
     },

@@ -1,0 +1,44 @@
+// Keeps a second process out of a data directory. The lock is the kernel's, held through an empty SQLite database: it
+// ends with its process, so there is no stale lock and no guess about a pid that was given out again. `store.pid` only
+// informs.
+
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+import { explain, StoreError } from './fault.ts'
+
+export class DirectoryLock {
+  readonly #db: DatabaseSync
+
+  /** @throws StoreError */
+  constructor(dir: string) {
+    const path = join(dir, 'store.lock')
+    const pidPath = join(dir, 'store.pid')
+    let db: DatabaseSync | null = null
+    try {
+      db = new DatabaseSync(path, { timeout: 0 })
+      db.exec('BEGIN EXCLUSIVE')
+      writeFileSync(pidPath, `${process.pid}\n`)
+    } catch (cause) {
+      db?.close()
+      const fault = explain(cause, path)
+      if (!(fault instanceof StoreError && fault.code === 'LOCKED')) throw fault
+      const advice = 'stop that one first, or choose another data directory'
+      throw new StoreError('LOCKED', `${dir} is in use by process ${readPid(pidPath)}: ${advice}`, { cause })
+    }
+    this.#db = db
+  }
+
+  release(): void {
+    this.#db.close()
+  }
+}
+
+function readPid(path: string): string {
+  try {
+    return readFileSync(path, 'latin1').slice(0, 20).trim()
+  } catch {
+    return 'unknown'
+  }
+}

@@ -1,0 +1,35 @@
+// The prepared statements of one SQLite database, by their text. Invariant: however many texts come, a bounded number
+// stays prepared.
+
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+
+import type { Cell, Sql, SqlRow } from '../tiers/sqlite.ts'
+
+/** A prepared statement takes a few KiB; a game with fifty tables uses some 300. */
+const MAX_STATEMENTS = 1_024
+
+export class Statements implements Sql {
+  readonly #db: DatabaseSync
+  readonly #prepared = new Map<string, StatementSync>()
+
+  constructor(db: DatabaseSync) {
+    this.#db = db
+  }
+
+  run(text: string, ...cells: Cell[]): void {
+    this.of(text).run(...cells)
+  }
+
+  all(text: string, ...cells: Cell[]): SqlRow[] {
+    return this.of(text).all(...cells)
+  }
+
+  of(text: string): StatementSync {
+    let statement = this.#prepared.get(text)
+    if (!statement) {
+      if (this.#prepared.size >= MAX_STATEMENTS) this.#prepared.clear()
+      this.#prepared.set(text, (statement = this.#db.prepare(text)))
+    }
+    return statement
+  }
+}

@@ -1,0 +1,194 @@
+// A column's value in MySQL: the type it is declared with, the parameter it becomes, and the way back. Invariant: what
+// is written reads back equal, and what another program has put there is checked against the column before it counts.
+
+import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
+import type { Row } from '../run/ports.ts'
+import { shorten } from '../wire/errors.ts'
+import { BAD, kindWithin } from '../wire/schema.ts'
+import { DatabaseError, type SqlResult, type SqlValue } from './client.ts'
+
+/** Longer ones leave the row (65,535 bytes for all of its columns together) and become MEDIUMTEXT and MEDIUMBLOB. */
+const MAX_VARCHAR = 1_000
+const MAX_VARBINARY = 4_000
+/** MySQL's MEDIUMTEXT and MEDIUMBLOB, in bytes. */
+const MAX_MEDIUM = 0xff_ffff
+/** What one UTF-16 unit takes at most: a pair of them takes 4 bytes. */
+const UTF8_BYTES = 3
+/** Keys of a record may be as long as they like. */
+const MAX_PATH = 100
+/** MariaDB's default would ignore case, MySQL 8's accents as well. */
+const TEXT = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
+
+/** The MySQL type without NULL and DEFAULT, such as `SMALLINT UNSIGNED`. */
+export function columnType({ kind, spec }: ColumnDefinition): string {
+  switch (spec.kind) {
+    case 'id':
+      return 'VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin'
+    case 'string':
+      return textType(spec.max)
+    case 'oneOf':
+      return textType(Math.max(...spec.values.map((value) => value.length)))
+    case 'bytes':
+      if (spec.max <= MAX_VARBINARY) return `VARBINARY(${Math.max(1, spec.max)})`
+      return spec.max <= MAX_MEDIUM ? 'MEDIUMBLOB' : 'LONGBLOB'
+    case 'decimal':
+      return `DECIMAL(${spec.precision}, ${spec.scale})`
+    case 'i64':
+      return 'BIGINT'
+    case 'u64':
+      return 'BIGINT UNSIGNED'
+    case 'bool':
+      return 'TINYINT(1)'
+    case 'date':
+      return 'DATETIME(3)'
+    default:
+      // Not the JSON type: it sorts keys, drops duplicates and comes back in a form that depends on the driver.
+      if (!('min' in spec)) return `LONGTEXT ${TEXT}`
+      return kind === 'real' ? 'DOUBLE' : intType(spec.min, spec.max)
+  }
+}
+
+/** As CREATE TABLE and ALTER TABLE have it, behind the column's name. */
+export function columnClause(table: TableDefinition, column: ColumnDefinition): string {
+  const type = columnType(column)
+  if (isKey(table, column)) {
+    const made = table.ids === 'auto' && column === table.rest[0]
+    return `${type} NOT NULL${made ? ' AUTO_INCREMENT' : ''}`
+  }
+  // A unique column with a default could stand in one row only, and two rows could not exchange their values.
+  if (table.unique.includes(column) || /TEXT|BLOB/.test(type)) return `${type} NULL`
+  const fallback = literal(encode(column, column.fallback))
+  return `${type} ${column.nullable ? 'NULL' : 'NOT NULL'} DEFAULT ${fallback}`
+}
+
+/** The value as a parameter; it is the caller's that it is one of the column's. */
+export function encode(column: ColumnDefinition, value: unknown): SqlValue {
+  if (value === null && (column.nullable || column.kind !== 'json')) return null
+  switch (column.kind) {
+    case 'bool':
+      return value === true ? 1 : 0
+    case 'date':
+      return (value as Date).toISOString().replace('T', ' ').slice(0, 23)
+    case 'json':
+      return JSON.stringify(value) ?? null
+    default:
+      return value as SqlValue
+  }
+}
+
+/** Frozen rows with every column of the table, in its order. @throws DatabaseError 'refused' for a foreign value */
+export function rowsOf(table: TableDefinition, { columns, rows }: SqlResult): Row[] {
+  const places = table.columns.map(({ name }) => columns.indexOf(name))
+  return rows.map((values) => {
+    const row: Record<string, unknown> = {}
+    for (const [i, column] of table.columns.entries()) {
+      const value = values[places[i]!]
+      row[column.name] = value === undefined ? freeze(column.fallback) : decode(table, column, value)
+    }
+    return Object.freeze(row)
+  })
+}
+
+/** @throws DatabaseError 'refused' that names table, column, value and bound */
+export function decode(
+  table: TableDefinition,
+  column: ColumnDefinition,
+  raw: string | Uint8Array | null,
+): unknown {
+  if (raw === null && !column.nullable && !isKey(table, column)) return freeze(column.fallback)
+  const value = raw === null ? null : parse(column, raw)
+  const out = value === undefined ? BAD : isForeign(column) ? value : column.part.read(value)
+  if (out !== BAD) return freeze(out)
+  // What a program that does not know the column leaves in it: `''` for a t.id, which no t.id may be.
+  if (value === column.fallback) return value
+  const { message, path } = value === undefined ? { message: 'not JSON', path: [] } : column.part.why(value)
+  const where = [column.name, ...path.map(String)].join('.').slice(0, MAX_PATH)
+  throw new DatabaseError('refused', `table ${table.name}: column ${where} holds ${shorten(raw)}: ${message}`)
+}
+
+/** Literals stand in DDL only, which takes no parameters. What no reader could take for anything else stands plainly. */
+export function literal(value: SqlValue): string {
+  if (value === null) return 'NULL'
+  if (typeof value === 'string') {
+    if (/^[\w .,:+-]*$/.test(value)) return `'${value}'`
+    return `_utf8mb4 x'${hex(new TextEncoder().encode(value))}'`
+  }
+  if (value instanceof Uint8Array) return value.length === 0 ? "''" : `x'${hex(value)}'`
+  return String(typeof value === 'boolean' ? Number(value) : value)
+}
+
+/** Another library's schema may have made the value of something else, which it would want back. */
+function isForeign({ kind, spec }: ColumnDefinition): boolean {
+  return kind === 'json' && kindWithin(spec, ['foreign']) !== null
+}
+
+function isKey(table: TableDefinition, column: ColumnDefinition): boolean {
+  return table.key.includes(column) || column === table.shardKey
+}
+
+/** Characters of MySQL are code points, so as many of them as there are UTF-16 units are enough. */
+function textType(maxUnits: number): string {
+  if (maxUnits <= MAX_VARCHAR) return `VARCHAR(${Math.max(1, maxUnits)}) ${TEXT}`
+  return `${maxUnits * UTF8_BYTES <= MAX_MEDIUM ? 'MEDIUMTEXT' : 'LONGTEXT'} ${TEXT}`
+}
+
+function intType(min: number, max: number): string {
+  for (const [name, bits] of [
+    ['TINYINT', 8],
+    ['SMALLINT', 16],
+    ['INT', 32],
+  ] as const) {
+    if (min >= 0 && max < 2 ** bits) return `${name} UNSIGNED`
+    if (min >= -(2 ** (bits - 1)) && max < 2 ** (bits - 1)) return name
+  }
+  return min >= 0 ? 'BIGINT UNSIGNED' : 'BIGINT'
+}
+
+const WHOLE = /^-?\d+$/
+const REAL = /^-?\d+(\.\d+)?(e[+-]?\d+)?$/i
+/** A DATE, DATETIME or TIMESTAMP of an adopted table may have less, or microseconds. */
+const DATE = /^(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d:\d\d)(\.\d{1,6})?)?$/
+
+/** What cannot be parsed is given back as it is, for the column's type to refuse; undefined = text that is not JSON. */
+function parse({ kind }: ColumnDefinition, raw: string | Uint8Array): unknown {
+  if (raw instanceof Uint8Array) {
+    if (kind === 'json') return undefined
+    // An adopted BIT(1).
+    return kind === 'bool' && raw.length === 1 && raw[0]! < 2 ? raw[0] === 1 : raw
+  }
+  switch (kind) {
+    case 'int':
+      return WHOLE.test(raw) ? Number(raw) : raw
+    case 'real':
+      return REAL.test(raw) ? Number(raw) : raw
+    case 'big':
+      return WHOLE.test(raw) ? BigInt(raw) : raw
+    case 'bool':
+      return raw === '1' ? true : raw === '0' ? false : raw
+    case 'date': {
+      const [, day, time = '00:00:00', fraction = ''] = DATE.exec(raw) ?? []
+      const ms = Date.parse(`${day}T${time}${fraction.slice(0, 4)}Z`)
+      return Number.isNaN(ms) ? raw : new Date(ms)
+    }
+    case 'json':
+      try {
+        return JSON.parse(raw)
+      } catch {
+        return undefined
+      }
+    default:
+      return raw
+  }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** As the rows of the engine are: JSON is frozen, bytes and dates cannot be. */
+function freeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || value instanceof Date)
+    return value
+  for (const inner of Object.values(value)) freeze(inner)
+  return Object.freeze(value)
+}

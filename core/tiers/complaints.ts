@@ -1,0 +1,62 @@
+// What a flusher has to say of MySQL, often enough to be seen and seldom enough not to fill the disk.
+
+import type { Clock, Log, LogFields } from '../run/ports.ts'
+import { DatabaseError, type DatabaseErrorKind } from './client.ts'
+import { EntryError } from './entry.ts'
+
+const MINUTE_MS = 60_000
+/** Turns of which each has its own line, in a minute. */
+const TURNS = 20
+
+const ADVICE: Record<DatabaseErrorKind, string> = {
+  access: 'check user, password, database name and rights',
+  refused: 'look at the row that the error names',
+  schema: 'run `firefly migrate`',
+  unavailable: 'nothing is lost: it is tried again',
+}
+
+export class Complaints {
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #owner: string
+  /** When each kind of trouble was told last. */
+  readonly #told = new Map<string, number>()
+  #turns = 0
+  #turnsSinceMs = 0
+
+  constructor(clock: Clock, log: Log, owner: string) {
+    this.#clock = clock
+    this.#log = log
+    this.#owner = owner
+  }
+
+  /** Nothing goes into MySQL at present; told once a minute for each kind of reason. */
+  stuck(error: unknown, waiting: number): void {
+    const kind = error instanceof DatabaseError ? error.kind : error instanceof EntryError ? 'version' : 'bug'
+    const now = this.#clock.mono()
+    if (now - (this.#told.get(kind) ?? -Infinity) < MINUTE_MS) return
+    this.#told.set(kind, now)
+    const advice =
+      error instanceof DatabaseError ? ADVICE[error.kind] : 'nothing is dropped: it is tried again'
+    const fields = { owner: this.#owner, error: String(error), waiting, advice }
+    if (kind === 'unavailable') this.#log.warn('MySQL takes nothing at present', fields)
+    else this.#log.error('MySQL takes nothing at present', fields)
+  }
+
+  /** It goes on: the next trouble is told at once. */
+  well(): void {
+    this.#told.clear()
+  }
+
+  /** One turn will not be in MySQL. */
+  turn(message: string, fields: LogFields): void {
+    const now = this.#clock.mono()
+    if (now - this.#turnsSinceMs >= MINUTE_MS || this.#turns === 0) {
+      if (this.#turns > TURNS)
+        this.#log.error(`${this.#turns - TURNS} more turns like these`, { owner: this.#owner })
+      this.#turns = 0
+      this.#turnsSinceMs = now
+    }
+    if (++this.#turns <= TURNS) this.#log.error(message, { owner: this.#owner, ...fields })
+  }
+}

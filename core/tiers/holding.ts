@@ -1,0 +1,94 @@
+// The lease of one owner as its flusher holds it: takes it, sends under it, and knows what a fence means that did not
+// match. A batch whose outcome is unknown is sent again as it was. Its `lo` is one above what MySQL is known to have:
+// so of all tries that may still be on their way the first that arrives closes the fence to the others.
+
+import type { Batch, Lease } from '../run/ports.ts'
+import { DatabaseError } from './client.ts'
+import type { Gathered } from './gather.ts'
+import { FencedError, takeOver, type TakeoverOptions } from './takeover.ts'
+
+/** Takeovers in the name of our own store that come between two of our batches. */
+const MAX_LATE = 5
+
+export class Holding {
+  readonly #options: Omit<TakeoverOptions, 'check'>
+  #isHeld = false
+  #epoch = 0
+  /** How often a takeover came late that was ours, or of an earlier life of this process. */
+  #late = 0
+  /** A try of unknown outcome may still be on its way. */
+  #inDoubt = false
+
+  constructor(options: Omit<TakeoverOptions, 'check'>) {
+    this.#options = options
+  }
+
+  /** false: it is to be taken, or taken once more. */
+  get isHeld(): boolean {
+    return this.#isHeld
+  }
+
+  /** Returns the highest sequence of this store that MySQL has. @throws FencedError, DatabaseError */
+  async take(): Promise<number> {
+    const check = (lease: Lease): void => {
+      if (this.#epoch !== 0 && lease.epoch !== this.#epoch) this.#checkNewer(lease)
+    }
+    const { epoch, applied } = await takeOver({ ...this.#options, check })
+    this.#epoch = epoch
+    this.#isHeld = true
+    this.#inDoubt = false
+    return applied
+  }
+
+  /**
+   * One transaction: 'applied' once MySQL has it, an error when it refuses the data, null when the lease is to be
+   * taken once more before anything is known. @throws FencedError, DatabaseError where the outcome is unknown
+   */
+  async send(
+    { hi, parts }: { readonly hi: number; readonly parts: Gathered['parts'] },
+    applied: number,
+  ): Promise<'applied' | DatabaseError | null> {
+    const { owner, database } = this.#options
+    const batch = { owner, epoch: this.#epoch, lo: applied + 1, hi, ...parts }
+    try {
+      if ((await database.apply(batch)) === 'fenced' && !(await this.#isApplied(batch))) return this.#letGo()
+    } catch (error) {
+      if (!(error instanceof DatabaseError && error.kind === 'refused')) {
+        this.#inDoubt = true
+        throw error
+      }
+      // An earlier try may still arrive and be taken. A new epoch shuts it out, and says whether it was.
+      return this.#inDoubt ? this.#letGo() : error
+    }
+    this.#inDoubt = false
+    this.#late = 0
+    return 'applied'
+  }
+
+  #letGo(): null {
+    this.#isHeld = false
+    return null
+  }
+
+  /** true = an earlier try is in MySQL; false = a takeover in our name came late. */
+  async #isApplied({ owner, lo, hi }: Batch): Promise<boolean> {
+    const lease = await this.#options.database.lease(owner)
+    if (!lease) throw new FencedError(`${owner}: its row is gone from firefly_owner`)
+    if (lease.epoch !== this.#epoch) {
+      this.#checkNewer(lease)
+      return false
+    }
+    if (lease.appliedSeq >= hi) return true
+    const what = `fence ${lo}..${hi} did not match applied_seq ${lease.appliedSeq}`
+    throw new FencedError(`${owner}: ${what}, which no try of ours can have left: a bug, or a foreign hand`)
+  }
+
+  /** One process at a time has a store open, so a takeover in our store's name is nobody else's: it came late. */
+  #checkNewer({ epoch, storeId }: Lease): void {
+    const { owner, outbox } = this.#options
+    if (epoch > this.#epoch && storeId === outbox.storeId && this.#late++ < MAX_LATE) return
+    throw new FencedError(
+      `${owner} was taken over by store ${storeId}: its epoch is ${epoch}, ours was ${this.#epoch}`,
+    )
+  }
+}

@@ -1,0 +1,115 @@
+// Brings a cold shard's rows from MySQL into its Store, a page at a time. Invariant: the shard counts as loaded only
+// with its last page, and rows of a load that was cut off are gone before the next begins.
+
+import type { TableDefinition } from '../game/table.ts'
+import type { Database, Remains, Row, RowChange, RowKey, ShardId } from '../run/ports.ts'
+import { shardName } from '../run/ports.ts'
+import type { LocalStore } from './local.ts'
+import { confirm } from './takeover.ts'
+
+export interface LoaderOptions {
+  readonly local: LocalStore
+  readonly database: Database
+  /** Of one shard, all tables together. */
+  readonly maxRows: number
+}
+
+/** Rows of one question to MySQL and of one transaction of the Store. */
+const PAGE_ROWS = 1_000
+/** Loads at a time: more would only wait for connections, and a crowd that logs in would fill their queue. */
+const MAX_LOADS = 32
+
+export class Loader {
+  loads = 0
+  rows = 0
+  readonly #options: LoaderOptions
+  readonly #running = new Map<string, Promise<void>>()
+  /** Loads that wait for their turn. */
+  readonly #waiting: (() => void)[] = []
+  #loading = 0
+
+  constructor(options: LoaderOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Loads a shard, once however many ask. `check` throws when what was read may not be stored any more.
+   * @throws DatabaseError, or an error that says what is wrong with the rows
+   */
+  load(shard: ShardId, tables: readonly TableDefinition[], check: () => void): Promise<void> {
+    const name = shardName(shard)
+    let running = this.#running.get(name)
+    if (!running) {
+      running = this.#inTurn(() => this.#load(shard, tables, check)).finally(() => this.#running.delete(name))
+      this.#running.set(name, running)
+      // Whoever asked may have given up by then.
+      running.catch(() => {})
+    }
+    return running
+  }
+
+  async #inTurn(load: () => Promise<void>): Promise<void> {
+    if (this.#loading >= MAX_LOADS) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#loading++
+    try {
+      await load()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#loading--
+    }
+  }
+
+  async #load(shard: ShardId, tables: readonly TableDefinition[], check: () => void): Promise<void> {
+    const { database, maxRows } = this.#options
+    await this.#sweep(shard, tables, check)
+    const isCritical = tables.some((table) => table.class === 'critical')
+    const remains = isCritical ? await database.remains(shardName(shard)) : null
+    let count = 0
+    for (const table of tables) {
+      for (let after: RowKey | null = null; ;) {
+        const page: readonly Row[] = await database.load(table, shard.key, after, PAGE_ROWS)
+        count += page.length
+        if (count > maxRows)
+          throw new Error(`${shardName(shard)} has more than ${maxRows} rows: split it into several shards`)
+        const rows = page.map((row): RowChange => ({
+          table,
+          op: 'fill',
+          key: keyOf(table, row),
+          values: row,
+        }))
+        const isLast = page.length < PAGE_ROWS
+        if (rows.length > 0) await this.#fill(shard, rows, null, false, check)
+        if (isLast) break
+        after = rows.at(-1)!.key
+      }
+    }
+    await this.#fill(shard, [], remains, true, check)
+    this.loads++
+    this.rows += count
+  }
+
+  async #fill(
+    shard: ShardId,
+    rows: readonly RowChange[],
+    remains: Remains | null,
+    done: boolean,
+    check: () => void,
+  ): Promise<void> {
+    check()
+    confirm(await this.#options.local.fill(shard, rows, remains, done))
+  }
+
+  /** What a load left behind that a crash cut off: MySQL may not have these rows any more. */
+  async #sweep(shard: ShardId, tables: readonly TableDefinition[], check: () => void): Promise<void> {
+    for (const table of tables) {
+      const left = this.#options.local.list(shard, table, { by: {}, descending: false, limit: 0 })
+      const drops = left.map((row): RowChange => ({ table, op: 'drop', key: keyOf(table, row), values: {} }))
+      if (drops.length > 0) await this.#fill(shard, drops, null, false, check)
+    }
+  }
+}
+
+function keyOf(table: TableDefinition, row: Row): RowKey {
+  return table.key.map(({ name }) => row[name])
+}

@@ -1,0 +1,83 @@
+// Values that a JavaScript number would round, and moments: 64-bit integers as bigint, decimals as text, dates.
+// Invariant: what is read is exact; a number is taken for a 64-bit integer only where it is a safe integer.
+
+import { DefinitionError, shorten } from './errors.ts'
+import { BAD, Descriptor, mismatch } from './schema.ts'
+import type { Type } from './schema.ts'
+
+/** MySQL's DATETIME: the years 1000 to 9999, of which we take those that every driver prints alike. */
+const FIRST_MS = Date.UTC(1000, 0, 1)
+const LAST_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
+/** MySQL's DECIMAL. */
+const MAX_PRECISION = 65
+const MAX_SCALE = 30
+
+export const i64 = big('i64', -(2n ** 63n), 2n ** 63n - 1n)
+export const u64 = big('u64', 0n, 2n ** 64n - 1n)
+
+/** Exact: text such as "-12.50" with at most `precision` digits, `scale` of them behind the point. */
+export function decimal(precision: number, scale: number): Type<string> {
+  const fits =
+    Number.isInteger(precision) &&
+    Number.isInteger(scale) &&
+    precision >= 1 &&
+    scale >= 0 &&
+    scale <= precision
+  if (!fits || precision > MAX_PRECISION || scale > MAX_SCALE)
+    throw new DefinitionError(
+      `t.decimal(${precision}, ${scale}): 1..${MAX_PRECISION} digits, 0..${MAX_SCALE} of them behind the point`,
+    )
+  const read = (value: unknown): string | typeof BAD => {
+    if (typeof value !== 'string' || value.length > MAX_PRECISION + 3) return BAD
+    const [, sign, whole, part = ''] = /^(-?)(\d+)(?:\.(\d+))?$/.exec(value) ?? []
+    if (whole === undefined) return BAD
+    const digits = whole.replace(/^0+(?=\d)/, '')
+    const tail = part.replace(/0+$/, '')
+    if (tail.length > scale || (digits === '0' ? 0 : digits.length) > precision - scale) return BAD
+    const number = scale === 0 ? digits : `${digits}.${tail.padEnd(scale, '0')}`
+    return sign === '-' && /[1-9]/.test(number) ? `-${number}` : number
+  }
+  return new Descriptor<string>({ kind: 'decimal', precision, scale }, read, (value) =>
+    typeof value === 'string'
+      ? {
+          message: `${shorten(value)} is not a decimal of ${precision} digits, ${scale} behind the point`,
+          path: [],
+        }
+      : mismatch('decimal', value),
+  )
+}
+
+/** A moment in whole milliseconds, of the years 1000 to 9999. */
+export const date: Type<Date> = new Descriptor<Date>(
+  { kind: 'date' },
+  (value) => {
+    if (!(value instanceof Date)) return BAD
+    const ms = value.getTime()
+    return ms >= FIRST_MS && ms <= LAST_MS ? value : BAD
+  },
+  (value) => {
+    if (!(value instanceof Date)) return mismatch('date', value)
+    const ms = value.getTime()
+    const what = Number.isNaN(ms) ? 'an invalid date' : value.toISOString()
+    return { message: `${what} is outside the years 1000..9999`, path: [] }
+  },
+)
+
+function big(kind: 'i64' | 'u64', min: bigint, max: bigint): Type<bigint> {
+  return new Descriptor<bigint>(
+    { kind },
+    (value) => {
+      if (typeof value === 'number') return Number.isSafeInteger(value) && value >= min ? BigInt(value) : BAD
+      return typeof value === 'bigint' && value >= min && value <= max ? value : BAD
+    },
+    (value) => {
+      if (typeof value === 'bigint')
+        return { message: `${shorten(String(value))} is outside ${min}..${max}`, path: [] }
+      if (typeof value !== 'number') return mismatch(kind, value)
+      const why = Number.isSafeInteger(value)
+        ? `is outside ${min}..${max}`
+        : 'is not a safe integer: use a bigint'
+      return { message: `${value} ${why}`, path: [] }
+    },
+  )
+}

@@ -1,0 +1,50 @@
+// Gold that changes hands. Bodies are JSON, so that any tool can drive it; whatever a client sends as an amount, an id
+// or a name is looked at by the game, which answers with a refusal instead of silence.
+
+import { command, contract, t } from '../../core/game/index.ts'
+import type { StandardSchema } from '../../core/wire/schema.ts'
+
+const anything: StandardSchema<unknown> = {
+  '~standard': { version: 1, vendor: 'market', validate: (value) => ({ value }) },
+}
+
+export const MAX_GOLD = 1_000_000_000
+/** Entries of one answer to `history`. */
+export const MAX_ENTRIES = 100
+export const MAX_NAME = 64
+
+const gold = t.int(0, MAX_GOLD)
+export const KINDS = ['deposit', 'sent', 'received', 'returned'] as const
+export const kind = t.oneOf(...KINDS)
+const entry = t.object({ id: t.string(MAX_NAME), kind, amount: gold, gold })
+
+/** Where a connection begins: it says who it is. (A real game checks a ticket here.) */
+export const Market = contract(
+  'market',
+  { open: command(401, { player: anything }, { player: t.string(MAX_NAME), gold }) },
+  { codec: 'json', refuses: ['BAD_PLAYER'] },
+)
+
+/** One player's purse. Its key is the player. */
+export const Purse = contract(
+  'purse',
+  {
+    deposit: command(402, { amount: anything, id: anything }, { gold }, { durable: true }),
+    /** The payer's gold at once; what the receiver has no room for comes back later. */
+    transfer: command(403, { to: anything, amount: anything, id: anything }, { gold }, { durable: true }),
+    balance: command(404, {}, { gold }),
+    /** The newest first. */
+    history: command(405, { limit: anything }, { entries: t.array(entry, MAX_ENTRIES) }),
+    /** From another purse. */
+    receive: command(
+      406,
+      { from: t.string(MAX_NAME), amount: gold, id: t.string(MAX_NAME) },
+      { accepted: gold },
+      { durable: true, internal: true },
+    ),
+  },
+  {
+    codec: 'json',
+    refuses: ['BAD_AMOUNT', 'BAD_ID', 'BAD_LIMIT', 'BAD_RECEIVER', 'PURSE_FULL', 'TOO_POOR'],
+  },
+)

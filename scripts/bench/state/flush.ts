@@ -1,0 +1,77 @@
+// How fast outboxes reach MySQL: rows are queued while the flusher is held back, then it is let go, until all outboxes
+// are empty and MySQL has every row.
+
+import { openHost } from '../../../core/node/host.ts'
+import { mysqlClient } from '../../../core/node/mysql.ts'
+import type { Database, ShardId } from '../../../core/run/ports.ts'
+import type { Tiers } from '../../../core/tiers/tiers.ts'
+import { replaced } from '../../drill/crash/seams.ts'
+import { printRatio, progress, round } from '../figure.ts'
+import { Crowd } from './crowd.ts'
+import { game, Hero } from './game.ts'
+import { depthOf, flushed, withLag, type Lab } from './lab.ts'
+import { putOf } from './turns.ts'
+
+const SHARDS = 1_000
+const IN_FLIGHT = 16
+const WANTED = 20_000
+
+export async function flush(lab: Lab): Promise<void> {
+  const rows = lab.profile.quick ? 20_000 : 200_000
+  const mysql = await lab.database('flush', game)
+  const gate = Promise.withResolvers<void>()
+  const wrapDatabase = (database: Database): Database =>
+    replaced<Database>(database, { apply: (batch) => gate.promise.then(() => database.apply(batch)) })
+  const host = await openHost({ game, dir: lab.folder('flush'), mysql, wrapDatabase })
+  const tiers = host.tiers!
+  const client = mysqlClient({ url: mysql, poolSize: 1 })
+  try {
+    const shards = Array.from({ length: SHARDS }, (_, i): ShardId => ({ contract: Hero.name, key: `h${i}` }))
+    const made = new Map<number, number>()
+    const next = (player: number): number => {
+      const n = made.get(player) ?? 0
+      made.set(player, n + 1)
+      return n
+    }
+    const { engine } = host
+    const crowd = new Crowd({ engine, shards, inFlight: IN_FLIGHT, call: (player) => putOf(next(player)) })
+    // Those who are at work already would keep the others from being loaded.
+    await crowd.play(1)
+    await crowd.play(rows / SHARDS - 1)
+    const queued = depthOf(tiers)
+    if (queued < rows) throw new Error(`flush: ${queued} of ${rows} turns are queued`)
+    progress(`flush: ${rows} rows wait`)
+    const before = transactionsOf(tiers)
+    const cpu = process.cpuUsage()
+    gate.resolve()
+    const [seconds, lag] = await withLag(() => flushed(tiers))
+    const { user, system } = process.cpuUsage(cpu)
+    const { rows: answer } = await client.query({ sql: 'SELECT COUNT(*) FROM item', params: [] })
+    const found = Number(answer[0]?.[0])
+    if (found !== rows) throw new Error(`flush: MySQL has ${found} of ${rows} rows`)
+    const perSecond = rows / seconds
+    const labels = {
+      bench: 'state',
+      figure: 'flush',
+      rows,
+      seconds: round(seconds),
+      perSecond: round(perSecond),
+      transactions: transactionsOf(tiers) - before,
+      cpuUsPerRow: round((user + system) / rows),
+      ...lag,
+      wanted: WANTED,
+    }
+    printRatio(lab.profile, labels, perSecond / WANTED, { kind: 'min', value: 1 })
+    crowd.close()
+  } finally {
+    gate.resolve()
+    await client.close()
+    await host.close()
+  }
+}
+
+function transactionsOf(tiers: Tiers): number {
+  let sum = 0
+  for (const owner of tiers.metrics.owners.values()) sum += owner.transactions
+  return sum
+}

@@ -1,0 +1,106 @@
+// What the measurements of `bench state` share: a folder on the disk, a MariaDB whose data is in the same folder, and
+// the reading of waits. Invariant: nothing of it outlives the process, however that ends.
+
+import { mkdtempSync, rmSync, statfsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+
+import type { Game } from '../../../core/game/game.ts'
+import { mysqlClient } from '../../../core/node/mysql.ts'
+import type { Tiers } from '../../../core/tiers/tiers.ts'
+import { migrate } from '../../drill/crash/database.ts'
+import { startMariadb, type Mariadb } from '../../mariadb.ts'
+import { progress, round, type Profile } from '../figure.ts'
+
+export interface Lab {
+  readonly profile: Profile
+  /** A new folder on the disk. */
+  readonly folder: (name: string) => string
+  /** The URL of a new database with the tables of the game. @throws MariadbMissing */
+  readonly database: (name: string, game: Game) => Promise<string>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+const POLL_MS = 5
+/** statfs(2) */
+const TMPFS = 0x0102_1994
+
+export function openLab(profile: Profile): Lab {
+  const dir = mkdtempSync(join(diskFolder(), 'firefly-bench-state-'))
+  progress(`state: files in ${dir}`)
+  const remove = (): void => rmSync(dir, { recursive: true, force: true, maxRetries: 10 })
+  let mariadb: Promise<Mariadb> | null = null
+  process.once('exit', remove)
+  const started = async (): Promise<Mariadb> => {
+    const running = await startMariadb({ dir: join(dir, 'mariadb') })
+    // Behind the handler that kills it.
+    process.off('exit', remove).once('exit', remove)
+    return running
+  }
+  return {
+    profile,
+    folder: (name) => join(dir, name),
+    async database(name, game) {
+      mariadb ??= started()
+      const url = new URL((await mariadb).url)
+      const admin = mysqlClient({ url: url.href, poolSize: 1 })
+      await admin.query({ sql: `CREATE DATABASE bench_${name}`, params: [] })
+      await admin.close()
+      url.pathname = `bench_${name}`
+      const client = mysqlClient({ url: url.href, poolSize: 1 })
+      await migrate(client, [...game.tables.values()])
+      await client.close()
+      return url.href
+    },
+    async [Symbol.asyncDispose]() {
+      await (await mariadb)?.[Symbol.asyncDispose]()
+      process.off('exit', remove)
+      remove()
+    },
+  }
+}
+
+/** The system's folder for temporary files, unless that is in memory. */
+function diskFolder(): string {
+  return statfsSync(tmpdir()).type === TMPFS ? process.cwd() : tmpdir()
+}
+
+/** Entries that wait in all outboxes. */
+export function depthOf(tiers: Tiers): number {
+  let depth = 0
+  for (const owner of tiers.metrics.owners.values()) depth += owner.depth
+  return depth
+}
+
+/** Resolves with the seconds that it took. */
+export async function flushed(tiers: Tiers): Promise<number> {
+  const startMs = performance.now()
+  while (depthOf(tiers) > 0) await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+  return (performance.now() - startMs) / 1_000
+}
+
+export function percentile(waits: readonly number[], part: number): number {
+  const sorted = waits.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
+}
+
+export interface Lag {
+  readonly loopLagP50Ms: number
+  readonly loopLagP99Ms: number
+  readonly loopLagMaxMs: number
+}
+
+/** How late timers are while it works: 1 ms, the resolution, is none. */
+export async function withLag<T>(work: () => Promise<T>): Promise<readonly [T, Lag]> {
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  try {
+    const result = await work()
+    const ms = (ns: number): number => round(ns / 1e6)
+    const [p50, p99] = [delay.percentile(50), delay.percentile(99)]
+    return [result, { loopLagP50Ms: ms(p50), loopLagP99Ms: ms(p99), loopLagMaxMs: ms(delay.max) }]
+  } finally {
+    delay.disable()
+  }
+}

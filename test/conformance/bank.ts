@@ -1,0 +1,222 @@
+// Shards that pay each other by durable casts, and a login that binds sessions to shards: the fourth part of the game
+// under test. Every take and every answer is a line of rows, so that a case sees what happened, how often, and when.
+
+import {
+  command,
+  contract,
+  event,
+  service,
+  shard,
+  t,
+  table,
+  type CastAnswer,
+  type Rows,
+} from '../../core/game/index.ts'
+import { Desk, Gate } from './contracts.ts'
+
+const name = t.string(64)
+const key = t.string(128)
+const gold = t.int(0, 1_000_000)
+
+const payment = {
+  id: name,
+  amount: gold,
+  /** The other end throws after it has written. */
+  bug: t.optional(t.bool),
+  /** Where the other end waits before it takes, and where the answer waits before it is written down. */
+  gate: t.optional(name),
+  hookGate: t.optional(name),
+  /** How often the hook throws. */
+  fails: t.optional(t.u8),
+}
+
+export const Bank = contract(
+  'bank',
+  {
+    open: command(1520, { gold, room: gold }, {}),
+    /** One payment to each, all in one turn. `end`: what becomes of the turn after it. */
+    pay: command(
+      1521,
+      { ...payment, to: t.array(key, 200), end: t.optional(t.oneOf('bug', 'silent')) },
+      { gold },
+      { durable: true },
+    ),
+    take: command(
+      1522,
+      { from: key, id: name, amount: gold, bug: t.optional(t.bool), gate: t.optional(name) },
+      { gold },
+      { durable: true, internal: true },
+    ),
+    misdirect: command(1523, { to: key, what: t.oneOf('contract', 'command', 'input', 'service') }, {}),
+    account: command(1524, {}, { gold, pending: gold, lines: t.array(t.string(300), 1_000), tries: t.u32 }),
+    /** Asks another bank, by a cast that is gone when it is lost, to pay: nobody holds that bank's channel. */
+    order: command(1525, { by: key, to: key, amount: gold }, {}),
+    ordered: command(1526, { to: key, amount: gold }, null, { internal: true }),
+  },
+  { refuses: ['FULL', 'TOO_POOR'] },
+)
+
+/** Contracts as another version of the game would have them. */
+const Nobody = contract('nobody', { take: command(1522, {}, {}, { durable: true }) })
+const Newer = contract('bank', {
+  ghost: command(1599, {}, {}, { durable: true }),
+  take: command(1522, { from: t.u32 }, {}, { durable: true }),
+})
+const Served = contract('lobby', { take: command(1540, {}, {}, { durable: true }) })
+
+const accounts = table(
+  'bank_account',
+  { bank: key, gold, room: gold, pending: gold, lines: t.u32 },
+  { key: 'bank', owner: Bank },
+)
+const lines = table(
+  'bank_line',
+  { bank: key, n: t.u32, text: t.string(300) },
+  { key: ['bank', 'n'], owner: Bank },
+)
+const tables = { accounts, lines }
+
+function write(rows: Rows<typeof tables>, text: string): void {
+  const own = rows.accounts.get()!
+  rows.lines.insert({ n: own.lines, text })
+  own.increment('lines', 1)
+}
+function open(rows: Rows<typeof tables>): { readonly gold: number; readonly room: number } {
+  return rows.accounts.get() ?? rows.accounts.insert({ gold: 0, room: 1_000, pending: 0, lines: 0 })
+}
+function textOf(answer: CastAnswer): string {
+  return answer.ok ? `ok ${JSON.stringify(answer.output)}` : `no ${answer.code}`
+}
+
+export const bank = shard(Bank)
+  .public()
+  .tables(tables)
+  .state(() => ({ tries: 0, failed: 0 }))
+  .answer(
+    'paid',
+    { id: name, amount: gold, hookGate: t.optional(name), fails: t.optional(t.u8) },
+    async (c, { id, amount, hookGate, fails = 0 }, answer) => {
+      c.state.tries++
+      write(c.rows, `${id} ${textOf(answer)}`)
+      const own = c.rows.accounts.get()!
+      own.increment('pending', -amount)
+      if (!answer.ok) own.increment('gold', amount)
+      if (hookGate !== undefined) await c.at(Gate).call.wait({ name: hookGate })
+      if (c.state.failed++ < fails) throw new Error('the bug of the suite')
+    },
+  )
+  .on('open', (c, { gold, room }) => {
+    c.rows.accounts.insert({ gold, room, pending: 0, lines: 0 })
+    return {}
+  })
+  .on('pay', (c, { to, amount, end, hookGate, fails, ...rest }) => {
+    open(c.rows)
+    const own = c.rows.accounts.get()!
+    const sum = amount * to.length
+    if (own.gold < sum) throw c.fail('TOO_POOR')
+    own.increment('gold', -sum)
+    if (end !== 'silent') own.increment('pending', sum)
+    for (const [i, bank] of to.entries()) {
+      const id = to.length === 1 ? rest.id : `${rest.id}.${i}`
+      const { cast } = c.at(Bank, bank)
+      const input = { ...rest, from: c.key, id, amount }
+      if (end === 'silent') cast.take(input)
+      else cast.take(input, { answer: 'paid', data: { id, amount, hookGate, fails } })
+    }
+    if (end === 'bug') throw new Error('the bug of the suite')
+    return { gold: own.gold }
+  })
+  .on('take', async (c, { id, amount, bug, gate }) => {
+    open(c.rows)
+    if (gate !== undefined) await c.at(Gate).call.wait({ name: gate })
+    const own = c.rows.accounts.get()!
+    write(c.rows, `took ${id} ${amount}`)
+    own.increment('gold', amount)
+    if (own.gold > own.room) throw c.fail('FULL')
+    if (bug) throw new Error('the bug of the suite')
+    return { gold: own.gold }
+  })
+  .on('misdirect', (c, { to, what }) => {
+    open(c.rows)
+    const answer = { answer: 'paid', data: { id: what, amount: 0 } } as const
+    if (what === 'contract') c.at(Nobody, to).cast.take({}, answer)
+    else if (what === 'command') c.at(Newer, to).cast.ghost({}, answer)
+    else if (what === 'input') c.at(Newer, to).cast.take({ from: 7 }, answer)
+    else c.at(Served).cast.take({}, answer)
+    return {}
+  })
+  .on('account', (c) => {
+    const { gold, pending } = c.rows.accounts.get() ?? { gold: 0, pending: 0 }
+    return { gold, pending, lines: c.rows.lines.all().map(({ text }) => text), tries: c.state.tries }
+  })
+  .on('order', (c, { by, to, amount }) => {
+    c.at(Bank, by).cast.ordered({ to, amount })
+    return {}
+  })
+  .on('ordered', (c, { to, amount }) => {
+    open(c.rows)
+    c.rows.accounts.get()!.update({ gold: 0, pending: amount })
+    c.at(Bank, to).cast.take(
+      { from: c.key, id: 'ordered', amount },
+      { answer: 'paid', data: { id: 'ordered', amount } },
+    )
+  })
+
+/** Where a session begins. `no`: it is refused, after it was bound. */
+export const Lobby = contract(
+  'lobby',
+  {
+    login: command(
+      1540,
+      { name: key, gate: t.optional(name), no: t.optional(t.bool), desk: t.optional(t.bool) },
+      { name: key },
+    ),
+    peek: command(1541, { name: key }, { n: t.u32 }),
+  },
+  { codec: 'json', refuses: ['NO'] },
+)
+
+/** One player's own. */
+export const Locker = contract(
+  'locker',
+  {
+    put: command(1550, { n: t.u32, gate: t.optional(name) }, { key, n: t.u32 }),
+    mine: command(1551, {}, { key, n: t.u32 }),
+    join: command(1552, {}, {}),
+    tell: command(1553, {}, {}),
+    audit: command(1554, {}, { n: t.u32 }, { internal: true }),
+    told: event(1555, { key }),
+  },
+  { codec: 'json' },
+)
+
+export const lobby = service(Lobby)
+  .public()
+  .on('login', async (c, { name, gate, no, desk }) => {
+    if (gate !== undefined) await c.at(Gate).call.wait({ name: gate })
+    if (desk) c.bind(Desk, name)
+    else c.bind(Locker, name)
+    if (no) throw c.fail('NO')
+    return { name }
+  })
+  .on('peek', (c, { name }) => c.at(Locker, name).call.audit())
+
+export const locker = shard(Locker)
+  .bound()
+  .kv({ n: t.u32 })
+  .on('put', async (c, { n, gate }) => {
+    if (gate !== undefined) await c.at(Gate).call.wait({ name: gate })
+    if (gate !== undefined) c.broadcast.told({ key: c.key })
+    c.kv.set('n', n)
+    return { key: c.key, n }
+  })
+  .on('mine', (c) => ({ key: c.key, n: c.kv.get('n') ?? 0 }))
+  .on('join', (c) => {
+    c.join()
+    return {}
+  })
+  .on('tell', (c) => {
+    c.broadcast.told({ key: c.key })
+    return {}
+  })
+  .on('audit', (c) => ({ n: c.kv.get('n') ?? 0 }))

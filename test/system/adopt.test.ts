@@ -1,0 +1,238 @@
+// Tables of another program, taken over: what is said to fit holds the last value of the game's column and gives it
+// back equal; what does not is refused by name; and no row that was there is touched.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import { SqlDatabase } from '../../core/tiers/database.ts'
+import { checkSchema, describe, DriftError, planMigration } from '../../core/tiers/migrations.ts'
+import { specOf, t, type Fields } from '../../core/wire/type.ts'
+import { database, sql } from './database.ts'
+import { apply, define, dump, fresh, targetOf, type Fresh } from './migrating.ts'
+
+const { url, skip } = await database()
+const BIN = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
+const CI = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci'
+const ask = async ({ client }: Fresh, text: string) => (await client.query(sql(text))).rows
+
+type Fit = readonly [type: Fields[string], there: string, seed: string, values: readonly unknown[]]
+type Misfit = readonly [type: Fields[string], there: string, seed: string, why: string]
+const CASES: readonly (Fit | Misfit)[] = [
+  [t.u16, 'INT UNSIGNED NOT NULL', '7', [0, 65_535]],
+  [t.u16, 'INT NULL', 'NULL', [0, 65_535]],
+  [t.u16, 'DECIMAL(5,0) NOT NULL', '7', [0, 65_535]],
+  [t.u32, 'INT(10) UNSIGNED ZEROFILL', '7', [0, 4_294_967_295]],
+  [t.u32, 'SMALLINT NOT NULL', '7', "it ends at 32767, the game's column at 4294967295"],
+  [t.i8, 'SMALLINT UNSIGNED NOT NULL', '7', "it begins at 0, the game's column at -128"],
+  [t.u32, 'DOUBLE NOT NULL', '7', 'it is no whole number'],
+  [t.u64, 'DECIMAL(20,0) NOT NULL', '7', [0n, 2n ** 64n - 1n]],
+  [t.i64, 'BIGINT', '7', [-(2n ** 63n), 2n ** 63n - 1n]],
+  [t.f64, 'DOUBLE', '0.5', [5e-324, -Number.MAX_VALUE]],
+  [t.f32, 'FLOAT', '0.5', 'only DOUBLE gives back what was put in'],
+  [t.bool, 'BIT(1) NOT NULL', "b'1'", [true, false]],
+  [t.bool, 'INT', '1', [true, false]],
+  [t.decimal(10, 2), 'DECIMAL(14,4)', '1.5', ['-99999999.99', '0.01']],
+  [t.decimal(10, 2), 'DECIMAL(10,1)', '1.5', "it has 1 digits behind the point, the game's column 2"],
+  [t.string(20), `VARCHAR(200) ${CI}`, "'Ada'", ['', '😀'.repeat(10), "it's\\ "]],
+  [t.string(20), `TEXT ${BIN}`, "'Ada'", ['', '😀'.repeat(10), 'end ']],
+  [t.string(20), `VARCHAR(19) ${BIN}`, "'Ada'", "it ends at 19 characters, the game's column at 20"],
+  [t.string(20), `CHAR(20) ${BIN}`, "'Ada'", 'CHAR drops spaces at the end'],
+  [
+    t.string(20),
+    'VARCHAR(20) CHARACTER SET latin1',
+    "'Ada'",
+    'CHARACTER SET latin1 does not hold every character; utf8mb4 does',
+  ],
+  [t.id, 'CHAR(64) CHARACTER SET latin1', "'Ada'", ['A', 'z'.repeat(64)]],
+  [t.oneOf('axe', 'bow'), "ENUM('sword','bow','axe') CHARACTER SET latin1", "'bow'", ['axe', 'bow']],
+  [t.oneOf('axe', 'pike'), "ENUM('bow','axe')", "'axe'", 'it has no "pike"'],
+  [t.bytes(200), 'TINYBLOB', "'ab'", [new Uint8Array(200).fill(255), new Uint8Array(0)]],
+  [t.bytes(16), 'BINARY(16)', "'ab'", 'BINARY adds zeros'],
+  [t.array(t.string(9), 9), 'JSON', `'["a"]'`, [[], ['ü', '😀']]],
+  [t.array(t.string(9), 9), `TEXT ${BIN}`, `'["a"]'`, 'JSON of any length needs LONGTEXT or JSON'],
+  [t.date, 'DATETIME(6)', "'2026-01-02 03:04:05.678'", [new Date('1000-01-01T00:00:00.001Z'), new Date(-1)]],
+  [t.date, 'DATETIME', "'2026-01-02 03:04:05'", 'it loses the milliseconds'],
+  [
+    t.date,
+    'TIMESTAMP(3)',
+    "'2026-01-02 03:04:05'",
+    'the years 1000 to 9999 with milliseconds need DATETIME(3)',
+  ],
+  [t.nullable(t.u8), 'INT NULL DEFAULT 5', 'NULL', [null, 255]],
+  [t.nullable(t.u8), 'INT NOT NULL', '5', 'it takes no NULL'],
+  [t.u8, 'INT AS (LENGTH(uid)) STORED', 'DEFAULT', 'MySQL computes it'],
+]
+
+for (const [type, there, seed, expected] of CASES) {
+  const fits = Array.isArray(expected)
+  test(`t.${specOf(type).kind} ${fits ? 'fits' : 'does not fit'} into ${there}`, { skip }, async () => {
+    await using database = await fresh(url)
+    const { client } = database
+    const heroes = define(
+      'heroes',
+      { uid: t.string(20), value: type, more: t.u8 },
+      { key: 'uid', unique: [] },
+    )
+    const target = targetOf([heroes], true)
+    await ask(
+      database,
+      `CREATE TABLE heroes (uid VARCHAR(30) ${BIN} PRIMARY KEY, value ${there}, own INT DEFAULT 9)`,
+    )
+    await ask(database, `INSERT INTO heroes (uid, value) VALUES ('old', ${seed})`)
+    const before = await dump(client)
+    const { drift } = await planMigration(client, targetOf([heroes]))
+    await assert.rejects(apply(client, targetOf([heroes])), DriftError)
+    assert.equal(await dump(client), before)
+    if (typeof expected === 'string') {
+      const [, clause] = /column value: .* is there, wanted is (.*): /.exec(describe(drift[0]!)) ?? []
+      const advice = `ALTER TABLE \`heroes\` MODIFY COLUMN \`value\` ${drift[0]!.wanted}`
+      assert.ok(clause)
+      assert.equal(drift[0]!.advice, `${expected}; change the game's column, or by hand: ${advice}`)
+      await assert.rejects(apply(client, target), DriftError)
+      assert.equal(await dump(client), before)
+      return
+    }
+    assert.match(drift[0]!.there, /^a table of 3 columns and about \d+ rows that Firefly did not make$/)
+    const rows = await ask(database, 'SELECT * FROM heroes')
+    assert.deepEqual(await apply(client, target), ['ours', 'adopt', 'add-column'])
+    assert.deepEqual(await ask(database, 'SELECT adopted FROM firefly_table'), [['1']])
+    assert.deepEqual(await ask(database, 'SELECT uid, value, own FROM heroes'), rows)
+    await checkSchema(client, [heroes])
+    await writesAndReads(database, heroes, expected)
+  })
+}
+
+async function writesAndReads(
+  { client }: Fresh,
+  heroes: ReturnType<typeof define>,
+  values: readonly unknown[],
+): Promise<void> {
+  const database = new SqlDatabase(client, { tables: [heroes] })
+  const { epoch } = await database.takeover('me', 'a'.repeat(32))
+  const rows = values.map((value, n) => ({ uid: `new${n}`, value, more: n }))
+  const batch = {
+    rows: rows.map((row) => ({ table: heroes, op: 'insert', key: [row.uid], values: row }) as const),
+    channels: [],
+    casts: [],
+    parked: [],
+  }
+  assert.equal(await database.apply({ ...batch, owner: 'me', epoch, lo: 1, hi: 1 }), 'applied')
+  for (const row of rows) assert.deepEqual(await database.row(heroes, [row.uid]), row)
+  assert.ok(await database.row(heroes, ['old']))
+}
+
+const pets = define(
+  'pets',
+  { id: t.u32, uid: t.string(20), name: t.string(20), level: t.u8 },
+  { key: 'id', by: ['uid'], unique: ['name'], ids: 'auto' },
+)
+const given = define(
+  'pets',
+  { id: t.u32, uid: t.string(20), name: t.string(20), level: t.u8 },
+  { key: 'id', by: ['uid'], unique: ['name'] },
+)
+const LEGACY = (change: (ddl: string) => string): string =>
+  change(`CREATE TABLE pets (id INT UNSIGNED NOT NULL AUTO_INCREMENT, uid VARCHAR(20) ${BIN} NOT NULL,
+    name VARCHAR(20) ${BIN} NOT NULL, born TIMESTAMP NOT NULL DEFAULT NOW(), PRIMARY KEY (id), UNIQUE KEY n (name))`)
+const KEYS: readonly (readonly [what: string, (ddl: string) => string, typeof pets, ...drift: RegExp[]])[] = [
+  ['fits', (ddl) => ddl, pets],
+  ['fits without the unique index, which is added', (ddl) => ddl.replace(', UNIQUE KEY n (name)', ''), pets],
+  [
+    'a case-insensitive unique column',
+    (ddl) => ddl.replace(`name VARCHAR(20) ${BIN}`, `name VARCHAR(20) ${CI}`),
+    pets,
+    /column name: .*by utf8mb4_general_ci different texts are equal, so that keys would collide/,
+  ],
+  ['AUTO_INCREMENT where the game gives the ids', (ddl) => ddl, given, /column id: .*needs ids: 'auto'/],
+  [
+    'no AUTO_INCREMENT where the game wants it',
+    (ddl) => ddl.replace('AUTO_INCREMENT', ''),
+    pets,
+    /column id: .*ids: 'auto' need AUTO_INCREMENT/,
+  ],
+  [
+    'another key',
+    (ddl) => ddl.replace('PRIMARY KEY (id)', 'PRIMARY KEY (uid, id), KEY (id)'),
+    pets,
+    /PRIMARY KEY \(uid, id\) is there, wanted is PRIMARY KEY \(id\)/,
+  ],
+  [
+    'a shard key that is TEXT',
+    (ddl) => ddl.replace('uid VARCHAR(20)', 'uid TEXT'),
+    pets,
+    /cannot index a whole TEXT/,
+  ],
+  [
+    'no shard key',
+    (ddl) => ddl.replace('uid VARCHAR', 'owner VARCHAR'),
+    pets,
+    /column uid: no such/,
+    /column owner/,
+  ],
+  ['another engine', (ddl) => `${ddl} ENGINE=MyISAM`, pets, /ENGINE=MyISAM is there/],
+  [
+    'a rule of its own',
+    (ddl) => ddl.replace('UNIQUE KEY n', 'UNIQUE (uid), UNIQUE KEY n'),
+    pets,
+    /UNIQUE KEY uid/,
+  ],
+]
+
+for (const [what, change, table, ...expected] of KEYS) {
+  test(`a table with keys: ${what}`, { skip }, async () => {
+    await using database = await fresh(url)
+    const { client } = database
+    await ask(database, LEGACY(change))
+    const before = await dump(client)
+    const target = targetOf([table], true)
+    const { drift } = await planMigration(client, target)
+    const described = drift.map(describe)
+    assert.equal(described.length, expected.length, described.join('\n'))
+    for (const [i, line] of described.entries()) assert.match(line, expected[i]!)
+    if (expected.length > 0) {
+      await assert.rejects(apply(client, target), DriftError)
+      assert.equal(await dump(client), before)
+      return
+    }
+    const indexes = what.includes('added') ? ['add-index', 'add-index'] : ['add-index']
+    assert.deepEqual(await apply(client, target), ['ours', 'adopt', 'add-column', ...indexes])
+    await checkSchema(client, [table])
+    const values = { uid: 'u', name: 'Rex', level: 1 }
+    const ours = new SqlDatabase(client, { tables: [table] })
+    assert.equal(await ours.nextId(table, values), 1n)
+  })
+}
+
+test('an adoption that was cut short is finished, and a later version adds to it', { skip }, async () => {
+  await using database = await fresh(url)
+  const { client } = database
+  await ask(
+    database,
+    LEGACY((ddl) => ddl),
+  )
+  await ask(database, "INSERT INTO pets (uid, name) VALUES ('u', 'Rex')")
+  const target = targetOf([pets], true)
+  const { steps } = await planMigration(client, target)
+  assert.deepEqual(steps[1]!.details, [
+    'id: int unsigned NOT NULL AUTO_INCREMENT holds INT UNSIGNED NOT NULL AUTO_INCREMENT',
+    `uid: varchar(20) COLLATE utf8mb4_bin NOT NULL holds VARCHAR(20) ${BIN} NOT NULL`,
+    `name: varchar(20) COLLATE utf8mb4_bin NOT NULL holds VARCHAR(20) ${BIN} NULL`,
+    'level: added as TINYINT UNSIGNED NOT NULL DEFAULT 0',
+  ])
+  const statements = steps.flatMap(({ statements }) => statements)
+  for (const statement of statements.slice(0, -2)) await client.query(statement)
+  // What is recorded as adopted needs no further word.
+  assert.deepEqual(await apply(client, targetOf([pets])), ['add-column', 'add-index'])
+  const later = define(
+    'pets',
+    { id: t.u32, uid: t.string(20), name: t.string(20), level: t.u8, mood: t.oneOf('calm', 'wild') },
+    { key: 'id', by: ['uid', 'mood'], unique: ['name'], ids: 'auto', defaults: { mood: 'wild' } },
+  )
+  assert.deepEqual(await apply(client, targetOf([later])), ['add-column'])
+  assert.deepEqual(await ask(database, 'SELECT id, uid, name, level, mood FROM pets'), [
+    ['1', 'u', 'Rex', '0', 'wild'],
+  ])
+  assert.deepEqual(await ask(database, 'SELECT adopted FROM firefly_table'), [['1']])
+  await checkSchema(client, [pets])
+  await checkSchema(client, [later])
+})

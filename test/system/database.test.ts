@@ -1,0 +1,255 @@
+// SqlDatabase on a real MariaDB, by both clients: a batch is there whole or not at all, and whoever has lost the fence
+// writes no more.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import { SqlDatabase } from '../../core/tiers/database.ts'
+import { t } from '../../core/wire/type.ts'
+import { ALL_BYTES, insert, loadAll, newName, Owner, refused, remove, tiers, update } from './tiers.ts'
+
+const { skip, planetscale, faults, migrate, ask, create, given } = await tiers()
+
+test('our own tables can be made again without harm', { skip }, migrate)
+
+given('a takeover raises the epoch and tells what was there', async (database, { name }) => {
+  assert.equal(await database.lease(name), null)
+  const [first, second] = ['1'.repeat(32), '2'.repeat(32)]
+  assert.deepEqual(await database.takeover(name, first), { epoch: 1, appliedSeq: 0, storeId: '' })
+  assert.deepEqual(await database.lease(name), { epoch: 1, appliedSeq: 0, storeId: first })
+  const nothing = { rows: [], channels: [], casts: [], parked: [] }
+  await database.apply({ owner: name, epoch: 1, lo: 1, hi: 2 ** 53 - 1, ...nothing })
+  assert.deepEqual(await database.takeover(name, second), {
+    epoch: 2,
+    appliedSeq: 2 ** 53 - 1,
+    storeId: first,
+  })
+  const many = await Promise.all(Array.from({ length: 8 }, () => database.takeover(name, second)))
+  assert.deepEqual(
+    many.map(({ epoch }) => epoch).sort((a, b) => a - b),
+    [3, 4, 5, 6, 7, 8, 9, 10],
+  )
+})
+
+given(
+  'an owner of an earlier epoch writes nothing, nor does a batch a second time',
+  async (database, owner) => {
+    const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
+    const first = await owner.batch([insert(items, { id: 'a', count: 1 })])
+    assert.equal(await database.apply(first), 'applied')
+    assert.equal(await database.apply(first), 'fenced')
+    assert.equal((await database.lease(owner.name))!.appliedSeq, first.hi)
+    const next = await owner.batch([update(items, ['a'], { count: 2 })])
+    await database.takeover(owner.name, 'b'.repeat(32))
+    assert.equal(await database.apply(next), 'fenced')
+    assert.deepEqual(await database.row(items, ['a']), { id: 'a', count: 1 })
+    assert.equal((await database.lease(owner.name))!.appliedSeq, first.hi)
+    assert.equal(await database.apply({ ...next, owner: 'nobody' }), 'fenced')
+  },
+)
+
+given('a COMMIT whose answer is lost is found again by its sequence', async (database, owner) => {
+  const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
+  const batch = await owner.batch([insert(items, { id: 'a', count: 1 })])
+  // Only the endpoint of PlanetScale can be asked to be silent.
+  const lossy = new SqlDatabase(planetscale, { tables: [] })
+  faults!.dropAnswers((sql) => sql === 'COMMIT')
+  await assert.rejects(lossy.apply(batch), { kind: 'unavailable' })
+  faults!.dropAnswers(0)
+  assert.equal((await database.lease(owner.name))!.appliedSeq, batch.hi)
+  assert.equal(await database.apply(batch), 'fenced')
+  assert.deepEqual(await database.row(items, ['a']), { id: 'a', count: 1 })
+})
+
+given('a duplicate is refused, and nothing of its batch is there', async (database, owner) => {
+  const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
+  await owner.write([insert(items, { id: 'a', count: 1 })])
+  const again = ['b', 'a'].map((id) => insert(items, { id, count: 2 }))
+  const error = await owner.refused(again, /^table t\d+: insert of 2 rows: .*Duplicate entry 'a'/)
+  assert.equal(error.errno, 1062)
+  assert.deepEqual(await database.row(items, ['a']), { id: 'a', count: 1 })
+  assert.equal(await database.row(items, ['b']), null)
+  assert.equal((await database.lease(owner.name))!.appliedSeq, 2)
+})
+
+given('a row to update that is not there is noticed, one to delete is not', async (database, owner) => {
+  const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
+  await owner.write(['a', 'b'].map((id) => insert(items, { id, count: 1 })))
+  const all = ['a', 'b', 'c'].map((id) => update(items, [id], { count: 2 }))
+  await owner.refused(all, /^table t\d+: 1 of 3 rows to update are not in MySQL$/)
+  await owner.refused([all[2]!], /^table t\d+: 1 of 1 rows to update/)
+  assert.deepEqual(await database.row(items, ['a']), { id: 'a', count: 1 })
+  await owner.write(all.slice(0, 2).map(({ key }) => update(items, key, { count: 1 })))
+  await owner.write([remove(items, 'a'), remove(items, 'c')])
+  assert.equal(await database.row(items, ['a']), null)
+})
+
+given('an update leaves the columns alone that another program wrote', async (database, owner) => {
+  const items = await create({ id: t.id, count: t.u32, note: t.string(99) }, { key: 'id' })
+  await owner.write(['a', 'b', 'c'].map((id) => insert(items, { id, count: 1, note: 'ours' })))
+  await ask(`UPDATE ${items.name} SET note = ?`, 'theirs')
+  await owner.write([
+    update(items, ['a'], { count: 2 }),
+    update(items, ['b'], { count: 3 }),
+    update(items, ['c'], { note: 'ours again' }),
+  ])
+  const rows = await Promise.all(['a', 'b', 'c'].map((id) => database.row(items, [id])))
+  assert.deepEqual(rows, [
+    { id: 'a', count: 2, note: 'theirs' },
+    { id: 'b', count: 3, note: 'theirs' },
+    { id: 'c', count: 1, note: 'ours again' },
+  ])
+})
+
+given('rows exchange their unique values, and hand them on to new ones', async (database, owner) => {
+  const heroes = await create(
+    { uid: t.id, name: t.string(20), rank: t.nullable(t.u8) },
+    { key: 'uid', unique: ['name', 'rank'] },
+  )
+  const names = async () =>
+    (await ask(`SELECT uid, name, \`rank\` FROM ${heroes.name} ORDER BY uid`)).join(' ')
+  await owner.write([
+    insert(heroes, { uid: 'a', name: 'Ada', rank: 1 }),
+    insert(heroes, { uid: 'b', name: 'Bob', rank: 2 }),
+    insert(heroes, { uid: 'c', name: 'Cyd', rank: null }),
+  ])
+  await owner.write([
+    update(heroes, ['a'], { name: 'Bob', rank: 2 }),
+    update(heroes, ['b'], { name: 'Ada', rank: 1 }),
+    update(heroes, ['c'], { rank: null }),
+  ])
+  assert.equal(await names(), 'a,Bob,2 b,Ada,1 c,Cyd,')
+  await owner.write([
+    remove(heroes, 'b'),
+    insert(heroes, { uid: 'd', name: 'Bob', rank: 2 }),
+    update(heroes, ['a'], { name: 'Cyd', rank: null }),
+    update(heroes, ['c'], { name: 'Ada' }),
+  ])
+  assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
+  const stolen = [update(heroes, ['a'], { name: 'Bob' }), update(heroes, ['c'], { name: 'Eve' })]
+  await owner.refused(stolen, /Duplicate entry 'Bob' for key '(t\d+\.)?unique_name'/)
+  assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
+  await ask(`ALTER TABLE ${heroes.name} MODIFY name VARCHAR(20) COLLATE utf8mb4_bin NOT NULL`)
+  const exchange = [update(heroes, ['a'], { name: 'Ada' }), update(heroes, ['c'], { name: 'Cyd' })]
+  await owner.refused(exchange, /Duplicate entry '(Ada|Cyd)'/)
+  assert.deepEqual(await database.row(heroes, ['a']), { uid: 'a', name: 'Cyd', rank: null })
+})
+
+given('a key is deleted and inserted again in one batch', async (database, owner) => {
+  const items = await create({ uid: t.id, n: t.u32, count: t.u32 }, { key: ['uid', 'n'] })
+  await owner.write([insert(items, { uid: 'a', n: 1, count: 1 })])
+  await owner.write([insert(items, { uid: 'a', n: 1, count: 2 }), remove(items, 'a', 1)])
+  assert.deepEqual(await database.row(items, ['a', 1]), { uid: 'a', n: 1, count: 2 })
+})
+
+given('10,000 rows are one batch, in order and by pages', async (database, owner) => {
+  const items = await create({ uid: t.string(20), n: t.u32, count: t.u32 }, { key: ['uid', 'n'] })
+  const rows = Array.from({ length: 10_000 }, (_, n) => ({ uid: 'a', n, count: n * 3 }))
+  await owner.write(rows.map((row) => insert(items, row)))
+  assert.deepEqual(await loadAll(database, items, 'a', 1_500), rows)
+  await owner.write(rows.map(({ uid, n }) => update(items, [uid, n], { count: n * 5 })))
+  const changed = rows.map((row) => ({ ...row, count: row.n * 5 }))
+  assert.deepEqual(await loadAll(database, items, 'a', 5_000), changed)
+  await owner.write(rows.slice(1).map(({ uid, n }) => remove(items, uid, n)))
+  assert.deepEqual(await loadAll(database, items, 'a', 10), [{ uid: 'a', n: 0, count: 0 }])
+})
+
+given('an id is reserved, never twice, and leaves nothing', async (database, owner) => {
+  const mails = await create(
+    { uid: t.string(9), id: t.u64, text: t.string(9) },
+    { key: ['uid', 'id'], ids: 'auto', unique: ['text'] },
+  )
+  const ids: bigint[] = []
+  const next = async () => {
+    const id = await database.nextId(mails, { uid: 'a', id: 0n, text: `x${ids.length}` })
+    ids.push(id)
+    return id
+  }
+  await next()
+  await Promise.all(
+    Array.from({ length: 20 }, async (_, i) => {
+      ids.push(await database.nextId(mails, { uid: 'a', id: 0n, text: `y${i}` }))
+    }),
+  )
+  assert.deepEqual(await ask(`SELECT * FROM ${mails.name}`), [])
+  const id = await next()
+  await owner.write([insert(mails, { uid: 'a', id, text: 'taken' })])
+  assert.ok((await next()) > id)
+  await refused(database.nextId(mails, { uid: 'a', id: 0n, text: 'taken' }), /insert of 1 row: .*Duplicate/)
+  await ask(`INSERT INTO ${mails.name} (uid, text) VALUES (?, ?)`, 'b', 'theirs')
+  const [[theirs]] = (await ask(`SELECT id FROM ${mails.name} WHERE uid = ?`, 'b')) as [[string]]
+  ids.push(BigInt(theirs))
+  await owner.write([remove(mails, 'a', id)])
+  await next()
+  assert.equal(new Set(ids).size, ids.length)
+  assert.deepEqual(
+    ids.slice(-3),
+    ids.slice(-3).sort((a, b) => (a < b ? -1 : 1)),
+  )
+  await owner.write([insert(mails, { uid: 'c', id: 2n ** 63n, text: 'far' })])
+  assert.equal(await next(), 2n ** 63n + 1n)
+  assert.equal((await ask(`SELECT * FROM ${mails.name}`)).length, 2)
+})
+
+given('marks, casts and parked turns stay beside the rows', async (database, owner) => {
+  const shard = `player/😀-${newName()}`
+  const cast = (sequence: number) => ({
+    shard,
+    sequence,
+    cast: {
+      sequence,
+      target: { contract: 'market', key: "ma'in?" },
+      command: 7,
+      body: ALL_BYTES,
+      answer: 'sold',
+      data: new Uint8Array(0),
+    },
+  })
+  const channel = (id: string, mark: number) => ({ shard, id, mark, replies: ALL_BYTES })
+  const many = Array.from({ length: 1_200 }, (_, i) => i)
+  await owner.write([], {
+    channels: many.map((i) => channel(`c${String(i).padStart(5, '0')}`, i)),
+    casts: many.map(cast),
+  })
+  await owner.write([], {
+    channels: [channel('c00000', 2 ** 53 - 1)],
+    casts: [...many.slice(2).map((sequence) => ({ shard, sequence, cast: null })), cast(9_999)],
+  })
+  const { channels, casts } = await database.remains(shard)
+  assert.equal(channels.length, 1_200)
+  assert.deepEqual(channels.slice(0, 2), [
+    { id: 'c00000', mark: 2 ** 53 - 1, replies: ALL_BYTES },
+    { id: 'c00001', mark: 1, replies: ALL_BYTES },
+  ])
+  assert.deepEqual(casts, [cast(0).cast, cast(1).cast, cast(9_999).cast])
+  assert.deepEqual(await database.remains('player/nobody'), { channels: [], casts: [] })
+  const parked = { seq: 5, shard, error: '', data: ALL_BYTES }
+  const error = '🐉'.repeat(501)
+  await owner.write([], { parked: [parked] })
+  await owner.write([], { parked: [{ ...parked, error }] })
+  const rows = await ask('SELECT seq, shard, error, data FROM firefly_parked WHERE owner = ?', owner.name)
+  assert.deepEqual(rows, [['5', shard, '🐉'.repeat(500), ALL_BYTES]])
+})
+
+given('children are inserted after their parents and deleted before them', async (_, { name }, client) => {
+  const guilds = await create({ id: t.id, uid: t.id }, { key: 'id', shardKey: 'uid' })
+  const members = await create({ id: t.id, uid: t.id, guild: t.id }, { key: 'id', shardKey: 'uid' })
+  await ask(`ALTER TABLE ${members.name} ADD FOREIGN KEY (guild) REFERENCES ${guilds.name} (id)`)
+  const owner = new Owner(new SqlDatabase(client, { tables: [guilds, members] }))
+  const uid = name
+  await owner.write([insert(members, { id: 'm', uid, guild: 'g' }), insert(guilds, { id: 'g', uid })])
+  await owner.refused([remove(guilds, 'g')], /delete of 1 row: .*foreign key/)
+  await owner.write([remove(guilds, 'g'), remove(members, 'm')])
+})
+
+given('owners of two kinds do not share a database', async (database) => {
+  const store = 'c'.repeat(32)
+  assert.equal((await database.takeover('slot/03-of-32', store)).epoch, 1)
+  assert.equal((await database.takeover('slot/31-of-32', store)).epoch, 1)
+  const others = /belongs to owners slot\/\*-of-32, not to (object\/\*|slot\/\*-of-64)/
+  await assert.rejects(database.takeover('object/player/ada', store), others)
+  await assert.rejects(database.takeover('slot/03-of-64', store), others)
+  assert.equal(await database.lease('object/player/ada'), null)
+  await ask('DELETE FROM firefly_setting')
+  await ask('DELETE FROM firefly_owner WHERE owner IN (?, ?)', 'slot/03-of-32', 'slot/31-of-32')
+})

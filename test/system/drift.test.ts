@@ -1,0 +1,154 @@
+// What Firefly does not settle by itself: each difference is named with what is there, what is wanted and what to do,
+// and nothing is changed, not even what could have been.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import type { SqlClient } from '../../core/tiers/client.ts'
+import {
+  checkSchema,
+  describe,
+  DriftError,
+  numberedFile,
+  planMigration,
+} from '../../core/tiers/migrations.ts'
+import { t } from '../../core/wire/type.ts'
+import { database, sql } from './database.ts'
+import { apply, bags, define, dump, files, fresh, items, targetOf } from './migrating.ts'
+
+const { url, skip } = await database()
+const game = targetOf([items, bags])
+const ask = async (client: SqlClient, text: string) => (await client.query(sql(text))).rows
+const NOT_READY = 'the database is not ready for this game: '
+const CURE = '; run: firefly migrate apply --app … --mysql …'
+
+const GIVE_BACK = "give the game's column back what is there, or look at the values and do it by hand: "
+const TEXT = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
+const COUNT = 'SMALLINT UNSIGNED NOT NULL DEFAULT 3'
+const count = (there: string): string =>
+  `table items, column count: ${there} is there, wanted is ${COUNT}: ${GIVE_BACK}` +
+  `ALTER TABLE \`items\` MODIFY COLUMN \`count\` ${COUNT}`
+const NO_KEY = 'a key never changes: give the game the key that is there, or move the rows to a new table'
+const DRIFT: readonly (readonly [sql: string, ...drift: string[]])[] = [
+  [
+    'ALTER TABLE items MODIFY count INT UNSIGNED NOT NULL DEFAULT 3',
+    count('int unsigned NOT NULL DEFAULT "3"'),
+  ],
+  ['ALTER TABLE items MODIFY count SMALLINT NOT NULL DEFAULT 3', count('smallint NOT NULL DEFAULT "3"')],
+  ['ALTER TABLE items MODIFY count SMALLINT UNSIGNED DEFAULT 3', count('smallint unsigned NULL DEFAULT "3"')],
+  ['ALTER TABLE items ALTER count SET DEFAULT 4', count('smallint unsigned NOT NULL DEFAULT "4"')],
+  ['ALTER TABLE items ALTER count DROP DEFAULT', count('smallint unsigned NOT NULL')],
+  [
+    'ALTER TABLE items MODIFY uid VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL',
+    `table items, column uid: varchar(20) COLLATE utf8mb4_general_ci NOT NULL is there, wanted is VARCHAR(20) ${TEXT} ` +
+      `NOT NULL: ${GIVE_BACK}ALTER TABLE \`items\` MODIFY COLUMN \`uid\` VARCHAR(20) ${TEXT} NOT NULL`,
+  ],
+  [
+    'ALTER TABLE items CHANGE count Count SMALLINT UNSIGNED NOT NULL DEFAULT 3',
+    `table items, column count: Count smallint unsigned NOT NULL DEFAULT "3" is there, wanted is ${COUNT}: ` +
+      "give the game's column the name Count",
+    'table items: KEY by_count (uid, Count) is there, wanted is KEY `by_count` (`uid`, `count`): ' +
+      'another index has its name; by hand: ALTER TABLE `items` DROP INDEX `by_count`',
+  ],
+  [
+    'ALTER TABLE bags DROP PRIMARY KEY, ADD PRIMARY KEY (slot, uid)',
+    `table bags: PRIMARY KEY (slot, uid) is there, wanted is PRIMARY KEY (uid, slot): ${NO_KEY}`,
+  ],
+  [
+    'ALTER TABLE bags DROP PRIMARY KEY, DROP COLUMN slot, ADD PRIMARY KEY (uid)',
+    `table bags: PRIMARY KEY (uid) is there, wanted is PRIMARY KEY (uid, slot): ${NO_KEY}`,
+    'table bags, column slot: no such column is there, wanted is TINYINT UNSIGNED NOT NULL: ' +
+      'the rows that are there have no value for it: add and fill it by hand, or use another table',
+  ],
+  [
+    'ALTER TABLE bags ADD COLUMN weight INT NOT NULL',
+    'table bags, column weight: int NOT NULL is there, wanted is no such column, or one that an INSERT may leave out: ' +
+      'the game does not know it: declare it there, or let it be NULL or have a DEFAULT',
+  ],
+  [
+    'ALTER TABLE bags ADD UNIQUE KEY only_one (item)',
+    "table bags: UNIQUE KEY only_one (item) is there, wanted is no such rule: declare unique: ['item'] in the game, " +
+      'or by hand: ALTER TABLE `bags` DROP INDEX `only_one`',
+  ],
+  [
+    'ALTER TABLE bags ENGINE=Aria',
+    'table bags: ENGINE=Aria is there, wanted is ENGINE=InnoDB: Aria has no transactions; ' +
+      'by hand: ALTER TABLE `bags` ENGINE=InnoDB',
+  ],
+  [
+    'CREATE OR REPLACE VIEW bags AS SELECT 1 AS uid',
+    'table bags: a view is there, wanted is a table: rename the table in the game, or put a table in the place of the view',
+  ],
+]
+for (const [ddl, ...drift] of DRIFT) {
+  test(`drift is refused, and nothing is done: ${ddl}`, { skip }, async () => {
+    await using database = await fresh(url)
+    const { client } = database
+    await apply(client, game)
+    await client.query(sql('INSERT INTO items (id, uid) VALUES (?, ?)', 'a', 'u'))
+    if (/VIEW/.test(ddl)) await ask(client, 'DROP TABLE bags')
+    await ask(client, ddl)
+    const more = define('more', { id: t.id }, { key: 'id' })
+    const target = targetOf([more, items, bags])
+    const before = await dump(client)
+    const plan = await planMigration(client, target)
+    assert.deepEqual([plan.drift.map(describe), plan.steps], [drift, []])
+    for (const adopt of [false, true])
+      await assert.rejects(apply(client, { ...target, adopt }), (error: unknown) => {
+        assert.ok(error instanceof DriftError)
+        assert.deepEqual(error.drift, plan.drift)
+        return error.message === drift.join('\n')
+      })
+    await assert.rejects(checkSchema(client, [items, bags]), {
+      message: `${NOT_READY}${drift.join('; ')}${CURE}`,
+    })
+    assert.equal(await dump(client), before)
+  })
+}
+
+test(
+  'what others add is fine: columns that fill themselves, indexes, comments, triggers',
+  { skip },
+  async () => {
+    await using database = await fresh(url)
+    const { client } = database
+    await apply(client, game)
+    for (const ddl of [
+      'ALTER TABLE items ADD COLUMN note VARCHAR(9) NULL, ADD COLUMN made TIMESTAMP NOT NULL DEFAULT NOW(), ' +
+        'ADD COLUMN double_count INT AS (count * 2) STORED, ADD KEY more (count), COMMENT = "theirs"',
+      'ALTER TABLE items MODIFY count SMALLINT UNSIGNED NOT NULL DEFAULT 3 COMMENT "how many" AFTER id',
+      'CREATE TRIGGER seen BEFORE INSERT ON bags FOR EACH ROW SET @seen = 1',
+    ])
+      await ask(client, ddl)
+    const { steps, drift } = await planMigration(client, game)
+    assert.deepEqual([steps, drift], [[], []])
+    await checkSchema(client, [items, bags])
+  },
+)
+
+test('a numbered file that was changed after it was run stops everything', { skip }, async () => {
+  await using database = await fresh(url)
+  const { client } = database
+  await apply(client, game)
+  const [first, ...rest] = files
+  const changed = await numberedFile(first!.name, `${first!.statements.join(';\n')};\nSELECT 1;\n`)
+  const target = { ...game, files: [changed, ...rest] }
+  const drift =
+    `table firefly_migration: ${first!.name} with the checksum ${first!.checksum} is there, wanted is ${first!.name} ` +
+    `with the checksum ${changed.checksum}: the file was changed after it was run: put it back, and make the change in ` +
+    'a file of a new number'
+  assert.deepEqual((await planMigration(client, target)).drift.map(describe), [drift])
+  const before = await dump(client)
+  await assert.rejects(apply(client, { ...target, tables: [define('more', { id: t.id }, { key: 'id' })] }), {
+    message: drift,
+  })
+  assert.equal(await dump(client), before)
+
+  const next = await numberedFile('0099_more.sql', 'CREATE TABLE IF NOT EXISTS firefly_more (a INT);\n')
+  const later = { ...game, files: [...files, next] }
+  assert.deepEqual((await planMigration(client, later)).pending, ['0099_more.sql'])
+  assert.deepEqual(await apply(client, later), ['ours'])
+  // The version before goes on.
+  assert.deepEqual(await apply(client, game), [])
+  await checkSchema(client, [items, bags])
+})

@@ -1,0 +1,298 @@
+// The local PlanetScale endpoint: its protocol on the wire, what it refuses, its limits, and its command.
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
+import { after, before, test as run } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { mysqlClient } from '../../core/node/mysql.ts'
+import type { SqlClient } from '../../core/tiers/client.ts'
+import { planetscaleClient } from '../../core/tiers/planetscale.ts'
+import { MariadbMissing, testDatabase } from '../../scripts/mariadb.ts'
+import { EndpointError } from '../../scripts/planetscale/backend.ts'
+import { startPlanetscale, type Endpoint } from '../../scripts/planetscale/server.ts'
+
+const database = await testDatabase().catch((error: unknown) => {
+  if (error instanceof MariadbMissing) return error
+  throw error
+})
+const missing = database instanceof MariadbMissing ? database.message : false
+const test = (name: string, work: () => Promise<void>) => run(name, { skip: missing }, work)
+
+const TRANSACTION_MS = 250
+let mysql = ''
+let direct: SqlClient
+let endpoint: Endpoint
+let narrow: Endpoint
+before(async () => {
+  if (database instanceof MariadbMissing) return
+  mysql = database.url
+  direct = mysqlClient({ url: mysql })
+  endpoint = await startPlanetscale({ mysql })
+  narrow = await startPlanetscale({
+    mysql,
+    limits: {
+      bodyBytes: 5_000,
+      resultBytes: 20_000,
+      rows: 100,
+      transactionMs: TRANSACTION_MS,
+      statementMs: 400,
+      transactions: 2,
+      connections: 2,
+    },
+  })
+})
+after(async () => {
+  if (database instanceof MariadbMissing) return
+  await Promise.all([endpoint.close(), narrow.close(), direct.close()])
+  await database[Symbol.asyncDispose]()
+})
+
+interface Answer {
+  readonly status: number
+  readonly session?: { signature: string; vitessSession: Record<string, unknown> } | null
+  readonly result?: { fields?: Record<string, unknown>[]; rows?: unknown[]; rowsAffected?: string }
+  readonly error?: { code: string; message: string }
+}
+
+/** What the driver would send, and what it would not. */
+async function post(to: Endpoint, body: unknown, method = 'Execute', login?: string): Promise<Answer> {
+  const { username, password } = new URL(to.url)
+  const response = await fetch(`http://127.0.0.1:${to.port}/psdb.v1alpha1.Database/${method}`, {
+    method: 'POST',
+    headers: { authorization: `Basic ${btoa(login ?? `${username}:${password}`)}` },
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+  })
+  return { status: response.status, ...((await response.json()) as object) }
+}
+const ask = (query: string, session: unknown = null, to = endpoint) => post(to, { query, session })
+
+let tables = 0
+async function table(columns: string): Promise<string> {
+  const name = `e${++tables}`
+  await direct.query({ sql: `CREATE TABLE ${name} (${columns})`, params: [] })
+  return name
+}
+const rowsOf = async (text: string) => (await direct.query({ sql: text, params: [] })).rows
+
+test('what Vitess refuses is an error in its wording', async () => {
+  const { status, error, session } = await ask('REPLACE INTO t VALUES (1)')
+  assert.equal(status, 200)
+  assert(session)
+  assert.match(error!.message, /^VT12001: unsupported: REPLACE INTO .* \(errno 1235\) \(sqlstate 42000\)/)
+})
+
+test('fields have the types, charsets and flags of Vitess', async () => {
+  const name = await table(
+    'a INT UNSIGNED NOT NULL, b VARCHAR(9) COLLATE utf8mb4_bin, c VARBINARY(9), d TEXT',
+  )
+  const { result } = await ask(`SELECT *, NULL AS n FROM ${name} AS t`)
+  const known = result!.fields!.map(({ name, type, charset, table, orgTable }) => {
+    return [name, type, charset === 63, table, orgTable]
+  })
+  assert.deepEqual(known, [
+    ['a', 'UINT32', true, 't', name],
+    // Text with a _bin collation is VARBINARY to Vitess, with the charset of text.
+    ['b', 'VARBINARY', false, 't', name],
+    ['c', 'VARBINARY', true, 't', name],
+    ['d', 'TEXT', false, 't', name],
+    ['n', undefined, true, undefined, undefined],
+  ])
+  assert.equal(result!.rows, undefined)
+  const { result: one } = await ask("SELECT 'aß', NULL, ''")
+  assert.deepEqual(one!.rows, [{ lengths: ['3', '-1', '0'], values: btoa('a\xc3\x9f') }])
+})
+
+test('a session is good only as it was issued, and names one transaction', async () => {
+  const created = (await post(endpoint, {}, 'CreateSession')).session
+  const { session } = await ask('BEGIN', created)
+  assert.equal(session!.vitessSession['inTransaction'], true)
+  const FORGED = [
+    { ...session, signature: 'x' },
+    { ...session, vitessSession: { ...session!.vitessSession, transactionId: '1' } },
+    { vitessSession: session!.vitessSession },
+    { signature: session!.signature },
+    {},
+    [],
+    'x',
+    7,
+  ]
+  for (const forged of FORGED) assert.match((await ask('SELECT 1', forged)).error!.message, /not issued/)
+  assert.match((await ask('SELECT 1', session, narrow)).error!.message, /not issued/)
+  assert.deepEqual((await ask('COMMIT', session)).result, {})
+  for (const query of ['SELECT 1', 'COMMIT', 'ROLLBACK']) {
+    const { error } = await ask(query, session)
+    assert.match(
+      error!.message,
+      /code = Aborted desc = transaction \d+: ended at .* UTC \(transaction committed\)/,
+    )
+  }
+  // Without a transaction they do nothing, as in MySQL.
+  for (const query of ['COMMIT', 'ROLLBACK', 'SAVEPOINT a']) assert.deepEqual((await ask(query)).result, {})
+})
+
+test('a transaction is isolated, has savepoints, and takes one statement at a time', async () => {
+  const name = await table('id INT')
+  const { session } = await ask('START TRANSACTION')
+  const statements = [
+    `INSERT INTO ${name} VALUES (1)`,
+    'SAVEPOINT a',
+    `INSERT INTO ${name} VALUES (2)`,
+    'ROLLBACK TO SAVEPOINT a',
+  ]
+  for (const query of statements) assert.equal((await ask(query, session)).error, undefined)
+  const [slow, fast] = await Promise.all([
+    ask('SELECT SLEEP(0.1)', session),
+    sleep(30).then(() => ask('SELECT 1', session)),
+  ])
+  assert.equal(slow.error, undefined)
+  assert.match(fast.error!.message, /in use/)
+  assert.deepEqual(await rowsOf(`SELECT id FROM ${name}`), [])
+  assert.equal((await ask('COMMIT', session)).error, undefined)
+  assert.deepEqual(await rowsOf(`SELECT id FROM ${name}`), [['1']])
+})
+
+test('a transaction beyond its time is rolled back, idle or busy, and says so', async () => {
+  const name = await table('id INT PRIMARY KEY')
+  const { session: idle } = await ask('BEGIN', null, narrow)
+  await ask(`INSERT INTO ${name} VALUES (1)`, idle, narrow)
+  const { session: busy } = await ask('BEGIN', null, narrow)
+  await ask(`INSERT INTO ${name} VALUES (2)`, busy, narrow)
+  const { error: killed } = await ask('SELECT SLEEP(5)', busy, narrow)
+  const exceeded = new RegExp(`ended at .* \\(exceeded timeout: ${TRANSACTION_MS / 1_000}s\\)`)
+  assert.match(killed!.message, exceeded)
+  for (const session of [idle, busy])
+    assert.match((await ask('COMMIT', session, narrow)).error!.message, exceeded)
+  // The locks are gone.
+  assert.equal((await ask(`INSERT INTO ${name} VALUES (1), (2)`)).result?.rowsAffected, '2')
+
+  const by = planetscaleClient({ url: narrow.url })
+  const slow = by.transact([{ sql: 'SELECT SLEEP(5)', params: [] }], () => true)
+  await assert.rejects(slow, { kind: 'unavailable', statement: 0, errno: 0 })
+})
+
+test('transactions, rows, results, requests and the time of a statement are bounded', async () => {
+  const [a, b] = [await ask('BEGIN', null, narrow), await ask('BEGIN', null, narrow)]
+  assert.match((await ask('BEGIN', null, narrow)).error!.message, /connection limit exceeded \(errno 1203\)/)
+  for (const { session } of [a, b]) await ask('ROLLBACK', session, narrow)
+
+  const many = (count: number) => `SELECT 1 FROM information_schema.collations LIMIT ${count}`
+  assert.equal((await ask(many(100), null, narrow)).result!.rows!.length, 100)
+  const { session } = await ask('BEGIN', null, narrow)
+  assert.match((await ask(many(101), session, narrow)).error!.message, /Row count exceeded 100/)
+  // A result beyond its limit costs neither the connection nor the transaction.
+  assert.equal((await ask('COMMIT', session, narrow)).error, undefined)
+  assert.match((await ask("SELECT REPEAT('x', 20001)", null, narrow)).error!.message, /exceeds 20000/)
+
+  const long = await ask(`SELECT '${'x'.repeat(5_000)}'`, null, narrow)
+  assert.deepEqual([long.status, long.error?.code], [413, 'RESOURCE_EXHAUSTED'])
+  const by = planetscaleClient({ url: narrow.url })
+  const large = by.transact([{ sql: 'SELECT ?', params: ['x'.repeat(5_000)] }], () => true)
+  await assert.rejects(large, { kind: 'refused', statement: 0, errno: 1153 })
+  assert.match((await ask('SELECT SLEEP(5)', null, narrow)).error!.message, /deadline exceeded/)
+})
+
+test('what is not a request is answered, and not executed', async () => {
+  const ODD: readonly (readonly [unknown, number])[] = [
+    ['', 400],
+    ['{', 400],
+    ['null', 400],
+    [{}, 400],
+    [{ query: 1 }, 400],
+  ]
+  for (const [body, status] of ODD) assert.equal((await post(endpoint, body)).status, status)
+  assert.equal((await post(endpoint, {}, 'Execute', 'a:b')).error?.code, 'UNAUTHENTICATED')
+  assert.equal((await post(endpoint, {}, 'CloseSession')).status, 404)
+  assert.equal((await fetch(`http://127.0.0.1:${endpoint.port}/`)).status, 404)
+})
+
+test('it closes at once, and what was open is rolled back', async () => {
+  const name = await table('id INT PRIMARY KEY')
+  const other = await startPlanetscale({ mysql })
+  const { session } = await ask('BEGIN', null, other)
+  await ask(`INSERT INTO ${name} VALUES (1)`, session, other)
+  const running = assert.rejects(ask('SELECT SLEEP(5)', null, other))
+  await sleep(50)
+  other.faults.delay(60_000)
+  const delayed = assert.rejects(ask('SELECT 1', session, other))
+  await sleep(50)
+  await other.close()
+  await Promise.all([running, delayed])
+  assert.equal((await ask(`INSERT INTO ${name} VALUES (1)`)).result?.rowsAffected, '1')
+})
+
+test('the end of MySQL is an error, and its return is enough', async () => {
+  if (database instanceof MariadbMissing || !database.mariadb) return
+  const name = await table('id INT')
+  const { session } = await ask('BEGIN')
+  await ask(`INSERT INTO ${name} VALUES (1)`, session)
+  const running = ask('SELECT SLEEP(5)')
+  await sleep(50)
+  await database.mariadb.kill()
+  assert.match((await running).error!.message, /code = Unavailable .*\(errno 2013\)/)
+  assert.match((await ask('COMMIT', session)).error!.message, /errno 2013/)
+  assert.match((await ask('SELECT 1')).error!.message, /code = Unavailable/)
+  await database.mariadb.start()
+  assert.equal((await ask('SELECT 1')).error, undefined)
+  assert.deepEqual(await rowsOf(`SELECT id FROM ${name}`), [])
+})
+
+function command(...args: string[]) {
+  const child = spawn(process.execPath, ['scripts/planetscale/main.ts', ...args])
+  let stderr = ''
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+  const ended = new Promise<[number | null, string]>((resolve) => {
+    child.on('close', (code) => resolve([code, stderr]))
+  })
+  const ready = new Promise<string>((resolve) =>
+    child.stdout.on('data', (data: Buffer) => resolve(String(data))),
+  )
+  return { child, ended, ready }
+}
+
+test('the command says one ready line, serves, and ends on SIGTERM and SIGINT', async () => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const { child, ended, ready } = command('--mysql', mysql, '--port', '0')
+    const [, url] = /^planetscale ready url=(http:\S+) pid=\d+\n$/.exec(await ready) ?? []
+    const by = planetscaleClient({ url: url! })
+    assert.deepEqual((await by.query({ sql: 'SELECT 1', params: [] })).rows, [['1']])
+    child.kill(signal)
+    assert.deepEqual(await ended, [0, ''])
+  }
+})
+
+test('what cannot start says one clear line and exits 2', async () => {
+  const url = new URL(mysql)
+  const variant = (change: (url: URL) => void): string => {
+    const copy = new URL(url)
+    change(copy)
+    return copy.href
+  }
+  const taken = createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  const { port } = taken.address() as AddressInfo
+  const WRONG: readonly (readonly [string[], RegExp])[] = [
+    [[], /required option '--mysql <url>'/],
+    [['--mysql', url.href, '--port', 'x'], /Not a port/],
+    [['--mysql', url.href, '--frob'], /unknown option/],
+    [['--mysql', 'http://x/y'], /--mysql must be mysql:/],
+    [['--mysql', variant((u) => (u.pathname = '/'))], /names no database/],
+    [['--mysql', variant((u) => (u.pathname = '/nowhere'))], /has no database nowhere/],
+    [['--mysql', variant((u) => (u.password = 'secret'))], /refuses user \w+ or its password/],
+    [['--mysql', variant((u) => (u.port = '1'))], /does not answer \(ECONNREFUSED\)/],
+    [['--mysql', url.href, '--user', 'a:b'], /without a colon/],
+    [['--mysql', url.href, '--port', String(port)], /in use/],
+  ]
+  await Promise.all(
+    WRONG.map(async ([args, message]) => {
+      const [code, stderr] = await command(...args).ended
+      assert.match(stderr, message)
+      assert.match(stderr, /^[^\n]+\n$/)
+      assert(!stderr.includes('secret'))
+      assert.equal(code, 2)
+    }),
+  )
+  taken.close()
+  await assert.rejects(startPlanetscale({ mysql: 'x' }), EndpointError)
+})

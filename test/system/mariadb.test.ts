@@ -1,0 +1,240 @@
+// The mysql2 client against servers that are absent, talk nonsense, are killed, frozen or not trusted; and the private
+// instances of MariaDB with which that is tried.
+
+import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import test from 'node:test'
+import { startMariadb, testDatabase } from '../../scripts/mariadb.ts'
+import { database, fails, open, sql, until } from './database.ts'
+
+const { url, mariadb, skip: missing } = await database()
+const own = { skip: missing || (mariadb ? false : 'the server of FIREFLY_TEST_MYSQL is not ours to kill') }
+const SCRIPT = new URL('../../scripts/mariadb.ts', import.meta.url).pathname
+const OPENSSL = '/usr/bin/openssl'
+const one = sql('SELECT 1')
+
+/** A process that the kernel keeps only until init asks for it has ended, too. */
+function hasEnded(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`).length === 0
+  } catch {
+    return true
+  }
+}
+
+const NONSENSE: Readonly<Record<string, (socket: Socket) => void>> = {
+  'a web server': (socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'),
+  'one that hangs up': (socket) => socket.end(),
+  'one that resets': (socket) => socket.resetAndDestroy(),
+  'one that is silent': () => {},
+  'one that sends zeros': (socket) => socket.write(new Uint8Array(4_096)),
+  'one that greets wrongly': (socket) =>
+    socket.write(Uint8Array.of(5, 0, 0, 0, 10, 65, 0, 1, 2, 1, 0, 0, 1, 0)),
+  'one that greets and goes on with noise': (socket) =>
+    socket.write(Uint8Array.of(74, 0, 0, 0, 10, ...Array.from({ length: 400 }, (_, at) => (at * 37) & 255))),
+}
+
+test('no server, and servers that talk nonsense, are unavailable', async () => {
+  const absent = 'mysql://u:s3cret@localhost:1/db'
+  await using nobody = open(absent)
+  assert.match((await fails(nobody.query(one), 'unavailable', absent)).message, /localhost:1.*ECONNREFUSED/)
+  for (const [who, greet] of Object.entries(NONSENSE)) {
+    const sockets: Socket[] = []
+    await using listener = createServer((socket) => {
+      sockets.push(socket)
+      socket.on('error', () => {}).resume()
+      greet(socket)
+    }).listen(0, '127.0.0.1')
+    await once(listener, 'listening')
+    const there = `mysql://u:s3cret@127.0.0.1:${(listener.address() as AddressInfo).port}/db`
+    await using client = open(there, { connectTimeoutMs: 100 })
+    const { message } = await fails(client.query(one), 'unavailable', there)
+    assert.ok(message.includes('127.0.0.1'), `${who}: ${message}`)
+    await until(() => sockets.every(({ closed }) => closed))
+  }
+})
+
+test(
+  'a server killed or frozen in a transaction is unavailable, and used again when it is back',
+  own,
+  async () => {
+    await using client = open(url, { connectTimeoutMs: 300, statementTimeoutMs: 300 })
+    await client.query(sql('CREATE TABLE torn (id INT PRIMARY KEY)'))
+    // A process stops a moment after it is told to, so the statement that it shall not answer takes longer.
+    const torn = [
+      sql('INSERT INTO torn VALUES (1)'),
+      sql('SELECT SLEEP(0.1)'),
+      sql('INSERT INTO torn VALUES (2)'),
+    ]
+    const during = async (act: () => void) => {
+      const first = (index: number) => (index === 0 && act(), true)
+      return (await fails(client.transact(torn, first), 'unavailable', url)).message
+    }
+    const nothing = async () => assert.deepEqual((await client.query(sql('SELECT * FROM torn'))).rows, [])
+
+    const ends: Promise<void>[] = []
+    await during(() => ends.push(mariadb!.kill()))
+    await Promise.all(ends)
+    assert.equal(mariadb!.pid, 0)
+    await fails(client.query(one), 'unavailable', url)
+    await mariadb!.start()
+    await nothing()
+
+    assert.match(await during(() => mariadb!.pause()), /no answer within 300 ms/)
+    const { message } = await fails(client.query(one), 'unavailable', url)
+    assert.match(message, /not connected within 300 ms/)
+    mariadb!.resume()
+    await nothing()
+
+    await mariadb!.stop()
+    await mariadb!.start()
+    await nothing()
+  },
+)
+
+test('a frozen server keeps neither a connection nor a client from closing', own, async () => {
+  await using frozen = await startMariadb()
+  const sockets = () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
+  const before = sockets()
+  const client = open(frozen.url)
+  await client.query(one)
+  frozen.pause()
+  await using other = open(frozen.url, { connectTimeoutMs: 100 })
+  await fails(other.query(one), 'unavailable', frozen.url)
+  await client.close()
+  assert.equal(sockets(), before)
+})
+
+const openssl = existsSync(OPENSSL) ? own.skip : `${OPENSSL} is not installed`
+test('with ssl the certificate must be trusted and name the host', { skip: openssl }, async () => {
+  await using plain = await startMariadb()
+  const file = (name: string) => join(plain.dir, name)
+  const secure = async (name: string, host: string) => {
+    const key = [
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:prime256v1',
+      '-nodes',
+      '-keyout',
+      file(`${name}.key`),
+    ]
+    const subject = ['-subj', `/CN=${host}`, '-addext', `subjectAltName=DNS:${host}`, '-days', '2']
+    execFileSync(OPENSSL, ['req', '-x509', ...key, '-out', file(`${name}.pem`), ...subject], {
+      stdio: 'ignore',
+    })
+    return startMariadb({ flags: [`--ssl-cert=${file(`${name}.pem`)}`, `--ssl-key=${file(`${name}.key`)}`] })
+  }
+  await using good = await secure('good', 'localhost')
+  await using other = await secure('other', 'elsewhere')
+  const at = (to: string, ssl: string) => `${to.replace('127.0.0.1', 'localhost')}?ssl=${ssl}`
+  const cipher = sql(`SHOW STATUS LIKE 'Ssl_cipher'`)
+  await using byUrl = open(at(good.url, `ca:${file('good.pem')}`))
+  await using byOption = open(good.url.replace('127.0.0.1', 'localhost'), {
+    tls: { ca: readFileSync(file('good.pem'), 'utf8') },
+  })
+  for (const client of [byUrl, byOption])
+    assert.match((await client.query(cipher)).rows[0]![1] as string, /^TLS/)
+  for (const [to, why] of [
+    [at(good.url, 'true'), /certificate/],
+    [at(other.url, `ca:${file('other.pem')}`), /certificate/],
+    [at(plain.url, 'true'), /does not support secure/],
+  ] as const) {
+    await using client = open(to)
+    assert.match((await fails(client.query(cipher), 'access', to)).message, why)
+  }
+})
+
+test(
+  'instances stand side by side, keep their data over a kill and come from one template',
+  own,
+  async () => {
+    const home = dirname(mariadb!.dir)
+    const templates = () =>
+      readdirSync(home)
+        .filter((name) => name.startsWith('firefly-mariadb-template'))
+        .map((name) => [name, statSync(join(home, name)).ino])
+    const before = templates()
+    await using first = await startMariadb()
+    await using second = await startMariadb()
+    for (const { url, port } of [first, second]) {
+      await using client = open(url)
+      await client.query(sql('CREATE TABLE home (port INT)'))
+      await client.query(sql('INSERT INTO home VALUES (?)', port))
+    }
+    const pid = first.pid
+    await first.kill()
+    assert.ok(hasEnded(pid))
+    await first.start()
+    await second.stop()
+    await second.start()
+    assert.notEqual(first.port, second.port)
+    for (const { url, port } of [first, second]) {
+      await using client = open(url)
+      assert.deepEqual((await client.query(sql('SELECT * FROM home'))).rows, [[String(port)]])
+    }
+    assert.deepEqual(templates(), before)
+    await first[Symbol.asyncDispose]()
+    assert.ok(!existsSync(first.dir))
+  },
+)
+
+test('a server that someone names gets a database for the test, which is dropped', own, async () => {
+  process.env.FIREFLY_TEST_MYSQL = mariadb!.url
+  const made = await testDatabase().finally(() => delete process.env.FIREFLY_TEST_MYSQL)
+  const name = new URL(made.url).pathname.slice(1)
+  assert.ok(made.mariadb === null && name.startsWith('firefly_test_'))
+  {
+    await using client = open(made.url)
+    assert.deepEqual((await client.query(sql('SELECT DATABASE()'))).rows, [[name]])
+  }
+  await made[Symbol.asyncDispose]()
+  await using client = open(made.url)
+  assert.equal((await fails(client.query(one), 'access', made.url)).errno, 1049)
+})
+
+test('an instance that cannot start says why', own, async () => {
+  await assert.rejects(startMariadb({ flags: ['--no-such-flag'] }), /unknown option '--no-such-flag'/)
+  await assert.rejects(startMariadb({ port: mariadb!.port }), /Address already in use/)
+})
+
+test(
+  'an instance dies with the process that began it, and the next one clears its folder away',
+  own,
+  async () => {
+    const program = `const { startMariadb } = await import('${SCRIPT}')
+    const { pid, dir } = await startMariadb()
+    console.log(JSON.stringify({ pid, dir }))`
+    const parent = spawn(process.execPath, ['--input-type=module', '-e', program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string]
+    const { pid, dir } = JSON.parse(line) as { pid: number; dir: string }
+    assert.ok(!hasEnded(pid) && existsSync(dir))
+    parent.kill('SIGKILL')
+    await once(parent, 'exit')
+    await until(() => hasEnded(pid))
+    await using next = await startMariadb()
+    assert.ok(next.pid > 0 && !existsSync(dir))
+  },
+)
+
+test('the command serves until it is told to end', own, async () => {
+  const command = spawn(process.execPath, [SCRIPT], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const [line] = (await once(createInterface({ input: command.stdout }), 'line')) as [string]
+  const [hint] = (await once(createInterface({ input: command.stderr }), 'line')) as [string]
+  const [, file] = /--defaults-file=(\S+)/.exec(hint)!
+  assert.match(readFileSync(file!, 'utf8'), /socket=/)
+  {
+    await using client = open(line)
+    await client.query(one)
+  }
+  command.kill('SIGINT')
+  assert.deepEqual(await once(command, 'exit'), [0, null])
+  assert.ok(!existsSync(dirname(file!)))
+})

@@ -1,0 +1,244 @@
+// examples/market on both hosts, with and without MySQL behind: what a player is told, what two players' purses hold
+// in the end, and what stands in the database.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import { connect } from '../../client/index.ts'
+import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import { Market, MAX_GOLD, Purse } from '../../examples/market/contract.ts'
+import { startPlanetscale } from '../../scripts/planetscale/server.ts'
+import { startWorkers } from '../conformance/harness-worker.ts'
+import { database, open, sql, until } from './database.ts'
+import { runToEnd, serve } from './program.ts'
+
+interface Running {
+  /** `ws://…/ws` */
+  readonly url: string
+  stop(): Promise<unknown>
+}
+
+const APP = 'examples/market'
+const { url: mysql, skip } = await database()
+
+const node = async (...args: string[]): Promise<Running> => {
+  const program = await serve(APP, args)
+  return { url: `${program.http.replace('http', 'ws')}/ws`, stop: () => program.stop() }
+}
+const workerd = async (coreVars: Record<string, string> = {}): Promise<Running> => {
+  const entry = new URL('../../examples/market/worker.ts', import.meta.url).pathname
+  const workers = await startWorkers({ entry, coreVars })
+  return { url: workers.url, stop: () => workers.close() }
+}
+
+/** Any tool that knows frames and JSON. */
+class Tool {
+  readonly #socket: WebSocket
+  readonly #answers: [number, unknown][] = []
+  closed = ''
+
+  constructor(url: string) {
+    this.#socket = new WebSocket(url)
+    this.#socket.binaryType = 'arraybuffer'
+    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 65_536, (command, source, start, end) => {
+      this.#answers.push([command, JSON.parse(Buffer.from(source.slice(start, end)).toString())])
+    })
+    this.#socket.onmessage = ({ data }) => void decoder.push(new Uint8Array(data as ArrayBuffer))
+    this.#socket.onclose = ({ reason }) => (this.closed = reason || 'closed')
+  }
+
+  /** Sends all at once and gives as many answers as there are commands. */
+  async ask(...commands: readonly (readonly [number, unknown])[]): Promise<[number, unknown][]> {
+    await until(() => this.#socket.readyState === WebSocket.OPEN)
+    const identity = identityBytes(DEFAULT_IDENTITY)
+    for (const [command, body] of commands) {
+      const bytes = Buffer.from(JSON.stringify(body))
+      this.#socket.send(encodeFrame(identity, command, bytes) as Uint8Array<ArrayBuffer>)
+    }
+    await until(() => this.#answers.length >= commands.length || this.closed !== '')
+    return this.#answers.splice(0)
+  }
+
+  close(): void {
+    this.#socket.close()
+  }
+}
+
+async function plays(url: string, run: string): Promise<void> {
+  const [ada, bob] = [`ada.${run}`, `bob.${run}`]
+  const tool = new Tool(url)
+  // Nobody waits for the answer that says whose purse it is.
+  assert.deepEqual(
+    await tool.ask(
+      [401, { player: ada }],
+      [402, { amount: 100, id: 'first' }],
+      [402, { amount: 100, id: 'first' }],
+      [402, { amount: 5, id: 'second' }],
+      [402, { amount: 7, id: 'first' }],
+      [404, {}],
+    ),
+    [
+      [401, { player: ada, gold: 0 }],
+      [402, { gold: 100 }],
+      [402, { gold: 100 }],
+      [402, { gold: 105 }],
+      [402, { gold: 100 }],
+      [404, { gold: 105 }],
+    ],
+  )
+  const refused = [
+    [402, { amount: 0, id: 'x' }, 'BAD_AMOUNT'],
+    [402, { amount: -1, id: 'x' }, 'BAD_AMOUNT'],
+    [402, { amount: 1.5, id: 'x' }, 'BAD_AMOUNT'],
+    [402, { amount: '7', id: 'x' }, 'BAD_AMOUNT'],
+    [402, { amount: MAX_GOLD + 1, id: 'x' }, 'BAD_AMOUNT'],
+    [402, { id: 'x' }, 'BAD_AMOUNT'],
+    [402, { amount: MAX_GOLD, id: 'x' }, 'PURSE_FULL'],
+    [402, { amount: 1 }, 'BAD_ID'],
+    [402, { amount: 1, id: '' }, 'BAD_ID'],
+    [402, { amount: 1, id: { a: 1 } }, 'BAD_ID'],
+    [403, { to: bob, amount: 106, id: 'x' }, 'TOO_POOR'],
+    [403, { to: ada, amount: 1, id: 'x' }, 'BAD_RECEIVER'],
+    [403, { to: 'no/such', amount: 1, id: 'x' }, 'BAD_RECEIVER'],
+    [403, { amount: 1, id: 'x' }, 'BAD_RECEIVER'],
+    [405, { limit: -1 }, 'BAD_LIMIT'],
+  ] as const
+  assert.deepEqual(
+    await tool.ask(...refused.map(([command, body]) => [command, body] as const)),
+    refused.map(([command, , error]) => [command, { error }]),
+  )
+  assert.deepEqual(
+    await tool.ask([403, { to: bob, amount: 30, id: 1 }], [403, { to: bob, amount: 30, id: 1 }]),
+    [
+      [403, { gold: 75 }],
+      [403, { gold: 75 }],
+    ],
+  )
+
+  // Bob by the SDK, with a purse that is nearly full.
+  await using game = await connect(url)
+  await assert.rejects(game.at(Purse).balance(), /FORBIDDEN/)
+  await game.at(Market).open({ player: bob })
+  const purse = game.at(Purse)
+  await until(async () => (await purse.balance()).gold === 30)
+  assert.deepEqual(await purse.deposit({ amount: MAX_GOLD - 40, id: 'salary' }), { gold: MAX_GOLD - 10 })
+  await assert.rejects(purse.deposit({ amount: 11, id: 'more' }), { code: 'PURSE_FULL' })
+  await assert.rejects(purse.receive({ from: ada, amount: 1, id: 'forged' }), { code: 'UNKNOWN_COMMAND' })
+
+  // What does not fit comes back.
+  assert.deepEqual(await tool.ask([403, { to: bob, amount: 50, id: 'big' }]), [[403, { gold: 25 }]])
+  await until(async () => (await goldOf(tool)) === 65)
+  assert.deepEqual(await purse.balance(), { gold: MAX_GOLD })
+  assert.deepEqual(await tool.ask([405, { limit: 3 }]), [
+    [
+      405,
+      {
+        entries: [
+          { id: 'big', kind: 'returned', amount: 40, gold: 65 },
+          { id: 'big', kind: 'sent', amount: 50, gold: 25 },
+          { id: '1', kind: 'sent', amount: 30, gold: 75 },
+        ],
+      },
+    ],
+  ])
+  const { entries } = await purse.history({})
+  assert.deepEqual(
+    entries.map(({ kind, amount }) => [kind, amount]),
+    [
+      ['received', 10],
+      ['deposit', MAX_GOLD - 40],
+      ['received', 30],
+    ],
+  )
+  tool.close()
+}
+
+async function playsOn(running: Running, run: string): Promise<void> {
+  try {
+    await plays(running.url, run)
+  } finally {
+    await running.stop()
+  }
+}
+
+async function goldOf(tool: Tool): Promise<unknown> {
+  const [answer] = await tool.ask([404, {}])
+  return (answer![1] as { gold: number }).gold
+}
+
+test('market on node, without MySQL', async () => {
+  const running = await node()
+  await playsOn(running, 'n')
+})
+
+test('market on workerd, without MySQL', async () => {
+  const running = await workerd()
+  await playsOn(running, 'w')
+})
+
+test('market before its tables are made is told what to run', { skip }, async () => {
+  const { code, stderr } = await runToEnd([
+    'serve',
+    '--app',
+    APP,
+    '--mysql',
+    mysql,
+    '--http',
+    '0',
+    '--tcp',
+    '0',
+  ])
+  assert.equal(code, 2)
+  assert.match(stderr, /^firefly: the database is not ready .*run: firefly migrate apply/)
+})
+
+test('market on node and on workerd, with MySQL behind', { skip }, async (t) => {
+  const made = await runToEnd(['migrate', 'apply', '--app', APP, '--mysql', mysql])
+  assert.equal(made.code, 0, made.stderr)
+  await using client = open(mysql)
+  const sum = async (run: string): Promise<unknown> => {
+    const text = 'SELECT COUNT(*), SUM(gold), SUM(pending), SUM(entries) FROM purse WHERE player LIKE ?'
+    const { rows } = await client.query(sql(text, `%.${run}`))
+    return rows[0]
+  }
+  const total = ['2', String(MAX_GOLD + 65), '0', '8']
+  const reset = async (): Promise<void> => {
+    await client.query(sql('DELETE FROM firefly_setting'))
+  }
+
+  await t.test('local, on node', async () => {
+    const running = await node('--mysql', mysql)
+    await playsOn(running, 'l')
+    assert.deepEqual(await sum('l'), total)
+  })
+
+  await t.test('critical, on node: a lost disk loses nothing', async () => {
+    const running = await node('--mysql', mysql, '--critical')
+    await plays(running.url, 'c')
+    assert.deepEqual(await sum('c'), total)
+    await running.stop()
+    const fresh = await node('--mysql', mysql, '--critical')
+    const tool = new Tool(fresh.url)
+    assert.deepEqual(await tool.ask([401, { player: 'ada.c' }], [402, { amount: 100, id: 'first' }]), [
+      [401, { player: 'ada.c', gold: 65 }],
+      [402, { gold: 100 }],
+    ])
+    await fresh.stop()
+  })
+
+  await t.test('on workerd, by PlanetScale’s HTTP API', async () => {
+    await reset()
+    const endpoint = await startPlanetscale({ mysql })
+    const running = await workerd({ DATABASE_URL: endpoint.url })
+    await plays(running.url, 'w')
+    await until(async () => JSON.stringify(await sum('w')) === JSON.stringify(total))
+    await running.stop()
+    await endpoint.close()
+  })
+})
+
+test('critical without MySQL is refused', async () => {
+  const { code, stderr } = await runToEnd(['serve', '--app', APP, '--critical', '--http', '0', '--tcp', '0'])
+  assert.equal(code, 2)
+  assert.match(stderr, /^firefly: table purse is critical: start with --mysql/)
+})

@@ -1,0 +1,324 @@
+// `firefly migrate` on a real MariaDB, by both clients: from nothing to in place, again without harm, beside programs
+// of the version before, and never over what it does not understand.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import fc from 'fast-check'
+
+import { createTable } from '../../core/tiers/mysql.ts'
+import type { SqlClient } from '../../core/tiers/client.ts'
+import { SqlDatabase } from '../../core/tiers/database.ts'
+import { checkSchema, describe, DriftError, planMigration, type Target } from '../../core/tiers/migrations.ts'
+import { planetscaleClient } from '../../core/tiers/planetscale.ts'
+import { t, type Fields } from '../../core/wire/type.ts'
+import { startPlanetscale } from '../../scripts/planetscale/server.ts'
+import { database, open, sql, until } from './database.ts'
+import { apply, bags, define, dump, files, fresh, items, targetOf, type Fresh } from './migrating.ts'
+
+const { url, skip } = await database()
+
+/** By mysqlClient and by planetscaleClient, each in a database of its own. */
+function given(name: string, work: (client: SqlClient, database: Fresh) => Promise<void>): void {
+  test(`mysql2: ${name}`, { skip }, async () => {
+    await using database = await fresh(url)
+    await work(database.client, database)
+  })
+  test(`planetscale: ${name}`, { skip }, async () => {
+    await using database = await fresh(url)
+    const endpoint = await startPlanetscale({ mysql: database.url })
+    const client = planetscaleClient({ url: endpoint.url })
+    try {
+      await work(client, database)
+    } finally {
+      await client.close()
+      await endpoint.close()
+    }
+  })
+}
+
+const game = targetOf([items, bags])
+const statesOf = async (client: SqlClient, target: Target): Promise<string[]> =>
+  (await planMigration(client, target)).tables.map(({ state }) => state)
+const driftOf = async (client: SqlClient, target: Target): Promise<string[]> =>
+  (await planMigration(client, target)).drift.map(describe)
+const ask = async (client: SqlClient, text: string) => (await client.query(sql(text))).rows
+const NOT_READY = 'the database is not ready for this game: '
+const CURE = '; run: firefly migrate apply --app … --mysql …'
+
+given('from nothing to in place, and then nothing is left to do', async (client) => {
+  assert.deepEqual(await statesOf(client, game), ['missing', 'missing'])
+  await assert.rejects(checkSchema(client, [items, bags]), {
+    kind: 'schema',
+    message: `${NOT_READY}Firefly's own tables are missing; table items is missing; table bags is missing${CURE}`,
+  })
+  assert.deepEqual(await apply(client, game), ['ours', 'create', 'create'])
+  assert.deepEqual(await statesOf(client, game), ['in place', 'in place'])
+  const there = await dump(client)
+  assert.deepEqual((await planMigration(client, game)).steps, [])
+  assert.deepEqual(await apply(client, game), [])
+  assert.deepEqual(await apply(client, { ...game, adopt: true }), [])
+  assert.equal(await dump(client), there)
+  await checkSchema(client, [items, bags])
+  await checkSchema(client, [])
+  assert.deepEqual(await ask(client, 'SELECT number, name, checksum FROM firefly_migration'), [
+    [String(files[0]!.number), files[0]!.name, files[0]!.checksum],
+  ])
+  assert.deepEqual(await ask(client, 'SELECT name, columns, adopted FROM firefly_table ORDER BY name'), [
+    [
+      'bags',
+      '{"uid":"VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL",' +
+        '"slot":"TINYINT UNSIGNED NOT NULL","item":"VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT \'\'"}',
+      '0',
+    ],
+    [
+      'items',
+      '{"id":"VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",' +
+        '"uid":"VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL",' +
+        '"count":"SMALLINT UNSIGNED NOT NULL DEFAULT 3","gem":"VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL",' +
+        '"tags":"LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL"}',
+      '0',
+    ],
+  ])
+})
+
+/** Up to 80 columns, whose defaults nobody would think of. */
+function oddities(seed: number): ReturnType<typeof define> {
+  const columns: Record<string, Fields[string]> = { id: t.id }
+  const defaults: Record<string, unknown> = {}
+  const add = (name: string, type: Fields[string], value: unknown): void => {
+    columns[name] = type
+    defaults[name] = value
+  }
+  const sample = <T>(arbitrary: fc.Arbitrary<T>, numRuns: number): T[] =>
+    fc.sample(arbitrary, { numRuns, seed })
+  const text = fc.string({ unit: 'binary', maxLength: 12 })
+  for (const [i, value] of sample(text, 30).entries()) add(`text${i}`, t.string(24), value)
+  for (const [i, value] of ['NULL', "'", '\\', "\\'", '😀', '?', '\0\n', ' ', '0', '﷐', '￿'].entries())
+    add(`odd${i}`, t.nullable(t.string(9)), value)
+  const double = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0)
+  for (const [i, value] of sample(double, 20).entries()) add(`real${i}`, t.f64, value)
+  for (const [i, value] of sample(fc.uint8Array({ maxLength: 9 }), 10).entries())
+    add(`seal${i}`, t.bytes(9), value)
+  add('i64', t.i64, -(2n ** 63n))
+  add('u64', t.u64, 2n ** 64n - 1n)
+  add('i32', t.i32, -2_147_483_648)
+  add('whole', t.int(-9, 2 ** 53 - 1), 2 ** 53 - 1)
+  add('money', t.decimal(65, 30), '-12.5')
+  add('coins', t.decimal(20, 0), '007')
+  add('first', t.date, new Date('1000-01-01T00:00:00.001Z'))
+  add('last', t.date, new Date('9999-12-31T23:59:59.999Z'))
+  add('yes', t.bool, true)
+  add('mood', t.oneOf('calm', 'wütend 😀'), 'wütend 😀')
+  add('none', t.nullable(t.u8), null)
+  add('maybe', t.nullable(t.u8), 0)
+  return define(`odd${seed}`, columns, { key: 'id', defaults })
+}
+
+given('whatever the defaults are, what was created is what was wanted', async (client) => {
+  for (const seed of [1, 2, 3]) {
+    const odd = targetOf([oddities(seed)])
+    await apply(client, odd)
+    assert.deepEqual(await driftOf(client, odd), [])
+    assert.deepEqual((await planMigration(client, odd)).steps, [])
+    await checkSchema(client, odd.tables)
+  }
+})
+
+given('a row of an older program gets these defaults', async (client) => {
+  const odd = oddities(4)
+  await apply(client, targetOf([odd]))
+  await client.query(sql('INSERT INTO odd4 (id) VALUES (?)', 'a'))
+  const row = await new SqlDatabase(client, { tables: [odd] }).row(odd, ['a'])
+  for (const column of odd.columns.slice(1)) {
+    const wanted = column.spec.kind === 'decimal' ? column.part.read(column.fallback) : column.fallback
+    assert.deepEqual(row![column.name], wanted, column.name)
+  }
+})
+
+const items2 = define(
+  'items',
+  {
+    id: t.id,
+    uid: t.string(20),
+    count: t.u16,
+    gem: t.nullable(t.string(9)),
+    tags: t.array(t.string(9), 9),
+    level: t.u8,
+    name: t.string(20),
+    pet: t.object({ name: t.string(9) }),
+    kind: t.oneOf('axe', 'bow'),
+  },
+  {
+    key: 'id',
+    by: ['uid', 'count', 'kind'],
+    unique: ['gem', 'name'],
+    defaults: { count: 3, level: 7, kind: 'bow' },
+  },
+)
+
+given('columns come while a program of the version before goes on writing', async (client, { url }) => {
+  await apply(client, game)
+  await using other = open(url)
+  const old = new SqlDatabase(other, { tables: [items] })
+  const { epoch } = await old.takeover('old', 'a'.repeat(32))
+  const state = { written: 0, isOver: false }
+  const writing = (async () => {
+    while (!state.isOver) {
+      const n = ++state.written
+      const values = { id: `i${n}`, uid: 'u', count: n % 9, gem: null, tags: ['a'] }
+      const insert = { table: items, op: 'insert', key: [`i${n}`], values } as const
+      const update = { table: items, op: 'update', key: [`i${n}`], values: { count: 9 } } as const
+      const rest = { owner: 'old', epoch, lo: 2 * n - 1, hi: 2 * n, channels: [], casts: [], parked: [] }
+      assert.equal(await old.apply({ ...rest, rows: n % 2 ? [insert] : [insert, update] }), 'applied')
+    }
+  })()
+  const next = targetOf([items2, bags])
+  assert.deepEqual(await apply(client, next), ['add-column', 'add-column', 'add-column', 'add-column'])
+  const enough = state.written + 9
+  await until(() => state.written > enough)
+  state.isOver = true
+  await writing
+  assert.deepEqual(await statesOf(client, next), ['in place', 'in place'])
+  assert.deepEqual((await planMigration(client, next)).steps, [])
+  // Both versions may start.
+  await checkSchema(client, [items, bags])
+  await checkSchema(client, [items2, bags])
+  const rows = await new SqlDatabase(client, { tables: [items2] }).load(items2, 'u', null, 10_000)
+  assert.equal(rows.length, state.written)
+  for (const { level, name, pet, kind } of rows) assert.deepEqual({ level, name, pet, kind }, ADDED)
+})
+const ADDED = { level: 7, name: '', pet: {}, kind: 'bow' }
+
+given('an index that is gone comes back, a unique one only when no rows are in its way', async (client) => {
+  await apply(client, game)
+  await ask(client, 'ALTER TABLE items DROP INDEX by_count, DROP INDEX unique_gem')
+  for (const id of ['a', 'b'])
+    await client.query(sql('INSERT INTO items (id, uid, gem) VALUES (?, ?, ?)', id, 'u', 'red'))
+  await assert.rejects(checkSchema(client, [items, bags]), {
+    message:
+      `${NOT_READY}table items lacks KEY by_count (uid, count); ` +
+      `table items lacks UNIQUE KEY unique_gem (gem)${CURE}`,
+  })
+  await assert.rejects(apply(client, game), {
+    kind: 'refused',
+    message: /^table items lacks UNIQUE KEY unique_gem \(gem\); mending it failed: .*Duplicate entry 'red'/,
+  })
+  await ask(client, 'UPDATE items SET gem = NULL')
+  assert.deepEqual(await apply(client, game), ['add-index'])
+  await checkSchema(client, [items, bags])
+})
+
+given('cut short after any statement, it is finished by the next', async (client, { url }) => {
+  const all = (await planMigration(client, game)).steps.flatMap(({ statements }) => statements)
+  assert.ok(all.length >= 11)
+  await using direct = open(url)
+  for (const cut of all.keys()) {
+    for (const [name] of await ask(direct, 'SHOW TABLES')) await ask(direct, `DROP TABLE ${String(name)}`)
+    for (const statement of all.slice(0, cut)) await client.query(statement)
+    await apply(client, game)
+    assert.deepEqual((await planMigration(client, game)).steps, [], `after ${cut}`)
+    await checkSchema(client, [items, bags])
+  }
+  const next = targetOf([items2, bags])
+  const alter = (await planMigration(client, next)).steps.flatMap(({ statements }) => statements)
+  for (const statement of alter.slice(0, 4)) await client.query(statement)
+  assert.deepEqual(await apply(client, next), ['add-column', 'add-column'])
+  assert.deepEqual(await statesOf(client, next), ['in place', 'in place'])
+})
+
+given(
+  'many at the same time end in the same place, each step done by one of them',
+  async (client, { url }) => {
+    const more = Array.from({ length: 5 }, (_, n) => define(`more${n}`, { id: t.id, a: t.u8 }, { key: 'id' }))
+    const grown = more.map(({ name }) =>
+      define(name, { id: t.id, a: t.u8, b: t.u8, c: t.string(9) }, { key: 'id', unique: ['c'] }),
+    )
+    const others = Array.from({ length: 3 }, () => open(url))
+    const together = async (target: Target): Promise<string[]> => {
+      const done = await Promise.all([client, ...others].map((one) => apply(one, target)))
+      return done.flat().sort()
+    }
+    const kinds = (kind: string, n: number): string[] => new Array<string>(n).fill(kind)
+    const created = await together(targetOf([items, ...more]))
+    assert.deepEqual(
+      created.filter((kind) => kind !== 'ours'),
+      kinds('create', 6),
+    )
+    assert.deepEqual(await together(targetOf([items2, ...grown])), kinds('add-column', 14))
+    await Promise.all(others.map((one) => one.close()))
+    assert.deepEqual((await planMigration(client, targetOf([items2, ...grown]))).steps, [])
+  },
+)
+
+given(
+  'a table without its record needs a word, and is ours again when it is as we made it',
+  async (client) => {
+    await apply(client, game)
+    // As after a deploy request of PlanetScale, which carries no rows.
+    await ask(client, 'DELETE FROM firefly_table')
+    await ask(client, 'DELETE FROM firefly_migration')
+    await assert.rejects(
+      checkSchema(client, [items, bags]),
+      /Firefly's own tables are missing; table items: a table of 5/,
+    )
+    await assert.rejects(apply(client, game), DriftError)
+    const { steps } = await planMigration(client, targetOf([items, bags], true))
+    for (const { statements } of steps)
+      for (const { sql } of statements) assert.match(sql, /^INSERT INTO firefly_/)
+    assert.deepEqual(await apply(client, targetOf([items, bags], true)), ['ours', 'adopt', 'adopt'])
+    assert.deepEqual(await ask(client, 'SELECT name, adopted FROM firefly_table ORDER BY name'), [
+      ['bags', '0'],
+      ['items', '0'],
+    ])
+    await checkSchema(client, [items, bags])
+  },
+)
+
+test('a user who may only look plans and checks, and is told what it may not', { skip }, async () => {
+  await using database = await fresh(url)
+  const { client, name } = database
+  await using root = open(url)
+  await root.query(sql(`CREATE USER looker@localhost, looker@'127.0.0.1' IDENTIFIED BY 'secret-word'`))
+  await root.query(sql(`GRANT SELECT ON ${name}.* TO looker@localhost, looker@'127.0.0.1'`))
+  const looking = new URL(database.url)
+  looking.username = 'looker'
+  looking.password = 'secret-word'
+  await using looker = open(looking.href)
+  try {
+    assert.equal((await planMigration(looker, game)).steps.length, 3)
+    await assert.rejects(apply(looker, game), {
+      kind: 'access',
+      message: /^0001_firefly\.sql .*CREATE command denied/,
+    })
+    for (const [create] of [items, bags].map(createTable)) await client.query(create!)
+    await apply(client, { ...game, adopt: true })
+    assert.deepEqual(await apply(looker, game), [])
+    await checkSchema(looker, [items, bags])
+    await assert.rejects(apply(looker, targetOf([items2])), {
+      kind: 'access',
+      message: /^table items lacks the column level; mending it failed: .*INSERT.* command denied/,
+    })
+  } finally {
+    await root.query(sql(`DROP USER looker@localhost, looker@'127.0.0.1'`))
+  }
+})
+
+test('a database that is not there, or not ours, is told as it is', { skip }, async () => {
+  const wrong = (change: (url: URL) => void): SqlClient => {
+    const other = new URL(url)
+    change(other)
+    // Never connected, so nothing to close.
+    return open(other.href, { connectTimeoutMs: 1_000 })
+  }
+  const cases: [SqlClient, string, RegExp][] = [
+    [wrong((other) => (other.password = 'not-the-password')), 'access', /Access denied/],
+    [wrong((other) => (other.pathname = 'nothing_here')), 'access', /Unknown database 'nothing_here'/],
+    [wrong((other) => (other.port = '1')), 'unavailable', /ECONNREFUSED/],
+  ]
+  for (const [client, kind, message] of cases) {
+    await assert.rejects(checkSchema(client, [items]), { name: 'DatabaseError', kind, message })
+    await assert.rejects(planMigration(client, game), { name: 'DatabaseError', kind, message })
+    await assert.rejects(apply(client, game), { name: 'DatabaseError', kind, message })
+  }
+})

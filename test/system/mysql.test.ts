@@ -1,0 +1,289 @@
+// The mysql2 client on a healthy server: what goes in comes out, what is refused is told apart, what waits is bounded.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { inspect } from 'node:util'
+import { mysqlClient } from '../../core/node/mysql.ts'
+import { DatabaseError, type SqlClient, type SqlResult, type SqlValue } from '../../core/tiers/client.ts'
+import { startMariadb } from '../../scripts/mariadb.ts'
+import { database, fails, open, sql, until } from './database.ts'
+
+const { url, mariadb, skip: missing } = await database()
+const skip = { skip: missing }
+const own = { skip: missing || (mariadb ? false : 'FIREFLY_TEST_MYSQL says nothing of its settings') }
+const yes = () => true
+const bytesOf = (...bytes: number[]) => Uint8Array.from(bytes)
+
+const TYPES: readonly (readonly [type: string, value: SqlValue, expected: string | Uint8Array])[] = [
+  ['BIGINT UNSIGNED', 18_446_744_073_709_551_615n, '18446744073709551615'],
+  ['BIGINT', -9_223_372_036_854_775_808n, '-9223372036854775808'],
+  ['INT', -7, '-7'],
+  ['TINYINT(1)', true, '1'],
+  ['BOOLEAN', false, '0'],
+  ['DECIMAL(30,10)', '-12345678901234567890.0123456789', '-12345678901234567890.0123456789'],
+  ['DOUBLE', 0.1 + 0.2, '0.30000000000000004'],
+  ['DOUBLE', 1.7976931348623157e308, '1.7976931348623157e308'],
+  ['DOUBLE', 5e-324, '5e-324'],
+  ['FLOAT', 1.5, '1.5'],
+  ['YEAR', 2026, '2026'],
+  ['DATE', '2026-11-22', '2026-11-22'],
+  ['TIME(2)', '-838:59:58.99', '-838:59:58.99'],
+  ['DATETIME(3)', '2026-11-22 23:59:59.987', '2026-11-22 23:59:59.987'],
+  ['TIMESTAMP(6)', '2026-11-22 01:02:03.000004', '2026-11-22 01:02:03.000004'],
+  ['JSON', '{"a":[1,"ü",null]}', '{"a":[1,"ü",null]}'],
+  ['LONGTEXT', '{"gold": 1}', '{"gold": 1}'],
+  ['VARCHAR(40)', '', ''],
+  [
+    'VARCHAR(40)',
+    "🐉 ü ' \" \\ \\' ` ? ?? % _ \0 \b\n\r\t\x1a",
+    "🐉 ü ' \" \\ \\' ` ? ?? % _ \0 \b\n\r\t\x1a",
+  ],
+  ["ENUM('north','süd')", 'süd', 'süd'],
+  ['BIT(16)', bytesOf(1, 2), bytesOf(1, 2)],
+  ['BINARY(3)', bytesOf(0, 255), bytesOf(0, 255, 0)],
+  ['VARBINARY(300)', bytesOf(...Array(256).keys()), bytesOf(...Array(256).keys())],
+  [
+    'LONGBLOB',
+    bytesOf(0xc3, 0x28, 0xed, 0xa0, 0x80, 0xff, 0xfe),
+    bytesOf(0xc3, 0x28, 0xed, 0xa0, 0x80, 0xff, 0xfe),
+  ],
+  ['TINYBLOB', new Uint8Array(0), new Uint8Array(0)],
+]
+
+async function everyType(client: SqlClient, table: string): Promise<void> {
+  const columns = TYPES.map(([type], index) => `c${index} ${type} NULL`)
+  await client.query(sql(`CREATE TABLE ${table} (id INT PRIMARY KEY, ${columns.join()}) CHARSET utf8mb4`))
+  const row = (id: number, values: readonly SqlValue[]) =>
+    sql(`INSERT INTO ${table} VALUES (?${',?'.repeat(values.length)})`, id, ...values)
+  await client.query(
+    row(
+      1,
+      TYPES.map(([, value]) => value),
+    ),
+  )
+  await client.query(
+    row(
+      2,
+      TYPES.map(() => null),
+    ),
+  )
+  const { rows, columns: names } = await client.query(sql(`SELECT * FROM ${table} ORDER BY id`))
+  assert.deepEqual(names, ['id', ...TYPES.map((_, index) => `c${index}`)])
+  assert.deepEqual(rows, [
+    ['1', ...TYPES.map(([, , expected]) => expected)],
+    ['2', ...TYPES.map(() => null)],
+  ])
+  // Each value finds its own row, but for BIT, which wants a number, padded BINARY, inexact FLOAT, and JSON.
+  for (const [index, [type, value]] of TYPES.entries())
+    if (!/^(BIT|BINARY|FLOAT|JSON)/.test(type))
+      assert.equal(
+        (await client.query(sql(`SELECT id FROM ${table} WHERE c${index} = ?`, value))).rows.length,
+        1,
+        type,
+      )
+}
+
+test('every type comes back as MySQL prints it, binary types as bytes', skip, async () => {
+  await using client = open(url)
+  await everyType(client, 'types')
+})
+
+test('the session is ours whatever the server prefers', own, async () => {
+  await using hostile = await startMariadb({
+    flags: [
+      '--sql-mode=ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT',
+      '--character-set-server=latin1',
+      '--skip-character-set-client-handshake',
+      '--default-time-zone=+05:00',
+      '--transaction-isolation=SERIALIZABLE',
+      '--autocommit=0',
+      '--max-allowed-packet=1M',
+    ],
+  })
+  await using client = open(hostile.url, { poolSize: 1 })
+  await everyType(client, 'types')
+  await client.query(sql('CREATE TABLE t (id INT PRIMARY KEY)'))
+  await client.query(sql('INSERT INTO t VALUES (1)'))
+  await using other = open(hostile.url)
+  assert.equal((await other.query(sql('SELECT * FROM t'))).rows.length, 1, 'autocommit')
+  const settings = '@@time_zone, @@tx_isolation, @@collation_connection, @@sql_mode'
+  assert.deepEqual((await client.query(sql(`SELECT ${settings}`))).rows, [
+    ['+00:00', 'READ-COMMITTED', 'utf8mb4_bin', 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'],
+  ])
+  await fails(client.query(sql('SELECT 1; SELECT 2')), 'unavailable', hostile.url)
+
+  // A packet that the server would answer by hanging up is never sent.
+  const big = [sql('INSERT INTO t VALUES (2)'), sql('SELECT LENGTH(?)', 'x'.repeat(1 << 20))]
+  const { errno, statement } = await fails(client.transact(big, yes), 'refused', hostile.url)
+  assert.deepEqual([errno, statement], [1153, 1])
+  assert.equal((await client.query(sql('SELECT * FROM t'))).rows.length, 1)
+})
+
+test('a write tells how many rows it found, and the key that it made', skip, async () => {
+  await using client = open(url)
+  await client.query(sql('CREATE TABLE made (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, n INT)'))
+  const write = async (text: string, ...params: SqlValue[]) => {
+    const { affected, insertId, rows, columns } = await client.query(sql(text, ...params))
+    assert.deepEqual([rows, columns], [[], []])
+    return [affected, insertId]
+  }
+  assert.deepEqual(await write('INSERT INTO made (n) VALUES (?), (?), (?)', 1, 2, 2), [3, 1n])
+  assert.deepEqual(await write('UPDATE made SET n = 2 WHERE n = 2'), [2, 0n], 'a no-op finds its rows')
+  assert.deepEqual(await write('UPDATE made SET n = 2 WHERE n = 9'), [0, 0n])
+  assert.deepEqual(await write('DELETE FROM made WHERE n = 2'), [2, 0n])
+  for (const id of [9_007_199_254_740_993n, 18_446_744_073_709_551_614n]) {
+    await client.query(sql('INSERT INTO made VALUES (?, 0)', id - 1n))
+    assert.deepEqual(await write('INSERT INTO made (n) VALUES (0)'), [1, id])
+  }
+})
+
+test('a statement refused for its data names its place, and takes the earlier ones back', skip, async () => {
+  await using client = open(url, { poolSize: 1 })
+  await client.query(sql('CREATE TABLE strict (id TINYINT PRIMARY KEY, name VARCHAR(3) NOT NULL)'))
+  const insert = (...params: SqlValue[]) => sql('INSERT INTO strict VALUES (?, ?)', ...params)
+  await client.query(insert(1, 'ada'))
+  for (const [bad, number] of [
+    [insert(1, 'bob'), 1062],
+    [insert(300, 'bob'), 1264],
+    [insert(3, 'roberta'), 1406],
+    [insert(3, null), 1048],
+    [insert(3, bytesOf(0xc3, 0x28)), 1366],
+  ] as const) {
+    const { errno, statement } = await fails(
+      client.transact([insert(2, 'eve'), bad, insert(4, 'x')], yes),
+      'refused',
+      url,
+    )
+    assert.deepEqual([errno, statement], [number, 1])
+    assert.equal((await fails(client.query(bad), 'refused', url)).statement, -1)
+    assert.deepEqual((await client.query(sql('SELECT * FROM strict'))).rows, [['1', 'ada']])
+  }
+  const signal = sql(`SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = ?`, 'm'.repeat(512))
+  assert.equal((await fails(client.query(signal), 'refused', url)).message.length, 500)
+})
+
+test('what the operator must repair is told apart', skip, async () => {
+  await using client = open(url)
+  assert.equal((await fails(client.query(sql('SELECT * FROM nowhere')), 'schema', url)).errno, 1146)
+  assert.equal((await fails(client.query(sql('SELECT nothing FROM DUAL')), 'schema', url)).errno, 1054)
+  const stranger = new URL(url)
+  stranger.password = 's3cret'
+  await using refused = open(stranger.href)
+  assert.equal((await fails(refused.query(sql('SELECT 1')), 'access', stranger.href)).errno, 1045)
+  const nowhere = new URL(url)
+  nowhere.pathname = 'no_such'
+  await using lost = open(nowhere.href)
+  assert.equal((await fails(lost.query(sql('SELECT 1')), 'access', url)).errno, 1049)
+})
+
+test('a malformed URL is refused without a word of it', () => {
+  for (const [text, why] of [
+    ['s3cret', 'not a URL'],
+    ['postgres://u:s3cret@h/db', 'mysql://'],
+    ['mysql://u:1/s3cret@h/db', 'no user'],
+    ['mysql://u:s3cret#@h/db', 'not a URL'],
+    ['mysql://u:s3cret@h/', 'no database'],
+    ['mysql://u:p@h/s3cret/x', 'no database'],
+    ['mysql://u:s3cret%@h/db', '%25'],
+    ['mysql://u:p@h/db?s3cret=1', 'parameter'],
+    ['mysql://u:s3cret@h/db?ssl=maybe', 'ssl is neither'],
+    ['mysql://u:s3cret@h/db?ssl=ca:/no/such.pem', 'ENOENT'],
+  ] as const)
+    assert.throws(
+      () => mysqlClient({ url: text }),
+      (error: unknown) => {
+        assert.ok(error instanceof DatabaseError && error.kind === 'access')
+        assert.ok(error.message.includes(why), `${text}: ${error.message}`)
+        return !inspect(error, { depth: 9 }).includes('s3cret')
+      },
+    )
+})
+
+test('a bug in a statement throws before anything is sent', skip, async () => {
+  await using client = open('mysql://u:p@127.0.0.1:1/db')
+  const wrong = [undefined, Number.NaN, Infinity, {}, [1], new Date()].map((value) =>
+    sql('SELECT ?', value as SqlValue),
+  )
+  for (const statement of wrong) {
+    await assert.rejects(client.query(statement), TypeError)
+    await assert.rejects(client.transact([sql('SELECT 1'), statement], yes), TypeError)
+  }
+  for (const params of [[], [1, 2]])
+    await assert.rejects(client.query({ sql: 'SELECT ?', params }), RangeError)
+})
+
+test('a transaction that is not accepted leaves nothing behind', skip, async () => {
+  await using client = open(url, { poolSize: 1 })
+  await client.query(sql('CREATE TABLE fenced (id INT PRIMARY KEY)'))
+  const two = [sql('INSERT INTO fenced VALUES (1)'), sql('UPDATE fenced SET id = 3 WHERE id = 2')]
+  const found = (_: number, { affected }: SqlResult) => affected === 1
+  assert.equal(await client.transact(two, found), null)
+  await assert.rejects(
+    client.transact(two, (index) => {
+      if (index === 1) throw new RangeError('a bug in accept')
+      return true
+    }),
+    RangeError,
+  )
+  assert.deepEqual((await client.query(sql('SELECT * FROM fenced'))).rows, [])
+  assert.deepEqual(
+    (await client.transact(two, yes))?.map(({ affected }) => affected),
+    [1, 0],
+  )
+  assert.deepEqual((await client.query(sql('SELECT * FROM fenced'))).rows, [['1']])
+})
+
+test(
+  'transactions side by side share two connections, and of a deadlock one side is unavailable',
+  skip,
+  async () => {
+    await using client = open(url, { poolSize: 2 })
+    await client.query(sql('CREATE TABLE shared (id INT PRIMARY KEY, n INT)'))
+    await client.query(sql('INSERT INTO shared VALUES (1, 0), (2, 0)'))
+    const add = (id: number) => sql('UPDATE shared SET n = n + 1 WHERE id = ?', id)
+    const results = await Promise.all(
+      Array.from({ length: 40 }, () => client.transact([add(1), sql('SELECT CONNECTION_ID()')], yes)),
+    )
+    const used = new Set(results.map((result) => result![1]!.rows[0]![0]))
+    assert.equal(used.size, 2)
+    const nap = sql('SELECT SLEEP(0.1)')
+    const both = [client.transact([add(1), nap, add(2)], yes), client.transact([add(2), nap, add(1)], yes)]
+    const lost = (await Promise.allSettled(both)).findIndex(({ status }) => status === 'rejected')
+    const { errno, statement } = await fails(both[lost]!, 'unavailable', url)
+    assert.deepEqual([errno, statement], [1213, 2])
+    assert.deepEqual((await client.query(sql('SELECT n FROM shared'))).rows, [['41'], ['1']])
+    const again = await Promise.all(
+      [1, 2].map(() => client.query(sql('SELECT CONNECTION_ID(), SLEEP(0.02)'))),
+    )
+    assert.deepEqual(new Set(again.map(({ rows }) => rows[0]![0])), used, 'a deadlock costs no connection')
+  },
+)
+
+test('waiting requests are bounded in number and in time', skip, async () => {
+  await using client = open(url, { poolSize: 1, statementTimeoutMs: 300 })
+  await client.query(sql('SELECT 1'))
+  const busy = fails(client.query(sql('SELECT SLEEP(5)')), 'unavailable', url)
+  const waiting = Array.from({ length: 1_000 }, () =>
+    client.query(sql('SELECT 1')).then(yes, (error: Error) => error),
+  )
+  assert.match((await fails(client.query(sql('SELECT 1')), 'unavailable', url)).message, /1000 requests wait/)
+  assert.match((await busy).message, /no answer within 300 ms/)
+  for (const answer of await Promise.all(waiting))
+    if (answer instanceof Error) assert.match(answer.message, /no connection was free within 300 ms/)
+  await client.query(sql('SELECT 1'))
+})
+
+test('a closed client finishes what runs, refuses the rest and leaves no connection', skip, async () => {
+  await using watcher = open(url)
+  const client = open(url, { poolSize: 1 })
+  const { rows } = await client.query(sql('SELECT CONNECTION_ID()'))
+  const running = client.query(sql('SELECT SLEEP(0.05)'))
+  const waiting = fails(client.query(sql('SELECT 1')), 'unavailable', url)
+  const closing = client.close()
+  assert.match((await waiting).message, /this client is closed/)
+  assert.deepEqual((await running).rows, [['0']])
+  await closing
+  await fails(client.transact([], yes), 'unavailable', url)
+  const alive = sql('SELECT id FROM information_schema.processlist WHERE id = ?', rows[0]![0] as string)
+  await until(async () => (await watcher.query(alive)).rows.length === 0)
+})

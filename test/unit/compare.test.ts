@@ -1,0 +1,296 @@
+// One table of the game beside one of information_schema, in the words of each server.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import { clauseOf, compare } from '../../core/tiers/compare.ts'
+import { describe } from '../../core/tiers/migrations.ts'
+import { t } from '../../core/wire/type.ts'
+import {
+  BIN,
+  catalog,
+  define,
+  MARIA,
+  MYSQL,
+  pets,
+  PETS,
+  PETS_INDEXES,
+  VITESS,
+  type Column,
+  type Index,
+} from './catalog.ts'
+
+for (const version of [MARIA, MYSQL, VITESS]) {
+  const foundWith = (columns: readonly Column[], indexes = PETS_INDEXES) =>
+    catalog('pets', columns, indexes, version).get('pets')!
+
+  test(`${version}: our own table is as we made it`, () => {
+    const { drift, columns, indexes } = compare(pets, foundWith(PETS[version]!), 'exact')
+    assert.deepEqual([drift.map(describe), columns, indexes], [[], [], []])
+  })
+
+  test(`${version}: one thing that is other than we made it is drift`, () => {
+    const changes: readonly Column[] = [
+      ['id', 'varchar(64)', 'NO', null, 'utf8mb4', 'utf8mb4_bin'],
+      ['uid', 'varchar(20)', 'NO', null, 'utf8mb4', 'utf8mb4_general_ci'],
+      ['level', 'smallint', 'NO', '1'],
+      ['level', 'smallint unsigned', 'YES', '1'],
+      ['level', 'smallint unsigned', 'NO', '2'],
+      ['level', 'smallint unsigned', 'NO', null],
+      ['xp', 'bigint(20)', 'NO', '0'],
+      ['worth', 'decimal(10,3)', 'NO', '1.500'],
+      ['worth', 'decimal(10,2)', 'NO', '1.51'],
+      ['name', 'varchar(21)', 'YES', null, ...BIN],
+      ['name', 'varchar(20)', 'NO', null, ...BIN],
+      ['nick', 'varchar(20)', 'YES', "it's", ...BIN],
+      ['tags', 'json', 'YES', null],
+      ['seal', 'varbinary(5)', 'NO', '0x00FF'],
+      ['born', 'datetime', 'NO', '1970-01-01 00:00:00'],
+      ['born', 'datetime(3)', 'NO', 'current_timestamp(3)', null, null, 'DEFAULT_GENERATED'],
+      ['wild', 'tinyint(1)', 'NO', '1'],
+      ['speed', 'double', 'NO', '0'],
+      ['speed', 'float', 'NO', '-0.00000015'],
+      ['id', 'varchar(64)', 'NO', null, 'ascii', 'ascii_bin', 'auto_increment'],
+      ['born', 'datetime(3)', 'NO', '1970-01-01 00:00:00.000', null, null, 'on update CURRENT_TIMESTAMP(3)'],
+      ['level', 'smallint unsigned', 'NO', '1', null, null, 'STORED GENERATED'],
+    ]
+    for (const change of changes) {
+      const columns = PETS[version]!.map((column) => (column[0] === change[0] ? change : column))
+      const { drift } = compare(pets, foundWith(columns), 'exact')
+      assert.deepEqual(
+        drift.map(({ column }) => column),
+        [change[0]],
+        change.join(),
+      )
+    }
+  })
+}
+
+test('defaults of any text are read back from either dialect', () => {
+  const nasty = [
+    '',
+    "'",
+    "''",
+    '\\',
+    '\\n',
+    '\n\r\t\0\b\u001a',
+    'NULL',
+    '5',
+    "x'41'",
+    'ü',
+    '?',
+    '"`;-- ',
+    ' ',
+  ]
+  const mariadb = (text: string): string => `'${Array.from(text, (c) => ESCAPED[c] ?? c).join('')}'`
+  const ESCAPED: Readonly<Record<string, string>> = {
+    "'": "''",
+    '\\': '\\\\',
+    '\n': '\\n',
+    '\r': '\\r',
+    '\t': '\\t',
+    '\0': '\\0',
+    '\b': '\\b',
+    '\u001a': '\\Z',
+  }
+  for (const text of nasty) {
+    for (const [version, shown] of [
+      [MARIA, mariadb(text)],
+      [MYSQL, text],
+    ] as const) {
+      const found = catalog('x', [['a', 'varchar(20)', 'NO', shown, ...BIN]], [], version).get('x')!
+      assert.equal(found.columns.get('a')!.fallback, text)
+    }
+  }
+})
+
+test('keys, indexes and columns of others: what is drift, what is missing, what is fine', () => {
+  const definition = define(
+    'x',
+    { uid: t.id, n: t.u8, name: t.string(9) },
+    {
+      key: ['uid', 'n'],
+      by: ['uid', 'name'],
+      unique: ['name'],
+    },
+  )
+  const columns: readonly Column[] = [
+    ['uid', 'varchar(64)', 'NO', null, 'ascii', 'ascii_bin'],
+    ['n', 'tinyint unsigned', 'NO', null],
+    ['name', 'varchar(9)', 'YES', 'NULL', ...BIN],
+  ]
+  const key: readonly Index[] = [
+    ['PRIMARY', '0', 'uid'],
+    ['PRIMARY', '0', 'n'],
+  ]
+  const both: readonly Index[] = [
+    ['by_name', '1', 'uid'],
+    ['by_name', '1', 'name'],
+    ['unique_name', '0', 'name'],
+  ]
+  const table: [
+    what: string,
+    columns: readonly Column[],
+    indexes: readonly Index[],
+    drift: RegExp[],
+    missing: string[],
+  ][] = [
+    ['all', [], [...key, ...both], [], []],
+    ['no indexes', [], key, [], ['by_name', 'unique_name']],
+    [
+      'by other names, and longer',
+      [],
+      [...key, ['a', '1', 'uid'], ['a', '1', 'name'], ['a', '1', 'n'], ['b', '0', 'name']],
+      [],
+      [],
+    ],
+    [
+      'a prefix',
+      [],
+      [...key, ['a', '1', 'uid'], ['a', '1', 'name', '3'], ['b', '0', 'name']],
+      [],
+      ['by_name'],
+    ],
+    [
+      'not unique',
+      [],
+      [...key, ['by_name', '1', 'uid'], ['by_name', '1', 'name'], ['b', '1', 'name']],
+      [],
+      ['unique_name'],
+    ],
+    [
+      'a name that is taken',
+      [],
+      [...key, ['by_name', '1', 'n'], ['b', '0', 'name']],
+      [/KEY by_name \(n\) is there/],
+      ['by_name'],
+    ],
+    [
+      'another key',
+      [],
+      [['PRIMARY', '0', 'n'], ...both],
+      [/PRIMARY KEY \(n\) is there, wanted is PRIMARY KEY \(uid, n\)/],
+      [],
+    ],
+    [
+      'a key of a prefix',
+      [],
+      [['PRIMARY', '0', 'uid', '9'], ['PRIMARY', '0', 'n'], ...both],
+      [/no primary key of whole/],
+      [],
+    ],
+    [
+      'the key turned round',
+      [],
+      [['PRIMARY', '0', 'n'], ['PRIMARY', '0', 'uid'], ...both],
+      [/PRIMARY KEY \(n, uid\)/],
+      [],
+    ],
+    [
+      'a unique of another',
+      [],
+      [...key, ...both, ['u', '0', 'n']],
+      [/UNIQUE KEY u \(n\) is there.*declare unique: \['n'\]/],
+      [],
+    ],
+    ['a unique expression', [], [...key, ...both, ['u', '0', null]], [/UNIQUE KEY u \(an expression\)/], []],
+    ['a unique that follows from the key', [], [...key, ...both, ['u', '0', 'n'], ['u', '0', 'uid']], [], []],
+    ['a unique that follows from ours', [], [...key, ...both, ['u', '0', 'n'], ['u', '0', 'name']], [], []],
+    [
+      'a unique of a later version, in which our rows have NULL',
+      [['later', 'int(11)', 'YES', 'NULL']],
+      [...key, ...both, ['u', '0', 'n'], ['u', '0', 'later']],
+      [],
+      [],
+    ],
+    [
+      'a unique column that is computed',
+      [['later', 'int(11)', 'YES', 'NULL', null, null, 'STORED GENERATED']],
+      [...key, ...both, ['u', '0', 'later']],
+      [/UNIQUE KEY u \(later\)/],
+      [],
+    ],
+    [
+      'a unique column with a default, of which there can be one row only',
+      [['later', 'int(11)', 'YES', '5']],
+      [...key, ...both, ['u', '0', 'later']],
+      [/UNIQUE KEY u \(later\)/],
+      [],
+    ],
+    [
+      'one that only seems to',
+      [],
+      [...key, ...both, ['u', '0', 'n'], ['u', '0', 'uid', '2']],
+      [/UNIQUE KEY u/],
+      [],
+    ],
+    ['a column more', [['more', 'int', 'YES', 'NULL']], [...key, ...both], [], []],
+    ['one with a default', [['more', 'int', 'NO', '5']], [...key, ...both], [], []],
+    [
+      'one that is computed',
+      [['more', 'int', 'NO', null, null, null, 'STORED GENERATED']],
+      [...key, ...both],
+      [],
+      [],
+    ],
+    [
+      'one that we cannot fill',
+      [['more', 'int(11)', 'NO', null]],
+      [...key, ...both],
+      [/column more: int NOT NULL is there/],
+      [],
+    ],
+  ]
+  for (const how of ['exact', 'fit'] as const)
+    for (const [what, more, indexes, drift, missing] of table) {
+      const found = catalog('x', [...columns, ...more], indexes).get('x')!
+      const compared = compare(definition, found, how)
+      const described = compared.drift.map(describe)
+      assert.equal(described.length, drift.length, `${what}: ${described.join()}`)
+      for (const [i, line] of described.entries()) assert.match(line, drift[i]!, what)
+      assert.deepEqual(
+        compared.indexes.map(({ name }) => name),
+        missing,
+        what,
+      )
+    }
+  const view = compare(definition, catalog('x', columns, [], MARIA, null).get('x')!, 'fit')
+  assert.deepEqual(
+    view.drift.map(({ there }) => there),
+    ['a view'],
+  )
+  const isam = compare(definition, catalog('x', columns, [...key, ...both], MARIA, 'MyISAM').get('x')!, 'fit')
+  assert.deepEqual(
+    isam.drift.map(({ there }) => there),
+    ['ENGINE=MyISAM'],
+  )
+  const cased = columns.map((column): Column =>
+    column[0] === 'name' ? ['Name', 'varchar(9)', 'YES', 'NULL', ...BIN] : column,
+  )
+  const { drift } = compare(definition, catalog('x', cased, [...key, ...both]).get('x')!, 'fit')
+  assert.match(
+    drift.map(describe).join(),
+    /column name: Name varchar\(9\).*give the game's column the name Name/,
+  )
+})
+
+test('what is there is told in one form', () => {
+  const found = catalog(
+    'x',
+    [
+      ['a', 'int(10) unsigned', 'NO', null, null, null, 'auto_increment'],
+      ['b', 'varchar(9)', 'YES', "'it''s'", ...BIN],
+      ['c', "enum('A','b')", 'NO', 'NULL', 'latin1', 'latin1_bin'],
+      ['d', 'timestamp', 'NO', 'current_timestamp()', null, null, 'on update current_timestamp()'],
+      ['e', 'int(11)', 'YES', 'NULL', null, null, 'VIRTUAL GENERATED'],
+    ],
+    [],
+  ).get('x')!
+  assert.deepEqual([...found.columns.values()].map(clauseOf), [
+    'int unsigned NOT NULL AUTO_INCREMENT',
+    'varchar(9) COLLATE utf8mb4_bin NULL DEFAULT "it\'s"',
+    "enum('A','b') COLLATE latin1_bin NOT NULL",
+    'timestamp NOT NULL DEFAULT "current_timestamp()" ON UPDATE CURRENT_TIMESTAMP',
+    'int NULL GENERATED',
+  ])
+})

@@ -1,0 +1,86 @@
+// What the tests of the flusher share: one flusher on a Store and MySQL in memory, turns in its outbox, and what it sent.
+
+import assert from 'node:assert/strict'
+
+import type { Batch, Outcome, RowChange, ShardId, WriteSet } from '../../core/run/ports.ts'
+import { Flusher, type FlusherOptions } from '../../core/tiers/flusher.ts'
+import type { MemoryLocalStore } from '../../core/tiers/memory.ts'
+import { set } from './slotbench.ts'
+import { byName, World } from './tiersbench.ts'
+
+export class FlusherBench extends World {
+  readonly local: MemoryLocalStore
+  readonly batches: Batch[] = []
+  readonly taken: [string, number][] = []
+  flusher: Flusher
+  readonly #activations = new Map<string, number>()
+
+  constructor(seed = 1, options: Partial<FlusherOptions> = {}) {
+    super(seed)
+    this.local = this.store()
+    this.database.onApply = (batch) => void this.batches.push(batch)
+    this.flusher = this.flusherOn(this.local, options)
+  }
+
+  flusherOn(local: MemoryLocalStore, options: Partial<FlusherOptions> = {}): Flusher {
+    return new Flusher({
+      owner: 'owner',
+      outbox: local.outbox('owner'),
+      database: this.database,
+      tables: byName,
+      clock: this.clock,
+      log: this.log,
+      row: (shard, table, key) => local.row({ contract: 'player', key: shard.split('/')[1]! }, table, key),
+      holds: () => true,
+      reject: async (shard, seq) => {
+        this.taken.push([shard, seq])
+        return local.reject({ contract: 'player', key: shard.split('/')[1]! }, seq, null)
+      },
+      onFenced: (cause) => this.told.push(cause.message),
+      ...options,
+    })
+  }
+
+  /** A turn in the outbox; returns its sequence. */
+  turn(shard: ShardId, rows: RowChange[], part: Partial<WriteSet> = {}): number {
+    const name = shard.key
+    const activation = this.#activations.get(name) ?? this.local.open(shard).activation
+    this.#activations.set(name, activation)
+    const critical = rows.some((change) => change.table.class === 'critical')
+    const undo = rows.map(({ table, key }): RowChange => {
+      const before = this.local.row(shard, table, key)
+      return { table, key, op: before ? 'fill' : 'drop', values: before ?? {} }
+    })
+    const write = set(shard, activation, {
+      rows,
+      critical,
+      undo: set(shard, activation, { rows: undo }),
+      ...part,
+    })
+    const outcome = this.local.commit(write)
+    assert.ok(!(outcome instanceof Promise) && outcome.kind === 'committed' && outcome.seq !== undefined)
+    this.flusher.notice(outcome.seq)
+    return outcome.seq
+  }
+
+  /** A critical turn that waits, and what it is told. */
+  critical(
+    shard: ShardId,
+    rows: RowChange[],
+    part: Partial<WriteSet> = {},
+  ): { seq: number; told: Outcome | null } {
+    const told: { seq: number; told: Outcome | null } = { seq: this.turn(shard, rows, part), told: null }
+    void Promise.resolve(this.flusher.wait(told.seq, `player/${shard.key}`)).then((it) => (told.told = it))
+    return told
+  }
+
+  get sent(): string[] {
+    return this.batches.map(({ lo, hi, rows }) => `${lo}..${hi} ${rows.map(nameOf).join(' ')}`.trim())
+  }
+  asked(verb: 'apply' | 'takeover' | 'lease'): number {
+    return this.database.asked.get(verb) ?? 0
+  }
+}
+
+const nameOf = ({ op, key, values }: RowChange): string =>
+  `${op} ${String(key[1])}${'n' in values ? `=${String(values['n'])}` : ''}`

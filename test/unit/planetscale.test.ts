@@ -1,0 +1,126 @@
+// planetscaleClient without a database: what it does not send, and what it makes of odd answers.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { inspect } from 'node:util'
+import { DatabaseError, type SqlValue } from '../../core/tiers/client.ts'
+import { planetscaleClient } from '../../core/tiers/planetscale.ts'
+
+const ADDRESS = 'https://ada:sesame@db.example/game'
+const ONE = { sql: 'SELECT 1', params: [] }
+
+function fails(kind: string, message: RegExp, errno = 0) {
+  return (error: unknown) => {
+    assert(error instanceof DatabaseError)
+    assert.match(error.message, message)
+    const all = inspect(error, { depth: 9, showHidden: true })
+    assert(!all.includes('sesame') && !all.includes(btoa('ada:sesame')), all)
+    assert.deepEqual([error.kind, error.errno, error.statement], [kind, errno, -1])
+    return true
+  }
+}
+
+test('a url that cannot be used is told without its password', () => {
+  const BAD = [
+    '',
+    'x',
+    'mysql://ada:sesame@db.example/game',
+    'https://ada@db.example/game',
+    'https://:sesame@db.example/game',
+    'https://ada:sesame%C3%A9@db.example/game',
+    'https://ada:sesame@:/game',
+  ]
+  for (const url of BAD)
+    assert.throws(() => planetscaleClient({ url }), fails('access', /^the database url .*its form is https:/))
+})
+
+test('a request goes to the host of the url, with the login of the url and without `cache`', async () => {
+  let seen: Request | undefined
+  const by = planetscaleClient({
+    url: 'http://a%25:b%2F%3A@[::1]:81/game?x=1',
+    fetch: async (input, init) => {
+      assert(init?.signal && !('cache' in init))
+      seen = new Request(input, init)
+      return new Response('{"session":{}}')
+    },
+  })
+  const { rows, columns, affected, insertId } = await by.query({ sql: 'SELECT ?, ?', params: ["it's", true] })
+  assert.deepEqual([rows, columns, affected, insertId], [[], [], 0, 0n])
+  assert(seen)
+  assert.equal(seen.url, 'http://[::1]:81/psdb.v1alpha1.Database/Execute')
+  assert.deepEqual([seen.method, seen.redirect], ['POST', 'manual'])
+  assert.equal(seen.headers.get('authorization'), `Basic ${btoa('a%:b/:')}`)
+  assert.deepEqual(await seen.json(), { query: "SELECT 'it''s', 1", session: null })
+})
+
+test('a statement that is a bug is refused before anything is sent', async () => {
+  const silent = planetscaleClient({ url: ADDRESS, fetch: () => assert.fail('sent') })
+  const BUGS: readonly (readonly [string, unknown[], RegExp])[] = [
+    ["SELECT 'a?'", [], /TypeError: a statement holds a quote/],
+    ['SELECT "a?"', [1], /TypeError: a statement holds a quote/],
+    ['SELECT ?', [], /RangeError: 0 parameters for 1 placeholders/],
+    ['SELECT ?', [1, 2], /RangeError: 2 parameters for 1 placeholders/],
+    ['SELECT ?', [NaN], /TypeError: parameter 0 is not a SQL value: NaN/],
+    ['SELECT ?, ?', [1, -Infinity], /TypeError: parameter 1 is not a SQL value: -Infinity/],
+    ['SELECT ?', [undefined], /undefined/],
+    ['SELECT ?', [{ a: 1 }], /object/],
+    ['SELECT ?', [[1]], /object/],
+    ['SELECT ?', [new Date()], /object/],
+  ]
+  for (const [text, params, message] of BUGS) {
+    const bug = { sql: text, params: params as SqlValue[] }
+    await assert.rejects(silent.query(bug), message)
+    await assert.rejects(
+      silent.transact([ONE, bug], () => true),
+      message,
+    )
+  }
+})
+
+/** Texts as PlanetScale and Vitess are known to say them, and what we make of them. */
+const SAID: readonly (readonly [number, string, string, number])[] = [
+  [
+    200,
+    "target: db.-.primary: vttablet: rpc error: code = AlreadyExists desc = Duplicate entry '(errno 1) (sqlstate HY000)' for key 'k' (errno 1062) (sqlstate 23000) (CallerID: abc): Sql: \"insert into t values (:vtg1)\", BindVars: {REDACTED}",
+    'refused',
+    1062,
+  ],
+  [
+    200,
+    'target: db.-.primary: vttablet: rpc error: code = Aborted desc = transaction 1682305339595512410: ended at 2023-04-24 20:22:08.207 UTC (exceeded timeout: 20s) (CallerID: abc)',
+    'unavailable',
+    0,
+  ],
+  [200, 'vttablet: rpc error: code = PermissionDenied desc = Insert command denied to user', 'access', 1142],
+  [200, 'grpc: received message larger than max (20000000 vs. 16777216)', 'refused', 1153],
+  [413, 'too large', 'refused', 1153],
+  [403, 'blocked', 'access', 0],
+  [500, 'x (errno 1062) (sqlstate 23000)', 'unavailable', 1062],
+  [429, 'slow down', 'unavailable', 0],
+]
+
+test('answers of PlanetScale, and such that are not of its protocol, become what they mean', async () => {
+  const answering = (body: string, status = 200) =>
+    planetscaleClient({ url: ADDRESS, fetch: async () => new Response(body, { status }) })
+  for (const [status, message, kind, errno] of SAID) {
+    const by = answering(JSON.stringify({ error: { code: 'UNKNOWN', message } }), status)
+    await assert.rejects(by.query(ONE), fails(kind, /^db\.example: ./, errno))
+  }
+  const ODD = [
+    '',
+    '{}',
+    'null',
+    '[]',
+    '"session"',
+    '{"session":null}',
+    '{"session":{},"result":{"fields":[{"name":"a"}],"rows":[{"lengths":[]}]}}',
+    '{"session":{},"result":{"fields":[{"name":"a"}],"rows":[{}]}}',
+    '{"session":{},"result":{"rowsAffected":"x"}}',
+    '{"session":{},"result":{"insertId":"x"}}',
+  ]
+  for (const body of ODD) {
+    await assert.rejects(answering(body).query(ONE), fails('unavailable', /./), body)
+  }
+  await assert.rejects(answering('{"error":{}}').query(ONE), fails('unavailable', /./))
+  await assert.rejects(answering('', 302).query(ONE), fails('unavailable', /HTTP 302/))
+})

@@ -1,0 +1,328 @@
+// Stored rows, whichever host holds them: what is read equals what was written, lists are what was asked for, and the
+// tables follow their game.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { table, type TableDefinition, type TableOptions } from '../../core/game/table.ts'
+import type { Row, RowQuery } from '../../core/run/ports.ts'
+import { compareKeys } from '../../core/run/rowkey.ts'
+import { TableError } from '../../core/tiers/layout.ts'
+import { t, type Fields } from '../../core/wire/type.ts'
+import { fill, insert, item, items, keyOf, memory, Player, remove, update } from './rowsbench.ts'
+import { ada, bob } from './slotbench.ts'
+
+const everything: RowQuery = { by: {}, descending: false, limit: 0 }
+
+const columns = {
+  owner: t.id,
+  id: t.i32,
+  int: t.int(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+  real: t.f64,
+  bool: t.bool,
+  i64: t.i64,
+  u64: t.u64,
+  money: t.decimal(20, 4),
+  text: t.string(100),
+  bytes: t.bytes(100),
+  list: t.array(t.u8, 10),
+  bag: t.record(t.u32, 10),
+  when: t.date,
+  // A name that every object answers to.
+  toString: t.oneOf('north', 'south'),
+  maybe: t.nullable(t.array(t.string(9), 3)),
+}
+const kinds = table('kinds', columns, { key: ['owner', 'id'], owner: Player }).definition
+
+const low: Row = {
+  owner: 'ada',
+  id: -0x8000_0000,
+  int: Number.MIN_SAFE_INTEGER,
+  real: -Number.MAX_VALUE,
+  bool: false,
+  i64: -(2n ** 63n),
+  u64: 0n,
+  money: '-9999999999999999.9999',
+  text: '',
+  bytes: new Uint8Array(0),
+  list: [],
+  bag: {},
+  when: new Date(Date.UTC(1000, 0, 1)),
+  toString: 'south',
+  maybe: null,
+}
+const high: Row = {
+  owner: 'ada',
+  id: 0x7fff_ffff,
+  int: Number.MAX_SAFE_INTEGER,
+  real: Number.MIN_VALUE,
+  bool: true,
+  i64: 2n ** 63n - 1n,
+  u64: 2n ** 64n - 1n,
+  money: '0.0001',
+  text: 'a\0b \u{1F600} \uFFFD "quoted" \'too\'',
+  bytes: Uint8Array.from({ length: 100 }, (_, i) => 255 - i),
+  list: [0, 255],
+  bag: { constructor: 7, '': 1 },
+  when: new Date(Date.UTC(9999, 11, 31, 23, 59, 59, 999)),
+  toString: 'north',
+  maybe: ['', '\u2028'],
+}
+
+test('every kind of column comes back as it was, at its bounds, in a frozen row in the declared order', () => {
+  const rows = memory().open([kinds])
+  rows.apply('ada', [insert(kinds, low), fill(kinds, high)])
+  for (const row of [low, high]) {
+    const got = rows.row(kinds, 'ada', keyOf(kinds, row))!
+    assert.deepEqual(Object.entries(got).map(plain), Object.entries(row).map(plain))
+    assert(Object.isFrozen(got) && Object.isFrozen(got['list']) && Object.isFrozen(got['bag']))
+    assert.equal(Object.getPrototypeOf(got['bag']), null)
+  }
+  assert.deepEqual(
+    rows.list(kinds, 'ada', everything).map(({ id }) => id),
+    [low['id'], high['id']],
+  )
+  assert.equal(rows.row(kinds, 'ada', ['ada', 5]), null)
+  assert.equal(rows.row(kinds, 'bob', ['bob', low['id']]), null)
+})
+
+test('an update changes the columns it names, to null as well, and leaves the others', () => {
+  const rows = memory().open([kinds])
+  rows.apply('ada', [insert(kinds, high)])
+  const key = keyOf(kinds, high)
+  for (const patch of [
+    { maybe: null, i64: -1n },
+    // The same columns in another order, then others: each set of columns is its own statement.
+    { i64: 1n, maybe: ['x'] },
+    { toString: 'south', bool: false },
+  ]) {
+    const before = rows.row(kinds, 'ada', key)!
+    rows.apply('ada', [update(kinds, key, patch)])
+    assert.deepEqual(
+      Object.entries(rows.row(kinds, 'ada', key)!).map(plain),
+      Object.entries({ ...before, ...patch }).map(plain),
+    )
+  }
+})
+
+test('a thousand different sets of columns are updated', () => {
+  const wide: Record<string, typeof t.u32> = { owner: t.id as never }
+  for (let n = 0; n < 10; n++) wide[`c${n}`] = t.u32
+  const definition = define('wide', wide, { key: 'owner', owner: Player })
+  const rows = memory().open([definition])
+  const row: Record<string, unknown> = { owner: 'ada' }
+  for (let n = 0; n < 10; n++) row[`c${n}`] = 0
+  rows.apply('ada', [insert(definition, row)])
+  for (let mask = 1; mask < 1_024; mask++) {
+    const patch: Record<string, unknown> = {}
+    for (let n = 0; n < 10; n++) if (mask & (1 << n)) patch[`c${n}`] = mask
+    rows.apply('ada', [update(definition, ['ada'], patch)])
+    Object.assign(row, patch)
+    assert.deepEqual({ ...rows.row(definition, 'ada', ['ada']) }, row)
+  }
+})
+
+test('keys sort as the engine sorts them, whatever their kind', () => {
+  const samples: [string, Fields, unknown[]][] = [
+    ['i64s', { id: t.i64 }, [-(2n ** 63n), -256n, -1n, 0n, 1n, 9n, 10n, 2n ** 63n - 1n]],
+    ['u64s', { id: t.u64 }, [0n, 9n, 10n, 255n, 2n ** 63n, 2n ** 64n - 1n]],
+    ['ints', { id: t.i32 }, [-10, -9, 0, 9, 10, 100]],
+    ['texts', { id: t.string(9) }, ['', '\0', '10', '9', 'Z', 'a', 'é', '\uFFFD', '\u{1F600}']],
+    ['blobs', { id: t.bytes(9) }, [[], [0], [0, 0], [1], [255]].map((one) => new Uint8Array(one))],
+    ['dates', { id: t.date }, [-2, -1, 0, 1].map((ms) => new Date(ms))],
+    ['bools', { id: t.bool }, [false, true]],
+  ]
+  for (const [name, id, values] of samples) {
+    const definition = define(
+      name,
+      { owner: t.id, ...id },
+      { key: ['id', 'owner'], owner: Player, shardKey: 'owner' },
+    )
+    const rows = memory().open([definition])
+    const shuffled = values.toReversed().map((id) => ({ owner: 'ada', id }))
+    rows.apply(
+      'ada',
+      shuffled.map((row) => insert(definition, row)),
+    )
+    const sorted = shuffled.toSorted((a, b) => compareKeys([a.id], [b.id])).map(({ id }) => id)
+    assert.deepEqual(sorted, values, name)
+    assert.deepEqual(
+      rows.list(definition, 'ada', everything).map(({ id }) => id),
+      values,
+      name,
+    )
+    assert.deepEqual(rows.row(definition, 'ada', [values[0], 'ada'])?.['id'], values[0], name)
+  }
+})
+
+test('a list holds the rows of one shard that match, in order, from either end, some or all', () => {
+  const rows = memory().open([items])
+  const swords = ['a', 'b', 'c', 'd'].map((id) => item(id))
+  rows.apply(
+    ada.key,
+    [...swords, item('x', { kind: 'bow', charm: 'elf' })].map((row) => insert(items, row)),
+  )
+  rows.apply(bob.key, [insert(items, item('a', { count: 9 }, bob.key))])
+  const ids = (query: Partial<RowQuery>): unknown[] =>
+    rows.list(items, ada.key, { ...everything, ...query }).map(({ id }) => id)
+  assert.deepEqual(ids({}), ['a', 'b', 'c', 'd', 'x'])
+  assert.deepEqual(ids({ by: { kind: 'sword' }, limit: 2 }), ['a', 'b'])
+  assert.deepEqual(ids({ by: { kind: 'sword' }, limit: 2, descending: true }), ['d', 'c'])
+  assert.deepEqual(ids({ by: { kind: 'bow', charm: 'elf' } }), ['x'])
+  assert.deepEqual(ids({ by: { charm: null } }), ['a', 'b', 'c', 'd'])
+  assert.deepEqual(ids({ by: { kind: 'lance' } }), [])
+  assert.deepEqual(
+    rows.list(items, bob.key, everything).map(({ count }) => count),
+    [9],
+  )
+})
+
+test('a list by an indexed column reads its index', () => {
+  const { db, open, sql } = memory()
+  const rows = open([items])
+  const texts: string[] = []
+  const all = sql.all.bind(sql)
+  sql.all = (text, ...cells) => (texts.push(text), all(text, ...cells))
+  rows.list(items, ada.key, { by: { kind: 'sword' }, descending: true, limit: 1 })
+  const plan = db.prepare(`EXPLAIN QUERY PLAN ${texts[0]}`).all(null, null, 1)
+  assert.deepEqual(
+    plan.map(({ detail }) => detail),
+    ['SEARCH r_items USING INDEX i_items.kind (owner=? AND kind=?)'],
+  )
+})
+
+test('insert refuses a key that is there, fill replaces the row, delete and drop take it away', () => {
+  const rows = memory().open([items])
+  rows.apply(ada.key, [insert(items, item('a'))])
+  assert.throws(() => rows.apply(ada.key, [insert(items, item('a'))]), /UNIQUE/)
+  rows.apply(ada.key, [fill(items, item('a', { count: 5, charm: 'elf' }))])
+  assert.deepEqual({ ...rows.row(items, ada.key, ['a']) }, item('a', { count: 5, charm: 'elf' }))
+  rows.apply(ada.key, [remove(items, ['a'])])
+  assert.equal(rows.row(items, ada.key, ['a']), null)
+  rows.apply(ada.key, [fill(items, item('a')), remove(items, ['a'], 'drop')])
+  assert.equal(rows.row(items, ada.key, ['a']), null)
+  assert.throws(() => rows.apply(ada.key, [insert(items, item('a', {}, 'eve'))]), /not its shard's: eve/)
+  assert.throws(() => rows.row(kinds, ada.key, ['x']), /kinds is not one of/)
+})
+
+test('rows that are older than a column have its fallback, and are found by it', () => {
+  const { open } = memory()
+  open([items]).apply(ada.key, [insert(items, item('old'))])
+  const grown = define(
+    'items',
+    {
+      owner: t.id,
+      id: t.id,
+      level: t.u8,
+      kind: t.string(32),
+      count: t.u32,
+      charm: t.nullable(t.string(32)),
+      guild: t.string(9),
+      tags: t.array(t.string(9), 3),
+      note: t.nullable(t.string(9)),
+    },
+    {
+      key: 'id',
+      owner: Player,
+      shardKey: 'owner',
+      by: ['guild', 'note'],
+      defaults: { guild: 'none', level: 3 },
+    },
+  )
+  let rows = open([grown])
+  const old = {
+    owner: 'ada',
+    id: 'old',
+    level: 3,
+    kind: 'sword',
+    count: 1,
+    charm: null,
+    guild: 'none',
+    tags: [],
+    note: null,
+  }
+  assert.deepEqual(Object.entries(rows.row(grown, ada.key, ['old'])!), Object.entries(old))
+  const found = rows.list(grown, ada.key, { ...everything, by: { guild: 'none' } })
+  assert.deepEqual(
+    found.map(({ id }) => id),
+    ['old'],
+  )
+  // The columns are dropped again: they stay where they are, and a row written meanwhile has their fallback.
+  rows = open([items])
+  rows.apply(ada.key, [insert(items, item('new')), update(items, ['old'], { count: 8 })])
+  assert.deepEqual({ ...rows.row(items, ada.key, ['old']) }, item('old', { count: 8 }))
+  rows = open([grown])
+  assert.deepEqual(
+    rows.list(grown, ada.key, { ...everything, by: { guild: 'none' } }).map(({ id }) => id),
+    ['new', 'old'],
+  )
+})
+
+test('a nullable column that ceases to be one is found by its fallback', () => {
+  const { open } = memory()
+  const make = (charm: Fields[string]): TableDefinition =>
+    define(
+      'charms',
+      { owner: t.id, id: t.id, charm },
+      { key: 'id', owner: Player, shardKey: 'owner', by: ['charm'] },
+    )
+  const before = make(t.nullable(t.string(9)))
+  open([before]).apply('ada', [insert(before, { owner: 'ada', id: 'x', charm: null })])
+  const after = make(t.string(9))
+  const found = open([after]).list(after, 'ada', { ...everything, by: { charm: '' } })
+  assert.deepEqual(
+    found.map((row) => ({ ...row })),
+    [{ owner: 'ada', id: 'x', charm: '' }],
+  )
+})
+
+test('a start with the same game writes nothing', () => {
+  const { open, sql } = memory()
+  open([items, kinds], true)
+  const { changes } = sql
+  open([items, kinds], true)
+  assert.equal(sql.changes, changes)
+})
+
+test('what cannot be read as the game declares it is refused, and nothing is changed', () => {
+  const { open, db } = memory()
+  open([items])
+  const schema = (): unknown => db.prepare('SELECT sql FROM sqlite_master ORDER BY name').all()
+  const before = schema()
+  const other = define('others', { owner: t.id, id: t.id }, { key: 'id', owner: Player, shardKey: 'owner' })
+  const { owner, id, kind, count } = { owner: t.id, id: t.id, kind: t.string(32), count: t.u32 }
+  const options = { key: 'id', owner: Player, shardKey: 'owner' } as const
+  for (const [definition, column, is, wanted] of [
+    [define('items', { owner, id, kind, count: t.f64 }, options), 'count', 'of kind int', 'real'],
+    [define('items', { owner, id, kind: t.i64, count }, options), 'kind', 'of kind text', 'i64'],
+    [define('items', { owner, id, kind, cOunt: count }, options), 'cOunt', 'called count', 'cOunt'],
+    [
+      define('items', { owner, id, kind, count }, { ...options, key: ['kind', 'id'] }),
+      null,
+      'keyed by (owner, id)',
+      '(owner, kind, id)',
+    ],
+    [{ ...items, owner: 'guild' }, null, "player's", "guild's"],
+  ] as const) {
+    assert.throws(
+      () => open([other, definition]),
+      (error) => {
+        assert(error instanceof TableError)
+        assert.deepEqual([error.table, error.column, error.is, error.wanted], ['items', column, is, wanted])
+        assert.match(error.message, /the store, the game wants .*: give it a new name, or start the old game/)
+        return true
+      },
+    )
+  }
+  assert.deepEqual(schema(), before)
+})
+
+/** A table whose types the compiler need not know. */
+function define(name: string, fields: Fields, options: unknown): TableDefinition {
+  return table(name, fields, options as TableOptions<Fields>).definition
+}
+
+/** node:assert tells objects without a prototype from others. */
+function plain([name, value]: [string, unknown]): unknown[] {
+  return [name, name === 'bag' ? Object.entries(value as object) : value]
+}

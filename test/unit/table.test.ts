@@ -1,0 +1,284 @@
+// Tables: what is refused while the game is put together, and what does not compile. Lines marked
+// with @ts-expect-error are tests of the compiler, run by `tsc -p .`.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import {
+  command,
+  contract,
+  firefly,
+  service,
+  shard,
+  t,
+  table,
+  type CastAnswer,
+  type Rows,
+  type SessionContext,
+} from '../../core/game/index.ts'
+import type { TableVerbs } from '../../core/game/context.ts'
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+/** Compiles only for `true`. */
+function same<_Is extends true>(): void {}
+
+const Own = contract('own', {
+  go: command(1, {}, {}),
+  take: command(2, { amount: t.u32 }, { left: t.u32 }, { durable: true }),
+  tell: command(3, {}, null, { durable: true }),
+})
+const Other = contract('other', {})
+
+const name = t.string(64)
+/** What the compiler would not let pass. */
+type Loose = Record<string, unknown>
+const define = (title: string, columns: Loose, options: Loose): unknown =>
+  table(title, columns as never, { owner: Own, ...options } as never)
+
+const fine = { own: name, id: t.id, n: t.u32, big: t.i64, list: t.array(t.u8, 9), none: t.nullable(t.u8) }
+const many = (count: number): Loose =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`c${i}`, name]))
+const keyed = { key: ['own', 'id'] }
+
+/** Name, columns, options, and what is said of them. */
+const REFUSED: readonly (readonly [string, Loose, Loose, RegExp])[] = [
+  ['', fine, keyed, /^table "": the name must match/],
+  ['Item', fine, keyed, /the name must match \[a-z\]\[a-z0-9_\]\{0,47\}/],
+  ['1item', fine, keyed, /the name must match/],
+  ['my-item', fine, keyed, /the name must match/],
+  ['x'.repeat(49), fine, keyed, /the name must match/],
+  ['firefly_kv', fine, keyed, /not begin with firefly_/],
+  ['item', {}, { key: 'own' }, /0 columns are not 1\.\.90/],
+  ['item', many(91), { key: 'c0' }, /91 columns are not 1\.\.90/],
+  ['item', { own: name, OWN: name }, { key: 'own' }, /two columns differ only in the case/],
+  ['item', { ...fine, Name: name }, keyed, /column "Name" must match/],
+  ['item', { ...fine, 'a-b': name }, keyed, /column "a-b" must match/],
+  ['item', { ...fine, _a: name }, keyed, /column "_a" must match/],
+  ['item', { ...fine, ['a'.repeat(64)]: name }, keyed, /must match \[a-z\]\[A-Za-z0-9_\]\{0,62\}/],
+  ...['update', 'increment', 'delete', 'values', 'then', 'constructor', 'toJSON'].map(
+    (taken) => ['item', { ...fine, [taken]: name }, keyed, /a row has a verb of that name/] as const,
+  ),
+  ['item', { ...fine, x: t.optional(name) }, keyed, /column "x": use t\.nullable/],
+  ['item', { ...fine, x: 5 }, keyed, /column "x": expected a t type or Standard Schema/],
+  ['item', { ...fine, x: t.nullable(t.nullable(name)) }, keyed, /column "x": nullable has no form/],
+  ['item', { ...fine, x: t.array(t.bytes(), 9) }, keyed, /stored as JSON, which has no form for t\.bytes/],
+  ['item', { ...fine, x: t.object({ a: t.record(t.u64, 9) }) }, keyed, /no form for t\.u64/],
+  ['item', { ...fine, x: t.nullable(t.object({ a: t.date })) }, keyed, /no form for t\.date/],
+  ['item', fine, { key: ['own', 'uid'] }, /key "uid" is no column/],
+  ['item', fine, { key: [] }, /is no column/],
+  ['item', fine, { key: ['own', 'id', 'own'] }, /a key column stands twice/],
+  ['item', fine, { ...keyed, shardKey: 'shard' }, /shardKey "shard" is no column/],
+  ['item', fine, { ...keyed, by: ['guild'] }, /shardKey "guild" is no column/],
+  ['item', fine, { ...keyed, by: ['own', 'guild'] }, /by "guild" is no column/],
+  ['item', fine, { ...keyed, unique: ['guild'] }, /unique "guild" is no column/],
+  ['item', fine, { key: ['own', 'none'] }, /key column none cannot be null/],
+  ['item', fine, { ...keyed, shardKey: 'none' }, /key column none cannot be null/],
+  ['item', fine, { key: 'n' }, /shardKey n must be text/],
+  ['item', fine, { ...keyed, by: ['n'] }, /shardKey n must be text/],
+  ['item', { ...fine, x: t.f64 }, { key: ['own', 'x'] }, /key column x: f64 cannot be a key/],
+  ['item', fine, { key: ['own', 'list'] }, /key column list: array cannot be a key/],
+  ['item', fine, { ...keyed, shardKey: 'own', by: ['list'] }, /key column list: array cannot be a key/],
+  ['item', fine, { ...keyed, unique: ['list'] }, /key column list: array cannot be a key/],
+  ['item', { ...fine, x: t.bytes(256) }, { ...keyed, unique: ['x'] }, /key column x: bytes cannot be a key/],
+  ['item', { ...fine, x: t.string(256) }, { key: 'x' }, /key column x: 256 characters exceed 255/],
+  ['item', fine, { key: ['own', 'n'], ids: 'generated' }, /need a t\.id, n is not one/],
+  ['item', fine, { key: ['own', 'id', 'n'], ids: 'generated' }, /need one key column beside the shard's/],
+  ['item', fine, { key: 'own', ids: 'auto' }, /ids 'auto' need one key column beside the shard's/],
+  ['item', fine, { ...keyed, ids: 'auto' }, /ids 'auto' need an integer, id is not one/],
+  ['item', fine, { ...keyed, defaults: { n: -1 } }, /column "n": default -1 is outside 0\.\.4294967295/],
+  ['item', fine, { ...keyed, defaults: { n: '1' } }, /column "n": default expected u32, got "1"/],
+]
+
+test('a table that SQLite or MySQL would not hold is refused, by its name', () => {
+  for (const [title, columns, options, message] of REFUSED)
+    assert.throws(
+      () => define(title, columns, options),
+      { name: 'DefinitionError', message },
+      String(message),
+    )
+})
+
+test('a table at its bounds is taken', () => {
+  const text = { ...fine, x: t.string(255), y: t.bytes(255), z: t.decimal(9, 2), w: t.date, v: t.bool }
+  define('a'.repeat(48), text, {
+    key: ['own', 'x', 'y', 'w', 'v', 'big'],
+    unique: ['z', 'none'],
+    by: ['own', 'n'],
+  })
+  define('item', many(90), { key: 'c0' })
+  define('item', { ...fine, ['a'.repeat(63)]: name, order: name, group: name }, keyed)
+  define('item', fine, { key: 'n', by: ['own'], ids: 'auto' })
+  define('item', fine, { ...keyed, ids: 'generated', class: 'critical', evict: 'never' })
+})
+
+const items = table(
+  'item',
+  {
+    own: name,
+    id: t.id,
+    n: t.u32,
+    big: t.i64,
+    kind: t.oneOf('a', 'b'),
+    mark: t.nullable(name),
+    list: t.array(t.u8, 9),
+  },
+  {
+    key: ['own', 'id'],
+    shardKey: 'own',
+    owner: Own,
+    by: ['kind'],
+    unique: ['mark'],
+    ids: 'generated',
+    defaults: { n: 1 },
+  },
+)
+const spots = table('spot', { own: name, x: t.i32, y: t.i32 }, { key: ['own', 'x', 'y'], owner: Own })
+const heads = table('head', { own: name, gold: t.u32 }, { key: 'own', owner: Own })
+const made = table(
+  'made',
+  { own: name, n: t.u64, text: name },
+  { key: ['own', 'n'], owner: Own, ids: 'auto' },
+)
+const tables = { items, spots, heads, made }
+
+test('a table is listed once, by the shard that owns it', () => {
+  const refused = (message: RegExp) => ({ name: 'DefinitionError', message })
+  const Twin = contract('twin', { go: command(9, {}, {}) })
+  assert.throws(() => shard(Other).tables({ items }), refused(/table item belongs to own, not to other/))
+  assert.throws(() => service(Own).tables({ items }), refused(/a service keeps nothing, so it has no tables/))
+  const twins = {
+    one: shard(Own)
+      .tables({ items })
+      .handlers({ go: () => ({}), take: () => ({ left: 0 }), tell: () => {} }),
+    two: shard(Twin)
+      .tables({ items: table('item', { k: name }, { key: 'k', owner: Twin }) })
+      .on('go', () => ({})),
+  }
+  assert.throws(() => firefly(twins), refused(/two tables are called item/))
+  const again = shard(Own).answer('done', {}, () => {})
+  assert.throws(() => again.answer('done', {}, () => {}), refused(/own has two answers "done"/))
+  assert.throws(() => again.answer('', {}, () => {}), refused(/an answer needs a name/))
+  assert.throws(() => service(Own).answer('done', {}, () => {}), refused(/it has no answers/))
+  assert.throws(() => service(Own).bound(), refused(/it has no bound sessions/))
+})
+
+test('rows have the types of their columns, and verbs refuse what no row could be', () => {
+  const use = (rows: Rows<typeof tables>): void => {
+    const item = rows.items.insert({ big: 1n, kind: 'a', list: [1] })
+    same<Equal<typeof item.n, number>>()
+    same<Equal<typeof item.big, bigint>>()
+    same<Equal<typeof item.kind, 'a' | 'b'>>()
+    same<Equal<typeof item.mark, string | null>>()
+    same<Equal<ReturnType<typeof rows.made.insert>, Promise<Awaited<ReturnType<typeof rows.made.insert>>>>>()
+    // @ts-expect-error -- kind is missing
+    rows.items.insert({ big: 1n, list: [] })
+    // @ts-expect-error -- a number is no bigint
+    rows.items.insert({ big: 1, kind: 'a', list: [] })
+    // @ts-expect-error -- none of the kinds
+    rows.items.insert({ big: 1n, kind: 'c', list: [] })
+    // @ts-expect-error -- no such column
+    rows.items.insert({ big: 1n, kind: 'a', list: [], nope: 1 })
+    // @ts-expect-error -- gold has no default
+    rows.heads.insert({})
+    rows.items.insert({ own: 'k', id: 'i', n: 2, big: 1n, kind: 'b', mark: null, list: [] })
+
+    item.update({ n: 2, mark: null })
+    // @ts-expect-error -- part of the key
+    item.update({ id: 'j' })
+    // @ts-expect-error -- the shard's own
+    item.update({ own: 'j' })
+    // @ts-expect-error -- text is no number
+    item.update({ n: '2' })
+    // @ts-expect-error -- n is never null
+    item.update({ n: null })
+    // @ts-expect-error -- columns are read only
+    item.n = 3
+
+    same<Equal<ReturnType<typeof item.increment<'n'>>, number>>()
+    item.increment('n', 1)
+    item.increment('big', 1n)
+    // @ts-expect-error -- a bigint column takes bigints
+    item.increment('big', 1)
+    // @ts-expect-error -- text is no number
+    item.increment('kind', 1)
+    // @ts-expect-error -- a list is no number
+    item.increment('list', 1)
+    // @ts-expect-error -- part of the key
+    rows.spots.get({ x: 1, y: 1 })!.increment('x', 1)
+  }
+  assert.equal(typeof use, 'function')
+})
+
+test('get() takes the key without the shard, all() takes foreign keys', () => {
+  type Key<V> = V extends TableVerbs<infer Types> ? Types['key'] : never
+  type Own = Rows<typeof tables>
+  same<Equal<Key<Own['items']>, readonly [key: string]>>()
+  same<Equal<Key<Own['heads']>, readonly []>>()
+  same<Equal<Key<Own['made']>, readonly [key: bigint]>>()
+  const use = (rows: Own): void => {
+    rows.items.get('i')
+    rows.spots.get({ x: 1, y: 2 })
+    rows.heads.get()
+    // @ts-expect-error -- which one?
+    rows.items.get()
+    // @ts-expect-error -- the shard's key is known
+    rows.items.get('own', 'i')
+    // @ts-expect-error -- an id is text
+    rows.items.get(1)
+    // @ts-expect-error -- both columns are needed
+    rows.spots.get({ x: 1 })
+    // @ts-expect-error -- two columns stand in an object
+    rows.spots.get(1, 2)
+    // @ts-expect-error -- there is but one
+    rows.heads.get('own')
+    rows.items.all()
+    rows.items.all({ kind: 'a', mark: null }, { limit: 1, descending: true })
+    // @ts-expect-error -- not one of its foreign keys
+    rows.items.all({ n: 1 })
+    // @ts-expect-error -- the shard's key is known
+    rows.items.all({ own: 'k' })
+    // @ts-expect-error -- no such table
+    void rows.nothing
+  }
+  assert.equal(typeof use, 'function')
+})
+
+test('an answer is one that the shard declares, with its data', () => {
+  const own = shard(Own)
+    .answer('took', { id: name, n: t.optional(t.u32) }, (c, { id }, answer) => {
+      same<Equal<typeof id, string>>()
+      same<Equal<typeof answer, CastAnswer>>()
+      // @ts-expect-error -- a refusal has no output
+      if (!answer.ok) void answer.output
+      c.at(Own, 'k').cast.take({ amount: 1 }, { answer: 'took', data: { id } })
+    })
+    .answer('done', {}, (c) => c.at(Own, 'k').cast.tell({}, { answer: 'took', data: { id: '' } }))
+    .on('go', (c) => {
+      const { cast, call } = c.at(Own, 'k')
+      cast.take({ amount: 1 })
+      cast.take({ amount: 1 }, { answer: 'took', data: { id: 'x', n: 1 } })
+      cast.take({ amount: 1 }, { answer: 'done' })
+      cast.tell({}, { answer: 'done', data: {} })
+      // @ts-expect-error -- no such answer
+      cast.take({ amount: 1 }, { answer: 'gave' })
+      // @ts-expect-error -- its data is missing
+      cast.take({ amount: 1 }, { answer: 'took' })
+      // @ts-expect-error -- its id is missing
+      cast.take({ amount: 1 }, { answer: 'took', data: { n: 1 } })
+      // @ts-expect-error -- a number is no text
+      cast.take({ amount: 1 }, { answer: 'took', data: { id: 1 } })
+      // @ts-expect-error -- no input
+      cast.take()
+      // @ts-expect-error -- an answer is that of a cast
+      void call.take({ amount: 1 }, { answer: 'done' })
+      // @ts-expect-error -- nothing is waited for
+      void call.tell({})
+      return {}
+    })
+  const bare = (c: SessionContext): void => {
+    // @ts-expect-error -- this shard declares no such answer
+    c.at(Own, 'k').cast.take({ amount: 1 }, { answer: 5 })
+  }
+  assert.equal(typeof bare, 'function')
+  assert.deepEqual([...own.definition.answers.keys()], ['took', 'done'])
+})
