@@ -19,8 +19,8 @@ export class Pool {
     this.#workers = workers
   }
 
-  /** Tells every verdict as it comes. @throws Error when a worker ends before its work does */
-  async run(seeds: readonly number[], order: Order, told: (verdict: Verdict) => void): Promise<void> {
+  /** Tells every verdict as it comes, until `told` has enough. @throws Error when a worker ends before its work does */
+  async run(seeds: readonly number[], order: Order, told: (verdict: Verdict) => boolean): Promise<void> {
     const left = [...seeds]
     const workers = Array.from({ length: this.#workers }, () => fork(WORKER))
     try {
@@ -35,7 +35,7 @@ function serve(
   worker: ChildProcess,
   left: number[],
   order: Order,
-  told: (verdict: Verdict) => void,
+  told: (verdict: Verdict) => boolean,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     let at = 0
@@ -46,7 +46,7 @@ function serve(
       worker.send({ seed, order } satisfies Task)
     }
     worker.on('message', (verdict) => {
-      told(verdict as Verdict)
+      if (!told(verdict as Verdict)) left.length = 0
       next()
     })
     worker.on('exit', (code) => reject(new Error(`a worker ended with ${code} in seed ${at}`)))
