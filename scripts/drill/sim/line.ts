@@ -20,7 +20,8 @@ export interface Line {
   ask(request: Request, input: Input): Promise<unknown>
   /** The connection breaks, whatever is on its way. */
   cut(): void
-  close(): void
+  /** Goes; the next request comes as from somebody new. */
+  leave(): void
 }
 
 /** No acknowledgement, and no refusal either. */
@@ -82,8 +83,9 @@ export class LegacyLine implements Line {
     this.#cable?.cut()
   }
 
-  close(): void {
+  leave(): void {
     this.#cable?.close()
+    this.#cable = null
   }
 
   #dial(): Promise<Cable> {
@@ -161,8 +163,13 @@ export class SdkLine implements Line {
     this.#cable?.cut()
   }
 
-  close(): void {
-    void this.#game?.then((game) => game.close())
+  leave(): void {
+    void this.#game?.then(
+      (game) => game.close(),
+      () => {},
+    )
+    this.#game = null
+    this.#purse = null
   }
 
   #opened(): Promise<Remote<typeof Purse.entries>> {
@@ -180,7 +187,7 @@ export class SdkLine implements Line {
   async #login(connected: Promise<Firefly>): Promise<Remote<typeof Purse.entries>> {
     const game = await connected
     game.on('state', (state) => {
-      if (state !== 'closed') return
+      if (state !== 'closed' || this.#game !== connected) return
       this.#game = null
       this.#purse = null
     })

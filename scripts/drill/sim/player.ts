@@ -15,7 +15,14 @@ interface Entry {
 }
 
 export interface PlayerOptions {
+  /** Whose purse it is. */
   readonly name: string
+  /** Of its ids. */
+  readonly prefix: string
+  /** false: a second client of the same purse, which never takes anything out of it. */
+  readonly spends: boolean
+  /** Deeds that are answered, of all clients of the purse. */
+  readonly old: Deed[]
   /** Who can be sent something, players or not. */
   readonly others: readonly string[]
   readonly line: Line
@@ -44,11 +51,10 @@ const NONSENSE: readonly (readonly [Request, Input, string])[] = [
 
 export class Player {
   readonly #options: PlayerOptions
-  readonly #old: Deed[] = []
   #made = 0
   #stopping = false
   /** The purse as the last answer said; more may have come in since. null = not known. */
-  #gold: number | null = 0
+  #gold: number | null = null
   #last: Deed | null = null
   isDone = false
   /** What it waits for, '' = nothing. */
@@ -56,6 +62,11 @@ export class Player {
 
   constructor(options: PlayerOptions) {
     this.#options = options
+  }
+
+  /** What an answer says holds until it spends something itself. */
+  get #knows(): boolean {
+    return this.#options.spends && !this.#options.mayBeStale
   }
 
   get name(): string {
@@ -79,24 +90,25 @@ export class Player {
       else if (dice < 0.12) await this.#balance()
       else if (dice < 0.15) await this.#history()
       else if (dice < 0.17) await this.#nonsense()
+      else if (dice < 0.18) line.leave()
       else if (dice < 0.27 && line.width > 1) await this.#burst()
       else await this.#act(this.#deed())
       await clock.sleep(2 * thinkMs * random.next())
     }
     // So that each purse has been opened by the last process, wherever it was before.
     await this.#balance()
-    line.close()
+    line.leave()
     this.isDone = true
   }
 
   #deed(): Deed {
-    const { random, books, name, others, rich } = this.#options
+    const { random, books, name, prefix, spends, others, rich } = this.#options
     const have = this.#gold ?? MAX_AMOUNT
-    const deposits = have === 0 || random.chance(0.35)
+    const deposits = !spends || have === 0 || random.chance(0.35)
     const most = rich && random.chance(0.3) ? MAX_GOLD / 2 : MAX_AMOUNT
     const amount = 1 + random.below(deposits ? most : Math.min(most, have))
     const deed: Deed = {
-      id: `${name}-${++this.#made}`,
+      id: `${prefix}-${++this.#made}`,
       player: name,
       kind: deposits ? 'deposit' : 'transfer',
       to: deposits ? '' : others[random.below(others.length)]!,
@@ -124,10 +136,10 @@ export class Player {
     const sign = deed.kind === 'deposit' ? 1 : -1
     if (this.#gold !== null && gold < this.#gold + sign * deed.amount)
       books.break('read', `${deed.id}: ${gold} after ${this.#gold} and ${deed.kind} ${deed.amount}`)
-    this.#gold = gold
+    this.#gold = this.#knows ? gold : null
     this.#last = deed
-    this.#old.push(deed)
-    if (this.#old.length > 50) this.#old.splice(random.below(50), 1)
+    this.#options.old.push(deed)
+    if (this.#options.old.length > 50) this.#options.old.splice(random.below(50), 1)
   }
 
   /** Several at once, some of them twice; what their order was is not known. */
@@ -138,7 +150,7 @@ export class Player {
     this.#gold = null
     await Promise.all(deeds.map((deed) => this.#ask(deed)))
     const known = deeds.filter(({ gold }) => gold !== null)
-    this.#old.push(...new Set(known))
+    this.#options.old.push(...new Set(known))
     await this.#balance()
   }
 
@@ -159,20 +171,18 @@ export class Player {
   }
 
   async #repeat(): Promise<void> {
-    const deed = this.#old[this.#options.random.below(this.#old.length)]
+    const deed = this.#options.old[this.#options.random.below(this.#options.old.length)]
     if (deed) await this.#ask(deed)
   }
 
   async #balance(): Promise<void> {
     const { books, name, mayBeStale } = this.#options
+    const after = this.#last
     const answer = (await this.#answer('balance', {})) as { gold: number } | string
     if (typeof answer === 'string') return books.break('refused', `${name}: balance, ${answer}`)
     const { gold } = answer
-    if (mayBeStale) {
-      this.#gold = null
-      return
-    }
-    books.reads.push({ player: name, gold, after: this.#last })
+    if (!mayBeStale) books.reads.push({ player: name, gold, after })
+    if (!this.#knows) return
     if (this.#gold !== null && gold < this.#gold)
       books.break('read', `${name} has ${gold}, and had ${this.#gold} after ${this.#last?.id}`)
     this.#gold = gold

@@ -3,12 +3,12 @@
 import { audit, unsettled } from './audit.ts'
 import type { Broken } from './books.ts'
 import { frozen } from './frozen.ts'
-import { LegacyLine, SdkLine } from './line.ts'
+import { LegacyLine, SdkLine, type Line } from './line.ts'
 import { Perils } from './perils.ts'
 import { PLANTS, type PlantName } from './plants.ts'
 import { Player } from './player.ts'
 import { profileOf, type FaultName } from './profile.ts'
-import { Cable } from './wire.ts'
+import { Cable, type CableEvents } from './wire.ts'
 import { World } from './world.ts'
 
 export interface Result {
@@ -105,19 +105,31 @@ async function until(world: World, untilMs: number, isDone: () => boolean): Prom
     await clock.run(Math.min(untilMs, clock.mono() + STEP_MS), () => books.broken !== null)
 }
 
-/** Legacy clients and SDK clients by turns. */
+/** Legacy clients and SDK clients by turns; some purses have two. */
 function makePlayers(world: World): Player[] {
   const { profile, clock, books, random, trace } = world
+  const { thinkMs, rich } = profile
   const names = Array.from({ length: profile.players }, (_, i) => `p${i}`)
-  return names.map((name, i) => {
-    const dial = (kind: 'tcp' | 'ws', events: ConstructorParameters<typeof Cable>[1]): Cable =>
-      new Cable({ who: name, kind, clock, random: random.net, trace, host: () => world.hostOf(name) }, events)
+  const lineOf = (name: string, who: string, isLegacy: boolean): Line => {
+    const dial = (kind: 'tcp' | 'ws', events: CableEvents): Cable =>
+      new Cable({ who, kind, clock, random: random.net, trace, host: () => world.hostOf(name) }, events)
     const options = { player: name, clock, books, dial }
-    const line = i % 2 === 0 ? new SdkLine(options) : new LegacyLine(options)
+    return isLegacy ? new LegacyLine(options) : new SdkLine(options)
+  }
+  return names.flatMap((name, i) => {
     const others = [...names.filter((other) => other !== name), ...SINKS]
-    const { thinkMs, rich } = profile
+    const parts = { name, others, old: [], clock, books, thinkMs, rich }
     const mayBeStale = profile.perils.has('back')
-    const parts = { name, others, line, clock, books, thinkMs, rich, mayBeStale }
-    return new Player({ ...parts, random: random.players.fork() })
+    const player = (prefix: string, spends: boolean, isLegacy: boolean): Player =>
+      new Player({
+        ...parts,
+        prefix,
+        spends,
+        mayBeStale,
+        line: lineOf(name, prefix, isLegacy),
+        random: random.players.fork(),
+      })
+    const first = player(name, true, i % 2 === 1)
+    return random.players.chance(0.2) ? [first, player(`${name}b`, false, i % 2 === 0)] : [first]
   })
 }

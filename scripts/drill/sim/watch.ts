@@ -126,7 +126,7 @@ export class Marks {
   }
 
   applied(disk: Disk, { shard, channel, activation, rows, casts }: WriteSet): void {
-    const { trace, books, ledger } = this.#world
+    const { trace, books, ledger, machines } = this.#world
     const name = shardName(shard)
     const of = channel ? ` ${channel.id.slice(0, 8)}=${channel.mark}` : ''
     const changed = (rows ?? []).map(
@@ -134,6 +134,8 @@ export class Marks {
     )
     const sent = [...(casts ?? [])].map(([sequence, cast]) => `${cast ? 'cast' : 'end of'} ${sequence}`)
     trace.add(disk.name, `takes ${name} life ${activation}${of} ${[...changed, ...sent].join('; ')}`)
+    // What a zombie takes it cannot bring to MySQL, so nobody is told of it, and its disk forgets it.
+    if (!machines.some((machine) => machine.disk === disk)) return
     for (const { table, op, key, values } of rows ?? []) {
       if (table !== ledger || op !== 'insert') continue
       const found = disk.list(shard, table, { by: { cause: values['cause'] }, limit: 0, descending: false })

@@ -1,0 +1,54 @@
+// The simulation drill, in short, as an operator runs it: thirty clusters come through everything that may go wrong,
+// each of them twice in the same way, and what is wrong on purpose does not.
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import test, { type TestContext } from 'node:test'
+import { promisify } from 'node:util'
+
+type Figure = Readonly<Record<string, unknown>>
+
+/** Its JSON line, and whether it ended well. */
+async function sim(
+  t: TestContext,
+  ...args: string[]
+): Promise<{ figure: Figure; ok: boolean; stderr: string }> {
+  const command = ['scripts/drill/sim/main.ts', '--quick', ...args]
+  const limits = { timeout: 150_000, maxBuffer: 1 << 24 }
+  const run = promisify(execFile)(process.execPath, command, limits)
+  const { stdout, stderr, code } = await run.then(
+    (said) => ({ ...said, code: 0 }),
+    (error: { stdout: string; stderr: string; code: unknown }) => error,
+  )
+  t.diagnostic(stdout.trim())
+  if (code !== 0 && code !== 1) assert.fail(`the drill ended with ${String(code)}: ${stderr}`)
+  return { figure: JSON.parse(stdout) as Figure, ok: code === 0, stderr }
+}
+
+test('thirty clusters keep every promise, and each seed leaves one trace', async (t) => {
+  const { figure, ok, stderr } = await sim(t)
+  assert.ok(ok, stderr)
+  assert.equal(figure['drill'], 'sim')
+  assert.equal(figure['seeds'], 30)
+  assert.equal(figure['broken'], 0)
+  assert.equal(figure['unequalHashes'], 0)
+  assert.ok((figure['virtualSeconds'] as number) >= 30 * 90)
+  assert.ok((figure['acked'] as number) > 10_000)
+  const faults = figure['faults'] as Readonly<Record<string, number>>
+  const wanted = ['crash', 'point', 'cut', 'evict', 'abort', 'away', 'chaos', 'disk', 'jump', 'mesh', 'loss']
+  for (const fault of [...wanted, 'poison', 'zombie', 'diskFaults']) assert.ok(faults[fault]! > 0, fault)
+})
+
+for (const [plant, invariant] of [
+  ['mark', 'doubled'],
+  ['early', 'early'],
+  ['fence', 'zombie'],
+] as const) {
+  test(`the planted bug ${plant} is found out`, async (t) => {
+    const { figure, ok, stderr } = await sim(t, '--plant', plant)
+    assert.ok(!ok)
+    assert.ok((figure['broken'] as number) > 0)
+    assert.ok(Object.keys(figure['invariants'] as object).includes(invariant), stderr.slice(-2_000))
+    assert.match(stderr, /reproduce: npm run sim -- --seed \d+ --trace --plant /)
+  })
+}
