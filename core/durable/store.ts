@@ -18,7 +18,7 @@ import type {
   StoredTimer,
   WriteSet,
 } from '../run/ports.ts'
-import { COMMITTED, shardName } from '../run/ports.ts'
+import { channelWrite, COMMITTED, shardName } from '../run/ports.ts'
 import { TableSet } from '../tiers/layout.ts'
 import type { LocalStore, Outbox, OutboxEntry } from '../tiers/local.ts'
 import { isNewer, RowTables } from '../tiers/rowtables.ts'
@@ -156,7 +156,7 @@ export class ObjectStore implements LocalStore {
       this.#rows.apply(shard.key, rows)
       for (const channel of remains?.channels ?? []) {
         if (isNewer(channel, this.channel(shard, channel.id)))
-          this.#setChannel({ ...channel, nowMs: this.#nowMs() })
+          this.#setChannel(channelWrite(channel.id, this.#nowMs(), channel))
       }
       if (remains) this.#rows.writeCasts(name, new Map(remains.casts.map((cast) => [cast.sequence, cast])))
       if (done) this.#rows.loaded(name)

@@ -16,6 +16,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 
 import * as sql from '../../schemas/slot.ts'
 import type {
+  ChannelWrite,
   Remains,
   RowChange,
   ShardId,
@@ -24,7 +25,7 @@ import type {
   StoredTimer,
   WriteSet,
 } from '../run/ports.ts'
-import { shardName } from '../run/ports.ts'
+import { channelWrite, shardName } from '../run/ports.ts'
 import type { TableSet } from '../tiers/layout.ts'
 import { isNewer, RowTables } from '../tiers/rowtables.ts'
 import { keepWal, restoreWal, syncDirectory } from './directory.ts'
@@ -67,6 +68,10 @@ export class SlotFile {
   /** Two for each write set: not looked up. */
   readonly #savepoint: StatementSync
   readonly #release: StatementSync
+  /** Of this transaction, by shard and id: only the last write of each is worth a row. */
+  readonly #channels = new Map<string, MarkedChannel>()
+  /** Those of the part under way. */
+  #part: MarkedChannel[] = []
   #prunedTo: readonly [shard: string, id: string] = ['', '']
 
   /** Also what a killed process committed but did not sync is on disk before anyone reads it. @throws StoreError */
@@ -91,10 +96,16 @@ export class SlotFile {
     this.#sql('BEGIN IMMEDIATE').run()
   }
   commit(): void {
+    for (const { shard, channel } of this.#channels.values()) {
+      const { id, mark, nowMs, replies } = channel
+      this.#sql(sql.SET_CHANNEL).run(shard, id, mark, nowMs, replies)
+    }
+    this.#channels.clear()
     this.#sql('COMMIT').run()
   }
   /** Also where SQLite has done it by itself. */
   rollback(): void {
+    this.#channels.clear()
     if (this.#db.isTransaction) this.#sql('ROLLBACK').run()
     this.rows.outbox.recount()
   }
@@ -102,6 +113,7 @@ export class SlotFile {
   /** Runs a part of a transaction whose failure leaves the other parts standing; returns what it threw. */
   isolate(run: () => void): { readonly cause: unknown } | null {
     this.#savepoint.run()
+    this.#part = []
     try {
       run()
     } catch (cause) {
@@ -113,6 +125,7 @@ export class SlotFile {
       return { cause: explain(cause, this.path) }
     }
     this.#release.run()
+    for (const one of this.#part) this.#channels.set(markedName(one.shard, one.channel.id), one)
     return null
   }
 
@@ -176,6 +189,8 @@ export class SlotFile {
   }
 
   channel(shard: string, id: string): StoredChannel | null {
+    const marked = this.#channels.get(markedName(shard, id))?.channel
+    if (marked) return marked
     const row = this.#sql(sql.GET_CHANNEL).get(shard, id) as unknown as StoredChannel | undefined
     return row ? { mark: row.mark, replies: row.replies } : null
   }
@@ -208,7 +223,8 @@ export class SlotFile {
     const shard = shardName(id)
     this.rows.apply(id.key, rows)
     for (const channel of remains?.channels ?? [])
-      if (isNewer(channel, this.channel(shard, channel.id))) this.#setChannel(shard, { ...channel, nowMs })
+      if (isNewer(channel, this.channel(shard, channel.id)))
+        this.#setChannel(shard, channelWrite(channel.id, nowMs, channel))
     if (remains) this.rows.writeCasts(shard, new Map(remains.casts.map((cast) => [cast.sequence, cast])))
     if (done) this.rows.loaded(shard)
   }
@@ -243,8 +259,8 @@ export class SlotFile {
     if (casts) this.rows.writeCasts(shard, casts)
   }
 
-  #setChannel(shard: string, { id, mark, nowMs, replies }: NonNullable<WriteSet['channel']>): void {
-    this.#sql(sql.SET_CHANNEL).run(shard, id, mark, nowMs, replies)
+  #setChannel(shard: string, channel: ChannelWrite): void {
+    this.#part.push({ shard, channel })
   }
 
   /** Looks at the next `rows` channels and deletes those that are too old; goes round for ever. */
@@ -266,6 +282,16 @@ export class SlotFile {
   #sql(text: string): StatementSync {
     return this.#statements.of(text)
   }
+}
+
+interface MarkedChannel {
+  readonly shard: string
+  readonly channel: ChannelWrite
+}
+
+/** Unmistakable: no key has a control character. */
+function markedName(shard: string, id: string): string {
+  return `${shard}\n${id}`
 }
 
 type Change = Pick<WriteSet, 'kv' | 'timers' | 'channel' | 'rows' | 'casts'>

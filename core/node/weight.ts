@@ -9,7 +9,7 @@ const OVERHEAD_BYTES = 64
 
 /** A write set, and what would take it back. */
 export function weighWrite({ kv, timers, channel, snapshot, rows, casts, undo }: WriteSet): number {
-  let bytes = OVERHEAD_BYTES + (channel?.replies.length ?? 0) + (snapshot?.length ?? 0)
+  let bytes = OVERHEAD_BYTES + (channel?.weight ?? 0) + (snapshot?.length ?? 0)
   if (kv) for (const value of kv.values()) bytes += value?.length ?? 0
   if (timers) for (const timer of timers.values()) bytes += timer?.data.length ?? 0
   if (rows) bytes += weighRows(rows)

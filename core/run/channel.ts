@@ -4,19 +4,19 @@
 import { Reader, Writer } from '../wire/bytes.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import { encodeMemo, type Member } from './members.ts'
-import type { ChannelIn, ChannelOut, OpenRequest, StoredChannel } from './ports.ts'
+import type { ChannelIn, ChannelOut, ChannelWrite, OpenRequest, StoredChannel } from './ports.ts'
 import type { Shard } from './shard.ts'
 
-/** What a kept answer was. */
-type Answer =
-  | { readonly sequence: number; readonly command: number; readonly kind: 'reply'; readonly body: Uint8Array }
-  | {
-      readonly sequence: number
-      readonly command: number
-      readonly kind: ErrorKind
-      readonly code: string
-      readonly message: string
-    }
+/** A kept answer. */
+interface Answer {
+  readonly sequence: number
+  readonly command: number
+  readonly kind: 'reply' | ErrorKind
+  /** Empty for a reply. */
+  readonly code: string
+  /** Of a reply; for an error its message. */
+  readonly body: Uint8Array
+}
 
 export function channelName(session: Uint8Array, channel: number): string {
   let hex = ''
@@ -110,11 +110,11 @@ export class Channel implements ChannelIn {
   }
 
   keepReply(sequence: number, command: number, body: Uint8Array): void {
-    this.#keep({ sequence, command, kind: 'reply', body })
+    this.#keep({ sequence, command, kind: 'reply', code: '', body })
   }
 
   keepError(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
-    this.#keep({ sequence, command, kind, code, message })
+    this.#keep(errorOf(sequence, command, kind, code, message))
   }
 
   #keep(answer: Answer): void {
@@ -128,19 +128,21 @@ export class Channel implements ChannelIn {
     const answer = this.#kept.find((kept) => kept.sequence === sequence)
     if (!answer) this.out?.applied(this.settled)
     else if (answer.kind === 'reply') this.out?.reply(sequence, answer.command, answer.body)
-    else this.out?.error(sequence, answer.command, answer.kind, answer.code, answer.message)
+    else this.out?.error(sequence, answer.command, answer.kind, answer.code, text.decode(answer.body))
   }
 
   /** What a commit stores of this channel. */
-  store(): StoredChannel {
-    this.stored = { mark: this.mark, replies: pack(this.#kept) }
-    return this.stored
+  store(nowMs: number): ChannelWrite {
+    const write = new Marked(this.name, nowMs, this.mark, this.#kept, this.#keptBytes)
+    this.stored = write
+    return write
   }
 
   /** The same, if this call had been refused and no later one had come. */
   storeRefused(sequence: number, command: number, code: string, message: string): StoredChannel {
     const kept = this.#kept.filter((answer) => answer.sequence < sequence)
-    return { mark: sequence, replies: pack([...kept, { sequence, command, kind: 'system', code, message }]) }
+    const refused = errorOf(sequence, command, 'system', code, message)
+    return { mark: sequence, replies: pack([...kept, refused], sequence) }
   }
 
   /** Takes over what an earlier activation committed. */
@@ -154,8 +156,7 @@ export class Channel implements ChannelIn {
       const kind = KINDS[reader.u8()] ?? 'system'
       const code = reader.text8()
       const body = reader.view32().slice()
-      if (kind === 'reply') this.keepReply(sequence, command, body)
-      else this.keepError(sequence, command, kind, code, text.decode(body))
+      this.#keep({ sequence, command, kind, code, body })
     }
   }
 
@@ -171,27 +172,54 @@ export class Channel implements ChannelIn {
   }
 }
 
+/**
+ * A channel as one turn left it. Of several in one transaction only the last is written, so its replies are packed when
+ * they are asked for: what was acknowledged since is not among them, what was answered since is left out.
+ */
+class Marked implements ChannelWrite {
+  readonly id: string
+  readonly nowMs: number
+  readonly mark: number
+  readonly weight: number
+  readonly #kept: readonly Answer[]
+  #packed: Uint8Array | null = null
+
+  constructor(id: string, nowMs: number, mark: number, kept: readonly Answer[], weight: number) {
+    this.id = id
+    this.nowMs = nowMs
+    this.mark = mark
+    this.weight = weight
+    this.#kept = kept
+  }
+
+  get replies(): Uint8Array {
+    return (this.#packed ??= pack(this.#kept, this.mark))
+  }
+}
+
 const EMPTY_REPLIES = new Uint8Array(0)
 const KINDS = ['reply', 'refusal', 'system'] as const
-const EMPTY = new Uint8Array(0)
 const utf8 = new TextEncoder()
 const text = new TextDecoder()
 
-function weight(answer: Answer): number {
-  return 32 + (answer.kind === 'reply' ? answer.body.length : answer.code.length + answer.message.length)
+function errorOf(sequence: number, command: number, kind: ErrorKind, code: string, message: string): Answer {
+  return { sequence, command, kind, code, body: utf8.encode(message) }
 }
 
-/** Kept answers as one blob. */
-function pack(kept: readonly Answer[]): Uint8Array {
-  const encoded = kept.map((answer) => {
-    if (answer.kind === 'reply') return { answer, code: EMPTY, text: answer.body }
-    return { answer, code: utf8.encode(answer.code), text: utf8.encode(answer.message) }
-  })
-  const size = encoded.reduce((sum, { code, text }) => sum + 14 + code.length + text.length, 0)
+function weight({ code, body }: Answer): number {
+  return 32 + code.length + body.length
+}
+
+/** Kept answers up to a mark, as one blob. Codes are names of ASCII letters. */
+function pack(kept: readonly Answer[], mark: number): Uint8Array {
+  let size = 0
+  for (const { sequence, code, body } of kept) if (sequence <= mark) size += 14 + code.length + body.length
   const writer = new Writer(size)
-  for (const { answer, code, text } of encoded) {
-    writer.u32(answer.sequence).u32(answer.command).u8(KINDS.indexOf(answer.kind)).u8(code.length).raw(code)
-    writer.u32(text.length).raw(text)
+  for (const { sequence, command, kind, code, body } of kept) {
+    if (sequence > mark) continue
+    writer.u32(sequence).u32(command).u8(KINDS.indexOf(kind)).u8(code.length)
+    if (code !== '') writer.raw(utf8.encode(code))
+    writer.u32(body.length).raw(body)
   }
   return writer.bytes
 }

@@ -177,7 +177,8 @@ export class MemoryStore implements Store {
     put(kept.kv, write.kv)
     put(kept.timers, write.timers)
     put(kept.casts, write.casts)
-    if (write.channel) kept.channels.set(write.channel.id, write.channel)
+    const { channel } = write
+    if (channel) kept.channels.set(channel.id, { mark: channel.mark, replies: channel.replies })
     if (write.snapshot) kept.snapshot = write.snapshot
     for (const change of write.rows ?? []) putRow(kept, change)
     if (write.timers || write.casts) this.onWake(shard, write.wakeMs ?? null)

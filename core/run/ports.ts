@@ -139,13 +139,25 @@ export interface StoredChannel {
   readonly replies: Uint8Array
 }
 
+/** A channel as a turn leaves it. Its replies may be packed only when they are asked for. */
+export interface ChannelWrite extends StoredChannel {
+  readonly id: string
+  readonly nowMs: number
+  /** Bytes of the replies, nearly. */
+  readonly weight: number
+}
+
+export function channelWrite(id: string, nowMs: number, { mark, replies }: StoredChannel): ChannelWrite {
+  return { id, nowMs, mark, replies, weight: replies.length }
+}
+
 /** What one turn changed. Absent parts did not change; null deletes. */
 export interface WriteSet {
   readonly shard: ShardId
   readonly activation: number
   readonly kv: ReadonlyMap<string, Uint8Array | null> | null
   readonly timers: ReadonlyMap<string, StoredTimer | null> | null
-  readonly channel: (StoredChannel & { readonly id: string; readonly nowMs: number }) | null
+  readonly channel: ChannelWrite | null
   readonly snapshot: Uint8Array | null
   readonly rows: readonly RowChange[] | null
   /** By sequence; null = it was answered. */

@@ -6,7 +6,15 @@ import type { ErrorKind } from '../wire/message.ts'
 import type { Activation } from './activation.ts'
 import { Egress } from './egress.ts'
 import type { Engine } from './engine.ts'
-import { RETAIN, type Outcome, type PeerAnswer, type Row, type RowChange, type WriteSet } from './ports.ts'
+import {
+  channelWrite,
+  RETAIN,
+  type Outcome,
+  type PeerAnswer,
+  type Row,
+  type RowChange,
+  type WriteSet,
+} from './ports.ts'
 import { encodeAnswer } from './receipts.ts'
 import { changeOf, undoOf } from './rows.ts'
 import type { Turn } from './turn.ts'
@@ -97,9 +105,9 @@ export class Settlement {
     if (receipt) {
       const answer = encodeAnswer(failure ?? { kind: 'reply', body: reply })
       receipt.before = { mark: receipt.sequence, replies: answer }
-      stored = { id: receipt.id, nowMs: life.clock.now(), ...receipt.before }
+      stored = channelWrite(receipt.id, life.clock.now(), receipt.before)
     } else if (channel && (flags & RETAIN) !== 0) {
-      stored = { id: channel.name, nowMs: life.clock.now(), ...channel.store() }
+      stored = channel.store(life.clock.now())
     }
     if (timerWrites) for (const [name, write] of timerWrites) life.timers.set(name, write)
     if (casts) life.casts.wrote(casts)
@@ -114,9 +122,9 @@ export class Settlement {
     const life = this.#life
     const { receipt, channel, flags } = cause
     let stored: WriteSet['channel'] = null
-    if (receipt) stored = { id: receipt.id, nowMs: life.clock.now(), ...receipt.before }
-    else if (channel && (flags & RETAIN) !== 0)
-      stored = { id: channel.name, nowMs: life.clock.now(), ...channel.stored }
+    const nowMs = life.clock.now()
+    if (receipt) stored = channelWrite(receipt.id, nowMs, receipt.before)
+    else if (channel && (flags & RETAIN) !== 0) stored = channelWrite(channel.name, nowMs, channel.stored)
     return this.#writes({
       kv: kvBefore,
       timers: timerWrites && life.timers.encode(life.timers.before(timerWrites.keys())),
@@ -181,10 +189,11 @@ export class Settlement {
     }
     let patch: WriteSet['channel'] = null
     const nowMs = clock.now()
-    if (receipt) patch = { id: receipt.id, nowMs, mark: receipt.sequence, replies: encodeAnswer(failure) }
+    if (receipt)
+      patch = channelWrite(receipt.id, nowMs, { mark: receipt.sequence, replies: encodeAnswer(failure) })
     else if (channel && (flags & RETAIN) !== 0) {
       const refused = channel.storeRefused(sequence, command?.number ?? 0, failure.code, failure.message)
-      patch = { id: channel.name, nowMs, ...refused }
+      patch = channelWrite(channel.name, nowMs, refused)
     }
     const taken = Promise.resolve(store.reject?.(life.shard.id, seq, patch) ?? null)
     life.shard.restart(taken)

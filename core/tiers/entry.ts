@@ -4,6 +4,7 @@
 import { Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr/index-no-eval'
 
 import type { TableDefinition } from '../game/table.ts'
+import { channelWrite } from '../run/ports.ts'
 import type { RowChange, StoredCast, StoredTimer, WriteSet } from '../run/ports.ts'
 
 export interface Entry {
@@ -75,7 +76,7 @@ export function decodeUndo(
     rows: rows.map((row) => unpackRow(row, tables)),
     kv: new Map(kv),
     timers: new Map(timers),
-    channel: channel && { id: channel[0], mark: channel[1], replies: channel[2], nowMs: channel[3] },
+    channel: channel && channelWrite(channel[0], channel[3], { mark: channel[1], replies: channel[2] }),
     casts: new Map(casts),
     wakeMs,
   }

@@ -179,6 +179,7 @@ function write(key: string, activation: number, n: number): WriteSet {
       mark: n,
       replies: new Uint8Array(24).fill(n),
       nowMs: systemClock.now(),
+      weight: 24,
     },
     snapshot: null,
     rows: null,

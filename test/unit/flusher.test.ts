@@ -145,7 +145,9 @@ test('unique values that change hands in one batch are sent turn by turn', async
 
 test('of a critical turn MySQL keeps the last mark and the last state of each cast', async () => {
   const bench = new FlusherBench()
-  const mark = (n: number) => ({ channel: { id: 'c', mark: n, replies: new Uint8Array([n]), nowMs: 0 } })
+  const mark = (n: number) => ({
+    channel: { id: 'c', mark: n, replies: new Uint8Array([n]), nowMs: 0, weight: 0 },
+  })
   const cast = (sequence: number) => ({
     sequence,
     target: bob,

@@ -117,10 +117,40 @@ behaviour('a channel is its mark and its replies, and null when never heard of',
   const { activation } = await store.open(ada)
   assert.equal(await store.channel(ada, 'c:1'), null)
   const nowMs = Date.now()
-  void store.commit(set(ada, activation, { channel: { id: 'c:1', mark: 4, replies: bytes('four'), nowMs } }))
-  void store.commit(set(ada, activation, { channel: { id: 'c:1', mark: 5, replies: bytes('five'), nowMs } }))
+  void store.commit(
+    set(ada, activation, { channel: { id: 'c:1', mark: 4, replies: bytes('four'), nowMs, weight: 0 } }),
+  )
+  void store.commit(
+    set(ada, activation, { channel: { id: 'c:1', mark: 5, replies: bytes('five'), nowMs, weight: 0 } }),
+  )
   assert.deepEqual(await store.channel(ada, 'c:1'), { mark: 5, replies: bytes('five') })
   assert.equal(await store.channel(bob, 'c:1'), null)
+})
+
+behaviour('of many marks in one transaction the last that was committed stands', async ({ open }) => {
+  const store = await open({ slots: 1 })
+  const { activation } = await store.open(ada)
+  const mark = (n: number, extra: Partial<WriteSet> = {}) =>
+    store.commit(
+      set(ada, activation, {
+        channel: { id: 'c:1', mark: n, replies: bytes(String(n)), nowMs: 0, weight: 1 },
+        ...extra,
+      }),
+    )
+  const other = await store.open(bob)
+  const outcomes = [
+    mark(1),
+    mark(2),
+    // A value that SQLite refuses: this part of the transaction is taken back, and all of this activation behind it.
+    mark(3, { kv: new Map([['gold', {} as Uint8Array]]) }),
+    mark(4),
+    store.commit(put(bob, other.activation, 'gold', '1')),
+  ]
+  assert.deepEqual(
+    (await Promise.all(outcomes)).map(({ kind }) => kind),
+    ['committed', 'committed', 'failed', 'failed', 'committed'],
+  )
+  assert.deepEqual(await store.channel(ada, 'c:1'), { mark: 2, replies: bytes('2') })
 })
 
 behaviour('marks that nobody came back for are pruned, the others stay', async ({ open }) => {
@@ -128,7 +158,7 @@ behaviour('marks that nobody came back for are pruned, the others stay', async (
   const store = await open({ slots: 1, clock: { ...systemClock, mono: () => monoMs } })
   const { activation } = await store.open(ada)
   const seen = (id: string, nowMs: number): WriteSet =>
-    set(ada, activation, { channel: { id, mark: 1, replies: bytes('r'), nowMs } })
+    set(ada, activation, { channel: { id, mark: 1, replies: bytes('r'), nowMs, weight: 0 } })
   const now = Date.now()
   const old = Array.from({ length: 700 }, (_, n) =>
     store.commit(seen(`old${n}`, now - TIMES.keepMarksMs - 1_000)),

@@ -110,7 +110,7 @@ behaviour('a refused turn is taken back with all behind it, and its activation i
   const start = set(ada, activation, {
     kv: new Map([['gold', bytes('7')]]),
     timers: new Map([['bell', timer(100)]]),
-    channel: { id: 'c', mark: 1, replies: bytes('one'), nowMs },
+    channel: { id: 'c', mark: 1, replies: bytes('one'), nowMs, weight: 0 },
     rows: [insert(items, item('a'))],
     casts: new Map([[1, cast(1, 'old')]]),
     wakeMs: 100,
@@ -121,7 +121,7 @@ behaviour('a refused turn is taken back with all behind it, and its activation i
     set(ada, activation, {
       kv: new Map([['gold', null]]),
       timers: new Map([['bell', timer(200)]]),
-      channel: { id: 'c', mark: 2, replies: bytes('two'), nowMs },
+      channel: { id: 'c', mark: 2, replies: bytes('two'), nowMs, weight: 0 },
       rows: [update(items, ['a'], { count: 9, kind: 'axe' })],
       casts: new Map([[1, null]]),
       critical: true,
@@ -135,7 +135,7 @@ behaviour('a refused turn is taken back with all behind it, and its activation i
   const back = set(ada, activation, { kv: new Map([['gold', null]]), wakeMs: 200 })
   await store.commit({ ...later, undo: back })
   bench.wakes.length = 0
-  const patch = { id: 'c', mark: 2, replies: bytes('refused'), nowMs }
+  const patch = { id: 'c', mark: 2, replies: bytes('refused'), nowMs, weight: 0 }
   const rejected = store.reject(ada, 2, patch)
   const stale = store.commit(put(ada, activation, 'gold', '9'))
   const reopened = store.open(ada)
@@ -197,7 +197,9 @@ behaviour('fill takes what MySQL has, and a mark never goes back', async ({ open
   const store = await open(beside)
   const { activation } = await store.open(ada)
   const nowMs = Date.now()
-  await store.commit(set(ada, activation, { channel: { id: 'mine', mark: 5, replies: bytes('5'), nowMs } }))
+  await store.commit(
+    set(ada, activation, { channel: { id: 'mine', mark: 5, replies: bytes('5'), nowMs, weight: 0 } }),
+  )
   assert.equal(store.isLoaded(ada), false)
   await store.fill(ada, [fill(items, item('a'))], null, false)
   assert.equal(store.isLoaded(ada), false)

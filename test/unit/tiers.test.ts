@@ -220,7 +220,7 @@ test('a critical turn that MySQL refuses is told to its engine and taken back wi
   const others = other.turn([insert(coins, coin(bob, 'gold', 1))])
   const outcome = await world.wait(refused)
   assert.ok(outcome.kind === 'refused' && outcome.seq === 3 && /unlucky/.test(outcome.cause.message))
-  const channel = { id: 'c', mark: 3, replies: new Uint8Array(0), nowMs: 0 }
+  const channel = { id: 'c', mark: 3, replies: new Uint8Array(0), nowMs: 0, weight: 0 }
   assert.equal(kind(await tiers.reject(ada, outcome.seq, channel)), 'committed')
   assert.equal(kind(await world.wait(behind)), 'failed')
   assert.equal(kind(await world.wait(others)), 'committed')

@@ -67,7 +67,9 @@ test('a store that comes back when another has gone on is emptied, and what it h
   const disk = world.store()
   const first = world.process(disk)
   const shard = await awake(world, first.tiers, disk, ada)
-  const put = (n: number) => ({ channel: { id: 'c', mark: n, replies: new Uint8Array(0), nowMs: 0 } })
+  const put = (n: number) => ({
+    channel: { id: 'c', mark: n, replies: new Uint8Array(0), nowMs: 0, weight: 0 },
+  })
   assert.equal(kind(await world.wait(shard.turn([insert(coins, coin(ada, 'gold', 1))], put(1)))), 'committed')
   world.database.away = true
   shard.turn([insert(items, item(ada, 'axe', 1))])

@@ -21,7 +21,7 @@ const { values } = parseArgs({
   },
 })
 
-const FULL = { kills: 40, minAcked: 5_000, few: 60, awayMs: 6_500 } as const
+const FULL = { kills: 40, minAcked: 3_000, few: 40, awayMs: 6_500 } as const
 const QUICK = { kills: 8, minAcked: 400, few: 15, awayMs: 800 } as const
 /** One of each kind, those first that go deepest. */
 const QUICK_POINTS: readonly EdgePoint[] = [
@@ -33,8 +33,8 @@ const QUICK_POINTS: readonly EdgePoint[] = [
   'database-kill',
   'evict',
 ]
-/** Each answer of an object costs the drill's own process five requests of its database. */
-const THINK_MS = 60
+/** Every answer costs five or more requests of the database: a load that fills the machine would measure that. */
+const THINK_MS = 200
 
 const refuse = (why: string): never => {
   console.error(`crash:edge: ${why}`)

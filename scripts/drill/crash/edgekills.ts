@@ -53,8 +53,6 @@ export interface EdgeKillsOptions {
   readonly few: number
   /** The longest absence of the database; a caller of class critical waits 5 s for it. */
   readonly awayMs: number
-  /** No transaction of the endpoint lives longer: what a dead object left open is locked so long. */
-  readonly transactionMs: number
 }
 
 /** How often a commit is passed before it is the one. */
@@ -65,6 +63,8 @@ const MOST_GARBAGE = 20
 /** Of the statements, while answers are dropped. */
 const DROPPED = 0.2
 const MOST_DELAY_MS = 200
+/** Of a COMMIT. */
+const MOST_LATE_MS = 2_000
 
 export class EdgeKills {
   /** Of objects, 'abort-all' counted as one. */
@@ -145,10 +145,8 @@ export class EdgeKills {
   }
 
   async #onWire(point: WirePoint, victim: string): Promise<void> {
-    const { wire, random, transactionMs } = this.#options
-    // Sometimes later than its transaction lives.
-    const lateMs = random.below(1.2 * transactionMs)
-    const sprung = wire.trap(point, ownerOf(victim), lateMs, () => this.#abort(victim))
+    const { wire, random } = this.#options
+    const sprung = wire.trap(point, ownerOf(victim), random.below(MOST_LATE_MS), () => this.#abort(victim))
     if (point.includes('takeover')) await this.#abort(victim)
     await this.#reached(sprung, point).finally(() => wire.release())
   }

@@ -33,6 +33,13 @@ export class Perils {
     this.#untilMs = untilMs
     this.#kinds = [...world.profile.perils]
     world.onPoint = (point, process) => this.#reached(point, process)
+    // A zombie came later to MySQL than who replaced it: whoever supervises the machine begins anew.
+    world.onFenced = (process) => {
+      const machine = world.machines.find((one) => one.process === process)
+      world.clock.after(0, () => {
+        if (machine?.process === process) this.#crash(machine)
+      })
+    }
     if (world.profile.poison) this.#poison()
     if (this.#kinds.length > 0) this.#arm()
     world.clock.after(untilMs, () => this.#end())

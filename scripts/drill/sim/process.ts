@@ -77,7 +77,10 @@ export class Process {
       clock: life.clock,
       log,
       onStale: endAll,
-      onFenced: endAll,
+      onFenced: (owner) => {
+        endAll(owner)
+        if (!life.over) world.onFenced(this)
+      },
       flushMs: profile.flushMs,
     })
     const { rowCacheBytes, maxHeld, maxMailbox, evictMs } = profile

@@ -65,6 +65,8 @@ export class World {
   meshWeather: MeshWeather = FAIR_MESH
   /** Told when a process comes to a point at which it may end. */
   onPoint: (point: Point, process: Process) => void = () => {}
+  /** Told of a process that does not serve its shards any more. */
+  onFenced: (process: Process) => void = () => {}
   #disks = 0
 
   constructor(profile: Profile, plant: Plant | null, trace: Omit<TraceOptions, 'now'>) {
