@@ -16,7 +16,7 @@ test('while MySQL is away nothing is acknowledged that it does not have, and eve
   for (const line of lines) {
     console.log(JSON.stringify(line))
     assert.equal(line['falseAcks'], 0)
-    assert.ok(Number(line['recoveredSeconds']) > 0)
+    assert.ok(Number(line['recoveredSeconds']) > 0 && Number(line['drainedSeconds']) > 0)
     assert.ok(Number(line['ackedBefore']) > 0 && Number(line['ackedAfter']) > 0)
     if (line['class'] === 'local') assert.ok(Number(line['ackedDuring']) > 0)
     else assert.ok(Number(line['looked']) > 0)
