@@ -14,6 +14,7 @@ import { SlotStore } from '../../core/node/store.ts'
 import type { RowChange, ShardId, WriteSet } from '../../core/run/ports.ts'
 import { contract } from '../../core/wire/contract.ts'
 import { t } from '../../core/wire/type.ts'
+import { diskFolder } from './disk.ts'
 import { type Profile, median, print, progress, round } from './figure.ts'
 
 /** One store turn of a game: a row, and the mark of its channel with a short reply. */
@@ -29,8 +30,7 @@ const heroes = table(
 ).definition
 
 export async function run(profile: Profile): Promise<void> {
-  // Not the system's folder for temporary files: that is often in memory.
-  const dir = mkdtempSync(join(process.cwd(), '.bench-store-'))
+  const dir = mkdtempSync(join(diskFolder(), 'firefly-bench-store-'))
   const ms = profile.quick ? 300 : 3_000
   progress(`store: files in ${dir}`)
   try {

@@ -1,8 +1,7 @@
 // What the measurements of `bench state` share: a folder on the disk, a MariaDB whose data is in the same folder, and
 // the reading of waits. Invariant: nothing of it outlives the process, however that ends.
 
-import { mkdtempSync, rmSync, statfsSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
@@ -11,6 +10,7 @@ import { mysqlClient } from '../../../core/node/mysql.ts'
 import type { Tiers } from '../../../core/tiers/tiers.ts'
 import { migrate } from '../../drill/crash/database.ts'
 import { startMariadb, type Mariadb } from '../../mariadb.ts'
+import { diskFolder } from '../disk.ts'
 import { progress, round, type Profile } from '../figure.ts'
 
 export interface Lab {
@@ -24,8 +24,6 @@ export interface Lab {
 
 const POLL_MS = 5
 /** statfs(2) */
-const TMPFS = 0x0102_1994
-
 export function openLab(profile: Profile): Lab {
   const dir = mkdtempSync(join(diskFolder(), 'firefly-bench-state-'))
   progress(`state: files in ${dir}`)
@@ -59,11 +57,6 @@ export function openLab(profile: Profile): Lab {
       remove()
     },
   }
-}
-
-/** The system's folder for temporary files, unless that is in memory. */
-function diskFolder(): string {
-  return statfsSync(tmpdir()).type === TMPFS ? process.cwd() : tmpdir()
 }
 
 /** Entries that wait in all outboxes. */
