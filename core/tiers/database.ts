@@ -1,10 +1,9 @@
 // The Database port over a SqlClient. Invariant: whatever changes rows stands in one transaction behind the fence of
 // its owner, and what MySQL did not do as asked is an error or 'fenced', never a success.
 
-import { Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr/index-no-eval'
-
 import type { TableDefinition } from '../game/table.ts'
-import type { Batch, Database, Lease, Parked, Remains, Row, RowKey, StoredCast } from '../run/ports.ts'
+import type { Batch, Database, Lease, Parked, Remains, Row, RowKey } from '../run/ports.ts'
+import { decodeCast, encodeCast } from './cast.ts'
 import { DatabaseError, type SqlClient, type SqlResult, type SqlStatement, type SqlValue } from './client.ts'
 import { rowsOf } from './column.ts'
 import {
@@ -16,8 +15,10 @@ import {
   rowWrites,
   selectPage,
   selectRow,
+  selectShards,
   type Write,
 } from './mysql.ts'
+import { Reads } from './reads.ts'
 
 export interface DatabaseOptions {
   /** Parents first: rows are inserted in this order, and deleted in the other. */
@@ -26,6 +27,8 @@ export interface DatabaseOptions {
 
 /** Of what critical turns left, in one answer. */
 const PAGE = 1_000
+/** Rows of many shards, in one answer; for each table four of them may be on their way. */
+const SHARED_ROWS = 4_000
 /** What MySQL said, in a message of ours: it may quote a value. */
 const MAX_SAID = 300
 /** `firefly_parked.error` */
@@ -45,6 +48,8 @@ const CHANNELS =
   'SELECT id, mark, replies FROM firefly_channel WHERE shard = ? AND id > ? ORDER BY id LIMIT ?'
 const CASTS =
   'SELECT sequence, data FROM firefly_cast WHERE shard = ? AND sequence > ? ORDER BY sequence LIMIT ?'
+const CHANNELS_OF = 'SELECT id, mark, replies, shard FROM firefly_channel WHERE shard'
+const CASTS_OF = 'SELECT sequence, data, shard FROM firefly_cast WHERE shard'
 const ONE_CAST = '(shard = ? AND sequence = ?)'
 const PARKED =
   'SELECT seq, shard, error, data FROM firefly_parked WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?'
@@ -70,10 +75,16 @@ function kindOf(owner: string): string | null {
 export class SqlDatabase implements Database {
   readonly #client: SqlClient
   readonly #places: ReadonlyMap<string, number>
+  /** By table and size of a page, of which the loader has one. */
+  readonly #firstPages = new WeakMap<TableDefinition, Map<number, Reads<Row[]>>>()
+  readonly #channels: Reads<SqlResult['rows']>
+  readonly #casts: Reads<SqlResult['rows']>
 
   constructor(client: SqlClient, { tables }: DatabaseOptions) {
     this.#client = client
     this.#places = new Map(tables.map(({ name }, place) => [name, place]))
+    this.#channels = this.#everyRow(CHANNELS, '', CHANNELS_OF, 'id')
+    this.#casts = this.#everyRow(CASTS, -1, CASTS_OF, 'sequence')
   }
 
   async takeover(owner: string, storeId: string): Promise<Lease> {
@@ -148,8 +159,12 @@ export class SqlDatabase implements Database {
     after: RowKey | null,
     limit: number,
   ): Promise<readonly Row[]> {
+    if (after === null) return this.#pages(table, limit).get(shardKey)
+    return table.rest.length === 0 ? [] : this.#page(table, shardKey, after, limit)
+  }
+
+  async #page(table: TableDefinition, shardKey: string, after: RowKey | null, limit: number): Promise<Row[]> {
     const rows: Row[] = []
-    if (after !== null && table.rest.length === 0) return rows
     for (let from = after; ;) {
       const wanted = limit - rows.length
       const statement = selectPage(table, shardKey, from, wanted)
@@ -157,9 +172,26 @@ export class SqlDatabase implements Database {
       // The collation of an adopted table may not tell `Bob` from `bob`.
       for (const row of page) if (row[table.shardKey.name] === shardKey) rows.push(row)
       const last = page.at(-1)
-      if (!last || page.length < wanted || rows.length === limit) return rows
+      if (!last || page.length < wanted || rows.length === limit || table.rest.length === 0) return rows
       from = table.key.map(({ name }) => last[name])
     }
+  }
+
+  #pages(table: TableDefinition, limit: number): Reads<Row[]> {
+    let byLimit = this.#firstPages.get(table)
+    if (!byLimit) this.#firstPages.set(table, (byLimit = new Map()))
+    let pages = byLimit.get(limit)
+    if (pages) return pages
+    pages = new Reads({
+      alone: (key) => this.#page(table, key, null, limit),
+      together: (keys, rows) => this.#query(selectShards(table, keys, rows), table),
+      column: table.shardKey.name,
+      limit: SHARED_ROWS,
+      page: limit,
+      value: (found) => rowsOf(table, found),
+    })
+    byLimit.set(limit, pages)
+    return pages
   }
 
   async row(table: TableDefinition, key: RowKey): Promise<Row | null> {
@@ -169,8 +201,8 @@ export class SqlDatabase implements Database {
   }
 
   async remains(shard: string): Promise<Remains> {
-    const channels = await this.#all(CHANNELS, checked('shard', shard), '')
-    const casts = await this.#all(CASTS, shard, -1)
+    const channels = await this.#channels.get(checked('shard', shard))
+    const casts = await this.#casts.get(shard)
     return {
       channels: channels.map(([id, mark, replies]) => ({
         id: id as string,
@@ -189,6 +221,21 @@ export class SqlDatabase implements Database {
       error: error as string,
       data: data as Uint8Array,
     }))
+  }
+
+  #everyRow(one: string, first: SqlValue, many: string, order: string): Reads<SqlResult['rows']> {
+    return new Reads({
+      alone: (shard) => this.#all(one, shard, first),
+      together: (shards, limit) => {
+        const marks = shards.map(() => '?').join(', ')
+        const sql = `${many} IN (${marks}) ORDER BY shard, ${order} LIMIT ?`
+        return this.#client.query({ sql, params: [...shards, limit] })
+      },
+      column: 'shard',
+      limit: PAGE,
+      page: Infinity,
+      value: ({ rows }) => rows,
+    })
   }
 
   /** Every row of a shard or owner, in the order of the first column. */
@@ -300,35 +347,4 @@ function whole(what: string, text: string | Uint8Array | null | undefined): numb
   if (!Number.isSafeInteger(value))
     throw new DatabaseError('refused', `${what} ${String(text)} is no safe integer`)
   return value
-}
-
-// Our own bytes, so no scan.
-const options = {
-  useRecords: false,
-  mapsAsObjects: true,
-  structuredClone: false,
-  copyBuffers: true,
-  int64AsType: 'auto',
-  skipValues: [],
-  encodeUndefinedAsNil: true,
-} as const
-const packr = new Packr({ ...options })
-const unpackr = new Unpackr({ ...options })
-type PackedCast = [
-  contract: string,
-  key: string,
-  command: number,
-  body: Uint8Array,
-  answer: string,
-  data: Uint8Array,
-]
-
-function encodeCast({ target, command, body, answer, data }: StoredCast): Uint8Array {
-  const packed: PackedCast = [target.contract, target.key, command, body, answer, data]
-  return new Uint8Array(packr.pack(packed, RESET_BUFFER_MODE))
-}
-
-function decodeCast(sequence: number, bytes: Uint8Array): StoredCast {
-  const [contract, key, command, body, answer, data] = unpackr.unpack(bytes) as PackedCast
-  return { sequence, target: { contract, key }, command, body, answer, data }
 }

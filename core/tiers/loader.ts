@@ -14,10 +14,13 @@ export interface LoaderOptions {
   readonly maxRows: number
 }
 
-/** Rows of one question to MySQL and of one transaction of the Store. */
+/** Rows of one question to MySQL; a transaction of the Store has less than twice as many. */
 const PAGE_ROWS = 1_000
-/** Loads at a time: more would only wait for connections, and a crowd that logs in would fill their queue. */
-const MAX_LOADS = 32
+/**
+ * Loads at a time. Those that ask at the same time share statements (reads.ts), so there are enough of them for some
+ * full ones. Each may hold two pages of rows; what cannot be shared waits for a connection, in a queue of 1,000.
+ */
+const MAX_LOADS = 256
 
 export class Loader {
   loads = 0
@@ -66,25 +69,24 @@ export class Loader {
     const isCritical = tables.some((table) => table.class === 'critical')
     const remains = isCritical ? await database.remains(shardName(shard)) : null
     let count = 0
+    // Of several tables, if they are few: then the whole shard is one transaction.
+    let rows: RowChange[] = []
     for (const table of tables) {
       for (let after: RowKey | null = null; ;) {
         const page: readonly Row[] = await database.load(table, shard.key, after, PAGE_ROWS)
         count += page.length
         if (count > maxRows)
           throw new Error(`${shardName(shard)} has more than ${maxRows} rows: split it into several shards`)
-        const rows = page.map((row): RowChange => ({
-          table,
-          op: 'fill',
-          key: keyOf(table, row),
-          values: row,
-        }))
-        const isLast = page.length < PAGE_ROWS
-        if (rows.length > 0) await this.#fill(shard, rows, null, false, check)
-        if (isLast) break
-        after = rows.at(-1)!.key
+        for (const row of page) rows.push({ table, op: 'fill', key: keyOf(table, row), values: row })
+        after = rows.at(-1)?.key ?? null
+        if (rows.length >= PAGE_ROWS) {
+          await this.#fill(shard, rows, null, false, check)
+          rows = []
+        }
+        if (page.length < PAGE_ROWS) break
       }
     }
-    await this.#fill(shard, [], remains, true, check)
+    await this.#fill(shard, rows, remains, true, check)
     this.loads++
     this.rows += count
   }

@@ -2,12 +2,13 @@
 // are quoted, values are parameters, and a statement with parameters holds no literal at all.
 
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
-import type { Row, RowChange, RowKey } from '../run/ports.ts'
-import { shorten } from '../wire/errors.ts'
-import { DatabaseError, type SqlStatement, type SqlValue } from './client.ts'
+import type { Row, RowChange } from '../run/ports.ts'
+import type { SqlStatement, SqlValue } from './client.ts'
 import { columnClause, encode } from './column.ts'
+import { anyOf, keyParams, keyValues, list, matching, quote } from './select.ts'
 
 export { columnType } from './column.ts'
+export { padded, selectPage, selectRow, selectShards } from './select.ts'
 
 /** A statement that changes rows of one table. */
 export interface Write {
@@ -124,38 +125,6 @@ export function insertAuto(table: TableDefinition, values: Row): Write {
   return write!
 }
 
-export function selectRow(table: TableDefinition, key: RowKey): SqlStatement {
-  const sql = `SELECT ${list(table.columns)} FROM ${quote(table.name)} WHERE ${matching(table.key)}`
-  return { sql, params: keyParams(table, key) }
-}
-
-/** The first `limit` rows of a shard behind the key `after`, in the order of their keys. */
-export function selectPage(
-  table: TableDefinition,
-  shardKey: string,
-  after: RowKey | null,
-  limit: number,
-): SqlStatement {
-  const { rest } = table
-  const params: SqlValue[] = keyValues(table, [table.shardKey], [shardKey])
-  let sql = `SELECT ${list(table.columns)} FROM ${quote(table.name)} WHERE ${matching([table.shardKey])}`
-  if (after !== null && rest.length > 0) {
-    // Not (a, b) > (?, ?), for which no index is used.
-    const last = keyValues(
-      table,
-      rest,
-      rest.map((column) => after[table.key.indexOf(column)]),
-    )
-    const steps = rest.map((column, i) => {
-      params.push(...last.slice(0, i + 1))
-      return `(${[...rest.slice(0, i).map(equals), `${quote(column.name)} > ${placeholder(column)}`].join(' AND ')})`
-    })
-    sql += ` AND (${steps.join(' OR ')})`
-  }
-  if (rest.length > 0) sql += ` ORDER BY ${list(rest)}`
-  return { sql: `${sql} LIMIT ?`, params: [...params, limit] }
-}
-
 function deletes(table: TableDefinition, changes: readonly RowChange[]): Write[] {
   const owned = changes.filter(({ values }) => table.shardKey.name in values)
   const keys = changes.filter((change) => !owned.includes(change)).map(({ key }) => keyParams(table, key))
@@ -251,64 +220,6 @@ function encodeAll(columns: readonly ColumnDefinition[], values: Row): SqlValue[
     const value = values[column.name]
     return encode(column, value === undefined ? column.fallback : value)
   })
-}
-
-function keyParams(table: TableDefinition, key: RowKey): SqlValue[] {
-  return keyValues(table, table.key, key)
-}
-
-function keyValues(
-  table: TableDefinition,
-  columns: readonly ColumnDefinition[],
-  values: readonly unknown[],
-): SqlValue[] {
-  return columns.map((column, i) => {
-    const value = values[i]
-    if (typeof value === 'string' && value.endsWith(' '))
-      throw padded(`table ${table.name}: ${column.name}`, value)
-    return encode(column, value)
-  })
-}
-
-/**
- * utf8mb4_bin ignores spaces at the end, and no collation that does not is known to both MySQL and MariaDB: with the
- * key `bob ` one shard would write the rows of another.
- */
-export function padded(what: string, value: string): DatabaseError {
-  return new DatabaseError(
-    'refused',
-    `${what}: the key ${shorten(value)} ends in a space, which MySQL ignores`,
-  )
-}
-
-/** All columns equal a parameter. */
-function matching(columns: readonly ColumnDefinition[]): string {
-  return columns.map(equals).join(' AND ')
-}
-
-function anyOf(key: readonly ColumnDefinition[], count: number): string {
-  const [only] = key
-  if (key.length > 1) return new Array(count).fill(`(${matching(key)})`).join(' OR ')
-  if (count === 1) return matching(key)
-  return `${quote(only!.name)} IN (${new Array(count).fill(placeholder(only!)).join(', ')})`
-}
-
-function equals(column: ColumnDefinition): string {
-  return `${quote(column.name)} = ${placeholder(column)}`
-}
-
-/** What stands in a comparison. MySQL compares a DECIMAL with text as two DOUBLEs, which confuses long ones. */
-function placeholder({ spec }: ColumnDefinition): string {
-  return spec.kind === 'decimal' ? `CAST(? AS DECIMAL(${spec.precision}, ${spec.scale}))` : '?'
-}
-
-function quote(name: string): string {
-  if (!/^\w{1,64}$/.test(name)) throw new RangeError(`${shorten(name)} is no identifier`)
-  return `\`${name}\``
-}
-
-function list(columns: readonly ColumnDefinition[]): string {
-  return columns.map(({ name }) => quote(name)).join(', ')
 }
 
 function nameOf({ name }: ColumnDefinition): string {

@@ -130,7 +130,7 @@ behaviour('a channel is its mark and its replies, and null when never heard of',
 behaviour('of many marks in one transaction the last that was committed stands', async ({ open }) => {
   const store = await open({ slots: 1 })
   const { activation } = await store.open(ada)
-  const mark = (n: number, extra: Partial<WriteSet> = {}) =>
+  const mark = async (n: number, extra: Partial<WriteSet> = {}) =>
     store.commit(
       set(ada, activation, {
         channel: { id: 'c:1', mark: n, replies: bytes(String(n)), nowMs: 0, weight: 1 },
@@ -144,7 +144,7 @@ behaviour('of many marks in one transaction the last that was committed stands',
     // A value that SQLite refuses: this part of the transaction is taken back, and all of this activation behind it.
     mark(3, { kv: new Map([['gold', {} as Uint8Array]]) }),
     mark(4),
-    store.commit(put(bob, other.activation, 'gold', '1')),
+    Promise.resolve(store.commit(put(bob, other.activation, 'gold', '1'))),
   ]
   assert.deepEqual(
     (await Promise.all(outcomes)).map(({ kind }) => kind),

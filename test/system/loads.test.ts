@@ -1,0 +1,230 @@
+// Shards that are loaded at the same time share statements, and each gets exactly what it would get alone: on a real
+// MariaDB, by both clients.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import { table, type TableDefinition } from '../../core/game/table.ts'
+import type { Row } from '../../core/run/ports.ts'
+import { DatabaseError, type SqlClient, type SqlValue } from '../../core/tiers/client.ts'
+import { SqlDatabase } from '../../core/tiers/database.ts'
+import { insertInto, selectShards } from '../../core/tiers/mysql.ts'
+import { t } from '../../core/wire/type.ts'
+import { loadAll, newName, Player, refused, tiers } from './tiers.ts'
+
+const { direct, ask, create, given } = await tiers()
+
+/** Rows of shard `i`: none, one, few, so many that not all fit into one answer, and more than a page. */
+const sizeOf = (i: number): number => [0, 1, 3, 120, i % 40 === 4 ? 1_200 : 3][i % 5]!
+const SHARDS = Array.from({ length: 200 }, (_, i) => `s${i}`)
+
+async function put(table: TableDefinition, rows: readonly (readonly SqlValue[])[]): Promise<void> {
+  const columns = table.columns.map(({ name }) => name)
+  for (const { statement } of insertInto(table.name, columns, rows)) await direct.query(statement)
+}
+
+/** Another database over this client, that counts its statements. */
+function counted(client: SqlClient) {
+  const count = { statements: 0 }
+  const counting: SqlClient = {
+    query: (statement) => (count.statements++, client.query(statement)),
+    transact: (statements, accept) => client.transact(statements, accept),
+    close: () => client.close(),
+  }
+  return Object.assign(count, { database: new SqlDatabase(counting, { tables: [] }) })
+}
+
+async function oneByOne<T>(keys: readonly string[], get: (key: string) => Promise<T>): Promise<T[]> {
+  const found: T[] = []
+  for (const key of keys) found.push(await get(key))
+  return found
+}
+
+test('rows of many shards are ordered by shard, and within it as a page of it alone', () => {
+  const columns = { place: t.u8, uid: t.id, n: t.u8 }
+  const { definition: places } = table('places', columns, {
+    key: ['place', 'uid', 'n'],
+    shardKey: 'uid',
+    owner: Player,
+  })
+  assert.deepEqual(selectShards(places, ['a', 'b'], 9), {
+    sql: 'SELECT `place`, `uid`, `n` FROM `places` WHERE `uid` IN (?, ?) ORDER BY `uid`, `place`, `n` LIMIT ?',
+    params: ['a', 'b', 9],
+  })
+})
+
+given('200 loads at once give what they give one after the other', async (_, __, client) => {
+  const bags = await create({ uid: t.string(9), n: t.u32, count: t.u32 }, { key: ['uid', 'n'] })
+  // Its primary key goes through all shards.
+  const items = await create({ id: t.u32, uid: t.string(9) }, { key: 'id', shardKey: 'uid' })
+  await put(
+    bags,
+    SHARDS.flatMap((uid, i) => Array.from({ length: sizeOf(i) }, (_, n) => [uid, n, n * 3])),
+  )
+  const ids = SHARDS.flatMap((uid, i) => Array.from({ length: sizeOf(i) }, () => uid))
+  await put(
+    items,
+    ids.map((uid, n) => [(n * 7_919) % 100_003, uid]),
+  )
+  for (const table of [bags, items])
+    for (const page of [1_000, 100]) {
+      const alone = counted(client)
+      const expected = await oneByOne(SHARDS, (uid) => loadAll(alone.database, table, uid, page))
+      assert.deepEqual(
+        expected.map(({ length }) => length),
+        SHARDS.map((_, i) => sizeOf(i)),
+      )
+      const shared = counted(client)
+      const found = await Promise.all(SHARDS.map((uid) => loadAll(shared.database, table, uid, page)))
+      assert.deepEqual(found, expected)
+      assert.ok(alone.statements >= SHARDS.length)
+      assert.ok(shared.statements < alone.statements / 2, `${shared.statements} of ${alone.statements}`)
+    }
+  const few = counted(client)
+  const small = SHARDS.filter((_, i) => sizeOf(i) < 10)
+  await Promise.all(small.map((uid) => few.database.load(bags, uid, null, 1_000)))
+  assert.equal(few.statements, Math.ceil(small.length / 64))
+})
+
+given('pages of several sizes and tables, and the same shard twice, are asked at once', async (database) => {
+  const bags = await create({ uid: t.string(9), n: t.u32 }, { key: ['uid', 'n'] })
+  const heroes = await create({ uid: t.string(9), level: t.u8 }, { key: 'uid' })
+  await put(
+    bags,
+    ['a', 'b', 'c'].flatMap((uid) => [0, 1, 2, 3].map((n) => [uid, n])),
+  )
+  await put(heroes, [
+    ['a', 1],
+    ['c', 3],
+  ])
+  const numbers = (rows: readonly Row[]) => rows.map(({ uid, n }) => `${String(uid)}${String(n)}`).join(' ')
+  const found = await Promise.all(
+    ['a', 'b', 'c', 'a', 'd'].flatMap((uid) =>
+      [2, 4, 9].map(async (limit) => numbers(await database.load(bags, uid, null, limit))),
+    ),
+  )
+  const of = (uid: string) => [
+    `${uid}0 ${uid}1`,
+    `${uid}0 ${uid}1 ${uid}2 ${uid}3`,
+    `${uid}0 ${uid}1 ${uid}2 ${uid}3`,
+  ]
+  assert.deepEqual(found, [...of('a'), ...of('b'), ...of('c'), ...of('a'), '', '', ''])
+  const levels = await Promise.all(['a', 'b', 'c'].map((uid) => database.load(heroes, uid, null, 1)))
+  assert.deepEqual(levels, [[{ uid: 'a', level: 1 }], [], [{ uid: 'c', level: 3 }]])
+})
+
+given('shards that a collation takes for the same have rows of their own', async (database) => {
+  const { definition: old } = table(
+    newName(),
+    { id: t.u32, uid: t.string(20) },
+    { key: 'id', by: ['uid'], owner: Player },
+  )
+  await ask(
+    `CREATE TABLE ${old.name} (id INT UNSIGNED PRIMARY KEY,
+      uid VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL, KEY (uid))`,
+  )
+  const bobs = ['Bob', 'bob', 'BOB', 'bOb', 'Böb']
+  // For the collation 4,500 rows of one shard: an answer of 4,000 has some of each and all of none.
+  await put(
+    old,
+    Array.from({ length: 4_500 }, (_, i) => [i, bobs[i % 5]!]),
+  )
+  await ask(`INSERT INTO ${old.name} (id, uid) VALUES (9000, ?), (9001, ?), (9002, ?)`, 'ada', 'zoë', 'bob ')
+  const keys = [...bobs, 'ada', 'Ada', 'zoe', 'zoë', 'eve', 'boB']
+  for (const page of [1_000, 900, 400]) {
+    const expected = await oneByOne(keys, (uid) => loadAll(database, old, uid, page))
+    assert.deepEqual(
+      expected.map(({ length }) => length),
+      [900, 900, 900, 900, 900, 1, 0, 0, 1, 0, 0],
+    )
+    assert.deepEqual(await Promise.all(keys.map((uid) => loadAll(database, old, uid, page))), expected)
+  }
+})
+
+given('what is wrong with one shard is told to it alone', async (database) => {
+  // t.id is ASCII: MariaDB refuses to compare it with an é.
+  const items = await create({ uid: t.id, n: t.u32, count: t.int(0, 99) }, { key: ['uid', 'n'] })
+  await put(
+    items,
+    SHARDS.flatMap((uid) => [0, 1].map((n) => [uid, n, 7])),
+  )
+  await ask(`UPDATE ${items.name} SET count = 100 WHERE uid = ? AND n = 1`, 's50')
+  const keys = [...SHARDS, 'é', 's1 ']
+  const found = await Promise.allSettled(keys.map((uid) => database.load(items, uid, null, 9)))
+  const failed = found.flatMap(({ status }, i) => (status === 'rejected' ? [keys[i]] : []))
+  assert.deepEqual(failed, ['s50', 'é', 's1 '])
+  for (const [i, one] of found.entries()) {
+    if (one.status === 'fulfilled')
+      assert.deepEqual(
+        one.value,
+        [0, 1].map((n) => ({ uid: keys[i], n, count: 7 })),
+      )
+    else assert.ok(one.reason instanceof DatabaseError)
+  }
+  const [wrong] = await Promise.all([
+    refused(database.load(items, 's50', null, 9), /column count holds "100": 100 is outside 0\.\.99$/),
+    database.load(items, 's51', null, 9),
+  ])
+  assert.equal(wrong.kind, 'refused')
+  await ask(`DROP TABLE ${items.name}`)
+  const gone = await Promise.allSettled(SHARDS.map((uid) => database.load(items, uid, null, 9)))
+  for (const one of gone)
+    assert.ok(
+      one.status === 'rejected' && one.reason instanceof DatabaseError && one.reason.kind === 'schema',
+    )
+})
+
+given('what critical turns left of many shards is asked at once', async (_, owner, client) => {
+  const shards = SHARDS.map((key) => `${owner.name}/${key}`)
+  // A page has 1,000; the answer to several shards as well.
+  const sizeOf = (i: number): number => [0, 1, 3, 40, i === 14 ? 1_100 : 2][i % 5]!
+  const numbers = (i: number) => Array.from({ length: sizeOf(i) }, (_, n) => n)
+  const replies = Uint8Array.of(1, 2)
+  const target = { contract: 'market', key: 'main' }
+  const cast = { target, command: 7, body: replies, answer: 'sold', data: replies }
+  await owner.write([], {
+    channels: shards.flatMap((shard, i) =>
+      numbers(i).map((n) => ({ shard, id: `c${1_000 + n}`, mark: n, replies })),
+    ),
+    casts: shards.flatMap((shard, i) =>
+      numbers(i).map((sequence) => ({ shard, sequence, cast: { sequence, ...cast } })),
+    ),
+  })
+  const alone = counted(client)
+  const expected = await oneByOne(shards, (shard) => alone.database.remains(shard))
+  assert.deepEqual(
+    expected.map(({ channels, casts }) => [channels.length, casts.length]),
+    shards.map((_, i) => [sizeOf(i), sizeOf(i)]),
+  )
+  const shared = counted(client)
+  const found = await Promise.all(shards.map((shard) => shared.database.remains(shard)))
+  assert.deepEqual(found, expected)
+  assert.ok(shared.statements < alone.statements / 4, `${shared.statements} of ${alone.statements}`)
+  const settled = await Promise.allSettled(
+    [...shards.slice(0, 9), 'bob '].map((one) => shared.database.remains(one)),
+  )
+  assert.deepEqual(
+    settled.map(({ status }) => status),
+    [...shards.slice(0, 9).map(() => 'fulfilled'), 'rejected'],
+  )
+})
+
+given(
+  'a statement without an answer fails the loads that share it, and no later one',
+  async (_, __, client) => {
+    const items = await create({ uid: t.id, n: t.u32 }, { key: ['uid', 'n'] })
+    await put(items, [['s1', 1]])
+    const lost = new DatabaseError('unavailable', 'no answer')
+    let isLost = true
+    const query = client.query.bind(client)
+    const database = new SqlDatabase(
+      { ...client, query: (statement) => (isLost ? Promise.reject(lost) : query(statement)) },
+      { tables: [] },
+    )
+    for (const one of await Promise.allSettled(SHARDS.map((uid) => database.load(items, uid, null, 9))))
+      assert.ok(one.status === 'rejected' && (one.reason as DatabaseError).kind === 'unavailable')
+    isLost = false
+    const found = await Promise.all(SHARDS.map((uid) => database.load(items, uid, null, 9)))
+    assert.deepEqual(found.flat(), [{ uid: 's1', n: 1 }])
+  },
+)
