@@ -18,6 +18,7 @@ export type StoreErrorCode =
   | 'OVERLOADED' // the disk is slower than the commits
   | 'SLOTS' // the data directory was made with another number of slots
   | 'SUPERSEDED' // an earlier commit of the same activation failed, or was taken back
+  | 'TOO_LARGE' // one turn writes more than may wait for the disk
   | 'TABLES' // a table is stored in a form that the game cannot read
 
 /** What is wrong with the data directory and what to do about it. */

@@ -86,6 +86,10 @@ export class Group {
 
   push(job: Job): void {
     if (this.#over) return job.settle({ kind: 'failed', cause: this.#over })
+    if (job.bytes > MAX_QUEUED_BYTES) {
+      const cause = `one turn writes ${job.bytes} bytes, more than ${MAX_QUEUED_BYTES}: split it into several`
+      return job.settle({ kind: 'failed', cause: new StoreError('TOO_LARGE', cause) })
+    }
     const { length } = this.#queue
     if (job.bytes > 0 && (length >= MAX_QUEUED || this.#queuedBytes + job.bytes > MAX_QUEUED_BYTES)) {
       const waiting = `${length} write sets of ${this.#queuedBytes} bytes wait for ${this.#file.path}`

@@ -24,7 +24,7 @@ import { shardName } from '../run/ports.ts'
 import { TableSet } from '../tiers/layout.ts'
 import type { LocalStore, Outbox, OutboxEntry } from '../tiers/local.ts'
 import { makeDirectory } from './directory.ts'
-import { explain, StoreError } from './fault.ts'
+import { explain, StoreError, type StoreErrorCode } from './fault.ts'
 import { DirectoryLock } from './lock.ts'
 import { Slot } from './slot.ts'
 import type { Fdatasync } from './slotfile.ts'
@@ -57,6 +57,8 @@ const DEFAULT_SLOTS = 32
 const MAX_SLOTS = 4_096
 /** Batches of several slots share the event loop with everything else: after this it may look at its sockets. */
 const SLICE_MS = 2
+/** What is wrong with one file alone. */
+const OWN_FAULTS: ReadonlySet<StoreErrorCode> = new Set(['CORRUPT', 'FOREIGN', 'NEWER'])
 const SLOT_FILE = /^slot-(\d+)-of-(\d+)\.sqlite$/
 
 export class SlotStore implements LocalStore {
@@ -93,14 +95,32 @@ export class SlotStore implements LocalStore {
     makeDirectory(dir)
     const store = new SlotStore(options, dir, slots, new DirectoryLock(dir))
     try {
-      for (const index of slotFiles(dir, slots)) {
-        for (const [shard, dueMs] of store.#slot(index).wakes()) options.onWake(shardId(shard), dueMs)
-      }
+      store.#openAll(slotFiles(dir, slots))
     } catch (cause) {
       await store.close()
       throw explain(cause, dir)
     }
     return store
+  }
+
+  /** A file that cannot be read costs the shards in it, not the others; unless there are no others. */
+  #openAll(indexes: readonly number[]): void {
+    const { log, onWake } = this.#options
+    const broken: StoreError[] = []
+    for (const index of indexes) {
+      try {
+        for (const [shard, dueMs] of this.#slot(index).wakes()) onWake(shardId(shard), dueMs)
+      } catch (cause) {
+        if (!(cause instanceof StoreError && OWN_FAULTS.has(cause.code))) throw cause
+        broken.push(cause)
+      }
+    }
+    if (broken.length > 0 && broken.length === indexes.length) throw broken[0]!
+    for (const cause of broken)
+      log.error('a slot cannot be read: its shards are not available, the others are', {
+        code: cause.code,
+        cause: cause.message,
+      })
   }
 
   /** Write sets that wait for their commit, in all slots. */

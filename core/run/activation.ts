@@ -7,7 +7,7 @@ import type { CastAnswer, ContextLog } from '../game/context.ts'
 import type { TableDefinition } from '../game/table.ts'
 import type { Contract } from '../wire/contract.ts'
 import { CODECS } from '../wire/codec.ts'
-import { CallError, InputError, Refusal, shorten } from '../wire/errors.ts'
+import { CallError, InputError, Refusal, shorten, TRANSIENT } from '../wire/errors.ts'
 import type { Limits } from '../wire/limits.ts'
 import { TIMES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
@@ -190,7 +190,7 @@ export class Activation {
     }
     const timer = this.clock.after(TIMES.turnMs, () =>
       settle(() => {
-        this.#failed(turn, new CallError('DEADLINE', `the turn did not end within ${TIMES.turnMs} ms`))
+        this.#failed(turn, new Error(`the turn did not end within ${TIMES.turnMs} ms`))
         this.shard.restart()
       }),
     )
@@ -235,7 +235,7 @@ export class Activation {
       this.meter.refusals++
       return this.#refuse(turn, 'refusal', error.code, error.message, command.number)
     }
-    if (error instanceof CallError && error.code === 'RETRY_LATER')
+    if (error instanceof CallError && TRANSIENT.has(error.code))
       return this.#refuse(turn, 'system', error.code, error.message, command?.number ?? 0)
     this.meter.bugs++
     this.#engine.log.error('a handler threw; its turn is rolled back', {
@@ -262,7 +262,7 @@ export class Activation {
     turn.discard()
     const { channel, sequence, flags, command } = turn.cause
     const body =
-      channel?.legacy && (kind === 'refusal' || code === 'RETRY_LATER') && command
+      channel?.legacy && (kind === 'refusal' || TRANSIENT.has(code)) && command
         ? this.shard.legacyRefusal(command, code)
         : null
     if (channel && body) {

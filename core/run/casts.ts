@@ -2,7 +2,7 @@
 // each target: the receiver remembers the last one only. Invariant: its sender acts once on one answer.
 
 import { CODECS } from '../wire/codec.ts'
-import { InputError, shorten } from '../wire/errors.ts'
+import { InputError, shorten, TRANSIENT } from '../wire/errors.ts'
 import type { Activation } from './activation.ts'
 import { shardName, type PeerAnswer, type StoredCast, type Timer } from './ports.ts'
 import { STALE } from './receipts.ts'
@@ -19,8 +19,6 @@ const LAST_RETRY_MS = 10_000
 /** A host wakes the sender after this, in case it was put out of memory meanwhile. */
 const WAKE_MS = 30_000
 const MAX_FAILURES = 5
-/** What says that the cast was not done: it is delivered again. */
-const AGAIN = new Set(['UNAVAILABLE', 'OVERLOADED', 'DEADLINE', 'RETRY_LATER', 'SHARD_RESTARTED'])
 
 interface Lane {
   readonly waiting: StoredCast[]
@@ -128,7 +126,8 @@ export class Casts {
       lane.timer?.cancel()
       if (answer.kind === 'system' && answer.code === STALE)
         return this.#renumber(name, lane, Number(answer.message))
-      if (answer.kind === 'system' && AGAIN.has(answer.code)) return this.#again(name, lane)
+      // It was not done, as far as is known: it is delivered again.
+      if (answer.kind === 'system' && TRANSIENT.has(answer.code)) return this.#again(name, lane)
       life.shard.answered(() => this.#act(name, lane, cast, answer))
     }
     const late = (): void => heard({ kind: 'system', code: 'DEADLINE', message: '' })

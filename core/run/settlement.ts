@@ -69,6 +69,7 @@ export class Settlement {
     this.#egress.push(write && this.#engine.commit(write), {
       release: () => {
         if (critical) this.#critical--
+        if (write) this.#life.shard.waking.succeeded()
         this.#release(turn, reply, failure)
       },
       broken: (outcome) => this.#broken(turn, outcome),
@@ -174,7 +175,7 @@ export class Settlement {
     const cause = String(outcome.cause)
     this.#engine.log.error(`commit ${outcome.kind}, the activation ends`, { shard: life.name, cause })
     if (outcome.kind === 'refused' && turn) this.#rejected(turn, outcome)
-    else life.shard.restart()
+    else life.shard.setBack()
   }
 
   /** MySQL will never take this turn: the Store takes it back, and remembers the answer for a caller that asks again. */
@@ -196,7 +197,7 @@ export class Settlement {
       patch = channelWrite(channel.name, nowMs, refused)
     }
     const taken = Promise.resolve(store.reject?.(life.shard.id, seq, patch) ?? null)
-    life.shard.restart(taken)
+    life.shard.setBack(taken)
     void taken.then(
       (done) => {
         if (done?.kind === 'committed') return this.#answer(turn, failure.code, failure.message)

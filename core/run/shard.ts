@@ -1,7 +1,7 @@
 // One shard as its engine knows it: its channels, its mailbox and its current activation, if any. One turn at a
 // time (a service: `concurrency`), in arrival order; channels outlive activations.
 
-import { CallError, type SystemCode } from '../wire/errors.ts'
+import { CallError, TRANSIENT, type SystemCode } from '../wire/errors.ts'
 import { Activation } from './activation.ts'
 import { Channel, channelName } from './channel.ts'
 import type { Engine } from './engine.ts'
@@ -22,6 +22,7 @@ import {
   type StoredChannel,
 } from './ports.ts'
 import { NOBODY } from './turn.ts'
+import { Waking, type Sleeper } from './waking.ts'
 
 /** Work that waits for its turn. */
 interface Item {
@@ -32,7 +33,7 @@ interface Item {
   readonly survives: boolean
 }
 
-export class Shard {
+export class Shard implements Sleeper {
   readonly id: ShardId
   readonly name: string
   readonly plan: ShardPlan
@@ -40,7 +41,7 @@ export class Shard {
   readonly #mailbox: Mailbox<Item>
   readonly #channels = new Map<string, Channel>()
   #life: Activation | null = null
-  #waking = false
+  readonly waking: Waking
   /** Asynchronous turns that run now. */
   #running = 0
   /** How often in a row the engine's sweep found nothing to do here. */
@@ -54,6 +55,7 @@ export class Shard {
     this.name = shardName(id)
     this.plan = plan
     this.#mailbox = new Mailbox(engine.limits.maxMailbox)
+    this.waking = new Waking(engine, this)
   }
 
   get life(): Activation | null {
@@ -148,7 +150,7 @@ export class Shard {
     message: string,
   ): void {
     if ((flags & RETAIN) !== 0) channel.keepError(sequence, command, 'system', code, message)
-    const plan = channel.legacy && code === 'RETRY_LATER' ? this.plan.commands.get(command) : null
+    const plan = channel.legacy && TRANSIENT.has(code) ? this.plan.commands.get(command) : null
     const body = plan ? this.legacyRefusal(plan, code) : null
     if (body) return channel.out?.reply(sequence, command, body)
     channel.out?.error(sequence, command, 'system', code, message)
@@ -287,7 +289,13 @@ export class Shard {
 
   /** Wakes the shard though nobody spoke: a durable timer is near. */
   wake(): void {
-    if (!this.#life && !this.#waking) this.#wake()
+    if (!this.#life) this.waking.begin()
+  }
+
+  /** A commit failed. What made it fail may last: each further activation in a row waits longer for its turn. */
+  setBack(until: Promise<unknown> | null = null): void {
+    this.waking.setBack()
+    this.restart(until)
   }
 
   /** Ends the activation and, because channels, mail or casts wait for it, begins the next; not before `until` has ended. */
@@ -299,13 +307,8 @@ export class Shard {
     const next = (): void => {
       if (casts || this.#channels.size > 0 || this.#mailbox.size > 0) this.#wanted()
     }
-    if (!until) return next()
-    this.#waking = true
-    const ready = (): void => {
-      this.#waking = false
-      this.inRun(next)
-    }
-    until.then(ready, ready)
+    if (until) this.waking.hold(until, next)
+    else next()
   }
 
   /** Saves and leaves memory; channels stay and wake it again. */
@@ -328,7 +331,7 @@ export class Shard {
 
   /** Forgotten altogether: nothing refers to it. */
   get empty(): boolean {
-    return this.#life === null && !this.#waking && this.#channels.size === 0 && this.#mailbox.size === 0
+    return this.#life === null && !this.waking.busy && this.#channels.size === 0 && this.#mailbox.size === 0
   }
 
   #endLife(): void {
@@ -375,33 +378,19 @@ export class Shard {
 
   #wanted(): void {
     if (this.#life) this.#engine.want(this)
-    else if (!this.#waking) this.#wake()
+    else this.waking.begin()
   }
 
-  #wake(): void {
-    this.#waking = true
-    let stored: Awaitable<Stored>
-    try {
-      stored = this.#engine.openStore(this.id, this.plan)
-    } catch (error) {
-      return this.#wakeFailed(error)
-    }
-    if (stored instanceof Promise)
-      stored.then(
-        (found) => this.#awake(found),
-        (error: unknown) => this.#wakeFailed(error),
-      )
-    else this.#awake(stored)
+  get isAwaited(): boolean {
+    return this.#life === null && this.#channels.values().some(({ out }) => out !== null)
   }
 
-  #awake(stored: Stored): void {
-    let life: Activation
-    try {
-      life = new Activation(this.#engine, this, stored)
-    } catch (error) {
-      return this.#wakeFailed(error)
-    }
-    this.#waking = false
+  awake(stored: Stored): () => void {
+    const life = new Activation(this.#engine, this, stored)
+    return () => this.#begin(life)
+  }
+
+  #begin(life: Activation): void {
     this.#life = life
     this.#engine.meter.activations++
     // Channels that outlived the last life come first: all members are back before any hook or call runs.
@@ -413,8 +402,7 @@ export class Shard {
     this.#engine.want(this)
   }
 
-  #wakeFailed(error: unknown): void {
-    this.#waking = false
+  notAwake(error: unknown): void {
     this.#engine.log.error('the shard could not be activated', {
       shard: this.name,
       error: error instanceof Error ? (error.stack ?? error.message).slice(0, 2_000) : String(error),

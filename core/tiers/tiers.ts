@@ -19,7 +19,8 @@ import type {
   WriteSet,
 } from '../run/ports.ts'
 import { shardName } from '../run/ports.ts'
-import { CallError } from '../wire/errors.ts'
+import { keyText } from '../run/rowkey.ts'
+import { CallError, RowError } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { DatabaseError } from './client.ts'
 import { Flusher, type FlusherMetrics } from './flusher.ts'
@@ -76,7 +77,7 @@ export class Tiers implements Store {
   readonly #asked = new Set<string>()
 
   constructor(options: TiersOptions) {
-    const { local, database, tables, maxRows = MAX_ROWS, waitMs = TIMES.criticalMs } = options
+    const { local, database, tables, maxRows = MAX_ROWS, waitMs = TIMES.loadMs } = options
     this.#options = options
     this.#local = local
     this.#waitMs = waitMs
@@ -157,7 +158,7 @@ export class Tiers implements Store {
     return outcome
   }
 
-  /** @throws CallError RETRY_LATER, DatabaseError, or an Error where MySQL does not have the row as it is here */
+  /** @throws CallError RETRY_LATER, DatabaseError, RowError where MySQL does not have the row as it is here */
   async reload(shard: ShardId, table: TableDefinition, key: RowKey): Promise<Row | null> {
     const untilMs = this.#options.clock.mono() + this.#waitMs
     const owner = this.#local.ownerOf(shard)
@@ -173,8 +174,11 @@ export class Tiers implements Store {
       await this.#within<unknown>(untilMs, rest, what)
     }
     const parked = flusher.holder([{ table, key }])
-    if (parked !== null)
-      throw new Error(`${what}: MySQL refused it as it is here, and it is parked since seq ${parked}`)
+    if (parked !== null) {
+      const why = `MySQL refused the row ${keyText(table, key)} as it is here: it stands in firefly_parked with the error`
+      const cure = 'change it here, or mend MySQL: it is tried again every minute'
+      throw new RowError('PARKED', table.name, `${why} since seq ${parked}. ${cure}`)
+    }
     return this.#within(untilMs, this.#options.database.row(table, key), what)
   }
 

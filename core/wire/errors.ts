@@ -21,6 +21,14 @@ export const SYSTEM_CODES = [
   'UNKNOWN_CONTRACT', // the game has no such contract
 ] as const
 export type SystemCode = (typeof SYSTEM_CODES)[number]
+/** Nobody's fault: the same call may succeed later. A handler that lets one through tells its own caller the same. */
+export const TRANSIENT: ReadonlySet<string> = new Set<SystemCode>([
+  'DEADLINE',
+  'OVERLOADED',
+  'RETRY_LATER',
+  'SHARD_RESTARTED',
+  'UNAVAILABLE',
+])
 
 /** Why a connection was closed by us, with its WebSocket close code (RFC 6455 section 7.4). */
 export const CLOSE_CODES = {
@@ -79,18 +87,21 @@ export type RowErrorCode =
   | 'BAD_VALUE' // outside of the column's type or range
   | 'DUPLICATE' // the key or a unique value is taken
   | 'MISSING' // the row was deleted
+  | 'PARKED' // MySQL refused the row as it stands here, so there is no other to be read
   | 'TOO_LARGE' // the row exceeds what a Store holds
   | 'UNKNOWN_COLUMN' // the table has no such column, or cannot be asked by it
 
-/** A row that a table refuses. The message names table, column, value (shortened) and bound. */
+/** A row that a table refuses. The message names table, column and path in it, value (shortened) and bound. */
 export class RowError extends Error {
   override readonly name = 'RowError'
   readonly code: RowErrorCode
   readonly table: string
-  /** null where it is the row as a whole. */
+  /** Those of a key of several with a comma between; of a row too large the largest; null = no column in particular. */
   readonly column: string | null
-  constructor(code: RowErrorCode, table: string, message: string, column: string | null = null) {
-    super(`${table}${column === null ? '' : `.${column}`}: ${message}`)
+  /** `path` leads to the part of the column's value that is at fault, as `.a[1]`. */
+  constructor(code: RowErrorCode, table: string, message: string, column: string | null = null, path = '') {
+    const name = column === null || /^[\w,]{1,80}$/.test(column) ? column : shorten(column)
+    super(cut(`${table}${name === null ? '' : `.${name}`}${cut(path, 80)}: ${message}`, 500))
     this.code = code
     this.table = table
     this.column = column
@@ -103,18 +114,33 @@ export class DefinitionError extends Error {
 }
 
 /** Any value as at most 80 printable characters: the only way a received value may enter a message or a log. */
-export function shorten(value: unknown): string {
-  const text =
-    typeof value === 'string'
-      ? JSON.stringify(value.slice(0, 80))
-      : typeof value === 'object' && value !== null
-        ? Array.isArray(value)
-          ? `array of ${value.length}`
-          : value instanceof Uint8Array
-            ? `${value.byteLength} bytes`
-            : 'object'
-        : typeof value === 'function'
-          ? 'function'
-          : String(value)
-  return text.length > 80 ? `${text.slice(0, 79)}…` : text
+export function shorten(value: unknown, maxChars = 80): string {
+  if (typeof value === 'string') return cut(JSON.stringify(value.slice(0, maxChars)), maxChars)
+  if (typeof value === 'function') return 'function'
+  if (typeof value !== 'object' || value === null) return cut(String(value), maxChars)
+  if (Array.isArray(value)) return `array of ${value.length}`
+  if (value instanceof Uint8Array) return bytesText(value)
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'invalid date' : value.toISOString()
+  return 'object'
+}
+
+const MAX_ITEMS = 4
+
+/** The first items of a list that is too long to be told. */
+export function shortenList(values: readonly unknown[]): string {
+  const items = values.slice(0, MAX_ITEMS).map((value) => shorten(value, 16))
+  if (values.length > MAX_ITEMS) items.push('…')
+  return `[${items.join(', ')}]`
+}
+
+const MAX_BYTES = 8
+
+function bytesText(bytes: Uint8Array): string {
+  const hex = Array.from(bytes.subarray(0, MAX_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  const more = bytes.length > MAX_BYTES ? '…' : ''
+  return `${bytes.length} bytes${hex === '' ? '' : ` ${hex}${more}`}`
+}
+
+function cut(text: string, maxChars: number): string {
+  return text.length > maxChars ? `${text.slice(0, maxChars - 1).toWellFormed()}…` : text
 }

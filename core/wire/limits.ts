@@ -69,6 +69,9 @@ export const TIMES = {
   rememberMs: 60_000,
   /** A caller that waits for MySQL hears RETRY_LATER after this. */
   criticalMs: 5_000,
+  /** A cold shard that MySQL has not given its rows by then cannot be activated. Below `callMs`, so that a shard which
+   * called it hears why. */
+  loadMs: 4_000,
   /** A shard without channels, timers and work leaves memory after this. */
   evictMs: 60_000,
   /** How long stored marks of an absent session are kept. */

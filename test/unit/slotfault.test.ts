@@ -12,8 +12,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { systemClock } from '../../core/node/clock.ts'
 import { jsonLog } from '../../core/node/log.ts'
 import { SlotFile } from '../../core/node/slotfile.ts'
-import { SlotStore } from '../../core/node/store.ts'
-import type { ShardId, WriteSet } from '../../core/run/ports.ts'
+import { slotOf, SlotStore } from '../../core/node/store.ts'
+import { shardName, type ShardId, type WriteSet } from '../../core/run/ports.ts'
 import { TableSet } from '../../core/tiers/layout.ts'
 import { ada, behaviour, bob, bytes, put, refusal, set, text } from './slotbench.ts'
 
@@ -179,6 +179,51 @@ behaviour('a damaged slot file, and a file that is not ours, are refused', async
   db.exec('CREATE TABLE cookbook (recipe)')
   db.close()
   await assert.rejects(open({ slots: 1 }), refusal('FOREIGN', /is not a slot file of Firefly/))
+})
+
+behaviour('a slot file that cannot be read costs its own shards only', async ({ dir, log, open }) => {
+  let store = await open({ slots: 2 })
+  const [a, b] = [ada, bob].map((shard) => slotOf(shardName(shard), 2)) as [number, number]
+  assert.notEqual(a, b)
+  for (const shard of [ada, bob]) {
+    const { activation } = await store.open(shard)
+    await store.commit(put(shard, activation, 'gold', '7'))
+  }
+  await store.close()
+  const path = join(dir, `slot-${a}-of-2.sqlite`)
+  const good = readFileSync(path)
+  for (const [bad, code] of [
+    [Buffer.alloc(8_192, 65), 'CORRUPT'],
+    [good.subarray(0, 4_096), 'CORRUPT'],
+  ] as const) {
+    writeFileSync(path, bad)
+    store = await open({ slots: 2 })
+    const said = log.lines.at(-1)
+    assert.deepEqual([said?.level, said?.fields['code']], ['error', code])
+    assert.match(String(said?.fields['cause']), /slot-\d-of-2\.sqlite is damaged/)
+    await assert.rejects(async () => store.open(ada), refusal(code, /is damaged/))
+    const { activation, kv } = await store.open(bob)
+    assert.equal(text(kv.get('gold')), '7')
+    assert.equal((await store.commit(put(bob, activation, 'gold', '7'))).kind, 'committed')
+    await store.close()
+  }
+  writeFileSync(path, good)
+  store = await open({ slots: 2 })
+  assert.equal(text((await store.open(ada)).kv.get('gold')), '7')
+})
+
+behaviour('a turn that is too large for the disk’s queue fails alone, and says so', async ({ open }) => {
+  const store = await open({ slots: 1 })
+  const { activation } = await store.open(ada)
+  const large = new Uint8Array(70_000_000)
+  const outcome = await store.commit(set(ada, activation, { kv: new Map([['gold', large]]) }))
+  assert.equal(outcome.kind, 'failed')
+  refusal(
+    'TOO_LARGE',
+    /one turn writes 70\d{6} bytes, more than 67108864: split it/,
+  )(outcome.kind === 'failed' && outcome.cause)
+  const other = await store.open(bob)
+  assert.equal((await store.commit(put(bob, other.activation, 'gold', '7'))).kind, 'committed')
 })
 
 behaviour('another number of slots is refused: the shards would not be found again', async ({ open }) => {
