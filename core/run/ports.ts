@@ -67,7 +67,10 @@ export interface Store {
   row(shard: ShardId, table: TableDefinition, key: RowKey): Row | null
   /** Rows of the shard as they were last committed, in the order of their keys. */
   list(shard: ShardId, table: TableDefinition, query: RowQuery): readonly Row[]
-  /** What MySQL holds of a row now, once it has all that this shard committed. Absent without MySQL behind. */
+  /**
+   * What MySQL holds of a row now, once it has all that this shard committed; its shardKey may be another shard's by
+   * now. Absent without MySQL behind. @throws RowError when the row stands parked
+   */
   reload?(shard: ShardId, table: TableDefinition, key: RowKey): Promise<Row | null>
   /** A new AUTO_INCREMENT value, never given out again. Absent without MySQL behind. */
   nextId?(shard: ShardId, table: TableDefinition, values: Row): Promise<bigint>
@@ -164,6 +167,8 @@ export interface WriteSet {
   readonly casts: ReadonlyMap<number, StoredCast | null> | null
   /** Committed only when MySQL has it, and everything that this shard committed before. */
   readonly critical: boolean
+  /** Critical also for what was written before: refused while MySQL will not take a turn of this shard. */
+  readonly saves?: boolean
   /** What takes this write set back; given where a later 'refused' may ask for it. */
   readonly undo: WriteSet | null
   /** When the shard must be awake for its next durable timer, wall clock; null = no durable timer is left. */

@@ -114,7 +114,7 @@ export class Settlement {
     if (casts) life.casts.wrote(casts)
     const timers = timerWrites && life.timers.encode(timerWrites)
     const rows = changes.length > 0 ? changes : null
-    return this.#writes({ kv: kvWrites, timers, casts, rows, channel: stored, critical, undo })
+    return this.#writes({ kv: kvWrites, timers, casts, rows, channel: stored, critical, saves: saved, undo })
   }
 
   /** Taken before the turn's timers and channel are put in their new state. */

@@ -13,6 +13,8 @@ export interface Entry {
   readonly channel: { readonly id: string; readonly mark: number; readonly replies: Uint8Array } | null
   /** Only of a critical turn. */
   readonly casts: readonly { readonly sequence: number; readonly cast: StoredCast | null }[]
+  /** It is refused while a turn of its shard stands parked. */
+  readonly saves: boolean
 }
 
 /** An entry names a table or column that this game does not have: an older or newer version wrote it. */
@@ -24,7 +26,7 @@ type Tables = ReadonlyMap<string, TableDefinition>
 type PackedRow = [table: string, op: string, key: unknown[], names: string[], values: unknown[]]
 type PackedCast = [sequence: number, cast: StoredCast | null]
 type PackedChannel = [id: string, mark: number, replies: Uint8Array]
-type Packed = [rows: PackedRow[], channel: PackedChannel | null, casts: PackedCast[]]
+type Packed = [rows: PackedRow[], channel: PackedChannel | null, casts: PackedCast[], saves?: true]
 type PackedUndo = [
   rows: PackedRow[],
   kv: [string, Uint8Array | null][],
@@ -35,22 +37,24 @@ type PackedUndo = [
 ]
 
 /** null where MySQL need not hear of the turn. */
-export function encodeEntry({ rows, channel, casts, critical }: WriteSet): Uint8Array | null {
+export function encodeEntry({ rows, channel, casts, critical, saves }: WriteSet): Uint8Array | null {
   const packedRows = rows?.filter(({ op }) => op !== 'fill' && op !== 'drop').map(packRow) ?? []
   if (packedRows.length === 0 && !critical) return null
   const packedChannel: PackedChannel | null =
     critical && channel ? [channel.id, channel.mark, channel.replies] : null
   const packed: Packed = [packedRows, packedChannel, critical && casts ? [...casts] : []]
+  if (saves) packed.push(true)
   return pack(packed)
 }
 
 /** @throws EntryError */
 export function decodeEntry(data: Uint8Array, tables: Tables): Entry {
-  const [rows, channel, casts] = unpack(data) as Packed
+  const [rows, channel, casts, saves = false] = unpack(data) as Packed
   return {
     rows: rows.map((row) => unpackRow(row, tables)),
     channel: channel && { id: channel[0], mark: channel[1], replies: channel[2] },
     casts: casts.map(([sequence, cast]) => ({ sequence, cast })),
+    saves,
   }
 }
 

@@ -42,8 +42,8 @@ export function gather(entries: readonly OutboxEntry[], options: GatherOptions):
   for (const one of entries) {
     const entry = decoded(one, tables, turns.length === 0)
     if (entry === null) break
-    const holder = quarantine.holder(entry.rows) ?? parking.holder(entry.rows)
-    let why = holder === null ? null : new Error(`row is parked since seq ${holder}`)
+    const [holder, what] = holderOf(one, entry, [quarantine, parking])
+    let why = holder === null ? null : new Error(`${what} is parked since seq ${holder}`)
     if (poison?.seq === one.seq) why = poison.cause
     if (why === null && turns.length > 0 && rows.size + entry.rows.length > maxRows) break
     if (why === null && !rows.add(entry.rows)) {
@@ -77,6 +77,21 @@ export function gather(entries: readonly OutboxEntry[], options: GatherOptions):
     turns,
     parked,
   }
+}
+
+/** The parked turn behind which this one stands, null = none. */
+function holderOf(
+  { shard }: OutboxEntry,
+  { rows, saves }: Entry,
+  parked: readonly Quarantine[],
+): readonly [seq: number | null, what: string] {
+  for (const one of parked) {
+    const holder = one.holder(rows)
+    if (holder !== null) return [holder, 'row']
+    const saved = saves ? one.holderOf(shard) : null
+    if (saved !== null) return [saved, 'a turn of this shard']
+  }
+  return [null, '']
 }
 
 /** null: it must wait until those before it are through. */

@@ -42,6 +42,12 @@ export class Quarantine {
     return null
   }
 
+  /** The parked turn of this shard, null = none. */
+  holderOf(shard: string): number | null {
+    for (const group of this.#byRow.values()) if (group.shard === shard) return group.seqs[0]!
+    return null
+  }
+
   add(seq: number, shard: string, changes: readonly RowChange[]): void {
     const group: ParkedGroup = { seqs: [], shard, rows: new Map() }
     for (const { table, key } of changes) {

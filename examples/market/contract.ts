@@ -25,7 +25,10 @@ export const Market = contract(
   { codec: 'json', refuses: ['BAD_PLAYER'] },
 )
 
-/** One player's purse. Its key is the player. */
+/**
+ * One player's purse. Its key is the player. An `id` names one request of the player, whichever it is: repeated, it gives
+ * the first answer again. A refusal changes nothing and is not kept, so its id may be used again.
+ */
 export const Purse = contract(
   'purse',
   {

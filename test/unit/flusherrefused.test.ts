@@ -62,6 +62,30 @@ test('what touches a parked row is parked too, with all its rows; a critical tur
   assert.ok(critical.told?.kind === 'refused' && critical.told.cause.message === 'row is parked since seq 1')
 })
 
+test('a turn that saves is refused while one of its shard stands parked, whatever it touches itself', async () => {
+  const bench = new FlusherBench()
+  bench.database.refuses = ({ values }) => (values['n'] === 13 ? 'unlucky' : null)
+  bench.turn(ada, [insert(items, item(ada, 'a', 13))])
+  await bench.pass(300)
+  const without = bench.critical(ada, [insert(coins, coin(ada, 'c', 1))])
+  const other = bench.critical(bob, [], { critical: true, saves: true })
+  await bench.pass(300)
+  assert.deepEqual([without.told?.kind, other.told?.kind], ['committed', 'committed'])
+  const saves = bench.critical(ada, [], { critical: true, saves: true })
+  await bench.pass(300)
+  assert.ok(saves.told?.kind === 'refused')
+  assert.equal(saves.told.cause.message, 'a turn of this shard is parked since seq 1')
+})
+
+test('a turn that saves in the same batch as what MySQL refuses is refused too', async () => {
+  const bench = new FlusherBench()
+  bench.database.refuses = ({ values }) => (values['n'] === 13 ? 'unlucky' : null)
+  bench.turn(ada, [insert(items, item(ada, 'a', 13))])
+  const saves = bench.critical(ada, [], { critical: true, saves: true })
+  await bench.pass(300)
+  assert.ok(saves.told?.kind === 'refused')
+})
+
 test('parked rows are written as the Store has them once MySQL takes them', async () => {
   const bench = new FlusherBench()
   bench.database.refuses = ({ values }) => (values['n'] === 13 ? 'unlucky' : null)
