@@ -2,3 +2,5 @@
 
 export { start, type RunningServer, type ServerOptions } from './server.ts'
 export { openHost, type Host, type HostOptions } from '../core/node/host.ts'
+/** What `invalidate` may throw. */
+export { DatabaseError } from '../core/tiers/client.ts'

@@ -3,3 +3,5 @@
 
 export { default, type EdgeEnv } from './worker.ts'
 export { shardObject, type ShardEnv, type ShardObjectOptions } from '../core/durable/object.ts'
+/** What `invalidate` may throw. */
+export { DatabaseError } from '../core/tiers/client.ts'

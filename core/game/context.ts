@@ -59,13 +59,16 @@ export type Rows<R extends Tables> = {
 export type Tables = Record<string, Table>
 
 export interface TableVerbs<Types extends TableTypes> {
-  /** The row of this shard with that key (without the shard's own column). */
+  /** The row of this shard with that key (without the shard's own column). @throws RowError for a bad value */
   get(...key: Types['key']): RowOf<Types> | undefined
-  /** Rows of this shard by foreign keys, in the order of their keys. */
+  /** Rows of this shard by foreign keys, in the order of their keys. @throws RowError for a bad column, value or limit */
   all(by?: Types['by'], options?: ListOptions): RowOf<Types>[]
-  /** @throws InputError for a bad value, a key or unique value that is taken, a row over 2 MB */
+  /** @throws RowError for a bad value, a key or unique value that is taken, a row over 2 MB */
   insert(row: Types['insert']): Types['auto'] extends true ? Promise<RowOf<Types>> : RowOf<Types>
-  /** Reads the row again that another program wrote in MySQL. Resolves when memory and Store have it. */
+  /**
+   * Reads the row again that another program wrote in MySQL; undefined = it was deleted, or moved to another shard.
+   * @throws RowError for a bad value, a row that this turn has changed, one that is parked; CallError RETRY_LATER
+   */
   invalidate(...key: Types['key']): Promise<RowOf<Types> | undefined>
 }
 export interface ListOptions {
@@ -78,9 +81,9 @@ export interface ListOptions {
 /** One row: its columns, always as the turn sees them now, and its verbs. */
 export type RowOf<Types extends TableTypes> = Readonly<Types['row']> & RowVerbs<Types>
 export interface RowVerbs<Types extends TableTypes> {
-  /** @throws InputError for a bad value or a unique value that is taken */
+  /** @throws RowError for a bad value, a unique value that is taken, a row over 2 MB or deleted */
   update(patch: Types['patch']): void
-  /** Adds to a number and returns the sum. @throws InputError when it leaves the column's range */
+  /** Adds to a number and returns the sum. @throws RowError when it leaves the column's range */
   increment<C extends NumericOf<Types['patch']>>(
     column: C,
     by: Types['patch'][C] & (number | bigint),
@@ -120,7 +123,10 @@ export interface Context<
   readonly kv: Kv<K>
   /** Durable rows, by the name under which the shard lists its tables. */
   readonly rows: Rows<R>
-  /** The reply of this turn leaves only when MySQL has everything that this shard wrote so far. */
+  /**
+   * The reply of this turn leaves only when MySQL has everything that this shard wrote so far; REJECTED, with the turn
+   * taken back, while an earlier one stands parked.
+   */
   save(): void
   /** A recomputable value of this process, see `cacheable`. */
   cached<Params, Value>(what: Cached<Params, Value>, params: Params): Promise<Value>

@@ -1,5 +1,7 @@
-// Keys of rows: their order, which is that of SQLite and of utf8mb4_bin, and new ones.
+// Keys of rows: their order, which is that of SQLite and of utf8mb4_bin, how they are told, and new ones.
 
+import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
+import { shorten } from '../wire/errors.ts'
 import type { Clock, RowKey } from './ports.ts'
 
 /** The order of keys of one table, as both databases sort them. */
@@ -37,6 +39,18 @@ function compareBytes(a: Uint8Array, b: Uint8Array): number {
   const length = Math.min(a.length, b.length)
   for (let i = 0; i < length; i++) if (a[i] !== b[i]) return a[i]! - b[i]!
   return a.length - b.length
+}
+
+/** What tells rows of one shard apart: the key without the shard's own column, where it has another. */
+export function keyColumns({ key, rest }: TableDefinition): readonly ColumnDefinition[] {
+  return rest.length > 0 ? rest : key
+}
+
+/** The values of those columns as a message shows them. */
+export function keyText(table: TableDefinition, key: RowKey): string {
+  const columns = keyColumns(table)
+  const maxChars = Math.max(16, Math.floor(80 / columns.length))
+  return columns.map((column) => shorten(key[table.key.indexOf(column)], maxChars)).join(', ')
 }
 
 /** In the order of its values. */

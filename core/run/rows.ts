@@ -87,8 +87,7 @@ export class TableRows {
   set(turn: Turn, cached: CachedRow, row: Row | null): void {
     const before = cached.row
     const bytes = row === null ? 0 : storedBytes(row)
-    if (bytes > MAX_ROW_BYTES)
-      throw new RowError('TOO_LARGE', this.table.name, `a row of ${bytes} bytes exceeds ${MAX_ROW_BYTES}`)
+    if (row !== null && bytes > MAX_ROW_BYTES) throw tooLarge(this.table, row, bytes)
     const first = !turn.touched(cached)
     if (first) turn.touch(cached, this, before)
     this.#put(cached, row)
@@ -125,8 +124,10 @@ export class TableRows {
     if (cached.pins === (this.table.evict === 'never' ? 1 : 0)) this.#dirty.delete(cached)
   }
 
-  /** What MySQL holds now stands here too, once it is committed in the Store. */
-  refresh(key: RowKey, row: Row | null): RowChange {
+  /** What MySQL holds now stands here too, once it is committed in the Store. A row that moved to another shard is gone. */
+  refresh(key: RowKey, found: Row | null): RowChange {
+    const isOurs = found?.[this.table.shardKey.name] === this.#life.shard.id.key
+    const row = isOurs ? found : null
     const cached = this.find(key)
     this.pin(cached)
     this.#put(cached, row)
@@ -225,7 +226,22 @@ function same(a: unknown, b: unknown): boolean {
 /** Exact where it matters: a UTF-16 unit takes at most 3 bytes of UTF-8. */
 function storedBytes(row: Row): number {
   const units = weighRow(row)
-  return units * 3 <= MAX_ROW_BYTES ? units : weighRow(row, (value) => utf8.encode(value).length)
+  return units * 3 <= MAX_ROW_BYTES ? units : utf8Bytes(row)
+}
+
+function tooLarge({ name }: TableDefinition, row: Row, bytes: number): RowError {
+  let largest = ''
+  let most = 0
+  for (const column in row) {
+    const size = utf8Bytes({ [column]: row[column] })
+    if (size > most) [largest, most] = [column, size]
+  }
+  const message = `a row of ${bytes} bytes exceeds ${MAX_ROW_BYTES}, ${most} of them here: ${shorten(row[largest])}`
+  return new RowError('TOO_LARGE', name, message, largest)
+}
+
+function utf8Bytes(row: Row): number {
+  return weighRow(row, (value) => utf8.encode(value).length)
 }
 
 const utf8 = new TextEncoder()

@@ -4,10 +4,10 @@
 import type { RowOf, Rows, Tables, TableVerbs } from '../game/context.ts'
 import type { ColumnDefinition, TableDefinition, TableTypes } from '../game/table.ts'
 import { RowError, shorten } from '../wire/errors.ts'
-import { BAD, kindWithin } from '../wire/schema.ts'
+import { BAD, kindWithin, pathText } from '../wire/schema.ts'
 import type { Row, RowKey } from './ports.ts'
 import type { CachedRow } from './rowcache.ts'
-import { newId } from './rowkey.ts'
+import { keyColumns, keyText, newId } from './rowkey.ts'
 import { keyOf, type TableRows } from './rows.ts'
 import type { Turn } from './turn.ts'
 
@@ -35,7 +35,7 @@ class TableView implements TableVerbs<TableTypes> {
     for (const [name, value] of Object.entries(by)) {
       const column = table.column.get(name)
       if (!column || !(table.by.includes(column) || table.unique.includes(column)))
-        throw new RowError('UNKNOWN_COLUMN', table.name, `is not one of its by or unique columns`, name)
+        throw unknown(table, name, value, 'by or unique column')
       wanted[name] = check(table, column, value)
     }
     const { limit, descending = false } = options
@@ -54,13 +54,17 @@ class TableView implements TableVerbs<TableTypes> {
   }
 
   #insert(values: Row): RowOf<TableTypes> {
+    const { table } = this.#rows
     const row = this.#complete(values)
-    const cached = this.#rows.find(keyOf(this.#rows.table, row))
+    const cached = this.#rows.find(keyOf(table, row))
     if (cached.row !== null)
       throw new RowError(
         'DUPLICATE',
-        this.#rows.table.name,
-        `a row with the key ${shorten(cached.id)} is there`,
+        table.name,
+        `a row with the key ${keyText(table, cached.key)} is there`,
+        keyColumns(table)
+          .map(({ name }) => name)
+          .join(),
       )
     this.#rows.checkUnique(cached, row)
     this.#rows.set(this.#turn, cached, row)
@@ -73,7 +77,12 @@ class TableView implements TableVerbs<TableTypes> {
     if (values[made!.name] !== undefined) return this.#insert(values)
     const { store, shard } = this.#turn.life
     if (!store.nextId)
-      throw new RowError('BAD_VALUE', table.name, `ids 'auto' come from MySQL, and none stands behind`)
+      throw new RowError(
+        'BAD_VALUE',
+        table.name,
+        `ids 'auto' come from MySQL, and none stands behind`,
+        made!.name,
+      )
     const sample = this.#complete({ ...values, [made!.name]: made!.fallback })
     const id = await store.nextId(shard.id, table, sample)
     this.#turn.live()
@@ -124,8 +133,7 @@ class TableView implements TableVerbs<TableTypes> {
     const { table } = this.#rows
     const { shard, clock } = this.#turn.life
     for (const name in values) {
-      if (!table.column.has(name))
-        throw new RowError('UNKNOWN_COLUMN', table.name, 'is no column of it', name)
+      if (!table.column.has(name)) throw unknown(table, name, values[name])
     }
     const row: Record<string, unknown> = {}
     for (const column of table.columns) {
@@ -201,7 +209,11 @@ class RowHandle {
     if (this.#cached.gone) this.#cached = this.#rows.find(this.#cached.key)
     const { row } = this.#cached
     if (row === null)
-      throw new RowError('MISSING', this.#rows.table.name, `the row ${shorten(this.#cached.id)} was deleted`)
+      throw new RowError(
+        'MISSING',
+        this.#rows.table.name,
+        `the row ${keyText(this.#rows.table, this.#cached.key)} was deleted`,
+      )
     return row
   }
 
@@ -214,12 +226,12 @@ class RowHandle {
     const row: Record<string, unknown> = { ...this.values }
     for (const name in patch) {
       const column = table.column.get(name)
-      if (!column) throw new RowError('UNKNOWN_COLUMN', table.name, 'is no column of it', name)
+      if (!column) throw unknown(table, name, patch[name])
       if (table.key.includes(column) || column === table.shardKey)
         throw new RowError(
           'BAD_VALUE',
           table.name,
-          'is part of the key: delete the row and insert another',
+          `${shorten(patch[name])} cannot be set, it is part of the key: delete the row and insert another`,
           name,
         )
       if (patch[name] !== undefined) row[name] = check(table, column, patch[name])
@@ -229,10 +241,12 @@ class RowHandle {
   }
 
   increment(name: string, by: number | bigint): unknown {
+    const { table } = this.#rows
     const { values } = this
+    if (!table.column.has(name)) throw unknown(table, name, by)
     const now = values[name]
     if (typeof now !== typeof by || (typeof by !== 'number' && typeof by !== 'bigint'))
-      throw new RowError('BAD_VALUE', this.#rows.table.name, `${shorten(by)} cannot be added to it`, name)
+      throw new RowError('BAD_VALUE', table.name, `${shorten(by)} cannot be added to it`, name)
     const sum = typeof now === 'bigint' ? now + (by as bigint) : (now as number) + (by as number)
     this.update({ [name]: sum })
     return sum
@@ -246,10 +260,26 @@ class RowHandle {
 
 function check(table: TableDefinition, column: ColumnDefinition, value: unknown): unknown {
   const out = column.part.read(value)
-  if (out !== BAD && out !== undefined) return keep(column, out)
-  const { message } =
-    value === undefined ? { message: `missing, expected ${column.spec.kind}` } : column.part.why(value)
-  throw new RowError('BAD_VALUE', table.name, message, column.name)
+  if (out === BAD || out === undefined) {
+    const missing = { message: `missing, expected ${column.spec.kind}`, path: [] }
+    const { message, path } = value === undefined ? missing : column.part.why(value)
+    throw new RowError('BAD_VALUE', table.name, message, column.name, pathText(path))
+  }
+  // The Store would tell `a` from `a `. MySQL's utf8mb4_bin does not, and would refuse the second after its answer.
+  if (typeof out === 'string' && out.endsWith(' ') && isDistinct(table, column)) {
+    const message = `${shorten(out)} ends in a space, which MySQL ignores in a key or a unique value`
+    throw new RowError('BAD_VALUE', table.name, message, column.name)
+  }
+  return keep(column, out)
+}
+
+/** No two rows may be the same in it, alone or with other columns. */
+function isDistinct({ key, unique }: TableDefinition, column: ColumnDefinition): boolean {
+  return key.includes(column) || unique.includes(column)
+}
+
+function unknown({ name: table }: TableDefinition, name: string, value: unknown, what = 'column'): RowError {
+  return new RowError('UNKNOWN_COLUMN', table, `no such ${what}, was given ${shorten(value)}`, name)
 }
 
 /**

@@ -382,7 +382,7 @@ export class Shard implements Sleeper {
   }
 
   get isAwaited(): boolean {
-    return this.#life === null && this.#channels.values().some(({ out }) => out !== null)
+    return this.#life === null && [...this.#channels.values()].some(({ out }) => out !== null)
   }
 
   awake(stored: Stored): () => void {

@@ -45,7 +45,7 @@ export class Bulk<Key, Value> {
   }
 
   async #ask(): Promise<void> {
-    const taken = [...this.#waiting.entries().take(this.#options.maxKeys)]
+    const taken = [...this.#waiting].slice(0, this.#options.maxKeys)
     const keys = taken.map(([key]) => key)
     for (const key of keys) this.#waiting.delete(key)
     this.#asking++

@@ -88,7 +88,7 @@ export function settle<Out>(part: Part<Out>, value: unknown, path: string): Out 
   const out = part.read(value)
   if (out !== BAD) return out
   const issue = part.why(value)
-  throw new InputError(`${path}${issue.path.map(step).join('')}: ${issue.message}`)
+  throw new InputError(`${path}${pathText(issue.path)}: ${issue.message}`)
 }
 
 /** A foreign schema may also be a function that carries '~standard'; arktype's are. */
@@ -139,6 +139,11 @@ function explain(issues: readonly StandardIssue[]): Issue {
   const texts = issues.slice(0, 3).map((issue) => JSON.stringify(issue.message.slice(0, 80)).slice(1, -1))
   const path = (issues[0]?.path ?? []).map((one) => (typeof one === 'object' ? one.key : one))
   return { message: texts.join('; ') || 'refused', path: path.slice(0, 32) }
+}
+
+/** As one would write it in JavaScript: `.a[1]["b c"]`. */
+export function pathText(path: readonly PropertyKey[]): string {
+  return path.map(step).join('')
 }
 
 function step(key: PropertyKey): string {

@@ -2,9 +2,9 @@
 // Invariant: `read` never throws on a value and allocates nothing but its result; a message is built only
 // after a refusal, by `why`, which walks the same value a second time.
 
-import { DefinitionError, shorten } from './errors.ts'
+import { DefinitionError, shorten, shortenList } from './errors.ts'
 import { BAD, Descriptor, isSchema, mismatch, partOf, settle, within } from './schema.ts'
-import type { NumberKind, Part, Read, Schema, Type, TypeSpec } from './schema.ts'
+import type { Issue, NumberKind, Part, Read, Schema, Type, TypeSpec } from './schema.ts'
 import { date, decimal, i64, u64 } from './wide.ts'
 
 export type {
@@ -39,6 +39,8 @@ export type InferShape<S extends Shape> = Infer<S>
 type OptionalKey<F extends Fields> = { [K in keyof F]: undefined extends Infer<F[K]> ? K : never }[keyof F]
 type Flat<T> = { [K in keyof T]: T[K] } & {}
 
+/** Characters of a text whose length alone is wrong. */
+const SAMPLE = 40
 const F32_MAX = 3.4028234663852886e38 // IEEE 754 binary32, the largest finite value
 
 export const t = {
@@ -61,7 +63,7 @@ export const t = {
   /** 1 to 64 characters of A-Z a-z 0-9 _ - */
   id: scalar<string>({ kind: 'id', min: 1, max: 64 }, isId, (value) =>
     value.length > 64 || value === ''
-      ? `id of ${value.length} characters is outside 1..64`
+      ? `id of ${value.length} characters is outside 1..64: ${shorten(value, SAMPLE)}`
       : `${shorten(value)} is not of A-Z a-z 0-9 _ -`,
   ),
 
@@ -82,9 +84,9 @@ export const t = {
       (value) =>
         typeof value === 'string' && value.length <= max && value.length >= min && value.isWellFormed(),
       (value) => {
-        if (value.length > max) return `string of ${value.length} characters exceeds ${max}`
-        if (value.length < min) return `string of ${value.length} characters is below ${min}`
-        return `${shorten(value)} is not well-formed Unicode`
+        if (value.length <= max && value.length >= min) return `${shorten(value)} is not well-formed Unicode`
+        const bound = value.length > max ? `exceeds ${max}` : `is below ${min}`
+        return `string of ${value.length} characters ${bound}: ${shorten(value, SAMPLE)}`
       },
     )
   },
@@ -94,7 +96,7 @@ export const t = {
     return scalar<Uint8Array>(
       { kind: 'bytes', max: bound('t.bytes', max) },
       (value) => value instanceof Uint8Array && value.byteLength <= max,
-      (value) => `${value.byteLength} bytes exceeds ${max}`,
+      (value) => `${shorten(value)} exceeds ${max}`,
     )
   },
 
@@ -115,7 +117,7 @@ export const t = {
       },
       (value) => {
         if (!Array.isArray(value)) return mismatch('array', value)
-        if (value.length > max) return { message: `array of ${value.length} items exceeds ${max}`, path: [] }
+        if (value.length > max) return tooMany(`array of ${value.length} items`, max, value)
         const at = value.findIndex((one) => read(one) === BAD)
         return within(at, why(value[at]))
       },
@@ -174,7 +176,7 @@ export const t = {
       (value) => {
         if (!isObject(value)) return mismatch('record', value)
         const keys = Object.keys(value)
-        if (keys.length > max) return { message: `record of ${keys.length} keys exceeds ${max}`, path: [] }
+        if (keys.length > max) return tooMany(`record of ${keys.length} keys`, max, keys)
         const key = keys.find((one) => !isKey(one) || read(value[one]) === BAD) ?? ''
         return within(key, isKey(key) ? why(value[key]) : { message: 'key is not allowed', path: [] })
       },
@@ -289,6 +291,10 @@ function number(kind: NumberKind, min: number, max: number): Type<number> {
       return { message, path: [] }
     },
   )
+}
+
+function tooMany(what: string, max: number, values: readonly unknown[]): Issue {
+  return { message: `${what} exceeds ${max}: ${shortenList(values)}`, path: [] }
 }
 
 function isId(value: unknown): boolean {

@@ -15,6 +15,7 @@ import { cases as limits } from './cases/limits.ts'
 import { cases as order } from './cases/order.ts'
 import { cases as payments } from './cases/payments.ts'
 import type { Case } from './cases/probe.ts'
+import { cases as refused } from './cases/refused.ts'
 import { cases as replies } from './cases/replies.ts'
 import { cases as resend } from './cases/resend.ts'
 import { cases as rows } from './cases/rows.ts'
@@ -38,6 +39,7 @@ export const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['resend', resend],
   ['faults', faults],
   ['values', values],
+  ['refused', refused],
   ['keys', keys],
   ['rows', rows],
   ['casts', casts],

@@ -12,6 +12,7 @@ import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
 import type { PeerAnswer, Row } from '../../core/run/ports.ts'
 import { CachedRow, OVERHEAD_BYTES, RowCache, weighRow } from '../../core/run/rowcache.ts'
 import { compareKeys, newId } from '../../core/run/rowkey.ts'
+import type { RowError } from '../../core/wire/errors.ts'
 
 /** A row of 1,000 bytes with all that is around it. */
 const KILO: Row = { text: 'x'.repeat(984 - OVERHEAD_BYTES) }
@@ -311,5 +312,34 @@ test('a row that its turn changes while it is read again is not put back', async
   await does(async (rows) => {
     assert.equal((await rows.turn.invalidate())?.n, 9)
     assert.equal(rows.turn.get()?.n, 9)
+  })
+})
+
+test('a row that moved to another shard is gone when it is read again, and its shard goes on', async () => {
+  const { store, does } = bench(1_000_000)
+  Object.assign(store, { reload: async () => ({ own: 'other', n: 9 }) })
+  await does((rows) => rows.turn.insert({ n: 1 }))
+  await does(async (rows) => {
+    assert.equal(await rows.turn.invalidate(), undefined)
+    assert.deepEqual([rows.turn.get(), rows.turn.all()], [undefined, []])
+  })
+  assert.equal(store.row({ contract: 'own', key: 'k' }, tables.turn.definition, ['k']), null)
+  await does((rows) => assert.equal(rows.turn.insert({ n: 2 }).n, 2))
+})
+
+test('a refused row names its column, the columns of its key, or the largest of them', async () => {
+  const { does } = bench(1_000_000)
+  await does((rows) => {
+    const { things, turn } = rows
+    things.insert({ n: 1, mark: 1 })
+    turn.insert({ n: 1 })
+    const refused: readonly (readonly [RowError['code'], column: string, () => unknown])[] = [
+      ['DUPLICATE', 'n', () => things.insert({ n: 1 })],
+      ['DUPLICATE', 'own', () => turn.insert({ n: 1 })],
+      ['DUPLICATE', 'mark', () => things.insert({ n: 2, mark: 1 })],
+      ['TOO_LARGE', 'word', () => things.insert({ n: 2, word: 'x'.repeat(2_000_000) })],
+      ['UNKNOWN_COLUMN', 'nope', () => things.get(1)!.increment('nope' as never, 1 as never)],
+    ]
+    for (const [code, column, work] of refused) assert.throws(work, { name: 'RowError', code, column })
   })
 })

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import type { Outcome } from '../../core/run/ports.ts'
-import { CallError } from '../../core/wire/errors.ts'
+import { CallError, RowError } from '../../core/wire/errors.ts'
 import { set } from './slotbench.ts'
 import { ada, awake, bob, coin, coins, insert, item, items, remove, update, World } from './tiersbench.ts'
 
@@ -262,6 +262,23 @@ test('a row is read anew when MySQL has all that its shard committed', async () 
   assert.deepEqual(await world.wait(tiers.reload(ada, items, ['ada', 'axe'])), item(ada, 'axe', 7))
   world.database.away = true
   await assert.rejects(world.wait(tiers.reload(ada, items, ['ada', 'axe'])), isRetryLater)
+})
+
+test('a row that stands parked is not read anew, and the error says what to do', async () => {
+  const world = new World()
+  const local = world.store()
+  const { tiers } = world.process(local)
+  const shard = await awake(world, tiers, local, ada)
+  world.database.refuses = ({ values }) => (values['n'] === 1 ? 'no ones' : null)
+  shard.turn([insert(items, item(ada, 'axe', 1))])
+  const parked = (error: unknown): boolean =>
+    error instanceof RowError &&
+    error.code === 'PARKED' &&
+    /^items: .* "axe" .*: it is tried again every minute$/.test(error.message)
+  await assert.rejects(world.wait(tiers.reload(ada, items, ['ada', 'axe'])), parked)
+  shard.turn([update(items, ada, 'axe', { n: 2 })])
+  await world.pass(70_000, 1_000)
+  assert.deepEqual(await world.wait(tiers.reload(ada, items, ['ada', 'axe'])), item(ada, 'axe', 2))
 })
 
 test('a drain flushes what waits and tells what is left', async () => {

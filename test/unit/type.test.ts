@@ -74,20 +74,35 @@ const refused: [what: string, type: Type<unknown>, value: unknown, message: stri
   ['an f64 of NaN', t.f64, NaN, 'input: NaN is not a finite number'],
   ['an f64 of -Infinity', t.f64, -Infinity, 'input: -Infinity is not a finite number'],
   ['a bool of 1', t.bool, 1, 'input: expected bool, got 1'],
-  ['an empty id', t.id, '', 'input: id of 0 characters is outside 1..64'],
-  ['a long id', t.id, 'x'.repeat(65), 'input: id of 65 characters is outside 1..64'],
+  ['an empty id', t.id, '', 'input: id of 0 characters is outside 1..64: ""'],
+  ['a long id', t.id, 'x'.repeat(65), `input: id of 65 characters is outside 1..64: "${'x'.repeat(38)}…`],
   ['an id with a space', t.id, 'a b', 'input: "a b" is not of A-Z a-z 0-9 _ -'],
   ['an id of other letters', t.id, 'é', 'input: "é" is not of A-Z a-z 0-9 _ -'],
   ['an id around the letters', t.id, '@', 'input: "@" is not of A-Z a-z 0-9 _ -'],
   ['an id of a brace', t.id, '{', 'input: "{" is not of A-Z a-z 0-9 _ -'],
   ['an id of nothing', t.id, null, 'input: expected id, got null'],
-  ['a long string', t.string(16), 'x'.repeat(20), 'input: string of 20 characters exceeds 16'],
-  ['a short string', t.string(16, 3), 'ab', 'input: string of 2 characters is below 3'],
+  [
+    'a long string',
+    t.string(16),
+    'x'.repeat(20),
+    `input: string of 20 characters exceeds 16: "${'x'.repeat(20)}"`,
+  ],
+  ['a short string', t.string(16, 3), 'ab', 'input: string of 2 characters is below 3: "ab"'],
   ['half a surrogate pair', t.string(16), lone, 'input: "\\ud800" is not well-formed Unicode'],
   ['a string of a number', t.string(16), 7, 'input: expected string, got 7'],
-  ['long bytes', t.bytes(4), bytes(5), 'input: 5 bytes exceeds 4'],
+  ['long bytes', t.bytes(4), bytes(5), 'input: 5 bytes 0000000000 exceeds 4'],
+  ['many bytes', t.bytes(8), bytes(9), 'input: 9 bytes 0000000000000000… exceeds 8'],
+  ['no bytes', t.u8, bytes(0), 'input: expected u8, got 0 bytes'],
+  ['a date', t.u8, new Date(0), 'input: expected u8, got 1970-01-01T00:00:00.000Z'],
+  ['a bad date', t.u8, new Date(NaN), 'input: expected u8, got invalid date'],
   ['bytes of an array', t.bytes(4), [1], 'input: expected bytes, got array of 1'],
-  ['a long array', t.array(t.u8, 2), [1, 2, 3], 'input: array of 3 items exceeds 2'],
+  ['a long array', t.array(t.u8, 2), [1, 2, 3], 'input: array of 3 items exceeds 2: [1, 2, 3]'],
+  [
+    'an array of anything',
+    t.array(t.u8, 4),
+    ['x'.repeat(99), {}, [1], 2, 3],
+    `input: array of 5 items exceeds 4: ["${'x'.repeat(14)}…, object, array of 1, 2, …]`,
+  ],
   ['an array of an object', t.array(t.u8, 2), { length: 1 }, 'input: expected array, got object'],
   ['a bad item', t.array(t.u8, 9), [1, 'x'], 'input[1]: expected u8, got "x"'],
   [
@@ -101,7 +116,12 @@ const refused: [what: string, type: Type<unknown>, value: unknown, message: stri
   ['another literal', t.oneOf('a', 'b'), 'c', 'input: "c" is none of a|b'],
   ['a literal of another type', t.oneOf('a', 'b'), 1, 'input: expected oneOf, got 1'],
   ['a record of an array', t.record(t.u8, 2), [], 'input: expected record, got array of 0'],
-  ['a record with many keys', t.record(t.u8, 1), { a: 1, b: 2 }, 'input: record of 2 keys exceeds 1'],
+  [
+    'a record with many keys',
+    t.record(t.u8, 1),
+    { a: 1, b: 2 },
+    'input: record of 2 keys exceeds 1: ["a", "b"]',
+  ],
   ['a record value', t.record(t.u8, 2), { 'a b': 300 }, 'input["a b"]: 300 is outside 0..255'],
   [
     'a record key __proto__',
@@ -118,7 +138,7 @@ const refused: [what: string, type: Type<unknown>, value: unknown, message: stri
     'a deep field',
     t.object({ a: t.array(t.object({ b: t.string(2) }), 3) }),
     { a: [{ b: '' }, { b: 'abc' }] },
-    'input.a[1].b: string of 3 characters exceeds 2',
+    'input.a[1].b: string of 3 characters exceeds 2: "abc"',
   ],
 ]
 for (const [what, type, value, message] of refused) {
@@ -130,7 +150,7 @@ for (const [what, type, value, message] of refused) {
 
 test('parse names the path it is given', () => {
   assert.throws(() => t.object({ nick: t.string(16) }).parse({ nick: 'x'.repeat(20) }, 'enter.input'), {
-    message: 'enter.input.nick: string of 20 characters exceeds 16',
+    message: `enter.input.nick: string of 20 characters exceeds 16: "${'x'.repeat(20)}"`,
   })
 })
 

@@ -42,7 +42,7 @@ function dice(seed: number): (below: number) => number {
 /** In the order of code points, which is not that of UTF-16: the last but one sorts behind the surrogates there. */
 const WORDS = [
   '',
-  ' ',
+  ' a',
   'A',
   'B',
   'a',
