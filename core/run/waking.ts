@@ -98,7 +98,8 @@ export class Waking {
     this.#busy = false
     this.#shard.notAwake(error)
     this.#failures++
-    this.#retry ??= this.#after(this.#failures, () => {
+    if (this.#retry) return
+    this.#retry = this.#after(this.#failures, () => {
       this.#retry = null
       if (this.#shard.isAwaited) this.begin()
     })
