@@ -58,6 +58,8 @@ const MAX_KEY = 1_024
 const BACKOFF_MS = 100
 const MAX_BACKOFF_MS = 5_000
 /** The first heartbeats come soon, for the round-trip time, and further apart up to what the server asks. */
+/** From the first step of a connection to its WELCOME. */
+const HANDSHAKE_MS = 10_000
 const FIRST_PING_MS = 500
 const MAX_FRAME_BYTES = 16 * 1_048_576
 /** Frames of one moment share a message up to here; servers bound a message (ours at 128 KiB). */
@@ -196,6 +198,12 @@ class ClientSession implements Firefly {
       closed: (reason) => this.#lost(socket, reason),
     })
     this.#socket = socket
+    // A server that accepts and says nothing, or a host that is gone: as good as no server.
+    this.#heartbeat?.cancel()
+    this.#heartbeat = this.#clock.after(HANDSHAKE_MS, () => {
+      this.#lost(socket, `no WELCOME within ${HANDSHAKE_MS} ms`)
+      socket.close()
+    })
   }
 
   #message(command: number, source: Uint8Array, start: number, end: number): void {

@@ -6,27 +6,24 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import {
-  accessSync,
   closeSync,
   constants,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   openSync,
-  readdirSync,
   readFileSync,
   rmSync,
-  statfsSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
 import { cp, rename, rm } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs, promisify } from 'node:util'
 import { mysqlClient } from '../core/node/mysql.ts'
+import { install, mariadb as program } from './install.mjs'
+import { base, PREFIX, removeOrphans, temporaryFolder, USER_ID } from './scratch.ts'
 
 export interface Mariadb {
   /** `mysql://root:password@127.0.0.1:port/firefly` */
@@ -65,11 +62,7 @@ const START_MS = 30_000
 const POLL_MS = 5
 const PORT_TRIES = 3
 const LOG_TAIL = 2_000
-/** Where less is free, as in a container's /dev/shm of 64 MB, a database does not fit. */
-const ROOM_BYTES = 512 << 20
-const PREFIX = 'firefly-mariadb'
 const SETPRIV = '/usr/bin/setpriv'
-const USER_ID = process.getuid?.() ?? 0
 const FLAGS = [
   '--bind-address=127.0.0.1',
   '--skip-name-resolve',
@@ -291,43 +284,12 @@ async function templateOf(binary: string): Promise<string> {
   return path
 }
 
-function temporaryFolder(): string {
-  return mkdtempSync(join(base(), `${PREFIX}-${USER_ID}-${process.pid}-`))
-}
-
-/** Folders of processes that were killed; their MariaDB died with them. */
-function removeOrphans(): void {
-  for (const name of readdirSync(base())) {
-    const [, owner] = new RegExp(`^${PREFIX}-${USER_ID}-(\\d+)-\\w+$`).exec(name) ?? []
-    if (owner && !isAlive(Number(owner))) rmSync(join(base(), name), { recursive: true, force: true })
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
-}
-
-function base(): string {
-  const memory = '/dev/shm'
-  try {
-    accessSync(memory, constants.W_OK)
-    const { bavail, bsize } = statfsSync(memory)
-    return bavail * bsize >= ROOM_BYTES ? memory : tmpdir()
-  } catch {
-    return tmpdir()
-  }
-}
-
-function find(program: string): string {
+function find(name: string): string {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
-  const found = folders.map((folder) => join(folder, program)).find((file) => existsSync(file))
+  const found = folders.map((folder) => join(folder, name)).find((file) => existsSync(file))
   if (found) return found
-  const cure = 'apt-get install mariadb-server-core mariadb-client-core, or FIREFLY_TEST_MYSQL=mysql://…'
-  throw new MariadbMissing(`${program} is not installed (${cure})`)
+  const cure = `apt-get install ${program.packages.join(' ')}, or FIREFLY_TEST_MYSQL=mysql://…`
+  throw new MariadbMissing(`${name} is not installed (${cure})`)
 }
 
 async function freePort(): Promise<number> {
@@ -336,9 +298,23 @@ async function freePort(): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
+/** Installed first where it is missing and that may be done. */
+async function startInstalled(options: MariadbOptions): Promise<Mariadb> {
+  try {
+    return await startMariadb(options)
+  } catch (error) {
+    if (!(error instanceof MariadbMissing)) throw error
+    if (!install([program], 'a private MariaDB')) {
+      process.stderr.write(`firefly: ${error.message}\n`)
+      process.exit(1)
+    }
+    return startMariadb(options)
+  }
+}
+
 if (import.meta.main) {
   const { values } = parseArgs({ options: { port: { type: 'string' }, dir: { type: 'string' } } })
-  await using mariadb = await startMariadb({
+  await using mariadb = await startInstalled({
     port: values.port ? Number(values.port) : undefined,
     dir: values.dir,
   })

@@ -2,8 +2,8 @@
 // as package-lock.json wants them, and for tests the Debian packages that the suite drives. Plain JavaScript,
 // because nothing is installed yet.
 
-import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
+import { chromium, install, mariadb, run } from './install.mjs'
 
 const wantsTests = process.argv.includes('--test')
 
@@ -23,17 +23,6 @@ function missing() {
   return null
 }
 
-function run(command, args, env = {}) {
-  const { status, error } = spawnSync(command, args, {
-    stdio: ['ignore', 2, 2],
-    env: { ...process.env, ...env },
-  })
-  if (status !== 0) {
-    console.error(`firefly: ${command} ${args.join(' ')} failed${error ? `: ${error.message}` : ''}`)
-    process.exit(1)
-  }
-}
-
 const why = missing()
 if (why !== null) {
   console.error(`firefly: installing packages (${why}) …`)
@@ -42,28 +31,10 @@ if (why !== null) {
   run('npm', ['install', ...quiet, ...(wantsTests ? [] : ['--omit=dev'])])
 }
 
-/** For tests: any of the files will do. MariaDB's core packages, because the full one starts a service. */
-const programs = [
-  { files: ['/usr/bin/chromium'], packages: ['chromium'], why: 'browser tests' },
-  {
-    files: ['/usr/sbin/mariadbd', '/usr/sbin/mysqld'],
-    packages: ['mariadb-server-core', 'mariadb-client-core'],
-    why: 'database tests',
-    without: process.env.FIREFLY_TEST_MYSQL,
-  },
-]
-const absent = programs.filter(({ files, without }) => !without && !files.some((file) => existsSync(file)))
-if (wantsTests && absent.length > 0) {
-  if (process.platform === 'linux' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
-    const packages = absent.flatMap(({ packages }) => packages)
-    console.error(
-      `firefly: installing ${packages.join(', ')} for the ${absent.map(({ why }) => why).join(' and ')} …`,
-    )
-    run('apt-get', ['update', '-qq'])
-    run('apt-get', ['install', '-y', '-qq', ...packages], { DEBIAN_FRONTEND: 'noninteractive' })
-  } else
-    for (const { files, why } of absent)
-      console.error(
-        `firefly: no ${files.join(' or ')}, and no root to install it: the ${why} will be skipped`,
-      )
-}
+/** For tests. */
+const programs = [chromium, ...(process.env.FIREFLY_TEST_MYSQL ? [] : [mariadb])]
+const absent = programs.filter(({ files }) => !files.some((file) => existsSync(file)))
+const purpose = `the ${absent.map((program) => program.why).join(' and ')}`
+if (wantsTests && absent.length > 0 && !install(absent, purpose))
+  for (const { files, why } of absent)
+    console.error(`firefly: no ${files.join(' or ')}, and no right to install it: the ${why} will be skipped`)

@@ -5,6 +5,7 @@ import type { Contract } from '../wire/contract.ts'
 import { DefinitionError, shorten } from '../wire/errors.ts'
 import { kindWithin, partOf, type Part } from '../wire/schema.ts'
 import type { Fields, InferFields, TypeSpec } from '../wire/type.ts'
+import { checkStorage, longest } from './storage.ts'
 
 /**
  * When a reply may leave: `local` = the rows are committed in the shard's Store; `critical` = they are committed in
@@ -136,8 +137,11 @@ const TABLE_NAME = /^[a-z][a-z0-9_]{0,47}$/
 const COLUMN_NAME = /^[a-z][A-Za-z0-9_]{0,62}$/
 /** Verbs of a row, and what would make it something else than a row. */
 const TAKEN = new Set(['update', 'increment', 'delete', 'values', 'then', 'constructor', 'toJSON'])
-/** MySQL's longest VARCHAR that can be part of a key together with others (3,072 bytes of utf8mb4 in all). */
+/** InnoDB's own, in whatever case. */
+const RESERVED = new Set(['db_row_id', 'db_trx_id', 'db_roll_ptr', 'fts_doc_id'])
+/** Three of them fit into a key: 3,072 bytes, 4 for each character. */
 const MAX_KEY_CHARS = 255
+/** Far below the 1,017 of InnoDB: a statement of Cloudflare's SQLite takes 100 parameters. */
 const MAX_COLUMNS = 90
 
 /**
@@ -178,11 +182,9 @@ export function table<const C extends Fields, const O extends TableOptions<C>>(
   for (const one of new Set([...key, shardKey, ...by, ...unique])) checkKeyColumn(name, one)
   for (const one of [...key, shardKey]) if (one.nullable) fail(`key column ${one.name} cannot be null`)
   if (!isText(shardKey)) fail(`shardKey ${shardKey.name} must be text: it holds the key of a shard`)
-  checkIds(
-    ids,
-    key.filter((one) => one !== shardKey),
-    fail,
-  )
+  const rest = key.filter((one) => one !== shardKey)
+  checkIds(ids, rest, fail)
+  checkStorage(definitions, { key, rest, by, unique, shardKey, ids }, fail)
   return {
     kind: 'table',
     definition: {
@@ -190,7 +192,7 @@ export function table<const C extends Fields, const O extends TableOptions<C>>(
       columns: definitions,
       column,
       key,
-      rest: key.filter((one) => one !== shardKey),
+      rest,
       shardKey,
       by,
       unique,
@@ -222,6 +224,7 @@ function columnOf(
   const where = `table ${table}: column ${shorten(name)}`
   if (!COLUMN_NAME.test(name)) throw new DefinitionError(`${where} must match [a-z][A-Za-z0-9_]{0,62}`)
   if (TAKEN.has(name)) throw new DefinitionError(`${where}: a row has a verb of that name`)
+  if (RESERVED.has(name.toLowerCase())) throw new DefinitionError(`${where}: MySQL keeps the name for itself`)
   const part = partOf(where, columns[name])
   if (part.spec.kind === 'optional')
     throw new DefinitionError(`${where}: use t.nullable; a row has all its columns`)
@@ -303,6 +306,7 @@ function checkKeyColumn(table: string, { name, kind, spec }: ColumnDefinition): 
     (kind === 'bytes' && spec.kind === 'bytes' && spec.max > MAX_KEY_CHARS)
   )
     throw new DefinitionError(`${where}: ${spec.kind} cannot be a key`)
-  if (spec.kind === 'string' && spec.max > MAX_KEY_CHARS)
-    throw new DefinitionError(`${where}: ${spec.max} characters exceed ${MAX_KEY_CHARS}`)
+  const chars = spec.kind === 'string' ? spec.max : spec.kind === 'oneOf' ? longest(spec.values) : 0
+  if (chars > MAX_KEY_CHARS)
+    throw new DefinitionError(`${where}: ${chars} characters exceed ${MAX_KEY_CHARS}`)
 }

@@ -6,12 +6,14 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { getCACertificates } from 'node:tls'
 import { createConnection, type Connection, type ConnectionOptions, type FieldPacket } from 'mysql2'
 import { DatabaseError, type SqlResult, type SqlStatement, type SqlValue } from '../tiers/client.ts'
+import { Greeting } from './greeting.ts'
 
 /** As mysql2 wants it, with the parts that messages name. */
 export type Target = ConnectionOptions & {
   readonly host: string
   readonly port: number
   readonly database: string
+  readonly user: string
 }
 
 const QUIT_MS = 1_000
@@ -83,6 +85,7 @@ function literal(value: SqlValue): string {
 export class Link {
   readonly #connection: Connection
   readonly #socket: Socket
+  readonly #greeting: Greeting
   readonly #onBreak: () => void
   #reject: ((error: unknown) => void) | null = null
   broken = false
@@ -93,14 +96,17 @@ export class Link {
     // Our own socket, because mysql2 can only end one politely, which a server that hangs does not notice.
     this.#socket = connectTcp(target.port, target.host)
     this.#socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS)
+    // Before mysql2, which takes whatever comes for the packet of a MySQL.
+    this.#greeting = new Greeting(this.#socket, (stranger) => this.break(stranger))
     this.#connection = createConnection({ ...target, stream: this.#socket })
     this.#connection.on('error', (error) => this.break(error))
-    this.#connection.on('end', () => this.break(new Error('the server closed the connection')))
+    this.#connection.on('end', () => this.break(this.#greeting.ended))
   }
 
   /** Rejects with what mysql2 or the server said; after `timeoutMs` the connection is destroyed. */
   async ask(sql: string, timeoutMs: number, late: string): Promise<SqlResult> {
-    const timer = setTimeout(() => this.break(new Error(late)), timeoutMs)
+    const tooLate = (): void => void this.#greeting.missed(late, (error) => this.break(error))
+    const timer = setTimeout(tooLate, timeoutMs)
     try {
       const [answer, fields] = await new Promise<[unknown, FieldPacket[] | undefined]>((resolve, reject) => {
         this.#reject = reject

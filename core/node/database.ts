@@ -1,11 +1,16 @@
 // The MySQL that an operator names by its URL: mysql2 for mysql://, PlanetScale's HTTP API for https:// and http://.
 
+import { DatabaseError as DriverError, UnknownError } from '@planetscale/database'
 import type { TableDefinition } from '../game/table.ts'
 import type { Log } from '../run/ports.ts'
 import { DatabaseError, type SqlClient } from '../tiers/client.ts'
 import { checkSchema } from '../tiers/migrations.ts'
-import { planetscaleClient } from '../tiers/planetscale.ts'
+import { planetscaleClient, ProtocolError } from '../tiers/planetscale.ts'
+import { StrangerError } from './greeting.ts'
 import { mysqlClient } from './mysql.ts'
+
+/** Of the answers below 500 those that another time may not be given: too slow, too early, too many. */
+const PASSING: readonly number[] = [408, 425, 429]
 
 /** @throws DatabaseError for a URL that cannot be used */
 function sqlClient(url: string, poolSize: number): SqlClient {
@@ -14,7 +19,7 @@ function sqlClient(url: string, poolSize: number): SqlClient {
 
 /**
  * A client whose database has every table of the game. One that does not answer now is no reason not to start: shards
- * that are here go on without it.
+ * that are here go on without it. One that answers and is no MySQL is: the URL is wrong.
  * @throws DatabaseError, DriftError
  */
 export async function openDatabase(
@@ -27,13 +32,31 @@ export async function openDatabase(
   try {
     await checkSchema(client, tables)
   } catch (error) {
-    if (!(error instanceof DatabaseError && error.kind === 'unavailable')) {
+    if (!(error instanceof DatabaseError && error.kind === 'unavailable') || isStranger(error)) {
       await client.close()
-      throw error
+      throw isHttp(error) ? notPlanetscale(error) : error
     }
     log.error('MySQL does not answer: shards whose rows are here go on, others wait for it', {
       error: error.message,
     })
   }
   return client
+}
+
+/** While a server runs this may be a proxy's bad hour; at its start it is a wrong URL. */
+function isStranger(error: DatabaseError): boolean {
+  return error.cause instanceof StrangerError || isHttp(error)
+}
+
+/** An answer of HTTP that PlanetScale's API does not give. */
+function isHttp(error: unknown): error is DatabaseError {
+  if (!(error instanceof DatabaseError && error.kind === 'unavailable')) return false
+  const { cause } = error
+  if (cause instanceof UnknownError) return cause.status < 500 && !PASSING.includes(cause.status)
+  return cause instanceof ProtocolError || (cause instanceof DriverError && cause.status === 404)
+}
+
+function notPlanetscale(cause: DatabaseError): DatabaseError {
+  const message = `${cause.message}: what answers there is not PlanetScale's HTTP API; look at the URL`
+  return new DatabaseError('access', message, { cause })
 }

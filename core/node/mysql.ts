@@ -33,6 +33,7 @@ export function mysqlClient(options: MysqlOptions): SqlClient {
 class Mysql implements SqlClient {
   readonly #target: Target
   readonly #name: string
+  readonly #user: string
   readonly #connectMs: number
   readonly #statementMs: number
   readonly #free: Link[] = []
@@ -50,6 +51,7 @@ class Mysql implements SqlClient {
   }: MysqlOptions) {
     this.#target = targetOf(url, tls)
     this.#name = `mysql ${this.#target.host}:${this.#target.port}/${this.#target.database}`
+    this.#user = this.#target.user
     this.#slots = poolSize
     this.#connectMs = connectTimeoutMs
     this.#statementMs = statementTimeoutMs
@@ -198,8 +200,10 @@ class Mysql implements SqlClient {
     delete error.sql
     const errno = error.sqlState === undefined ? 0 : (error.errno ?? 0)
     // What localhost refuses at both its addresses has no message.
-    const said = `${this.#name}: ${error.message || error.code}${errno ? ` (${errno})` : ''}`
+    const told = `${this.#name}: ${error.message || error.code}${errno ? ` (${errno})` : ''}`
     const kind = errno ? kindOf(errno) : isOperators(error) ? 'access' : 'unavailable'
+    const said =
+      kind === 'access' && !told.includes(`'${this.#user}'`) ? `${told}, as user '${this.#user}'` : told
     return new DatabaseError(kind, said.slice(0, MAX_MESSAGE), { cause, errno, statement })
   }
 }

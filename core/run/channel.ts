@@ -73,7 +73,8 @@ export class Channel implements ChannelIn {
 
   /** Whether `opened` must still be said for this activation. */
   isStrangerTo(activation: number): boolean {
-    return this.out !== null && (this.#knew !== null || this.told !== activation)
+    // A service has one number for all its activations.
+    return this.out !== null && (this.#knew !== null || this.severed || this.told !== activation)
   }
 
   introduce(activation: number): void {

@@ -215,9 +215,10 @@ export class Engine implements Link, Directory {
     await Promise.all(lives.map((life) => life.save()))
   }
 
-  /** What these shards know is not to be believed any more: their activations end. */
+  /** What these shards know of their Store is not to be believed any more: their activations end. */
   restartWhere(isMeant: (id: ShardId) => boolean): void {
-    for (const shard of this.#shards.values()) if (shard.life && isMeant(shard.id)) shard.restart()
+    for (const shard of this.#shards.values())
+      if (shard.life && !shard.plan.definition.stateless && isMeant(shard.id)) shard.restart()
   }
 
   /** Puts one shard out of memory, as the platform or the sweeper would. */

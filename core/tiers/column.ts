@@ -1,51 +1,19 @@
 // A column's value in MySQL: the type it is declared with, the parameter it becomes, and the way back. Invariant: what
 // is written reads back equal, and what another program has put there is checked against the column before it counts.
 
+import { storageOf } from '../game/storage.ts'
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import type { Row } from '../run/ports.ts'
 import { shorten } from '../wire/errors.ts'
 import { BAD, kindWithin } from '../wire/schema.ts'
 import { DatabaseError, type SqlResult, type SqlValue } from './client.ts'
 
-/** Longer ones leave the row (65,535 bytes for all of its columns together) and become MEDIUMTEXT and MEDIUMBLOB. */
-const MAX_VARCHAR = 1_000
-const MAX_VARBINARY = 4_000
-/** MySQL's MEDIUMTEXT and MEDIUMBLOB, in bytes. */
-const MAX_MEDIUM = 0xff_ffff
-/** What one UTF-16 unit takes at most: a pair of them takes 4 bytes. */
-const UTF8_BYTES = 3
 /** Keys of a record may be as long as they like. */
 const MAX_PATH = 100
-/** MariaDB's default would ignore case, MySQL 8's accents as well. */
-const TEXT = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
 
 /** The MySQL type without NULL and DEFAULT, such as `SMALLINT UNSIGNED`. */
-export function columnType({ kind, spec }: ColumnDefinition): string {
-  switch (spec.kind) {
-    case 'id':
-      return 'VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin'
-    case 'string':
-      return textType(spec.max)
-    case 'oneOf':
-      return textType(Math.max(...spec.values.map((value) => value.length)))
-    case 'bytes':
-      if (spec.max <= MAX_VARBINARY) return `VARBINARY(${Math.max(1, spec.max)})`
-      return spec.max <= MAX_MEDIUM ? 'MEDIUMBLOB' : 'LONGBLOB'
-    case 'decimal':
-      return `DECIMAL(${spec.precision}, ${spec.scale})`
-    case 'i64':
-      return 'BIGINT'
-    case 'u64':
-      return 'BIGINT UNSIGNED'
-    case 'bool':
-      return 'TINYINT(1)'
-    case 'date':
-      return 'DATETIME(3)'
-    default:
-      // Not the JSON type: it sorts keys, drops duplicates and comes back in a form that depends on the driver.
-      if (!('min' in spec)) return `LONGTEXT ${TEXT}`
-      return kind === 'real' ? 'DOUBLE' : intType(spec.min, spec.max)
-  }
+export function columnType({ spec }: ColumnDefinition): string {
+  return storageOf(spec).type
 }
 
 /** As CREATE TABLE and ALTER TABLE have it, behind the column's name. */
@@ -124,24 +92,6 @@ function isForeign({ kind, spec }: ColumnDefinition): boolean {
 
 function isKey(table: TableDefinition, column: ColumnDefinition): boolean {
   return table.key.includes(column) || column === table.shardKey
-}
-
-/** Characters of MySQL are code points, so as many of them as there are UTF-16 units are enough. */
-function textType(maxUnits: number): string {
-  if (maxUnits <= MAX_VARCHAR) return `VARCHAR(${Math.max(1, maxUnits)}) ${TEXT}`
-  return `${maxUnits * UTF8_BYTES <= MAX_MEDIUM ? 'MEDIUMTEXT' : 'LONGTEXT'} ${TEXT}`
-}
-
-function intType(min: number, max: number): string {
-  for (const [name, bits] of [
-    ['TINYINT', 8],
-    ['SMALLINT', 16],
-    ['INT', 32],
-  ] as const) {
-    if (min >= 0 && max < 2 ** bits) return `${name} UNSIGNED`
-    if (min >= -(2 ** (bits - 1)) && max < 2 ** (bits - 1)) return name
-  }
-  return min >= 0 ? 'BIGINT UNSIGNED' : 'BIGINT'
 }
 
 const WHOLE = /^-?\d+$/

@@ -128,10 +128,12 @@ export async function applyMigration(
     try {
       for (const statement of step.statements) await client.query(statement)
     } catch (error) {
-      if (await isWanted(client, target, step)) throw failed(step, error)
+      if (await isWanted(client, target, step)) throw await failed(client, step, error)
       progress(step, 'elsewhere')
       continue
     }
+    // Once more, because another whose CREATE failed meanwhile takes it back.
+    if (step.kind === 'create') await client.query(step.statements[0]!)
     done.add(step.why)
     progress(step, 'done')
   }
@@ -142,10 +144,9 @@ export async function applyMigration(
  * @throws DatabaseError: 'schema' = no, and what to run; any other as it came
  */
 export async function checkSchema(client: SqlClient, tables: readonly TableDefinition[]): Promise<void> {
-  const target = { tables, files: [], adopt: false }
   const catalog = await readCatalog(client, [...OURS, ...tables.map(({ name }) => name)])
   const records = await readRecords(client, catalog)
-  const { steps, drift } = planOf(catalog, records, target)
+  const { steps, drift } = planOf(catalog, records, { tables, files: [], adopt: false })
   const isOld = Math.max(0, ...records.files.keys()) < NEEDED_FILE
   const all = [
     ...(isOld ? ["Firefly's own tables are missing"] : []),
@@ -318,11 +319,17 @@ async function isWanted(client: SqlClient, target: Target, step: Step): Promise<
   return !plan || plan.drift.length > 0 || plan.steps.some(({ why }) => why === step.why)
 }
 
-function failed({ why }: Step, cause: unknown): unknown {
+/** Takes the record of a table that was not made back: what others make in its place is not Firefly's. */
+async function failed(client: SqlClient, { kind, why, statements }: Step, cause: unknown): Promise<unknown> {
   if (!(cause instanceof DatabaseError)) return cause
-  const { kind, message, errno } = cause
+  const { message, errno } = cause
+  const forget = {
+    sql: 'DELETE FROM firefly_table WHERE name = ?',
+    params: statements[0]!.params.slice(0, 1),
+  }
+  if (kind === 'create' && errno !== 0) await client.query(forget).catch(() => {})
   const hint = errno === LOCK_WAIT ? '; a transaction that has used the table is still open' : ''
-  return new DatabaseError(kind, `${why}; mending it failed: ${message}${hint}`, { errno, cause })
+  return new DatabaseError(cause.kind, `${why}; mending it failed: ${message}${hint}`, { errno, cause })
 }
 
 async function readRecords(client: SqlClient, catalog: Catalog): Promise<Records> {

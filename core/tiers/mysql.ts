@@ -1,6 +1,7 @@
 // SQL from table descriptors, for MySQL 8, Vitess and MariaDB alike. Invariant: identifiers come from descriptors and
 // are quoted, values are parameters, and a statement with parameters holds no literal at all.
 
+import { indexesOf } from '../game/storage.ts'
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import type { Row, RowChange } from '../run/ports.ts'
 import type { SqlStatement, SqlValue } from './client.ts'
@@ -197,21 +198,13 @@ function write(table: string, verb: Write['verb'], statement: SqlStatement, rows
   return { statement, table, verb, rows, strict: verb === 'update' }
 }
 
-/** The KEY clauses; with `column` only those that it stands in. What begins the primary key needs no other. */
+/** The KEY clauses; with `column` only those that it stands in. */
 function indexes(table: TableDefinition, column?: ColumnDefinition): string[] {
-  const { key, rest, by, unique, shardKey } = table
-  const found: string[] = []
-  const add = (kind: string, prefix: string, columns: readonly ColumnDefinition[]): void => {
-    // MySQL allows 64 characters for a name, of which the column may have 63.
-    const name = `${prefix}_${columns.at(-1)!.name}`.slice(0, 64)
-    if (!column || columns.includes(column)) found.push(`${kind} ${quote(name)} (${list(columns)})`)
-  }
-  if (key[0] !== shardKey) add('KEY', 'shard', [shardKey])
-  // InnoDB finds the next value at the end of an index.
-  if (table.ids === 'auto' && key[0] !== rest[0]) add('KEY', 'auto', [rest[0]!])
-  for (const one of by) if (key[0] !== shardKey || key[1] !== one) add('KEY', 'by', [shardKey, one])
-  for (const one of unique) if (key.length > 1 || key[0] !== one) add('UNIQUE KEY', 'unique', [one])
-  return found
+  return indexesOf(table)
+    .filter(({ columns }) => !column || columns.includes(column))
+    .map(
+      ({ name, isUnique, columns }) => `${isUnique ? 'UNIQUE KEY' : 'KEY'} ${quote(name)} (${list(columns)})`,
+    )
 }
 
 /** In the order of the columns; what an older program did not know gets its default. */

@@ -26,6 +26,9 @@ const ROLLBACK_TIMEOUT_MS = 2_000
 const MAX_MESSAGE_LENGTH = 500
 const MAX_SQL_LENGTH = 200
 
+/** An answer that says all is well, and is none of PlanetScale's. */
+export class ProtocolError extends TypeError {}
+
 /** @throws DatabaseError 'access' when the url cannot be used */
 export function planetscaleClient(options: PlanetscaleOptions): SqlClient {
   const login = loginOf(options.url)
@@ -183,7 +186,7 @@ class Link {
     const text = await response.text()
     // Names are quoted in JSON, values are base64: neither can look like this.
     if (response.ok && !/"(?:session|error)"\s*:\s*\{/.test(text)) {
-      throw new TypeError('the answer is not of the PlanetScale protocol')
+      throw new ProtocolError('the answer is not of the PlanetScale protocol')
     }
     const { ok, status, statusText } = response
     return { ok, status, statusText, headers: response.headers, text: () => Promise.resolve(text) }

@@ -339,7 +339,7 @@ test('a login or a database that is wrong is one line, exit 2', { skip }, async 
     [
       'status',
       at((other) => (other.pathname = 'nothing_here')),
-      /Unknown database 'nothing_here' \(1049\)\n$/,
+      /Unknown database 'nothing_here' \(1049\), as user '\w+'\n$/,
     ],
   ]
   for (const [verb, mysql, message] of cases) {

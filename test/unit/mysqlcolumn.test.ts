@@ -140,7 +140,7 @@ test('what is no number, date or bool of ours says so', () => {
     [t.f64, 'NaN', 'holds "NaN": expected f64, got "NaN"'],
     [t.f32, '3.5e38', 'holds "3.5e38": 3.5e+38 is outside -3.4028234663852886e+38..3.4028234663852886e+38'],
     [t.bool, '2', 'holds "2": expected bool, got "2"'],
-    [t.bool, Uint8Array.of(2), 'holds 1 bytes: expected bool, got 1 bytes'],
+    [t.bool, Uint8Array.of(2), 'holds 1 bytes 02: expected bool, got 1 bytes 02'],
     [
       t.i64,
       '9223372036854775808',
@@ -152,9 +152,13 @@ test('what is no number, date or bool of ours says so', () => {
       'holds "1000.00": "1000.00" is not a decimal of 5 digits, 2 behind the point',
     ],
     [t.id, 'a b', 'holds "a b": "a b" is not of A-Z a-z 0-9 _ -'],
-    [t.string(2), Uint8Array.of(65), 'holds 1 bytes: expected string, got 1 bytes'],
-    [t.string(99), 'x'.repeat(100), `holds "${'x'.repeat(78)}…: string of 100 characters exceeds 99`],
-    [t.bytes(2), Uint8Array.of(1, 2, 3), 'holds 3 bytes: 3 bytes exceeds 2'],
+    [t.string(2), Uint8Array.of(65), 'holds 1 bytes 41: expected string, got 1 bytes 41'],
+    [
+      t.string(99),
+      'x'.repeat(100),
+      `holds "${'x'.repeat(78)}…: string of 100 characters exceeds 99: "${'x'.repeat(38)}…`,
+    ],
+    [t.bytes(2), Uint8Array.of(1, 2, 3), 'holds 3 bytes 010203: 3 bytes 010203 exceeds 2'],
     [t.date, '0000-00-00 00:00:00', 'holds "0000-00-00 00:00:00": expected date, got "0000-00-00 00:00:00"'],
     [
       t.date,

@@ -1,5 +1,6 @@
 // One seed, from the first boot to the reckoning; and the same once more, which must leave the same trace.
 
+import { Purse } from '../../../examples/market/contract.ts'
 import { audit, unsettled } from './audit.ts'
 import type { Broken } from './books.ts'
 import { frozen } from './frozen.ts'
@@ -91,6 +92,11 @@ async function play(world: World): Promise<void> {
   await until(world, PERILS_MS + ANSWER_MS, () => players.every(({ isDone }) => isDone))
   for (const { name, isDone, waitsFor } of players)
     if (!isDone) books.break('hang', `${name} waits for ${waitsFor} ${ANSWER_MS} ms after the last fault`)
+  // A disk that came back old is found out when one of its shards is opened.
+  for (const key of SINKS) {
+    const shard = { contract: Purse.name, key }
+    world.machineOf(shard).process?.engine.wake(shard)
+  }
   const restMs = clock.mono() + (profile.poison ? HEAL_MS : REST_MS)
   await until(world, restMs, () => unsettled(world) === '')
   const left = unsettled(world)

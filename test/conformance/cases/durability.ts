@@ -170,6 +170,18 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: 'a service whose activation ended goes on answering those who are connected',
+    needs: ['abort'],
+    run: async (host) => {
+      const gates = (await host.client()).at(Gate)
+      assert.deepEqual(await answer(host, gates.ping({ n: 1 })), { n: 1 })
+      await host.abort('gate', '')
+      // A call that comes before the client knows of it may be lost, as any volatile one.
+      const ping = (): Promise<{ n: number }> => gates.ping({ n: 2 })
+      assert.deepEqual(await answer(host, ping().catch(ping)), { n: 2 })
+    },
+  },
+  {
     name: 'a durable call that an abort met is sent again and applied once, and what is behind it after it',
     needs: ['abort'],
     run: async (host) => {

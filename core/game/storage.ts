@@ -1,0 +1,237 @@
+// What MySQL makes of a column, and the room that takes in a row and in an index. Invariant: the type that CREATE TABLE
+// names and the bytes that a definition is measured by come from one place, so a table that `table` takes, MySQL takes.
+
+import type { TypeSpec } from '../wire/schema.ts'
+
+export interface Storage {
+  /** Without NULL and DEFAULT, such as `SMALLINT UNSIGNED`. */
+  readonly type: string
+  /** Of MySQL's 65,535 for a row, with the bytes that tell its length. */
+  readonly bytes: number
+  /** Of InnoDB's half page: what cannot move to another one. */
+  readonly inlineBytes: number
+  /** Of the 3,072 of an index. */
+  readonly keyBytes: number
+}
+
+interface Column {
+  readonly name: string
+  readonly spec: TypeSpec
+}
+/** What of a table decides upon its indexes. */
+interface Keys<C extends Column> {
+  readonly key: readonly C[]
+  readonly rest: readonly C[]
+  readonly by: readonly C[]
+  readonly unique: readonly C[]
+  readonly shardKey: C
+  readonly ids: 'given' | 'generated' | 'auto'
+}
+
+export interface Index<C extends Column> {
+  readonly name: string
+  readonly isUnique: boolean
+  readonly columns: readonly C[]
+}
+
+/** Longer ones become MEDIUMTEXT and MEDIUMBLOB, of which a row of MySQL holds no more than a pointer. */
+const MAX_VARCHAR = 1_000
+const MAX_VARBINARY = 4_000
+/** MySQL's MEDIUMTEXT and MEDIUMBLOB, in bytes. */
+const MAX_MEDIUM = 0xff_ffff
+/** What one UTF-16 unit takes at most: a pair of them takes 4 bytes. */
+const UTF8_BYTES = 3
+/** What MySQL reserves for a character of utf8mb4. */
+const CHAR_BYTES = 4
+/** MariaDB's default would ignore case, MySQL 8's accents as well. */
+const TEXT = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
+/** InnoDB moves no column of 255 bytes or less; of what it may move the first 40 bytes can stay (DYNAMIC). */
+const MAX_UNMOVED = 255
+const LEFT_BEHIND = 40
+
+/** All columns but BLOB and TEXT, of which it counts the pointers: MySQL's 65,535 without the NULL bits of 90 columns. */
+const MAX_ROW_BYTES = 65_500
+/** InnoDB's 8,126 without a row's header, its hidden columns, its NULL bits, and what instant ADD COLUMNs note in it. */
+const MAX_INLINE_BYTES = 8_080
+const MAX_KEY_BYTES = 3_072
+/** What InnoDB writes down of a row before it changes, in one page of 16,384 (error 1713). */
+const MAX_UNDO_BYTES = 15_900
+/** MySQL's; MariaDB has 32. */
+const MAX_KEY_COLUMNS = 16
+/** MariaDB counts the primary key as one of its 64. */
+const MAX_INDEXES = 63
+/** So many are named in a message, the largest first. */
+const MAX_NAMED = 4
+
+export function storageOf(spec: TypeSpec): Storage {
+  switch (spec.kind) {
+    case 'id':
+      return varying('VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin', 64)
+    case 'string':
+      return textOf(spec.max)
+    case 'oneOf':
+      return textOf(longest(spec.values))
+    case 'bytes':
+      if (spec.max <= MAX_VARBINARY)
+        return varying(`VARBINARY(${Math.max(1, spec.max)})`, Math.max(1, spec.max))
+      return large('BLOB', spec.max)
+    case 'decimal':
+      return fixed(
+        `DECIMAL(${spec.precision}, ${spec.scale})`,
+        digitBytes(spec.precision - spec.scale) + digitBytes(spec.scale),
+      )
+    case 'i64':
+      return fixed('BIGINT', 8)
+    case 'u64':
+      return fixed('BIGINT UNSIGNED', 8)
+    case 'bool':
+      return fixed('TINYINT(1)', 1)
+    case 'date':
+      return fixed('DATETIME(3)', 7)
+    case 'f32':
+    case 'f64':
+      return fixed('DOUBLE', 8)
+    default:
+      // Not the JSON type: it sorts keys, drops duplicates and comes back in a form that depends on the driver.
+      return 'min' in spec ? intOf(spec.min, spec.max) : large('TEXT', Infinity)
+  }
+}
+
+/** Beside the primary key. What begins that one needs no other. */
+export function indexesOf<C extends Column>(table: Keys<C>): Index<C>[] {
+  const { key, rest, by, unique, shardKey } = table
+  const found: Index<C>[] = []
+  const add = (prefix: string, columns: readonly C[]): void => {
+    // MySQL allows 64 characters for a name, of which the column may have 63.
+    const name = `${prefix}_${columns.at(-1)!.name}`.slice(0, 64)
+    found.push({ name, isUnique: prefix === 'unique', columns })
+  }
+  if (key[0] !== shardKey) add('shard', [shardKey])
+  // InnoDB finds the next value at the end of an index.
+  if (table.ids === 'auto' && key[0] !== rest[0]) add('auto', [rest[0]!])
+  for (const one of by) if (key[0] !== shardKey || key[1] !== one) add('by', [shardKey, one])
+  for (const one of unique) if (key.length > 1 || key[0] !== one) add('unique', [one])
+  return found
+}
+
+/** @param fail is told what MySQL would refuse, or could not hold a full row of */
+export function checkStorage<C extends Column>(
+  columns: readonly C[],
+  table: Keys<C>,
+  fail: (why: string) => never,
+): void {
+  const { key } = table
+  const row = measure(columns, ({ spec }) => storageOf(spec).bytes)
+  if (row.sum > MAX_ROW_BYTES)
+    fail(
+      `its columns take ${row.sum} bytes of a row (${row.largest}), which exceeds ${MAX_ROW_BYTES}; ` +
+        `a t.string above ${MAX_VARCHAR}, t.bytes above ${MAX_VARBINARY} or an object is kept outside of the row`,
+    )
+  const page = measure(columns, (one) => {
+    const { bytes, inlineBytes } = storageOf(one.spec)
+    return key.includes(one) ? bytes : inlineBytes
+  })
+  if (page.sum > MAX_INLINE_BYTES)
+    fail(
+      `its columns take ${page.sum} bytes of a page (${page.largest}), which exceeds ${MAX_INLINE_BYTES}; ` +
+        `beside the key a t.string of 64 or more takes ${LEFT_BEHIND + 1} bytes of it, as an object does`,
+    )
+  const indexes = indexesOf(table)
+  if (indexes.length > MAX_INDEXES)
+    fail(`${indexes.length} indexes exceed ${MAX_INDEXES}: by and unique name too many columns`)
+  const names = new Set<string>()
+  for (const { name } of indexes) {
+    if (names.has(name.toLowerCase())) fail(`by or unique needs the index ${name} twice`)
+    names.add(name.toLowerCase())
+  }
+  if (key.length > MAX_KEY_COLUMNS) fail(`${key.length} key columns exceed ${MAX_KEY_COLUMNS}`)
+  checkKey('the key', key, fail)
+  for (const index of indexes) checkKey(`the index ${index.name}`, index.columns, fail)
+  checkUndo(columns, key, indexes, fail)
+}
+
+/** A row that changes is noted as it was: the key, what stands in an index, and what the page has of what changes. */
+function checkUndo<C extends Column>(
+  columns: readonly C[],
+  key: readonly C[],
+  indexes: readonly Index<C>[],
+  fail: (why: string) => never,
+): void {
+  const ordered = [...new Set([...key, ...indexes.flatMap((index) => index.columns)])]
+  const { sum, largest } = measure(ordered, ({ spec }) => storageOf(spec).keyBytes)
+  const bytes = measure(columns, ({ spec }) => {
+    const storage = storageOf(spec)
+    return storage.keyBytes === Infinity ? MAX_INLINE_BYTES : storage.bytes
+  })
+  const noted = sum + measure(key, ({ spec }) => storageOf(spec).keyBytes).sum
+  const all =
+    noted + Math.min(bytes.sum, MAX_INLINE_BYTES) - measure(key, ({ spec }) => storageOf(spec).bytes).sum
+  if (all > MAX_UNDO_BYTES)
+    fail(
+      `a row that changes is noted in ${all} bytes (key and indexes: ${largest}), which exceeds ${MAX_UNDO_BYTES}; ` +
+        'by and unique name too many or too long columns',
+    )
+}
+
+/** The longest of the values, in UTF-16 units. */
+export function longest(values: readonly string[]): number {
+  return Math.max(...values.map((value) => value.length))
+}
+
+function checkKey(what: string, columns: readonly Column[], fail: (why: string) => never): void {
+  const { sum, largest } = measure(columns, ({ spec }) => storageOf(spec).keyBytes)
+  if (sum > MAX_KEY_BYTES) fail(`${what} takes ${sum} bytes (${largest}), which exceeds ${MAX_KEY_BYTES}`)
+}
+
+function measure<C extends Column>(
+  columns: readonly C[],
+  bytesOf: (column: C) => number,
+): { readonly sum: number; readonly largest: string } {
+  const sizes = columns.map((column) => ({ name: column.name, bytes: bytesOf(column) }))
+  const named = sizes.toSorted((a, b) => b.bytes - a.bytes).slice(0, MAX_NAMED)
+  const more = sizes.length > MAX_NAMED ? [`${sizes.length - MAX_NAMED} more`] : []
+  return {
+    sum: sizes.reduce((sum, { bytes }) => sum + bytes, 0),
+    largest: [...named.map(({ name, bytes }) => `${name} ${bytes}`), ...more].join(', '),
+  }
+}
+
+function fixed(type: string, bytes: number): Storage {
+  return { type, bytes, inlineBytes: bytes, keyBytes: bytes }
+}
+
+function varying(type: string, keyBytes: number): Storage {
+  const bytes = keyBytes + (keyBytes > MAX_UNMOVED ? 2 : 1)
+  return { type, bytes, inlineBytes: keyBytes > MAX_UNMOVED ? LEFT_BEHIND + 1 : bytes, keyBytes }
+}
+
+/** Characters of MySQL are code points, so as many of them as there are UTF-16 units are enough. */
+function textOf(maxUnits: number): Storage {
+  const chars = Math.max(1, maxUnits)
+  if (maxUnits <= MAX_VARCHAR) return varying(`VARCHAR(${chars}) ${TEXT}`, CHAR_BYTES * chars)
+  return large('TEXT', maxUnits * UTF8_BYTES)
+}
+
+/** In the row of MySQL a length of 3 or 4 bytes and a pointer of 8. */
+function large(type: 'TEXT' | 'BLOB', maxBytes: number): Storage {
+  const [size, bytes] = maxBytes <= MAX_MEDIUM ? (['MEDIUM', 11] as const) : (['LONG', 12] as const)
+  const charset = type === 'TEXT' ? ` ${TEXT}` : ''
+  return { type: `${size}${type}${charset}`, bytes, inlineBytes: LEFT_BEHIND + 1, keyBytes: Infinity }
+}
+
+/** Nine digits take four bytes, and what is left of them as few as it can. */
+function digitBytes(digits: number): number {
+  return Math.floor(digits / 9) * 4 + Math.ceil((digits % 9) / 2)
+}
+
+function intOf(min: number, max: number): Storage {
+  for (const [name, bits] of [
+    ['TINYINT', 8],
+    ['SMALLINT', 16],
+    ['INT', 32],
+  ] as const) {
+    if (min >= 0 && max < 2 ** bits) return fixed(`${name} UNSIGNED`, bits / 8)
+    if (min >= -(2 ** (bits - 1)) && max < 2 ** (bits - 1)) return fixed(name, bits / 8)
+  }
+  return fixed(min >= 0 ? 'BIGINT UNSIGNED' : 'BIGINT', 8)
+}

@@ -1,0 +1,9 @@
+export interface Program {
+  readonly files: readonly string[]
+  readonly packages: readonly string[]
+  readonly why: string
+}
+export const chromium: Program
+export const mariadb: Program
+export function run(command: string, args: readonly string[], env?: Record<string, string>): void
+export function install(programs: readonly Program[], why: string, before?: readonly string[] | null): boolean

@@ -1,0 +1,42 @@
+// Folders of private databases, in memory where there is room. Invariant: a folder is removed by its process, or, when
+// that was killed, by the next one of the same user.
+
+import { accessSync, constants, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+export const PREFIX = 'firefly-mariadb'
+export const USER_ID = process.getuid?.() ?? 0
+/** Where less is free, as in a container's /dev/shm of 64 MB, a database does not fit. */
+const ROOM_BYTES = 512 << 20
+
+export function temporaryFolder(): string {
+  return mkdtempSync(join(base(), `${PREFIX}-${USER_ID}-${process.pid}-`))
+}
+
+/** Folders of processes that were killed; their MariaDB died with them. */
+export function removeOrphans(): void {
+  for (const name of readdirSync(base())) {
+    const [, owner] = new RegExp(`^${PREFIX}-${USER_ID}-(\\d+)-\\w+$`).exec(name) ?? []
+    if (owner && !isAlive(Number(owner))) rmSync(join(base(), name), { recursive: true, force: true })
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+export function base(): string {
+  const memory = '/dev/shm'
+  try {
+    accessSync(memory, constants.W_OK)
+    const { bavail, bsize } = statfsSync(memory)
+    return bavail * bsize >= ROOM_BYTES ? memory : tmpdir()
+  } catch {
+    return tmpdir()
+  }
+}

@@ -1,0 +1,108 @@
+// What is installed for tests and tools, by an apt-get that only writes down what it is told.
+
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'node:test'
+
+import { temporaryFolder } from './program.ts'
+
+const INSTALL = new URL('../../scripts/install.mjs', import.meta.url).href
+const SCRIPT = new URL('../../scripts/mariadb.ts', import.meta.url).pathname
+const CALLS = [
+  'update -qq (noninteractive)',
+  'install -y -qq mariadb-server-core mariadb-client-core (noninteractive)',
+]
+
+interface Apt {
+  readonly env: NodeJS.ProcessEnv
+  told(): string[]
+}
+
+function fakeApt(then = ''): Apt {
+  const folder = temporaryFolder()
+  const log = join(folder, 'log')
+  const put = (name: string, text: string): void => {
+    writeFileSync(join(folder, name), `#!/bin/sh\n${text}\n`)
+    chmodSync(join(folder, name), 0o755)
+  }
+  put('apt-get', `echo "$* ($DEBIAN_FRONTEND)" >> ${log}; echo progress; ${then}`)
+  put('sudo', `echo "sudo $*" >> ${log}; shift; exec "$@"`)
+  return {
+    env: { ...process.env, PATH: `${folder}:${process.env.PATH}` },
+    told: () => (existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n') : []),
+  }
+}
+
+function install({ env }: Apt, before: string): { status: number | null; stdout: string; stderr: string } {
+  const code = `import { install, mariadb } from '${INSTALL}'
+    console.log(install([mariadb], 'the test', ${before}))`
+  return spawnSync(process.execPath, ['--input-type=module', '-e', code], { env, encoding: 'utf8' })
+}
+
+test('root installs, with progress on stderr', () => {
+  const apt = fakeApt()
+  const { stdout, stderr } = install(apt, '[]')
+  assert.deepEqual(apt.told(), CALLS)
+  assert.equal(stdout, 'true\n')
+  assert.equal(
+    stderr,
+    'firefly: installing mariadb-server-core, mariadb-client-core for the test …\nprogress\nprogress\n',
+  )
+})
+
+test('one whom sudo asks no password installs by sudo', () => {
+  const apt = fakeApt()
+  assert.equal(install(apt, "['sudo', '-n']").stdout, 'true\n')
+  const by = 'sudo -n env DEBIAN_FRONTEND=noninteractive apt-get'
+  assert.deepEqual(apt.told(), [
+    `${by} update -qq`,
+    CALLS[0],
+    `${by} install -y -qq mariadb-server-core mariadb-client-core`,
+    CALLS[1],
+  ])
+})
+
+test('others install nothing, and a failure ends it', () => {
+  const apt = fakeApt()
+  assert.deepEqual([install(apt, 'null').stdout, apt.told()], ['false\n', []])
+  const { status, stderr } = install(fakeApt('exit 100'), '[]')
+  assert.equal(status, 1)
+  assert.match(stderr, /firefly: env DEBIAN_FRONTEND=noninteractive apt-get update -qq failed\n$/)
+})
+
+const UNSHARE = '/usr/bin/unshare'
+/** Where MariaDB is, but for this process and its children, nothing is. */
+const HIDE = 'mount -t tmpfs none /usr/sbin'
+const skip =
+  existsSync('/usr/bin/setpriv') &&
+  process.getuid?.() === 0 &&
+  existsSync('/usr/sbin/mariadbd') &&
+  existsSync('/usr/bin/apt-get') &&
+  spawnSync(UNSHARE, ['-m', 'sh', '-c', HIDE], { stdio: 'ignore' }).status === 0
+    ? false
+    : 'needs root, Debian, MariaDB and a mount namespace of its own'
+
+test('`npm run mariadb` installs MariaDB where it is missing, and starts it', { skip }, () => {
+  const apt = fakeApt('case "$1" in install) umount /usr/sbin;; esac')
+  const command = `${HIDE} && exec timeout -s INT 5 ${process.execPath} ${SCRIPT}`
+  const { stdout, stderr } = spawnSync(UNSHARE, ['-m', 'sh', '-c', command], {
+    env: apt.env,
+    encoding: 'utf8',
+  })
+  assert.deepEqual(apt.told(), CALLS)
+  assert.match(stdout, /^mysql:\/\/root:\w+@127\.0\.0\.1:\d+\/firefly\n$/)
+  assert.match(
+    stderr,
+    /^firefly: installing mariadb-server-core, mariadb-client-core for a private MariaDB …\n/,
+  )
+})
+
+test('`npm run mariadb` says what to do where it may not install', { skip }, () => {
+  const nobody = 'setpriv --reuid 65534 --regid 65534 --clear-groups'
+  const command = `${HIDE} && exec ${nobody} ${process.execPath} ${SCRIPT}`
+  const { status, stdout, stderr } = spawnSync(UNSHARE, ['-m', 'sh', '-c', command], { encoding: 'utf8' })
+  const cure = 'apt-get install mariadb-server-core mariadb-client-core, or FIREFLY_TEST_MYSQL=mysql://…'
+  assert.deepEqual([status, stdout, stderr], [1, '', `firefly: mariadbd is not installed (${cure})\n`])
+})
