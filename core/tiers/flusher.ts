@@ -8,6 +8,7 @@ import { Backlog } from './backlog.ts'
 import { Complaints } from './complaints.ts'
 import type { Blocked } from './gather.ts'
 import { Holding } from './holding.ts'
+import { Lanes } from './lanes.ts'
 import type { OutboxEntry } from './local.ts'
 import { Patience } from './patience.ts'
 import { Readiness } from './readiness.ts'
@@ -26,6 +27,8 @@ export interface FlusherOptions
   /** Rows, and entries, of one transaction; and bytes. */
   readonly maxBatch?: number
   readonly maxBytes?: number
+  /** Shared by the owners of a process. Default: its own. */
+  readonly lanes?: Lanes
 }
 
 export interface FlusherMetrics {
@@ -67,6 +70,7 @@ export class Flusher {
   readonly #flushMs: number
   readonly #maxBatch: number
   readonly #backlog = new Backlog()
+  readonly #lanes: Lanes
   readonly #waiters = new Waiters()
   readonly #patience: Patience
   readonly #complaints: Complaints
@@ -90,6 +94,7 @@ export class Flusher {
     this.#options = options
     this.#flushMs = flushMs
     this.#maxBatch = maxBatch
+    this.#lanes = options.lanes ?? new Lanes(clock, () => this.#backlog.depth)
     this.#patience = new Patience(clock)
     this.#complaints = new Complaints(clock, log, owner)
     this.#work = new Work({ ...options, maxBatch, maxBytes }, this.#complaints)
@@ -168,6 +173,7 @@ export class Flusher {
     const outcome = this.#waiters.wait(seq, shard, isCommit)
     if (!(outcome instanceof Promise)) return outcome
     this.#backlog.hurry(seq)
+    this.#lanes.hurry(this)
     this.notice(seq)
     this.#patience.hurry()
     return outcome
@@ -193,6 +199,7 @@ export class Flusher {
     const { promise, resolve } = Promise.withResolvers<void>()
     const timer = clock.after(deadlineMs, resolve)
     this.#drains.push(resolve)
+    this.#lanes.hurry(this)
     this.#patience.hurry()
     await promise
     timer.cancel()
@@ -203,6 +210,7 @@ export class Flusher {
   /** Finishes the transaction that runs, and ends. */
   async stop(): Promise<void> {
     this.#stopping = true
+    this.#lanes.hurry(this)
     this.#patience.stop()
     await this.#running
     this.#end(new Error(`the flusher of ${this.#options.owner} was stopped`))
@@ -212,8 +220,9 @@ export class Flusher {
   async #run(): Promise<void> {
     while (!this.#stopping) {
       try {
-        if (this.#holding.isHeld && this.#recalled) await this.#step()
-        else await this.#take()
+        if (!this.#holding.isHeld || !this.#recalled) await this.#take()
+        else if (this.#isBehind) await this.#lanes.within(this, () => this.#step())
+        else await this.#step()
       } catch (error) {
         if (error instanceof FencedError) return this.#fenced(error)
         await this.#backOff(error)
@@ -251,6 +260,11 @@ export class Flusher {
       })
     if (outbox.seq > 0) log.warn('the store was stale and is empty now', { owner, lost: lost.length })
     onStale?.()
+  }
+
+  /** More waits than one batch, and nobody for it. */
+  get #isBehind(): boolean {
+    return this.#backlog.depth >= this.#maxBatch && this.#backlog.urgent === 0 && this.#drains.length === 0
   }
 
   async #step(): Promise<void> {

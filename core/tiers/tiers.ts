@@ -24,6 +24,7 @@ import { CallError, RowError } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { DatabaseError } from './client.ts'
 import { Flusher, type FlusherMetrics } from './flusher.ts'
+import { Lanes } from './lanes.ts'
 import { Loader } from './loader.ts'
 import type { LocalStore } from './local.ts'
 
@@ -70,6 +71,7 @@ export class Tiers implements Store {
   /** By contract: the shards that have rows. */
   readonly #byOwner: ReadonlyMap<string, readonly TableDefinition[]>
   readonly #loader: Loader
+  readonly #lanes: Lanes
   readonly #flushers = new Map<string, Flusher>()
   /** Owners of whom something may live. */
   readonly #opened = new Set<string>()
@@ -84,6 +86,11 @@ export class Tiers implements Store {
     this.#byName = new Map(tables.map((table) => [table.name, table]))
     this.#byOwner = Map.groupBy(tables, ({ owner }) => owner)
     this.#loader = new Loader({ local, database, maxRows })
+    this.#lanes = new Lanes(options.clock, () => {
+      let backlog = 0
+      for (const flusher of this.#flushers.values()) backlog += flusher.metrics.depth
+      return backlog
+    })
   }
 
   get metrics(): TiersMetrics {
@@ -262,6 +269,7 @@ export class Tiers implements Store {
         if (this.#opened.delete(owner)) onStale?.(owner)
       },
       onFenced: (cause) => onFenced?.(owner, cause),
+      lanes: this.#lanes,
       ...(flushMs === undefined ? {} : { flushMs }),
     })
     this.#flushers.set(owner, flusher)
