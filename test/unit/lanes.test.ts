@@ -35,7 +35,10 @@ function bench() {
       state.backlog += state.change
       const ending = [...sending.values()]
       sending.clear()
-      for (const { resolve, reject } of ending) state.fails ? reject(new Error('away')) : resolve()
+      for (const { resolve, reject } of ending) {
+        if (state.fails) reject(new Error('away'))
+        else resolve()
+      }
     }
     await settle()
   }
