@@ -6,15 +6,14 @@ import { ROW_TABLES } from './rows.ts'
 
 /** `PRAGMA application_id`: "Fire". Tells a slot file from any other SQLite file. */
 export const SLOT_APPLICATION_ID = 0x46697265
-/** `PRAGMA user_version`. Raise it with every change that an older Firefly would read wrongly. */
-export const SLOT_FORMAT = 2
-
 /**
- * Run once, in one transaction, on an empty file. In `channels` the replies come last, so that `seen_ms` is read
- * without following a long reply to its overflow pages.
+ * Step n makes a file of format n from one of format n - 1; a new file takes all of them, in one transaction. `PRAGMA
+ * user_version` tells a file's format. A change is a step of its own, behind these. In `channels` the replies come last,
+ * so that `seen_ms` is read without following a long reply to its overflow pages.
  */
-export const SLOT_TABLES = `
-  CREATE TABLE kv
+export const SLOT_STEPS: readonly string[] = [
+  // 1: values, timers, channels, snapshots
+  `CREATE TABLE kv
     (shard TEXT, name TEXT, value BLOB NOT NULL, PRIMARY KEY (shard, name)) WITHOUT ROWID;
   CREATE TABLE timers
     (shard TEXT, name TEXT, due_ms NOT NULL, data BLOB NOT NULL, PRIMARY KEY (shard, name)) WITHOUT ROWID;
@@ -26,16 +25,11 @@ export const SLOT_TABLES = `
   CREATE TABLE activations
     (id INTEGER PRIMARY KEY CHECK (id = 1), reserved INTEGER NOT NULL);
   INSERT INTO activations (id, reserved) VALUES (1, 0);
-  ${ROW_TABLES.join(';\n  ')};
-  PRAGMA application_id = ${SLOT_APPLICATION_ID};
-  PRAGMA user_version = ${SLOT_FORMAT};
-`
-
-/** Run in one transaction on a file of format 1, which has kv, timers, channels, snapshots and activations. */
-export const FROM_FORMAT_1 = `
-  ${ROW_TABLES.join(';\n  ')};
-  PRAGMA user_version = ${SLOT_FORMAT};
-`
+  PRAGMA application_id = ${SLOT_APPLICATION_ID}`,
+  // 2: rows, durable casts, the outbox
+  ROW_TABLES.join(';\n  '),
+]
+export const SLOT_FORMAT = SLOT_STEPS.length
 
 export const COUNT_TABLES = 'SELECT count(*) AS tables FROM sqlite_master'
 

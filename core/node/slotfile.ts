@@ -317,8 +317,8 @@ function openFile(path: string, setup: RowSetup): OpenFile {
     const statements = new Statements(db)
     const rows = new RowTables(statements, setup.tables, setup.outbox)
     db.exec('BEGIN IMMEDIATE')
-    if (format === 0) db.exec(sql.SLOT_TABLES)
-    if (format === 1) db.exec(sql.FROM_FORMAT_1)
+    for (const step of sql.SLOT_STEPS.slice(format)) db.exec(step)
+    if (format < sql.SLOT_FORMAT) db.exec(`PRAGMA user_version = ${sql.SLOT_FORMAT}`)
     rows.prepare(setup.newId)
     db.exec('COMMIT')
     // After a crash the WAL may hold frames that were never synced: they are made durable before they are believed.
