@@ -1,11 +1,10 @@
 // One turn as its outbox keeps it: the changed rows, and of a critical turn also its mark and its casts; and the
 // write set that would take it back. Invariant: what is decoded equals what was encoded, 64-bit integers included.
 
-import { Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr/index-no-eval'
-
 import type { TableDefinition } from '../game/table.ts'
 import { channelWrite } from '../run/ports.ts'
 import type { RowChange, StoredCast, StoredTimer, WriteSet } from '../run/ports.ts'
+import { pack, unpack } from './pack.ts'
 
 export interface Entry {
   readonly rows: readonly RowChange[]
@@ -112,25 +111,4 @@ function exact(table: TableDefinition, name: string, value: unknown): unknown {
     )
   }
   return column.kind === 'big' && typeof value === 'number' ? BigInt(value) : value
-}
-
-// Our own bytes, so no scan; the items of a large turn may exceed what a client may send.
-const options = {
-  useRecords: false,
-  mapsAsObjects: true,
-  structuredClone: false,
-  copyBuffers: true,
-  int64AsType: 'auto',
-  skipValues: [],
-  encodeUndefinedAsNil: true,
-} as const
-const packr = new Packr({ ...options })
-const unpackr = new Unpackr({ ...options })
-
-function pack(value: unknown): Uint8Array {
-  return new Uint8Array(packr.pack(value, RESET_BUFFER_MODE))
-}
-
-function unpack(data: Uint8Array): unknown {
-  return unpackr.unpack(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
 }
