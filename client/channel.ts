@@ -1,10 +1,9 @@
-// One channel of the client: calls in sequence, their answers, the shard's events. Invariant: a durable call stays
-// here until its effect is acknowledged, under the same sequence, however many connections it takes.
+// One channel of the client: a shard as the game sees it, over connections, activations and sessions. Invariant: on each
+// connection it is opened once, and after its first opening no call leaves before the shard has answered.
 
 import type { Codec } from '../core/wire/codec.ts'
 import {
   entryCodec,
-  type AnyCommand,
   type Args,
   type CommandNames,
   type Contract,
@@ -15,19 +14,17 @@ import {
   type OutputOf,
   type Parser,
 } from '../core/wire/contract.ts'
-import { CallError, InputError, Refusal, type SystemCode } from '../core/wire/errors.ts'
-import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
 import {
-  CALL_BYTES,
-  encodeAck,
-  encodeCall,
   encodeClose,
   encodeOpen,
   MESSAGE,
   type ErrorMessage,
+  type Open,
   type Opened,
 } from '../core/wire/message.ts'
-import type { ClientClock } from './socket.ts'
+import { Arrivals } from './arrivals.ts'
+import { Calls, type Sender } from './calls.ts'
+import { Listeners } from './listeners.ts'
 
 /** The shard as the game sees it: a method per command, and its events. */
 export type Remote<E extends Entries> = {
@@ -44,41 +41,33 @@ export interface RemoteEvents<E extends Entries> {
   on<K extends EventNames<E>>(name: K, listener: (data: DataOf<E[K]>) => void): () => void
   /** The shard lives anew: its volatile state, and this session's membership if the server lost it, are gone. */
   onRestart(listener: () => void): () => void
+  /**
+   * Events were lost for good: what the game shows of them must be made anew. Told before the fresh state that the
+   * server may send as events right behind it.
+   */
+  onResync(listener: () => void): () => void
   /** The server refused or ended the channel; calls fail from here on. */
   onClose(listener: (code: string) => void): () => void
   /** Leaves the shard for good. */
   close(): void
 }
 
-/** What a channel needs of its client. */
-export interface Carrier {
-  readonly clock: ClientClock
-  readonly timeoutMs: number
-  /** What the server takes as a frame's body. */
-  maxBodyBytes(): number
-  /** Sends a session message now, or drops it while there is no connection. */
-  send(command: number, body: Uint8Array): void
-  forget(channel: number): void
+/** What a channel needs of its session. */
+export interface Carrier extends Sender {
+  /** The shard has said something to an OPEN or RESUME. */
+  answered(channel: ClientChannel): void
+  /** What the game shows of the shard is out of date. */
+  stale(channel: ClientChannel): void
+  /** The channel is over. `open` = the server does not know yet, and cannot be told now. */
+  forget(channel: ClientChannel, open: Open | null): void
 }
 
-interface Pending {
-  readonly sequence: number
-  readonly command: AnyCommand
-  readonly codec: Codec
-  readonly body: Uint8Array
+/** An event of a contract, as it is decoded. */
+interface Heard {
   readonly name: string
-  readonly timer: { cancel(): void } | null
-  /** null for a durable cast. */
-  readonly settle: { resolve(value: unknown): void; reject(error: Error): void } | null
+  readonly codec: Codec
+  readonly data: Parser<unknown>
 }
-
-/** Calls that wait for their answer; more are refused at once. */
-const MAX_PENDING = 256
-/** From the oldest unanswered call to the newest, casts included; the server closes beyond it (WINDOW). */
-const WINDOW = DEFAULT_LIMITS.maxUnackedReplies
-/** Answers are acknowledged with the next call, or alone after so many, or so many bytes of them. */
-const ACK_EVERY = 16
-const ACK_BYTES = 65_536
 
 export class ClientChannel {
   readonly number: number
@@ -86,267 +75,164 @@ export class ClientChannel {
   readonly key: string
   readonly remote: object
   readonly #carrier: Carrier
-  readonly #pending = new Map<number, Pending>()
-  readonly #events = new Map<
-    number,
-    { readonly name: string; readonly codec: Codec; readonly data: Parser<unknown> }
-  >()
-  readonly #listeners = new Map<string, Set<(data: never) => void>>()
-  #sequence = 0
-  /** Every answer up to here has arrived. */
-  #answered = 0
-  #acked = 0
-  /** Bytes of replies since the last acknowledgement. */
-  #unackedBytes = 0
-  #eventSequence = 0
+  readonly #arrivals = new Arrivals()
+  readonly #calls: Calls
+  readonly #events = new Map<number, Heard>()
+  readonly #listeners: Listeners
   #activation = 0
-  /** The last OPENED on this connection. */
-  #opening = 0
-  /** Calls may be sent: the channel is open, and what is older has been sent again. */
-  #ready = false
-  #closed: string | null = null
+  /** The server may know the channel from an earlier connection of this session. */
+  #known = false
+  /** Opened on this connection. */
+  #asked = false
+  /** The session is new: so is the shard to it, whatever its activation. */
+  #renewed = false
+  #closed = false
 
   constructor(carrier: Carrier, number: number, contract: Contract, key: string) {
     this.#carrier = carrier
     this.number = number
     this.contract = contract
     this.key = key
+    this.#calls = new Calls(carrier, number, contract.name, this.#arrivals)
+    const listeners = (this.#listeners = new Listeners(carrier.clock))
     const remote: Record<string, unknown> = {
-      on: (name: string, listener: (data: never) => void) => this.#listen(`event ${name}`, listener),
-      onRestart: (listener: () => void) => this.#listen('restart', listener),
-      onClose: (listener: (code: never) => void) => this.#listen('close', listener),
+      on: (name: string, listener: (data: never) => void) => listeners.add(`event ${name}`, listener),
+      onRestart: (listener: () => void) => listeners.add('restart', listener),
+      onResync: (listener: () => void) => listeners.add('resync', listener),
+      onClose: (listener: (code: never) => void) => listeners.add('close', listener),
       close: () => this.close(),
     }
     for (const [name, entry] of Object.entries(contract.entries)) {
       const codec = entryCodec(contract, entry)
       if (entry.kind === 'event') this.#events.set(entry.number, { name, codec, data: entry.data })
-      else remote[name] = (input: unknown = {}) => this.#call(name, entry, codec, input)
+      else {
+        const ready = { name, command: entry, codec }
+        const calls = this.#calls
+        remote[name] = entry.output
+          ? (input: unknown = {}) => calls.call(ready, input)
+          : (input: unknown = {}) => calls.cast(ready, input)
+      }
     }
     this.remote = remote
   }
 
-  /** A connection stands: opens the channel on it. */
-  open(): void {
-    if (this.#closed !== null) return
-    const { number: channel, key } = this
-    const open = {
-      channel,
+  /** The server may know it from an earlier connection, so RESUME speaks of it. */
+  get known(): boolean {
+    return this.#known
+  }
+
+  /** What an OPEN or RESUME says of it, on the connection in hand. */
+  ask(): Open {
+    this.#asked = this.#known = true
+    return {
+      channel: this.number,
       activation: this.#activation,
-      eventAck: this.#eventSequence,
+      eventAck: this.#arrivals.last,
       contract: this.contract.name,
-      key,
+      key: this.key,
     }
-    this.#carrier.send(MESSAGE.OPEN, encodeOpen(open))
-    // A first connection may carry calls at once, behind the OPEN; later ones wait to hear what has survived, so
-    // that no call overtakes an older one: its mark would hide it.
-    if (this.#activation !== 0) return
-    this.#ready = true
-    for (const call of this.#pending.values()) this.#send(call)
+  }
+
+  /** A connection stands: opens the channel on it, unless RESUME has. */
+  open(): void {
+    if (this.#closed || this.#asked) return
+    const first = !this.#known
+    this.#carrier.send(MESSAGE.OPEN, encodeOpen(this.ask()))
+    // A first one may carry calls at once, behind the OPEN; later ones wait to hear what has survived, so that no
+    // call overtakes an older one: its mark would hide it.
+    if (first) this.#calls.start()
   }
 
   disconnected(): void {
-    this.#ready = false
-    this.#opening = 0
+    this.#asked = false
+    this.#calls.stop()
+  }
+
+  /** The session is another one: nothing of the channel is known to the server, unless RESUME has just opened it. */
+  renew(): void {
+    this.#renewed ||= this.#activation !== 0
+    this.#known = this.#asked
+    this.#activation = 0
+    this.#arrivals.enter(0)
+    this.#calls.renew()
   }
 
   opened(opened: Opened): void {
-    const before = this.#activation
-    const restarted = before !== 0 && before !== opened.activation
+    const restarted = this.#renewed || (this.#activation !== 0 && this.#activation !== opened.activation)
+    this.#renewed = false
     this.#activation = opened.activation
-    this.#opening = opened.opening
-    if (restarted) this.#eventSequence = 0
-    const again = opened.lost || !this.#ready
-    this.#ready = true
-    for (const call of [...this.#pending.values()]) {
-      const gone = opened.lost && call.sequence > opened.mark
-      const { durable, resend } = call.command.options
-      if (gone && !durable && !resend) {
-        this.#fail(
-          call,
-          new CallError('SHARD_RESTARTED', `${call.name}: the shard was restarted, the call may be lost`),
-        )
-      } else if (again) this.#send(call)
-    }
-    this.applied(opened.mark)
-    if (restarted) this.#tell('restart', undefined)
+    this.#arrivals.enter(opened.activation)
+    this.#calls.opened(opened.opening, opened.mark, opened.lost)
+    if (restarted) this.#stale('restart')
+    this.#carrier.answered(this)
+  }
+
+  /** Events up to this number will not come. */
+  resync(events: number): void {
+    this.#arrivals.skip(Math.max(events, this.#arrivals.last))
+    this.#carrier.measure({ name: 'resync', contract: this.contract.name, key: this.key })
+    this.#stale('resync')
   }
 
   reply(sequence: number, body: Uint8Array): void {
-    const call = this.#pending.get(sequence)
-    if (!call) return
-    let value: unknown
-    try {
-      value = call.command.output ? call.command.output(call.codec.decode(body)) : undefined
-    } catch (cause) {
-      return this.#fail(
-        call,
-        new CallError('BAD_INPUT', `${call.name}: the reply breaks the contract`, { cause }),
-      )
-    }
-    this.#unackedBytes += body.length
-    this.#take(call)
-    call.settle?.resolve(value)
+    this.#calls.reply(sequence, body)
   }
 
   error(error: ErrorMessage): void {
-    if (error.sequence === 0) return this.end(error.code)
-    const call = this.#pending.get(error.sequence)
-    if (!call) return
-    const message = `${call.name}: ${error.message}`
-    this.#fail(
-      call,
-      error.kind === 'refusal'
-        ? new Refusal(error.code, message)
-        : new CallError(error.code as SystemCode, message),
-    )
+    if (error.sequence === 0) this.end(error.code)
+    else this.#calls.error(error)
   }
 
   event(sequence: number, number: number, body: Uint8Array): void {
-    this.#eventSequence = sequence
+    if (!this.#arrivals.take(sequence, body.length)) return
+    if (this.#arrivals.due) this.#calls.acknowledge()
     const event = this.#events.get(number)
-    if (!event || !this.#listeners.has(`event ${event.name}`)) return
-    let data: unknown
-    try {
-      data = event.data(event.codec.decode(body))
-    } catch {
-      return // A server with a newer contract; an event is no promise.
-    }
-    this.#tell(`event ${event.name}`, data as never)
+    if (event && this.#listeners.has(`event ${event.name}`)) hear(this.#listeners, event, body)
   }
 
-  /** Every call up to the mark has taken effect: durable casts need no more care. */
+  /** Acknowledges events that nothing else has acknowledged. */
+  acknowledge(): void {
+    if (this.#arrivals.waiting) this.#calls.acknowledge()
+  }
+
   applied(mark: number): void {
-    for (const call of this.#pending.values()) {
-      if (call.sequence > mark) break
-      if (!call.settle) this.#take(call)
-    }
+    this.#calls.applied(mark)
   }
 
-  /** The channel is over: by the server (`code`) or by us. */
+  /** The channel is over: by the server (`code`) or with the session. */
   end(code: string): void {
-    if (this.#closed !== null) return
-    this.#closed = code
-    for (const call of [...this.#pending.values()]) this.#fail(call, closedError(call.name, code))
-    this.#tell('close', code as never)
-    this.#carrier.forget(this.number)
+    this.#over(code, null)
   }
 
+  /** The game leaves the shard. */
   close(): void {
-    if (this.#closed === null) this.#carrier.send(MESSAGE.CLOSE, closeBody(this.number))
-    this.end('CLOSED')
+    if (this.#closed) return
+    const unsaid = this.#known && !this.#asked ? this.ask() : null
+    this.#carrier.send(MESSAGE.CLOSE, encodeClose({ channel: this.number, code: 'CLOSED' }))
+    this.#over('CLOSED', unsaid)
   }
 
-  #call(entryName: string, command: AnyCommand, codec: Codec, input: unknown): Promise<unknown> | undefined {
-    const name = `${this.contract.name}.${entryName}`
-    if (!command.output) {
-      const body = this.#body(name, command, codec, input)
-      if (this.#closed !== null) return undefined
-      // A volatile cast of a moment without connection would be a lie later: it is dropped.
-      if (!command.options.durable && (!this.#ready || this.#full)) return undefined
-      if (this.#full) throw this.#overloaded(name)
-      const call: Pending = {
-        sequence: ++this.#sequence,
-        command,
-        codec,
-        body,
-        name,
-        timer: null,
-        settle: null,
-      }
-      if (command.options.durable) this.#pending.set(call.sequence, call)
-      this.#advance()
-      if (this.#ready) this.#send(call)
-      return undefined
-    }
-    return new Promise((resolve, reject) => {
-      const body = this.#body(name, command, codec, input)
-      if (this.#closed !== null) throw closedError(name, this.#closed)
-      if (this.#full) throw this.#overloaded(name)
-      const sequence = ++this.#sequence
-      const timer = this.#carrier.clock.after(this.#carrier.timeoutMs, () => {
-        const call = this.#pending.get(sequence)
-        if (call)
-          this.#fail(
-            call,
-            new CallError('DEADLINE', `${name}: no answer within ${this.#carrier.timeoutMs} ms`),
-          )
-      })
-      const call: Pending = { sequence, command, codec, body, name, timer, settle: { resolve, reject } }
-      this.#pending.set(sequence, call)
-      if (this.#ready) this.#send(call)
-    })
+  #over(code: string, unsaid: Open | null): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#calls.end(code)
+    this.#listeners.tell('close', code)
+    this.#carrier.forget(this, unsaid)
   }
 
-  /** The body of a call, of a size that the server takes: a larger one would end the connection. */
-  #body(name: string, command: AnyCommand, codec: Codec, input: unknown): Uint8Array {
-    const body = codec.encode(command.input(input))
-    const most = this.#carrier.maxBodyBytes() - CALL_BYTES
-    if (body.length > most) throw new InputError(`${name}: body ${body.length} bytes exceeds ${most}`)
-    return body
-  }
-
-  get #full(): boolean {
-    return this.#pending.size >= MAX_PENDING || this.#sequence - this.#answered >= WINDOW
-  }
-
-  #overloaded(name: string): CallError {
-    return new CallError('OVERLOADED', `${name}: ${this.#pending.size} calls of this channel wait already`)
-  }
-
-  #send(call: Pending): void {
-    this.#acked = this.#answered
-    this.#unackedBytes = 0
-    const { number: channel } = this
-    const { sequence, command } = call
-    const header = {
-      channel,
-      opening: this.#opening,
-      sequence,
-      replyAck: this.#answered,
-      command: command.number,
-    }
-    this.#carrier.send(MESSAGE.CALL, encodeCall(header, call.body))
-  }
-
-  #fail(call: Pending, error: Error): void {
-    this.#take(call)
-    call.settle?.reject(error)
-  }
-
-  #take(call: Pending): void {
-    call.timer?.cancel()
-    this.#pending.delete(call.sequence)
-    this.#advance()
-    const many = this.#answered - this.#acked >= ACK_EVERY || this.#unackedBytes >= ACK_BYTES
-    if (this.#ready && many && this.#answered > this.#acked) {
-      this.#acked = this.#answered
-      this.#unackedBytes = 0
-      const ack = { channel: this.number, calls: this.#answered, events: this.#eventSequence }
-      this.#carrier.send(MESSAGE.ACK, encodeAck(ack))
-    }
-  }
-
-  /** The acknowledgement reaches up to the oldest call that still waits. */
-  #advance(): void {
-    const [oldest] = this.#pending.keys()
-    this.#answered = oldest === undefined ? this.#sequence : oldest - 1
-  }
-
-  #listen(what: string, listener: (data: never) => void): () => void {
-    const set = this.#listeners.get(what) ?? new Set()
-    this.#listeners.set(what, set.add(listener))
-    return () => void set.delete(listener)
-  }
-
-  #tell(what: string, data: never | undefined): void {
-    for (const listener of this.#listeners.get(what) ?? []) listener(data as never)
+  #stale(what: 'restart' | 'resync'): void {
+    this.#carrier.stale(this)
+    this.#listeners.tell(what)
   }
 }
 
-function closedError(name: string, code: string): CallError {
-  return new CallError('CLOSED', `${name}: the channel is closed (${code})`)
-}
-
-function closeBody(channel: number): Uint8Array {
-  return encodeClose({ channel, code: 'CLOSED' })
+/** Tells an event, unless its data breaks the contract: a server may have a newer one, and an event is no promise. */
+export function hear(listeners: Listeners, event: Heard, body: Uint8Array): void {
+  let data: unknown
+  try {
+    data = event.data(event.codec.decode(body))
+  } catch {
+    return
+  }
+  listeners.tell(`event ${event.name}`, data)
 }

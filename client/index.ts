@@ -1,6 +1,11 @@
-// The client SDK for browsers and Node: one session, channels to shards, typed by the contract. It reconnects by
-// itself and sends again what is durable; nothing waits for ever.
+// The client SDK for browsers, Node and Workers: one session, channels to shards, typed by the contract. It comes back
+// by itself, hears again what it missed and sends again what is durable; nothing waits for ever.
 
-export { connect, type ConnectOptions, type Firefly, type State } from './firefly.ts'
-export { type Remote } from './channel.ts'
-export { CallError, Refusal } from '../core/wire/errors.ts'
+export { connect } from './firefly.ts'
+export type { ConnectOptions, Firefly, State } from './face.ts'
+export type { Remote } from './channel.ts'
+export type { Metric } from './metric.ts'
+export type { ShardName } from './pause.ts'
+export { SessionError, type Closed } from './reason.ts'
+export type { ClientClock, Dial, Socket, SocketEvents } from './socket.ts'
+export { CallError, InputError, Refusal } from '../core/wire/errors.ts'

@@ -1,10 +1,11 @@
 // What the SDK needs of a platform: a socket that carries binary messages, and a clock. Browsers, Node 22 and
-// Workers bring both; a test brings its own.
+// Workers bring both; client/tcp.ts dials TCP, a test brings its own.
 
 /** One connection attempt. Exactly one of `closed` calls ends it. */
 export interface Socket {
   send(bytes: Uint8Array): void
-  close(): void
+  /** `leave` = for good; else the server keeps the session for the next connection. Default false. */
+  close(leave?: boolean): void
 }
 export interface SocketEvents {
   opened(): void
@@ -23,6 +24,10 @@ export interface ClientClock {
   defer(run: () => void): void
 }
 
+/** A server takes 1000 (and 1001, which a browser sends for a page that is left) as a farewell, any other code as a break. */
+const LEAVE = 1000
+const BREAK = 4000
+
 /** The platform's WebSocket. */
 export const dialWebSocket: Dial = (url, events) => {
   const socket = new WebSocket(url)
@@ -36,7 +41,7 @@ export const dialWebSocket: Dial = (url, events) => {
     send: (bytes) => {
       if (socket.readyState === WebSocket.OPEN) socket.send(bytes as Uint8Array<ArrayBuffer>)
     },
-    close: () => socket.close(1000),
+    close: (leave = false) => socket.close(leave ? LEAVE : BREAK),
   }
 }
 

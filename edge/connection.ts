@@ -1,130 +1,223 @@
 // One connection: bytes in, frames to its session, frames out. The first frame decides the session: HELLO opens a
 // version 2 session, anything else a legacy one. A peer that breaks a rule is answered to the end of what it did
-// right, and then closed.
+// right, and then closed; one that sends or reads at the wrong pace is slowed down first.
 
+import type { Timer } from '../core/run/ports.ts'
+import { readU32, Writer } from '../core/wire/bytes.ts'
 import { CLOSE_CODES, ProtocolError, type CloseReason } from '../core/wire/errors.ts'
 import { FrameDecoder } from '../core/wire/frame.ts'
 import { TIMES } from '../core/wire/limits.ts'
 import { encodeError, MESSAGE } from '../core/wire/message.ts'
-import type { Timer } from '../core/run/ports.ts'
+import { Budget } from './budget.ts'
+import type { Entry } from './census.ts'
+import type { Cipher } from './cipher.ts'
 import type { Gateway, Transport } from './gateway.ts'
+import { Inbox } from './inbox.ts'
 import { LegacySession } from './legacy.ts'
 import { Outbox } from './outbox.ts'
 import { Session } from './session.ts'
 
-/** Bytes kept for a connection that cannot be paused. */
-const MAX_HELD_BYTES = 262_144
+/** Why a connection is not read for the moment. */
+export const PAUSED = {
+  /** Too many of its calls wait. */
+  calls: 1,
+  /** It is above its budget. */
+  budget: 2,
+  /** HELLO waits for its answer. */
+  greeting: 4,
+} as const
+type Pause = (typeof PAUSED)[keyof typeof PAUSED]
+
+interface Closing {
+  readonly reason: CloseReason
+  readonly message: string
+  /** The session ends with it. */
+  readonly forget: boolean
+  readonly timer: Timer
+}
 
 export class Connection {
   readonly gateway: Gateway
   readonly transport: Transport
+  readonly #entry: Entry
   readonly #decoder: FrameDecoder
   readonly #outbox: Outbox
+  readonly #budget: Budget
+  readonly #inbox = new Inbox()
+  #cipher: Cipher | null = null
   #session: Session | LegacySession | null = null
   /** Calls whose end is not yet known. */
   #waiting = 0
   #strikes = 0
-  /** Heard from since the last sweep. */
-  #heard = true
+  #pauses = 0
+  /** Monotonic, whole milliseconds: the last byte received, since when a frame is unfinished, the last PING. 0 = never. */
+  #heardMs: number
+  readonly #openedMs: number
+  #partialMs = 0
+  #pingedMs = 0
+  /** Since when it is above its budget, almost without a pause. */
+  #floodMs = 0
+  #thawMs = 0
+  /** What the frames of the chunk in hand cost. */
+  #cost = 0
+  /** Its events wait until it has read. */
+  #held = false
+  /** Something must be written first. */
+  #corked = 0
   #dirty = false
   /** Inside `receive`: its flush comes anyway. */
   #receiving = false
-  /** Chunks that wait until fewer calls do. */
-  #held: Uint8Array[] = []
-  #heldBytes = 0
-  #paused = false
-  #closing: { readonly reason: CloseReason; readonly message: string; readonly timer: Timer } | null = null
+  #isProven = false
+  #closing: Closing | null = null
   over = false
 
-  constructor(gateway: Gateway, transport: Transport) {
+  constructor(gateway: Gateway, transport: Transport, entry: Entry) {
+    const { limits, clock, slab, identityBytes, identity, cipher } = gateway
     this.gateway = gateway
     this.transport = transport
-    this.#outbox = new Outbox(gateway.slab, gateway.identityBytes)
-    this.#decoder = new FrameDecoder(
-      gateway.identity,
-      gateway.limits.maxBodyBytes,
-      (command, source, start, end) => {
-        this.#frame(command, source, start, end)
-      },
-    )
+    this.#entry = entry
+    this.#openedMs = this.#heardMs = Math.trunc(clock.mono())
+    this.#outbox = new Outbox(slab, identityBytes)
+    this.#budget = new Budget(limits.maxCostPerSecond, limits.maxBytesPerSecond)
+    this.#decoder = new FrameDecoder(identity, limits.maxBodyBytes, (command, source, start, end) => {
+      this.#frame(command, source, start, end)
+    })
+    if (cipher) this.#cipher = cipher({ remote: transport.remote, kind: transport.kind })
   }
 
   /** Bytes of the socket: for WebSockets one message. The chunk must not be changed afterwards. */
   receive(chunk: Uint8Array): void {
     if (this.over || this.#closing) return
-    this.#heard = true
+    this.#heardMs = Math.trunc(this.gateway.clock.mono())
     this.gateway.meter.bytesIn += chunk.length
-    if (this.#paused) return this.#hold(chunk)
-    this.#feed(chunk)
+    if (this.#pauses !== 0) return this.#hold(chunk)
+    this.#feed(chunk, chunk.length)
   }
 
-  #feed(chunk: Uint8Array): void {
+  #feed(chunk: Uint8Array, bytes: number): void {
     this.#receiving = true
+    this.#cost = 0
     try {
       const eaten = this.#decoder.push(chunk)
       if (eaten < chunk.length) this.#hold(chunk.subarray(eaten))
-      else if (this.transport.kind === 'ws' && this.#decoder.buffered > 0) {
+      else if (this.#decoder.buffered === 0) this.#partialMs = 0
+      else if (this.transport.kind === 'ws') {
         throw new ProtocolError(
           'PARTIAL_FRAME',
           `a message ends ${this.#decoder.buffered} bytes into a frame`,
         )
-      }
+      } else if (this.#partialMs === 0 || this.#cost > 0) this.#partialMs = this.#heardMs
     } catch (error) {
       if (error instanceof ProtocolError) this.close(error.reason, error.message)
-      else {
-        this.gateway.log.error('a connection is closed by a bug of ours', {
-          error: String((error as Error).stack),
-        })
-        this.close('BAD_MESSAGE', 'internal error')
-      }
+      else this.failed(error)
     } finally {
       this.#receiving = false
     }
+    this.#charge(bytes)
     this.flush()
   }
 
+  /** A bug of ours. */
+  failed(error: unknown): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    this.gateway.log.error('a connection is closed by a bug of ours', { error: text.slice(0, 2_000) })
+    this.close('BAD_MESSAGE', 'internal error')
+  }
+
   #hold(chunk: Uint8Array): void {
-    this.#held.push(chunk)
-    this.#heldBytes += chunk.length
-    if (this.#heldBytes > MAX_HELD_BYTES) {
-      this.close('OVERLOADED', `${this.#heldBytes} bytes wait behind ${this.#waiting} calls`)
-    }
+    if (this.#inbox.push(chunk)) return
+    const waits = `${this.#inbox.bytes} bytes wait behind ${this.#waiting} calls`
+    if ((this.#pauses & PAUSED.budget) !== 0) this.close('FLOOD', waits)
+    else this.close('OVERLOADED', waits)
+  }
+
+  /** What the chunk cost; a connection in debt is not read until it is out of it. */
+  #charge(bytes: number): void {
+    const { clock, meter, times } = this.gateway
+    const now = this.#heardMs
+    this.#budget.spend(this.#cost, bytes, now)
+    const waitMs = this.#budget.waitMs(now)
+    if (waitMs === 0 || this.over || this.#closing) return
+    if (now - this.#thawMs > FLOOD_GAP_MS) this.#floodMs = now
+    if (now - this.#floodMs >= times.floodMs)
+      return this.close('FLOOD', `above its budget for ${now - this.#floodMs} ms`)
+    meter.throttles++
+    this.#thawMs = now + waitMs
+    this.pause(PAUSED.budget)
+    clock.after(waitMs, () => this.unpause(PAUSED.budget))
   }
 
   #frame(command: number, source: Uint8Array, start: number, end: number): void {
     this.gateway.meter.framesIn++
+    this.#cost++
     if (this.#session === null) {
       this.#session = command === MESSAGE.HELLO ? new Session(this) : new LegacySession(this)
+      if (command !== MESSAGE.HELLO) this.spoken('')
     }
     this.#session.frame(command, source, start, end)
+  }
+
+  /** The frame in hand costs more than others. */
+  spend(cost: number): void {
+    this.#cost += cost
+  }
+
+  /** It has spoken its first word, or (`uid`) logged in. */
+  spoken(uid: string): void {
+    if (uid === '' && this.gateway.door.login) return
+    this.#isProven = true
+    this.#entry.proven()
+  }
+
+  /** The body of a command as the game wrote it. @throws ProtocolError BAD_MESSAGE for one that the cipher refuses */
+  opened(body: Uint8Array): Uint8Array {
+    if (this.#cipher === null) return body
+    try {
+      return this.#cipher.open(body)
+    } catch {
+      throw new ProtocolError('BAD_MESSAGE', `a body of ${body.length} bytes could not be opened`)
+    }
+  }
+
+  /** The body of a reply or an event as it travels. */
+  sealed(body: Uint8Array): Uint8Array {
+    return this.#cipher === null ? body : this.#cipher.seal(body)
   }
 
   /** The session gave `count` calls to a shard (negative: so many have ended). */
   count(count: number): void {
     this.#waiting += count
     const { maxWaiting } = this.gateway.limits
-    if (!this.#paused && this.#waiting >= maxWaiting) {
-      this.#paused = true
-      this.gateway.meter.pauses++
+    const isPaused = (this.#pauses & PAUSED.calls) !== 0
+    if (!isPaused && this.#waiting >= maxWaiting) this.pause(PAUSED.calls)
+    else if (isPaused && this.#waiting <= maxWaiting / 2) this.unpause(PAUSED.calls)
+    if (this.#closing && this.#waiting <= 0) this.#finish()
+  }
+
+  /** It is not read until `unpause` of the same reason. */
+  pause(reason: Pause): void {
+    if (this.#pauses === 0) {
       this.#decoder.pause()
       this.transport.pause?.()
-    } else if (this.#paused && this.#waiting <= maxWaiting / 2) {
-      this.#paused = false
-      this.gateway.clock.defer(() => this.#resume())
     }
-    if (this.#closing && this.#waiting <= 0) this.#finish()
+    if (reason === PAUSED.calls) this.gateway.meter.pauses++
+    this.#pauses |= reason
+  }
+
+  unpause(reason: Pause): void {
+    if ((this.#pauses & reason) === 0) return
+    this.#pauses &= ~reason
+    if (this.#pauses === 0) this.gateway.clock.defer(() => this.#resume())
   }
 
   /** Takes up the held chunks; may be paused again by any of them. */
   #resume(): void {
-    while (!this.#paused && !this.over && !this.#closing) {
-      const chunk = this.#held.shift()
+    while (this.#pauses === 0 && !this.over && !this.#closing) {
+      const chunk = this.#inbox.shift()
       if (!chunk) return this.transport.resume?.()
-      this.#heldBytes -= chunk.length
-      const rest = this.#held
-      this.#held = []
-      this.#feed(chunk)
-      this.#held.push(...rest)
+      const rest = this.#inbox.takeAll()
+      this.#feed(chunk, 0)
+      this.#inbox.putBack(rest)
     }
   }
 
@@ -150,43 +243,78 @@ export class Connection {
 
   event(event: number, body: Uint8Array): void {
     if (this.over) return
-    this.#outbox.shared(this.gateway.sharedFrame(event, body))
+    if (this.#cipher === null) this.#outbox.shared(this.gateway.sharedFrame(event, body))
+    else this.#outbox.frame(event, this.#cipher.seal(body))
     this.#wrote()
   }
 
+  /** Nothing more is written until `first` has put in what belongs before it. */
+  awaitFirst(first: Promise<void>): void {
+    this.#corked++
+    const uncork = (): void => {
+      this.#corked--
+      this.flush()
+    }
+    first.then(uncork, (error: unknown) => {
+      uncork()
+      this.failed(error)
+    })
+  }
+
   #wrote(): void {
+    // A burst that is larger than what may wait shows at once whether its reader keeps up.
+    if (this.#outbox.bytes > this.gateway.limits.maxUnreadBytes) this.flush()
     if (this.#dirty || this.#receiving) return
     this.#dirty = true
     this.gateway.flushSoon(this)
   }
 
-  /** Gives the socket what is ready; a peer that does not read is let go. */
+  /** So much waits for its reader that events had better wait elsewhere. */
+  get congested(): boolean {
+    return this.#outbox.bytes + this.transport.bufferedBytes > this.gateway.limits.maxUnreadBytes
+  }
+
+  /** Gives the socket what is ready; a peer that does not read is slowed down, and then let go. */
   flush(): void {
     this.#dirty = false
-    if (this.over) return
+    if (this.over || this.#corked > 0) return
     const bytes = this.#outbox.take()
     if (bytes === null) return
-    this.gateway.meter.bytesOut += bytes.length
+    const { meter, limits } = this.gateway
+    meter.bytesOut += bytes.length
     this.transport.write(bytes)
     const { bufferedBytes } = this.transport
-    if (bufferedBytes > this.gateway.limits.maxOutboundBytes) {
-      this.#end(
-        'SLOW_CONSUMER',
-        `${bufferedBytes} unread bytes exceed ${this.gateway.limits.maxOutboundBytes}`,
-      )
+    if (bufferedBytes > limits.maxOutboundBytes) {
+      this.#end('SLOW_CONSUMER', `${bufferedBytes} unread bytes exceed ${limits.maxOutboundBytes}`)
+    } else if (bufferedBytes > limits.maxUnreadBytes && !this.#held) {
+      this.#held = true
+      meter.holds++
+      this.#session?.hold(true)
+      this.gateway.watch(this)
     }
   }
 
-  /** Closes once the calls that were accepted are answered, or after a grace. */
-  close(reason: CloseReason, message: string): void {
+  /** @internal Whether it still reads too slowly; asked now and then. */
+  stillHeld(): boolean {
+    if (this.over) return false
+    if (this.transport.bufferedBytes > this.gateway.limits.maxUnreadBytes / 2) return true
+    this.#session?.hold(false)
+    this.flush()
+    this.#held = this.congested
+    if (this.#held) this.#session?.hold(true)
+    return this.#held
+  }
+
+  /** Closes once the calls that were accepted are answered, or after a grace; `forget`: the session ends with it. */
+  close(reason: CloseReason, message: string, forget = FOR_GOOD.has(reason)): void {
     // Whoever replaces it takes its channels over next; closed any later, it would take them away again.
     const atOnce = reason === 'REPLACED'
     if (this.#closing && atOnce) return this.#finish()
     if (this.over || this.#closing) return
     this.#decoder.stop()
-    this.#held = []
+    this.#inbox.clear()
     const timer = this.gateway.clock.after(TIMES.drainMs, () => this.#finish())
-    this.#closing = { reason, message, timer }
+    this.#closing = { reason, message, forget, timer }
     if (this.#waiting <= 0 || atOnce) this.#finish()
   }
 
@@ -201,42 +329,73 @@ export class Connection {
         encodeError({ channel: 0, sequence: 0, kind: 'system', code: reason, message }),
       )
     }
+    this.#corked = 0
     this.flush()
-    this.#end(closing.reason, closing.message)
+    this.#end(closing.reason, closing.message, closing.forget)
   }
 
-  #end(reason: CloseReason, message: string): void {
+  #end(reason: CloseReason, message: string, forget = false): void {
     if (this.over) return
     this.gateway.meter.closed(reason)
     this.gateway.log.info('connection closed', { reason, message, remote: this.transport.remote })
-    this.#over()
+    this.#over(forget)
     const text = ascii(`${reason}: ${message}`)
     if (reason === 'SLOW_CONSUMER') this.transport.abort(CLOSE_CODES[reason], text)
     else this.transport.close(CLOSE_CODES[reason], text)
   }
 
-  /** The peer's side is gone. */
-  ended(): void {
+  /** The peer's side is gone; `clean`: it said that it leaves for good. */
+  ended(clean = false): void {
     if (this.over) return
     this.gateway.meter.closed('PEER')
-    this.#over()
+    this.#over(clean)
   }
 
-  #over(): void {
+  #over(forget: boolean): void {
     this.over = true
     this.#closing?.timer.cancel()
     this.#decoder.stop()
-    this.#held = []
+    this.#inbox.clear()
+    this.#entry.leave()
     this.gateway.drop(this)
-    this.#session?.ended()
+    this.#session?.ended(forget)
   }
 
-  /** Called twice in an idle timeout. */
-  sweep(): void {
-    if (!this.#heard && !this.#paused) this.close('IDLE', 'nothing was received')
-    this.#heard = false
+  /** Looks for what has not come in time, several times in a heartbeat. */
+  sweep(nowMs: number): void {
+    const { times, door, meter } = this.gateway
+    const silentMs = nowMs - this.#heardMs
+    const ageMs = nowMs - this.#openedMs
+    if (this.#session === null && ageMs > times.firstFrameMs)
+      return this.close('TOO_SLOW', `no whole frame within ${times.firstFrameMs} ms`)
+    if (this.#pauses === 0 && this.#partialMs !== 0 && nowMs - this.#partialMs > times.frameMs)
+      return this.close('TOO_SLOW', `a frame did not end within ${times.frameMs} ms`)
+    if (door.login && !this.#isProven && ageMs > times.loginMs)
+      return this.close('LOGIN_TIMEOUT', `no login within ${times.loginMs} ms`)
+    if (!(this.#session instanceof Session)) {
+      if (silentMs >= times.idleMs && this.#pauses === 0) this.close('IDLE', 'nothing was received')
+      return
+    }
+    // A sweep comes every half interval: found within two and a half.
+    if (silentMs >= times.heartbeatMs * 2 && this.#pauses === 0)
+      return this.close('IDLE', `nothing was received for ${silentMs} ms`)
+    if (nowMs - this.#pingedMs < times.heartbeatMs || this.#session.identity === null) return
+    this.#pingedMs = nowMs
+    meter.pings++
+    this.frame(MESSAGE.PING, new Writer(4).u32(nowMs).bytes)
+  }
+
+  /** The answer to our PING; any other is none. */
+  ponged(source: Uint8Array, start: number, end: number): void {
+    if (this.#pingedMs === 0 || end - start !== 4 || readU32(source, start) !== this.#pingedMs >>> 0) return
+    this.gateway.meter.roundTrip(this.gateway.clock.mono() - this.#pingedMs)
   }
 }
+
+/** Below this a flood counts as one. */
+const FLOOD_GAP_MS = 1_000
+/** Nobody comes back from these: the session's seats are free at once. */
+const FOR_GOOD: ReadonlySet<CloseReason> = new Set(['KICKED', 'STRIKES', 'FLOOD', 'BAD_MESSAGE', 'WINDOW'])
 
 /** A close reason is at most 123 bytes of UTF-8 (RFC 6455 section 5.5.1), and may quote what a peer has sent. */
 function ascii(text: string): string {

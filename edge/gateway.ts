@@ -4,17 +4,23 @@
 import type { Door } from '../core/run/door.ts'
 import type { Clock, Link, Log, Timer } from '../core/run/ports.ts'
 import { encodeFrame, identityBytes, type Identity } from '../core/wire/frame.ts'
+import { CLOSE_CODES } from '../core/wire/errors.ts'
 import { TIMES, type Limits } from '../core/wire/limits.ts'
-import { Bindings } from './bindings.ts'
+import { Census } from './census.ts'
+import type { CipherFactory } from './cipher.ts'
 import { Connection } from './connection.ts'
 import { GatewayMeter } from './meter.ts'
 import { Slab } from './outbox.ts'
+import type { Tickets } from './ticket.ts'
+import type { Seal } from './token.ts'
 
 /** One socket, whatever its kind. */
 export interface Transport {
   readonly kind: 'tcp' | 'ws'
   /** Where it comes from, for logs. */
   readonly remote: string
+  /** The IP alone, '' = unknown. */
+  readonly address: string
   /** Bytes that were written and not yet taken by the peer's side. */
   readonly bufferedBytes: number
   /** Takes the bytes over; never throws. */
@@ -28,6 +34,12 @@ export interface Transport {
   resume?(): void
 }
 
+/** Deadlines, milliseconds; the defaults are those of TIMES. */
+export type GatewayTimes = Record<
+  'idleMs' | 'heartbeatMs' | 'firstFrameMs' | 'frameMs' | 'loginMs' | 'floodMs',
+  number
+>
+
 export interface GatewayOptions {
   readonly door: Door
   readonly link: Link
@@ -35,10 +47,15 @@ export interface GatewayOptions {
   readonly log: Log
   readonly identity: Identity
   readonly limits: Limits
-  /** A connection that sends nothing for so long is closed. Default TIMES.idleMs. */
-  readonly idleMs?: number
-  /** Which session means which key; shared by all gateways of a process. Default: its own. */
-  readonly bindings?: Bindings
+  /** Signs resume tokens; the same for all gateways that players may meet. */
+  readonly seal: Seal
+  /** Checks login tickets; without it only a game's `auth` does. */
+  readonly tickets?: Tickets | null
+  /** For games whose clients encrypt bodies themselves. */
+  readonly cipher?: CipherFactory | null
+  readonly times?: Partial<GatewayTimes>
+  /** Counts connections; shared by all gateways of a process. Default: its own. */
+  readonly census?: Census
   /** Where outgoing bytes are put; shared by all gateways of a process. Default: one of its own. */
   readonly slab?: Slab
 }
@@ -56,9 +73,14 @@ export class Gateway {
   readonly meter = new GatewayMeter()
   /** Live connections by session, 32 hex digits: the newest connection of a session wins. */
   readonly sessions = new Map<string, Connection>()
-  readonly bindings: Bindings
+  readonly seal: Seal
+  readonly tickets: Tickets | null
+  readonly cipher: CipherFactory | null
+  readonly times: GatewayTimes
+  readonly census: Census
   readonly #connections = new Set<Connection>()
-  readonly #idleMs: number
+  /** Connections that read too slowly. */
+  #slow: Connection[] = []
   #dirty: Connection[] = []
   #flushing = false
   #sweeper: Timer | null = null
@@ -76,22 +98,26 @@ export class Gateway {
     this.identityBytes = identityBytes(options.identity)
     this.limits = options.limits
     this.slab = options.slab ?? new Slab()
-    this.bindings = options.bindings ?? new Bindings(options.clock, options.limits.maxConnections)
-    this.#idleMs = options.idleMs ?? TIMES.idleMs
+    this.seal = options.seal
+    this.tickets = options.tickets ?? null
+    this.cipher = options.cipher ?? null
+    this.times = { ...TIMES, ...options.times }
+    this.census = options.census ?? new Census(options.limits)
   }
 
   get size(): number {
     return this.#connections.size
   }
 
-  /** Takes a new socket; null when the gateway is full, and the transport was closed with OVERLOADED. */
+  /** Takes a new socket; null when there is no room for it, and the transport was closed with OVERLOADED. */
   accept(transport: Transport): Connection | null {
-    if (this.#connections.size >= this.limits.maxConnections) {
+    const entry = this.census.enter(transport.address)
+    if (entry.reason !== null) {
       this.meter.closed('OVERLOADED')
-      transport.close(1013, `OVERLOADED: ${this.#connections.size} connections`)
+      transport.close(CLOSE_CODES.OVERLOADED, `OVERLOADED: ${entry.message}`)
       return null
     }
-    const connection = new Connection(this, transport)
+    const connection = new Connection(this, transport, entry)
     this.#connections.add(connection)
     this.meter.accepted++
     if (!this.#sweeper) this.#arm()
@@ -139,12 +165,27 @@ export class Gateway {
     for (const connection of this.#connections) connection.close('SHUTDOWN', 'the server drains')
   }
 
+  /** @internal Asks the connection now and then whether it has read. */
+  watch(connection: Connection): void {
+    this.#slow.push(connection)
+    if (this.#slow.length > 1) return
+    const look = (): void => {
+      this.#slow = this.#slow.filter((slow) => slow.stillHeld())
+      if (this.#slow.length > 0) this.clock.after(LOOK_MS, look)
+    }
+    this.clock.after(LOOK_MS, look)
+  }
+
   #arm(): void {
-    this.#sweeper = this.clock.after(this.#idleMs / 2, () => {
+    const { heartbeatMs, idleMs, firstFrameMs, frameMs, loginMs } = this.times
+    const everyMs = Math.min(heartbeatMs, idleMs, firstFrameMs, frameMs, loginMs) / 2
+    this.#sweeper = this.clock.after(everyMs, () => {
       this.#sweeper = null
-      for (const connection of this.#connections) connection.sweep()
-      this.bindings.sweep()
+      const now = Math.trunc(this.clock.mono())
+      for (const connection of this.#connections) connection.sweep(now)
       if (this.#connections.size > 0) this.#arm()
     })
   }
 }
+
+const LOOK_MS = 50

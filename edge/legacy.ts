@@ -3,9 +3,12 @@
 // strike.
 
 import type { DoorContract } from '../core/run/door.ts'
-import { RETAIN, type ChannelIn, type ChannelOut } from '../core/run/ports.ts'
+import { RETAIN, SUPERSEDED, type ChannelIn, type ChannelOut } from '../core/run/ports.ts'
 import { FIRST_RESERVED, type ErrorKind } from '../core/wire/message.ts'
+import type { CloseReason } from '../core/wire/errors.ts'
 import type { Connection } from './connection.ts'
+import type { Gateway } from './gateway.ts'
+import { Identity, type IdentityOwner } from './identity.ts'
 
 /** Bytes of commands that came before the answer that says whose shard they are for. */
 const MAX_EARLY_BYTES = 65_536
@@ -15,12 +18,12 @@ interface Early {
   readonly body: Uint8Array
 }
 
-export class LegacySession {
+export class LegacySession implements IdentityOwner {
   readonly connection: Connection
-  readonly #session: Uint8Array
+  readonly identity: Identity
   readonly #channels = new Map<string, LegacyChannel>()
-  readonly #keys = new Map<string, string>()
   #opened = 0
+  #held = false
   /** Calls without an answer yet. */
   #waiting = 0
   /** In the order they came: the first is for a shard that this session is not bound to yet. */
@@ -29,29 +32,36 @@ export class LegacySession {
 
   constructor(connection: Connection) {
     this.connection = connection
-    this.#session = connection.gateway.clock.id()
+    this.identity = new Identity(this, connection.gateway.clock.id())
   }
 
   frame(command: number, source: Uint8Array, start: number, end: number): void {
     if (this.#early.length > 0) return this.#hold(command, source.slice(start, end))
     const { gateway } = this.connection
     const entry = gateway.door.byNumber.get(command)
-    if (!entry || !(entry.contract.public || entry.contract.bound)) {
+    if (!entry || !(entry.contract.public || entry.contract.bound || entry.contract.players)) {
       const what = command >= FIRST_RESERVED ? 'a session message before HELLO' : 'unknown command'
       return this.connection.strike(`${what} ${command}`)
     }
     const { contract } = entry
-    const { maxBytes, durable } = entry.command
+    const { maxBytes, durable, cost } = entry.command
     if (maxBytes !== 0 && end - start > maxBytes) {
       return this.connection.strike(`command ${command}: body ${end - start} bytes exceeds ${maxBytes}`)
     }
-    if (contract.bound && !this.#keys.has(contract.name)) {
+    if (!this.#mayReach(contract)) {
       // A client that does not wait for the answer of its login: that answer says whose shard this is for.
       if (this.#waiting > 0) return this.#hold(command, source.slice(start, end))
-      return this.connection.strike(`command ${command}: no ${contract.name} is bound to this session`)
+      return this.connection.strike(`command ${command}: this session may not speak to ${contract.name} yet`)
     }
+    if (cost > 1) this.connection.spend(cost - 1)
+    const body = this.connection.opened(source.subarray(start, end))
     const channel = this.#channels.get(contract.name) ?? this.#open(contract)
-    channel?.call(command, durable ? RETAIN : 0, source.subarray(start, end))
+    channel?.call(command, durable ? RETAIN : 0, body)
+  }
+
+  #mayReach({ name, bound, players, public: isPublic }: DoorContract): boolean {
+    if (bound && this.identity.keyOf(name) !== undefined) return true
+    return isPublic || (players === true && this.identity.uid !== '')
   }
 
   #hold(command: number, body: Uint8Array): void {
@@ -68,20 +78,61 @@ export class LegacySession {
       this.connection.strike(`more than ${gateway.limits.maxChannels} shards`)
       return null
     }
-    const key = this.#keys.get(contract.name) ?? contract.key
-    const channel = new LegacyChannel(this, this.#session, ++this.#opened, contract, key)
+    this.connection.spend(OPEN_COST)
+    const key = this.identity.keyOf(contract.name) ?? contract.key
+    const channel = new LegacyChannel(this, ++this.#opened, contract, key)
+    if (this.#held) channel.shard.hold(true)
     this.#channels.set(contract.name, channel)
     return channel
   }
 
   /** The game says which key of a contract this session means from now on. */
   bind(contract: string, key: string): void {
-    if (this.#keys.get(contract) === key) return
-    this.#keys.set(contract, key)
+    if (!this.identity.bind(contract, key)) return
     const channel = this.#channels.get(contract)
     if (!channel) return
     this.#channels.delete(contract)
     channel.leave()
+  }
+
+  /** It reads too slowly. */
+  hold(on: boolean): void {
+    this.#held = on
+    this.identity.hold(on)
+    for (const { shard } of this.#channels.values()) shard.hold(on)
+  }
+
+  get gateway(): Gateway {
+    return this.connection.gateway
+  }
+
+  /** It has logged in. */
+  changed(): void {
+    const { uid, epoch } = this.identity
+    this.connection.spoken(uid)
+    if (uid !== '') for (const { shard } of this.#channels.values()) shard.identify(uid, epoch)
+  }
+
+  anchored(): void {}
+
+  pushed(_sequence: number, event: number, body: Uint8Array): void {
+    this.connection.event(event, body)
+  }
+
+  /** It has no word for what it missed. */
+  missed(): void {
+    this.connection.close('SLOW_CONSUMER', 'events were lost')
+  }
+
+  close(reason: CloseReason, message: string, forget = false): void {
+    this.connection.close(reason, message, forget)
+  }
+
+  /** The game does not admit this session to the shard: what was sent there is void. */
+  refused(channel: LegacyChannel): void {
+    for (const [contract, open] of this.#channels) if (open === channel) this.#channels.delete(contract)
+    channel.void()
+    this.connection.strike('the shard does not admit this session')
   }
 
   /** `count` calls were sent (negative: have ended). */
@@ -105,6 +156,7 @@ export class LegacySession {
 
   ended(): void {
     for (const channel of this.#channels.values()) channel.shard.close(true)
+    this.identity.ended(true)
   }
 }
 
@@ -119,16 +171,21 @@ class LegacyChannel implements ChannelOut {
   #timed = 0
   #timedMs = 0
 
-  constructor(
-    session: LegacySession,
-    id: Uint8Array,
-    channel: number,
-    { name: contract }: DoorContract,
-    key: string,
-  ) {
+  constructor(session: LegacySession, channel: number, { name: contract }: DoorContract, key: string) {
     this.#session = session
     const shard = { contract, key }
-    const request = { shard, session: id, channel, legacy: true, activation: 0, memo: new Uint8Array(0) }
+    const { session: id, uid, epoch } = session.identity
+    const request = {
+      shard,
+      session: id,
+      channel,
+      legacy: true,
+      activation: 0,
+      memo: NO_BYTES,
+      eventAck: 0,
+      uid,
+      epoch,
+    }
     this.shard = session.connection.gateway.link.open(request, this)
   }
 
@@ -140,6 +197,12 @@ class LegacyChannel implements ChannelOut {
     }
     this.#session.count(1)
     this.shard.call(++this.#sent, command, flags, this.#done, body)
+  }
+
+  /** Nothing of it will be answered. */
+  void(): void {
+    this.#left = true
+    this.#ended(this.#sent)
   }
 
   /** Closed once its calls are answered. */
@@ -166,7 +229,8 @@ class LegacyChannel implements ChannelOut {
   }
 
   reply(sequence: number, command: number, body: Uint8Array): void {
-    this.#session.connection.frame(command, body)
+    const { connection } = this.#session
+    connection.frame(command, connection.sealed(body))
     this.#ended(sequence)
   }
 
@@ -190,7 +254,23 @@ class LegacyChannel implements ChannelOut {
     this.#session.bind(contract, key)
   }
 
+  login(uid: string, epoch: number): void {
+    this.#session.identity.login(uid, epoch)
+  }
+
+  resync(): void {
+    if (!this.#left) this.#session.missed()
+  }
+
   closed(code: string): void {
-    if (!this.#left) this.#session.connection.close('OVERLOADED', `the shard ended the channel: ${code}`)
+    if (this.#left) return
+    const { connection } = this.#session
+    if (code === SUPERSEDED) connection.close('REPLACED', 'this player has logged in elsewhere')
+    else if (code === 'FORBIDDEN') this.#session.refused(this)
+    else connection.close('OVERLOADED', `the shard ended the channel: ${code}`)
   }
 }
+
+/** What opening a channel costs of a session's budget: it may wake a shard. */
+const OPEN_COST = 5
+const NO_BYTES = new Uint8Array(0)

@@ -1,24 +1,38 @@
 // Sockets of the Node host as the gateway's transports: TCP with keep-alive and no Nagle delay, WebSocket without
-// compression. One read event is one `receive`; one flush is one write.
+// compression; either over TLS. One read event is one `receive`; one flush is one write.
 
 import type { IncomingMessage } from 'node:http'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { createServer as createTlsServer } from 'node:tls'
 import { WebSocketServer, type WebSocket } from 'ws'
+import { Budget } from './budget.ts'
 import type { Connection } from './connection.ts'
 import type { Gateway, Transport } from './gateway.ts'
+import type { Lobby } from './lobby.ts'
+import type { Refusals } from './refusals.ts'
+import type { Certificate } from './tls.ts'
 
-const KEEP_ALIVE_MS = 30_000
+/** Before the system asks whether a silent peer is still there. */
+export const KEEP_ALIVE_MS = 30_000
 /** A peer that does not finish its side of a close is cut. */
 const CLOSE_GRACE_MS = 2_000
+/** Pieces of one message: more than any library makes, and empty ones cost no bytes. */
+const MAX_FRAGMENTS = 1_024
+/** Reads of one message: each keeps some 200 bytes of memory, however little it brought. */
+const MAX_CHUNKS = 16_384
+/** WebSocket's own pings and pongs, and empty messages: no frame is in them that the gateway could count. */
+const CONTROLS_PER_SECOND = 20
 
 class TcpTransport implements Transport {
   readonly kind = 'tcp'
   readonly remote: string
+  readonly address: string
   readonly #socket: Socket
   constructor(socket: Socket) {
     this.#socket = socket
-    this.remote = `${socket.remoteAddress}:${socket.remotePort}`
+    this.address = socket.remoteAddress ?? ''
+    this.remote = `${this.address}:${socket.remotePort}`
   }
   get bufferedBytes(): number {
     return this.#socket.writableLength
@@ -41,24 +55,37 @@ class TcpTransport implements Transport {
   }
 }
 
-/** A TCP listener that feeds the gateway. */
-export function tcpServer(gateway: Gateway): Server {
-  return createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS }, (socket) => {
-    const connection = gateway.accept(new TcpTransport(socket))
-    if (!connection) return
-    socket.on('data', (chunk: Buffer) => connection.receive(chunk))
-    socket.on('error', () => connection.ended())
-    socket.on('close', () => connection.ended())
+/** A TCP listener that feeds the gateway; with a certificate it speaks TLS. */
+export function tcpServer(gateway: Gateway, lobby: Lobby, certificate: Certificate | null): Server {
+  const options = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS }
+  if (!certificate) return createServer(options, (socket) => acceptTcp(gateway, socket))
+  const server = createTlsServer({ ...options, ...certificate.credentials }, (socket) => {
+    lobby.leave(socket)
+    acceptTcp(gateway, socket)
   })
+  certificate.serve(server)
+  lobby.watch(server, true)
+  return server
+}
+
+function acceptTcp(gateway: Gateway, socket: Socket): void {
+  // Before the gateway may refuse it: an error that nobody hears ends the process. 'close' follows it always.
+  socket.on('error', ignore)
+  const connection = gateway.accept(new TcpTransport(socket))
+  if (!connection) return
+  socket.on('data', (chunk: Buffer) => connection.receive(chunk))
+  socket.on('close', () => connection.ended(false))
 }
 
 class WebSocketTransport implements Transport {
   readonly kind = 'ws'
   readonly remote: string
+  readonly address: string
   readonly #socket: WebSocket
-  constructor(socket: WebSocket, remote: string) {
+  constructor(socket: WebSocket, { remoteAddress, remotePort }: Socket) {
     this.#socket = socket
-    this.remote = remote
+    this.address = remoteAddress ?? ''
+    this.remote = `${this.address}:${remotePort}`
   }
   get bufferedBytes(): number {
     return this.#socket.bufferedAmount
@@ -68,7 +95,7 @@ class WebSocketTransport implements Transport {
   }
   close(code: number, reason: string): void {
     this.#socket.close(code, reason)
-    setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS).unref()
+    cutSoon(this.#socket)
   }
   abort(): void {
     this.#socket.terminate()
@@ -84,29 +111,81 @@ class WebSocketTransport implements Transport {
 /** Answers WebSocket upgrades: to be called with what an HTTP server's 'upgrade' event brings. */
 export function webSocketUpgrade(
   gateway: Gateway,
+  lobby: Lobby,
+  refusals: Refusals,
 ): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
   const sockets = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
+    skipUTF8Validation: false,
     // A message may hold several frames; each frame's own limit is checked by the decoder.
     maxPayload: gateway.limits.maxBodyBytes + 65_536,
+    maxFragments: MAX_FRAGMENTS,
+    maxBufferedChunks: MAX_CHUNKS,
+  })
+  // Its listener takes the place of ws's own answer, which is the same, but is not counted.
+  sockets.on('wsClientError', (error, socket, request) => {
+    refusals.count('upgrade')
+    refuseUpgrade(socket, request.method === 'GET' ? 400 : 405, error.message)
   })
   return (request, socket, head) => {
     sockets.handleUpgrade(request, socket, head, (ws) => {
-      const { remoteAddress, remotePort } = request.socket
-      const connection = gateway.accept(new WebSocketTransport(ws, `${remoteAddress}:${remotePort}`))
+      lobby.leave(request.socket)
+      // As above: also where the gateway refuses it.
+      ws.on('error', (error: NodeJS.ErrnoException) => {
+        if (error.code?.startsWith('WS_ERR_')) refusals.count('websocket')
+        cutSoon(ws)
+      })
+      const connection = gateway.accept(new WebSocketTransport(ws, request.socket))
       if (connection) attach(ws, connection)
     })
   }
 }
 
 function attach(ws: WebSocket, connection: Connection): void {
+  let controls: Budget | null = null
+  const control = (): void => {
+    const now = performance.now()
+    controls ??= new Budget(CONTROLS_PER_SECOND, Infinity)
+    controls.spend(1, 0, now)
+    if (controls.waitMs(now) > 0) {
+      connection.close('FLOOD', `more than ${CONTROLS_PER_SECOND} WebSocket pings or empty messages a second`)
+    }
+  }
   ws.on('message', (data: Buffer, isBinary: boolean) => {
-    if (isBinary) connection.receive(data)
-    else connection.close('TEXT_MESSAGE', 'frames travel in binary messages')
+    if (!isBinary) connection.close('TEXT_MESSAGE', 'frames travel in binary messages')
+    else if (data.length === 0) control()
+    else connection.receive(data)
   })
-  ws.on('error', () => connection.ended())
-  ws.on('close', () => connection.ended())
+  ws.on('ping', control)
+  ws.on('pong', control)
+  ws.on('error', () => connection.ended(false))
+  ws.on('close', (code) => connection.ended(code === 1_000 || code === 1_001))
+}
+
+const STATUS: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+}
+
+/** Answers an upgrade that is not to be. The peer's side is not waited for: HTTP sockets may stay half open for ever. */
+export function refuseUpgrade(socket: Duplex, status: number, message: string): void {
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS[status]}`,
+    'Connection: close',
+    'Content-Type: text/plain; charset=utf-8',
+    ...(status === 400 ? ['Sec-WebSocket-Version: 13'] : []),
+    ...(status === 405 ? ['Allow: GET'] : []),
+    `Content-Length: ${Buffer.byteLength(message)}`,
+  ]
+  socket.once('finish', () => socket.destroy())
+  socket.end(`${head.join('\r\n')}\r\n\r\n${message}`)
+}
+
+function cutSoon(socket: WebSocket): void {
+  setTimeout(() => socket.terminate(), CLOSE_GRACE_MS).unref()
 }
 
 function ignore(): void {}

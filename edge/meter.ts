@@ -13,13 +13,27 @@ export class GatewayMeter {
   bytesOut = 0
   strikes = 0
   pauses = 0
+  /** Times a connection was above its budget, or read so slowly that its events waited. */
+  throttles = 0
+  holds = 0
+  /** Sessions that came back. */
+  resumes = 0
+  pings = 0
   readonly closes = new Map<CloseReason | 'PEER', number>()
+  /** System errors that version 2 clients were answered, by code. */
+  readonly errors = new Map<string, number>()
   /** A sampled call took so many milliseconds from its frame to its answer. */
   took: (ms: number) => void = () => {}
+  /** A heartbeat was answered after so many milliseconds. */
+  roundTrip: (ms: number) => void = () => {}
   #untilSample = 1
 
   closed(reason: CloseReason | 'PEER'): void {
     this.closes.set(reason, (this.closes.get(reason) ?? 0) + 1)
+  }
+
+  errored(code: string): void {
+    this.errors.set(code, (this.errors.get(code) ?? 0) + 1)
   }
 
   /** Whether the call in hand is to be timed. */

@@ -29,7 +29,15 @@ const ENGINE_COUNTERS: readonly (readonly [keyof Meter, string])[] = [
   ['cacheLoads', 'recomputable values computed'],
   ['retryLaters', 'callers told RETRY_LATER because MySQL had not confirmed in time'],
   ['castRetries', 'durable casts delivered again'],
+  ['resyncs', 'channels whose missed events were not all kept'],
 ]
+
+const GATEWAY_COUNTERS = [
+  ['throttles', 'times a connection was above its budget and was not read'],
+  ['holds', 'times a connection read so slowly that its events waited'],
+  ['resumes', 'sessions that came back on a new connection'],
+  ['pings', 'heartbeats sent'],
+] as const
 
 const FLUSH_COUNTERS: readonly (readonly [keyof FlusherMetrics, string])[] = [
   ['flushedRows', 'row changes that MySQL has'],
@@ -68,6 +76,9 @@ export function metricsOf({ engine, tiers }: Host, gateway: Gateway): Registry {
   counter('firefly_frames_in_total', 'frames received', () => gateway.meter.framesIn)
   counter('firefly_bytes_in_total', 'bytes received', () => gateway.meter.bytesIn)
   counter('firefly_bytes_out_total', 'bytes sent', () => gateway.meter.bytesOut)
+  for (const [key, help] of GATEWAY_COUNTERS) counter(`firefly_${key}_total`, help, () => gateway.meter[key])
+  gauge('firefly_unproven', 'connections that have not proven themselves yet', () => gateway.census.unproven)
+  gauge('firefly_addresses', 'addresses with a connection', () => gateway.census.addresses)
   counter('firefly_strikes_total', 'refused messages of legacy clients', () => gateway.meter.strikes)
   counter(
     'firefly_pauses_total',
@@ -96,6 +107,33 @@ export function metricsOf({ engine, tiers }: Host, gateway: Gateway): Registry {
       for (const [reason, count] of gateway.meter.closes) this.inc({ reason }, count)
     },
   })
+  new Counter({
+    name: 'firefly_turned_away_total',
+    help: 'connections refused with OVERLOADED, by the bound they met',
+    labelNames: ['bound'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [bound, count] of Object.entries(gateway.census.refused)) this.inc({ bound }, count)
+    },
+  })
+  new Counter({
+    name: 'firefly_errors_total',
+    help: 'system errors answered to version 2 clients, by code',
+    labelNames: ['code'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [code, count] of gateway.meter.errors) this.inc({ code }, count)
+    },
+  })
+  const rtt = new Histogram({
+    name: 'firefly_rtt_seconds',
+    help: 'heartbeats of version 2, from PING to PONG',
+    buckets: LATENCY_BUCKETS,
+    registers,
+  })
+  gateway.meter.roundTrip = (ms) => rtt.observe(ms / 1_000)
   const latency = new Histogram({
     name: 'firefly_message_latency_seconds',
     help: 'sampled calls, from their frame to their answer',

@@ -1,16 +1,27 @@
 // The Node door: TCP, WebSocket and HTTP in front of an engine in the same process. `start` resolves when all
 // listeners stand; `stop` drains: no new connections, last answers out, snapshots saved, store closed.
 
-import { createAdaptorServer, type ServerType } from '@hono/node-server'
-import { Hono } from 'hono'
+import { createHmac } from 'node:crypto'
 import type { AddressInfo, Server } from 'node:net'
+import { Counter, Gauge, type Registry } from 'prom-client'
+import { systemClock } from '../core/node/clock.ts'
 import { openHost, type Host, type HostOptions } from '../core/node/host.ts'
+import { keptSecret } from '../core/node/secret.ts'
 import { doorTable, Door } from '../core/run/door.ts'
+import type { Log } from '../core/run/ports.ts'
 import { DEFAULT_IDENTITY, type Identity } from '../core/wire/frame.ts'
-import { Gateway } from './gateway.ts'
-import { tcpServer, webSocketUpgrade } from './listen.ts'
+import type { CipherFactory } from './cipher.ts'
+import { Gateway, type GatewayTimes } from './gateway.ts'
+import { tcpServer } from './listen.ts'
+import { Lobby } from './lobby.ts'
 import { metricsOf } from './metrics.ts'
+import { originFilter } from './origin.ts'
 import { Slab } from './outbox.ts'
+import { Refusals } from './refusals.ts'
+import { Tickets, type TicketOptions } from './ticket.ts'
+import { Certificate, type TlsFiles } from './tls.ts'
+import type { Seal } from './token.ts'
+import { webServer, type Page, type WebServer } from './web.ts'
 
 export interface ServerOptions extends HostOptions {
   /** Listening address. Default 127.0.0.1. */
@@ -20,13 +31,20 @@ export interface ServerOptions extends HostOptions {
   /** TCP port, 0 = any. Default 11009. */
   readonly tcp?: number
   readonly identity?: Identity
-  /** Closes connections that are silent for so long, milliseconds. */
-  readonly idleMs?: number
+  /** Deadlines and intervals, milliseconds. Default: TIMES. */
+  readonly times?: Partial<GatewayTimes>
   /** Files of the game's page by URL path, '/' first. */
-  readonly page?: ReadonlyMap<
-    string,
-    { readonly type: string; readonly body: string | Uint8Array<ArrayBuffer> }
-  >
+  readonly page?: Page
+  /** Both listeners speak TLS with these. Default: no TLS. */
+  readonly tls?: TlsFiles
+  /** Whose pages may open a WebSocket, as `originFilter` reads it. Default: all. */
+  readonly origins?: string
+  /** Who signs login tickets. Default: there are none. */
+  readonly tickets?: TicketOptions | null
+  /** Signs resume tokens, at least 32 characters. Default: made once and kept in the data folder. */
+  readonly secret?: string
+  /** For games whose clients encrypt bodies themselves. */
+  readonly cipher?: CipherFactory
 }
 
 export interface RunningServer {
@@ -34,29 +52,41 @@ export interface RunningServer {
   readonly tcp: { readonly host: string; readonly port: number }
   readonly host: Host
   readonly gateway: Gateway
+  /** What the listeners turned away before the gateway saw it. */
+  readonly refusals: Refusals
+  /** Reads certificate and key again, for connections to come. @throws TlsError, and the old ones stay */
+  reloadTls(): void
   /** Drains and closes everything; safe to call twice. */
   stop(): Promise<void>
 }
 
-/** Starts the server; rejects with the listener's error (for instance EADDRINUSE) and leaves nothing open. */
+/**
+ * Starts the server; leaves nothing open when it rejects: with the listener's error (for instance EADDRINUSE), or
+ * a TlsError, OriginError, DefinitionError or StoreError that says which option cannot be used.
+ */
 export async function start(options: ServerOptions): Promise<RunningServer> {
+  const certificate = options.tls ? new Certificate(options.tls) : null
+  const allows = originFilter(options.origins ?? '')
+  const tickets = options.tickets ? new Tickets(options.tickets, systemClock) : null
   const host = await openHost(options)
-  const { engine, clock, log } = host
-  const gateway = new Gateway({
-    door: new Door(doorTable(options.game)),
-    link: engine,
-    clock,
-    log,
-    identity: options.identity ?? DEFAULT_IDENTITY,
-    limits: engine.limits,
-    slab: new Slab((bytes) => Buffer.allocUnsafeSlow(bytes)),
-    ...(options.idleMs === undefined ? {} : { idleMs: options.idleMs }),
-  })
-  const address = options.host ?? '127.0.0.1'
-  const tcp = tcpServer(gateway)
-  const web = webServer(options, host, gateway)
+  let gateway: Gateway
+  try {
+    gateway = gatewayOf(options, host, tickets)
+  } catch (error) {
+    await host.close()
+    throw error
+  }
+  const refusals = new Refusals()
+  const { limits } = gateway
+  const lobby = new Lobby(limits, gateway.times.firstFrameMs, refusals)
+  const registry = metricsOf(host, gateway)
+  countRefusals(registry, refusals, lobby)
+  const tcp = tcpServer(gateway, lobby, certificate)
+  const page = options.page ?? new Map()
+  const web = webServer({ host, gateway, registry, page, lobby, refusals, allows, certificate })
   let stopping: Promise<void> | null = null
-  const stop = (): Promise<void> => (stopping ??= shutDown(host, gateway, [tcp, web]))
+  const stop = (): Promise<void> => (stopping ??= shutDown(host, gateway, lobby, tcp, web))
+  const address = options.host ?? '127.0.0.1'
   try {
     await listen(tcp, options.tcp ?? 11_009, address)
     await listen(web, options.http ?? 8_080, address)
@@ -64,35 +94,61 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
     await stop()
     throw error
   }
+  surviveAccepts([tcp, web], refusals, host.log)
   return {
     http: { host: address, port: (web.address() as AddressInfo).port },
     tcp: { host: address, port: (tcp.address() as AddressInfo).port },
     host,
     gateway,
+    refusals,
+    reloadTls: () => certificate?.reload(),
     stop,
   }
 }
 
-function webServer(options: ServerOptions, host: Host, gateway: Gateway): ServerType {
-  const registry = metricsOf(host, gateway)
-  const app = new Hono()
-  app.get('/healthz', (c) => c.json({ status: 'ok', connections: gateway.size, shards: host.engine.shards }))
-  app.get('/metrics', async (c) =>
-    c.text(await registry.metrics(), 200, { 'content-type': registry.contentType }),
-  )
-  for (const [path, file] of options.page ?? [])
-    app.get(path, (c) => c.body(file.body, 200, { 'content-type': file.type }))
-  const server = createAdaptorServer({ fetch: app.fetch })
-  const upgrade = webSocketUpgrade(gateway)
-  server.on('upgrade', (request, socket, head) => {
-    socket.on('error', () => socket.destroy())
-    if (new URL(request.url ?? '/', 'http://localhost').pathname === '/ws') upgrade(request, socket, head)
-    else socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n')
+function gatewayOf(options: ServerOptions, host: Host, tickets: Tickets | null): Gateway {
+  const { engine, clock, log } = host
+  return new Gateway({
+    door: new Door(doorTable(options.game)),
+    link: engine,
+    clock,
+    log,
+    identity: options.identity ?? DEFAULT_IDENTITY,
+    limits: engine.limits,
+    slab: new Slab((bytes) => Buffer.allocUnsafeSlow(bytes)),
+    seal: sealOf(options.secret ?? keptSecret(options.dir)),
+    tickets,
+    cipher: options.cipher ?? null,
+    ...(options.times && { times: options.times }),
   })
-  return server
 }
 
-function listen(server: Server | ServerType, port: number, host: string): Promise<void> {
+function sealOf(secret: string): Seal {
+  return { sign: (bytes) => createHmac('sha256', secret).update(bytes).digest() }
+}
+
+function countRefusals(registry: Registry, refusals: Refusals, lobby: Lobby): void {
+  new Counter({
+    name: 'firefly_refused_total',
+    help: 'connections and upgrades that the listeners turned away, by reason',
+    labelNames: ['reason'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const [reason, count] of refusals.counts) this.inc({ reason }, count)
+    },
+  })
+  new Gauge({
+    name: 'firefly_lobby',
+    help: 'connections in a TLS handshake or speaking HTTP',
+    registers: [registry],
+    collect() {
+      this.set(lobby.size)
+    },
+  })
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, () => {
@@ -102,15 +158,30 @@ function listen(server: Server | ServerType, port: number, host: string): Promis
   })
 }
 
+/** Without descriptors (EMFILE) the next connection is lost and not the process. */
+function surviveAccepts(servers: readonly Server[], refusals: Refusals, log: Log): void {
+  let isTold = false
+  const failed = (error: Error): void => {
+    refusals.count('accept')
+    if (!isTold)
+      log.error('a connection could not be accepted; more are only counted', { error: error.message })
+    isTold = true
+  }
+  for (const server of servers) server.on('error', failed)
+}
+
 async function shutDown(
   host: Host,
   gateway: Gateway,
-  servers: readonly (Server | ServerType)[],
+  lobby: Lobby,
+  tcp: Server,
+  web: WebServer,
 ): Promise<void> {
-  const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
+  const closed = [tcp, web].map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
   gateway.shutdown()
   await gateway.emptied()
-  for (const server of servers) if ('closeAllConnections' in server) server.closeAllConnections()
+  web.closeAllConnections()
+  lobby.clear()
   await Promise.all(closed)
   await host.close()
 }

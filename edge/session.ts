@@ -1,9 +1,8 @@
 // A version 2 session: HELLO, then channels to shards by contract and key. It checks who may open what and keeps
-// the windows; sequences, marks and replies are the shard's business.
+// the windows; sequences, marks, answers and events are the shard's business.
 
-import { isKey, shardName, RETAIN, type ChannelIn, type ChannelOut } from '../core/run/ports.ts'
-import { ProtocolError, type SystemCode } from '../core/wire/errors.ts'
-import { TIMES } from '../core/wire/limits.ts'
+import { isKey, shardName } from '../core/run/ports.ts'
+import { ProtocolError, type CloseReason, type SystemCode } from '../core/wire/errors.ts'
 import {
   CALL_BYTES,
   decodeAck,
@@ -11,29 +10,43 @@ import {
   decodeClose,
   decodeHello,
   decodeOpen,
-  encodeAck,
-  encodeClose,
+  decodeResume,
   encodeError,
   encodeOpened,
+  encodeResync,
+  encodeToken,
   encodeWelcome,
   MESSAGE,
   PROTOCOL_VERSION,
   type ErrorKind,
+  type Open,
 } from '../core/wire/message.ts'
-import type { Keys } from './bindings.ts'
-import type { Connection } from './connection.ts'
+import { SessionChannel } from './channel.ts'
+import { PAUSED, type Connection } from './connection.ts'
+import type { Gateway } from './gateway.ts'
+import { greet } from './greeting.ts'
+import type { Identity, IdentityOwner } from './identity.ts'
 
-const NO_BYTES = new Uint8Array(0)
+/** What opening a channel costs of a session's budget: it may wake a shard. */
+const OPEN_COST = 5
 
-export class Session {
+export class Session implements IdentityOwner {
   readonly connection: Connection
   readonly #channels = new Map<number, SessionChannel>()
-  #id: Uint8Array = NO_BYTES
-  #name = ''
-  #keys: Keys = new Map()
+  #greeted = false
+  identity: Identity | null = null
+  /** OPENED of channel 0. */
+  #opening = 0
+  /** What the session's own shard said before WELCOME; null = WELCOME has been said. */
+  #early: (() => void)[] | null = []
+  #held = false
 
   constructor(connection: Connection) {
     this.connection = connection
+  }
+
+  get gateway(): Gateway {
+    return this.connection.gateway
   }
 
   /** @throws ProtocolError */
@@ -43,15 +56,19 @@ export class Session {
       case MESSAGE.HELLO:
         return this.#hello(source, start, end)
       case MESSAGE.OPEN:
-        return this.#open(source, start, end)
+        return this.#open(decodeOpen(source, start, end))
+      case MESSAGE.RESUME:
+        for (const open of decodeResume(source, start, end).opens) this.#open(open)
+        return
       case MESSAGE.ACK: {
         const ack = decodeAck(source, start, end)
+        if (ack.channel === 0) return this.identity?.ack(ack.events)
         return this.#channels.get(ack.channel)?.shard.ack(ack.calls, ack.events)
       }
       case MESSAGE.PING:
         return this.connection.frame(MESSAGE.PONG, source.subarray(start, end))
       case MESSAGE.PONG:
-        return
+        return this.connection.ponged(source, start, end)
       case MESSAGE.CLOSE:
         return this.drop(decodeClose(source, start, end).channel)
       default:
@@ -60,8 +77,8 @@ export class Session {
   }
 
   #hello(source: Uint8Array, start: number, end: number): void {
-    if (this.#name !== '') throw new ProtocolError('BAD_MESSAGE', 'HELLO was said before')
-    const { gateway } = this.connection
+    if (this.#greeted) throw new ProtocolError('BAD_MESSAGE', 'HELLO was said before')
+    this.#greeted = true
     const hello = decodeHello(source, start, end)
     if (hello.minVersion > PROTOCOL_VERSION || hello.maxVersion < PROTOCOL_VERSION) {
       const range = `${hello.minVersion}..${hello.maxVersion}`
@@ -70,64 +87,103 @@ export class Session {
         `client speaks versions ${range}, this server ${PROTOCOL_VERSION}`,
       )
     }
-    this.#id = hello.session.some((byte) => byte !== 0) ? hello.session : gateway.clock.id()
-    this.#name = [...this.#id].map((byte) => byte.toString(16).padStart(2, '0')).join('')
-    gateway.sessions.get(this.#name)?.close('REPLACED', 'the session arrived on a newer connection')
-    gateway.sessions.set(this.#name, this.connection)
-    this.#keys = gateway.bindings.take(this.#name)
-    const welcome = encodeWelcome({
-      version: PROTOCOL_VERSION,
-      session: this.#id,
-      heartbeatMs: TIMES.heartbeatMs,
-      maxBodyBytes: gateway.limits.maxBodyBytes,
-      token: NO_BYTES,
+    const { connection } = this
+    connection.pause(PAUSED.greeting)
+    greet(hello, this, connection.transport.remote, {
+      welcome: (identity, isResumed) => this.#welcome(identity, isResumed),
+      refuse: (reason, message) => {
+        connection.unpause(PAUSED.greeting)
+        connection.close(reason, message)
+      },
     })
-    this.connection.frame(MESSAGE.WELCOME, welcome)
   }
 
-  #open(source: Uint8Array, start: number, end: number): void {
-    const open = decodeOpen(source, start, end)
-    const { door, limits, link } = this.connection.gateway
+  #welcome(identity: Identity, resumed: boolean): void {
+    const { connection, gateway } = this
+    if (connection.over) return identity.ended(false)
+    this.identity = identity
+    const { sessions, limits, times } = gateway
+    sessions.get(identity.name)?.close('REPLACED', 'the session arrived on a newer connection')
+    sessions.set(identity.name, connection)
+    if (resumed) gateway.meter.resumes++
+    connection.spoken(identity.uid)
+    if (resumed || identity.uid !== '') identity.attach()
+    const token = identity.token()
+    const say = (bytes: Uint8Array): void => {
+      const welcome = {
+        version: PROTOCOL_VERSION,
+        resumed,
+        session: identity.session,
+        heartbeatMs: times.heartbeatMs,
+        maxBodyBytes: limits.maxBodyBytes,
+        token: bytes,
+      }
+      connection.frame(MESSAGE.WELCOME, encodeWelcome(welcome))
+      const early = this.#early ?? []
+      this.#early = null
+      for (const run of early) run()
+      connection.unpause(PAUSED.greeting)
+    }
+    if (token instanceof Promise) token.then(say, (error: unknown) => connection.failed(error))
+    else say(token)
+  }
+
+  #open(open: Open): void {
+    const { identity, connection } = this
+    if (!identity) throw new ProtocolError('BAD_MESSAGE', 'OPEN before WELCOME')
+    const { door, limits, link } = this.gateway
     if (this.#channels.has(open.channel))
       throw new ProtocolError('BAD_MESSAGE', `channel ${open.channel} is open`)
+    connection.spend(OPEN_COST)
     const contract = door.byName.get(open.contract)
     const refuse = (code: SystemCode, message: string): void =>
       this.error(open.channel, 0, 'system', code, message)
     if (!contract) return refuse('UNKNOWN_CONTRACT', 'this game has no such contract')
-    const own = contract.bound ? this.#keys.get(contract.name) : undefined
+    const own = contract.bound ? identity.keyOf(contract.name) : undefined
     if (contract.bound && own === undefined)
       return refuse('FORBIDDEN', `${contract.name}: this session is not bound to a key of it yet`)
-    if (!contract.public && own === undefined) return refuse('FORBIDDEN', `${contract.name} is not public`)
+    const isKnown = own !== undefined || (contract.players === true && identity.uid !== '')
+    if (!contract.public && !isKnown)
+      return refuse('FORBIDDEN', `${contract.name} is not public${contract.players ? ': log in first' : ''}`)
     const key = own ?? (contract.stateless ? contract.key : open.key)
     if (!contract.stateless && !isKey(key, limits.maxKeyBytes))
       return refuse('BAD_KEY', `a key is 1..${limits.maxKeyBytes} bytes of text`)
     if (this.#channels.size >= limits.maxChannels)
       return refuse('TOO_MANY_CHANNELS', `at most ${limits.maxChannels}`)
-    const channel = new SessionChannel(this, open.channel, shardName({ contract: contract.name, key }))
+    const shard = { contract: contract.name, key }
+    const channel = new SessionChannel(this, open.channel, shardName(shard))
     this.#channels.set(open.channel, channel)
+    const { session, uid, epoch } = identity
+    const { activation, eventAck } = open
     channel.shard = link.open(
       {
-        shard: { contract: contract.name, key },
-        session: this.#id,
+        shard,
+        session,
         channel: open.channel,
         legacy: false,
-        activation: open.activation,
+        activation,
         memo: NO_BYTES,
+        eventAck,
+        uid,
+        epoch,
       },
       channel,
     )
+    if (this.#held) channel.hold(true)
   }
 
   #call(source: Uint8Array, start: number, end: number): void {
     const call = decodeCall(source, start, end)
+    const { connection } = this
     const channel = this.#channels.get(call.channel)
     if (!channel)
       return this.error(call.channel, call.sequence, 'system', 'CLOSED', 'the channel is not open')
-    const { door, limits } = this.connection.gateway
+    const { door, limits } = this.gateway
     if (call.sequence - call.replyAck > limits.maxUnackedReplies) {
       throw new ProtocolError('WINDOW', `${call.sequence - call.replyAck} calls without acknowledged reply`)
     }
     const known = door.byNumber.get(call.command)?.command
+    if (known !== undefined && known.cost > 1) connection.spend(known.cost - 1)
     const maxBytes = known?.maxBytes ?? 0
     const size = end - start - CALL_BYTES
     if (maxBytes !== 0 && size > maxBytes) {
@@ -136,135 +192,86 @@ export class Session {
     }
     // Sent before the client heard that its shard was lost; it comes again, behind what is older.
     if (call.opening < channel.floor) return
+    const body = connection.opened(source.subarray(start + CALL_BYTES, end))
     if (known?.durable) channel.ackFrom = call.sequence
-    channel.call(call.sequence, call.command, call.replyAck, source.subarray(start + CALL_BYTES, end))
+    channel.call(call.sequence, call.command, call.replyAck, body)
   }
 
   error(channel: number, sequence: number, kind: ErrorKind, code: string, message: string): void {
+    if (kind === 'system') this.gateway.meter.errored(code)
     this.connection.frame(MESSAGE.ERROR, encodeError({ channel, sequence, kind, code, message }))
   }
 
   /** The client leaves a channel for good. */
   drop(number: number): void {
+    const channel = this.lose(number)
+    channel?.ended()
+    channel?.shard.close(true)
+  }
+
+  /** The channel is no longer ours. */
+  lose(number: number): SessionChannel | undefined {
     const channel = this.#channels.get(number)
-    if (!channel) return
     this.#channels.delete(number)
-    channel.ended()
-    channel.shard.close(true)
+    return channel
   }
 
-  /** The game says which key of a contract this session means. Channels that are open stay where they are. */
-  bind(contract: string, key: string): void {
-    this.#keys.set(contract, key)
-  }
-
-  ended(): void {
-    const { sessions, bindings } = this.connection.gateway
-    if (sessions.get(this.#name) === this.connection) {
-      sessions.delete(this.#name)
-      bindings.ended(this.#name)
+  /** The client reads too slowly: events wait beside their shards, until (false) it has caught up. */
+  hold(on: boolean): void {
+    this.#held = on
+    this.identity?.hold(on)
+    for (const channel of this.#channels.values()) {
+      // What has waited may fill it again.
+      if (!on && this.connection.congested) return void (this.#held = true)
+      channel.hold(on)
     }
-    for (const channel of this.#channels.values()) channel.shard.close(false)
+  }
+
+  changed(): void {
+    const { identity, connection } = this
+    if (!identity) return
+    connection.spoken(identity.uid)
+    for (const { shard } of this.#channels.values()) shard.identify(identity.uid, identity.epoch)
+    const token = identity.token()
+    const say = (bytes: Uint8Array): void => connection.frame(MESSAGE.TOKEN, encodeToken(bytes))
+    // On Workers it is made in its own time; all that is said meanwhile leaves in one message with it.
+    if (token instanceof Promise) connection.awaitFirst(token.then(say))
+    else say(token)
+  }
+
+  anchored(activation: number): void {
+    this.#say(() => {
+      const opened = { channel: 0, activation, mark: 0, lost: false, opening: ++this.#opening }
+      if (this.identity?.uid !== '') this.connection.frame(MESSAGE.OPENED, encodeOpened(opened))
+    })
+  }
+
+  pushed(sequence: number, event: number, body: Uint8Array): void {
+    this.#say(() => this.connection.message(MESSAGE.EVENT, 0, sequence, event, this.connection.sealed(body)))
+  }
+
+  missed(events: number): void {
+    this.#say(() => this.connection.frame(MESSAGE.RESYNC, encodeResync({ channel: 0, events })))
+  }
+
+  #say(run: () => void): void {
+    if (this.#early) this.#early.push(run)
+    else run()
+  }
+
+  close(reason: CloseReason, message: string, forget = false): void {
+    this.connection.close(reason, message, forget)
+  }
+
+  /** `forget`: the client does not come back. */
+  ended(forget: boolean): void {
+    const { sessions } = this.gateway
+    const name = this.identity?.name ?? ''
+    if (sessions.get(name) === this.connection) sessions.delete(name)
+    for (const channel of this.#channels.values()) channel.shard.close(forget)
+    this.#channels.clear()
+    this.identity?.ended(forget)
   }
 }
 
-class SessionChannel implements ChannelOut {
-  readonly #session: Session
-  readonly #number: number
-  readonly #name: string
-  /** Set right after construction: the link may speak to us while it opens. */
-  shard!: ChannelIn
-  /** The last durable call: the client waits for its mark even if it has no reply. */
-  ackFrom = 0
-  /** Calls of an opening below this one were sent before the client heard of a loss. */
-  floor = 0
-  #opening = 0
-  #sent = 0
-  #done = 0
-  #timed = 0
-  #timedMs = 0
-
-  constructor(session: Session, number: number, name: string) {
-    this.#session = session
-    this.#number = number
-    this.#name = name
-  }
-
-  call(sequence: number, command: number, replyAck: number, body: Uint8Array): void {
-    const { connection } = this.#session
-    if (sequence > this.#sent) {
-      if (this.#sent === 0) this.#done = Math.max(this.#done, sequence - 1)
-      connection.count(sequence - Math.max(this.#sent, this.#done))
-      this.#sent = sequence
-    }
-    if (connection.gateway.meter.sample()) {
-      this.#timed = sequence
-      this.#timedMs = connection.gateway.clock.mono()
-    }
-    this.shard.call(sequence, command, RETAIN, replyAck, body)
-  }
-
-  #ended(sequence: number): void {
-    const { connection } = this.#session
-    if (this.#timed !== 0 && sequence >= this.#timed) {
-      connection.gateway.meter.took(connection.gateway.clock.mono() - this.#timedMs)
-      this.#timed = 0
-    }
-    const upTo = Math.min(sequence, this.#sent)
-    if (upTo <= this.#done) return
-    const ended = upTo - this.#done
-    this.#done = upTo
-    connection.count(-ended)
-  }
-
-  /** Nothing of this channel is waited for any more. */
-  ended(): void {
-    this.#ended(this.#sent)
-  }
-
-  opened(activation: number, mark: number, lost: boolean): void {
-    const channel = this.#number
-    const opening = ++this.#opening
-    this.#session.connection.frame(MESSAGE.OPENED, encodeOpened({ channel, activation, mark, lost, opening }))
-    if (!lost) return
-    this.floor = opening
-    this.ended()
-  }
-
-  reply(sequence: number, _command: number, body: Uint8Array): void {
-    this.#session.connection.message(MESSAGE.REPLY, this.#number, sequence, null, body)
-    this.#ended(sequence)
-  }
-
-  error(sequence: number, _command: number, kind: ErrorKind, code: string, message: string): void {
-    this.#session.error(this.#number, sequence, kind, code, message)
-    this.#ended(sequence)
-  }
-
-  event(sequence: number, event: number, body: Uint8Array): void {
-    this.#session.connection.message(MESSAGE.EVENT, this.#number, sequence, event, body)
-  }
-
-  applied(mark: number): void {
-    if (this.ackFrom !== 0) {
-      this.#session.connection.frame(
-        MESSAGE.ACK,
-        encodeAck({ channel: this.#number, calls: mark, events: 0 }),
-      )
-      if (mark >= this.ackFrom) this.ackFrom = 0
-    }
-    this.#ended(mark)
-  }
-
-  memo(): void {}
-
-  bind(contract: string, key: string): void {
-    this.#session.bind(contract, key)
-  }
-
-  closed(code: string): void {
-    this.#session.connection.frame(MESSAGE.CLOSE, encodeClose({ channel: this.#number, code }))
-    this.#session.connection.gateway.log.info('a channel is closed by its shard', { shard: this.#name, code })
-    this.#session.drop(this.#number)
-  }
-}
+const NO_BYTES = new Uint8Array(0)

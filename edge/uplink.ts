@@ -71,6 +71,12 @@ class Wire implements ChannelIn, GatewayRecords {
   #broken = false
   #activation: number
   #memo: Uint8Array
+  /** The last event of that activation that was passed on. */
+  #events: number
+  #uid: string
+  #epoch: number
+  /** The client reads too slowly. */
+  #held = false
   #kept: Kept[] = []
   #keptBytes = 0
   #tries = 0
@@ -88,6 +94,9 @@ class Wire implements ChannelIn, GatewayRecords {
     this.#out = out
     this.#activation = request.activation
     this.#memo = request.memo
+    this.#events = request.eventAck
+    this.#uid = request.uid
+    this.#epoch = request.epoch
     this.#connect()
   }
 
@@ -141,6 +150,21 @@ class Wire implements ChannelIn, GatewayRecords {
   ack(calls: number, events: number): void {
     if (this.#socket === null || this.#over) return
     this.#batch.ack(calls, events)
+    this.#soon()
+  }
+
+  hold(on: boolean): void {
+    this.#held = on
+    if (this.#socket === null || this.#over) return
+    this.#batch.hold(on)
+    this.#soon()
+  }
+
+  identify(uid: string, epoch: number): void {
+    this.#uid = uid
+    this.#epoch = epoch
+    if (this.#socket === null || this.#over) return
+    this.#batch.identify(uid, epoch)
     this.#soon()
   }
 
@@ -205,7 +229,17 @@ class Wire implements ChannelIn, GatewayRecords {
     socket.addEventListener('error', gone('the link broke'))
     const { session, channel, legacy } = this.#request
     this.#batch.clear()
-    this.#batch.open({ session, channel, legacy, activation: this.#activation, memo: this.#memo })
+    this.#batch.open({
+      session,
+      channel,
+      legacy,
+      activation: this.#activation,
+      memo: this.#memo,
+      eventAck: this.#events,
+      uid: this.#uid,
+      epoch: this.#epoch,
+    })
+    if (this.#held) this.#batch.hold(true)
     this.#resend(0)
     this.flush()
   }
@@ -257,6 +291,7 @@ class Wire implements ChannelIn, GatewayRecords {
 
   opened(activation: number, mark: number, lost: boolean, doorVersion: string): void {
     const restartedInPlace = !this.#greeting
+    if (activation !== this.#activation) this.#events = 0
     const broken = this.#broken
     this.#activation = activation
     this.#greeting = false
@@ -279,6 +314,7 @@ class Wire implements ChannelIn, GatewayRecords {
   }
 
   event(sequence: number, event: number, body: Uint8Array): void {
+    this.#events = sequence
     this.#out.event(sequence, event, body)
   }
 
@@ -302,6 +338,15 @@ class Wire implements ChannelIn, GatewayRecords {
 
   bind(contract: string, key: string): void {
     this.#out.bind(contract, key)
+  }
+
+  resync(events: number): void {
+    this.#events = events
+    this.#out.resync(events)
+  }
+
+  login(uid: string, epoch: number): void {
+    this.#out.login(uid, epoch)
   }
 
   closed(code: string): void {

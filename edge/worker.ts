@@ -8,18 +8,29 @@ import { WorkerClock, WorkerLog } from '../core/durable/clock.ts'
 import { Door, type DoorTable } from '../core/run/door.ts'
 import { DEFAULT_IDENTITY, type Identity } from '../core/wire/frame.ts'
 import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
-import { Bindings } from './bindings.ts'
+import { Census } from './census.ts'
+import type { CipherFactory } from './cipher.ts'
 import { Gateway, type Transport } from './gateway.ts'
+import { originFilter, type OriginFilter } from './origin.ts'
 import { Slab } from './outbox.ts'
+import { ticketOptionsOf, Tickets, type TicketEnvironment } from './ticket.ts'
+import type { Seal } from './token.ts'
 import { Uplink } from './uplink.ts'
 
-export interface EdgeEnv {
+export interface EdgeEnv extends TicketEnvironment {
   readonly SHARD: DurableObjectNamespace
   readonly ASSETS?: Fetcher
   /** The game's frame identity: "78,37,38,48". */
   readonly FIREFLY_HEAD?: string
   readonly FIREFLY_PROTOCOL_VERSION?: string
   readonly FIREFLY_SERVER_VERSION?: string
+  /** Whose pages may open a WebSocket: "https://game.example,https://*.game.example"; all without it. */
+  readonly FIREFLY_ORIGINS?: string
+}
+
+export interface EdgeOptions {
+  /** For games whose clients encrypt bodies themselves. */
+  readonly cipher?: CipherFactory
 }
 
 /** A table is not asked for more often, however many versions the objects of a half-deployed core tell. */
@@ -27,94 +38,118 @@ const DOOR_PAUSE_MS = 5_000
 
 const clock = new WorkerClock()
 const log = new WorkerLog()
-/** The isolate's copy of the core's door table: plain data, the same for every request. */
-const cache: { door: Door | null; askedMs: number; slab: Slab | null; bindings: Bindings | null } = {
-  door: null,
-  askedMs: 0,
-  slab: null,
-  bindings: null,
+
+/** What an isolate makes once: plain data, the same for every request. */
+interface Kept {
+  door: Door
+  readonly seal: Seal
+  readonly tickets: Tickets | null
+  readonly allows: OriginFilter
+  readonly slab: Slab
+  readonly census: Census
 }
+const cache: { kept: Kept | null; askedMs: number } = { kept: null, askedMs: 0 }
 
-const app = new Hono<{ Bindings: EdgeEnv }>()
-
-app.get('/healthz', (c) => c.text('ok'))
-
-app.get('/ws', async (c) => {
-  if (c.req.header('Upgrade')?.toLowerCase() !== 'websocket') return c.text('expected a WebSocket', 426)
-  const { 0: client, 1: server } = new WebSocketPair()
-  try {
-    const gateway = await gatewayFor(c.env)
-    endSocket(gateway, server, c.req.header('CF-Connecting-IP') ?? '')
-  } catch (error) {
-    log.error('the core does not answer', { error: String(error) })
-    return c.text('the core does not answer', 503)
+/** The edge Worker of a game; the default export is that of one without options. */
+export function edge(options: EdgeOptions = {}): ExportedHandler<EdgeEnv> {
+  const app = new Hono<{ Bindings: EdgeEnv }>()
+  app.get('/healthz', (c) => c.text('ok'))
+  app.get('/ws', async (c) => {
+    if (c.req.header('Upgrade')?.toLowerCase() !== 'websocket') return c.text('expected a WebSocket', 426)
+    let kept: Kept
+    try {
+      kept = await keptOf(c.env)
+    } catch (error) {
+      log.error('the door could not be opened', { error: String(error) })
+      return c.text('the core does not answer', 503)
+    }
+    const origin = c.req.header('Origin') ?? null
+    if (!kept.allows(origin)) return c.text('this origin may not open a WebSocket here', 403)
+    const { 0: client, 1: server } = new WebSocketPair()
+    const address = c.req.header('CF-Connecting-IP') ?? ''
+    endSocket(gatewayOf(c.env, kept, options), server, address)
+    return new Response(null, { status: 101, webSocket: client })
+  })
+  app.all('*', async (c) => (await c.env.ASSETS?.fetch(c.req.raw)) ?? c.text('not found', 404))
+  return {
+    fetch: app.fetch,
+    /** Inbound TCP, which a Worker gets only through another Worker's service binding so far. */
+    async connect(socket, env) {
+      await endStream(gatewayOf(env, await keptOf(env), options), socket)
+    },
   }
-  return new Response(null, { status: 101, webSocket: client })
-})
-
-app.all('*', async (c) => (await c.env.ASSETS?.fetch(c.req.raw)) ?? c.text('not found', 404))
-
-const worker: ExportedHandler<EdgeEnv> = {
-  fetch: app.fetch,
-  /** Inbound TCP, which a Worker gets only through another Worker's service binding so far. */
-  async connect(socket, env) {
-    await endStream(await gatewayFor(env), socket)
-  },
 }
-export default worker
+export default edge()
 
-async function gatewayFor(env: EdgeEnv): Promise<Gateway> {
-  cache.door ??= await askDoor(env)
+function gatewayOf(env: EdgeEnv, kept: Kept, { cipher }: EdgeOptions): Gateway {
   const link = new Uplink({
     shards: env.SHARD,
     clock,
     log,
     door: () => gateway.door,
-    onDoorVersion: (version) => void refreshDoor(env, gateway, version),
+    onDoorVersion: (version) => void refreshDoor(env, gateway, kept, version),
   })
-  cache.slab ??= new Slab()
-  cache.bindings ??= new Bindings(clock, DEFAULT_LIMITS.maxConnections)
-  const { door, slab, bindings } = cache
-  const gateway = new Gateway({
-    door,
-    link,
-    clock,
-    log,
-    identity: identityOf(env),
-    bindings,
-    limits: DEFAULT_LIMITS,
-    slab,
-  })
+  const { door, seal, tickets, slab, census } = kept
+  const identity = identityOf(env)
+  const limits = DEFAULT_LIMITS
+  const given = { door, link, clock, log, identity, limits, slab, seal, tickets, census }
+  const gateway = new Gateway({ ...given, cipher: cipher ?? null })
   return gateway
+}
+
+async function keptOf(env: EdgeEnv): Promise<Kept> {
+  if (cache.kept) return cache.kept
+  const options = ticketOptionsOf(env)
+  const tickets = options && new Tickets(options, clock)
+  const allows = originFilter(env.FIREFLY_ORIGINS ?? '')
+  const [door, seal] = await Promise.all([askDoor(env), askSeal(env)])
+  cache.kept ??= { door, seal, tickets, allows, slab: new Slab(), census: new Census(DEFAULT_LIMITS) }
+  return cache.kept
+}
+
+function ask(env: EdgeEnv, path: string): Promise<Response> {
+  return env.SHARD.get(env.SHARD.idFromName('@door')).fetch(`http://shard${path}`)
 }
 
 async function askDoor(env: EdgeEnv): Promise<Door> {
   cache.askedMs = clock.now()
-  const stub = env.SHARD.get(env.SHARD.idFromName('@door'))
-  const response = await stub.fetch('http://shard/door')
+  const response = await ask(env, '/door')
   if (!response.ok) throw new Error(`the door table is answered with ${response.status}`)
   return new Door((await response.json()) as DoorTable)
 }
 
+/** Every edge signs with the secret that the core has made and keeps. */
+async function askSeal(env: EdgeEnv): Promise<Seal> {
+  const response = await ask(env, '/secret')
+  if (!response.ok) throw new Error(`the secret is answered with ${response.status}`)
+  const algorithm = { name: 'HMAC', hash: 'SHA-256' }
+  const key = await crypto.subtle.importKey('raw', await response.arrayBuffer(), algorithm, false, ['sign'])
+  return {
+    sign: async (bytes) =>
+      new Uint8Array(await crypto.subtle.sign('HMAC', key, bytes as Uint8Array<ArrayBuffer>)),
+  }
+}
+
 /** The core speaks of another table: a newer one as a rule, or an older one while a deploy is under way. */
-async function refreshDoor(env: EdgeEnv, gateway: Gateway, version: string): Promise<void> {
+async function refreshDoor(env: EdgeEnv, gateway: Gateway, kept: Kept, version: string): Promise<void> {
   try {
-    if (cache.door?.version !== version && clock.now() - cache.askedMs >= DOOR_PAUSE_MS) {
-      cache.door = await askDoor(env)
-      log.info('the door table is new', { version: cache.door.version })
+    if (kept.door.version !== version && clock.now() - cache.askedMs >= DOOR_PAUSE_MS) {
+      kept.door = await askDoor(env)
+      log.info('the door table is new', { version: kept.door.version })
     }
-    if (cache.door) gateway.door = cache.door
+    gateway.door = kept.door
   } catch (error) {
     log.warn('the door table could not be read again', { error: String(error) })
   }
 }
 
-function endSocket(gateway: Gateway, socket: WebSocket, remote: string): void {
+function endSocket(gateway: Gateway, socket: WebSocket, address: string): void {
   socket.binaryType = 'arraybuffer'
   socket.accept()
   const transport: Transport = {
     kind: 'ws',
-    remote,
+    remote: address,
+    address,
     get bufferedBytes() {
       return socket.bufferedAmount
     },
@@ -139,16 +174,16 @@ function endSocket(gateway: Gateway, socket: WebSocket, remote: string): void {
   }
   const connection = gateway.accept(transport)
   if (!connection) return
-  const ended = (): void => {
-    connection.ended()
+  const ended = (leaves: boolean): void => {
+    connection.ended(leaves)
     gateway.shutdown()
   }
   socket.addEventListener('message', ({ data }) => {
     if (data instanceof ArrayBuffer) connection.receive(new Uint8Array(data))
     else connection.close('TEXT_MESSAGE', 'a text message')
   })
-  socket.addEventListener('close', ended)
-  socket.addEventListener('error', ended)
+  socket.addEventListener('close', ({ code }) => ended(code === 1000 || code === 1001))
+  socket.addEventListener('error', () => ended(false))
 }
 
 async function endStream(gateway: Gateway, socket: Socket): Promise<void> {
@@ -158,6 +193,7 @@ async function endStream(gateway: Gateway, socket: Socket): Promise<void> {
   const transport: Transport = {
     kind: 'tcp',
     remote: '',
+    address: '',
     get bufferedBytes() {
       return bufferedBytes
     },
@@ -180,7 +216,7 @@ async function endStream(gateway: Gateway, socket: Socket): Promise<void> {
   } catch {
     // The peer is gone.
   } finally {
-    connection.ended()
+    connection.ended(false)
     gateway.shutdown()
   }
 }

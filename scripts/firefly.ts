@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 // The `firefly` binary: `firefly serve [options]`. Prints one ready line when every listener stands. SIGTERM and
-// SIGINT drain and exit 0, a second one exits at once; what cannot start says one line on stderr and exits 2.
+// SIGINT drain and exit 0, a second one exits at once; SIGHUP reads the certificate again; what cannot start says one
+// line on stderr and exits 2.
 
 import { Command, CommanderError } from 'commander'
+import { readFileSync } from 'node:fs'
 import { AppError, loadApp } from '../core/node/app.ts'
 import { critical, type Game } from '../core/game/game.ts'
 import { StoreError } from '../core/node/fault.ts'
@@ -10,12 +12,16 @@ import { DatabaseError } from '../core/tiers/client.ts'
 import { DriftError } from '../core/tiers/migrations.ts'
 import { DefinitionError } from '../core/wire/errors.ts'
 import { start, type RunningServer } from '../edge/server.ts'
+import { ticketOptionsOf, type TicketOptions } from '../edge/ticket.ts'
+import { TlsError, type TlsFiles } from '../edge/tls.ts'
 import { migrateCommand } from './migrate.ts'
 import { newCommand } from './new.ts'
 import { OptionError, serveCommand, type ServeOptions } from './options.ts'
 
 async function serve(options: ServeOptions): Promise<void> {
-  const { game: asWritten, page } = await loadApp(options.app)
+  const tls = tlsOf(options)
+  const tickets = ticketsOf(options)
+  const { game: asWritten, page, cipher } = await loadApp(options.app)
   const game = options.critical ? critical(asWritten) : asWritten
   const server = await start({
     game,
@@ -26,9 +32,21 @@ async function serve(options: ServeOptions): Promise<void> {
     host: options.host,
     http: options.http,
     tcp: options.tcp,
-    idleMs: options.idle,
+    times: { idleMs: options.idle, heartbeatMs: options.heartbeat },
     logLevel: options.log,
-    limits: { maxBodyBytes: options.maxBody },
+    limits: {
+      maxBodyBytes: options.maxBody,
+      maxConnections: options.maxConnections,
+      maxPerAddress: options.maxPerAddress,
+      // Behind a proxy of this machine all players come from here.
+      maxPerLoopback: options.maxConnections,
+      maxCostPerSecond: options.rate,
+    },
+    origins: options.origins,
+    tickets,
+    ...(tls && { tls }),
+    ...(options.secret !== '' && { secret: options.secret }),
+    ...(cipher && { cipher }),
     identity: {
       head: options.head,
       protoVersion: options.protocolVersion,
@@ -36,14 +54,41 @@ async function serve(options: ServeOptions): Promise<void> {
     },
   })
   drainOnSignal(server)
+  if (tls) reloadOnSignal(server)
   const { http, tcp } = server
-  console.log(
-    `firefly ready http=http://${http.host}:${http.port} tcp=${tcp.host}:${tcp.port} pid=${process.pid}`,
-  )
+  const url = `${tls ? 'https' : 'http'}://${http.host}:${http.port}`
+  console.log(`firefly ready http=${url} tcp=${tcp.host}:${tcp.port} pid=${process.pid}`)
   for (const line of lossWindow(game, options.mysql !== '')) console.log(line)
-  if (page.has('/')) console.log(`open http://${http.host}:${http.port}/ in a browser`)
+  if (page.has('/')) console.log(`open ${url}/ in a browser`)
   if (options.host === '127.0.0.1')
     console.log('only this machine can reach it; --host 0.0.0.0 opens it to the local network')
+}
+
+/** @throws OptionError */
+function tlsOf({ tlsCert, tlsKey }: ServeOptions): TlsFiles | null {
+  if (tlsCert === '' && tlsKey === '') return null
+  if (tlsCert !== '' && tlsKey !== '') return { certFile: tlsCert, keyFile: tlsKey }
+  const missing = tlsCert === '' ? '--tls-cert' : '--tls-key'
+  throw new OptionError(`--tls-cert and --tls-key go together: ${missing} is missing`)
+}
+
+/** @throws OptionError, DefinitionError */
+function ticketsOf(options: ServeOptions): TicketOptions | null {
+  return ticketOptionsOf({
+    FIREFLY_TICKET_SECRET: options.ticketSecret,
+    FIREFLY_TICKET_KEYS: options.ticketKeys === '' ? '' : keySet(options.ticketKeys),
+    FIREFLY_TICKET_ISSUER: options.ticketIssuer,
+    FIREFLY_TICKET_AUDIENCE: options.ticketAudience,
+    FIREFLY_TICKET_ONCE: String(options.ticketOnce),
+  })
+}
+
+function keySet(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new OptionError(`--ticket-keys ${file} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
 }
 
 /** What each class of table may lose, said before somebody finds out. */
@@ -81,12 +126,28 @@ function drainOnSignal(server: RunningServer): void {
   process.on('SIGINT', drain)
 }
 
+/** SIGHUP: the certificate was renewed. */
+function reloadOnSignal(server: RunningServer): void {
+  const { log } = server.host
+  process.on('SIGHUP', () => {
+    try {
+      server.reloadTls()
+      log.info('certificate and key were read again')
+    } catch (error) {
+      log.error('certificate and key could not be read again; the old ones stay', {
+        error: (error as Error).message,
+      })
+    }
+  })
+}
+
 /** What an operator can mend is one line; anything else is a bug and keeps its stack. */
 function refuse(error: unknown): never {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2)
   const known =
     error instanceof AppError ||
     error instanceof OptionError ||
+    error instanceof TlsError ||
     error instanceof StoreError ||
     error instanceof DatabaseError ||
     error instanceof DriftError ||

@@ -5,5 +5,6 @@ export interface Program {
 }
 export const chromium: Program
 export const mariadb: Program
+export const openssl: Program
 export function run(command: string, args: readonly string[], env?: Record<string, string>): void
 export function install(programs: readonly Program[], why: string, before?: readonly string[] | null): boolean

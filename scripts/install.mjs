@@ -8,6 +8,8 @@ const APT = '/usr/bin/apt-get'
 
 /** Any of the files will do. */
 export const chromium = { files: ['/usr/bin/chromium'], packages: ['chromium'], why: 'browser tests' }
+/** node:crypto makes keys, but no certificates. */
+export const openssl = { files: ['/usr/bin/openssl'], packages: ['openssl'], why: 'TLS tests' }
 /** The core packages, because the full one starts a service. */
 export const mariadb = {
   files: ['/usr/sbin/mariadbd', '/usr/sbin/mysqld'],

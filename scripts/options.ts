@@ -3,8 +3,10 @@
 
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { readFileSync } from 'node:fs'
+import { MIN_SECRET_CHARS } from '../core/node/secret.ts'
 import type { Identity } from '../core/wire/frame.ts'
-import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
+import { DEFAULT_LIMITS, TIMES } from '../core/wire/limits.ts'
+import { originFilter } from '../edge/origin.ts'
 
 export interface ServeOptions {
   readonly app: string
@@ -17,6 +19,20 @@ export interface ServeOptions {
   readonly serverVersion: number
   readonly maxBody: number
   readonly idle: number
+  readonly heartbeat: number
+  readonly maxConnections: number
+  readonly maxPerAddress: number
+  readonly rate: number
+  readonly origins: string
+  readonly tlsCert: string
+  readonly tlsKey: string
+  readonly ticketSecret: string
+  /** A file. */
+  readonly ticketKeys: string
+  readonly ticketIssuer: string
+  readonly ticketAudience: string
+  readonly ticketOnce: boolean
+  readonly secret: string
   readonly slots: number
   readonly mysql: string
   readonly mysqlPool: number
@@ -99,9 +115,67 @@ const OPTIONS: readonly Known[] = [
   },
   {
     flags: '--idle <ms>',
-    help: 'close connections that are silent for so long',
-    value: 300_000,
+    help: 'close connections of old clients, which never ping, that are silent for so long',
+    value: TIMES.idleMs,
     parse: whole(100, 86_400_000),
+  },
+  {
+    flags: '--heartbeat <ms>',
+    help: 'both sides ping so often; 2.5 of them in silence close a connection',
+    value: TIMES.heartbeatMs,
+    parse: whole(100, 3_600_000),
+  },
+  {
+    flags: '--max-connections <n>',
+    help: 'players in all',
+    value: DEFAULT_LIMITS.maxConnections,
+    parse: whole(1, 1_000_000),
+  },
+  {
+    flags: '--max-per-address <n>',
+    help: 'players of one IPv4 address, or of one /64 of IPv6',
+    value: DEFAULT_LIMITS.maxPerAddress,
+    parse: whole(1, 1_000_000),
+  },
+  {
+    flags: '--rate <cost>',
+    help: 'cost of what a session may send in a second',
+    value: DEFAULT_LIMITS.maxCostPerSecond,
+    parse: whole(1, 1_000_000_000),
+  },
+  {
+    flags: '--origins <list>',
+    help: 'whose pages may open a WebSocket: https://game.example,https://*.game.example; default: all',
+    value: '',
+    parse: origins,
+  },
+  { flags: '--tls-cert <file>', help: 'certificate chain (PEM): TLS on both ports', value: '', parse: text },
+  { flags: '--tls-key <file>', help: 'its private key (PEM)', value: '', parse: text },
+  {
+    flags: '--ticket-secret <text>',
+    help: 'login tickets: the secret of HS256, at least 32 bytes',
+    value: '',
+    parse: text,
+  },
+  {
+    flags: '--ticket-keys <file>',
+    help: 'login tickets: a JWK set, of Ed25519 public keys for instance',
+    value: '',
+    parse: text,
+  },
+  { flags: '--ticket-issuer <text>', help: 'login tickets: the claim iss', value: '', parse: text },
+  { flags: '--ticket-audience <text>', help: 'login tickets: the claim aud', value: '', parse: text },
+  {
+    flags: '--ticket-once [on]',
+    help: 'login tickets: each is good for one login',
+    value: false,
+    parse: flag,
+  },
+  {
+    flags: '--secret <text>',
+    help: `signs resume tokens, at least ${MIN_SECRET_CHARS} characters; default: made once, kept in the data folder`,
+    value: '',
+    parse: secret,
   },
   { flags: '--slots <n>', help: 'slot files of a new data folder', value: 32, parse: whole(1, 1_024) },
   {
@@ -124,6 +198,21 @@ const OPTIONS: readonly Known[] = [
   },
   { flags: '--log <level>', help: LOG_LEVELS.join(', '), value: 'warn', parse: level },
 ]
+
+function origins(list: string): string {
+  try {
+    originFilter(list)
+  } catch (error) {
+    throw new InvalidArgumentError(`${(error as Error).message}.`)
+  }
+  return list
+}
+
+function secret(value: string): string {
+  if (value.length >= MIN_SECRET_CHARS) return value
+  // Not the value, as commander would say it: it may be nearly right, and logs are read by many.
+  throw new OptionError(`secret has ${value.length} characters, at least ${MIN_SECRET_CHARS} are needed`)
+}
 
 function flag(value: string): boolean {
   if (value !== 'true' && value !== 'false') throw new InvalidArgumentError('Not true or false.')
@@ -189,6 +278,7 @@ function fromConfig(key: string, value: unknown, parse: (text: string) => unknow
   try {
     return parse(Array.isArray(value) ? value.join(',') : String(value))
   } catch (error) {
+    if (error instanceof OptionError) throw new OptionError(`firefly.json: ${error.message}`)
     throw new OptionError(`firefly.json: ${key} ${JSON.stringify(value)}: ${(error as Error).message}`)
   }
 }

@@ -3,7 +3,7 @@
 // because nothing is installed yet.
 
 import { existsSync, readFileSync } from 'node:fs'
-import { chromium, install, mariadb, run } from './install.mjs'
+import { chromium, install, mariadb, openssl, run } from './install.mjs'
 
 const wantsTests = process.argv.includes('--test')
 
@@ -32,7 +32,7 @@ if (why !== null) {
 }
 
 /** For tests. */
-const programs = [chromium, ...(process.env.FIREFLY_TEST_MYSQL ? [] : [mariadb])]
+const programs = [chromium, openssl, ...(process.env.FIREFLY_TEST_MYSQL ? [] : [mariadb])]
 const absent = programs.filter(({ files }) => !files.some((file) => existsSync(file)))
 const purpose = `the ${absent.map((program) => program.why).join(' and ')}`
 if (wantsTests && absent.length > 0 && !install(absent, purpose))

@@ -1,7 +1,6 @@
 // The Directory of an object: another shard is another object, named `contract/key`, and one call is one RPC.
 // Invariant: nothing is tried again here, because a call whose outcome is unknown may have taken effect.
 
-import type { Game } from '../game/game.ts'
 import type { Directory, Log, Peer, PeerAnswer, PeerCall, ShardId, StoredCast } from '../run/ports.ts'
 import { shardName } from '../run/ports.ts'
 
@@ -29,7 +28,8 @@ interface Way {
 }
 
 export class ObjectDirectory implements Directory {
-  readonly #game: Game
+  /** A service keeps nothing, so it runs where it is called. */
+  readonly #isLocal: (contract: string) => boolean
   readonly #namespace: DurableObjectNamespace
   readonly #log: Log
   readonly #local: LocalShards
@@ -37,17 +37,20 @@ export class ObjectDirectory implements Directory {
   /** The name of the shard that lives here; null until it is known. */
   own: string | null = null
 
-  constructor(game: Game, namespace: DurableObjectNamespace, log: Log, local: LocalShards) {
-    this.#game = game
+  constructor(
+    isLocal: (contract: string) => boolean,
+    namespace: DurableObjectNamespace,
+    log: Log,
+    local: LocalShards,
+  ) {
+    this.#isLocal = isLocal
     this.#namespace = namespace
     this.#log = log
     this.#local = local
   }
 
   peer(shard: ShardId): Peer {
-    const definition = this.#game.shards.get(shard.contract)
-    // A service keeps nothing, so it runs where it is called.
-    if (!definition || definition.stateless || shardName(shard) === this.own) return this.#here(shard)
+    if (this.#isLocal(shard.contract) || shardName(shard) === this.own) return this.#here(shard)
     return {
       call: (call) => this.#ask(shard, (stub) => stub.call(shard, call)),
       cast: (call) => void this.#cast(shard, call),

@@ -10,7 +10,8 @@ import { lifeMark, RecordBatch, type Opening, type ShardRecords } from '../wire/
 /** What the line needs of its object. */
 export interface LineHost {
   readonly doorVersion: string
-  attach(line: Line, opening: Opening): ChannelIn
+  /** `admitted`: its game was asked before. */
+  attach(line: Line, opening: Opening, admitted: boolean): ChannelIn
   /** Calls `line.flush` at the end of the event in hand. */
   flushSoon(line: Line): void
   gone(line: Line): void
@@ -63,13 +64,13 @@ export class Line implements ShardRecords, ChannelOut {
   revive(): void {
     const { opening, spilt } = this.#attachment
     if (spilt) this.end(1012, 'present the membership again')
-    else if (opening) this.#channel = this.#host.attach(this, opening)
+    else if (opening) this.#channel = this.#host.attach(this, opening, true)
   }
 
   open(opening: Opening): void {
     if (this.#attachment.opening) throw new ProtocolError('BAD_MESSAGE', 'OPEN was said before')
     this.#keep(opening)
-    this.#channel = this.#host.attach(this, opening)
+    this.#channel = this.#host.attach(this, opening, false)
   }
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
@@ -81,6 +82,16 @@ export class Line implements ShardRecords, ChannelOut {
 
   ack(calls: number, events: number): void {
     this.#opened().ack(calls, events)
+  }
+
+  hold(on: boolean): void {
+    this.#opened().hold(on)
+  }
+
+  identify(uid: string, epoch: number): void {
+    const { opening } = this.#attachment
+    if (opening) this.#keep({ ...opening, uid, epoch })
+    this.#opened().identify(uid, epoch)
   }
 
   close(forget: boolean): void {
@@ -135,6 +146,16 @@ export class Line implements ShardRecords, ChannelOut {
 
   bind(contract: string, key: string): void {
     this.#batch.bind(contract, key)
+    this.#soon()
+  }
+
+  resync(events: number): void {
+    this.#batch.resync(events)
+    this.#soon()
+  }
+
+  login(uid: string, epoch: number): void {
+    this.#batch.login(uid, epoch)
     this.#soon()
   }
 

@@ -42,6 +42,8 @@ export interface ShardObjectOptions {
   readonly flushMs?: number
 }
 
+/** Key of the edges' secret, in the storage of '@door'. */
+const SECRET = 'secret'
 /** An alarm whose timers did not commit is tried again after this. */
 const ALARM_RETRY_MS = 30_000
 /** An alarm that finds turns MySQL has not heard of waits so long for it. */
@@ -100,7 +102,8 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     )
     this.#tiers = this.#openTiers(options)
     const store = this.#tiers ?? this.#store
-    this.#directory = new ObjectDirectory(game, env.SHARD, this.#log, {
+    const isLocal = (contract: string): boolean => this.#engine.planOf(contract)?.definition.stateless ?? true
+    this.#directory = new ObjectDirectory(isLocal, env.SHARD, this.#log, {
       receive: (shard, call) => this.#engine.receive(shard, call),
       accept: (shard, call) => this.#accept(shard, call),
       deliver: (shard, sender, cast) => this.#engine.deliver(shard, sender, cast),
@@ -147,14 +150,15 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     return this.#table.version
   }
 
-  /** `/door` (asked of the object '@door'), or the upgrade to an internal link: `/link?contract=…&key=…`. */
+  /** `/door` and `/secret` (asked of the object '@door'), or the upgrade to an internal link: `/link?contract=…&key=…`. */
   override async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url)
     if (url.pathname === '/door') return Response.json(this.#table)
+    if (url.pathname === '/secret') return new Response(await this.#secret())
     const contract = url.searchParams.get('contract') ?? ''
     const key = url.searchParams.get('key') ?? ''
     if (url.pathname !== '/link') return new Response('not found', { status: 404 })
-    if (!this.#game.shards.has(contract)) return new Response(`no shard serves ${contract}`, { status: 404 })
+    if (!this.#engine.planOf(contract)) return new Response(`no shard serves ${contract}`, { status: 404 })
     if (request.headers.get('Upgrade') !== 'websocket')
       return new Response('expected a WebSocket', { status: 426 })
     this.#become({ contract, key })
@@ -164,6 +168,17 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     socket.serializeAttachment(attachment)
     this.#lines.set(socket, new Line(this, socket, attachment))
     return new Response(null, { status: 101, webSocket: edge })
+  }
+
+  /** What the edges sign resume tokens with, made by the object '@door' when it is first asked. */
+  async #secret(): Promise<Uint8Array<ArrayBuffer>> {
+    const { storage } = this.ctx
+    let secret = await storage.get<Uint8Array<ArrayBuffer>>(SECRET)
+    if (!secret) {
+      secret = crypto.getRandomValues(new Uint8Array(32))
+      await storage.put(SECRET, secret)
+    }
+    return secret
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
@@ -224,11 +239,11 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     return this.#engine.deliver(shard, sender, cast)
   }
 
-  attach(line: Line, opening: Opening): ChannelIn {
+  attach(line: Line, opening: Opening, admitted: boolean): ChannelIn {
     const { name } = line
     this.#byName.get(name)?.replaced()
     this.#byName.set(name, line)
-    return this.#engine.open({ shard: this.#id!, ...opening }, line)
+    return this.#engine.open({ shard: this.#id!, admitted, ...opening }, line)
   }
 
   flushSoon(line: Line): void {
@@ -253,7 +268,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
   }
 
   #accept(shard: ShardId, call: PeerCall): void {
-    if (this.#game.shards.has(shard.contract)) this.#engine.shard(shard).peer(call, null)
+    if (this.#engine.planOf(shard.contract)) this.#engine.shard(shard).peer(call, null)
     else this.#log.warn('a cast is dropped: no shard serves its contract', { contract: shard.contract })
   }
 
@@ -269,7 +284,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     if (known) return known
     const attachment = socket.deserializeAttachment() as Attachment | null
     if (!attachment || this.#ended.has(socket)) return null
-    if (!this.#game.shards.has(attachment.contract)) return null
+    if (!this.#engine.planOf(attachment.contract)) return null
     this.#become(attachment)
     const line = new Line(this, socket, attachment)
     this.#lines.set(socket, line)

@@ -142,6 +142,8 @@ export interface Context<
   group(name: string): Emit<E>
   /** To the member on a seat; nobody sits there = nothing is sent. */
   to(seat: number): Emit<E>
+  /** A player, wherever it is connected; nobody of that uid is there = nothing happens. */
+  user(uid: string): User<E>
   /** Another shard, or a service (without key). */
   at<E2 extends Entries, Code2 extends string>(contract: Contract<E2, Code2>, key?: string): Remote<E2, A>
   /** A durable timer of this shard: runs once after `ms`, also after a restart. Same name again = moved. */
@@ -153,6 +155,13 @@ export interface Context<
   /** The declared refusal to throw: `throw c.fail('NO_ITEM')`. The turn is rolled back. */
   fail(code: Code, message?: string): Error
   readonly log: ContextLog
+}
+/** A uid's session, whatever connection carries it. Leaves when the turn has committed. */
+export interface User<E extends Entries = Entries> {
+  /** Events of this shard's contract; a client hears them by `game.on(Contract, event, …)`. */
+  readonly push: Emit<E>
+  /** Ends its session: KICKED with this reason, 1..64 of A-Z a-z 0-9 _ -; its resume tokens die. */
+  kick(reason?: string): void
 }
 export type TimerArgs<Data> = Record<never, never> extends Data ? [data?: Data] : [data: Data]
 
@@ -173,6 +182,8 @@ export interface SessionContext<
 > extends Context<E, Code, State, K, T, R, A> {
   /** Who speaks, as 32 hex digits; '' when another shard calls. */
   readonly session: string
+  /** Who has logged in, '' = nobody. */
+  readonly uid: string
   readonly joined: boolean
   /** A small number, unique among the members. @throws Error before `join` */
   readonly seat: number
@@ -185,6 +196,12 @@ export interface SessionContext<
    * and the only way to one that is `.bound()`. Takes effect before the answer of this turn.
    */
   bind(contract: Contract, key: string): void
+  /**
+   * This session is that of `uid` from now on: it reaches shards for `players`, and no other session is of that uid. Waits
+   * for the uid's session shard, so a service is the place for it. Takes effect before the answer of this turn.
+   * @throws InputError for a bad uid; CallError ALREADY_ONLINE where the game refuses a second login, UNAVAILABLE, DEADLINE
+   */
+  login(uid: string): Promise<void>
   /** To the session that speaks. */
   readonly push: Emit<E>
   /** To every member but the one who speaks. */

@@ -3,11 +3,43 @@
 
 import type { CommandNames, Entries } from '../wire/contract.ts'
 import { DefinitionError } from '../wire/errors.ts'
+import type { ContextLog } from './context.ts'
 import type { ShardBuilder, ShardDefinition } from './shard.ts'
 import type { TableDefinition } from './table.ts'
 
+/** What a second login of a uid does: it takes over (the older connection is closed with REPLACED), or it is refused. */
+export type LoginMode = 'takeover' | 'refuse'
+
+/** What `auth` is told of a client that shows a ticket. */
+export interface AuthRequest {
+  readonly ticket: Uint8Array
+  /** Of a ticket that the server has checked itself (docs/tickets.md); '' = it checks none. */
+  readonly uid: string
+  /** 32 hex digits. */
+  readonly session: string
+  /** Where it comes from, for logs. */
+  readonly remote: string
+  /** Wall clock, milliseconds. */
+  readonly now: number
+  readonly log: ContextLog
+}
+/** The uid that the ticket stands for; null = it is refused. */
+export type AuthHook = (request: AuthRequest) => string | null | Promise<string | null>
+
+export interface GameOptions {
+  /** Default 'takeover'. */
+  readonly login?: LoginMode
+  /** A connection that has not logged in within 30 s is closed, and `public` shards are all that it reaches before. */
+  readonly requireLogin?: boolean
+  /** Asked for each HELLO with a ticket. */
+  readonly auth?: AuthHook
+}
+
 export interface Game {
   readonly kind: 'firefly-game'
+  readonly login: LoginMode
+  readonly requireLogin: boolean
+  readonly auth: AuthHook | null
   /** By contract name. */
   readonly shards: ReadonlyMap<string, ShardDefinition>
   /** By name. */
@@ -35,9 +67,10 @@ export type Complete<S> =
  * The game of these shards and services; the default export of a game's `server.ts`.
  * @throws DefinitionError for a missing handler, a contract served twice, a number used by two contracts, two tables of one name
  */
-export function firefly<S extends Record<string, { readonly definition: ShardDefinition }>>(shards: {
-  [K in keyof S]: S[K] & Complete<S[K]>
-}): Game {
+export function firefly<S extends Record<string, { readonly definition: ShardDefinition }>>(
+  shards: { [K in keyof S]: S[K] & Complete<S[K]> },
+  { login = 'takeover', requireLogin = false, auth }: GameOptions = {},
+): Game {
   const byName = new Map<string, ShardDefinition>()
   const numbers = new Map<number, string>()
   const tables = new Map<string, TableDefinition>()
@@ -58,7 +91,7 @@ export function firefly<S extends Record<string, { readonly definition: ShardDef
     }
   }
   if (byName.size === 0) throw new DefinitionError('a game needs at least one shard')
-  return { kind: 'firefly-game', shards: byName, tables }
+  return { kind: 'firefly-game', login, requireLogin, auth: auth ?? null, shards: byName, tables }
 }
 
 /** The same game with every table of class `critical`: what an operator chooses where losing a disk may lose nothing. */

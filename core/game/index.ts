@@ -7,6 +7,6 @@ export { CallError, DefinitionError, InputError, Refusal, RowError, type SystemC
 export { t, type Infer } from '../wire/type.ts'
 export { cacheable } from './cacheable.ts'
 export type { CastAnswer, Context, Rows, SessionContext } from './context.ts'
-export { critical, firefly, type Game } from './game.ts'
-export { service, shard } from './shard.ts'
+export { critical, firefly, type AuthRequest, type Game, type GameOptions } from './game.ts'
+export { service, shard, type Admittance } from './shard.ts'
 export { table } from './table.ts'

@@ -4,11 +4,13 @@
 import type { CommandNames, Contract, Entries, InputOf, OutputOf } from '../wire/contract.ts'
 import { DefinitionError } from '../wire/errors.ts'
 import { schemaOf, toParser, type Fields, type InferFields } from '../wire/type.ts'
-import type { CastAnswer, Context, Named, SessionContext, Tables } from './context.ts'
+import type { CastAnswer, Context, ContextLog, Named, SessionContext, Tables } from './context.ts'
 import type { TableDefinition } from './table.ts'
 
 type Nothing = Record<never, never>
 type Awaitable<T> = T | Promise<T>
+
+const MAX_LINGER_MS = 600_000
 
 export interface SnapshotOptions<State, Saved> {
   /** At most this often, while turns run; also when the shard is drained or evicted. */
@@ -42,13 +44,31 @@ export interface ShardDefinition {
   readonly answers: Map<string, { readonly parse: (data: unknown) => unknown; readonly run: AnswerHook }>
   leave: Hook<void> | null
   rejoin: Hook<void> | null
+  away: Hook<void> | null
+  back: Hook<void> | null
+  resync: Hook<void> | null
+  admit: Admit | null
+  /** How long a member without connection keeps its seat; null = TIMES.lingerMs. */
+  lingerMs: number | null
 }
 /** Erased handler: `c` is the runtime's Turn. */
 export type Handler = (c: never, input: never) => unknown
 export type Hook<Arg> = (c: never, arg: Arg) => unknown
 export type AnswerHook = (c: never, data: never, answer: CastAnswer) => unknown
-/** Who may speak to a shard: other shards only, sessions that were bound to it as well, or everybody. */
-export type Access = 'shards' | 'bound' | 'public'
+/** Who may speak to a shard: other shards only, sessions that were bound to it, those with a login, or everybody. */
+export type Access = 'shards' | 'bound' | 'players' | 'public'
+
+/** Who wants to open a shard, before anything of it is awake. */
+export interface Admittance {
+  /** '' = nobody has logged in. */
+  readonly uid: string
+  /** 32 hex digits. */
+  readonly session: string
+  /** Wall clock, milliseconds. */
+  readonly now: number
+  readonly log: ContextLog
+}
+export type Admit = (who: Admittance, key: string) => Awaitable<boolean>
 
 export class ShardBuilder<
   E extends Entries,
@@ -68,9 +88,24 @@ export class ShardBuilder<
     this.definition = definition
   }
 
-  /** Players may speak to it; without this only other shards can. */
+  /** Strangers may speak to it; without this (or `players`, `bound`) only other shards can. */
   public(): this {
     this.definition.access = 'public'
+    return this
+  }
+
+  /** Sessions that have logged in may speak to it. */
+  players(): this {
+    this.definition.access = 'players'
+    return this
+  }
+
+  /**
+   * Decides who may open which key, in addition to `public`, `players` or `bound`, before anything of the shard is awake;
+   * false = FORBIDDEN, a throw or no answer within 5 s = UNAVAILABLE. It is asked again whenever a connection comes back.
+   */
+  admit(admit: Admit): this {
+    this.definition.admit = admit
     return this
   }
 
@@ -192,7 +227,39 @@ export class ShardBuilder<
     return this as unknown as ShardBuilder<E, Code, State, K, T, R, A & Record<N, InferFields<F>>, Handled>
   }
 
-  /** Runs when a member's connection is gone; `c.seat` is still its seat. */
+  /** How long a member whose connection is gone keeps its seat, milliseconds. Default 30,000; 0 = not at all. */
+  linger(ms: number): this {
+    this.#refuseStateless('linger')
+    if (!(ms >= 0 && ms <= MAX_LINGER_MS))
+      throw new DefinitionError(
+        `${this.definition.contract.name}: linger ${ms} ms is not in 0..${MAX_LINGER_MS}`,
+      )
+    this.definition.lingerMs = ms
+    return this
+  }
+
+  /** Runs when a member's connection is gone and its seat is kept. Its events wait. Not for legacy clients: they leave. */
+  away(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
+    this.#refuseStateless('away')
+    this.definition.away = run
+    return this
+  }
+
+  /** Runs when a member that was away is there again; the events that waited have been sent. */
+  back(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
+    this.#refuseStateless('back')
+    this.definition.back = run
+    return this
+  }
+
+  /** Runs when a member has missed events that are not kept any more: the place to `c.push` fresh state. */
+  resync(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
+    this.#refuseStateless('resync')
+    this.definition.resync = run
+    return this
+  }
+
+  /** Runs when a member is gone for good; `c.seat` is still its seat. */
   leave(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
     this.#refuseStateless('leave')
     this.definition.leave = run
@@ -266,5 +333,10 @@ function define(
     answers: new Map(),
     leave: null,
     rejoin: null,
+    away: null,
+    back: null,
+    resync: null,
+    admit: null,
+    lingerMs: null,
   }
 }

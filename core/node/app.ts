@@ -7,6 +7,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, extname, join, resolve, sep } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { CipherFactory } from '../../edge/cipher.ts'
 import type { Game } from '../game/game.ts'
 
 /** The app cannot be used; the message says why and what to do. */
@@ -16,6 +17,8 @@ export class AppError extends Error {
 
 export interface App {
   readonly game: Game
+  /** What the module exports as `cipher`; null = nothing. */
+  readonly cipher: CipherFactory | null
   /** Files of the page by URL path; empty when the app has no `page` folder. */
   readonly page: ReadonlyMap<string, PageFile>
 }
@@ -43,10 +46,10 @@ const PUBLIC = join(ROOT, 'core', 'game', `index${extname(fileURLToPath(import.m
 /** @param path a module, or a folder with `server.ts` @throws AppError */
 export async function loadApp(path: string): Promise<App> {
   const entry = findEntry(path)
-  const game = await importGame(entry)
+  const module = await importGame(entry)
   const pageFolder = join(dirname(entry), 'page')
   const page = existsSync(pageFolder) ? await buildPage(pageFolder) : new Map<string, PageFile>()
-  return { game, page }
+  return { ...module, page }
 }
 
 function findEntry(path: string): string {
@@ -58,18 +61,21 @@ function findEntry(path: string): string {
   return entry
 }
 
-async function importGame(entry: string): Promise<Game> {
+async function importGame(entry: string): Promise<Pick<App, 'game' | 'cipher'>> {
   const code = await bundle(entry)
   // Beside the app, so that packages it left outside of the bundle resolve from its own node_modules.
   const folder = await mkdtemp(join(dirname(entry), '.firefly-'))
   try {
     const file = join(folder, 'server.mjs')
     await writeFile(file, code)
-    const module = (await import(pathToFileURL(file).href)) as { default?: Partial<Game> }
+    const module = (await import(pathToFileURL(file).href)) as { default?: Partial<Game>; cipher?: unknown }
     if (module.default?.kind !== 'firefly-game') {
       throw new AppError(`app ${entry} must export its game: export default firefly({ … })`)
     }
-    return module.default as Game
+    if (module.cipher !== undefined && typeof module.cipher !== 'function') {
+      throw new AppError(`app ${entry}: what it exports as cipher must be a function that makes a cipher`)
+    }
+    return { game: module.default as Game, cipher: (module.cipher as CipherFactory | undefined) ?? null }
   } catch (error) {
     if (error instanceof AppError) throw error
     throw new AppError(

@@ -276,6 +276,7 @@ export class Activation {
   /** The connection of a member is gone: its seat is free, and the game hears it with the seat still in hand. */
   goodbye(channel: Channel): void {
     const { member } = channel
+    channel.away = false
     if (!member) return
     this.members.remove(member)
     this.membershipChanged()
@@ -283,6 +284,26 @@ export class Activation {
     const turn = this.turnOf(channel)
     turn.leaving = member
     this.run(turn, this.plan.leave, undefined)
+  }
+
+  /** The connection of a member is gone; it keeps its seat until it lingers no more. */
+  away(channel: Channel): void {
+    if (!channel.member || channel.away) return
+    channel.away = true
+    if (this.plan.away) this.run(this.turnOf(channel), this.plan.away, undefined)
+  }
+
+  /** A member that was away is there again. */
+  back(channel: Channel): void {
+    if (!channel.away) return
+    channel.away = false
+    if (channel.member && this.plan.back) this.run(this.turnOf(channel), this.plan.back, undefined)
+  }
+
+  /** A member has missed events: its game may send fresh state. */
+  resync(channel: Channel): void {
+    this.meter.resyncs++
+    if (channel.member && this.plan.resync) this.run(this.turnOf(channel), this.plan.resync, undefined)
   }
 
   /** A turn that a channel or (null) the clock caused without a call. */

@@ -3,8 +3,9 @@
 
 import { Reader, Writer } from '../wire/bytes.ts'
 import type { ErrorKind } from '../wire/message.ts'
+import { History, type Sent } from './history.ts'
 import { encodeMemo, type Member } from './members.ts'
-import type { ChannelIn, ChannelOut, ChannelWrite, OpenRequest, StoredChannel } from './ports.ts'
+import type { ChannelIn, ChannelOut, ChannelWrite, OpenRequest, StoredChannel, Timer } from './ports.ts'
 import type { Shard } from './shard.ts'
 
 /** A kept answer. */
@@ -36,16 +37,28 @@ export class Channel implements ChannelIn {
   told = 0
   /** Its last activation ended while calls may have been on their way. */
   severed = false
-  /** The activation the client knew when a new connection brought the channel; null once introduced. */
-  #knew: number | null = null
+  /** What the client knew when a new connection brought the channel; null once introduced. */
+  #knew: { readonly activation: number; readonly eventAck: number } | null = null
+  /** Who has logged in, '' = nobody, and with which login of that uid. */
+  uid: string
+  epoch: number
   /** Monotonic time since when `out` is null. */
   detachedMs = 0
   /** The highest call that was begun. */
   mark = 0
   /** The highest call whose effects have left, after its commit. */
   settled = 0
-  /** Events sent in this activation. */
-  events = 0
+  /** Events of this activation. */
+  readonly #history = new History()
+  /** Events go out as they come; else they wait, from here on those behind `#sent`. */
+  #flows = false
+  #sent = 0
+  /** The client reads too slowly. */
+  #held = false
+  /** Until a member without connection loses its seat. */
+  linger: Timer | null = null
+  /** The game was told that the connection is gone. */
+  away = false
   /** Calls that wait in the mailbox. */
   waiting = 0
   member: Member | null = null
@@ -62,13 +75,28 @@ export class Channel implements ChannelIn {
     this.session = this.name.slice(0, 32)
     this.legacy = request.legacy
     this.memo = request.memo
+    this.uid = request.uid
+    this.epoch = request.epoch
   }
 
   /** A connection carries it from now on. */
   attach(out: ChannelOut, request: OpenRequest): void {
+    this.linger?.cancel()
+    this.linger = null
     this.out = out
-    this.#knew = request.activation
+    this.#knew = request
+    this.#flows = this.#held = false
+    this.#sent = this.#history.last
+    this.uid = request.uid
+    this.epoch = request.epoch
     if (request.memo.length > 0) this.memo = request.memo
+  }
+
+  /** No connection carries it. */
+  detach(): void {
+    this.out = null
+    this.#flows = false
+    this.#sent = this.#history.last
   }
 
   /** Whether `opened` must still be said for this activation. */
@@ -77,22 +105,74 @@ export class Channel implements ChannelIn {
     return this.out !== null && (this.#knew !== null || this.severed || this.told !== activation)
   }
 
-  introduce(activation: number): void {
-    const knew = this.#knew ?? 0
-    const lost = this.severed || (knew !== 0 && !(knew === activation && this.told === activation))
+  /** Tells the client which life it speaks to, and gives it the events that it misses; false = they are not all there. */
+  introduce(activation: number): boolean {
+    const knew = this.#knew
+    const known = knew?.activation ?? 0
+    const isSame = this.told === activation
+    const lost = this.severed || (known !== 0 && !(known === activation && isSame))
     this.told = activation
     this.severed = false
     this.#knew = null
     this.out?.opened(activation, this.settled, lost)
+    if (knew === null) return this.#flow()
+    // A gateway that knows nothing (of channel 0, say) goes on from what was acknowledged.
+    const eventAck = known === activation ? knew.eventAck : this.#history.acked
+    // Forgotten here and not by the client: its numbers go on.
+    if (known === activation && !isSame) return this.#resync(eventAck)
+    this.#sent = eventAck
+    return this.#flow()
+  }
+
+  /** An event of a turn that has ended. */
+  emit(sent: Sent): void {
+    if (this.#flows) {
+      const sequence = this.legacy ? ++this.#history.last : this.#history.add(sent, false, this.shard.limits)
+      this.out!.event(sequence, sent.event, sent.body)
+    } else if (!this.legacy || this.#held) this.#history.add(sent, true, this.shard.limits)
+  }
+
+  hold(on: boolean): void {
+    if (this.out === null || on === this.#held) return
+    this.#held = on
+    if (on) {
+      this.#flows = false
+      this.#sent = this.#history.last
+    } else if (this.told !== 0 && !this.#flow()) this.shard.resynced(this)
+  }
+
+  /** Events go out again, those that waited first; false = some of them gave way. */
+  #flow(): boolean {
+    const { out } = this
+    if (this.#flows || out === null || this.#held) return true
+    if (!this.#history.reaches(this.#sent)) return this.#resync(0)
+    this.#flows = true
+    this.#history.replay(this.#sent, (sequence, { event, body }) => out.event(sequence, event, body))
+    if (this.legacy) this.#history.forget(0)
+    return true
+  }
+
+  #resync(last: number): false {
+    this.#history.forget(last)
+    this.#flows = !this.#held
+    this.out?.resync(this.#history.last)
+    return false
+  }
+
+  identify(uid: string, epoch: number): void {
+    this.uid = uid
+    this.epoch = epoch
+    this.shard.identified(this)
   }
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
-    if (replyAck !== 0 && this.#kept.length > 0) this.ack(replyAck)
+    if (replyAck !== 0 && this.#kept.length > 0) this.ack(replyAck, 0)
     this.shard.call(this, sequence, command, flags, body)
   }
 
-  /** The client has every answer up to `calls`. Events are not kept yet, so their number says nothing here. */
-  ack(calls: number): void {
+  /** The client has every answer up to `calls`, and every event up to `events`. */
+  ack(calls: number, events: number): void {
+    if (events !== 0) this.#history.ack(events)
     let gone = 0
     while (gone < this.#kept.length && this.#kept[gone]!.sequence <= calls) {
       this.#keptBytes -= weight(this.#kept[gone]!)
@@ -166,7 +246,10 @@ export class Channel implements ChannelIn {
     if (this.member) this.memo = encodeMemo(this.member)
     this.mark = this.settled = 0
     this.stored = { mark: 0, replies: EMPTY_REPLIES }
-    this.events = 0
+    this.#history.reset()
+    this.#sent = 0
+    this.#flows = false
+    this.away = false
     this.member = null
     this.#kept = []
     this.#keptBytes = 0

@@ -10,6 +10,10 @@ export interface DoorTable {
   /** Changes when an entry changes; 8 hex digits. */
   readonly version: string
   readonly contracts: readonly DoorContract[]
+  /** The game has an `auth` to be asked for each ticket. */
+  readonly auth?: boolean
+  /** Sessions must log in. */
+  readonly login?: boolean
 }
 
 export interface DoorContract {
@@ -17,6 +21,8 @@ export interface DoorContract {
   /** Key of a client that names none. */
   readonly key: string
   readonly public: boolean
+  /** Sessions that have logged in reach it. */
+  readonly players?: boolean
   /** Only sessions that were bound to a key reach it, and only that key. Absent in tables of older cores. */
   readonly bound?: boolean
   /** A service: it has no keys, whatever a client says. */
@@ -49,12 +55,18 @@ export function doorTable(game: Game): DoorTable {
       key: stateless ? '' : contract.key,
       public: access === 'public',
       ...(access === 'bound' ? { bound: true } : {}),
+      ...(access === 'players' ? { players: true } : {}),
       stateless,
       ticks: ticker !== null,
       commands,
     })
   }
-  return { format: DOOR_FORMAT, version: fingerprint(JSON.stringify(contracts)), contracts }
+  const table = {
+    contracts,
+    ...(game.auth ? { auth: true } : {}),
+    ...(game.requireLogin ? { login: true } : {}),
+  }
+  return { format: DOOR_FORMAT, version: fingerprint(JSON.stringify(table)), ...table }
 }
 
 /** FNV-1a, 32 bits: a change detector, not a secret. */
@@ -72,6 +84,8 @@ export interface DoorEntry {
 /** The table as a gateway looks things up. */
 export class Door {
   readonly version: string
+  readonly auth: boolean
+  readonly login: boolean
   readonly byNumber = new Map<number, DoorEntry>()
   readonly byName = new Map<string, DoorContract>()
 
@@ -82,6 +96,8 @@ export class Door {
       )
     }
     this.version = table.version
+    this.auth = table.auth ?? false
+    this.login = table.login ?? false
     for (const contract of table.contracts) {
       this.byName.set(contract.name, contract)
       for (const command of contract.commands) this.byNumber.set(command.number, { contract, command })

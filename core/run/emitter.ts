@@ -1,10 +1,13 @@
 // Events on their way out of a turn: `c.broadcast.moved({...})`. One prototype per kind of shard, made once;
 // a body is encoded once, when the event is sent, and goes to everybody as the same bytes.
 
+import { Session } from '../../schemas/session.ts'
 import type { Emit } from '../game/context.ts'
 import type { Entries } from '../wire/contract.ts'
+import type { Activation } from './activation.ts'
 import type { Channel } from './channel.ts'
-import type { Members } from './members.ts'
+import type { Sent } from './history.ts'
+import { toSession } from './identity.ts'
 import type { EventPlan, ShardPlan } from './plan.ts'
 import type { Turn } from './turn.ts'
 
@@ -13,6 +16,7 @@ export type Audience =
   | { readonly to: 'group'; readonly name: string }
   | { readonly to: 'seat'; readonly seat: number }
   | { readonly to: 'channel'; readonly channel: Channel | null }
+  | { readonly to: 'uid'; readonly uid: string }
 
 interface Emitter {
   readonly turn: Turn
@@ -44,33 +48,34 @@ function prototypeOf(plan: ShardPlan): object {
 }
 
 function emit({ turn, audience }: Emitter, event: EventPlan, data: unknown): void {
-  let body = event.codec.encode(event.data(data))
+  const checked = event.data(data)
+  let body = event.codec.encode(checked)
   // `raw` gives the handler's own bytes, which it may change before they leave, or before its next event.
   if (body === data) body = new Uint8Array(body)
+  const sent: Sent = { event: event.number, body, latest: event.latest(checked) }
   turn.effect((life) => {
     life.meter.events++
-    deliver(life.members, audience, event.number, body)
+    deliver(life, audience, sent)
   })
 }
 
-function deliver(members: Members, audience: Audience, event: number, body: Uint8Array): void {
+export function deliver(life: Activation, audience: Audience, sent: Sent): void {
+  const { members } = life
   switch (audience.to) {
     case 'all':
-      for (const { channel } of members.all()) if (channel !== audience.except) send(channel, event, body)
+      for (const { channel } of members.all()) if (channel !== audience.except) channel.emit(sent)
       return
     case 'group':
-      for (const { channel } of members.group(audience.name)) send(channel, event, body)
+      for (const { channel } of members.group(audience.name)) channel.emit(sent)
       return
     case 'seat': {
-      const member = members.at(audience.seat)
-      if (member) send(member.channel, event, body)
+      members.at(audience.seat)?.channel.emit(sent)
       return
     }
     case 'channel':
-      if (audience.channel) send(audience.channel, event, body)
+      audience.channel?.emit(sent)
+      return
+    case 'uid':
+      toSession(life, audience.uid, Session.entries.push, sent)
   }
-}
-
-function send(channel: Channel, event: number, body: Uint8Array): void {
-  channel.out?.event(++channel.events, event, body)
 }

@@ -4,6 +4,7 @@
 import type { Game } from '../game/game.ts'
 import { DEFAULT_LIMITS, TIMES, type Limits } from '../wire/limits.ts'
 import { Cache } from './cache.ts'
+import { Backlog } from './mailbox.ts'
 import { Meter } from './meter.ts'
 import { compile, type ShardPlan } from './plan.ts'
 import type {
@@ -48,6 +49,7 @@ export class Engine implements Link, Directory {
   readonly meter = new Meter()
   readonly rowCache: RowCache
   readonly cache: Cache
+  readonly mail: Backlog
   readonly #plans: ReadonlyMap<string, ShardPlan>
   readonly #directory: Directory
   readonly #shards = new Map<string, Shard>()
@@ -67,6 +69,7 @@ export class Engine implements Link, Directory {
     this.limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.rowCache = new RowCache(this.limits.maxRowCacheBytes)
     this.cache = new Cache(this.clock, this.meter)
+    this.mail = new Backlog(this.limits.maxBacklog)
     this.#plans = compile(game)
     this.#directory = ports.directory ?? this
     this.#evictMs = options.evictMs ?? TIMES.evictMs
@@ -79,9 +82,7 @@ export class Engine implements Link, Directory {
 
   /** Work that waits in all mailboxes. */
   get backlog(): number {
-    let sum = 0
-    for (const shard of this.#shards.values()) sum += shard.backlog
-    return sum
+    return this.mail.size
   }
 
   /** Attaches a gateway's channel. Contract and key were checked at the door; here they are trusted to exist. */

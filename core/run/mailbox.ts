@@ -1,13 +1,25 @@
-// One shard's mailbox: a bounded FIFO. Never reorders; may refuse.
+// One shard's mailbox: a bounded FIFO. Never reorders; may refuse, also when all mailboxes together hold too much.
+
+/** What waits in all mailboxes of an engine. */
+export class Backlog {
+  readonly limit: number
+  size = 0
+
+  constructor(limit: number) {
+    this.limit = limit
+  }
+}
 
 export class Mailbox<T> {
   readonly #limit: number
+  readonly #backlog: Backlog
   #ring: (T | undefined)[] = new Array(8)
   #head = 0
   #size = 0
 
-  constructor(limit: number) {
+  constructor(limit: number, backlog: Backlog = new Backlog(Infinity)) {
     this.#limit = limit
+    this.#backlog = backlog
   }
 
   get size(): number {
@@ -16,7 +28,7 @@ export class Mailbox<T> {
 
   /** False when it is full and the item was not taken. */
   push(item: T): boolean {
-    if (this.#size >= this.#limit) return false
+    if (this.#size >= this.#limit || this.#backlog.size >= this.#backlog.limit) return false
     this.#insert(item)
     return true
   }
@@ -32,6 +44,7 @@ export class Mailbox<T> {
     this.#ring[this.#head] = undefined
     this.#head = (this.#head + 1) & (this.#ring.length - 1)
     this.#size--
+    this.#backlog.size--
     return item
   }
 
@@ -50,6 +63,7 @@ export class Mailbox<T> {
     if (this.#size === this.#ring.length) this.#grow()
     this.#ring[(this.#head + this.#size) & (this.#ring.length - 1)] = item
     this.#size++
+    this.#backlog.size++
   }
 
   /** Doubles the ring; its length stays a power of two. */

@@ -21,4 +21,6 @@ export class Meter {
   /** Callers that were told RETRY_LATER, because MySQL had not confirmed in time. */
   retryLaters = 0
   castRetries = 0
+  /** Channels whose missed events were not all there any more. */
+  resyncs = 0
 }

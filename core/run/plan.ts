@@ -4,9 +4,10 @@
 import type { Codec } from '../wire/codec.ts'
 import type { Game } from '../game/game.ts'
 import type { CastAnswer } from '../game/context.ts'
-import type { ShardDefinition } from '../game/shard.ts'
-import { entryCodec, type AnyCommand, type Contract, type Parser } from '../wire/contract.ts'
+import type { Admit, ShardDefinition } from '../game/shard.ts'
+import { entryCodec, type AnyCommand, type AnyEvent, type Contract, type Parser } from '../wire/contract.ts'
 import { toParser } from '../wire/type.ts'
+import { builtIns } from './session.ts'
 import { rowsView, type RowsView } from './rowverbs.ts'
 import type { Turn } from './turn.ts'
 
@@ -32,6 +33,8 @@ export interface EventPlan {
   readonly number: number
   readonly codec: Codec
   readonly data: Parser<unknown>
+  /** What the data speaks of, '' = nothing that a later event could replace. */
+  readonly latest: (data: unknown) => string
 }
 
 export interface ShardPlan {
@@ -43,6 +46,10 @@ export interface ShardPlan {
   readonly refuses: ReadonlySet<string>
   readonly leave: Run | null
   readonly rejoin: Run | null
+  readonly away: Run | null
+  readonly back: Run | null
+  readonly resync: Run | null
+  readonly admit: Admit | null
   readonly timers: ReadonlyMap<string, Run>
   readonly answers: ReadonlyMap<string, AnswerRun>
   /** What `c.rows` is. */
@@ -53,7 +60,8 @@ export interface ShardPlan {
 }
 
 export function compile(game: Game): ReadonlyMap<string, ShardPlan> {
-  return new Map([...game.shards].map(([name, definition]) => [name, compileShard(definition)]))
+  const shards = [...game.shards, ...builtIns(game)]
+  return new Map(shards.map(([name, definition]) => [name, compileShard(definition)]))
 }
 
 function compileShard(definition: ShardDefinition): ShardPlan {
@@ -62,7 +70,7 @@ function compileShard(definition: ShardDefinition): ShardPlan {
   const events = new Map<string, EventPlan>()
   for (const [name, entry] of Object.entries(contract.entries)) {
     const codec = entryCodec(contract, entry)
-    if (entry.kind === 'event') events.set(name, { name, number: entry.number, codec, data: entry.data })
+    if (entry.kind === 'event') events.set(name, eventPlan(name, entry, codec))
     else commands.set(entry.number, commandPlan(name, entry, codec, handlers.get(name) as Run))
   }
   return {
@@ -74,6 +82,10 @@ function compileShard(definition: ShardDefinition): ShardPlan {
     refuses: new Set(contract.refuses),
     leave: definition.leave as Run | null,
     rejoin: definition.rejoin as Run | null,
+    away: definition.away as Run | null,
+    back: definition.back as Run | null,
+    resync: definition.resync as Run | null,
+    admit: definition.admit,
     timers: new Map([...definition.timers].map(([name, timer]) => [name, timer.run as Run])),
     answers: new Map([...definition.answers].map(([name, answer]) => [name, answer.run as AnswerRun])),
     rowsView: rowsView(definition.tables),
@@ -93,4 +105,14 @@ function commandPlan(name: string, entry: AnyCommand, codec: Codec, run: Run): C
     durable: entry.options.durable ?? false,
     internal: entry.options.internal ?? false,
   }
+}
+
+function eventPlan(name: string, { number, data, options }: AnyEvent, codec: Codec): EventPlan {
+  const { latest } = options
+  const of = (value: unknown): string => {
+    if (latest === undefined) return ''
+    if (latest === true) return String(number)
+    return `${number}:${String((value as Record<string, unknown>)[latest])}`
+  }
+  return { name, number, codec, data, latest: of }
 }

@@ -189,6 +189,10 @@ export interface ChannelOut {
   memo(memo: Uint8Array): void
   /** From now on this session means `key` when it speaks to that contract. */
   bind(contract: string, key: string): void
+  /** This session is that of `uid` from now on, since its `epoch`-th login. */
+  login(uid: string, epoch: number): void
+  /** Events up to this number do not come (any more): fresh state follows, if the game sends it. */
+  resync(events: number): void
   /** The shard ends the channel. */
   closed(code: string): void
 }
@@ -198,6 +202,10 @@ export interface ChannelIn {
   /** `body` is only borrowed for the call's turn. */
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void
   ack(calls: number, events: number): void
+  /** The client reads too slowly: events are kept here, or (false) flow again. */
+  hold(on: boolean): void
+  /** The session has logged in. */
+  identify(uid: string, epoch: number): void
   /** The connection is gone, or (`forget`) the client will not come back to this channel. */
   close(forget: boolean): void
 }
@@ -216,7 +224,18 @@ export interface OpenRequest {
   readonly activation: number
   /** From an earlier `memo`, empty = none. */
   readonly memo: Uint8Array
+  /** The last event of `activation` that the client has. */
+  readonly eventAck: number
+  /** Who has logged in, '' = nobody; and with which login of that uid. */
+  readonly uid: string
+  readonly epoch: number
+  /** It was admitted before, and comes back from sleep. */
+  readonly admitted?: boolean
 }
+
+/** Why a channel is closed: its session came on another connection, where it goes on; or its uid logged in elsewhere. */
+export const REPLACED = 'REPLACED'
+export const SUPERSEDED = 'SUPERSEDED'
 
 /** The path from a gateway to the shards. */
 export interface Link {

@@ -2,14 +2,18 @@
 // time (a service: `concurrency`), in arrival order; channels outlive activations.
 
 import { CallError, TRANSIENT, type SystemCode } from '../wire/errors.ts'
+import { TIMES, type Limits } from '../wire/limits.ts'
 import { Activation } from './activation.ts'
 import { Channel, channelName } from './channel.ts'
 import type { Engine } from './engine.ts'
+import { Gate } from './gate.ts'
 import { Mailbox } from './mailbox.ts'
 import type { CommandPlan, ShardPlan } from './plan.ts'
 import {
+  REPLACED,
   RETAIN,
   shardName,
+  SUPERSEDED,
   type Awaitable,
   type ChannelIn,
   type ChannelOut,
@@ -40,6 +44,8 @@ export class Shard implements Sleeper {
   readonly #engine: Engine
   readonly #mailbox: Mailbox<Item>
   readonly #channels = new Map<string, Channel>()
+  /** The channel of the newest login, by uid. */
+  readonly #logins = new Map<string, Channel>()
   #life: Activation | null = null
   readonly waking: Waking
   /** Asynchronous turns that run now. */
@@ -54,7 +60,7 @@ export class Shard implements Sleeper {
     this.id = id
     this.name = shardName(id)
     this.plan = plan
-    this.#mailbox = new Mailbox(engine.limits.maxMailbox)
+    this.#mailbox = new Mailbox(engine.limits.maxMailbox, engine.mail)
     this.waking = new Waking(engine, this)
   }
 
@@ -72,13 +78,45 @@ export class Shard implements Sleeper {
     return this.#life !== null && this.#mailbox.size > 0 && !this.busy
   }
 
+  get limits(): Limits {
+    return this.#engine.limits
+  }
+
+  /** A gateway brings a channel; whom the game does not admit, the shard is not even activated for. */
   open(request: OpenRequest, out: ChannelOut): ChannelIn {
+    const { admit } = this.plan
+    if (!admit || request.admitted) return this.#attach(request, out)
+    return new Gate(this.#engine, admit, request, out, () => this.#attach(request, out))
+  }
+
+  #attach(request: OpenRequest, out: ChannelOut): ChannelIn {
     const name = channelName(request.session, request.channel)
-    const channel = this.#channels.get(name) ?? new Channel(this, request)
+    const known = this.#channels.get(name)
+    // A connection that the client has given up, and its gateway not yet.
+    known?.out?.closed(REPLACED)
+    const channel = known ?? new Channel(this, request)
     this.#channels.set(name, channel)
     channel.attach(out, request)
-    this.#push(this.#introduction(channel))
+    this.identified(channel)
+    if (channel.out !== null) this.#push(this.#introduction(channel))
     return channel
+  }
+
+  /** Of two logins of one uid the newer one speaks to this shard; the other is let go. */
+  identified(channel: Channel): void {
+    const { uid } = channel
+    if (uid === '') return
+    const other = this.#logins.get(uid)
+    const isRival = other !== undefined && other.session !== channel.session && other.epoch !== channel.epoch
+    const loser = isRival ? (other.epoch < channel.epoch ? other : channel) : null
+    if (loser !== channel) this.#logins.set(uid, channel)
+    if (loser) this.expel(loser, SUPERSEDED)
+  }
+
+  /** Ends a channel from here. */
+  expel(channel: Channel, code: string): void {
+    channel.out?.closed(code)
+    this.detach(channel, true)
   }
 
   /** The hot path: an idle shard runs the call at once, inside the event that brought it. */
@@ -245,18 +283,49 @@ export class Shard implements Sleeper {
     this.#push({ survives: false, run, drop: () => {} })
   }
 
+  /** The connection is gone. A member keeps its seat for a while, unless (`forget`) it does not come back. */
   detach(channel: Channel, forget: boolean): void {
-    channel.out = null
+    channel.linger?.cancel()
+    channel.detach()
     channel.detachedMs = this.#engine.clock.mono()
-    if (forget) this.#channels.delete(channel.name)
+    if (forget) this.#drop(channel)
     if (!this.#life) return
+    const lingerMs = this.plan.definition.lingerMs ?? TIMES.lingerMs
+    const leaves = forget || channel.legacy || lingerMs === 0
+    if (!leaves && channel.member) {
+      channel.linger = this.#engine.clock.after(lingerMs, () => this.#goodbye(channel))
+    }
+    this.#absent(channel, (life) => (leaves ? life.goodbye(channel) : life.away(channel)))
+  }
+
+  #goodbye(channel: Channel): void {
+    channel.linger = null
+    if (this.#life) this.#absent(channel, (life) => life.goodbye(channel))
+  }
+
+  /** In its turn, if the channel is still without connection then. */
+  #absent(channel: Channel, run: (life: Activation) => void): void {
     this.#push({
       survives: false,
       run: (life) => {
-        if (channel.out === null) life.goodbye(channel)
+        if (channel.out === null) run(life)
       },
       drop: () => {},
     })
+  }
+
+  /** Events of a slow reader gave way: its game may send it fresh state. */
+  resynced(channel: Channel): void {
+    if (!this.#life) return
+    const run = (life: Activation): void => {
+      if (channel.out !== null) life.resync(channel)
+    }
+    this.#push({ survives: false, run, drop: () => {} })
+  }
+
+  #drop(channel: Channel): void {
+    this.#channels.delete(channel.name)
+    if (this.#logins.get(channel.uid) === channel) this.#logins.delete(channel.uid)
   }
 
   /** An asynchronous turn begins; the returned function ends it, inside the engine's run. */
@@ -324,7 +393,8 @@ export class Shard implements Sleeper {
   /** Forgets channels that nobody came back to; tells whether the shard itself may leave memory. */
   sweep(now: number, rememberMs: number): boolean {
     for (const channel of this.#channels.values()) {
-      if (channel.out === null && now - channel.detachedMs >= rememberMs) this.#channels.delete(channel.name)
+      const isOver = channel.out === null && channel.member === null
+      if (isOver && now - channel.detachedMs >= rememberMs) this.#drop(channel)
     }
     return this.#channels.size === 0 && this.#mailbox.size === 0 && this.#running === 0
   }
@@ -339,7 +409,8 @@ export class Shard implements Sleeper {
     this.#life = null
     this.#running = 0
     for (const channel of this.#channels.values()) {
-      if (channel.out === null) this.#channels.delete(channel.name)
+      channel.linger?.cancel()
+      if (channel.out === null) this.#drop(channel)
       else channel.reset()
     }
   }
@@ -367,8 +438,10 @@ export class Shard implements Sleeper {
 
   #tell(life: Activation, channel: Channel, stored: StoredChannel | null): void {
     if (stored) channel.restore(stored)
-    channel.introduce(life.number)
+    const isWhole = channel.introduce(life.number)
     life.homecoming.welcome(channel)
+    life.back(channel)
+    if (!isWhole) life.resync(channel)
   }
 
   #push(item: Item): void {

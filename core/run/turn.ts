@@ -2,13 +2,14 @@
 // turn has ended well; a turn that throws is undone. After its end the context refuses to be used.
 
 import type { Cached } from '../game/cacheable.ts'
-import type { Emit, Kv, Remote, Rows, Tables } from '../game/context.ts'
+import type { Emit, Kv, Remote, Rows, Tables, User } from '../game/context.ts'
 import type { Contract, Entries } from '../wire/contract.ts'
 import { Refusal } from '../wire/errors.ts'
 import type { Fields } from '../wire/type.ts'
 import type { Activation } from './activation.ts'
 import type { Channel } from './channel.ts'
 import { emitterOf, type Audience } from './emitter.ts'
+import { login, userOf } from './identity.ts'
 import { KvView } from './kv.ts'
 import type { Member, Undo } from './members.ts'
 import type { CommandPlan } from './plan.ts'
@@ -73,6 +74,8 @@ export class Turn {
   /** It acts on the answer of a durable cast. */
   finishes: { readonly sequence: number; readonly failed: () => void } | null = null
   #now = 0
+  /** Logged in by this very turn. */
+  #uid = ''
 
   constructor(life: Activation, cause: Cause) {
     this.life = life
@@ -94,6 +97,9 @@ export class Turn {
   }
   get session(): string {
     return this.cause.channel?.session ?? ''
+  }
+  get uid(): string {
+    return this.#uid || (this.cause.channel?.uid ?? '')
   }
   get joined(): boolean {
     return this.cause.channel?.member != null
@@ -148,6 +154,17 @@ export class Turn {
     this.live().checkKey(contract, key)
     if (!channel) throw new Error('only a session can be bound')
     this.effect(() => channel.out?.bind(contract.name, key))
+  }
+
+  async login(uid: string): Promise<void> {
+    this.live()
+    await login(this, uid)
+    this.#uid = uid
+  }
+
+  user(uid: string): User {
+    this.live()
+    return userOf(this, uid)
   }
 
   get kv(): Kv<Fields> {

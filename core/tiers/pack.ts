@@ -11,6 +11,7 @@ const options = {
   int64AsType: 'auto',
   skipValues: [],
   encodeUndefinedAsNil: true,
+  useToJSON: false,
 } as const
 const packr = new Packr({ ...options })
 const unpackr = new Unpackr({ ...options })

@@ -115,7 +115,8 @@ export const CODECS: ReadonlyMap<string, Codec> = new Map([raw, json, msgpack].m
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 // DESIGN section 9. Beyond it: 'auto' reads 64-bit integers as numbers where that is exact (other languages
-// write them so) and as BigInt elsewhere; undefined would otherwise be an extension, which the scan refuses.
+// write them so) and as BigInt elsewhere; undefined would otherwise be an extension, which the scan refuses; a key
+// `toJSON` of a player's record is not a function that the packer may call.
 const options = {
   useRecords: false,
   mapsAsObjects: true,
@@ -124,6 +125,7 @@ const options = {
   int64AsType: 'auto',
   skipValues: [undefined],
   encodeUndefinedAsNil: true,
+  useToJSON: false,
 } as const
 const unpackr = new Unpackr({ ...options })
 const packr = makePackr()

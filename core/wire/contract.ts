@@ -5,7 +5,7 @@
 import { CODECS, type Codec } from './codec.ts'
 import { DefinitionError, shorten } from './errors.ts'
 import { FIRST_RESERVED } from './message.ts'
-import { kindWithin } from './schema.ts'
+import { kindWithin, type TypeSpec } from './schema.ts'
 import { schemaOf, specOf, toParser, type InferShape, type Shape } from './type.ts'
 
 export interface CommandOptions {
@@ -21,7 +21,14 @@ export interface CommandOptions {
   readonly maxBytes?: number
   /** What one call costs in a session's budget. Default 1. */
   readonly cost?: number
+  /**
+   * What the SDK does with a call made while there is no connection: 'drop' it (a cast is forgotten, a call fails with
+   * UNAVAILABLE), 'keep' it until its deadline and send it after the resume, or 'fail' it with UNAVAILABLE at once, a
+   * cast too. Default: 'drop' for a volatile cast, else 'keep'.
+   */
+  readonly offline?: Offline
 }
+export type Offline = 'drop' | 'keep' | 'fail'
 export type CodecName = 'raw' | 'json' | 'msgpack'
 
 /** A command: client to shard. `Out` is `void` for a cast, which has no reply. */
@@ -44,9 +51,16 @@ export interface Event<N extends number, Data> {
   readonly options: EventOptions
   /** The data holds what JSON has no form for. */
   readonly notJson: string | null
+  /** The kind of each field; null where the data is a foreign schema or no object. */
+  readonly fields: ReadonlyMap<string, string> | null
 }
 export interface EventOptions {
   readonly codec?: CodecName | Codec
+  /**
+   * A newer event takes the place of an older one that has not left yet: `true` = of any of this kind, a field's name =
+   * of one whose field has the same value.
+   */
+  readonly latest?: string | true
 }
 
 /** Returns the accepted value, or throws InputError. */
@@ -152,13 +166,14 @@ export function event<const N extends number, const D extends Shape = Record<nev
     data: parserOf(data) as Parser<InferShape<D>>,
     options,
     notJson: notJson(data),
+    fields: fieldsOf(data),
   }
 }
 
 /**
  * The contract of one kind of shard.
  * @throws DefinitionError for a bad name or refusal code, a number that is reserved or stands twice, an unknown
- * codec, bytes in json
+ * codec, bytes in json, a durable command that may be dropped, an event's `latest` that names no plain field
  */
 export function contract<const E extends Entries, const Code extends string = never>(
   name: string,
@@ -188,6 +203,8 @@ export function contract<const E extends Entries, const Code extends string = ne
       throw new DefinitionError(
         `${name}.${entryName}: json has no form for t.${entry.notJson}; use msgpack or raw`,
       )
+    const wrong = entry.kind === 'command' ? wrongOffline(entry.options) : wrongLatest(entry)
+    if (wrong !== null) throw new DefinitionError(`${name}.${entryName}: ${wrong}`)
   }
   for (const code of options.refuses ?? []) {
     if (!/^[\w-]{1,64}$/.test(code))
@@ -218,7 +235,33 @@ function codecOf(codec: CodecName | Codec | undefined): Codec {
 }
 
 /** Methods of the SDK's own on a shard's commands; `then` would make a promise of them. */
-const TAKEN: ReadonlySet<string> = new Set(['on', 'onRestart', 'onClose', 'close', 'then'])
+const TAKEN: ReadonlySet<string> = new Set(['on', 'onRestart', 'onResync', 'onClose', 'close', 'then'])
+const OFFLINE: ReadonlySet<string> = new Set<Offline>(['drop', 'keep', 'fail'])
+/** Values of these have no one text by which they could be told apart. */
+const NO_NAME: ReadonlySet<string> = new Set(['array', 'record', 'object', 'bytes'])
+
+function wrongOffline({ offline, durable }: CommandOptions): string | null {
+  if (offline === undefined) return null
+  if (!OFFLINE.has(offline)) return `offline ${shorten(offline)} is not one of ${[...OFFLINE].join(', ')}`
+  return durable && offline === 'drop' ? 'a durable command is never dropped; offline is keep or fail' : null
+}
+
+function wrongLatest({ options: { latest }, fields }: AnyEvent): string | null {
+  if (latest === undefined || latest === true || fields === null) return null
+  const kind = fields.get(latest)
+  if (kind === undefined) return `latest ${shorten(latest)} is not one of ${[...fields.keys()].join(', ')}`
+  return NO_NAME.has(kind) ? `latest ${shorten(latest)} is of type ${kind}, which names nothing` : null
+}
+
+function fieldsOf(shape: Shape): ReadonlyMap<string, string> | null {
+  const spec = specOf(schemaOf(shape))
+  if (spec.kind !== 'object') return null
+  return new Map(Object.entries(spec.fields).map(([name, field]) => [name, bareKind(field)]))
+}
+
+function bareKind(spec: TypeSpec): string {
+  return spec.kind === 'optional' || spec.kind === 'nullable' ? bareKind(spec.item) : spec.kind
+}
 
 /** What JSON cannot carry, if anything in the shape is of that kind. */
 function notJson(shape: Shape): string | null {

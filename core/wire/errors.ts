@@ -4,12 +4,13 @@
 
 /** What a caller can be told by the framework itself; a game's own refusals are its contract's. */
 export const SYSTEM_CODES = [
+  'ALREADY_ONLINE', // the game refuses a second login, and a connection of that uid stands
   'BAD_INPUT', // the body is refused by its codec or schema
   'BAD_KEY', // the key is empty, too long, holds control characters or ends in a space
   'CLOSED', // the channel or the client was closed before the answer
   'CYCLE', // shards call each other in a circle
   'DEADLINE', // no answer in time; the outcome is unknown
-  'FORBIDDEN', // the shard is not public
+  'FORBIDDEN', // the shard is not public, or its game does not admit this session
   'INTERNAL', // a bug in the handler; the turn was rolled back
   'OVERLOADED', // a bounded queue is full; nothing was done
   'REJECTED', // MySQL refused the rows of a critical turn; the turn was taken back
@@ -23,6 +24,7 @@ export const SYSTEM_CODES = [
 export type SystemCode = (typeof SYSTEM_CODES)[number]
 /** Nobody's fault: the same call may succeed later. A handler that lets one through tells its own caller the same. */
 export const TRANSIENT: ReadonlySet<string> = new Set<SystemCode>([
+  'ALREADY_ONLINE',
   'DEADLINE',
   'OVERLOADED',
   'RETRY_LATER',
@@ -37,14 +39,22 @@ export const CLOSE_CODES = {
   BAD_MESSAGE: 1002, // a session message that its byte table refuses
   PARTIAL_FRAME: 1002, // a WebSocket message that does not end at a frame's end
   TEXT_MESSAGE: 1003, // a WebSocket text message
-  IDLE: 1001, // nothing was received for the idle timeout
+  IDLE: 1001, // nothing was received for the idle timeout (version 2: 2.5 heartbeats)
   SHUTDOWN: 1001, // the server drains
   STRIKES: 1008, // too many refused messages
+  TOO_SLOW: 1008, // no whole first frame in time, or a frame that does not end
+  FLOOD: 1008, // above its budget of frames or bytes for too long
   WINDOW: 1008, // more unacknowledged calls than the protocol allows
-  REPLACED: 4001, // the same session arrived on a newer connection
+  REPLACED: 4001, // the same session arrived on a newer connection, or the same uid logged in anew
+  KICKED: 4002, // the game ended the session; the message is its reason
+  BAD_TICKET: 4003, // the login ticket is forged, expired, used, for somebody else, or refused by the game
+  BAD_TOKEN: 4004, // the resume token is forged, expired or used: the session is over, begin a new one
+  ALREADY_ONLINE: 4005, // the game refuses a second login, and a connection of that uid stands
+  LOGIN_TIMEOUT: 4006, // the game demands a login, and none came in time
   FRAME_TOO_LARGE: 1009, // the length field is above the limit
   SLOW_CONSUMER: 1013, // unread outbound bytes are above the limit
   OVERLOADED: 1013, // the server accepts no further connection or call
+  UNAVAILABLE: 1013, // the session could not be looked up
 } as const
 export type CloseReason = keyof typeof CLOSE_CODES
 

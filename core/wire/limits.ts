@@ -6,6 +6,12 @@ export interface Limits {
   readonly maxBodyBytes: number
   /** Unread outbound bytes after which a connection is a slow consumer and is closed. */
   readonly maxOutboundBytes: number
+  /** Unread outbound bytes after which its events wait beside their shards, where the newest of a kind replace older. */
+  readonly maxUnreadBytes: number
+  /** Cost of what a session sends in a second, averaged over two: a flooder is read no faster than this. */
+  readonly maxCostPerSecond: number
+  /** The same in bytes. */
+  readonly maxBytesPerSecond: number
   /** Refused messages a session may send before it is closed: tolerates an old client, stops a fuzzer. */
   readonly maxStrikes: number
   /** Channels of one session: each may wake a shard. */
@@ -16,8 +22,14 @@ export interface Limits {
   readonly maxUnackedReplies: number
   /** The same in bytes; also keeps a channel's row far below the 2 MB of a Durable Object row. */
   readonly maxUnackedBytes: number
+  /** Events kept for a channel until the client acknowledges them; one that comes back later hears RESYNC. */
+  readonly maxUnackedEvents: number
+  /** The same in bytes; the bytes of a broadcast are shared by all who receive it. */
+  readonly maxUnackedEventBytes: number
   /** Entries in one shard's mailbox, all senders together. */
   readonly maxMailbox: number
+  /** Entries in all mailboxes of a process: beyond it a call is refused at once instead of answered too late. */
+  readonly maxBacklog: number
   /** Longest key of a shard, in UTF-8 bytes. */
   readonly maxKeyBytes: number
   /** All durable key-value state of one shard, keys and values. */
@@ -32,17 +44,29 @@ export interface Limits {
   readonly maxRowCacheBytes: number
   /** Connections of one gateway; under the usual 20,000 descriptors with room for files. */
   readonly maxConnections: number
+  /** Connections of one address (IPv6: of one /64, which one home has): many players behind one router, no botnet of one. */
+  readonly maxPerAddress: number
+  /** The same for the loopback address: a proxy or a tool of this machine. */
+  readonly maxPerLoopback: number
+  /** Connections that have not said a whole frame yet, or not logged in where the game demands it. */
+  readonly maxUnproven: number
 }
 
 export const DEFAULT_LIMITS: Limits = {
   maxBodyBytes: 65_536,
   maxOutboundBytes: 1_048_576,
+  maxUnreadBytes: 262_144,
+  maxCostPerSecond: 2_000,
+  maxBytesPerSecond: 2_097_152,
   maxStrikes: 10,
   maxChannels: 32,
   maxWaiting: 256,
   maxUnackedReplies: 512,
   maxUnackedBytes: 524_288,
+  maxUnackedEvents: 512,
+  maxUnackedEventBytes: 262_144,
   maxMailbox: 10_000,
+  maxBacklog: 50_000,
   maxKeyBytes: 128,
   maxKvBytes: 131_072,
   maxTimers: 1_000,
@@ -50,6 +74,9 @@ export const DEFAULT_LIMITS: Limits = {
   maxHeld: 512,
   maxRowCacheBytes: 268_435_456,
   maxConnections: 18_000,
+  maxPerAddress: 512,
+  maxPerLoopback: 18_000,
+  maxUnproven: 4_096,
 }
 
 /** Bounds of a MessagePack body before it is decoded: nesting kills recursive consumers, items kill the heap. */
@@ -59,8 +86,20 @@ export const SCAN_LIMITS = { depth: 32, items: 4_096 } as const
 export const TIMES = {
   /** A connection that sends nothing is closed; legacy clients never ping, so it is generous. */
   idleMs: 300_000,
-  /** A session client promises a PING this often. */
+  /** A session client promises a PING this often, and hears one as often; silence of 2.5 of them is a dead connection. */
   heartbeatMs: 15_000,
+  /** The first whole frame is due. */
+  firstFrameMs: 10_000,
+  /** A frame that has begun is due, however slowly its bytes come. */
+  frameMs: 30_000,
+  /** The login is due where the game demands one. */
+  loginMs: 30_000,
+  /** A connection that was above its budget all this time is closed. */
+  floodMs: 30_000,
+  /** A member whose connection is gone keeps its seat so long, unless its game says otherwise. */
+  lingerMs: 30_000,
+  /** A resume token is good for so long; marks are kept as long. */
+  tokenMs: 86_400_000,
   /** An asynchronous turn that takes longer ends with its activation: nothing hangs. */
   turnMs: 30_000,
   /** Default deadline of a call between shards. */

@@ -24,21 +24,26 @@ export const MESSAGE = {
   ACK: 0xffffff09,
   PING: 0xffffff0a,
   PONG: 0xffffff0b,
+  RESUME: 0xffffff0c,
+  RESYNC: 0xffffff0d,
+  TOKEN: 0xffffff0e,
 } as const
 
 export interface Hello {
   readonly minVersion: number
   readonly maxVersion: number
-  /** 16 bytes of an earlier WELCOME, or zeros for a new session. */
+  /** 16 bytes of an earlier WELCOME, with its token; zeros for a new session. */
   readonly session: Uint8Array
   /** Login ticket; empty = none. */
   readonly ticket: Uint8Array
-  /** Resume token; empty = none. */
+  /** The last resume token of that session; empty = none. */
   readonly token: Uint8Array
 }
 
 export interface Welcome {
   readonly version: number
+  /** The session of HELLO goes on. */
+  readonly resumed: boolean
   readonly session: Uint8Array
   readonly heartbeatMs: number
   readonly maxBodyBytes: number
@@ -117,8 +122,15 @@ export interface Close {
   readonly code: string
 }
 
+/** Events of the channel up to `events` will not come (any more): what the game shows must be made anew. */
+export interface Resync {
+  readonly channel: number
+  readonly events: number
+}
+
 const utf8 = new TextEncoder()
 const FLAG_LOST = 1
+const FLAG_RESUMED = 1
 
 export function encodeHello(hello: Hello): Uint8Array {
   return new Writer(4 + SESSION_BYTES + 4 + hello.ticket.length + hello.token.length)
@@ -141,7 +153,7 @@ export function decodeHello(source: Uint8Array, start: number, end: number): Hel
 export function encodeWelcome(welcome: Welcome): Uint8Array {
   return new Writer(1 + 2 + SESSION_BYTES + 8 + 2 + welcome.token.length)
     .u8(welcome.version)
-    .u16(0)
+    .u16(welcome.resumed ? FLAG_RESUMED : 0)
     .raw(welcome.session)
     .u32(welcome.heartbeatMs)
     .u32(welcome.maxBodyBytes)
@@ -150,10 +162,9 @@ export function encodeWelcome(welcome: Welcome): Uint8Array {
 
 export function decodeWelcome(source: Uint8Array, start: number, end: number): Welcome {
   const r = new Reader('WELCOME', source, start, end)
-  const version = r.u8()
-  r.u16()
   return {
-    version,
+    version: r.u8(),
+    resumed: (r.u16() & FLAG_RESUMED) !== 0,
     session: r.raw(SESSION_BYTES),
     heartbeatMs: r.u32(),
     maxBodyBytes: r.u32(),
@@ -161,29 +172,45 @@ export function decodeWelcome(source: Uint8Array, start: number, end: number): W
   }
 }
 
-export function encodeOpen(open: Open): Uint8Array {
+export function encodeOpen({ channel, activation, eventAck, ...open }: Open): Uint8Array {
   const contract = utf8.encode(open.contract)
   const key = utf8.encode(open.key)
-  return new Writer(12 + 1 + contract.length + 2 + key.length)
-    .u32(open.channel)
-    .u32(open.activation)
-    .u32(open.eventAck)
+  return new Writer(15 + contract.length + key.length)
+    .u32(channel)
+    .u32(activation)
+    .u32(eventAck)
     .u8(contract.length)
     .raw(contract)
     .blob(key).bytes
 }
 
 export function decodeOpen(source: Uint8Array, start: number, end: number): Open {
-  const r = new Reader('OPEN', source, start, end)
-  const open = {
-    channel: r.u32(),
-    activation: r.u32(),
-    eventAck: r.u32(),
-    contract: r.text8(),
-    key: r.text16(),
-  }
-  if (open.channel === 0) throw new ProtocolError('BAD_MESSAGE', 'OPEN channel 0 is the session itself')
-  return open
+  return readOpen('OPEN', new Reader('OPEN', source, start, end))
+}
+
+/** The channels of a session that comes back, as so many OPEN one behind the other. */
+export function encodeResume(opens: readonly Open[]): Uint8Array {
+  const parts = opens.map(encodeOpen)
+  const writer = new Writer(2 + parts.reduce((sum, part) => sum + part.length, 0)).u16(opens.length)
+  for (const part of parts) writer.raw(part)
+  return writer.bytes
+}
+
+export function decodeResume(
+  source: Uint8Array,
+  start: number,
+  end: number,
+): { readonly opens: readonly Open[] } {
+  const r = new Reader('RESUME', source, start, end)
+  const opens: Open[] = []
+  for (let left = r.u16(); left > 0; left--) opens.push(readOpen('RESUME', r))
+  return { opens }
+}
+
+function readOpen(what: string, r: Reader): Open {
+  const channel = r.u32()
+  if (channel === 0) throw new ProtocolError('BAD_MESSAGE', `${what} channel 0 is the session itself`)
+  return { channel, activation: r.u32(), eventAck: r.u32(), contract: r.text8(), key: r.text16() }
 }
 
 export function encodeOpened(opened: Opened): Uint8Array {
@@ -291,4 +318,22 @@ export function encodeClose(close: Close): Uint8Array {
 export function decodeClose(source: Uint8Array, start: number, end: number): Close {
   const r = new Reader('CLOSE', source, start, end)
   return { channel: r.u32(), code: r.text8() }
+}
+
+export function encodeResync(resync: Resync): Uint8Array {
+  return new Writer(8).u32(resync.channel).u32(resync.events).bytes
+}
+
+export function decodeResync(source: Uint8Array, start: number, end: number): Resync {
+  const r = new Reader('RESYNC', source, start, end)
+  return { channel: r.u32(), events: r.u32() }
+}
+
+/** The resume token that takes the place of the one in WELCOME. */
+export function encodeToken(token: Uint8Array): Uint8Array {
+  return new Writer(2 + token.length).blob(token).bytes
+}
+
+export function decodeToken(source: Uint8Array, start: number, end: number): { readonly token: Uint8Array } {
+  return { token: new Reader('TOKEN', source, start, end).blob() }
 }

@@ -9,6 +9,7 @@ declare module 'msgpackr/index-no-eval' {
     readonly int64AsType: 'auto'
     readonly skipValues: readonly unknown[]
     readonly encodeUndefinedAsNil: true
+    readonly useToJSON: false
   }
   export class Unpackr {
     constructor(options: Options)

@@ -15,6 +15,8 @@ const RECORD = {
   ACK: 3,
   CLOSE: 4,
   PING: 5,
+  HOLD: 6,
+  IDENTIFY: 7,
   OPENED: 129,
   REPLY: 130,
   ERROR: 131,
@@ -24,6 +26,8 @@ const RECORD = {
   CLOSED: 135,
   PONG: 136,
   BIND: 137,
+  RESYNC: 138,
+  LOGIN: 139,
 } as const
 
 /** An `OpenRequest` (core/run/ports.ts) without its shard, which the link was opened to. */
@@ -33,6 +37,9 @@ export interface Opening {
   readonly legacy: boolean
   readonly activation: number
   readonly memo: Uint8Array
+  readonly eventAck: number
+  readonly uid: string
+  readonly epoch: number
 }
 
 /**
@@ -49,6 +56,8 @@ export interface ShardRecords {
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void
   ack(calls: number, events: number): void
   close(forget: boolean): void
+  hold(on: boolean): void
+  identify(uid: string, epoch: number): void
   ping(): void
 }
 
@@ -61,6 +70,8 @@ export interface GatewayRecords {
   applied(mark: number): void
   memo(memo: Uint8Array): void
   bind(contract: string, key: string): void
+  resync(events: number): void
+  login(uid: string, epoch: number): void
   closed(code: string): void
   pong(): void
 }
@@ -69,6 +80,7 @@ const HEAD = 5
 const FLAG_LEGACY = 1
 const FLAG_LOST = 1
 const FLAG_FORGET = 1
+const FLAG_ON = 1
 const FIRST_BUFFER = 256
 const NO_BYTES = new Uint8Array(0)
 const utf8 = new TextEncoder()
@@ -95,13 +107,17 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     this.#at = 0
   }
 
-  open({ session, channel, legacy, activation, memo }: Opening): void {
-    this.#begin(RECORD.OPEN, SESSION_BYTES + 13 + memo.length)
+  open({ session, channel, legacy, activation, memo, eventAck, uid, epoch }: Opening): void {
+    const uidBytes = utf8.encode(uid)
+    this.#begin(RECORD.OPEN, SESSION_BYTES + 25 + memo.length + uidBytes.length)
     this.#raw(session)
     this.#u32(channel)
     this.#u8(legacy ? FLAG_LEGACY : 0)
     this.#u32(activation)
     this.#blob(memo)
+    this.#u32(eventAck)
+    this.#u32(epoch)
+    this.#blob(uidBytes)
   }
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
@@ -122,6 +138,15 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
   close(forget: boolean): void {
     this.#begin(RECORD.CLOSE, 1)
     this.#u8(forget ? FLAG_FORGET : 0)
+  }
+
+  hold(on: boolean): void {
+    this.#begin(RECORD.HOLD, 1)
+    this.#u8(on ? FLAG_ON : 0)
+  }
+
+  identify(uid: string, epoch: number): void {
+    this.#identity(RECORD.IDENTIFY, uid, epoch)
   }
 
   ping(): void {
@@ -178,6 +203,22 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     this.#begin(RECORD.BIND, 8 + contractBytes.length + keyBytes.length)
     this.#blob(contractBytes)
     this.#blob(keyBytes)
+  }
+
+  resync(events: number): void {
+    this.#begin(RECORD.RESYNC, 4)
+    this.#u32(events)
+  }
+
+  login(uid: string, epoch: number): void {
+    this.#identity(RECORD.LOGIN, uid, epoch)
+  }
+
+  #identity(kind: number, uid: string, epoch: number): void {
+    const bytes = utf8.encode(uid)
+    this.#begin(kind, 8 + bytes.length)
+    this.#u32(epoch)
+    this.#blob(bytes)
   }
 
   closed(code: string): void {
@@ -246,12 +287,24 @@ export function readShardRecords(message: Uint8Array, to: ShardRecords): void {
         const session = r.raw(SESSION_BYTES)
         const channel = r.u32()
         const legacy = (r.u8() & FLAG_LEGACY) !== 0
-        to.open({ session, channel, legacy, activation: r.u32(), memo: r.view32().slice() })
+        const activation = r.u32()
+        const memo = r.view32().slice()
+        // An edge of an earlier age says no more.
+        const [eventAck, epoch, uid] = r.done ? ([0, 0, ''] as const) : [r.u32(), r.u32(), text(r.view32())]
+        to.open({ session, channel, legacy, activation, memo, eventAck, uid, epoch })
         break
       }
       case RECORD.CLOSE:
         need(from, 1, end)
         to.close((message[from]! & FLAG_FORGET) !== 0)
+        break
+      case RECORD.HOLD:
+        need(from, 1, end)
+        to.hold((message[from]! & FLAG_ON) !== 0)
+        break
+      case RECORD.IDENTIFY:
+        need(from, 8, end)
+        to.identify(text(blob(message, from + 4, end)), readU32(message, from))
         break
       case RECORD.PING:
         to.ping()
@@ -295,6 +348,14 @@ export function readGatewayRecords(message: Uint8Array, to: GatewayRecords): voi
         to.bind(text(r.view32()), text(r.view32()))
         break
       }
+      case RECORD.RESYNC:
+        need(from, 4, end)
+        to.resync(readU32(message, from))
+        break
+      case RECORD.LOGIN:
+        need(from, 8, end)
+        to.login(text(blob(message, from + 4, end)), readU32(message, from))
+        break
       case RECORD.CLOSED:
         to.closed(text(blob(message, from, end)))
         break

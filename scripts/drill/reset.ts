@@ -130,6 +130,8 @@ class Player {
       const { lost, opening } = decodeOpened(source, start, end)
       this.#opening = opening
       if (lost && this.#waiting) this.#send()
+    } else if (command === MESSAGE.PING) {
+      this.#say(MESSAGE.PONG, source.slice(start, end))
     } else if (command === MESSAGE.ERROR) {
       throw new Error(`a player is refused: ${new TextDecoder().decode(source.subarray(start, end))}`)
     }

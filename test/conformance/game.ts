@@ -6,6 +6,7 @@ import { bank, lobby, locker } from './bank.ts'
 import { alarm, album, brittle, hop, march, problem, pulse, vault } from './clockwork.ts'
 import { Bytes, Crew, Desk, Gate, Hop, Ledger, Room } from './contracts.ts'
 import { keep } from './keep.ts'
+import { gatehouse, hall, study } from './stage.ts'
 
 const echo = (_c: unknown, body: Uint8Array): Uint8Array => body
 
@@ -284,4 +285,7 @@ export const game = firefly({
   bank,
   lobby,
   locker,
+  hall,
+  gatehouse,
+  study,
 })

@@ -1,5 +1,7 @@
 // The memory host: engine, gateway and clients on one manual clock, in one process, without a socket.
 
+import { createHmac } from 'node:crypto'
+
 import { connect } from '../../client/index.ts'
 import type { ClientClock, Dial } from '../../client/socket.ts'
 import type { Game } from '../../core/game/index.ts'
@@ -10,7 +12,10 @@ import type { Outcome, WriteSet } from '../../core/run/ports.ts'
 import { DEFAULT_IDENTITY, FrameDecoder } from '../../core/wire/frame.ts'
 import type { Connection } from '../../edge/connection.ts'
 import { Gateway } from '../../edge/gateway.ts'
+import type { Seal } from '../../edge/token.ts'
 import type { Host, RawClient } from './host.ts'
+
+const SEAL: Seal = { sign: (bytes) => createHmac('sha256', 'the secret of the tests').update(bytes).digest() }
 
 /** A commit of the key `doom` is applied and then not answered well: the activation ends between commit and reply. */
 class MortalStore extends MemoryStore {
@@ -36,14 +41,22 @@ export function memoryHost(
   }
   const { limits } = engine
   const door = new Door(doorTable(game))
-  const gateway = new Gateway({ door, link: engine, clock, log, identity: DEFAULT_IDENTITY, limits })
+  const gateway = new Gateway({
+    door,
+    link: engine,
+    clock,
+    log,
+    identity: DEFAULT_IDENTITY,
+    limits,
+    seal: SEAL,
+  })
 
   /** A pair of ends; bytes arrive at the next settled moment, as on a wire. */
   const wire = (
     kind: 'tcp' | 'ws',
     arrived: (bytes: Uint8Array) => void,
     closed: (reason: string) => void,
-  ): { connection: Connection | null; close(): void } => {
+  ): { connection: Connection | null; close(leave?: boolean): void } => {
     let over = false
     const end = (reason: string): void => {
       if (over) return
@@ -53,6 +66,7 @@ export function memoryHost(
     const connection = gateway.accept({
       kind,
       remote: 'memory',
+      address: '',
       bufferedBytes: 0,
       write: (bytes) => clock.defer(() => arrived(bytes.slice())),
       close: (_code, reason) => end(reason),
@@ -60,10 +74,12 @@ export function memoryHost(
     })
     return {
       connection,
-      close: () => {
-        connection?.ended()
-        end('closed by the client')
-      },
+      // Behind what was sent before.
+      close: (leave = false) =>
+        clock.defer(() => {
+          connection?.ended(leave)
+          end('closed by the client')
+        }),
     }
   }
 

@@ -10,6 +10,7 @@ import { cases as casts } from './cases/casts.ts'
 import { cases as durability } from './cases/durability.ts'
 import { cases as faults } from './cases/faults.ts'
 import { cases as framing } from './cases/framing.ts'
+import { cases as identity } from './cases/identity.ts'
 import { cases as keys } from './cases/keys.ts'
 import { cases as limits } from './cases/limits.ts'
 import { cases as order } from './cases/order.ts'
@@ -18,6 +19,7 @@ import type { Case } from './cases/probe.ts'
 import { cases as refused } from './cases/refused.ts'
 import { cases as replies } from './cases/replies.ts'
 import { cases as resend } from './cases/resend.ts'
+import { cases as resume } from './cases/resume.ts'
 import { cases as rows } from './cases/rows.ts'
 import { cases as sessions } from './cases/sessions.ts'
 import { cases as strikes } from './cases/strikes.ts'
@@ -45,6 +47,8 @@ export const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['casts', casts],
   ['payments', payments],
   ['bind', bind],
+  ['resume', resume],
+  ['identity', identity],
 ]
 
 export interface ConformOptions {

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test'
 import { WebSocket } from 'ws'
 
 import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
-import { decodeOpened, encodeHello, encodeOpen, MESSAGE } from '../../core/wire/message.ts'
+import { decodeOpened, decodeWelcome, encodeHello, encodeOpen, MESSAGE } from '../../core/wire/message.ts'
 import { startWorkers, type Workers } from './harness-worker.ts'
 
 const identity = identityBytes(DEFAULT_IDENTITY)
@@ -159,17 +159,18 @@ test('a version 2 client hears the new activation after a reset, and that calls 
 })
 
 test('a session that arrives on a newer connection takes its channel over, and the old one does not fight', async () => {
-  const session = crypto.getRandomValues(new Uint8Array(16))
-  const hello = encodeHello({ minVersion: 2, maxVersion: 2, session, ticket: none, token: none })
   const open = encodeOpen({ channel: 1, activation: 0, eventAck: 0, contract: 'drill', key: 'takeover' })
   const [old, young] = [await Client.open(), await Client.open()]
+  let [session, token] = [new Uint8Array(16) as Uint8Array, none as Uint8Array]
   for (const client of [old, young]) {
-    client.send(MESSAGE.HELLO, hello)
+    client.send(MESSAGE.HELLO, encodeHello({ minVersion: 2, maxVersion: 2, session, ticket: none, token }))
+    const welcome = await client.take(MESSAGE.WELCOME)
+    ;({ session, token } = decodeWelcome(welcome, 0, welcome.length))
     client.send(MESSAGE.OPEN, open)
     await client.take(MESSAGE.OPENED)
   }
-  await old.take(MESSAGE.CLOSE)
-  await sleep(500)
+  while (old.closed === null) await sleep(10)
+  assert.equal(old.closed, 4001)
   assert.deepEqual(
     young.frames.filter(({ command }) => command === MESSAGE.CLOSE),
     [],

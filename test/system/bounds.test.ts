@@ -25,7 +25,7 @@ async function serve(limits: Partial<Limits> = {}, idleMs = 60_000): Promise<Run
     tcp: 0,
     logLevel: 'silent',
     limits,
-    idleMs,
+    times: { idleMs },
   })
   running.add(server)
   return server

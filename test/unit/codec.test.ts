@@ -83,14 +83,25 @@ test('an encoded body keeps its bytes while others are encoded, and owns its buf
 
 test('a value that encodes while it is encoded disturbs neither', () => {
   const inner: Uint8Array[] = []
-  const nosy = { toJSON: () => inner.push(msgpack.encode({ inside: 1 })) }
-  Object.setPrototypeOf(nosy, { constructor: class Nosy {} })
+  // msgpackr asks a getter twice: whether to leave it out, and for its value.
+  const nosy = {
+    get n() {
+      inner.push(msgpack.encode({ inside: inner.length }))
+      return 1
+    },
+  }
   const outer = msgpack.encode({ a: nosy, b: 2 })
-  assert.deepEqual(msgpack.decode(outer), { a: 1, b: 2 })
+  assert.deepEqual(msgpack.decode(outer), { a: { n: 1 }, b: 2 })
   assert.deepEqual(
     inner.map((body) => msgpack.decode(body)),
-    [{ inside: 1 }],
+    [{ inside: 0 }, { inside: 1 }],
   )
+})
+
+test('toJSON is a key like any other in msgpack, whatever stands there', () => {
+  const value = { a: { toJSON: 5, b: 1 }, c: { toJSON: 'text' } }
+  assert.deepEqual(msgpack.decode(msgpack.encode(value)), value)
+  assert.deepEqual(json.decode(json.encode(value)), value)
 })
 
 test('decoded bytes share nothing with the body, which is left untouched, also when it is a Buffer', () => {

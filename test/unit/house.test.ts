@@ -7,13 +7,14 @@ import test from 'node:test'
 
 const FLOORS: readonly (readonly [RegExp, number, 'node' | 'cloudflare' | null])[] = [
   [/^core\/wire\//, 0, null],
+  [/^client\/tcp\.ts$/, 0, 'node'],
   [/^schemas\//, 1, null],
   [/^core\/game\//, 2, null],
   [/^core\/run\//, 3, null],
   [/^core\/tiers\//, 4, null],
   [/^core\/node\//, 5, 'node'],
   [/^core\/durable\//, 5, 'cloudflare'],
-  [/^edge\/(server|listen|metrics|entry-node)\.ts$/, 6, 'node'],
+  [/^edge\/(server|listen|lobby|metrics|tls|web|entry-node)\.ts$/, 6, 'node'],
   [/^edge\/(worker|uplink|entry-worker)\.ts$/, 6, 'cloudflare'],
   [/^edge\//, 5, null],
   [/^scripts\//, 7, null],

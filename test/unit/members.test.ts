@@ -19,6 +19,9 @@ function channel(number = 1): Channel {
     legacy: false,
     activation: 0,
     memo: new Uint8Array(0),
+    eventAck: 0,
+    uid: '',
+    epoch: 0,
   })
 }
 

@@ -21,6 +21,9 @@ import {
   decodeOpen,
   decodeOpened,
   decodeReply,
+  decodeResume,
+  decodeResync,
+  decodeToken,
   decodeWelcome,
   encodeAck,
   encodeCall,
@@ -31,11 +34,15 @@ import {
   encodeOpen,
   encodeOpened,
   encodeReply,
+  encodeResume,
+  encodeResync,
+  encodeToken,
   encodeWelcome,
   EVENT_BYTES,
   FIRST_RESERVED,
   MESSAGE,
   REPLY_BYTES,
+  type Open,
 } from '../../core/wire/message.ts'
 
 type Name = keyof typeof MESSAGE
@@ -81,6 +88,9 @@ const CODECS: Record<Name, readonly [Encode, Decode, number | null]> = {
   ACK: [encodeAck, decodeAck, null],
   PING: [(_fields, payload) => payload, none, 0],
   PONG: [(_fields, payload) => payload, none, 0],
+  RESUME: [({ opens }: { readonly opens: readonly Open[] }) => encodeResume(opens), decodeResume, null],
+  RESYNC: [encodeResync, decodeResync, null],
+  TOKEN: [({ token }: { readonly token: Uint8Array }) => encodeToken(token), decodeToken, null],
 }
 
 /** A body as the vectors write it. The body stands inside a larger buffer, as it does in a chunk. */
@@ -105,7 +115,7 @@ test('the numbers of the messages are those of the vectors, from the first reser
   assert.deepEqual({ ...MESSAGE }, vectors.numbers)
   assert.deepEqual(
     Object.values(MESSAGE),
-    Array.from({ length: 12 }, (_, i) => FIRST_RESERVED + i),
+    Array.from({ length: 15 }, (_, i) => FIRST_RESERVED + i),
   )
 })
 
@@ -256,13 +266,15 @@ test('docs/protocol.md has every number, every code and the bytes of the vectors
     assert.ok(page.includes(`| ${reason} | ${code} |`), reason)
   for (const code of SYSTEM_CODES) assert.ok(page.includes(`| ${code} | `), code)
   assert.ok(page.includes(`${TIMES.keepMarksMs / 3_600_000} hours`))
-  const { maxBodyBytes, maxUnackedBytes, maxOutboundBytes } = DEFAULT_LIMITS
-  const { heartbeatMs, turnMs, drainMs, rememberMs, idleMs } = TIMES
-  const times = [heartbeatMs, turnMs, drainMs, rememberMs, idleMs]
-  for (const number of [...times, maxBodyBytes, maxUnackedBytes, maxOutboundBytes])
+  const { heartbeatMs, turnMs, drainMs, rememberMs, idleMs, lingerMs, firstFrameMs, frameMs } = TIMES
+  const times = [heartbeatMs, turnMs, drainMs, rememberMs, idleMs, lingerMs, firstFrameMs, frameMs]
+  const { maxMailbox: _mailbox, maxBacklog: _backlog, ...limits } = DEFAULT_LIMITS
+  const { maxKvBytes: _kv, maxTimers: _timers, maxCasts: _casts, maxHeld: _held, ...seen } = limits
+  const { maxRowCacheBytes: _rows, ...bounds } = seen
+  for (const number of [...times, ...Object.values(bounds)])
     assert.ok(page.includes(number.toLocaleString('en')), `${number}`)
   const frames = new Set(vectors.messages.map(({ frameHex }) => frameHex))
   const examples = page.split('\n').filter((line) => /^ {4}[CS] [A-Z]+ +0/.test(line))
-  assert.equal(examples.length, 11)
+  assert.equal(examples.length, 17)
   for (const line of examples) assert.ok(frames.has(line.slice(15).replaceAll(/[ |]/g, '')), line)
 })

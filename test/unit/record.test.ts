@@ -17,16 +17,30 @@ type Said = [name: string, ...fields: unknown[]]
 const session = Uint8Array.from({ length: 16 }, (_, i) => i + 1)
 const body = Uint8Array.of(9, 8, 7)
 const none = new Uint8Array(0)
-const opening = { session, channel: 7, legacy: true, activation: 0xfffffffe, memo: Uint8Array.of(0, 0, 0, 3) }
+const opening = {
+  session,
+  channel: 7,
+  legacy: true,
+  activation: 0xfffffffe,
+  memo: Uint8Array.of(0, 0, 0, 3),
+  eventAck: 9,
+  uid: 'ada',
+  epoch: 0xffffffff,
+}
+const stranger = { eventAck: 0, uid: '', epoch: 0 }
 
 const toShard: Said[] = [
   ['open', opening],
-  ['open', { session, channel: 0xffffffff, legacy: false, activation: 0, memo: none }],
+  ['open', { session, channel: 0xffffffff, legacy: false, activation: 0, memo: none, ...stranger }],
   ['call', 1, 201, 1, 0, body],
   ['call', 0xffffffff, 0xfffffeff, 255, 0xfffffffe, none],
   ['ack', 5, 0xffffffff],
   ['close', true],
   ['close', false],
+  ['hold', true],
+  ['hold', false],
+  ['identify', 'ada', 3],
+  ['identify', '', 0],
   ['ping'],
 ]
 const toGateway: Said[] = [
@@ -40,6 +54,8 @@ const toGateway: Said[] = [
   ['applied', 0xffffffff],
   ['memo', Uint8Array.of(0, 0, 0, 1, 0, 1, 65)],
   ['memo', none],
+  ['resync', 513],
+  ['login', 'ada', 0xffffffff],
   ['closed', 'UNAVAILABLE'],
   ['pong'],
 ]

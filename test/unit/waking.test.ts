@@ -57,7 +57,17 @@ function client(engine: Engine, legacy = false) {
     if (call) channel?.call(sequence, call.command, RETAIN, 0, call.body)
   }
   channel = engine.open(
-    { shard: id, session: new Uint8Array(16), channel: 1, legacy, activation: 0, memo: new Uint8Array(0) },
+    {
+      shard: id,
+      session: new Uint8Array(16),
+      channel: 1,
+      legacy,
+      activation: 0,
+      memo: new Uint8Array(0),
+      eventAck: 0,
+      uid: '',
+      epoch: 0,
+    },
     {
       opened: (_activation, _mark, lost) => {
         said.push('opened')
@@ -75,6 +85,8 @@ function client(engine: Engine, legacy = false) {
       applied() {},
       memo() {},
       bind() {},
+      login() {},
+      resync() {},
       closed: (code) => said.push(`closed ${code}`),
     },
   )

@@ -186,9 +186,9 @@ const dialPatiently: Dial = (url, events) => {
   let line = begin()
   return {
     send: (bytes) => line.send(bytes),
-    close: () => {
+    close: (leave) => {
       isClosed = true
-      line.close()
+      line.close(leave)
     },
   }
 }

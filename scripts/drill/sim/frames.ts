@@ -10,9 +10,13 @@ import {
   decodeOpen,
   decodeOpened,
   decodeReply,
+  decodeResume,
+  decodeResync,
+  decodeWelcome,
   FIRST_RESERVED,
   MESSAGE,
   REPLY_BYTES,
+  type Open,
 } from '../../../core/wire/message.ts'
 
 const MAX_BODY = 1 << 20
@@ -37,9 +41,15 @@ export function describeFrames(bytes: Uint8Array): string {
 function describe(command: number, source: Uint8Array, start: number, end: number): string {
   const body = (from: number): string => text.decode(source.subarray(from, end))
   switch (command) {
-    case MESSAGE.OPEN: {
-      const { channel, activation, contract, key } = decodeOpen(source, start, end)
-      return `OPEN ${channel} ${contract}/${key} knows ${activation}`
+    case MESSAGE.WELCOME:
+      return `WELCOME${decodeWelcome(source, start, end).resumed ? ' back' : ''}`
+    case MESSAGE.OPEN:
+      return `OPEN ${describeOpen(decodeOpen(source, start, end))}`
+    case MESSAGE.RESUME:
+      return `RESUME ${decodeResume(source, start, end).opens.map(describeOpen).join(', ')}`
+    case MESSAGE.RESYNC: {
+      const { channel, events } = decodeResync(source, start, end)
+      return `RESYNC ${channel} events ${events}`
     }
     case MESSAGE.OPENED: {
       const { channel, activation, mark, lost, opening } = decodeOpened(source, start, end)
@@ -68,4 +78,8 @@ function describe(command: number, source: Uint8Array, start: number, end: numbe
   }
   if (command >= FIRST_RESERVED) return NAMES.get(command) ?? String(command)
   return `${command} ${body(start)}`
+}
+
+function describeOpen({ channel, activation, eventAck, contract, key }: Open): string {
+  return `${channel} ${contract}/${key} knows ${activation}, event ${eventAck}`
 }

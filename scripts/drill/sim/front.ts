@@ -7,7 +7,6 @@ import type { ErrorKind } from '../../../core/wire/message.ts'
 import { lifeMark } from '../../../core/wire/record.ts'
 import {
   RETAIN,
-  shardName,
   type ChannelIn,
   type ChannelOut,
   type Link,
@@ -15,15 +14,10 @@ import {
 } from '../../../core/run/ports.ts'
 import type { Gateway } from '../../../edge/gateway.ts'
 import { Life } from './life.ts'
-import { gatewayOf, logOf, type Process } from './process.ts'
+import { Pipe, type TrunkEnd } from './pipe.ts'
+import { gatewayOf, logOf } from './process.ts'
 import type { World } from './world.ts'
 
-/** The channels that an engine serves, by session and number: the newest trunk of each has it. */
-export type Ends = Map<string, EngineEnd>
-
-const LATENCY_MS = 1
-/** Until an end hears that the other is gone. */
-const NOTICE_MS = 30
 const FIRST_PAUSE_MS = 50
 const LAST_PAUSE_MS = 2_000
 /** A legacy client never sends again, so its trunk does. */
@@ -53,7 +47,7 @@ interface Kept {
 }
 
 /** The gateway's end. */
-class Trunk implements ChannelIn {
+class Trunk implements ChannelIn, TrunkEnd {
   readonly #world: World
   readonly #life: Life
   readonly #request: OpenRequest
@@ -63,6 +57,12 @@ class Trunk implements ChannelIn {
   #broken = false
   #activation: number
   #memo: Uint8Array
+  /** The last event of that activation that was passed on. */
+  #events: number
+  #uid: string
+  #epoch: number
+  /** The client reads too slowly. */
+  #held = false
   #kept: Kept[] = []
   #tries = 0
   #over = false
@@ -74,6 +74,9 @@ class Trunk implements ChannelIn {
     this.#out = out
     this.#activation = request.activation
     this.#memo = request.memo
+    this.#events = request.eventAck
+    this.#uid = request.uid
+    this.#epoch = request.epoch
     this.#connect()
   }
 
@@ -103,6 +106,17 @@ class Trunk implements ChannelIn {
     this.#pipe?.up((end) => end.ack(calls, events))
   }
 
+  hold(on: boolean): void {
+    this.#held = on
+    this.#pipe?.up((end) => end.hold(on))
+  }
+
+  identify(uid: string, epoch: number): void {
+    this.#uid = uid
+    this.#epoch = epoch
+    this.#pipe?.up((end) => end.identify(uid, epoch))
+  }
+
   close(forget: boolean): void {
     if (this.#over) return
     this.#over = true
@@ -119,12 +133,20 @@ class Trunk implements ChannelIn {
       const ms = Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#tries++)
       return void clock.after(ms * (0.5 + clock.random() / 2), () => this.#connect())
     }
-    const request = { ...this.#request, activation: this.#activation, memo: this.#memo }
+    const request = {
+      ...this.#request,
+      activation: this.#activation,
+      memo: this.#memo,
+      eventAck: this.#events,
+      uid: this.#uid,
+      epoch: this.#epoch,
+    }
     const pipe = new Pipe(this.#world, this.#life, process, request, (run) => {
       if (this.#pipe === pipe && !this.#over) run(this)
     })
     this.#pipe = pipe
     this.#greeting = true
+    if (this.#held) pipe.up((end) => end.hold(true))
     this.#resend(pipe, 0)
   }
 
@@ -145,6 +167,7 @@ class Trunk implements ChannelIn {
   opened(activation: number, mark: number, lost: boolean): void {
     const isRestartedInPlace = !this.#greeting
     const isLost = lost || this.#broken
+    if (activation !== this.#activation) this.#events = 0
     this.#activation = activation
     this.#greeting = false
     this.#broken = false
@@ -177,8 +200,18 @@ class Trunk implements ChannelIn {
     this.#out.bind(contract, key)
   }
 
+  login(uid: string, epoch: number): void {
+    this.#out.login(uid, epoch)
+  }
+
   event(sequence: number, event: number, body: Uint8Array): void {
+    this.#events = sequence
     this.#out.event(sequence, event, body)
+  }
+
+  resync(events: number): void {
+    this.#events = events
+    this.#out.resync(events)
   }
 
   closed(code: string): void {
@@ -188,147 +221,5 @@ class Trunk implements ChannelIn {
 
   #done(sequence: number): void {
     this.#kept = this.#kept.filter((kept) => kept.sequence !== sequence)
-  }
-}
-
-/** Both ways between a trunk and its engine, in order, each for as long as both processes live. */
-class Pipe {
-  readonly #world: World
-  readonly #front: Life
-  readonly #process: Process
-  readonly #toTrunk: (run: (trunk: Trunk) => void) => void
-  #end: EngineEnd | null = null
-  #upMs = 0
-  #downMs = 0
-
-  constructor(
-    world: World,
-    front: Life,
-    process: Process,
-    request: OpenRequest,
-    toTrunk: (run: (trunk: Trunk) => void) => void,
-  ) {
-    this.#world = world
-    this.#front = front
-    this.#process = process
-    this.#toTrunk = toTrunk
-    const { clock, random } = world
-    process.presence.onEnd(() => {
-      front.clock.after(random.net.next() * NOTICE_MS, () => toTrunk((trunk) => trunk.lost()))
-    })
-    front.onEnd(() => {
-      clock.after(random.net.next() * NOTICE_MS, () => {
-        if (!process.presence.over) this.#end?.gone()
-      })
-    })
-    this.#later('up', () => {
-      this.#end = new EngineEnd(process, request, (run) => this.#down(run))
-    })
-  }
-
-  up(run: (end: EngineEnd) => void): void {
-    this.#later('up', () => {
-      if (this.#end) run(this.#end)
-    })
-  }
-
-  #down(run: (trunk: Trunk) => void): void {
-    this.#later('down', () => this.#toTrunk(run))
-  }
-
-  #later(way: 'up' | 'down', run: () => void): void {
-    const { clock, random } = this.#world
-    const before = way === 'up' ? this.#upMs : this.#downMs
-    const atMs = Math.max(before, clock.mono() + random.net.next() * LATENCY_MS)
-    if (way === 'up') this.#upMs = atMs
-    else this.#downMs = atMs
-    clock.after(atMs - clock.mono(), () => {
-      if (!this.#front.over && !this.#process.presence.over) run()
-    })
-  }
-}
-
-/** The engine's end, as core/durable/line.ts. */
-class EngineEnd implements ChannelOut {
-  readonly #name: string
-  readonly #ends: Ends
-  readonly #down: (run: (trunk: Trunk) => void) => void
-  readonly #legacy: boolean
-  readonly #channel: ChannelIn
-  #lifeMark = 0
-  #fenced = false
-  #over = false
-
-  constructor(process: Process, request: OpenRequest, down: (run: (trunk: Trunk) => void) => void) {
-    this.#name = `${shardName(request.shard)} ${request.session.join('.')}:${request.channel}`
-    this.#ends = process.ends
-    this.#down = down
-    this.#legacy = request.legacy
-    const before = this.#ends.get(this.#name)
-    if (before) before.#over = true
-    this.#ends.set(this.#name, this)
-    this.#channel = process.link.open(request, this)
-  }
-
-  call(
-    sequence: number,
-    command: number,
-    flags: number,
-    replyAck: number,
-    body: Uint8Array,
-    heard: number,
-  ): void {
-    if (this.#over) return
-    // Sent before the gateway heard `lost`; its client sends it again, behind what is older.
-    if (this.#fenced && heard !== this.#lifeMark && !this.#legacy) return
-    this.#channel.call(sequence, command, flags, replyAck, body)
-  }
-
-  ack(calls: number, events: number): void {
-    if (!this.#over) this.#channel.ack(calls, events)
-  }
-
-  close(forget: boolean): void {
-    if (this.#over) return
-    this.#over = true
-    this.#ends.delete(this.#name)
-    this.#channel.close(forget)
-  }
-
-  gone(): void {
-    this.close(false)
-  }
-
-  opened(activation: number, mark: number, lost: boolean): void {
-    this.#fenced = lost && this.#lifeMark !== 0
-    this.#lifeMark = lifeMark(activation)
-    this.#tell((trunk) => trunk.opened(activation, mark, lost))
-  }
-  reply(sequence: number, command: number, body: Uint8Array): void {
-    const copy = body.slice()
-    this.#tell((trunk) => trunk.reply(sequence, command, copy))
-  }
-  error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
-    this.#tell((trunk) => trunk.error(sequence, command, kind, code, message))
-  }
-  event(sequence: number, event: number, body: Uint8Array): void {
-    const copy = body.slice()
-    this.#tell((trunk) => trunk.event(sequence, event, copy))
-  }
-  applied(mark: number): void {
-    this.#tell((trunk) => trunk.applied(mark))
-  }
-  memo(memo: Uint8Array): void {
-    this.#tell((trunk) => trunk.memo(memo))
-  }
-  bind(contract: string, key: string): void {
-    this.#tell((trunk) => trunk.bind(contract, key))
-  }
-  closed(code: string): void {
-    this.#tell((trunk) => trunk.closed(code))
-  }
-
-  #tell(run: (trunk: Trunk) => void): void {
-    if (!this.#over) this.#down(run)
   }
 }

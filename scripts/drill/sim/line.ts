@@ -232,7 +232,7 @@ export class SdkLine implements Line {
         closed: (reason) => events.closed(reason),
       })
       this.#cable = cable
-      return { send: (bytes) => cable.send(bytes), close: () => cable.close() }
+      return { send: (bytes) => cable.send(bytes), close: (leave) => cable.close(leave) }
     }
     return connect('sim://', { dial, clock, timeoutMs: ANSWER_MS, connectMs: CONNECT_MS })
   }

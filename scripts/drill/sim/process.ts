@@ -1,6 +1,8 @@
 // One process on one disk: flushers, engine and (unless gateways stand apart) a gateway, wired as core/node/host.ts
 // wires them. It ends at any moment, and nothing of it acts afterwards.
 
+import { createHmac } from 'node:crypto'
+
 import { Door, doorTable } from '../../../core/run/door.ts'
 import { Engine } from '../../../core/run/engine.ts'
 import type { Link, Log, LogFields, ShardId, Timer } from '../../../core/run/ports.ts'
@@ -8,10 +10,11 @@ import { shardName } from '../../../core/run/ports.ts'
 import { Tiers } from '../../../core/tiers/tiers.ts'
 import { DEFAULT_IDENTITY } from '../../../core/wire/frame.ts'
 import { Gateway } from '../../../edge/gateway.ts'
+import type { Seal } from '../../../edge/token.ts'
 import type { Disk } from './disk.ts'
-import type { Ends } from './front.ts'
 import { Life, type Skew } from './life.ts'
 import { Mount } from './mount.ts'
+import type { Ends } from './pipe.ts'
 import { watched } from './watch.ts'
 import { way } from './way.ts'
 import type { World } from './world.ts'
@@ -139,7 +142,13 @@ export function gatewayOf(
 ): Gateway {
   const { life, link, log, limits } = parts
   const door = new Door(doorTable(game))
-  return new Gateway({ door, link, clock: life.clock, log, identity: DEFAULT_IDENTITY, limits })
+  const identity = DEFAULT_IDENTITY
+  return new Gateway({ door, link, clock: life.clock, log, identity, limits, seal: SEAL })
+}
+
+/** At once, and the same in every life: so that a seed alone decides. */
+const SEAL: Seal = {
+  sign: (bytes) => createHmac('sha256', 'the secret of all gateways').update(bytes).digest(),
 }
 
 /** Lines that a sound run never has; with what makes them sound nevertheless. */

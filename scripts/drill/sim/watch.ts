@@ -32,6 +32,12 @@ export function watched(world: World, process: Process): Link {
         ack: (calls, events) => {
           if (!life.over) inner.ack(calls, events)
         },
+        hold: (on) => {
+          if (!life.over) inner.hold(on)
+        },
+        identify: (uid, epoch) => {
+          if (!life.over) inner.identify(uid, epoch)
+        },
         close: (forget) => {
           if (!life.over) inner.close(forget)
         },
@@ -87,6 +93,12 @@ function observed(
     },
     bind: (contract, key) => {
       if (!life.over) out.bind(contract, key)
+    },
+    login: (uid, epoch) => {
+      if (!life.over) out.login(uid, epoch)
+    },
+    resync: (events) => {
+      if (!life.over) out.resync(events)
     },
     closed: (code) => {
       if (!life.over) out.closed(code)

@@ -68,10 +68,10 @@ export class Cable {
     }
   }
 
-  /** The client is done with it. */
-  close(): void {
+  /** The client is done with it; `leave` = for good, as a WebSocket can say. */
+  close(leave = false): void {
     if (this.#clientOver) return
-    this.#up(() => this.#connection?.ended())
+    this.#up(() => this.#connection?.ended(leave))
     this.#clientOver = true
   }
 
@@ -103,6 +103,7 @@ export class Cable {
     this.#connection = gateway.accept({
       kind,
       remote: who,
+      address: '',
       bufferedBytes: 0,
       write: (bytes) => {
         if (this.#serverOver || life.over) return

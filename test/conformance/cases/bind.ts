@@ -8,7 +8,19 @@ import type { Host, RawClient } from '../host.ts'
 import { Keep } from '../keep.ts'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { json } from '../../../core/wire/codec.ts'
-import { answer, failure, frame, fresh, insist, jsons, speak, Speaker, waiting, type Case } from './probe.ts'
+import {
+  answer,
+  failure,
+  frame,
+  fresh,
+  insist,
+  jsons,
+  speak,
+  Speaker,
+  waiting,
+  type Case,
+  type Return,
+} from './probe.ts'
 
 const LOGIN = 1540
 const PUT = 1550
@@ -24,8 +36,8 @@ async function heard(host: Host, client: RawClient, count: number): Promise<[num
   return jsons(client)
 }
 /** A session spoken by hand in JSON, with the lobby on channel 1. */
-async function visitor(host: Host, session?: Uint8Array): Promise<Speaker> {
-  return speak(host, 'lobby', '', session)
+async function visitor(host: Host, from?: Return): Promise<Speaker> {
+  return speak(host, 'lobby', '', from)
 }
 function body(value: unknown): Uint8Array {
   return json.encode(value)
@@ -242,14 +254,13 @@ export const cases: readonly Case[] = [
     name: 'a session that comes back on another connection is still bound, and nobody else is',
     run: async (host) => {
       const name = fresh('ada')
-      const session = crypto.getRandomValues(new Uint8Array(16))
-      const before = await visitor(host, session)
+      const before = await visitor(host)
       await login(host, before, 1, name)
       before.client.close()
       await host.pass(20)
-      const after = await visitor(host, session)
+      const after = await visitor(host, before.return)
       assert.equal(await ask(host, after, 2, 'main'), name)
-      const other = await visitor(host, crypto.getRandomValues(new Uint8Array(16)))
+      const other = await visitor(host)
       other.open(2, 'locker', name)
       await host.until(() => other.said.errors.length === 1, 'the error')
       assert.equal(other.said.errors[0]!.code, 'FORBIDDEN')

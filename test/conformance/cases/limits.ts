@@ -56,14 +56,16 @@ export const cases: readonly Case[] = [
     run: async (host) => {
       const [key, gate] = [fresh(), fresh('gate')]
       const client = await host.client()
+      // So many calls wait that their own connection is not read.
+      const gates = (await host.client()).at(Gate)
       const ledger = client.at(Ledger, key)
       const held = ledger.slowAdd({ n: 1, gate })
       const codes: string[] = []
       const calls = Array.from({ length: 400 }, () =>
         ledger.add({ n: 1 }).catch((error: { code: string }) => void codes.push(error.code)),
       )
-      await waiting(host, client.at(Gate), gate)
-      await answer(host, client.at(Gate).open({ name: gate }))
+      await waiting(host, gates, gate)
+      await answer(host, gates.open({ name: gate }))
       await answers(host, [held, ...calls])
       assert.ok(codes.length >= 144 && codes.length < 200, `${codes.length} refused`)
       assert.ok(codes.every((code) => code === 'OVERLOADED'))

@@ -11,6 +11,8 @@ import {
   decodeEvent,
   decodeOpened,
   decodeReply,
+  decodeResync,
+  decodeToken,
   decodeWelcome,
   encodeAck,
   encodeCall,
@@ -22,6 +24,8 @@ import {
   REPLY_BYTES,
   type ErrorMessage,
   type Opened,
+  type Resync,
+  type Welcome,
 } from '../../../core/wire/message.ts'
 import { msgpack } from '../../../core/wire/codec.ts'
 import type { Gate } from '../contracts.ts'
@@ -100,7 +104,10 @@ export function jsons(client: RawClient): [number, unknown][] {
 }
 
 export interface Said {
-  readonly welcome: { session: Uint8Array; heartbeatMs: number; maxBodyBytes: number }[]
+  readonly welcome: Welcome[]
+  /** Resume tokens, the last one is the good one. */
+  readonly tokens: Uint8Array[]
+  readonly resyncs: Resync[]
   readonly opened: Opened[]
   readonly replies: { channel: number; sequence: number; body: Uint8Array }[]
   readonly errors: ErrorMessage[]
@@ -109,6 +116,13 @@ export interface Said {
   readonly closes: { channel: number; code: string }[]
 }
 
+/** What opens a session again. */
+export interface Return {
+  readonly session: Uint8Array
+  readonly token: Uint8Array
+}
+const STRANGER: Return = { session: new Uint8Array(16), token: new Uint8Array(0) }
+
 /** A session spoken by hand. */
 export class Speaker {
   readonly client: RawClient
@@ -116,16 +130,19 @@ export class Speaker {
     this.client = client
   }
 
-  hello(session: Uint8Array = new Uint8Array(16), minVersion = 2, maxVersion = 2): this {
-    const none = new Uint8Array(0)
-    return this.say(
-      MESSAGE.HELLO,
-      encodeHello({ minVersion, maxVersion, session, ticket: none, token: none }),
-    )
+  hello({ session, token }: Return = STRANGER, minVersion = 2, maxVersion = 2): this {
+    const hello = { minVersion, maxVersion, session, ticket: new Uint8Array(0), token }
+    return this.say(MESSAGE.HELLO, encodeHello(hello))
   }
 
-  open(channel: number, contract: string, key: string, activation = 0): this {
-    return this.say(MESSAGE.OPEN, encodeOpen({ channel, activation, eventAck: 0, contract, key }))
+  /** What its session shows on the next connection. */
+  get return(): Return {
+    const { welcome, tokens } = this.said
+    return { session: welcome[0]!.session, token: tokens.at(-1)! }
+  }
+
+  open(channel: number, contract: string, key: string, activation = 0, eventAck = 0): this {
+    return this.say(MESSAGE.OPEN, encodeOpen({ channel, activation, eventAck, contract, key }))
   }
 
   /** Input is packed unless it is bytes already. */
@@ -134,8 +151,8 @@ export class Speaker {
     return this.say(MESSAGE.CALL, callBody(channel, sequence, command, input, replyAck, opening))
   }
 
-  ack(channel: number, calls: number): this {
-    return this.say(MESSAGE.ACK, encodeAck({ channel, calls, events: 0 }))
+  ack(channel: number, calls: number, events = 0): this {
+    return this.say(MESSAGE.ACK, encodeAck({ channel, calls, events }))
   }
 
   end(channel: number): this {
@@ -149,10 +166,25 @@ export class Speaker {
 
   /** All that was said to it so far. */
   get said(): Said {
-    const said: Said = { welcome: [], opened: [], replies: [], errors: [], events: [], acks: [], closes: [] }
+    const said: Said = {
+      welcome: [],
+      tokens: [],
+      resyncs: [],
+      opened: [],
+      replies: [],
+      errors: [],
+      events: [],
+      acks: [],
+      closes: [],
+    }
     for (const { command, body } of this.client.frames) {
       const end = body.length
-      if (command === MESSAGE.WELCOME) said.welcome.push(decodeWelcome(body, 0, end))
+      if (command === MESSAGE.WELCOME) {
+        const welcome = decodeWelcome(body, 0, end)
+        said.welcome.push(welcome)
+        said.tokens.push(welcome.token)
+      } else if (command === MESSAGE.TOKEN) said.tokens.push(decodeToken(body, 0, end).token)
+      else if (command === MESSAGE.RESYNC) said.resyncs.push(decodeResync(body, 0, end))
       else if (command === MESSAGE.OPENED) said.opened.push(decodeOpened(body, 0, end))
       else if (command === MESSAGE.REPLY) {
         said.replies.push({ ...decodeReply(body, 0, end), body: body.subarray(REPLY_BYTES) })
@@ -234,14 +266,9 @@ interface Restarting {
 }
 
 /** A welcomed session with channel 1 open. */
-export async function speak(
-  host: Host,
-  contract: string,
-  key: string,
-  session?: Uint8Array,
-): Promise<Speaker> {
+export async function speak(host: Host, contract: string, key: string, from?: Return): Promise<Speaker> {
   const speaker = new Speaker(await host.raw())
-  speaker.hello(session).open(1, contract, key)
-  await host.until(() => speaker.said.opened.length === 1, 'WELCOME and OPENED')
+  speaker.hello(from).open(1, contract, key)
+  await host.until(() => speaker.said.opened.some((opened) => opened.channel === 1), 'WELCOME and OPENED')
   return speaker
 }

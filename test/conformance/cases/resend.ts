@@ -16,11 +16,11 @@ async function replies(host: Host, speaker: Speaker, count: number): Promise<voi
 
 /** The session on a new connection, with channel 1 open again. */
 async function reconnect(host: Host, before: Speaker, contract: string, key: string): Promise<Speaker> {
-  const { welcome, opened } = before.said
+  const { opened } = before.said
   before.client.close()
   const speaker = new Speaker(await host.raw())
   // The first life, also if it heard of a later one: it is to be told what it missed.
-  speaker.hello(welcome[0]!.session).open(1, contract, key, opened[0]!.activation)
+  speaker.hello(before.return).open(1, contract, key, opened[0]!.activation)
   await host.until(() => speaker.said.opened.length === 1, 'OPENED again')
   return speaker
 }

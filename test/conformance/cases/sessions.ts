@@ -256,7 +256,7 @@ export const cases: readonly Case[] = [
     run: async (host) => {
       const key = fresh()
       const older = await speak(host, 'room', key)
-      const newer = await speak(host, 'room', key, older.said.welcome[0]!.session)
+      const newer = await speak(host, 'room', key, older.return)
       await replaced(host, older)
       newer.call(1, 1, 302)
       await host.until(() => newer.said.replies.length === 1, 'the newer one speaks')
@@ -272,7 +272,7 @@ export const cases: readonly Case[] = [
       older.call(1, 1, 408, { n: 5, gate })
       await waiting(host, opener, gate)
       const newer = new Speaker(await host.raw())
-      newer.hello(older.said.welcome[0]!.session).open(1, 'ledger', key, older.said.opened[0]!.activation)
+      newer.hello(older.return).open(1, 'ledger', key, older.said.opened[0]!.activation)
       newer.call(1, 1, 408, { n: 5, gate })
       await replaced(host, older)
       await answer(host, opener.open({ name: gate }))

@@ -1,0 +1,46 @@
+// Why a session is over, and which reasons of a server are final: after them it does not want this session back,
+// after any other the SDK comes again.
+
+import type { CloseReason } from '../core/wire/errors.ts'
+
+/** What `closed` listeners are told. */
+export interface Closed {
+  /** 'CLOSED': by the game's own `close`. */
+  readonly code: CloseReason | 'CLOSED'
+  readonly message: string
+}
+
+/** The server ended the session, or refused to begin one; `code` is its reason. */
+export class SessionError extends Error {
+  override readonly name = 'SessionError'
+  readonly code: CloseReason | 'CLOSED'
+  constructor({ code, message }: Closed) {
+    super(message === '' ? code : `${code}: ${message}`)
+    this.code = code
+  }
+}
+
+const FINAL: ReadonlySet<string> = new Set<CloseReason>([
+  'ALREADY_ONLINE',
+  'BAD_IDENTITY',
+  'BAD_MESSAGE',
+  'BAD_TICKET',
+  'BAD_TOKEN',
+  'FLOOD',
+  'FRAME_TOO_LARGE',
+  'KICKED',
+  'LOGIN_TIMEOUT',
+  'REPLACED',
+  'STRIKES',
+  'WINDOW',
+])
+
+export function finalReason(code: string, message: string): { code: CloseReason; message: string } | null {
+  return FINAL.has(code) ? { code: code as CloseReason, message } : null
+}
+
+/** A server puts its reason at the beginning of a WebSocket's close reason; before a HELLO it says it nowhere else. */
+export function finalText(reason: string): { code: CloseReason; message: string } | null {
+  const found = /^([A-Z_]+)(?:: (.*))?$/s.exec(reason)
+  return found && finalReason(found[1]!, found[2] ?? '')
+}

@@ -1,0 +1,56 @@
+// Raw TCP and TLS for Node: `connect('tcp://host:port', { dial: dialTcp })`. The only file of the SDK that needs Node.
+// TCP has no farewell of its own: the CLOSE of each channel, written before the end, is one.
+
+import { connect, isIP, type Socket as NetSocket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+
+import { InputError, shorten } from '../core/wire/errors.ts'
+import type { Dial } from './socket.ts'
+
+/** A server that does not hang up in turn is left alone after this. */
+const GRACE_MS = 1_000
+
+/**
+ * Dials `tcp://host:port` or `tls://host:port`; TLS trusts what Node trusts (NODE_EXTRA_CA_CERTS adds to it).
+ * @throws InputError for any other URL
+ */
+export const dialTcp: Dial = (url, events) => {
+  const { host, port, secure } = parse(url)
+  let problem = 'closed by the server'
+  const socket: NetSocket = secure
+    ? connectTls({ host, port, ...(isIP(host) === 0 && { servername: host }) })
+    : connect({ host, port })
+  socket.setNoDelay(true)
+  socket.once(secure ? 'secureConnect' : 'connect', () => events.opened())
+  socket.on('data', (chunk: Buffer) => events.message(chunk))
+  // Of several addresses that all refuse, the message is empty and the code says it.
+  socket.on(
+    'error',
+    (error: NodeJS.ErrnoException) => (problem = error.message || (error.code ?? 'no connection')),
+  )
+  socket.once('close', () => events.closed(problem))
+  return {
+    send: (bytes) => {
+      if (socket.writable) socket.write(bytes)
+    },
+    close: (leave = false) => {
+      if (!leave) {
+        socket.destroy()
+        return
+      }
+      socket.end()
+      socket.setTimeout(GRACE_MS, () => socket.destroy())
+      socket.unref()
+    },
+  }
+}
+
+function parse(url: string): { host: string; port: number; secure: boolean } {
+  const { protocol, hostname, port, pathname } = URL.canParse(url) ? new URL(url) : NO_URL
+  const plain = (protocol === 'tcp:' || protocol === 'tls:') && (pathname === '' || pathname === '/')
+  if (!plain || hostname === '' || port === '')
+    throw new InputError(`url ${shorten(url)} is not tcp://host:port or tls://host:port`)
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port), secure: protocol === 'tls:' }
+}
+
+const NO_URL = { protocol: '', hostname: '', port: '', pathname: '' }

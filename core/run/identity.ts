@@ -1,0 +1,62 @@
+// Who a session is, as a turn sees and changes it: its login, and what reaches another uid through that uid's session shard.
+
+import type { Emit, Remote, User } from '../game/context.ts'
+import { Session, uidKey } from '../../schemas/session.ts'
+import { CODECS } from '../wire/codec.ts'
+import type { AnyCommand, Entries } from '../wire/contract.ts'
+import { CallError, InputError, Refusal, shorten } from '../wire/errors.ts'
+import type { Activation } from './activation.ts'
+import { emitterOf } from './emitter.ts'
+import { isKey } from './ports.ts'
+import { remoteOf } from './remote.ts'
+import type { Turn } from './turn.ts'
+
+const MAX_UID_BYTES = 120
+const codec = CODECS.get('msgpack')!
+
+/** Logs the session of a turn in. @throws InputError for a bad uid, CallError ALREADY_ONLINE, UNAVAILABLE, DEADLINE */
+export async function login(turn: Turn, uid: string): Promise<void> {
+  const { channel } = turn.cause
+  checkUid(uid)
+  if (!channel) throw new Error('only a session can log in')
+  const shard = remoteOf(turn, Session, uidKey(uid)) as unknown as Remote<typeof Session.entries>
+  let epoch: number
+  try {
+    const answer = await shard.call.login({ session: channel.session, jti: '', expiresMs: 0 })
+    epoch = answer.epoch
+  } catch (error) {
+    if (error instanceof Refusal && error.code === 'ALREADY_ONLINE')
+      throw new CallError('ALREADY_ONLINE', `${shorten(uid)} has a connection already`)
+    throw error
+  }
+  turn.effect(() => channel.out?.login(uid, epoch))
+}
+
+/** Another player, wherever it is connected. @throws InputError for a bad uid */
+export function userOf(turn: Turn, uid: string): User {
+  checkUid(uid)
+  return {
+    get push(): Emit<Entries> {
+      return emitterOf(turn, turn.live().plan, { to: 'uid', uid })
+    },
+    kick(reason: string = 'KICKED'): void {
+      if (!/^[\w-]{1,64}$/.test(reason))
+        throw new InputError(`reason ${shorten(reason)} is not 1..64 of A-Z a-z 0-9 _ -`)
+      turn.effect((life) => toSession(life, uid, Session.entries.kick, { reason }))
+    },
+  }
+}
+
+/** A cast to the session shard of a uid. */
+export function toSession(life: Activation, uid: string, command: AnyCommand, input: unknown): void {
+  const body = codec.encode(command.input(input))
+  life
+    .peer({ contract: Session.name, key: uidKey(uid) })
+    .cast({ command: command.number, body, chain: [], deadlineMs: 0 })
+}
+
+/** @throws InputError for what cannot be a uid */
+export function checkUid(uid: string): void {
+  if (!isKey(uid, MAX_UID_BYTES) || uid !== uid.trim() || !uid.isWellFormed())
+    throw new InputError(`uid ${shorten(uid)} is not 1..${MAX_UID_BYTES} bytes without control characters`)
+}

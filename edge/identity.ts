@@ -1,0 +1,182 @@
+// Who a connection's session is: its login, the keys that its game has bound, and the line to the uid's session shard,
+// through which a newer login, a kick or a push reaches it. Invariant: what it may reach is in its last token.
+
+import { Session, sessionKey, uidKey } from '../schemas/session.ts'
+import type { AnyCommand } from '../core/wire/contract.ts'
+import { CLOSE_CODES, type CloseReason } from '../core/wire/errors.ts'
+import { TIMES } from '../core/wire/limits.ts'
+import { REPLACED, SUPERSEDED, type Awaitable } from '../core/run/ports.ts'
+import { Anchor, type AnchorOwner, type Answer } from './anchor.ts'
+import type { Gateway } from './gateway.ts'
+import { sealGrant, type Grant } from './token.ts'
+
+/** The session that has it. */
+export interface IdentityOwner {
+  readonly gateway: Gateway
+  /** It has logged in, or its token is to be replaced. */
+  changed(): void
+  anchored(activation: number): void
+  pushed(sequence: number, event: number, body: Uint8Array): void
+  missed(events: number): void
+  /** `forget`: the session does not go on elsewhere. */
+  close(reason: CloseReason, message: string, forget?: boolean): void
+}
+
+export class Identity implements AnchorOwner {
+  readonly session: Uint8Array
+  /** 32 hex digits. */
+  readonly name: string
+  readonly #owner: IdentityOwner
+  uid = ''
+  epoch = 0
+  /** Of the token that the client has been given. */
+  generation = 1
+  /** Contract to key. */
+  readonly #keys = new Map<string, string>()
+  #anchor: Anchor | null = null
+  /** Tokens without the uid are about. */
+  #wasNobody = false
+
+  constructor(owner: IdentityOwner, session: Uint8Array) {
+    this.#owner = owner
+    this.session = session
+    this.name = Array.from(session, (byte) => byte.toString(16).padStart(2, '0')).join('')
+  }
+
+  /** The key that this session means when it speaks to a contract. */
+  keyOf(contract: string): string | undefined {
+    return this.#keys.get(contract)
+  }
+
+  /** False = so it was bound before. */
+  bind(contract: string, key: string): boolean {
+    if (this.#keys.get(contract) === key) return false
+    this.#keys.set(contract, key)
+    this.#owner.changed()
+    return true
+  }
+
+  /** Takes up an earlier session, if its shard agrees that this token is the last one. */
+  resume(grant: Grant, done: (answer: Answer) => void): void {
+    const { uid, epoch, generation, keys, wasNobody } = grant
+    this.uid = uid
+    this.epoch = epoch
+    this.generation = generation + 1
+    for (const [contract, key] of keys) this.#keys.set(contract, key)
+    this.#ask(this.#own, Session.entries.resume, { session: this.name, epoch, generation }, done)
+    if (!wasNobody) return
+    // Those of the time before the login are dead from here on.
+    this.#ask(
+      sessionKey(this.name),
+      Session.entries.resume,
+      { session: this.name, epoch: 0, generation },
+      () => {},
+    )
+  }
+
+  /** Logs in by a ticket. */
+  enter(uid: string, jti: string, expiresMs: number, done: (answer: Answer) => void): void {
+    this.#ask(uidKey(uid), Session.entries.login, { session: this.name, jti, expiresMs }, (answer) => {
+      if (answer.ok) {
+        this.uid = uid
+        this.epoch = (answer.output as { readonly epoch: number }).epoch
+      }
+      done(answer)
+    })
+  }
+
+  /** A shard has logged this session in. */
+  login(uid: string, epoch: number): void {
+    this.#wasNobody ||= this.uid === ''
+    this.#anchor?.close(true)
+    this.uid = uid
+    this.epoch = epoch
+    this.generation++
+    this.attach()
+    this.#owner.changed()
+  }
+
+  /** From here on the session's own shard reaches it: of a uid, or of one that has come back. */
+  attach(): void {
+    const { session, uid, epoch } = this
+    const { link, clock } = this.#owner.gateway
+    const request = { contract: Session, key: this.#own, session, uid, epoch }
+    const anchor = (this.#anchor = new Anchor(link, clock, request, this))
+    anchor.ask(Session.entries.attach, { session: this.name, epoch }, (answer) => {
+      if (!answer.ok && this.#anchor === anchor) this.expelled(answer.code)
+    })
+  }
+
+  get #own(): string {
+    return this.uid === '' ? sessionKey(this.name) : uidKey(this.uid)
+  }
+
+  #ask(key: string, command: AnyCommand, input: unknown, done: (answer: Answer) => void): void {
+    const { link, clock } = this.#owner.gateway
+    const line = new Anchor(
+      link,
+      clock,
+      { contract: Session, key, session: this.session, uid: '', epoch: 0 },
+      null,
+    )
+    line.ask(command, input, (answer) => {
+      line.close(true)
+      done(answer)
+    })
+  }
+
+  /** The token that opens this session again. */
+  token(): Awaitable<Uint8Array> {
+    const { seal, clock } = this.#owner.gateway
+    const { session, generation, uid, epoch } = this
+    const expires = Math.ceil((clock.now() + TIMES.tokenMs) / 1_000)
+    return sealGrant(seal, {
+      session,
+      generation,
+      expires,
+      uid,
+      epoch,
+      keys: this.#keys,
+      wasNobody: this.#wasNobody,
+    })
+  }
+
+  ack(events: number): void {
+    this.#anchor?.ack(events)
+  }
+
+  hold(on: boolean): void {
+    this.#anchor?.hold(on)
+  }
+
+  /** The connection is gone; `forget`: the session as well. */
+  ended(forget: boolean): void {
+    const anchor = this.#anchor
+    this.#anchor = null
+    anchor?.close(forget)
+  }
+
+  anchored(activation: number): void {
+    this.#owner.anchored(activation)
+  }
+
+  pushed(sequence: number, event: number, body: Uint8Array): void {
+    this.#owner.pushed(sequence, event, body)
+  }
+
+  missed(events: number): void {
+    this.#owner.missed(events)
+  }
+
+  /** By a newer login, by the game, or because the shard is not to be reached. */
+  expelled(code: string): void {
+    if (code === REPLACED) this.#owner.close('REPLACED', 'the session arrived on a newer connection')
+    else if (code === SUPERSEDED) this.#owner.close('REPLACED', 'this player has logged in elsewhere', true)
+    else if (isCloseReason(code)) this.#owner.close(code, 'the session was ended')
+    else this.#owner.close('KICKED', code)
+  }
+}
+
+export function isCloseReason(code: string): code is CloseReason {
+  return Object.hasOwn(CLOSE_CODES, code)
+}

@@ -1,0 +1,59 @@
+// Which web pages may open a WebSocket here: a browser sends the page's origin along, and lets any page of the web
+// dial any address. A list of origins stops the others. Native clients send none and pass.
+
+/** The origin of a page as a browser writes it, or null when the request has none. */
+export type OriginFilter = (origin: string | null) => boolean
+
+/** An entry of a list of origins that cannot be used; the message names it and what to write. */
+export class OriginError extends Error {
+  override readonly name = 'OriginError'
+}
+
+/** scheme://host or scheme://host:port; the host may begin with `*.`. */
+const ENTRY = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?(\[[0-9a-f:]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::(\d{1,5}))?$/
+const BELOW = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/
+/** A browser leaves these out. */
+const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '443', ws: '80', wss: '443' }
+
+interface Wildcard {
+  readonly front: string
+  readonly back: string
+}
+
+/**
+ * The filter of a list such as `https://game.example,https://*.game.example`: `*.` stands for one label or more, never
+ * for none. An empty list and `*` let all pass; `null` is what a page from a file or a sandboxed frame sends.
+ * @throws OriginError
+ */
+export function originFilter(list: string): OriginFilter {
+  const entries = list.split(',').map((entry) => entry.trim().toLowerCase())
+  if (list.trim() === '' || entries.includes('*')) return () => true
+  const exact = new Set<string>()
+  const wildcards: Wildcard[] = []
+  for (const entry of entries) {
+    if (entry === 'null') exact.add(entry)
+    else add(entry, exact, wildcards)
+  }
+  return (origin) => {
+    if (origin === null) return true
+    const name = origin.toLowerCase()
+    return exact.has(name) || wildcards.some((wildcard) => isBelow(name, wildcard))
+  }
+}
+
+function add(entry: string, exact: Set<string>, wildcards: Wildcard[]): void {
+  const [, scheme, star, host, digits] = ENTRY.exec(entry) ?? []
+  if (scheme === undefined || host === undefined || Number(digits ?? 0) > 65_535) {
+    throw new OriginError(
+      `origin ${JSON.stringify(entry.slice(0, 120))} is not like https://game.example, https://*.game.example or http://localhost:8080`,
+    )
+  }
+  const port = digits === undefined || digits === DEFAULT_PORTS[scheme] ? '' : `:${digits}`
+  if (star === undefined) exact.add(`${scheme}://${host}${port}`)
+  else wildcards.push({ front: `${scheme}://`, back: `.${host}${port}` })
+}
+
+function isBelow(name: string, { front, back }: Wildcard): boolean {
+  if (!name.startsWith(front) || !name.endsWith(back)) return false
+  return BELOW.test(name.slice(front.length, -back.length))
+}

@@ -1,0 +1,135 @@
+// The HTTP door of the Node host: page, health and metrics, and the upgrade to a WebSocket. A request has a deadline
+// and a size whatever its sender does, and nothing that is asked ends the process.
+
+import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
+import { Hono } from 'hono'
+import { createServer, type IncomingMessage, type Server, type ServerOptions as HttpOptions } from 'node:http'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
+import type { Socket } from 'node:net'
+import type { Registry } from 'prom-client'
+import type { Host } from '../core/node/host.ts'
+import type { Gateway } from './gateway.ts'
+import { KEEP_ALIVE_MS, refuseUpgrade, webSocketUpgrade } from './listen.ts'
+import type { Lobby } from './lobby.ts'
+import type { OriginFilter } from './origin.ts'
+import type { Refusals } from './refusals.ts'
+import type { Certificate } from './tls.ts'
+
+/** Files of the game's page by URL path, '/' first. */
+export type Page = ReadonlyMap<
+  string,
+  { readonly type: string; readonly body: string | Uint8Array<ArrayBuffer> }
+>
+
+export interface WebOptions {
+  readonly host: Host
+  readonly gateway: Gateway
+  readonly registry: Registry
+  readonly page: Page
+  readonly lobby: Lobby
+  readonly refusals: Refusals
+  readonly allows: OriginFilter
+  /** null = no TLS. */
+  readonly certificate: Certificate | null
+}
+
+export type WebServer = Server | TlsServer
+
+const HYGIENE: HttpOptions = {
+  /** Cookies of a large site have room. */
+  maxHeaderSize: 16_384,
+  headersTimeout: 10_000,
+  /** No request has a body worth more. */
+  requestTimeout: 10_000,
+  /** How late the two above may be; Node's default is 30 s. */
+  connectionsCheckingInterval: 1_000,
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: KEEP_ALIVE_MS,
+  insecureHTTPParser: false,
+  // Any other upgrade, such as h2c, is a plain request: elsewhere than at /ws with a header that nobody needs.
+  shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
+}
+
+/** The HTTP server, over TLS when there is a certificate; it listens nowhere yet. */
+export function webServer(options: WebOptions): WebServer {
+  const { certificate, gateway, lobby, refusals } = options
+  const server = certificate ? overTls(options, certificate) : overTcp(options)
+  lobby.watch(server, certificate !== null)
+  const upgrade = webSocketUpgrade(gateway, lobby, refusals)
+  server.on('upgrade', (request, socket, head) => {
+    socket.on('error', () => socket.destroy())
+    // Not URL: it throws at `//`.
+    const [path] = (request.url ?? '').split('?', 1)
+    if (isForTwo(request)) {
+      refusals.count('upgrade')
+      refuseUpgrade(socket, 400, TWO_HOSTS)
+    } else if (path !== '/ws') {
+      refusals.count('upgrade')
+      refuseUpgrade(socket, 404, 'the WebSocket is at /ws')
+    } else if (!options.allows(request.headers.origin ?? null)) {
+      refusals.count('origin')
+      refuseUpgrade(socket, 403, 'pages of this origin may not connect')
+    } else upgrade(request, socket, head)
+  })
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+    unread(error, socket as Socket, refusals),
+  )
+  return server
+}
+
+/** What Node's parser refuses. TLS faults and resets come here as well: they are counted elsewhere, or no news. */
+function unread(error: NodeJS.ErrnoException, socket: Socket, refusals: Refusals): void {
+  const code = error.code ?? ''
+  const isRequest = code.startsWith('HPE_') || code === 'ERR_HTTP_REQUEST_TIMEOUT'
+  if (isRequest) refusals.count('request')
+  // Behind a request that was answered, or is being answered, there is no place for another answer.
+  if (!isRequest || !socket.writable || socket.bytesWritten > 0) return void socket.destroy()
+  socket.once('finish', () => socket.destroy())
+  socket.end(`HTTP/1.1 ${UNREAD[code] ?? '400 Bad Request'}\r\nConnection: close\r\n\r\n`)
+}
+const UNREAD: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+}
+
+/** RFC 9112 section 3.2: two machines on the way could each believe another of them. */
+function isForTwo({ headersDistinct }: IncomingMessage): boolean {
+  return (headersDistinct['host']?.length ?? 0) > 1
+}
+const TWO_HOSTS = 'a request has one Host header'
+
+function overTcp(options: WebOptions): Server {
+  const { fetch } = routes(options)
+  return createAdaptorServer({ fetch, createServer, serverOptions: HYGIENE }) as Server
+}
+
+function overTls(options: WebOptions, certificate: Certificate): TlsServer {
+  const { fetch } = routes(options)
+  const serverOptions = { ...HYGIENE, ...certificate.credentials }
+  const server = createAdaptorServer({ fetch, createServer: createTlsServer, serverOptions }) as TlsServer
+  certificate.serve(server)
+  return server
+}
+
+type Bindings = { Bindings: HttpBindings }
+
+function routes({ host, gateway, registry, page, refusals }: WebOptions): Hono<Bindings> {
+  const app = new Hono<Bindings>()
+  app.use(async (c, next) => {
+    if (!isForTwo(c.env.incoming)) return next()
+    refusals.count('request')
+    return c.text(TWO_HOSTS, 400, { connection: 'close' })
+  })
+  app.all('/ws', (c) => {
+    refusals.count('upgrade')
+    return c.text('expected a WebSocket', 426, { upgrade: 'websocket', connection: 'close' })
+  })
+  app.get('/healthz', (c) => c.json({ status: 'ok', connections: gateway.size, shards: host.engine.shards }))
+  app.get('/metrics', async (c) =>
+    c.text(await registry.metrics(), 200, { 'content-type': registry.contentType }),
+  )
+  for (const [path, file] of page) app.get(path, (c) => c.body(file.body, 200, { 'content-type': file.type }))
+  return app
+}

@@ -1,0 +1,217 @@
+// Who a session is: logins, of which the newest of a uid lives, kicks and pushes that find a player anywhere, and shards
+// that do not let everybody in.
+
+import assert from 'node:assert/strict'
+import { json } from '../../../core/wire/codec.ts'
+import { encodeAck, MESSAGE } from '../../../core/wire/message.ts'
+import type { Host, RawClient } from '../host.ts'
+import { Gatehouse, Study } from '../stage.ts'
+import { frame, fresh, jsons, speak, Speaker, type Case } from './probe.ts'
+
+const { login, who, kick, tell, told } = Gatehouse.entries
+const { sit } = Study.entries
+
+/** A session of version 2 that has logged in. */
+async function player(host: Host, uid: string): Promise<Speaker> {
+  const speaker = await speak(host, 'gatehouse', '')
+  speaker.call(1, 1, login.number, json.encode({ uid }))
+  await host.until(() => speaker.said.replies.length === 1, 'the login')
+  return speaker
+}
+
+/** A legacy client that has logged in. */
+async function legacyPlayer(host: Host, uid: string): Promise<RawClient> {
+  const client = await host.raw()
+  client.send(frame(login.number, { uid }))
+  await host.until(() => client.frames.length === 1, 'the login')
+  return client
+}
+
+async function identityOf(host: Host, speaker: Speaker, sequence: number): Promise<unknown> {
+  speaker.call(1, sequence, who.number, json.encode({}))
+  await host.until(() => speaker.said.replies.some((reply) => reply.sequence === sequence), 'who it is')
+  return json.decode(speaker.said.replies.find((reply) => reply.sequence === sequence)!.body)
+}
+
+function codes(speaker: Speaker): string[] {
+  return speaker.said.errors.map(({ code }) => code)
+}
+
+/** Numbers of the `told` that were pushed to a session itself. */
+function toldOf(speaker: Speaker): unknown[] {
+  return speaker.said.events.filter(({ channel }) => channel === 0).map(({ body }) => json.decode(body))
+}
+
+export const cases: readonly Case[] = [
+  {
+    name: 'a login makes the session that of a uid, for all its channels, also those that are open',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const speaker = await speak(host, 'gatehouse', '')
+      speaker.open(2, 'gatehouse', '')
+      await host.until(() => speaker.said.opened.length === 2, 'a second channel')
+      assert.deepEqual(await identityOf(host, speaker, 1), { uid: '' })
+      speaker.call(1, 2, login.number, json.encode({ uid }))
+      await host.until(() => speaker.said.replies.length === 2, 'the login')
+      assert.deepEqual(json.decode(speaker.said.replies[1]!.body), { uid })
+      speaker.call(2, 1, who.number, json.encode({}))
+      await host.until(() => speaker.said.replies.length === 3, 'who it is')
+      assert.deepEqual(json.decode(speaker.said.replies[2]!.body), { uid })
+    },
+  },
+  {
+    name: 'the newest login of a uid lives, and the older one hears why it does not',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const older = await player(host, uid)
+      const newer = await player(host, uid)
+      await host.until(() => older.client.closed, 'the older one is closed')
+      assert.deepEqual(codes(older), ['REPLACED'])
+      assert.deepEqual(await identityOf(host, newer, 2), { uid })
+      assert.equal(newer.client.closed, false)
+    },
+  },
+  {
+    name: 'a login of a legacy client takes over from one of version 2, and the other way round',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const first = await player(host, uid)
+      const second = await legacyPlayer(host, uid)
+      await host.until(() => first.client.closed, 'the first is closed')
+      const third = await player(host, uid)
+      await host.until(() => second.closed, 'the second is closed')
+      assert.deepEqual(await identityOf(host, third, 2), { uid })
+    },
+  },
+  {
+    name: 'a session that was replaced cannot come back with its token',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const older = await player(host, uid)
+      const newer = await player(host, uid)
+      await host.until(() => older.client.closed, 'the older one is closed')
+      const back = new Speaker(await host.raw())
+      back.hello(older.return)
+      await host.until(() => back.client.closed, 'it is refused')
+      assert.deepEqual(codes(back), ['REPLACED'])
+      assert.deepEqual(await identityOf(host, newer, 2), { uid })
+    },
+  },
+  {
+    name: 'a kick reaches a player wherever it is, with its reason, and for good',
+    run: async (host) => {
+      const [uid, other] = [fresh('ada'), fresh('bob')]
+      const [one, legacy] = [await player(host, uid), await legacyPlayer(host, other)]
+      const judge = await speak(host, 'gatehouse', '')
+      judge.call(1, 1, kick.number, { uid, reason: 'CHEATING' })
+      judge.call(1, 2, kick.number, { uid: other, reason: 'CHEATING' })
+      await host.until(() => one.client.closed && legacy.closed, 'both are closed')
+      assert.deepEqual(
+        one.said.errors.map(({ code, message }) => [code, message]),
+        [['KICKED', 'CHEATING']],
+      )
+      const back = new Speaker(await host.raw())
+      back.hello(one.return)
+      await host.until(() => back.client.closed, 'it is refused')
+      assert.equal(back.said.welcome.length, 0)
+      assert.equal(judge.client.closed, false)
+    },
+  },
+  {
+    name: 'a push reaches a player on whatever connection it is, and is kept while it has none',
+    run: async (host) => {
+      const [uid, other] = [fresh('ada'), fresh('bob')]
+      const [before, legacy] = [await player(host, uid), await legacyPlayer(host, other)]
+      const herald = await speak(host, 'gatehouse', '')
+      const say = (sequence: number, to: string, n: number): unknown =>
+        herald.call(1, sequence, tell.number, { uid: to, n })
+      say(1, uid, 1)
+      say(2, other, 2)
+      await host.until(() => toldOf(before).length === 1, 'the push')
+      assert.deepEqual(toldOf(before), [{ n: 1 }])
+      await host.until(() => legacy.frames.length === 2, 'the push to a legacy client')
+      assert.deepEqual(jsons(legacy).at(-1), [told.number, { n: 2 }])
+      before.say(MESSAGE.ACK, encodeAck({ channel: 0, calls: 0, events: 1 }))
+      assert.deepEqual(await identityOf(host, before, 2), { uid })
+      before.client.close()
+      await host.pass(50)
+      say(3, uid, 3)
+      say(4, uid, 4)
+      await host.until(() => herald.said.replies.length === 4, 'said')
+      await host.pass(50)
+      const after = await speak(host, 'gatehouse', '', before.return)
+      await host.until(() => toldOf(after).length === 2, 'what was kept')
+      assert.deepEqual(toldOf(after), [{ n: 3 }, { n: 4 }])
+      assert.ok(after.said.opened.some(({ channel }) => channel === 0))
+    },
+  },
+  {
+    name: 'a push or a kick to nobody does nothing',
+    run: async (host) => {
+      const herald = await speak(host, 'gatehouse', '')
+      herald.call(1, 1, tell.number, { uid: fresh('nobody'), n: 1 })
+      herald.call(1, 2, kick.number, { uid: fresh('nobody'), reason: 'GONE' })
+      await host.until(() => herald.said.replies.length === 2, 'both are answered')
+    },
+  },
+  {
+    name: 'a shard for players is closed to strangers, and open to who has logged in',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const stranger = await speak(host, 'gatehouse', '')
+      stranger.open(2, 'study', 'main')
+      await host.until(() => stranger.said.errors.length === 1, 'the refusal')
+      assert.deepEqual(codes(stranger), ['FORBIDDEN'])
+      const one = await player(host, uid)
+      one.open(2, 'study', uid)
+      one.call(2, 1, sit.number, json.encode({}))
+      await host.until(() => one.said.replies.length === 2, 'a seat')
+      assert.deepEqual(json.decode(one.said.replies[1]!.body), { uid, n: 1 })
+    },
+  },
+  {
+    name: 'a key that its game does not admit a session to is refused, and calls behind it are too',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const one = await player(host, uid)
+      one.open(2, 'study', fresh('bob'))
+      one.call(2, 1, sit.number, json.encode({}))
+      await host.until(() => one.said.errors.length === 1, 'the refusal')
+      assert.deepEqual(
+        one.said.errors.map(({ channel, code }) => [channel, code]),
+        [[2, 'FORBIDDEN']],
+      )
+      one.open(3, 'study', 'broken')
+      await host.until(() => one.said.closes.length === 1, 'an admit that throws')
+      assert.deepEqual(one.said.closes, [{ channel: 3, code: 'UNAVAILABLE' }])
+      one.open(4, 'study', `shared-${fresh()}`)
+      one.call(4, 1, sit.number, json.encode({}))
+      await host.until(() => one.said.replies.length === 2, 'a seat elsewhere')
+      assert.equal(one.client.closed, false)
+    },
+  },
+  {
+    name: 'a legacy client reaches a shard for players once it has logged in, also when it does not wait',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const client = await host.raw()
+      client.send(frame(sit.number, {}))
+      client.send(frame(login.number, { uid }))
+      client.send(frame(sit.number, {}))
+      await host.until(() => client.frames.length === 2, 'two answers')
+      const [first, second] = jsons(client)
+      assert.deepEqual(first, [login.number, { uid }])
+      assert.deepEqual((second![1] as { uid: string }).uid, uid)
+    },
+  },
+  {
+    name: 'a bad uid is a bug of the game and logs nobody in',
+    run: async (host) => {
+      const speaker = await speak(host, 'gatehouse', '')
+      speaker.call(1, 1, login.number, json.encode({ uid: ' ada' }))
+      await host.until(() => speaker.said.errors.length === 1, 'an error')
+      assert.deepEqual(codes(speaker), ['INTERNAL'])
+      assert.deepEqual(await identityOf(host, speaker, 2), { uid: '' })
+    },
+  },
+]

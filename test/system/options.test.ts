@@ -1,0 +1,82 @@
+// Options of the program that reach further than a value: secrets, tickets and a game's own cipher.
+
+import assert from 'node:assert/strict'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import test from 'node:test'
+import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import { runToEnd, serve, temporaryFolder } from './program.ts'
+
+const identity = identityBytes(DEFAULT_IDENTITY)
+
+/** The body of the first frame that answers this one. */
+function talk(port: number, command: number, body: Uint8Array): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1')
+    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 1 << 20, (_command, source, start, end) => {
+      resolve(Buffer.from(source.slice(start, end)))
+      socket.destroy()
+    })
+    socket.on('data', (chunk) => void decoder.push(chunk))
+    socket.on('error', reject)
+    socket.on('close', () => reject(new Error('closed')))
+    socket.write(encodeFrame(identity, command, body))
+  })
+}
+
+test('tickets and secrets that cannot be used are one clear line, which repeats none of them', async () => {
+  const folder = temporaryFolder()
+  const keys = join(folder, 'keys.json')
+  writeFileSync(keys, '{"keys":[{"kty":"RSA"}]}')
+  const rows: [string[], RegExp][] = [
+    [['--ticket-issuer', 'studio'], /FIREFLY_TICKET_ISSUER is set and no key is/],
+    [['--ticket-secret', 'hunter2'], /FIREFLY_TICKET_SECRET has 7 bytes, at least 32/],
+    [['--ticket-keys', join(folder, 'nowhere')], /--ticket-keys .*nowhere cannot be read \(ENOENT\)/],
+    [['--ticket-keys', keys], /FIREFLY_TICKET_KEYS: key 1: kty "RSA"/],
+    [['--secret', 'hunter2'], /secret has 7 characters, at least 32 are needed/],
+  ]
+  const runs = rows.map(async ([args, expected]) => {
+    const { code, stderr } = await runToEnd(['serve', '--app', 'examples/echo', ...args])
+    assert.equal(code, 2, stderr)
+    assert.match(stderr, expected)
+    assert.doesNotMatch(stderr, /hunter2/)
+    assert.equal(stderr.trim().split('\n').length, 1, stderr)
+  })
+  await Promise.all(runs)
+  writeFileSync(join(folder, 'firefly.json'), JSON.stringify({ secret: 'hunter2' }))
+  const { stderr } = await runToEnd(['serve'], {}, folder)
+  assert.match(stderr, /^firefly: firefly\.json: secret has 7 characters/)
+  assert.doesNotMatch(stderr, /hunter2/)
+})
+
+test('without --secret one is made, kept in the data folder and used again', async () => {
+  const data = temporaryFolder()
+  const file = join(data, 'secret')
+  await (await serve('examples/echo', [], data)).stop()
+  const secret = readFileSync(file, 'utf8')
+  assert.equal(statSync(file).mode & 0o777, 0o600)
+  await (await serve('examples/echo', [], data)).stop()
+  assert.equal(readFileSync(file, 'utf8'), secret)
+  const other = temporaryFolder()
+  await (await serve('examples/echo', ['--secret', 'a'.repeat(32)], other)).stop()
+  assert.throws(() => statSync(join(other, 'secret')), /ENOENT/)
+})
+
+test('a game that exports a cipher gets its bodies opened and sealed by it', async () => {
+  const app = join(temporaryFolder(), 'game')
+  mkdirSync(app)
+  const server = join(app, 'server.ts')
+  const echo = JSON.stringify(join(import.meta.dirname, '../../examples/echo/server.ts'))
+  const cipher = 'const flip = (body: Uint8Array) => body.map((byte) => byte ^ 0x55)'
+  const exports = 'export const cipher = () => ({ open: flip, seal: flip })'
+  writeFileSync(server, `export { default } from ${echo}\n${cipher}\n${exports}\n`)
+  const program = await serve(app)
+  const flipped = Uint8Array.from(Buffer.from('{"text":"hidden"}'), (byte) => byte ^ 0x55)
+  assert.deepEqual(await talk(program.tcp.port, 2, flipped), Buffer.from(flipped))
+  assert.equal(await program.stop(), 0)
+  writeFileSync(server, `export { default } from ${echo}\nexport const cipher = 'rot13'\n`)
+  const { code, stderr } = await runToEnd(['serve', '--app', app])
+  assert.equal(code, 2)
+  assert.match(stderr, /what it exports as cipher must be a function/)
+})

@@ -1,0 +1,91 @@
+// The list of origins: which pages may open a WebSocket is decided from the Origin header alone, before the gateway
+// knows of the connection; native clients, which send none, always pass.
+
+import assert from 'node:assert/strict'
+import test, { after } from 'node:test'
+import { connect } from '../../client/index.ts'
+import { loadApp } from '../../core/node/app.ts'
+import { OriginError, originFilter } from '../../edge/origin.ts'
+import { start, type RunningServer } from '../../edge/server.ts'
+import { Echo } from '../../examples/echo/contract.ts'
+import { runToEnd, temporaryFolder } from './program.ts'
+import { ask, status, upgrade } from './upgrade.ts'
+
+const running = new Set<RunningServer>()
+after(() => Promise.all([...running].map((server) => server.stop())))
+
+async function serve(origins: string): Promise<RunningServer> {
+  const { game } = await loadApp('examples/echo')
+  const server = await start({ game, dir: temporaryFolder(), http: 0, tcp: 0, logLevel: 'silent', origins })
+  running.add(server)
+  return server
+}
+
+test('a page that is not in the list gets 403 and is counted; one in the list and a native client pass', async () => {
+  const server = await serve('https://game.example, https://*.game.example')
+  const { port } = server.http
+  assert.equal(status(await ask(port, upgrade('/ws', 'Origin: https://evil.example'))), 403)
+  assert.equal(status(await ask(port, upgrade('/ws', 'Origin: null'))), 403)
+  assert.equal(
+    status(await ask(port, upgrade('/ws', 'Origin: https://game.example', 'Origin: https://evil.example'))),
+    403,
+  )
+  assert.equal(server.refusals.counts.get('origin'), 3)
+  assert.equal(server.gateway.meter.accepted, 0)
+  assert.equal(status(await ask(port, upgrade('/ws', 'Origin: https://game.example'))), 101)
+  assert.equal(status(await ask(port, upgrade('/ws?x=1', 'Origin: https://eu.game.example'))), 101)
+  const game = await connect(`ws://127.0.0.1:${port}/ws`)
+  assert.deepEqual(await game.at(Echo).json({ text: 'native' }), { text: 'native' })
+  await game.close()
+  const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+  assert.match(metrics, /^firefly_refused_total\{reason="origin"\} 3$/m)
+})
+
+test('entries of the list mean what they say', () => {
+  const rows: [list: string, origin: string | null, passes: boolean][] = [
+    ['', 'https://any.example', true],
+    ['*', 'https://any.example', true],
+    ['https://a.example', null, true],
+    ['https://a.example', 'https://a.example', true],
+    ['https://A.Example', 'HTTPS://a.EXAMPLE', true],
+    ['https://a.example:443', 'https://a.example', true],
+    ['https://a.example', 'http://a.example', false],
+    ['https://a.example', 'https://a.example:8443', false],
+    ['https://a.example', 'https://a.example.evil', false],
+    ['https://a.example', 'https://xa.example', false],
+    ['http://localhost:8080', 'http://localhost:8080', true],
+    ['http://[::1]:8080', 'http://[::1]:8080', true],
+    ['capacitor://localhost', 'capacitor://localhost', true],
+    ['https://*.a.example', 'https://x.a.example', true],
+    ['https://*.a.example', 'https://y.x.a.example', true],
+    ['https://*.a.example', 'https://a.example', false],
+    ['https://*.a.example', 'https://.a.example', false],
+    ['https://*.a.example', 'https://evil/x.a.example', false],
+    ['https://*.a.example', 'https://evil@x.a.example', false],
+    ['https://*.a.example', 'https://xa.example', false],
+    ['https://*.a.example:81', 'https://x.a.example:81', true],
+    ['https://a.example', 'null', false],
+    ['https://a.example,null', 'null', true],
+  ]
+  for (const [list, origin, passes] of rows)
+    assert.equal(originFilter(list)(origin), passes, `${list} ${origin}`)
+  for (const list of [
+    'a.example',
+    'https://',
+    'https://a.example/',
+    'https://a.example,',
+    'https://x.*.example',
+    'https://*',
+    'https://a.example:70000',
+    'https://u@a.example',
+    'https://ä.example',
+  ])
+    assert.throws(() => originFilter(list), OriginError, list)
+})
+
+test('a list that cannot be read is one clear line', async () => {
+  const { code, stderr } = await runToEnd(['serve', '--origins', 'https://a.example,b.example'])
+  assert.equal(code, 2)
+  assert.match(stderr, /origin "b\.example" is not like https:\/\/game\.example/)
+  assert.equal(stderr.trim().split('\n').length, 1, stderr)
+})

@@ -1,0 +1,202 @@
+// The census of connections: its three bounds, what leaves, and whom an address counts for.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import fc from 'fast-check'
+
+import { DEFAULT_LIMITS } from '../../core/wire/limits.ts'
+import { addressKey, Census, type Entry, type Refused } from '../../edge/census.ts'
+
+const LIMITS = { maxConnections: 10, maxPerAddress: 3, maxPerLoopback: 6, maxUnproven: 5 }
+
+function entered(result: Entry | Refused): Entry {
+  assert.equal(result.reason, null)
+  return result
+}
+
+test('an address keys as its IPv4 address, its /64, or a word', () => {
+  const table: readonly (readonly [string, string])[] = [
+    ['203.0.113.7', '203.0.113.7'],
+    ['0.0.0.0', '0.0.0.0'],
+    ['::ffff:203.0.113.7', '203.0.113.7'],
+    ['::FFFF:203.0.113.7', '203.0.113.7'],
+    ['::ffff:cb00:7107', '203.0.113.7'],
+    ['0:0:0:0:0:ffff:cb00:7107', '203.0.113.7'],
+    ['0000:0000:0000:0000:0000:FFFF:203.0.113.7', '203.0.113.7'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:db8:1:2::', '2001:db8:1:2::/64'],
+    ['2001:0DB8:0001:0002::ffff', '2001:db8:1:2::/64'],
+    ['2001:db8:1:3::1', '2001:db8:1:3::/64'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['2001:db8::2:3:4:5', '2001:db8:0:0::/64'],
+    ['2001::2:3:4:5:6', '2001:0:0:2::/64'],
+    ['::2:3:4:5:6:7:8', '0:2:3:4::/64'],
+    ['1:2:3:4:5:6:7::', '1:2:3:4::/64'],
+    ['2001:db8:1:2:3:4:192.0.2.1', '2001:db8:1:2::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['fe80::2%25wlan0', 'fe80:0:0:0::/64'],
+    ['::', '0:0:0:0::/64'],
+    ['127.0.0.1', 'loopback'],
+    ['127.255.0.9', 'loopback'],
+    ['::1', 'loopback'],
+    ['0:0:0:0:0:0:0:1', 'loopback'],
+    ['::1%lo', 'loopback'],
+    ['::ffff:127.0.0.1', 'loopback'],
+    ['::ffff:7f00:1', 'loopback'],
+  ]
+  for (const [address, key] of table) assert.equal(addressKey(address), key, address)
+})
+
+test('what is no address is one key', () => {
+  const table = [
+    '',
+    ' ',
+    'localhost',
+    '1.2.3',
+    '1.2.3.4.5',
+    '1.2.3.256',
+    '01.2.3.4',
+    '1.2.3.4 ',
+    '1.2.3.-4',
+    '1..3.4',
+    '1.2.3.4:80',
+    '[::1]',
+    ':',
+    ':::',
+    '1::2::3',
+    '1:2:3:4:5:6:7',
+    '1:2:3:4:5:6:7:8:9',
+    '1:2:3:4:5:6:7:8::',
+    '::1:2:3:4:5:6:7:8',
+    '12345::',
+    'g::1',
+    ':1::',
+    '1.2.3.4::',
+    '::1.2.3',
+    '::ffff:1.2.3.999',
+    '::1.2.3.4:5',
+    '%eth0',
+    `::1${'0'.repeat(100)}`,
+  ]
+  for (const address of table) assert.equal(addressKey(address), 'unknown', address)
+})
+
+test('any spelling of an IPv6 address has the same key', () => {
+  const group = fc.integer({ min: 0, max: 0xffff })
+  fc.assert(
+    fc.property(fc.array(group, { minLength: 8, maxLength: 8 }), fc.boolean(), (groups, upper) => {
+      const plain = groups.map((one) => one.toString(16)).join(':')
+      const padded = groups.map((one) => one.toString(16).padStart(4, '0')).join(':')
+      const short = new URL(`http://[${plain}]/`).hostname.slice(1, -1)
+      const key = addressKey(plain)
+      assert.notEqual(key, 'unknown')
+      assert.equal(addressKey(upper ? padded.toUpperCase() : padded), key)
+      assert.equal(addressKey(short), key)
+    }),
+  )
+})
+
+test('any text at all has a key', () => {
+  fc.assert(fc.property(fc.string({ maxLength: 60 }), (text) => addressKey(text).length > 0))
+})
+
+test('one address holds only so many, the neighbours are not hurt', () => {
+  const census = new Census(LIMITS)
+  const mine = [1, 2, 3].map((host) => entered(census.enter(`2001:db8::${host}`)))
+  for (const one of mine) one.proven()
+  const refused = census.enter('2001:db8::4')
+  assert.equal(refused.reason, 'address')
+  assert.equal(refused.message, '3 connections of this address stand, at most 3 may')
+  entered(census.enter('2001:db8:0:1::4'))
+  mine[0]!.leave()
+  entered(census.enter('2001:db8::4'))
+  assert.deepEqual(census.refused, { total: 0, address: 1, unproven: 0 })
+})
+
+test('loopback and the unknown have a bound of their own', () => {
+  for (const address of ['127.0.0.1', '']) {
+    const census = new Census(LIMITS)
+    for (let i = 0; i < 6; i++) entered(census.enter(address)).proven()
+    assert.equal(census.enter(address).reason, 'address')
+  }
+})
+
+test('connections without a first message are bounded until they prove themselves or leave', () => {
+  const census = new Census(LIMITS)
+  const standing = Array.from({ length: 5 }, (_, i) => entered(census.enter(`192.0.2.${i}`)))
+  assert.equal(census.unproven, 5)
+  assert.equal(census.enter('192.0.2.9').reason, 'unproven')
+  standing[0]!.proven()
+  standing.push(entered(census.enter('192.0.2.9')))
+  assert.equal(census.enter('192.0.2.10').reason, 'unproven')
+  standing[1]!.leave()
+  entered(census.enter('192.0.2.10'))
+  assert.deepEqual(census.refused, { total: 0, address: 0, unproven: 2 })
+})
+
+test('connections in all are bounded', () => {
+  const census = new Census(LIMITS)
+  const standing = Array.from({ length: 10 }, (_, i) => {
+    const entry = entered(census.enter(`192.0.2.${i}`))
+    entry.proven()
+    return entry
+  })
+  const refused = census.enter('192.0.2.99')
+  assert.equal(refused.reason, 'total')
+  assert.equal(refused.message, '10 connections stand, at most 10 may')
+  standing[9]!.leave()
+  entered(census.enter('192.0.2.99'))
+})
+
+test('proving and leaving twice counts once', () => {
+  const census = new Census(LIMITS)
+  const first = entered(census.enter('192.0.2.1'))
+  entered(census.enter('192.0.2.1'))
+  first.proven()
+  first.proven()
+  assert.equal(census.unproven, 1)
+  first.leave()
+  first.leave()
+  first.proven()
+  assert.deepEqual([census.total, census.unproven, census.addresses], [1, 1, 1])
+})
+
+test('what is refused changes nothing but its counter', () => {
+  const census = new Census({ ...LIMITS, maxUnproven: 0 })
+  assert.equal(census.enter('192.0.2.1').reason, 'unproven')
+  assert.deepEqual([census.total, census.unproven, census.addresses], [0, 0, 0])
+})
+
+test('when all have left nothing is remembered, in any order of comings and goings', () => {
+  const step = fc.record({ address: fc.integer({ min: 0, max: 4 }), what: fc.integer({ min: 0, max: 2 }) })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+      const census = new Census(LIMITS)
+      let standing: Entry[] = []
+      for (const { address, what } of steps) {
+        if (what > 0 && standing.length > 0) {
+          const entry = standing[address % standing.length]!
+          if (what === 1) entry.proven()
+          else {
+            entry.leave()
+            standing = standing.filter((one) => one !== entry)
+          }
+        } else {
+          const result = census.enter(`192.0.2.${address}`)
+          if (result.reason === null) standing.push(result)
+        }
+        assert.equal(census.total, standing.length)
+        assert.ok(census.total <= 10 && census.unproven <= 5 && census.unproven <= census.total)
+      }
+      for (const entry of standing) entry.leave()
+      assert.deepEqual([census.total, census.unproven, census.addresses], [0, 0, 0])
+    }),
+  )
+})
+
+test('the default limits let a crowd in behind a proxy of this machine', () => {
+  const census = new Census(DEFAULT_LIMITS)
+  for (let i = 0; i < DEFAULT_LIMITS.maxConnections; i++) entered(census.enter('127.0.0.1')).proven()
+  assert.equal(census.enter('127.0.0.1').reason, 'total')
+})

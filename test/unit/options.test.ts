@@ -1,0 +1,97 @@
+// The options of `firefly serve` are said in four places: the command, its schema, the handbook, and the ports' limits.
+// They say the same; and a secret never shows up in what a bad one is answered with.
+
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'node:test'
+import { StoreError } from '../../core/node/fault.ts'
+import { keptSecret } from '../../core/node/secret.ts'
+import { serveCommand, type ServeOptions } from '../../scripts/options.ts'
+
+interface Schema {
+  readonly properties: Readonly<Record<string, { readonly default?: unknown }>>
+}
+
+/** What `serve` is called with for these words. */
+async function parsed(...words: string[]): Promise<ServeOptions> {
+  let options: ServeOptions | null = null
+  const command = serveCommand((given) => {
+    options = given
+    return Promise.resolve()
+  }).configureOutput({ writeErr: () => {} })
+  await command.parseAsync(words, { from: 'user' })
+  return options!
+}
+
+test('schema and handbook know every option, and the schema has its default', () => {
+  const { options } = serveCommand(() => Promise.resolve())
+  const { properties } = JSON.parse(readFileSync('schemas/firefly.schema.json', 'utf8')) as Schema
+  const names = options.map((option) => option.attributeName())
+  assert.deepEqual(
+    Object.keys(properties)
+      .filter((name) => name !== '$schema')
+      .sort(),
+    names.sort(),
+  )
+  const handbook = readFileSync('docs/operating.md', 'utf8')
+  for (const option of options) {
+    const { default: value } = properties[option.attributeName()]!
+    if (value !== undefined) assert.deepEqual(value, option.defaultValue, option.long)
+    assert.match(handbook, new RegExp(`\`${option.long}[ \`]`), option.long)
+  }
+})
+
+test('what an option does not take is refused', async () => {
+  const rows: [string[], RegExp][] = [
+    [['--heartbeat', '99'], /Not a whole number from 100 to 3600000/],
+    [['--max-connections', '0'], /Not a whole number/],
+    [['--max-per-address', '1e3'], /Not a whole number/],
+    [['--rate', '0'], /Not a whole number/],
+    [['--origins', 'game.example'], /origin "game\.example" is not like https:\/\/game\.example/],
+    [['--ticket-once', 'yes'], /Not true or false/],
+    [['--tls-cert'], /argument missing/],
+  ]
+  for (const [words, expected] of rows) await assert.rejects(parsed(...words), expected)
+  const options = await parsed(
+    '--rate',
+    '5',
+    '--ticket-once',
+    '--origins',
+    'https://a.example',
+    '--secret',
+    'x'.repeat(32),
+  )
+  assert.deepEqual([options.rate, options.ticketOnce, options.origins], [5, true, 'https://a.example'])
+  assert.equal(options.secret.length, 32)
+})
+
+test('a secret that is too short is not said again', async () => {
+  await assert.rejects(parsed('--secret', 'hunter2'), (error: Error) => {
+    assert.equal(error.message, 'secret has 7 characters, at least 32 are needed')
+    return true
+  })
+})
+
+test('the kept secret is made once, for its owner alone, and a damaged one is named', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'firefly-secret-'))
+  try {
+    const secret = keptSecret(dir)
+    assert.match(secret, /^[\w-]{43}$/)
+    assert.equal(statSync(join(dir, 'secret')).mode & 0o777, 0o600)
+    assert.equal(keptSecret(dir), secret)
+    writeFileSync(join(dir, 'secret'), 'short\n')
+    assert.throws(
+      () => keptSecret(dir),
+      (error: Error) => {
+        assert.ok(error instanceof StoreError)
+        assert.match(error.message, /secret holds 5 characters, at least 32 are needed: remove it/)
+        return true
+      },
+    )
+    assert.throws(() => keptSecret(join(dir, 'nowhere')), StoreError)
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+})
