@@ -16,7 +16,8 @@ export function connect(url: string, options: ConnectOptions = {}): Promise<Fire
     const session = new ClientSession(url, options, {
       welcomed: () => {
         timer.cancel()
-        resolve(session)
+        // What came in the same message may have ended it: then `ended` is heard first.
+        void Promise.resolve().then(() => resolve(session))
       },
       ended: (error) => {
         timer.cancel()

@@ -258,7 +258,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     const now = this.#clock.mono()
     if (!this.#id || now < this.#sweepMs) return
     this.#sweepMs = now + TIMES.rememberMs
-    this.#engine.shard(this.#id).sweep(now, TIMES.rememberMs)
+    this.#engine.shard(this.#id).attendance.sweep(now, TIMES.rememberMs)
   }
 
   #flush(): void {

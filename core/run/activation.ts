@@ -14,12 +14,12 @@ import type { ErrorKind } from '../wire/message.ts'
 import type { Channel } from './channel.ts'
 import { Casts } from './casts.ts'
 import type { Engine } from './engine.ts'
-import { Homecoming } from './homecoming.ts'
 import { KvState } from './kv.ts'
 import { encodeMemo, Members } from './members.ts'
 import type { Meter } from './meter.ts'
 import { Receipts } from './receipts.ts'
 import type { Run, ShardPlan } from './plan.ts'
+import { Presence } from './presence.ts'
 import {
   isKey,
   RETAIN,
@@ -54,7 +54,7 @@ export class Activation {
   readonly number: number
   readonly kv: KvState
   readonly members = new Members()
-  readonly homecoming = new Homecoming(this)
+  readonly presence = new Presence(this)
   readonly timers: Timers
   readonly state: unknown
   readonly settlement: Settlement
@@ -271,39 +271,6 @@ export class Activation {
     }
     if (channel && (flags & RETAIN) !== 0) channel.keepError(sequence, number, kind, code, message)
     this.settlement.settle(turn, null, { kind, code, message })
-  }
-
-  /** The connection of a member is gone: its seat is free, and the game hears it with the seat still in hand. */
-  goodbye(channel: Channel): void {
-    const { member } = channel
-    channel.away = false
-    if (!member) return
-    this.members.remove(member)
-    this.membershipChanged()
-    if (!this.plan.leave) return
-    const turn = this.turnOf(channel)
-    turn.leaving = member
-    this.run(turn, this.plan.leave, undefined)
-  }
-
-  /** The connection of a member is gone; it keeps its seat until it lingers no more. */
-  away(channel: Channel): void {
-    if (!channel.member || channel.away) return
-    channel.away = true
-    if (this.plan.away) this.run(this.turnOf(channel), this.plan.away, undefined)
-  }
-
-  /** A member that was away is there again. */
-  back(channel: Channel): void {
-    if (!channel.away) return
-    channel.away = false
-    if (channel.member && this.plan.back) this.run(this.turnOf(channel), this.plan.back, undefined)
-  }
-
-  /** A member has missed events: its game may send fresh state. */
-  resync(channel: Channel): void {
-    this.meter.resyncs++
-    if (channel.member && this.plan.resync) this.run(this.turnOf(channel), this.plan.resync, undefined)
   }
 
   /** A turn that a channel or (null) the clock caused without a call. */

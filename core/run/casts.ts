@@ -128,7 +128,7 @@ export class Casts {
         return this.#renumber(name, lane, Number(answer.message))
       // It was not done, as far as is known: it is delivered again.
       if (answer.kind === 'system' && TRANSIENT.has(answer.code)) return this.#again(name, lane)
-      life.shard.answered(() => this.#act(name, lane, cast, answer))
+      life.shard.soon(() => this.#act(name, lane, cast, answer))
     }
     const late = (): void => heard({ kind: 'system', code: 'DEADLINE', message: '' })
     lane.timer = life.clock.after(DELIVERY_MS, late)

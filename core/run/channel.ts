@@ -118,8 +118,9 @@ export class Channel implements ChannelIn {
     if (knew === null) return this.#flow()
     // A gateway that knows nothing (of channel 0, say) goes on from what was acknowledged.
     const eventAck = known === activation ? knew.eventAck : this.#history.acked
-    // Forgotten here and not by the client: its numbers go on.
-    if (known === activation && !isSame) return this.#resync(eventAck)
+    // Forgotten here and not by the client: its numbers go on, above what it says it has, so that it hears of this
+    // once more if this word is lost.
+    if (known === activation && !isSame) return this.#resync(eventAck + 1)
     this.#sent = eventAck
     return this.#flow()
   }
@@ -138,7 +139,7 @@ export class Channel implements ChannelIn {
     if (on) {
       this.#flows = false
       this.#sent = this.#history.last
-    } else if (this.told !== 0 && !this.#flow()) this.shard.resynced(this)
+    } else if (this.told !== 0 && !this.#flow()) this.shard.attendance.resynced(this)
   }
 
   /** Events go out again, those that waited first; false = some of them gave way. */
@@ -162,7 +163,7 @@ export class Channel implements ChannelIn {
   identify(uid: string, epoch: number): void {
     this.uid = uid
     this.epoch = epoch
-    this.shard.identified(this)
+    this.shard.attendance.identified(this)
   }
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
@@ -182,7 +183,7 @@ export class Channel implements ChannelIn {
   }
 
   close(forget: boolean): void {
-    this.shard.detach(this, forget)
+    this.shard.attendance.detach(this, forget)
   }
 
   /** Whether another answer may be kept; a client that never acknowledges is ended by its gateway's window. */

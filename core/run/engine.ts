@@ -87,7 +87,7 @@ export class Engine implements Link, Directory {
 
   /** Attaches a gateway's channel. Contract and key were checked at the door; here they are trusted to exist. */
   open(request: OpenRequest, out: ChannelOut): ChannelIn {
-    return this.shard(request.shard).open(request, out)
+    return this.shard(request.shard).attendance.open(request, out)
   }
 
   /** Where another shard is reached from here. */
@@ -240,7 +240,8 @@ export class Engine implements Link, Directory {
   #sweep(): void {
     const now = this.clock.mono()
     for (const [name, shard] of this.#shards) {
-      if (!shard.sweep(now, TIMES.rememberMs) || shard.life?.disposable === false) {
+      shard.attendance.sweep(now, TIMES.rememberMs)
+      if (!shard.idle || shard.life?.disposable === false) {
         shard.idleSweeps = 0
         continue
       }

@@ -66,11 +66,11 @@ export class History {
     for (const [sequence, sent] of this.#kept ?? []) if (sequence > events) send(sequence, sent)
   }
 
-  /** Nothing before the next event can be asked for any more; its number is above `last`. */
+  /** Nothing up to here can be had any more; the next number is above `last`. */
   forget(last: number): void {
-    this.last = Math.max(this.last, last)
+    this.last = this.#dropped = Math.max(this.last, last)
     this.#kept = this.#newest = null
-    this.#bytes = this.#dropped = 0
+    this.#bytes = 0
   }
 
   /** A new activation counts anew. */

@@ -27,6 +27,7 @@ export function builtIns(game: Game): ReadonlyMap<string, ShardDefinition> {
 function sessionShard(mode: LoginMode): ShardDefinition {
   return shard(Session)
     .kv({ epoch: t.u32, floor: t.u32, session: SESSION, tickets: t.array(TICKET, MAX_TICKETS) })
+    .state(() => ({ grantedMs: 0 }))
     .timer('expire', {}, (c) => c.kv.delete('floor'))
     .on('resume', (c, { session, epoch, generation }) => {
       if (epoch !== (c.kv.get('epoch') ?? 0)) throw c.fail('REPLACED')
@@ -40,8 +41,12 @@ function sessionShard(mode: LoginMode): ShardDefinition {
     })
     .on('login', (c, { session, jti, expiresMs }) => {
       const turn = c as unknown as Turn
-      if (mode === 'refuse' && othersOf(turn, session).some(({ out }) => out !== null))
-        throw c.fail('ALREADY_ONLINE')
+      if (mode === 'refuse') {
+        // One that was let in a moment ago is on its way to attach.
+        const isExpected = c.kv.get('session') !== session && c.now - c.state.grantedMs < TIMES.callMs
+        if (isExpected || othersOf(turn, session).some(({ out }) => out !== null))
+          throw c.fail('ALREADY_ONLINE')
+      }
       if (jti !== '') {
         const tickets = (c.kv.get('tickets') ?? []).filter((ticket) => ticket.expiresMs > c.now)
         if (tickets.length >= MAX_TICKETS || tickets.some((ticket) => ticket.jti === jti))
@@ -53,12 +58,14 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       c.kv.set('session', session)
       c.kv.set('floor', 0)
       expel(turn, SUPERSEDED, session)
+      c.state.grantedMs = c.now
       return { epoch }
     })
     .on('attach', (c, { session, epoch }) => {
       if (epoch !== (c.kv.get('epoch') ?? 0)) throw c.fail('REPLACED')
       if (epoch !== 0 && c.kv.get('session') !== session) throw c.fail('REPLACED')
       c.join()
+      c.state.grantedMs = 0
       return {}
     })
     .on('kick', (c, { reason }) => {
@@ -93,6 +100,6 @@ function othersOf(turn: Turn, session: string): Channel[] {
 /** Once the turn is committed, all but `session` are let go. */
 function expel(turn: Turn, code: string, session: string): void {
   turn.effect((life) => {
-    for (const channel of othersOf(turn, session)) life.shard.expel(channel, code)
+    for (const channel of othersOf(turn, session)) life.shard.attendance.expel(channel, code)
   })
 }

@@ -1,19 +1,17 @@
-// One shard as its engine knows it: its channels, its mailbox and its current activation, if any. One turn at a
+// One shard as its engine knows it: who is attached, its mailbox and its current activation, if any. One turn at a
 // time (a service: `concurrency`), in arrival order; channels outlive activations.
 
 import { CallError, TRANSIENT, type SystemCode } from '../wire/errors.ts'
-import { TIMES, type Limits } from '../wire/limits.ts'
+import type { Limits } from '../wire/limits.ts'
 import { Activation } from './activation.ts'
-import { Channel, channelName } from './channel.ts'
+import { Attendance } from './attendance.ts'
+import type { Channel } from './channel.ts'
 import type { Engine } from './engine.ts'
-import { Gate } from './gate.ts'
 import { Mailbox } from './mailbox.ts'
 import type { CommandPlan, ShardPlan } from './plan.ts'
 import {
-  REPLACED,
   RETAIN,
   shardName,
-  SUPERSEDED,
   type Awaitable,
   type ChannelIn,
   type ChannelOut,
@@ -41,11 +39,9 @@ export class Shard implements Sleeper {
   readonly id: ShardId
   readonly name: string
   readonly plan: ShardPlan
+  readonly attendance: Attendance
   readonly #engine: Engine
   readonly #mailbox: Mailbox<Item>
-  readonly #channels = new Map<string, Channel>()
-  /** The channel of the newest login, by uid. */
-  readonly #logins = new Map<string, Channel>()
   #life: Activation | null = null
   readonly waking: Waking
   /** Asynchronous turns that run now. */
@@ -61,6 +57,7 @@ export class Shard implements Sleeper {
     this.name = shardName(id)
     this.plan = plan
     this.#mailbox = new Mailbox(engine.limits.maxMailbox, engine.mail)
+    this.attendance = new Attendance(engine, this)
     this.waking = new Waking(engine, this)
   }
 
@@ -80,43 +77,6 @@ export class Shard implements Sleeper {
 
   get limits(): Limits {
     return this.#engine.limits
-  }
-
-  /** A gateway brings a channel; whom the game does not admit, the shard is not even activated for. */
-  open(request: OpenRequest, out: ChannelOut): ChannelIn {
-    const { admit } = this.plan
-    if (!admit || request.admitted) return this.#attach(request, out)
-    return new Gate(this.#engine, admit, request, out, () => this.#attach(request, out))
-  }
-
-  #attach(request: OpenRequest, out: ChannelOut): ChannelIn {
-    const name = channelName(request.session, request.channel)
-    const known = this.#channels.get(name)
-    // A connection that the client has given up, and its gateway not yet.
-    known?.out?.closed(REPLACED)
-    const channel = known ?? new Channel(this, request)
-    this.#channels.set(name, channel)
-    channel.attach(out, request)
-    this.identified(channel)
-    if (channel.out !== null) this.#push(this.#introduction(channel))
-    return channel
-  }
-
-  /** Of two logins of one uid the newer one speaks to this shard; the other is let go. */
-  identified(channel: Channel): void {
-    const { uid } = channel
-    if (uid === '') return
-    const other = this.#logins.get(uid)
-    const isRival = other !== undefined && other.session !== channel.session && other.epoch !== channel.epoch
-    const loser = isRival ? (other.epoch < channel.epoch ? other : channel) : null
-    if (loser !== channel) this.#logins.set(uid, channel)
-    if (loser) this.expel(loser, SUPERSEDED)
-  }
-
-  /** Ends a channel from here. */
-  expel(channel: Channel, code: string): void {
-    channel.out?.closed(code)
-    this.detach(channel, true)
   }
 
   /** The hot path: an idle shard runs the call at once, inside the event that brought it. */
@@ -249,7 +209,7 @@ export class Shard implements Sleeper {
       receipts.load(sender, stored)
       receipts.receive(sender, cast, answer)
     }
-    const stored = this.#stored(`@${sender}`)
+    const stored = this.stored(`@${sender}`)
     if (!(stored instanceof Promise)) return loaded(stored)
     const resume = this.hold()
     stored.then(
@@ -260,7 +220,7 @@ export class Shard implements Sleeper {
   }
 
   /** What the Store has of a channel. A disk that cannot be read says so by the promise. */
-  #stored(channel: string): Awaitable<StoredChannel | null> {
+  stored(channel: string): Awaitable<StoredChannel | null> {
     try {
       return this.#engine.store.channel(this.id, channel)
     } catch (error) {
@@ -268,64 +228,18 @@ export class Shard implements Sleeper {
     }
   }
 
-  /** The turn of a cast's answer: never refused, one for each shard that was cast to. */
-  answered(run: () => void): void {
-    this.#push({ survives: false, run, drop: () => {} })
+  /**
+   * Runs in this activation behind what waits already, or not at all. Never refused, so only for what is bounded by
+   * itself: one tick, the end and the introduction of each channel, the answers of casts, timers.
+   */
+  soon(run: (life: Activation) => void): void {
+    this.queue(run)
+    this.#wanted()
   }
 
-  /** The shard's own clock: never refused, never more than one in the mailbox. */
-  tick(run: () => void): void {
-    this.#push({ survives: false, run, drop: () => {} })
-  }
-
-  due(timer: { name: string; data: unknown; durable: boolean }): void {
-    const run = (life: Activation): void => life.fire(timer.name, timer.data, timer.durable)
-    this.#push({ survives: false, run, drop: () => {} })
-  }
-
-  /** The connection is gone. A member keeps its seat for a while, unless (`forget`) it does not come back. */
-  detach(channel: Channel, forget: boolean): void {
-    channel.linger?.cancel()
-    channel.detach()
-    channel.detachedMs = this.#engine.clock.mono()
-    if (forget) this.#drop(channel)
-    if (!this.#life) return
-    const lingerMs = this.plan.definition.lingerMs ?? TIMES.lingerMs
-    const leaves = forget || channel.legacy || lingerMs === 0
-    if (!leaves && channel.member) {
-      channel.linger = this.#engine.clock.after(lingerMs, () => this.#goodbye(channel))
-    }
-    this.#absent(channel, (life) => (leaves ? life.goodbye(channel) : life.away(channel)))
-  }
-
-  #goodbye(channel: Channel): void {
-    channel.linger = null
-    if (this.#life) this.#absent(channel, (life) => life.goodbye(channel))
-  }
-
-  /** In its turn, if the channel is still without connection then. */
-  #absent(channel: Channel, run: (life: Activation) => void): void {
-    this.#push({
-      survives: false,
-      run: (life) => {
-        if (channel.out === null) run(life)
-      },
-      drop: () => {},
-    })
-  }
-
-  /** Events of a slow reader gave way: its game may send it fresh state. */
-  resynced(channel: Channel): void {
-    if (!this.#life) return
-    const run = (life: Activation): void => {
-      if (channel.out !== null) life.resync(channel)
-    }
-    this.#push({ survives: false, run, drop: () => {} })
-  }
-
-  #drop(channel: Channel): void {
-    this.#channels.delete(channel.name)
-    if (this.#logins.get(channel.uid) === channel) this.#logins.delete(channel.uid)
+  /** The same, but that nothing is run at once. */
+  queue(run: (life: Activation) => void): void {
+    this.#mailbox.pushAlways({ survives: false, run, drop: () => {} })
   }
 
   /** An asynchronous turn begins; the returned function ends it, inside the engine's run. */
@@ -372,9 +286,9 @@ export class Shard implements Sleeper {
     const casts = this.#life !== null && this.#life.casts.size > 0
     this.#endLife()
     for (const item of this.#mailbox.sift((item) => item.survives)) item.drop('SHARD_RESTARTED')
-    for (const channel of this.#channels.values()) channel.severed = true
+    this.attendance.sever()
     const next = (): void => {
-      if (casts || this.#channels.size > 0 || this.#mailbox.size > 0) this.#wanted()
+      if (casts || this.attendance.size > 0 || this.#mailbox.size > 0) this.#wanted()
     }
     if (until) this.waking.hold(until, next)
     else next()
@@ -390,63 +304,21 @@ export class Shard implements Sleeper {
     this.#endLife()
   }
 
-  /** Forgets channels that nobody came back to; tells whether the shard itself may leave memory. */
-  sweep(now: number, rememberMs: number): boolean {
-    for (const channel of this.#channels.values()) {
-      const isOver = channel.out === null && channel.member === null
-      if (isOver && now - channel.detachedMs >= rememberMs) this.#drop(channel)
-    }
-    return this.#channels.size === 0 && this.#mailbox.size === 0 && this.#running === 0
+  /** Nothing but its state keeps it in memory. */
+  get idle(): boolean {
+    return this.attendance.size === 0 && this.#mailbox.size === 0 && this.#running === 0
   }
 
   /** Forgotten altogether: nothing refers to it. */
   get empty(): boolean {
-    return this.#life === null && !this.waking.busy && this.#channels.size === 0 && this.#mailbox.size === 0
+    return this.#life === null && !this.waking.busy && this.idle
   }
 
   #endLife(): void {
     this.#life?.end()
     this.#life = null
     this.#running = 0
-    for (const channel of this.#channels.values()) {
-      channel.linger?.cancel()
-      if (channel.out === null) this.#drop(channel)
-      else channel.reset()
-    }
-  }
-
-  /** Tells a channel which life it speaks to: before its first call, and again in each new life. */
-  #introduction(channel: Channel): Item {
-    return { survives: false, run: (life) => this.#introduce(life, channel), drop: () => {} }
-  }
-
-  #introduce(life: Activation, channel: Channel): void {
-    if (!channel.isStrangerTo(life.number)) return
-    if (channel.told === life.number || this.plan.definition.stateless) return this.#tell(life, channel, null)
-    const stored = this.#stored(channel.name)
-    if (!(stored instanceof Promise)) return this.#tell(life, channel, stored)
-    const resume = this.hold()
-    stored.then(
-      (found) => resume(() => this.#tell(life, channel, found)),
-      (cause: unknown) =>
-        resume(() => {
-          this.#engine.log.error('a channel could not be read', { shard: this.name, cause: String(cause) })
-          channel.out?.closed('UNAVAILABLE')
-        }),
-    )
-  }
-
-  #tell(life: Activation, channel: Channel, stored: StoredChannel | null): void {
-    if (stored) channel.restore(stored)
-    const isWhole = channel.introduce(life.number)
-    life.homecoming.welcome(channel)
-    life.back(channel)
-    if (!isWhole) life.resync(channel)
-  }
-
-  #push(item: Item): void {
-    this.#mailbox.pushAlways(item)
-    this.#wanted()
+    this.attendance.endLife()
   }
 
   #wanted(): void {
@@ -455,7 +327,7 @@ export class Shard implements Sleeper {
   }
 
   get isAwaited(): boolean {
-    return this.#life === null && [...this.#channels.values()].some(({ out }) => out !== null)
+    return this.#life === null && this.attendance.isAwaited
   }
 
   awake(stored: Stored): () => void {
@@ -466,10 +338,9 @@ export class Shard implements Sleeper {
   #begin(life: Activation): void {
     this.#life = life
     this.#engine.meter.activations++
-    // Channels that outlived the last life come first: all members are back before any hook or call runs.
+    // Channels that outlived the last life come first.
     const waiting = this.#mailbox.sift(() => false)
-    for (const channel of this.#channels.values()) life.homecoming.seat(channel)
-    for (const channel of this.#channels.values()) this.#mailbox.pushAlways(this.#introduction(channel))
+    this.attendance.begin(life)
     for (const item of waiting) this.#mailbox.pushAlways(item)
     life.casts.start()
     this.#engine.want(this)

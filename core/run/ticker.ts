@@ -43,7 +43,7 @@ export class Ticker {
       this.#beat()
       if (this.#asked) return
       this.#asked = true
-      this.#life.shard.tick(() => this.#run())
+      this.#life.shard.soon(() => this.#run())
     })
   }
 

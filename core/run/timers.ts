@@ -76,7 +76,7 @@ export class Timers {
     this.stopLater(name)
     const timer = this.#life.clock.after(Math.min(ms, LONGEST_MS), () => {
       this.#volatile.delete(name)
-      this.#life.shard.due({ name, data, durable: false })
+      this.#life.shard.soon((life) => life.fire(name, data, false))
     })
     this.#volatile.set(name, timer)
   }
@@ -126,7 +126,7 @@ export class Timers {
     pending.timer = this.#life.clock.after(Math.max(0, Math.min(ms, LONGEST_MS)), () => {
       const left = pending.dueMs - this.#life.clock.now()
       if (left > 0) this.#arm(name, pending, left)
-      else this.#life.shard.due({ name, data: pending.data, durable: true })
+      else this.#life.shard.soon((life) => life.fire(name, pending.data, true))
     })
   }
 }

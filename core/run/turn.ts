@@ -175,11 +175,13 @@ export class Turn {
   join(...groups: string[]): number {
     const life = this.live()
     const channel = this.cause.channel
-    if (!channel?.out) throw new Error('only a connected session can join')
+    if (!channel) throw new Error('only a session can join')
     if (channel.member && groups.length === 0) return channel.member.seat
     if (!channel.member) this.onUndo(life.members.add(channel))
     for (const group of groups) this.onUndo(life.members.join(channel.member!, group))
     this.#membershipChanged(channel)
+    // Its connection went while the call waited: it has joined as one that is away.
+    if (channel.out === null) this.effect((life) => life.shard.attendance.linger(channel))
     return channel.member!.seat
   }
 

@@ -154,7 +154,17 @@ class Seat implements ChannelOut {
     this.#call = call
     this.#player = player
     this.#in = engine.open(
-      { shard, session: session(player), channel: 1, legacy: false, activation: 0, memo: NO_BYTES },
+      {
+        shard,
+        session: session(player),
+        channel: 1,
+        legacy: false,
+        activation: 0,
+        memo: NO_BYTES,
+        eventAck: 0,
+        uid: '',
+        epoch: 0,
+      },
       this,
     )
   }
@@ -193,6 +203,8 @@ class Seat implements ChannelOut {
   applied(): void {}
   memo(): void {}
   bind(): void {}
+  login(): void {}
+  resync(): void {}
 }
 
 let sessions = 0

@@ -130,11 +130,23 @@ class Burst {
       applied() {},
       memo() {},
       bind() {},
+      login() {},
+      resync() {},
       closed: (code) => this.#done.reject(new Error(`login: the channel of player ${player}: ${code}`)),
     }
     const shard = { contract: Purse.name, key: `p${player}` }
     channel = this.#engine.open(
-      { shard, session, channel: 1, legacy: false, activation: 0, memo: NO_BYTES },
+      {
+        shard,
+        session,
+        channel: 1,
+        legacy: false,
+        activation: 0,
+        memo: NO_BYTES,
+        eventAck: 0,
+        uid: '',
+        epoch: 0,
+      },
       out,
     )
     ask()
