@@ -32,6 +32,7 @@ export interface AnchorRequest {
   readonly session: Uint8Array
   readonly uid: string
   readonly epoch: number
+  readonly generation: number
 }
 
 interface Question {
@@ -58,11 +59,22 @@ export class Anchor implements ChannelOut {
   constructor(link: Link, clock: Clock, request: AnchorRequest, owner: AnchorOwner | null) {
     this.#clock = clock
     this.#owner = owner
-    const { contract, key, session, uid, epoch } = request
+    const { contract, key, session, uid, epoch, generation } = request
     const channel = owner ? 0 : 1 + Math.floor(clock.random() * 0xfffffffe)
     const shard = { contract: contract.name, key }
     this.#channel = link.open(
-      { shard, session, channel, legacy: false, activation: 0, memo: NO_BYTES, eventAck: 0, uid, epoch },
+      {
+        shard,
+        session,
+        channel,
+        legacy: false,
+        activation: 0,
+        memo: NO_BYTES,
+        eventAck: 0,
+        uid,
+        epoch,
+        generation,
+      },
       this,
     )
   }

@@ -8,13 +8,13 @@ import { CLOSE_CODES, ProtocolError, type CloseReason } from '../core/wire/error
 import { FrameDecoder } from '../core/wire/frame.ts'
 import { TIMES } from '../core/wire/limits.ts'
 import { encodeError, MESSAGE } from '../core/wire/message.ts'
-import { Budget } from './budget.ts'
 import type { Entry } from './census.ts'
 import type { Cipher } from './cipher.ts'
 import type { Gateway, Transport } from './gateway.ts'
 import { Inbox } from './inbox.ts'
 import { LegacySession } from './legacy.ts'
 import { Outbox } from './outbox.ts'
+import { FLOOD, Pace } from './pace.ts'
 import { Session } from './session.ts'
 
 /** Why a connection is not read for the moment. */
@@ -42,7 +42,7 @@ export class Connection {
   readonly #entry: Entry
   readonly #decoder: FrameDecoder
   readonly #outbox: Outbox
-  readonly #budget: Budget
+  readonly #pace: Pace
   readonly #inbox = new Inbox()
   #cipher: Cipher | null = null
   #session: Session | LegacySession | null = null
@@ -55,9 +55,6 @@ export class Connection {
   readonly #openedMs: number
   #partialMs = 0
   #pingedMs = 0
-  /** Since when it is above its budget, almost without a pause. */
-  #floodMs = 0
-  #thawMs = 0
   /** What the frames of the chunk in hand cost. */
   #cost = 0
   /** Its events wait until it has read. */
@@ -78,7 +75,7 @@ export class Connection {
     this.#entry = entry
     this.#openedMs = this.#heardMs = Math.trunc(clock.mono())
     this.#outbox = new Outbox(slab, identityBytes)
-    this.#budget = new Budget(limits.maxCostPerSecond, limits.maxBytesPerSecond)
+    this.#pace = new Pace(limits.maxCostPerSecond, limits.maxBytesPerSecond)
     this.#decoder = new FrameDecoder(identity, limits.maxBodyBytes, (command, source, start, end) => {
       this.#frame(command, source, start, end)
     })
@@ -91,14 +88,15 @@ export class Connection {
     this.#heardMs = Math.trunc(this.gateway.clock.mono())
     this.gateway.meter.bytesIn += chunk.length
     if (this.#pauses !== 0) return this.#hold(chunk)
-    this.#feed(chunk, chunk.length)
+    this.#feed(chunk)
   }
 
-  #feed(chunk: Uint8Array, bytes: number): void {
+  #feed(chunk: Uint8Array): void {
     this.#receiving = true
     this.#cost = 0
+    let eaten = 0
     try {
-      const eaten = this.#decoder.push(chunk)
+      eaten = this.#decoder.push(chunk)
       if (eaten < chunk.length) this.#hold(chunk.subarray(eaten))
       else if (this.#decoder.buffered === 0) this.#partialMs = 0
       else if (this.transport.kind === 'ws') {
@@ -113,7 +111,7 @@ export class Connection {
     } finally {
       this.#receiving = false
     }
-    this.#charge(bytes)
+    this.#charge(eaten)
     this.flush()
   }
 
@@ -134,15 +132,10 @@ export class Connection {
   /** What the chunk cost; a connection in debt is not read until it is out of it. */
   #charge(bytes: number): void {
     const { clock, meter, times } = this.gateway
-    const now = this.#heardMs
-    this.#budget.spend(this.#cost, bytes, now)
-    const waitMs = this.#budget.waitMs(now)
+    const waitMs = this.#pace.charge(this.#cost, bytes, clock.mono(), times.floodMs)
     if (waitMs === 0 || this.over || this.#closing) return
-    if (now - this.#thawMs > FLOOD_GAP_MS) this.#floodMs = now
-    if (now - this.#floodMs >= times.floodMs)
-      return this.close('FLOOD', `above its budget for ${now - this.#floodMs} ms`)
+    if (waitMs === FLOOD) return this.close('FLOOD', `above its budget for ${times.floodMs} ms`)
     meter.throttles++
-    this.#thawMs = now + waitMs
     this.pause(PAUSED.budget)
     clock.after(waitMs, () => this.unpause(PAUSED.budget))
   }
@@ -214,9 +207,13 @@ export class Connection {
   #resume(): void {
     while (this.#pauses === 0 && !this.over && !this.#closing) {
       const chunk = this.#inbox.shift()
-      if (!chunk) return this.transport.resume?.()
+      if (!chunk) {
+        // So far nobody has listened.
+        this.#heardMs = Math.trunc(this.gateway.clock.mono())
+        return this.transport.resume?.()
+      }
       const rest = this.#inbox.takeAll()
-      this.#feed(chunk, 0)
+      this.#feed(chunk)
       this.#inbox.putBack(rest)
     }
   }
@@ -392,8 +389,6 @@ export class Connection {
   }
 }
 
-/** Below this a flood counts as one. */
-const FLOOD_GAP_MS = 1_000
 /** Nobody comes back from these: the session's seats are free at once. */
 const FOR_GOOD: ReadonlySet<CloseReason> = new Set(['KICKED', 'STRIKES', 'FLOOD', 'BAD_MESSAGE', 'WINDOW'])
 

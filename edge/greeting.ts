@@ -59,7 +59,7 @@ function show(
     if (!door.auth) return enter(checked.uid)
     const { link, clock } = gateway
     const key = String(identity.session[0]! % AUTH_KEYS)
-    const request = { contract: Auth, key, session: identity.session, uid: '', epoch: 0 }
+    const request = { contract: Auth, key, session: identity.session, uid: '', epoch: 0, generation: 0 }
     const line = new Anchor(link, clock, request, null)
     const input = { ticket, uid: checked.uid, session: identity.name, remote: remote.slice(0, 64) }
     line.ask(Auth.entries.verify, input, (answer) => {

@@ -29,7 +29,7 @@ export class Identity implements AnchorOwner {
   readonly #owner: IdentityOwner
   uid = ''
   epoch = 0
-  /** Of the token that the client has been given. */
+  /** Of the token that the client has been given: higher than that of every earlier connection. */
   generation = 1
   /** Contract to key. */
   readonly #keys = new Map<string, string>()
@@ -98,9 +98,9 @@ export class Identity implements AnchorOwner {
 
   /** From here on the session's own shard reaches it: of a uid, or of one that has come back. */
   attach(): void {
-    const { session, uid, epoch } = this
+    const { session, uid, epoch, generation } = this
     const { link, clock } = this.#owner.gateway
-    const request = { contract: Session, key: this.#own, session, uid, epoch }
+    const request = { contract: Session, key: this.#own, session, uid, epoch, generation }
     const anchor = (this.#anchor = new Anchor(link, clock, request, this))
     anchor.ask(Session.entries.attach, { session: this.name, epoch }, (answer) => {
       if (!answer.ok && this.#anchor === anchor) this.expelled(answer.code)
@@ -116,7 +116,7 @@ export class Identity implements AnchorOwner {
     const line = new Anchor(
       link,
       clock,
-      { contract: Session, key, session: this.session, uid: '', epoch: 0 },
+      { contract: Session, key, session: this.session, uid: '', epoch: 0, generation: 0 },
       null,
     )
     line.ask(command, input, (answer) => {

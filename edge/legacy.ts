@@ -174,7 +174,7 @@ class LegacyChannel implements ChannelOut {
   constructor(session: LegacySession, channel: number, { name: contract }: DoorContract, key: string) {
     this.#session = session
     const shard = { contract, key }
-    const { session: id, uid, epoch } = session.identity
+    const { session: id, uid, epoch, generation } = session.identity
     const request = {
       shard,
       session: id,
@@ -185,6 +185,7 @@ class LegacyChannel implements ChannelOut {
       eventAck: 0,
       uid,
       epoch,
+      generation,
     }
     this.shard = session.connection.gateway.link.open(request, this)
   }

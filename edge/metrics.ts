@@ -39,13 +39,13 @@ const GATEWAY_COUNTERS = [
   ['pings', 'heartbeats sent'],
 ] as const
 
-const FLUSH_COUNTERS: readonly (readonly [keyof FlusherMetrics, string])[] = [
+const FLUSH_COUNTERS: readonly (readonly [key: keyof FlusherMetrics, help: string, name?: string])[] = [
   ['flushedRows', 'row changes that MySQL has'],
   ['flushedTurns', 'turns that MySQL has'],
   ['transactions', 'transactions sent to MySQL'],
   ['retries', 'transactions sent again'],
   ['parked', 'turns that MySQL refused and that stand in firefly_parked'],
-  ['refused', 'critical turns that MySQL refused and that were taken back'],
+  ['refused', 'critical turns that MySQL refused and that were taken back', 'refused_turns'],
   ['lost', 'acknowledged turns that MySQL will never have'],
   ['fenced', 'owners that were taken over by somebody else'],
 ]
@@ -93,9 +93,8 @@ export function metricsOf({ engine, tiers }: Host, gateway: Gateway): Registry {
   if (tiers) {
     counter('firefly_shard_loads_total', 'shards loaded from MySQL', () => tiers.metrics.loads)
     counter('firefly_rows_loaded_total', 'rows loaded from MySQL', () => tiers.metrics.loadedRows)
-    for (const [key, help] of FLUSH_COUNTERS) {
-      counter(`firefly_${snake(key)}_total`, help, () => sumOf(tiers, key))
-    }
+    for (const [key, help, name = snake(key)] of FLUSH_COUNTERS)
+      counter(`firefly_${name}_total`, help, () => sumOf(tiers, key))
   }
   new Counter({
     name: 'firefly_closes_total',

@@ -153,7 +153,7 @@ export class Session implements IdentityOwner {
     const shard = { contract: contract.name, key }
     const channel = new SessionChannel(this, open.channel, shardName(shard))
     this.#channels.set(open.channel, channel)
-    const { session, uid, epoch } = identity
+    const { session, uid, epoch, generation } = identity
     const { activation, eventAck } = open
     channel.shard = link.open(
       {
@@ -166,6 +166,7 @@ export class Session implements IdentityOwner {
         eventAck,
         uid,
         epoch,
+        generation,
       },
       channel,
     )

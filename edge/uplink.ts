@@ -7,7 +7,9 @@ import type { Door } from '../core/run/door.ts'
 import type { ChannelIn, ChannelOut, Clock, Link, Log, OpenRequest, Timer } from '../core/run/ports.ts'
 import { RETAIN, shardName } from '../core/run/ports.ts'
 import type { ErrorKind } from '../core/wire/message.ts'
-import { lifeMark, readGatewayRecords, RecordBatch, type GatewayRecords } from '../core/wire/record.ts'
+import { readGatewayRecords } from '../core/wire/envelope.ts'
+import { lifeMark, RecordBatch, type GatewayRecords } from '../core/wire/record.ts'
+import { KeptCalls } from './kept.ts'
 
 export interface UplinkOptions {
   readonly shards: DurableObjectNamespace
@@ -19,8 +21,6 @@ export interface UplinkOptions {
   readonly onDoorVersion: (version: string) => void
 }
 
-/** Calls kept while they cannot be sent, or until a legacy client's durable call is answered. */
-const KEEP = { calls: 256, bytes: 1_048_576 } as const
 const BACKOFF = { firstMs: 50, mostMs: 2_000, tries: 60 } as const
 /** An upgrade that takes longer is given up and tried again. */
 const OPEN_MS = 10_000
@@ -50,14 +50,6 @@ export class Uplink implements Link {
   }
 }
 
-interface Kept {
-  readonly sequence: number
-  readonly command: number
-  readonly flags: number
-  readonly replyAck: number
-  readonly body: Uint8Array
-}
-
 class Wire implements ChannelIn, GatewayRecords {
   readonly #uplink: Uplink
   readonly #options: UplinkOptions
@@ -77,8 +69,8 @@ class Wire implements ChannelIn, GatewayRecords {
   #epoch: number
   /** The client reads too slowly. */
   #held = false
-  #kept: Kept[] = []
-  #keptBytes = 0
+  /** Calls kept while they cannot be sent, or until a legacy client's durable call is answered. */
+  readonly #kept = new KeptCalls()
   #tries = 0
   #timer: Timer | null = null
   #pinger: Timer | null = null
@@ -109,7 +101,7 @@ class Wire implements ChannelIn, GatewayRecords {
       this.#soon()
     } else if (this.#broken) {
       // The SDK sends it again when it hears `lost`; sent now, it would overtake those that are gone.
-    } else if (!this.#keep(sequence, command, flags, replyAck, body)) {
+    } else if (!this.#kept.add(sequence, command, flags, replyAck, body)) {
       this.#refuse(sequence, command)
     }
   }
@@ -119,31 +111,18 @@ class Wire implements ChannelIn, GatewayRecords {
     const attached = this.#socket !== null
     if (
       (!attached || (flags & RETAIN) !== 0) &&
-      !this.#keep(sequence, command, flags, 0, body) &&
+      !this.#kept.add(sequence, command, flags, 0, body) &&
       !attached
     ) {
       return this.#refuse(sequence, command)
     }
     if (!attached) return
-    this.#batch.call(sequence, command, flags, this.#answered(sequence), body)
+    this.#batch.call(sequence, command, flags, this.#kept.answered(sequence), body)
     this.#soon()
   }
 
-  /** Replies up to here have reached the client: nothing below it will be sent again. */
-  #answered(next: number): number {
-    return (this.#kept[0]?.sequence ?? next) - 1
-  }
-
-  #keep(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): boolean {
-    if (this.#kept.length >= KEEP.calls) return false
-    if (this.#kept.length > 0 && this.#keptBytes + body.length > KEEP.bytes) return false
-    this.#kept.push({ sequence, command, flags, replyAck, body: body.slice() })
-    this.#keptBytes += body.length
-    return true
-  }
-
   #refuse(sequence: number, command: number): void {
-    const message = `${this.#kept.length} calls wait for ${shardName(this.#request.shard)}`
+    const message = `${this.#kept.size} calls wait for ${shardName(this.#request.shard)}`
     this.#out.error(sequence, command, 'system', 'OVERLOADED', message)
   }
 
@@ -181,7 +160,7 @@ class Wire implements ChannelIn, GatewayRecords {
     this.#over = true
     this.#timer?.cancel()
     this.#pinger?.cancel()
-    this.#kept = []
+    this.#kept.clear()
     const socket = this.#socket
     this.#socket = null
     socket?.close(1000, 'closed')
@@ -227,7 +206,7 @@ class Wire implements ChannelIn, GatewayRecords {
     }
     socket.addEventListener('close', gone('the link was closed'))
     socket.addEventListener('error', gone('the link broke'))
-    const { session, channel, legacy } = this.#request
+    const { session, channel, legacy, generation } = this.#request
     this.#batch.clear()
     this.#batch.open({
       session,
@@ -238,6 +217,7 @@ class Wire implements ChannelIn, GatewayRecords {
       eventAck: this.#events,
       uid: this.#uid,
       epoch: this.#epoch,
+      generation,
     })
     if (this.#held) this.#batch.hold(true)
     this.#resend(0)
@@ -254,14 +234,14 @@ class Wire implements ChannelIn, GatewayRecords {
 
   /** Says again, in order, what was kept above `mark`; then keeps only what is still to be answered. */
   #resend(mark: number): void {
-    if (this.#kept.length === 0) return
+    if (this.#kept.size === 0) return
     const { legacy } = this.#request
-    const answered = this.#answered(0)
-    for (const { sequence, command, flags, replyAck, body } of this.#kept) {
+    const answered = this.#kept.answered(0)
+    for (const { sequence, command, flags, replyAck, body } of this.#kept.all) {
       if (sequence > mark) this.#batch.call(sequence, command, flags, legacy ? answered : replyAck, body)
     }
-    this.#kept = legacy ? this.#kept.filter(({ flags }) => (flags & RETAIN) !== 0) : []
-    this.#keptBytes = this.#kept.reduce((sum, { body }) => sum + body.length, 0)
+    if (legacy) this.#kept.retain()
+    else this.#kept.clear()
     this.#soon()
   }
 
@@ -304,12 +284,12 @@ class Wire implements ChannelIn, GatewayRecords {
   }
 
   reply(sequence: number, command: number, body: Uint8Array): void {
-    this.#done(sequence)
+    this.#kept.done(sequence)
     this.#out.reply(sequence, command, body)
   }
 
   error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
-    this.#done(sequence)
+    this.#kept.done(sequence)
     this.#out.error(sequence, command, kind, code, message)
   }
 
@@ -319,15 +299,8 @@ class Wire implements ChannelIn, GatewayRecords {
   }
 
   applied(mark: number): void {
-    while (this.#kept.length > 0 && this.#kept[0]!.sequence <= mark) this.#done(this.#kept[0]!.sequence)
+    this.#kept.applied(mark)
     this.#out.applied(mark)
-  }
-
-  #done(sequence: number): void {
-    const at = this.#kept.findIndex((kept) => kept.sequence === sequence)
-    if (at < 0) return
-    this.#keptBytes -= this.#kept[at]!.body.length
-    this.#kept.splice(at, 1)
   }
 
   memo(memo: Uint8Array): void {

@@ -55,6 +55,11 @@ export class Line implements ShardRecords, ChannelOut {
     return opening ? `${opening.session.join('.')}:${opening.channel}` : ''
   }
 
+  /** Of the connection that it belongs to, 0 before OPEN. */
+  get generation(): number {
+    return this.#attachment.opening?.generation ?? 0
+  }
+
   /** Its channel is open. */
   get alive(): boolean {
     return this.#channel !== null

@@ -21,7 +21,8 @@ import { planetscaleClient } from '../tiers/planetscale.ts'
 import { Tiers } from '../tiers/tiers.ts'
 import { CLOSE_CODES, DefinitionError, ProtocolError } from '../wire/errors.ts'
 import { TIMES, type Limits } from '../wire/limits.ts'
-import { readShardRecords, type Opening } from '../wire/record.ts'
+import { readShardRecords } from '../wire/envelope.ts'
+import type { Opening } from '../wire/record.ts'
 import { OBJECT_PIN_MS, WorkerClock, WorkerLog } from './clock.ts'
 import { ObjectDirectory, type ShardRpc } from './directory.ts'
 import { Line, type Attachment, type LineHost } from './line.ts'
@@ -241,8 +242,12 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
 
   attach(line: Line, opening: Opening, admitted: boolean): ChannelIn {
     const { name } = line
-    this.#byName.get(name)?.replaced()
-    this.#byName.set(name, line)
+    const other = this.#byName.get(name)
+    // The engine refuses a line of an older connection, and the other stays.
+    if (!other || other.generation <= opening.generation) {
+      other?.replaced()
+      this.#byName.set(name, line)
+    }
     return this.#engine.open({ shard: this.#id!, admitted, ...opening }, line)
   }
 

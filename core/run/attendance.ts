@@ -48,6 +48,8 @@ export class Attendance {
   #attach(request: OpenRequest, out: ChannelOut): ChannelIn {
     const name = channelName(request.session, request.channel)
     const known = this.#channels.get(name)
+    // The link of a connection that is not the newest any more was away, and comes too late.
+    if (known && known.generation > request.generation) return lateComer(out)
     // A connection that the client has given up, and its gateway not yet.
     known?.out?.closed(REPLACED)
     const channel = known ?? new Channel(this.#shard, request)
@@ -171,4 +173,10 @@ export class Attendance {
     life.presence.welcome(channel)
     if (!isWhole) life.presence.resync(channel)
   }
+}
+
+function lateComer(out: ChannelOut): ChannelIn {
+  out.closed(REPLACED)
+  const ignore = (): void => {}
+  return { call: ignore, ack: ignore, hold: ignore, identify: ignore, close: ignore }
 }

@@ -42,6 +42,8 @@ export class Channel implements ChannelIn {
   /** Who has logged in, '' = nobody, and with which login of that uid. */
   uid: string
   epoch: number
+  /** Of the newest connection that has carried it. */
+  generation: number
   /** Monotonic time since when `out` is null. */
   detachedMs = 0
   /** The highest call that was begun. */
@@ -77,6 +79,7 @@ export class Channel implements ChannelIn {
     this.memo = request.memo
     this.uid = request.uid
     this.epoch = request.epoch
+    this.generation = request.generation
   }
 
   /** A connection carries it from now on. */
@@ -89,6 +92,7 @@ export class Channel implements ChannelIn {
     this.#sent = this.#history.last
     this.uid = request.uid
     this.epoch = request.epoch
+    this.generation = request.generation
     if (request.memo.length > 0) this.memo = request.memo
   }
 

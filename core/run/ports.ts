@@ -229,6 +229,8 @@ export interface OpenRequest {
   /** Who has logged in, '' = nobody; and with which login of that uid. */
   readonly uid: string
   readonly epoch: number
+  /** Rises with each connection of a session: what a link of an older one brings late takes nothing over. */
+  readonly generation: number
   /** It was admitted before, and comes back from sleep. */
   readonly admitted?: boolean
 }

@@ -1,15 +1,14 @@
 // The envelope between an edge and the core: one internal WebSocket message = u8 version, then records of
 // u8 kind, u32 length, fields. Edge and core are deployed apart, so two ages talk: a reader skips kinds it does
 // not know and ignores bytes behind the last field it knows; a field is only ever added at the end of a record.
-// Invariant: a message that is cut anywhere but between records is a ProtocolError, never half a record.
+// envelope.ts reads what is written here.
 
-import { readU32, Reader, writeU32 } from './bytes.ts'
-import { ProtocolError } from './errors.ts'
+import { writeU32 } from './bytes.ts'
 import { SESSION_BYTES, type ErrorKind } from './message.ts'
 
-const RECORD_VERSION = 1
+export const RECORD_VERSION = 1
 
-const RECORD = {
+export const RECORD = {
   OPEN: 1,
   CALL: 2,
   ACK: 3,
@@ -40,6 +39,7 @@ export interface Opening {
   readonly eventAck: number
   readonly uid: string
   readonly epoch: number
+  readonly generation: number
 }
 
 /**
@@ -76,13 +76,11 @@ export interface GatewayRecords {
   pong(): void
 }
 
-const HEAD = 5
-const FLAG_LEGACY = 1
-const FLAG_LOST = 1
-const FLAG_FORGET = 1
-const FLAG_ON = 1
+/** u8 kind, u32 length. */
+export const RECORD_HEAD = 5
+/** Bit 0 of a record's flags: a legacy channel, lost, forget, on. */
+export const RECORD_FLAG = 1
 const FIRST_BUFFER = 256
-const NO_BYTES = new Uint8Array(0)
 const utf8 = new TextEncoder()
 
 /** Gathers records of either direction until one message of them is taken. */
@@ -107,17 +105,19 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     this.#at = 0
   }
 
-  open({ session, channel, legacy, activation, memo, eventAck, uid, epoch }: Opening): void {
+  open(opening: Opening): void {
+    const { session, channel, legacy, activation, memo, eventAck, uid, epoch, generation } = opening
     const uidBytes = utf8.encode(uid)
-    this.#begin(RECORD.OPEN, SESSION_BYTES + 25 + memo.length + uidBytes.length)
+    this.#begin(RECORD.OPEN, SESSION_BYTES + 29 + memo.length + uidBytes.length)
     this.#raw(session)
     this.#u32(channel)
-    this.#u8(legacy ? FLAG_LEGACY : 0)
+    this.#u8(legacy ? RECORD_FLAG : 0)
     this.#u32(activation)
     this.#blob(memo)
     this.#u32(eventAck)
     this.#u32(epoch)
     this.#blob(uidBytes)
+    this.#u32(generation)
   }
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
@@ -137,12 +137,12 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
 
   close(forget: boolean): void {
     this.#begin(RECORD.CLOSE, 1)
-    this.#u8(forget ? FLAG_FORGET : 0)
+    this.#u8(forget ? RECORD_FLAG : 0)
   }
 
   hold(on: boolean): void {
     this.#begin(RECORD.HOLD, 1)
-    this.#u8(on ? FLAG_ON : 0)
+    this.#u8(on ? RECORD_FLAG : 0)
   }
 
   identify(uid: string, epoch: number): void {
@@ -158,7 +158,7 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     this.#begin(RECORD.OPENED, 13 + version.length)
     this.#u32(activation)
     this.#u32(mark)
-    this.#u8(lost ? FLAG_LOST : 0)
+    this.#u8(lost ? RECORD_FLAG : 0)
     this.#blob(version)
   }
 
@@ -233,7 +233,7 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
 
   /** Makes room for a whole record and writes its head; the caller writes exactly `size` bytes behind it. */
   #begin(kind: number, size: number): void {
-    const needed = Math.max(this.#at, 1) + HEAD + size
+    const needed = Math.max(this.#at, 1) + RECORD_HEAD + size
     if (needed > this.#bytes.length) {
       const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2, FIRST_BUFFER))
       grown.set(this.#bytes.subarray(0, this.#at), 0)
@@ -258,154 +258,4 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     this.#u32(bytes.length)
     this.#raw(bytes)
   }
-}
-
-/** Hands every record of an edge's message to `to`, in order. @throws ProtocolError BAD_MESSAGE */
-export function readShardRecords(message: Uint8Array, to: ShardRecords): void {
-  for (let at = firstRecord(message); at < message.length; at = recordEnd(message, at)) {
-    const end = recordEnd(message, at)
-    const from = at + HEAD
-    switch (message[at]) {
-      case RECORD.CALL: {
-        need(from, 17, end)
-        const body = blob(message, from + 13, end)
-        to.call(
-          readU32(message, from),
-          readU32(message, from + 4),
-          message[from + 8]!,
-          readU32(message, from + 9),
-          body,
-        )
-        break
-      }
-      case RECORD.ACK:
-        need(from, 8, end)
-        to.ack(readU32(message, from), readU32(message, from + 4))
-        break
-      case RECORD.OPEN: {
-        const r = new Reader('OPEN record', message, from, end)
-        const session = r.raw(SESSION_BYTES)
-        const channel = r.u32()
-        const legacy = (r.u8() & FLAG_LEGACY) !== 0
-        const activation = r.u32()
-        const memo = r.view32().slice()
-        // An edge of an earlier age says no more.
-        const [eventAck, epoch, uid] = r.done ? ([0, 0, ''] as const) : [r.u32(), r.u32(), text(r.view32())]
-        to.open({ session, channel, legacy, activation, memo, eventAck, uid, epoch })
-        break
-      }
-      case RECORD.CLOSE:
-        need(from, 1, end)
-        to.close((message[from]! & FLAG_FORGET) !== 0)
-        break
-      case RECORD.HOLD:
-        need(from, 1, end)
-        to.hold((message[from]! & FLAG_ON) !== 0)
-        break
-      case RECORD.IDENTIFY:
-        need(from, 8, end)
-        to.identify(text(blob(message, from + 4, end)), readU32(message, from))
-        break
-      case RECORD.PING:
-        to.ping()
-    }
-  }
-}
-
-/** Hands every record of the core's message to `to`, in order. @throws ProtocolError BAD_MESSAGE */
-export function readGatewayRecords(message: Uint8Array, to: GatewayRecords): void {
-  for (let at = firstRecord(message); at < message.length; at = recordEnd(message, at)) {
-    const end = recordEnd(message, at)
-    const from = at + HEAD
-    switch (message[at]) {
-      case RECORD.EVENT:
-        need(from, 12, end)
-        to.event(readU32(message, from), readU32(message, from + 4), blob(message, from + 8, end))
-        break
-      case RECORD.REPLY:
-        need(from, 12, end)
-        to.reply(readU32(message, from), readU32(message, from + 4), blob(message, from + 8, end))
-        break
-      case RECORD.APPLIED:
-        need(from, 4, end)
-        to.applied(readU32(message, from))
-        break
-      case RECORD.OPENED: {
-        const r = new Reader('OPENED record', message, from, end)
-        to.opened(r.u32(), r.u32(), (r.u8() & FLAG_LOST) !== 0, text(r.view32()))
-        break
-      }
-      case RECORD.ERROR: {
-        const r = new Reader('ERROR record', message, from, end)
-        to.error(r.u32(), r.u32(), r.u8() === 0 ? 'refusal' : 'system', text(r.view32()), text(r.view32()))
-        break
-      }
-      case RECORD.MEMO:
-        to.memo(blob(message, from, end).slice())
-        break
-      case RECORD.BIND: {
-        const r = new Reader('BIND record', message, from, end)
-        to.bind(text(r.view32()), text(r.view32()))
-        break
-      }
-      case RECORD.RESYNC:
-        need(from, 4, end)
-        to.resync(readU32(message, from))
-        break
-      case RECORD.LOGIN:
-        need(from, 8, end)
-        to.login(text(blob(message, from + 4, end)), readU32(message, from))
-        break
-      case RECORD.CLOSED:
-        to.closed(text(blob(message, from, end)))
-        break
-      case RECORD.PONG:
-        to.pong()
-    }
-  }
-}
-
-const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
-
-/** Where the first record stands. An envelope without a record is refused too: nobody sends one. */
-function firstRecord(message: Uint8Array): number {
-  if (message.length < 1 + HEAD) throw short('envelope', 1 + HEAD - message.length)
-  if (message[0] !== RECORD_VERSION) {
-    throw new ProtocolError(
-      'BAD_MESSAGE',
-      `envelope version ${message[0]} is not ${RECORD_VERSION}: deploy both ends`,
-    )
-  }
-  return 1
-}
-
-function recordEnd(message: Uint8Array, at: number): number {
-  if (message.length - at < HEAD) throw short('record head', HEAD - (message.length - at))
-  const end = at + HEAD + readU32(message, at + 1)
-  if (end > message.length) throw short('record', end - message.length)
-  return end
-}
-
-function need(at: number, size: number, end: number): void {
-  if (end - at < size) throw short('record', size - (end - at))
-}
-
-function blob(message: Uint8Array, at: number, end: number): Uint8Array {
-  need(at, 4, end)
-  const size = readU32(message, at)
-  if (size === 0) return NO_BYTES
-  need(at + 4, size, end)
-  return message.subarray(at + 4, at + 4 + size)
-}
-
-function text(bytes: Uint8Array): string {
-  try {
-    return strict.decode(bytes)
-  } catch {
-    throw new ProtocolError('BAD_MESSAGE', 'a record holds text that is not UTF-8')
-  }
-}
-
-function short(what: string, missing: number): ProtocolError {
-  return new ProtocolError('BAD_MESSAGE', `${what} ends ${missing} bytes too early`)
 }

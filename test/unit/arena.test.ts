@@ -6,7 +6,7 @@ import { test } from 'node:test'
 
 import { crew, steerBots } from '../../examples/arena/bots.ts'
 import { CREW, FIELD, gap, HZ, hueOf, SHIP, SHOT, wrap } from '../../examples/arena/rules.ts'
-import { addShip, createSim, removeShip, step, worldOf } from '../../examples/arena/sim.ts'
+import { addShip, createSim, IDLE, removeShip, step, worldOf } from '../../examples/arena/sim.ts'
 import type { Ship, Sim } from '../../examples/arena/sim.ts'
 import { packWorld, unpackWorld, type World } from '../../examples/arena/world.ts'
 
@@ -127,6 +127,21 @@ test('no ship is faster than the limit, and shots are rationed', () => {
   }
   assert.ok(fired <= 5 / SHOT.cooldownSeconds + 1, `${fired} shots in 5 s`)
   assert.ok(sim.shots.length <= SHOT.lifeSeconds / SHOT.cooldownSeconds + 1)
+})
+
+test('a ship without pilot drifts: it keeps its course, slows down, does not fire and can be hit', () => {
+  const { sim, shooter, target } = duel(900)
+  Object.assign(target, { vx: 200, turn: 1, thrust: true, fire: true }, IDLE)
+  shooter.fire = false
+  for (let i = 0; i < HZ; i++) step(sim, TICK, seeded(1))
+  assert.deepEqual([target.heading, target.vy, sim.shots.length], [0, 0, 0])
+  assert.ok(target.x > 1_000 && target.vx > 0 && target.vx < 200, `${target.x}, ${target.vx}`)
+  Object.assign(shooter, { x: target.x - 60, fire: true })
+  const hits = Array.from({ length: 5 }, () => step(sim, TICK, seeded(1))).flat()
+  assert.deepEqual(
+    hits.map((hit) => hit.target),
+    [target],
+  )
 })
 
 test('bots keep a newcomer company and leave when there are enough humans', () => {

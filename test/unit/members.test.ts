@@ -22,6 +22,7 @@ function channel(number = 1): Channel {
     eventAck: 0,
     uid: '',
     epoch: 0,
+    generation: 0,
   })
 }
 

@@ -4,13 +4,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { ProtocolError } from '../../core/wire/errors.ts'
-import {
-  readGatewayRecords,
-  readShardRecords,
-  RecordBatch,
-  type GatewayRecords,
-  type ShardRecords,
-} from '../../core/wire/record.ts'
+import { readGatewayRecords, readShardRecords } from '../../core/wire/envelope.ts'
+import { RecordBatch, type GatewayRecords, type ShardRecords } from '../../core/wire/record.ts'
 
 type Said = [name: string, ...fields: unknown[]]
 
@@ -26,8 +21,9 @@ const opening = {
   eventAck: 9,
   uid: 'ada',
   epoch: 0xffffffff,
+  generation: 4,
 }
-const stranger = { eventAck: 0, uid: '', epoch: 0 }
+const stranger = { eventAck: 0, uid: '', epoch: 0, generation: 0 }
 
 const toShard: Said[] = [
   ['open', opening],

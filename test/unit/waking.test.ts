@@ -67,6 +67,7 @@ function client(engine: Engine, legacy = false) {
       eventAck: 0,
       uid: '',
       epoch: 0,
+      generation: 0,
     },
     {
       opened: (_activation, _mark, lost) => {

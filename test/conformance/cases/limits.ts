@@ -39,6 +39,23 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: 'a client above its budget is read later, and all that it sent is answered in order',
+    run: async (host) => {
+      const count = 2 * DEFAULT_LIMITS.maxCostPerSecond + 3_000
+      const client = await host.raw('messages')
+      const startMs = performance.now()
+      for (let first = 0; first < count; first += 50)
+        client.send(join(...Array.from({ length: 50 }, (_, i) => frame(1, String(first + i)))))
+      await host.until(() => client.frames.length === count, 'all answers')
+      assert.deepEqual(
+        texts(client).map(([, text]) => Number(text)),
+        Array.from({ length: count }, (_, n) => n),
+      )
+      // Two seconds' worth at once, the rest at the rate; a manual clock has its own time.
+      if (host.name !== 'memory') assert.ok(performance.now() - startMs > 1_000)
+    },
+  },
+  {
     name: 'what a legacy client sent before it broke a rule is answered, also behind a long queue',
     run: async (host) => {
       const client = await host.raw()

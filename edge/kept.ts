@@ -1,0 +1,65 @@
+// Calls that a link keeps while it is down, or until a legacy client's durable call is answered: in order, bounded.
+
+import { RETAIN } from '../core/run/ports.ts'
+
+interface Kept {
+  readonly sequence: number
+  readonly command: number
+  readonly flags: number
+  readonly replyAck: number
+  readonly body: Uint8Array
+}
+
+const MAX = { calls: 256, bytes: 1_048_576 } as const
+
+export class KeptCalls {
+  #calls: Kept[] = []
+  #bytes = 0
+
+  get size(): number {
+    return this.#calls.length
+  }
+
+  /** Oldest first. */
+  get all(): readonly Kept[] {
+    return this.#calls
+  }
+
+  /** False when it is full. The body is copied. */
+  add(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): boolean {
+    if (this.#calls.length >= MAX.calls) return false
+    if (this.#calls.length > 0 && this.#bytes + body.length > MAX.bytes) return false
+    this.#calls.push({ sequence, command, flags, replyAck, body: body.slice() })
+    this.#bytes += body.length
+    return true
+  }
+
+  /** Replies up to here have reached the client: nothing below it will be sent again. `next` is the call in hand. */
+  answered(next: number): number {
+    return (this.#calls[0]?.sequence ?? next) - 1
+  }
+
+  /** The call is answered. */
+  done(sequence: number): void {
+    const at = this.#calls.findIndex((kept) => kept.sequence === sequence)
+    if (at < 0) return
+    this.#bytes -= this.#calls[at]!.body.length
+    this.#calls.splice(at, 1)
+  }
+
+  /** Every call up to the mark has taken effect. */
+  applied(mark: number): void {
+    while (this.#calls.length > 0 && this.#calls[0]!.sequence <= mark) this.done(this.#calls[0]!.sequence)
+  }
+
+  /** All has been sent again: what needs no answer is done with. */
+  retain(): void {
+    this.#calls = this.#calls.filter(({ flags }) => (flags & RETAIN) !== 0)
+    this.#bytes = this.#calls.reduce((sum, { body }) => sum + body.length, 0)
+  }
+
+  clear(): void {
+    this.#calls = []
+    this.#bytes = 0
+  }
+}
