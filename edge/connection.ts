@@ -57,8 +57,10 @@ export class Connection {
   #pingedMs = 0
   /** What the frames of the chunk in hand cost. */
   #cost = 0
-  /** Its events wait until it has read. */
+  /** Its events wait until it has read; how much it had not, when last looked, and when that last became less. */
   #held = false
+  #unreadBytes = 0
+  #readMs = 0
   /** Something must be written first. */
   #corked = 0
   #dirty = false
@@ -69,14 +71,14 @@ export class Connection {
   over = false
 
   constructor(gateway: Gateway, transport: Transport, entry: Entry) {
-    const { limits, clock, slab, identityBytes, identity, cipher } = gateway
+    const { limits, clock, slab, identityBytes, cipher } = gateway
     this.gateway = gateway
     this.transport = transport
     this.#entry = entry
     this.#openedMs = this.#heardMs = Math.trunc(clock.mono())
     this.#outbox = new Outbox(slab, identityBytes)
     this.#pace = new Pace(limits.maxCostPerSecond, limits.maxBytesPerSecond)
-    this.#decoder = new FrameDecoder(identity, limits.maxBodyBytes, (command, source, start, end) => {
+    this.#decoder = new FrameDecoder(identityBytes, limits.maxBodyBytes, (command, source, start, end) => {
       this.#frame(command, source, start, end)
     })
     if (cipher) this.#cipher = cipher({ remote: transport.remote, kind: transport.kind })
@@ -285,6 +287,8 @@ export class Connection {
       this.#end('SLOW_CONSUMER', `${bufferedBytes} unread bytes exceed ${limits.maxOutboundBytes}`)
     } else if (bufferedBytes > limits.maxUnreadBytes && !this.#held) {
       this.#held = true
+      this.#unreadBytes = bufferedBytes
+      this.#readMs = Math.trunc(this.gateway.clock.mono())
       meter.holds++
       this.#session?.hold(true)
       this.gateway.watch(this)
@@ -294,7 +298,16 @@ export class Connection {
   /** @internal Whether it still reads too slowly; asked now and then. */
   stillHeld(): boolean {
     if (this.over) return false
-    if (this.transport.bufferedBytes > this.gateway.limits.maxUnreadBytes / 2) return true
+    const { limits, clock, times } = this.gateway
+    const unread = this.transport.bufferedBytes
+    if (unread < this.#unreadBytes) this.#readMs = Math.trunc(clock.mono())
+    this.#unreadBytes = unread
+    if (unread > limits.maxUnreadBytes / 2) {
+      const stuckMs = clock.mono() - this.#readMs
+      if (stuckMs > times.unreadMs)
+        this.#end('SLOW_CONSUMER', `nothing of ${unread} bytes was read for ${stuckMs} ms`)
+      return !this.over
+    }
     this.#session?.hold(false)
     this.flush()
     this.#held = this.congested

@@ -36,7 +36,7 @@ export interface Transport {
 
 /** Deadlines, milliseconds; the defaults are those of TIMES. */
 export type GatewayTimes = Record<
-  'idleMs' | 'heartbeatMs' | 'firstFrameMs' | 'frameMs' | 'loginMs' | 'floodMs',
+  'idleMs' | 'heartbeatMs' | 'firstFrameMs' | 'frameMs' | 'unreadMs' | 'loginMs' | 'floodMs',
   number
 >
 

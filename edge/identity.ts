@@ -1,6 +1,7 @@
 // Who a connection's session is: its login, the keys that its game has bound, and the line to the uid's session shard,
 // through which a newer login, a kick or a push reaches it. Invariant: what it may reach is in its last token.
 
+import { hexOf } from '../core/wire/bytes.ts'
 import { Session, sessionKey, uidKey } from '../schemas/session.ts'
 import type { AnyCommand } from '../core/wire/contract.ts'
 import { CLOSE_CODES, type CloseReason } from '../core/wire/errors.ts'
@@ -31,8 +32,8 @@ export class Identity implements AnchorOwner {
   epoch = 0
   /** Of the token that the client has been given: higher than that of every earlier connection. */
   generation = 1
-  /** Contract to key. */
-  readonly #keys = new Map<string, string>()
+  /** Contract to key; few are bound. */
+  #keys: Map<string, string> | null = null
   #anchor: Anchor | null = null
   /** Tokens without the uid are about. */
   #wasNobody = false
@@ -40,17 +41,18 @@ export class Identity implements AnchorOwner {
   constructor(owner: IdentityOwner, session: Uint8Array) {
     this.#owner = owner
     this.session = session
-    this.name = Array.from(session, (byte) => byte.toString(16).padStart(2, '0')).join('')
+    this.name = hexOf(session)
   }
 
   /** The key that this session means when it speaks to a contract. */
   keyOf(contract: string): string | undefined {
-    return this.#keys.get(contract)
+    return this.#keys?.get(contract)
   }
 
   /** False = so it was bound before. */
   bind(contract: string, key: string): boolean {
-    if (this.#keys.get(contract) === key) return false
+    if (this.#keys?.get(contract) === key) return false
+    this.#keys ??= new Map()
     this.#keys.set(contract, key)
     this.#owner.changed()
     return true
@@ -62,7 +64,7 @@ export class Identity implements AnchorOwner {
     this.uid = uid
     this.epoch = epoch
     this.generation = generation + 1
-    for (const [contract, key] of keys) this.#keys.set(contract, key)
+    if (keys.size > 0) this.#keys = new Map(keys)
     this.#ask(this.#own, Session.entries.resume, { session: this.name, epoch, generation }, done)
     if (!wasNobody) return
     // Those of the time before the login are dead from here on.
@@ -136,7 +138,7 @@ export class Identity implements AnchorOwner {
       expires,
       uid,
       epoch,
-      keys: this.#keys,
+      keys: this.#keys ?? NO_KEYS,
       wasNobody: this.#wasNobody,
     })
   }
@@ -176,6 +178,8 @@ export class Identity implements AnchorOwner {
     else this.#owner.close('KICKED', code)
   }
 }
+
+const NO_KEYS: ReadonlyMap<string, string> = new Map()
 
 export function isCloseReason(code: string): code is CloseReason {
   return Object.hasOwn(CLOSE_CODES, code)

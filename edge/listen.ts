@@ -131,15 +131,20 @@ export function webSocketUpgrade(
   return (request, socket, head) => {
     sockets.handleUpgrade(request, socket, head, (ws) => {
       lobby.leave(request.socket)
-      // As above: also where the gateway refuses it.
-      ws.on('error', (error: NodeJS.ErrnoException) => {
-        if (error.code?.startsWith('WS_ERR_')) refusals.count('websocket')
-        cutSoon(ws)
-      })
-      const connection = gateway.accept(new WebSocketTransport(ws, request.socket))
-      if (connection) attach(ws, connection)
+      enter(ws, request.socket, gateway, refusals)
     })
   }
+}
+
+/** Apart from the upgrade, so that none of its listeners holds the request for as long as the socket lives. */
+function enter(ws: WebSocket, socket: Socket, gateway: Gateway, refusals: Refusals): void {
+  // As above: also where the gateway refuses it.
+  ws.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code?.startsWith('WS_ERR_')) refusals.count('websocket')
+    cutSoon(ws)
+  })
+  const connection = gateway.accept(new WebSocketTransport(ws, socket))
+  if (connection) attach(ws, connection)
 }
 
 function attach(ws: WebSocket, connection: Connection): void {

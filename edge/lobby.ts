@@ -16,6 +16,8 @@ interface Guest {
   readonly entry: Entry
   /** The end of its TLS handshake. */
   readonly deadline: NodeJS.Timeout | null
+  /** Hears that it is gone from here for good. */
+  readonly gone: () => void
 }
 
 export class Lobby {
@@ -58,6 +60,7 @@ export class Lobby {
     if (!guest) return
     this.#guests.delete(peer)
     if (guest.deadline) clearTimeout(guest.deadline)
+    guest.socket.off('close', guest.gone)
     guest.entry.leave()
   }
 
@@ -74,15 +77,16 @@ export class Lobby {
       return
     }
     const peer = peerOf(socket)
-    const guest: Guest = { socket, entry, deadline: isTls ? this.#deadline(socket) : null }
-    if (!isTls) entry.proven()
-    this.#guests.set(peer, guest)
-    socket.once('close', () => {
+    const gone = (): void => {
       if (guest.deadline) clearTimeout(guest.deadline)
       entry.leave()
       // The peer may have come again from the same port.
       if (this.#guests.get(peer) === guest) this.#guests.delete(peer)
-    })
+    }
+    const guest: Guest = { socket, entry, deadline: isTls ? this.#deadline(socket) : null, gone }
+    if (!isTls) entry.proven()
+    this.#guests.set(peer, guest)
+    socket.once('close', gone)
   }
 
   /** Node's own handshakeTimeout begins anew with every byte. */

@@ -53,7 +53,7 @@ export class Attendance {
     // A connection that the client has given up, and its gateway not yet.
     known?.out?.closed(REPLACED)
     const channel = known ?? new Channel(this.#shard, request)
-    this.#channels.set(name, channel)
+    this.#channels.set(channel.name, channel)
     channel.attach(out, request)
     this.identified(channel)
     if (channel.out !== null) this.#shard.soon((life) => this.#introduce(life, channel))

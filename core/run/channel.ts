@@ -1,7 +1,7 @@
 // One channel as its shard sees it: session x shard. It outlives connections and, by its mark, activations.
 // Invariant: a call at or below the mark is never run again; its kept reply is sent again instead.
 
-import { Reader, Writer } from '../wire/bytes.ts'
+import { hexOf, Reader, Writer } from '../wire/bytes.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import { History, type Sent } from './history.ts'
 import { encodeMemo, type Member } from './members.ts'
@@ -20,9 +20,7 @@ interface Answer {
 }
 
 export function channelName(session: Uint8Array, channel: number): string {
-  let hex = ''
-  for (const byte of session) hex += byte.toString(16).padStart(2, '0')
-  return `${hex}:${channel}`
+  return [hexOf(session), channel].join(':')
 }
 
 export class Channel implements ChannelIn {

@@ -2,6 +2,7 @@
 // stranger; who is refused hears FORBIDDEN and has touched nothing.
 
 import type { Admit, Admittance } from '../game/shard.ts'
+import { hexOf } from '../wire/bytes.ts'
 import { TIMES } from '../wire/limits.ts'
 import { shardName, type ChannelIn, type ChannelOut, type OpenRequest, type Timer } from './ports.ts'
 import type { Engine } from './engine.ts'
@@ -99,8 +100,4 @@ export class Gate implements ChannelIn {
     if (this.#channel) this.#channel.close(forget)
     else this.#end()
   }
-}
-
-function hexOf(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -2,6 +2,7 @@
 // engines that are put on it, so a restart is a new one of those on the same store. Held commits are not in the outbox
 // until they are released, as a disk that has not synced.
 
+import { hexOf } from '../wire/bytes.ts'
 import { MemoryStore } from '../run/memory.ts'
 import type { Clock, Outcome, Remains, RowChange, ShardId, WriteSet } from '../run/ports.ts'
 import { COMMITTED, shardName } from '../run/ports.ts'
@@ -37,7 +38,7 @@ export class MemoryLocalStore extends MemoryStore implements LocalStore {
   constructor(options: MemoryLocalOptions) {
     super()
     this.#options = options
-    this.#storeId = options.storeId ?? hex(options.clock.id())
+    this.#storeId = options.storeId ?? hexOf(options.clock.id())
   }
 
   ownerOf(shard: ShardId): string {
@@ -196,8 +197,4 @@ export class MemoryOutbox implements Outbox {
     this.#onReset()
     return entries
   }
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -2,6 +2,7 @@
 // object of one. It opens no transaction: its host calls it inside one. Invariant: a store that MySQL has ever stood
 // behind is not used without it, and rows from before that time are queued for it.
 
+import { hexOf } from '../wire/bytes.ts'
 import type { TableDefinition } from '../game/table.ts'
 import { weighRow } from '../run/rowcache.ts'
 import { shardName } from '../run/ports.ts'
@@ -59,7 +60,7 @@ export class RowTables {
     const attached = meta.get('attached')
     if (attached !== undefined && !this.#hasOutbox)
       throw new DetachedError('its rows belong to a MySQL: start with --mysql')
-    this.#storeId = meta.get('store_id') ?? hex(newId())
+    this.#storeId = meta.get('store_id') ?? hexOf(newId())
     if (!meta.has('store_id')) this.#sql.run(rows.SET_META, 'store_id', this.#storeId)
     makeTables(this.#sql, meta, this.#set)
     this.outbox.recount()
@@ -223,8 +224,4 @@ const NOTHING: Omit<WriteSet, 'shard'> = {
   critical: false,
   undo: null,
   wakeMs: null,
-}
-
-function hex(bytes: Uint8Array): string {
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -6,6 +6,13 @@ import { ProtocolError } from './errors.ts'
 // A byte order mark is text like any other: a key must read as it was written.
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
+/** Two digits a byte, in one flat string. */
+export function hexOf(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => HEX[byte]).join('')
+}
+
 export function writeU32(target: Uint8Array, at: number, value: number): void {
   target[at] = value >>> 24
   target[at + 1] = value >>> 16

@@ -69,8 +69,9 @@ export class FrameDecoder {
   #stopped = false
   #paused = false
 
-  constructor(identity: Identity, maxBodyBytes: number, sink: FrameSink) {
-    this.#identity = identityBytes(identity)
+  /** `identity` may be its 9 bytes, shared by many decoders. */
+  constructor(identity: Identity | Uint8Array, maxBodyBytes: number, sink: FrameSink) {
+    this.#identity = identity instanceof Uint8Array ? identity : identityBytes(identity)
     this.#head = readU32(this.#identity, 0)
     this.#serverVersion = readU32(this.#identity, 5)
     this.#maxBodyBytes = maxBodyBytes

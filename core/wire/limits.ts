@@ -92,6 +92,8 @@ export const TIMES = {
   firstFrameMs: 10_000,
   /** A frame that has begun is due, however slowly its bytes come. */
   frameMs: 30_000,
+  /** A slow reader that reads nothing at all for so long is let go. */
+  unreadMs: 30_000,
   /** The login is due where the game demands one. */
   loginMs: 30_000,
   /** A connection that was above its budget all this time is closed. */

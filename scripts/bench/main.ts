@@ -11,6 +11,20 @@ interface Entry {
 
 const benchmarks: ReadonlyMap<string, Entry> = new Map([
   [
+    'attack',
+    {
+      line: 'one flooder beside 100 players, and 500 clients that never read: CPU, answers and memory',
+      load: () => import('./attack.ts'),
+    },
+  ],
+  [
+    'idle',
+    {
+      line: "the server's memory for each of 10,000 idle sessions, over TCP and over WebSocket",
+      load: () => import('./idle.ts'),
+    },
+  ],
+  [
     'path',
     {
       line: 'server CPU per echoed TCP message, beside a raw Node echo, 50 connections, 1 and 16 in flight',

@@ -52,12 +52,12 @@ export function startRaw(pinned: boolean): Promise<Server> {
 }
 
 /**
- * BENCH_SERVER puts another script in the place of scripts/firefly.ts (an older checkout, an experiment); its
+ * BENCH_SERVER puts another script in the place of ours (scripts/firefly.ts of an older checkout, an experiment); its
  * figures then carry that script's name, so that nobody takes them for Firefly's.
  */
 export function startFirefly(options: readonly string[], pinned: boolean): Promise<Server> {
   const other = process.env['BENCH_SERVER']
-  const script = other ?? 'scripts/firefly.ts'
+  const script = other ?? 'scripts/bench/serve.ts'
   const args = [script, 'serve', '--app', 'examples/echo', '--http', '0', '--tcp', '0', ...options]
   return startServer(other === undefined ? 'firefly' : path.basename(other), args, pinned)
 }

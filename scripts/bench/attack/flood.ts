@@ -1,0 +1,117 @@
+// One flooder beside 100 good players: what it takes of the server's processor, and what they notice. Server on one
+// core, players on the other; the flooder gives way to the players on theirs, because its own work is not the question.
+// Players act at a game's rate (`paced`), or as fast as they are answered (`full`): then the server has no time to
+// spare, and what the flooder takes is what they lose.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { readCpu, spentNs } from '../cpu.ts'
+import { median, printRatio, progress, round, type Profile } from '../figure.ts'
+import { canPin } from '../server.ts'
+import { startChild, type Child } from './child.ts'
+import { Room } from './game.ts'
+import { KINDS, type Kind } from './kinds.ts'
+import { LOAD_CORE, SERVER_CORE, startServer } from './machine.ts'
+
+const PLAYERS = 100
+const LOADS = { paced: 10, full: 0 } as const
+type Load = keyof typeof LOADS
+const AIM_SHARE = { kind: 'max', value: 0.1 } as const
+/** Of the answers without a flooder; below 1 by what two samples of the same differ. */
+const AIM_ANSWERS = { paced: { kind: 'min', value: 0.99 }, full: { kind: 'min', value: 0.9 } } as const
+const FLOODER = new URL('flooder.ts', import.meta.url)
+const PLAYERS_FILE = new URL('players.ts', import.meta.url)
+
+interface Sample {
+  /** Of one core. */
+  readonly cpu: number
+  /** That the server took in a second, without the players' acts. */
+  readonly frames: number
+  readonly answers: number
+  readonly p99Ms: number
+}
+
+export async function flood(profile: Profile): Promise<void> {
+  const pinned = canPin()
+  const core = (n: number): number | null => (pinned ? n : null)
+  await using server = await startServer(core(SERVER_CORE))
+  const port = (await server.ask('ports'))['tcp']!
+  await using players = await startChild(PLAYERS_FILE, { core: core(LOAD_CORE), args: [port, PLAYERS] })
+  await players.ask('open')
+  for (const load of Object.keys(LOADS) as Load[]) {
+    await players.ask('pace', LOADS[load])
+    await sleep(profile.quick ? 100 : 2_000)
+    for (const kind of KINDS) {
+      progress(`attack: ${kind} flood, players ${load} …`)
+      await using flooder = await startChild(FLOODER, {
+        core: core(LOAD_CORE),
+        humble: true,
+        args: [port, kind, load === 'paced' ? Room.entries.act.number : Room.entries.plot.number],
+      })
+      await measure(profile, { server, players, flooder, load, kind, pinned })
+    }
+    await players.ask('rest')
+  }
+}
+
+interface Field {
+  readonly server: Child
+  readonly players: Child
+  readonly flooder: Child
+  readonly load: Load
+  readonly kind: Kind
+  readonly pinned: boolean
+}
+
+async function measure(profile: Profile, field: Field): Promise<void> {
+  const { server, players, flooder, load, kind, pinned } = field
+  const ms = profile.quick ? 200 : 5_000
+  // A budget is averaged over two seconds: by then the flooder has used up what it had saved.
+  const warmMs = profile.quick ? 100 : 4_000
+  const alone: Sample[] = []
+  const flooded: Sample[] = []
+  for (let n = 0; n < (profile.quick ? 1 : 3); n++) {
+    alone.push(await sample(server, players, ms))
+    await flooder.ask('start')
+    await sleep(warmMs)
+    flooded.push(await sample(server, players, ms))
+    await flooder.ask('stop')
+    await sleep(warmMs / 2)
+  }
+  const of = (samples: readonly Sample[], name: keyof Sample): number =>
+    median(samples.map((one) => one[name]))
+  const { connections } = await flooder.ask('count')
+  const [cpuAlone, cpu] = [of(alone, 'cpu'), of(flooded, 'cpu')]
+  const labels = { bench: 'attack', kind, load, players: PLAYERS, seconds: ms / 1_000, pinned }
+  const share = {
+    cpuWithout: round(cpuAlone),
+    cpuWith: round(cpu),
+    coreShare: round(cpu - cpuAlone),
+    floodFramesPerSecond: round(of(flooded, 'frames') - of(alone, 'frames')),
+    floodConnections: connections!,
+  }
+  // A server without time to spare spends the same with and without: see the answers.
+  if (load === 'paced')
+    printRatio(profile, { ...labels, figure: 'flooderShare', ...share }, (cpu - cpuAlone) / cpu, AIM_SHARE)
+  const answers = {
+    answersPerSecond: round(of(flooded, 'answers')),
+    answersPerSecondWithout: round(of(alone, 'answers')),
+    p99Ms: round(of(flooded, 'p99Ms')),
+    p99MsWithout: round(of(alone, 'p99Ms')),
+    p99Ratio: round(of(flooded, 'p99Ms') / of(alone, 'p99Ms')),
+    ...(load === 'full' ? share : {}),
+  }
+  const ratio = of(flooded, 'answers') / of(alone, 'answers')
+  printRatio(profile, { ...labels, figure: 'answers', ...answers }, ratio, AIM_ANSWERS[load])
+}
+
+async function sample(server: Child, players: Child, ms: number): Promise<Sample> {
+  const framesBefore = await server.ask('frames')
+  const before = readCpu(server.pid)
+  const startMs = performance.now()
+  const seen = await players.ask('sample', ms)
+  const seconds = (performance.now() - startMs) / 1_000
+  const cpu = spentNs(before, readCpu(server.pid)) / 1e9 / seconds
+  const frames = ((await server.ask('frames'))['frames']! - framesBefore['frames']!) / seconds
+  return { cpu, frames: frames - seen['sent']!, answers: seen['answers']!, p99Ms: seen['p99Ms']! }
+}
