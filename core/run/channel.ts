@@ -141,7 +141,7 @@ export class Channel implements ChannelIn {
     if (on) {
       this.#flows = false
       this.#sent = this.#history.last
-    } else if (this.told !== 0 && !this.#flow()) this.shard.attendance.resynced(this)
+    } else if (this.told !== 0 && this.#knew === null && !this.#flow()) this.shard.attendance.resynced(this)
   }
 
   /** Events go out again, those that waited first; false = some of them gave way. */
@@ -157,6 +157,7 @@ export class Channel implements ChannelIn {
 
   #resync(last: number): false {
     this.#history.forget(last)
+    this.#sent = this.#history.last
     this.#flows = !this.#held
     this.out?.resync(this.#history.last)
     return false
