@@ -6,7 +6,7 @@ import { bank, lobby, locker } from './bank.ts'
 import { alarm, album, brittle, hop, march, problem, pulse, vault } from './clockwork.ts'
 import { Bytes, Crew, Desk, Gate, Hop, Ledger, Room } from './contracts.ts'
 import { keep } from './keep.ts'
-import { gatehouse, hall, study } from './stage.ts'
+import { auth, gatehouse, hall, study } from './stage.ts'
 
 const echo = (_c: unknown, body: Uint8Array): Uint8Array => body
 
@@ -267,25 +267,28 @@ const crew = service(Crew, { concurrency: 3 })
     return {}
   })
 
-export const game = firefly({
-  bytes,
-  desk,
-  room,
-  ledger,
-  gate,
-  crew,
-  hop,
-  vault,
-  alarm,
-  pulse,
-  march,
-  album,
-  brittle,
-  keep,
-  bank,
-  lobby,
-  locker,
-  hall,
-  gatehouse,
-  study,
-})
+export const game = firefly(
+  {
+    bytes,
+    desk,
+    room,
+    ledger,
+    gate,
+    crew,
+    hop,
+    vault,
+    alarm,
+    pulse,
+    march,
+    album,
+    brittle,
+    keep,
+    bank,
+    lobby,
+    locker,
+    hall,
+    gatehouse,
+    study,
+  },
+  { auth },
+)

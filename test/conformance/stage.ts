@@ -1,7 +1,7 @@
 // Sessions that come and go, and who they are: a hall that counts what its members miss, a login, and shards that not
 // everybody may open. The fourth part of the game under test.
 
-import { command, contract, event, service, shard, t } from '../../core/game/index.ts'
+import { command, contract, event, service, shard, t, type AuthRequest } from '../../core/game/index.ts'
 
 const name = t.string(64)
 const number = { n: t.u32 }
@@ -84,3 +84,12 @@ export const study = shard(Study)
     return key === who.uid || key.startsWith('shared-') || key === 'main'
   })
   .on('sit', (c) => ({ uid: c.uid, n: ++c.state.n }))
+
+/** A ticket is the uid itself, but for those that say what is wrong with them. */
+export async function auth({ ticket, log }: AuthRequest): Promise<string | null> {
+  const uid = new TextDecoder().decode(ticket)
+  log.info('a ticket is shown', { bytes: ticket.length })
+  await Promise.resolve()
+  if (uid === 'broken') throw new Error('the bug of the suite')
+  return uid === 'forged' ? null : uid
+}

@@ -214,4 +214,39 @@ export const cases: readonly Case[] = [
       assert.deepEqual(await identityOf(host, speaker, 2), { uid: '' })
     },
   },
+  {
+    name: 'a ticket that its game takes logs the session in before WELCOME, and it stays so when it comes back',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const one = new Speaker(await host.raw())
+      one.show(uid).open(1, 'gatehouse', '').open(2, 'study', uid)
+      assert.deepEqual(await identityOf(host, one, 1), { uid })
+      one.call(2, 1, sit.number, json.encode({}))
+      await host.until(() => one.said.replies.length === 2, 'a seat')
+      one.client.close()
+      const back = await speak(host, 'gatehouse', '', one.return)
+      assert.deepEqual(await identityOf(host, back, 2), { uid })
+      const elsewhere = new Speaker(await host.raw())
+      elsewhere.show(uid).open(1, 'gatehouse', '')
+      await host.until(() => back.client.closed, 'the older login is closed')
+      assert.deepEqual(codes(back), ['REPLACED'])
+      assert.deepEqual(await identityOf(host, elsewhere, 1), { uid })
+    },
+  },
+  {
+    name: 'a ticket that its game does not take opens nothing, and one that breaks it may be shown again',
+    run: async (host) => {
+      for (const [ticket, code] of [
+        ['forged', 'BAD_TICKET'],
+        ['broken', 'UNAVAILABLE'],
+        [' ', 'UNAVAILABLE'],
+      ] as const) {
+        const one = new Speaker(await host.raw())
+        one.show(ticket).open(1, 'gatehouse', '')
+        await host.until(() => one.client.closed, 'closed')
+        assert.deepEqual(codes(one), [code])
+        assert.deepEqual([one.said.welcome.length, one.said.opened.length], [0, 0])
+      }
+    },
+  },
 ]

@@ -135,6 +135,12 @@ export class Speaker {
     return this.say(MESSAGE.HELLO, encodeHello(hello))
   }
 
+  /** A new session with a login ticket. */
+  show(ticket: string): this {
+    const hello = { minVersion: 2, maxVersion: 2, ...STRANGER, ticket: utf8.encode(ticket) }
+    return this.say(MESSAGE.HELLO, encodeHello(hello))
+  }
+
   /** What its session shows on the next connection. */
   get return(): Return {
     const { welcome, tokens } = this.said
