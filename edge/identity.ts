@@ -6,7 +6,7 @@ import { Session, sessionKey, uidKey } from '../schemas/session.ts'
 import type { AnyCommand } from '../core/wire/contract.ts'
 import { CLOSE_CODES, type CloseReason } from '../core/wire/errors.ts'
 import { TIMES } from '../core/wire/limits.ts'
-import { REPLACED, SUPERSEDED, type Awaitable } from '../core/run/ports.ts'
+import { KICKED, REPLACED, SUPERSEDED, type Awaitable } from '../core/run/ports.ts'
 import { Anchor, type AnchorOwner, type Answer } from './anchor.ts'
 import type { Gateway } from './gateway.ts'
 import { sealGrant, type Grant } from './token.ts'
@@ -174,8 +174,8 @@ export class Identity implements AnchorOwner {
   expelled(code: string): void {
     if (code === REPLACED) this.#owner.close('REPLACED', 'the session arrived on a newer connection')
     else if (code === SUPERSEDED) this.#owner.close('REPLACED', 'this player has logged in elsewhere', true)
-    else if (isCloseReason(code)) this.#owner.close(code, 'the session was ended')
-    else this.#owner.close('KICKED', code)
+    else if (code.startsWith(KICKED)) this.#owner.close('KICKED', code.slice(KICKED.length))
+    else this.#owner.close('UNAVAILABLE', `the session's shard has ended the line: ${code}`)
   }
 }
 

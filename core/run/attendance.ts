@@ -98,7 +98,11 @@ export class Attendance {
 
   #goodbye(channel: Channel): void {
     channel.linger = null
-    if (this.#shard.life) this.#absent(channel, (life) => life.presence.goodbye(channel))
+    if (!this.#shard.life) return
+    this.#absent(channel, (life) => {
+      if (channel.member) channel.lapse()
+      life.presence.goodbye(channel)
+    })
   }
 
   /** In its turn, if the channel is still without connection then. */

@@ -101,6 +101,11 @@ export class Channel implements ChannelIn {
     this.#sent = this.#history.last
   }
 
+  /** Its seat is lost: a client that comes back hears RESYNC, whatever it has. */
+  lapse(): void {
+    this.#history.forget(this.#history.last + 1)
+  }
+
   /** Whether `opened` must still be said for this activation. */
   isStrangerTo(activation: number): boolean {
     // A service has one number for all its activations.

@@ -238,6 +238,8 @@ export interface OpenRequest {
 /** Why a channel is closed: its session came on another connection, where it goes on; or its uid logged in elsewhere. */
 export const REPLACED = 'REPLACED'
 export const SUPERSEDED = 'SUPERSEDED'
+/** Stands before the reason of a kick. */
+export const KICKED = 'KICKED '
 
 /** The path from a gateway to the shards. */
 export interface Link {

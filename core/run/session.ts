@@ -11,7 +11,7 @@ import { t } from '../wire/type.ts'
 import type { Channel } from './channel.ts'
 import { deliver } from './emitter.ts'
 import { checkUid } from './identity.ts'
-import { SUPERSEDED } from './ports.ts'
+import { KICKED, SUPERSEDED } from './ports.ts'
 import type { Turn } from './turn.ts'
 
 /** Tickets of one uid that are remembered until they expire; more are refused. */
@@ -72,7 +72,7 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       // Its tokens die with the login.
       c.kv.set('epoch', (c.kv.get('epoch') ?? 0) + 1)
       c.kv.set('session', '')
-      expel(c as unknown as Turn, reason, '')
+      expel(c as unknown as Turn, `${KICKED}${reason}`, '')
     })
     .on('push', (c, sent) => {
       const turn = c as unknown as Turn

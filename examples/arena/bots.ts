@@ -2,9 +2,8 @@
 // ahead of it, and shoots less well than it could, because a newcomer should win. All chance comes in as `random`.
 
 import { CREW, FIELD, gap, SHOT, turnTo } from './rules.ts'
-import { addShip, removeShip, type Random, type Ship, type Sim, type Steering } from './sim.ts'
+import { addShip, IDLE, removeShip, type Random, type Ship, type Sim, type Steering } from './sim.ts'
 
-const IDLE: Steering = { turn: 0, thrust: false, fire: false }
 const SIGHT = 620
 const CLOSE = 170
 const RANGE = 430

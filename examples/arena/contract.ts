@@ -16,10 +16,18 @@ export const Arena = contract(
     /** What the pilot holds down; sent when it changes, and without reply. */
     steer: command(201, { turn: t.int(-1, 1), thrust: t.bool, fire: t.bool }),
 
-    /** 20 times a second; `unpackWorld` in world.ts reads it. Raw bytes: no envelope around the packed ones. */
-    world: event(250, t.bytes(32_768), { codec: 'raw' }),
-    /** Everybody's name and score, when somebody came, went or was renamed; between those, `hit` carries scores. */
-    roster: event(251, { pilots: t.array(t.object({ seat, nick, hue, score, bot: t.bool }), 256) }),
+    /**
+     * 20 times a second; `unpackWorld` in world.ts reads it. Raw bytes: no envelope around the packed ones. For whoever
+     * is away or reads too slowly only the newest waits. It holds all ships, but of the shots only the new ones: those of
+     * the worlds that gave way are told again to one who is back, and fly for a second only.
+     */
+    world: event(250, t.bytes(32_768), { codec: 'raw', latest: true }),
+    /** Everybody's name and score, when somebody came, went, was renamed or lost the connection; between those, `hit` carries scores. */
+    roster: event(
+      251,
+      { pilots: t.array(t.object({ seat, nick, hue, score, bot: t.bool, away: t.bool }), 256) },
+      { latest: true },
+    ),
     joined: event(252, { seat, nick }),
     left: event(253, { seat, nick }),
     /** It belongs to the world sent just before it; `score` is the shooter's new one. */

@@ -1,6 +1,6 @@
 // The arena as a Firefly game: one public shard, 20 ticks a second while anybody is there. The battle itself is in
-// sim.ts; here is only who sits where and who is told what. A pilot's name and score outlive a lost connection and,
-// by the snapshot, a restart of the shard; ships do not need to.
+// sim.ts; here is only who sits where and who is told what. A ship whose pilot has lost the connection drifts for a
+// while; name and score outlive it and, by the snapshot, a restart of the shard.
 
 import { firefly, shard } from '../../core/game/index.ts'
 import { crew, humansIn, steerBots } from './bots.ts'
@@ -9,6 +9,7 @@ import { CREW, FIELD, HZ } from './rules.ts'
 import {
   addShip,
   createSim,
+  IDLE,
   removeShip,
   step,
   worldOf,
@@ -29,6 +30,8 @@ interface State {
 
 /** Enough for a full arena and as many who may come back; the longest known is forgotten first. */
 const MAX_PILOTS = 2 * CREW.maxHumans
+/** A ship without pilot is easy prey: long enough for a phone that changes networks, not for a walk. */
+const LINGER_MS = 15_000
 /** After a pause the battle goes on from where it was instead of jumping ahead. */
 const MAX_STEP_SECONDS = 0.1
 
@@ -48,7 +51,7 @@ export const arena = shard(Arena)
     const pilot = pilotOf(c.state, c.session)
     pilot.nick = tidy(nick)
     const ship = board(c.state, seat, pilot, () => c.random())
-    c.push.world(packWorld(worldOf(c.state.sim, true)))
+    c.push.world(wholeWorld(c.state))
     if (newcomer) c.others.joined({ seat, nick: pilot.nick })
     return { seat, hue: ship.hue, ...FIELD }
   })
@@ -69,7 +72,26 @@ export const arena = shard(Arena)
     }
     if (!c.state.rosterStale) return
     c.state.rosterStale = false
-    c.broadcast.roster({ pilots: [...sim.ships.values()].map(line) })
+    c.broadcast.roster(rosterOf(c.state))
+  })
+  .linger(LINGER_MS)
+  .away((c) => {
+    const ship = c.state.sim.ships.get(c.seat)
+    if (!ship) return
+    Object.assign(ship, IDLE, { away: true })
+    c.state.rosterStale = true
+  })
+  .back((c) => {
+    const ship = c.state.sim.ships.get(c.seat)
+    if (!ship) return
+    ship.away = false
+    c.state.rosterStale = true
+    // Of the worlds that waited only the newest was left, and with it the newest shots.
+    c.push.world(wholeWorld(c.state))
+  })
+  .resync((c) => {
+    c.push.world(wholeWorld(c.state))
+    c.push.roster(rosterOf(c.state))
   })
   .leave((c) => {
     const { seat } = c
@@ -109,12 +131,23 @@ function tidy(nick: string): string {
   return nick.replaceAll(/[\p{C}\p{Z}]+/gu, ' ').trim() || 'pilot'
 }
 
-function line({ seat, pilot, hue, bot }: Ship): {
+function wholeWorld({ sim }: State): Uint8Array<ArrayBuffer> {
+  return packWorld(worldOf(sim, true))
+}
+
+function rosterOf({ sim }: State): { pilots: Line[] } {
+  return { pilots: [...sim.ships.values()].map(line) }
+}
+
+interface Line {
   seat: number
   nick: string
   hue: number
   score: number
   bot: boolean
-} {
-  return { seat, nick: pilot.nick, hue, score: pilot.score, bot }
+  away: boolean
+}
+
+function line({ seat, pilot, hue, bot, away }: Ship): Line {
+  return { seat, nick: pilot.nick, hue, score: pilot.score, bot, away }
 }

@@ -24,6 +24,8 @@ export interface Ship extends Steering {
   readonly pilot: Pilot
   readonly hue: number
   readonly bot: boolean
+  /** Its pilot has no connection at the moment. */
+  away: boolean
   x: number
   y: number
   vx: number
@@ -34,6 +36,9 @@ export interface Ship extends Steering {
   respawn: number
   shield: number
 }
+
+/** Nothing held down: the ship drifts. */
+export const IDLE: Steering = { turn: 0, thrust: false, fire: false }
 
 export interface Shot {
   readonly id: number
@@ -70,14 +75,13 @@ export function addShip(sim: Sim, seat: number, pilot: Pilot, random: Random, bo
     pilot,
     hue: hueOf(seat),
     bot,
+    away: false,
     x: 0,
     y: 0,
     vx: 0,
     vy: 0,
     heading: 0,
-    turn: 0,
-    thrust: false,
-    fire: false,
+    ...IDLE,
     cooldown: 0,
     respawn: 0,
     shield: 0,

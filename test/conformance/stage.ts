@@ -15,6 +15,7 @@ export const Hall = contract('hall', {
   places: command(1602, { count: t.u32, things: t.u32 }, number),
   log: command(1603, {}, { lines: t.array(name, 1_000), size: t.u32, uid: name }),
   quit: command(1604, {}, {}),
+  costly: command(1605, {}, number, { cost: 1_000 }),
   beat: event(1640, { n: t.u32, pad: t.string(60_000) }),
   place: event(1641, { thing: t.u32, n: t.u32 }, { latest: 'thing' }),
   fresh: event(1642, { n: t.u32 }),
@@ -35,6 +36,7 @@ export const hall = shard(Hall)
     return { n: count }
   })
   .on('log', (c) => ({ lines: c.state.lines, size: c.size, uid: c.uid }))
+  .on('costly', (c) => ({ n: ++c.state.beats }))
   .on('quit', (c) => {
     c.leave()
     return {}

@@ -1,20 +1,25 @@
-// The arena in a real browser, on the Node host and under miniflare: two players see each other move. The pictures
-// go to shots/, for eyes.
+// The arena in a real browser, on the Node host and under miniflare: two players see each other move, and one whose
+// connection is cut flies on. The pictures go to shots/, for eyes.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
+import { connect as dialTcp, createServer, type AddressInfo, type Socket } from 'node:net'
 import test from 'node:test'
 import { chromium, type Browser, type Page } from 'playwright-core'
+import { connect } from '../../client/index.ts'
+import { Arena } from '../../examples/arena/contract.ts'
+import type { ShipDot } from '../../examples/arena/world.ts'
 import { serve, temporaryFolder } from './program.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
+type Ship = ShipDot & { readonly nick: string; readonly score: number; readonly away: boolean }
 /** What the page offers to tests. */
 interface ArenaWindow {
   readonly arena: {
     readonly seat: number
     readonly ping: number
-    ships(): { seat: number; x: number; y: number; nick: string }[]
+    ships(): Ship[]
   }
 }
 
@@ -27,6 +32,53 @@ async function browser(): Promise<Browser> {
     '--disable-component-update',
   ]
   return chromium.launch({ executablePath: CHROMIUM, args })
+}
+
+/** Stands between a browser and the server, and can be cut like a cable. */
+interface Cable {
+  readonly url: string
+  cut(): void
+  mend(): void
+  close(): void
+}
+
+function cable(http: string): Promise<Cable> {
+  const { hostname, port } = new URL(http)
+  const sockets = new Set<Socket>()
+  let isCut = false
+  const pull = (): void => {
+    for (const socket of sockets) socket.resetAndDestroy()
+    sockets.clear()
+  }
+  const server = createServer((near) => {
+    const far = dialTcp(Number(port), hostname)
+    for (const socket of [near, far]) {
+      sockets.add(socket)
+      socket.on('error', () => undefined)
+      socket.on('close', () => {
+        near.destroy()
+        far.destroy()
+      })
+    }
+    if (isCut) return pull()
+    near.pipe(far).pipe(near)
+  })
+  return new Promise((resolve) =>
+    server.listen(0, '127.0.0.1', () =>
+      resolve({
+        url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+        cut: () => {
+          isCut = true
+          pull()
+        },
+        mend: () => (isCut = false),
+        close: () => {
+          pull()
+          server.close()
+        },
+      }),
+    ),
+  )
 }
 
 async function player(chrome: Browser, url: string, nick: string): Promise<Page> {
@@ -87,12 +139,118 @@ async function play(url: string, host: string): Promise<void> {
   }
 }
 
+/** What `page` knows of the player of that name. */
+function known(page: Page, nick: string): Promise<Ship | undefined> {
+  return page.evaluate(
+    (name) => (window as unknown as ArenaWindow).arena.ships().find((ship) => ship.nick === name),
+    nick,
+  )
+}
+
+/** Flies the page's ship: it turns to the nearest other and fires, until the returned function is called. */
+function hunt(page: Page, nick: string): () => Promise<void> {
+  const press = (code: string, down: boolean): Promise<void> =>
+    down ? page.keyboard.down(code) : page.keyboard.up(code)
+  const end = new AbortController()
+  const fly = async (): Promise<void> => {
+    await press('Space', true)
+    while (!end.signal.aborted) {
+      const off = await page.evaluate((name) => {
+        const ships = (window as unknown as ArenaWindow).arena.ships()
+        const own = ships.find((ship) => ship.nick === name)
+        if (!own) return 0
+        const way = (ship: Ship): number => Math.hypot(ship.x - own.x, ship.y - own.y)
+        const others = ships.filter((ship) => ship !== own && !ship.dead && !ship.shield)
+        const prey = others.toSorted((a, b) => way(a) - way(b))[0]
+        if (!prey) return 0
+        const turn = Math.atan2(prey.y - own.y, prey.x - own.x) - own.heading
+        return Math.atan2(Math.sin(turn), Math.cos(turn))
+      }, nick)
+      await press('ArrowLeft', off < -0.15)
+      await press('ArrowRight', off > 0.15)
+    }
+    for (const code of ['Space', 'ArrowLeft', 'ArrowRight']) await press(code, false)
+  }
+  const flight = fly()
+  flight.catch(() => undefined)
+  return () => {
+    end.abort()
+    return flight
+  }
+}
+
+/** Waits until `page` sees the ship of that name so. */
+async function sees(page: Page, nick: string, what: { thrust: boolean; away: boolean }): Promise<void> {
+  await page.waitForFunction(
+    ({ name, thrust, away }) =>
+      (window as unknown as ArenaWindow).arena
+        .ships()
+        .some((ship) => ship.nick === name && !ship.dead && ship.thrust === thrust && ship.away === away),
+    { name: nick, ...what },
+  )
+}
+
+async function playOn(url: string): Promise<void> {
+  const chrome = await browser()
+  const wire = await cable(url)
+  const watcher = await connect(`${url.replace('http', 'ws')}/ws`)
+  try {
+    const said: string[] = []
+    watcher.at(Arena).on('joined', ({ nick }) => said.push(`joined ${nick}`))
+    watcher.at(Arena).on('left', ({ nick }) => said.push(`left ${nick}`))
+    await watcher.at(Arena).enter({ nick: 'Watcher' })
+    const bob = await player(chrome, url, 'Bob')
+    const ada = await player(chrome, wire.url, 'Ada')
+    const stop = hunt(ada, 'Ada')
+    await ada.waitForFunction(
+      () =>
+        (window as unknown as ArenaWindow).arena
+          .ships()
+          .some((ship) => ship.nick === 'Ada' && ship.score > 0),
+      undefined,
+      { timeout: 90_000 },
+    )
+    await stop()
+    await ada.keyboard.down('ArrowUp')
+    await sees(bob, 'Ada', { thrust: true, away: false })
+    const before = await known(bob, 'Ada')
+
+    wire.cut()
+    await ada.waitForSelector('body.paused')
+    await sees(bob, 'Ada', { thrust: false, away: true })
+    assert.equal(await ada.locator('#banner').textContent(), 'connection lost, reconnecting…')
+    // The banner has slid in, and the picture has paled.
+    await ada.waitForFunction(() => !document.getAnimations().some((one) => one instanceof CSSTransition))
+    await ada.screenshot({ path: 'shots/arena-node-paused.png' })
+    await bob.screenshot({ path: 'shots/arena-node-away.png' })
+
+    wire.mend()
+    await ada.waitForSelector('body:not(.paused)')
+    // The key was held all the while.
+    await sees(bob, 'Ada', { thrust: true, away: false })
+    const after = await known(bob, 'Ada')
+    assert.equal(after?.seat, before?.seat)
+    assert.ok(after!.score >= before!.score && before!.score > 0, `${before!.score}, then ${after!.score}`)
+    assert.deepEqual(said, ['joined Bob', 'joined Ada'])
+  } finally {
+    await watcher.close()
+    wire.close()
+    await chrome.close()
+  }
+}
+
 /** Without a browser and without root to install one there is nothing to test; CI has both. */
 const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not installed`
 
 test('two players see each other move on the Node host', { skip }, async () => {
   const program = await serve('examples/arena')
   await play(program.http, 'node')
+  assert.equal(await program.stop(), 0)
+})
+
+test('a player whose connection is cut keeps seat and score, and flies on', { skip }, async () => {
+  const program = await serve('examples/arena')
+  await playOn(program.http)
   assert.equal(await program.stop(), 0)
 })
 

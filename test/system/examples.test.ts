@@ -2,10 +2,12 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { connect, type Firefly } from '../../client/index.ts'
+import { connect, type Dial, type Firefly } from '../../client/index.ts'
+import { dialWebSocket } from '../../client/socket.ts'
 import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
 import { Arena } from '../../examples/arena/contract.ts'
 import { Echo } from '../../examples/echo/contract.ts'
+import { unpackWorld, type ShipDot } from '../../examples/arena/world.ts'
 import { Hello } from '../../examples/hello/contract.ts'
 import { startWorkers } from '../conformance/harness-worker.ts'
 import { serve } from './program.ts'
@@ -58,6 +60,50 @@ function legacy(
 /** Resolves with the first event of that name. */
 function first<T>(listen: (listener: (data: T) => void) => unknown): Promise<T> {
   return new Promise((resolve) => void listen(resolve))
+}
+
+/** A WebSocket that can be taken away; while it is, no other is to be had. */
+function breakable(): { readonly dial: Dial; cut(): void; mend(): void } {
+  let isCut = false
+  let socket: { close(): void } | null = null
+  return {
+    dial: (address, events) => {
+      if (!isCut) return (socket = dialWebSocket(address, events))
+      queueMicrotask(() => events.closed('the test allows no connection'))
+      return { send: () => undefined, close: () => undefined }
+    },
+    cut: () => {
+      isCut = true
+      socket?.close()
+    },
+    mend: () => (isCut = false),
+  }
+}
+
+/** What a pilot sees of another. */
+function watch(
+  game: Firefly,
+  nick: string,
+): { ship(): ShipDot | undefined; away(): boolean; said: string[] } {
+  const said: string[] = []
+  let ships: readonly ShipDot[] = []
+  let pilots: readonly { readonly seat: number; readonly nick: string; readonly away: boolean }[] = []
+  const arena = game.at(Arena)
+  arena.on('world', (bytes) => (ships = unpackWorld(bytes).ships))
+  arena.on('roster', (roster) => (pilots = roster.pilots))
+  arena.on('joined', (who) => said.push(`joined ${who.nick}`))
+  arena.on('left', (who) => said.push(`left ${who.nick}`))
+  const line = (): (typeof pilots)[number] | undefined => pilots.find((pilot) => pilot.nick === nick)
+  return {
+    ship: () => ships.find(({ seat }) => seat === line()?.seat),
+    away: () => line()?.away ?? false,
+    said,
+  }
+}
+
+async function until(done: () => boolean, what: string): Promise<void> {
+  for (const end = Date.now() + 20_000; !done(); await new Promise((resolve) => setTimeout(resolve, 5)))
+    if (Date.now() > end) throw new Error(`never came: ${what}`)
 }
 
 const CHECKS: Readonly<Record<string, (game: Firefly, url: string) => Promise<void>>> = {
@@ -114,4 +160,48 @@ for (const [host, start] of Object.entries(HOSTS)) {
       }
     })
   }
+}
+
+for (const [host, start] of Object.entries(HOSTS)) {
+  test(`examples/arena on ${host}: who loses the connection drifts, keeps the seat and flies on`, async () => {
+    const running = await start('arena')
+    try {
+      const wire = breakable()
+      const ada = await connect(running.url, { dial: wire.dial })
+      const bob = await connect(running.url)
+      const seen = watch(bob, 'Ada')
+      await bob.at(Arena).enter({ nick: 'Bob' })
+      const arena = ada.at(Arena)
+      const { seat } = await arena.enter({ nick: 'Ada' })
+      const states: string[] = []
+      ada.on('paused', () => states.push('paused'))
+      ada.on('resumed', () => states.push('resumed'))
+      ada.on('resynced', () => states.push('resynced'))
+      arena.steer({ turn: 1, thrust: true, fire: false })
+      await until(() => seen.ship()?.thrust === true, 'Bob sees how Ada flies')
+
+      wire.cut()
+      await until(() => seen.away(), 'Bob reads that Ada is away')
+      // A ship that is shot has no thrust either, but a pilot who is there would have it again.
+      await until(() => seen.ship()?.thrust === false && !seen.ship()?.dead, 'her ship drifts')
+      const worlds: number[] = []
+      arena.on('world', (bytes) => worlds.push(unpackWorld(bytes).clock))
+      wire.mend()
+      await until(() => states.includes('resumed'), 'Ada is back')
+      arena.steer({ turn: 1, thrust: true, fire: false })
+      await until(() => seen.ship()?.thrust === true && !seen.away(), 'Bob sees Ada fly again')
+      assert.equal((await arena.enter({ nick: 'Ada' })).seat, seat)
+      assert.deepEqual(states, ['paused', 'resumed'])
+      assert.deepEqual(seen.said, ['joined Ada'])
+      assert.deepEqual(
+        worlds,
+        worlds.toSorted((a, b) => a - b),
+      )
+      await ada.close()
+      await until(() => seen.said.includes('left Ada'), 'Bob hears that Ada has left')
+      await bob.close()
+    } finally {
+      await running.stop()
+    }
+  })
 }

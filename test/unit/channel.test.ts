@@ -198,5 +198,5 @@ test('a member without connection leaves when it has lingered, unless it is back
   clock.advance(31_000)
   const late = connect(1, 1, 3)
   late.beats(1)
-  assert.deepEqual(late.heard(), [])
+  assert.deepEqual(late.heard(), ['resync 2'])
 })

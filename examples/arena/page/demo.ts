@@ -20,6 +20,7 @@ export function startDemo(battle: Battle): () => void {
     seat,
     hue,
     bot: bot && seat > 9,
+    away: false,
   }))
   battle.roster(pilots)
   const timer = setInterval(() => {

@@ -7,6 +7,8 @@ export interface Line {
   readonly hue: number
   readonly score: number
   readonly bot: boolean
+  /** Without connection at the moment. */
+  readonly away: boolean
 }
 
 const SCORES = 8
@@ -48,10 +50,10 @@ export class Hud {
     this.#notice.textContent = text
   }
 
-  /** Across the top while something is wrong with the connection; '' = all is well. */
-  banner(text: string): void {
-    this.#banner.textContent = text
-    this.#banner.classList.toggle('shown', text !== '')
+  /** There is no connection: the picture stands still and pales, and the banner says why. */
+  paused(yes: boolean): void {
+    document.body.classList.toggle('paused', yes)
+    this.#banner.textContent = yes ? 'connection lost, reconnecting…' : ''
   }
 
   fate(text: string): void {
@@ -74,11 +76,11 @@ export class Hud {
     if (place >= SCORES) shown.push(ranked[place]!)
     this.#scores.replaceChildren(
       ...shown.map((line) => {
-        const row = element('li', line.seat === own ? 'own' : '')
+        const row = element('li', `${line.seat === own ? 'own' : ''} ${line.away ? 'away' : ''}`)
         const nick = element('span', 'nick', line.nick)
         nick.style.setProperty('--hue', String(line.hue))
         row.append(element('span', 'rank', String(ranked.indexOf(line) + 1)), nick)
-        if (line.bot) row.append(element('span', 'tag', 'bot'))
+        if (line.bot || line.away) row.append(element('span', 'tag', line.bot ? 'bot' : 'away'))
         row.append(element('span', 'score', String(line.score)))
         return row
       }),

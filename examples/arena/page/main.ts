@@ -1,10 +1,10 @@
-// The page's entry: start screen, connection, and the loop that draws. A lost connection and a restarted shard are
-// the same to it: it enters again, and the server remembers the pilot.
+// The page's entry: start screen, connection, and the loop that draws. The SDK mends a lost connection by itself; the
+// page shows the pause and enters again after it, which is nothing to one whose seat was kept.
 // `?nick=Ada&auto=1` enters at once, `?server=ws://host/ws` plays elsewhere.
 
 import { connect, Refusal, type Firefly } from '../../../client/index.ts'
 import { Arena } from '../contract.ts'
-import { unpackWorld } from '../world.ts'
+import { unpackWorld, type ShipDot } from '../world.ts'
 import { Battle } from './battle.ts'
 import { startDemo } from './demo.ts'
 import { Picture } from './draw.ts'
@@ -16,7 +16,7 @@ import { Sound } from './sound.ts'
 interface Probe {
   readonly seat: number | null
   readonly ping: number
-  ships(): { seat: number; x: number; y: number; nick: string }[]
+  ships(): (ShipDot & { readonly nick: string; readonly score: number; readonly away: boolean })[]
 }
 declare global {
   interface Window {
@@ -47,16 +47,14 @@ window.arena = {
     return game?.rttMs ?? 0
   },
   ships: () =>
-    (battle.newest?.ships ?? []).map(({ seat, x, y }) => ({
-      seat,
-      x,
-      y,
-      nick: battle.line(seat)?.nick ?? '',
-    })),
+    (battle.newest?.ships ?? []).map((ship) => {
+      const { nick = '', score = 0, away = false } = battle.line(ship.seat) ?? {}
+      return { ...ship, nick, score, away }
+    }),
 }
 
 requestAnimationFrame(function frame(nowMs) {
-  battle.frame(nowMs, input.enabled && input.controls.thrust)
+  battle.frame(nowMs, game?.state === 'open' && input.enabled && input.controls.thrust)
   if (battle.seat !== null) hud.ping(game?.rttMs ?? 0, battle.humans)
   requestAnimationFrame(frame)
 })
@@ -107,7 +105,6 @@ async function play(): Promise<void> {
       if (battle.seat === null) hud.playing(true)
       input.enabled = true
       battle.seat = welcome.seat
-      hud.banner('')
       steer()
     } catch (error) {
       if (error instanceof Refusal) return giveUp(`The arena is full (${error.code}). Try again in a moment.`)
@@ -121,11 +118,16 @@ async function play(): Promise<void> {
     battle.reset()
     void enter()
   })
-  session.on('state', (state) => {
-    if (game !== session) return
-    if (state === 'closed') return giveUp('The server ended the session.')
-    hud.banner(state === 'paused' ? 'connection lost, reconnecting…' : '')
-    if (state === 'open') void enter()
+  // Some events are gone for good; the server sends fresh ones right behind this.
+  arena.onResync(() => battle.reset())
+  session.on('paused', () => hud.paused(true))
+  session.on('resumed', () => {
+    hud.paused(false)
+    // The seat may be lost, if the pause was long; and what is held down was let go by the server.
+    void enter()
+  })
+  session.on('closed', ({ code }) => {
+    if (game === session) giveUp(`The server ended the session (${code}).`)
   })
   await enter()
 }
@@ -137,6 +139,8 @@ async function reach(): Promise<Firefly> {
       return await connect(url)
     } catch {
       hud.notice('The server does not answer. Trying again…')
+      // A server that says no says it at once.
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
     }
   }
 }
@@ -150,7 +154,7 @@ function giveUp(why: string): void {
   input.enabled = false
   input.release()
   battle.seat = null
-  hud.banner('')
+  hud.paused(false)
   stopDemo()
   stopDemo = startDemo(battle)
   showStart()

@@ -163,7 +163,8 @@ class Seat implements ChannelOut {
         memo: NO_BYTES,
         eventAck: 0,
         uid: '',
-        epoch: 0, generation: 0,
+        epoch: 0,
+        generation: 0,
       },
       this,
     )

@@ -145,7 +145,8 @@ class Burst {
         memo: NO_BYTES,
         eventAck: 0,
         uid: '',
-        epoch: 0, generation: 0,
+        epoch: 0,
+        generation: 0,
       },
       out,
     )

@@ -103,12 +103,12 @@ export const cases: readonly Case[] = [
       const [uid, other] = [fresh('ada'), fresh('bob')]
       const [one, legacy] = [await player(host, uid), await legacyPlayer(host, other)]
       const judge = await speak(host, 'gatehouse', '')
-      judge.call(1, 1, kick.number, { uid, reason: 'CHEATING' })
-      judge.call(1, 2, kick.number, { uid: other, reason: 'CHEATING' })
+      judge.call(1, 1, kick.number, { uid, reason: 'REPLACED' })
+      judge.call(1, 2, kick.number, { uid: other, reason: 'IDLE' })
       await host.until(() => one.client.closed && legacy.closed, 'both are closed')
       assert.deepEqual(
         one.said.errors.map(({ code, message }) => [code, message]),
-        [['KICKED', 'CHEATING']],
+        [['KICKED', 'REPLACED']],
       )
       const back = new Speaker(await host.raw())
       back.hello(one.return)

@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
+import { msgpack } from '../../../core/wire/codec.ts'
 import { Gate, Ledger, Room } from '../contracts.ts'
+import { Hall } from '../stage.ts'
 import { answer, answers, frame, fresh, join, jsons, texts, waiting, type Case } from './probe.ts'
 
 export const cases: readonly Case[] = [
@@ -52,6 +54,17 @@ export const cases: readonly Case[] = [
         Array.from({ length: count }, (_, n) => n),
       )
       // Two seconds' worth at once, the rest at the rate; a manual clock has its own time.
+      if (host.name !== 'memory') assert.ok(performance.now() - startMs > 1_000)
+    },
+  },
+  {
+    name: 'a command that costs a thousand is read as seldom as a thousand others',
+    run: async (host) => {
+      const client = await host.raw('messages')
+      const { costly } = Hall.entries
+      const startMs = performance.now()
+      for (let n = 0; n < 8; n++) client.send(frame(costly.number, msgpack.encode({})))
+      await host.until(() => client.frames.length === 8, 'all answers')
       if (host.name !== 'memory') assert.ok(performance.now() - startMs > 1_000)
     },
   },
