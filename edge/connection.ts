@@ -350,6 +350,8 @@ export class Connection {
     this.gateway.log.info('connection closed', { reason, message, remote: this.transport.remote })
     this.#over(forget)
     const text = ascii(`${reason}: ${message}`)
+    // The peer's side of the close is to be heard.
+    if (this.#pauses !== 0) this.transport.resume?.()
     if (reason === 'SLOW_CONSUMER') this.transport.abort(CLOSE_CODES[reason], text)
     else this.transport.close(CLOSE_CODES[reason], text)
   }

@@ -149,8 +149,9 @@ export class LegacySession implements IdentityOwner {
     this.#earlyBytes = 0
     for (const { command, body } of early) {
       if (this.connection.over) return
-      this.connection.count(-1)
+      // It may be the last thing that a closing connection waits for, and opens no channel after that.
       this.frame(command, body, 0, body.length)
+      this.connection.count(-1)
     }
   }
 

@@ -1,0 +1,21 @@
+// The fuzz drill, in short, as an operator runs it.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { figures } from './figures.ts'
+
+test('twenty thousand mutated frames and bodies crash nothing, find no bug and fail no player', async (t) => {
+  const lines = await figures('scripts/drill/fuzz.ts', '--quick')
+  const [figure] = lines!
+  t.diagnostic(JSON.stringify(figure))
+  assert.ok(figure)
+  assert.deepEqual(figure['findings'], [])
+  assert.deepEqual(figure['broken'], [])
+  assert.equal(figure['cases'], 20_000)
+  assert.equal(figure['crashes'], 0)
+  assert.equal(figure['bugs'], 0)
+  assert.equal(figure['playerFaults'], 0)
+  assert.ok(Number(figure['playerAnswers']) > 100)
+  assert.ok(Number(figure['framedShare']) >= 0.6, 'most cases pass the frame header')
+  assert.ok(Number(figure['reachedShardShare']) >= 0.3, 'many reach a shard')
+})
