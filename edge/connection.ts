@@ -351,7 +351,7 @@ export class Connection {
     this.#over(forget)
     const text = ascii(`${reason}: ${message}`)
     // The peer's side of the close is to be heard.
-    if (this.#pauses !== 0) this.transport.resume?.()
+    this.transport.resume?.()
     if (reason === 'SLOW_CONSUMER') this.transport.abort(CLOSE_CODES[reason], text)
     else this.transport.close(CLOSE_CODES[reason], text)
   }

@@ -35,21 +35,21 @@ export interface WebOptions {
 
 export type WebServer = Server | TlsServer
 
-const HYGIENE: HttpOptions = {
+/** `requestMs`: until a request is whole, as no request has a body worth more. */
+const hygiene = (requestMs: number): HttpOptions => ({
   /** Cookies of a large site have room. */
   maxHeaderSize: 16_384,
-  headersTimeout: 10_000,
-  /** No request has a body worth more. */
-  requestTimeout: 10_000,
+  headersTimeout: requestMs,
+  requestTimeout: requestMs,
   /** How late the two above may be; Node's default is 30 s. */
-  connectionsCheckingInterval: 1_000,
+  connectionsCheckingInterval: Math.min(requestMs, 1_000),
   noDelay: true,
   keepAlive: true,
   keepAliveInitialDelay: KEEP_ALIVE_MS,
   insecureHTTPParser: false,
   // Any other upgrade, such as h2c, is a plain request: elsewhere than at /ws with a header that nobody needs.
   shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
-}
+})
 
 /** The HTTP server, over TLS when there is a certificate; it listens nowhere yet. */
 export function webServer(options: WebOptions): WebServer {
@@ -102,12 +102,13 @@ const TWO_HOSTS = 'a request has one Host header'
 
 function overTcp(options: WebOptions): Server {
   const { fetch } = routes(options)
-  return createAdaptorServer({ fetch, createServer, serverOptions: HYGIENE }) as Server
+  const serverOptions = hygiene(options.gateway.times.firstFrameMs)
+  return createAdaptorServer({ fetch, createServer, serverOptions }) as Server
 }
 
 function overTls(options: WebOptions, certificate: Certificate): TlsServer {
   const { fetch } = routes(options)
-  const serverOptions = { ...HYGIENE, ...certificate.credentials }
+  const serverOptions = { ...hygiene(options.gateway.times.firstFrameMs), ...certificate.credentials }
   const server = createAdaptorServer({ fetch, createServer: createTlsServer, serverOptions }) as TlsServer
   certificate.serve(server)
   return server
