@@ -22,11 +22,11 @@ const { values, positionals } = parseArgs({
   },
 })
 
-/** `chances`: bytes before a cut. A thousand objects in one workerd, on one core, tell about one event a second each. */
+/** `chances`: bytes before a cut. Objects of one workerd share one core, which a thousand of them fill at one event a second each. */
 const FULL = {
   connections: 1_000,
   seconds: 60,
-  hz: { node: 5, workerd: 1 },
+  hz: { node: 5, workerd: 0.5 },
   chances: { down: 24_000, up: 3_000 },
   patienceMs: 60_000,
   races: 10_000,
@@ -48,7 +48,11 @@ const refuse = (why: string): never => {
   console.error(`soak: ${why}`)
   process.exit(2)
 }
-const whole = (name: 'connections' | 'seconds' | 'hz' | 'seed' | 'races', otherwise: number): number => {
+const positive = (name: 'hz', otherwise: number): number => {
+  const value = Number(values[name] ?? otherwise)
+  return value > 0 && value <= 120 ? value : refuse(`--${name} ${values[name]} is not in 0..120`)
+}
+const whole = (name: 'connections' | 'seconds' | 'seed' | 'races', otherwise: number): number => {
   const value = Number(values[name] ?? otherwise)
   return Number.isSafeInteger(value) && value > 0
     ? value
@@ -73,7 +77,7 @@ async function sessions(): Promise<void> {
     const figure = await soakSessions(host, {
       connections: whole('connections', preset.connections),
       seconds: whole('seconds', preset.seconds),
-      hz: whole('hz', preset.hz[name]),
+      hz: positive('hz', preset.hz[name]),
       seed: whole('seed', 1),
       chances: preset.chances,
       patienceMs: preset.patienceMs,

@@ -121,6 +121,8 @@ class Soak {
     try {
       await this.#enter()
       progress(`${this.#host.name}: ${this.#players.length} players are in`)
+      // Cut they were from their first byte on; times are taken from here, when all shards have been made.
+      for (const { resumeMs, pauseMs } of this.#players) resumeMs.length = pauseMs.length = 0
       this.#lag.enable()
       const playing = Promise.all(this.#players.map((player) => player.play()))
       await Promise.all([sleep(seconds * 1_000), this.#surges()])

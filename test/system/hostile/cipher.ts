@@ -1,0 +1,33 @@
+// A cipher for the attacked game: a mark, the body with every bit turned, and the sum of its bytes. A toy in all but its
+// one duty: it says what is not sealed right. Bodies without the mark are plain, so that the players beside it need none.
+
+import type { Cipher } from '../../../edge/cipher.ts'
+
+/** Begins neither JSON nor MessagePack. */
+export const MARK = 0xc1
+
+const sum = (bytes: Uint8Array): number => bytes.reduce((total, byte) => (total + byte) & 0xff, 0)
+const turned = (bytes: Uint8Array): Uint8Array => bytes.map((byte) => byte ^ 0xff)
+
+export function seal(body: Uint8Array): Uint8Array {
+  return Uint8Array.of(MARK, ...turned(body), sum(body))
+}
+
+export function open(body: Uint8Array): Uint8Array {
+  if (body[0] !== MARK) return body
+  const plain = turned(body.subarray(1, -1))
+  if (body.length < 2 || sum(plain) !== body.at(-1)) throw new Error('the sum is wrong')
+  return plain
+}
+
+/** Answers as it was asked: sealed once it has heard something sealed. */
+export function cipher(): Cipher {
+  let isSealed = false
+  return {
+    open: (body) => {
+      isSealed ||= body[0] === MARK
+      return open(body)
+    },
+    seal: (body) => (isSealed ? seal(body) : body),
+  }
+}
