@@ -1,6 +1,7 @@
 // What a turn does with rows: `c.rows.items.get(id)`, `item.update({ … })`. Values are checked when they are given, so
 // that a bad one fails its own turn, with a message that names table, column, value and bound.
 
+import { Unsendable } from '../wire/codec.ts'
 import type { RowOf, Rows, Tables, TableVerbs } from '../game/context.ts'
 import type { ColumnDefinition, TableDefinition, TableTypes } from '../game/table.ts'
 import { RowError, shorten } from '../wire/errors.ts'
@@ -193,12 +194,13 @@ function handleClass(table: TableDefinition): HandleClass {
   return TableRow as unknown as HandleClass
 }
 
-class RowHandle {
+class RowHandle extends Unsendable {
   readonly #turn: Turn
   readonly #rows: TableRows
   #cached: CachedRow
 
   constructor(turn: Turn, rows: TableRows, cached: CachedRow) {
+    super()
     this.#turn = turn
     this.#rows = rows
     this.#cached = cached

@@ -109,6 +109,9 @@ export function customCodec(
   }
 }
 
+/** What belongs to its turn, a row for instance: it has no form in a message or a snapshot, and says so. */
+export class Unsendable {}
+
 /** The built-in codecs by name. */
 export const CODECS: ReadonlyMap<string, Codec> = new Map([raw, json, msgpack].map((one) => [one.name, one]))
 
@@ -134,10 +137,13 @@ const packr = makePackr()
 // sends what an earlier message, perhaps another player's, left in its buffer.
 function makePackr(): Packr {
   const write = (value: unknown): never => {
+    if (value instanceof Unsendable)
+      throw new TypeError('a row has no form: it belongs to its turn; use its values')
     throw new TypeError(`${Object.prototype.toString.call(value)} has no form; use a Uint8Array or an array`)
   }
   const wide = [Int16Array, Uint16Array, Int32Array, Uint32Array, Float32Array, Float64Array]
-  for (const Class of [...wide, BigInt64Array, BigUint64Array, DataView]) addExtension({ Class, write })
+  for (const Class of [...wide, BigInt64Array, BigUint64Array, DataView, Unsendable])
+    addExtension({ Class, write })
   return new Packr({ ...options })
 }
 

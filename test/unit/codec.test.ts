@@ -5,7 +5,7 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { CODECS, customCodec, json, msgpack, raw, type Codec } from '../../core/wire/codec.ts'
+import { Unsendable, CODECS, customCodec, json, msgpack, raw, type Codec } from '../../core/wire/codec.ts'
 import { DefinitionError, InputError } from '../../core/wire/errors.ts'
 
 const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex.replaceAll(' ', ''), 'hex'))
@@ -37,6 +37,12 @@ for (const [value, hex] of packed) {
     assert.deepEqual(msgpack.decode(bytes(hex)), value)
   })
 }
+
+test('what belongs to its turn has no form, however deep it stands', () => {
+  class Row extends Unsendable {}
+  for (const value of [new Row(), [new Row()], { a: { b: new Row() } }])
+    assert.throws(() => msgpack.encode(value), /belongs to its turn/)
+})
 
 test('an empty body is undefined to json and msgpack and an empty body to raw', () => {
   for (const codec of [json, msgpack]) {
