@@ -82,7 +82,12 @@ export class Anchor implements ChannelOut {
   /** Asks; `done` hears the answer once, UNAVAILABLE at the latest after the deadline of a call. */
   ask(command: AnyCommand, input: unknown, done: (answer: Answer) => void): void {
     if (this.#over) return done(unavailable('the line is closed'))
-    const body = codec.encode(command.input(input))
+    let body: Uint8Array
+    try {
+      body = codec.encode(command.input(input))
+    } catch (error) {
+      return done({ ok: false, code: 'BAD_INPUT', message: error instanceof Error ? error.message : '' })
+    }
     const late = (): void => this.#answer(question, unavailable(`no answer within ${TIMES.callMs} ms`))
     const question: Question = {
       command,

@@ -1,6 +1,6 @@
 // How many connections stand: in all, of each address, and those that have not proven yet that they speak the protocol
-// (or have not logged in, where the game demands it). What enters leaves exactly once, and an address that has no
-// connection left takes no memory.
+// (or have not logged in, where the game demands it). An address also counts for the seats that its lost connections
+// keep. What enters leaves exactly once, and an address that has neither left takes no memory.
 
 import type { Limits } from '../core/wire/limits.ts'
 
@@ -16,11 +16,18 @@ export interface Refused {
   readonly message: string
 }
 
-/** A connection that is counted. Both calls may come in any order and more than once. */
+/** A connection that is counted. Its calls may come in any order and more than once. */
 export interface Entry {
   readonly reason: null
+  /**
+   * It has said its first whole frame. Where its address had room only because somebody may come back, it must be that
+   * one (`returns`); null = it is welcome.
+   */
+  claim(returns: boolean): Refused | null
   /** It has said its first whole frame, or has logged in. */
   proven(): void
+  /** It is gone, but keeps seats: it counts for its address and for nothing else. */
+  linger(): void
   /** It is gone. */
   leave(): void
 }
@@ -39,7 +46,7 @@ export class Census {
     this.#limits = limits
   }
 
-  /** Distinct addresses that stand. */
+  /** Distinct addresses with a connection or a seat. */
   get addresses(): number {
     return this.#addresses.size
   }
@@ -47,16 +54,16 @@ export class Census {
   /** Counts a connection of this peer address in; an entry has `reason` null. */
   enter(address: string): Entry | Refused {
     const { maxConnections, maxPerAddress, maxPerLoopback, maxUnproven } = this.#limits
-    if (this.total >= maxConnections) return this.#refuse('total', 'connections', this.total, maxConnections)
+    if (this.total >= maxConnections) return this.refuse('total', 'connections', this.total, maxConnections)
     const key = addressKey(address)
     const max = key === LOOPBACK || key === UNKNOWN ? maxPerLoopback : maxPerAddress
     const known = this.#addresses.get(key)
     const count = known?.count ?? 0
-    if (count >= max) return this.#refuse('address', 'connections of this address', count, max)
+    if (count >= max) return this.refuse('address', 'connections of this address', count, max)
     if (this.unproven >= maxUnproven) {
-      return this.#refuse('unproven', 'connections without a first message', this.unproven, maxUnproven)
+      return this.refuse('unproven', 'connections without a first message', this.unproven, maxUnproven)
     }
-    const entry = known ?? { key, count: 0 }
+    const entry = known ?? { key, max, count: 0, seats: 0 }
     if (known === undefined) this.#addresses.set(key, entry)
     entry.count++
     this.total++
@@ -64,7 +71,8 @@ export class Census {
     return new Counted(this, this.#addresses, entry)
   }
 
-  #refuse(reason: CensusReason, what: string, count: number, max: number): Refused {
+  /** @internal */
+  refuse(reason: CensusReason, what: string, count: number, max: number): Refused {
     this.refused[reason]++
     return { reason, message: `${count} ${what} stand, at most ${max} may` }
   }
@@ -72,7 +80,11 @@ export class Census {
 
 interface Address {
   readonly key: string
+  readonly max: number
+  /** Connections that stand. */
   count: number
+  /** What others have left behind that may come back. */
+  seats: number
 }
 
 class Counted implements Entry {
@@ -82,11 +94,25 @@ class Counted implements Entry {
   /** null = it has left. */
   #address: Address | null
   #unproven = true
+  /** Its address has no room for it but that of a seat. */
+  #isLent: boolean
+  #lingers = false
 
   constructor(census: Census, addresses: Map<string, Address>, address: Address) {
     this.#census = census
     this.#addresses = addresses
     this.#address = address
+    this.#isLent = isOver(address)
+  }
+
+  claim(returns: boolean): Refused | null {
+    const address = this.#address
+    if (address === null || !this.#isLent || returns) return null
+    const { count, seats, max } = address
+    if (isOver(address))
+      return this.#census.refuse('address', 'connections and kept seats of this address', count - 1 + seats, max)
+    this.#isLent = false
+    return null
   }
 
   proven(): void {
@@ -95,14 +121,27 @@ class Counted implements Entry {
     this.#census.unproven--
   }
 
+  linger(): void {
+    const address = this.#address
+    if (address === null || this.#lingers) return
+    this.#lingers = true
+    this.proven()
+    this.#census.total--
+    address.count--
+    address.seats++
+  }
+
   leave(): void {
+    this.linger()
     const address = this.#address
     if (address === null) return
     this.#address = null
-    this.proven()
-    this.#census.total--
-    if (--address.count === 0) this.#addresses.delete(address.key)
+    if (--address.seats + address.count === 0) this.#addresses.delete(address.key)
   }
+}
+
+function isOver({ count, seats, max }: Address): boolean {
+  return count + seats > max
 }
 
 const LOOPBACK = 'loopback'

@@ -1,7 +1,7 @@
 // One channel of a version 2 session, as its gateway knows it: what was sent, what is waited for, and which calls come
 // from before a loss. Sequences, marks, answers and events are the shard's business.
 
-import { REPLACED, RETAIN, SUPERSEDED, type ChannelIn, type ChannelOut } from '../core/run/ports.ts'
+import { NOWHERE, REPLACED, RETAIN, SUPERSEDED, type ChannelIn, type ChannelOut } from '../core/run/ports.ts'
 import {
   encodeAck,
   encodeClose,
@@ -17,7 +17,7 @@ export class SessionChannel implements ChannelOut {
   readonly #number: number
   readonly #name: string
   /** Set right after construction: the link may speak to us while it opens. */
-  shard!: ChannelIn
+  shard: ChannelIn = NOWHERE
   /** The last durable call: the client waits for its mark even if it has no reply. */
   ackFrom = 0
   /** Calls of an opening below this one were sent before the client heard of a loss. */

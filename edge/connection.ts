@@ -3,11 +3,11 @@
 // right, and then closed; one that sends or reads at the wrong pace is slowed down first.
 
 import type { Timer } from '../core/run/ports.ts'
-import { readU32, Writer } from '../core/wire/bytes.ts'
+import { hexOf, readU32, Writer } from '../core/wire/bytes.ts'
 import { CLOSE_CODES, ProtocolError, type CloseReason } from '../core/wire/errors.ts'
 import { FrameDecoder } from '../core/wire/frame.ts'
 import { TIMES } from '../core/wire/limits.ts'
-import { encodeError, MESSAGE } from '../core/wire/message.ts'
+import { decodeHello, encodeError, MESSAGE } from '../core/wire/message.ts'
 import type { Entry } from './census.ts'
 import type { Cipher } from './cipher.ts'
 import type { Gateway, Transport } from './gateway.ts'
@@ -108,13 +108,29 @@ export class Connection {
         )
       } else if (this.#partialMs === 0 || this.#cost > 0) this.#partialMs = this.#heardMs
     } catch (error) {
-      if (error instanceof ProtocolError) this.close(error.reason, error.message)
-      else this.failed(error)
+      this.#fault(error)
     } finally {
       this.#receiving = false
     }
     this.#charge(eaten)
     this.flush()
+  }
+
+  /** Runs what was held of earlier frames, under their rules: a fault closes this connection, and its cost counts. */
+  replay(run: () => void): void {
+    if (this.over) return
+    this.#cost = 0
+    try {
+      run()
+    } catch (error) {
+      this.#fault(error)
+    }
+    this.#charge(0)
+  }
+
+  #fault(error: unknown): void {
+    if (error instanceof ProtocolError) this.close(error.reason, error.message)
+    else this.failed(error)
   }
 
   /** A bug of ours. */
@@ -147,9 +163,18 @@ export class Connection {
     this.#cost++
     if (this.#session === null) {
       this.#session = command === MESSAGE.HELLO ? new Session(this) : new LegacySession(this)
+      const returns = command === MESSAGE.HELLO && this.#returns(source, start, end)
+      const refused = this.#entry.claim(returns)
+      if (refused) return this.close('OVERLOADED', refused.message)
       if (command !== MESSAGE.HELLO) this.spoken('')
     }
     this.#session.frame(command, source, start, end)
+  }
+
+  /** HELLO of a session that was lost here a moment ago; its token is looked at later. */
+  #returns(source: Uint8Array, start: number, end: number): boolean {
+    const { lingering } = this.gateway
+    return lingering.size > 0 && lingering.has(hexOf(decodeHello(source, start, end).session))
   }
 
   /** The frame in hand costs more than others. */
@@ -159,6 +184,9 @@ export class Connection {
 
   /** It has spoken its first word, or (`uid`) logged in. */
   spoken(uid: string): void {
+    const session = this.#session
+    // Its address counts for this connection from here on.
+    if (session instanceof Session && session.identity) this.gateway.lingering.end(session.identity.name)
     if (uid === '' && this.gateway.door.login) return
     this.#isProven = true
     this.#entry.proven()
@@ -174,9 +202,19 @@ export class Connection {
     }
   }
 
-  /** The body of a reply or an event as it travels. */
+  /** The body of a reply or an event as it travels; of no use to a connection that its cipher has just ended. */
   sealed(body: Uint8Array): Uint8Array {
-    return this.#cipher === null ? body : this.#cipher.seal(body)
+    if (this.#cipher === null || this.over) return body
+    try {
+      const sealed = this.#cipher.seal(body)
+      if (sealed instanceof Uint8Array) return sealed
+      throw new TypeError(`seal gave ${typeof sealed} instead of bytes`)
+    } catch (error) {
+      // The shard is in the middle of telling many: it must not hear of this one.
+      this.gateway.log.error('a connection is ended: its cipher could not seal', { error: String(error) })
+      this.#end('UNAVAILABLE', 'a body could not be sealed')
+      return NO_BYTES
+    }
   }
 
   /** The session gave `count` calls to a shard (negative: so many have ended). */
@@ -243,7 +281,7 @@ export class Connection {
   event(event: number, body: Uint8Array): void {
     if (this.over) return
     if (this.#cipher === null) this.#outbox.shared(this.gateway.sharedFrame(event, body))
-    else this.#outbox.frame(event, this.#cipher.seal(body))
+    else return this.frame(event, this.sealed(body))
     this.#wrote()
   }
 
@@ -348,7 +386,7 @@ export class Connection {
     if (this.over) return
     this.gateway.meter.closed(reason)
     this.gateway.log.info('connection closed', { reason, message, remote: this.transport.remote })
-    this.#over(forget)
+    this.#over(forget, reason === 'REPLACED')
     const text = ascii(`${reason}: ${message}`)
     // The peer's side of the close is to be heard.
     this.transport.resume?.()
@@ -363,14 +401,16 @@ export class Connection {
     this.#over(clean)
   }
 
-  #over(forget: boolean): void {
+  /** `forget`: nobody comes back; `moved`: its session goes on elsewhere already. */
+  #over(forget: boolean, moved = false): void {
     this.over = true
     this.#closing?.timer.cancel()
     this.#decoder.stop()
     this.#inbox.clear()
-    this.#entry.leave()
-    this.gateway.drop(this)
-    this.#session?.ended(forget)
+    const session = this.#session
+    const keeps = !forget && !moved && session instanceof Session
+    this.gateway.drop(this, this.#entry, keeps ? (session.identity?.name ?? '') : '')
+    session?.ended(forget)
   }
 
   /** Looks for what has not come in time, several times in a heartbeat. */
@@ -406,6 +446,8 @@ export class Connection {
 
 /** Nobody comes back from these: the session's seats are free at once. */
 const FOR_GOOD: ReadonlySet<CloseReason> = new Set(['KICKED', 'STRIKES', 'FLOOD', 'BAD_MESSAGE', 'WINDOW'])
+
+const NO_BYTES = new Uint8Array(0)
 
 /** A close reason is at most 123 bytes of UTF-8 (RFC 6455 section 5.5.1), and may quote what a peer has sent. */
 function ascii(text: string): string {

@@ -6,9 +6,10 @@ import type { Clock, Link, Log, Timer } from '../core/run/ports.ts'
 import { encodeFrame, identityBytes, type Identity } from '../core/wire/frame.ts'
 import { CLOSE_CODES } from '../core/wire/errors.ts'
 import { TIMES, type Limits } from '../core/wire/limits.ts'
-import { Census } from './census.ts'
+import { Census, type Entry } from './census.ts'
 import type { CipherFactory } from './cipher.ts'
 import { Connection } from './connection.ts'
+import { Lingering } from './lingering.ts'
 import { GatewayMeter } from './meter.ts'
 import { Slab } from './outbox.ts'
 import type { Tickets } from './ticket.ts'
@@ -56,6 +57,11 @@ export interface GatewayOptions {
   readonly times?: Partial<GatewayTimes>
   /** Counts connections; shared by all gateways of a process. Default: its own. */
   readonly census?: Census
+  /**
+   * Lost connections with a session count for their address until their seats are free. Default true; false where a
+   * gateway does not outlive its connection.
+   */
+  readonly lingers?: boolean
   /** Where outgoing bytes are put; shared by all gateways of a process. Default: one of its own. */
   readonly slab?: Slab
 }
@@ -78,6 +84,9 @@ export class Gateway {
   readonly cipher: CipherFactory | null
   readonly times: GatewayTimes
   readonly census: Census
+  /** Sessions that were here and may come back. */
+  readonly lingering: Lingering
+  #lingers: boolean
   readonly #connections = new Set<Connection>()
   /** Connections that read too slowly. */
   #slow: Connection[] = []
@@ -103,6 +112,8 @@ export class Gateway {
     this.cipher = options.cipher ?? null
     this.times = { ...TIMES, ...options.times }
     this.census = options.census ?? new Census(options.limits)
+    this.lingering = new Lingering(options.clock, options.limits.maxConnections)
+    this.#lingers = options.lingers ?? true
   }
 
   get size(): number {
@@ -117,15 +128,26 @@ export class Gateway {
       transport.close(CLOSE_CODES.OVERLOADED, `OVERLOADED: ${entry.message}`)
       return null
     }
-    const connection = new Connection(this, transport, entry)
+    let connection: Connection
+    try {
+      connection = new Connection(this, transport, entry)
+    } catch (error) {
+      entry.leave()
+      this.log.error('a connection is refused: its cipher could not be made', { error: String(error) })
+      this.meter.closed('UNAVAILABLE')
+      transport.close(CLOSE_CODES.UNAVAILABLE, 'UNAVAILABLE: the cipher could not be made')
+      return null
+    }
     this.#connections.add(connection)
     this.meter.accepted++
     if (!this.#sweeper) this.#arm()
     return connection
   }
 
-  /** @internal The connection is over. */
-  drop(connection: Connection): void {
+  /** @internal The connection is over; `kept`: its session, whose seats are kept, '' = none. */
+  drop(connection: Connection, entry: Entry, kept: string): void {
+    if (kept !== '' && this.#lingers) this.lingering.keep(kept, entry)
+    else entry.leave()
     this.#connections.delete(connection)
     if (this.#connections.size === 0) this.#whenEmpty?.()
   }
@@ -162,6 +184,9 @@ export class Gateway {
   /** Closes every connection after its last answer. */
   shutdown(): void {
     this.#sweeper?.cancel()
+    // Nobody comes back to this gateway.
+    this.#lingers = false
+    this.lingering.clear()
     for (const connection of this.#connections) connection.close('SHUTDOWN', 'the server drains')
   }
 

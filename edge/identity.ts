@@ -30,13 +30,18 @@ export class Identity implements AnchorOwner {
   readonly #owner: IdentityOwner
   uid = ''
   epoch = 0
-  /** Of the token that the client has been given: higher than that of every earlier connection. */
-  generation = 1
+  /** Of this connection: higher than that of every earlier one. */
+  connection = 1
+  /** Of the last token that the client has been given on it. */
+  #generation = 1
+  #issuedMs = 0
   /** Contract to key; few are bound. */
   #keys: Map<string, string> | null = null
   #anchor: Anchor | null = null
   /** Tokens without the uid are about. */
   #wasNobody = false
+  /** What is pushed to it waits. */
+  #held = false
 
   constructor(owner: IdentityOwner, session: Uint8Array) {
     this.#owner = owner
@@ -63,17 +68,19 @@ export class Identity implements AnchorOwner {
     const { uid, epoch, generation, keys, wasNobody } = grant
     this.uid = uid
     this.epoch = epoch
-    this.generation = generation + 1
+    this.#wasNobody = wasNobody
     if (keys.size > 0) this.#keys = new Map(keys)
-    this.#ask(this.#own, Session.entries.resume, { session: this.name, epoch, generation }, done)
+    this.#ask(this.#own, Session.entries.resume, { session: this.name, epoch, generation }, (answer) => {
+      if (answer.ok) this.connection = (answer.output as { readonly generation: number }).generation
+      this.#generation = this.connection
+      done(answer)
+    })
     if (!wasNobody) return
-    // Those of the time before the login are dead from here on.
-    this.#ask(
-      sessionKey(this.name),
-      Session.entries.resume,
-      { session: this.name, epoch: 0, generation },
-      () => {},
-    )
+    // Those of the time before the login are dead from here on; until that is answered, the next token says it again.
+    const before = { session: this.name, epoch: 0, generation }
+    this.#ask(sessionKey(this.name), Session.entries.resume, before, (answer) => {
+      if (answer.ok) this.#wasNobody = false
+    })
   }
 
   /** Logs in by a ticket. */
@@ -87,25 +94,38 @@ export class Identity implements AnchorOwner {
     })
   }
 
-  /** A shard has logged this session in. */
+  /** A shard has logged this session in; said again until its answer has arrived. */
   login(uid: string, epoch: number): void {
+    if (uid === this.uid && epoch <= this.epoch) return
+    const isSame = uid === this.uid
     this.#wasNobody ||= this.uid === ''
-    this.#anchor?.close(true)
     this.uid = uid
     this.epoch = epoch
-    this.generation++
-    this.attach()
+    if (isSame && this.#anchor) {
+      this.#anchor.identify(uid, epoch)
+      this.#attach(this.#anchor)
+    } else {
+      this.#anchor?.close(true)
+      this.attach()
+    }
     this.#owner.changed()
   }
 
   /** From here on the session's own shard reaches it: of a uid, or of one that has come back. */
   attach(): void {
-    const { session, uid, epoch, generation } = this
+    const { session, uid, epoch, connection: generation } = this
     const { link, clock } = this.#owner.gateway
     const request = { contract: Session, key: this.#own, session, uid, epoch, generation }
     const anchor = (this.#anchor = new Anchor(link, clock, request, this))
+    if (this.#held) anchor.hold(true)
+    this.#attach(anchor)
+  }
+
+  #attach(anchor: Anchor): void {
+    const { epoch } = this
     anchor.ask(Session.entries.attach, { session: this.name, epoch }, (answer) => {
-      if (!answer.ok && this.#anchor === anchor) this.expelled(answer.code)
+      if (answer.ok || this.#anchor !== anchor || this.epoch !== epoch) return
+      this.expelled(answer.code === 'KICKED' ? `${KICKED}${answer.message}` : answer.code)
     })
   }
 
@@ -130,12 +150,12 @@ export class Identity implements AnchorOwner {
   /** The token that opens this session again. */
   token(): Awaitable<Uint8Array> {
     const { seal, clock } = this.#owner.gateway
-    const { session, generation, uid, epoch } = this
-    const expires = Math.ceil((clock.now() + TIMES.tokenMs) / 1_000)
+    const { session, uid, epoch } = this
+    this.#issuedMs = clock.mono()
     return sealGrant(seal, {
       session,
-      generation,
-      expires,
+      generation: this.#generation,
+      expires: Math.ceil((clock.now() + TIMES.tokenMs) / 1_000),
       uid,
       epoch,
       keys: this.#keys ?? NO_KEYS,
@@ -143,11 +163,23 @@ export class Identity implements AnchorOwner {
     })
   }
 
+  /** The one that takes its place, on the same connection. */
+  nextToken(): Awaitable<Uint8Array> {
+    this.#generation++
+    return this.token()
+  }
+
+  /** Half of the token's life is over. */
+  get isStale(): boolean {
+    return this.#owner.gateway.clock.mono() - this.#issuedMs > TIMES.tokenMs / 2
+  }
+
   ack(events: number): void {
     this.#anchor?.ack(events)
   }
 
   hold(on: boolean): void {
+    this.#held = on
     this.#anchor?.hold(on)
   }
 

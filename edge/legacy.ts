@@ -147,12 +147,21 @@ export class LegacySession implements IdentityOwner {
     const early = this.#early
     this.#early = []
     this.#earlyBytes = 0
-    for (const { command, body } of early) {
-      if (this.connection.over) return
-      // It may be the last thing that a closing connection waits for, and opens no channel after that.
-      this.frame(command, body, 0, body.length)
-      this.connection.count(-1)
-    }
+    this.connection.replay(() => {
+      let taken = 0
+      try {
+        for (const { command, body } of early) {
+          if (this.connection.over) return
+          // It may be the last thing that a closing connection waits for, and opens no channel after that.
+          this.frame(command, body, 0, body.length)
+          taken++
+          this.connection.count(-1)
+        }
+      } finally {
+        // What came behind a fault is void.
+        this.connection.count(taken - early.length)
+      }
+    })
   }
 
   ended(): void {
@@ -175,7 +184,7 @@ class LegacyChannel implements ChannelOut {
   constructor(session: LegacySession, channel: number, { name: contract }: DoorContract, key: string) {
     this.#session = session
     const shard = { contract, key }
-    const { session: id, uid, epoch, generation } = session.identity
+    const { session: id, uid, epoch, connection: generation } = session.identity
     const request = {
       shard,
       session: id,
@@ -274,5 +283,5 @@ class LegacyChannel implements ChannelOut {
 }
 
 /** What opening a channel costs of a session's budget: it may wake a shard. */
-const OPEN_COST = 5
+const OPEN_COST = 20
 const NO_BYTES = new Uint8Array(0)

@@ -1,4 +1,5 @@
-// How fast a peer sends: within its budget it is read at once, above it later, and above it for long it is a flood.
+// How fast a peer sends: within its budget it is read at once, above it later, and above it for long, or by what takes
+// that long, it is a flood.
 
 import { Budget } from './budget.ts'
 
@@ -23,7 +24,8 @@ export class Pace {
     const waitMs = this.#budget.waitMs(nowMs)
     if (waitMs === 0) return 0
     if (nowMs - this.#thawMs > GAP_MS) this.#sinceMs = nowMs
-    if (nowMs - this.#sinceMs >= floodMs) return FLOOD
+    // One chunk may cost minutes: who sent it is not to be waited for.
+    if (nowMs - this.#sinceMs >= floodMs || waitMs > floodMs) return FLOOD
     this.#thawMs = nowMs + waitMs
     return waitMs
   }

@@ -6,9 +6,10 @@ import type { AddressInfo, Server } from 'node:net'
 import { Counter, Gauge, type Registry } from 'prom-client'
 import { systemClock } from '../core/node/clock.ts'
 import { openHost, type Host, type HostOptions } from '../core/node/host.ts'
-import { keptSecret } from '../core/node/secret.ts'
+import { keptSecret, MIN_SECRET_CHARS } from '../core/node/secret.ts'
 import { doorTable, Door } from '../core/run/door.ts'
 import type { Log } from '../core/run/ports.ts'
+import { DefinitionError } from '../core/wire/errors.ts'
 import { DEFAULT_IDENTITY, type Identity } from '../core/wire/frame.ts'
 import type { CipherFactory } from './cipher.ts'
 import { Gateway, type GatewayTimes } from './gateway.ts'
@@ -65,6 +66,7 @@ export interface RunningServer {
  * a TlsError, OriginError, DefinitionError or StoreError that says which option cannot be used.
  */
 export async function start(options: ServerOptions): Promise<RunningServer> {
+  checkSecret(options.secret)
   const certificate = options.tls ? new Certificate(options.tls) : null
   const allows = originFilter(options.origins ?? '')
   const tickets = options.tickets ? new Tickets(options.tickets, systemClock) : null
@@ -121,6 +123,14 @@ function gatewayOf(options: ServerOptions, host: Host, tickets: Tickets | null):
     cipher: options.cipher ?? null,
     ...(options.times && { times: options.times }),
   })
+}
+
+/** A short one can be guessed, and with it every session taken over. */
+function checkSecret(secret: string | undefined): void {
+  if (secret === undefined || secret.length >= MIN_SECRET_CHARS) return
+  throw new DefinitionError(
+    `secret has ${secret.length} characters, at least ${MIN_SECRET_CHARS} are needed (without one it is made and kept)`,
+  )
 }
 
 function sealOf(secret: string): Seal {

@@ -28,7 +28,7 @@ import { greet } from './greeting.ts'
 import type { Identity, IdentityOwner } from './identity.ts'
 
 /** What opening a channel costs of a session's budget: it may wake a shard. */
-const OPEN_COST = 5
+const OPEN_COST = 20
 
 export class Session implements IdentityOwner {
   readonly connection: Connection
@@ -66,6 +66,7 @@ export class Session implements IdentityOwner {
         return this.#channels.get(ack.channel)?.shard.ack(ack.calls, ack.events)
       }
       case MESSAGE.PING:
+        if (this.identity?.isStale) this.changed()
         return this.connection.frame(MESSAGE.PONG, source.subarray(start, end))
       case MESSAGE.PONG:
         return this.connection.ponged(source, start, end)
@@ -94,6 +95,10 @@ export class Session implements IdentityOwner {
       refuse: (reason, message) => {
         connection.unpause(PAUSED.greeting)
         connection.close(reason, message)
+      },
+      failed: (error) => {
+        connection.unpause(PAUSED.greeting)
+        connection.failed(error)
       },
     })
   }
@@ -153,7 +158,7 @@ export class Session implements IdentityOwner {
     const shard = { contract: contract.name, key }
     const channel = new SessionChannel(this, open.channel, shardName(shard))
     this.#channels.set(open.channel, channel)
-    const { session, uid, epoch, generation } = identity
+    const { session, uid, epoch, connection: generation } = identity
     const { activation, eventAck } = open
     channel.shard = link.open(
       {
@@ -170,6 +175,8 @@ export class Session implements IdentityOwner {
       },
       channel,
     )
+    // What the shard had granted before, and says again while it opens.
+    if (identity.uid !== uid) channel.shard.identify(identity.uid, identity.epoch)
     if (this.#held) channel.hold(true)
   }
 
@@ -233,7 +240,7 @@ export class Session implements IdentityOwner {
     if (!identity) return
     connection.spoken(identity.uid)
     for (const { shard } of this.#channels.values()) shard.identify(identity.uid, identity.epoch)
-    const token = identity.token()
+    const token = identity.nextToken()
     const say = (bytes: Uint8Array): void => connection.frame(MESSAGE.TOKEN, encodeToken(bytes))
     // On Workers it is made in its own time; all that is said meanwhile leaves in one message with it.
     if (token instanceof Promise) connection.awaitFirst(token.then(say))

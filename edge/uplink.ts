@@ -279,6 +279,8 @@ class Wire implements ChannelIn, GatewayRecords {
     this.#tries = 0
     if (doorVersion !== this.#options.door().version) this.#options.onDoorVersion(doorVersion)
     this.#out.opened(activation, mark, lost || broken)
+    // An object that slept has forgotten it.
+    if (restartedInPlace && this.#held) this.hold(true)
     if (restartedInPlace && lost && this.#request.legacy) this.#resend(mark)
     this.#keepAwake()
   }

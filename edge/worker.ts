@@ -93,7 +93,7 @@ function gatewayOf(env: EdgeEnv, kept: Kept, { cipher }: EdgeOptions): Gateway {
   const identity = identityOf(env)
   const limits = DEFAULT_LIMITS
   const given = { door, link, clock, log, identity, limits, slab, seal, tickets, census }
-  const gateway = new Gateway({ ...given, cipher: cipher ?? null })
+  const gateway = new Gateway({ ...given, cipher: cipher ?? null, lingers: false })
   return gateway
 }
 

@@ -12,8 +12,8 @@ export const Session = builtIn(
   contract(
     'session',
     {
-      /** The gateway shows the `generation` of a resume token; lower ones are dead from here on. */
-      resume: command(1, { session: SESSION, epoch: t.u32, generation: t.u32 }, {}),
+      /** The gateway shows the `generation` of a resume token: lower ones are dead from here on. Gives the next one. */
+      resume: command(1, { session: SESSION, epoch: t.u32, generation: t.u32 }, { generation: t.u32 }),
       /** The uid logs in: said by a shard, or by the gateway of a ticket, whose `jti` is used up until `expiresMs`. */
       login: command(2, { session: SESSION, jti: t.string(64), expiresMs: t.f64 }, { epoch: t.u32 }),
       /** The gateway that has the session's connection: what is pushed goes there, and it hears when the session ends. */
@@ -22,7 +22,7 @@ export const Session = builtIn(
       /** An event of any contract, to whoever has logged in. */
       push: command(5, { event: t.u32, body: t.bytes(1_048_576), latest: t.string(256) }),
     },
-    { refuses: ['ALREADY_ONLINE', 'BAD_TICKET', 'BAD_TOKEN', 'REPLACED'] },
+    { refuses: ['ALREADY_ONLINE', 'BAD_TICKET', 'BAD_TOKEN', 'KICKED', 'SUPERSEDED'] },
   ),
 )
 

@@ -23,6 +23,8 @@ export interface Attachment {
   readonly key: string
   /** null until the edge has said OPEN. */
   readonly opening: Opening | null
+  /** Its game was asked, and its channel has been opened. */
+  readonly admitted: boolean
   /** The membership was too large to keep here: the edge must present it again. */
   readonly spilt: boolean
 }
@@ -67,9 +69,9 @@ export class Line implements ShardRecords, ChannelOut {
 
   /** After hibernation or eviction: the channel is opened anew, as its attachment remembers it. */
   revive(): void {
-    const { opening, spilt } = this.#attachment
+    const { opening, spilt, admitted } = this.#attachment
     if (spilt) this.end(1012, 'present the membership again')
-    else if (opening) this.#channel = this.#host.attach(this, opening, true)
+    else if (opening) this.#channel = this.#host.attach(this, opening, admitted)
   }
 
   open(opening: Opening): void {
@@ -114,6 +116,8 @@ export class Line implements ShardRecords, ChannelOut {
   }
 
   opened(activation: number, mark: number, lost: boolean): void {
+    const { opening, admitted } = this.#attachment
+    if (opening && !admitted) this.#keep(opening, true)
     this.#fenced = lost && this.#lifeMark !== 0
     this.#lifeMark = lifeMark(activation)
     this.#batch.opened(activation, mark, lost, this.#host.doorVersion)
@@ -169,9 +173,9 @@ export class Line implements ShardRecords, ChannelOut {
     this.end(1000, code)
   }
 
-  #keep(opening: Opening): void {
+  #keep(opening: Opening, admitted = this.#attachment.admitted): void {
     const spilt = opening.memo.length > MAX_MEMO_BYTES
-    this.#attachment = { ...this.#attachment, opening, spilt }
+    this.#attachment = { ...this.#attachment, opening, admitted, spilt }
     const memo = spilt ? new Uint8Array(0) : opening.memo
     // The next life knows nothing of calls on their way, so it is opened as if for the first time.
     this.socket.serializeAttachment({ ...this.#attachment, opening: { ...opening, activation: 0, memo } })

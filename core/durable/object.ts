@@ -165,7 +165,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     this.#become({ contract, key })
     const { 0: edge, 1: socket } = new WebSocketPair()
     this.ctx.acceptWebSocket(socket)
-    const attachment: Attachment = { contract, key, opening: null, spilt: false }
+    const attachment: Attachment = { contract, key, opening: null, admitted: false, spilt: false }
     socket.serializeAttachment(attachment)
     this.#lines.set(socket, new Line(this, socket, attachment))
     return new Response(null, { status: 101, webSocket: edge })

@@ -7,7 +7,7 @@ import type { CastAnswer, ContextLog } from '../game/context.ts'
 import type { TableDefinition } from '../game/table.ts'
 import type { Contract } from '../wire/contract.ts'
 import { CODECS } from '../wire/codec.ts'
-import { CallError, InputError, Refusal, shorten, TRANSIENT } from '../wire/errors.ts'
+import { CallError, InputError, PASSED, Refusal, shorten } from '../wire/errors.ts'
 import type { Limits } from '../wire/limits.ts'
 import { TIMES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
@@ -216,6 +216,8 @@ export class Activation {
       }
     }
     turn.ended = true
+    if (turn.grants && channel && command && (flags & RETAIN) !== 0)
+      for (const grant of turn.grants) channel.keepGrant(sequence, command.number, grant)
     if (channel && command?.output && (flags & RETAIN) !== 0) {
       channel.keepReply(sequence, command.number, reply ?? NO_BYTES)
     }
@@ -235,7 +237,7 @@ export class Activation {
       this.meter.refusals++
       return this.#refuse(turn, 'refusal', error.code, error.message, command.number)
     }
-    if (error instanceof CallError && TRANSIENT.has(error.code))
+    if (error instanceof CallError && PASSED.has(error.code))
       return this.#refuse(turn, 'system', error.code, error.message, command?.number ?? 0)
     this.meter.bugs++
     this.#engine.log.error('a handler threw; its turn is rolled back', {
@@ -262,7 +264,7 @@ export class Activation {
     turn.discard()
     const { channel, sequence, flags, command } = turn.cause
     const body =
-      channel?.legacy && (kind === 'refusal' || TRANSIENT.has(code)) && command
+      channel?.legacy && (kind === 'refusal' || PASSED.has(code)) && command
         ? this.shard.legacyRefusal(command, code)
         : null
     if (channel && body) {

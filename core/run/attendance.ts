@@ -7,6 +7,7 @@ import { Channel, channelName } from './channel.ts'
 import type { Engine } from './engine.ts'
 import { Gate } from './gate.ts'
 import {
+  refused,
   REPLACED,
   SUPERSEDED,
   type ChannelIn,
@@ -16,12 +17,17 @@ import {
 } from './ports.ts'
 import type { Shard } from './shard.ts'
 
+/** A uid has few sessions in one life of its shard. */
+const MAX_NUMBERED = 16
+
 export class Attendance {
   readonly #engine: Engine
   readonly #shard: Shard
   readonly #channels = new Map<string, Channel>()
   /** The channel of the newest login, by uid. */
   readonly #logins = new Map<string, Channel>()
+  /** Last events of the sessions' own channels that this life has forgotten, by name. */
+  readonly #numbered = new Map<string, number>()
 
   constructor(engine: Engine, shard: Shard) {
     this.#engine = engine
@@ -49,20 +55,23 @@ export class Attendance {
     const name = channelName(request.session, request.channel)
     const known = this.#channels.get(name)
     // The link of a connection that is not the newest any more was away, and comes too late.
-    if (known && known.generation > request.generation) return lateComer(out)
+    if (known && known.generation > request.generation) return refused(out, REPLACED)
     // A connection that the client has given up, and its gateway not yet.
     known?.out?.closed(REPLACED)
     const channel = known ?? new Channel(this.#shard, request)
     this.#channels.set(channel.name, channel)
+    const before = channel.uid
     channel.attach(out, request)
-    this.identified(channel)
+    this.#engine.absent.delete(channel)
+    this.identified(channel, before)
     if (channel.out !== null) this.#shard.soon((life) => this.#introduce(life, channel))
     return channel
   }
 
   /** Of two logins of one uid the newer one speaks to this shard; the other is let go. */
-  identified(channel: Channel): void {
+  identified(channel: Channel, before: string): void {
     const { uid } = channel
+    if (before !== uid && this.#logins.get(before) === channel) this.#logins.delete(before)
     if (uid === '') return
     const other = this.#logins.get(uid)
     const isRival = other !== undefined && other.session !== channel.session && other.epoch !== channel.epoch
@@ -83,6 +92,13 @@ export class Attendance {
     channel.detach()
     channel.detachedMs = clock.mono()
     if (forget) this.#drop(channel)
+    else this.#engine.leaveOne(channel)
+    this.linger(channel)
+  }
+
+  /** Too many are absent, and this one longest: it leaves now. */
+  abandon(channel: Channel): void {
+    this.#drop(channel)
     this.linger(channel)
   }
 
@@ -128,6 +144,7 @@ export class Attendance {
 
   /** The activation is over: those without connection go with it, the others wait for the next. */
   endLife(): void {
+    this.#numbered.clear()
     for (const channel of this.#channels.values()) {
       channel.linger?.cancel()
       if (channel.out === null) this.#drop(channel)
@@ -149,7 +166,13 @@ export class Attendance {
   }
 
   #drop(channel: Channel): void {
+    this.#engine.absent.delete(channel)
     this.#channels.delete(channel.name)
+    if (channel.isOwn && channel.lastEvent > 0) {
+      this.#numbered.delete(channel.name)
+      this.#numbered.set(channel.name, channel.lastEvent)
+      if (this.#numbered.size > MAX_NUMBERED) this.#numbered.delete(this.#numbered.keys().next().value!)
+    }
     if (this.#logins.get(channel.uid) === channel) this.#logins.delete(channel.uid)
   }
 
@@ -173,14 +196,8 @@ export class Attendance {
 
   #tell(life: Activation, channel: Channel, stored: StoredChannel | null): void {
     if (stored) channel.restore(stored)
-    const isWhole = channel.introduce(life.number)
+    const isWhole = channel.introduce(life.number, this.#numbered.get(channel.name) ?? 0)
     life.presence.welcome(channel)
     if (!isWhole) life.presence.resync(channel)
   }
-}
-
-function lateComer(out: ChannelOut): ChannelIn {
-  out.closed(REPLACED)
-  const ignore = (): void => {}
-  return { call: ignore, ack: ignore, hold: ignore, identify: ignore, close: ignore }
 }

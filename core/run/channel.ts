@@ -3,6 +3,7 @@
 
 import { hexOf, Reader, Writer } from '../wire/bytes.ts'
 import type { ErrorKind } from '../wire/message.ts'
+import { encodeGrant, sayGrant, type Grant } from './grant.ts'
 import { History, type Sent } from './history.ts'
 import { encodeMemo, type Member } from './members.ts'
 import type { ChannelIn, ChannelOut, ChannelWrite, OpenRequest, StoredChannel, Timer } from './ports.ts'
@@ -12,10 +13,10 @@ import type { Shard } from './shard.ts'
 interface Answer {
   readonly sequence: number
   readonly command: number
-  readonly kind: 'reply' | ErrorKind
+  readonly kind: 'reply' | ErrorKind | Grant['kind']
   /** Empty for a reply. */
   readonly code: string
-  /** Of a reply; for an error its message. */
+  /** Of a reply or a grant; for an error its message. */
   readonly body: Uint8Array
 }
 
@@ -26,6 +27,8 @@ export function channelName(session: Uint8Array, channel: number): string {
 export class Channel implements ChannelIn {
   readonly shard: Shard
   readonly name: string
+  /** Channel 0: the session's own. */
+  readonly isOwn: boolean
   /** The session part of the name, 32 hex digits. */
   readonly session: string
   readonly legacy: boolean
@@ -73,6 +76,7 @@ export class Channel implements ChannelIn {
     this.shard = shard
     this.name = channelName(request.session, request.channel)
     this.session = this.name.slice(0, 32)
+    this.isOwn = request.channel === 0
     this.legacy = request.legacy
     this.memo = request.memo
     this.uid = request.uid
@@ -101,6 +105,11 @@ export class Channel implements ChannelIn {
     this.#sent = this.#history.last
   }
 
+  /** The number of its last event. */
+  get lastEvent(): number {
+    return this.#history.last
+  }
+
   /** Its seat is lost: a client that comes back hears RESYNC, whatever it has. */
   lapse(): void {
     this.#history.forget(this.#history.last + 1)
@@ -112,8 +121,11 @@ export class Channel implements ChannelIn {
     return this.out !== null && (this.#knew !== null || this.severed || this.told !== activation)
   }
 
-  /** Tells the client which life it speaks to, and gives it the events that it misses; false = they are not all there. */
-  introduce(activation: number): boolean {
+  /**
+   * Tells the client which life it speaks to, and gives it the events that it misses; false = they are not all there.
+   * `numbered`: events that this life had for the channel before it was forgotten, and that only the client knows of.
+   */
+  introduce(activation: number, numbered: number): boolean {
     const knew = this.#knew
     const known = knew?.activation ?? 0
     const isSame = this.told === activation
@@ -122,7 +134,9 @@ export class Channel implements ChannelIn {
     this.severed = false
     this.#knew = null
     this.out?.opened(activation, this.settled, lost)
+    this.#sayGrants()
     if (knew === null) return this.#flow()
+    if (known === 0 && !isSame && numbered > 0) return this.#resync(numbered)
     // A gateway that knows nothing (of channel 0, say) goes on from what was acknowledged.
     const eventAck = known === activation ? knew.eventAck : this.#history.acked
     // Forgotten here and not by the client: its numbers go on, above what it says it has, so that it hears of this
@@ -169,9 +183,10 @@ export class Channel implements ChannelIn {
   }
 
   identify(uid: string, epoch: number): void {
+    const before = this.uid
     this.uid = uid
     this.epoch = epoch
-    this.shard.attendance.identified(this)
+    this.shard.attendance.identified(this, before)
   }
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
@@ -207,6 +222,18 @@ export class Channel implements ChannelIn {
     this.#keep(errorOf(sequence, command, kind, code, message))
   }
 
+  /** What the turn of this call has granted; goes with its answer. */
+  keepGrant(sequence: number, command: number, grant: Grant): void {
+    this.#keep({ sequence, command, kind: grant.kind, code: '', body: encodeGrant(grant) })
+  }
+
+  /** Of calls whose answers may not have arrived; of one call, or of all. */
+  #sayGrants(sequence = 0): void {
+    for (const { kind, body, sequence: of } of this.#kept)
+      if ((kind === 'login' || kind === 'bind') && of <= this.settled && (sequence === 0 || of === sequence))
+        sayGrant(this.out, kind, body)
+  }
+
   #keep(answer: Answer): void {
     this.#kept.push(answer)
     this.#keptBytes += weight(answer)
@@ -215,8 +242,9 @@ export class Channel implements ChannelIn {
   /** Answers a call that was begun before: the kept answer, or that it has been applied; later, if it still runs. */
   repeat(sequence: number): void {
     if (sequence > this.settled) return
-    const answer = this.#kept.find((kept) => kept.sequence === sequence)
-    if (!answer) this.out?.applied(this.settled)
+    this.#sayGrants(sequence)
+    const answer = this.#kept.findLast((kept) => kept.sequence === sequence)
+    if (!answer || answer.kind === 'login' || answer.kind === 'bind') this.out?.applied(this.settled)
     else if (answer.kind === 'reply') this.out?.reply(sequence, answer.command, answer.body)
     else this.out?.error(sequence, answer.command, answer.kind, answer.code, text.decode(answer.body))
   }
@@ -291,7 +319,7 @@ class Marked implements ChannelWrite {
 }
 
 const EMPTY_REPLIES = new Uint8Array(0)
-const KINDS = ['reply', 'refusal', 'system'] as const
+const KINDS = ['reply', 'refusal', 'system', 'login', 'bind'] as const
 const utf8 = new TextEncoder()
 const text = new TextDecoder()
 

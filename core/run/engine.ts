@@ -4,6 +4,7 @@
 import type { Game } from '../game/game.ts'
 import { DEFAULT_LIMITS, TIMES, type Limits } from '../wire/limits.ts'
 import { Cache } from './cache.ts'
+import type { Channel } from './channel.ts'
 import { Backlog } from './mailbox.ts'
 import { Meter } from './meter.ts'
 import { compile, type ShardPlan } from './plan.ts'
@@ -28,7 +29,7 @@ import type {
   Timer,
   WriteSet,
 } from './ports.ts'
-import { shardName } from './ports.ts'
+import { refused, shardName } from './ports.ts'
 import { RowCache } from './rowcache.ts'
 import { Shard } from './shard.ts'
 
@@ -50,6 +51,8 @@ export class Engine implements Link, Directory {
   readonly rowCache: RowCache
   readonly cache: Cache
   readonly mail: Backlog
+  /** Channels without connection, the one that is absent longest first. */
+  readonly absent = new Set<Channel>()
   readonly #plans: ReadonlyMap<string, ShardPlan>
   readonly #directory: Directory
   readonly #shards = new Map<string, Shard>()
@@ -69,7 +72,7 @@ export class Engine implements Link, Directory {
     this.limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.rowCache = new RowCache(this.limits.maxRowCacheBytes)
     this.cache = new Cache(this.clock, this.meter)
-    this.mail = new Backlog(this.limits.maxBacklog)
+    this.mail = new Backlog(this.limits.maxBacklog, this.limits.maxBacklogBytes)
     this.#plans = compile(game)
     this.#directory = ports.directory ?? this
     this.#evictMs = options.evictMs ?? TIMES.evictMs
@@ -87,7 +90,24 @@ export class Engine implements Link, Directory {
 
   /** Attaches a gateway's channel. Contract and key were checked at the door; here they are trusted to exist. */
   open(request: OpenRequest, out: ChannelOut): ChannelIn {
+    if (!this.#hasRoom(request.shard)) return refused(out, 'OVERLOADED')
     return this.shard(request.shard).attendance.open(request, out)
+  }
+
+  /** The shard is here, or may come. */
+  #hasRoom(id: ShardId): boolean {
+    if (this.#shards.size < this.limits.maxShards || this.#shards.has(shardName(id))) return true
+    this.meter.overloads++
+    return false
+  }
+
+  /** A channel has lost its connection; of too many the oldest leaves. */
+  leaveOne(channel: Channel): void {
+    this.absent.delete(channel)
+    this.absent.add(channel)
+    if (this.absent.size <= this.limits.maxAbsent) return
+    const [oldest] = this.absent
+    oldest?.shard.attendance.abandon(oldest)
   }
 
   /** Where another shard is reached from here. */
@@ -118,6 +138,19 @@ export class Engine implements Link, Directory {
       } as const
       const refuse = (): Promise<PeerAnswer> => Promise.resolve(answer)
       return { call: refuse, cast: () => this.log.warn(answer.message), deliver: refuse }
+    }
+    if (!this.#hasRoom(id)) {
+      const answer = {
+        kind: 'system',
+        code: 'OVERLOADED',
+        message: `${this.#shards.size} shards are here`,
+      } as const
+      const refuse = (): Promise<PeerAnswer> => Promise.resolve(answer)
+      return {
+        call: refuse,
+        cast: () => this.log.warn('a cast is dropped', { shard: shardName(id) }),
+        deliver: refuse,
+      }
     }
     return {
       call: (call) => new Promise((resolve) => this.shard(id).peer(call, resolve)),

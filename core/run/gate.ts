@@ -9,6 +9,9 @@ import type { Engine } from './engine.ts'
 
 type Waiting = (channel: ChannelIn) => void
 
+/** Of the calls that wait for an `admit`. */
+const MAX_BYTES = 262_144
+
 export class Gate implements ChannelIn {
   readonly #engine: Engine
   readonly #out: ChannelOut
@@ -17,6 +20,7 @@ export class Gate implements ChannelIn {
   readonly #timer: Timer
   #channel: ChannelIn | null = null
   #waiting: Waiting[] = []
+  #bytes = 0
   #over = false
 
   constructor(engine: Engine, admit: Admit, request: OpenRequest, out: ChannelOut, enter: () => ChannelIn) {
@@ -76,7 +80,8 @@ export class Gate implements ChannelIn {
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
     if (this.#channel) return this.#channel.call(sequence, command, flags, replyAck, body)
-    if (this.#waiting.length >= this.#engine.limits.maxWaiting) {
+    this.#bytes += body.length
+    if (this.#waiting.length >= this.#engine.limits.maxWaiting || this.#bytes > MAX_BYTES) {
       const message = `${this.#waiting.length} calls wait for ${this.#shard}`
       return this.#out.error(sequence, command, 'system', 'OVERLOADED', message)
     }

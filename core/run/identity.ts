@@ -14,11 +14,16 @@ import type { Turn } from './turn.ts'
 const MAX_UID_BYTES = 120
 const codec = CODECS.get('msgpack')!
 
-/** Logs the session of a turn in. @throws InputError for a bad uid, CallError ALREADY_ONLINE, UNAVAILABLE, DEADLINE */
+/** Logs the session of a turn in. @throws InputError for a bad uid; CallError ALREADY_ONLINE, FORBIDDEN, UNAVAILABLE, DEADLINE */
 export async function login(turn: Turn, uid: string): Promise<void> {
   const { channel } = turn.cause
   checkUid(uid)
   if (!channel) throw new Error('only a session can log in')
+  if (channel.uid !== '' && channel.uid !== uid)
+    throw new CallError(
+      'FORBIDDEN',
+      `this session is that of ${shorten(channel.uid)}: another player connects anew`,
+    )
   const shard = remoteOf(turn, Session, uidKey(uid)) as unknown as Remote<typeof Session.entries>
   let epoch: number
   try {
@@ -29,7 +34,7 @@ export async function login(turn: Turn, uid: string): Promise<void> {
       throw new CallError('ALREADY_ONLINE', `${shorten(uid)} has a connection already`)
     throw error
   }
-  turn.effect(() => channel.out?.login(uid, epoch))
+  turn.grant({ kind: 'login', uid, epoch })
 }
 
 /** Another player, wherever it is connected. @throws InputError for a bad uid */

@@ -3,10 +3,19 @@
 /** What waits in all mailboxes of an engine. */
 export class Backlog {
   readonly limit: number
+  readonly maxBytes: number
   size = 0
+  /** Of the calls that wait; kept by whoever puts them in. */
+  bytes = 0
 
-  constructor(limit: number) {
+  constructor(limit: number, maxBytes = Infinity) {
     this.limit = limit
+    this.maxBytes = maxBytes
+  }
+
+  /** No call may be added. */
+  get full(): boolean {
+    return this.size >= this.limit || this.bytes >= this.maxBytes
   }
 }
 
@@ -28,7 +37,7 @@ export class Mailbox<T> {
 
   /** False when it is full and the item was not taken. */
   push(item: T): boolean {
-    if (this.#size >= this.#limit || this.#backlog.size >= this.#backlog.limit) return false
+    if (this.#size >= this.#limit || this.#backlog.full) return false
     this.#insert(item)
     return true
   }

@@ -241,6 +241,16 @@ export const SUPERSEDED = 'SUPERSEDED'
 /** Stands before the reason of a kick. */
 export const KICKED = 'KICKED '
 
+/** A channel that is not to be: its gateway hears why, and what it still says is for nobody. */
+export function refused(out: ChannelOut, code: string): ChannelIn {
+  out.closed(code)
+  return NOWHERE
+}
+
+const ignore = (): void => {}
+/** A channel that leads nowhere. */
+export const NOWHERE: ChannelIn = { call: ignore, ack: ignore, hold: ignore, identify: ignore, close: ignore }
+
 /** The path from a gateway to the shards. */
 export interface Link {
   open(request: OpenRequest, out: ChannelOut): ChannelIn

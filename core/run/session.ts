@@ -26,52 +26,78 @@ export function builtIns(game: Game): ReadonlyMap<string, ShardDefinition> {
 
 function sessionShard(mode: LoginMode): ShardDefinition {
   return shard(Session)
-    .kv({ epoch: t.u32, floor: t.u32, session: SESSION, tickets: t.array(TICKET, MAX_TICKETS) })
+    .kv({
+      epoch: t.u32,
+      floor: t.u32,
+      next: t.u32,
+      session: SESSION,
+      reason: t.string(64),
+      tickets: t.array(TICKET, MAX_TICKETS),
+    })
     .state(() => ({ grantedMs: 0 }))
-    .timer('expire', {}, (c) => c.kv.delete('floor'))
+    .timer('expire', {}, (c) => {
+      c.kv.delete('floor')
+      c.kv.delete('next')
+    })
     .on('resume', (c, { session, epoch, generation }) => {
-      if (epoch !== (c.kv.get('epoch') ?? 0)) throw c.fail('REPLACED')
-      if (epoch !== 0 && c.kv.get('session') !== session) throw c.fail('REPLACED')
-      const floor = c.kv.get('floor') ?? 0
-      if (generation < floor) throw c.fail('BAD_TOKEN')
-      if (generation !== floor) c.kv.set('floor', generation)
+      const over = whyOver(c, session, epoch)
+      if (over) throw over
+      const [floor, last] = [c.kv.get('floor') ?? 0, c.kv.get('next') ?? 0]
+      // Good are the last one given out, newer ones of its connection, and the one used last: its WELCOME may be lost.
+      if (generation < floor || (generation < last && generation !== floor)) throw c.fail('BAD_TOKEN')
+      c.kv.set('floor', generation)
+      const next = Math.max(last, generation) + 1
+      c.kv.set('next', next)
       // A uid's epoch must rise for ever; before a login there is nothing to remember once its tokens have expired.
       if (epoch === 0) c.after(TIMES.tokenMs, 'expire')
-      return {}
+      return { generation: next }
     })
     .on('login', (c, { session, jti, expiresMs }) => {
       const turn = c as unknown as Turn
+      const tickets = (c.kv.get('tickets') ?? []).filter((ticket) => ticket.expiresMs > c.now)
+      const epoch = c.kv.get('epoch') ?? 0
+      if (jti !== '') {
+        const isUsed = tickets.some((ticket) => ticket.jti === jti)
+        // Asked again, because the answer was lost.
+        if (isUsed && c.kv.get('session') === session) return { epoch }
+        if (isUsed || tickets.length >= MAX_TICKETS) throw c.fail('BAD_TICKET', 'the ticket was used before')
+      }
       if (mode === 'refuse') {
         // One that was let in a moment ago is on its way to attach.
         const isExpected = c.kv.get('session') !== session && c.now - c.state.grantedMs < TIMES.callMs
         if (isExpected || othersOf(turn, session).some(({ out }) => out !== null))
           throw c.fail('ALREADY_ONLINE')
       }
-      if (jti !== '') {
-        const tickets = (c.kv.get('tickets') ?? []).filter((ticket) => ticket.expiresMs > c.now)
-        if (tickets.length >= MAX_TICKETS || tickets.some((ticket) => ticket.jti === jti))
-          throw c.fail('BAD_TICKET')
-        c.kv.set('tickets', [...tickets, { jti, expiresMs }])
-      }
-      const epoch = (c.kv.get('epoch') ?? 0) + 1
-      c.kv.set('epoch', epoch)
+      if (jti !== '') c.kv.set('tickets', [...tickets, { jti, expiresMs }])
+      c.kv.set('epoch', epoch + 1)
       c.kv.set('session', session)
-      c.kv.set('floor', 0)
+      c.kv.delete('floor')
+      c.kv.delete('next')
+      c.kv.delete('reason')
       expel(turn, SUPERSEDED, session)
       c.state.grantedMs = c.now
-      return { epoch }
+      return { epoch: epoch + 1 }
     })
     .on('attach', (c, { session, epoch }) => {
-      if (epoch !== (c.kv.get('epoch') ?? 0)) throw c.fail('REPLACED')
-      if (epoch !== 0 && c.kv.get('session') !== session) throw c.fail('REPLACED')
+      const over = whyOver(c, session, epoch)
+      if (over) throw over
       c.join()
       c.state.grantedMs = 0
       return {}
+    })
+    .rejoin((c) => {
+      // Its link was away, and what happened meanwhile did not reach it.
+      const { channel } = (c as unknown as Turn).cause
+      const over = channel && whyOver(c, c.session, channel.epoch)
+      if (!over) return
+      const code = over.code === 'KICKED' ? `${KICKED}${over.message}` : over.code
+      ;(c as unknown as Turn).effect((life) => life.shard.attendance.expel(channel, code))
     })
     .on('kick', (c, { reason }) => {
       // Its tokens die with the login.
       c.kv.set('epoch', (c.kv.get('epoch') ?? 0) + 1)
       c.kv.set('session', '')
+      c.kv.set('reason', reason)
       expel(c as unknown as Turn, `${KICKED}${reason}`, '')
     })
     .on('push', (c, sent) => {
@@ -95,6 +121,18 @@ function othersOf(turn: Turn, session: string): Channel[] {
   return [...turn.life.members.all()]
     .map(({ channel }) => channel)
     .filter((channel) => channel.session !== session)
+}
+
+/** Why a session with that login is over; null = it is not. */
+function whyOver(
+  c: { readonly kv: { get(name: 'epoch' | 'session' | 'reason'): number | string | undefined } },
+  session: string,
+  epoch: number,
+): Refusal | null {
+  if (epoch === (c.kv.get('epoch') ?? 0) && (epoch === 0 || c.kv.get('session') === session)) return null
+  const reason = c.kv.get('session') === '' ? c.kv.get('reason') : undefined
+  if (reason !== undefined) return new Refusal('KICKED', String(reason))
+  return new Refusal('SUPERSEDED', 'this player has logged in elsewhere')
 }
 
 /** Once the turn is committed, all but `session` are let go. */

@@ -78,7 +78,7 @@ export class Shard implements Sleeper {
 
   /** The hot path: an idle shard runs the call at once, inside the event that brought it. */
   call(channel: Channel, sequence: number, command: number, flags: number, body: Uint8Array): void {
-    const { limits } = this.#engine
+    const { limits, mail } = this.#engine
     // The client does not know yet that its shard was lost: it sends again, behind what is older.
     if (channel.severed && !channel.legacy) return
     if (
@@ -116,10 +116,12 @@ export class Shard implements Sleeper {
       survives: channel.legacy,
       run: (next) => {
         channel.waiting--
+        mail.bytes -= body.length
         next.call(channel, sequence, command, flags, body)
       },
       drop: (code) => {
         channel.waiting--
+        mail.bytes -= body.length
         if (code === 'SHARD_RESTARTED') return
         this.#refuse(channel, sequence, command, flags, code, `${this.name} could not be activated`)
       },
@@ -127,6 +129,7 @@ export class Shard implements Sleeper {
     if (!this.#mailbox.push(item))
       return this.#overload(channel, sequence, command, flags, 'the mailbox is full')
     channel.waiting++
+    mail.bytes += body.length
     this.#wanted()
   }
 

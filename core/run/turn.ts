@@ -9,6 +9,7 @@ import type { Fields } from '../wire/type.ts'
 import type { Activation } from './activation.ts'
 import type { Channel } from './channel.ts'
 import { emitterOf, type Audience } from './emitter.ts'
+import { encodeGrant, sayGrant, type Grant } from './grant.ts'
 import { login, userOf } from './identity.ts'
 import { KvView } from './kv.ts'
 import type { Member, Undo } from './members.ts'
@@ -69,6 +70,8 @@ export class Turn {
   changed: Map<CachedRow, { readonly rows: TableRows; readonly before: Row | null }> | null = null
   /** Its answer waits for MySQL. */
   saved = false
+  /** What it grants the session that caused it. */
+  grants: Grant[] | null = null
   /** Its caller was told RETRY_LATER. */
   told = false
   /** It acts on the answer of a durable cast. */
@@ -153,7 +156,7 @@ export class Turn {
     const { channel } = this.cause
     this.live().checkKey(contract, key)
     if (!channel) throw new Error('only a session can be bound')
-    this.effect(() => channel.out?.bind(contract.name, key))
+    this.grant({ kind: 'bind', contract: contract.name, key })
   }
 
   async login(uid: string): Promise<void> {
@@ -255,7 +258,17 @@ export class Turn {
   /** @internal Nothing of it is committed or leaves. */
   discard(): void {
     this.effects = this.kvWrites = this.kvBefore = this.timerWrites = this.casts = this.changed = null
+    this.grants = null
     this.saved = false
+  }
+
+  /** @internal Said before the answer, and again with it if it has to be. */
+  grant(grant: Grant): void {
+    const { channel } = this.cause
+    this.grants ??= []
+    this.grants.push(grant)
+    const body = encodeGrant(grant)
+    this.effect(() => sayGrant(channel?.out ?? null, grant.kind, body))
   }
 
   /** @internal */

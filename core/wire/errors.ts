@@ -31,6 +31,8 @@ export const TRANSIENT: ReadonlySet<string> = new Set<SystemCode>([
   'SHARD_RESTARTED',
   'UNAVAILABLE',
 ])
+/** What a handler that lets it through tells its own caller; anything else is a bug of the handler. */
+export const PASSED: ReadonlySet<string> = new Set([...TRANSIENT, 'FORBIDDEN' satisfies SystemCode])
 
 /** Why a connection was closed by us, with its WebSocket close code (RFC 6455 section 7.4). */
 export const CLOSE_CODES = {

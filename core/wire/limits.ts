@@ -28,6 +28,8 @@ export interface Limits {
   readonly maxUnackedEventBytes: number
   /** Entries in one shard's mailbox, all senders together. */
   readonly maxMailbox: number
+  /** Bytes of the calls in all mailboxes of a process. */
+  readonly maxBacklogBytes: number
   /** Entries in all mailboxes of a process: beyond it a call is refused at once instead of answered too late. */
   readonly maxBacklog: number
   /** Longest key of a shard, in UTF-8 bytes. */
@@ -42,6 +44,10 @@ export interface Limits {
   readonly maxHeld: number
   /** Rows in the memory of one process; beyond it the least recently used leave. */
   readonly maxRowCacheBytes: number
+  /** Shards in the memory of one process: who opens ever new keys meets it, and not the process its end. */
+  readonly maxShards: number
+  /** Channels without connection in one process; beyond it the one that is absent longest leaves. */
+  readonly maxAbsent: number
   /** Connections of one gateway; under the usual 20,000 descriptors with room for files. */
   readonly maxConnections: number
   /** Connections of one address (IPv6: of one /64, which one home has): many players behind one router, no botnet of one. */
@@ -66,6 +72,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxUnackedEvents: 512,
   maxUnackedEventBytes: 262_144,
   maxMailbox: 10_000,
+  maxBacklogBytes: 268_435_456,
   maxBacklog: 50_000,
   maxKeyBytes: 128,
   maxKvBytes: 131_072,
@@ -73,6 +80,8 @@ export const DEFAULT_LIMITS: Limits = {
   maxCasts: 1_024,
   maxHeld: 512,
   maxRowCacheBytes: 268_435_456,
+  maxShards: 100_000,
+  maxAbsent: 10_000,
   maxConnections: 18_000,
   maxPerAddress: 512,
   maxPerLoopback: 18_000,

@@ -249,4 +249,81 @@ export const cases: readonly Case[] = [
       }
     },
   },
+  {
+    name: 'a login whose answer and token were lost with the connection holds on the next one',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const before = await speak(host, 'gatehouse', '')
+      const from = before.return
+      before.call(1, 1, login.number, json.encode({ uid }))
+      await host.until(() => before.said.replies.length === 1, 'it is done')
+      before.client.close()
+      // The client has seen none of it: it shows the token of WELCOME and calls again.
+      const after = await speak(host, 'gatehouse', '', from)
+      after.call(1, 1, login.number, json.encode({ uid }))
+      await host.until(() => after.said.replies.length >= 1, 'the same answer')
+      assert.deepEqual(json.decode(after.said.replies[0]!.body), { uid })
+      assert.deepEqual(await identityOf(host, after, 2), { uid })
+      after.open(2, 'study', uid)
+      after.call(2, 1, sit.number, json.encode({}))
+      await host.until(() => after.said.replies.length >= 3, 'a seat')
+    },
+  },
+  {
+    name: 'pushes go on over a second login of the same player, which another player cannot have here',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const one = await player(host, uid)
+      const herald = await speak(host, 'gatehouse', '')
+      herald.call(1, 1, tell.number, { uid, n: 1 })
+      await host.until(() => toldOf(one).length === 1, 'the first push')
+      one.call(1, 2, login.number, json.encode({ uid }))
+      await host.until(() => one.said.replies.length === 2, 'the second login')
+      herald.call(1, 2, tell.number, { uid, n: 2 })
+      await host.until(() => toldOf(one).length === 2, 'the second push')
+      const numbers = one.said.events.filter(({ channel }) => channel === 0).map(({ sequence }) => sequence)
+      assert.deepEqual(numbers, [1, 2])
+      one.call(1, 3, login.number, json.encode({ uid: fresh('bob') }))
+      await host.until(() => one.said.errors.length === 1, 'the refusal')
+      assert.deepEqual(codes(one), ['FORBIDDEN'])
+      assert.deepEqual(await identityOf(host, one, 4), { uid })
+    },
+  },
+  {
+    name: 'of two connections with one token the later one has the session, and the token of the other is dead',
+    run: async (host) => {
+      const one = await player(host, fresh('ada'))
+      const from = one.return
+      one.client.close()
+      const a = await speak(host, 'gatehouse', '', from)
+      const b = await speak(host, 'gatehouse', '', from)
+      await host.until(() => a.client.closed, 'the first is replaced')
+      const back = new Speaker(await host.raw())
+      back.hello(a.return)
+      await host.until(() => back.client.closed, 'its token is refused')
+      assert.deepEqual(codes(back), ['BAD_TOKEN'])
+      assert.equal(b.client.closed, false)
+    },
+  },
+  {
+    name: 'a player who was kicked hears why when it comes back',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const one = await player(host, uid)
+      one.client.close()
+      const judge = await speak(host, 'gatehouse', '')
+      judge.call(1, 1, kick.number, { uid, reason: 'CHEATING' })
+      await host.until(() => judge.said.replies.length === 1, 'said')
+      await host.pass(100)
+      const back = new Speaker(await host.raw())
+      back.hello(one.return)
+      await host.until(() => back.client.closed, 'it is refused')
+      assert.deepEqual(
+        back.said.errors.map(({ code, message }) => [code, message]),
+        [['KICKED', 'CHEATING']],
+      )
+      const anew = await player(host, uid)
+      assert.deepEqual(await identityOf(host, anew, 2), { uid })
+    },
+  },
 ]
