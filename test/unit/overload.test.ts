@@ -3,34 +3,50 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { command, contract, firefly, shard } from '../../core/game/index.ts'
+import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
 import { Engine } from '../../core/run/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
-import type { ChannelOut } from '../../core/run/ports.ts'
+import type { ChannelIn, ChannelOut } from '../../core/run/ports.ts'
 import { msgpack } from '../../core/wire/codec.ts'
+import type { Limits } from '../../core/wire/limits.ts'
 
-const Slow = contract('slow', { work: command(1, {}, {}) })
+const Slow = contract('slow', {
+  work: command(1, {}, {}),
+  join: command(2, {}, {}),
+  count: command(3, {}, { n: t.u32 }),
+})
 const body = msgpack.encode({})
 
-test('when all mailboxes together are full, each further call hears OVERLOADED at once, whatever its shard', async () => {
+/** An engine with shards that work while the gate is closed, and what their channels hear. */
+function stage(limits: Partial<Limits>, admitted: Promise<boolean> | true = true) {
   let open: () => void = () => {}
   const gate = new Promise<void>((resolve) => (open = resolve))
   const slow = shard(Slow)
     .public()
+    .admit(() => admitted)
     .on('work', async () => {
       await gate
       return {}
     })
+    .on('join', (c) => {
+      c.join()
+      return {}
+    })
+    .on('count', (c) => ({ n: c.size }))
+  const clock = new ManualClock(1)
   const engine = new Engine(
     firefly({ slow }),
-    { clock: new ManualClock(1), log: new MemoryLog(), store: new MemoryStore() },
-    { limits: { maxBacklog: 6 } },
+    { clock, log: new MemoryLog(), store: new MemoryStore() },
+    { limits },
   )
   const said: string[] = []
-  const channelOf = (key: string) => {
+  const channelOf = (key: string, session = 0): ChannelIn => {
     const out: ChannelOut = {
       opened: () => {},
-      reply: (sequence) => said.push(`${key} ${sequence}`),
+      reply: (sequence, command, answer) =>
+        said.push(
+          command === 3 ? `${key} has ${(msgpack.decode(answer) as { n: number }).n}` : `${key} ${sequence}`,
+        ),
       error: (sequence, _command, _kind, code) => said.push(`${key} ${sequence} ${code}`),
       event: () => {},
       applied: () => {},
@@ -38,14 +54,26 @@ test('when all mailboxes together are full, each further call hears OVERLOADED a
       bind: () => {},
       login: () => {},
       resync: () => {},
-      closed: () => {},
+      closed: (code) => said.push(`${key} closed ${code}`),
     }
     const known = { legacy: false, activation: 0, memo: new Uint8Array(0), eventAck: 0, uid: '', epoch: 0 }
-    return engine.open(
-      { shard: { contract: 'slow', key }, session: new Uint8Array(16), channel: 1, generation: 1, ...known },
+    const name = new Uint8Array(16).fill(session)
+    const channel = engine.open(
+      { shard: { contract: 'slow', key }, session: name, channel: 1, generation: 1, ...known },
       out,
     )
+    clock.settle()
+    return channel
   }
+  return { engine, clock, said, channelOf, open }
+}
+
+async function breathe(): Promise<void> {
+  for (let i = 0; i < 100; i++) await new Promise(setImmediate)
+}
+
+test('when all mailboxes together are full, each further call hears OVERLOADED at once, whatever its shard', async () => {
+  const { engine, said, channelOf, open } = stage({ maxBacklog: 6 })
   const [one, two] = [channelOf('one'), channelOf('two')]
   // The first runs, six wait, the others are too many.
   for (let sequence = 1; sequence <= 9; sequence++) one.call(sequence, 1, 1, 0, body)
@@ -57,7 +85,7 @@ test('when all mailboxes together are full, each further call hears OVERLOADED a
   assert.equal(said.at(-1), 'two 2 OVERLOADED')
   assert.equal(engine.meter.overloads, 3)
   open()
-  for (let i = 0; i < 100; i++) await new Promise(setImmediate)
+  await breathe()
   assert.deepEqual(said.filter((line) => !line.includes('OVERLOADED')).sort(), [
     'one 1',
     'one 2',
@@ -70,6 +98,58 @@ test('when all mailboxes together are full, each further call hears OVERLOADED a
   ])
   assert.equal(engine.backlog, 0)
   two.call(3, 1, 1, 0, body)
-  for (let i = 0; i < 10; i++) await new Promise(setImmediate)
+  await breathe()
   assert.equal(said.at(-1), 'two 3')
+})
+
+test('bodies that wait are bounded in bytes, and those that have run make room', async () => {
+  const { engine, said, channelOf, open } = stage({ maxBacklogBytes: 1_000 })
+  const one = channelOf('one')
+  const large = msgpack.encode({ pad: 'x'.repeat(600) })
+  for (let sequence = 1; sequence <= 5; sequence++) one.call(sequence, 1, 1, 0, large)
+  assert.deepEqual(said, ['one 4 OVERLOADED', 'one 5 OVERLOADED'])
+  open()
+  await breathe()
+  assert.equal(engine.mail.bytes, 0)
+  one.call(6, 1, 1, 0, large)
+  await breathe()
+  assert.equal(said.at(-1), 'one 6')
+})
+
+test('a process that holds all the shards it may opens no further one, and those that are here go on', () => {
+  const { engine, said, channelOf } = stage({ maxShards: 2 })
+  const [one] = [channelOf('one'), channelOf('two')]
+  channelOf('three').call(1, 2, 1, 0, body)
+  assert.deepEqual(said, ['three closed OVERLOADED'])
+  assert.equal(engine.shards, 2)
+  one.call(1, 2, 1, 0, body)
+  channelOf('two', 1).call(1, 2, 1, 0, body)
+  assert.deepEqual(said.slice(1), ['one 1', 'two 1'])
+})
+
+test('of too many members without connection the one that is absent longest leaves', () => {
+  const { engine, said, channelOf } = stage({ maxAbsent: 3 })
+  const members = Array.from({ length: 6 }, (_, i) => channelOf('one', i + 1))
+  for (const member of members) member.call(1, 2, 1, 0, body)
+  for (const member of members.slice(0, 5)) member.close(false)
+  assert.equal(engine.absent.size, 3)
+  members[5]!.call(2, 3, 1, 0, body)
+  assert.equal(said.at(-1), 'one has 4')
+  // One that is back is absent no more.
+  channelOf('one', 5)
+  assert.equal(engine.absent.size, 2)
+})
+
+test('what waits for an admit is bounded, and is forgotten when it is refused', async () => {
+  let decide: (isAdmitted: boolean) => void = () => {}
+  const { said, channelOf } = stage({ maxWaiting: 3 }, new Promise((resolve) => (decide = resolve)))
+  const one = channelOf('one')
+  for (let sequence = 1; sequence <= 5; sequence++) one.call(sequence, 2, 1, 0, body)
+  assert.deepEqual(said, ['one 4 OVERLOADED', 'one 5 OVERLOADED'])
+  const two = channelOf('two')
+  two.call(1, 2, 1, 0, new Uint8Array(300_000))
+  assert.equal(said.at(-1), 'two 1 OVERLOADED')
+  decide(false)
+  await breathe()
+  assert.deepEqual(said.slice(3).sort(), ['one closed FORBIDDEN', 'two closed FORBIDDEN'])
 })
