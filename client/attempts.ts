@@ -22,8 +22,8 @@ const BACKOFF_MS = 100
 const MAX_BACKOFF_MS = 5_000
 /** From the first step of an attempt, the ticket included, to its WELCOME. */
 const HANDSHAKE_MS = 10_000
-/** What its field in HELLO holds. */
-const MAX_TICKET_BYTES = 65_535
+/** A server takes no larger one. */
+const MAX_TICKET_BYTES = 4_096
 const utf8 = new TextEncoder()
 
 export class Attempts {

@@ -22,7 +22,6 @@ export class SessionError extends Error {
 
 const FINAL: ReadonlySet<string> = new Set<CloseReason>([
   'ALREADY_ONLINE',
-  'BAD_IDENTITY',
   'BAD_MESSAGE',
   'BAD_TICKET',
   'BAD_TOKEN',
@@ -30,11 +29,19 @@ const FINAL: ReadonlySet<string> = new Set<CloseReason>([
   'FRAME_TOO_LARGE',
   'KICKED',
   'LOGIN_TIMEOUT',
+  'PARTIAL_FRAME',
   'REPLACED',
   'STRIKES',
+  'TEXT_MESSAGE',
   'WINDOW',
 ])
+/**
+ * Heads that are none. A WebSocket delivers what was sent, so there they are the client's fault, or it is at the wrong
+ * door. Over TCP, which has only the ERROR, the HELLO before it was right: bytes were damaged on the way.
+ */
+const FINAL_TEXT: ReadonlySet<string> = new Set<CloseReason>(['BAD_IDENTITY', 'BAD_LENGTH'])
 
+/** What an ERROR of channel 0 says; null = come again, unless the WebSocket's close says otherwise. */
 export function finalReason(code: string, message: string): { code: CloseReason; message: string } | null {
   return FINAL.has(code) ? { code: code as CloseReason, message } : null
 }
@@ -42,5 +49,6 @@ export function finalReason(code: string, message: string): { code: CloseReason;
 /** A server puts its reason at the beginning of a WebSocket's close reason; before a HELLO it says it nowhere else. */
 export function finalText(reason: string): { code: CloseReason; message: string } | null {
   const found = /^([A-Z_]+)(?:: (.*))?$/s.exec(reason)
-  return found && finalReason(found[1]!, found[2] ?? '')
+  const [, code = '', message = ''] = found ?? []
+  return FINAL_TEXT.has(code) ? { code: code as CloseReason, message } : finalReason(code, message)
 }

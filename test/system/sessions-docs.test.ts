@@ -1,5 +1,5 @@
 // docs/sessions.md: its blocks are the files of a game, which compile against the sources, are served, played and
-// sealed. And the limits of docs/operating.md are those of the code.
+// sealed. And the limits of docs/operating.md, and who comes again after what (docs/protocol.md), are those of the code.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
+import { finalReason, finalText } from '../../client/reason.ts'
 import { CODECS } from '../../core/wire/codec.ts'
 import { CLOSE_CODES } from '../../core/wire/errors.ts'
 import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
@@ -169,6 +170,18 @@ test('docs/operating.md has every limit and time with its default', () => {
   for (const [name, value] of Object.entries(DEFAULT_LIMITS)) {
     const told = rows.has(name) || page.includes(`\`${name}\` ${value.toLocaleString('en')}`)
     assert.ok(told, `${name} with ${value} does not stand in docs/operating.md`)
+  }
+})
+
+test('the SDK comes again after the reasons of which docs/protocol.md says so', () => {
+  const page = readFileSync(join(ROOT, 'docs/protocol.md'), 'utf8')
+  for (const [reason, code] of Object.entries(CLOSE_CODES)) {
+    const row = page.split('\n').find((line) => line.startsWith(`| ${reason} | ${code} |`))!
+    const stream = finalReason(reason, '') === null
+    const webSocket = finalText(`${reason}: why`) === null
+    assert.ok(stream || !webSocket, `${reason} is final over TCP only`)
+    const told = webSocket ? /^yes(, later)?$/ : stream ? /^WebSocket no; TCP yes$/ : /^no$/
+    assert.match(row.split('|').at(-2)!.trim(), told, reason)
   }
 })
 

@@ -89,7 +89,6 @@ test('the game closes: closed is told once, and for good', async () => {
 
 const FINAL = [
   'ALREADY_ONLINE',
-  'BAD_IDENTITY',
   'BAD_MESSAGE',
   'BAD_TICKET',
   'BAD_TOKEN',
@@ -97,8 +96,10 @@ const FINAL = [
   'FRAME_TOO_LARGE',
   'KICKED',
   'LOGIN_TIMEOUT',
+  'PARTIAL_FRAME',
   'REPLACED',
   'STRIKES',
+  'TEXT_MESSAGE',
   'WINDOW',
 ]
 for (const code of FINAL) {
@@ -121,6 +122,32 @@ for (const code of FINAL) {
     refused.line.cut(`${code}: why`)
     await breathe()
     assert.equal(begun.now, code)
+  })
+}
+
+for (const code of ['BAD_IDENTITY', 'BAD_LENGTH']) {
+  test(`${code} ends the session where a WebSocket's close says it; after an ERROR alone the stream was broken`, async () => {
+    const door = new Door()
+    const game = await door.enter()
+    const told = listen(game)
+    door.line.error(0, 0, code, 'why').cut(`${code}: why`)
+    assert.deepEqual(told, ['closed', { code, message: 'why' }])
+    door.clock.advance(60_000)
+    assert.equal(door.lines.length, 1)
+
+    const refused = new Door()
+    const begun = fate(refused.begin())
+    refused.line.events.opened()
+    refused.line.cut(`${code}: why`)
+    await breathe()
+    assert.equal(begun.now, code)
+
+    const stream = new Door()
+    const back = await stream.enter()
+    stream.line.error(0, 0, code)
+    await stream.redial('closed by the server')
+    stream.line.welcome({ resumed: true, token: 'two' })
+    assert.equal(back.state, 'open')
   })
 }
 
