@@ -85,7 +85,8 @@ export class Identity implements AnchorOwner {
 
   /** Logs in by a ticket. */
   enter(uid: string, jti: string, expiresMs: number, done: (answer: Answer) => void): void {
-    this.#ask(uidKey(uid), Session.entries.login, { session: this.name, jti, expiresMs }, (answer) => {
+    const login = { session: this.name, jti, expiresMs, isLate: false }
+    this.#ask(uidKey(uid), Session.entries.login, login, (answer) => {
       if (answer.ok) {
         this.uid = uid
         this.epoch = (answer.output as { readonly epoch: number }).epoch

@@ -14,11 +14,20 @@ export const Session = builtIn(
     {
       /** The gateway shows the `generation` of a resume token: lower ones are dead from here on. Gives the next one. */
       resume: command(1, { session: SESSION, epoch: t.u32, generation: t.u32 }, { generation: t.u32 }),
-      /** The uid logs in: said by a shard, or by the gateway of a ticket, whose `jti` is used up until `expiresMs`. */
-      login: command(2, { session: SESSION, jti: t.string(64), expiresMs: t.f64 }, { epoch: t.u32 }),
+      /**
+       * The uid logs in: said by a shard, or by the gateway of a ticket, whose `jti` is used up until `expiresMs`.
+       * `isLate`: the session has tokens from before.
+       */
+      login: command(
+        2,
+        { session: SESSION, jti: t.string(64), expiresMs: t.f64, isLate: t.bool },
+        { epoch: t.u32 },
+      ),
       /** The gateway that has the session's connection: what is pushed goes there, and it hears when the session ends. */
       attach: command(3, { session: SESSION, epoch: t.u32 }, {}),
       kick: command(4, { reason: t.string(64) }),
+      /** Of a session before its login: another login has replaced it, or (`reason`) it was kicked. */
+      end: command(6, { reason: t.string(64) }),
       /** An event of any contract, to whoever has logged in. */
       push: command(5, { event: t.u32, body: t.bytes(1_048_576), latest: t.string(256) }),
     },

@@ -1,7 +1,7 @@
 // Events on their way out of a turn: `c.broadcast.moved({...})`. One prototype per kind of shard, made once;
 // a body is encoded once, when the event is sent, and goes to everybody as the same bytes.
 
-import { Session } from '../../schemas/session.ts'
+import { Session, uidKey } from '../../schemas/session.ts'
 import type { Emit } from '../game/context.ts'
 import type { Entries } from '../wire/contract.ts'
 import type { Activation } from './activation.ts'
@@ -76,6 +76,6 @@ export function deliver(life: Activation, audience: Audience, sent: Sent): void 
       audience.channel?.emit(sent)
       return
     case 'uid':
-      toSession(life, audience.uid, Session.entries.push, sent)
+      toSession(life, uidKey(audience.uid), Session.entries.push, sent)
   }
 }

@@ -27,7 +27,7 @@ export async function login(turn: Turn, uid: string): Promise<void> {
   const shard = remoteOf(turn, Session, uidKey(uid)) as unknown as Remote<typeof Session.entries>
   let epoch: number
   try {
-    const answer = await shard.call.login({ session: channel.session, jti: '', expiresMs: 0 })
+    const answer = await shard.call.login({ session: channel.session, jti: '', expiresMs: 0, isLate: true })
     epoch = answer.epoch
   } catch (error) {
     if (error instanceof Refusal && error.code === 'ALREADY_ONLINE')
@@ -47,17 +47,15 @@ export function userOf(turn: Turn, uid: string): User {
     kick(reason: string = 'KICKED'): void {
       if (!/^[\w-]{1,64}$/.test(reason))
         throw new InputError(`reason ${shorten(reason)} is not 1..64 of A-Z a-z 0-9 _ -`)
-      turn.effect((life) => toSession(life, uid, Session.entries.kick, { reason }))
+      turn.effect((life) => toSession(life, uidKey(uid), Session.entries.kick, { reason }))
     },
   }
 }
 
-/** A cast to the session shard of a uid. */
-export function toSession(life: Activation, uid: string, command: AnyCommand, input: unknown): void {
+/** A cast to a session shard. */
+export function toSession(life: Activation, key: string, command: AnyCommand, input: unknown): void {
   const body = codec.encode(command.input(input))
-  life
-    .peer({ contract: Session.name, key: uidKey(uid) })
-    .cast({ command: command.number, body, chain: [], deadlineMs: 0 })
+  life.peer({ contract: Session.name, key }).cast({ command: command.number, body, chain: [], deadlineMs: 0 })
 }
 
 /** @throws InputError for what cannot be a uid */

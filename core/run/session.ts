@@ -4,13 +4,13 @@
 
 import type { AuthHook, Game, LoginMode } from '../game/game.ts'
 import { service, shard, type ShardDefinition } from '../game/shard.ts'
-import { Auth, Session } from '../../schemas/session.ts'
+import { Auth, Session, sessionKey } from '../../schemas/session.ts'
 import { Refusal } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { t } from '../wire/type.ts'
 import type { Channel } from './channel.ts'
 import { deliver } from './emitter.ts'
-import { checkUid } from './identity.ts'
+import { checkUid, toSession } from './identity.ts'
 import { KICKED, SUPERSEDED } from './ports.ts'
 import type { Turn } from './turn.ts'
 
@@ -31,13 +31,13 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       floor: t.u32,
       next: t.u32,
       session: SESSION,
+      isLate: t.bool,
       reason: t.string(64),
       tickets: t.array(TICKET, MAX_TICKETS),
     })
     .state(() => ({ grantedMs: 0 }))
     .timer('expire', {}, (c) => {
-      c.kv.delete('floor')
-      c.kv.delete('next')
+      for (const name of ['floor', 'next', 'epoch', 'session', 'reason'] as const) c.kv.delete(name)
     })
     .on('resume', (c, { session, epoch, generation }) => {
       const over = whyOver(c, session, epoch)
@@ -52,16 +52,15 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       if (epoch === 0) c.after(TIMES.tokenMs, 'expire')
       return { generation: next }
     })
-    .on('login', (c, { session, jti, expiresMs }) => {
+    .on('login', (c, { session, jti, expiresMs, isLate }) => {
       const turn = c as unknown as Turn
       const tickets = (c.kv.get('tickets') ?? []).filter((ticket) => ticket.expiresMs > c.now)
       const epoch = c.kv.get('epoch') ?? 0
-      if (jti !== '') {
-        const isUsed = tickets.some((ticket) => ticket.jti === jti)
-        // Asked again, because the answer was lost.
-        if (isUsed && c.kv.get('session') === session) return { epoch }
-        if (isUsed || tickets.length >= MAX_TICKETS) throw c.fail('BAD_TICKET', 'the ticket was used before')
-      }
+      const isUsed = tickets.some((ticket) => ticket.jti === jti)
+      // Asked again, because the answer was lost or the game logs in twice: the session's tokens stay as good as they are.
+      if (c.kv.get('session') === session && (isUsed || jti === '')) return { epoch }
+      if (isUsed || (jti !== '' && tickets.length >= MAX_TICKETS))
+        throw c.fail('BAD_TICKET', 'the ticket was used before')
       if (mode === 'refuse') {
         // One that was let in a moment ago is on its way to attach.
         const isExpected = c.kv.get('session') !== session && c.now - c.state.grantedMs < TIMES.callMs
@@ -69,8 +68,10 @@ function sessionShard(mode: LoginMode): ShardDefinition {
           throw c.fail('ALREADY_ONLINE')
       }
       if (jti !== '') c.kv.set('tickets', [...tickets, { jti, expiresMs }])
+      endEarlier(turn, c.kv, '')
       c.kv.set('epoch', epoch + 1)
       c.kv.set('session', session)
+      c.kv.set('isLate', isLate)
       c.kv.delete('floor')
       c.kv.delete('next')
       c.kv.delete('reason')
@@ -94,11 +95,19 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       ;(c as unknown as Turn).effect((life) => life.shard.attendance.expel(channel, code))
     })
     .on('kick', (c, { reason }) => {
+      endEarlier(c as unknown as Turn, c.kv, reason)
       // Its tokens die with the login.
       c.kv.set('epoch', (c.kv.get('epoch') ?? 0) + 1)
       c.kv.set('session', '')
       c.kv.set('reason', reason)
       expel(c as unknown as Turn, `${KICKED}${reason}`, '')
+    })
+    .on('end', (c, { reason }) => {
+      c.kv.set('epoch', 1)
+      c.kv.set('session', '')
+      if (reason !== '') c.kv.set('reason', reason)
+      c.after(TIMES.tokenMs, 'expire')
+      expel(c as unknown as Turn, reason === '' ? SUPERSEDED : `${KICKED}${reason}`, '')
     })
     .on('push', (c, sent) => {
       const turn = c as unknown as Turn
@@ -117,18 +126,25 @@ function authService(auth: AuthHook): ShardDefinition {
   }).definition
 }
 
+interface Kept {
+  get(name: 'epoch' | 'session' | 'reason' | 'isLate'): number | string | boolean | undefined
+}
+
 function othersOf(turn: Turn, session: string): Channel[] {
   return [...turn.life.members.all()]
     .map(({ channel }) => channel)
     .filter((channel) => channel.session !== session)
 }
 
+/** The session that has had the uid so far may have tokens from before its login: they are dead from here on. */
+function endEarlier(turn: Turn, kv: Kept, reason: string): void {
+  const [session, isLate] = [kv.get('session') ?? '', kv.get('isLate')]
+  if (session === '' || !isLate) return
+  turn.effect((life) => toSession(life, sessionKey(String(session)), Session.entries.end, { reason }))
+}
+
 /** Why a session with that login is over; null = it is not. */
-function whyOver(
-  c: { readonly kv: { get(name: 'epoch' | 'session' | 'reason'): number | string | undefined } },
-  session: string,
-  epoch: number,
-): Refusal | null {
+function whyOver(c: { readonly kv: Kept }, session: string, epoch: number): Refusal | null {
   if (epoch === (c.kv.get('epoch') ?? 0) && (epoch === 0 || c.kv.get('session') === session)) return null
   const reason = c.kv.get('session') === '' ? c.kv.get('reason') : undefined
   if (reason !== undefined) return new Refusal('KICKED', String(reason))

@@ -290,6 +290,59 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: 'a second login of the same player leaves its earlier tokens as they were',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const one = await player(host, uid)
+      const from = one.return
+      one.call(1, 2, login.number, json.encode({ uid }))
+      await host.until(() => one.said.replies.length === 2, 'the second login')
+      one.client.close()
+      // Whatever the second login has brought was lost.
+      const after = await speak(host, 'gatehouse', '', from)
+      assert.deepEqual(await identityOf(host, after, 3), { uid })
+    },
+  },
+  {
+    name: 'a login of which nothing was heard, and that another one has taken over since, is not made again',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const before = await speak(host, 'gatehouse', '')
+      const from = before.return
+      before.call(1, 1, login.number, json.encode({ uid }))
+      await host.until(() => before.said.replies.length === 1, 'it is done')
+      before.client.close()
+      const newer = await player(host, uid)
+      const back = new Speaker(await host.raw())
+      back.hello(from).open(1, 'gatehouse', '')
+      back.call(1, 1, login.number, json.encode({ uid }))
+      await host.until(() => back.client.closed, 'it is told')
+      assert.deepEqual(codes(back), ['REPLACED'])
+      assert.deepEqual(await identityOf(host, newer, 2), { uid })
+    },
+  },
+  {
+    name: 'a kick ends the tokens of before the login as well',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const before = await speak(host, 'gatehouse', '')
+      const from = before.return
+      before.call(1, 1, login.number, json.encode({ uid }))
+      await host.until(() => before.said.replies.length === 1, 'the login')
+      const judge = await speak(host, 'gatehouse', '')
+      judge.call(1, 1, kick.number, { uid, reason: 'CHEATING' })
+      await host.until(() => before.client.closed, 'it is closed')
+      await host.pass(100)
+      const back = new Speaker(await host.raw())
+      back.hello(from)
+      await host.until(() => back.client.closed, 'it is refused')
+      assert.deepEqual(
+        back.said.errors.map(({ code, message }) => [code, message]),
+        [['KICKED', 'CHEATING']],
+      )
+    },
+  },
+  {
     name: 'of two connections with one token the later one has the session, and the token of the other is dead',
     run: async (host) => {
       const one = await player(host, fresh('ada'))
