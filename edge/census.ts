@@ -110,7 +110,12 @@ class Counted implements Entry {
     if (address === null || !this.#isLent || returns) return null
     const { count, seats, max } = address
     if (isOver(address))
-      return this.#census.refuse('address', 'connections and kept seats of this address', count - 1 + seats, max)
+      return this.#census.refuse(
+        'address',
+        'connections and kept seats of this address',
+        count - 1 + seats,
+        max,
+      )
     this.#isLent = false
     return null
   }

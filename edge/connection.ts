@@ -67,6 +67,9 @@ export class Connection {
   /** Inside `receive`: its flush comes anyway. */
   #receiving = false
   #isProven = false
+  /** When its session was welcomed, and whether that had a connection before. */
+  #welcomedMs = 0
+  #isResumed = false
   #closing: Closing | null = null
   over = false
 
@@ -171,10 +174,12 @@ export class Connection {
     this.#session.frame(command, source, start, end)
   }
 
-  /** HELLO of a session that was lost here a moment ago; its token is looked at later. */
+  /** HELLO of a session that is here, or was a moment ago; its token is looked at later. */
   #returns(source: Uint8Array, start: number, end: number): boolean {
-    const { lingering } = this.gateway
-    return lingering.size > 0 && lingering.has(hexOf(decodeHello(source, start, end).session))
+    const { session } = decodeHello(source, start, end)
+    this.#isResumed = session.some((byte) => byte !== 0)
+    const name = hexOf(session)
+    return this.gateway.lingering.has(name) || this.gateway.sessions.has(name)
   }
 
   /** The frame in hand costs more than others. */
@@ -185,8 +190,11 @@ export class Connection {
   /** It has spoken its first word, or (`uid`) logged in. */
   spoken(uid: string): void {
     const session = this.#session
-    // Its address counts for this connection from here on.
-    if (session instanceof Session && session.identity) this.gateway.lingering.end(session.identity.name)
+    if (session instanceof Session && session.identity) {
+      this.#welcomedMs ||= this.gateway.clock.mono()
+      // Its address counts for this connection from here on.
+      this.gateway.lingering.end(session.identity.name)
+    }
     if (uid === '' && this.gateway.door.login) return
     this.#isProven = true
     this.#entry.proven()
@@ -212,6 +220,7 @@ export class Connection {
     } catch (error) {
       // The shard is in the middle of telling many: it must not hear of this one.
       this.gateway.log.error('a connection is ended: its cipher could not seal', { error: String(error) })
+      this.flush()
       this.#end('UNAVAILABLE', 'a body could not be sealed')
       return NO_BYTES
     }
@@ -280,8 +289,8 @@ export class Connection {
 
   event(event: number, body: Uint8Array): void {
     if (this.over) return
-    if (this.#cipher === null) this.#outbox.shared(this.gateway.sharedFrame(event, body))
-    else return this.frame(event, this.sealed(body))
+    if (this.#cipher !== null) return this.frame(event, this.sealed(body))
+    this.#outbox.shared(this.gateway.sharedFrame(event, body))
     this.#wrote()
   }
 
@@ -401,14 +410,16 @@ export class Connection {
     this.#over(clean)
   }
 
-  /** `forget`: nobody comes back; `moved`: its session goes on elsewhere already. */
-  #over(forget: boolean, moved = false): void {
+  /** `forget`: nobody comes back; `isMoved`: its session goes on elsewhere already. */
+  #over(forget: boolean, isMoved = false): void {
     this.over = true
     this.#closing?.timer.cancel()
     this.#decoder.stop()
     this.#inbox.clear()
     const session = this.#session
-    const keeps = !forget && !moved && session instanceof Session
+    // Also who leaves for good may have left seats behind, by a connection of which it has not taken up all again.
+    const isFresh = this.#isResumed && this.gateway.clock.mono() - this.#welcomedMs < TIMES.lingerMs
+    const keeps = session instanceof Session && !isMoved && (!forget || isFresh)
     this.gateway.drop(this, this.#entry, keeps ? (session.identity?.name ?? '') : '')
     session?.ended(forget)
   }

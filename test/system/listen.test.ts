@@ -26,6 +26,20 @@ async function serve(limits: Partial<Limits> = {}): Promise<RunningServer> {
 const refused = (server: RunningServer, reason: 'upgrade' | 'websocket'): number =>
   server.refusals.counts.get(reason) ?? 0
 
+test('a secret that anybody could guess starts nothing, and is not said again', async () => {
+  const { game } = await loadApp('examples/echo')
+  for (const secret of ['', 'hunter2'])
+    await assert.rejects(
+      start({ game, dir: temporaryFolder(), http: 0, tcp: 0, logLevel: 'silent', secret }),
+      ({ name, message }: Error) => {
+        assert.equal(name, 'DefinitionError')
+        assert.match(message, /^secret has \d characters, at least 32 are needed/)
+        assert.doesNotMatch(message, /hunter2/)
+        return true
+      },
+    )
+})
+
 async function until(done: () => boolean | Promise<boolean>, what: string): Promise<void> {
   for (let i = 0; i < 2_000; i++) {
     if (await done()) return

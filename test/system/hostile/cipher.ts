@@ -1,10 +1,13 @@
 // A cipher for the attacked game: a mark, the body with every bit turned, and the sum of its bytes. A toy in all but its
-// one duty: it says what is not sealed right. Bodies without the mark are plain, so that the players beside it need none.
+// duties: it says what is not sealed right, and throws where it has no key. Bodies without the mark are plain, so that
+// the players beside it need none.
 
 import type { Cipher } from '../../../edge/cipher.ts'
 
 /** Begins neither JSON nor MessagePack. */
 export const MARK = 0xc1
+/** Whoever says this has no key from then on: nothing can be sealed for it. */
+export const KEYLESS = Uint8Array.of(MARK, MARK)
 
 const sum = (bytes: Uint8Array): number => bytes.reduce((total, byte) => (total + byte) & 0xff, 0)
 const turned = (bytes: Uint8Array): Uint8Array => bytes.map((byte) => byte ^ 0xff)
@@ -23,11 +26,16 @@ export function open(body: Uint8Array): Uint8Array {
 /** Answers as it was asked: sealed once it has heard something sealed. */
 export function cipher(): Cipher {
   let isSealed = false
+  let hasKey = true
   return {
     open: (body) => {
       isSealed ||= body[0] === MARK
-      return open(body)
+      hasKey &&= Buffer.compare(body, KEYLESS) !== 0
+      return hasKey ? open(body) : new Uint8Array(0)
     },
-    seal: (body) => (isSealed ? seal(body) : body),
+    seal: (body) => {
+      if (!hasKey) throw new Error('there is no key')
+      return isSealed ? seal(body) : body
+    },
   }
 }

@@ -10,10 +10,12 @@ import { message, OPCODE } from './websocket.ts'
 
 /** Of a connection; its bucket holds two seconds of each. */
 export const BUDGET = { maxCostPerSecond: 4_000, maxBytesPerSecond: 1_000_000 }
-export const FLOOD_MS = 400
+export const FLOOD_MS = 1_000
 const RAW = 1
 const COUNT = 5
 const DEAR = 12
+const ENTER = 30
+const BROOD = 41
 const COST = 100
 const THROTTLES = 'firefly_throttles_total'
 /** Far more than a bucket holds. */
@@ -24,6 +26,8 @@ const flooded = (connections = 1): Record<string, number> => ({
   ...closes('FLOOD', connections),
 })
 const slowed = 'slowed down, then close FLOOD'
+/** Far more than `FLOOD_MS` in one read. */
+const atOnce = 'close FLOOD'
 const times = (count: number, make: (n: number) => Uint8Array): Buffer =>
   Buffer.concat(Array.from({ length: count }, (_, n) => make(n)))
 
@@ -51,10 +55,17 @@ async function web(stage: Stage, parts: readonly Uint8Array[]): Promise<string> 
   return close.reason
 }
 
-const flood = (name: string, bytes: () => Uint8Array, more: Record<string, number> = {}): Attack => ({
+const flood = (name: string, bytes: () => Uint8Array): Attack => ({
   name,
   verdict: slowed,
-  counters: { ...flooded(), ...more },
+  counters: flooded(),
+  run: (stage) => session(stage, bytes()),
+})
+
+const deluge = (name: string, bytes: () => Uint8Array, more: Record<string, number> = {}): Attack => ({
+  name,
+  verdict: atOnce,
+  counters: { ...closes('FLOOD'), ...more },
   run: (stage) => session(stage, bytes()),
 })
 
@@ -156,31 +167,57 @@ export const floods: readonly Attack[] = [
     counters: flooded(),
     run: async (stage) => {
       const peer = await stage.session()
-      for (let sent = 0; !peer.closed; sent += 100) {
+      for (let sent = 0; !peer.closed; sent += 10) {
         assert.ok(sent * COST < 100 * BUDGET.maxCostPerSecond, 'all were let pass')
-        await peer.send(times(100, (n) => call(1, sent + n + 1, DEAR, {}, sent + n)))
-        await pause(50)
+        await peer.send(times(10, (n) => call(1, sent + n + 1, DEAR, {}, sent + n)))
+        await pause(5)
       }
       assert.equal(peer.errors().at(-1), '0/0 FLOOD')
     },
   },
-  flood(
-    'a flood of channel opens counts five for each, refused or not',
-    () => times(MANY / 5, (n) => open(2 + n, 'yard', `key ${n}`)),
-    errors('TOO_MANY_CHANNELS', 1_000),
+  {
+    name: 'one write that costs more than a flooder is waited for is a flood at once, on TCP and on a WebSocket',
+    verdict: atOnce,
+    counters: closes('FLOOD', 2),
+    run: async (stage) => {
+      const dears = times(200, (n) => call(1, n + 1, DEAR, {}, n))
+      const before = (await stage.metrics()).get(THROTTLES)
+      await session(stage, dears)
+      const reason = await web(stage, [message(Buffer.concat([hello(), open(1), dears]))])
+      assert.match(reason, /^FLOOD: /)
+      assert.equal((await stage.metrics()).get(THROTTLES), before, 'nobody waited for their debt')
+    },
+  },
+  {
+    name: 'commands that wait for a login count for what they cost',
+    verdict: 'answers, close FLOOD',
+    counters: closes('FLOOD'),
+    run: async (stage) => {
+      const peer = await stage.dial()
+      await peer.send(
+        frame(ENTER, { uid: 'in a hurry' }),
+        times(200, () => frame(BROOD, {})),
+      )
+      await peer.ends()
+      assert.equal(peer.heard.length, 1 + 200)
+    },
+  },
+  deluge(
+    'a flood of channel opens counts twenty for each, refused or not',
+    () => times(MANY / 20, (n) => open(2 + n, 'yard', `key ${n}`)),
+    errors('TOO_MANY_CHANNELS', 600),
   ),
-  flood(
+  deluge(
     'a flood of opens of what is not there counts the same',
-    () => times(MANY / 5, (n) => open(2 + n, 'nope')),
-    errors('UNKNOWN_CONTRACT', 1_000),
+    () => times(MANY / 20, (n) => open(2 + n, 'nope')),
+    errors('UNKNOWN_CONTRACT', 600),
   ),
-  flood('a channel that is opened and closed without end counts the same', () =>
-    times(MANY / 6, () => Buffer.concat([open(2, 'yard', 'other'), close(2)])),
+  deluge('a channel that is opened and closed without end counts the same', () =>
+    times(MANY / 20, () => Buffer.concat([open(2, 'yard', 'other'), close(2)])),
   ),
-  flood(
+  deluge(
     'a RESUME of thousands of channels counts for each of them',
-    () =>
-      times(4, () => resume(...Array.from({ length: 3_000 }, (_, n) => opening(2 + n, { contract: '' })))),
+    () => resume(...Array.from({ length: 3_000 }, (_, n) => opening(2 + n, { contract: '' }))),
     errors('UNKNOWN_CONTRACT', 3_000),
   ),
   {

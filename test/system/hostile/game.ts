@@ -1,7 +1,7 @@
 // The game that is attacked: it gives back what passed codec and schema, counts what it was given, and can say much at
 // once. Its frames have an identity of their own, so that no byte of it is right by accident.
 
-import { command, contract, event, firefly, shard, t } from '../../../core/game/index.ts'
+import { command, contract, event, firefly, service, shard, t } from '../../../core/game/index.ts'
 
 const SAFE = Number.MAX_SAFE_INTEGER
 /** Everything a body can be wrong in, each field optional. */
@@ -33,6 +33,8 @@ export const Yard = contract('yard', {
   /** Who has moved, with so many bytes of what else there is to say of it. */
   move: command(11, { who: t.u8, n: t.u32, bytes: t.int(0, 60_000) }, {}, { codec: 'json' }),
   dear: command(12, {}, {}, { codec: 'json', cost: 100 }),
+  /** How many members there are. */
+  here: command(13, {}, { members: t.u32 }, { codec: 'json' }),
   heard: event(50, { text: t.string(60_000) }, { codec: 'json' }),
   moved: event(51, { who: t.u8, n: t.u32, text: t.string(60_000) }, { codec: 'json', latest: 'who' }),
   /** To a member who has missed something. */
@@ -41,6 +43,17 @@ export const Yard = contract('yard', {
 
 /** Closed to players. */
 export const Vault = contract('vault', { open: command(20, {}, {}) })
+
+/** Open to everybody. It believes what it is told, as a game must not. */
+export const Gate = contract('gate', {
+  enter: command(30, { uid: t.string(100) }, {}, { codec: 'json' }),
+})
+
+/** For players; its shard is theirs. */
+export const Den = contract('den', {
+  whisper: command(40, t.bytes(), t.bytes(), { codec: 'raw' }),
+  brood: command(41, {}, {}, { codec: 'json', cost: 100 }),
+})
 
 /** Not open to anybody yet. */
 export function yard() {
@@ -69,12 +82,23 @@ export function yard() {
       return {}
     })
     .on('dear', () => ({}))
+    .on('here', (c) => ({ members: c.size }))
     .resync((c) => c.push.fresh())
 }
 
 const vault = shard(Vault).on('open', () => ({}))
+const den = shard(Den)
+  .players()
+  .on('whisper', (_c, body) => body)
+  .on('brood', () => ({}))
+export const gate = service(Gate)
+  .public()
+  .on('enter', async (c, { uid }) => {
+    await c.login(uid)
+    return {}
+  })
 
-export default firefly({ yard: yard().public(), vault })
+export default firefly({ yard: yard().public(), vault, gate, den })
 
 const inherited = [Object.prototype, Array.prototype, Function.prototype].map((one) => namesOf(one))
 

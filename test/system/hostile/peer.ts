@@ -66,9 +66,10 @@ export class Peer {
     this.socket.end()
   }
 
-  /** RST. */
+  /** RST, unless the server has ended it before: a handle that shuts down is not to be reset, and would never close. */
   reset(): void {
-    this.socket.resetAndDestroy()
+    if (this.socket.writableEnded) this.socket.destroy()
+    else this.socket.resetAndDestroy()
   }
 
   /** Leaves what the server says in the kernel. */

@@ -5,6 +5,7 @@ import { addresses, crowds, MOST, strangers } from './crowds.ts'
 import { BUDGET, FLOOD_MS, floods } from './floods.ts'
 import { deadlines, TIMES } from './deadlines.ts'
 import { framing } from './framing.ts'
+import { ghosts } from './ghosts.ts'
 import { jsons } from './jsons.ts'
 import { messages } from './messages.ts'
 import { CLUB } from './mint.ts'
@@ -36,6 +37,7 @@ export const SUITES = {
   websocket: { attacks: [...websockets, ...upgrades], overrides: {} },
   crowds: { attacks: crowds, overrides: { limits: { maxConnections: MOST } } },
   addresses: { attacks: addresses, overrides: { limits: { maxPerLoopback: MOST } } },
+  ghosts: { attacks: ghosts, overrides: { limits: { maxPerLoopback: MOST } } },
   strangers: { attacks: strangers, overrides: { ...club, limits: { maxUnproven: MOST } } },
   tickets: { attacks: tickets, overrides: { ...club, times: { loginMs: LOGIN_MS } } },
   tokens: { attacks: tokens, overrides: { ...calm, secret: SECRET } },
