@@ -48,6 +48,20 @@ export function randomPlan(random: Random, { down, up }: Chances): Plan {
   }
 }
 
+/** Most bytes of a login: of the call and what goes with it, and of OPENED, TOKEN and the answer. */
+const LOGIN_UP_BYTES = 120
+const LOGIN_DOWN_BYTES = 320
+/** So that its answer, and all that comes with it, is lost. */
+const LOGIN_UNHEARD = 0.4
+
+/** A cut in the middle of a login whose call has just been written. */
+export function loginCut(random: Random): Cut {
+  const towards = random.chance(0.25) ? 'server' : 'player'
+  const bound = towards === 'server' ? LOGIN_UP_BYTES : LOGIN_DOWN_BYTES
+  const bytes = towards === 'player' && random.chance(LOGIN_UNHEARD) ? 0 : random.below(bound)
+  return { towards, bytes, way: random.chance(RESET) ? 'reset' : 'end', stallMs: 0 }
+}
+
 export class Line {
   /** Where the player dials. */
   readonly port: number
@@ -60,6 +74,7 @@ export class Line {
   #plan: Plan
   #next: Cut | null = null
   #isHeld = false
+  #isCalm = false
 
   /** A line to `target` on the loopback address. */
   static async open(target: number, plan: Plan): Promise<Line> {
@@ -106,8 +121,14 @@ export class Line {
     this.#next = next
   }
 
+  /** Cuts the connection that stands, if one does, after so many more bytes of that direction: 0 = before the next. */
+  arm(cut: Cut): void {
+    if (!this.#isCalm) for (const pair of this.#pairs) pair.arm(cut)
+  }
+
   /** No more cuts. */
   calm(): void {
+    this.#isCalm = true
     this.#plan = () => null
     this.#next = null
     for (const pair of this.#pairs) pair.plan = null
@@ -159,6 +180,10 @@ class Pair {
     })
   }
 
+  arm(cut: Cut): void {
+    this.plan = { ...cut, bytes: this.#passed[cut.towards] + cut.bytes }
+  }
+
   /** Lets `last` pass to `to`, and nothing more. */
   cut(way: Way, to: Socket = this.#player, last: Uint8Array = new Uint8Array(0), stallMs = 0): void {
     if (this.#isCut) return
@@ -172,8 +197,10 @@ class Pair {
         this.#later(stallMs, () => this.#player.destroy())
         this.#later(MAX_SILENCE_MS, () => this.#server.destroy())
       } else if (way === 'reset') {
-        this.#player.resetAndDestroy()
-        this.#server.resetAndDestroy()
+        // One that shuts down already is not to be reset: it would never close.
+        for (const side of [this.#player, this.#server])
+          if (side.writableEnded) side.destroy()
+          else side.resetAndDestroy()
       } else this.destroy()
     })
   }

@@ -1,4 +1,4 @@
-// What the soak of logins plays: one service that logs in whoever asks, and answers.
+// What the soak of logins plays: one service that logs in whoever asks, and one that answers who has.
 
 import { command, contract, firefly, service, t, type Game } from '../../../core/game/index.ts'
 
@@ -7,7 +7,10 @@ export type LoginMode = 'takeover' | 'refuse'
 
 export const Login = contract('login', {
   login: command(720, { uid: t.string(64) }, { uid: t.string(64) }),
-  echo: command(721, { n: t.u32 }, { n: t.u32 }),
+})
+/** Only for who has logged in. */
+export const Club = contract('club', {
+  who: command(721, { n: t.u32 }, { n: t.u32, uid: t.string(64) }),
 })
 
 const login = service(Login)
@@ -16,9 +19,12 @@ const login = service(Login)
     await c.login(uid)
     return { uid }
   })
-  .on('echo', (_c, { n }) => ({ n }))
+
+const club = service(Club)
+  .players()
+  .on('who', (c, { n }) => ({ n, uid: c.uid }))
 
 export function loginGame(mode: LoginMode): Game {
   // What tickets are worth is tried elsewhere: here one is the uid itself.
-  return firefly({ login }, { login: mode, auth: ({ ticket }) => new TextDecoder().decode(ticket) })
+  return firefly({ login, club }, { login: mode, auth: ({ ticket }) => new TextDecoder().decode(ticket) })
 }

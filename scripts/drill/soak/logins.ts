@@ -1,13 +1,18 @@
-// Races for one uid: two clients log in at the same moment, again and again. Exactly one of them has the uid afterwards,
-// and the other was told so; what had it before the race has it no more.
+// Races for one uid: two clients log in at the same moment, again and again, some of them on a line that is cut in the
+// middle of it. Exactly one of them has the uid afterwards, and the other was told so; what had it before the race has it
+// no more.
+
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { CallError, connect, SessionError, type Firefly } from '../../../client/index.ts'
 import { dialWebSocket } from '../../../client/socket.ts'
 import { dialTcp } from '../../../client/tcp.ts'
+import { Random } from '../crash/random.ts'
 import { until } from '../crash/until.ts'
+import { Line, loginCut } from './cutter.ts'
 import { Faults } from './faults.ts'
 import type { SoakHost } from './hosts.ts'
-import { Login, type LoginMode } from './logingame.ts'
+import { Club, Login, type LoginMode } from './logingame.ts'
 
 /** How a client says who it is: by a command, or with a ticket in its HELLO. */
 export type LoginWay = 'command' | 'ticket'
@@ -16,6 +21,7 @@ export interface LoginsOptions {
   readonly races: number
   readonly mode: LoginMode
   readonly by: LoginWay
+  readonly seed: number
   readonly progress: (line: string) => void
 }
 
@@ -25,6 +31,8 @@ export interface LoginsFigure {
   readonly mode: LoginMode
   readonly by: LoginWay
   readonly races: number
+  /** Races in which a line was cut. */
+  readonly cut: number
   readonly bothAlive: number
   readonly bothDead: number
   readonly faults: readonly string[]
@@ -33,14 +41,18 @@ export interface LoginsFigure {
 
 /** Races of different uids at a time. */
 const TRACKS = 16
-const PATIENCE_MS = 5_000
+/** Of the races: one or both clients are cut. */
+const CUT = 0.25
+/** Beyond what the SDK and the server give each other to come back. */
+const PATIENCE_MS = 20_000
+const RETRY_MS = 50
 const PROGRESS_MS = 5_000
 
 /** What is wrong stands in `faults`. */
 export async function soakLogins(host: SoakHost, options: LoginsOptions): Promise<LoginsFigure> {
   const { races, mode, by, progress } = options
   const startMs = performance.now()
-  const book: Book = { left: races, done: 0, bothAlive: 0, bothDead: 0, faults: new Faults() }
+  const book: Book = { left: races, done: 0, cut: 0, bothAlive: 0, bothDead: 0, faults: new Faults() }
   const report = (): void =>
     progress(`${mode} by ${by}: ${book.done} of ${races}, ${book.faults.count} faults`)
   const reports = setInterval(report, PROGRESS_MS)
@@ -60,6 +72,7 @@ export async function soakLogins(host: SoakHost, options: LoginsOptions): Promis
     mode,
     by,
     races: book.done,
+    cut: book.cut,
     bothAlive: book.bothAlive,
     bothDead: book.bothDead,
     faults: book.faults.report(),
@@ -70,6 +83,7 @@ export async function soakLogins(host: SoakHost, options: LoginsOptions): Promis
 interface Book {
   left: number
   done: number
+  cut: number
   bothAlive: number
   bothDead: number
   readonly faults: Faults
@@ -79,6 +93,8 @@ interface Book {
 interface Runner {
   /** null = it was not even let in. */
   readonly game: Firefly | null
+  /** null = it is not cut. */
+  readonly line: Line | null
   /** Why it is over, null = it is not. */
   closed: string | null
   /** It was told that somebody else has the uid. */
@@ -92,14 +108,16 @@ class Track {
   readonly #by: LoginWay
   readonly #number: number
   readonly #book: Book
+  readonly #random: Random
   #race = 0
 
-  constructor(host: SoakHost, { mode, by }: LoginsOptions, number: number, book: Book) {
+  constructor(host: SoakHost, { mode, by, seed }: LoginsOptions, number: number, book: Book) {
     this.#host = host
     this.#mode = mode
     this.#by = by
     this.#number = number
     this.#book = book
+    this.#random = new Random(seed * 1_000_003 + number)
   }
 
   async run(): Promise<void> {
@@ -117,11 +135,12 @@ class Track {
   async #takeover(before: Runner | null): Promise<Runner | null> {
     const uid = `uid-${this.#number}`
     const pair = await this.#pair(uid)
-    const [winner = null] = await this.#survivors(pair, (runner) => runner.closed !== null)
+    const [winner = null] = await this.#survivors(uid, pair)
     for (const runner of pair)
       if (runner !== winner && runner.closed !== 'REPLACED') this.#fault('reason', uid, runner.closed)
     if (before && !(await until(() => before.closed !== null, PATIENCE_MS)))
       this.#fault('survivor', uid, 'the winner of the race before was not replaced')
+    if (before) await leave(before)
     await Promise.all(pair.filter((runner) => runner !== winner).map(leave))
     return winner
   }
@@ -130,67 +149,109 @@ class Track {
     // A new one each time: how soon the server notices that the last winner has gone is another matter.
     const uid = `uid-${this.#number}-${this.#race}`
     const pair = await this.#pair(uid)
+    const isCut = pair.some(({ line }) => line !== null)
+    const winners = await this.#survivors(uid, pair)
     const refused = pair.filter(({ isRefused }) => isRefused)
-    const winners = await this.#survivors(pair, ({ closed, isRefused }) => closed !== null || isRefused)
-    if (refused.length !== 1) this.#fault('refused', uid, `${refused.length} of 2 were told ALREADY_ONLINE`)
+    // While its line is cut the one who has the uid is not there, and the other may take it over.
+    const losers = pair.filter(({ isRefused, closed }) => isRefused || (isCut && closed === 'REPLACED'))
+    if (losers.length !== 1)
+      this.#fault('refused', uid, `${refused.length} of 2 were told ALREADY_ONLINE, ${losers.length} lost`)
     for (const { closed, isRefused } of pair)
-      if (closed !== null && !isRefused) this.#fault('closed', uid, closed)
-    if (winners.some(({ isRefused }) => isRefused)) this.#fault('winner', uid, 'the refused one has the uid')
+      if (closed !== null && !isRefused && !(isCut && closed === 'REPLACED'))
+        this.#fault('closed', uid, closed)
+    if (winners.some((runner) => losers.includes(runner)))
+      this.#fault('winner', uid, 'the one who lost has the uid')
     await Promise.all(pair.map(leave))
     return null
   }
 
   /** Both at the same moment. */
   async #pair(uid: string): Promise<Runner[]> {
-    const pair = await Promise.all([this.#connect(uid), this.#connect(uid)])
+    const lines: (Line | null)[] = [null, null]
+    if (this.#random.chance(CUT)) {
+      this.#book.cut++
+      const first = this.#random.below(2)
+      lines[first] = await this.#line()
+      if (this.#random.chance(0.3)) lines[1 - first] = await this.#line()
+    }
+    const entered: Runner[] = []
+    const pair = await Promise.all(lines.map((line) => this.#connect(uid, line, entered)))
     if (this.#by === 'command') await Promise.all(pair.map((runner) => this.#login(runner, uid)))
+    for (const { line } of pair) line?.calm()
     return pair
   }
 
-  async #connect(uid: string): Promise<Runner> {
+  /** With a ticket the login begins with the first byte. */
+  async #line(): Promise<Line> {
     const { tcp, webSocket } = this.#host
-    const isTcp = tcp !== null && (this.#number + this.#race) % 2 === 0
-    const url = isTcp ? `tcp://127.0.0.1:${tcp}` : `ws://127.0.0.1:${webSocket}/ws`
-    const dial = isTcp ? dialTcp : dialWebSocket
+    const line = await Line.open(this.#isTcp ? tcp! : webSocket, () => null)
+    if (this.#by === 'ticket') line.release(loginCut(this.#random))
+    return line
+  }
+
+  get #isTcp(): boolean {
+    return this.#host.tcp !== null && (this.#number + this.#race) % 2 === 0
+  }
+
+  /** `entered`: of this race, whoever has been let in. */
+  async #connect(uid: string, line: Line | null, entered: Runner[]): Promise<Runner> {
+    const { tcp, webSocket } = this.#host
+    const port = line?.port ?? (this.#isTcp ? tcp : webSocket)
+    const url = this.#isTcp ? `tcp://127.0.0.1:${port}` : `ws://127.0.0.1:${port}/ws`
+    const dial = this.#isTcp ? dialTcp : dialWebSocket
     const ticket = this.#by === 'ticket' ? { ticket: uid } : {}
-    try {
-      const game = await connect(url, { dial, timeoutMs: PATIENCE_MS, ...ticket })
-      const runner: Runner = { game, closed: null, isRefused: false }
-      game.on('closed', ({ code }) => {
-        runner.closed = code
-        runner.isRefused ||= code === 'ALREADY_ONLINE'
-      })
-      return runner
-    } catch (error) {
-      if (!(error instanceof SessionError)) throw error
-      return { game: null, closed: error.code, isRefused: error.code === 'ALREADY_ONLINE' }
+    const endMs = performance.now() + PATIENCE_MS
+    for (;;) {
+      try {
+        const game = await connect(url, { dial, timeoutMs: PATIENCE_MS, connectMs: PATIENCE_MS, ...ticket })
+        const runner: Runner = { game, line, closed: null, isRefused: false }
+        game.on('closed', ({ code }) => {
+          runner.closed = code
+          runner.isRefused ||= code === 'ALREADY_ONLINE'
+        })
+        entered.push(runner)
+        return runner
+      } catch (error) {
+        if (!(error instanceof SessionError)) throw error
+        const isRefused = error.code === 'ALREADY_ONLINE'
+        // What refuses it may be the session of its own first try, which nobody will take up again.
+        const isByItself = isRefused && line !== null && line.cuts > 0 && entered.length === 0
+        if (!isByItself || performance.now() > endMs)
+          return { game: null, line, closed: error.code, isRefused }
+        await sleep(RETRY_MS)
+      }
     }
   }
 
   async #login(runner: Runner, uid: string): Promise<void> {
     try {
-      await runner.game?.at(Login).login({ uid })
+      const answer = runner.game?.at(Login).login({ uid })
+      runner.line?.arm(loginCut(this.#random))
+      await answer
     } catch (error) {
       const code = error instanceof CallError ? error.code : String(error)
       if (code === 'ALREADY_ONLINE') runner.isRefused = true
-      else if (code !== 'CLOSED') this.#fault('login', uid, code)
+      else if (code === 'CLOSED') return
+      // What it had in its shard went when the other one logged in: it hears of that as well.
+      else if (code !== 'SHARD_RESTARTED' || !(await until(() => runner.closed === 'REPLACED', PATIENCE_MS)))
+        this.#fault('login', uid, error)
     }
   }
 
-  /** Who has the uid: is answered, and was not told otherwise. `isTold` waits for one at least who was. */
-  async #survivors(pair: readonly Runner[], isTold: (runner: Runner) => boolean): Promise<Runner[]> {
-    await until(() => pair.some(isTold), PATIENCE_MS)
-    const answers = await Promise.all(pair.map((runner) => this.#answers(runner)))
-    const alive = pair.filter(({ isRefused }, i) => answers[i] && !isRefused)
+  /** Who is answered as that uid, once one at least was told that the other has it. */
+  async #survivors(uid: string, pair: readonly Runner[]): Promise<Runner[]> {
+    await until(() => pair.some(({ closed, isRefused }) => closed !== null || isRefused), PATIENCE_MS)
+    const answers = await Promise.all(pair.map((runner) => this.#isKnown(runner, uid)))
+    const alive = pair.filter((_, i) => answers[i])
     if (alive.length === 2) this.#book.bothAlive++
     if (alive.length === 0) this.#book.bothDead++
     return alive
   }
 
-  async #answers({ game }: Runner): Promise<boolean> {
+  async #isKnown({ game }: Runner, uid: string): Promise<boolean> {
     try {
-      const answer = await game?.at(Login).echo({ n: this.#race })
-      return answer?.n === this.#race
+      const answer = await game?.at(Club).who({ n: this.#race })
+      return answer?.n === this.#race && answer.uid === uid
     } catch (error) {
       if (error instanceof CallError) return false
       throw error
@@ -202,6 +263,7 @@ class Track {
   }
 }
 
-async function leave({ game }: Runner): Promise<void> {
+async function leave({ game, line }: Runner): Promise<void> {
   await game?.close()
+  line?.close()
 }

@@ -8,6 +8,7 @@ import type { Remote } from '../../../client/channel.ts'
 import type { Dial } from '../../../client/socket.ts'
 import type { Random } from '../crash/random.ts'
 import { until } from '../crash/until.ts'
+import { Account } from './account.ts'
 import type { Line } from './cutter.ts'
 import type { Faults } from './faults.ts'
 import { Lane, Room } from './game.ts'
@@ -26,6 +27,8 @@ export interface PlayerOptions {
   readonly laneMs: number
   readonly roomMs: number
   readonly thinkMs: number
+  /** Its first login comes within this time, milliseconds. */
+  readonly loginMs: number
   /** For one thing to happen. */
   readonly patienceMs: number
 }
@@ -43,6 +46,7 @@ export class Player {
   readonly line: Line
   readonly lane: Stream
   readonly room: Stream
+  readonly account: Account
   /** Answers that were right. */
   replies = 0
   resumes = 0
@@ -74,6 +78,7 @@ export class Player {
     this.line = options.line
     this.lane = new Stream(options.name)
     this.room = new Stream(options.room)
+    this.account = new Account({ ...options, random: options.random.fork() })
     options.line.onCut = (atMs) => (this.#cutMs ??= atMs)
   }
 
@@ -110,6 +115,7 @@ export class Player {
     const lane = (this.#lane = game.at(Lane, this.name))
     lane.on('beat', (beat) => this.lane.hear(beat))
     lane.on('fresh', (place) => this.lane.fresh(place))
+    this.account.listen(game, lane)
     this.#follow(lane, this.lane, () => lane.start({ periodMs: this.#options.laneMs }))
     const room = (this.#room = game.at(Room, this.#options.room))
     room.on('beat', (beat) => this.room.hear(beat))
@@ -151,18 +157,23 @@ export class Player {
   /** Calls until it is stopped. */
   async play(): Promise<void> {
     const { random, thinkMs } = this.#options
-    while (!this.#isStopping && !this.isClosed) {
+    const isOver = (): boolean => this.#isStopping || this.isClosed
+    const account = this.account.play(isOver)
+    while (!isOver()) {
       for (let calls = 1 + random.below(MOST_CALLS); calls > 0; calls--)
         void (random.chance(DEPOSITS) ? this.#deposit(1 + random.below(MAX_DEPOSIT)) : this.#ask())
       await sleep(thinkMs * (0.5 + random.next()))
     }
+    await account
   }
 
   async #ask(): Promise<void> {
     const n = ++this.#n
     this.#asked++
+    const isRight = this.account.expects()
     const reply = await this.#settled(`ask ${n}`, () => this.#lane!.ask({ n }))
     if (!reply) return
+    if (!isRight(reply.uid)) this.account.mistaken(`ask ${n} answered as ${reply.uid || 'nobody'}`)
     if (reply.n === n && reply.answer === answerOf(this.name, n)) this.replies++
     else this.#fault('reply', `ask ${n} got ${JSON.stringify(reply)}`)
   }
@@ -215,6 +226,8 @@ export class Player {
     if (!books || !where) return
     await this.#tail(this.lane, books)
     await this.#tail(this.room, where)
+    await this.account.compare()
+    if (this.account.isFollowed) await this.#tail(this.account.notes, { life: books.life, next: books.notes })
     const { total, count, asked, aways, backs } = books
     if (total !== this.#total || count !== this.#deposits)
       this.#fault('books', `${count} deposits of ${total}, made ${this.#deposits} of ${this.#total}`)
@@ -226,7 +239,7 @@ export class Player {
   async #tail(stream: Stream, place: Place): Promise<void> {
     if (!(await until(() => stream.reaches(place), this.#options.patienceMs))) stream.ends(place)
     const { gaps, duplicates, reordered, wrong } = stream
-    if (gaps > 0) this.#fault('gap', `${stream.name}: ${gaps}`)
+    if (gaps > 0) this.#fault('gap', `${stream.name}: ${gaps}: ${stream.holes}`)
     if (duplicates > 0) this.#fault('duplicate', `${stream.name}: ${duplicates}`)
     if (reordered > 0) this.#fault('reordered', `${stream.name}: ${reordered}`)
     if (wrong > 0) this.#fault('wrong', `${stream.name}: ${wrong}`)

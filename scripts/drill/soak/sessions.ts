@@ -10,6 +10,7 @@ import { dialTcp } from '../../../client/tcp.ts'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { Random } from '../crash/random.ts'
 import { until } from '../crash/until.ts'
+import type { Account } from './account.ts'
 import { Line, randomPlan, type Chances } from './cutter.ts'
 import { Faults } from './faults.ts'
 import { Lane } from './game.ts'
@@ -40,10 +41,19 @@ export interface SessionsFigure {
   readonly resumes: number
   readonly events: number
   readonly replies: number
+  /** That were answered, and those of them in whose midst the line was cut. */
+  readonly logins: number
+  readonly cutLogins: number
+  /** Events to a uid; gaps and the like count theirs as well. */
+  readonly pushes: number
+  /** Answers as somebody else after a login. */
+  readonly identityFaults: number
   readonly gaps: number
   readonly duplicates: number
   readonly reordered: number
   readonly resyncs: number
+  /** How often the SDK told that pushes are missing. */
+  readonly pushResyncs: number
   /** Events that RESYNC told to be missed. */
   readonly skipped: number
   readonly restarts: number
@@ -68,6 +78,8 @@ const ROOM_MEMBERS = 50
 /** Of a room, in periods of a lane; and of a player between two moments of calling. */
 const ROOM_PERIODS = 2.5
 const THINK_PERIODS = 5
+/** All have logged in after this part of the time. */
+const ENTERING = 0.4
 /** So many start at a time. */
 const STARTERS = 50
 const PROGRESS_MS = 5_000
@@ -107,6 +119,8 @@ class Soak {
   #overruns = 0
   #untold = 0
   #withins = 0
+  /** More was pushed to them than is kept. */
+  readonly #pushOverruns = new Set<Account>()
 
   constructor(host: SoakHost, options: SessionsOptions) {
     this.#host = host
@@ -170,7 +184,7 @@ class Soak {
   }
 
   async #player(i: number): Promise<Player> {
-    const { hz, chances, seed, patienceMs } = this.#options
+    const { hz, seconds, chances, seed, patienceMs } = this.#options
     const { tcp, webSocket } = this.#host
     const random = new Random(seed * 1_000_003 + i)
     const isTcp = tcp !== null && i % 2 === 0
@@ -186,6 +200,7 @@ class Soak {
       laneMs: Math.round(1_000 / hz),
       roomMs: Math.round((ROOM_PERIODS * 1_000) / hz),
       thinkMs: (THINK_PERIODS * 1_000) / hz,
+      loginMs: Math.round(ENTERING * seconds * 1_000),
       patienceMs,
     })
   }
@@ -207,19 +222,29 @@ class Soak {
 
   async #surge(director: Firefly, player: Player, surge: Surge, bytes: number): Promise<void> {
     const { events, chars, isOverrun } = surge
+    const { account } = player
     const [before, resyncs] = [player.laneResynced, player.lane.resyncs]
     if (!(await player.hold())) this.#faults.add('hold', `${player.name}: the SDK did not notice`)
     const lane = director.at(Lane, player.name)
+    const { isFollowed, resyncs: told } = account
     for (let left: number = events; left > 0; left -= SURGE_EVENTS)
       await lane.surge({ events: Math.min(left, SURGE_EVENTS), chars })
     const place = await lane.books()
     lane.close()
     // The first return ends in its handshake, or right behind it: a RESYNC that is lost must be told again.
     player.line.release({ towards: 'player', bytes, way: 'end', stallMs: 0 })
-    const isThere = await until(() => player.lane.reaches(place), this.#options.patienceMs)
-    if (!isThere) this.#faults.add('surge', `${player.name}: the lane did not go on`)
+    const { life, notes } = place
+    const reaches = (): boolean =>
+      player.lane.reaches(place) && (!isFollowed || account.notes.reaches({ life, next: notes }))
+    const isThere = await until(reaches, this.#options.patienceMs)
+    if (!isThere) this.#faults.add('surge', `${player.name}: its events did not go on`)
     if (!isOverrun) return void this.#withins++
     this.#overruns++
+    if (isFollowed) {
+      this.#pushOverruns.add(account)
+      if (!(await until(() => account.resyncs > told, this.#options.patienceMs)))
+        this.#faults.add('overrun', `${account.uid}: ${events} notes of ${chars} characters, no RESYNC`)
+    }
     // 'resynced' is told when everything is open again.
     const isTold = isThere && (await until(() => player.laneResynced > before, this.#options.patienceMs))
     if (isTold && player.lane.resyncs > resyncs) return
@@ -234,6 +259,10 @@ class Soak {
     // Cuts are short: the buffer reaches far enough for each of them.
     if (resyncs > this.#overruns)
       this.#faults.add('resync', `${resyncs} RESYNC, the buffer was overrun ${this.#overruns} times`)
+    for (const { account } of this.#players)
+      // Told until it is heard, and so perhaps more than once.
+      if (account.resyncs > 0 && !this.#pushOverruns.has(account))
+        this.#faults.add('resync', `${account.uid}: told to have missed pushes, the buffer was not overrun`)
     const restarts = this.#sum(({ restarts }) => restarts)
     if (restarts > 0 && name === 'node') this.#faults.add('restart', `${restarts} shards are new, none died`)
     for (const complaint of this.#host.complaints()) this.#faults.add('server', complaint)
@@ -245,7 +274,10 @@ class Soak {
   }
 
   #sum(what: (stream: Stream) => number): number {
-    return this.#players.reduce((sum, { lane, room }) => sum + what(lane) + what(room), 0)
+    return this.#players.reduce(
+      (sum, { lane, room, account: { notes } }) => sum + what(lane) + what(room) + what(notes),
+      0,
+    )
   }
 
   #count(what: (player: Player) => number): number {
@@ -274,10 +306,15 @@ class Soak {
       resumes: this.#count(({ resumes }) => resumes),
       events: this.#sum(({ events }) => events),
       replies: this.#count(({ replies }) => replies),
+      logins: this.#count(({ account }) => account.logins),
+      cutLogins: this.#count(({ account }) => account.cutLogins),
+      pushes: this.#count(({ account }) => account.notes.events),
+      identityFaults: this.#count(({ account }) => account.identityFaults),
       gaps: this.#sum(({ gaps }) => gaps),
       duplicates: this.#sum(({ duplicates }) => duplicates),
       reordered: this.#sum(({ reordered }) => reordered),
       resyncs: this.#sum(({ resyncs }) => resyncs),
+      pushResyncs: this.#count(({ account }) => account.resyncs),
       skipped: this.#sum(({ skipped }) => skipped),
       restarts: this.#sum(({ restarts }) => restarts),
       overruns: this.#overruns,

@@ -15,6 +15,9 @@ export interface Place {
   readonly next: number
 }
 
+/** Of the numbers of a gap. */
+const SHOWN = 12
+
 export class Stream {
   /** Whose events. */
   readonly name: string
@@ -49,6 +52,11 @@ export class Stream {
   /** Numbers that were not heard and that nobody told to be missed. */
   get gaps(): number {
     return this.#oldGaps + this.#holes.size
+  }
+
+  /** The first of them, in words. */
+  get holes(): string {
+    return [...this.#holes].slice(0, SHOWN).join(' ')
   }
 
   /** The last RESYNC came without the fresh state that the game pushes behind it. */
@@ -97,6 +105,17 @@ export class Stream {
     if (next > this.#last + 1) this.#goesTo(next - 1, next - 1)
     // One RESYNC may have overtaken the fresh state of another.
     this.#mayJump = this.#freshes < this.resyncs
+  }
+
+  /**
+   * Events were missed, and it is told afterwards or just before: the holes so far are what was told of, or else the
+   * next jump is.
+   */
+  told(): void {
+    if (this.#holes.size === 0) this.#mayJump = true
+    this.skipped += this.#holes.size
+    for (const i of this.#holes) this.#missed.push({ from: i, to: i })
+    this.#holes.clear()
   }
 
   /** The shard, or this player's place in it, is new. */
