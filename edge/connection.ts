@@ -16,6 +16,7 @@ import { LegacySession } from './legacy.ts'
 import { Outbox } from './outbox.ts'
 import { FLOOD, Pace } from './pace.ts'
 import { Session } from './session.ts'
+import { Vigil } from './vigil.ts'
 
 /** Why a connection is not read for the moment. */
 export const PAUSED = {
@@ -43,6 +44,7 @@ export class Connection {
   readonly #decoder: FrameDecoder
   readonly #outbox: Outbox
   readonly #pace: Pace
+  readonly #vigil: Vigil
   readonly #inbox = new Inbox()
   #cipher: Cipher | null = null
   #session: Session | LegacySession | null = null
@@ -50,11 +52,6 @@ export class Connection {
   #waiting = 0
   #strikes = 0
   #pauses = 0
-  /** Monotonic, whole milliseconds: the last byte received, since when a frame is unfinished, the last PING. 0 = never. */
-  #heardMs: number
-  readonly #openedMs: number
-  #partialMs = 0
-  #pingedMs = 0
   /** What the frames of the chunk in hand cost. */
   #cost = 0
   /** Its events wait until it has read; how much it had not, when last looked, and when that last became less. */
@@ -78,7 +75,7 @@ export class Connection {
     this.gateway = gateway
     this.transport = transport
     this.#entry = entry
-    this.#openedMs = this.#heardMs = Math.trunc(clock.mono())
+    this.#vigil = new Vigil(clock.mono())
     this.#outbox = new Outbox(slab, identityBytes)
     this.#pace = new Pace(limits.maxCostPerSecond, limits.maxBytesPerSecond)
     this.#decoder = new FrameDecoder(identityBytes, limits.maxBodyBytes, (command, source, start, end) => {
@@ -90,7 +87,7 @@ export class Connection {
   /** Bytes of the socket: for WebSockets one message. The chunk must not be changed afterwards. */
   receive(chunk: Uint8Array): void {
     if (this.over || this.#closing) return
-    this.#heardMs = Math.trunc(this.gateway.clock.mono())
+    this.#vigil.heard(this.gateway.clock.mono())
     this.gateway.meter.bytesIn += chunk.length
     if (this.#pauses !== 0) return this.#hold(chunk)
     this.#feed(chunk)
@@ -103,13 +100,13 @@ export class Connection {
     try {
       eaten = this.#decoder.push(chunk)
       if (eaten < chunk.length) this.#hold(chunk.subarray(eaten))
-      else if (this.#decoder.buffered === 0) this.#partialMs = 0
+      else if (this.#decoder.buffered === 0) this.#vigil.whole()
       else if (this.transport.kind === 'ws') {
         throw new ProtocolError(
           'PARTIAL_FRAME',
           `a message ends ${this.#decoder.buffered} bytes into a frame`,
         )
-      } else if (this.#partialMs === 0 || this.#cost > 0) this.#partialMs = this.#heardMs
+      } else this.#vigil.partial(this.#cost > 0)
     } catch (error) {
       this.#fault(error)
     } finally {
@@ -258,7 +255,7 @@ export class Connection {
       const chunk = this.#inbox.shift()
       if (!chunk) {
         // So far nobody has listened.
-        this.#heardMs = Math.trunc(this.gateway.clock.mono())
+        this.#vigil.heard(this.gateway.clock.mono())
         return this.transport.resume?.()
       }
       const rest = this.#inbox.takeAll()
@@ -427,31 +424,22 @@ export class Connection {
   /** Looks for what has not come in time, several times in a heartbeat. */
   sweep(nowMs: number): void {
     const { times, door, meter } = this.gateway
-    const silentMs = nowMs - this.#heardMs
-    const ageMs = nowMs - this.#openedMs
-    if (this.#session === null && ageMs > times.firstFrameMs)
-      return this.close('TOO_SLOW', `no whole frame within ${times.firstFrameMs} ms`)
-    if (this.#pauses === 0 && this.#partialMs !== 0 && nowMs - this.#partialMs > times.frameMs)
-      return this.close('TOO_SLOW', `a frame did not end within ${times.frameMs} ms`)
-    if (door.login && !this.#isProven && ageMs > times.loginMs)
-      return this.close('LOGIN_TIMEOUT', `no login within ${times.loginMs} ms`)
-    if (!(this.#session instanceof Session)) {
-      if (silentMs >= times.idleMs && this.#pauses === 0) this.close('IDLE', 'nothing was received')
-      return
-    }
-    // A sweep comes every half interval: found within two and a half.
-    if (silentMs >= times.heartbeatMs * 2 && this.#pauses === 0)
-      return this.close('IDLE', `nothing was received for ${silentMs} ms`)
-    if (nowMs - this.#pingedMs < times.heartbeatMs || this.#session.identity === null) return
-    this.#pingedMs = nowMs
+    const session = this.#session
+    const kind = session === null ? 'nobody' : session instanceof Session ? 'session' : 'legacy'
+    const mustLogin = door.login && !this.#isProven
+    const late = this.#vigil.late(nowMs, { kind, isPaused: this.#pauses !== 0, mustLogin }, times)
+    if (late) return this.close(late.reason, late.message)
+    if (!(session instanceof Session) || session.identity === null) return
+    if (!this.#vigil.pings(nowMs, times.heartbeatMs)) return
     meter.pings++
     this.frame(MESSAGE.PING, new Writer(4).u32(nowMs).bytes)
   }
 
   /** The answer to our PING; any other is none. */
   ponged(source: Uint8Array, start: number, end: number): void {
-    if (this.#pingedMs === 0 || end - start !== 4 || readU32(source, start) !== this.#pingedMs >>> 0) return
-    this.gateway.meter.roundTrip(this.gateway.clock.mono() - this.#pingedMs)
+    const { pingedMs } = this.#vigil
+    if (pingedMs === 0 || end - start !== 4 || readU32(source, start) !== pingedMs >>> 0) return
+    this.gateway.meter.roundTrip(this.gateway.clock.mono() - pingedMs)
   }
 }
 

@@ -69,7 +69,7 @@ test('a connection that sends nothing is closed, one that pings is not', async (
 })
 
 test('a client that does not read is closed at its bound, and its neighbour is answered meanwhile', async () => {
-  const server = await serve({ maxOutboundBytes: 262_144 })
+  const server = await serve({ maxOutboundBytes: 262_144, maxBytesPerSecond: 1 << 30 })
   const slow = await tcp(server)
   slow.pause()
   const body = new Uint8Array(60_000)
