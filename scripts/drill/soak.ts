@@ -22,11 +22,15 @@ const { values, positionals } = parseArgs({
   },
 })
 
-/** `chances`: bytes before a cut. Objects of one workerd share one core, which a thousand of them fill at one event a second each. */
+/**
+ * `accounts`: of the players, those who log in; `chances`: bytes before a cut. Objects of one workerd share one core, which
+ * a thousand of them fill at one event a second each, and a player who has logged in has four.
+ */
 const FULL = {
   connections: 1_000,
   seconds: 60,
   hz: { node: 5, workerd: 0.5 },
+  accounts: { node: 0.25, workerd: 0.05 },
   chances: { down: 24_000, up: 3_000 },
   patienceMs: 60_000,
   races: 10_000,
@@ -35,6 +39,7 @@ const QUICK: typeof FULL = {
   connections: 40,
   seconds: 5,
   hz: { node: 10, workerd: 10 },
+  accounts: { node: 1, workerd: 1 },
   chances: { down: 12_000, up: 3_000 },
   patienceMs: 20_000,
   races: 300,
@@ -78,6 +83,7 @@ async function sessions(): Promise<void> {
       connections: whole('connections', preset.connections),
       seconds: whole('seconds', preset.seconds),
       hz: positive('hz', preset.hz[name]),
+      accounts: preset.accounts[name],
       seed: whole('seed', 1),
       chances: preset.chances,
       patienceMs: preset.patienceMs,

@@ -18,8 +18,8 @@ export interface AccountOptions {
   readonly line: Line
   readonly random: Random
   readonly faults: Faults
-  /** Its first login comes within this time, milliseconds. */
-  readonly loginMs: number
+  /** Its first login comes within this time, milliseconds; null = it never logs in. */
+  readonly loginMs: number | null
   /** Between two questions who it is, on the average. */
   readonly thinkMs: number
   readonly patienceMs: number
@@ -85,6 +85,7 @@ export class Account {
   /** Logs in, asks who it is, and now and then logs in again, until it is stopped. */
   async play(isStopping: () => boolean): Promise<void> {
     const { random, loginMs, thinkMs } = this.#options
+    if (loginMs === null) return
     const isRestless = random.chance(RESTLESS)
     await sleep(random.below(loginMs))
     await this.#login()
@@ -96,7 +97,7 @@ export class Account {
 
   /** When nothing is cut any more. */
   async compare(): Promise<void> {
-    await this.#isKnown()
+    if (this.#options.loginMs !== null) await this.#isKnown()
   }
 
   async #login(): Promise<void> {

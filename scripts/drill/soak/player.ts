@@ -28,7 +28,7 @@ export interface PlayerOptions {
   readonly roomMs: number
   readonly thinkMs: number
   /** Its first login comes within this time, milliseconds. */
-  readonly loginMs: number
+  readonly loginMs: number | null
   /** For one thing to happen. */
   readonly patienceMs: number
 }

@@ -24,6 +24,8 @@ export interface SessionsOptions {
   readonly seed: number
   /** Events of a lane a second. */
   readonly hz: number
+  /** Of the players: those who log in, each of whom wakes three shards more. */
+  readonly accounts: number
   readonly chances: Chances
   /** For any one thing to happen. */
   readonly patienceMs: number
@@ -37,6 +39,7 @@ export interface SessionsFigure {
   readonly connections: number
   readonly tcp: number
   readonly hz: number
+  readonly accounts: number
   readonly cuts: number
   readonly resumes: number
   readonly events: number
@@ -184,7 +187,7 @@ class Soak {
   }
 
   async #player(i: number): Promise<Player> {
-    const { hz, seconds, chances, seed, patienceMs } = this.#options
+    const { hz, seconds, accounts, chances, seed, patienceMs } = this.#options
     const { tcp, webSocket } = this.#host
     const random = new Random(seed * 1_000_003 + i)
     const isTcp = tcp !== null && i % 2 === 0
@@ -200,7 +203,7 @@ class Soak {
       laneMs: Math.round(1_000 / hz),
       roomMs: Math.round((ROOM_PERIODS * 1_000) / hz),
       thinkMs: (THINK_PERIODS * 1_000) / hz,
-      loginMs: Math.round(ENTERING * seconds * 1_000),
+      loginMs: random.chance(accounts) ? Math.round(ENTERING * seconds * 1_000) : null,
       patienceMs,
     })
   }
@@ -292,7 +295,7 @@ class Soak {
   }
 
   #figure(seconds: number): SessionsFigure {
-    const { seed, connections, hz } = this.#options
+    const { seed, connections, hz, accounts } = this.#options
     const resumes = sorted(this.#players.map(({ resumeMs }) => resumeMs))
     const pauses = sorted(this.#players.map(({ pauseMs }) => pauseMs))
     return {
@@ -302,6 +305,7 @@ class Soak {
       connections,
       tcp: this.#host.tcp === null ? 0 : Math.ceil(connections / 2),
       hz,
+      accounts,
       cuts: this.#cuts,
       resumes: this.#count(({ resumes }) => resumes),
       events: this.#sum(({ events }) => events),
