@@ -28,6 +28,8 @@ export const SLOT_STEPS: readonly string[] = [
   PRAGMA application_id = ${SLOT_APPLICATION_ID}`,
   // 2: rows, durable casts, the outbox
   ROW_TABLES.join(';\n  '),
+  // 3: which timers are due next, among millions that are not
+  'CREATE INDEX timers_due ON timers (due_ms)',
 ]
 export const SLOT_FORMAT = SLOT_STEPS.length
 
@@ -42,8 +44,9 @@ export const ALL_TIMERS = 'SELECT name, due_ms AS dueMs, data FROM timers WHERE 
 export const SET_TIMER = `INSERT INTO timers (shard, name, due_ms, data) VALUES (?, ?, ?, ?)
   ON CONFLICT DO UPDATE SET due_ms = excluded.due_ms, data = excluded.data`
 export const DELETE_TIMER = 'DELETE FROM timers WHERE shard = ? AND name = ?'
-/** The next durable timer of every shard that has one. */
-export const ALL_WAKES = 'SELECT shard, min(due_ms) AS dueMs FROM timers GROUP BY shard'
+/** Durable timers that are due by then; the next one of a shard is its last row. */
+export const WAKES = `SELECT shard, due_ms AS dueMs FROM timers INDEXED BY timers_due WHERE due_ms <= ?
+  ORDER BY due_ms DESC`
 
 export const GET_CHANNEL = 'SELECT mark, replies FROM channels WHERE shard = ? AND id = ?'
 export const SET_CHANNEL = `INSERT INTO channels (shard, id, mark, seen_ms, replies) VALUES (?, ?, ?, ?, ?)

@@ -16,6 +16,7 @@ import { SqlDatabase } from '../tiers/database.ts'
 import type { LocalStore } from '../tiers/local.ts'
 import { Tiers } from '../tiers/tiers.ts'
 import { DefinitionError } from '../wire/errors.ts'
+import { TIMES } from '../wire/limits.ts'
 import { systemClock } from './clock.ts'
 import { openDatabase } from './database.ts'
 import { jsonLog, type LogLevel } from './log.ts'
@@ -91,7 +92,10 @@ export async function openHost(options: HostOptions): Promise<Host> {
   }
   const store = tiers ?? local
   const engine = new Engine(game, { clock, log, store: options.wrapStore?.(store) ?? store }, options)
-  alarms.start((shard) => engine.wake(shard))
+  alarms.start(
+    (shard) => engine.wake(shard),
+    (found) => slotStore.lookAhead(found),
+  )
   tiers?.start()
   return {
     engine,
@@ -116,20 +120,33 @@ async function within(clock: Clock, ms: number, work: Promise<void>): Promise<vo
   timer.cancel()
 }
 
-/** Wakes shards whose durable timers or casts are due, also those that nobody has spoken to yet. */
+/**
+ * Wakes shards whose durable timers or casts are due, also those that nobody has spoken to yet. What is due later than
+ * TIMES.wakeAheadMs is left to the slots, which are asked twice in that time.
+ */
 class Alarms {
   readonly #clock: Clock
   readonly #timers = new Map<string, Timer>()
   /** Found before the engine stood. */
   #early: [ShardId, number][] | null = []
   #wake: (shard: ShardId) => void = () => {}
+  #looker: Timer | null = null
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
-  start(wake: (shard: ShardId) => void): void {
+  start(
+    wake: (shard: ShardId) => void,
+    lookAhead: (found: (shard: ShardId, dueMs: number) => void) => void,
+  ): void {
     this.#wake = wake
+    const look = (): void => {
+      // What is known already may be an earlier cast.
+      lookAhead((shard, dueMs) => this.#timers.has(shardName(shard)) || this.set(shard, dueMs))
+      this.#looker = this.#clock.after(TIMES.wakeAheadMs / 2, look)
+    }
+    this.#looker = this.#clock.after(TIMES.wakeAheadMs / 2, look)
     const early = this.#early ?? []
     this.#early = null
     for (const [shard, dueMs] of early) this.set(shard, dueMs)
@@ -139,21 +156,18 @@ class Alarms {
     const name = shardName(shard)
     this.#timers.get(name)?.cancel()
     this.#timers.delete(name)
-    if (dueMs === null) return
+    if (dueMs === null || dueMs > this.#clock.now() + TIMES.wakeAheadMs) return
     if (this.#early) return void this.#early.push([shard, dueMs])
-    const wait = Math.min(Math.max(0, dueMs - this.#clock.now()), LONGEST_MS)
     const ring = (): void => {
       this.#timers.delete(name)
       if (this.#clock.now() < dueMs) this.set(shard, dueMs)
       else this.#wake(shard)
     }
-    this.#timers.set(name, this.#clock.after(wait, ring))
+    this.#timers.set(name, this.#clock.after(Math.max(0, dueMs - this.#clock.now()), ring))
   }
 
   stop(): void {
+    this.#looker?.cancel()
     for (const timer of this.#timers.values()) timer.cancel()
   }
 }
-
-/** setTimeout's range. */
-const LONGEST_MS = 2_147_483_647

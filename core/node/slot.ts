@@ -18,6 +18,7 @@ import type {
 } from '../run/ports.ts'
 import { COMMITTED, shardName } from '../run/ports.ts'
 import type { Outbox, OutboxEntry } from '../tiers/local.ts'
+import { TIMES } from '../wire/limits.ts'
 import { explain, StoreError } from './fault.ts'
 import { confirm, Group, type GroupOptions } from './group.ts'
 import { SlotFile, type RowSetup } from './slotfile.ts'
@@ -71,9 +72,15 @@ export class Slot implements Outbox {
     return this.#group.backlog
   }
 
-  /** When each shard must be awake that has a durable timer or cast. */
+  /** When each shard must be awake that has a durable cast, or a durable timer due within TIMES.wakeAheadMs. */
   wakes(): Map<string, number> {
-    return this.#read(() => this.#file.wakes(this.#options.clock.now()))
+    const now = this.#options.clock.now()
+    return this.#read(() => this.#file.wakes(now, now + TIMES.wakeAheadMs))
+  }
+
+  /** The same for timers alone. */
+  timersDue(): Map<string, number> {
+    return this.#read(() => this.#file.timersDue(this.#options.clock.now() + TIMES.wakeAheadMs))
   }
 
   /** Waits for the commits of this shard only. @throws StoreError, at once or by its promise */

@@ -195,10 +195,15 @@ export class SlotFile {
     return row ? { mark: row.mark, replies: row.replies } : null
   }
 
-  /** When each shard must be awake that has a durable timer, or (at once) a cast without an answer. */
-  wakes(nowMs: number): Map<string, number> {
-    const timers = this.#sql(sql.ALL_WAKES).all() as unknown as { shard: string; dueMs: number }[]
-    const wakes = new Map(timers.map(({ shard, dueMs }) => [shard, dueMs]))
+  /** When each shard must be awake that has a durable timer due by `untilMs`. */
+  timersDue(untilMs: number): Map<string, number> {
+    const timers = this.#sql(sql.WAKES).all(untilMs) as unknown as { shard: string; dueMs: number }[]
+    return new Map(timers.map(({ shard, dueMs }) => [shard, dueMs]))
+  }
+
+  /** The same, and at once those that have a cast without an answer. */
+  wakes(nowMs: number, untilMs: number): Map<string, number> {
+    const wakes = this.timersDue(untilMs)
     for (const shard of this.rows.casting()) wakes.set(shard, Math.min(wakes.get(shard) ?? nowMs, nowMs))
     return wakes
   }

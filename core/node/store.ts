@@ -123,6 +123,19 @@ export class SlotStore implements LocalStore {
       })
   }
 
+  /** Gives the shards that have a durable timer due within TIMES.wakeAheadMs, and when. */
+  lookAhead(found: (shard: ShardId, dueMs: number) => void): void {
+    for (const slot of this.#slots) {
+      if (!slot || slot.over) continue
+      try {
+        for (const [shard, dueMs] of slot.timersDue()) found(shardId(shard), dueMs)
+      } catch (cause) {
+        if (!(cause instanceof StoreError)) throw cause
+        this.#options.log.error('a slot does not say which timers are due', { cause: cause.message })
+      }
+    }
+  }
+
   /** Write sets that wait for their commit, in all slots. */
   get backlog(): number {
     let sum = 0

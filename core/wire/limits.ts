@@ -124,6 +124,8 @@ export const TIMES = {
   loadMs: 4_000,
   /** A shard without channels, timers and work leaves memory after this. */
   evictMs: 60_000,
+  /** A durable timer that is due later than this waits on the disk alone: a day's timers would fill the memory. */
+  wakeAheadMs: 600_000,
   /** How long stored marks of an absent session are kept. */
   keepMarksMs: 86_400_000,
   /** What another shard cast last is remembered longer: it is delivered for as long as it has no answer. */

@@ -206,6 +206,24 @@ behaviour(
   },
 )
 
+behaviour('timers that are due much later are left on the disk until they are due soon', async (bench) => {
+  const store = await bench.open()
+  const { activation } = await store.open(ada)
+  const other = await store.open(bob)
+  const [soonMs, lateMs] = [Date.now() + 1_000, Date.now() + 2 * TIMES.wakeAheadMs]
+  const timers = (...dues: number[]) =>
+    new Map(dues.map((dueMs, i) => [`${i}`, { name: `${i}`, dueMs, data: bytes('') }]))
+  await store.commit(set(ada, activation, { timers: timers(lateMs, soonMs), wakeMs: soonMs }))
+  await store.commit(set(bob, other.activation, { timers: timers(lateMs), wakeMs: lateMs }))
+  const found: [string, number][] = []
+  store.lookAhead((shard, dueMs) => found.push([shardName(shard), dueMs]))
+  assert.deepEqual(found, [[shardName(ada), soonMs]])
+  await store.close()
+  bench.wakes.length = 0
+  await bench.open()
+  assert.deepEqual(bench.wakes, [[shardName(ada), soonMs]])
+})
+
 behaviour(
   'activation numbers only rise, over many blocks and over reopens, with few syncs',
   async ({ open }) => {
