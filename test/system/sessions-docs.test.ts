@@ -165,7 +165,7 @@ test('docs/operating.md has every limit and time with its default', () => {
       value.startsWith(all[name]?.toLocaleString('en') ?? 'nothing'),
       `${name} is ${all[name]}, not ${value}`,
     )
-  const inner = new Set(['evictMs', 'keepMarksMs', 'keepReceiptsMs', 'loadMs'])
+  const inner = new Set(['evictMs', 'wakeAheadMs', 'keepMarksMs', 'keepReceiptsMs', 'loadMs'])
   for (const name of Object.keys(TIMES)) assert.ok(rows.has(name) || inner.has(name), `${name} is not told`)
   for (const [name, value] of Object.entries(DEFAULT_LIMITS)) {
     const told = rows.has(name) || page.includes(`\`${name}\` ${value.toLocaleString('en')}`)
