@@ -1,6 +1,7 @@
 // Who is attached to a shard: its channels, and what becomes of one whose connection is gone or whose uid logs in anew.
 // Channels outlive connections for a while and activations as long as a connection carries them.
 
+import { bytesOfHex } from '../wire/bytes.ts'
 import { TIMES } from '../wire/limits.ts'
 import type { Activation } from './activation.ts'
 import { Channel, channelName } from './channel.ts'
@@ -16,6 +17,18 @@ import {
   type StoredChannel,
 } from './ports.ts'
 import type { Shard } from './shard.ts'
+
+/** A session's own channel before its gateway has brought it. */
+const UNSEEN = {
+  channel: 0,
+  legacy: false,
+  activation: 0,
+  memo: new Uint8Array(0),
+  eventAck: 0,
+  uid: '',
+  epoch: 0,
+  generation: 0,
+} as const
 
 /** A uid has few sessions in one life of its shard. */
 const MAX_NUMBERED = 16
@@ -66,6 +79,23 @@ export class Attendance {
     this.identified(channel, before)
     if (channel.out !== null) this.#shard.soon((life) => this.#introduce(life, channel))
     return channel
+  }
+
+  /**
+   * A session was let in, and its gateway is yet to bring its own channel: a member that is away. What is pushed until
+   * then waits for it, within the bounds of every member's events and for as long.
+   */
+  expect(life: Activation, session: string): void {
+    const channel = new Channel(this.#shard, {
+      ...UNSEEN,
+      shard: this.#shard.id,
+      session: bytesOfHex(session),
+    })
+    if (this.#channels.has(channel.name)) return
+    this.#channels.set(channel.name, channel)
+    life.members.add(channel)
+    life.membershipChanged()
+    this.detach(channel, false)
   }
 
   /** Of two logins of one uid the newer one speaks to this shard; the other is let go. */

@@ -121,6 +121,12 @@ export class Channel implements ChannelIn {
     return this.out !== null && (this.#knew !== null || this.severed || this.told !== activation)
   }
 
+  /** Events that this life knows nothing of may be gone. */
+  miss(): void {
+    if (this.out === null) this.lapse()
+    else this.#resync(this.#history.last + 1)
+  }
+
   /**
    * Tells the client which life it speaks to, and gives it the events that it misses; false = they are not all there.
    * `numbered`: events that this life had for the channel before it was forgotten, and that only the client knows of.

@@ -30,10 +30,10 @@ export class Presence {
   welcome(channel: Channel): void {
     const life = this.#life
     this.seat(channel)
-    if (this.#returned.delete(channel) && channel.member) {
-      life.sendMemo(channel)
-      if (life.plan.rejoin) life.run(life.turnOf(channel), life.plan.rejoin, undefined)
-    }
+    // Its gateway may be another one than before.
+    if (channel.member) life.sendMemo(channel)
+    if (this.#returned.delete(channel) && channel.member && life.plan.rejoin)
+      life.run(life.turnOf(channel), life.plan.rejoin, undefined)
     if (!channel.away) return
     channel.away = false
     if (channel.member && life.plan.back) life.run(life.turnOf(channel), life.plan.back, undefined)
@@ -59,6 +59,12 @@ export class Presence {
     const turn = life.turnOf(channel)
     turn.leaving = member
     life.run(turn, life.plan.leave, undefined)
+  }
+
+  /** A member may have missed what an earlier life knew of. */
+  missed(channel: Channel): void {
+    channel.miss()
+    this.resync(channel)
   }
 
   /** A member has missed events that are not kept any more: its game may send it fresh state. */

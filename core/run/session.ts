@@ -58,7 +58,10 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       const epoch = c.kv.get('epoch') ?? 0
       const isUsed = tickets.some((ticket) => ticket.jti === jti)
       // Asked again, because the answer was lost or the game logs in twice: the session's tokens stay as good as they are.
-      if (c.kv.get('session') === session && (isUsed || jti === '')) return { epoch }
+      if (c.kv.get('session') === session && (isUsed || jti === '')) {
+        expect(turn, session)
+        return { epoch }
+      }
       if (isUsed || (jti !== '' && tickets.length >= MAX_TICKETS))
         throw c.fail('BAD_TICKET', 'the ticket was used before')
       if (mode === 'refuse') {
@@ -76,13 +79,18 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       c.kv.delete('next')
       c.kv.delete('reason')
       expel(turn, SUPERSEDED, session)
+      expect(turn, session)
       c.state.grantedMs = c.now
       return { epoch: epoch + 1 }
     })
     .on('attach', (c, { session, epoch }) => {
       const over = whyOver(c, session, epoch)
       if (over) throw over
+      const { channel } = (c as unknown as Turn).cause
+      // Let in by an earlier life of this shard: what that one kept for it, or was pushed between the two, is gone.
+      const isUnexpected = epoch !== 0 && !c.joined && channel?.lastEvent === 0
       c.join()
+      if (isUnexpected) (c as unknown as Turn).effect((life) => life.presence.missed(channel))
       c.state.grantedMs = 0
       return {}
     })
@@ -149,6 +157,11 @@ function whyOver(c: { readonly kv: Kept }, session: string, epoch: number): Refu
   const reason = c.kv.get('session') === '' ? c.kv.get('reason') : undefined
   if (reason !== undefined) return new Refusal('KICKED', String(reason))
   return new Refusal('SUPERSEDED', 'this player has logged in elsewhere')
+}
+
+/** Once the turn is committed, what is pushed to this session waits until its gateway has brought it. */
+function expect(turn: Turn, session: string): void {
+  turn.effect((life) => life.shard.attendance.expect(life, session))
 }
 
 /** Once the turn is committed, all but `session` are let go. */

@@ -13,6 +13,13 @@ export function hexOf(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => HEX[byte]).join('')
 }
 
+/** The bytes that `hexOf` has written. */
+export function bytesOfHex(hex: string): Uint8Array {
+  return Uint8Array.from({ length: hex.length / 2 }, (_, i) =>
+    Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16),
+  )
+}
+
 export function writeU32(target: Uint8Array, at: number, value: number): void {
   target[at] = value >>> 24
   target[at + 1] = value >>> 16

@@ -55,6 +55,8 @@ export const Gatehouse = contract('gatehouse', {
   who: command(1611, {}, { uid: name }, { codec: 'json' }),
   kick: command(1612, { uid: name, reason: name }, {}),
   tell: command(1613, { uid: name, n: t.u32 }, {}),
+  /** Logs in, and pushes at once to whom it has let in. */
+  arrive: command(1614, { uid: name, greetings: t.u32 }, { uid: name }),
   told: event(1650, number, { codec: 'json' }),
 })
 
@@ -68,6 +70,11 @@ export const gatehouse = service(Gatehouse)
   .on('kick', (c, { uid, reason }) => {
     c.user(uid).kick(reason)
     return {}
+  })
+  .on('arrive', async (c, { uid, greetings }) => {
+    await c.login(uid)
+    for (let n = 1; n <= greetings; n++) c.user(uid).push.told({ n })
+    return { uid: c.uid }
   })
   .on('tell', (c, { uid, n }) => {
     c.user(uid).push.told({ n })

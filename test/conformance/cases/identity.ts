@@ -3,12 +3,13 @@
 
 import assert from 'node:assert/strict'
 import { json } from '../../../core/wire/codec.ts'
+import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { encodeAck, MESSAGE } from '../../../core/wire/message.ts'
 import type { Host, RawClient } from '../host.ts'
 import { Gatehouse, Study } from '../stage.ts'
 import { frame, fresh, jsons, speak, Speaker, type Case } from './probe.ts'
 
-const { login, who, kick, tell, told } = Gatehouse.entries
+const { arrive, login, who, kick, tell, told } = Gatehouse.entries
 const { sit } = Study.entries
 
 /** A session of version 2 that has logged in. */
@@ -146,6 +147,39 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: 'what is pushed to a uid from the moment of its login arrives, before its gateway could say that it is there',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const one = await speak(host, 'gatehouse', '')
+      one.call(1, 1, arrive.number, { uid, greetings: 3 })
+      await host.until(() => toldOf(one).length === 3, 'the greetings')
+      one.call(1, 2, tell.number, { uid, n: 4 })
+      await host.until(() => toldOf(one).length === 4, 'a later push')
+      assert.deepEqual(toldOf(one), [{ n: 1 }, { n: 2 }, { n: 3 }, { n: 4 }])
+      const numbers = one.said.events.map(({ sequence }) => sequence)
+      assert.deepEqual(numbers, [1, 2, 3, 4])
+      assert.deepEqual(one.said.resyncs, [])
+    },
+  },
+  {
+    name: 'more pushes at a login than are kept end in RESYNC',
+    run: async (host) => {
+      const uid = fresh('ada')
+      const one = await speak(host, 'gatehouse', '')
+      const greetings = DEFAULT_LIMITS.maxUnackedEvents + 1
+      one.call(1, 1, arrive.number, { uid, greetings })
+      await host.until(() => one.said.resyncs.length === 1 || toldOf(one).length === greetings, 'an end')
+      one.call(1, 2, tell.number, { uid, n: 0 })
+      await host.until(() => toldOf(one).some((n) => (n as { n: number }).n === 0), 'a later push')
+      const missed = one.said.resyncs[0]?.events ?? 0
+      const numbers = one.said.events.map(({ sequence }) => sequence)
+      assert.deepEqual(
+        numbers,
+        Array.from({ length: greetings + 1 - missed }, (_, i) => missed + 1 + i),
+      )
+    },
+  },
+  {
     name: 'a push or a kick to nobody does nothing',
     run: async (host) => {
       const herald = await speak(host, 'gatehouse', '')
@@ -176,14 +210,18 @@ export const cases: readonly Case[] = [
       const one = await player(host, uid)
       one.open(2, 'study', fresh('bob'))
       one.call(2, 1, sit.number, json.encode({}))
-      await host.until(() => one.said.errors.length === 1, 'the refusal')
-      assert.deepEqual(
-        one.said.errors.map(({ channel, code }) => [channel, code]),
-        [[2, 'FORBIDDEN']],
-      )
+      await host.until(() => one.said.errors.length > 0, 'the refusal')
       one.open(3, 'study', 'broken')
       await host.until(() => one.said.closes.length === 1, 'an admit that throws')
       assert.deepEqual(one.said.closes, [{ channel: 3, code: 'UNAVAILABLE' }])
+      const [first, ...behind] = one.said.errors.map(({ channel, sequence, code }) => [
+        channel,
+        sequence,
+        code,
+      ])
+      assert.deepEqual(first, [2, 0, 'FORBIDDEN'])
+      // A call that came after the refusal finds no channel; one that came before waited in vain.
+      if (behind.length > 0) assert.deepEqual(behind, [[2, 1, 'CLOSED']])
       one.open(4, 'study', `shared-${fresh()}`)
       one.call(4, 1, sit.number, json.encode({}))
       await host.until(() => one.said.replies.length === 2, 'a seat elsewhere')

@@ -207,6 +207,23 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: 'a member that came back on another connection is one after an eviction too',
+    needs: ['evict'],
+    run: async (host) => {
+      const key = fresh()
+      const before = await member(host, key)
+      before.client.close()
+      await hears(host, key, 'away 0')
+      const after = await again(host, before, key, 0)
+      await hears(host, key, 'back 0')
+      await host.evict('hall', key)
+      const other = (await host.client()).at(Hall, key)
+      await answer(host, other.beats({ count: 1, pad: 0 }))
+      await host.until(() => beatsOf(after).length === 1, 'a beat')
+      assert.equal((await lines(host, key)).size, 1)
+    },
+  },
+  {
     name: 'a client that closes its channel leaves at once',
     run: async (host) => {
       const key = fresh()

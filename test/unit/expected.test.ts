@@ -1,0 +1,141 @@
+// What is pushed to a uid between its login and the moment its gateway says that it is there.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { command, contract, firefly, service } from '../../core/game/index.ts'
+import { Engine } from '../../core/run/engine.ts'
+import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
+import type { ChannelOut } from '../../core/run/ports.ts'
+import { hexOf } from '../../core/wire/bytes.ts'
+import { msgpack } from '../../core/wire/codec.ts'
+import type { AnyCommand } from '../../core/wire/contract.ts'
+import { TIMES } from '../../core/wire/limits.ts'
+import { Session } from '../../schemas/session.ts'
+
+const { attach, login, push } = Session.entries
+const ADA = new Uint8Array(16).fill(0xad)
+const BOB = new Uint8Array(16).fill(0xb0)
+const late = (session: Uint8Array): object => ({
+  session: hexOf(session),
+  jti: '',
+  expiresMs: 0,
+  isLate: true,
+})
+
+/** The shard of one uid, and lines to it. */
+function stage() {
+  const clock = new ManualClock(1)
+  const store = new MemoryStore()
+  const game = firefly({ lobby: service(contract('lobby', { look: command(1, {}) })).on('look', () => {}) })
+  const start = (): Engine => new Engine(game, { clock, log: new MemoryLog(), store })
+  let engine = start()
+  let lines = 0
+  /** Channel 0 is the session's own, any other is for questions. */
+  const line = (channel: number, session: Uint8Array, epoch = 0) => {
+    const said: string[] = []
+    const out: ChannelOut = {
+      opened: () => {},
+      reply: (_sequence, _command, body) => said.push(`reply ${JSON.stringify(msgpack.decode(body))}`),
+      error: (_sequence, _command, _kind, code) => said.push(`error ${code}`),
+      event: (sequence, event) => said.push(`${sequence}:${event}`),
+      applied: () => {},
+      memo: () => {},
+      bind: () => {},
+      login: () => {},
+      resync: (events) => said.push(`resync ${events}`),
+      closed: (code) => said.push(`closed ${code}`),
+    }
+    const opened = engine.open(
+      {
+        shard: { contract: Session.name, key: 'u:ada' },
+        session,
+        channel,
+        legacy: false,
+        activation: 0,
+        memo: new Uint8Array(0),
+        eventAck: 0,
+        uid: channel === 0 ? 'ada' : '',
+        epoch,
+        generation: channel === 0 ? 1 : 0,
+      },
+      out,
+    )
+    let sequence = 0
+    const ask = (entry: AnyCommand, input: unknown): void =>
+      opened.call(++sequence, entry.number, 0, 0, msgpack.encode(input))
+    return { said, ask, close: () => opened.close(false) }
+  }
+  const question = (entry: AnyCommand, input: unknown): string[] => {
+    const one = line(++lines, new Uint8Array(16).fill(lines))
+    one.ask(entry, input)
+    return one.said
+  }
+  return {
+    clock,
+    question,
+    push: (event: number) => void question(push, { event, body: new Uint8Array(1), latest: '' }),
+    /** The gateway of a session says that it is there. */
+    arrive: (session: Uint8Array, epoch: number) => {
+      const own = line(0, session, epoch)
+      own.ask(attach, { session: hexOf(session), epoch })
+      return own
+    },
+    restart: () => void (engine = start()),
+  }
+}
+
+test('what is pushed between a login and its gateway waits, and is numbered from 1', () => {
+  const { question, push, arrive } = stage()
+  push(1)
+  assert.deepEqual(question(login, late(ADA)), ['reply {"epoch":1}'])
+  push(2)
+  push(3)
+  const ada = arrive(ADA, 1)
+  push(4)
+  assert.deepEqual(ada.said, ['1:2', '2:3', 'reply {}', '3:4'])
+})
+
+test('it waits as long as for any member that is away; who comes later hears RESYNC', () => {
+  const { clock, question, push, arrive } = stage()
+  question(login, late(ADA))
+  push(1)
+  clock.advance(TIMES.lingerMs + 1)
+  const ada = arrive(ADA, 1)
+  push(2)
+  assert.deepEqual(ada.said, ['resync 2', 'reply {}', '3:2'])
+})
+
+test('a shard that died in between says RESYNC, because nobody knows what was pushed', () => {
+  const { question, push, arrive, restart } = stage()
+  question(login, late(ADA))
+  push(1)
+  restart()
+  push(2)
+  const ada = arrive(ADA, 1)
+  push(3)
+  assert.deepEqual(ada.said, ['resync 1', 'reply {}', '2:3'])
+})
+
+test('what waited for an older login is nothing for the newer one', () => {
+  const { question, push, arrive } = stage()
+  question(login, late(ADA))
+  push(1)
+  assert.deepEqual(question(login, late(BOB)), ['reply {"epoch":2}'])
+  push(2)
+  const ada = arrive(ADA, 1)
+  const bob = arrive(BOB, 2)
+  assert.deepEqual(ada.said, ['resync 1', 'error SUPERSEDED', 'closed SUPERSEDED'])
+  assert.deepEqual(bob.said, ['1:2', 'reply {}'])
+})
+
+test('a second login of a session that is there changes nothing of what it hears', () => {
+  const { question, push, arrive } = stage()
+  question(login, late(ADA))
+  const ada = arrive(ADA, 1)
+  push(1)
+  assert.deepEqual(question(login, late(ADA)), ['reply {"epoch":1}'])
+  ada.ask(attach, { session: hexOf(ADA), epoch: 1 })
+  push(2)
+  assert.deepEqual(ada.said, ['reply {}', '1:1', 'reply {}', '2:2'])
+})
