@@ -77,7 +77,10 @@ export class SessionChannel implements ChannelOut {
   opened(activation: number, mark: number, lost: boolean): void {
     const channel = this.#number
     const opening = ++this.#opening
-    this.#session.connection.frame(MESSAGE.OPENED, encodeOpened({ channel, activation, mark, lost, opening }))
+    this.#session.connection.outflow.frame(
+      MESSAGE.OPENED,
+      encodeOpened({ channel, activation, mark, lost, opening }),
+    )
     if (!lost) return
     this.floor = opening
     this.ended()
@@ -85,7 +88,7 @@ export class SessionChannel implements ChannelOut {
 
   reply(sequence: number, _command: number, body: Uint8Array): void {
     const { connection } = this.#session
-    connection.message(MESSAGE.REPLY, this.#number, sequence, null, connection.sealed(body))
+    connection.outflow.message(MESSAGE.REPLY, this.#number, sequence, null, connection.sealed(body))
     this.#ended(sequence)
   }
 
@@ -96,17 +99,17 @@ export class SessionChannel implements ChannelOut {
 
   event(sequence: number, event: number, body: Uint8Array): void {
     const { connection } = this.#session
-    connection.message(MESSAGE.EVENT, this.#number, sequence, event, connection.sealed(body))
+    connection.outflow.message(MESSAGE.EVENT, this.#number, sequence, event, connection.sealed(body))
   }
 
   resync(events: number): void {
-    this.#session.connection.frame(MESSAGE.RESYNC, encodeResync({ channel: this.#number, events }))
+    this.#session.connection.outflow.frame(MESSAGE.RESYNC, encodeResync({ channel: this.#number, events }))
   }
 
   applied(mark: number): void {
     if (this.ackFrom !== 0) {
       const ack = encodeAck({ channel: this.#number, calls: mark, events: 0 })
-      this.#session.connection.frame(MESSAGE.ACK, ack)
+      this.#session.connection.outflow.frame(MESSAGE.ACK, ack)
       if (mark >= this.ackFrom) this.ackFrom = 0
     }
     this.#ended(mark)
@@ -131,7 +134,7 @@ export class SessionChannel implements ChannelOut {
     if (code === SUPERSEDED) return connection.close('REPLACED', 'this player has logged in elsewhere', true)
     if (code === 'FORBIDDEN') {
       this.#session.error(this.#number, 0, 'system', code, `${this.#name} does not admit this session`)
-    } else connection.frame(MESSAGE.CLOSE, encodeClose({ channel: this.#number, code }))
+    } else connection.outflow.frame(MESSAGE.CLOSE, encodeClose({ channel: this.#number, code }))
     connection.gateway.log.info('a channel is closed by its shard', { shard: this.#name, code })
   }
 }

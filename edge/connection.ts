@@ -13,7 +13,7 @@ import type { Cipher } from './cipher.ts'
 import type { Gateway, Transport } from './gateway.ts'
 import { Inbox } from './inbox.ts'
 import { LegacySession } from './legacy.ts'
-import { Outbox } from './outbox.ts'
+import { Outflow, type OutflowOwner } from './outflow.ts'
 import { FLOOD, Pace } from './pace.ts'
 import { Session } from './session.ts'
 import { Vigil } from './vigil.ts'
@@ -37,12 +37,12 @@ interface Closing {
   readonly timer: Timer
 }
 
-export class Connection {
+export class Connection implements OutflowOwner {
   readonly gateway: Gateway
   readonly transport: Transport
+  readonly outflow: Outflow
   readonly #entry: Entry
   readonly #decoder: FrameDecoder
-  readonly #outbox: Outbox
   readonly #pace: Pace
   readonly #vigil: Vigil
   readonly #inbox = new Inbox()
@@ -54,15 +54,6 @@ export class Connection {
   #pauses = 0
   /** What the frames of the chunk in hand cost. */
   #cost = 0
-  /** Its events wait until it has read; how much it had not, when last looked, and when that last became less. */
-  #held = false
-  #unreadBytes = 0
-  #readMs = 0
-  /** Something must be written first. */
-  #corked = 0
-  #dirty = false
-  /** Inside `receive`: its flush comes anyway. */
-  #receiving = false
   #isProven = false
   /** When its session was welcomed, and whether that had a connection before. */
   #welcomedMs = 0
@@ -71,12 +62,12 @@ export class Connection {
   over = false
 
   constructor(gateway: Gateway, transport: Transport, entry: Entry) {
-    const { limits, clock, slab, identityBytes, cipher } = gateway
+    const { limits, clock, identityBytes, cipher } = gateway
     this.gateway = gateway
     this.transport = transport
     this.#entry = entry
     this.#vigil = new Vigil(clock.mono())
-    this.#outbox = new Outbox(slab, identityBytes)
+    this.outflow = new Outflow(this)
     this.#pace = new Pace(limits.maxCostPerSecond, limits.maxBytesPerSecond)
     this.#decoder = new FrameDecoder(identityBytes, limits.maxBodyBytes, (command, source, start, end) => {
       this.#frame(command, source, start, end)
@@ -89,17 +80,17 @@ export class Connection {
     if (this.over || this.#closing) return
     this.#vigil.heard(this.gateway.clock.mono())
     this.gateway.meter.bytesIn += chunk.length
-    if (this.#pauses !== 0) return this.#hold(chunk)
+    if (this.#pauses !== 0) return this.#keep(chunk)
     this.#feed(chunk)
   }
 
   #feed(chunk: Uint8Array): void {
-    this.#receiving = true
+    this.outflow.gathers = true
     this.#cost = 0
     let eaten = 0
     try {
       eaten = this.#decoder.push(chunk)
-      if (eaten < chunk.length) this.#hold(chunk.subarray(eaten))
+      if (eaten < chunk.length) this.#keep(chunk.subarray(eaten))
       else if (this.#decoder.buffered === 0) this.#vigil.whole()
       else if (this.transport.kind === 'ws') {
         throw new ProtocolError(
@@ -110,10 +101,10 @@ export class Connection {
     } catch (error) {
       this.#fault(error)
     } finally {
-      this.#receiving = false
+      this.outflow.gathers = false
     }
     this.#charge(eaten)
-    this.flush()
+    this.outflow.flush()
   }
 
   /** Runs what was held of earlier frames, under their rules: a fault closes this connection, and its cost counts. */
@@ -140,7 +131,7 @@ export class Connection {
     this.close('BAD_MESSAGE', 'internal error')
   }
 
-  #hold(chunk: Uint8Array): void {
+  #keep(chunk: Uint8Array): void {
     if (this.#inbox.push(chunk)) return
     const waits = `${this.#inbox.bytes} bytes wait behind ${this.#waiting} calls`
     if ((this.#pauses & PAUSED.budget) !== 0) this.close('FLOOD', waits)
@@ -217,7 +208,7 @@ export class Connection {
     } catch (error) {
       // The shard is in the middle of telling many: it must not hear of this one.
       this.gateway.log.error('a connection is ended: its cipher could not seal', { error: String(error) })
-      this.flush()
+      this.outflow.flush()
       this.#end('UNAVAILABLE', 'a body could not be sealed')
       return NO_BYTES
     }
@@ -272,91 +263,19 @@ export class Connection {
     }
   }
 
-  frame(command: number, body: Uint8Array): void {
-    if (this.over) return
-    this.#outbox.frame(command, body)
-    this.#wrote()
-  }
-
-  message(command: number, first: number, second: number, third: number | null, body: Uint8Array): void {
-    if (this.over) return
-    this.#outbox.message(command, first, second, third, body)
-    this.#wrote()
-  }
-
+  /** An event of a legacy session. */
   event(event: number, body: Uint8Array): void {
-    if (this.over) return
-    if (this.#cipher !== null) return this.frame(event, this.sealed(body))
-    this.#outbox.shared(this.gateway.sharedFrame(event, body))
-    this.#wrote()
+    if (this.#cipher === null) this.outflow.shared(event, body)
+    else this.outflow.frame(event, this.sealed(body))
   }
 
-  /** Nothing more is written until `first` has put in what belongs before it. */
-  awaitFirst(first: Promise<void>): void {
-    this.#corked++
-    const uncork = (): void => {
-      this.#corked--
-      this.flush()
-    }
-    first.then(uncork, (error: unknown) => {
-      uncork()
-      this.failed(error)
-    })
+  /** Its peer reads too slowly, or (false) has read. */
+  hold(on: boolean): void {
+    this.#session?.hold(on)
   }
 
-  #wrote(): void {
-    // A burst that is larger than what may wait shows at once whether its reader keeps up.
-    if (this.#outbox.bytes > this.gateway.limits.maxUnreadBytes) this.flush()
-    if (this.#dirty || this.#receiving) return
-    this.#dirty = true
-    this.gateway.flushSoon(this)
-  }
-
-  /** So much waits for its reader that events had better wait elsewhere. */
-  get congested(): boolean {
-    return this.#outbox.bytes + this.transport.bufferedBytes > this.gateway.limits.maxUnreadBytes
-  }
-
-  /** Gives the socket what is ready; a peer that does not read is slowed down, and then let go. */
-  flush(): void {
-    this.#dirty = false
-    if (this.over || this.#corked > 0) return
-    const bytes = this.#outbox.take()
-    if (bytes === null) return
-    const { meter, limits } = this.gateway
-    meter.bytesOut += bytes.length
-    this.transport.write(bytes)
-    const { bufferedBytes } = this.transport
-    if (bufferedBytes > limits.maxOutboundBytes) {
-      this.#end('SLOW_CONSUMER', `${bufferedBytes} unread bytes exceed ${limits.maxOutboundBytes}`)
-    } else if (bufferedBytes > limits.maxUnreadBytes && !this.#held) {
-      this.#held = true
-      this.#unreadBytes = bufferedBytes
-      this.#readMs = Math.trunc(this.gateway.clock.mono())
-      meter.holds++
-      this.#session?.hold(true)
-      this.gateway.watch(this)
-    }
-  }
-
-  /** @internal Whether it still reads too slowly; asked now and then. */
-  stillHeld(): boolean {
-    if (this.over) return false
-    const { limits, clock, times } = this.gateway
-    const unread = this.transport.bufferedBytes
-    if (unread < this.#unreadBytes) this.#readMs = Math.trunc(clock.mono())
-    this.#unreadBytes = unread
-    if (unread > limits.maxUnreadBytes / 2) {
-      const stuckMs = clock.mono() - this.#readMs
-      if (stuckMs > times.unreadMs)
-        this.#end('SLOW_CONSUMER', `nothing of ${unread} bytes was read for ${stuckMs} ms`)
-      return !this.over
-    }
-    this.#session?.hold(false)
-    this.flush()
-    this.#held = this.congested
-    if (this.#held) this.#session?.hold(true)
-    return this.#held
+  stuck(message: string): void {
+    this.#end('SLOW_CONSUMER', message)
   }
 
   /** Closes once the calls that were accepted are answered, or after a grace; `forget`: the session ends with it. */
@@ -378,13 +297,10 @@ export class Connection {
     closing.timer.cancel()
     if (this.#session instanceof Session) {
       const { reason, message } = closing
-      this.frame(
-        MESSAGE.ERROR,
-        encodeError({ channel: 0, sequence: 0, kind: 'system', code: reason, message }),
-      )
+      const error = { channel: 0, sequence: 0, kind: 'system', code: reason, message } as const
+      this.outflow.frame(MESSAGE.ERROR, encodeError(error))
     }
-    this.#corked = 0
-    this.flush()
+    this.outflow.finish()
     this.#end(closing.reason, closing.message, closing.forget)
   }
 
@@ -410,6 +326,7 @@ export class Connection {
   /** `forget`: nobody comes back; `isMoved`: its session goes on elsewhere already. */
   #over(forget: boolean, isMoved = false): void {
     this.over = true
+    this.outflow.end()
     this.#closing?.timer.cancel()
     this.#decoder.stop()
     this.#inbox.clear()
@@ -432,7 +349,7 @@ export class Connection {
     if (!(session instanceof Session) || session.identity === null) return
     if (!this.#vigil.pings(nowMs, times.heartbeatMs)) return
     meter.pings++
-    this.frame(MESSAGE.PING, new Writer(4).u32(nowMs).bytes)
+    this.outflow.frame(MESSAGE.PING, new Writer(4).u32(nowMs).bytes)
   }
 
   /** The answer to our PING; any other is none. */

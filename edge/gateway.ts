@@ -12,6 +12,7 @@ import { Connection } from './connection.ts'
 import { Lingering } from './lingering.ts'
 import { GatewayMeter } from './meter.ts'
 import { Slab } from './outbox.ts'
+import type { Outflow } from './outflow.ts'
 import type { Tickets } from './ticket.ts'
 import type { Seal } from './token.ts'
 
@@ -88,9 +89,9 @@ export class Gateway {
   readonly lingering: Lingering
   #lingers: boolean
   readonly #connections = new Set<Connection>()
-  /** Connections that read too slowly. */
-  #slow: Connection[] = []
-  #dirty: Connection[] = []
+  /** Of connections that read too slowly. */
+  #slow: Outflow[] = []
+  #dirty: Outflow[] = []
   #flushing = false
   #sweeper: Timer | null = null
   #whenEmpty: (() => void) | null = null
@@ -158,9 +159,9 @@ export class Gateway {
     return new Promise((resolve) => (this.#whenEmpty = resolve))
   }
 
-  /** @internal Writes the connection's bytes when the event in hand is done. */
-  flushSoon(connection: Connection): void {
-    this.#dirty.push(connection)
+  /** @internal Writes a connection's bytes when the event in hand is done. */
+  flushSoon(outflow: Outflow): void {
+    this.#dirty.push(outflow)
     if (this.#flushing) return
     this.#flushing = true
     this.clock.defer(() => {
@@ -190,9 +191,9 @@ export class Gateway {
     for (const connection of this.#connections) connection.close('SHUTDOWN', 'the server drains')
   }
 
-  /** @internal Asks the connection now and then whether it has read. */
-  watch(connection: Connection): void {
-    this.#slow.push(connection)
+  /** @internal Asks now and then whether the peer of a connection has read. */
+  watch(outflow: Outflow): void {
+    this.#slow.push(outflow)
     if (this.#slow.length > 1) return
     const look = (): void => {
       this.#slow = this.#slow.filter((slow) => slow.stillHeld())

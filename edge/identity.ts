@@ -85,7 +85,7 @@ export class Identity implements AnchorOwner {
 
   /** Logs in by a ticket. */
   enter(uid: string, jti: string, expiresMs: number, done: (answer: Answer) => void): void {
-    const login = { session: this.name, jti, expiresMs, isLate: false }
+    const login = { session: this.name, jti, expiresMs, wasNobody: false }
     this.#ask(uidKey(uid), Session.entries.login, login, (answer) => {
       if (answer.ok) {
         this.uid = uid

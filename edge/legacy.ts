@@ -241,7 +241,7 @@ class LegacyChannel implements ChannelOut {
 
   reply(sequence: number, command: number, body: Uint8Array): void {
     const { connection } = this.#session
-    connection.frame(command, connection.sealed(body))
+    connection.outflow.frame(command, connection.sealed(body))
     this.#ended(sequence)
   }
 

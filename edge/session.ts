@@ -67,7 +67,7 @@ export class Session implements IdentityOwner {
       }
       case MESSAGE.PING:
         if (this.identity?.isStale) this.changed()
-        return this.connection.frame(MESSAGE.PONG, source.subarray(start, end))
+        return this.connection.outflow.frame(MESSAGE.PONG, source.subarray(start, end))
       case MESSAGE.PONG:
         return this.connection.ponged(source, start, end)
       case MESSAGE.CLOSE:
@@ -123,7 +123,7 @@ export class Session implements IdentityOwner {
         maxBodyBytes: limits.maxBodyBytes,
         token: bytes,
       }
-      connection.frame(MESSAGE.WELCOME, encodeWelcome(welcome))
+      connection.outflow.frame(MESSAGE.WELCOME, encodeWelcome(welcome))
       const early = this.#early ?? []
       this.#early = null
       for (const run of early) run()
@@ -207,7 +207,7 @@ export class Session implements IdentityOwner {
 
   error(channel: number, sequence: number, kind: ErrorKind, code: string, message: string): void {
     if (kind === 'system') this.gateway.meter.errored(code)
-    this.connection.frame(MESSAGE.ERROR, encodeError({ channel, sequence, kind, code, message }))
+    this.connection.outflow.frame(MESSAGE.ERROR, encodeError({ channel, sequence, kind, code, message }))
   }
 
   /** The client leaves a channel for good. */
@@ -230,7 +230,7 @@ export class Session implements IdentityOwner {
     this.identity?.hold(on)
     for (const channel of this.#channels.values()) {
       // What has waited may fill it again.
-      if (!on && this.connection.congested) return void (this.#held = true)
+      if (!on && this.connection.outflow.congested) return void (this.#held = true)
       channel.hold(on)
     }
   }
@@ -241,25 +241,27 @@ export class Session implements IdentityOwner {
     connection.spoken(identity.uid)
     for (const { shard } of this.#channels.values()) shard.identify(identity.uid, identity.epoch)
     const token = identity.nextToken()
-    const say = (bytes: Uint8Array): void => connection.frame(MESSAGE.TOKEN, encodeToken(bytes))
+    const say = (bytes: Uint8Array): void => connection.outflow.frame(MESSAGE.TOKEN, encodeToken(bytes))
     // On Workers it is made in its own time; all that is said meanwhile leaves in one message with it.
-    if (token instanceof Promise) connection.awaitFirst(token.then(say))
+    if (token instanceof Promise) connection.outflow.awaitFirst(token.then(say))
     else say(token)
   }
 
   anchored(activation: number): void {
     this.#say(() => {
       const opened = { channel: 0, activation, mark: 0, lost: false, opening: ++this.#opening }
-      if (this.identity?.uid !== '') this.connection.frame(MESSAGE.OPENED, encodeOpened(opened))
+      if (this.identity?.uid !== '') this.connection.outflow.frame(MESSAGE.OPENED, encodeOpened(opened))
     })
   }
 
   pushed(sequence: number, event: number, body: Uint8Array): void {
-    this.#say(() => this.connection.message(MESSAGE.EVENT, 0, sequence, event, this.connection.sealed(body)))
+    this.#say(() =>
+      this.connection.outflow.message(MESSAGE.EVENT, 0, sequence, event, this.connection.sealed(body)),
+    )
   }
 
   missed(events: number): void {
-    this.#say(() => this.connection.frame(MESSAGE.RESYNC, encodeResync({ channel: 0, events })))
+    this.#say(() => this.connection.outflow.frame(MESSAGE.RESYNC, encodeResync({ channel: 0, events })))
   }
 
   #say(run: () => void): void {

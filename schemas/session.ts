@@ -16,11 +16,11 @@ export const Session = builtIn(
       resume: command(1, { session: SESSION, epoch: t.u32, generation: t.u32 }, { generation: t.u32 }),
       /**
        * The uid logs in: said by a shard, or by the gateway of a ticket, whose `jti` is used up until `expiresMs`.
-       * `isLate`: the session has tokens from before.
+       * `wasNobody`: the session has tokens from before.
        */
       login: command(
         2,
-        { session: SESSION, jti: t.string(64), expiresMs: t.f64, isLate: t.bool },
+        { session: SESSION, jti: t.string(64), expiresMs: t.f64, wasNobody: t.bool },
         { epoch: t.u32 },
       ),
       /** The gateway that has the session's connection: what is pushed goes there, and it hears when the session ends. */

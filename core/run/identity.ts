@@ -27,7 +27,12 @@ export async function login(turn: Turn, uid: string): Promise<void> {
   const shard = remoteOf(turn, Session, uidKey(uid)) as unknown as Remote<typeof Session.entries>
   let epoch: number
   try {
-    const answer = await shard.call.login({ session: channel.session, jti: '', expiresMs: 0, isLate: true })
+    const answer = await shard.call.login({
+      session: channel.session,
+      jti: '',
+      expiresMs: 0,
+      wasNobody: true,
+    })
     epoch = answer.epoch
   } catch (error) {
     if (error instanceof Refusal && error.code === 'ALREADY_ONLINE')

@@ -31,7 +31,7 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       floor: t.u32,
       next: t.u32,
       session: SESSION,
-      isLate: t.bool,
+      wasNobody: t.bool,
       reason: t.string(64),
       tickets: t.array(TICKET, MAX_TICKETS),
     })
@@ -52,7 +52,7 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       if (epoch === 0) c.after(TIMES.tokenMs, 'expire')
       return { generation: next }
     })
-    .on('login', (c, { session, jti, expiresMs, isLate }) => {
+    .on('login', (c, { session, jti, expiresMs, wasNobody }) => {
       const turn = c as unknown as Turn
       const tickets = (c.kv.get('tickets') ?? []).filter((ticket) => ticket.expiresMs > c.now)
       const epoch = c.kv.get('epoch') ?? 0
@@ -74,7 +74,7 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       endEarlier(turn, c.kv, '')
       c.kv.set('epoch', epoch + 1)
       c.kv.set('session', session)
-      c.kv.set('isLate', isLate)
+      c.kv.set('wasNobody', wasNobody)
       c.kv.delete('floor')
       c.kv.delete('next')
       c.kv.delete('reason')
@@ -135,7 +135,7 @@ function authService(auth: AuthHook): ShardDefinition {
 }
 
 interface Kept {
-  get(name: 'epoch' | 'session' | 'reason' | 'isLate'): number | string | boolean | undefined
+  get(name: 'epoch' | 'session' | 'reason' | 'wasNobody'): number | string | boolean | undefined
 }
 
 function othersOf(turn: Turn, session: string): Channel[] {
@@ -146,8 +146,8 @@ function othersOf(turn: Turn, session: string): Channel[] {
 
 /** The session that has had the uid so far may have tokens from before its login: they are dead from here on. */
 function endEarlier(turn: Turn, kv: Kept, reason: string): void {
-  const [session, isLate] = [kv.get('session') ?? '', kv.get('isLate')]
-  if (session === '' || !isLate) return
+  const [session, wasNobody] = [kv.get('session') ?? '', kv.get('wasNobody')]
+  if (session === '' || !wasNobody) return
   turn.effect((life) => toSession(life, sessionKey(String(session)), Session.entries.end, { reason }))
 }
 

@@ -15,6 +15,8 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string' },
     /** Events of a lane a second. */
     hz: { type: 'string' },
+    /** Of the players, those who log in. */
+    accounts: { type: 'string' },
     seed: { type: 'string', default: '1' },
     host: { type: 'string', default: 'both' },
     races: { type: 'string' },
@@ -53,9 +55,9 @@ const refuse = (why: string): never => {
   console.error(`soak: ${why}`)
   process.exit(2)
 }
-const positive = (name: 'hz', otherwise: number): number => {
+const positive = (name: 'hz' | 'accounts', otherwise: number, most: number): number => {
   const value = Number(values[name] ?? otherwise)
-  return value > 0 && value <= 120 ? value : refuse(`--${name} ${values[name]} is not in 0..120`)
+  return value > 0 && value <= most ? value : refuse(`--${name} ${values[name]} is not in 0..${most}`)
 }
 const whole = (name: 'connections' | 'seconds' | 'seed' | 'races', otherwise: number): number => {
   const value = Number(values[name] ?? otherwise)
@@ -82,8 +84,8 @@ async function sessions(): Promise<void> {
     const figure = await soakSessions(host, {
       connections: whole('connections', preset.connections),
       seconds: whole('seconds', preset.seconds),
-      hz: positive('hz', preset.hz[name]),
-      accounts: preset.accounts[name],
+      hz: positive('hz', preset.hz[name], 120),
+      accounts: positive('accounts', preset.accounts[name], 1),
       seed: whole('seed', 1),
       chances: preset.chances,
       patienceMs: preset.patienceMs,

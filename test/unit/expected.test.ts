@@ -20,7 +20,7 @@ const late = (session: Uint8Array): object => ({
   session: hexOf(session),
   jti: '',
   expiresMs: 0,
-  isLate: true,
+  wasNobody: true,
 })
 
 /** The shard of one uid, and lines to it. */

@@ -112,6 +112,20 @@ test('fresh state behind RESYNC says where the events go on, and nothing after i
   assert.equal(stream.wrong, 1)
 })
 
+test('who joins again behind RESYNC has lost its seat only if no fresh state came, and misses nothing from there on', () => {
+  const kept = heard(beats(0, 9))
+  kept.resync()
+  kept.fresh({ life: LIFE, next: 20 })
+  kept.rejoins({ life: LIFE, next: 20 })
+  assert.deepEqual([kept.seatsLost, kept.skipped], [0, 10])
+  const lost = heard(beats(0, 9))
+  lost.resync()
+  lost.rejoins({ life: LIFE, next: 30 })
+  assert.deepEqual([lost.seatsLost, lost.skipped, lost.awaitsFresh], [1, 20, false])
+  for (const event of [beat(30), beat(32)]) lost.hear(event)
+  assert.deepEqual(verdict(lost), { ...CLEAN, gaps: 1 })
+})
+
 test('a restart that was told begins anew, and the gaps before it stay counted', () => {
   const stream = heard([beat(0), beat(2)])
   stream.restart()

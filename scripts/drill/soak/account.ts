@@ -161,8 +161,10 @@ export class Account {
           continue
         }
         if (this.#game.state === 'closed') return null
-        // The door is shut before one who was let in.
-        if (/FORBIDDEN/.test(String(error))) this.mistaken(`${what}: ${String(error)}`)
+        const isShut = /FORBIDDEN/.test(String(error))
+        // As it should be: a call that lets it in has failed.
+        if (isShut && this.#state !== 'known') return null
+        if (isShut) this.mistaken(`${what}: ${String(error)}`)
         else this.#options.faults.add('call', `${this.uid}: ${what}: ${String(error)}`)
         return null
       }

@@ -57,6 +57,8 @@ export class Player {
   /** From the last dialling to 'resumed', and from the cut to it. */
   readonly resumeMs: number[] = []
   readonly pauseMs: number[] = []
+  /** Of all, those of who was kept away as well. */
+  longestPauseMs = 0
   readonly #options: PlayerOptions
   #game: Firefly | null = null
   #lane: LaneRemote | null = null
@@ -128,7 +130,10 @@ export class Player {
   }
 
   #follow(remote: LaneRemote | RoomRemote, stream: Stream, join: () => Promise<Place>): void {
-    remote.onResync(() => stream.resync())
+    remote.onResync(() => {
+      stream.resync()
+      void this.#rejoin(stream, join)
+    })
     remote.onRestart(() => {
       stream.restart()
       void this.#join(stream, join)
@@ -143,8 +148,15 @@ export class Player {
     if (place) stream.begins(place)
   }
 
+  /** As every game does it: who was away for too long has no place any more. */
+  async #rejoin(stream: Stream, join: () => Promise<Place>): Promise<void> {
+    const place = await this.#settled(`join ${stream.name} again`, join)
+    if (place) stream.rejoins(place)
+  }
+
   #resumed(): void {
     const now = performance.now()
+    if (this.#cutMs !== null) this.longestPauseMs = Math.max(this.longestPauseMs, now - this.#cutMs)
     this.resumes++
     if (!this.#isHeld) {
       this.resumeMs.push(now - this.#dialedMs)
@@ -233,7 +245,9 @@ export class Player {
       this.#fault('books', `${count} deposits of ${total}, made ${this.#deposits} of ${this.#total}`)
     if (this.lane.restarts > 0) return
     if (asked !== this.#asked) this.#fault('asked', `${this.#asked} asks ran ${asked} times`)
-    if (aways !== backs) this.#fault('away', `${aways} times away, ${backs} times back`)
+    const { seatsLost } = this.lane
+    if (aways !== backs + seatsLost)
+      this.#fault('away', `${aways} times away, ${backs} times back, ${seatsLost} times too late`)
   }
 
   async #tail(stream: Stream, place: Place): Promise<void> {

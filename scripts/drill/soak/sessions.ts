@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type Firefly } from '../../../client/index.ts'
 import { dialWebSocket } from '../../../client/socket.ts'
 import { dialTcp } from '../../../client/tcp.ts'
-import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
+import { DEFAULT_LIMITS, TIMES } from '../../../core/wire/limits.ts'
 import { Random } from '../crash/random.ts'
 import { until } from '../crash/until.ts'
 import type { Account } from './account.ts'
@@ -60,6 +60,8 @@ export interface SessionsFigure {
   /** Events that RESYNC told to be missed. */
   readonly skipped: number
   readonly restarts: number
+  /** Places in a lane or a room whose players were away for too long. */
+  readonly seatsLost: number
   /** Players who were away for more than is kept, and those of them who were not told. */
   readonly overruns: number
   readonly overrunsWithoutResync: number
@@ -259,13 +261,21 @@ class Soak {
   #judge(): void {
     const { name } = this.#host
     const resyncs = this.#sum(({ resyncs }) => resyncs)
+    const seatsLost = this.#sum(({ seatsLost }) => seatsLost)
     // Cuts are short: the buffer reaches far enough for each of them.
-    if (resyncs > this.#overruns)
-      this.#faults.add('resync', `${resyncs} RESYNC, the buffer was overrun ${this.#overruns} times`)
-    for (const { account } of this.#players)
+    if (resyncs > this.#overruns + seatsLost)
+      this.#faults.add(
+        'resync',
+        `${resyncs} RESYNC, the buffer was overrun ${this.#overruns} times, ${seatsLost} seats were lost`,
+      )
+    for (const { account, lane, room, longestPauseMs } of this.#players) {
+      const isLate = longestPauseMs >= TIMES.lingerMs
+      if (lane.seatsLost + room.seatsLost > 0 && !isLate)
+        this.#faults.add('seat', `${lane.name}: lost, and it was away for ${longestPauseMs} ms at most`)
       // Told until it is heard, and so perhaps more than once.
-      if (account.resyncs > 0 && !this.#pushOverruns.has(account))
+      if (account.resyncs > 0 && !isLate && !this.#pushOverruns.has(account))
         this.#faults.add('resync', `${account.uid}: told to have missed pushes, the buffer was not overrun`)
+    }
     const restarts = this.#sum(({ restarts }) => restarts)
     if (restarts > 0 && name === 'node') this.#faults.add('restart', `${restarts} shards are new, none died`)
     for (const complaint of this.#host.complaints()) this.#faults.add('server', complaint)
@@ -321,6 +331,7 @@ class Soak {
       pushResyncs: this.#count(({ account }) => account.resyncs),
       skipped: this.#sum(({ skipped }) => skipped),
       restarts: this.#sum(({ restarts }) => restarts),
+      seatsLost: this.#sum(({ seatsLost }) => seatsLost),
       overruns: this.#overruns,
       overrunsWithoutResync: this.#untold,
       withins: this.#withins,

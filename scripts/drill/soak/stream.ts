@@ -31,6 +31,8 @@ export class Stream {
   /** Told to be missed. */
   skipped = 0
   restarts = 0
+  /** Away for too long: it had to join again. */
+  seatsLost = 0
   /** Of those told to be missed, a range for each jump. */
   readonly #missed: { readonly from: number; readonly to: number }[] = []
   readonly #holes = new Set<number>()
@@ -105,6 +107,16 @@ export class Stream {
     if (next > this.#last + 1) this.#goesTo(next - 1, next - 1)
     // One RESYNC may have overtaken the fresh state of another.
     this.#mayJump = this.#freshes < this.resyncs
+  }
+
+  /** The answer to another call that joins: without fresh state behind a RESYNC, the place was lost, and it is new. */
+  rejoins({ life, next }: Place): void {
+    if (!this.#awaitsFresh || life !== this.#life || this.#last === null) return
+    this.seatsLost++
+    this.#awaitsFresh = false
+    this.#freshes = this.resyncs
+    if (next > this.#last + 1) this.#goesTo(next - 1, next - 1)
+    this.#mayJump = false
   }
 
   /**
