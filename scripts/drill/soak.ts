@@ -1,6 +1,7 @@
 // Drill: what must hold for hours is tried in minutes, on real sockets. `npm run soak -- sessions`: connections are cut
 // at random bytes and in the middle of logins, and no event is missed, doubled or out of place, and nobody becomes nobody.
-// `npm run soak -- logins`: two clients race for one uid, some of them cut, and one of them has it. Figures go to stdout, one JSON line each; exit 1 when anything is wrong.
+// `npm run soak -- logins`: two clients race for one uid, some of them cut, and one of them has it. Figures go to stdout,
+// one JSON line each; exit 1 when anything is wrong.
 
 import { parseArgs } from 'node:util'
 
@@ -32,7 +33,7 @@ const FULL = {
   connections: 1_000,
   seconds: 60,
   hz: { node: 5, workerd: 0.5 },
-  accounts: { node: 0.25, workerd: 0.05 },
+  accounts: { node: 0.5, workerd: 0.2 },
   chances: { down: 24_000, up: 3_000 },
   patienceMs: 60_000,
   races: 10_000,

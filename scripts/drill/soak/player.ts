@@ -171,6 +171,8 @@ export class Player {
     const { random, thinkMs } = this.#options
     const isOver = (): boolean => this.#isStopping || this.isClosed
     const account = this.account.play(isOver)
+    // Not all of them in the same moment.
+    await sleep(thinkMs * random.next())
     while (!isOver()) {
       for (let calls = 1 + random.below(MOST_CALLS); calls > 0; calls--)
         void (random.chance(DEPOSITS) ? this.#deposit(1 + random.below(MAX_DEPOSIT)) : this.#ask())
