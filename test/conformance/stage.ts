@@ -81,8 +81,11 @@ export const gatehouse = service(Gatehouse)
     return {}
   })
 
-/** For those who have logged in, each their own key; `shared-…` is everybody's. */
+/** For those who have logged in, each their own key; `shared-…` is everybody's, `once-…` that of the first to ask. */
 export const Study = contract('study', { sit: command(1620, {}, { uid: name, n: t.u32 }, { codec: 'json' }) })
+
+/** Keys that let in once. */
+const once = new Set<string>()
 
 export const study = shard(Study)
   .players()
@@ -90,6 +93,7 @@ export const study = shard(Study)
   .admit(async (who, key) => {
     await Promise.resolve()
     if (key === 'broken') throw new Error('the bug of the suite')
+    if (key.startsWith('once-')) return once.size < once.add(key).size
     return key === who.uid || key.startsWith('shared-') || key === 'main'
   })
   .on('sit', (c) => ({ uid: c.uid, n: ++c.state.n }))

@@ -229,6 +229,27 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: 'who was admitted is not asked about again after an eviction, and who comes anew is',
+    needs: ['evict'],
+    run: async (host) => {
+      const key = fresh('once')
+      const one = await player(host, fresh('ada'))
+      one.open(2, 'study', key)
+      one.call(2, 1, sit.number, json.encode({}))
+      await host.until(() => one.said.replies.length === 2, 'a seat')
+      for (const sequence of [2, 3]) {
+        await host.evict('study', key)
+        one.call(2, sequence, sit.number, json.encode({}))
+        await host.until(() => one.said.replies.length === sequence + 1, 'a seat again')
+      }
+      const other = await player(host, fresh('bob'))
+      other.open(2, 'study', key)
+      await host.until(() => other.said.errors.length === 1, 'the refusal')
+      assert.deepEqual(codes(other), ['FORBIDDEN'])
+      assert.deepEqual(codes(one), [])
+    },
+  },
+  {
     name: 'a legacy client reaches a shard for players once it has logged in, also when it does not wait',
     run: async (host) => {
       const uid = fresh('ada')
