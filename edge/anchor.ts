@@ -2,7 +2,14 @@
 // `auth`. The line of an owner is the session's channel 0, of which the newest stands; one without is only for questions,
 // and disturbs nobody. Each question is asked until it is answered or too late; what breaks is mended by the link.
 
-import { type ChannelIn, type ChannelOut, type Clock, type Link, type Timer } from '../core/run/ports.ts'
+import {
+  NEWCOMER,
+  type ChannelIn,
+  type ChannelOut,
+  type Clock,
+  type Link,
+  type Timer,
+} from '../core/run/ports.ts'
 import { CODECS } from '../core/wire/codec.ts'
 import type { AnyCommand, Contract } from '../core/wire/contract.ts'
 import type { SystemCode } from '../core/wire/errors.ts'
@@ -62,21 +69,7 @@ export class Anchor implements ChannelOut {
     const { contract, key, session, uid, epoch, generation } = request
     const channel = owner ? 0 : 1 + Math.floor(clock.random() * 0xfffffffe)
     const shard = { contract: contract.name, key }
-    this.#channel = link.open(
-      {
-        shard,
-        session,
-        channel,
-        legacy: false,
-        activation: 0,
-        memo: NO_BYTES,
-        eventAck: 0,
-        uid,
-        epoch,
-        generation,
-      },
-      this,
-    )
+    this.#channel = link.open({ ...NEWCOMER, shard, session, channel, uid, epoch, generation }, this)
   }
 
   /** Asks; `done` hears the answer once, UNAVAILABLE at the latest after the deadline of a call. */
@@ -188,5 +181,3 @@ export class Anchor implements ChannelOut {
 function unavailable(message: string): Answer {
   return { ok: false, code: 'UNAVAILABLE' satisfies SystemCode, message }
 }
-
-const NO_BYTES = new Uint8Array(0)

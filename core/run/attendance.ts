@@ -8,6 +8,7 @@ import { Channel, channelName } from './channel.ts'
 import type { Engine } from './engine.ts'
 import { Gate } from './gate.ts'
 import {
+  NEWCOMER,
   refused,
   REPLACED,
   SUPERSEDED,
@@ -17,18 +18,6 @@ import {
   type StoredChannel,
 } from './ports.ts'
 import type { Shard } from './shard.ts'
-
-/** A session's own channel before its gateway has brought it. */
-const UNSEEN = {
-  channel: 0,
-  legacy: false,
-  activation: 0,
-  memo: new Uint8Array(0),
-  eventAck: 0,
-  uid: '',
-  epoch: 0,
-  generation: 0,
-} as const
 
 /** A uid has few sessions in one life of its shard. */
 const MAX_NUMBERED = 16
@@ -86,11 +75,8 @@ export class Attendance {
    * then waits for it, within the bounds of every member's events and for as long.
    */
   expect(life: Activation, session: string): void {
-    const channel = new Channel(this.#shard, {
-      ...UNSEEN,
-      shard: this.#shard.id,
-      session: bytesOfHex(session),
-    })
+    const own = { shard: this.#shard.id, session: bytesOfHex(session), channel: 0 }
+    const channel = new Channel(this.#shard, { ...NEWCOMER, ...own })
     if (this.#channels.has(channel.name)) return
     this.#channels.set(channel.name, channel)
     life.members.add(channel)

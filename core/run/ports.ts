@@ -235,6 +235,17 @@ export interface OpenRequest {
   readonly admitted?: boolean
 }
 
+/** A channel that is opened for the first time, of a session that nobody has logged in. */
+export const NEWCOMER = {
+  legacy: false,
+  activation: 0,
+  memo: new Uint8Array(0),
+  eventAck: 0,
+  uid: '',
+  epoch: 0,
+  generation: 0,
+} as const satisfies Partial<OpenRequest>
+
 /** Why a channel is closed: its session came on another connection, where it goes on; or its uid logged in elsewhere. */
 export const REPLACED = 'REPLACED'
 export const SUPERSEDED = 'SUPERSEDED'

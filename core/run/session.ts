@@ -32,6 +32,8 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       next: t.u32,
       session: SESSION,
       wasNobody: t.bool,
+      /** Let in, and its gateway has not said yet that it is there. */
+      isExpected: t.bool,
       reason: t.string(64),
       tickets: t.array(TICKET, MAX_TICKETS),
     })
@@ -66,8 +68,8 @@ function sessionShard(mode: LoginMode): ShardDefinition {
         throw c.fail('BAD_TICKET', 'the ticket was used before')
       if (mode === 'refuse') {
         // One that was let in a moment ago is on its way to attach.
-        const isExpected = c.kv.get('session') !== session && c.now - c.state.grantedMs < TIMES.callMs
-        if (isExpected || othersOf(turn, session).some(({ out }) => out !== null))
+        const isComing = c.kv.get('session') !== session && c.now - c.state.grantedMs < TIMES.callMs
+        if (isComing || othersOf(turn, session).some(({ out }) => out !== null))
           throw c.fail('ALREADY_ONLINE')
       }
       if (jti !== '') c.kv.set('tickets', [...tickets, { jti, expiresMs }])
@@ -75,6 +77,7 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       c.kv.set('epoch', epoch + 1)
       c.kv.set('session', session)
       c.kv.set('wasNobody', wasNobody)
+      c.kv.set('isExpected', true)
       c.kv.delete('floor')
       c.kv.delete('next')
       c.kv.delete('reason')
@@ -84,13 +87,15 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       return { epoch: epoch + 1 }
     })
     .on('attach', (c, { session, epoch }) => {
+      const turn = c as unknown as Turn
       const over = whyOver(c, session, epoch)
       if (over) throw over
-      const { channel } = (c as unknown as Turn).cause
+      const isFirst = c.kv.get('isExpected') === true
+      if (isFirst) c.kv.delete('isExpected')
       // Let in by an earlier life of this shard: what that one kept for it, or was pushed between the two, is gone.
-      const isUnexpected = epoch !== 0 && !c.joined && channel?.lastEvent === 0
+      if (isFirst && !c.joined && turn.cause.channel?.lastEvent === 0)
+        turn.effect((life) => life.presence.missed(turn.cause.channel!))
       c.join()
-      if (isUnexpected) (c as unknown as Turn).effect((life) => life.presence.missed(channel))
       c.state.grantedMs = 0
       return {}
     })

@@ -8,7 +8,7 @@ import { test } from 'node:test'
 
 import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
 import { openHost } from '../../core/node/host.ts'
-import type { ChannelOut } from '../../core/run/ports.ts'
+import { NEWCOMER, type ChannelOut } from '../../core/run/ports.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import { TIMES } from '../../core/wire/limits.ts'
 
@@ -27,19 +27,8 @@ test('a timer that is due later than a host looks ahead rings when it is due', a
   try {
     const ignore = (): void => {}
     const out = new Proxy({}, { get: () => ignore }) as ChannelOut
-    const request = {
-      shard: { contract: 'bell', key: 'a' },
-      session: new Uint8Array(16),
-      channel: 1,
-      legacy: false,
-      activation: 0,
-      memo: new Uint8Array(0),
-      eventAck: 0,
-      uid: '',
-      epoch: 0,
-      generation: 1,
-    }
-    const channel = host.engine.open(request, out)
+    const bells = { shard: { contract: 'bell', key: 'a' }, session: new Uint8Array(16), channel: 1 }
+    const channel = host.engine.open({ ...NEWCOMER, ...bells }, out)
     const dueMs = Date.now() + 5 * AHEAD_MS
     channel.call(1, 1, 0, 0, msgpack.encode({ ms: 5 * AHEAD_MS }))
     // Nobody is there any more: its host alone can wake it.

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { firefly, shard, contract, command, event, t } from '../../core/game/index.ts'
 import { Engine } from '../../core/run/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
-import type { ChannelIn, ChannelOut } from '../../core/run/ports.ts'
+import { NEWCOMER, type ChannelIn, type ChannelOut } from '../../core/run/ports.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 
 const Hall = contract('hall', {
@@ -58,15 +58,13 @@ function stage(limits = {}): {
     }
     const channel = engine.open(
       {
+        ...NEWCOMER,
         shard: { contract: 'hall', key: 'k' },
         session: new Uint8Array(16),
         channel: 1,
         legacy,
         activation,
-        memo: new Uint8Array(0),
         eventAck,
-        uid: '',
-        epoch: 0,
         generation,
       },
       out,

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { command, contract, firefly, service } from '../../core/game/index.ts'
 import { Engine } from '../../core/run/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
-import type { ChannelOut } from '../../core/run/ports.ts'
+import { NEWCOMER, type ChannelOut } from '../../core/run/ports.ts'
 import { hexOf } from '../../core/wire/bytes.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import type { AnyCommand } from '../../core/wire/contract.ts'
@@ -48,13 +48,10 @@ function stage() {
     }
     const opened = engine.open(
       {
+        ...NEWCOMER,
         shard: { contract: Session.name, key: 'u:ada' },
         session,
         channel,
-        legacy: false,
-        activation: 0,
-        memo: new Uint8Array(0),
-        eventAck: 0,
         uid: channel === 0 ? 'ada' : '',
         epoch,
         generation: channel === 0 ? 1 : 0,
@@ -115,6 +112,16 @@ test('a shard that died in between says RESYNC, because nobody knows what was pu
   const ada = arrive(ADA, 1)
   push(3)
   assert.deepEqual(ada.said, ['resync 1', 'reply {}', '2:3'])
+})
+
+test('who was there in that life hears of the next one by its number, and no RESYNC', () => {
+  const { question, push, arrive, restart } = stage()
+  question(login, late(ADA))
+  arrive(ADA, 1).close()
+  restart()
+  const ada = arrive(ADA, 1)
+  push(1)
+  assert.deepEqual(ada.said, ['reply {}', '1:1'])
 })
 
 test('what waited for an older login is nothing for the newer one', () => {

@@ -7,23 +7,14 @@ import fc from 'fast-check'
 
 import { Channel } from '../../core/run/channel.ts'
 import { decodeMemo, encodeMemo, Members, type Undo } from '../../core/run/members.ts'
+import { NEWCOMER } from '../../core/run/ports.ts'
 import type { Shard } from '../../core/run/shard.ts'
 import { ProtocolError } from '../../core/wire/errors.ts'
 
 /** A channel that no connection carries; nothing here asks for its shard. */
 function channel(number = 1): Channel {
-  return new Channel(null as unknown as Shard, {
-    shard: { contract: 'room', key: 'main' },
-    session: new Uint8Array(16),
-    channel: number,
-    legacy: false,
-    activation: 0,
-    memo: new Uint8Array(0),
-    eventAck: 0,
-    uid: '',
-    epoch: 0,
-    generation: 0,
-  })
+  const main = { shard: { contract: 'room', key: 'main' }, session: new Uint8Array(16), channel: number }
+  return new Channel(null as unknown as Shard, { ...NEWCOMER, ...main })
 }
 
 /** Members on the seats 0, 1, 2 … */

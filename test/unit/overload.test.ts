@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
 import { Engine } from '../../core/run/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
-import type { ChannelIn, ChannelOut } from '../../core/run/ports.ts'
+import { NEWCOMER, type ChannelIn, type ChannelOut } from '../../core/run/ports.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import type { Limits } from '../../core/wire/limits.ts'
 
@@ -56,10 +56,9 @@ function stage(limits: Partial<Limits>, admitted: Promise<boolean> | true = true
       resync: () => {},
       closed: (code) => said.push(`${key} closed ${code}`),
     }
-    const known = { legacy: false, activation: 0, memo: new Uint8Array(0), eventAck: 0, uid: '', epoch: 0 }
     const name = new Uint8Array(16).fill(session)
     const channel = engine.open(
-      { shard: { contract: 'slow', key }, session: name, channel: 1, generation: 1, ...known },
+      { ...NEWCOMER, shard: { contract: 'slow', key }, session: name, channel: 1 },
       out,
     )
     clock.settle()

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
 import { Engine } from '../../core/run/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
-import { RETAIN, type ChannelIn, type ShardId, type Stored } from '../../core/run/ports.ts'
+import { NEWCOMER, RETAIN, type ChannelIn, type ShardId, type Stored } from '../../core/run/ports.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 
 const Till = contract('till', {
@@ -58,16 +58,11 @@ function client(engine: Engine, legacy = false) {
   }
   channel = engine.open(
     {
+      ...NEWCOMER,
       shard: id,
       session: new Uint8Array(16),
       channel: 1,
       legacy,
-      activation: 0,
-      memo: new Uint8Array(0),
-      eventAck: 0,
-      uid: '',
-      epoch: 0,
-      generation: 0,
     },
     {
       opened: (_activation, _mark, lost) => {
