@@ -11,8 +11,8 @@
 //                           |                                    | is touched here or there
 //   another's, applied > 0  | entries, or rows loaded earlier    | stale: reset, then raised to `applied`
 //
-// `trust` is the highest sequence that was used before the first turn of a life without the lease: a stale store that
-// runs on while MySQL is away must not pass for the newer one.
+// `trust` is the highest sequence that was used before the first turn of a life without the lease, and before a reset was
+// begun: a stale store that runs on while MySQL is away, or dies half emptied, must not pass for the newer one.
 //
 // Entries under another's lease are never given new numbers and flushed: they were computed from rows that the other
 // store has been free to change since. A stale store's unacknowledged turns are taken back first, with their marks,
@@ -135,6 +135,8 @@ function isForeign({ storeId }: Outbox, lease: Lease): boolean {
 /** Nothing is left of what this store believed to know of MySQL's rows. */
 async function empty({ outbox, reject, onStale, onLost }: TakeoverOptions): Promise<void> {
   onStale()
+  // What is used up here must not make it look newer, should it end before it is empty.
+  confirm(await outbox.doubt())
   if (outbox.seq > 0) {
     // Behind every commit that is on its way.
     confirm(await outbox.raise(outbox.seq + 1))

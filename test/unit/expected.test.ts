@@ -10,7 +10,7 @@ import { NEWCOMER, type ChannelOut } from '../../core/run/ports.ts'
 import { hexOf } from '../../core/wire/bytes.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import type { AnyCommand } from '../../core/wire/contract.ts'
-import { TIMES } from '../../core/wire/limits.ts'
+import { DEFAULT_LIMITS, TIMES } from '../../core/wire/limits.ts'
 import { Session } from '../../schemas/session.ts'
 
 const { attach, login, push } = Session.entries
@@ -91,6 +91,16 @@ test('what is pushed between a login and its gateway waits, and is numbered from
   const ada = arrive(ADA, 1)
   push(4)
   assert.deepEqual(ada.said, ['1:2', '2:3', 'reply {}', '3:4'])
+})
+
+test('more than is kept ends in RESYNC, as for any member that is away', () => {
+  const { question, push, arrive } = stage()
+  question(login, late(ADA))
+  const count = DEFAULT_LIMITS.maxUnackedEvents + 1
+  for (let i = 0; i < count; i++) push(1)
+  const ada = arrive(ADA, 1)
+  push(2)
+  assert.deepEqual(ada.said, [`resync ${count}`, 'reply {}', `${count + 1}:2`])
 })
 
 test('it waits as long as for any member that is away; who comes later hears RESYNC', () => {

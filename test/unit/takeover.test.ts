@@ -130,6 +130,28 @@ test('what a takeover makes of the store', async () => {
   }
 })
 
+test('a store that could not be emptied to the end does not look newer for the attempt', async () => {
+  for (const isFirst of [true, false]) {
+    const bench = new FlusherBench()
+    const outbox = bench.local.outbox('owner')
+    bench.local.fill(ada, [], null, true)
+    for (let n = 0; n < 3; n++)
+      bench.local.commit(set(ada, 1, { rows: [insert(items, item(ada, `i${n}`, n))] }))
+    outbox.drop(3)
+    // One turn ahead: as many as the attempt uses up itself.
+    bench.database.leases.set('owner', { epoch: 4, appliedSeq: 4, storeId: outbox.storeId })
+    const { reset } = outbox
+    outbox.reset = () => {
+      outbox.reset = reset
+      return Promise.reject(new Error('the disk is away'))
+    }
+    if (!isFirst) outbox.doubt()
+    await bench.wait(bench.flusher.ready())
+    assert.equal(bench.local.isLoaded(ada), false)
+    assert.deepEqual([bench.flusher.applied, outbox.trusted], [4, outbox.seq])
+  }
+})
+
 test("a turn of a store that was emptied is never confirmed by another's sequences", async () => {
   const bench = new FlusherBench()
   bench.database.leases.set('owner', { epoch: 4, appliedSeq: 50, storeId: 'e'.repeat(32) })

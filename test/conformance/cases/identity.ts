@@ -162,7 +162,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'more pushes at a login than are kept end in RESYNC',
+    name: 'more pushes at a login than are kept all arrive, or end in RESYNC',
     run: async (host) => {
       const uid = fresh('ada')
       const one = await speak(host, 'gatehouse', '')
