@@ -77,7 +77,10 @@ export class Attendance {
   expect(life: Activation, session: string): void {
     const own = { shard: this.#shard.id, session: bytesOfHex(session), channel: 0 }
     const channel = new Channel(this.#shard, { ...NEWCOMER, ...own })
-    if (this.#channels.has(channel.name)) return
+    const known = this.#channels.get(channel.name)
+    // One that no gateway has ever brought was for a login that came to nothing, and its time is over.
+    if (known && (known.told !== 0 || known.out !== null || known.member !== null)) return
+    if (known) this.#drop(known)
     this.#channels.set(channel.name, channel)
     life.members.add(channel)
     life.membershipChanged()
@@ -160,12 +163,12 @@ export class Attendance {
 
   /** The activation is over: those without connection go with it, the others wait for the next. */
   endLife(): void {
-    this.#numbered.clear()
     for (const channel of this.#channels.values()) {
       channel.linger?.cancel()
       if (channel.out === null) this.#drop(channel)
       else channel.reset()
     }
+    this.#numbered.clear()
   }
 
   /** Calls that were on their way are lost. */
@@ -184,7 +187,7 @@ export class Attendance {
   #drop(channel: Channel): void {
     this.#engine.absent.delete(channel)
     this.#channels.delete(channel.name)
-    if (channel.isOwn && channel.lastEvent > 0) {
+    if (channel.isOwn && channel.told !== 0 && channel.lastEvent > 0) {
       this.#numbered.delete(channel.name)
       this.#numbered.set(channel.name, channel.lastEvent)
       if (this.#numbered.size > MAX_NUMBERED) this.#numbered.delete(this.#numbered.keys().next().value!)

@@ -61,12 +61,6 @@ export class Presence {
     life.run(turn, life.plan.leave, undefined)
   }
 
-  /** A member may have missed what an earlier life knew of. */
-  missed(channel: Channel): void {
-    channel.miss()
-    this.resync(channel)
-  }
-
   /** A member has missed events that are not kept any more: its game may send it fresh state. */
   resync(channel: Channel): void {
     const life = this.#life

@@ -10,7 +10,7 @@ import { NEWCOMER, type ChannelOut } from '../../core/run/ports.ts'
 import { hexOf } from '../../core/wire/bytes.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import type { AnyCommand } from '../../core/wire/contract.ts'
-import { DEFAULT_LIMITS, TIMES } from '../../core/wire/limits.ts'
+import { DEFAULT_LIMITS, TIMES, type Limits } from '../../core/wire/limits.ts'
 import { Session } from '../../schemas/session.ts'
 
 const { attach, login, push } = Session.entries
@@ -24,15 +24,15 @@ const late = (session: Uint8Array): object => ({
 })
 
 /** The shard of one uid, and lines to it. */
-function stage() {
+function stage(limits: Partial<Limits> = {}) {
   const clock = new ManualClock(1)
   const store = new MemoryStore()
   const game = firefly({ lobby: service(contract('lobby', { look: command(1, {}) })).on('look', () => {}) })
-  const start = (): Engine => new Engine(game, { clock, log: new MemoryLog(), store })
+  const start = (): Engine => new Engine(game, { clock, log: new MemoryLog(), store }, { limits })
   let engine = start()
   let lines = 0
   /** Channel 0 is the session's own, any other is for questions. */
-  const line = (channel: number, session: Uint8Array, epoch = 0) => {
+  const line = (channel: number, session: Uint8Array, epoch = 0, key = 'u:ada') => {
     const said: string[] = []
     const out: ChannelOut = {
       opened: () => {},
@@ -49,7 +49,7 @@ function stage() {
     const opened = engine.open(
       {
         ...NEWCOMER,
-        shard: { contract: Session.name, key: 'u:ada' },
+        shard: { contract: Session.name, key },
         session,
         channel,
         uid: channel === 0 ? 'ada' : '',
@@ -63,8 +63,8 @@ function stage() {
       opened.call(++sequence, entry.number, 0, 0, msgpack.encode(input))
     return { said, ask, close: () => opened.close(false) }
   }
-  const question = (entry: AnyCommand, input: unknown): string[] => {
-    const one = line(++lines, new Uint8Array(16).fill(lines))
+  const question = (entry: AnyCommand, input: unknown, key?: string): string[] => {
+    const one = line(++lines, new Uint8Array(16).fill(lines), 0, key)
     one.ask(entry, input)
     return one.said
   }
@@ -124,14 +124,52 @@ test('a shard that died in between says RESYNC, because nobody knows what was pu
   assert.deepEqual(ada.said, ['resync 1', 'reply {}', '2:3'])
 })
 
-test('who was there in that life hears of the next one by its number, and no RESYNC', () => {
+test('a gateway that comes to another life than the one it left hears RESYNC, also if it had heard nothing there', () => {
   const { question, push, arrive, restart } = stage()
   question(login, late(ADA))
+  push(1)
   arrive(ADA, 1).close()
   restart()
+  push(2)
   const ada = arrive(ADA, 1)
+  push(3)
+  assert.deepEqual(ada.said, ['resync 1', 'reply {}', '2:3'])
+})
+
+test('a login that is asked again in another life has nothing that was kept', () => {
+  const { question, push, arrive, restart } = stage()
+  question(login, late(ADA))
   push(1)
-  assert.deepEqual(ada.said, ['reply {}', '1:1'])
+  restart()
+  assert.deepEqual(question(login, late(ADA)), ['reply {"epoch":1}'])
+  const ada = arrive(ADA, 1)
+  push(2)
+  assert.deepEqual(ada.said, ['resync 1', 'reply {}', '2:2'])
+})
+
+test('a login that came to nothing leaves nothing behind for the next one', () => {
+  for (const idleMs of [TIMES.lingerMs + 1, 3 * TIMES.lingerMs]) {
+    const { clock, question, push, arrive } = stage()
+    question(login, late(ADA))
+    push(1)
+    clock.advance(idleMs)
+    question(login, late(ADA))
+    push(2)
+    const ada = arrive(ADA, 1)
+    assert.deepEqual(ada.said, ['1:2', 'reply {}'], `${idleMs}`)
+  }
+})
+
+test('who is let go because too many are away hears RESYNC, also before its first event', () => {
+  const { question, push, arrive } = stage({ maxAbsent: 1 })
+  question(login, late(ADA))
+  arrive(ADA, 1).close()
+  // The shard of another uid, with somebody who is away as well.
+  question(login, late(BOB), 'u:bob')
+  push(2)
+  const ada = arrive(ADA, 1)
+  push(3)
+  assert.deepEqual(ada.said, ['resync 1', 'reply {}', '2:3'])
 })
 
 test('what waited for an older login is nothing for the newer one', () => {

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { CallError, connect, type Firefly } from '../../../client/index.ts'
 import type { Remote } from '../../../client/channel.ts'
 import type { Dial } from '../../../client/socket.ts'
+import { TIMES } from '../../../core/wire/limits.ts'
 import type { Random } from '../crash/random.ts'
 import { until } from '../crash/until.ts'
 import { Account } from './account.ts'
@@ -57,8 +58,8 @@ export class Player {
   /** From the last dialling to 'resumed', and from the cut to it. */
   readonly resumeMs: number[] = []
   readonly pauseMs: number[] = []
-  /** Of all, those of who was kept away as well. */
-  longestPauseMs = 0
+  /** Longer than a place is kept. */
+  latePauses = 0
   readonly #options: PlayerOptions
   #game: Firefly | null = null
   #lane: LaneRemote | null = null
@@ -148,15 +149,16 @@ export class Player {
     if (place) stream.begins(place)
   }
 
-  /** As every game does it: who was away for too long has no place any more. */
+  /** As every game does it; and who was away for too long, and nobody else, has no place any more. */
   async #rejoin(stream: Stream, join: () => Promise<Place>): Promise<void> {
+    const isLate = this.#cutMs !== null && performance.now() - this.#cutMs >= TIMES.lingerMs
     const place = await this.#settled(`join ${stream.name} again`, join)
-    if (place) stream.rejoins(place)
+    if (place && isLate) stream.rejoins(place)
   }
 
   #resumed(): void {
     const now = performance.now()
-    if (this.#cutMs !== null) this.longestPauseMs = Math.max(this.longestPauseMs, now - this.#cutMs)
+    if (this.#cutMs !== null && now - this.#cutMs >= TIMES.lingerMs) this.latePauses++
     this.resumes++
     if (!this.#isHeld) {
       this.resumeMs.push(now - this.#dialedMs)

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type Firefly } from '../../../client/index.ts'
 import { dialWebSocket } from '../../../client/socket.ts'
 import { dialTcp } from '../../../client/tcp.ts'
-import { DEFAULT_LIMITS, TIMES } from '../../../core/wire/limits.ts'
+import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { Random } from '../crash/random.ts'
 import { until } from '../crash/until.ts'
 import type { Account } from './account.ts'
@@ -268,14 +268,10 @@ class Soak {
         'resync',
         `${resyncs} RESYNC, the buffer was overrun ${this.#overruns} times, ${seatsLost} seats were lost`,
       )
-    for (const { account, lane, room, longestPauseMs } of this.#players) {
-      const isLate = longestPauseMs >= TIMES.lingerMs
-      if (lane.seatsLost + room.seatsLost > 0 && !isLate)
-        this.#faults.add('seat', `${lane.name}: lost, and it was away for ${longestPauseMs} ms at most`)
+    for (const { account, latePauses } of this.#players)
       // Told until it is heard, and so perhaps more than once.
-      if (account.resyncs > 0 && !isLate && !this.#pushOverruns.has(account))
+      if (account.resyncs > 0 && latePauses === 0 && !this.#pushOverruns.has(account))
         this.#faults.add('resync', `${account.uid}: told to have missed pushes, the buffer was not overrun`)
-    }
     const restarts = this.#sum(({ restarts }) => restarts)
     if (restarts > 0 && name === 'node') this.#faults.add('restart', `${restarts} shards are new, none died`)
     for (const complaint of this.#host.complaints()) this.#faults.add('server', complaint)

@@ -180,6 +180,25 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: 'an eviction of its own shard loses no player a push, and ends no legacy client',
+    needs: ['evict'],
+    run: async (host) => {
+      const [uid, other] = [fresh('ada'), fresh('bob')]
+      const [one, legacy] = [await player(host, uid), await legacyPlayer(host, other)]
+      const herald = await speak(host, 'gatehouse', '')
+      for (const n of [1, 2]) {
+        herald.call(1, 2 * n - 1, tell.number, { uid, n })
+        herald.call(1, 2 * n, tell.number, { uid: other, n })
+        await host.until(() => toldOf(one).length === n && legacy.frames.length === 1 + n, 'the pushes')
+        await host.evict('@session', `u:${uid}`)
+        await host.evict('@session', `u:${other}`)
+      }
+      assert.deepEqual(toldOf(one), [{ n: 1 }, { n: 2 }])
+      assert.deepEqual(one.said.resyncs, [])
+      assert.equal(legacy.closed, false)
+    },
+  },
+  {
     name: 'a push or a kick to nobody does nothing',
     run: async (host) => {
       const herald = await speak(host, 'gatehouse', '')
