@@ -121,6 +121,12 @@ export class Channel implements ChannelIn {
     return this.out !== null && (this.#knew !== null || this.severed || this.told !== activation)
   }
 
+  /** Events may be gone of which nobody here knows. */
+  miss(): void {
+    if (this.out === null) this.lapse()
+    else this.#resync(this.#history.last + 1)
+  }
+
   /**
    * Tells the client which life it speaks to, and gives it the events that it misses; false = they are not all there.
    * `numbered`: events that this life had for the channel before it was forgotten, and that only the client knows of.
@@ -136,10 +142,13 @@ export class Channel implements ChannelIn {
     this.out?.opened(activation, this.settled, lost)
     this.#sayGrants()
     if (knew === null) return this.#flow()
-    // A session's own channel has no OPEN that says what its client knows of. Without a seat in this life, what was sent
-    // to it until now was not kept.
-    const isUnsure = this.isOwn && this.uid !== '' && this.member === null && this.memo.length === 0
-    if (known === 0 && !isSame && (isUnsure || numbered > 0)) return this.#resync(Math.max(numbered, 1))
+    if (this.isOwn && this.member === null && this.memo.length === 0) {
+      // Nothing is sent to it yet; who seats it says then that something may be missed.
+      this.#history.forget(numbered)
+      this.#sent = this.#history.last
+      return this.#flow()
+    }
+    if (known === 0 && !isSame && numbered > 0) return this.#resync(numbered)
     // A gateway that knows nothing (of channel 0, say) goes on from what was acknowledged.
     const eventAck = known === activation ? knew.eventAck : this.#history.acked
     // Forgotten here and not by the client: its numbers go on, above what it says it has, so that it hears of this

@@ -61,6 +61,12 @@ export class Presence {
     life.run(turn, life.plan.leave, undefined)
   }
 
+  /** A member may have missed what nobody has kept. */
+  missed(channel: Channel): void {
+    channel.miss()
+    this.resync(channel)
+  }
+
   /** A member has missed events that are not kept any more: its game may send it fresh state. */
   resync(channel: Channel): void {
     const life = this.#life

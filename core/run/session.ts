@@ -25,105 +25,109 @@ export function builtIns(game: Game): ReadonlyMap<string, ShardDefinition> {
 }
 
 function sessionShard(mode: LoginMode): ShardDefinition {
-  return (
-    shard(Session)
-      .kv({
-        epoch: t.u32,
-        floor: t.u32,
-        next: t.u32,
-        session: SESSION,
-        wasNobody: t.bool,
-        reason: t.string(64),
-        tickets: t.array(TICKET, MAX_TICKETS),
-      })
-      // When this life let the session in; 0 = it did not, or its gateway has come.
-      .state(() => ({ grantedMs: 0 }))
-      .timer('expire', {}, (c) => {
-        for (const name of ['floor', 'next', 'epoch', 'session', 'reason'] as const) c.kv.delete(name)
-      })
-      .on('resume', (c, { session, epoch, generation }) => {
-        const over = whyOver(c, session, epoch)
-        if (over) throw over
-        const [floor, last] = [c.kv.get('floor') ?? 0, c.kv.get('next') ?? 0]
-        // Good are the last one given out, newer ones of its connection, and the one used last: its WELCOME may be lost.
-        if (generation < floor || (generation < last && generation !== floor)) throw c.fail('BAD_TOKEN')
-        c.kv.set('floor', generation)
-        const next = Math.max(last, generation) + 1
-        c.kv.set('next', next)
-        // A uid's epoch must rise for ever; before a login there is nothing to remember once its tokens have expired.
-        if (epoch === 0) c.after(TIMES.tokenMs, 'expire')
-        return { generation: next }
-      })
-      .on('login', (c, { session, jti, expiresMs, wasNobody }) => {
-        const turn = c as unknown as Turn
-        const tickets = (c.kv.get('tickets') ?? []).filter((ticket) => ticket.expiresMs > c.now)
-        const epoch = c.kv.get('epoch') ?? 0
-        const isUsed = tickets.some((ticket) => ticket.jti === jti)
-        // Asked again, because the answer was lost or the game logs in twice: the session's tokens stay as good as they are.
-        if (c.kv.get('session') === session && (isUsed || jti === '')) {
-          if (c.state.grantedMs !== 0) expect(turn, session)
-          return { epoch }
-        }
-        if (isUsed || (jti !== '' && tickets.length >= MAX_TICKETS))
-          throw c.fail('BAD_TICKET', 'the ticket was used before')
-        if (mode === 'refuse') {
-          // One that was let in a moment ago is on its way to attach.
-          const isComing = c.kv.get('session') !== session && c.now - c.state.grantedMs < TIMES.callMs
-          if (isComing || othersOf(turn, session).some(({ out }) => out !== null))
-            throw c.fail('ALREADY_ONLINE')
-        }
-        if (jti !== '') c.kv.set('tickets', [...tickets, { jti, expiresMs }])
-        endEarlier(turn, c.kv, '')
-        c.kv.set('epoch', epoch + 1)
-        c.kv.set('session', session)
-        c.kv.set('wasNobody', wasNobody)
-        c.kv.delete('floor')
-        c.kv.delete('next')
-        c.kv.delete('reason')
-        expel(turn, SUPERSEDED, session)
-        expect(turn, session)
-        c.state.grantedMs = c.now
-        return { epoch: epoch + 1 }
-      })
-      .on('attach', (c, { session, epoch }) => {
-        const over = whyOver(c, session, epoch)
-        if (over) throw over
-        c.join()
-        c.state.grantedMs = 0
-        return {}
-      })
-      .rejoin((c) => {
-        // Its link was away, and what happened meanwhile did not reach it.
-        const { channel } = (c as unknown as Turn).cause
-        const over = channel && whyOver(c, c.session, channel.epoch)
-        if (!over) return
-        const code = over.code === 'KICKED' ? `${KICKED}${over.message}` : over.code
-        ;(c as unknown as Turn).effect((life) => life.shard.attendance.expel(channel, code))
-      })
-      .on('kick', (c, { reason }) => {
-        endEarlier(c as unknown as Turn, c.kv, reason)
-        // Its tokens die with the login.
-        c.kv.set('epoch', (c.kv.get('epoch') ?? 0) + 1)
-        c.kv.set('session', '')
-        c.kv.set('reason', reason)
-        c.state.grantedMs = 0
-        expel(c as unknown as Turn, `${KICKED}${reason}`, '')
-      })
-      .on('end', (c, { reason }) => {
-        c.kv.set('epoch', 1)
-        c.kv.set('session', '')
-        if (reason !== '') c.kv.set('reason', reason)
-        c.after(TIMES.tokenMs, 'expire')
-        expel(c as unknown as Turn, reason === '' ? SUPERSEDED : `${KICKED}${reason}`, '')
-      })
-      .on('push', (c, sent) => {
-        const turn = c as unknown as Turn
-        turn.effect((life) => deliver(life, { to: 'all', except: null }, sent))
-      })
-      .linger(TIMES.lingerMs).definition
-  )
+  return shard(Session)
+    .kv({
+      epoch: t.u32,
+      floor: t.u32,
+      next: t.u32,
+      session: SESSION,
+      wasNobody: t.bool,
+      reason: t.string(64),
+      tickets: t.array(TICKET, MAX_TICKETS),
+    })
+    .state(newcomer)
+    .timer('expire', {}, (c) => {
+      for (const name of ['floor', 'next', 'epoch', 'session', 'reason'] as const) c.kv.delete(name)
+    })
+    .on('resume', (c, { session, epoch, generation }) => {
+      const over = whyOver(c, session, epoch)
+      if (over) throw over
+      const [floor, last] = [c.kv.get('floor') ?? 0, c.kv.get('next') ?? 0]
+      // Good are the last one given out, newer ones of its connection, and the one used last: its WELCOME may be lost.
+      if (generation < floor || (generation < last && generation !== floor)) throw c.fail('BAD_TOKEN')
+      c.kv.set('floor', generation)
+      const next = Math.max(last, generation) + 1
+      c.kv.set('next', next)
+      // A uid's epoch must rise for ever; before a login there is nothing to remember once its tokens have expired.
+      if (epoch === 0) c.after(TIMES.tokenMs, 'expire')
+      return { generation: next }
+    })
+    .on('login', (c, { session, jti, expiresMs, wasNobody }) => {
+      const turn = c as unknown as Turn
+      const tickets = (c.kv.get('tickets') ?? []).filter((ticket) => ticket.expiresMs > c.now)
+      const epoch = c.kv.get('epoch') ?? 0
+      const isUsed = tickets.some((ticket) => ticket.jti === jti)
+      // Asked again, because the answer was lost or the game logs in twice: the session's tokens stay as good as they are.
+      if (c.kv.get('session') === session && (isUsed || jti === '')) {
+        if (c.state.grantedMs !== 0) expect(turn, session)
+        return { epoch }
+      }
+      if (isUsed || (jti !== '' && tickets.length >= MAX_TICKETS))
+        throw c.fail('BAD_TICKET', 'the ticket was used before')
+      if (mode === 'refuse') {
+        // One that was let in a moment ago is on its way to attach.
+        const isComing = c.kv.get('session') !== session && c.now - c.state.grantedMs < TIMES.callMs
+        if (isComing || othersOf(turn, session).some(({ out }) => out !== null))
+          throw c.fail('ALREADY_ONLINE')
+      }
+      if (jti !== '') c.kv.set('tickets', [...tickets, { jti, expiresMs }])
+      endEarlier(turn, c.kv, '')
+      c.kv.set('epoch', epoch + 1)
+      c.kv.set('session', session)
+      c.kv.set('wasNobody', wasNobody)
+      c.kv.delete('floor')
+      c.kv.delete('next')
+      c.kv.delete('reason')
+      expel(turn, SUPERSEDED, session)
+      expect(turn, session)
+      c.state.grantedMs = c.now
+      return { epoch: epoch + 1 }
+    })
+    .on('attach', (c, { session, epoch }) => {
+      const over = whyOver(c, session, epoch)
+      if (over) throw over
+      // Without a seat until now, what was pushed was kept nowhere: by an earlier life, or before this word came.
+      const { channel } = (c as unknown as Turn).cause
+      if (channel && epoch !== 0 && !c.joined)
+        (c as unknown as Turn).effect((life) => life.presence.missed(channel))
+      c.join()
+      c.state.grantedMs = 0
+      return {}
+    })
+    .rejoin((c) => {
+      // Its link was away, and what happened meanwhile did not reach it.
+      const { channel } = (c as unknown as Turn).cause
+      const over = channel && whyOver(c, c.session, channel.epoch)
+      if (!over) return
+      const code = over.code === 'KICKED' ? `${KICKED}${over.message}` : over.code
+      ;(c as unknown as Turn).effect((life) => life.shard.attendance.expel(channel, code))
+    })
+    .on('kick', (c, { reason }) => {
+      endEarlier(c as unknown as Turn, c.kv, reason)
+      // Its tokens die with the login.
+      c.kv.set('epoch', (c.kv.get('epoch') ?? 0) + 1)
+      c.kv.set('session', '')
+      c.kv.set('reason', reason)
+      c.state.grantedMs = 0
+      expel(c as unknown as Turn, `${KICKED}${reason}`, '')
+    })
+    .on('end', (c, { reason }) => {
+      c.kv.set('epoch', 1)
+      c.kv.set('session', '')
+      if (reason !== '') c.kv.set('reason', reason)
+      c.after(TIMES.tokenMs, 'expire')
+      expel(c as unknown as Turn, reason === '' ? SUPERSEDED : `${KICKED}${reason}`, '')
+    })
+    .on('push', (c, sent) => {
+      const turn = c as unknown as Turn
+      turn.effect((life) => deliver(life, { to: 'all', except: null }, sent))
+    })
+    .linger(TIMES.lingerMs).definition
 }
 const SESSION = t.string(32)
+
+/** `grantedMs`: when this life let the session in; 0 = it did not, or its gateway has come. */
+const newcomer = () => ({ grantedMs: 0 })
 
 function authService(auth: AuthHook): ShardDefinition {
   return service(Auth).on('verify', async (c, { ticket, uid, session, remote }) => {

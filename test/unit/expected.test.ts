@@ -72,7 +72,8 @@ function stage(limits: Partial<Limits> = {}) {
     clock,
     question,
     push: (event: number) => void question(push, { event, body: new Uint8Array(1), latest: '' }),
-    /** The gateway of a session says that it is there. */
+    /** The gateway of a session brings its channel, and says then that it is there. */
+    bring: (session: Uint8Array, epoch: number) => line(0, session, epoch),
     arrive: (session: Uint8Array, epoch: number) => {
       const own = line(0, session, epoch)
       own.ask(attach, { session: hexOf(session), epoch })
@@ -110,7 +111,7 @@ test('it waits as long as for any member that is away; who comes later hears RES
   clock.advance(TIMES.lingerMs + 1)
   const ada = arrive(ADA, 1)
   push(2)
-  assert.deepEqual(ada.said, ['resync 2', 'reply {}', '3:2'])
+  assert.deepEqual(ada.said, ['resync 3', 'reply {}', '4:2'])
 })
 
 test('a shard that died in between says RESYNC, because nobody knows what was pushed', () => {
@@ -134,6 +135,18 @@ test('a gateway that comes to another life than the one it left hears RESYNC, al
   const ada = arrive(ADA, 1)
   push(3)
   assert.deepEqual(ada.said, ['resync 1', 'reply {}', '2:3'])
+})
+
+test('what is pushed before a gateway has said that it is there is told to be missed, not passed over', () => {
+  const { question, push, arrive, bring, restart } = stage()
+  question(login, late(ADA))
+  arrive(ADA, 1).close()
+  restart()
+  const ada = bring(ADA, 1)
+  push(1)
+  ada.ask(attach, { session: hexOf(ADA), epoch: 1 })
+  push(2)
+  assert.deepEqual(ada.said, ['resync 1', 'reply {}', '2:2'])
 })
 
 test('a login that is asked again in another life has nothing that was kept', () => {
@@ -180,7 +193,7 @@ test('what waited for an older login is nothing for the newer one', () => {
   push(2)
   const ada = arrive(ADA, 1)
   const bob = arrive(BOB, 2)
-  assert.deepEqual(ada.said, ['resync 1', 'error SUPERSEDED', 'closed SUPERSEDED'])
+  assert.deepEqual(ada.said, ['error SUPERSEDED', 'closed SUPERSEDED'])
   assert.deepEqual(bob.said, ['1:2', 'reply {}'])
 })
 
