@@ -169,8 +169,10 @@ export const tickets: readonly Attack[] = [
     run: async (stage) => {
       const once = ticket(claims(UID))
       const peers = await Promise.all(Array.from({ length: 12 }, () => shows(stage, once)))
+      const welcomed = (): typeof peers => peers.filter(({ heard }) => heard[0]?.command === MESSAGE.WELCOME)
       await until(() => peers.filter(({ closed }) => closed).length === 11, 'all but one are closed')
-      const inside = peers.filter(({ heard }) => heard[0]?.command === MESSAGE.WELCOME)
+      await until(() => welcomed().length > 0, 'one is taken')
+      const inside = welcomed()
       assert.equal(inside.length, 1)
       for (const peer of peers.filter((one) => one !== inside[0]))
         assert.deepEqual(peer.errors(), ['0/0 BAD_TICKET'])
