@@ -5,47 +5,47 @@
 const ACK_EVERY = 32
 const ACK_BYTES = 32_768
 
-export class Arrivals {
+export class EventDeduplicator {
   /** The highest event of this activation, 0 = none. */
-  last = 0
+  lastSequence = 0
   #activation = 0
-  #count = 0
-  #bytes = 0
+  #unackedEvents = 0
+  #unackedBytes = 0
 
   /** Something waits to be acknowledged. */
-  get waiting(): boolean {
-    return this.#count > 0
+  get hasUnacknowledged(): boolean {
+    return this.#unackedEvents > 0
   }
 
   /** An acknowledgement is due now. */
-  get due(): boolean {
-    return this.#count >= ACK_EVERY || this.#bytes >= ACK_BYTES
+  get isAckDue(): boolean {
+    return this.#unackedEvents >= ACK_EVERY || this.#unackedBytes >= ACK_BYTES
   }
 
   /** The channel lives in this activation. */
-  enter(activation: number): void {
+  startActivation(activation: number): void {
     if (activation === this.#activation) return
     this.#activation = activation
-    this.skip(0)
+    this.skipTo(0)
   }
 
   /** Whether the event is news. */
-  take(sequence: number, bytes: number): boolean {
-    if (sequence <= this.last) return false
-    this.last = sequence
-    this.#count++
-    this.#bytes += bytes
+  accept(sequence: number, bytes: number): boolean {
+    if (sequence <= this.lastSequence) return false
+    this.lastSequence = sequence
+    this.#unackedEvents++
+    this.#unackedBytes += bytes
     return true
   }
 
   /** Nothing up to this number will come any more. */
-  skip(last: number): void {
-    this.last = last
-    this.acknowledged()
+  skipTo(sequence: number): void {
+    this.lastSequence = sequence
+    this.markAcknowledged()
   }
 
-  acknowledged(): void {
-    this.#count = 0
-    this.#bytes = 0
+  markAcknowledged(): void {
+    this.#unackedEvents = 0
+    this.#unackedBytes = 0
   }
 }

@@ -4,18 +4,18 @@
 import { InputError, type ProtocolError } from '../core/wire/errors.ts'
 import type { FrameSink } from '../core/wire/frame.ts'
 import type { ConnectOptions } from './face.ts'
-import { Line, type Wire } from './line.ts'
+import { ClientConnection, type ClientConnectionSettings } from './line.ts'
 
 /** Who speaks on the connections. */
-export interface Speaker {
+export interface ConnectorEvents {
   /** The next HELLO begins a session, so it may bring a ticket. */
-  isNew(): boolean
+  startsNewSession(): boolean
   /** A connection stands. */
-  greet(line: Line, ticket: Uint8Array): void
-  heard(): void
-  readonly frame: FrameSink
+  onConnected(connection: ClientConnection, ticket: Uint8Array): void
+  onReceived(): void
+  readonly onFrame: FrameSink
   /** The attempt or its connection has failed; another follows, unless `end` is called meanwhile. */
-  failed(reason: string, error: ProtocolError | null): void
+  onFailed(reason: string, error: ProtocolError | null): void
 }
 
 const BACKOFF_MS = 100
@@ -26,83 +26,85 @@ const HANDSHAKE_MS = 10_000
 const MAX_TICKET_BYTES = 4_096
 const utf8 = new TextEncoder()
 
-export class Attempts {
-  readonly #wire: Wire
+export class Connector {
+  readonly #settings: ClientConnectionSettings
   readonly #ticket: NonNullable<ConnectOptions['ticket']>
-  readonly #speaker: Speaker
-  #line: Line | null = null
+  readonly #events: ConnectorEvents
+  #connection: ClientConnection | null = null
   /** Since the last WELCOME. */
   #failures = 0
   /** Rises with every attempt: what belongs to an older one comes too late. */
   #attempt = 0
-  #deadline: { cancel(): void } | null = null
-  #retry: { cancel(): void } | null = null
-  #over = false
+  #welcomeTimer: { cancel(): void } | null = null
+  #retryTimer: { cancel(): void } | null = null
+  #stopped = false
 
-  constructor(wire: Wire, ticket: ConnectOptions['ticket'], speaker: Speaker) {
-    this.#wire = wire
+  constructor(settings: ClientConnectionSettings, ticket: ConnectOptions['ticket'], events: ConnectorEvents) {
+    this.#settings = settings
     this.#ticket = ticket ?? ''
-    this.#speaker = speaker
+    this.#events = events
   }
 
   /** The first attempt. @throws what the platform has against the URL, InputError for a ticket that is too long */
   start(): void {
-    this.#begin()
+    this.#startAttempt()
   }
 
   send(command: number, body: Uint8Array): void {
-    this.#line?.send(command, body)
+    this.#connection?.send(command, body)
   }
 
   /** The server has taken the connection; returns how many attempts failed before. */
-  welcomed(): number {
-    this.#deadline?.cancel()
+  welcomeReceived(): number {
+    this.#welcomeTimer?.cancel()
     const failures = this.#failures
     this.#failures = 0
     return failures
   }
 
   /** Gives up the connection or attempt in hand; the next follows. */
-  fail(reason: string, error: ProtocolError | null = null): void {
-    if (this.#over) return
+  failAttempt(reason: string, error: ProtocolError | null = null): void {
+    if (this.#stopped) return
     this.#attempt++
-    this.#deadline?.cancel()
-    this.#line?.end(false)
-    this.#line = null
-    this.#speaker.failed(reason, error)
-    if (this.#isOver()) return
-    const most = Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** this.#failures++)
-    const { clock } = this.#wire
-    this.#retry = clock.after(most * (0.5 + clock.random() / 2), () => this.#try(() => this.#begin()))
+    this.#welcomeTimer?.cancel()
+    this.#connection?.closeConnection(false)
+    this.#connection = null
+    this.#events.onFailed(reason, error)
+    if (this.#isStopped()) return
+    const maxDelayMs = Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** this.#failures++)
+    const { clock } = this.#settings
+    this.#retryTimer = clock.after(maxDelayMs * (0.5 + clock.random() / 2), () =>
+      this.#runOrFail(() => this.#startAttempt()),
+    )
   }
 
   /** No further attempt. `leave` = the server may forget the session. */
-  end(leave: boolean): void {
-    this.#over = true
+  stop(endsSession: boolean): void {
+    this.#stopped = true
     this.#attempt++
-    this.#deadline?.cancel()
-    this.#retry?.cancel()
-    this.#line?.flush()
-    this.#line?.end(leave)
-    this.#line = null
+    this.#welcomeTimer?.cancel()
+    this.#retryTimer?.cancel()
+    this.#connection?.flush()
+    this.#connection?.closeConnection(endsSession)
+    this.#connection = null
   }
 
-  #isOver(): boolean {
-    return this.#over
+  #isStopped(): boolean {
+    return this.#stopped
   }
 
-  #begin(): void {
+  #startAttempt(): void {
     const attempt = ++this.#attempt
-    const late = `no WELCOME within ${HANDSHAKE_MS} ms`
-    this.#deadline = this.#wire.clock.after(HANDSHAKE_MS, () => this.fail(late))
-    const ticket = this.#speaker.isNew() ? this.#ticket : ''
+    const timeoutReason = `no WELCOME within ${HANDSHAKE_MS} ms`
+    this.#welcomeTimer = this.#settings.clock.after(HANDSHAKE_MS, () => this.failAttempt(timeoutReason))
+    const ticket = this.#events.startsNewSession() ? this.#ticket : ''
     if (typeof ticket === 'string') return this.#dial(ticket)
-    const current = (run: () => void): void => {
+    const ifCurrent = (run: () => void): void => {
       if (attempt === this.#attempt) run()
     }
-    void ask(ticket).then(
-      (text) => current(() => this.#try(() => this.#dial(text))),
-      (error: unknown) => current(() => this.fail(`no ticket: ${text(error)}`)),
+    void resolveTicket(ticket).then(
+      (text) => ifCurrent(() => this.#runOrFail(() => this.#dial(text))),
+      (error: unknown) => ifCurrent(() => this.failAttempt(`no ticket: ${errorText(error)}`)),
     )
   }
 
@@ -110,31 +112,31 @@ export class Attempts {
     const bytes = utf8.encode(ticket)
     if (bytes.length > MAX_TICKET_BYTES)
       throw new InputError(`ticket of ${bytes.length} bytes exceeds ${MAX_TICKET_BYTES}`)
-    const line = new Line(this.#wire, {
-      opened: () => this.#speaker.greet(line, bytes),
-      heard: () => this.#speaker.heard(),
-      frame: this.#speaker.frame,
-      broken: (error) => this.fail(error.message, error),
-      closed: (reason) => this.fail(reason),
+    const connection = new ClientConnection(this.#settings, {
+      onOpen: () => this.#events.onConnected(connection, bytes),
+      onReceived: () => this.#events.onReceived(),
+      onFrame: this.#events.onFrame,
+      onProtocolError: (error) => this.failAttempt(error.message, error),
+      onClose: (reason) => this.failAttempt(reason),
     })
-    this.#line = line
-    line.dial()
+    this.#connection = connection
+    connection.dial()
   }
 
-  #try(run: () => void): void {
+  #runOrFail(run: () => void): void {
     try {
       run()
     } catch (error) {
-      this.fail(text(error))
+      this.failAttempt(errorText(error))
     }
   }
 }
 
 /** A function that throws is one that rejects. */
-async function ask(ticket: () => string | Promise<string>): Promise<string> {
+async function resolveTicket(ticket: () => string | Promise<string>): Promise<string> {
   return ticket()
 }
 
-function text(error: unknown): string {
+function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

@@ -6,12 +6,12 @@ import type { AnyCommand } from '../core/wire/contract.ts'
 import { CallError, InputError, Refusal, type SystemCode } from '../core/wire/errors.ts'
 import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
 import { CALL_BYTES, encodeAck, encodeCall, MESSAGE, type ErrorMessage } from '../core/wire/message.ts'
-import type { Arrivals } from './arrivals.ts'
+import type { EventDeduplicator } from './arrivals.ts'
 import type { Measure } from './metric.ts'
 import type { ClientClock } from './socket.ts'
 
 /** What calls need of their session. */
-export interface Sender {
+export interface CallTransport {
   readonly clock: ClientClock
   readonly timeoutMs: number
   readonly measure: Measure
@@ -22,19 +22,19 @@ export interface Sender {
 }
 
 /** A command of the contract, ready to be called. */
-export interface Entry {
+export interface ClientCommand {
   readonly name: string
   readonly command: AnyCommand
   readonly codec: Codec
 }
 
-interface Pending {
+interface PendingCall {
   sequence: number
   /** It may have reached the server. */
-  sent: boolean
-  readonly entry: Entry
+  wasSent: boolean
+  readonly entry: ClientCommand
   readonly body: Uint8Array
-  readonly startMs: number
+  readonly startedMs: number
   timer: { cancel(): void } | null
   /** null for a cast. */
   readonly settle: { resolve(value: unknown): void; reject(error: Error): void } | null
@@ -43,81 +43,81 @@ interface Pending {
 /** Calls that wait for their answer; more are refused at once. */
 const MAX_PENDING = 256
 /** From the oldest unanswered call to the newest, casts included; the server closes beyond it (WINDOW). */
-const WINDOW = DEFAULT_LIMITS.maxUnackedReplies
+const CALL_WINDOW = DEFAULT_LIMITS.maxUnackedReplies
 /** Answers are acknowledged with the next call, or alone after so many, or so many bytes of them. */
 const ACK_EVERY = 16
 const ACK_BYTES = 65_536
 
-export class Calls {
-  readonly #sender: Sender
+export class ClientCalls {
+  readonly #transport: CallTransport
   readonly #channel: number
   readonly #contract: string
-  readonly #arrivals: Arrivals
-  readonly #pending = new Map<number, Pending>()
+  readonly #deduplicator: EventDeduplicator
+  readonly #pending = new Map<number, PendingCall>()
   #sequence = 0
   /** Every answer up to here has arrived. */
-  #answered = 0
-  #acked = 0
+  #answeredUpTo = 0
+  #ackedUpTo = 0
   /** Bytes of replies since the last acknowledgement. */
   #unackedBytes = 0
   /** The last OPENED on this connection. */
   #opening = 0
   /** Calls may be sent: the channel is open, and what is older has been sent again. */
-  #ready = false
-  #closed: string | null = null
+  #isSending = false
+  #closeCode: string | null = null
 
-  constructor(sender: Sender, channel: number, contract: string, arrivals: Arrivals) {
-    this.#sender = sender
+  constructor(transport: CallTransport, channel: number, contract: string, deduplicator: EventDeduplicator) {
+    this.#transport = transport
     this.#channel = channel
     this.#contract = contract
-    this.#arrivals = arrivals
+    this.#deduplicator = deduplicator
   }
 
   /** The channel was opened for the first time: calls travel right behind its OPEN. */
-  start(): void {
-    this.#ready = true
+  startSending(): void {
+    this.#isSending = true
     for (const call of [...this.#pending.values()]) this.#send(call)
   }
 
   /** The connection is gone. */
-  stop(): void {
-    this.#ready = false
+  connectionLost(): void {
+    this.#isSending = false
     this.#opening = 0
   }
 
   /** The shard has said what survived: what died with it fails, the rest is sent again unless it is on its way. */
-  opened(opening: number, mark: number, lost: boolean): void {
-    const again = lost || !this.#ready
+  channelOpened(opening: number, mark: number, lost: boolean): void {
+    const mustResend = lost || !this.#isSending
     this.#opening = opening
-    this.#ready = true
+    this.#isSending = true
     for (const call of [...this.#pending.values()]) {
       const { durable, resend } = call.entry.command.options
-      if (lost && call.sent && call.sequence > mark && !durable && !resend)
+      if (lost && call.wasSent && call.sequence > mark && !durable && !resend)
         this.#fail(call, 'SHARD_RESTARTED', 'the shard was restarted, the call may be lost')
-      else if (again) this.#send(call)
+      else if (mustResend) this.#send(call)
     }
-    this.applied(mark)
+    this.markReceived(mark)
   }
 
   /** The session is gone, the next one begins at sequence 1. What was sent in the old one has an unknown outcome. */
-  renew(): void {
+  sessionReplaced(): void {
     for (const call of [...this.#pending.values()]) {
       const { durable, resend } = call.entry.command.options
-      if (!call.sent || resend) continue
+      if (!call.wasSent || resend) continue
       if (durable) this.#fail(call, 'DEADLINE', 'the session is gone, the outcome is unknown')
       else this.#fail(call, 'SHARD_RESTARTED', 'the session is gone, the call may be lost')
     }
-    const kept = [...this.#pending.values()]
+    const remaining = [...this.#pending.values()]
     this.#pending.clear()
-    this.#sequence = this.#answered = this.#acked = this.#unackedBytes = 0
-    for (const call of kept) {
+    this.#sequence = this.#answeredUpTo = this.#ackedUpTo = this.#unackedBytes = 0
+    for (const call of remaining) {
       call.sequence = ++this.#sequence
-      call.sent = false
+      call.wasSent = false
       this.#pending.set(call.sequence, call)
     }
   }
 
-  reply(sequence: number, body: Uint8Array): void {
+  replyReceived(sequence: number, body: Uint8Array): void {
     const call = this.#pending.get(sequence)
     if (!call) return
     const { command, codec } = call.entry
@@ -128,159 +128,168 @@ export class Calls {
       return this.#fail(call, 'BAD_INPUT', 'the reply breaks the contract', { cause })
     }
     this.#unackedBytes += body.length
-    this.#take(call, 'ok')
+    this.#finishCall(call, 'ok')
     call.settle?.resolve(value)
   }
 
-  error({ sequence, kind, code, message }: ErrorMessage): void {
+  errorReceived({ sequence, kind, code, message }: ErrorMessage): void {
     const call = this.#pending.get(sequence)
     if (!call) return
     if (kind !== 'refusal') return this.#fail(call, code as SystemCode, message)
-    this.#take(call, code)
+    this.#finishCall(call, code)
     call.settle?.reject(new Refusal(code, this.#message(call.entry, message)))
   }
 
   /** Every call up to the mark has taken effect: durable casts need no more care. */
-  applied(mark: number): void {
+  markReceived(mark: number): void {
     for (const call of this.#pending.values()) {
       if (call.sequence > mark) break
-      if (!call.settle) this.#take(call, 'ok')
+      if (!call.settle) this.#finishCall(call, 'ok')
     }
   }
 
   /** The channel is over; calls fail from here on, casts are nothing. */
-  end(code: string): void {
-    this.#ready = false
-    this.#closed = code
-    for (const call of [...this.#pending.values()]) this.#fail(call, 'CLOSED', closed(code))
+  channelClosed(code: string): void {
+    this.#isSending = false
+    this.#closeCode = code
+    for (const call of [...this.#pending.values()]) this.#fail(call, 'CLOSED', closedMessage(code))
   }
 
   /** Tells the server which answers and events have arrived. */
-  acknowledge(): void {
-    if (!this.#ready) return
-    this.#carry()
-    this.#arrivals.acknowledged()
-    const ack = { channel: this.#channel, calls: this.#answered, events: this.#arrivals.last }
-    this.#sender.send(MESSAGE.ACK, encodeAck(ack))
+  sendAck(): void {
+    if (!this.#isSending) return
+    this.#markAcked()
+    this.#deduplicator.markAcknowledged()
+    const ack = { channel: this.#channel, calls: this.#answeredUpTo, events: this.#deduplicator.lastSequence }
+    this.#transport.send(MESSAGE.ACK, encodeAck(ack))
   }
 
   /** A command without output. @throws CallError, InputError */
-  cast(entry: Entry, input: unknown): void {
-    const body = this.#body(entry, input)
-    if (this.#closed !== null) return
+  sendCast(entry: ClientCommand, input: unknown): void {
+    const body = this.#encodeBody(entry, input)
+    if (this.#closeCode !== null) return
     const { durable = false, offline = durable ? 'keep' : 'drop' } = entry.command.options
     // A cast of a moment without connection would be a lie later, unless its author says otherwise.
-    if (offline === 'drop' && (!this.#ready || this.#full)) return
-    this.#admit(entry, offline === 'fail')
-    const call = this.#begin(entry, body, null)
-    if (!durable && !this.#ready) call.timer = this.#deadline(call)
-    if (durable || !this.#ready) this.#pending.set(call.sequence, call)
-    this.#advance()
-    if (this.#ready) this.#send(call)
+    if (offline === 'drop' && (!this.#isSending || this.#isFull)) return
+    this.#requireCapacity(entry, offline === 'fail')
+    const call = this.#createCall(entry, body, null)
+    if (!durable && !this.#isSending) call.timer = this.#startDeadline(call)
+    if (durable || !this.#isSending) this.#pending.set(call.sequence, call)
+    this.#advanceAnswered()
+    if (this.#isSending) this.#send(call)
   }
 
   /** A command with output. The promise fails with CallError, InputError or Refusal. */
-  call(entry: Entry, input: unknown): Promise<unknown> {
+  sendCall(entry: ClientCommand, input: unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const body = this.#body(entry, input)
-      if (this.#closed !== null) throw this.#failure(entry, 'CLOSED', closed(this.#closed))
+      const body = this.#encodeBody(entry, input)
+      if (this.#closeCode !== null) throw this.#callError(entry, 'CLOSED', closedMessage(this.#closeCode))
       const { offline = 'keep' } = entry.command.options
-      this.#admit(entry, offline !== 'keep')
-      const call = this.#begin(entry, body, { resolve, reject })
-      call.timer = this.#deadline(call)
+      this.#requireCapacity(entry, offline !== 'keep')
+      const call = this.#createCall(entry, body, { resolve, reject })
+      call.timer = this.#startDeadline(call)
       this.#pending.set(call.sequence, call)
-      if (this.#ready) this.#send(call)
+      if (this.#isSending) this.#send(call)
     })
   }
 
-  #begin(entry: Entry, body: Uint8Array, settle: Pending['settle']): Pending {
-    const startMs = this.#sender.clock.mono()
-    return { sequence: ++this.#sequence, sent: false, entry, body, startMs, timer: null, settle }
+  #createCall(entry: ClientCommand, body: Uint8Array, settle: PendingCall['settle']): PendingCall {
+    const startMs = this.#transport.clock.mono()
+    return {
+      sequence: ++this.#sequence,
+      wasSent: false,
+      entry,
+      body,
+      startedMs: startMs,
+      timer: null,
+      settle,
+    }
   }
 
-  #deadline(call: Pending): { cancel(): void } {
-    const { clock, timeoutMs } = this.#sender
+  #startDeadline(call: PendingCall): { cancel(): void } {
+    const { clock, timeoutMs } = this.#transport
     return clock.after(timeoutMs, () =>
-      this.#fail(call, 'DEADLINE', `${call.sent ? 'no answer' : 'not sent'} within ${timeoutMs} ms`),
+      this.#fail(call, 'DEADLINE', `${call.wasSent ? 'no answer' : 'not sent'} within ${timeoutMs} ms`),
     )
   }
 
   /** @throws CallError when it can neither be sent nor kept */
-  #admit(entry: Entry, now: boolean): void {
-    if (now && !this.#ready) throw this.#failure(entry, 'UNAVAILABLE', 'there is no connection at the moment')
-    if (this.#full)
-      throw this.#failure(entry, 'OVERLOADED', `${this.#pending.size} calls of this channel wait already`)
+  #requireCapacity(entry: ClientCommand, needsConnection: boolean): void {
+    if (needsConnection && !this.#isSending)
+      throw this.#callError(entry, 'UNAVAILABLE', 'there is no connection at the moment')
+    if (this.#isFull)
+      throw this.#callError(entry, 'OVERLOADED', `${this.#pending.size} calls of this channel wait already`)
   }
 
   /** The body of a call, of a size that the server takes: a larger one would end the connection. */
-  #body({ name, command, codec }: Entry, input: unknown): Uint8Array {
+  #encodeBody({ name, command, codec }: ClientCommand, input: unknown): Uint8Array {
     const body = codec.encode(command.input(input))
-    const most = this.#sender.maxBodyBytes() - CALL_BYTES
-    if (body.length > most)
-      throw new InputError(`${this.#contract}.${name}: body ${body.length} bytes exceeds ${most}`)
+    const maxBytes = this.#transport.maxBodyBytes() - CALL_BYTES
+    if (body.length > maxBytes)
+      throw new InputError(`${this.#contract}.${name}: body ${body.length} bytes exceeds ${maxBytes}`)
     return body
   }
 
-  get #full(): boolean {
-    return this.#pending.size >= MAX_PENDING || this.#sequence - this.#answered >= WINDOW
+  get #isFull(): boolean {
+    return this.#pending.size >= MAX_PENDING || this.#sequence - this.#answeredUpTo >= CALL_WINDOW
   }
 
-  #send(call: Pending): void {
-    this.#carry()
-    call.sent = true
+  #send(call: PendingCall): void {
+    this.#markAcked()
+    call.wasSent = true
     const { command } = call.entry
     const header = {
       channel: this.#channel,
       opening: this.#opening,
       sequence: call.sequence,
-      replyAck: this.#answered,
+      replyAck: this.#answeredUpTo,
       command: command.number,
     }
-    this.#sender.send(MESSAGE.CALL, encodeCall(header, call.body))
+    this.#transport.send(MESSAGE.CALL, encodeCall(header, call.body))
     if (call.settle || command.options.durable || !this.#pending.has(call.sequence)) return
     // A volatile cast that was kept for this moment: nothing answers it.
     call.timer?.cancel()
     this.#pending.delete(call.sequence)
-    this.#advance()
+    this.#advanceAnswered()
   }
 
-  #fail(call: Pending, code: SystemCode, why: string, options?: ErrorOptions): void {
-    this.#take(call, code)
-    call.settle?.reject(this.#failure(call.entry, code, why, options))
+  #fail(call: PendingCall, code: SystemCode, why: string, options?: ErrorOptions): void {
+    this.#finishCall(call, code)
+    call.settle?.reject(this.#callError(call.entry, code, why, options))
   }
 
-  #failure(entry: Entry, code: SystemCode, why: string, options?: ErrorOptions): CallError {
+  #callError(entry: ClientCommand, code: SystemCode, why: string, options?: ErrorOptions): CallError {
     return new CallError(code, this.#message(entry, why), options)
   }
 
-  #message(entry: Entry, why: string): string {
+  #message(entry: ClientCommand, why: string): string {
     return `${this.#contract}.${entry.name}: ${why}`
   }
 
-  #take(call: Pending, outcome: string): void {
+  #finishCall(call: PendingCall, outcome: string): void {
     call.timer?.cancel()
     this.#pending.delete(call.sequence)
-    this.#advance()
-    const ms = this.#sender.clock.mono() - call.startMs
+    this.#advanceAnswered()
+    const ms = this.#transport.clock.mono() - call.startedMs
     const { name: command } = call.entry
-    this.#sender.measure({ name: 'call', contract: this.#contract, command, ms, outcome })
-    const many = this.#answered - this.#acked >= ACK_EVERY || this.#unackedBytes >= ACK_BYTES
-    if (many && this.#answered > this.#acked) this.acknowledge()
+    this.#transport.measure({ name: 'call', contract: this.#contract, command, ms, outcome })
+    const isAckDue = this.#answeredUpTo - this.#ackedUpTo >= ACK_EVERY || this.#unackedBytes >= ACK_BYTES
+    if (isAckDue && this.#answeredUpTo > this.#ackedUpTo) this.sendAck()
   }
 
   /** What leaves now carries the acknowledgement of all answers. */
-  #carry(): void {
-    this.#acked = this.#answered
+  #markAcked(): void {
+    this.#ackedUpTo = this.#answeredUpTo
     this.#unackedBytes = 0
   }
 
   /** The acknowledgement reaches up to the oldest call that still waits. */
-  #advance(): void {
+  #advanceAnswered(): void {
     const [oldest] = this.#pending.keys()
-    this.#answered = oldest === undefined ? this.#sequence : oldest - 1
+    this.#answeredUpTo = oldest === undefined ? this.#sequence : oldest - 1
   }
 }
 
-function closed(code: string): string {
+function closedMessage(code: string): string {
   return `the channel is closed (${code})`
 }

@@ -22,8 +22,8 @@ import {
   type Open,
   type Opened,
 } from '../core/wire/message.ts'
-import { Arrivals } from './arrivals.ts'
-import { Calls, type Sender } from './calls.ts'
+import { EventDeduplicator } from './arrivals.ts'
+import { ClientCalls, type CallTransport } from './calls.ts'
 import { Listeners } from './listeners.ts'
 
 /** The shard as the game sees it: a method per command, and its events. */
@@ -53,17 +53,17 @@ export interface RemoteEvents<E extends Entries> {
 }
 
 /** What a channel needs of its session. */
-export interface Carrier extends Sender {
+export interface ChannelTransport extends CallTransport {
   /** The shard has said something to an OPEN or RESUME. */
-  answered(channel: ClientChannel): void
+  onOpenAnswered(channel: ClientChannel): void
   /** What the game shows of the shard is out of date. */
-  stale(channel: ClientChannel): void
+  onStale(channel: ClientChannel): void
   /** The channel is over. `open` = the server does not know yet, and cannot be told now. */
-  forget(channel: ClientChannel, open: Open | null): void
+  onClosed(channel: ClientChannel, open: Open | null): void
 }
 
 /** An event of a contract, as it is decoded. */
-interface Heard {
+interface DecodableEvent {
   readonly name: string
   readonly codec: Codec
   readonly data: Parser<unknown>
@@ -74,165 +74,166 @@ export class ClientChannel {
   readonly contract: Contract
   readonly key: string
   readonly remote: object
-  readonly #carrier: Carrier
-  readonly #arrivals = new Arrivals()
-  readonly #calls: Calls
-  readonly #events = new Map<number, Heard>()
+  readonly #transport: ChannelTransport
+  readonly #deduplicator = new EventDeduplicator()
+  readonly #calls: ClientCalls
+  readonly #events = new Map<number, DecodableEvent>()
   readonly #listeners: Listeners
   #activation = 0
   /** The server may know the channel from an earlier connection of this session. */
-  #known = false
+  #isKnownToServer = false
   /** Opened on this connection. */
-  #asked = false
+  #isOpenSent = false
   /** The session is new: so is the shard to it, whatever its activation. */
-  #renewed = false
-  #closed = false
+  #isSessionReplaced = false
+  #isClosed = false
 
-  constructor(carrier: Carrier, number: number, contract: Contract, key: string) {
-    this.#carrier = carrier
+  constructor(transport: ChannelTransport, number: number, contract: Contract, key: string) {
+    this.#transport = transport
     this.number = number
     this.contract = contract
     this.key = key
-    this.#calls = new Calls(carrier, number, contract.name, this.#arrivals)
-    const listeners = (this.#listeners = new Listeners(carrier.clock))
+    this.#calls = new ClientCalls(transport, number, contract.name, this.#deduplicator)
+    const listeners = (this.#listeners = new Listeners(transport.clock))
     const remote: Record<string, unknown> = {
       on: (name: string, listener: (data: never) => void) => listeners.add(`event ${name}`, listener),
       onRestart: (listener: () => void) => listeners.add('restart', listener),
       onResync: (listener: () => void) => listeners.add('resync', listener),
       onClose: (listener: (code: never) => void) => listeners.add('close', listener),
-      close: () => this.close(),
+      close: () => this.leaveChannel(),
     }
     for (const [name, entry] of Object.entries(contract.entries)) {
       const codec = entryCodec(contract, entry)
       if (entry.kind === 'event') this.#events.set(entry.number, { name, codec, data: entry.data })
       else {
-        const ready = { name, command: entry, codec }
+        const clientCommand = { name, command: entry, codec }
         const calls = this.#calls
         remote[name] = entry.output
-          ? (input: unknown = {}) => calls.call(ready, input)
-          : (input: unknown = {}) => calls.cast(ready, input)
+          ? (input: unknown = {}) => calls.sendCall(clientCommand, input)
+          : (input: unknown = {}) => calls.sendCast(clientCommand, input)
       }
     }
     this.remote = remote
   }
 
   /** The server may know it from an earlier connection, so RESUME speaks of it. */
-  get known(): boolean {
-    return this.#known
+  get isKnownToServer(): boolean {
+    return this.#isKnownToServer
   }
 
   /** What an OPEN or RESUME says of it, on the connection in hand. */
-  ask(): Open {
-    this.#asked = this.#known = true
+  openMessage(): Open {
+    this.#isOpenSent = this.#isKnownToServer = true
     return {
       channel: this.number,
       activation: this.#activation,
-      eventAck: this.#arrivals.last,
+      eventAck: this.#deduplicator.lastSequence,
       contract: this.contract.name,
       key: this.key,
     }
   }
 
   /** A connection stands: opens the channel on it, unless RESUME has. */
-  open(): void {
-    if (this.#closed || this.#asked) return
-    const first = !this.#known
-    this.#carrier.send(MESSAGE.OPEN, encodeOpen(this.ask()))
+  openChannel(): void {
+    if (this.#isClosed || this.#isOpenSent) return
+    const isFirst = !this.#isKnownToServer
+    this.#transport.send(MESSAGE.OPEN, encodeOpen(this.openMessage()))
     // A first one may carry calls at once, behind the OPEN; later ones wait to hear what has survived, so that no
     // call overtakes an older one: its mark would hide it.
-    if (first) this.#calls.start()
+    if (isFirst) this.#calls.startSending()
   }
 
-  disconnected(): void {
-    this.#asked = false
-    this.#calls.stop()
+  connectionLost(): void {
+    this.#isOpenSent = false
+    this.#calls.connectionLost()
   }
 
   /** The session is another one: nothing of the channel is known to the server, unless RESUME has just opened it. */
-  renew(): void {
-    this.#renewed ||= this.#activation !== 0
-    this.#known = this.#asked
+  sessionReplaced(): void {
+    this.#isSessionReplaced ||= this.#activation !== 0
+    this.#isKnownToServer = this.#isOpenSent
     this.#activation = 0
-    this.#arrivals.enter(0)
-    this.#calls.renew()
+    this.#deduplicator.startActivation(0)
+    this.#calls.sessionReplaced()
   }
 
-  opened(opened: Opened): void {
-    const restarted = this.#renewed || (this.#activation !== 0 && this.#activation !== opened.activation)
-    this.#renewed = false
+  openedReceived(opened: Opened): void {
+    const restarted =
+      this.#isSessionReplaced || (this.#activation !== 0 && this.#activation !== opened.activation)
+    this.#isSessionReplaced = false
     this.#activation = opened.activation
-    this.#arrivals.enter(opened.activation)
-    this.#calls.opened(opened.opening, opened.mark, opened.lost)
-    if (restarted) this.#stale('restart')
-    this.#carrier.answered(this)
+    this.#deduplicator.startActivation(opened.activation)
+    this.#calls.channelOpened(opened.opening, opened.mark, opened.lost)
+    if (restarted) this.#notifyStale('restart')
+    this.#transport.onOpenAnswered(this)
   }
 
   /** Events up to this number will not come. */
-  resync(events: number): void {
-    this.#arrivals.skip(Math.max(events, this.#arrivals.last))
-    this.#carrier.measure({ name: 'resync', contract: this.contract.name, key: this.key })
-    this.#stale('resync')
+  resyncReceived(events: number): void {
+    this.#deduplicator.skipTo(Math.max(events, this.#deduplicator.lastSequence))
+    this.#transport.measure({ name: 'resync', contract: this.contract.name, key: this.key })
+    this.#notifyStale('resync')
   }
 
-  reply(sequence: number, body: Uint8Array): void {
-    this.#calls.reply(sequence, body)
+  replyReceived(sequence: number, body: Uint8Array): void {
+    this.#calls.replyReceived(sequence, body)
   }
 
-  error(error: ErrorMessage): void {
-    if (error.sequence === 0) this.end(error.code)
-    else this.#calls.error(error)
+  errorReceived(error: ErrorMessage): void {
+    if (error.sequence === 0) this.closedByServer(error.code)
+    else this.#calls.errorReceived(error)
   }
 
-  event(sequence: number, number: number, body: Uint8Array): void {
-    if (!this.#arrivals.take(sequence, body.length)) return
-    if (this.#arrivals.due) this.#calls.acknowledge()
+  eventReceived(sequence: number, number: number, body: Uint8Array): void {
+    if (!this.#deduplicator.accept(sequence, body.length)) return
+    if (this.#deduplicator.isAckDue) this.#calls.sendAck()
     const event = this.#events.get(number)
-    if (event && this.#listeners.has(`event ${event.name}`)) hear(this.#listeners, event, body)
+    if (event && this.#listeners.has(`event ${event.name}`)) dispatchEvent(this.#listeners, event, body)
   }
 
   /** Acknowledges events that nothing else has acknowledged. */
-  acknowledge(): void {
-    if (this.#arrivals.waiting) this.#calls.acknowledge()
+  sendAckIfNeeded(): void {
+    if (this.#deduplicator.hasUnacknowledged) this.#calls.sendAck()
   }
 
-  applied(mark: number): void {
-    this.#calls.applied(mark)
+  markReceived(mark: number): void {
+    this.#calls.markReceived(mark)
   }
 
   /** The channel is over: by the server (`code`) or with the session. */
-  end(code: string): void {
-    this.#over(code, null)
+  closedByServer(code: string): void {
+    this.#finish(code, null)
   }
 
   /** The game leaves the shard. */
-  close(): void {
-    if (this.#closed) return
-    const unsaid = this.#known && !this.#asked ? this.ask() : null
-    this.#carrier.send(MESSAGE.CLOSE, encodeClose({ channel: this.number, code: 'CLOSED' }))
-    this.#over('CLOSED', unsaid)
+  leaveChannel(): void {
+    if (this.#isClosed) return
+    const pendingClose = this.#isKnownToServer && !this.#isOpenSent ? this.openMessage() : null
+    this.#transport.send(MESSAGE.CLOSE, encodeClose({ channel: this.number, code: 'CLOSED' }))
+    this.#finish('CLOSED', pendingClose)
   }
 
-  #over(code: string, unsaid: Open | null): void {
-    if (this.#closed) return
-    this.#closed = true
-    this.#calls.end(code)
-    this.#listeners.tell('close', code)
-    this.#carrier.forget(this, unsaid)
+  #finish(code: string, pendingClose: Open | null): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#calls.channelClosed(code)
+    this.#listeners.notify('close', code)
+    this.#transport.onClosed(this, pendingClose)
   }
 
-  #stale(what: 'restart' | 'resync'): void {
-    this.#carrier.stale(this)
-    this.#listeners.tell(what)
+  #notifyStale(what: 'restart' | 'resync'): void {
+    this.#transport.onStale(this)
+    this.#listeners.notify(what)
   }
 }
 
 /** Tells an event, unless its data breaks the contract: a server may have a newer one, and an event is no promise. */
-export function hear(listeners: Listeners, event: Heard, body: Uint8Array): void {
+export function dispatchEvent(listeners: Listeners, event: DecodableEvent, body: Uint8Array): void {
   let data: unknown
   try {
     data = event.data(event.codec.decode(body))
   } catch {
     return
   }
-  listeners.tell(`event ${event.name}`, data)
+  listeners.notify(`event ${event.name}`, data)
 }

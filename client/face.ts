@@ -1,7 +1,7 @@
 // What a game sees of the SDK: what it may ask for when it connects, and the session that it gets.
 
 import type { Contract, DataOf, Entries, EventNames } from '../core/wire/contract.ts'
-import type { Identity } from '../core/wire/frame.ts'
+import type { FrameIdentity } from '../core/wire/frame.ts'
 import type { Remote } from './channel.ts'
 import type { Measure } from './metric.ts'
 import type { ShardName } from './pause.ts'
@@ -10,7 +10,7 @@ import type { ClientClock, Dial } from './socket.ts'
 
 export interface ConnectOptions {
   /** The server's frame identity; default all zeros. */
-  readonly identity?: Identity
+  readonly identity?: FrameIdentity
   /**
    * The login ticket that begins a session. A function is asked each time a new session begins; when it fails, the
    * attempt has failed, and it is asked again at the next.

@@ -14,20 +14,18 @@ export function connect(url: string, options: ConnectOptions = {}): Promise<Fire
   const { connectMs = 10_000, clock = platformClock } = options
   return new Promise((resolve, reject) => {
     const session = new ClientSession(url, options, {
-      welcomed: () => {
+      onWelcome: () => {
         timer.cancel()
         // What came in the same message may have ended it: then `ended` is heard first.
         void Promise.resolve().then(() => resolve(session))
       },
-      ended: (error) => {
+      onEnded: (error) => {
         timer.cancel()
         reject(error)
       },
     })
     const timer = clock.after(connectMs, () => {
-      reject(
-        new CallError('UNAVAILABLE', `${url}: no answer within ${connectMs} ms (${session.lastProblem})`),
-      )
+      reject(new CallError('UNAVAILABLE', `${url}: no answer within ${connectMs} ms (${session.lastError})`))
       void session.close()
     })
     try {

@@ -5,83 +5,87 @@ import { readU32, writeU32 } from '../core/wire/bytes.ts'
 import { TIMES } from '../core/wire/limits.ts'
 import type { ClientClock } from './socket.ts'
 
-export interface Pulse {
+export interface HeartbeatEvents {
   /** Sends a PING with this body. */
-  ping(body: Uint8Array): void
-  rtt(ms: number): void
+  sendPing(body: Uint8Array): void
+  onRoundTrip(ms: number): void
   /** Nothing came for so long. */
-  silent(ms: number): void
+  onTimeout(ms: number): void
 }
 
 /** The first heartbeats come soon, for the round-trip time, and further apart up to what the server asks. */
 const FIRST_PING_MS = 500
 const PING_GROWTH = 4
 const PING_BYTES = 8
-const SILENT_BEATS = 2.5
+const TIMEOUT_INTERVALS = 2.5
 /** Beyond what a platform's timer takes, a timer fires at once. */
-const MAX_BEAT_MS = 3_600_000
+const MAX_INTERVAL_MS = 3_600_000
 
 export class Heartbeat {
   readonly #clock: ClientClock
-  readonly #pulse: Pulse
-  #ping: { cancel(): void } | null = null
-  #watch: { cancel(): void } | null = null
-  #beatMs: number = TIMES.heartbeatMs
-  #heardMs = 0
+  readonly #events: HeartbeatEvents
+  #pingTimer: { cancel(): void } | null = null
+  #silenceTimer: { cancel(): void } | null = null
+  #intervalMs: number = TIMES.heartbeatMs
+  #lastReceivedMs = 0
   /** The last PING, and when it left; its PONG brings the number back. */
-  #pings = 0
-  #pingMs: number | null = null
+  #pingNumber = 0
+  #pingSentMs: number | null = null
 
-  constructor(clock: ClientClock, pulse: Pulse) {
+  constructor(clock: ClientClock, events: HeartbeatEvents) {
     this.#clock = clock
-    this.#pulse = pulse
+    this.#events = events
   }
 
   /** `heartbeatMs` is the server's wish; 0 = it has none. */
   start(heartbeatMs: number): void {
     this.stop()
-    this.#beatMs = Math.min(heartbeatMs || TIMES.heartbeatMs, MAX_BEAT_MS)
-    this.#heardMs = this.#clock.mono()
-    this.#next(Math.min(FIRST_PING_MS, this.#beatMs))
-    this.#guard(this.#beatMs * SILENT_BEATS)
+    this.#intervalMs = Math.min(heartbeatMs || TIMES.heartbeatMs, MAX_INTERVAL_MS)
+    this.#lastReceivedMs = this.#clock.mono()
+    this.#schedulePing(Math.min(FIRST_PING_MS, this.#intervalMs))
+    this.#scheduleSilenceCheck(this.#intervalMs * TIMEOUT_INTERVALS)
   }
 
   stop(): void {
-    this.#ping?.cancel()
-    this.#watch?.cancel()
-    this.#pingMs = null
+    this.#pingTimer?.cancel()
+    this.#silenceTimer?.cancel()
+    this.#pingSentMs = null
   }
 
   /** Something arrived, whatever it is. */
-  heard(): void {
-    this.#heardMs = this.#clock.mono()
+  received(): void {
+    this.#lastReceivedMs = this.#clock.mono()
   }
 
-  pong(source: Uint8Array, start: number, end: number): void {
-    if (this.#pingMs === null || end - start < PING_BYTES || readU32(source, start + 4) !== this.#pings)
+  pongReceived(source: Uint8Array, start: number, end: number): void {
+    if (
+      this.#pingSentMs === null ||
+      end - start < PING_BYTES ||
+      readU32(source, start + 4) !== this.#pingNumber
+    )
       return
-    const ms = this.#clock.mono() - this.#pingMs
-    this.#pingMs = null
-    this.#pulse.rtt(ms)
+    const ms = this.#clock.mono() - this.#pingSentMs
+    this.#pingSentMs = null
+    this.#events.onRoundTrip(ms)
   }
 
-  #next(ms: number): void {
-    this.#ping = this.#clock.after(ms, () => {
-      this.#next(Math.min(ms * PING_GROWTH, this.#beatMs))
+  #schedulePing(ms: number): void {
+    this.#pingTimer = this.#clock.after(ms, () => {
+      this.#schedulePing(Math.min(ms * PING_GROWTH, this.#intervalMs))
       const body = new Uint8Array(PING_BYTES)
-      this.#pings = (this.#pings + 1) >>> 0
-      writeU32(body, 4, this.#pings)
-      this.#pingMs = this.#clock.mono()
-      this.#pulse.ping(body)
+      this.#pingNumber = (this.#pingNumber + 1) >>> 0
+      writeU32(body, 4, this.#pingNumber)
+      this.#pingSentMs = this.#clock.mono()
+      this.#events.sendPing(body)
     })
   }
 
-  #guard(leftMs: number): void {
-    this.#watch = this.#clock.after(leftMs, () => {
-      const silentMs = this.#clock.mono() - this.#heardMs
-      const left = this.#beatMs * SILENT_BEATS - silentMs
-      if (left > 0) this.#guard(left)
-      else this.#pulse.silent(silentMs)
+  #scheduleSilenceCheck(leftMs: number): void {
+    this.#silenceTimer = this.#clock.after(leftMs, () => {
+      const silentMs = this.#clock.mono() - this.#lastReceivedMs
+      const remainingMs = this.#intervalMs * TIMEOUT_INTERVALS - silentMs
+      if (remainingMs > 0) this.#scheduleSilenceCheck(remainingMs)
+      else this.#events.onTimeout(silentMs)
     })
   }
 }

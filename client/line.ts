@@ -5,105 +5,105 @@ import { ProtocolError } from '../core/wire/errors.ts'
 import {
   encodeFrame,
   FrameDecoder,
-  identityBytes,
+  frameIdentityBytes,
   type FrameSink,
-  type Identity,
+  type FrameIdentity,
 } from '../core/wire/frame.ts'
 import type { ClientClock, Dial, Socket } from './socket.ts'
 
-export interface Wire {
+export interface ClientConnectionSettings {
   readonly url: string
   readonly dial: Dial
   readonly clock: ClientClock
-  readonly identity: Identity
+  readonly identity: FrameIdentity
   /** Bytes of all connections so far. */
   readonly traffic: { in: number; out: number }
 }
-export interface LineEvents {
-  opened(): void
+export interface ClientConnectionEvents {
+  onOpen(): void
   /** Bytes arrived. */
-  heard(): void
-  readonly frame: FrameSink
+  onReceived(): void
+  readonly onFrame: FrameSink
   /** The server breaks the protocol. */
-  broken(error: ProtocolError): void
-  closed(reason: string): void
+  onProtocolError(error: ProtocolError): void
+  onClose(reason: string): void
 }
 
 const MAX_FRAME_BYTES = 16 * 1_048_576
 /** Frames share a message up to here; servers bound a message (ours at 128 KiB). */
 const MESSAGE_BYTES = 65_536
 
-export class Line {
-  readonly #wire: Wire
-  readonly #events: LineEvents
+export class ClientConnection {
+  readonly #settings: ClientConnectionSettings
+  readonly #events: ClientConnectionEvents
   readonly #identity: Uint8Array
   readonly #decoder: FrameDecoder
   #socket: Socket | null = null
-  #over = false
-  #out: Uint8Array[] = []
+  #isClosed = false
+  #unsentFrames: Uint8Array[] = []
 
-  constructor(wire: Wire, events: LineEvents) {
-    this.#wire = wire
+  constructor(settings: ClientConnectionSettings, events: ClientConnectionEvents) {
+    this.#settings = settings
     this.#events = events
-    this.#identity = identityBytes(wire.identity)
-    this.#decoder = new FrameDecoder(wire.identity, MAX_FRAME_BYTES, events.frame)
+    this.#identity = frameIdentityBytes(settings.identity)
+    this.#decoder = new FrameDecoder(settings.identity, MAX_FRAME_BYTES, events.onFrame)
   }
 
   /** @throws whatever the platform has against the URL */
   dial(): void {
-    const { url, dial } = this.#wire
+    const { url, dial } = this.#settings
     this.#socket = dial(url, {
       opened: () => {
-        if (!this.#over) this.#events.opened()
+        if (!this.#isClosed) this.#events.onOpen()
       },
       message: (bytes) => this.#receive(bytes),
       closed: (reason) => {
-        if (this.#over) return
+        if (this.#isClosed) return
         this.#socket = null
-        this.#events.closed(reason)
+        this.#events.onClose(reason)
       },
     })
   }
 
   send(command: number, body: Uint8Array): void {
-    if (this.#over) return
-    this.#out.push(encodeFrame(this.#identity, command, body))
-    if (this.#out.length === 1) this.#wire.clock.defer(() => this.flush())
+    if (this.#isClosed) return
+    this.#unsentFrames.push(encodeFrame(this.#identity, command, body))
+    if (this.#unsentFrames.length === 1) this.#settings.clock.defer(() => this.flush())
   }
 
   flush(): void {
-    const frames = this.#out
-    this.#out = []
+    const frames = this.#unsentFrames
+    this.#unsentFrames = []
     for (let first = 0; first < frames.length;) {
       let size = frames[first]!.length
       let next = first + 1
       while (next < frames.length && size + frames[next]!.length <= MESSAGE_BYTES)
         size += frames[next++]!.length
-      this.#wire.traffic.out += size
+      this.#settings.traffic.out += size
       this.#socket?.send(next === first + 1 ? frames[first]! : join(frames.slice(first, next), size))
       first = next
     }
   }
 
   /** Hangs up; what was not flushed is gone. */
-  end(leave: boolean): void {
-    if (this.#over) return
-    this.#over = true
-    this.#out = []
+  closeConnection(endsSession: boolean): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#unsentFrames = []
     this.#decoder.stop()
-    this.#socket?.close(leave)
+    this.#socket?.close(endsSession)
     this.#socket = null
   }
 
   #receive(bytes: Uint8Array): void {
-    if (this.#over) return
-    this.#wire.traffic.in += bytes.length
-    this.#events.heard()
+    if (this.#isClosed) return
+    this.#settings.traffic.in += bytes.length
+    this.#events.onReceived()
     try {
       this.#decoder.push(bytes)
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
-      if (!this.#over) this.#events.broken(error)
+      if (!this.#isClosed) this.#events.onProtocolError(error)
     }
   }
 }

@@ -30,7 +30,7 @@ export class Listeners {
   }
 
   /** Calls those who listen now. */
-  tell(what: string, data?: unknown): void {
+  notify(what: string, data?: unknown): void {
     const set = this.#sets.get(what)
     for (const listener of set ? [...set] : []) {
       try {

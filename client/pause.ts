@@ -11,19 +11,19 @@ export interface ShardName {
   readonly key: string
 }
 
-export class Pause {
+export class ReconnectTracker {
   readonly #clock: ClientClock
   readonly #listeners: Listeners
   readonly #measure: Measure
   /** When it began; null = none. */
-  #sinceMs: number | null = null
+  #lostAtMs: number | null = null
   #tries = 0
-  #connected = false
+  #isConnected = false
   /** Channels that have not been answered yet. */
-  readonly #waiting = new Set<number>()
+  readonly #unansweredChannels = new Set<number>()
   /** Shards whose picture must be made anew, until the game is told. */
-  readonly #stale = new Map<string, ShardName>()
-  #scheduled = false
+  readonly #staleShards = new Map<string, ShardName>()
+  #isScheduled = false
 
   constructor(clock: ClientClock, listeners: Listeners, measure: Measure) {
     this.#clock = clock
@@ -32,58 +32,58 @@ export class Pause {
   }
 
   /** The connection of a session is gone. */
-  lost(): void {
-    this.#connected = false
-    this.#waiting.clear()
-    if (this.#sinceMs !== null) return
-    this.#sinceMs = this.#clock.mono()
+  connectionLost(): void {
+    this.#isConnected = false
+    this.#unansweredChannels.clear()
+    if (this.#lostAtMs !== null) return
+    this.#lostAtMs = this.#clock.mono()
     this.#tries = 0
-    this.#listeners.tell('paused')
+    this.#listeners.notify('paused')
   }
 
   /** A connection stands after so many attempts, and these channels wait for their answer. */
-  connected(channels: Iterable<number>, tries: number): void {
-    this.#connected = true
+  connectionOpened(channels: Iterable<number>, tries: number): void {
+    this.#isConnected = true
     this.#tries += tries
-    for (const channel of channels) this.#waiting.add(channel)
-    this.#later()
+    for (const channel of channels) this.#unansweredChannels.add(channel)
+    this.#scheduleReport()
   }
 
-  answered(channel: number): void {
-    if (this.#waiting.delete(channel)) this.#later()
+  channelAnswered(channel: number): void {
+    if (this.#unansweredChannels.delete(channel)) this.#scheduleReport()
   }
 
   /** What the game shows of this shard is out of date. */
-  stale(shard: ShardName): void {
-    this.#stale.set(`${shard.contract}/${shard.key}`, shard)
-    this.#later()
+  markStale(shard: ShardName): void {
+    this.#staleShards.set(`${shard.contract}/${shard.key}`, shard)
+    this.#scheduleReport()
   }
 
   /** The session is over: nothing more is told. */
-  over(): void {
-    this.#connected = false
+  sessionEnded(): void {
+    this.#isConnected = false
   }
 
   /** At the end of the moment: what comes in one message is told at once. */
-  #later(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
+  #scheduleReport(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
     this.#clock.defer(() => {
-      this.#scheduled = false
-      this.#settle()
+      this.#isScheduled = false
+      this.#report()
     })
   }
 
-  #settle(): void {
-    if (!this.#connected || this.#waiting.size > 0) return
-    if (this.#sinceMs !== null) {
-      this.#measure({ name: 'reconnect', ms: this.#clock.mono() - this.#sinceMs, tries: this.#tries })
-      this.#sinceMs = null
-      this.#listeners.tell('resumed')
+  #report(): void {
+    if (!this.#isConnected || this.#unansweredChannels.size > 0) return
+    if (this.#lostAtMs !== null) {
+      this.#measure({ name: 'reconnect', ms: this.#clock.mono() - this.#lostAtMs, tries: this.#tries })
+      this.#lostAtMs = null
+      this.#listeners.notify('resumed')
     }
-    if (!this.#connected || this.#stale.size === 0) return
-    const shards = [...this.#stale.values()]
-    this.#stale.clear()
-    this.#listeners.tell('resynced', shards)
+    if (!this.#isConnected || this.#staleShards.size === 0) return
+    const shards = [...this.#staleShards.values()]
+    this.#staleShards.clear()
+    this.#listeners.notify('resynced', shards)
   }
 }

@@ -5,13 +5,13 @@ import type { Codec } from '../core/wire/codec.ts'
 import { entryCodec, type Contract, type Parser } from '../core/wire/contract.ts'
 import { InputError, shorten } from '../core/wire/errors.ts'
 import { encodeAck, MESSAGE } from '../core/wire/message.ts'
-import { Arrivals } from './arrivals.ts'
-import { hear } from './channel.ts'
+import { EventDeduplicator } from './arrivals.ts'
+import { dispatchEvent } from './channel.ts'
 import { Listeners } from './listeners.ts'
 import type { ClientClock } from './socket.ts'
 
-export class Push {
-  readonly #arrivals = new Arrivals()
+export class SessionEvents {
+  readonly #deduplicator = new EventDeduplicator()
   readonly #listeners: Listeners
   readonly #send: (command: number, body: Uint8Array) => void
   /** By event number. */
@@ -27,7 +27,7 @@ export class Push {
   }
 
   /** @throws InputError when the contract has no such event */
-  on(contract: Contract, name: string, listener: (data: never) => void): () => void {
+  addListener(contract: Contract, name: string, listener: (data: never) => void): () => void {
     const entry = contract.entries[name]
     if (entry?.kind !== 'event') throw new InputError(`${contract.name} has no event ${shorten(name)}`)
     const event = { name: String(entry.number), codec: entryCodec(contract, entry), data: entry.data }
@@ -36,33 +36,33 @@ export class Push {
   }
 
   /** Whether what was pushed before may be lost. */
-  opened(activation: number): boolean {
+  openedReceived(activation: number): boolean {
     const restarted = this.#activation !== 0 && this.#activation !== activation
     this.#activation = activation
-    this.#arrivals.enter(activation)
+    this.#deduplicator.startActivation(activation)
     return restarted
   }
 
   /** Another session: nothing was pushed to it yet. */
-  renew(): void {
+  sessionReplaced(): void {
     this.#activation = 0
-    this.#arrivals.enter(0)
+    this.#deduplicator.startActivation(0)
   }
 
-  resync(events: number): void {
-    this.#arrivals.skip(Math.max(events, this.#arrivals.last))
+  resyncReceived(events: number): void {
+    this.#deduplicator.skipTo(Math.max(events, this.#deduplicator.lastSequence))
   }
 
-  event(sequence: number, number: number, body: Uint8Array): void {
-    if (!this.#arrivals.take(sequence, body.length)) return
-    if (this.#arrivals.due) this.acknowledge()
+  eventReceived(sequence: number, number: number, body: Uint8Array): void {
+    if (!this.#deduplicator.accept(sequence, body.length)) return
+    if (this.#deduplicator.isAckDue) this.sendAckIfNeeded()
     const event = this.#events.get(number)
-    if (event) hear(this.#listeners, event, body)
+    if (event) dispatchEvent(this.#listeners, event, body)
   }
 
-  acknowledge(): void {
-    if (!this.#arrivals.waiting) return
-    this.#arrivals.acknowledged()
-    this.#send(MESSAGE.ACK, encodeAck({ channel: 0, calls: 0, events: this.#arrivals.last }))
+  sendAckIfNeeded(): void {
+    if (!this.#deduplicator.hasUnacknowledged) return
+    this.#deduplicator.markAcknowledged()
+    this.#send(MESSAGE.ACK, encodeAck({ channel: 0, calls: 0, events: this.#deduplicator.lastSequence }))
   }
 }

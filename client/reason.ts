@@ -20,7 +20,7 @@ export class SessionError extends Error {
   }
 }
 
-const FINAL: ReadonlySet<string> = new Set<CloseReason>([
+const FINAL_CODES: ReadonlySet<string> = new Set<CloseReason>([
   'ALREADY_ONLINE',
   'BAD_MESSAGE',
   'BAD_TICKET',
@@ -39,16 +39,21 @@ const FINAL: ReadonlySet<string> = new Set<CloseReason>([
  * Heads that are none. A WebSocket delivers what was sent, so there they are the client's fault, or it is at the wrong
  * door. Over TCP, which has only the ERROR, the HELLO before it was right: bytes were damaged on the way.
  */
-const FINAL_TEXT: ReadonlySet<string> = new Set<CloseReason>(['BAD_IDENTITY', 'BAD_LENGTH'])
+const FINAL_CLOSE_CODES: ReadonlySet<string> = new Set<CloseReason>(['BAD_IDENTITY', 'BAD_LENGTH'])
 
 /** What an ERROR of channel 0 says; null = come again, unless the WebSocket's close says otherwise. */
-export function finalReason(code: string, message: string): { code: CloseReason; message: string } | null {
-  return FINAL.has(code) ? { code: code as CloseReason, message } : null
+export function finalErrorReason(
+  code: string,
+  message: string,
+): { code: CloseReason; message: string } | null {
+  return FINAL_CODES.has(code) ? { code: code as CloseReason, message } : null
 }
 
 /** A server puts its reason at the beginning of a WebSocket's close reason; before a HELLO it says it nowhere else. */
-export function finalText(reason: string): { code: CloseReason; message: string } | null {
+export function finalCloseReason(reason: string): { code: CloseReason; message: string } | null {
   const found = /^([A-Z_]+)(?:: (.*))?$/s.exec(reason)
   const [, code = '', message = ''] = found ?? []
-  return FINAL_TEXT.has(code) ? { code: code as CloseReason, message } : finalReason(code, message)
+  return FINAL_CLOSE_CODES.has(code)
+    ? { code: code as CloseReason, message }
+    : finalErrorReason(code, message)
 }

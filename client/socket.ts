@@ -25,8 +25,8 @@ export interface ClientClock {
 }
 
 /** A server takes 1000 (and 1001, which a browser sends for a page that is left) as a farewell, any other code as a break. */
-const LEAVE = 1000
-const BREAK = 4000
+const LEAVE_CLOSE_CODE = 1000
+const RECONNECT_CLOSE_CODE = 4000
 
 /** The platform's WebSocket. */
 export const dialWebSocket: Dial = (url, events) => {
@@ -41,7 +41,7 @@ export const dialWebSocket: Dial = (url, events) => {
     send: (bytes) => {
       if (socket.readyState === WebSocket.OPEN) socket.send(bytes as Uint8Array<ArrayBuffer>)
     },
-    close: (leave = false) => socket.close(leave ? LEAVE : BREAK),
+    close: (leave = false) => socket.close(leave ? LEAVE_CLOSE_CODE : RECONNECT_CLOSE_CODE),
   }
 }
 

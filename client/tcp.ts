@@ -8,14 +8,14 @@ import { InputError, shorten } from '../core/wire/errors.ts'
 import type { Dial } from './socket.ts'
 
 /** A server that does not hang up in turn is left alone after this. */
-const GRACE_MS = 1_000
+const CLOSE_TIMEOUT_MS = 1_000
 
 /**
  * Dials `tcp://host:port` or `tls://host:port`; TLS trusts what Node trusts (NODE_EXTRA_CA_CERTS adds to it).
  * @throws InputError for any other URL
  */
 export const dialTcp: Dial = (url, events) => {
-  const { host, port, secure } = parse(url)
+  const { host, port, secure } = parseTcpUrl(url)
   let problem = 'closed by the server'
   const socket: NetSocket = secure
     ? connectTls({ host, port, ...(isIP(host) === 0 && { servername: host }) })
@@ -39,13 +39,13 @@ export const dialTcp: Dial = (url, events) => {
         return
       }
       socket.end()
-      socket.setTimeout(GRACE_MS, () => socket.destroy())
+      socket.setTimeout(CLOSE_TIMEOUT_MS, () => socket.destroy())
       socket.unref()
     },
   }
 }
 
-function parse(url: string): { host: string; port: number; secure: boolean } {
+function parseTcpUrl(url: string): { host: string; port: number; secure: boolean } {
   const { protocol, hostname, port, pathname } = URL.canParse(url) ? new URL(url) : NO_URL
   const plain = (protocol === 'tcp:' || protocol === 'tls:') && (pathname === '' || pathname === '/')
   if (!plain || hostname === '' || port === '')

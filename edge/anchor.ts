@@ -3,11 +3,11 @@
 // and disturbs nobody. Each question is asked until it is answered or too late; what breaks is mended by the link.
 
 import {
-  NEWCOMER,
+  NEW_CHANNEL_DEFAULTS,
   type ChannelIn,
   type ChannelOut,
   type Clock,
-  type Link,
+  type ShardLink,
   type Timer,
 } from '../core/run/ports.ts'
 import { CODECS } from '../core/wire/codec.ts'
@@ -16,23 +16,23 @@ import type { SystemCode } from '../core/wire/errors.ts'
 import { TIMES } from '../core/wire/limits.ts'
 import type { ErrorKind } from '../core/wire/message.ts'
 
-export type Answer =
+export type RequestResult =
   | { readonly ok: true; readonly output: unknown }
   /** A refusal of the contract, or a system code. */
   | { readonly ok: false; readonly code: string; readonly message: string }
 
 /** Who has the line. */
-export interface AnchorOwner {
+export interface SessionLinkListener {
   /** The line stands with this activation of the shard, with what number of `opened`. */
-  anchored(activation: number): void
-  pushed(sequence: number, event: number, body: Uint8Array): void
+  onLinkOpened(activation: number): void
+  onPush(sequence: number, event: number, body: Uint8Array): void
   /** Events up to this number are gone. */
-  missed(events: number): void
+  onEventsMissed(events: number): void
   /** The shard has ended the session: a close reason, or the word of a kick. */
-  expelled(code: string): void
+  onSessionEnded(code: string): void
 }
 
-export interface AnchorRequest {
+export interface SessionLinkRequest {
   readonly contract: Contract
   readonly key: string
   /** 16 bytes. */
@@ -42,72 +42,81 @@ export interface AnchorRequest {
   readonly generation: number
 }
 
-interface Question {
+interface PendingRequest {
   readonly command: AnyCommand
   readonly body: Uint8Array
   readonly timer: Timer
-  readonly done: (answer: Answer) => void
+  readonly onResult: (answer: RequestResult) => void
   /** 0 = not sent yet. */
   sequence: number
 }
 
 const codec = CODECS.get('msgpack')!
 
-export class Anchor implements ChannelOut {
+export class SessionLink implements ChannelOut {
   readonly #clock: Clock
-  readonly #owner: AnchorOwner | null
-  readonly #questions = new Set<Question>()
+  readonly #listener: SessionLinkListener | null
+  readonly #pendingRequests = new Set<PendingRequest>()
   /** Set right after the link gave it: a link may speak while it opens. */
   #channel: ChannelIn | null = null
-  #asked = 0
+  #lastSequence = 0
   #isOpen = false
-  #over = false
+  #isClosed = false
 
-  constructor(link: Link, clock: Clock, request: AnchorRequest, owner: AnchorOwner | null) {
+  constructor(
+    link: ShardLink,
+    clock: Clock,
+    request: SessionLinkRequest,
+    listener: SessionLinkListener | null,
+  ) {
     this.#clock = clock
-    this.#owner = owner
+    this.#listener = listener
     const { contract, key, session, uid, epoch, generation } = request
-    const channel = owner ? 0 : 1 + Math.floor(clock.random() * 0xfffffffe)
+    const channel = listener ? 0 : 1 + Math.floor(clock.random() * 0xfffffffe)
     const shard = { contract: contract.name, key }
-    this.#channel = link.open({ ...NEWCOMER, shard, session, channel, uid, epoch, generation }, this)
+    this.#channel = link.open(
+      { ...NEW_CHANNEL_DEFAULTS, shard, session, channel, uid, epoch, generation },
+      this,
+    )
   }
 
   /** Asks; `done` hears the answer once, UNAVAILABLE at the latest after the deadline of a call. */
-  ask(command: AnyCommand, input: unknown, done: (answer: Answer) => void): void {
-    if (this.#over) return done(unavailable('the line is closed'))
+  request(command: AnyCommand, input: unknown, onResult: (answer: RequestResult) => void): void {
+    if (this.#isClosed) return onResult(unavailableResult('the line is closed'))
     let body: Uint8Array
     try {
       body = codec.encode(command.input(input))
     } catch (error) {
-      return done({ ok: false, code: 'BAD_INPUT', message: error instanceof Error ? error.message : '' })
+      return onResult({ ok: false, code: 'BAD_INPUT', message: error instanceof Error ? error.message : '' })
     }
-    const late = (): void => this.#answer(question, unavailable(`no answer within ${TIMES.callMs} ms`))
-    const question: Question = {
+    const onTimeout = (): void =>
+      this.#complete(pending, unavailableResult(`no answer within ${TIMES.callMs} ms`))
+    const pending: PendingRequest = {
       command,
       body,
-      done,
-      timer: this.#clock.after(TIMES.callMs, late),
+      onResult,
+      timer: this.#clock.after(TIMES.callMs, onTimeout),
       sequence: 0,
     }
-    this.#questions.add(question)
-    if (this.#isOpen) this.#send(question)
+    this.#pendingRequests.add(pending)
+    if (this.#isOpen) this.#send(pending)
   }
 
-  #send(question: Question): void {
-    if (question.sequence === 0) question.sequence = ++this.#asked
-    let answered = this.#asked
-    for (const { sequence } of this.#questions)
-      if (sequence !== 0) answered = Math.min(answered, sequence - 1)
-    const { command, body, sequence } = question
-    this.#channel?.call(sequence, command.number, 0, answered, body)
+  #send(pending: PendingRequest): void {
+    if (pending.sequence === 0) pending.sequence = ++this.#lastSequence
+    let replyAck = this.#lastSequence
+    for (const { sequence } of this.#pendingRequests)
+      if (sequence !== 0) replyAck = Math.min(replyAck, sequence - 1)
+    const { command, body, sequence } = pending
+    this.#channel?.submitCall(sequence, command.number, 0, replyAck, body)
   }
 
   ack(events: number): void {
-    this.#channel?.ack(this.#asked, events)
+    this.#channel?.ack(this.#lastSequence, events)
   }
 
-  hold(on: boolean): void {
-    this.#channel?.hold(on)
+  pauseEvents(isPaused: boolean): void {
+    this.#channel?.pauseEvents(isPaused)
   }
 
   identify(uid: string, epoch: number): void {
@@ -115,69 +124,70 @@ export class Anchor implements ChannelOut {
   }
 
   /** `forget`: the session is over for good. */
-  close(forget: boolean): void {
-    if (this.#over) return
-    this.#end()
-    this.#channel?.close(forget)
+  closeLink(isFinal: boolean): void {
+    if (this.#isClosed) return
+    this.#closeAndFailPending()
+    this.#channel?.closeChannel(isFinal)
   }
 
-  #end(): void {
-    this.#over = true
-    for (const question of [...this.#questions]) this.#answer(question, unavailable('the line is closed'))
+  #closeAndFailPending(): void {
+    this.#isClosed = true
+    for (const pending of [...this.#pendingRequests])
+      this.#complete(pending, unavailableResult('the line is closed'))
   }
 
-  #answer(question: Question | undefined, answer: Answer): void {
-    if (!question || !this.#questions.delete(question)) return
-    question.timer.cancel()
-    question.done(answer)
+  #complete(pending: PendingRequest | undefined, result: RequestResult): void {
+    if (!pending || !this.#pendingRequests.delete(pending)) return
+    pending.timer.cancel()
+    pending.onResult(result)
   }
 
-  #asking(sequence: number): Question | undefined {
-    for (const question of this.#questions) if (question.sequence === sequence) return question
+  #findPending(sequence: number): PendingRequest | undefined {
+    for (const pending of this.#pendingRequests) if (pending.sequence === sequence) return pending
     return undefined
   }
 
-  opened(activation: number, mark: number, lost: boolean): void {
-    this.#owner?.anchored(activation)
+  channelOpened(activation: number, mark: number, lost: boolean): void {
+    this.#listener?.onLinkOpened(activation)
     const isFirst = !this.#isOpen
     this.#isOpen = true
     // Earlier connections of this session have asked up to here.
-    this.#asked = Math.max(this.#asked, mark)
+    this.#lastSequence = Math.max(this.#lastSequence, mark)
     // The link gives what `open` returns only after it; then the constructor asks.
     if (this.#channel === null || !(isFirst || lost)) return
-    for (const question of this.#questions) this.#send(question)
+    for (const pending of this.#pendingRequests) this.#send(pending)
   }
 
   reply(sequence: number, _command: number, body: Uint8Array): void {
-    const question = this.#asking(sequence)
-    const output = question?.command.output
-    if (output) this.#answer(question, { ok: true, output: output(codec.decode(body)) })
+    const pending = this.#findPending(sequence)
+    const output = pending?.command.output
+    if (output) this.#complete(pending, { ok: true, output: output(codec.decode(body)) })
   }
 
   error(sequence: number, _command: number, _kind: ErrorKind, code: string, message: string): void {
-    this.#answer(this.#asking(sequence), { ok: false, code, message })
+    this.#complete(this.#findPending(sequence), { ok: false, code, message })
   }
 
   event(sequence: number, event: number, body: Uint8Array): void {
-    if (!this.#over) this.#owner?.pushed(sequence, event, body)
+    if (!this.#isClosed) this.#listener?.onPush(sequence, event, body)
   }
 
-  resync(events: number): void {
-    if (!this.#over) this.#owner?.missed(events)
+  resyncRequired(events: number): void {
+    if (!this.#isClosed) this.#listener?.onEventsMissed(events)
   }
 
-  closed(code: string): void {
-    if (this.#over) return
-    this.#end()
-    this.#owner?.expelled(code)
+  channelClosed(code: string): void {
+    if (this.#isClosed) return
+    this.#closeAndFailPending()
+    this.#listener?.onSessionEnded(code)
   }
 
-  applied(): void {}
-  memo(): void {}
-  bind(): void {}
-  login(): void {}
+  callsApplied(): void {}
+  membershipToken(): void {}
+  keyBound(): void {}
+  loggedIn(): void {}
 }
 
-function unavailable(message: string): Answer {
+function unavailableResult(message: string): RequestResult {
   return { ok: false, code: 'UNAVAILABLE' satisfies SystemCode, message }
 }

@@ -4,148 +4,149 @@
 
 import type { Limits } from '../core/wire/limits.ts'
 
-type CensusLimits = Pick<Limits, 'maxConnections' | 'maxPerAddress' | 'maxPerLoopback' | 'maxUnproven'>
+type ConnectionLimits = Pick<Limits, 'maxConnections' | 'maxPerAddress' | 'maxPerLoopback' | 'maxUnproven'>
 
 /** Which bound a connection met. */
-export type CensusReason = 'total' | 'address' | 'unproven'
+export type ConnectionBound = 'total' | 'address' | 'unproven'
 
 /** The connection must be closed (OVERLOADED); it was not counted and has nothing to leave. */
-export interface Refused {
-  readonly reason: CensusReason
+export interface ConnectionRejection {
+  readonly reason: ConnectionBound
   /** Says how many stand and the bound; fit for the peer, as it names no address. */
   readonly message: string
 }
 
 /** A connection that is counted. Its calls may come in any order and more than once. */
-export interface Entry {
+export interface ConnectionPermit {
   readonly reason: null
   /**
    * It has said its first whole frame. Where its address had room only because somebody may come back, it must be that
    * one (`returns`); null = it is welcome.
    */
-  claim(returns: boolean): Refused | null
+  confirmFirstFrame(isResuming: boolean): ConnectionRejection | null
   /** It has said its first whole frame, or has logged in. */
-  proven(): void
+  markAuthenticated(): void
   /** It is gone, but keeps seats: it counts for its address and for nothing else. */
-  linger(): void
+  reserveForResume(): void
   /** It is gone. */
-  leave(): void
+  release(): void
 }
 
-export class Census {
-  readonly #limits: CensusLimits
-  readonly #addresses = new Map<string, Address>()
+export class ConnectionLimiter {
+  readonly #limits: ConnectionLimits
+  readonly #addresses = new Map<string, AddressUse>()
   /** Connections that stand. */
-  total = 0
+  openConnections = 0
   /** Of these, the ones that have proven nothing yet. */
-  unproven = 0
+  unauthenticated = 0
   /** Connections refused since the start. */
-  readonly refused: Record<CensusReason, number> = { total: 0, address: 0, unproven: 0 }
+  readonly rejections: Record<ConnectionBound, number> = { total: 0, address: 0, unproven: 0 }
 
-  constructor(limits: CensusLimits) {
+  constructor(limits: ConnectionLimits) {
     this.#limits = limits
   }
 
   /** Distinct addresses with a connection or a seat. */
-  get addresses(): number {
+  get addressCount(): number {
     return this.#addresses.size
   }
 
   /** Counts a connection of this peer address in; an entry has `reason` null. */
-  enter(address: string): Entry | Refused {
+  admit(address: string): ConnectionPermit | ConnectionRejection {
     const { maxConnections, maxPerAddress, maxPerLoopback, maxUnproven } = this.#limits
-    if (this.total >= maxConnections) return this.refuse('total', 'connections', this.total, maxConnections)
+    if (this.openConnections >= maxConnections)
+      return this.reject('total', 'connections', this.openConnections, maxConnections)
     const key = addressKey(address)
     const max = key === LOOPBACK || key === UNKNOWN ? maxPerLoopback : maxPerAddress
     const known = this.#addresses.get(key)
-    const count = known?.count ?? 0
-    if (count >= max) return this.refuse('address', 'connections of this address', count, max)
-    if (this.unproven >= maxUnproven) {
-      return this.refuse('unproven', 'connections without a first message', this.unproven, maxUnproven)
+    const count = known?.connections ?? 0
+    if (count >= max) return this.reject('address', 'connections of this address', count, max)
+    if (this.unauthenticated >= maxUnproven) {
+      return this.reject('unproven', 'connections without a first message', this.unauthenticated, maxUnproven)
     }
-    const entry = known ?? { key, max, count: 0, seats: 0 }
-    if (known === undefined) this.#addresses.set(key, entry)
-    entry.count++
-    this.total++
-    this.unproven++
-    return new Counted(this, this.#addresses, entry)
+    const addressUse = known ?? { key, max, connections: 0, reservations: 0 }
+    if (known === undefined) this.#addresses.set(key, addressUse)
+    addressUse.connections++
+    this.openConnections++
+    this.unauthenticated++
+    return new CountedPermit(this, this.#addresses, addressUse)
   }
 
   /** @internal */
-  refuse(reason: CensusReason, what: string, count: number, max: number): Refused {
-    this.refused[reason]++
+  reject(reason: ConnectionBound, what: string, count: number, max: number): ConnectionRejection {
+    this.rejections[reason]++
     return { reason, message: `${count} ${what} stand, at most ${max} may` }
   }
 }
 
-interface Address {
+interface AddressUse {
   readonly key: string
   readonly max: number
   /** Connections that stand. */
-  count: number
+  connections: number
   /** What others have left behind that may come back. */
-  seats: number
+  reservations: number
 }
 
-class Counted implements Entry {
+class CountedPermit implements ConnectionPermit {
   readonly reason = null
-  readonly #census: Census
-  readonly #addresses: Map<string, Address>
+  readonly #limiter: ConnectionLimiter
+  readonly #addresses: Map<string, AddressUse>
   /** null = it has left. */
-  #address: Address | null
-  #unproven = true
+  #address: AddressUse | null
+  #isUnauthenticated = true
   /** Its address has no room for it but that of a seat. */
-  #isLent: boolean
-  #lingers = false
+  #mustResume: boolean
+  #isReserved = false
 
-  constructor(census: Census, addresses: Map<string, Address>, address: Address) {
-    this.#census = census
+  constructor(limiter: ConnectionLimiter, addresses: Map<string, AddressUse>, address: AddressUse) {
+    this.#limiter = limiter
     this.#addresses = addresses
     this.#address = address
-    this.#isLent = isOver(address)
+    this.#mustResume = exceedsLimit(address)
   }
 
-  claim(returns: boolean): Refused | null {
+  confirmFirstFrame(isResuming: boolean): ConnectionRejection | null {
     const address = this.#address
-    if (address === null || !this.#isLent || returns) return null
-    const { count, seats, max } = address
-    if (isOver(address))
-      return this.#census.refuse(
+    if (address === null || !this.#mustResume || isResuming) return null
+    const { connections: count, reservations: seats, max } = address
+    if (exceedsLimit(address))
+      return this.#limiter.reject(
         'address',
         'connections and kept seats of this address',
         count - 1 + seats,
         max,
       )
-    this.#isLent = false
+    this.#mustResume = false
     return null
   }
 
-  proven(): void {
-    if (!this.#unproven) return
-    this.#unproven = false
-    this.#census.unproven--
+  markAuthenticated(): void {
+    if (!this.#isUnauthenticated) return
+    this.#isUnauthenticated = false
+    this.#limiter.unauthenticated--
   }
 
-  linger(): void {
+  reserveForResume(): void {
     const address = this.#address
-    if (address === null || this.#lingers) return
-    this.#lingers = true
-    this.proven()
-    this.#census.total--
-    address.count--
-    address.seats++
+    if (address === null || this.#isReserved) return
+    this.#isReserved = true
+    this.markAuthenticated()
+    this.#limiter.openConnections--
+    address.connections--
+    address.reservations++
   }
 
-  leave(): void {
-    this.linger()
+  release(): void {
+    this.reserveForResume()
     const address = this.#address
     if (address === null) return
     this.#address = null
-    if (--address.seats + address.count === 0) this.#addresses.delete(address.key)
+    if (--address.reservations + address.connections === 0) this.#addresses.delete(address.key)
   }
 }
 
-function isOver({ count, seats, max }: Address): boolean {
+function exceedsLimit({ connections: count, reservations: seats, max }: AddressUse): boolean {
   return count + seats > max
 }
 
@@ -160,8 +161,8 @@ const MAX_ADDRESS_CHARS = 80
  */
 export function addressKey(address: string): string {
   if (address.length > MAX_ADDRESS_CHARS) return UNKNOWN
-  if (!address.includes(':')) return ipv4Key(ipv4(address))
-  const groups = ipv6(address.split('%', 1)[0]!)
+  if (!address.includes(':')) return ipv4Key(parseIpv4(address))
+  const groups = parseIpv6(address.split('%', 1)[0]!)
   if (groups === null) return UNKNOWN
   const [a, b, c, d, e, f, g, h] = groups as [number, number, number, number, number, number, number, number]
   if ((a | b | c | d | e) === 0) {
@@ -177,7 +178,7 @@ function ipv4Key(bytes: readonly number[] | null): string {
 }
 
 /** Four bytes of dotted decimals. */
-function ipv4(text: string): readonly number[] | null {
+function parseIpv4(text: string): readonly number[] | null {
   const parts = text.split('.')
   if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part))) return null
   const bytes = parts.map(Number)
@@ -185,30 +186,30 @@ function ipv4(text: string): readonly number[] | null {
 }
 
 /** Eight groups of 16 bits, of any spelling of RFC 4291 section 2.2. */
-function ipv6(text: string): readonly number[] | null {
+function parseIpv6(text: string): readonly number[] | null {
   const halves = text.split('::')
   if (halves.length > 2) return null
-  const head = groups(halves[0]!, halves.length === 1)
+  const head = parseGroups(halves[0]!, halves.length === 1)
   if (head === null) return null
   if (halves.length === 1) return head.length === 8 ? head : null
-  const tail = groups(halves[1]!, true)
+  const tail = parseGroups(halves[1]!, true)
   // A `::` stands for one group at least.
   if (tail === null || head.length + tail.length > 7) return null
   return [...head, ...new Array<number>(8 - head.length - tail.length).fill(0), ...tail]
 }
 
 /** The groups of one side of `::`; only the last two of an address may be written as dotted decimals. */
-function groups(text: string, last: boolean): readonly number[] | null {
+function parseGroups(text: string, isLast: boolean): readonly number[] | null {
   if (text === '') return []
-  const found: number[] = []
+  const parsed: number[] = []
   const parts = text.split(':')
   for (const [index, part] of parts.entries()) {
-    if (last && index === parts.length - 1 && part.includes('.')) {
-      const bytes = ipv4(part)
+    if (isLast && index === parts.length - 1 && part.includes('.')) {
+      const bytes = parseIpv4(part)
       if (bytes === null) return null
-      found.push(bytes[0]! * 256 + bytes[1]!, bytes[2]! * 256 + bytes[3]!)
-    } else if (/^[\da-f]{1,4}$/i.test(part)) found.push(Number.parseInt(part, 16))
+      parsed.push(bytes[0]! * 256 + bytes[1]!, bytes[2]! * 256 + bytes[3]!)
+    } else if (/^[\da-f]{1,4}$/i.test(part)) parsed.push(Number.parseInt(part, 16))
     else return null
   }
-  return found
+  return parsed
 }

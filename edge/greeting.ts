@@ -5,99 +5,118 @@ import { Auth } from '../schemas/session.ts'
 import { SUPERSEDED, type Awaitable } from '../core/run/ports.ts'
 import type { CloseReason } from '../core/wire/errors.ts'
 import type { Hello } from '../core/wire/message.ts'
-import { Anchor, type Answer } from './anchor.ts'
+import { SessionLink, type RequestResult } from './anchor.ts'
 import type { Gateway } from './gateway.ts'
-import { Identity, isCloseReason, type IdentityOwner } from './identity.ts'
-import { TicketError, type Ticket } from './ticket.ts'
-import { openGrant } from './token.ts'
+import { SessionIdentity, isCloseReason, type SessionIdentityOwner } from './identity.ts'
+import { TicketError, type TicketClaims } from './ticket.ts'
+import { verifyResumeToken } from './token.ts'
 
-export interface Greeted {
-  welcome(identity: Identity, isResumed: boolean): void
-  refuse(reason: CloseReason, message: string): void
+export interface HandshakeCallbacks {
+  onAccepted(identity: SessionIdentity, isResumed: boolean): void
+  onRejected(reason: CloseReason, message: string): void
   /** A bug of ours. */
-  failed(error: unknown): void
+  onInternalError(error: unknown): void
 }
 
 /** `remote`: where the client comes from, for the game's `auth`. */
-export function greet(hello: Hello, owner: IdentityOwner, remote: string, greeted: Greeted): void {
+export function startHandshake(
+  hello: Hello,
+  owner: SessionIdentityOwner,
+  remote: string,
+  callbacks: HandshakeCallbacks,
+): void {
   const isNew = hello.token.length === 0 && hello.session.every((byte) => byte === 0)
-  if (!isNew) return resume(hello, owner, greeted)
+  if (!isNew) return resumeSession(hello, owner, callbacks)
   if (hello.ticket.length > MAX_TICKET_BYTES)
-    return greeted.refuse(
+    return callbacks.onRejected(
       'BAD_TICKET',
       `a ticket of ${hello.ticket.length} bytes exceeds ${MAX_TICKET_BYTES}`,
     )
-  const identity = new Identity(owner, owner.gateway.clock.id())
-  if (hello.ticket.length === 0) return greeted.welcome(identity, false)
-  show(hello.ticket, identity, owner.gateway, remote, greeted)
+  const identity = new SessionIdentity(owner, owner.gateway.clock.id())
+  if (hello.ticket.length === 0) return callbacks.onAccepted(identity, false)
+  loginWithTicket(hello.ticket, identity, owner.gateway, remote, callbacks)
 }
 
-function resume({ session, token }: Hello, owner: IdentityOwner, greeted: Greeted): void {
+function resumeSession(
+  { session, token }: Hello,
+  owner: SessionIdentityOwner,
+  callbacks: HandshakeCallbacks,
+): void {
   const { gateway } = owner
-  const refuse = (): void =>
-    greeted.refuse('BAD_TOKEN', 'the resume token is forged, expired or of another session')
-  later(openGrant(gateway.seal, token, gateway.clock.now()), greeted, null, (grant) => {
-    if (grant === null || !grant.session.every((byte, i) => byte === session[i])) return refuse()
-    const identity = new Identity(owner, grant.session)
-    identity.resume(grant, (answer) => decide(answer, identity, greeted, true))
-  })
+  const reject = (): void =>
+    callbacks.onRejected('BAD_TOKEN', 'the resume token is forged, expired or of another session')
+  awaitValue(
+    verifyResumeToken(gateway.tokenSigner, token, gateway.clock.now()),
+    callbacks,
+    null,
+    (claims) => {
+      if (claims === null || !claims.session.every((byte, i) => byte === session[i])) return reject()
+      const identity = new SessionIdentity(owner, claims.session)
+      identity.resumeSession(claims, (result) => finishHandshake(result, identity, callbacks, true))
+    },
+  )
 }
 
 /** A ticket: what the gateway can check itself comes first, then the game's word. */
-function show(
+function loginWithTicket(
   ticket: Uint8Array,
-  identity: Identity,
+  identity: SessionIdentity,
   gateway: Gateway,
   remote: string,
-  greeted: Greeted,
+  callbacks: HandshakeCallbacks,
 ): void {
-  const { tickets, door } = gateway
-  if (!tickets && !door.auth) return greeted.refuse('BAD_TICKET', 'this server takes no tickets')
-  const refuse = (error: unknown): void => {
-    if (error instanceof TicketError) return greeted.refuse('BAD_TICKET', error.message)
+  const { ticketVerifier: tickets, routingTable: door } = gateway
+  if (!tickets && !door.auth) return callbacks.onRejected('BAD_TICKET', 'this server takes no tickets')
+  const onVerifyError = (error: unknown): void => {
+    if (error instanceof TicketError) return callbacks.onRejected('BAD_TICKET', error.message)
     gateway.log.error('a ticket could not be checked', { error: String(error) })
-    greeted.refuse('UNAVAILABLE', 'the ticket could not be checked')
+    callbacks.onRejected('UNAVAILABLE', 'the ticket could not be checked')
   }
-  later(tickets ? tickets.verify(ticket) : NOBODY, greeted, refuse, (checked) => {
-    const enter = (uid: string): void =>
-      identity.enter(uid, checked.jti, checked.expiresMs, (answer) =>
-        decide(answer, identity, greeted, false),
+  awaitValue(tickets ? tickets.verify(ticket) : ANONYMOUS, callbacks, onVerifyError, (claims) => {
+    const login = (uid: string): void =>
+      identity.loginWithTicket(uid, claims.jti, claims.expiresMs, (result) =>
+        finishHandshake(result, identity, callbacks, false),
       )
-    if (!door.auth) return enter(checked.uid)
+    if (!door.auth) return login(claims.uid)
     const { link, clock } = gateway
-    const key = String(identity.session[0]! % AUTH_KEYS)
+    const key = String(identity.session[0]! % AUTH_SHARDS)
     const request = { contract: Auth, key, session: identity.session, uid: '', epoch: 0, generation: 0 }
-    const line = new Anchor(link, clock, request, null)
-    const input = { ticket, uid: checked.uid, session: identity.name, remote: remote.slice(0, 64) }
-    line.ask(Auth.entries.verify, input, (answer) => {
-      line.close(true)
-      if (answer.ok) enter((answer.output as { readonly uid: string }).uid)
-      else decide(answer, identity, greeted, false)
+    const authLink = new SessionLink(link, clock, request, null)
+    const input = { ticket, uid: claims.uid, session: identity.sessionHex, remote: remote.slice(0, 64) }
+    authLink.request(Auth.entries.verify, input, (result) => {
+      authLink.closeLink(true)
+      if (result.ok) login((result.output as { readonly uid: string }).uid)
+      else finishHandshake(result, identity, callbacks, false)
     })
   })
 }
 
-function decide(answer: Answer, identity: Identity, greeted: Greeted, isResumed: boolean): void {
-  if (answer.ok) return greeted.welcome(identity, isResumed)
-  identity.ended(true)
-  if (answer.code === SUPERSEDED) greeted.refuse('REPLACED', answer.message)
-  else if (isCloseReason(answer.code)) greeted.refuse(answer.code, answer.message)
-  else greeted.refuse('UNAVAILABLE', `${answer.code}: ${answer.message}`)
+function finishHandshake(
+  result: RequestResult,
+  identity: SessionIdentity,
+  callbacks: HandshakeCallbacks,
+  isResumed: boolean,
+): void {
+  if (result.ok) return callbacks.onAccepted(identity, isResumed)
+  identity.onConnectionClosed(true)
+  if (result.code === SUPERSEDED) callbacks.onRejected('REPLACED', result.message)
+  else if (isCloseReason(result.code)) callbacks.onRejected(result.code, result.message)
+  else callbacks.onRejected('UNAVAILABLE', `${result.code}: ${result.message}`)
 }
 
-function later<T>(
+function awaitValue<T>(
   value: Awaitable<T>,
-  greeted: Greeted,
-  refused: ((error: unknown) => void) | null,
-  done: (value: T) => void,
+  callbacks: HandshakeCallbacks,
+  onError: ((error: unknown) => void) | null,
+  onValue: (value: T) => void,
 ): void {
-  if (!(value instanceof Promise)) return done(value)
+  if (!(value instanceof Promise)) return onValue(value)
   value
-    .then(done, refused ?? ((error: unknown) => greeted.failed(error)))
-    .catch((error: unknown) => greeted.failed(error))
+    .then(onValue, onError ?? ((error: unknown) => callbacks.onInternalError(error)))
+    .catch((error: unknown) => callbacks.onInternalError(error))
 }
 
 /** Objects that share the work of `auth` on Cloudflare. */
-const AUTH_KEYS = 32
+const AUTH_SHARDS = 32
 const MAX_TICKET_BYTES = 4_096
-const NOBODY: Ticket = { uid: '', jti: '', expiresMs: 0 }
+const ANONYMOUS: TicketClaims = { uid: '', jti: '', expiresMs: 0 }

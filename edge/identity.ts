@@ -2,213 +2,232 @@
 // through which a newer login, a kick or a push reaches it. Invariant: what it may reach is in its last token.
 
 import { hexOf } from '../core/wire/bytes.ts'
-import { Session, sessionKey, uidKey } from '../schemas/session.ts'
+import { Session, sessionShardKey, uidShardKey } from '../schemas/session.ts'
 import type { AnyCommand } from '../core/wire/contract.ts'
 import { CLOSE_CODES, type CloseReason } from '../core/wire/errors.ts'
 import { TIMES } from '../core/wire/limits.ts'
-import { KICKED, REPLACED, SUPERSEDED, type Awaitable } from '../core/run/ports.ts'
-import { Anchor, type AnchorOwner, type Answer } from './anchor.ts'
+import { KICKED_PREFIX, REPLACED, SUPERSEDED, type Awaitable } from '../core/run/ports.ts'
+import { SessionLink, type SessionLinkListener, type RequestResult } from './anchor.ts'
 import type { Gateway } from './gateway.ts'
-import { sealGrant, type Grant } from './token.ts'
+import { signResumeToken, type ResumeClaims } from './token.ts'
 
 /** The session that has it. */
-export interface IdentityOwner {
+export interface SessionIdentityOwner {
   readonly gateway: Gateway
   /** It has logged in, or its token is to be replaced. */
-  changed(): void
-  anchored(activation: number): void
-  pushed(sequence: number, event: number, body: Uint8Array): void
-  missed(events: number): void
+  onIdentityChanged(): void
+  onLinkOpened(activation: number): void
+  onPush(sequence: number, event: number, body: Uint8Array): void
+  onEventsMissed(events: number): void
   /** `forget`: the session does not go on elsewhere. */
-  close(reason: CloseReason, message: string, forget?: boolean): void
+  closeConnection(reason: CloseReason, message: string, forget?: boolean): void
 }
 
-export class Identity implements AnchorOwner {
+export class SessionIdentity implements SessionLinkListener {
   readonly session: Uint8Array
   /** 32 hex digits. */
-  readonly name: string
-  readonly #owner: IdentityOwner
+  readonly sessionHex: string
+  readonly #owner: SessionIdentityOwner
   uid = ''
   epoch = 0
   /** Of this connection: higher than that of every earlier one. */
-  connection = 1
+  connectionGeneration = 1
   /** Of the last token that the client has been given on it. */
-  #generation = 1
-  #issuedMs = 0
+  #tokenGeneration = 1
+  #tokenIssuedMs = 0
   /** Contract to key; few are bound. */
-  #keys: Map<string, string> | null = null
-  #anchor: Anchor | null = null
+  #boundKeys: Map<string, string> | null = null
+  #sessionLink: SessionLink | null = null
   /** Tokens without the uid are about. */
-  #wasNobody = false
+  #hasAnonymousTokens = false
   /** What is pushed to it waits. */
-  #held = false
+  #areEventsPaused = false
 
-  constructor(owner: IdentityOwner, session: Uint8Array) {
+  constructor(owner: SessionIdentityOwner, session: Uint8Array) {
     this.#owner = owner
     this.session = session
-    this.name = hexOf(session)
+    this.sessionHex = hexOf(session)
   }
 
   /** The key that this session means when it speaks to a contract. */
-  keyOf(contract: string): string | undefined {
-    return this.#keys?.get(contract)
+  boundKey(contract: string): string | undefined {
+    return this.#boundKeys?.get(contract)
   }
 
   /** False = so it was bound before. */
-  bind(contract: string, key: string): boolean {
-    if (this.#keys?.get(contract) === key) return false
-    this.#keys ??= new Map()
-    this.#keys.set(contract, key)
-    this.#owner.changed()
+  bindKey(contract: string, key: string): boolean {
+    if (this.#boundKeys?.get(contract) === key) return false
+    this.#boundKeys ??= new Map()
+    this.#boundKeys.set(contract, key)
+    this.#owner.onIdentityChanged()
     return true
   }
 
   /** Takes up an earlier session, if its shard agrees that this token is the last one. */
-  resume(grant: Grant, done: (answer: Answer) => void): void {
-    const { uid, epoch, generation, keys, wasNobody } = grant
+  resumeSession(claims: ResumeClaims, onResult: (result: RequestResult) => void): void {
+    const { uid, epoch, generation, boundKeys: keys, hasAnonymousTokens: wasNobody } = claims
     this.uid = uid
     this.epoch = epoch
-    this.#wasNobody = wasNobody
-    if (keys.size > 0) this.#keys = new Map(keys)
-    this.#ask(this.#own, Session.entries.resume, { session: this.name, epoch, generation }, (answer) => {
-      if (answer.ok) this.connection = (answer.output as { readonly generation: number }).generation
-      this.#generation = this.connection
-      done(answer)
-    })
+    this.#hasAnonymousTokens = wasNobody
+    if (keys.size > 0) this.#boundKeys = new Map(keys)
+    this.#requestOnce(
+      this.#sessionShardKey,
+      Session.entries.resume,
+      { session: this.sessionHex, epoch, generation },
+      (result) => {
+        if (result.ok)
+          this.connectionGeneration = (result.output as { readonly generation: number }).generation
+        this.#tokenGeneration = this.connectionGeneration
+        onResult(result)
+      },
+    )
     if (!wasNobody) return
     // Those of the time before the login are dead from here on; until that is answered, the next token says it again.
-    const before = { session: this.name, epoch: 0, generation }
-    this.#ask(sessionKey(this.name), Session.entries.resume, before, (answer) => {
-      if (answer.ok) this.#wasNobody = false
+    const before = { session: this.sessionHex, epoch: 0, generation }
+    this.#requestOnce(sessionShardKey(this.sessionHex), Session.entries.resume, before, (result) => {
+      if (result.ok) this.#hasAnonymousTokens = false
     })
   }
 
   /** Logs in by a ticket. */
-  enter(uid: string, jti: string, expiresMs: number, done: (answer: Answer) => void): void {
-    const login = { session: this.name, jti, expiresMs, wasNobody: false }
-    this.#ask(uidKey(uid), Session.entries.login, login, (answer) => {
-      if (answer.ok) {
+  loginWithTicket(
+    uid: string,
+    jti: string,
+    expiresMs: number,
+    onResult: (result: RequestResult) => void,
+  ): void {
+    const login = { session: this.sessionHex, jti, expiresMs, wasNobody: false }
+    this.#requestOnce(uidShardKey(uid), Session.entries.login, login, (result) => {
+      if (result.ok) {
         this.uid = uid
-        this.epoch = (answer.output as { readonly epoch: number }).epoch
+        this.epoch = (result.output as { readonly epoch: number }).epoch
       }
-      done(answer)
+      onResult(result)
     })
   }
 
   /** A shard has logged this session in; said again until its answer has arrived. */
-  login(uid: string, epoch: number): void {
+  applyLogin(uid: string, epoch: number): void {
     if (uid === this.uid && epoch <= this.epoch) return
     const isSame = uid === this.uid
-    this.#wasNobody ||= this.uid === ''
+    this.#hasAnonymousTokens ||= this.uid === ''
     this.uid = uid
     this.epoch = epoch
-    if (isSame && this.#anchor) {
-      this.#anchor.identify(uid, epoch)
-      this.#attach(this.#anchor)
+    if (isSame && this.#sessionLink) {
+      this.#sessionLink.identify(uid, epoch)
+      this.#requestAttach(this.#sessionLink)
     } else {
-      this.#anchor?.close(true)
-      this.attach()
+      this.#sessionLink?.closeLink(true)
+      this.openSessionLink()
     }
-    this.#owner.changed()
+    this.#owner.onIdentityChanged()
   }
 
   /** From here on the session's own shard reaches it: of a uid, or of one that has come back. */
-  attach(): void {
-    const { session, uid, epoch, connection: generation } = this
+  openSessionLink(): void {
+    const { session, uid, epoch, connectionGeneration: generation } = this
     const { link, clock } = this.#owner.gateway
-    const request = { contract: Session, key: this.#own, session, uid, epoch, generation }
-    const anchor = (this.#anchor = new Anchor(link, clock, request, this))
-    if (this.#held) anchor.hold(true)
-    this.#attach(anchor)
+    const request = { contract: Session, key: this.#sessionShardKey, session, uid, epoch, generation }
+    const sessionLink = (this.#sessionLink = new SessionLink(link, clock, request, this))
+    if (this.#areEventsPaused) sessionLink.pauseEvents(true)
+    this.#requestAttach(sessionLink)
   }
 
-  #attach(anchor: Anchor): void {
+  #requestAttach(sessionLink: SessionLink): void {
     const { epoch } = this
-    anchor.ask(Session.entries.attach, { session: this.name, epoch }, (answer) => {
-      if (answer.ok || this.#anchor !== anchor || this.epoch !== epoch) return
-      this.expelled(answer.code === 'KICKED' ? `${KICKED}${answer.message}` : answer.code)
+    sessionLink.request(Session.entries.attach, { session: this.sessionHex, epoch }, (result) => {
+      if (result.ok || this.#sessionLink !== sessionLink || this.epoch !== epoch) return
+      this.onSessionEnded(result.code === 'KICKED' ? `${KICKED_PREFIX}${result.message}` : result.code)
     })
   }
 
-  get #own(): string {
-    return this.uid === '' ? sessionKey(this.name) : uidKey(this.uid)
+  get #sessionShardKey(): string {
+    return this.uid === '' ? sessionShardKey(this.sessionHex) : uidShardKey(this.uid)
   }
 
-  #ask(key: string, command: AnyCommand, input: unknown, done: (answer: Answer) => void): void {
+  #requestOnce(
+    key: string,
+    command: AnyCommand,
+    input: unknown,
+    onResult: (result: RequestResult) => void,
+  ): void {
     const { link, clock } = this.#owner.gateway
-    const line = new Anchor(
+    const requestLink = new SessionLink(
       link,
       clock,
       { contract: Session, key, session: this.session, uid: '', epoch: 0, generation: 0 },
       null,
     )
-    line.ask(command, input, (answer) => {
-      line.close(true)
-      done(answer)
+    requestLink.request(command, input, (result) => {
+      requestLink.closeLink(true)
+      onResult(result)
     })
   }
 
   /** The token that opens this session again. */
-  token(): Awaitable<Uint8Array> {
-    const { seal, clock } = this.#owner.gateway
+  createToken(): Awaitable<Uint8Array> {
+    const { tokenSigner: seal, clock } = this.#owner.gateway
     const { session, uid, epoch } = this
-    this.#issuedMs = clock.mono()
-    return sealGrant(seal, {
+    this.#tokenIssuedMs = clock.mono()
+    return signResumeToken(seal, {
       session,
-      generation: this.#generation,
-      expires: Math.ceil((clock.now() + TIMES.tokenMs) / 1_000),
+      generation: this.#tokenGeneration,
+      expiresSeconds: Math.ceil((clock.now() + TIMES.tokenMs) / 1_000),
       uid,
       epoch,
-      keys: this.#keys ?? NO_KEYS,
-      wasNobody: this.#wasNobody,
+      boundKeys: this.#boundKeys ?? NO_KEYS,
+      hasAnonymousTokens: this.#hasAnonymousTokens,
     })
   }
 
   /** The one that takes its place, on the same connection. */
-  nextToken(): Awaitable<Uint8Array> {
-    this.#generation++
-    return this.token()
+  renewToken(): Awaitable<Uint8Array> {
+    this.#tokenGeneration++
+    return this.createToken()
   }
 
   /** Half of the token's life is over. */
-  get isStale(): boolean {
-    return this.#owner.gateway.clock.mono() - this.#issuedMs > TIMES.tokenMs / 2
+  get isTokenStale(): boolean {
+    return this.#owner.gateway.clock.mono() - this.#tokenIssuedMs > TIMES.tokenMs / 2
   }
 
-  ack(events: number): void {
-    this.#anchor?.ack(events)
+  ackEvents(events: number): void {
+    this.#sessionLink?.ack(events)
   }
 
-  hold(on: boolean): void {
-    this.#held = on
-    this.#anchor?.hold(on)
+  pauseEvents(isPaused: boolean): void {
+    this.#areEventsPaused = isPaused
+    this.#sessionLink?.pauseEvents(isPaused)
   }
 
   /** The connection is gone; `forget`: the session as well. */
-  ended(forget: boolean): void {
-    const anchor = this.#anchor
-    this.#anchor = null
-    anchor?.close(forget)
+  onConnectionClosed(isFinal: boolean): void {
+    const sessionLink = this.#sessionLink
+    this.#sessionLink = null
+    sessionLink?.closeLink(isFinal)
   }
 
-  anchored(activation: number): void {
-    this.#owner.anchored(activation)
+  onLinkOpened(activation: number): void {
+    this.#owner.onLinkOpened(activation)
   }
 
-  pushed(sequence: number, event: number, body: Uint8Array): void {
-    this.#owner.pushed(sequence, event, body)
+  onPush(sequence: number, event: number, body: Uint8Array): void {
+    this.#owner.onPush(sequence, event, body)
   }
 
-  missed(events: number): void {
-    this.#owner.missed(events)
+  onEventsMissed(events: number): void {
+    this.#owner.onEventsMissed(events)
   }
 
   /** By a newer login, by the game, or because the shard is not to be reached. */
-  expelled(code: string): void {
-    if (code === REPLACED) this.#owner.close('REPLACED', 'the session arrived on a newer connection')
-    else if (code === SUPERSEDED) this.#owner.close('REPLACED', 'this player has logged in elsewhere', true)
-    else if (code.startsWith(KICKED)) this.#owner.close('KICKED', code.slice(KICKED.length))
-    else this.#owner.close('UNAVAILABLE', `the session's shard has ended the line: ${code}`)
+  onSessionEnded(code: string): void {
+    if (code === REPLACED)
+      this.#owner.closeConnection('REPLACED', 'the session arrived on a newer connection')
+    else if (code === SUPERSEDED)
+      this.#owner.closeConnection('REPLACED', 'this player has logged in elsewhere', true)
+    else if (code.startsWith(KICKED_PREFIX))
+      this.#owner.closeConnection('KICKED', code.slice(KICKED_PREFIX.length))
+    else this.#owner.closeConnection('UNAVAILABLE', `the session's shard has ended the line: ${code}`)
   }
 }
 

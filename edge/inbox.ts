@@ -2,7 +2,7 @@
 
 const MAX_BYTES = 262_144
 
-export class Inbox {
+export class PausedReads {
   /** null = nothing waits, as is the rule. */
   #chunks: Uint8Array[] | null = null
   bytes = 0

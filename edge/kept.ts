@@ -2,7 +2,7 @@
 
 import { RETAIN } from '../core/run/ports.ts'
 
-interface Kept {
+interface BufferedCall {
   readonly sequence: number
   readonly command: number
   readonly flags: number
@@ -12,16 +12,16 @@ interface Kept {
 
 const MAX = { calls: 256, bytes: 1_048_576 } as const
 
-export class KeptCalls {
-  #calls: Kept[] = []
+export class ResendBuffer {
+  #calls: BufferedCall[] = []
   #bytes = 0
 
-  get size(): number {
+  get callCount(): number {
     return this.#calls.length
   }
 
   /** Oldest first. */
-  get all(): readonly Kept[] {
+  get calls(): readonly BufferedCall[] {
     return this.#calls
   }
 
@@ -35,25 +35,25 @@ export class KeptCalls {
   }
 
   /** Replies up to here have reached the client: nothing below it will be sent again. `next` is the call in hand. */
-  answered(next: number): number {
-    return (this.#calls[0]?.sequence ?? next) - 1
+  replyAck(nextSequence: number): number {
+    return (this.#calls[0]?.sequence ?? nextSequence) - 1
   }
 
   /** The call is answered. */
-  done(sequence: number): void {
-    const at = this.#calls.findIndex((kept) => kept.sequence === sequence)
+  remove(sequence: number): void {
+    const at = this.#calls.findIndex((call) => call.sequence === sequence)
     if (at < 0) return
     this.#bytes -= this.#calls[at]!.body.length
     this.#calls.splice(at, 1)
   }
 
   /** Every call up to the mark has taken effect. */
-  applied(mark: number): void {
-    while (this.#calls.length > 0 && this.#calls[0]!.sequence <= mark) this.done(this.#calls[0]!.sequence)
+  removeThrough(mark: number): void {
+    while (this.#calls.length > 0 && this.#calls[0]!.sequence <= mark) this.remove(this.#calls[0]!.sequence)
   }
 
   /** All has been sent again: what needs no answer is done with. */
-  retain(): void {
+  removeNonDurable(): void {
     this.#calls = this.#calls.filter(({ flags }) => (flags & RETAIN) !== 0)
     this.#bytes = this.#calls.reduce((sum, { body }) => sum + body.length, 0)
   }

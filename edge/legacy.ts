@@ -2,104 +2,106 @@
 // the key its game has bound it to, else to the contract's default key. What it does wrong is met with silence and a
 // strike.
 
-import type { DoorContract } from '../core/run/door.ts'
+import type { RoutedContract } from '../core/run/door.ts'
 import { RETAIN, SUPERSEDED, type ChannelIn, type ChannelOut } from '../core/run/ports.ts'
 import { FIRST_RESERVED, type ErrorKind } from '../core/wire/message.ts'
 import type { CloseReason } from '../core/wire/errors.ts'
 import type { Connection } from './connection.ts'
 import type { Gateway } from './gateway.ts'
-import { Identity, type IdentityOwner } from './identity.ts'
+import { SessionIdentity, type SessionIdentityOwner } from './identity.ts'
 
 /** Bytes of commands that came before the answer that says whose shard they are for. */
-const MAX_EARLY_BYTES = 65_536
+const MAX_QUEUED_BYTES = 65_536
 
-interface Early {
+interface QueuedCommand {
   readonly command: number
   readonly body: Uint8Array
 }
 
-export class LegacySession implements IdentityOwner {
+export class LegacySession implements SessionIdentityOwner {
   readonly connection: Connection
-  readonly identity: Identity
+  readonly identity: SessionIdentity
   readonly #channels = new Map<string, LegacyChannel>()
-  #opened = 0
-  #held = false
+  #lastChannel = 0
+  #areEventsPaused = false
   /** Calls without an answer yet. */
-  #waiting = 0
+  #pendingCalls = 0
   /** In the order they came: the first is for a shard that this session is not bound to yet. */
-  #early: Early[] = []
-  #earlyBytes = 0
+  #queuedCommands: QueuedCommand[] = []
+  #queuedBytes = 0
 
   constructor(connection: Connection) {
     this.connection = connection
-    this.identity = new Identity(this, connection.gateway.clock.id())
+    this.identity = new SessionIdentity(this, connection.gateway.clock.id())
   }
 
-  frame(command: number, source: Uint8Array, start: number, end: number): void {
-    if (this.#early.length > 0) return this.#hold(command, source.slice(start, end))
+  handleFrame(command: number, source: Uint8Array, start: number, end: number): void {
+    if (this.#queuedCommands.length > 0) return this.#queueCommand(command, source.slice(start, end))
     const { gateway } = this.connection
-    const entry = gateway.door.byNumber.get(command)
-    if (!entry || !(entry.contract.public || entry.contract.bound || entry.contract.players)) {
+    const route = gateway.routingTable.byNumber.get(command)
+    if (!route || !(route.contract.public || route.contract.bound || route.contract.players)) {
       const what = command >= FIRST_RESERVED ? 'a session message before HELLO' : 'unknown command'
-      return this.connection.strike(`${what} ${command}`)
+      return this.connection.addStrike(`${what} ${command}`)
     }
-    const { contract } = entry
-    const { maxBytes, durable, cost } = entry.command
+    const { contract } = route
+    const { maxBytes, durable, cost } = route.command
     if (maxBytes !== 0 && end - start > maxBytes) {
-      return this.connection.strike(`command ${command}: body ${end - start} bytes exceeds ${maxBytes}`)
+      return this.connection.addStrike(`command ${command}: body ${end - start} bytes exceeds ${maxBytes}`)
     }
-    if (!this.#mayReach(contract)) {
+    if (!this.#canAccess(contract)) {
       // A client that does not wait for the answer of its login: that answer says whose shard this is for.
-      if (this.#waiting > 0) return this.#hold(command, source.slice(start, end))
-      return this.connection.strike(`command ${command}: this session may not speak to ${contract.name} yet`)
+      if (this.#pendingCalls > 0) return this.#queueCommand(command, source.slice(start, end))
+      return this.connection.addStrike(
+        `command ${command}: this session may not speak to ${contract.name} yet`,
+      )
     }
-    if (cost > 1) this.connection.spend(cost - 1)
-    const body = this.connection.opened(source.subarray(start, end))
-    const channel = this.#channels.get(contract.name) ?? this.#open(contract)
-    channel?.call(command, durable ? RETAIN : 0, body)
+    if (cost > 1) this.connection.addCost(cost - 1)
+    const body = this.connection.decryptBody(source.subarray(start, end))
+    const channel = this.#channels.get(contract.name) ?? this.#openChannel(contract)
+    channel?.sendCall(command, durable ? RETAIN : 0, body)
   }
 
-  #mayReach({ name, bound, players, public: isPublic }: DoorContract): boolean {
-    if (bound && this.identity.keyOf(name) !== undefined) return true
+  #canAccess({ name, bound, players, public: isPublic }: RoutedContract): boolean {
+    if (bound && this.identity.boundKey(name) !== undefined) return true
     return isPublic || (players === true && this.identity.uid !== '')
   }
 
-  #hold(command: number, body: Uint8Array): void {
-    this.#early.push({ command, body })
-    this.#earlyBytes += body.length
-    this.connection.count(1)
-    if (this.#earlyBytes > MAX_EARLY_BYTES)
-      this.connection.close('OVERLOADED', `${this.#earlyBytes} bytes wait for a login`)
+  #queueCommand(command: number, body: Uint8Array): void {
+    this.#queuedCommands.push({ command, body })
+    this.#queuedBytes += body.length
+    this.connection.addPendingCalls(1)
+    if (this.#queuedBytes > MAX_QUEUED_BYTES)
+      this.connection.closeConnection('OVERLOADED', `${this.#queuedBytes} bytes wait for a login`)
   }
 
-  #open(contract: DoorContract): LegacyChannel | null {
+  #openChannel(contract: RoutedContract): LegacyChannel | null {
     const { gateway } = this.connection
     if (this.#channels.size >= gateway.limits.maxChannels) {
-      this.connection.strike(`more than ${gateway.limits.maxChannels} shards`)
+      this.connection.addStrike(`more than ${gateway.limits.maxChannels} shards`)
       return null
     }
-    this.connection.spend(OPEN_COST)
-    const key = this.identity.keyOf(contract.name) ?? contract.key
-    const channel = new LegacyChannel(this, ++this.#opened, contract, key)
-    if (this.#held) channel.shard.hold(true)
+    this.connection.addCost(OPEN_COST)
+    const key = this.identity.boundKey(contract.name) ?? contract.key
+    const channel = new LegacyChannel(this, ++this.#lastChannel, contract, key)
+    if (this.#areEventsPaused) channel.shard.pauseEvents(true)
     this.#channels.set(contract.name, channel)
     return channel
   }
 
   /** The game says which key of a contract this session means from now on. */
-  bind(contract: string, key: string): void {
-    if (!this.identity.bind(contract, key)) return
+  bindKey(contract: string, key: string): void {
+    if (!this.identity.bindKey(contract, key)) return
     const channel = this.#channels.get(contract)
     if (!channel) return
     this.#channels.delete(contract)
-    channel.leave()
+    channel.closeWhenSettled()
   }
 
   /** It reads too slowly. */
-  hold(on: boolean): void {
-    this.#held = on
-    this.identity.hold(on)
-    for (const { shard } of this.#channels.values()) shard.hold(on)
+  pauseEvents(isPaused: boolean): void {
+    this.#areEventsPaused = isPaused
+    this.identity.pauseEvents(isPaused)
+    for (const { shard } of this.#channels.values()) shard.pauseEvents(isPaused)
   }
 
   get gateway(): Gateway {
@@ -107,91 +109,93 @@ export class LegacySession implements IdentityOwner {
   }
 
   /** It has logged in. */
-  changed(): void {
+  onIdentityChanged(): void {
     const { uid, epoch } = this.identity
-    this.connection.spoken(uid)
+    this.connection.updateAuthentication(uid)
     if (uid !== '') for (const { shard } of this.#channels.values()) shard.identify(uid, epoch)
   }
 
-  anchored(): void {}
+  onLinkOpened(): void {}
 
-  pushed(_sequence: number, event: number, body: Uint8Array): void {
-    this.connection.event(event, body)
+  onPush(_sequence: number, event: number, body: Uint8Array): void {
+    this.connection.sendLegacyEvent(event, body)
   }
 
   /** It has no word for what it missed. */
-  missed(): void {
-    this.connection.close('SLOW_CONSUMER', 'events were lost')
+  onEventsMissed(): void {
+    this.connection.closeConnection('SLOW_CONSUMER', 'events were lost')
   }
 
-  close(reason: CloseReason, message: string, forget = false): void {
-    this.connection.close(reason, message, forget)
+  closeConnection(reason: CloseReason, message: string, forget = false): void {
+    this.connection.closeConnection(reason, message, forget)
   }
 
   /** The game does not admit this session to the shard: what was sent there is void. */
-  refused(channel: LegacyChannel): void {
-    for (const [contract, open] of this.#channels) if (open === channel) this.#channels.delete(contract)
-    channel.void()
-    this.connection.strike('the shard does not admit this session')
+  onChannelForbidden(channel: LegacyChannel): void {
+    for (const [contract, candidate] of this.#channels)
+      if (candidate === channel) this.#channels.delete(contract)
+    channel.cancelPending()
+    this.connection.addStrike('the shard does not admit this session')
   }
 
   /** `count` calls were sent (negative: have ended). */
-  count(count: number): void {
-    this.#waiting += count
-    this.connection.count(count)
-    if (count < 0 && this.#early.length > 0) this.connection.gateway.clock.defer(() => this.#release())
+  addPendingCalls(count: number): void {
+    this.#pendingCalls += count
+    this.connection.addPendingCalls(count)
+    if (count < 0 && this.#queuedCommands.length > 0)
+      this.connection.gateway.clock.defer(() => this.#runQueuedCommands())
   }
 
   /** Takes up the commands that came early, as far as it goes. */
-  #release(): void {
-    const early = this.#early
-    this.#early = []
-    this.#earlyBytes = 0
-    this.connection.replay(() => {
-      let taken = 0
+  #runQueuedCommands(): void {
+    const queued = this.#queuedCommands
+    this.#queuedCommands = []
+    this.#queuedBytes = 0
+    this.connection.runQueuedFrames(() => {
+      let handled = 0
       try {
-        for (const { command, body } of early) {
-          if (this.connection.over) return
+        for (const { command, body } of queued) {
+          if (this.connection.isClosed) return
           // It may be the last thing that a closing connection waits for, and opens no channel after that.
-          this.frame(command, body, 0, body.length)
-          taken++
-          this.connection.count(-1)
+          this.handleFrame(command, body, 0, body.length)
+          handled++
+          this.connection.addPendingCalls(-1)
         }
       } finally {
         // What came behind a fault is void.
-        this.connection.count(taken - early.length)
+        this.connection.addPendingCalls(handled - queued.length)
       }
     })
   }
 
-  ended(): void {
-    for (const channel of this.#channels.values()) channel.shard.close(true)
-    this.identity.ended(true)
+  onConnectionClosed(): void {
+    for (const channel of this.#channels.values()) channel.shard.closeChannel(true)
+    this.identity.onConnectionClosed(true)
   }
 }
 
 class LegacyChannel implements ChannelOut {
   readonly #session: LegacySession
   readonly shard: ChannelIn
-  #sent = 0
-  #done = 0
+  #lastSent = 0
+  #lastSettled = 0
   /** The session was bound to another key: answers still come, events do not. */
-  #left = false
+  #isDetached = false
   /** The call that is being timed, and since when. */
-  #timed = 0
-  #timedMs = 0
+  #sampledSequence = 0
+  #sampledMs = 0
 
-  constructor(session: LegacySession, channel: number, { name: contract }: DoorContract, key: string) {
+  constructor(session: LegacySession, channel: number, { name: contract }: RoutedContract, key: string) {
     this.#session = session
     const shard = { contract, key }
-    const { session: id, uid, epoch, connection: generation } = session.identity
+    const { session: id, uid, epoch, connectionGeneration: generation } = session.identity
     const request = {
       shard,
       session: id,
       channel,
       legacy: true,
       activation: 0,
-      memo: NO_BYTES,
+      membershipToken: NO_BYTES,
       eventAck: 0,
       uid,
       epoch,
@@ -200,85 +204,85 @@ class LegacyChannel implements ChannelOut {
     this.shard = session.connection.gateway.link.open(request, this)
   }
 
-  call(command: number, flags: number, body: Uint8Array): void {
+  sendCall(command: number, flags: number, body: Uint8Array): void {
     const { gateway } = this.#session.connection
-    if (gateway.meter.sample()) {
-      this.#timed = this.#sent + 1
-      this.#timedMs = gateway.clock.mono()
+    if (gateway.meter.shouldSample()) {
+      this.#sampledSequence = this.#lastSent + 1
+      this.#sampledMs = gateway.clock.mono()
     }
-    this.#session.count(1)
-    this.shard.call(++this.#sent, command, flags, this.#done, body)
+    this.#session.addPendingCalls(1)
+    this.shard.submitCall(++this.#lastSent, command, flags, this.#lastSettled, body)
   }
 
   /** Nothing of it will be answered. */
-  void(): void {
-    this.#left = true
-    this.#ended(this.#sent)
+  cancelPending(): void {
+    this.#isDetached = true
+    this.#settleThrough(this.#lastSent)
   }
 
   /** Closed once its calls are answered. */
-  leave(): void {
-    this.#left = true
-    if (this.#done >= this.#sent) this.shard.close(true)
+  closeWhenSettled(): void {
+    this.#isDetached = true
+    if (this.#lastSettled >= this.#lastSent) this.shard.closeChannel(true)
   }
 
-  #ended(sequence: number): void {
-    if (sequence <= this.#done) return
+  #settleThrough(sequence: number): void {
+    if (sequence <= this.#lastSettled) return
     const { gateway } = this.#session.connection
-    if (this.#timed !== 0 && sequence >= this.#timed) {
-      gateway.meter.took(gateway.clock.mono() - this.#timedMs)
-      this.#timed = 0
+    if (this.#sampledSequence !== 0 && sequence >= this.#sampledSequence) {
+      gateway.meter.onCallLatency(gateway.clock.mono() - this.#sampledMs)
+      this.#sampledSequence = 0
     }
-    const ended = sequence - this.#done
-    this.#done = sequence
-    this.#session.count(-ended)
-    if (this.#left && this.#done >= this.#sent) this.shard.close(true)
+    const settledCalls = sequence - this.#lastSettled
+    this.#lastSettled = sequence
+    this.#session.addPendingCalls(-settledCalls)
+    if (this.#isDetached && this.#lastSettled >= this.#lastSent) this.shard.closeChannel(true)
   }
 
-  opened(_activation: number, _mark: number, lost: boolean): void {
-    if (lost) this.#ended(this.#sent)
+  channelOpened(_activation: number, _mark: number, lost: boolean): void {
+    if (lost) this.#settleThrough(this.#lastSent)
   }
 
   reply(sequence: number, command: number, body: Uint8Array): void {
     const { connection } = this.#session
-    connection.outflow.frame(command, connection.sealed(body))
-    this.#ended(sequence)
+    connection.writer.writeFrame(command, connection.encryptBody(body))
+    this.#settleThrough(sequence)
   }
 
   error(sequence: number, command: number, _kind: ErrorKind, code: string, message: string): void {
-    this.#ended(sequence)
+    this.#settleThrough(sequence)
     if (code === 'BAD_INPUT' || code === 'UNKNOWN_COMMAND')
-      this.#session.connection.strike(`command ${command}: ${message}`)
+      this.#session.connection.addStrike(`command ${command}: ${message}`)
   }
 
   event(_sequence: number, event: number, body: Uint8Array): void {
-    if (!this.#left) this.#session.connection.event(event, body)
+    if (!this.#isDetached) this.#session.connection.sendLegacyEvent(event, body)
   }
 
-  applied(mark: number): void {
-    this.#ended(mark)
+  callsApplied(mark: number): void {
+    this.#settleThrough(mark)
   }
 
-  memo(): void {}
+  membershipToken(): void {}
 
-  bind(contract: string, key: string): void {
-    this.#session.bind(contract, key)
+  keyBound(contract: string, key: string): void {
+    this.#session.bindKey(contract, key)
   }
 
-  login(uid: string, epoch: number): void {
-    this.#session.identity.login(uid, epoch)
+  loggedIn(uid: string, epoch: number): void {
+    this.#session.identity.applyLogin(uid, epoch)
   }
 
-  resync(): void {
-    if (!this.#left) this.#session.missed()
+  resyncRequired(): void {
+    if (!this.#isDetached) this.#session.onEventsMissed()
   }
 
-  closed(code: string): void {
-    if (this.#left) return
+  channelClosed(code: string): void {
+    if (this.#isDetached) return
     const { connection } = this.#session
-    if (code === SUPERSEDED) connection.close('REPLACED', 'this player has logged in elsewhere')
-    else if (code === 'FORBIDDEN') this.#session.refused(this)
-    else connection.close('OVERLOADED', `the shard ended the channel: ${code}`)
+    if (code === SUPERSEDED) connection.closeConnection('REPLACED', 'this player has logged in elsewhere')
+    else if (code === 'FORBIDDEN') this.#session.onChannelForbidden(this)
+    else connection.closeConnection('OVERLOADED', `the shard ended the channel: ${code}`)
   }
 }
 

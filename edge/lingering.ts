@@ -3,58 +3,59 @@
 
 import type { Clock, Timer } from '../core/run/ports.ts'
 import { TIMES } from '../core/wire/limits.ts'
-import type { Entry } from './census.ts'
+import type { ConnectionPermit } from './census.ts'
 
-interface Seat {
-  readonly entry: Entry
-  readonly untilMs: number
+interface ResumeReservation {
+  readonly permit: ConnectionPermit
+  readonly expiresMs: number
 }
 
-export class Lingering {
+export class ResumeReservations {
   readonly #clock: Clock
-  readonly #most: number
+  readonly #maxReservations: number
   /** By session, 32 hex digits; the one that ends next is first. */
-  readonly #seats = new Map<string, Seat>()
+  readonly #reservations = new Map<string, ResumeReservation>()
   #timer: Timer | null = null
 
   /** Of more than `most` the oldest is let go. */
-  constructor(clock: Clock, most: number) {
+  constructor(clock: Clock, maxReservations: number) {
     this.#clock = clock
-    this.#most = most
+    this.#maxReservations = maxReservations
   }
 
-  get size(): number {
-    return this.#seats.size
+  get reservationCount(): number {
+    return this.#reservations.size
   }
 
   has(session: string): boolean {
-    return this.#seats.has(session)
+    return this.#reservations.has(session)
   }
 
   /** The session may come back within TIMES.lingerMs. */
-  keep(session: string, entry: Entry): void {
-    this.end(session)
-    entry.linger()
-    this.#seats.set(session, { entry, untilMs: this.#clock.mono() + TIMES.lingerMs })
-    if (this.#seats.size > this.#most) for (const oldest of this.#seats.keys()) return this.end(oldest)
-    this.#arm()
+  reserve(session: string, permit: ConnectionPermit): void {
+    this.release(session)
+    permit.reserveForResume()
+    this.#reservations.set(session, { permit, expiresMs: this.#clock.mono() + TIMES.lingerMs })
+    if (this.#reservations.size > this.#maxReservations)
+      for (const oldest of this.#reservations.keys()) return this.release(oldest)
+    this.#scheduleExpiry()
   }
 
   /** It has come back, or never will. */
-  end(session: string): void {
-    this.#seats.get(session)?.entry.leave()
-    this.#seats.delete(session)
+  release(session: string): void {
+    this.#reservations.get(session)?.permit.release()
+    this.#reservations.delete(session)
   }
 
-  clear(): void {
-    for (const session of this.#seats.keys()) this.end(session)
+  releaseAll(): void {
+    for (const session of this.#reservations.keys()) this.release(session)
     this.#timer?.cancel()
     this.#timer = null
   }
 
-  #arm(): void {
+  #scheduleExpiry(): void {
     if (this.#timer) return
-    for (const { untilMs } of this.#seats.values()) {
+    for (const { expiresMs: untilMs } of this.#reservations.values()) {
       this.#timer = this.#clock.after(Math.max(0, untilMs - this.#clock.mono()), () => this.#expire())
       return
     }
@@ -63,10 +64,10 @@ export class Lingering {
   #expire(): void {
     this.#timer = null
     const now = this.#clock.mono()
-    for (const [session, { untilMs }] of this.#seats) {
+    for (const [session, { expiresMs: untilMs }] of this.#reservations) {
       if (untilMs > now) break
-      this.end(session)
+      this.release(session)
     }
-    this.#arm()
+    this.#scheduleExpiry()
   }
 }

@@ -6,11 +6,11 @@ import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createServer as createTlsServer } from 'node:tls'
 import { WebSocketServer, type WebSocket } from 'ws'
-import { Budget } from './budget.ts'
+import { TokenBucket } from './budget.ts'
 import type { Connection } from './connection.ts'
 import type { Gateway, Transport } from './gateway.ts'
-import type { Lobby } from './lobby.ts'
-import type { Refusals } from './refusals.ts'
+import type { PendingSockets } from './lobby.ts'
+import type { ListenerRejections } from './refusals.ts'
 import type { Certificate } from './tls.ts'
 
 /** Before the system asks whether a silent peer is still there. */
@@ -22,7 +22,7 @@ const MAX_FRAGMENTS = 1_024
 /** Reads of one message: each keeps some 200 bytes of memory, however little it brought. */
 const MAX_CHUNKS = 16_384
 /** WebSocket's own pings and pongs, and empty messages: no frame is in them that the gateway could count. */
-const CONTROLS_PER_SECOND = 20
+const MAX_CONTROL_FRAMES_PER_SECOND = 20
 
 class TcpTransport implements Transport {
   readonly kind = 'tcp'
@@ -56,15 +56,19 @@ class TcpTransport implements Transport {
 }
 
 /** A TCP listener that feeds the gateway; with a certificate it speaks TLS. */
-export function tcpServer(gateway: Gateway, lobby: Lobby, certificate: Certificate | null): Server {
+export function tcpServer(
+  gateway: Gateway,
+  pendingSockets: PendingSockets,
+  certificate: Certificate | null,
+): Server {
   const options = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS }
   if (!certificate) return createServer(options, (socket) => acceptTcp(gateway, socket))
   const server = createTlsServer({ ...options, ...certificate.credentials }, (socket) => {
-    lobby.leave(socket)
+    pendingSockets.remove(socket)
     acceptTcp(gateway, socket)
   })
-  certificate.serve(server)
-  lobby.watch(server, true)
+  certificate.addServer(server)
+  pendingSockets.watchServer(server, true)
   return server
 }
 
@@ -74,7 +78,7 @@ function acceptTcp(gateway: Gateway, socket: Socket): void {
   const connection = gateway.accept(new TcpTransport(socket))
   if (!connection) return
   socket.on('data', (chunk: Buffer) => connection.receive(chunk))
-  socket.on('close', () => connection.ended(false))
+  socket.on('close', () => connection.onTransportClosed(false))
 }
 
 class WebSocketTransport implements Transport {
@@ -95,7 +99,7 @@ class WebSocketTransport implements Transport {
   }
   close(code: number, reason: string): void {
     this.#socket.close(code, reason)
-    cutSoon(this.#socket)
+    terminateAfterGrace(this.#socket)
   }
   abort(): void {
     this.#socket.terminate()
@@ -111,8 +115,8 @@ class WebSocketTransport implements Transport {
 /** Answers WebSocket upgrades: to be called with what an HTTP server's 'upgrade' event brings. */
 export function webSocketUpgrade(
   gateway: Gateway,
-  lobby: Lobby,
-  refusals: Refusals,
+  pendingSockets: PendingSockets,
+  rejections: ListenerRejections,
 ): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
   const sockets = new WebSocketServer({
     noServer: true,
@@ -125,50 +129,58 @@ export function webSocketUpgrade(
   })
   // Its listener takes the place of ws's own answer, which is the same, but is not counted.
   sockets.on('wsClientError', (error, socket, request) => {
-    refusals.count('upgrade')
-    refuseUpgrade(socket, request.method === 'GET' ? 400 : 405, error.message)
+    rejections.count('upgrade')
+    rejectUpgrade(socket, request.method === 'GET' ? 400 : 405, error.message)
   })
   return (request, socket, head) => {
     sockets.handleUpgrade(request, socket, head, (ws) => {
-      lobby.leave(request.socket)
-      enter(ws, request.socket, gateway, refusals)
+      pendingSockets.remove(request.socket)
+      acceptWebSocket(ws, request.socket, gateway, rejections)
     })
   }
 }
 
 /** Apart from the upgrade, so that none of its listeners holds the request for as long as the socket lives. */
-function enter(ws: WebSocket, socket: Socket, gateway: Gateway, refusals: Refusals): void {
+function acceptWebSocket(
+  ws: WebSocket,
+  socket: Socket,
+  gateway: Gateway,
+  rejections: ListenerRejections,
+): void {
   // As above: also where the gateway refuses it.
   ws.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code?.startsWith('WS_ERR_')) refusals.count('websocket')
-    cutSoon(ws)
+    if (error.code?.startsWith('WS_ERR_')) rejections.count('websocket')
+    terminateAfterGrace(ws)
   })
   const connection = gateway.accept(new WebSocketTransport(ws, socket))
-  if (connection) attach(ws, connection)
+  if (connection) attachWebSocket(ws, connection)
 }
 
-function attach(ws: WebSocket, connection: Connection): void {
-  let controls: Budget | null = null
-  const control = (): void => {
+function attachWebSocket(ws: WebSocket, connection: Connection): void {
+  let controlBucket: TokenBucket | null = null
+  const countControlFrame = (): void => {
     const now = performance.now()
-    controls ??= new Budget(CONTROLS_PER_SECOND, Infinity)
-    controls.spend(1, 0, now)
-    if (controls.waitMs(now) > 0) {
-      connection.close('FLOOD', `more than ${CONTROLS_PER_SECOND} WebSocket pings or empty messages a second`)
+    controlBucket ??= new TokenBucket(MAX_CONTROL_FRAMES_PER_SECOND, Infinity)
+    controlBucket.consume(1, 0, now)
+    if (controlBucket.waitMs(now) > 0) {
+      connection.closeConnection(
+        'FLOOD',
+        `more than ${MAX_CONTROL_FRAMES_PER_SECOND} WebSocket pings or empty messages a second`,
+      )
     }
   }
   ws.on('message', (data: Buffer, isBinary: boolean) => {
-    if (!isBinary) connection.close('TEXT_MESSAGE', 'frames travel in binary messages')
-    else if (data.length === 0) control()
+    if (!isBinary) connection.closeConnection('TEXT_MESSAGE', 'frames travel in binary messages')
+    else if (data.length === 0) countControlFrame()
     else connection.receive(data)
   })
-  ws.on('ping', control)
-  ws.on('pong', control)
-  ws.on('error', () => connection.ended(false))
-  ws.on('close', (code) => connection.ended(code === 1_000 || code === 1_001))
+  ws.on('ping', countControlFrame)
+  ws.on('pong', countControlFrame)
+  ws.on('error', () => connection.onTransportClosed(false))
+  ws.on('close', (code) => connection.onTransportClosed(code === 1_000 || code === 1_001))
 }
 
-const STATUS: Readonly<Record<number, string>> = {
+const STATUS_TEXT: Readonly<Record<number, string>> = {
   400: 'Bad Request',
   403: 'Forbidden',
   404: 'Not Found',
@@ -176,9 +188,9 @@ const STATUS: Readonly<Record<number, string>> = {
 }
 
 /** Answers an upgrade that is not to be. The peer's side is not waited for: HTTP sockets may stay half open for ever. */
-export function refuseUpgrade(socket: Duplex, status: number, message: string): void {
+export function rejectUpgrade(socket: Duplex, status: number, message: string): void {
   const head = [
-    `HTTP/1.1 ${status} ${STATUS[status]}`,
+    `HTTP/1.1 ${status} ${STATUS_TEXT[status]}`,
     'Connection: close',
     'Content-Type: text/plain; charset=utf-8',
     ...(status === 400 ? ['Sec-WebSocket-Version: 13'] : []),
@@ -189,7 +201,7 @@ export function refuseUpgrade(socket: Duplex, status: number, message: string): 
   socket.end(`${head.join('\r\n')}\r\n\r\n${message}`)
 }
 
-function cutSoon(socket: WebSocket): void {
+function terminateAfterGrace(socket: WebSocket): void {
   setTimeout(() => socket.terminate(), CLOSE_GRACE_MS).unref()
 }
 

@@ -5,105 +5,110 @@
 import type { Server, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Limits } from '../core/wire/limits.ts'
-import { Census, type Entry } from './census.ts'
-import type { Refusals } from './refusals.ts'
+import { ConnectionLimiter, type ConnectionPermit } from './census.ts'
+import type { ListenerRejections } from './refusals.ts'
 
 /** Room above the gateway's own bounds, so that it can say its OVERLOADED itself. */
-const SPARE = 64
+const GATEWAY_HEADROOM = 64
 
-interface Guest {
+interface PendingSocket {
   readonly socket: Socket
-  readonly entry: Entry
+  readonly permit: ConnectionPermit
   /** The end of its TLS handshake. */
   readonly deadline: NodeJS.Timeout | null
   /** Hears that it is gone from here for good. */
-  readonly gone: () => void
+  readonly onClose: () => void
 }
 
-export class Lobby {
-  readonly #census: Census
-  readonly #refusals: Refusals
+export class PendingSockets {
+  readonly #limiter: ConnectionLimiter
+  readonly #rejections: ListenerRejections
   readonly #handshakeMs: number
   /** By peer, because a TLS socket does not tell the socket it stands on. */
-  readonly #guests = new Map<string, Guest>()
+  readonly #sockets = new Map<string, PendingSocket>()
 
-  constructor(limits: Limits, handshakeMs: number, refusals: Refusals) {
-    this.#census = new Census({
-      maxConnections: limits.maxConnections + SPARE,
-      maxPerAddress: limits.maxPerAddress + SPARE,
-      maxPerLoopback: limits.maxPerLoopback + SPARE,
-      maxUnproven: limits.maxUnproven + SPARE,
+  constructor(limits: Limits, handshakeMs: number, rejections: ListenerRejections) {
+    this.#limiter = new ConnectionLimiter({
+      maxConnections: limits.maxConnections + GATEWAY_HEADROOM,
+      maxPerAddress: limits.maxPerAddress + GATEWAY_HEADROOM,
+      maxPerLoopback: limits.maxPerLoopback + GATEWAY_HEADROOM,
+      maxUnproven: limits.maxUnproven + GATEWAY_HEADROOM,
     })
-    this.#refusals = refusals
+    this.#rejections = rejections
     this.#handshakeMs = handshakeMs
   }
 
-  get size(): number {
-    return this.#guests.size
+  get socketCount(): number {
+    return this.#sockets.size
   }
 
   /** Receives the connections of a server of net, http, tls or https. */
-  watch(server: Server, isTls: boolean): void {
-    server.on('connection', (socket: Socket) => this.#enter(socket, isTls))
+  watchServer(server: Server, isTls: boolean): void {
+    server.on('connection', (socket: Socket) => this.#add(socket, isTls))
     if (!isTls) return
-    server.on('secureConnection', (socket: TLSSocket) => this.#proven(socket))
+    server.on('secureConnection', (socket: TLSSocket) => this.#onHandshakeCompleted(socket))
     server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
       // A peer that only went away (a load balancer's probe) is no news.
-      if (error.code !== 'ECONNRESET') this.#refusals.count('tls')
+      if (error.code !== 'ECONNRESET') this.#rejections.count('tls')
     })
   }
 
   /** The connection is the gateway's from now on. */
-  leave(socket: Socket): void {
-    const peer = peerOf(socket)
-    const guest = this.#guests.get(peer)
-    if (!guest) return
-    this.#guests.delete(peer)
-    if (guest.deadline) clearTimeout(guest.deadline)
-    guest.socket.off('close', guest.gone)
-    guest.entry.leave()
+  remove(socket: Socket): void {
+    const peer = peerKey(socket)
+    const pending = this.#sockets.get(peer)
+    if (!pending) return
+    this.#sockets.delete(peer)
+    if (pending.deadline) clearTimeout(pending.deadline)
+    pending.socket.off('close', pending.onClose)
+    pending.permit.release()
   }
 
   /** Ends all that are here. */
-  clear(): void {
-    for (const { socket } of this.#guests.values()) socket.destroy()
+  destroyAll(): void {
+    for (const { socket } of this.#sockets.values()) socket.destroy()
   }
 
-  #enter(socket: Socket, isTls: boolean): void {
-    const entry = this.#census.enter(socket.remoteAddress ?? '')
-    if (entry.reason !== null) {
-      this.#refusals.count('crowd')
+  #add(socket: Socket, isTls: boolean): void {
+    const admission = this.#limiter.admit(socket.remoteAddress ?? '')
+    if (admission.reason !== null) {
+      this.#rejections.count('crowd')
       socket.destroy()
       return
     }
-    const peer = peerOf(socket)
-    const gone = (): void => {
-      if (guest.deadline) clearTimeout(guest.deadline)
-      entry.leave()
+    const peer = peerKey(socket)
+    const onClose = (): void => {
+      if (pending.deadline) clearTimeout(pending.deadline)
+      admission.release()
       // The peer may have come again from the same port.
-      if (this.#guests.get(peer) === guest) this.#guests.delete(peer)
+      if (this.#sockets.get(peer) === pending) this.#sockets.delete(peer)
     }
-    const guest: Guest = { socket, entry, deadline: isTls ? this.#deadline(socket) : null, gone }
-    if (!isTls) entry.proven()
-    this.#guests.set(peer, guest)
-    socket.once('close', gone)
+    const pending: PendingSocket = {
+      socket,
+      permit: admission,
+      deadline: isTls ? this.#startHandshakeTimer(socket) : null,
+      onClose,
+    }
+    if (!isTls) admission.markAuthenticated()
+    this.#sockets.set(peer, pending)
+    socket.once('close', onClose)
   }
 
   /** Node's own handshakeTimeout begins anew with every byte. */
-  #deadline(socket: Socket): NodeJS.Timeout {
+  #startHandshakeTimer(socket: Socket): NodeJS.Timeout {
     return setTimeout(() => {
-      this.#refusals.count('tls_timeout')
+      this.#rejections.count('tls_timeout')
       socket.destroy()
     }, this.#handshakeMs).unref()
   }
 
-  #proven(socket: TLSSocket): void {
-    const guest = this.#guests.get(peerOf(socket))
-    if (guest?.deadline) clearTimeout(guest.deadline)
-    guest?.entry.proven()
+  #onHandshakeCompleted(socket: TLSSocket): void {
+    const pending = this.#sockets.get(peerKey(socket))
+    if (pending?.deadline) clearTimeout(pending.deadline)
+    pending?.permit.markAuthenticated()
   }
 }
 
-function peerOf(socket: Socket): string {
+function peerKey(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort} ${socket.localPort}`
 }

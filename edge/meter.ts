@@ -23,21 +23,21 @@ export class GatewayMeter {
   /** System errors that version 2 clients were answered, by code. */
   readonly errors = new Map<string, number>()
   /** A sampled call took so many milliseconds from its frame to its answer. */
-  took: (ms: number) => void = () => {}
+  onCallLatency: (ms: number) => void = () => {}
   /** A heartbeat was answered after so many milliseconds. */
-  roundTrip: (ms: number) => void = () => {}
+  onRoundTrip: (ms: number) => void = () => {}
   #untilSample = 1
 
-  closed(reason: CloseReason | 'PEER'): void {
+  countClose(reason: CloseReason | 'PEER'): void {
     this.closes.set(reason, (this.closes.get(reason) ?? 0) + 1)
   }
 
-  errored(code: string): void {
+  countError(code: string): void {
     this.errors.set(code, (this.errors.get(code) ?? 0) + 1)
   }
 
   /** Whether the call in hand is to be timed. */
-  sample(): boolean {
+  shouldSample(): boolean {
     if (--this.#untilSample > 0) return false
     this.#untilSample = SAMPLE_EVERY
     return true

@@ -2,16 +2,16 @@
 
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Host } from '../core/node/host.ts'
-import type { Meter } from '../core/run/meter.ts'
+import type { EngineMeter } from '../core/run/meter.ts'
 import type { FlusherMetrics } from '../core/tiers/flusher.ts'
-import type { Tiers } from '../core/tiers/tiers.ts'
+import type { TieredStore } from '../core/tiers/tiers.ts'
 import type { Gateway } from './gateway.ts'
 
 const LATENCY_BUCKETS = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5,
 ]
 
-const ENGINE_COUNTERS: readonly (readonly [keyof Meter, string])[] = [
+const ENGINE_COUNTERS: readonly (readonly [keyof EngineMeter, string])[] = [
   ['turns', 'turns begun'],
   ['events', 'events sent by turns, each counted once however many receive it'],
   ['refusals', 'turns that ended with a declared refusal'],
@@ -51,7 +51,7 @@ const FLUSH_COUNTERS: readonly (readonly [key: keyof FlusherMetrics, help: strin
 ]
 
 /** A registry with all figures of this process; `metrics()` renders it. */
-export function metricsOf({ engine, tiers }: Host, gateway: Gateway): Registry {
+export function createMetrics({ engine, tiers }: Host, gateway: Gateway): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -68,7 +68,7 @@ export function metricsOf({ engine, tiers }: Host, gateway: Gateway): Registry {
       this.inc(read())
     }
   }
-  gauge('firefly_connections', 'open connections', () => gateway.size)
+  gauge('firefly_connections', 'open connections', () => gateway.connectionCount)
   gauge('firefly_sessions', 'sessions with a live connection', () => gateway.sessions.size)
   gauge('firefly_shards', 'shards known to this process', () => engine.shards)
   gauge('firefly_backlog', 'work that waits in all mailboxes', () => engine.backlog)
@@ -77,8 +77,12 @@ export function metricsOf({ engine, tiers }: Host, gateway: Gateway): Registry {
   counter('firefly_bytes_in_total', 'bytes received', () => gateway.meter.bytesIn)
   counter('firefly_bytes_out_total', 'bytes sent', () => gateway.meter.bytesOut)
   for (const [key, help] of GATEWAY_COUNTERS) counter(`firefly_${key}_total`, help, () => gateway.meter[key])
-  gauge('firefly_unproven', 'connections that have not proven themselves yet', () => gateway.census.unproven)
-  gauge('firefly_addresses', 'addresses with a connection', () => gateway.census.addresses)
+  gauge(
+    'firefly_unproven',
+    'connections that have not proven themselves yet',
+    () => gateway.connectionLimiter.unauthenticated,
+  )
+  gauge('firefly_addresses', 'addresses with a connection', () => gateway.connectionLimiter.addressCount)
   counter('firefly_strikes_total', 'refused messages of legacy clients', () => gateway.meter.strikes)
   counter(
     'firefly_pauses_total',
@@ -86,14 +90,14 @@ export function metricsOf({ engine, tiers }: Host, gateway: Gateway): Registry {
     () => gateway.meter.pauses,
   )
   for (const [key, help] of ENGINE_COUNTERS) {
-    counter(`firefly_${snake(key)}_total`, help, () => engine.meter[key])
+    counter(`firefly_${snakeCase(key)}_total`, help, () => engine.meter[key])
   }
   gauge('firefly_row_cache_bytes', 'rows in memory, by weight', () => engine.rowCache.bytes)
   gauge('firefly_row_cache_rows', 'rows in memory', () => engine.rowCache.rows)
   if (tiers) {
     counter('firefly_shard_loads_total', 'shards loaded from MySQL', () => tiers.metrics.loads)
     counter('firefly_rows_loaded_total', 'rows loaded from MySQL', () => tiers.metrics.loadedRows)
-    for (const [key, help, name = snake(key)] of FLUSH_COUNTERS)
+    for (const [key, help, name = snakeCase(key)] of FLUSH_COUNTERS)
       counter(`firefly_${name}_total`, help, () => sumOf(tiers, key))
   }
   new Counter({
@@ -113,7 +117,8 @@ export function metricsOf({ engine, tiers }: Host, gateway: Gateway): Registry {
     registers,
     collect() {
       this.reset()
-      for (const [bound, count] of Object.entries(gateway.census.refused)) this.inc({ bound }, count)
+      for (const [bound, count] of Object.entries(gateway.connectionLimiter.rejections))
+        this.inc({ bound }, count)
     },
   })
   new Counter({
@@ -132,23 +137,23 @@ export function metricsOf({ engine, tiers }: Host, gateway: Gateway): Registry {
     buckets: LATENCY_BUCKETS,
     registers,
   })
-  gateway.meter.roundTrip = (ms) => rtt.observe(ms / 1_000)
+  gateway.meter.onRoundTrip = (ms) => rtt.observe(ms / 1_000)
   const latency = new Histogram({
     name: 'firefly_message_latency_seconds',
     help: 'sampled calls, from their frame to their answer',
     buckets: LATENCY_BUCKETS,
     registers,
   })
-  gateway.meter.took = (ms) => latency.observe(ms / 1_000)
+  gateway.meter.onCallLatency = (ms) => latency.observe(ms / 1_000)
   return registry
 }
 
-function sumOf(tiers: Tiers, key: keyof FlusherMetrics): number {
+function sumOf(tiers: TieredStore, key: keyof FlusherMetrics): number {
   let sum = 0
   for (const metrics of tiers.metrics.owners.values()) sum += metrics[key]
   return sum
 }
 
-function snake(name: string): string {
+function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 }

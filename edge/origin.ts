@@ -10,14 +10,15 @@ export class OriginError extends Error {
 }
 
 /** scheme://host or scheme://host:port; the host may begin with `*.`. */
-const ENTRY = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?(\[[0-9a-f:]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::(\d{1,5}))?$/
-const BELOW = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/
+const ORIGIN_PATTERN =
+  /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?(\[[0-9a-f:]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::(\d{1,5}))?$/
+const SUBDOMAIN_PATTERN = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/
 /** A browser leaves these out. */
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '443', ws: '80', wss: '443' }
 
-interface Wildcard {
-  readonly front: string
-  readonly back: string
+interface OriginWildcard {
+  readonly prefix: string
+  readonly suffix: string
 }
 
 /**
@@ -29,31 +30,31 @@ export function originFilter(list: string): OriginFilter {
   const entries = list.split(',').map((entry) => entry.trim().toLowerCase())
   if (list.trim() === '' || entries.includes('*')) return () => true
   const exact = new Set<string>()
-  const wildcards: Wildcard[] = []
+  const wildcards: OriginWildcard[] = []
   for (const entry of entries) {
     if (entry === 'null') exact.add(entry)
-    else add(entry, exact, wildcards)
+    else addOrigin(entry, exact, wildcards)
   }
   return (origin) => {
     if (origin === null) return true
     const name = origin.toLowerCase()
-    return exact.has(name) || wildcards.some((wildcard) => isBelow(name, wildcard))
+    return exact.has(name) || wildcards.some((wildcard) => matchesWildcard(name, wildcard))
   }
 }
 
-function add(entry: string, exact: Set<string>, wildcards: Wildcard[]): void {
-  const [, scheme, star, host, digits] = ENTRY.exec(entry) ?? []
+function addOrigin(entry: string, exact: Set<string>, wildcards: OriginWildcard[]): void {
+  const [, scheme, wildcardMark, host, digits] = ORIGIN_PATTERN.exec(entry) ?? []
   if (scheme === undefined || host === undefined || Number(digits ?? 0) > 65_535) {
     throw new OriginError(
       `origin ${JSON.stringify(entry.slice(0, 120))} is not like https://game.example, https://*.game.example or http://localhost:8080`,
     )
   }
   const port = digits === undefined || digits === DEFAULT_PORTS[scheme] ? '' : `:${digits}`
-  if (star === undefined) exact.add(`${scheme}://${host}${port}`)
-  else wildcards.push({ front: `${scheme}://`, back: `.${host}${port}` })
+  if (wildcardMark === undefined) exact.add(`${scheme}://${host}${port}`)
+  else wildcards.push({ prefix: `${scheme}://`, suffix: `.${host}${port}` })
 }
 
-function isBelow(name: string, { front, back }: Wildcard): boolean {
+function matchesWildcard(name: string, { prefix: front, suffix: back }: OriginWildcard): boolean {
   if (!name.startsWith(front) || !name.endsWith(back)) return false
-  return BELOW.test(name.slice(front.length, -back.length))
+  return SUBDOMAIN_PATTERN.test(name.slice(front.length, -back.length))
 }

@@ -11,7 +11,7 @@ const SLAB_BYTES = 65_536
 export class Slab {
   readonly #allocate: (bytes: number) => Uint8Array
   buffer: Uint8Array
-  #at = 0
+  #offset = 0
 
   constructor(allocate: (bytes: number) => Uint8Array = (bytes) => new Uint8Array(bytes)) {
     this.#allocate = allocate
@@ -20,21 +20,21 @@ export class Slab {
 
   /** Where `bytes` bytes of `buffer` (which may be a new one) are the caller's. */
   reserve(bytes: number): number {
-    if (bytes > this.buffer.length - this.#at) {
+    if (bytes > this.buffer.length - this.#offset) {
       this.buffer = this.#allocate(Math.max(SLAB_BYTES, bytes))
-      this.#at = 0
+      this.#offset = 0
     }
-    const at = this.#at
-    this.#at += bytes
+    const at = this.#offset
+    this.#offset += bytes
     return at
   }
 }
 
-export class Outbox {
+export class WriteBuffer {
   readonly #slab: Slab
-  readonly #identity: Uint8Array
+  readonly #frameIdentity: Uint8Array
   /** Full regions before the current one; frames of a broadcast stand here as they are. */
-  #views: Uint8Array[] | null = null
+  #regions: Uint8Array[] | null = null
   #buffer: Uint8Array | null = null
   #start = 0
   #end = 0
@@ -43,22 +43,28 @@ export class Outbox {
 
   constructor(slab: Slab, identity: Uint8Array) {
     this.#slab = slab
-    this.#identity = identity
+    this.#frameIdentity = identity
   }
 
   /** One frame. */
-  frame(command: number, body: Uint8Array): void {
+  appendFrame(command: number, body: Uint8Array): void {
     const at = this.#reserve(HEADER_BYTES + body.length)
-    writeHeader(this.#buffer!, at, this.#identity, command, body.length)
+    writeHeader(this.#buffer!, at, this.#frameIdentity, command, body.length)
     this.#buffer!.set(body, at + HEADER_BYTES)
   }
 
   /** A session message: two or three u32 fields, then a body. */
-  message(command: number, first: number, second: number, third: number | null, body: Uint8Array): void {
+  appendMessage(
+    command: number,
+    first: number,
+    second: number,
+    third: number | null,
+    body: Uint8Array,
+  ): void {
     const fields = third === null ? 8 : 12
     const at = this.#reserve(HEADER_BYTES + fields + body.length)
     const buffer = this.#buffer!
-    writeHeader(buffer, at, this.#identity, command, fields + body.length)
+    writeHeader(buffer, at, this.#frameIdentity, command, fields + body.length)
     writeU32(buffer, at + HEADER_BYTES, first)
     writeU32(buffer, at + HEADER_BYTES + 4, second)
     if (third !== null) writeU32(buffer, at + HEADER_BYTES + 8, third)
@@ -66,34 +72,34 @@ export class Outbox {
   }
 
   /** A whole frame that many connections send. */
-  shared(frame: Uint8Array): void {
-    this.#seal()
-    this.#views!.push(frame)
+  appendEncoded(frame: Uint8Array): void {
+    this.#endRegion()
+    this.#regions!.push(frame)
     this.bytes += frame.length
   }
 
   /** All that waits, as one piece; null = nothing. */
   take(): Uint8Array | null {
     if (this.bytes === 0) return null
-    let whole: Uint8Array
-    if (this.#views === null) whole = this.#buffer!.subarray(this.#start, this.#end)
+    let joined: Uint8Array
+    if (this.#regions === null) joined = this.#buffer!.subarray(this.#start, this.#end)
     else {
-      this.#seal()
-      whole = this.#views.length === 1 ? this.#views[0]! : this.#join(this.#views)
+      this.#endRegion()
+      joined = this.#regions.length === 1 ? this.#regions[0]! : this.#join(this.#regions)
     }
-    this.#views = null
+    this.#regions = null
     this.#buffer = null
     this.bytes = 0
-    return whole
+    return joined
   }
 
-  #join(views: readonly Uint8Array[]): Uint8Array {
+  #join(regions: readonly Uint8Array[]): Uint8Array {
     const start = this.#slab.reserve(this.bytes)
     const { buffer } = this.#slab
     let at = start
-    for (const view of views) {
-      buffer.set(view, at)
-      at += view.length
+    for (const region of regions) {
+      buffer.set(region, at)
+      at += region.length
     }
     return buffer.subarray(start, at)
   }
@@ -102,7 +108,7 @@ export class Outbox {
     const at = this.#slab.reserve(bytes)
     if (this.#buffer === this.#slab.buffer && this.#end === at) this.#end = at + bytes
     else {
-      if (this.#buffer !== null) this.#seal()
+      if (this.#buffer !== null) this.#endRegion()
       this.#buffer = this.#slab.buffer
       this.#start = at
       this.#end = at + bytes
@@ -111,9 +117,9 @@ export class Outbox {
     return at
   }
 
-  #seal(): void {
-    this.#views ??= []
-    if (this.#buffer !== null) this.#views.push(this.#buffer.subarray(this.#start, this.#end))
+  #endRegion(): void {
+    this.#regions ??= []
+    if (this.#buffer !== null) this.#regions.push(this.#buffer.subarray(this.#start, this.#end))
     this.#buffer = null
   }
 }

@@ -2,92 +2,92 @@
 // that reads too slowly is first spared its events, which then wait beside their shards, and in the end let go.
 
 import type { Gateway, Transport } from './gateway.ts'
-import { Outbox } from './outbox.ts'
+import { WriteBuffer } from './outbox.ts'
 
 /** The connection that it writes for. */
-export interface OutflowOwner {
+export interface OutboundWriterOwner {
   readonly gateway: Gateway
   readonly transport: Transport
   /** Events had better wait, until (false) the peer has read. */
-  hold(on: boolean): void
+  onCongestionChanged(isCongested: boolean): void
   /** The peer reads too slowly to be kept. */
-  stuck(message: string): void
+  onSlowConsumer(message: string): void
   /** A bug of ours. */
-  failed(error: unknown): void
+  onInternalError(error: unknown): void
 }
 
-export class Outflow {
-  readonly #owner: OutflowOwner
-  readonly #outbox: Outbox
+export class OutboundWriter {
+  readonly #owner: OutboundWriterOwner
+  readonly #buffer: WriteBuffer
   /** The event in hand flushes when it is done. */
-  gathers = false
-  #dirty = false
+  isBatching = false
+  #isFlushScheduled = false
   /** Something must be written first. */
-  #corked = 0
+  #corkCount = 0
   /** Its events wait; how much was not read, when last looked, and when that last became less. */
-  #held = false
+  #isCongested = false
   #unreadBytes = 0
-  #readMs = 0
-  #over = false
+  #lastProgressMs = 0
+  #isClosed = false
 
-  constructor(owner: OutflowOwner) {
-    const { slab, identityBytes } = owner.gateway
+  constructor(owner: OutboundWriterOwner) {
+    const { slab, frameIdentityBytes: identityBytes } = owner.gateway
     this.#owner = owner
-    this.#outbox = new Outbox(slab, identityBytes)
+    this.#buffer = new WriteBuffer(slab, identityBytes)
   }
 
-  frame(command: number, body: Uint8Array): void {
-    if (this.#over) return
-    this.#outbox.frame(command, body)
-    this.#wrote()
+  writeFrame(command: number, body: Uint8Array): void {
+    if (this.#isClosed) return
+    this.#buffer.appendFrame(command, body)
+    this.#afterAppend()
   }
 
-  message(command: number, first: number, second: number, third: number | null, body: Uint8Array): void {
-    if (this.#over) return
-    this.#outbox.message(command, first, second, third, body)
-    this.#wrote()
+  writeMessage(command: number, first: number, second: number, third: number | null, body: Uint8Array): void {
+    if (this.#isClosed) return
+    this.#buffer.appendMessage(command, first, second, third, body)
+    this.#afterAppend()
   }
 
   /** A frame that many connections are given, encoded once. */
-  shared(command: number, body: Uint8Array): void {
-    if (this.#over) return
-    this.#outbox.shared(this.#owner.gateway.sharedFrame(command, body))
-    this.#wrote()
+  writeBroadcast(command: number, body: Uint8Array): void {
+    if (this.#isClosed) return
+    this.#buffer.appendEncoded(this.#owner.gateway.encodeBroadcast(command, body))
+    this.#afterAppend()
   }
 
   /** Nothing more is written until `first` has put in what belongs before it. */
-  awaitFirst(first: Promise<void>): void {
-    this.#corked++
+  corkUntil(first: Promise<void>): void {
+    this.#corkCount++
     const uncork = (): void => {
-      this.#corked--
+      this.#corkCount--
       this.flush()
     }
     first.then(uncork, (error: unknown) => {
       uncork()
-      this.#owner.failed(error)
+      this.#owner.onInternalError(error)
     })
   }
 
-  #wrote(): void {
+  #afterAppend(): void {
     const { gateway } = this.#owner
     // A burst that is larger than what may wait shows at once whether its reader keeps up.
-    if (this.#outbox.bytes > gateway.limits.maxUnreadBytes) this.flush()
-    if (this.#dirty || this.gathers) return
-    this.#dirty = true
-    gateway.flushSoon(this)
+    if (this.#buffer.bytes > gateway.limits.maxUnreadBytes) this.flush()
+    if (this.#isFlushScheduled || this.isBatching) return
+    this.#isFlushScheduled = true
+    gateway.scheduleFlush(this)
   }
 
   /** So much waits for its reader that events had better wait elsewhere. */
-  get congested(): boolean {
+  get isOverUnreadLimit(): boolean {
     const { gateway, transport } = this.#owner
-    return this.#outbox.bytes + transport.bufferedBytes > gateway.limits.maxUnreadBytes
+    return this.#buffer.bytes + transport.bufferedBytes > gateway.limits.maxUnreadBytes
   }
 
   /** Gives the socket what is ready. */
   flush(): void {
-    this.#dirty = false
-    if (this.#over || this.#corked > 0) return
-    const bytes = this.#outbox.take()
+    this.#isFlushScheduled = false
+    if (this.#isClosed || this.#corkCount > 0) return
+    const bytes = this.#buffer.take()
     if (bytes === null) return
     const { gateway, transport } = this.#owner
     const { meter, limits, clock } = gateway
@@ -95,45 +95,46 @@ export class Outflow {
     transport.write(bytes)
     const { bufferedBytes } = transport
     if (bufferedBytes > limits.maxOutboundBytes) {
-      this.#owner.stuck(`${bufferedBytes} unread bytes exceed ${limits.maxOutboundBytes}`)
-    } else if (bufferedBytes > limits.maxUnreadBytes && !this.#held) {
-      this.#held = true
+      this.#owner.onSlowConsumer(`${bufferedBytes} unread bytes exceed ${limits.maxOutboundBytes}`)
+    } else if (bufferedBytes > limits.maxUnreadBytes && !this.#isCongested) {
+      this.#isCongested = true
       this.#unreadBytes = bufferedBytes
-      this.#readMs = Math.trunc(clock.mono())
+      this.#lastProgressMs = Math.trunc(clock.mono())
       meter.holds++
-      this.#owner.hold(true)
-      gateway.watch(this)
+      this.#owner.onCongestionChanged(true)
+      gateway.watchSlowWriter(this)
     }
   }
 
   /** @internal Whether it is still read too slowly; asked now and then. */
-  stillHeld(): boolean {
-    if (this.#over) return false
+  checkCongestion(): boolean {
+    if (this.#isClosed) return false
     const { limits, clock, times } = this.#owner.gateway
-    const unread = this.#owner.transport.bufferedBytes
-    if (unread < this.#unreadBytes) this.#readMs = Math.trunc(clock.mono())
-    this.#unreadBytes = unread
-    if (unread > limits.maxUnreadBytes / 2) {
-      const stuckMs = clock.mono() - this.#readMs
-      if (stuckMs > times.unreadMs) this.#owner.stuck(`nothing of ${unread} bytes was read for ${stuckMs} ms`)
-      return !this.#over
+    const unreadBytes = this.#owner.transport.bufferedBytes
+    if (unreadBytes < this.#unreadBytes) this.#lastProgressMs = Math.trunc(clock.mono())
+    this.#unreadBytes = unreadBytes
+    if (unreadBytes > limits.maxUnreadBytes / 2) {
+      const stalledMs = clock.mono() - this.#lastProgressMs
+      if (stalledMs > times.unreadMs)
+        this.#owner.onSlowConsumer(`nothing of ${unreadBytes} bytes was read for ${stalledMs} ms`)
+      return !this.#isClosed
     }
-    this.#owner.hold(false)
+    this.#owner.onCongestionChanged(false)
     this.flush()
-    this.#held = this.congested
-    if (this.#held) this.#owner.hold(true)
-    return this.#held
+    this.#isCongested = this.isOverUnreadLimit
+    if (this.#isCongested) this.#owner.onCongestionChanged(true)
+    return this.#isCongested
   }
 
   /** Writes what there is, whatever belongs before it: it is the last. */
-  finish(): void {
-    this.#corked = 0
+  flushAndClose(): void {
+    this.#corkCount = 0
     this.flush()
-    this.end()
+    this.closeWriter()
   }
 
   /** Nothing is written any more. */
-  end(): void {
-    this.#over = true
+  closeWriter(): void {
+    this.#isClosed = true
   }
 }

@@ -1,7 +1,7 @@
 // What the Node listeners turned away before the gateway saw it: counts by reason, as plain numbers.
 
 /** Why. */
-export type Refusal =
+export type RejectionReason =
   | 'accept' // the system could not accept a connection, for want of descriptors as a rule
   | 'crowd' // too many connections in all, or of one address, that had not come as far as the gateway
   | 'origin' // a WebSocket of a page that is not in the list of origins
@@ -11,10 +11,10 @@ export type Refusal =
   | 'upgrade' // an HTTP upgrade of another path, to something else than a WebSocket, or one that RFC 6455 forbids
   | 'websocket' // a frame that RFC 6455 forbids, or a message above its bound
 
-export class Refusals {
-  readonly counts = new Map<Refusal, number>()
+export class ListenerRejections {
+  readonly counts = new Map<RejectionReason, number>()
 
-  count(reason: Refusal): void {
+  count(reason: RejectionReason): void {
     this.counts.set(reason, (this.counts.get(reason) ?? 0) + 1)
   }
 }

@@ -6,22 +6,22 @@ import type { AddressInfo, Server } from 'node:net'
 import { Counter, Gauge, type Registry } from 'prom-client'
 import { systemClock } from '../core/node/clock.ts'
 import { openHost, type Host, type HostOptions } from '../core/node/host.ts'
-import { keptSecret, MIN_SECRET_CHARS } from '../core/node/secret.ts'
-import { doorTable, Door } from '../core/run/door.ts'
+import { loadOrCreateSecret, MIN_SECRET_CHARS } from '../core/node/secret.ts'
+import { routingTableOf, RoutingTable } from '../core/run/door.ts'
 import type { Log } from '../core/run/ports.ts'
 import { DefinitionError } from '../core/wire/errors.ts'
-import { DEFAULT_IDENTITY, type Identity } from '../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, type FrameIdentity } from '../core/wire/frame.ts'
 import type { CipherFactory } from './cipher.ts'
 import { Gateway, type GatewayTimes } from './gateway.ts'
 import { tcpServer } from './listen.ts'
-import { Lobby } from './lobby.ts'
-import { metricsOf } from './metrics.ts'
+import { PendingSockets } from './lobby.ts'
+import { createMetrics } from './metrics.ts'
 import { originFilter } from './origin.ts'
 import { Slab } from './outbox.ts'
-import { Refusals } from './refusals.ts'
-import { Tickets, type TicketOptions } from './ticket.ts'
+import { ListenerRejections } from './refusals.ts'
+import { TicketVerifier, type TicketOptions } from './ticket.ts'
 import { Certificate, type TlsFiles } from './tls.ts'
-import type { Seal } from './token.ts'
+import type { TokenSigner } from './token.ts'
 import { webServer, type Page, type WebServer } from './web.ts'
 
 export interface ServerOptions extends HostOptions {
@@ -31,7 +31,7 @@ export interface ServerOptions extends HostOptions {
   readonly http?: number
   /** TCP port, 0 = any. Default 11009. */
   readonly tcp?: number
-  readonly identity?: Identity
+  readonly identity?: FrameIdentity
   /** Deadlines and intervals, milliseconds. Default: TIMES. */
   readonly times?: Partial<GatewayTimes>
   /** Files of the game's page by URL path, '/' first. */
@@ -54,7 +54,7 @@ export interface RunningServer {
   readonly host: Host
   readonly gateway: Gateway
   /** What the listeners turned away before the gateway saw it. */
-  readonly refusals: Refusals
+  readonly refusals: ListenerRejections
   /** Reads certificate and key again, for connections to come. @throws TlsError, and the old ones stay */
   reloadTls(): void
   /** Drains and closes everything; safe to call twice. */
@@ -68,8 +68,8 @@ export interface RunningServer {
 export async function start(options: ServerOptions): Promise<RunningServer> {
   checkSecret(options.secret)
   const certificate = options.tls ? new Certificate(options.tls) : null
-  const allows = originFilter(options.origins ?? '')
-  const tickets = options.tickets ? new Tickets(options.tickets, systemClock) : null
+  const isOriginAllowed = originFilter(options.origins ?? '')
+  const tickets = options.tickets ? new TicketVerifier(options.tickets, systemClock) : null
   const host = await openHost(options)
   let gateway: Gateway
   try {
@@ -78,16 +78,25 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
     await host.close()
     throw error
   }
-  const refusals = new Refusals()
+  const rejections = new ListenerRejections()
   const { limits } = gateway
-  const lobby = new Lobby(limits, gateway.times.firstFrameMs, refusals)
-  const registry = metricsOf(host, gateway)
-  countRefusals(registry, refusals, lobby)
-  const tcp = tcpServer(gateway, lobby, certificate)
+  const pendingSockets = new PendingSockets(limits, gateway.times.firstFrameMs, rejections)
+  const registry = createMetrics(host, gateway)
+  registerListenerMetrics(registry, rejections, pendingSockets)
+  const tcp = tcpServer(gateway, pendingSockets, certificate)
   const page = options.page ?? new Map()
-  const web = webServer({ host, gateway, registry, page, lobby, refusals, allows, certificate })
-  let stopping: Promise<void> | null = null
-  const stop = (): Promise<void> => (stopping ??= shutDown(host, gateway, lobby, tcp, web))
+  const web = webServer({
+    host,
+    gateway,
+    registry,
+    page,
+    pendingSockets,
+    rejections,
+    isOriginAllowed,
+    certificate,
+  })
+  let stopPromise: Promise<void> | null = null
+  const stop = (): Promise<void> => (stopPromise ??= shutDown(host, gateway, pendingSockets, tcp, web))
   const address = options.host ?? '127.0.0.1'
   try {
     await listen(tcp, options.tcp ?? 11_009, address)
@@ -96,30 +105,30 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
     await stop()
     throw error
   }
-  surviveAccepts([tcp, web], refusals, host.log)
+  countAcceptErrors([tcp, web], rejections, host.log)
   return {
     http: { host: address, port: (web.address() as AddressInfo).port },
     tcp: { host: address, port: (tcp.address() as AddressInfo).port },
     host,
     gateway,
-    refusals,
+    refusals: rejections,
     reloadTls: () => certificate?.reload(),
     stop,
   }
 }
 
-function gatewayOf(options: ServerOptions, host: Host, tickets: Tickets | null): Gateway {
+function gatewayOf(options: ServerOptions, host: Host, tickets: TicketVerifier | null): Gateway {
   const { engine, clock, log } = host
   return new Gateway({
-    door: new Door(doorTable(options.game)),
+    routingTable: new RoutingTable(routingTableOf(options.game)),
     link: engine,
     clock,
     log,
-    identity: options.identity ?? DEFAULT_IDENTITY,
+    frameIdentity: options.identity ?? DEFAULT_FRAME_IDENTITY,
     limits: engine.limits,
     slab: new Slab((bytes) => Buffer.allocUnsafeSlow(bytes)),
-    seal: sealOf(options.secret ?? keptSecret(options.dir)),
-    tickets,
+    tokenSigner: tokenSignerOf(options.secret ?? loadOrCreateSecret(options.dir)),
+    ticketVerifier: tickets,
     cipher: options.cipher ?? null,
     ...(options.times && { times: options.times }),
   })
@@ -133,11 +142,15 @@ function checkSecret(secret: string | undefined): void {
   )
 }
 
-function sealOf(secret: string): Seal {
+function tokenSignerOf(secret: string): TokenSigner {
   return { sign: (bytes) => createHmac('sha256', secret).update(bytes).digest() }
 }
 
-function countRefusals(registry: Registry, refusals: Refusals, lobby: Lobby): void {
+function registerListenerMetrics(
+  registry: Registry,
+  rejections: ListenerRejections,
+  pendingSockets: PendingSockets,
+): void {
   new Counter({
     name: 'firefly_refused_total',
     help: 'connections and upgrades that the listeners turned away, by reason',
@@ -145,7 +158,7 @@ function countRefusals(registry: Registry, refusals: Refusals, lobby: Lobby): vo
     registers: [registry],
     collect() {
       this.reset()
-      for (const [reason, count] of refusals.counts) this.inc({ reason }, count)
+      for (const [reason, count] of rejections.counts) this.inc({ reason }, count)
     },
   })
   new Gauge({
@@ -153,7 +166,7 @@ function countRefusals(registry: Registry, refusals: Refusals, lobby: Lobby): vo
     help: 'connections in a TLS handshake or speaking HTTP',
     registers: [registry],
     collect() {
-      this.set(lobby.size)
+      this.set(pendingSockets.socketCount)
     },
   })
 }
@@ -169,29 +182,29 @@ function listen(server: Server, port: number, host: string): Promise<void> {
 }
 
 /** Without descriptors (EMFILE) the next connection is lost and not the process. */
-function surviveAccepts(servers: readonly Server[], refusals: Refusals, log: Log): void {
-  let isTold = false
-  const failed = (error: Error): void => {
-    refusals.count('accept')
-    if (!isTold)
+function countAcceptErrors(servers: readonly Server[], rejections: ListenerRejections, log: Log): void {
+  let isLogged = false
+  const onError = (error: Error): void => {
+    rejections.count('accept')
+    if (!isLogged)
       log.error('a connection could not be accepted; more are only counted', { error: error.message })
-    isTold = true
+    isLogged = true
   }
-  for (const server of servers) server.on('error', failed)
+  for (const server of servers) server.on('error', onError)
 }
 
 async function shutDown(
   host: Host,
   gateway: Gateway,
-  lobby: Lobby,
+  pendingSockets: PendingSockets,
   tcp: Server,
   web: WebServer,
 ): Promise<void> {
   const closed = [tcp, web].map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
   gateway.shutdown()
-  await gateway.emptied()
+  await gateway.waitUntilEmpty()
   web.closeAllConnections()
-  lobby.clear()
+  pendingSockets.destroyAll()
   await Promise.all(closed)
   await host.close()
 }

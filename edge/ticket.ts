@@ -28,7 +28,7 @@ export interface TicketOptions {
 }
 
 /** What a good ticket says. */
-export interface Ticket {
+export interface TicketClaims {
   /** `sub`: 1..120 bytes without control characters, and no space at either end. */
   readonly uid: string
   /** 1..64 visible ASCII characters, to be remembered until `expiresMs`; '' = the ticket may be used again (no `once`). */
@@ -53,10 +53,10 @@ const MAX_UID_BYTES = 120
 const MAX_ONCE_MS = 3_600_000
 const DEFAULT_TOLERANCE_MS = 5_000
 
-export class Tickets {
+export class TicketVerifier {
   readonly #options: TicketOptions
   readonly #clock: Pick<Clock, 'now'>
-  readonly #keys: readonly Verifier[]
+  readonly #keys: readonly VerificationKey[]
   readonly #toleranceMs: number
 
   /** @throws DefinitionError of a key or a duration that cannot be used */
@@ -72,13 +72,15 @@ export class Tickets {
     checkDuration('clockToleranceMs', clockToleranceMs)
     this.#options = options
     this.#clock = clock
-    this.#keys = keys.map((key, at) => verifierOf(key, `ticket key ${key.kid ? shorten(key.kid) : at + 1}`))
+    this.#keys = keys.map((key, at) =>
+      verificationKeyOf(key, `ticket key ${key.kid ? shorten(key.kid) : at + 1}`),
+    )
     this.#toleranceMs = clockToleranceMs
   }
 
   /** The claims of a ticket that a key signed and that is good now. @throws TicketError */
-  async verify(ticket: Uint8Array): Promise<Ticket> {
-    const jwt = textOf(ticket)
+  async verify(ticket: Uint8Array): Promise<TicketClaims> {
+    const jwt = jwtText(ticket)
     const nowMs = this.#clock.now()
     return this.#ticketOf(await this.#claimsOf(jwt, nowMs), nowMs)
   }
@@ -100,21 +102,21 @@ export class Tickets {
         })
         return payload
       } catch (error) {
-        if (!isOtherKeys(error)) throw refusalOf(error)
+        if (!isWrongKey(error)) throw ticketErrorOf(error)
         // Of several keys the one whose algorithm fits says more.
         if (!(fault instanceof errors.JWSSignatureVerificationFailed)) fault = error
       }
     }
-    throw refusalOf(fault)
+    throw ticketErrorOf(fault)
   }
 
   /** The keys that may have signed it; never empty. */
-  #candidates(jwt: string): readonly Verifier[] {
+  #candidates(jwt: string): readonly VerificationKey[] {
     let kid: unknown
     try {
       ;({ kid } = decodeProtectedHeader(jwt))
     } catch (error) {
-      throw refusalOf(error)
+      throw ticketErrorOf(error)
     }
     if (kid === undefined) return this.#keys
     const named = this.#keys.filter((key) => key.kid === kid)
@@ -124,7 +126,7 @@ export class Tickets {
     return nameless
   }
 
-  #ticketOf({ sub, jti, exp }: JWTPayload, nowMs: number): Ticket {
+  #ticketOf({ sub, jti, exp }: JWTPayload, nowMs: number): TicketClaims {
     if (!isUid(sub)) {
       throw new TicketError(
         `the ticket claim sub is no uid: 1..${MAX_UID_BYTES} bytes of text without control characters, no space at either end`,
@@ -183,13 +185,13 @@ export function ticketOptionsOf(env: TicketEnvironment): TicketOptions | null {
   }
 }
 
-interface Verifier {
+interface VerificationKey {
   readonly kid: string | undefined
   readonly algorithms: string[]
   readonly key: () => Promise<CryptoKey | Uint8Array>
 }
 
-function verifierOf(key: TicketKey, name: string): Verifier {
+function verificationKeyOf(key: TicketKey, name: string): VerificationKey {
   const { kid } = key
   if (key.kind === 'hmac') {
     const { secret } = key
@@ -198,7 +200,7 @@ function verifierOf(key: TicketKey, name: string): Verifier {
     }
     return { kid, algorithms: ['HS256'], key: () => Promise.resolve(secret) }
   }
-  checkPublic(key.publicKey, name)
+  checkPublicKey(key.publicKey, name)
   const { kty, crv, x } = key.publicKey
   let imported: Promise<CryptoKey | Uint8Array> | null = null
   // RFC 9864 calls Ed25519 by its own name, RFC 8037 called it EdDSA. Imported when first used, as that takes a promise.
@@ -210,7 +212,7 @@ function verifierOf(key: TicketKey, name: string): Verifier {
 }
 
 /** An Ed25519 public key in a JWK (RFC 8037 section 2): 32 bytes are 43 characters of base64url. */
-function checkPublic(jwk: JWK, name: string): void {
+function checkPublicKey(jwk: JWK, name: string): void {
   if (jwk.kty !== 'OKP' || jwk.crv !== 'Ed25519') {
     const found = `kty ${shorten(jwk.kty, 20)}, crv ${shorten(jwk.crv, 20)}`
     throw new DefinitionError(`${name}: ${found} is no Ed25519 key (kty "OKP", crv "Ed25519")`)
@@ -274,7 +276,7 @@ function keyOf(value: unknown, name: string): TicketKey {
   }
   const named = kid === undefined ? {} : { kid }
   if (kty === 'oct') return { kind: 'hmac', secret: bytesOf(jwk.k, name), ...named }
-  checkPublic(jwk, name)
+  checkPublicKey(jwk, name)
   return { kind: 'eddsa', publicKey: jwk, ...named }
 }
 
@@ -286,7 +288,7 @@ function bytesOf(base64url: unknown, name: string): Uint8Array {
 }
 
 /** The ticket as text, where it has the shape of a signed JWT (RFC 7515 section 7.1). */
-function textOf(ticket: Uint8Array): string {
+function jwtText(ticket: Uint8Array): string {
   if (ticket.length === 0) throw new TicketError('the ticket is empty')
   if (ticket.length > MAX_TICKET_BYTES) {
     throw new TicketError(`a ticket of ${ticket.length} bytes exceeds ${MAX_TICKET_BYTES}`)
@@ -305,12 +307,12 @@ function isUid(sub: unknown): sub is string {
 }
 
 /** Another key may still have signed it. */
-function isOtherKeys(error: unknown): boolean {
+function isWrongKey(error: unknown): boolean {
   return error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JOSEAlgNotAllowed
 }
 
 /** jose's own error is not passed on as a cause: it carries the claims. */
-function refusalOf(error: unknown): TicketError {
+function ticketErrorOf(error: unknown): TicketError {
   if (error instanceof errors.JWSSignatureVerificationFailed) {
     return new TicketError('no key of this server has signed the ticket')
   }
@@ -324,9 +326,14 @@ function refusalOf(error: unknown): TicketError {
   }
   if (error instanceof errors.JWTClaimValidationFailed) {
     const fault =
-      error.claim === 'nbf' && error.reason === 'check_failed' ? 'is not reached yet' : FAULTS[error.reason]
+      error.claim === 'nbf' && error.reason === 'check_failed'
+        ? 'is not reached yet'
+        : CLAIM_FAULTS[error.reason]
     return new TicketError(`the ticket claim ${error.claim} ${fault ?? 'is not as demanded'}`)
   }
   return new TicketError('the ticket is no signed JWT: its header or claims are no JSON object')
 }
-const FAULTS: Readonly<Record<string, string>> = { missing: 'is missing', invalid: 'has the wrong type' }
+const CLAIM_FAULTS: Readonly<Record<string, string>> = {
+  missing: 'is missing',
+  invalid: 'has the wrong type',
+}

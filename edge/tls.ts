@@ -25,22 +25,22 @@ export class Certificate {
   /** @throws TlsError */
   constructor(files: TlsFiles) {
     this.#files = files
-    this.credentials = read(files)
+    this.credentials = readCredentials(files)
   }
 
   /** From now on `reload` is for this server, too. */
-  serve(server: Server): void {
+  addServer(server: Server): void {
     this.#servers.push(server)
   }
 
   /** Reads the files again, for connections to come; those that stand stay. @throws TlsError, and nothing has changed */
   reload(): void {
-    const credentials = read(this.#files)
+    const credentials = readCredentials(this.#files)
     for (const server of this.#servers) server.setSecureContext(credentials)
   }
 }
 
-function read({ certFile, keyFile }: TlsFiles): SecureContextOptions {
+function readCredentials({ certFile, keyFile }: TlsFiles): SecureContextOptions {
   const credentials: SecureContextOptions = {
     cert: readPem('certificate', certFile),
     key: readPem('key', keyFile),

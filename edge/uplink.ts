@@ -3,183 +3,185 @@
 // Invariant: on one channel calls reach the shard in the order of their sequences, or not at all and then the
 // channel's next `opened` says `lost`. A socket belongs to the request that opened it: one Uplink a connection.
 
-import type { Door } from '../core/run/door.ts'
-import type { ChannelIn, ChannelOut, Clock, Link, Log, OpenRequest, Timer } from '../core/run/ports.ts'
+import type { RoutingTable } from '../core/run/door.ts'
+import type { ChannelIn, ChannelOut, Clock, ShardLink, Log, OpenRequest, Timer } from '../core/run/ports.ts'
 import { RETAIN, shardName } from '../core/run/ports.ts'
 import type { ErrorKind } from '../core/wire/message.ts'
 import { readGatewayRecords } from '../core/wire/envelope.ts'
-import { lifeMark, RecordBatch, type GatewayRecords } from '../core/wire/record.ts'
-import { KeptCalls } from './kept.ts'
+import { activationTag, RecordBatch, type GatewayRecords } from '../core/wire/record.ts'
+import { ResendBuffer } from './kept.ts'
 
-export interface UplinkOptions {
+export interface DurableObjectLinkOptions {
   readonly shards: DurableObjectNamespace
   readonly clock: Clock
   readonly log: Log
   /** The table in force; it tells which shards are to be kept awake. */
-  readonly door: () => Door
+  readonly routingTable: () => RoutingTable
   /** An `opened` came from a core with another door table. */
-  readonly onDoorVersion: (version: string) => void
+  readonly onRoutingTableVersion: (version: string) => void
 }
 
 const BACKOFF = { firstMs: 50, mostMs: 2_000, tries: 60 } as const
 /** An upgrade that takes longer is given up and tried again. */
-const OPEN_MS = 10_000
-const PING_MS = 30_000
+const OPEN_TIMEOUT_MS = 10_000
+const PING_INTERVAL_MS = 30_000
 
-export class Uplink implements Link {
-  readonly options: UplinkOptions
-  #dirty: Wire[] = []
+export class DurableObjectLink implements ShardLink {
+  readonly options: DurableObjectLinkOptions
+  #unflushedSockets: ShardSocket[] = []
 
-  constructor(options: UplinkOptions) {
+  constructor(options: DurableObjectLinkOptions) {
     this.options = options
   }
 
   open(request: OpenRequest, out: ChannelOut): ChannelIn {
-    return new Wire(this, request, out)
+    return new ShardSocket(this, request, out)
   }
 
   /** @internal Sends the wire's records when the event in hand is done. */
-  flushSoon(wire: Wire): void {
-    this.#dirty.push(wire)
-    if (this.#dirty.length > 1) return
+  scheduleFlush(socket: ShardSocket): void {
+    this.#unflushedSockets.push(socket)
+    if (this.#unflushedSockets.length > 1) return
     this.options.clock.defer(() => {
-      const dirty = this.#dirty
-      this.#dirty = []
-      for (const one of dirty) one.flush()
+      const sockets = this.#unflushedSockets
+      this.#unflushedSockets = []
+      for (const socket of sockets) socket.flush()
     })
   }
 }
 
-class Wire implements ChannelIn, GatewayRecords {
-  readonly #uplink: Uplink
-  readonly #options: UplinkOptions
+class ShardSocket implements ChannelIn, GatewayRecords {
+  readonly #link: DurableObjectLink
+  readonly #options: DurableObjectLinkOptions
   readonly #request: OpenRequest
   readonly #out: ChannelOut
   readonly #batch = new RecordBatch()
   #socket: WebSocket | null = null
   /** `opened` has not come yet on this socket. */
-  #greeting = true
+  #isOpening = true
   /** Calls went out on an earlier socket, or were dropped since: the next `opened` says `lost`. */
-  #broken = false
+  #areCallsLost = false
   #activation: number
-  #memo: Uint8Array
+  #membershipToken: Uint8Array
   /** The last event of that activation that was passed on. */
-  #events: number
+  #lastEvent: number
   #uid: string
   #epoch: number
   /** The client reads too slowly. */
-  #held = false
+  #areEventsPaused = false
   /** Calls kept while they cannot be sent, or until a legacy client's durable call is answered. */
-  readonly #kept = new KeptCalls()
-  #tries = 0
-  #timer: Timer | null = null
-  #pinger: Timer | null = null
+  readonly #resendBuffer = new ResendBuffer()
+  #attempts = 0
+  #connectTimer: Timer | null = null
+  #pingTimer: Timer | null = null
   /** A ping was not answered yet. */
-  #unheard = false
-  #dirty = false
-  #over = false
+  #isPongPending = false
+  #isFlushScheduled = false
+  #isClosed = false
 
-  constructor(uplink: Uplink, request: OpenRequest, out: ChannelOut) {
-    this.#uplink = uplink
-    this.#options = uplink.options
+  constructor(link: DurableObjectLink, request: OpenRequest, out: ChannelOut) {
+    this.#link = link
+    this.#options = link.options
     this.#request = request
     this.#out = out
     this.#activation = request.activation
-    this.#memo = request.memo
-    this.#events = request.eventAck
+    this.#membershipToken = request.membershipToken
+    this.#lastEvent = request.eventAck
     this.#uid = request.uid
     this.#epoch = request.epoch
     this.#connect()
   }
 
-  call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
-    if (this.#over) return
-    if (this.#request.legacy) return this.#legacyCall(sequence, command, flags, body)
-    if (this.#socket !== null && !(this.#greeting && this.#broken)) {
-      const heard = this.#greeting ? flags : flags | (lifeMark(this.#activation) << 1)
-      this.#batch.call(sequence, command, heard, replyAck, body)
-      this.#soon()
-    } else if (this.#broken) {
+  submitCall(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
+    if (this.#isClosed) return
+    if (this.#request.legacy) return this.#sendLegacyCall(sequence, command, flags, body)
+    if (this.#socket !== null && !(this.#isOpening && this.#areCallsLost)) {
+      const markedFlags = this.#isOpening ? flags : flags | (activationTag(this.#activation) << 1)
+      this.#batch.call(sequence, command, markedFlags, replyAck, body)
+      this.#scheduleFlush()
+    } else if (this.#areCallsLost) {
       // The SDK sends it again when it hears `lost`; sent now, it would overtake those that are gone.
-    } else if (!this.#kept.add(sequence, command, flags, replyAck, body)) {
-      this.#refuse(sequence, command)
+    } else if (!this.#resendBuffer.add(sequence, command, flags, replyAck, body)) {
+      this.#rejectCall(sequence, command)
     }
   }
 
   /** A legacy client never sends again, so this does: durable calls until they are answered, others until sent. */
-  #legacyCall(sequence: number, command: number, flags: number, body: Uint8Array): void {
-    const attached = this.#socket !== null
+  #sendLegacyCall(sequence: number, command: number, flags: number, body: Uint8Array): void {
+    const isConnected = this.#socket !== null
     if (
-      (!attached || (flags & RETAIN) !== 0) &&
-      !this.#kept.add(sequence, command, flags, 0, body) &&
-      !attached
+      (!isConnected || (flags & RETAIN) !== 0) &&
+      !this.#resendBuffer.add(sequence, command, flags, 0, body) &&
+      !isConnected
     ) {
-      return this.#refuse(sequence, command)
+      return this.#rejectCall(sequence, command)
     }
-    if (!attached) return
-    this.#batch.call(sequence, command, flags, this.#kept.answered(sequence), body)
-    this.#soon()
+    if (!isConnected) return
+    this.#batch.call(sequence, command, flags, this.#resendBuffer.replyAck(sequence), body)
+    this.#scheduleFlush()
   }
 
-  #refuse(sequence: number, command: number): void {
-    const message = `${this.#kept.size} calls wait for ${shardName(this.#request.shard)}`
+  #rejectCall(sequence: number, command: number): void {
+    const message = `${this.#resendBuffer.callCount} calls wait for ${shardName(this.#request.shard)}`
     this.#out.error(sequence, command, 'system', 'OVERLOADED', message)
   }
 
   ack(calls: number, events: number): void {
-    if (this.#socket === null || this.#over) return
+    if (this.#socket === null || this.#isClosed) return
     this.#batch.ack(calls, events)
-    this.#soon()
+    this.#scheduleFlush()
   }
 
-  hold(on: boolean): void {
-    this.#held = on
-    if (this.#socket === null || this.#over) return
-    this.#batch.hold(on)
-    this.#soon()
+  pauseEvents(on: boolean): void {
+    this.#areEventsPaused = on
+    if (this.#socket === null || this.#isClosed) return
+    this.#batch.pauseEvents(on)
+    this.#scheduleFlush()
   }
 
   identify(uid: string, epoch: number): void {
     this.#uid = uid
     this.#epoch = epoch
-    if (this.#socket === null || this.#over) return
+    if (this.#socket === null || this.#isClosed) return
     this.#batch.identify(uid, epoch)
-    this.#soon()
+    this.#scheduleFlush()
   }
 
-  close(forget: boolean): void {
-    if (this.#over) return
+  closeChannel(forget: boolean): void {
+    if (this.#isClosed) return
     if (this.#socket !== null) {
       this.#batch.close(forget)
       this.flush()
     }
-    this.#end()
+    this.#closeSocket()
   }
 
-  #end(): void {
-    this.#over = true
-    this.#timer?.cancel()
-    this.#pinger?.cancel()
-    this.#kept.clear()
+  #closeSocket(): void {
+    this.#isClosed = true
+    this.#connectTimer?.cancel()
+    this.#pingTimer?.cancel()
+    this.#resendBuffer.clear()
     const socket = this.#socket
     this.#socket = null
     socket?.close(1000, 'closed')
   }
 
   #connect(): void {
-    let settled = false
-    const fail = (cause: unknown): void => {
-      if (settled || this.#over) return
-      settled = true
-      this.#lost(String(cause))
+    let isSettled = false
+    const onFailure = (cause: unknown): void => {
+      if (isSettled || this.#isClosed) return
+      isSettled = true
+      this.#reconnect(String(cause))
     }
-    this.#timer = this.#options.clock.after(OPEN_MS, () => fail(`no answer in ${OPEN_MS} ms`))
+    this.#connectTimer = this.#options.clock.after(OPEN_TIMEOUT_MS, () =>
+      onFailure(`no answer in ${OPEN_TIMEOUT_MS} ms`),
+    )
     this.#upgrade().then((socket) => {
-      if (settled || this.#over) return socket.close(1000, 'too late')
-      settled = true
-      this.#timer?.cancel()
-      this.#attach(socket)
-    }, fail)
+      if (isSettled || this.#isClosed) return socket.close(1000, 'too late')
+      isSettled = true
+      this.#connectTimer?.cancel()
+      this.#attachSocket(socket)
+    }, onFailure)
   }
 
   async #upgrade(): Promise<WebSocket> {
@@ -195,17 +197,17 @@ class Wire implements ChannelIn, GatewayRecords {
     return socket
   }
 
-  #attach(socket: WebSocket): void {
+  #attachSocket(socket: WebSocket): void {
     this.#socket = socket
-    this.#greeting = true
+    this.#isOpening = true
     socket.addEventListener('message', ({ data }) => {
       if (this.#socket === socket && data instanceof ArrayBuffer) this.#receive(new Uint8Array(data))
     })
-    const gone = (why: string) => (): void => {
-      if (this.#socket === socket) this.#lost(why)
+    const onDisconnect = (why: string) => (): void => {
+      if (this.#socket === socket) this.#reconnect(why)
     }
-    socket.addEventListener('close', gone('the link was closed'))
-    socket.addEventListener('error', gone('the link broke'))
+    socket.addEventListener('close', onDisconnect('the link was closed'))
+    socket.addEventListener('error', onDisconnect('the link broke'))
     const { session, channel, legacy, generation } = this.#request
     this.#batch.clear()
     this.#batch.open({
@@ -213,13 +215,13 @@ class Wire implements ChannelIn, GatewayRecords {
       channel,
       legacy,
       activation: this.#activation,
-      memo: this.#memo,
-      eventAck: this.#events,
+      membershipToken: this.#membershipToken,
+      eventAck: this.#lastEvent,
       uid: this.#uid,
       epoch: this.#epoch,
       generation,
     })
-    if (this.#held) this.#batch.hold(true)
+    if (this.#areEventsPaused) this.#batch.pauseEvents(true)
     this.#resend(0)
     this.flush()
   }
@@ -228,147 +230,150 @@ class Wire implements ChannelIn, GatewayRecords {
     try {
       readGatewayRecords(message, this)
     } catch (error) {
-      this.#lost(error instanceof Error ? error.message : String(error))
+      this.#reconnect(error instanceof Error ? error.message : String(error))
     }
   }
 
   /** Says again, in order, what was kept above `mark`; then keeps only what is still to be answered. */
   #resend(mark: number): void {
-    if (this.#kept.size === 0) return
+    if (this.#resendBuffer.callCount === 0) return
     const { legacy } = this.#request
-    const answered = this.#kept.answered(0)
-    for (const { sequence, command, flags, replyAck, body } of this.#kept.all) {
-      if (sequence > mark) this.#batch.call(sequence, command, flags, legacy ? answered : replyAck, body)
+    const legacyReplyAck = this.#resendBuffer.replyAck(0)
+    for (const { sequence, command, flags, replyAck, body } of this.#resendBuffer.calls) {
+      if (sequence > mark)
+        this.#batch.call(sequence, command, flags, legacy ? legacyReplyAck : replyAck, body)
     }
-    if (legacy) this.#kept.retain()
-    else this.#kept.clear()
-    this.#soon()
+    if (legacy) this.#resendBuffer.removeNonDurable()
+    else this.#resendBuffer.clear()
+    this.#scheduleFlush()
   }
 
   /** The link is down: opened again after a pause that grows, with chance in it so that a thousand do not meet. */
-  #lost(why: string): void {
+  #reconnect(why: string): void {
     const { clock, log } = this.#options
     const shard = shardName(this.#request.shard)
     if (this.#socket) {
-      this.#broken = true
+      this.#areCallsLost = true
       const socket = this.#socket
       this.#socket = null
       socket.close(1000, 'replaced')
     }
-    this.#timer?.cancel()
-    this.#pinger?.cancel()
-    this.#pinger = null
+    this.#connectTimer?.cancel()
+    this.#pingTimer?.cancel()
+    this.#pingTimer = null
     this.#batch.clear()
-    if (this.#tries >= BACKOFF.tries) {
-      log.error('a link is given up', { shard, tries: this.#tries, why })
-      this.#end()
-      return this.#out.closed('UNAVAILABLE')
+    if (this.#attempts >= BACKOFF.tries) {
+      log.error('a link is given up', { shard, tries: this.#attempts, why })
+      this.#closeSocket()
+      return this.#out.channelClosed('UNAVAILABLE')
     }
-    const pauseMs = Math.min(BACKOFF.mostMs, BACKOFF.firstMs * 2 ** this.#tries) * (0.5 + clock.random() / 2)
-    if (this.#tries++ > 0) log.warn('a link is opened again', { shard, tries: this.#tries, why })
-    this.#timer = clock.after(pauseMs, () => this.#connect())
+    const backoffMs =
+      Math.min(BACKOFF.mostMs, BACKOFF.firstMs * 2 ** this.#attempts) * (0.5 + clock.random() / 2)
+    if (this.#attempts++ > 0) log.warn('a link is opened again', { shard, tries: this.#attempts, why })
+    this.#connectTimer = clock.after(backoffMs, () => this.#connect())
   }
 
   opened(activation: number, mark: number, lost: boolean, doorVersion: string): void {
-    const restartedInPlace = !this.#greeting
-    if (activation !== this.#activation) this.#events = 0
-    const broken = this.#broken
+    const isSameSocket = !this.#isOpening
+    if (activation !== this.#activation) this.#lastEvent = 0
+    const callsLost = this.#areCallsLost
     this.#activation = activation
-    this.#greeting = false
-    this.#broken = false
-    this.#tries = 0
-    if (doorVersion !== this.#options.door().version) this.#options.onDoorVersion(doorVersion)
-    this.#out.opened(activation, mark, lost || broken)
+    this.#isOpening = false
+    this.#areCallsLost = false
+    this.#attempts = 0
+    if (doorVersion !== this.#options.routingTable().version) this.#options.onRoutingTableVersion(doorVersion)
+    this.#out.channelOpened(activation, mark, lost || callsLost)
     // An object that slept has forgotten it.
-    if (restartedInPlace && this.#held) this.hold(true)
-    if (restartedInPlace && lost && this.#request.legacy) this.#resend(mark)
-    this.#keepAwake()
+    if (isSameSocket && this.#areEventsPaused) this.pauseEvents(true)
+    if (isSameSocket && lost && this.#request.legacy) this.#resend(mark)
+    this.#updatePingTimer()
   }
 
   reply(sequence: number, command: number, body: Uint8Array): void {
-    this.#kept.done(sequence)
+    this.#resendBuffer.remove(sequence)
     this.#out.reply(sequence, command, body)
   }
 
   error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
-    this.#kept.done(sequence)
+    this.#resendBuffer.remove(sequence)
     this.#out.error(sequence, command, kind, code, message)
   }
 
   event(sequence: number, event: number, body: Uint8Array): void {
-    this.#events = sequence
+    this.#lastEvent = sequence
     this.#out.event(sequence, event, body)
   }
 
   applied(mark: number): void {
-    this.#kept.applied(mark)
-    this.#out.applied(mark)
+    this.#resendBuffer.removeThrough(mark)
+    this.#out.callsApplied(mark)
   }
 
-  memo(memo: Uint8Array): void {
-    this.#memo = memo
-    this.#out.memo(memo)
-    this.#keepAwake()
+  membershipToken(memo: Uint8Array): void {
+    this.#membershipToken = memo
+    this.#out.membershipToken(memo)
+    this.#updatePingTimer()
   }
 
   bind(contract: string, key: string): void {
-    this.#out.bind(contract, key)
+    this.#out.keyBound(contract, key)
   }
 
   resync(events: number): void {
-    this.#events = events
-    this.#out.resync(events)
+    this.#lastEvent = events
+    this.#out.resyncRequired(events)
   }
 
   login(uid: string, epoch: number): void {
-    this.#out.login(uid, epoch)
+    this.#out.loggedIn(uid, epoch)
   }
 
   closed(code: string): void {
-    this.#end()
-    this.#out.closed(code)
+    this.#closeSocket()
+    this.#out.channelClosed(code)
   }
 
   pong(): void {
-    this.#unheard = false
+    this.#isPongPending = false
   }
 
   /** A shard that ticks for a member would be evicted without an event now and then; the ping also finds dead links. */
-  #keepAwake(): void {
-    const joined =
-      this.#memo.length > 0 && this.#options.door().byName.get(this.#request.shard.contract)?.ticks
-    if (!joined) {
-      this.#pinger?.cancel()
-      this.#pinger = null
-    } else if (this.#pinger === null && this.#socket !== null) {
-      this.#unheard = false
-      this.#armPing()
+  #updatePingTimer(): void {
+    const needsPing =
+      this.#membershipToken.length > 0 &&
+      this.#options.routingTable().byName.get(this.#request.shard.contract)?.ticks
+    if (!needsPing) {
+      this.#pingTimer?.cancel()
+      this.#pingTimer = null
+    } else if (this.#pingTimer === null && this.#socket !== null) {
+      this.#isPongPending = false
+      this.#schedulePing()
     }
   }
 
-  #armPing(): void {
-    this.#pinger = this.#options.clock.after(PING_MS, () => {
-      if (this.#unheard) return this.#lost(`no answer to a ping in ${PING_MS} ms`)
-      this.#unheard = true
+  #schedulePing(): void {
+    this.#pingTimer = this.#options.clock.after(PING_INTERVAL_MS, () => {
+      if (this.#isPongPending) return this.#reconnect(`no answer to a ping in ${PING_INTERVAL_MS} ms`)
+      this.#isPongPending = true
       this.#batch.ping()
       this.flush()
-      this.#armPing()
+      this.#schedulePing()
     })
   }
 
-  #soon(): void {
-    if (this.#dirty) return
-    this.#dirty = true
-    this.#uplink.flushSoon(this)
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled) return
+    this.#isFlushScheduled = true
+    this.#link.scheduleFlush(this)
   }
 
   flush(): void {
-    this.#dirty = false
+    this.#isFlushScheduled = false
     if (this.#socket === null || this.#batch.size === 0) return
     try {
-      this.#socket.send(this.#batch.take())
+      this.#socket.send(this.#batch.takeMessage())
     } catch (error) {
-      this.#lost(String(error))
+      this.#reconnect(String(error))
     }
   }
 }

@@ -9,10 +9,10 @@ import type { Socket } from 'node:net'
 import type { Registry } from 'prom-client'
 import type { Host } from '../core/node/host.ts'
 import type { Gateway } from './gateway.ts'
-import { KEEP_ALIVE_MS, refuseUpgrade, webSocketUpgrade } from './listen.ts'
-import type { Lobby } from './lobby.ts'
+import { KEEP_ALIVE_MS, rejectUpgrade, webSocketUpgrade } from './listen.ts'
+import type { PendingSockets } from './lobby.ts'
 import type { OriginFilter } from './origin.ts'
-import type { Refusals } from './refusals.ts'
+import type { ListenerRejections } from './refusals.ts'
 import type { Certificate } from './tls.ts'
 
 /** Files of the game's page by URL path, '/' first. */
@@ -26,9 +26,9 @@ export interface WebOptions {
   readonly gateway: Gateway
   readonly registry: Registry
   readonly page: Page
-  readonly lobby: Lobby
-  readonly refusals: Refusals
-  readonly allows: OriginFilter
+  readonly pendingSockets: PendingSockets
+  readonly rejections: ListenerRejections
+  readonly isOriginAllowed: OriginFilter
   /** null = no TLS. */
   readonly certificate: Certificate | null
 }
@@ -36,7 +36,7 @@ export interface WebOptions {
 export type WebServer = Server | TlsServer
 
 /** `requestMs`: until a request is whole, as no request has a body worth more. */
-const hygiene = (requestMs: number): HttpOptions => ({
+const httpOptionsOf = (requestMs: number): HttpOptions => ({
   /** Cookies of a large site have room. */
   maxHeaderSize: 16_384,
   headersTimeout: requestMs,
@@ -53,81 +53,83 @@ const hygiene = (requestMs: number): HttpOptions => ({
 
 /** The HTTP server, over TLS when there is a certificate; it listens nowhere yet. */
 export function webServer(options: WebOptions): WebServer {
-  const { certificate, gateway, lobby, refusals } = options
-  const server = certificate ? overTls(options, certificate) : overTcp(options)
-  lobby.watch(server, certificate !== null)
+  const { certificate, gateway, pendingSockets: lobby, rejections: refusals } = options
+  const server = certificate ? createHttpsServer(options, certificate) : createHttpServer(options)
+  lobby.watchServer(server, certificate !== null)
   const upgrade = webSocketUpgrade(gateway, lobby, refusals)
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy())
     // Not URL: it throws at `//`.
     const [path] = (request.url ?? '').split('?', 1)
-    if (isForTwo(request)) {
+    if (hasMultipleHosts(request)) {
       refusals.count('upgrade')
-      refuseUpgrade(socket, 400, TWO_HOSTS)
+      rejectUpgrade(socket, 400, MULTIPLE_HOSTS)
     } else if (path !== '/ws') {
       refusals.count('upgrade')
-      refuseUpgrade(socket, 404, 'the WebSocket is at /ws')
-    } else if (!options.allows(request.headers.origin ?? null)) {
+      rejectUpgrade(socket, 404, 'the WebSocket is at /ws')
+    } else if (!options.isOriginAllowed(request.headers.origin ?? null)) {
       refusals.count('origin')
-      refuseUpgrade(socket, 403, 'pages of this origin may not connect')
+      rejectUpgrade(socket, 403, 'pages of this origin may not connect')
     } else upgrade(request, socket, head)
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
-    unread(error, socket as Socket, refusals),
+    onClientError(error, socket as Socket, refusals),
   )
   return server
 }
 
 /** What Node's parser refuses. TLS faults and resets come here as well: they are counted elsewhere, or no news. */
-function unread(error: NodeJS.ErrnoException, socket: Socket, refusals: Refusals): void {
+function onClientError(error: NodeJS.ErrnoException, socket: Socket, rejections: ListenerRejections): void {
   const code = error.code ?? ''
   const isRequest = code.startsWith('HPE_') || code === 'ERR_HTTP_REQUEST_TIMEOUT'
-  if (isRequest) refusals.count('request')
+  if (isRequest) rejections.count('request')
   // Behind a request that was answered, or is being answered, there is no place for another answer.
   if (!isRequest || !socket.writable || socket.bytesWritten > 0) return void socket.destroy()
   socket.once('finish', () => socket.destroy())
-  socket.end(`HTTP/1.1 ${UNREAD[code] ?? '400 Bad Request'}\r\nConnection: close\r\n\r\n`)
+  socket.end(`HTTP/1.1 ${CLIENT_ERROR_STATUS[code] ?? '400 Bad Request'}\r\nConnection: close\r\n\r\n`)
 }
-const UNREAD: Readonly<Record<string, string>> = {
+const CLIENT_ERROR_STATUS: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 }
 
 /** RFC 9112 section 3.2: two machines on the way could each believe another of them. */
-function isForTwo({ headersDistinct }: IncomingMessage): boolean {
+function hasMultipleHosts({ headersDistinct }: IncomingMessage): boolean {
   return (headersDistinct['host']?.length ?? 0) > 1
 }
-const TWO_HOSTS = 'a request has one Host header'
+const MULTIPLE_HOSTS = 'a request has one Host header'
 
-function overTcp(options: WebOptions): Server {
+function createHttpServer(options: WebOptions): Server {
   const { fetch } = routes(options)
-  const serverOptions = hygiene(options.gateway.times.firstFrameMs)
+  const serverOptions = httpOptionsOf(options.gateway.times.firstFrameMs)
   return createAdaptorServer({ fetch, createServer, serverOptions }) as Server
 }
 
-function overTls(options: WebOptions, certificate: Certificate): TlsServer {
+function createHttpsServer(options: WebOptions, certificate: Certificate): TlsServer {
   const { fetch } = routes(options)
-  const serverOptions = { ...hygiene(options.gateway.times.firstFrameMs), ...certificate.credentials }
+  const serverOptions = { ...httpOptionsOf(options.gateway.times.firstFrameMs), ...certificate.credentials }
   const server = createAdaptorServer({ fetch, createServer: createTlsServer, serverOptions }) as TlsServer
-  certificate.serve(server)
+  certificate.addServer(server)
   return server
 }
 
 type Bindings = { Bindings: HttpBindings }
 
-function routes({ host, gateway, registry, page, refusals }: WebOptions): Hono<Bindings> {
+function routes({ host, gateway, registry, page, rejections: refusals }: WebOptions): Hono<Bindings> {
   const app = new Hono<Bindings>()
   app.use(async (c, next) => {
-    if (!isForTwo(c.env.incoming)) return next()
+    if (!hasMultipleHosts(c.env.incoming)) return next()
     refusals.count('request')
-    return c.text(TWO_HOSTS, 400, { connection: 'close' })
+    return c.text(MULTIPLE_HOSTS, 400, { connection: 'close' })
   })
   app.all('/ws', (c) => {
     refusals.count('upgrade')
     return c.text('expected a WebSocket', 426, { upgrade: 'websocket', connection: 'close' })
   })
-  app.get('/healthz', (c) => c.json({ status: 'ok', connections: gateway.size, shards: host.engine.shards }))
+  app.get('/healthz', (c) =>
+    c.json({ status: 'ok', connections: gateway.connectionCount, shards: host.engine.shards }),
+  )
   app.get('/metrics', async (c) =>
     c.text(await registry.metrics(), 200, { 'content-type': registry.contentType }),
   )

@@ -5,17 +5,17 @@
 import { Hono } from 'hono'
 
 import { WorkerClock, WorkerLog } from '../core/durable/clock.ts'
-import { Door, type DoorTable } from '../core/run/door.ts'
-import { DEFAULT_IDENTITY, type Identity } from '../core/wire/frame.ts'
+import { RoutingTable, type RoutingTableData } from '../core/run/door.ts'
+import { DEFAULT_FRAME_IDENTITY, type FrameIdentity } from '../core/wire/frame.ts'
 import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
-import { Census } from './census.ts'
+import { ConnectionLimiter } from './census.ts'
 import type { CipherFactory } from './cipher.ts'
 import { Gateway, type Transport } from './gateway.ts'
 import { originFilter, type OriginFilter } from './origin.ts'
 import { Slab } from './outbox.ts'
-import { ticketOptionsOf, Tickets, type TicketEnvironment } from './ticket.ts'
-import type { Seal } from './token.ts'
-import { Uplink } from './uplink.ts'
+import { ticketOptionsOf, TicketVerifier, type TicketEnvironment } from './ticket.ts'
+import type { TokenSigner } from './token.ts'
+import { DurableObjectLink } from './uplink.ts'
 
 export interface EdgeEnv extends TicketEnvironment {
   readonly SHARD: DurableObjectNamespace
@@ -34,21 +34,21 @@ export interface EdgeOptions {
 }
 
 /** A table is not asked for more often, however many versions the objects of a half-deployed core tell. */
-const DOOR_PAUSE_MS = 5_000
+const ROUTING_REFRESH_MS = 5_000
 
 const clock = new WorkerClock()
 const log = new WorkerLog()
 
 /** What an isolate makes once: plain data, the same for every request. */
-interface Kept {
-  door: Door
-  readonly seal: Seal
-  readonly tickets: Tickets | null
-  readonly allows: OriginFilter
+interface IsolateState {
+  routingTable: RoutingTable
+  readonly tokenSigner: TokenSigner
+  readonly ticketVerifier: TicketVerifier | null
+  readonly isOriginAllowed: OriginFilter
   readonly slab: Slab
-  readonly census: Census
+  readonly connectionLimiter: ConnectionLimiter
 }
-const cache: { kept: Kept | null; askedMs: number } = { kept: null, askedMs: 0 }
+const isolate: { kept: IsolateState | null; askedMs: number } = { kept: null, askedMs: 0 }
 
 /** The edge Worker of a game; the default export is that of one without options. */
 export function edge(options: EdgeOptions = {}): ExportedHandler<EdgeEnv> {
@@ -56,18 +56,18 @@ export function edge(options: EdgeOptions = {}): ExportedHandler<EdgeEnv> {
   app.get('/healthz', (c) => c.text('ok'))
   app.get('/ws', async (c) => {
     if (c.req.header('Upgrade')?.toLowerCase() !== 'websocket') return c.text('expected a WebSocket', 426)
-    let kept: Kept
+    let state: IsolateState
     try {
-      kept = await keptOf(c.env)
+      state = await isolateState(c.env)
     } catch (error) {
       log.error('the door could not be opened', { error: String(error) })
       return c.text('the core does not answer', 503)
     }
     const origin = c.req.header('Origin') ?? null
-    if (!kept.allows(origin)) return c.text('this origin may not open a WebSocket here', 403)
+    if (!state.isOriginAllowed(origin)) return c.text('this origin may not open a WebSocket here', 403)
     const { 0: client, 1: server } = new WebSocketPair()
     const address = c.req.header('CF-Connecting-IP') ?? ''
-    endSocket(gatewayOf(c.env, kept, options), server, address)
+    serveWebSocket(gatewayOf(c.env, state, options), server, address)
     return new Response(null, { status: 101, webSocket: client })
   })
   app.all('*', async (c) => (await c.env.ASSETS?.fetch(c.req.raw)) ?? c.text('not found', 404))
@@ -75,52 +75,70 @@ export function edge(options: EdgeOptions = {}): ExportedHandler<EdgeEnv> {
     fetch: app.fetch,
     /** Inbound TCP, which a Worker gets only through another Worker's service binding so far. */
     async connect(socket, env) {
-      await endStream(gatewayOf(env, await keptOf(env), options), socket)
+      await serveTcpStream(gatewayOf(env, await isolateState(env), options), socket)
     },
   }
 }
 export default edge()
 
-function gatewayOf(env: EdgeEnv, kept: Kept, { cipher }: EdgeOptions): Gateway {
-  const link = new Uplink({
+function gatewayOf(env: EdgeEnv, state: IsolateState, { cipher }: EdgeOptions): Gateway {
+  const link = new DurableObjectLink({
     shards: env.SHARD,
     clock,
     log,
-    door: () => gateway.door,
-    onDoorVersion: (version) => void refreshDoor(env, gateway, kept, version),
+    routingTable: () => gateway.routingTable,
+    onRoutingTableVersion: (version) => void refreshRoutingTable(env, gateway, state, version),
   })
-  const { door, seal, tickets, slab, census } = kept
-  const identity = identityOf(env)
+  const { routingTable, tokenSigner, ticketVerifier, slab, connectionLimiter } = state
+  const frameIdentity = frameIdentityOf(env)
   const limits = DEFAULT_LIMITS
-  const given = { door, link, clock, log, identity, limits, slab, seal, tickets, census }
-  const gateway = new Gateway({ ...given, cipher: cipher ?? null, lingers: false })
+  const shared = {
+    routingTable,
+    link,
+    clock,
+    log,
+    frameIdentity,
+    limits,
+    slab,
+    tokenSigner,
+    ticketVerifier,
+    connectionLimiter,
+  }
+  const gateway = new Gateway({ ...shared, cipher: cipher ?? null, canReserveForResume: false })
   return gateway
 }
 
-async function keptOf(env: EdgeEnv): Promise<Kept> {
-  if (cache.kept) return cache.kept
+async function isolateState(env: EdgeEnv): Promise<IsolateState> {
+  if (isolate.kept) return isolate.kept
   const options = ticketOptionsOf(env)
-  const tickets = options && new Tickets(options, clock)
-  const allows = originFilter(env.FIREFLY_ORIGINS ?? '')
-  const [door, seal] = await Promise.all([askDoor(env), askSeal(env)])
-  cache.kept ??= { door, seal, tickets, allows, slab: new Slab(), census: new Census(DEFAULT_LIMITS) }
-  return cache.kept
+  const tickets = options && new TicketVerifier(options, clock)
+  const isOriginAllowed = originFilter(env.FIREFLY_ORIGINS ?? '')
+  const [door, seal] = await Promise.all([fetchRoutingTable(env), fetchTokenSigner(env)])
+  isolate.kept ??= {
+    routingTable: door,
+    tokenSigner: seal,
+    ticketVerifier: tickets,
+    isOriginAllowed,
+    slab: new Slab(),
+    connectionLimiter: new ConnectionLimiter(DEFAULT_LIMITS),
+  }
+  return isolate.kept
 }
 
-function ask(env: EdgeEnv, path: string): Promise<Response> {
+function fetchFromCore(env: EdgeEnv, path: string): Promise<Response> {
   return env.SHARD.get(env.SHARD.idFromName('@door')).fetch(`http://shard${path}`)
 }
 
-async function askDoor(env: EdgeEnv): Promise<Door> {
-  cache.askedMs = clock.now()
-  const response = await ask(env, '/door')
+async function fetchRoutingTable(env: EdgeEnv): Promise<RoutingTable> {
+  isolate.askedMs = clock.now()
+  const response = await fetchFromCore(env, '/door')
   if (!response.ok) throw new Error(`the door table is answered with ${response.status}`)
-  return new Door((await response.json()) as DoorTable)
+  return new RoutingTable((await response.json()) as RoutingTableData)
 }
 
 /** Every edge signs with the secret that the core has made and keeps. */
-async function askSeal(env: EdgeEnv): Promise<Seal> {
-  const response = await ask(env, '/secret')
+async function fetchTokenSigner(env: EdgeEnv): Promise<TokenSigner> {
+  const response = await fetchFromCore(env, '/secret')
   if (!response.ok) throw new Error(`the secret is answered with ${response.status}`)
   const algorithm = { name: 'HMAC', hash: 'SHA-256' }
   const key = await crypto.subtle.importKey('raw', await response.arrayBuffer(), algorithm, false, ['sign'])
@@ -131,19 +149,24 @@ async function askSeal(env: EdgeEnv): Promise<Seal> {
 }
 
 /** The core speaks of another table: a newer one as a rule, or an older one while a deploy is under way. */
-async function refreshDoor(env: EdgeEnv, gateway: Gateway, kept: Kept, version: string): Promise<void> {
+async function refreshRoutingTable(
+  env: EdgeEnv,
+  gateway: Gateway,
+  state: IsolateState,
+  version: string,
+): Promise<void> {
   try {
-    if (kept.door.version !== version && clock.now() - cache.askedMs >= DOOR_PAUSE_MS) {
-      kept.door = await askDoor(env)
-      log.info('the door table is new', { version: kept.door.version })
+    if (state.routingTable.version !== version && clock.now() - isolate.askedMs >= ROUTING_REFRESH_MS) {
+      state.routingTable = await fetchRoutingTable(env)
+      log.info('the door table is new', { version: state.routingTable.version })
     }
-    gateway.door = kept.door
+    gateway.routingTable = state.routingTable
   } catch (error) {
     log.warn('the door table could not be read again', { error: String(error) })
   }
 }
 
-function endSocket(gateway: Gateway, socket: WebSocket, address: string): void {
+function serveWebSocket(gateway: Gateway, socket: WebSocket, address: string): void {
   socket.binaryType = 'arraybuffer'
   socket.accept()
   const transport: Transport = {
@@ -174,22 +197,22 @@ function endSocket(gateway: Gateway, socket: WebSocket, address: string): void {
   }
   const connection = gateway.accept(transport)
   if (!connection) return
-  const ended = (leaves: boolean): void => {
-    connection.ended(leaves)
+  const onClosed = (isClean: boolean): void => {
+    connection.onTransportClosed(isClean)
     gateway.shutdown()
   }
   socket.addEventListener('message', ({ data }) => {
     if (data instanceof ArrayBuffer) connection.receive(new Uint8Array(data))
-    else connection.close('TEXT_MESSAGE', 'a text message')
+    else connection.closeConnection('TEXT_MESSAGE', 'a text message')
   })
-  socket.addEventListener('close', ({ code }) => ended(code === 1000 || code === 1001))
-  socket.addEventListener('error', () => ended(false))
+  socket.addEventListener('close', ({ code }) => onClosed(code === 1000 || code === 1001))
+  socket.addEventListener('error', () => onClosed(false))
 }
 
-async function endStream(gateway: Gateway, socket: Socket): Promise<void> {
+async function serveTcpStream(gateway: Gateway, socket: Socket): Promise<void> {
   const writer = (socket.writable as WritableStream<Uint8Array>).getWriter()
   let bufferedBytes = 0
-  const hangUp = (): void => void socket.close().catch(() => {})
+  const closeSocket = (): void => void socket.close().catch(() => {})
   const transport: Transport = {
     kind: 'tcp',
     remote: '',
@@ -199,14 +222,14 @@ async function endStream(gateway: Gateway, socket: Socket): Promise<void> {
     },
     write(bytes) {
       bufferedBytes += bytes.length
-      const written = (): number => (bufferedBytes -= bytes.length)
-      writer.write(bytes).then(written, written)
+      const onWritten = (): number => (bufferedBytes -= bytes.length)
+      writer.write(bytes).then(onWritten, onWritten)
     },
     close() {
-      writer.close().then(hangUp, hangUp)
+      writer.close().then(closeSocket, closeSocket)
     },
     abort(_code, reason) {
-      writer.abort(reason).then(hangUp, hangUp)
+      writer.abort(reason).then(closeSocket, closeSocket)
     },
   }
   const connection = gateway.accept(transport)
@@ -216,26 +239,26 @@ async function endStream(gateway: Gateway, socket: Socket): Promise<void> {
   } catch {
     // The peer is gone.
   } finally {
-    connection.ended(false)
+    connection.onTransportClosed(false)
     gateway.shutdown()
   }
 }
 
 /** @throws Error for a variable that is no identity: better no door than a wrong one */
-function identityOf(env: EdgeEnv): Identity {
-  const head = env.FIREFLY_HEAD ? env.FIREFLY_HEAD.split(',').map(Number) : DEFAULT_IDENTITY.head
+function frameIdentityOf(env: EdgeEnv): FrameIdentity {
+  const head = env.FIREFLY_HEAD ? env.FIREFLY_HEAD.split(',').map(Number) : DEFAULT_FRAME_IDENTITY.head
   const [a, b, c, d] = head
-  const protoVersion = Number(env.FIREFLY_PROTOCOL_VERSION ?? DEFAULT_IDENTITY.protoVersion)
-  const serverVersion = Number(env.FIREFLY_SERVER_VERSION ?? DEFAULT_IDENTITY.serverVersion)
+  const protoVersion = Number(env.FIREFLY_PROTOCOL_VERSION ?? DEFAULT_FRAME_IDENTITY.protoVersion)
+  const serverVersion = Number(env.FIREFLY_SERVER_VERSION ?? DEFAULT_FRAME_IDENTITY.serverVersion)
   if (a === undefined || b === undefined || c === undefined || d === undefined || head.length !== 4) {
     throw new Error(`FIREFLY_HEAD ${JSON.stringify(env.FIREFLY_HEAD)} is not four bytes like 78,37,38,48`)
   }
-  for (const byte of [...head, protoVersion]) check('a byte', byte, 255)
-  check('FIREFLY_SERVER_VERSION', serverVersion, 4_294_967_295)
+  for (const byte of [...head, protoVersion]) checkRange('a byte', byte, 255)
+  checkRange('FIREFLY_SERVER_VERSION', serverVersion, 4_294_967_295)
   return { head: [a, b, c, d], protoVersion, serverVersion }
 }
 
-function check(what: string, value: number, most: number): void {
-  if (!Number.isInteger(value) || value < 0 || value > most)
-    throw new Error(`${what}: ${value} is not in 0..${most}`)
+function checkRange(what: string, value: number, max: number): void {
+  if (!Number.isInteger(value) || value < 0 || value > max)
+    throw new Error(`${what}: ${value} is not in 0..${max}`)
 }

@@ -32,9 +32,9 @@ export const DELETE_CAST = 'DELETE FROM casts WHERE shard = ? AND sequence = ?'
 export const IS_LOADED = 'SELECT 1 FROM loaded WHERE shard = ?'
 export const SET_LOADED = 'INSERT OR IGNORE INTO loaded (shard) VALUES (?)'
 export const GET_TRUSTED = `SELECT value FROM meta WHERE name = 'trusted'`
-export const FORGET_TRUSTED = `DELETE FROM meta WHERE name = 'trusted'`
-export const FORGET_CASTS = 'DELETE FROM casts'
-export const FORGET_LOADED = 'DELETE FROM loaded'
+export const DELETE_TRUSTED = `DELETE FROM meta WHERE name = 'trusted'`
+export const DELETE_ALL_CASTS = 'DELETE FROM casts'
+export const DELETE_ALL_LOADED = 'DELETE FROM loaded'
 
 export const ADD_ENTRY = 'INSERT INTO outbox (seq, shard, critical, data, undo) VALUES (?, ?, ?, ?, ?)'
 export const OUTBOX_BOUNDS = `SELECT min(seq) AS low, max(seq) AS high,

@@ -8,7 +8,7 @@ const SESSION = t.string(32)
 const UID = t.string(120)
 
 /** Key `u:UID`, or `s:SESSION` before a login. */
-export const Session = builtIn(
+export const Session = systemContract(
   contract(
     'session',
     {
@@ -36,7 +36,7 @@ export const Session = builtIn(
 )
 
 /** Any key: they only spread the work. */
-export const Auth = builtIn(
+export const Auth = systemContract(
   contract(
     'auth',
     {
@@ -50,16 +50,16 @@ export const Auth = builtIn(
   ),
 )
 
-function builtIn<E extends Entries, Code extends string>(made: Contract<E, Code>): Contract<E, Code> {
+function systemContract<E extends Entries, Code extends string>(made: Contract<E, Code>): Contract<E, Code> {
   return { ...made, name: `@${made.name}` }
 }
 
 /** The key of the session shard of a uid. */
-export function uidKey(uid: string): string {
+export function uidShardKey(uid: string): string {
   return `u:${uid}`
 }
 
 /** The key of the session shard of a session that has not logged in; 32 hex digits. */
-export function sessionKey(session: string): string {
+export function sessionShardKey(session: string): string {
   return `s:${session}`
 }

@@ -45,7 +45,7 @@ export const SET_TIMER = `INSERT INTO timers (shard, name, due_ms, data) VALUES 
   ON CONFLICT DO UPDATE SET due_ms = excluded.due_ms, data = excluded.data`
 export const DELETE_TIMER = 'DELETE FROM timers WHERE shard = ? AND name = ?'
 /** Durable timers that are due by then; the next one of a shard is its last row. */
-export const WAKES = `SELECT shard, due_ms AS dueMs FROM timers INDEXED BY timers_due WHERE due_ms <= ?
+export const DUE_TIMERS = `SELECT shard, due_ms AS dueMs FROM timers INDEXED BY timers_due WHERE due_ms <= ?
   ORDER BY due_ms DESC`
 
 export const GET_CHANNEL = 'SELECT mark, replies FROM channels WHERE shard = ? AND id = ?'

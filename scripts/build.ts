@@ -4,20 +4,20 @@
 
 import { globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { runSteps, type Step } from './steps.ts'
+import { runSteps, type CommandStep } from './steps.ts'
 
 const root = dirname(import.meta.dirname)
 const out = join(root, 'dist', 'package')
 const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
 
-const emit = (name: string, config: string): Step => ({
+const emit = (name: string, config: string): CommandStep => ({
   name,
   command: process.execPath,
   args: [tsc, '-p', join(root, config)],
 })
 
 /** tsc 7.0.2 rewrites imports in what it emits as JavaScript only, and points references back at the sources. */
-function settle(declaration: string): string {
+function rewriteDeclaration(declaration: string): string {
   return declaration
     .replace(/^\/\/\/ <reference path=.*\n/gm, '')
     .replace(/((?:from|import\()\s*['"]\.\.?\/[^'"]*)\.ts(?=['"])/g, '$1.js')
@@ -30,6 +30,6 @@ await runSteps([
 ])
 for (const file of globSync('**/*.d.ts', { cwd: out })) {
   const path = join(out, file)
-  writeFileSync(path, settle(readFileSync(path, 'utf8')))
+  writeFileSync(path, rewriteDeclaration(readFileSync(path, 'utf8')))
 }
 process.stderr.write(`dist/package: ${globSync('**/*.js', { cwd: out }).length} modules\n`)

@@ -1,11 +1,11 @@
 // The fast loop: format, lint, dead code, types, the house rule and the unit tests.
 
 import { globSync } from 'node:fs'
-import { runSteps, type Step } from './steps.ts'
+import { runSteps, type CommandStep } from './steps.ts'
 
 const unitTests = globSync('test/unit/*.test.ts')
 
-export const CHECKS: readonly Step[] = [
+export const CHECKS: readonly CommandStep[] = [
   { name: 'format', command: 'oxfmt', args: ['--check', '.'] },
   { name: 'lint', command: 'oxlint', args: ['--type-aware'] },
   { name: 'types', command: 'tsc', args: ['-p', '.'] },

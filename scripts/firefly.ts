@@ -58,7 +58,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const { http, tcp } = server
   const url = `${tls ? 'https' : 'http'}://${http.host}:${http.port}`
   console.log(`firefly ready http=${url} tcp=${tcp.host}:${tcp.port} pid=${process.pid}`)
-  for (const line of lossWindow(game, options.mysql !== '')) console.log(line)
+  for (const line of durabilityLines(game, options.mysql !== '')) console.log(line)
   if (page.has('/')) console.log(`open ${url}/ in a browser`)
   if (options.host === '127.0.0.1')
     console.log('only this machine can reach it; --host 0.0.0.0 opens it to the local network')
@@ -92,7 +92,7 @@ function keySet(file: string): string {
 }
 
 /** What each class of table may lose, said before somebody finds out. */
-function lossWindow(game: Game, hasMysql: boolean): string[] {
+function durabilityLines(game: Game, hasMysql: boolean): string[] {
   const names = (wanted: string): string =>
     [...game.tables.values()]
       .filter((table) => table.class === wanted)
@@ -100,12 +100,13 @@ function lossWindow(game: Game, hasMysql: boolean): string[] {
       .join(', ')
   const lines: string[] = []
   const local = names('local')
-  const behind = hasMysql
+  const diskLoss = hasMysql
     ? 'a lost disk loses what MySQL has not heard yet, some 100 ms'
     : 'a lost disk loses all'
-  if (local !== '') lines.push(`local: ${local} (a killed process loses nothing, ${behind})`)
-  const safe = names('critical')
-  if (safe !== '') lines.push(`critical: ${safe} (answered when MySQL has it, nothing is lost)`)
+  if (local !== '') lines.push(`local: ${local} (a killed process loses nothing, ${diskLoss})`)
+  const criticalTables = names('critical')
+  if (criticalTables !== '')
+    lines.push(`critical: ${criticalTables} (answered when MySQL has it, nothing is lost)`)
   return lines
 }
 
@@ -142,7 +143,7 @@ function reloadOnSignal(server: RunningServer): void {
 }
 
 /** What an operator can mend is one line; anything else is a bug and keeps its stack. */
-function refuse(error: unknown): never {
+function exitWithError(error: unknown): never {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2)
   const known =
     error instanceof AppError ||
@@ -172,5 +173,5 @@ try {
     .exitOverride()
   await program.parseAsync()
 } catch (error) {
-  refuse(error)
+  exitWithError(error)
 }

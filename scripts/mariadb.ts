@@ -23,7 +23,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs, promisify } from 'node:util'
 import { mysqlClient } from '../core/node/mysql.ts'
 import { install, mariadb as program } from './install.mjs'
-import { base, PREFIX, removeOrphans, temporaryFolder, USER_ID } from './scratch.ts'
+import { scratchRoot, FOLDER_PREFIX, removeOrphans, temporaryFolder, USER_ID } from './scratch.ts'
 
 export interface Mariadb {
   /** `mysql://root:password@127.0.0.1:port/firefly` */
@@ -80,8 +80,8 @@ const ROOT_FLAGS = USER_ID === 0 ? ['--user=root'] : []
 
 /** @throws MariadbMissing; Error with the end of MariaDB's own log when it does not start */
 export async function startMariadb({ port, dir, flags = [] }: MariadbOptions = {}): Promise<Mariadb> {
-  const binary = find('mariadbd')
-  const template = await templateOf(binary)
+  const binary = findBinary('mariadbd')
+  const template = await dataTemplate(binary)
   removeOrphans()
   const folder = dir ?? temporaryFolder()
   mkdirSync(folder, { recursive: true, mode: 0o700 })
@@ -91,7 +91,7 @@ export async function startMariadb({ port, dir, flags = [] }: MariadbOptions = {
     await rename(`${data}.new`, data)
   }
   for (let tries = 1; ; tries++) {
-    const instance = new Instance(binary, folder, port ?? (await freePort()), flags, dir !== undefined)
+    const instance = new PrivateMariadb(binary, folder, port ?? (await freePort()), flags, dir !== undefined)
     try {
       await instance.start()
       return instance
@@ -120,23 +120,23 @@ export async function testDatabase(): Promise<TestDatabase> {
     return { url: mariadb.url, mariadb, [Symbol.asyncDispose]: () => mariadb[Symbol.asyncDispose]() }
   }
   const name = `firefly_test_${process.pid}_${randomBytes(4).toString('hex')}`
-  await ask(server, `CREATE DATABASE ${name}`)
+  await runStatement(server, `CREATE DATABASE ${name}`)
   const url = new URL(server)
   url.pathname = name
-  const drop = (): Promise<void> => ask(server, `DROP DATABASE ${name}`)
+  const drop = (): Promise<void> => runStatement(server, `DROP DATABASE ${name}`)
   return { url: url.href, mariadb: null, [Symbol.asyncDispose]: drop }
 }
 
-class Instance implements Mariadb {
+class PrivateMariadb implements Mariadb {
   readonly url: string
   readonly port: number
   readonly socket: string
   readonly dir: string
   readonly #command: readonly string[]
   readonly #log: string
-  readonly #keep: boolean
+  readonly #keepsFolder: boolean
   #child: ChildProcess | null = null
-  #ended: Promise<unknown> = Promise.resolve()
+  #exited: Promise<unknown> = Promise.resolve()
   readonly #onExit = (): void => {
     this.#child?.kill('SIGKILL')
     this.#remove()
@@ -149,10 +149,10 @@ class Instance implements Mariadb {
     this.dir = dir
     this.socket = join(dir, 'sock')
     this.#log = join(dir, 'error.log')
-    this.#keep = keep
+    this.#keepsFolder = keep
     const client = `[client]\nuser=root\npassword=${password}\nsocket=${this.socket}\n[mysql]\ndatabase=firefly\n`
     writeFileSync(join(dir, 'client.cnf'), client, { mode: 0o600 })
-    writeFileSync(join(dir, 'init.sql'), initOf(password), { mode: 0o600 })
+    writeFileSync(join(dir, 'init.sql'), initSql(password), { mode: 0o600 })
     this.#command = [
       // The kernel's promise, because a killed parent can keep none.
       ...(existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL'] : []),
@@ -183,14 +183,14 @@ class Instance implements Mariadb {
     closeSync(log)
     this.#child = child
     process.once('exit', this.#onExit)
-    this.#ended = new Promise((resolve) => {
+    this.#exited = new Promise((resolve) => {
       child.once('exit', resolve).once('error', resolve)
     }).then(() => {
       this.#child = null
       process.off('exit', this.#onExit)
     })
     try {
-      await this.#answers()
+      await this.#waitUntilReady()
     } catch (error) {
       await this.kill()
       throw error
@@ -198,11 +198,11 @@ class Instance implements Mariadb {
   }
 
   /** Only this instance knows the password: whoever else may listen on the port is not taken for it. */
-  async #answers(): Promise<void> {
+  async #waitUntilReady(): Promise<void> {
     const untilMs = performance.now() + START_MS
     for (;;) {
       try {
-        await ask(this.url, 'SELECT 1')
+        await runStatement(this.url, 'SELECT 1')
         return
       } catch (cause) {
         if (this.#child && performance.now() < untilMs) await sleep(POLL_MS)
@@ -216,13 +216,13 @@ class Instance implements Mariadb {
 
   async kill(): Promise<void> {
     this.#child?.kill('SIGKILL')
-    await this.#ended
+    await this.#exited
   }
 
   async stop(): Promise<void> {
     this.#child?.kill('SIGTERM')
     this.resume()
-    await this.#ended
+    await this.#exited
   }
 
   pause(): void {
@@ -239,17 +239,17 @@ class Instance implements Mariadb {
   }
 
   #remove(): void {
-    if (!this.#keep) rmSync(this.dir, { recursive: true, force: true })
+    if (!this.#keepsFolder) rmSync(this.dir, { recursive: true, force: true })
   }
 }
 
-const initOf = (password: string): string => `CREATE DATABASE IF NOT EXISTS firefly;
+const initSql = (password: string): string => `CREATE DATABASE IF NOT EXISTS firefly;
 CREATE OR REPLACE USER root@'127.0.0.1' IDENTIFIED BY '${password}';
 GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;
 ALTER USER root@localhost IDENTIFIED BY '${password}';
 `
 
-async function ask(url: string, sql: string): Promise<void> {
+async function runStatement(url: string, sql: string): Promise<void> {
   const client = mysqlClient({ url, poolSize: 1 })
   try {
     await client.query({ sql, params: [] })
@@ -259,11 +259,11 @@ async function ask(url: string, sql: string): Promise<void> {
 }
 
 /** A fresh data folder, made once for each version of MariaDB, by whoever is first. */
-async function templateOf(binary: string): Promise<string> {
+async function dataTemplate(binary: string): Promise<string> {
   const run = promisify(execFile)
   const { stdout } = await run(binary, ['--no-defaults', '--version'])
   const version = /Ver (\S+)/.exec(stdout)?.[1] ?? 'unknown'
-  const path = join(base(), `${PREFIX}-template-${USER_ID}-${version}`)
+  const path = join(scratchRoot(), `${FOLDER_PREFIX}-template-${USER_ID}-${version}`)
   if (!existsSync(path)) {
     const fresh = temporaryFolder()
     const data = join(fresh, 'data')
@@ -271,7 +271,7 @@ async function templateOf(binary: string): Promise<string> {
       // Its own place for temporary files, because a MariaDB that starts removes whatever others have in theirs.
       const folders = [`--datadir=${data}`, `--tmpdir=${fresh}`]
       const root = ['--auth-root-authentication-method=normal', '--skip-test-db', ...ROOT_FLAGS]
-      await run(find('mariadb-install-db'), ['--no-defaults', '--force', ...folders, ...root, LOG_FLAG])
+      await run(findBinary('mariadb-install-db'), ['--no-defaults', '--force', ...folders, ...root, LOG_FLAG])
       // Refused when someone was faster, because a folder that is not empty is never replaced.
       await rename(data, path).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error
@@ -284,7 +284,7 @@ async function templateOf(binary: string): Promise<string> {
   return path
 }
 
-function find(name: string): string {
+function findBinary(name: string): string {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
   const found = folders.map((folder) => join(folder, name)).find((file) => existsSync(file))
   if (found) return found

@@ -10,25 +10,25 @@ import { DatabaseError, type SqlClient, type SqlStatement, type SqlValue } from 
 import {
   applyMigration,
   DriftError,
-  numberedFile,
+  parseMigrationFile,
   planMigration,
   type Difference,
-  type NumberedFile,
-  type Plan,
-  type Target,
+  type MigrationFile,
+  type MigrationPlan,
+  type MigrationTarget,
 } from '../core/tiers/migrations.ts'
 import { planetscaleClient } from '../core/tiers/planetscale.ts'
 import { packageRoot } from './new.ts'
 import { OptionError, sharedOptions } from './options.ts'
-import { readState, statusText } from './status.ts'
+import { readMigrationStatus, statusText } from './status.ts'
 
-interface Options {
+interface MigrateOptions {
   readonly app?: string
   readonly mysql?: string
   readonly adopt: boolean
   readonly json: boolean
 }
-type Verb = 'plan' | 'apply' | 'status'
+type MigrateAction = 'plan' | 'apply' | 'status'
 
 /** An index of a large table takes its time; PlanetScale's own limit is shorter. */
 const APPLY_MS = 3_600_000
@@ -55,17 +55,17 @@ export function migrateCommand(): Command {
   return command.action(migrate).exitOverride()
 }
 
-async function migrate(verb: Verb, { app, mysql, adopt, json }: Options): Promise<void> {
+async function migrate(action: MigrateAction, { app, mysql, adopt, json }: MigrateOptions): Promise<void> {
   if (!app) throw new OptionError('which game? give --app PATH, FIREFLY_APP, or app in firefly.json')
   if (!mysql)
     throw new OptionError('which database? give --mysql URL, FIREFLY_MYSQL, or mysql in firefly.json')
   try {
-    const client = clientOf(mysql, verb)
+    const client = clientOf(mysql, action)
     try {
       const { game } = await loadApp(app)
       const target = { tables: [...game.tables.values()], files: await numberedFiles(), adopt }
-      if (verb === 'plan') await printPlan(client, target, placeOf(mysql), json)
-      else if (verb === 'apply') await apply(client, target, isHttp(mysql), json)
+      if (action === 'plan') await printPlan(client, target, databaseLabel(mysql), json)
+      else if (action === 'apply') await applyAndPrint(client, target, isHttp(mysql), json)
       else await printStatus(client, target, json)
     } finally {
       await client.close()
@@ -78,16 +78,16 @@ async function migrate(verb: Verb, { app, mysql, adopt, json }: Options): Promis
 }
 
 /** What Firefly itself keeps in MySQL, from the package. */
-async function numberedFiles(): Promise<NumberedFile[]> {
+async function numberedFiles(): Promise<MigrationFile[]> {
   const folder = join(packageRoot(), 'schemas', 'mysql')
   const names = readdirSync(folder).filter((name) => /^\d+_\w+\.sql$/.test(name))
-  const read = (name: string): Promise<NumberedFile> =>
-    numberedFile(name, readFileSync(join(folder, name), 'utf8'))
+  const read = (name: string): Promise<MigrationFile> =>
+    parseMigrationFile(name, readFileSync(join(folder, name), 'utf8'))
   return Promise.all(names.sort().map(read))
 }
 
-function clientOf(url: string, verb: Verb): SqlClient {
-  const isApply = verb === 'apply'
+function clientOf(url: string, action: MigrateAction): SqlClient {
+  const isApply = action === 'apply'
   return isHttp(url)
     ? planetscaleClient({ url, ...(isApply && { timeoutMs: APPLY_MS }) })
     : mysqlClient({ url, poolSize: 1, ...(isApply && { statementTimeoutMs: APPLY_MS }) })
@@ -98,67 +98,77 @@ function isHttp(url: string): boolean {
 }
 
 /** Without user and password. */
-function placeOf(url: string): string {
+function databaseLabel(url: string): string {
   const { host, pathname } = new URL(url)
   return host + pathname
 }
 
-async function printPlan(client: SqlClient, target: Target, place: string, json: boolean): Promise<void> {
+async function printPlan(
+  client: SqlClient,
+  target: MigrationTarget,
+  place: string,
+  json: boolean,
+): Promise<void> {
   const { steps, drift } = await planMigration(client, target)
   if (json) {
-    const shown = steps.map(({ statements, ...rest }) => ({ ...rest, sql: statements.map(textOf) }))
+    const shown = steps.map(({ statements, ...rest }) => ({ ...rest, sql: statements.map(sqlTextOf) }))
     printJson({ steps: shown, drift })
   }
-  if (drift.length > 0) return refuse(drift)
+  if (drift.length > 0) return reportDrift(drift)
   if (json) return
   if (steps.length === 0) return print(`-- nothing to do: ${countOf(target)} in place at ${place}`)
   print(`-- What \`firefly migrate apply\` would run at ${place}, in ${count(steps.length, 'step')}.`)
-  for (const [index, { why, details, statements }] of steps.entries()) {
+  for (const [index, { reason: why, details, statements }] of steps.entries()) {
     print(`\n-- ${index + 1}. ${[why, ...details].join('\n--    ')}`)
-    for (const statement of statements) print(`${textOf(statement)};`)
+    for (const statement of statements) print(`${sqlTextOf(statement)};`)
   }
 }
 
-async function apply(client: SqlClient, target: Target, isHttp: boolean, json: boolean): Promise<void> {
+async function applyAndPrint(
+  client: SqlClient,
+  target: MigrationTarget,
+  isHttp: boolean,
+  json: boolean,
+): Promise<void> {
   // Of the only connection. Vitess has its own ways of changing a table, and no sessions.
   if (!isHttp) await client.query({ sql: 'SET SESSION lock_wait_timeout = ?', params: [LOCK_WAIT_S] })
   const done: { readonly kind: string; readonly why: string; readonly ms: number }[] = []
-  const say = (text: string): boolean => json || process.stdout.write(text)
-  let beganMs = 0
-  let isOpen = false
+  const report = (text: string): boolean => json || process.stdout.write(text)
+  let startedMs = 0
+  let isStepRunning = false
   try {
-    await applyMigration(client, target, ({ kind, why, details }, what) => {
-      isOpen = what === 'begin'
-      const ms = Math.round(performance.now() - beganMs)
+    await applyMigration(client, target, ({ kind, reason: why, details }, what) => {
+      isStepRunning = what === 'begin'
+      const ms = Math.round(performance.now() - startedMs)
       if (what === 'begin') {
-        beganMs = performance.now()
-        for (const detail of details) say(`  ${detail}\n`)
-        say(`${kind === 'ours' ? 'run' : kind}: ${why} … `)
+        startedMs = performance.now()
+        for (const detail of details) report(`  ${detail}\n`)
+        report(`${kind === 'ours' ? 'run' : kind}: ${why} … `)
       } else {
-        say(what === 'done' ? `done in ${ms} ms\n` : 'another process has done it\n')
+        report(what === 'done' ? `done in ${ms} ms\n` : 'another process has done it\n')
         if (what === 'done') done.push({ kind, why, ms })
       }
     })
     if (json) printJson({ done, drift: [] })
     else print(`${done.length > 0 ? '' : 'nothing to do: '}${countOf(target)} in place`)
   } catch (error) {
-    if (isOpen) say('failed\n')
+    if (isStepRunning) report('failed\n')
     if (!(error instanceof DriftError)) throw error
     if (json) printJson({ done, drift: error.drift })
-    refuse(error.drift, done.length > 0 ? 'nothing more was changed' : 'nothing was changed')
+    reportDrift(error.drift, done.length > 0 ? 'nothing more was changed' : 'nothing was changed')
   }
 }
 
-async function printStatus(client: SqlClient, target: Target, json: boolean): Promise<void> {
-  const plan: Plan = await planMigration(client, { ...target, adopt: true })
-  const state = await readState(client, plan)
+async function printStatus(client: SqlClient, target: MigrationTarget, json: boolean): Promise<void> {
+  const plan: MigrationPlan = await planMigration(client, { ...target, adopt: true })
+  const state = await readMigrationStatus(client, plan)
   if (json) printJson({ ...state, drift: plan.drift })
   else print(statusText(state))
-  if (plan.drift.length > 0) refuse(plan.drift)
+  if (plan.drift.length > 0) reportDrift(plan.drift)
 }
 
-function refuse(drift: readonly Difference[], outcome = 'nothing was changed'): void {
-  const lines = drift.map(({ table, column, there, wanted, advice }) =>
+function reportDrift(drift: readonly Difference[], outcome = 'nothing was changed'): void {
+  const lines = drift.map(({ table, column, actual: there, expected: wanted, advice }) =>
     [
       `table ${table}${column === null ? '' : `, column ${column}`}`,
       `  there:  ${there}`,
@@ -173,12 +183,12 @@ function refuse(drift: readonly Difference[], outcome = 'nothing was changed'): 
 }
 
 /** As it would be typed. */
-function textOf({ sql, params }: SqlStatement): string {
+function sqlTextOf({ sql, params }: SqlStatement): string {
   let next = 0
-  return sql.replaceAll('?', () => literal(params[next++]!))
+  return sql.replaceAll('?', () => sqlLiteral(params[next++]!))
 }
 
-function literal(value: SqlValue): string {
+function sqlLiteral(value: SqlValue): string {
   if (value instanceof Uint8Array) return `x'${Buffer.from(value).toString('hex')}'`
   if (typeof value !== 'string') return String(value).toUpperCase()
   // Control characters do not survive every clipboard.
@@ -186,7 +196,7 @@ function literal(value: SqlValue): string {
   return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
 }
 
-function countOf({ tables, files }: Target): string {
+function countOf({ tables, files }: MigrationTarget): string {
   return `${count(tables.length, 'table')} and ${count(files.length, 'numbered file')} are`
 }
 

@@ -8,7 +8,7 @@ import { OptionError } from './options.ts'
 /** What the template calls itself. */
 const TEMPLATE_NAME = 'my-game'
 /** What a Worker may be called, short enough for `-core` behind it. */
-const NAME = /^[a-z][a-z0-9-]{0,49}$/
+const GAME_NAME = /^[a-z][a-z0-9-]{0,49}$/
 
 /** The `new` command. */
 export function newCommand(): Command {
@@ -26,7 +26,7 @@ export function newCommand(): Command {
 function createGame(folder: string): string {
   const target = resolve(folder)
   const name = basename(target)
-  if (!NAME.test(name)) {
+  if (!GAME_NAME.test(name)) {
     throw new OptionError(
       `${JSON.stringify(name)} names no game: small letters, digits and hyphens, at most 50`,
     )

@@ -4,7 +4,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { readFileSync } from 'node:fs'
 import { MIN_SECRET_CHARS } from '../core/node/secret.ts'
-import type { Identity } from '../core/wire/frame.ts'
+import type { FrameIdentity } from '../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../core/wire/limits.ts'
 import { originFilter } from '../edge/origin.ts'
 
@@ -14,7 +14,7 @@ export interface ServeOptions {
   readonly http: number
   readonly tcp: number
   readonly data: string
-  readonly head: Identity['head']
+  readonly head: FrameIdentity['head']
   readonly protocolVersion: number
   readonly serverVersion: number
   readonly maxBody: number
@@ -47,7 +47,7 @@ export class OptionError extends Error {
 
 const LOG_LEVELS = ['info', 'warn', 'error', 'silent'] as const
 
-function whole(min: number, max: number): (text: string) => number {
+function integerParser(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text)
     if (!/^\d+$/.test(text) || value < min || value > max) {
@@ -57,149 +57,169 @@ function whole(min: number, max: number): (text: string) => number {
   }
 }
 
-function head(text: string): Identity['head'] {
+function parseHead(text: string): FrameIdentity['head'] {
   const bytes = text.split(',').map((part) => (/^\d{1,3}$/.test(part.trim()) ? Number(part) : -1))
   if (bytes.length !== 4 || bytes.some((byte) => byte < 0 || byte > 255)) {
     throw new InvalidArgumentError('Not four numbers from 0 to 255, such as 78,37,38,48.')
   }
-  return bytes as unknown as Identity['head']
+  return bytes as unknown as FrameIdentity['head']
 }
 
-interface Known {
+interface OptionDefinition {
   readonly flags: string
   readonly help: string
   readonly value: unknown
   readonly parse: (text: string) => unknown
 }
-const text = (value: string): string => value
+const parseText = (value: string): string => value
 
-const OPTIONS: readonly Known[] = [
+const OPTIONS: readonly OptionDefinition[] = [
   {
     flags: '--app <path>',
     help: 'module of the game, or a folder with server.ts',
     value: 'examples/arena',
-    parse: text,
+    parse: parseText,
   },
   {
     flags: '--host <address>',
     help: 'address to listen on; 0.0.0.0 opens it to the network',
     value: '127.0.0.1',
-    parse: text,
+    parse: parseText,
   },
   {
     flags: '--http <port>',
     help: 'HTTP and WebSocket port, 0 picks a free one',
     value: 8_080,
-    parse: whole(0, 65_535),
+    parse: integerParser(0, 65_535),
   },
-  { flags: '--tcp <port>', help: 'TCP port, 0 picks a free one', value: 11_009, parse: whole(0, 65_535) },
-  { flags: '--data <dir>', help: 'folder of the slot files', value: 'data', parse: text },
-  { flags: '--head <bytes>', help: 'HEAD_0..HEAD_3 of the frame identity', value: [0, 0, 0, 0], parse: head },
+  {
+    flags: '--tcp <port>',
+    help: 'TCP port, 0 picks a free one',
+    value: 11_009,
+    parse: integerParser(0, 65_535),
+  },
+  { flags: '--data <dir>', help: 'folder of the slot files', value: 'data', parse: parseText },
+  {
+    flags: '--head <bytes>',
+    help: 'HEAD_0..HEAD_3 of the frame identity',
+    value: [0, 0, 0, 0],
+    parse: parseHead,
+  },
   {
     flags: '--protocol-version <n>',
     help: 'protoVersion of the frame identity',
     value: 0,
-    parse: whole(0, 255),
+    parse: integerParser(0, 255),
   },
   {
     flags: '--server-version <n>',
     help: 'serverVersion of the frame identity',
     value: 0,
-    parse: whole(0, 0xffffffff),
+    parse: integerParser(0, 0xffffffff),
   },
   {
     flags: '--max-body <bytes>',
     help: 'largest frame body',
     value: DEFAULT_LIMITS.maxBodyBytes,
-    parse: whole(1, 67_108_864),
+    parse: integerParser(1, 67_108_864),
   },
   {
     flags: '--idle <ms>',
     help: 'close connections of old clients, which never ping, that are silent for so long',
     value: TIMES.idleMs,
-    parse: whole(100, 86_400_000),
+    parse: integerParser(100, 86_400_000),
   },
   {
     flags: '--heartbeat <ms>',
     help: 'both sides ping so often; 2.5 of them in silence close a connection',
     value: TIMES.heartbeatMs,
-    parse: whole(100, 3_600_000),
+    parse: integerParser(100, 3_600_000),
   },
   {
     flags: '--max-connections <n>',
     help: 'players in all',
     value: DEFAULT_LIMITS.maxConnections,
-    parse: whole(1, 1_000_000),
+    parse: integerParser(1, 1_000_000),
   },
   {
     flags: '--max-per-address <n>',
     help: 'players of one IPv4 address, or of one /64 of IPv6',
     value: DEFAULT_LIMITS.maxPerAddress,
-    parse: whole(1, 1_000_000),
+    parse: integerParser(1, 1_000_000),
   },
   {
     flags: '--rate <cost>',
     help: 'cost of what a session may send in a second',
     value: DEFAULT_LIMITS.maxCostPerSecond,
-    parse: whole(1, 1_000_000_000),
+    parse: integerParser(1, 1_000_000_000),
   },
   {
     flags: '--origins <list>',
     help: 'whose pages may open a WebSocket: https://game.example,https://*.game.example; default: all',
     value: '',
-    parse: origins,
+    parse: parseOrigins,
   },
-  { flags: '--tls-cert <file>', help: 'certificate chain (PEM): TLS on both ports', value: '', parse: text },
-  { flags: '--tls-key <file>', help: 'its private key (PEM)', value: '', parse: text },
+  {
+    flags: '--tls-cert <file>',
+    help: 'certificate chain (PEM): TLS on both ports',
+    value: '',
+    parse: parseText,
+  },
+  { flags: '--tls-key <file>', help: 'its private key (PEM)', value: '', parse: parseText },
   {
     flags: '--ticket-secret <text>',
     help: 'login tickets: the secret of HS256, at least 32 bytes',
     value: '',
-    parse: text,
+    parse: parseText,
   },
   {
     flags: '--ticket-keys <file>',
     help: 'login tickets: a JWK set, of Ed25519 public keys for instance',
     value: '',
-    parse: text,
+    parse: parseText,
   },
-  { flags: '--ticket-issuer <text>', help: 'login tickets: the claim iss', value: '', parse: text },
-  { flags: '--ticket-audience <text>', help: 'login tickets: the claim aud', value: '', parse: text },
+  { flags: '--ticket-issuer <text>', help: 'login tickets: the claim iss', value: '', parse: parseText },
+  { flags: '--ticket-audience <text>', help: 'login tickets: the claim aud', value: '', parse: parseText },
   {
     flags: '--ticket-once [on]',
     help: 'login tickets: each is good for one login',
     value: false,
-    parse: flag,
+    parse: parseFlag,
   },
   {
     flags: '--secret <text>',
     help: `signs resume tokens, at least ${MIN_SECRET_CHARS} characters; default: made once, kept in the data folder`,
     value: '',
-    parse: secret,
+    parse: parseSecret,
   },
-  { flags: '--slots <n>', help: 'slot files of a new data folder', value: 32, parse: whole(1, 1_024) },
+  {
+    flags: '--slots <n>',
+    help: 'slot files of a new data folder',
+    value: 32,
+    parse: integerParser(1, 1_024),
+  },
   {
     flags: '--mysql <url>',
     help: 'MySQL behind the data folder: mysql://user:password@host/database, or https:// for PlanetScale',
     value: '',
-    parse: text,
+    parse: parseText,
   },
   {
     flags: '--mysql-pool <n>',
     help: 'connections to MySQL',
     value: 8,
-    parse: whole(1, 256),
+    parse: integerParser(1, 256),
   },
   {
     flags: '--critical [on]',
     help: 'every answer waits until MySQL has what it says',
     value: false,
-    parse: flag,
+    parse: parseFlag,
   },
-  { flags: '--log <level>', help: LOG_LEVELS.join(', '), value: 'warn', parse: level },
+  { flags: '--log <level>', help: LOG_LEVELS.join(', '), value: 'warn', parse: parseLogLevel },
 ]
 
-function origins(list: string): string {
+function parseOrigins(list: string): string {
   try {
     originFilter(list)
   } catch (error) {
@@ -208,18 +228,18 @@ function origins(list: string): string {
   return list
 }
 
-function secret(value: string): string {
+function parseSecret(value: string): string {
   if (value.length >= MIN_SECRET_CHARS) return value
   // Not the value, as commander would say it: it may be nearly right, and logs are read by many.
   throw new OptionError(`secret has ${value.length} characters, at least ${MIN_SECRET_CHARS} are needed`)
 }
 
-function flag(value: string): boolean {
+function parseFlag(value: string): boolean {
   if (value !== 'true' && value !== 'false') throw new InvalidArgumentError('Not true or false.')
   return value === 'true'
 }
 
-function level(value: string): string {
+function parseLogLevel(value: string): string {
   if (!(LOG_LEVELS as readonly string[]).includes(value))
     throw new InvalidArgumentError(`Not one of ${LOG_LEVELS.join(', ')}.`)
   return value
@@ -240,14 +260,14 @@ export function sharedOptions(...flags: readonly string[]): Option[] {
   return shared.map((known) => optionOf({ ...known, value: undefined }, config))
 }
 
-function optionOf({ flags, help, value, parse }: Known, config: Record<string, unknown>): Option {
+function optionOf({ flags, help, value, parse }: OptionDefinition, config: Record<string, unknown>): Option {
   const option = new Option(flags, help).argParser(parse)
   if (flags.endsWith(']')) option.preset('true')
   option.env(`FIREFLY_${option.name().replaceAll('-', '_').toUpperCase()}`)
   const key = option.attributeName()
   // --help shows where it comes from and not the value, which may be a password.
   return key in config
-    ? option.default(fromConfig(key, config[key], parse), 'firefly.json')
+    ? option.default(configValue(key, config[key], parse), 'firefly.json')
     : option.default(value)
 }
 
@@ -274,7 +294,7 @@ function readConfig(): Record<string, unknown> {
   return config as Record<string, unknown>
 }
 
-function fromConfig(key: string, value: unknown, parse: (text: string) => unknown): unknown {
+function configValue(key: string, value: unknown, parse: (text: string) => unknown): unknown {
   try {
     return parse(Array.isArray(value) ? value.join(',') : String(value))
   } catch (error) {

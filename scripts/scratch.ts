@@ -5,20 +5,20 @@ import { accessSync, constants, mkdtempSync, readdirSync, rmSync, statfsSync } f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-export const PREFIX = 'firefly-mariadb'
+export const FOLDER_PREFIX = 'firefly-mariadb'
 export const USER_ID = process.getuid?.() ?? 0
 /** Where less is free, as in a container's /dev/shm of 64 MB, a database does not fit. */
-const ROOM_BYTES = 512 << 20
+const MIN_FREE_BYTES = 512 << 20
 
 export function temporaryFolder(): string {
-  return mkdtempSync(join(base(), `${PREFIX}-${USER_ID}-${process.pid}-`))
+  return mkdtempSync(join(scratchRoot(), `${FOLDER_PREFIX}-${USER_ID}-${process.pid}-`))
 }
 
 /** Folders of processes that were killed; their MariaDB died with them. */
 export function removeOrphans(): void {
-  for (const name of readdirSync(base())) {
-    const [, owner] = new RegExp(`^${PREFIX}-${USER_ID}-(\\d+)-\\w+$`).exec(name) ?? []
-    if (owner && !isAlive(Number(owner))) rmSync(join(base(), name), { recursive: true, force: true })
+  for (const name of readdirSync(scratchRoot())) {
+    const [, owner] = new RegExp(`^${FOLDER_PREFIX}-${USER_ID}-(\\d+)-\\w+$`).exec(name) ?? []
+    if (owner && !isAlive(Number(owner))) rmSync(join(scratchRoot(), name), { recursive: true, force: true })
   }
 }
 
@@ -30,12 +30,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-export function base(): string {
+export function scratchRoot(): string {
   const memory = '/dev/shm'
   try {
     accessSync(memory, constants.W_OK)
     const { bavail, bsize } = statfsSync(memory)
-    return bavail * bsize >= ROOM_BYTES ? memory : tmpdir()
+    return bavail * bsize >= MIN_FREE_BYTES ? memory : tmpdir()
   } catch {
     return tmpdir()
   }

@@ -1,9 +1,9 @@
 // What `firefly migrate status` tells: the tables of the game, who writes them, and what MySQL has refused.
 
 import type { SqlClient } from '../core/tiers/client.ts'
-import type { Plan, TableState } from '../core/tiers/migrations.ts'
+import type { MigrationPlan, TableState } from '../core/tiers/migrations.ts'
 
-export interface State {
+export interface MigrationStatus {
   readonly tables: readonly {
     readonly name: string
     readonly state: string
@@ -31,14 +31,17 @@ const OWNERS = 'SELECT owner, epoch, applied_seq, taken_at FROM firefly_owner OR
 const PARKED = 'SELECT COUNT(*) FROM firefly_parked'
 
 /** @throws DatabaseError */
-export async function readState(client: SqlClient, { tables, pending, ours }: Plan): Promise<State> {
-  const ask = async (table: string, sql: string, ...params: number[]): Promise<string[][]> => {
+export async function readMigrationStatus(
+  client: SqlClient,
+  { tables, pendingFiles: pending, fireflyTables: ours }: MigrationPlan,
+): Promise<MigrationStatus> {
+  const query = async (table: string, sql: string, ...params: number[]): Promise<string[][]> => {
     if (!ours.has(table)) return []
     const { rows } = await client.query({ sql, params })
     return rows.map((row) => row.map(String))
   }
-  const owners = await ask('firefly_owner', OWNERS, MAX_OWNERS + 1)
-  const [parked] = await ask('firefly_parked', PARKED)
+  const owners = await query('firefly_owner', OWNERS, MAX_OWNERS + 1)
+  const [parked] = await query('firefly_parked', PARKED)
   return {
     tables: tables.map((one) => ({
       name: one.table.name,
@@ -59,9 +62,9 @@ export async function readState(client: SqlClient, { tables, pending, ours }: Pl
   }
 }
 
-export function statusText({ tables, pending, owners, moreOwners, parked }: State): string {
+export function statusText({ tables, pending, owners, moreOwners, parked }: MigrationStatus): string {
   return [
-    ...columns([
+    ...alignColumns([
       ['TABLE', 'STATE', 'ROWS', 'CLASS', 'OWNER'],
       ...tables.map((one) => [
         one.name,
@@ -79,9 +82,9 @@ export function statusText({ tables, pending, owners, moreOwners, parked }: Stat
   ].join('\n')
 }
 
-function ownerLines(owners: State['owners']): string[] {
+function ownerLines(owners: MigrationStatus['owners']): string[] {
   const lines = owners.map(({ owner, epoch, position, since }) => [owner, `${epoch}`, `${position}`, since])
-  return columns([['WRITER', 'EPOCH', 'OUTBOX POSITION', 'SINCE'], ...lines])
+  return alignColumns([['WRITER', 'EPOCH', 'OUTBOX POSITION', 'SINCE'], ...lines])
 }
 
 function stateText({ state, isAdopted, missingColumns, missingIndexes }: TableState): string {
@@ -94,7 +97,7 @@ function stateText({ state, isAdopted, missingColumns, missingIndexes }: TableSt
   return state === 'in place' && isAdopted ? 'in place, adopted' : state
 }
 
-function columns(lines: readonly (readonly string[])[]): string[] {
+function alignColumns(lines: readonly (readonly string[])[]): string[] {
   const widths = lines[0]!.map((_, place) => Math.max(...lines.map((line) => line[place]!.length)))
   return lines.map((line) =>
     line

@@ -2,33 +2,33 @@
 
 import { spawn } from 'node:child_process'
 
-export interface Step {
+export interface CommandStep {
   readonly name: string
   readonly command: string
   readonly args: readonly string[]
   /** Show what it prints although it succeeds. */
-  readonly loud?: boolean
+  readonly showOutput?: boolean
 }
 
 /** Exits the process with 1 when a step fails, after printing what it said. */
-export async function runSteps(steps: readonly Step[]): Promise<void> {
+export async function runSteps(steps: readonly CommandStep[]): Promise<void> {
   for (const [index, step] of steps.entries()) {
     const started = performance.now()
-    process.stderr.write(`[${index + 1}/${steps.length}] ${step.name} … ${step.loud ? '\n' : ''}`)
+    process.stderr.write(`[${index + 1}/${steps.length}] ${step.name} … ${step.showOutput ? '\n' : ''}`)
     const { code, output } = await run(step)
     const seconds = ((performance.now() - started) / 1_000).toFixed(1)
     if (code !== 0) {
       process.stderr.write(`failed after ${seconds} s\n${output}\n$ ${step.command} ${step.args.join(' ')}\n`)
       process.exit(1)
     }
-    process.stderr.write(`${step.loud ? `${step.name}: ` : ''}ok, ${seconds} s\n`)
+    process.stderr.write(`${step.showOutput ? `${step.name}: ` : ''}ok, ${seconds} s\n`)
   }
 }
 
-function run(step: Step): Promise<{ code: number; output: string }> {
+function run(step: CommandStep): Promise<{ code: number; output: string }> {
   return new Promise((resolve) => {
     const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' }
-    const child = spawn(step.command, step.args, { stdio: step.loud ? 'inherit' : 'pipe', env })
+    const child = spawn(step.command, step.args, { stdio: step.showOutput ? 'inherit' : 'pipe', env })
     let output = ''
     child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()))
     child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()))

@@ -2,9 +2,9 @@
 
 import { globSync } from 'node:fs'
 import { CHECKS } from './check.ts'
-import { runSteps, type Step } from './steps.ts'
+import { runSteps, type CommandStep } from './steps.ts'
 
-const dryRun = (name: string, ...args: string[]): Step => ({
+const dryRun = (name: string, ...args: string[]): CommandStep => ({
   name: `wrangler deploy --dry-run, ${name}`,
   command: 'wrangler',
   args: ['deploy', '--dry-run', '--outdir', `dist/dry-run/${name}`, ...args],
@@ -16,5 +16,5 @@ await runSteps([
   dryRun('all-in-one'),
   dryRun('edge', '-e', 'edge'),
   dryRun('core', '-e', 'core'),
-  { name: 'tests', command: process.execPath, args: ['--test', ...tests], loud: true },
+  { name: 'tests', command: process.execPath, args: ['--test', ...tests], showOutput: true },
 ])

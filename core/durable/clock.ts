@@ -5,24 +5,24 @@
 import type { Clock, Log, LogFields, Timer } from '../run/ports.ts'
 
 /** The longest timer for which an object stays awake; a quiet one may be evicted after one or two minutes anyway. */
-export const OBJECT_PIN_MS = 60_000
+export const OBJECT_MAX_PINNED_MS = 60_000
 /** Random words are drawn by the batch: one call a word costs more than the word. */
 const POOL_WORDS = 64
 
-interface Parked {
+interface DeferredTimer {
   readonly dueMs: number
   readonly run: () => void
 }
 
 export class WorkerClock implements Clock {
-  readonly #pinMs: number
-  readonly #parked = new Set<Parked>()
+  readonly #maxPinnedMs: number
+  readonly #deferred = new Set<DeferredTimer>()
   readonly #pool = new Uint32Array(POOL_WORDS)
-  #drawn = POOL_WORDS
+  #poolUsed = POOL_WORDS
 
   /** Without `pinMs` every timer is the platform's, as an edge wants it: nothing there hibernates. */
-  constructor(pinMs: number = Number.POSITIVE_INFINITY) {
-    this.#pinMs = pinMs
+  constructor(maxPinnedMs: number = Number.POSITIVE_INFINITY) {
+    this.#maxPinnedMs = maxPinnedMs
   }
 
   now(): number {
@@ -34,10 +34,10 @@ export class WorkerClock implements Clock {
   }
 
   after(ms: number, run: () => void): Timer {
-    if (ms > this.#pinMs) {
-      const parked = { dueMs: Date.now() + ms, run }
-      this.#parked.add(parked)
-      return { cancel: () => this.#parked.delete(parked) }
+    if (ms > this.#maxPinnedMs) {
+      const timer = { dueMs: Date.now() + ms, run }
+      this.#deferred.add(timer)
+      return { cancel: () => this.#deferred.delete(timer) }
     }
     const id = setTimeout(run, ms)
     return { cancel: () => clearTimeout(id) }
@@ -49,22 +49,22 @@ export class WorkerClock implements Clock {
   }
 
   /** Runs the parked timers that are due; a Durable Object calls it at every event and alarm. */
-  wake(): void {
-    if (this.#parked.size === 0) return
+  runDueTimers(): void {
+    if (this.#deferred.size === 0) return
     const now = Date.now()
-    for (const parked of this.#parked) {
-      if (parked.dueMs > now) continue
-      this.#parked.delete(parked)
-      parked.run()
+    for (const timer of this.#deferred) {
+      if (timer.dueMs > now) continue
+      this.#deferred.delete(timer)
+      timer.run()
     }
   }
 
   random(): number {
-    if (this.#drawn === POOL_WORDS) {
+    if (this.#poolUsed === POOL_WORDS) {
       crypto.getRandomValues(this.#pool)
-      this.#drawn = 0
+      this.#poolUsed = 0
     }
-    return this.#pool[this.#drawn++]! / 4_294_967_296
+    return this.#pool[this.#poolUsed++]! / 4_294_967_296
   }
 
   id(): Uint8Array {

@@ -13,18 +13,18 @@ export interface ShardRpc {
 
 /** Shards of this object's own engine. */
 export interface LocalShards {
-  receive(shard: ShardId, call: PeerCall): Promise<PeerAnswer>
-  accept(shard: ShardId, call: PeerCall): void
-  deliver(shard: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer>
+  receiveCall(shard: ShardId, call: PeerCall): Promise<PeerAnswer>
+  receiveCast(shard: ShardId, call: PeerCall): void
+  receiveDurableCast(shard: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer>
 }
 
 /**
  * The platform keeps the order of calls of one stub only, but a stub that saw its object's reset stays broken. So a
  * stub is shared by what is under way to one shard, and never kept longer.
  */
-interface Way {
+interface SharedStub {
   readonly stub: ShardRpc
-  underWay: number
+  pendingCalls: number
 }
 
 export class ObjectDirectory implements Directory {
@@ -33,9 +33,9 @@ export class ObjectDirectory implements Directory {
   readonly #namespace: DurableObjectNamespace
   readonly #log: Log
   readonly #local: LocalShards
-  readonly #ways = new Map<string, Way>()
+  readonly #stubs = new Map<string, SharedStub>()
   /** The name of the shard that lives here; null until it is known. */
-  own: string | null = null
+  ownName: string | null = null
 
   constructor(
     isLocal: (contract: string) => boolean,
@@ -50,61 +50,61 @@ export class ObjectDirectory implements Directory {
   }
 
   peer(shard: ShardId): Peer {
-    if (this.#isLocal(shard.contract) || shardName(shard) === this.own) return this.#here(shard)
+    if (this.#isLocal(shard.contract) || shardName(shard) === this.ownName) return this.#localPeer(shard)
     return {
-      call: (call) => this.#ask(shard, (stub) => stub.call(shard, call)),
+      call: (call) => this.#request(shard, (stub) => stub.call(shard, call)),
       cast: (call) => void this.#cast(shard, call),
-      deliver: (sender, cast) => this.#ask(shard, (stub) => stub.deliver(shard, sender, cast)),
+      deliver: (sender, cast) => this.#request(shard, (stub) => stub.deliver(shard, sender, cast)),
     }
   }
 
-  #here(shard: ShardId): Peer {
+  #localPeer(shard: ShardId): Peer {
     return {
-      call: (call) => this.#local.receive(shard, call),
-      cast: (call) => this.#local.accept(shard, call),
-      deliver: (sender, cast) => this.#local.deliver(shard, sender, cast),
+      call: (call) => this.#local.receiveCall(shard, call),
+      cast: (call) => this.#local.receiveCast(shard, call),
+      deliver: (sender, cast) => this.#local.receiveDurableCast(shard, sender, cast),
     }
   }
 
-  async #ask(shard: ShardId, ask: (stub: ShardRpc) => Promise<PeerAnswer>): Promise<PeerAnswer> {
+  async #request(shard: ShardId, send: (stub: ShardRpc) => Promise<PeerAnswer>): Promise<PeerAnswer> {
     const name = shardName(shard)
-    const way = this.#take(name)
+    const shared = this.#acquireStub(name)
     try {
-      return await ask(way.stub)
+      return await send(shared.stub)
     } catch (error) {
-      this.#ways.delete(name)
+      this.#stubs.delete(name)
       const code = (error as { overloaded?: boolean }).overloaded ? 'OVERLOADED' : 'UNAVAILABLE'
       return { kind: 'system', code, message: `${name}: ${String(error)}` }
     } finally {
-      this.#give(name, way)
+      this.#releaseStub(name, shared)
     }
   }
 
   async #cast(shard: ShardId, call: PeerCall): Promise<void> {
     const name = shardName(shard)
-    const way = this.#take(name)
+    const shared = this.#acquireStub(name)
     try {
-      await way.stub.cast(shard, call)
+      await shared.stub.cast(shard, call)
     } catch (error) {
-      this.#ways.delete(name)
+      this.#stubs.delete(name)
       this.#log.warn('a cast was lost', { shard: name, command: call.command, error: String(error) })
     } finally {
-      this.#give(name, way)
+      this.#releaseStub(name, shared)
     }
   }
 
-  #take(name: string): Way {
-    let way = this.#ways.get(name)
-    if (!way) {
+  #acquireStub(name: string): SharedStub {
+    let shared = this.#stubs.get(name)
+    if (!shared) {
       const stub = this.#namespace.get(this.#namespace.idFromName(name)) as unknown as ShardRpc
-      way = { stub, underWay: 0 }
-      this.#ways.set(name, way)
+      shared = { stub, pendingCalls: 0 }
+      this.#stubs.set(name, shared)
     }
-    way.underWay++
-    return way
+    shared.pendingCalls++
+    return shared
   }
 
-  #give(name: string, way: Way): void {
-    if (--way.underWay === 0 && this.#ways.get(name) === way) this.#ways.delete(name)
+  #releaseStub(name: string, shared: SharedStub): void {
+    if (--shared.pendingCalls === 0 && this.#stubs.get(name) === shared) this.#stubs.delete(name)
   }
 }

@@ -5,47 +5,47 @@
 import { RETAIN, type ChannelIn, type ChannelOut } from '../run/ports.ts'
 import { ProtocolError } from '../wire/errors.ts'
 import type { ErrorKind } from '../wire/message.ts'
-import { lifeMark, RecordBatch, type Opening, type ShardRecords } from '../wire/record.ts'
+import { activationTag, RecordBatch, type OpenRecord, type ShardRecords } from '../wire/record.ts'
 
 /** What the line needs of its object. */
-export interface LineHost {
-  readonly doorVersion: string
+export interface LinkSocketHost {
+  readonly routingVersion: string
   /** `admitted`: its game was asked before. */
-  attach(line: Line, opening: Opening, admitted: boolean): ChannelIn
+  attachChannel(link: LinkSocket, opening: OpenRecord, admitted: boolean): ChannelIn
   /** Calls `line.flush` at the end of the event in hand. */
-  flushSoon(line: Line): void
-  gone(line: Line): void
+  scheduleFlush(link: LinkSocket): void
+  socketEnded(link: LinkSocket): void
 }
 
 /** Kept with the socket while the object sleeps; 16,384 bytes at most. */
-export interface Attachment {
+export interface LinkAttachment {
   readonly contract: string
   readonly key: string
   /** null until the edge has said OPEN. */
-  readonly opening: Opening | null
+  readonly opening: OpenRecord | null
   /** Its game was asked, and its channel has been opened. */
   readonly admitted: boolean
   /** The membership was too large to keep here: the edge must present it again. */
-  readonly spilt: boolean
+  readonly membershipOmitted: boolean
 }
 
 /** Leaves room for the names in the 16 KB of an attachment. */
-const MAX_MEMO_BYTES = 14_000
+const MAX_MEMBERSHIP_BYTES = 14_000
 
-export class Line implements ShardRecords, ChannelOut {
+export class LinkSocket implements ShardRecords, ChannelOut {
   readonly socket: WebSocket
-  readonly #host: LineHost
+  readonly #host: LinkSocketHost
   readonly #batch = new RecordBatch()
-  #attachment: Attachment
+  #attachment: LinkAttachment
   #channel: ChannelIn | null = null
-  #dirty = false
-  #over = false
+  #isFlushScheduled = false
+  #isEnded = false
   /** Of the last activation that was told here, 0 = none yet. */
-  #lifeMark = 0
+  #activationTag = 0
   /** Calls were lost under this very socket: those on their way must not overtake them. */
-  #fenced = false
+  #dropsStaleCalls = false
 
-  constructor(host: LineHost, socket: WebSocket, attachment: Attachment) {
+  constructor(host: LinkSocketHost, socket: WebSocket, attachment: LinkAttachment) {
     this.#host = host
     this.socket = socket
     this.#attachment = attachment
@@ -63,150 +63,154 @@ export class Line implements ShardRecords, ChannelOut {
   }
 
   /** Its channel is open. */
-  get alive(): boolean {
+  get isOpen(): boolean {
     return this.#channel !== null
   }
 
   /** After hibernation or eviction: the channel is opened anew, as its attachment remembers it. */
-  revive(): void {
-    const { opening, spilt, admitted } = this.#attachment
-    if (spilt) this.end(1012, 'present the membership again')
-    else if (opening) this.#channel = this.#host.attach(this, opening, admitted)
+  reopenChannel(): void {
+    const { opening, membershipOmitted: spilt, admitted } = this.#attachment
+    if (spilt) this.closeSocket(1012, 'present the membership again')
+    else if (opening) this.#channel = this.#host.attachChannel(this, opening, admitted)
   }
 
-  open(opening: Opening): void {
+  open(opening: OpenRecord): void {
     if (this.#attachment.opening) throw new ProtocolError('BAD_MESSAGE', 'OPEN was said before')
-    this.#keep(opening)
-    this.#channel = this.#host.attach(this, opening, false)
+    this.#saveAttachment(opening)
+    this.#channel = this.#host.attachChannel(this, opening, false)
   }
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
-    const channel = this.#opened()
+    const channel = this.#requireChannel()
     // Sent before the edge heard `lost`; its client sends it again, behind what is older.
-    if (this.#fenced && flags >> 1 !== this.#lifeMark && !this.#attachment.opening?.legacy) return
-    channel.call(sequence, command, flags & RETAIN, replyAck, body)
+    if (this.#dropsStaleCalls && flags >> 1 !== this.#activationTag && !this.#attachment.opening?.legacy)
+      return
+    channel.submitCall(sequence, command, flags & RETAIN, replyAck, body)
   }
 
   ack(calls: number, events: number): void {
-    this.#opened().ack(calls, events)
+    this.#requireChannel().ack(calls, events)
   }
 
-  hold(on: boolean): void {
-    this.#opened().hold(on)
+  pauseEvents(on: boolean): void {
+    this.#requireChannel().pauseEvents(on)
   }
 
   identify(uid: string, epoch: number): void {
     const { opening } = this.#attachment
-    if (opening) this.#keep({ ...opening, uid, epoch })
-    this.#opened().identify(uid, epoch)
+    if (opening) this.#saveAttachment({ ...opening, uid, epoch })
+    this.#requireChannel().identify(uid, epoch)
   }
 
   close(forget: boolean): void {
-    this.end(1000, 'closed by the gateway', forget)
+    this.closeSocket(1000, 'closed by the gateway', forget)
   }
 
   ping(): void {
     this.#batch.pong()
-    this.#soon()
+    this.#scheduleFlush()
   }
 
-  #opened(): ChannelIn {
+  #requireChannel(): ChannelIn {
     if (this.#channel === null) throw new ProtocolError('BAD_MESSAGE', 'a record came before OPEN')
     return this.#channel
   }
 
-  opened(activation: number, mark: number, lost: boolean): void {
+  channelOpened(activation: number, mark: number, callsLost: boolean): void {
     const { opening, admitted } = this.#attachment
-    if (opening && !admitted) this.#keep(opening, true)
-    this.#fenced = lost && this.#lifeMark !== 0
-    this.#lifeMark = lifeMark(activation)
-    this.#batch.opened(activation, mark, lost, this.#host.doorVersion)
-    this.#soon()
+    if (opening && !admitted) this.#saveAttachment(opening, true)
+    this.#dropsStaleCalls = callsLost && this.#activationTag !== 0
+    this.#activationTag = activationTag(activation)
+    this.#batch.opened(activation, mark, callsLost, this.#host.routingVersion)
+    this.#scheduleFlush()
   }
 
   reply(sequence: number, command: number, body: Uint8Array): void {
     this.#batch.reply(sequence, command, body)
-    this.#soon()
+    this.#scheduleFlush()
   }
 
   error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
     this.#batch.error(sequence, command, kind, code, message)
-    this.#soon()
+    this.#scheduleFlush()
   }
 
   event(sequence: number, event: number, body: Uint8Array): void {
     this.#batch.event(sequence, event, body)
-    this.#soon()
+    this.#scheduleFlush()
   }
 
-  applied(mark: number): void {
+  callsApplied(mark: number): void {
     this.#batch.applied(mark)
-    this.#soon()
+    this.#scheduleFlush()
   }
 
-  memo(memo: Uint8Array): void {
+  membershipToken(token: Uint8Array): void {
     const { opening } = this.#attachment
-    if (opening && !same(opening.memo, memo)) {
-      this.#keep({ ...opening, memo })
-      this.#batch.memo(memo)
-      this.#soon()
+    if (opening && !sameBytes(opening.membershipToken, token)) {
+      this.#saveAttachment({ ...opening, membershipToken: token })
+      this.#batch.membershipToken(token)
+      this.#scheduleFlush()
     }
   }
 
-  bind(contract: string, key: string): void {
+  keyBound(contract: string, key: string): void {
     this.#batch.bind(contract, key)
-    this.#soon()
+    this.#scheduleFlush()
   }
 
-  resync(events: number): void {
+  resyncRequired(events: number): void {
     this.#batch.resync(events)
-    this.#soon()
+    this.#scheduleFlush()
   }
 
-  login(uid: string, epoch: number): void {
+  loggedIn(uid: string, epoch: number): void {
     this.#batch.login(uid, epoch)
-    this.#soon()
+    this.#scheduleFlush()
   }
 
-  closed(code: string): void {
+  channelClosed(code: string): void {
     this.#batch.closed(code)
-    this.end(1000, code)
+    this.closeSocket(1000, code)
   }
 
-  #keep(opening: Opening, admitted = this.#attachment.admitted): void {
-    const spilt = opening.memo.length > MAX_MEMO_BYTES
-    this.#attachment = { ...this.#attachment, opening, admitted, spilt }
-    const memo = spilt ? new Uint8Array(0) : opening.memo
+  #saveAttachment(opening: OpenRecord, admitted = this.#attachment.admitted): void {
+    const membershipOmitted = opening.membershipToken.length > MAX_MEMBERSHIP_BYTES
+    this.#attachment = { ...this.#attachment, opening, admitted, membershipOmitted }
+    const membershipToken = membershipOmitted ? new Uint8Array(0) : opening.membershipToken
     // The next life knows nothing of calls on their way, so it is opened as if for the first time.
-    this.socket.serializeAttachment({ ...this.#attachment, opening: { ...opening, activation: 0, memo } })
+    this.socket.serializeAttachment({
+      ...this.#attachment,
+      opening: { ...opening, activation: 0, memo: membershipToken },
+    })
   }
 
-  #soon(): void {
-    if (this.#dirty || this.#over) return
-    this.#dirty = true
-    this.#host.flushSoon(this)
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled || this.#isEnded) return
+    this.#isFlushScheduled = true
+    this.#host.scheduleFlush(this)
   }
 
   /** One message for all that the event caused. The platform's output gate holds it until its commits are on disk. */
   flush(): void {
-    this.#dirty = false
-    if (this.#over || this.#batch.size === 0) return
+    this.#isFlushScheduled = false
+    if (this.#isEnded || this.#batch.size === 0) return
     this.#send()
   }
 
   #send(): void {
     try {
-      this.socket.send(this.#batch.take())
+      this.socket.send(this.#batch.takeMessage())
     } catch {
       // The socket is closing; its close event tells the channel.
     }
   }
 
   /** The channel is detached at once, the socket closed behind what was said. */
-  end(code: number, reason: string, forget = false): void {
-    if (this.#over) return
+  closeSocket(code: number, reason: string, forget = false): void {
+    if (this.#isEnded) return
     if (this.#batch.size > 0) this.#send()
-    this.ended(forget)
+    this.socketClosed(forget)
     try {
       this.socket.close(code, reason)
     } catch {
@@ -215,22 +219,22 @@ export class Line implements ShardRecords, ChannelOut {
   }
 
   /** The socket is gone. */
-  ended(forget = false): void {
-    if (this.#over) return
-    this.#over = true
-    this.#host.gone(this)
-    this.#channel?.close(forget)
+  socketClosed(forget = false): void {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    this.#host.socketEnded(this)
+    this.#channel?.closeChannel(forget)
   }
 
   /** A newer socket carries the channel: this one goes without a word to it. Its edge must not open it again. */
-  replaced(): void {
+  closeReplaced(): void {
     this.#channel = null
     this.#batch.closed('REPLACED')
-    this.end(1000, 'replaced')
+    this.closeSocket(1000, 'replaced')
   }
 }
 
-function same(a: Uint8Array, b: Uint8Array): boolean {
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
   return true

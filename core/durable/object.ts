@@ -5,7 +5,7 @@
 import { DurableObject } from 'cloudflare:workers'
 
 import type { Game } from '../game/game.ts'
-import { doorTable, type DoorTable } from '../run/door.ts'
+import { routingTableOf, type RoutingTableData } from '../run/door.ts'
 import { Engine } from '../run/engine.ts'
 import {
   shardName,
@@ -18,14 +18,14 @@ import {
 } from '../run/ports.ts'
 import { SqlDatabase } from '../tiers/database.ts'
 import { planetscaleClient } from '../tiers/planetscale.ts'
-import { Tiers } from '../tiers/tiers.ts'
+import { TieredStore } from '../tiers/tiers.ts'
 import { CLOSE_CODES, DefinitionError, ProtocolError } from '../wire/errors.ts'
 import { TIMES, type Limits } from '../wire/limits.ts'
 import { readShardRecords } from '../wire/envelope.ts'
-import type { Opening } from '../wire/record.ts'
-import { OBJECT_PIN_MS, WorkerClock, WorkerLog } from './clock.ts'
+import type { OpenRecord } from '../wire/record.ts'
+import { OBJECT_MAX_PINNED_MS, WorkerClock, WorkerLog } from './clock.ts'
 import { ObjectDirectory, type ShardRpc } from './directory.ts'
-import { Line, type Attachment, type LineHost } from './line.ts'
+import { LinkSocket, type LinkAttachment, type LinkSocketHost } from './line.ts'
 import { ObjectStore } from './store.ts'
 
 export interface ShardEnv {
@@ -44,18 +44,18 @@ export interface ShardObjectOptions {
 }
 
 /** Key of the edges' secret, in the storage of '@door'. */
-const SECRET = 'secret'
+const SECRET_KEY = 'secret'
 /** An alarm whose timers did not commit is tried again after this. */
 const ALARM_RETRY_MS = 30_000
 /** An alarm that finds turns MySQL has not heard of waits so long for it. */
-const FLUSH_MS = 10_000
+const ALARM_FLUSH_MS = 10_000
 
 /** The class to export as `Shard` from a game's worker: `export class Shard extends shardObject(game) {}`. */
 export function shardObject(
   game: Game,
   options: ShardObjectOptions = {},
 ): new (ctx: DurableObjectState, env: ShardEnv) => ShardHost {
-  const table = doorTable(game)
+  const table = routingTableOf(game)
   return class extends ShardHost {
     constructor(ctx: DurableObjectState, env: ShardEnv) {
       super(ctx, env, game, table, options)
@@ -63,22 +63,22 @@ export function shardObject(
   }
 }
 
-export class ShardHost extends DurableObject<ShardEnv> implements LineHost, ShardRpc {
+export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost, ShardRpc {
   readonly #game: Game
-  readonly #table: DoorTable
-  readonly #clock = new WorkerClock(OBJECT_PIN_MS)
+  readonly #table: RoutingTableData
+  readonly #clock = new WorkerClock(OBJECT_MAX_PINNED_MS)
   readonly #log = new WorkerLog()
   readonly #store: ObjectStore
   /** null without MySQL. */
-  readonly #tiers: Tiers | null
+  readonly #tiers: TieredStore | null
   readonly #directory: ObjectDirectory
   readonly #engine: Engine
-  readonly #lines = new Map<WebSocket, Line>()
+  readonly #linkSockets = new Map<WebSocket, LinkSocket>()
   /** The newest line of each channel. */
-  readonly #byName = new Map<string, Line>()
+  readonly #newestByChannel = new Map<string, LinkSocket>()
   /** Sockets that were closed from here, whose close events are still to come. */
-  readonly #ended = new WeakSet<WebSocket>()
-  #dirty: Line[] = []
+  readonly #endedSockets = new WeakSet<WebSocket>()
+  #unflushed: LinkSocket[] = []
   /** When channels that nobody came back to are next forgotten: the engine's own sweeper would keep us awake. */
   #sweepMs = 0
   #id: ShardId | null = null
@@ -87,7 +87,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     ctx: DurableObjectState,
     env: ShardEnv,
     game: Game,
-    table: DoorTable,
+    table: RoutingTableData,
     options: ShardObjectOptions,
   ) {
     super(ctx, env)
@@ -105,9 +105,9 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     const store = this.#tiers ?? this.#store
     const isLocal = (contract: string): boolean => this.#engine.planOf(contract)?.definition.stateless ?? true
     this.#directory = new ObjectDirectory(isLocal, env.SHARD, this.#log, {
-      receive: (shard, call) => this.#engine.receive(shard, call),
-      accept: (shard, call) => this.#accept(shard, call),
-      deliver: (shard, sender, cast) => this.#engine.deliver(shard, sender, cast),
+      receiveCall: (shard, call) => this.#engine.receiveCall(shard, call),
+      receiveCast: (shard, call) => this.#receiveCast(shard, call),
+      receiveDurableCast: (shard, sender, cast) => this.#engine.receiveDurableCast(shard, sender, cast),
     })
     this.#engine = new Engine(
       game,
@@ -119,35 +119,35 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
       },
       { evictMs: 0, ...(options.limits ? { limits: options.limits } : {}) },
     )
-    for (const socket of ctx.getWebSockets()) this.#line(socket)?.revive()
+    for (const socket of ctx.getWebSockets()) this.#linkSocketOf(socket)?.reopenChannel()
   }
 
-  #openTiers({ flushMs }: ShardObjectOptions): Tiers | null {
+  #openTiers({ flushMs }: ShardObjectOptions): TieredStore | null {
     const tables = [...this.#game.tables.values()]
     const url = this.env.DATABASE_URL
-    const needs = tables.find((table) => table.class === 'critical')
-    if (!url && needs)
-      throw new DefinitionError(`table ${needs.name} is critical: set the secret DATABASE_URL`)
+    const criticalTable = tables.find((table) => table.class === 'critical')
+    if (!url && criticalTable)
+      throw new DefinitionError(`table ${criticalTable.name} is critical: set the secret DATABASE_URL`)
     if (!url || tables.length === 0) return null
     const database = new SqlDatabase(planetscaleClient({ url }), { tables })
-    const endAll = (): void => this.#engine.restartWhere(() => true)
-    const tiers = new Tiers({
+    const restartAll = (): void => this.#engine.restartWhere(() => true)
+    const tiers = new TieredStore({
       local: this.#store,
       database,
       tables,
       clock: this.#clock,
       log: this.#log,
-      onStale: endAll,
-      onFenced: endAll,
+      onStale: restartAll,
+      onFenced: restartAll,
       // The platform has one object of a name: nobody else can have gone on.
-      asksFirst: false,
+      checksLeaseFirst: false,
       ...(flushMs === undefined ? {} : { flushMs }),
     })
     tiers.start()
     return tiers
   }
 
-  get doorVersion(): string {
+  get routingVersion(): string {
     return this.#table.version
   }
 
@@ -162,47 +162,53 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
     if (!this.#engine.planOf(contract)) return new Response(`no shard serves ${contract}`, { status: 404 })
     if (request.headers.get('Upgrade') !== 'websocket')
       return new Response('expected a WebSocket', { status: 426 })
-    this.#become({ contract, key })
+    this.#setId({ contract, key })
     const { 0: edge, 1: socket } = new WebSocketPair()
     this.ctx.acceptWebSocket(socket)
-    const attachment: Attachment = { contract, key, opening: null, admitted: false, spilt: false }
+    const attachment: LinkAttachment = {
+      contract,
+      key,
+      opening: null,
+      admitted: false,
+      membershipOmitted: false,
+    }
     socket.serializeAttachment(attachment)
-    this.#lines.set(socket, new Line(this, socket, attachment))
+    this.#linkSockets.set(socket, new LinkSocket(this, socket, attachment))
     return new Response(null, { status: 101, webSocket: edge })
   }
 
   /** What the edges sign resume tokens with, made by the object '@door' when it is first asked. */
   async #secret(): Promise<Uint8Array<ArrayBuffer>> {
     const { storage } = this.ctx
-    let secret = await storage.get<Uint8Array<ArrayBuffer>>(SECRET)
+    let secret = await storage.get<Uint8Array<ArrayBuffer>>(SECRET_KEY)
     if (!secret) {
       secret = crypto.getRandomValues(new Uint8Array(32))
-      await storage.put(SECRET, secret)
+      await storage.put(SECRET_KEY, secret)
     }
     return secret
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
-    this.#clock.wake()
-    const line = this.#line(socket)
-    if (!line) return this.#ended.has(socket) ? undefined : socket.close(1011, 'unknown link')
-    if (typeof message === 'string') return line.end(CLOSE_CODES.TEXT_MESSAGE, 'text on a link')
+    this.#clock.runDueTimers()
+    const link = this.#linkSocketOf(socket)
+    if (!link) return this.#endedSockets.has(socket) ? undefined : socket.close(1011, 'unknown link')
+    if (typeof message === 'string') return link.closeSocket(CLOSE_CODES.TEXT_MESSAGE, 'text on a link')
     try {
-      readShardRecords(new Uint8Array(message), line)
+      readShardRecords(new Uint8Array(message), link)
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
       this.#log.error('a link is closed: its gateway broke the envelope', { error: error.message })
-      line.end(CLOSE_CODES[error.reason], error.message.slice(0, 120))
+      link.closeSocket(CLOSE_CODES[error.reason], error.message.slice(0, 120))
     }
   }
 
   override webSocketClose(socket: WebSocket): void {
-    this.#clock.wake()
-    if (this.#ended.has(socket)) return
-    const line = this.#lines.get(socket) ?? this.#line(socket)
+    this.#clock.runDueTimers()
+    if (this.#endedSockets.has(socket)) return
+    const link = this.#linkSockets.get(socket) ?? this.#linkSocketOf(socket)
     // The close itself woke the object: the member comes back once more, so that the game hears it leave.
-    if (line && !line.alive) line.revive()
-    line?.ended()
+    if (link && !link.isOpen) link.reopenChannel()
+    link?.socketClosed()
   }
 
   override webSocketError(socket: WebSocket): void {
@@ -210,89 +216,89 @@ export class ShardHost extends DurableObject<ShardEnv> implements LineHost, Shar
   }
 
   override async alarm(): Promise<void> {
-    const id = this.#store.identity()
+    const id = this.#store.storedShardId()
     if (!id) return
-    this.#become(id)
+    this.#setId(id)
     this.#engine.wake(id)
-    this.#clock.wake()
-    await this.#tiers?.drain(FLUSH_MS)
-    this.#store.rearm(ALARM_RETRY_MS)
+    this.#clock.runDueTimers()
+    await this.#tiers?.drain(ALARM_FLUSH_MS)
+    this.#store.setNextAlarm(ALARM_RETRY_MS)
   }
 
   /** From another shard, by RPC. */
   call(shard: ShardId, call: PeerCall): Promise<PeerAnswer> {
-    this.#clock.wake()
-    this.#become(shard)
-    return this.#engine.receive(shard, call)
+    this.#clock.runDueTimers()
+    this.#setId(shard)
+    return this.#engine.receiveCall(shard, call)
   }
 
   /** From another shard, by RPC; answered when it stands in the mailbox. */
   async cast(shard: ShardId, call: PeerCall): Promise<void> {
-    this.#clock.wake()
-    this.#become(shard)
-    this.#accept(shard, call)
+    this.#clock.runDueTimers()
+    this.#setId(shard)
+    this.#receiveCast(shard, call)
   }
 
   /** A durable cast of another shard, by RPC; resolves when what it did is committed. */
   deliver(shard: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer> {
-    this.#clock.wake()
-    this.#become(shard)
-    return this.#engine.deliver(shard, sender, cast)
+    this.#clock.runDueTimers()
+    this.#setId(shard)
+    return this.#engine.receiveDurableCast(shard, sender, cast)
   }
 
-  attach(line: Line, opening: Opening, admitted: boolean): ChannelIn {
-    const { name } = line
-    const other = this.#byName.get(name)
+  attachChannel(link: LinkSocket, opening: OpenRecord, admitted: boolean): ChannelIn {
+    const { name } = link
+    const other = this.#newestByChannel.get(name)
     // The engine refuses a line of an older connection, and the other stays.
     if (!other || other.generation <= opening.generation) {
-      other?.replaced()
-      this.#byName.set(name, line)
+      other?.closeReplaced()
+      this.#newestByChannel.set(name, link)
     }
-    return this.#engine.open({ shard: this.#id!, admitted, ...opening }, line)
+    return this.#engine.open({ shard: this.#id!, admitted, ...opening }, link)
   }
 
-  flushSoon(line: Line): void {
-    this.#dirty.push(line)
-    if (this.#dirty.length === 1) this.#clock.defer(() => this.#flush())
+  scheduleFlush(link: LinkSocket): void {
+    this.#unflushed.push(link)
+    if (this.#unflushed.length === 1) this.#clock.defer(() => this.#flush())
   }
 
-  gone(line: Line): void {
-    this.#ended.add(line.socket)
-    this.#lines.delete(line.socket)
-    if (this.#byName.get(line.name) === line) this.#byName.delete(line.name)
+  socketEnded(link: LinkSocket): void {
+    this.#endedSockets.add(link.socket)
+    this.#linkSockets.delete(link.socket)
+    if (this.#newestByChannel.get(link.name) === link) this.#newestByChannel.delete(link.name)
     const now = this.#clock.mono()
     if (!this.#id || now < this.#sweepMs) return
     this.#sweepMs = now + TIMES.rememberMs
-    this.#engine.shard(this.#id).attendance.sweep(now, TIMES.rememberMs)
+    this.#engine.shard(this.#id).channels.sweep(now, TIMES.rememberMs)
   }
 
   #flush(): void {
-    const dirty = this.#dirty
-    this.#dirty = []
-    for (const line of dirty) line.flush()
+    const unflushed = this.#unflushed
+    this.#unflushed = []
+    for (const link of unflushed) link.flush()
   }
 
-  #accept(shard: ShardId, call: PeerCall): void {
-    if (this.#engine.planOf(shard.contract)) this.#engine.shard(shard).peer(call, null)
+  #receiveCast(shard: ShardId, call: PeerCall): void {
+    if (this.#engine.planOf(shard.contract)) this.#engine.shard(shard).receivePeerCall(call, null)
     else this.#log.warn('a cast is dropped: no shard serves its contract', { contract: shard.contract })
   }
 
   /** The object learns which shard it is; its name says the same to everybody. */
-  #become(id: ShardId): void {
+  #setId(id: ShardId): void {
     this.#id ??= id
-    this.#directory.own = shardName(this.#id)
+    this.#directory.ownName = shardName(this.#id)
   }
 
   /** The line of a socket; one that slept with the object is made again from its attachment. */
-  #line(socket: WebSocket): Line | null {
-    const known = this.#lines.get(socket)
-    if (known) return known
-    const attachment = socket.deserializeAttachment() as Attachment | null
-    if (!attachment || this.#ended.has(socket)) return null
+  #linkSocketOf(socket: WebSocket): LinkSocket | null {
+    const existing = this.#linkSockets.get(socket)
+    if (existing) return existing
+    const attachment = socket.deserializeAttachment() as LinkAttachment | null
+    if (!attachment || this.#endedSockets.has(socket)) return null
     if (!this.#engine.planOf(attachment.contract)) return null
-    this.#become(attachment)
-    const line = new Line(this, socket, attachment)
-    this.#lines.set(socket, line)
-    return line
+    this.#setId(attachment)
+    const link = new LinkSocket(this, socket, attachment)
+    this.#linkSockets.set(socket, link)
+    return link
   }
 }

@@ -7,13 +7,13 @@
 import type { TableDefinition } from '../game/table.ts'
 import type {
   Outcome,
-  Remains,
+  CriticalState,
   Row,
   RowChange,
   RowKey,
   RowQuery,
   ShardId,
-  Stored,
+  StoredShard,
   StoredChannel,
   StoredTimer,
   WriteSet,
@@ -21,13 +21,13 @@ import type {
 import { channelWrite, COMMITTED, shardName } from '../run/ports.ts'
 import { TableSet } from '../tiers/layout.ts'
 import type { LocalStore, Outbox, OutboxEntry } from '../tiers/local.ts'
-import { isNewer, RowTables } from '../tiers/rowtables.ts'
-import { bytesOf, type Cell, type Sql, type SqlRow } from '../tiers/sqlite.ts'
+import { isNewerMark, StoreTables } from '../tiers/rowtables.ts'
+import { blobBytes, type SqliteValue, type SqliteHandle, type SqliteRow } from '../tiers/sqlite.ts'
 import { TIMES } from '../wire/limits.ts'
 import * as sql from '../../schemas/object.ts'
 
 /** Marks are pruned at each activation, and again after so many commits: a shard may live for weeks. */
-const PRUNE_EVERY = 4_096
+const PRUNE_EVERY_COMMITS = 4_096
 /** Long after the flusher should have done it. */
 const OUTBOX_WAKE_MS = 30_000
 
@@ -46,8 +46,8 @@ export class ObjectStore implements LocalStore {
   readonly #onAlarmFailed: (error: unknown) => void
   readonly #onOutbox: (owner: string) => void
   readonly #sql: ObjectSql
-  readonly #rows: RowTables
-  #ready = false
+  readonly #rows: StoreTables
+  #isPrepared = false
   /** The outbox sequence with which this life began. */
   #firstSeq = 0
   #activation = 0
@@ -66,7 +66,7 @@ export class ObjectStore implements LocalStore {
     this.#onAlarmFailed = onAlarmFailed
     this.#onOutbox = options.onOutbox ?? (() => {})
     this.#sql = new ObjectSql(storage.sql)
-    this.#rows = new RowTables(this.#sql, new TableSet(options.tables ?? []), options.outbox ?? false)
+    this.#rows = new StoreTables(this.#sql, new TableSet(options.tables ?? []), options.outbox ?? false)
   }
 
   /** Rows as the platform bills them, an index's included; an alarm is one more. */
@@ -75,35 +75,35 @@ export class ObjectStore implements LocalStore {
   }
 
   /** Whose object this is, as its first activation wrote it down: an alarm tells no name. null = never activated. */
-  identity(): ShardId | null {
-    if (this.#one(sql.HAS_TABLES)?.['n'] === 0) return null
-    const contract = this.#one(sql.GET_META, 'contract')?.['value']
-    const key = this.#one(sql.GET_META, 'key')?.['value']
+  storedShardId(): ShardId | null {
+    if (this.#firstRow(sql.HAS_TABLES)?.['n'] === 0) return null
+    const contract = this.#firstRow(sql.GET_META, 'contract')?.['value']
+    const key = this.#firstRow(sql.GET_META, 'key')?.['value']
     return typeof contract === 'string' && typeof key === 'string' ? { contract, key } : null
   }
 
   /** @throws TableError DetachedError */
-  open(shard: ShardId): Stored {
+  open(shard: ShardId): StoredShard {
     this.#prepare()
     return this.#storage.transactionSync(() => {
       this.#sql.run(sql.ADD_META, 'contract', shard.contract)
       this.#sql.run(sql.ADD_META, 'key', shard.key)
-      this.#activation = Number(this.#one(sql.NEXT_ACTIVATION)!['value'])
-      this.#prune()
+      this.#activation = Number(this.#firstRow(sql.NEXT_ACTIVATION)!['value'])
+      this.#pruneMarks()
       const kv = new Map<string, Uint8Array>()
-      for (const { name, value } of this.#sql.all(sql.ALL_KV)) kv.set(String(name), bytesOf(value))
+      for (const { name, value } of this.#sql.all(sql.ALL_KV)) kv.set(String(name), blobBytes(value))
       const timers: StoredTimer[] = []
       for (const { name, due_ms, data } of this.#sql.all(sql.ALL_TIMERS)) {
-        timers.push({ name: String(name), dueMs: Number(due_ms), data: bytesOf(data) })
+        timers.push({ name: String(name), dueMs: Number(due_ms), data: blobBytes(data) })
       }
-      const casts = this.#rows.pending(shardName(shard))
+      const casts = this.#rows.pendingCasts(shardName(shard))
       return { activation: this.#activation, kv, timers, snapshot: this.#snapshot(), casts }
     })
   }
 
   channel(_shard: ShardId, channel: string): StoredChannel | null {
-    const row = this.#one(sql.GET_CHANNEL, channel)
-    return row ? { mark: Number(row['mark']), replies: bytesOf(row['replies']) } : null
+    const row = this.#firstRow(sql.GET_CHANNEL, channel)
+    return row ? { mark: Number(row['mark']), replies: blobBytes(row['replies']) } : null
   }
 
   row(shard: ShardId, table: TableDefinition, key: RowKey): Row | null {
@@ -121,15 +121,15 @@ export class ObjectStore implements LocalStore {
     }
     let seq = 0
     const outcome = this.#transact(() => {
-      this.#change(write.shard, write)
+      this.#applyChange(write.shard, write)
       if (write.snapshot) this.#saveSnapshot(write.snapshot)
-      seq = this.#rows.append(shardName(write.shard), write)
+      seq = this.#rows.appendTurn(shardName(write.shard), write)
     })
     if (outcome.kind !== 'committed') return outcome
-    if (write.timers || (write.casts && !this.#isAwakeBefore(write.wakeMs))) this.#setAlarm(write.wakeMs)
-    if (++this.#commits % PRUNE_EVERY === 0) this.#prune()
+    if (write.timers || (write.casts && !this.#hasAlarmBefore(write.wakeMs))) this.#setAlarm(write.wakeMs)
+    if (++this.#commits % PRUNE_EVERY_COMMITS === 0) this.#pruneMarks()
     if (seq === 0) return outcome
-    this.#watch(write.wakeMs)
+    this.#ensureOutboxAlarm(write.wakeMs)
     this.#onOutbox(this.ownerOf(write.shard))
     return { kind: 'committed', seq }
   }
@@ -137,8 +137,8 @@ export class ObjectStore implements LocalStore {
   reject(shard: ShardId, seq: number, channel: WriteSet['channel']): Outcome {
     let wakeMs: number | null | undefined
     const outcome = this.#transact(() => {
-      this.#rows.takeBack(shardName(shard), seq, (undo) => {
-        this.#change(shard, undo)
+      this.#rows.undoTurns(shardName(shard), seq, (undo) => {
+        this.#applyChange(shard, undo)
         wakeMs = undo.wakeMs
       })
       if (channel) this.#setChannel(channel)
@@ -150,16 +150,16 @@ export class ObjectStore implements LocalStore {
     return outcome
   }
 
-  fill(shard: ShardId, rows: readonly RowChange[], remains: Remains | null, done: boolean): Outcome {
+  fill(shard: ShardId, rows: readonly RowChange[], remains: CriticalState | null, done: boolean): Outcome {
     return this.#transact(() => {
       const name = shardName(shard)
-      this.#rows.apply(shard.key, rows)
+      this.#rows.applyChanges(shard.key, rows)
       for (const channel of remains?.channels ?? []) {
-        if (isNewer(channel, this.channel(shard, channel.id)))
+        if (isNewerMark(channel, this.channel(shard, channel.id)))
           this.#setChannel(channelWrite(channel.id, this.#nowMs(), channel))
       }
       if (remains) this.#rows.writeCasts(name, new Map(remains.casts.map((cast) => [cast.sequence, cast])))
-      if (done) this.#rows.loaded(name)
+      if (done) this.#rows.markLoaded(name)
     })
   }
 
@@ -173,41 +173,43 @@ export class ObjectStore implements LocalStore {
     return `object/${shardName(shard)}`
   }
 
-  owners(): readonly string[] {
-    const shard = this.identity()
+  ownersWithEntries(): readonly string[] {
+    const shard = this.storedShardId()
     if (shard === null) return []
     this.#prepare()
-    return this.#rows.outbox.holds() ? [this.ownerOf(shard)] : []
+    return this.#rows.outbox.hasEntries() ? [this.ownerOf(shard)] : []
   }
 
   /** This object's, whatever the owner is called. */
-  outbox(_owner: string): Outbox {
+  outboxOf(_owner: string): Outbox {
     this.#prepare()
     const rows = this.#rows
     const { outbox } = rows
     return {
       storeId: rows.storeId,
-      get seq() {
-        return outbox.seq
+      get lastSeq() {
+        return outbox.lastSeq
       },
-      get trusted() {
-        return outbox.trusted
+      get leasedSeq() {
+        return outbox.leasedSeq
       },
-      doubt: () => this.#transact(() => outbox.doubt()),
-      trust: () => this.#transact(() => outbox.trust()),
+      markUnleased: () => this.#transact(() => outbox.markUnleased()),
+      markLeased: () => this.#transact(() => outbox.markLeased()),
       // What is not durable yet is not seen by MySQL either: the output gate holds the query.
-      read: (after, maxEntries, maxBytes) => outbox.read(after, outbox.seq, maxEntries, maxBytes),
-      last: (shard, critical) => outbox.last(shardName(shard), critical),
+      read: (after, maxEntries, maxBytes) => outbox.read(after, outbox.lastSeq, maxEntries, maxBytes),
+      lastSeqOf: (shard, critical) => outbox.lastSeqOf(shardName(shard), critical),
       drop: (upTo) => {
         outbox.drop(upTo)
         // Without turns since, it is not to look as if something waited, each time the object comes to memory.
-        const isQuiet = outbox.seq === this.#firstSeq
-        return outbox.littered ? this.#transact(() => outbox.clear(Infinity, isQuiet)) : COMMITTED
+        const isQuiet = outbox.lastSeq === this.#firstSeq
+        return outbox.hasRowsToDelete
+          ? this.#transact(() => outbox.deleteDropped(Infinity, isQuiet))
+          : COMMITTED
       },
-      raise: (seq) => this.#transact(() => outbox.raise(seq)),
+      raiseSeq: (seq) => this.#transact(() => outbox.raiseSeq(seq)),
       reset: async () => {
         let entries: readonly OutboxEntry[] = []
-        const outcome = this.#transact(() => (entries = rows.reset()))
+        const outcome = this.#transact(() => (entries = rows.resetStore()))
         if (outcome.kind !== 'committed') throw outcome.cause
         // Computed from rows that are gone.
         this.#activation = 0
@@ -217,26 +219,26 @@ export class ObjectStore implements LocalStore {
   }
 
   /** After an alarm has fired: sets the next one, so that a timer or cast whose turn did not commit is tried again. */
-  rearm(retryMs: number): void {
+  setNextAlarm(retryMs: number): void {
     this.#prepare()
-    const timer = this.#one(sql.NEXT_TIMER)?.['due_ms'] ?? null
+    const timer = this.#firstRow(sql.NEXT_TIMER)?.['due_ms'] ?? null
     const soonMs = this.#nowMs() + retryMs
     this.#alarmMs = undefined
     const { outbox } = this.#rows
-    if (outbox.littered) this.#transact(() => outbox.clear(Infinity, true))
-    if (this.#rows.casting().length > 0 || outbox.holds()) this.#setAlarm(soonMs)
+    if (outbox.hasRowsToDelete) this.#transact(() => outbox.deleteDropped(Infinity, true))
+    if (this.#rows.shardsWithCasts().length > 0 || outbox.hasEntries()) this.#setAlarm(soonMs)
     else if (timer !== null) this.#setAlarm(Math.max(Number(timer), soonMs))
   }
 
   /** Once in the life of the object in memory. */
   #prepare(): void {
-    if (this.#ready) return
+    if (this.#isPrepared) return
     this.#storage.transactionSync(() => {
       for (const table of sql.OBJECT_TABLES) this.#sql.run(table)
       this.#rows.prepare(() => crypto.getRandomValues(new Uint8Array(16)))
     })
-    this.#firstSeq = this.#rows.outbox.seq
-    this.#ready = true
+    this.#firstSeq = this.#rows.outbox.lastSeq
+    this.#isPrepared = true
   }
 
   #transact(run: () => void): Outcome {
@@ -244,12 +246,12 @@ export class ObjectStore implements LocalStore {
       this.#storage.transactionSync(run)
       return COMMITTED
     } catch (cause) {
-      this.#rows.outbox.recount()
+      this.#rows.outbox.reloadCounters()
       return { kind: 'failed', cause }
     }
   }
 
-  #change(shard: ShardId, { kv, timers, channel, rows, casts }: Change): void {
+  #applyChange(shard: ShardId, { kv, timers, channel, rows, casts }: ShardChange): void {
     for (const [name, value] of kv ?? []) {
       if (value) this.#sql.run(sql.SET_KV, name, value)
       else this.#sql.run(sql.DELETE_KV, name)
@@ -259,7 +261,7 @@ export class ObjectStore implements LocalStore {
       else this.#sql.run(sql.DELETE_TIMER, name)
     }
     if (channel) this.#setChannel(channel)
-    if (rows) this.#rows.apply(shard.key, rows)
+    if (rows) this.#rows.applyChanges(shard.key, rows)
     if (casts) this.#rows.writeCasts(shardName(shard), casts)
   }
 
@@ -276,27 +278,27 @@ export class ObjectStore implements LocalStore {
   }
 
   #snapshot(): Uint8Array | null {
-    const parts = this.#sql.all(sql.ALL_SNAPSHOT).map(({ bytes }) => bytesOf(bytes))
+    const parts = this.#sql.all(sql.ALL_SNAPSHOT).map(({ bytes }) => blobBytes(bytes))
     if (parts.length === 0) return null
-    const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+    const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
     let at = 0
     for (const part of parts) {
-      whole.set(part, at)
+      joined.set(part, at)
       at += part.length
     }
-    return whole
+    return joined
   }
 
   /** Casts move the wake on with the clock: an alarm that is early costs less than a new one with each of them. */
-  #isAwakeBefore(dueMs: number | null): boolean {
+  #hasAlarmBefore(dueMs: number | null): boolean {
     const alarmMs = this.#alarmMs ?? 0
     return dueMs !== null && alarmMs <= dueMs && alarmMs > this.#nowMs()
   }
 
   /** An object that is reset before MySQL has heard of its turns wakes for them. One alarm serves for many turns. */
-  #watch(wakeMs: number | null): void {
+  #ensureOutboxAlarm(wakeMs: number | null): void {
     const dueMs = this.#nowMs() + OUTBOX_WAKE_MS
-    if (!this.#isAwakeBefore(dueMs)) this.#setAlarm(Math.min(dueMs, wakeMs ?? dueMs))
+    if (!this.#hasAlarmBefore(dueMs)) this.#setAlarm(Math.min(dueMs, wakeMs ?? dueMs))
   }
 
   /** An alarm is a written row on the bill: set only when it changes. It is coalesced with the commit before it. */
@@ -307,19 +309,19 @@ export class ObjectStore implements LocalStore {
     void done.catch(this.#onAlarmFailed)
   }
 
-  #prune(): void {
+  #pruneMarks(): void {
     const now = this.#nowMs()
     this.#sql.run(sql.PRUNE_CHANNELS, now - TIMES.keepMarksMs, now - TIMES.keepReceiptsMs)
   }
 
-  #one(statement: string, ...cells: Cell[]): SqlRow | undefined {
+  #firstRow(statement: string, ...cells: SqliteValue[]): SqliteRow | undefined {
     return this.#sql.all(statement, ...cells)[0]
   }
 }
 
-type Change = Pick<WriteSet, 'kv' | 'timers' | 'channel' | 'rows' | 'casts'>
+type ShardChange = Pick<WriteSet, 'kv' | 'timers' | 'channel' | 'rows' | 'casts'>
 
-class ObjectSql implements Sql {
+class ObjectSql implements SqliteHandle {
   readonly #sql: SqlStorage
   rowsWritten = 0
 
@@ -327,11 +329,11 @@ class ObjectSql implements Sql {
     this.#sql = sql
   }
 
-  run(statement: string, ...cells: Cell[]): void {
+  run(statement: string, ...cells: SqliteValue[]): void {
     this.rowsWritten += this.#sql.exec(statement, ...cells).rowsWritten
   }
 
-  all(statement: string, ...cells: Cell[]): SqlRow[] {
+  all(statement: string, ...cells: SqliteValue[]): SqliteRow[] {
     const cursor = this.#sql.exec(statement, ...cells)
     const found = cursor.toArray()
     this.rowsWritten += cursor.rowsWritten

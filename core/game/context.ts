@@ -22,7 +22,7 @@ export type Emit<E extends Entries> = {
 }
 
 /** Commands of another shard. */
-export interface Remote<E extends Entries, A extends Named = Named> {
+export interface ShardHandle<E extends Entries, A extends NamedTypes = NamedTypes> {
   /** Waits for the answer; rejects with CallError (DEADLINE, CYCLE, …) or Refusal. Never hangs. */
   readonly call: {
     readonly [K in Exclude<CommandNames<E>, CastNames<E>>]: (
@@ -38,9 +38,9 @@ export interface Remote<E extends Entries, A extends Named = Named> {
     readonly [K in CommandNames<E>]: (...input: CastArgs<InputOf<E[K]>, A>) => void
   }
 }
-type CastArgs<Input, A extends Named> = [...input: Args<Input>, answer?: AnswerTo<A>]
+type CastArgs<Input, A extends NamedTypes> = [...input: Args<Input>, answer?: AnswerTo<A>]
 /** The hook that hears the answer, and what it is given besides. */
-export type AnswerTo<A extends Named> = {
+export type AnswerTo<A extends NamedTypes> = {
   readonly [N in keyof A & string]: { readonly answer: N } & (Record<never, never> extends A[N]
     ? { readonly data?: A[N] }
     : { readonly data: A[N] })
@@ -54,11 +54,11 @@ export type CastAnswer =
 
 /** What a shard's rows look like from a turn. Reads see the turn's own changes. */
 export type Rows<R extends Tables> = {
-  readonly [N in keyof R]: R[N] extends Table<infer Types> ? TableVerbs<Types> : never
+  readonly [N in keyof R]: R[N] extends Table<infer Types> ? TableMethods<Types> : never
 }
 export type Tables = Record<string, Table>
 
-export interface TableVerbs<Types extends TableTypes> {
+export interface TableMethods<Types extends TableTypes> {
   /** The row of this shard with that key (without the shard's own column). @throws RowError for a bad value */
   get(...key: Types['key']): RowOf<Types> | undefined
   /** Rows of this shard by foreign keys, in the order of their keys. @throws RowError for a bad column, value or limit */
@@ -79,12 +79,12 @@ export interface ListOptions {
 }
 
 /** One row: its columns, always as the turn sees them now, and its verbs. */
-export type RowOf<Types extends TableTypes> = Readonly<Types['row']> & RowVerbs<Types>
-export interface RowVerbs<Types extends TableTypes> {
+export type RowOf<Types extends TableTypes> = Readonly<Types['row']> & RowMethods<Types>
+export interface RowMethods<Types extends TableTypes> {
   /** @throws RowError for a bad value, a unique value that is taken, a row over 2 MB or deleted */
   update(patch: Types['patch']): void
   /** Adds to a number and returns the sum. @throws RowError when it leaves the column's range */
-  increment<C extends NumericOf<Types['patch']>>(
+  increment<C extends NumericColumn<Types['patch']>>(
     column: C,
     by: Types['patch'][C] & (number | bigint),
   ): Types['patch'][C] & (number | bigint)
@@ -92,11 +92,11 @@ export interface RowVerbs<Types extends TableTypes> {
   /** All columns at this moment. */
   readonly values: Readonly<Types['row']>
 }
-type NumericOf<P> = {
+type NumericColumn<P> = {
   [K in keyof P & string]-?: NonNullable<P[K]> extends number | bigint ? K : never
 }[keyof P & string]
 
-export type Named = Record<string, unknown>
+export type NamedTypes = Record<string, unknown>
 
 export interface Kv<F extends Fields> {
   /** The value as this turn sees it; undefined = never set or deleted. Frozen: set a new value to change it. */
@@ -112,9 +112,9 @@ export interface Context<
   Code extends string = string,
   State = unknown,
   K extends Fields = Fields,
-  T extends Named = Named,
+  T extends NamedTypes = NamedTypes,
   R extends Tables = Tables,
-  A extends Named = Named,
+  A extends NamedTypes = NamedTypes,
 > {
   readonly key: string
   /** Volatile: gone with the activation, unless a snapshot brings it back. Not rolled back by a throw. */
@@ -145,7 +145,10 @@ export interface Context<
   /** A player, wherever it is connected; nobody of that uid is there = nothing happens. */
   user(uid: string): User<E>
   /** Another shard, or a service (without key). */
-  at<E2 extends Entries, Code2 extends string>(contract: Contract<E2, Code2>, key?: string): Remote<E2, A>
+  at<E2 extends Entries, Code2 extends string>(
+    contract: Contract<E2, Code2>,
+    key?: string,
+  ): ShardHandle<E2, A>
   /** A durable timer of this shard: runs once after `ms`, also after a restart. Same name again = moved. */
   after<N extends keyof T & string>(ms: number, name: N, ...data: TimerArgs<T[N]>): void
   /** A volatile timer: gone with the activation. */
@@ -176,9 +179,9 @@ export interface SessionContext<
   Code extends string = string,
   State = unknown,
   K extends Fields = Fields,
-  T extends Named = Named,
+  T extends NamedTypes = NamedTypes,
   R extends Tables = Tables,
-  A extends Named = Named,
+  A extends NamedTypes = NamedTypes,
 > extends Context<E, Code, State, K, T, R, A> {
   /** Who speaks, as 32 hex digits; '' when another shard calls. */
   readonly session: string

@@ -84,8 +84,9 @@ export function firefly<S extends Record<string, { readonly definition: ShardDef
     }
     for (const [name, entry] of Object.entries(contract.entries)) {
       const full = `${contract.name}.${name}`
-      const twin = numbers.get(entry.number)
-      if (twin !== undefined) throw new DefinitionError(`number ${entry.number} is both ${twin} and ${full}`)
+      const duplicate = numbers.get(entry.number)
+      if (duplicate !== undefined)
+        throw new DefinitionError(`number ${entry.number} is both ${duplicate} and ${full}`)
       numbers.set(entry.number, full)
       if (entry.kind === 'command' && !handlers.has(name)) throw new DefinitionError(`no handler for ${full}`)
     }

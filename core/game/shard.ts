@@ -4,10 +4,10 @@
 import type { CommandNames, Contract, Entries, InputOf, OutputOf } from '../wire/contract.ts'
 import { DefinitionError } from '../wire/errors.ts'
 import { schemaOf, toParser, type Fields, type InferFields } from '../wire/type.ts'
-import type { CastAnswer, Context, ContextLog, Named, SessionContext, Tables } from './context.ts'
+import type { CastAnswer, Context, ContextLog, NamedTypes, SessionContext, Tables } from './context.ts'
 import type { TableDefinition } from './table.ts'
 
-type Nothing = Record<never, never>
+type EmptyRecord = Record<never, never>
 type Awaitable<T> = T | Promise<T>
 
 const MAX_LINGER_MS = 600_000
@@ -73,11 +73,11 @@ export type Admit = (who: Admittance, key: string) => Awaitable<boolean>
 export class ShardBuilder<
   E extends Entries,
   Code extends string,
-  State = Nothing,
-  K extends Fields = Nothing,
-  T extends Named = Nothing,
-  R extends Tables = Nothing,
-  A extends Named = Nothing,
+  State = EmptyRecord,
+  K extends Fields = EmptyRecord,
+  T extends NamedTypes = EmptyRecord,
+  R extends Tables = EmptyRecord,
+  A extends NamedTypes = EmptyRecord,
   Handled extends string = never,
 > {
   /** Carries the type parameters; never present. */
@@ -111,14 +111,14 @@ export class ShardBuilder<
 
   /** A session reaches it only after `c.bind(Contract, key)` gave it that key: a player's own shard. */
   bound(): this {
-    this.#refuseStateless('bound sessions')
+    this.#requireStateful('bound sessions')
     this.definition.access = 'bound'
     return this
   }
 
   /** The tables whose rows this kind of shard owns: `c.rows.NAME`. */
   tables<const Own extends Tables>(tables: Own): ShardBuilder<E, Code, State, K, T, Own, A, Handled> {
-    this.#refuseStateless('tables')
+    this.#requireStateful('tables')
     const { contract } = this.definition
     for (const [name, { definition }] of Object.entries(tables)) {
       if (definition.owner !== contract.name) {
@@ -136,7 +136,7 @@ export class ShardBuilder<
     init: (key: string) => S,
     options: { snapshot?: SnapshotOptions<S, Saved> } = {},
   ): ShardBuilder<E, Code, S, K, T, R, A, Handled> {
-    this.#refuseStateless('state')
+    this.#requireStateful('state')
     this.definition.init = init
     this.definition.snapshot = (options.snapshot ?? null) as SnapshotOptions<unknown, unknown> | null
     return this as unknown as ShardBuilder<E, Code, S, K, T, R, A, Handled>
@@ -144,7 +144,7 @@ export class ShardBuilder<
 
   /** Small durable state: committed before the reply of the turn that set it. */
   kv<const F extends Fields>(fields: F): ShardBuilder<E, Code, State, F, T, R, A, Handled> {
-    this.#refuseStateless('kv')
+    this.#requireStateful('kv')
     this.definition.kv = fields
     return this as unknown as ShardBuilder<E, Code, State, F, T, R, A, Handled>
   }
@@ -198,7 +198,7 @@ export class ShardBuilder<
       data: InferFields<F>,
     ) => unknown,
   ): ShardBuilder<E, Code, State, K, T & Record<N, InferFields<F>>, R, A, Handled> {
-    this.#refuseStateless('timer')
+    this.#requireStateful('timer')
     const { contract, timers } = this.definition
     if (timers.has(name)) throw new DefinitionError(`${contract.name} has two timers ${JSON.stringify(name)}`)
     timers.set(name, { parse: toParser(schemaOf(fields)), run: run as Hook<unknown> })
@@ -218,7 +218,7 @@ export class ShardBuilder<
       answer: CastAnswer,
     ) => unknown,
   ): ShardBuilder<E, Code, State, K, T, R, A & Record<N, InferFields<F>>, Handled> {
-    this.#refuseStateless('answers')
+    this.#requireStateful('answers')
     const { contract, answers } = this.definition
     if (name === '') throw new DefinitionError(`${contract.name}: an answer needs a name`)
     if (answers.has(name))
@@ -229,7 +229,7 @@ export class ShardBuilder<
 
   /** How long a member whose connection is gone keeps its seat, milliseconds. Default 30,000; 0 = not at all. */
   linger(ms: number): this {
-    this.#refuseStateless('linger')
+    this.#requireStateful('linger')
     if (!(ms >= 0 && ms <= MAX_LINGER_MS))
       throw new DefinitionError(
         `${this.definition.contract.name}: linger ${ms} ms is not in 0..${MAX_LINGER_MS}`,
@@ -240,41 +240,41 @@ export class ShardBuilder<
 
   /** Runs when a member's connection is gone and its seat is kept. Its events wait. Not for legacy clients: they leave. */
   away(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    this.#refuseStateless('away')
+    this.#requireStateful('away')
     this.definition.away = run
     return this
   }
 
   /** Runs when a member that was away is there again; the events that waited have been sent. */
   back(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    this.#refuseStateless('back')
+    this.#requireStateful('back')
     this.definition.back = run
     return this
   }
 
   /** Runs when a member has missed events that are not kept any more: the place to `c.push` fresh state. */
   resync(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    this.#refuseStateless('resync')
+    this.#requireStateful('resync')
     this.definition.resync = run
     return this
   }
 
   /** Runs when a member is gone for good; `c.seat` is still its seat. */
   leave(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    this.#refuseStateless('leave')
+    this.#requireStateful('leave')
     this.definition.leave = run
     return this
   }
 
   /** Runs for every member whose connection outlived the last activation; volatile state is new. */
   rejoin(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    this.#refuseStateless('rejoin')
+    this.#requireStateful('rejoin')
     this.definition.rejoin = run
     return this
   }
 
   #ticker(hz: number, fixed: boolean, run: (c: never, arg: number) => unknown): this {
-    this.#refuseStateless(fixed ? 'step' : 'tick')
+    this.#requireStateful(fixed ? 'step' : 'tick')
     if (!(hz > 0 && hz <= 120))
       throw new DefinitionError(`${this.definition.contract.name}: ${hz} Hz is not in 0..120`)
     if (this.definition.ticker) throw new DefinitionError(`${this.definition.contract.name} ticks already`)
@@ -282,7 +282,7 @@ export class ShardBuilder<
     return this
   }
 
-  #refuseStateless(what: string): void {
+  #requireStateful(what: string): void {
     if (this.definition.stateless) {
       throw new DefinitionError(
         `${this.definition.contract.name}: a service keeps nothing, so it has no ${what}`,
@@ -296,7 +296,7 @@ export function shard<E extends Entries, Code extends string>(
   contract: Contract<E, Code>,
   options: ShardOptions = {},
 ): ShardBuilder<E, Code> {
-  return new ShardBuilder(define(contract, 1, false, options))
+  return new ShardBuilder(createDefinition(contract, 1, false, options))
 }
 
 /** Stateless work that waits (logins, purchases): up to `concurrency` turns at a time, without key. */
@@ -308,10 +308,10 @@ export function service<E extends Entries, Code extends string>(
   if (!Number.isInteger(concurrency) || concurrency < 1) {
     throw new DefinitionError(`${contract.name}: concurrency ${concurrency} is not a positive integer`)
   }
-  return new ShardBuilder(define(contract, concurrency, true, {}))
+  return new ShardBuilder(createDefinition(contract, concurrency, true, {}))
 }
 
-function define(
+function createDefinition(
   contract: Contract,
   concurrency: number,
   stateless: boolean,

@@ -3,7 +3,7 @@
 
 import type { TypeSpec } from '../wire/schema.ts'
 
-export interface Storage {
+export interface ColumnStorage {
   /** Without NULL and DEFAULT, such as `SMALLINT UNSIGNED`. */
   readonly type: string
   /** Of MySQL's 65,535 for a row, with the bytes that tell its length. */
@@ -14,21 +14,21 @@ export interface Storage {
   readonly keyBytes: number
 }
 
-interface Column {
+interface StorageColumn {
   readonly name: string
   readonly spec: TypeSpec
 }
 /** What of a table decides upon its indexes. */
-interface Keys<C extends Column> {
+interface TableKeys<C extends StorageColumn> {
   readonly key: readonly C[]
-  readonly rest: readonly C[]
+  readonly keyInShard: readonly C[]
   readonly by: readonly C[]
   readonly unique: readonly C[]
   readonly shardKey: C
   readonly ids: 'given' | 'generated' | 'auto'
 }
 
-export interface Index<C extends Column> {
+export interface TableIndex<C extends StorageColumn> {
   readonly name: string
   readonly isUnique: boolean
   readonly columns: readonly C[]
@@ -46,8 +46,8 @@ const CHAR_BYTES = 4
 /** MariaDB's default would ignore case, MySQL 8's accents as well. */
 const TEXT = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
 /** InnoDB moves no column of 255 bytes or less; of what it may move the first 40 bytes can stay (DYNAMIC). */
-const MAX_UNMOVED = 255
-const LEFT_BEHIND = 40
+const MAX_INLINE_COLUMN_BYTES = 255
+const OVERFLOW_PREFIX_BYTES = 40
 
 /** All columns but BLOB and TEXT, of which it counts the pointers: MySQL's 65,535 without the NULL bits of 90 columns. */
 const MAX_ROW_BYTES = 65_500
@@ -63,7 +63,7 @@ const MAX_INDEXES = 63
 /** So many are named in a message, the largest first. */
 const MAX_NAMED = 4
 
-export function storageOf(spec: TypeSpec): Storage {
+export function storageOf(spec: TypeSpec): ColumnStorage {
   switch (spec.kind) {
     case 'id':
       return varying('VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin', 64)
@@ -98,9 +98,9 @@ export function storageOf(spec: TypeSpec): Storage {
 }
 
 /** Beside the primary key. What begins that one needs no other. */
-export function indexesOf<C extends Column>(table: Keys<C>): Index<C>[] {
-  const { key, rest, by, unique, shardKey } = table
-  const found: Index<C>[] = []
+export function indexesOf<C extends StorageColumn>(table: TableKeys<C>): TableIndex<C>[] {
+  const { key, keyInShard: rest, by, unique, shardKey } = table
+  const found: TableIndex<C>[] = []
   const add = (prefix: string, columns: readonly C[]): void => {
     // MySQL allows 64 characters for a name, of which the column may have 63.
     const name = `${prefix}_${columns.at(-1)!.name}`.slice(0, 64)
@@ -115,9 +115,9 @@ export function indexesOf<C extends Column>(table: Keys<C>): Index<C>[] {
 }
 
 /** @param fail is told what MySQL would refuse, or could not hold a full row of */
-export function checkStorage<C extends Column>(
+export function checkStorage<C extends StorageColumn>(
   columns: readonly C[],
-  table: Keys<C>,
+  table: TableKeys<C>,
   fail: (why: string) => never,
 ): void {
   const { key } = table
@@ -134,7 +134,7 @@ export function checkStorage<C extends Column>(
   if (page.sum > MAX_INLINE_BYTES)
     fail(
       `its columns take ${page.sum} bytes of a page (${page.largest}), which exceeds ${MAX_INLINE_BYTES}; ` +
-        `beside the key a t.string of 64 or more takes ${LEFT_BEHIND + 1} bytes of it, as an object does`,
+        `beside the key a t.string of 64 or more takes ${OVERFLOW_PREFIX_BYTES + 1} bytes of it, as an object does`,
     )
   const indexes = indexesOf(table)
   if (indexes.length > MAX_INDEXES)
@@ -151,10 +151,10 @@ export function checkStorage<C extends Column>(
 }
 
 /** A row that changes is noted as it was: the key, what stands in an index, and what the page has of what changes. */
-function checkUndo<C extends Column>(
+function checkUndo<C extends StorageColumn>(
   columns: readonly C[],
   key: readonly C[],
-  indexes: readonly Index<C>[],
+  indexes: readonly TableIndex<C>[],
   fail: (why: string) => never,
 ): void {
   const ordered = [...new Set([...key, ...indexes.flatMap((index) => index.columns)])]
@@ -163,12 +163,12 @@ function checkUndo<C extends Column>(
     const storage = storageOf(spec)
     return storage.keyBytes === Infinity ? MAX_INLINE_BYTES : storage.bytes
   })
-  const noted = sum + measure(key, ({ spec }) => storageOf(spec).keyBytes).sum
-  const all =
-    noted + Math.min(bytes.sum, MAX_INLINE_BYTES) - measure(key, ({ spec }) => storageOf(spec).bytes).sum
-  if (all > MAX_UNDO_BYTES)
+  const keyBytes = sum + measure(key, ({ spec }) => storageOf(spec).keyBytes).sum
+  const undoBytes =
+    keyBytes + Math.min(bytes.sum, MAX_INLINE_BYTES) - measure(key, ({ spec }) => storageOf(spec).bytes).sum
+  if (undoBytes > MAX_UNDO_BYTES)
     fail(
-      `a row that changes is noted in ${all} bytes (key and indexes: ${largest}), which exceeds ${MAX_UNDO_BYTES}; ` +
+      `a row that changes is noted in ${undoBytes} bytes (key and indexes: ${largest}), which exceeds ${MAX_UNDO_BYTES}; ` +
         'by and unique name too many or too long columns',
     )
 }
@@ -178,12 +178,12 @@ export function longest(values: readonly string[]): number {
   return Math.max(...values.map((value) => value.length))
 }
 
-function checkKey(what: string, columns: readonly Column[], fail: (why: string) => never): void {
+function checkKey(what: string, columns: readonly StorageColumn[], fail: (why: string) => never): void {
   const { sum, largest } = measure(columns, ({ spec }) => storageOf(spec).keyBytes)
   if (sum > MAX_KEY_BYTES) fail(`${what} takes ${sum} bytes (${largest}), which exceeds ${MAX_KEY_BYTES}`)
 }
 
-function measure<C extends Column>(
+function measure<C extends StorageColumn>(
   columns: readonly C[],
   bytesOf: (column: C) => number,
 ): { readonly sum: number; readonly largest: string } {
@@ -196,27 +196,37 @@ function measure<C extends Column>(
   }
 }
 
-function fixed(type: string, bytes: number): Storage {
+function fixed(type: string, bytes: number): ColumnStorage {
   return { type, bytes, inlineBytes: bytes, keyBytes: bytes }
 }
 
-function varying(type: string, keyBytes: number): Storage {
-  const bytes = keyBytes + (keyBytes > MAX_UNMOVED ? 2 : 1)
-  return { type, bytes, inlineBytes: keyBytes > MAX_UNMOVED ? LEFT_BEHIND + 1 : bytes, keyBytes }
+function varying(type: string, keyBytes: number): ColumnStorage {
+  const bytes = keyBytes + (keyBytes > MAX_INLINE_COLUMN_BYTES ? 2 : 1)
+  return {
+    type,
+    bytes,
+    inlineBytes: keyBytes > MAX_INLINE_COLUMN_BYTES ? OVERFLOW_PREFIX_BYTES + 1 : bytes,
+    keyBytes,
+  }
 }
 
 /** Characters of MySQL are code points, so as many of them as there are UTF-16 units are enough. */
-function textOf(maxUnits: number): Storage {
+function textOf(maxUnits: number): ColumnStorage {
   const chars = Math.max(1, maxUnits)
   if (maxUnits <= MAX_VARCHAR) return varying(`VARCHAR(${chars}) ${TEXT}`, CHAR_BYTES * chars)
   return large('TEXT', maxUnits * UTF8_BYTES)
 }
 
 /** In the row of MySQL a length of 3 or 4 bytes and a pointer of 8. */
-function large(type: 'TEXT' | 'BLOB', maxBytes: number): Storage {
+function large(type: 'TEXT' | 'BLOB', maxBytes: number): ColumnStorage {
   const [size, bytes] = maxBytes <= MAX_MEDIUM ? (['MEDIUM', 11] as const) : (['LONG', 12] as const)
   const charset = type === 'TEXT' ? ` ${TEXT}` : ''
-  return { type: `${size}${type}${charset}`, bytes, inlineBytes: LEFT_BEHIND + 1, keyBytes: Infinity }
+  return {
+    type: `${size}${type}${charset}`,
+    bytes,
+    inlineBytes: OVERFLOW_PREFIX_BYTES + 1,
+    keyBytes: Infinity,
+  }
 }
 
 /** Nine digits take four bytes, and what is left of them as few as it can. */
@@ -224,7 +234,7 @@ function digitBytes(digits: number): number {
   return Math.floor(digits / 9) * 4 + Math.ceil((digits % 9) / 2)
 }
 
-function intOf(min: number, max: number): Storage {
+function intOf(min: number, max: number): ColumnStorage {
   for (const [name, bits] of [
     ['TINYINT', 8],
     ['SMALLINT', 16],

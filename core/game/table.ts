@@ -3,7 +3,7 @@
 
 import type { Contract } from '../wire/contract.ts'
 import { DefinitionError, shorten } from '../wire/errors.ts'
-import { kindWithin, partOf, type Part } from '../wire/schema.ts'
+import { findKind, compileSchema, type CompiledSchema } from '../wire/schema.ts'
 import type { Fields, InferFields, TypeSpec } from '../wire/type.ts'
 import { checkStorage, longest } from './storage.ts'
 
@@ -17,25 +17,25 @@ export type Ids = 'given' | 'generated' | 'auto'
 
 export interface TableOptions<C extends Fields> {
   /** The primary key, one column or several. */
-  readonly key: Column<C> | readonly [Column<C>, ...Column<C>[]]
+  readonly key: ColumnName<C> | readonly [ColumnName<C>, ...ColumnName<C>[]]
   /** The kind of shard that alone writes these rows. */
   readonly owner: Contract
   /** Foreign keys: `c.rows.items.all({ guild })`. */
-  readonly by?: readonly Column<C>[]
+  readonly by?: readonly ColumnName<C>[]
   /** The column that holds the key of the row's shard. Default: the first of `by`, else the first key column. */
-  readonly shardKey?: Column<C>
+  readonly shardKey?: ColumnName<C>
   /** No two rows of the table share a value. */
-  readonly unique?: readonly Column<C>[]
+  readonly unique?: readonly ColumnName<C>[]
   /** Default 'local'. */
   readonly class?: Durability
   /** Default 'given'. */
   readonly ids?: Ids
   /** What a new row gets where its insert says nothing; also what rows get that are older than the column. */
-  readonly defaults?: { readonly [K in Column<C>]?: InferFields<C>[K & keyof InferFields<C>] }
+  readonly defaults?: { readonly [K in ColumnName<C>]?: InferFields<C>[K & keyof InferFields<C>] }
   /** 'never' keeps rows in memory as long as their shard is; default 'lru'. */
   readonly evict?: 'lru' | 'never'
 }
-type Column<C> = keyof C & string
+type ColumnName<C> = keyof C & string
 
 /** A table as its game knows it; `types` is never present. */
 export interface Table<Types extends TableTypes = TableTypes> {
@@ -58,11 +58,11 @@ export interface TableTypes {
 export interface TableDefinition {
   readonly name: string
   readonly columns: readonly ColumnDefinition[]
-  readonly column: ReadonlyMap<string, ColumnDefinition>
+  readonly columnByName: ReadonlyMap<string, ColumnDefinition>
   /** Primary key columns, in order. */
   readonly key: readonly ColumnDefinition[]
   /** The key without the shard's own column: what tells rows of one shard apart. */
-  readonly rest: readonly ColumnDefinition[]
+  readonly keyInShard: readonly ColumnDefinition[]
   readonly shardKey: ColumnDefinition
   readonly by: readonly ColumnDefinition[]
   readonly unique: readonly ColumnDefinition[]
@@ -81,9 +81,9 @@ export interface ColumnDefinition {
   /** Without its `nullable`. */
   readonly spec: TypeSpec
   readonly nullable: boolean
-  readonly part: Part<unknown>
+  readonly schema: CompiledSchema<unknown>
   /** The value of a row that is older than the column. */
-  readonly fallback: unknown
+  readonly defaultValue: unknown
   /** An insert may leave it out. */
   readonly optional: boolean
 }
@@ -106,18 +106,20 @@ type ShardKeyOf<O> = O extends { readonly shardKey: infer S extends string }
 type ByOf<O> = O extends { readonly by: infer B extends readonly string[] } ? B[number] : never
 type UniqueOf<O> = O extends { readonly unique: infer U extends readonly string[] } ? U[number] : never
 type DefaultsOf<O> = O extends { readonly defaults: infer D } ? keyof D & string : never
-type MadeOf<O> = O extends { readonly ids: 'generated' | 'auto' } ? KeyOf<O> : never
+type GeneratedOf<O> = O extends { readonly ids: 'generated' | 'auto' } ? KeyOf<O> : never
 type Nullable<Row> = { [K in keyof Row & string]: null extends Row[K] ? K : never }[keyof Row & string]
-type Optional<Row, O> = ShardKeyOf<O> | DefaultsOf<O> | MadeOf<O> | Nullable<Row>
+type Optional<Row, O> = ShardKeyOf<O> | DefaultsOf<O> | GeneratedOf<O> | Nullable<Row>
 type IsUnion<T, U = T> = T extends U ? ([U] extends [T] ? false : true) : never
-type Pluck<Row, K> = { readonly [P in K & keyof Row]: Row[P] }
+type PickExisting<Row, K> = { readonly [P in K & keyof Row]: Row[P] }
 type KeyArgs<Row, Rest> = [Rest] extends [never]
   ? readonly []
   : true extends IsUnion<Rest>
-    ? readonly [key: Pluck<Row, Rest>]
+    ? readonly [key: PickExisting<Row, Rest>]
     : readonly [key: Row[Rest & keyof Row]]
 /** Without such columns nothing may be asked for, and `{}` alone would take anything. */
-type Asked<Row, By> = [By] extends [never] ? { readonly [name: string]: never } : Partial<Pluck<Row, By>>
+type QueryBy<Row, By> = [By] extends [never]
+  ? { readonly [name: string]: never }
+  : Partial<PickExisting<Row, By>>
 type Flat<T> = { [K in keyof T]: T[K] } & {}
 
 export type TypesOf<C extends Fields, O> = {
@@ -125,10 +127,10 @@ export type TypesOf<C extends Fields, O> = {
   key: KeyArgs<InferFields<C>, Exclude<KeyOf<O>, ShardKeyOf<O>>>
   insert: Flat<
     Omit<InferFields<C>, Optional<InferFields<C>, O>> &
-      Partial<Pluck<InferFields<C>, Optional<InferFields<C>, O>>>
+      Partial<PickExisting<InferFields<C>, Optional<InferFields<C>, O>>>
   >
   patch: Partial<Omit<InferFields<C>, KeyOf<O> | ShardKeyOf<O>>>
-  by: Asked<InferFields<C>, Exclude<ByOf<O> | UniqueOf<O>, ShardKeyOf<O>>>
+  by: QueryBy<InferFields<C>, Exclude<ByOf<O> | UniqueOf<O>, ShardKeyOf<O>>>
   auto: O extends { readonly ids: 'auto' } ? true : false
 }
 
@@ -136,9 +138,9 @@ export type TypesOf<C extends Fields, O> = {
 const TABLE_NAME = /^[a-z][a-z0-9_]{0,47}$/
 const COLUMN_NAME = /^[a-z][A-Za-z0-9_]{0,62}$/
 /** Verbs of a row, and what would make it something else than a row. */
-const TAKEN = new Set(['update', 'increment', 'delete', 'values', 'then', 'constructor', 'toJSON'])
+const RESERVED_COLUMNS = new Set(['update', 'increment', 'delete', 'values', 'then', 'constructor', 'toJSON'])
 /** InnoDB's own, in whatever case. */
-const RESERVED = new Set(['db_row_id', 'db_trx_id', 'db_roll_ptr', 'fts_doc_id'])
+const INNODB_COLUMNS = new Set(['db_row_id', 'db_trx_id', 'db_roll_ptr', 'fts_doc_id'])
 /** Three of them fit into a key: 3,072 bytes, 4 for each character. */
 const MAX_KEY_CHARS = 255
 /** Far below the 1,017 of InnoDB: a statement of Cloudflare's SQLite takes 100 parameters. */
@@ -161,21 +163,21 @@ export function table<const C extends Fields, const O extends TableOptions<C>>(
   const names = Object.keys(columns)
   if (names.length === 0 || names.length > MAX_COLUMNS)
     fail(`${names.length} columns are not 1..${MAX_COLUMNS}`)
-  const folded = new Set(names.map((column) => column.toLowerCase()))
-  if (folded.size !== names.length) fail('two columns differ only in the case of their letters')
+  const lowerNames = new Set(names.map((column) => column.toLowerCase()))
+  if (lowerNames.size !== names.length) fail('two columns differ only in the case of their letters')
   const keyNames: readonly string[] = typeof options.key === 'string' ? [options.key] : options.key
   const ids = options.ids ?? 'given'
-  const shardName = options.shardKey ?? options.by?.[0] ?? keyNames[0]!
+  const shardKeyName = options.shardKey ?? options.by?.[0] ?? keyNames[0]!
   const definitions = names.map((column) => {
-    const made = ids !== 'given' && keyNames.includes(column) && column !== shardName
-    return columnOf(name, column, columns, options, made || column === shardName)
+    const made = ids !== 'given' && keyNames.includes(column) && column !== shardKeyName
+    return columnOf(name, column, columns, options, made || column === shardKeyName)
   })
   const column = new Map(definitions.map((one) => [one.name, one]))
   const find = (what: string, wanted: string): ColumnDefinition =>
     column.get(wanted) ?? fail(`${what} ${shorten(wanted)} is no column`)
   const key = keyNames.map((one) => find('key', one))
   if (new Set(keyNames).size !== keyNames.length) fail('a key column stands twice')
-  const shardKey = find('shardKey', shardName)
+  const shardKey = find('shardKey', shardKeyName)
   if (key.length === 0) fail('the key has no column')
   const by = (options.by ?? []).map((one) => find('by', one)).filter((one) => one !== shardKey)
   const unique = (options.unique ?? []).map((one) => find('unique', one))
@@ -184,15 +186,15 @@ export function table<const C extends Fields, const O extends TableOptions<C>>(
   if (!isText(shardKey)) fail(`shardKey ${shardKey.name} must be text: it holds the key of a shard`)
   const rest = key.filter((one) => one !== shardKey)
   checkIds(ids, rest, fail)
-  checkStorage(definitions, { key, rest, by, unique, shardKey, ids }, fail)
+  checkStorage(definitions, { key, keyInShard: rest, by, unique, shardKey, ids }, fail)
   return {
     kind: 'table',
     definition: {
       name,
       columns: definitions,
-      column,
+      columnByName: column,
       key,
-      rest,
+      keyInShard: rest,
       shardKey,
       by,
       unique,
@@ -206,12 +208,13 @@ export function table<const C extends Fields, const O extends TableOptions<C>>(
 
 function checkIds(ids: Ids, rest: readonly ColumnDefinition[], fail: (why: string) => never): void {
   if (ids === 'given') return
-  const [made] = rest
-  if (rest.length !== 1 || made === undefined) fail(`ids '${ids}' need one key column beside the shard's`)
-  else if (ids === 'generated' && made.spec.kind !== 'id')
-    fail(`ids 'generated' need a t.id, ${made.name} is not one`)
-  else if (ids === 'auto' && made.kind !== 'int' && made.kind !== 'big')
-    fail(`ids 'auto' need an integer, ${made.name} is not one`)
+  const [generated] = rest
+  if (rest.length !== 1 || generated === undefined)
+    fail(`ids '${ids}' need one key column beside the shard's`)
+  else if (ids === 'generated' && generated.spec.kind !== 'id')
+    fail(`ids 'generated' need a t.id, ${generated.name} is not one`)
+  else if (ids === 'auto' && generated.kind !== 'int' && generated.kind !== 'big')
+    fail(`ids 'auto' need an integer, ${generated.name} is not one`)
 }
 
 function columnOf(
@@ -219,30 +222,40 @@ function columnOf(
   name: string,
   columns: Fields,
   options: TableOptions<Fields>,
-  made: boolean,
+  isGenerated: boolean,
 ): ColumnDefinition {
   const where = `table ${table}: column ${shorten(name)}`
   if (!COLUMN_NAME.test(name)) throw new DefinitionError(`${where} must match [a-z][A-Za-z0-9_]{0,62}`)
-  if (TAKEN.has(name)) throw new DefinitionError(`${where}: a row has a verb of that name`)
-  if (RESERVED.has(name.toLowerCase())) throw new DefinitionError(`${where}: MySQL keeps the name for itself`)
-  const part = partOf(where, columns[name])
+  if (RESERVED_COLUMNS.has(name)) throw new DefinitionError(`${where}: a row has a verb of that name`)
+  if (INNODB_COLUMNS.has(name.toLowerCase()))
+    throw new DefinitionError(`${where}: MySQL keeps the name for itself`)
+  const part = compileSchema(where, columns[name])
   if (part.spec.kind === 'optional')
     throw new DefinitionError(`${where}: use t.nullable; a row has all its columns`)
   const nullable = part.spec.kind === 'nullable'
   const spec = part.spec.kind === 'nullable' ? part.spec.item : part.spec
-  const kind = kindOf(where, spec)
-  const given = options.defaults?.[name]
-  const fallback = given === undefined ? (nullable ? null : zeroOf(kind, spec)) : given
-  if (given !== undefined) checkDefault(where, part, given)
-  return { name, kind, spec, nullable, part, fallback, optional: made || nullable || given !== undefined }
+  const kind = columnKindOf(where, spec)
+  const declaredDefault = options.defaults?.[name]
+  const fallback =
+    declaredDefault === undefined ? (nullable ? null : implicitDefault(kind, spec)) : declaredDefault
+  if (declaredDefault !== undefined) checkDefault(where, part, declaredDefault)
+  return {
+    name,
+    kind,
+    spec,
+    nullable,
+    schema: part,
+    defaultValue: fallback,
+    optional: isGenerated || nullable || declaredDefault !== undefined,
+  }
 }
 
-function checkDefault(where: string, part: Part<unknown>, value: unknown): void {
+function checkDefault(where: string, part: CompiledSchema<unknown>, value: unknown): void {
   const out = part.read(value)
-  if (typeof out === 'symbol') throw new DefinitionError(`${where}: default ${part.why(value).message}`)
+  if (typeof out === 'symbol') throw new DefinitionError(`${where}: default ${part.diagnose(value).message}`)
 }
 
-function kindOf(where: string, spec: TypeSpec): ColumnKind {
+function columnKindOf(where: string, spec: TypeSpec): ColumnKind {
   switch (spec.kind) {
     case 'u8':
     case 'u16':
@@ -271,7 +284,7 @@ function kindOf(where: string, spec: TypeSpec): ColumnKind {
     case 'record':
     case 'object':
     case 'foreign': {
-      const not = kindWithin(spec, ['bytes', 'i64', 'u64', 'date'])
+      const not = findKind(spec, ['bytes', 'i64', 'u64', 'date'])
       if (not !== null)
         throw new DefinitionError(`${where} is stored as JSON, which has no form for t.${not}`)
       return 'json'
@@ -282,7 +295,7 @@ function kindOf(where: string, spec: TypeSpec): ColumnKind {
 }
 
 /** What a row gets that is older than the column and whose column declares no default. */
-function zeroOf(kind: ColumnKind, spec: TypeSpec): unknown {
+function implicitDefault(kind: ColumnKind, spec: TypeSpec): unknown {
   if (kind === 'int' || kind === 'real') return 'min' in spec && (spec.min > 0 || spec.max < 0) ? spec.min : 0
   if (kind === 'big') return 0n
   if (kind === 'bool') return false

@@ -27,8 +27,8 @@ export interface PageFile {
   readonly body: string | Uint8Array<ArrayBuffer>
 }
 
-const ENTRIES = ['server.ts', 'server.js', 'server.mjs']
-const TYPES: Readonly<Record<string, string>> = {
+const ENTRY_FILES = ['server.ts', 'server.js', 'server.mjs']
+const CONTENT_TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
@@ -40,8 +40,8 @@ const TYPES: Readonly<Record<string, string>> = {
 
 /** The root of the framework's own files: what lies here is never bundled into a game. */
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
-const OWN = ['core', 'client', 'edge', 'schemas'].map((folder) => join(ROOT, folder) + sep)
-const PUBLIC = join(ROOT, 'core', 'game', `index${extname(fileURLToPath(import.meta.url))}`)
+const FRAMEWORK_FOLDERS = ['core', 'client', 'edge', 'schemas'].map((folder) => join(ROOT, folder) + sep)
+const PUBLIC_ENTRY = join(ROOT, 'core', 'game', `index${extname(fileURLToPath(import.meta.url))}`)
 
 /** @param path a module, or a folder with `server.ts` @throws AppError */
 export async function loadApp(path: string): Promise<App> {
@@ -56,7 +56,7 @@ function findEntry(path: string): string {
   const full = resolve(path)
   if (!existsSync(full)) throw new AppError(`app ${path} does not exist`)
   if (!statSync(full).isDirectory()) return full
-  const entry = ENTRIES.map((name) => join(full, name)).find((file) => existsSync(file))
+  const entry = ENTRY_FILES.map((name) => join(full, name)).find((file) => existsSync(file))
   if (!entry) throw new AppError(`app ${path} has no server.ts`)
   return entry
 }
@@ -98,14 +98,14 @@ async function bundle(entry: string): Promise<string> {
     packages: 'external',
     sourcemap: 'inline',
     logLevel: 'silent',
-    plugins: [outside],
+    plugins: [frameworkExternals],
   }).catch((failure: BuildFailure) => {
-    throw new AppError(`app ${entry} does not compile: ${explain(failure)}`, { cause: failure })
+    throw new AppError(`app ${entry} does not compile: ${buildMessage(failure)}`, { cause: failure })
   })
   return result.outputFiles[0]!.text
 }
 
-function explain(failure: BuildFailure): string {
+function buildMessage(failure: BuildFailure): string {
   const [first] = failure.errors ?? []
   if (!first) return failure.message
   const place = first.location ? `${first.location.file}:${first.location.line}: ` : ''
@@ -113,16 +113,16 @@ function explain(failure: BuildFailure): string {
 }
 
 /** Imports of the framework become absolute URLs of the running copy. */
-const outside: Plugin = {
+const frameworkExternals: Plugin = {
   name: 'firefly-outside',
   setup(setup) {
     setup.onResolve({ filter: /^firefly-game$/ }, () => ({
-      path: pathToFileURL(PUBLIC).href,
+      path: pathToFileURL(PUBLIC_ENTRY).href,
       external: true,
     }))
     setup.onResolve({ filter: /^\.\.?\// }, ({ path, resolveDir }) => {
       const full = resolve(resolveDir, path)
-      return OWN.some((folder) => full.startsWith(folder))
+      return FRAMEWORK_FOLDERS.some((folder) => full.startsWith(folder))
         ? { path: pathToFileURL(full).href, external: true }
         : null
     })
@@ -135,8 +135,8 @@ export async function buildPage(folder: string): Promise<Map<string, PageFile>> 
   const main = join(folder, 'main.ts')
   if (existsSync(main)) {
     const alias = {
-      'firefly-game/client': join(ROOT, 'client', `index${extname(PUBLIC)}`),
-      'firefly-game': PUBLIC,
+      'firefly-game/client': join(ROOT, 'client', `index${extname(PUBLIC_ENTRY)}`),
+      'firefly-game': PUBLIC_ENTRY,
     }
     const result = await build({
       entryPoints: [main],
@@ -148,12 +148,12 @@ export async function buildPage(folder: string): Promise<Map<string, PageFile>> 
       logLevel: 'silent',
       alias,
     }).catch((failure: BuildFailure) => {
-      throw new AppError(`page ${main} does not compile: ${explain(failure)}`, { cause: failure })
+      throw new AppError(`page ${main} does not compile: ${buildMessage(failure)}`, { cause: failure })
     })
-    files.set('/main.js', { type: TYPES['.js']!, body: result.outputFiles[0]!.text })
+    files.set('/main.js', { type: CONTENT_TYPES['.js']!, body: result.outputFiles[0]!.text })
   }
   for (const name of readdirSync(folder)) {
-    const type = TYPES[extname(name)]
+    const type = CONTENT_TYPES[extname(name)]
     if (!type) continue
     const path = name === 'index.html' ? '/' : `/${name}`
     files.set(path, { type, body: new Uint8Array(await readFile(join(folder, name))) })

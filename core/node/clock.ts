@@ -6,29 +6,32 @@ import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../run/ports.ts'
 
 /** setTimeout's range; beyond it Node would fire at once. A longer wait is cut into pieces. */
-const LONGEST_MS = 2_147_483_647
+const MAX_TIMEOUT_MS = 2_147_483_647
 const RANDOM_BYTES = 6
 const RANDOM_RANGE = 2 ** 48
 
 export const systemClock: Clock = {
   now: () => Date.now(),
   mono: () => performance.now(),
-  after: (ms, run) => (ms > LONGEST_MS ? long(ms, run) : short(ms, run)),
+  after: (ms, run) => (ms > MAX_TIMEOUT_MS ? setLongTimer(ms, run) : setTimer(ms, run)),
   defer: (run) => void setImmediate(run),
   // Not Math.random: from a few of its values a player computes all the next ones.
   random: () => randomBytes(RANDOM_BYTES).readUIntBE(0, RANDOM_BYTES) / RANDOM_RANGE,
   id: () => new Uint8Array(randomBytes(16)),
 }
 
-function short(ms: number, run: () => void): Timer {
+function setTimer(ms: number, run: () => void): Timer {
   const timeout = setTimeout(run, ms).unref()
   return { cancel: () => clearTimeout(timeout) }
 }
 
-function long(ms: number, run: () => void): Timer {
+function setLongTimer(ms: number, run: () => void): Timer {
   let timer: Timer
   const arm = (leftMs: number): void => {
-    timer = leftMs > LONGEST_MS ? short(LONGEST_MS, () => arm(leftMs - LONGEST_MS)) : short(leftMs, run)
+    timer =
+      leftMs > MAX_TIMEOUT_MS
+        ? setTimer(MAX_TIMEOUT_MS, () => arm(leftMs - MAX_TIMEOUT_MS))
+        : setTimer(leftMs, run)
   }
   arm(ms)
   return { cancel: () => timer.cancel() }

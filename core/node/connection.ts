@@ -6,10 +6,10 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { getCACertificates } from 'node:tls'
 import { createConnection, type Connection, type ConnectionOptions, type FieldPacket } from 'mysql2'
 import { DatabaseError, type SqlResult, type SqlStatement, type SqlValue } from '../tiers/client.ts'
-import { Greeting } from './greeting.ts'
+import { MysqlProbe } from './greeting.ts'
 
 /** As mysql2 wants it, with the parts that messages name. */
-export type Target = ConnectionOptions & {
+export type MysqlTarget = ConnectionOptions & {
   readonly host: string
   readonly port: number
   readonly database: string
@@ -21,7 +21,7 @@ const QUIT_MS = 1_000
 const KEEP_ALIVE_MS = 30_000
 
 /** Its messages quote nothing of the URL, because a stray / or # in a password makes it look like another part. */
-export function targetOf(text: string, tls: { readonly ca?: string } | undefined): Target {
+export function parseMysqlUrl(text: string, tls: { readonly ca?: string } | undefined): MysqlTarget {
   const malformed = (why: string): DatabaseError =>
     new DatabaseError(
       'access',
@@ -53,24 +53,24 @@ export function targetOf(text: string, tls: { readonly ca?: string } | undefined
     flags: ['FOUND_ROWS', '-LOCAL_FILES'],
     // 0 = none: the deadline is the pool's.
     connectTimeout: 0,
-    ...sslOf(url.searchParams.get('ssl'), tls, malformed),
+    ...tlsOptionsOf(url.searchParams.get('ssl'), tls, malformed),
   }
 }
 
 /** Ours and not mysql2's, which takes undefined for NULL, expands objects and counts neither side. */
-export function bind({ sql, params }: SqlStatement): string {
+export function bindParameters({ sql, params }: SqlStatement): string {
   const parts = sql.split('?')
   if (parts.length !== params.length + 1)
     throw new RangeError(
       `${params.length} parameters for ${parts.length - 1} placeholders: ${sql.slice(0, 200)}`,
     )
   let text = parts[0]!
-  for (const [index, value] of params.entries()) text += literal(value) + parts[index + 1]!
+  for (const [index, value] of params.entries()) text += sqlLiteral(value) + parts[index + 1]!
   return text
 }
 
 /** Backslash escapes hold because the session sets sql_mode without NO_BACKSLASH_ESCAPES. */
-function literal(value: SqlValue): string {
+function sqlLiteral(value: SqlValue): string {
   if (value === null) return 'NULL'
   if (typeof value === 'string')
     return `'${value.replace(/['\\\0]/g, (c) => (c === '\0' ? '\\0' : `\\${c}`))}'`
@@ -82,58 +82,59 @@ function literal(value: SqlValue): string {
 }
 
 /** One connection, on which one statement at a time is asked. */
-export class Link {
+export class MysqlConnection {
   readonly #connection: Connection
   readonly #socket: Socket
-  readonly #greeting: Greeting
-  readonly #onBreak: () => void
-  #reject: ((error: unknown) => void) | null = null
-  broken = false
-  maxBytes = Infinity
+  readonly #probe: MysqlProbe
+  readonly #onDestroyed: () => void
+  #rejectStatement: ((error: unknown) => void) | null = null
+  isDestroyed = false
+  maxStatementBytes = Infinity
 
-  constructor(target: Target, onBreak: () => void) {
-    this.#onBreak = onBreak
+  constructor(target: MysqlTarget, onDestroyed: () => void) {
+    this.#onDestroyed = onDestroyed
     // Our own socket, because mysql2 can only end one politely, which a server that hangs does not notice.
     this.#socket = connectTcp(target.port, target.host)
     this.#socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS)
     // Before mysql2, which takes whatever comes for the packet of a MySQL.
-    this.#greeting = new Greeting(this.#socket, (stranger) => this.break(stranger))
+    this.#probe = new MysqlProbe(this.#socket, (stranger) => this.destroyConnection(stranger))
     this.#connection = createConnection({ ...target, stream: this.#socket })
-    this.#connection.on('error', (error) => this.break(error))
-    this.#connection.on('end', () => this.break(this.#greeting.ended))
+    this.#connection.on('error', (error) => this.destroyConnection(error))
+    this.#connection.on('end', () => this.destroyConnection(this.#probe.closedError))
   }
 
   /** Rejects with what mysql2 or the server said; after `timeoutMs` the connection is destroyed. */
-  async ask(sql: string, timeoutMs: number, late: string): Promise<SqlResult> {
-    const tooLate = (): void => void this.#greeting.missed(late, (error) => this.break(error))
-    const timer = setTimeout(tooLate, timeoutMs)
+  async execute(sql: string, timeoutMs: number, timeoutMessage: string): Promise<SqlResult> {
+    const onTimeout = (): void =>
+      void this.#probe.reportTimeout(timeoutMessage, (error) => this.destroyConnection(error))
+    const timer = setTimeout(onTimeout, timeoutMs)
     try {
-      const [answer, fields] = await new Promise<[unknown, FieldPacket[] | undefined]>((resolve, reject) => {
-        this.#reject = reject
-        this.#connection.query({ sql, rowsAsArray: true, typeCast: false }, (error, answer, fields) => {
+      const [result, fields] = await new Promise<[unknown, FieldPacket[] | undefined]>((resolve, reject) => {
+        this.#rejectStatement = reject
+        this.#connection.query({ sql, rowsAsArray: true, typeCast: false }, (error, result, fields) => {
           if (error) reject(error)
-          else resolve([answer, fields])
+          else resolve([result, fields])
         })
       })
-      return resultOf(answer, fields)
+      return sqlResultOf(result, fields)
     } finally {
       clearTimeout(timer)
-      this.#reject = null
+      this.#rejectStatement = null
     }
   }
 
-  break(error: unknown): void {
-    if (this.broken) return
-    this.broken = true
+  destroyConnection(error: unknown): void {
+    if (this.isDestroyed) return
+    this.isDestroyed = true
     this.#connection.destroy()
     this.#socket.destroy()
-    this.#reject?.(error)
-    this.#onBreak()
+    this.#rejectStatement?.(error)
+    this.#onDestroyed()
   }
 
   /** Says goodbye, and does not wait for long. */
-  async end(): Promise<void> {
-    this.broken = true
+  async quit(): Promise<void> {
+    this.isDestroyed = true
     if (this.#socket.destroyed) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => this.#socket.destroy(), QUIT_MS)
@@ -144,31 +145,31 @@ export class Link {
   }
 }
 
-const TYPE = { varchar: 15, bit: 16, tinyBlob: 249, string: 254, geometry: 255 } as const
+const COLUMN_TYPE = { varchar: 15, bit: 16, tinyBlob: 249, string: 254, geometry: 255 } as const
 const CHARSET_BINARY = 63
 
 function isBinary({ columnType: type = 0, characterSet }: FieldPacket): boolean {
-  if (type === TYPE.bit || type === TYPE.geometry) return true
-  const textual = type === TYPE.varchar || (type >= TYPE.tinyBlob && type <= TYPE.string)
+  if (type === COLUMN_TYPE.bit || type === COLUMN_TYPE.geometry) return true
+  const textual = type === COLUMN_TYPE.varchar || (type >= COLUMN_TYPE.tinyBlob && type <= COLUMN_TYPE.string)
   return textual && characterSet === CHARSET_BINARY
 }
 
 /** `typeCast: false` gives every value as bytes of the packet, which are copied so as not to keep the packet alive. */
-function resultOf(answer: unknown, fields: readonly FieldPacket[] | undefined): SqlResult {
+function sqlResultOf(result: unknown, fields: readonly FieldPacket[] | undefined): SqlResult {
   if (!fields) {
     // Beyond 2^53 an id comes as text, from 2^63 as that of a negative number.
-    const { affectedRows, insertId } = answer as { affectedRows: number; insertId: number | string }
+    const { affectedRows, insertId } = result as { affectedRows: number; insertId: number | string }
     return { rows: [], columns: [], affected: affectedRows, insertId: BigInt.asUintN(64, BigInt(insertId)) }
   }
   if (Array.isArray(fields[0])) throw new TypeError('a statement has more than one result')
   const binary = fields.map(isBinary)
   const cell = (bytes: Buffer | null, column: number): string | Uint8Array | null =>
     bytes === null ? null : binary[column] ? new Uint8Array(bytes) : bytes.toString()
-  const rows = (answer as (Buffer | null)[][]).map((row) => row.map(cell))
+  const rows = (result as (Buffer | null)[][]).map((row) => row.map(cell))
   return { rows, columns: fields.map(({ name }) => name), affected: 0, insertId: 0n }
 }
 
-function sslOf(
+function tlsOptionsOf(
   ssl: string | null,
   tls: { readonly ca?: string } | undefined,
   malformed: (why: string) => DatabaseError,

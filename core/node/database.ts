@@ -5,12 +5,12 @@ import type { TableDefinition } from '../game/table.ts'
 import type { Log } from '../run/ports.ts'
 import { DatabaseError, type SqlClient } from '../tiers/client.ts'
 import { checkSchema } from '../tiers/migrations.ts'
-import { planetscaleClient, ProtocolError } from '../tiers/planetscale.ts'
-import { StrangerError } from './greeting.ts'
+import { planetscaleClient, PlanetscaleProtocolError } from '../tiers/planetscale.ts'
+import { NotMysqlError } from './greeting.ts'
 import { mysqlClient } from './mysql.ts'
 
 /** Of the answers below 500 those that another time may not be given: too slow, too early, too many. */
-const PASSING: readonly number[] = [408, 425, 429]
+const TRANSIENT_STATUSES: readonly number[] = [408, 425, 429]
 
 /** @throws DatabaseError for a URL that cannot be used */
 function sqlClient(url: string, poolSize: number): SqlClient {
@@ -32,9 +32,9 @@ export async function openDatabase(
   try {
     await checkSchema(client, tables)
   } catch (error) {
-    if (!(error instanceof DatabaseError && error.kind === 'unavailable') || isStranger(error)) {
+    if (!(error instanceof DatabaseError && error.kind === 'unavailable') || isWrongServer(error)) {
       await client.close()
-      throw isHttp(error) ? notPlanetscale(error) : error
+      throw isForeignHttp(error) ? wrongUrlError(error) : error
     }
     log.error('MySQL does not answer: shards whose rows are here go on, others wait for it', {
       error: error.message,
@@ -44,19 +44,19 @@ export async function openDatabase(
 }
 
 /** While a server runs this may be a proxy's bad hour; at its start it is a wrong URL. */
-function isStranger(error: DatabaseError): boolean {
-  return error.cause instanceof StrangerError || isHttp(error)
+function isWrongServer(error: DatabaseError): boolean {
+  return error.cause instanceof NotMysqlError || isForeignHttp(error)
 }
 
 /** An answer of HTTP that PlanetScale's API does not give. */
-function isHttp(error: unknown): error is DatabaseError {
+function isForeignHttp(error: unknown): error is DatabaseError {
   if (!(error instanceof DatabaseError && error.kind === 'unavailable')) return false
   const { cause } = error
-  if (cause instanceof UnknownError) return cause.status < 500 && !PASSING.includes(cause.status)
-  return cause instanceof ProtocolError || (cause instanceof DriverError && cause.status === 404)
+  if (cause instanceof UnknownError) return cause.status < 500 && !TRANSIENT_STATUSES.includes(cause.status)
+  return cause instanceof PlanetscaleProtocolError || (cause instanceof DriverError && cause.status === 404)
 }
 
-function notPlanetscale(cause: DatabaseError): DatabaseError {
+function wrongUrlError(cause: DatabaseError): DatabaseError {
   const message = `${cause.message}: what answers there is not PlanetScale's HTTP API; look at the URL`
   return new DatabaseError('access', message, { cause })
 }

@@ -13,23 +13,23 @@ import {
 } from 'node:fs'
 import { dirname } from 'node:path'
 
-import { explain } from './fault.ts'
+import { toStoreError } from './fault.ts'
 
 /** @throws StoreError */
-export function makeDirectory(dir: string): void {
+export function createFolder(dir: string): void {
   try {
     const first = mkdirSync(dir, { recursive: true })
     if (first === undefined) return
     // Each directory that was made is an entry of its parent.
-    let made = dir
-    while (made.length >= first.length) syncDirectory((made = dirname(made)))
+    let created = dir
+    while (created.length >= first.length) syncFolder((created = dirname(created)))
   } catch (cause) {
-    throw explain(cause, dir)
+    throw toStoreError(cause, dir)
   }
 }
 
 /** Makes the entries of a directory durable. */
-export function syncDirectory(path: string): void {
+export function syncFolder(path: string): void {
   // Windows has no such thing and refuses to open a directory.
   if (process.platform === 'win32') return
   const fd = openSync(path, 'r')
@@ -41,18 +41,18 @@ export function syncDirectory(path: string): void {
 }
 
 /** Gives the WAL of a database file a second name, which SQLite's close leaves alone. */
-export function keepWal(path: string): void {
-  linkSync(`${path}-wal`, keptName(path))
+export function linkWalBackup(path: string): void {
+  linkSync(`${path}-wal`, walBackupPath(path))
 }
 
 /** Gives a WAL that was kept its name back, unless it never lost it. */
-export function restoreWal(path: string): void {
-  if (!existsSync(keptName(path))) return
-  if (existsSync(`${path}-wal`)) unlinkSync(keptName(path))
-  else renameSync(keptName(path), `${path}-wal`)
-  syncDirectory(dirname(path))
+export function restoreWalBackup(path: string): void {
+  if (!existsSync(walBackupPath(path))) return
+  if (existsSync(`${path}-wal`)) unlinkSync(walBackupPath(path))
+  else renameSync(walBackupPath(path), `${path}-wal`)
+  syncFolder(dirname(path))
 }
 
-function keptName(path: string): string {
+function walBackupPath(path: string): string {
   return `${path}-wal-kept`
 }

@@ -32,7 +32,7 @@ export class StoreError extends Error {
 }
 
 /** An error of SQLite or of the file system in the operator's words; any other error as it is. */
-export function explain(cause: unknown, path: string): unknown {
+export function toStoreError(cause: unknown, path: string): unknown {
   if (!(cause instanceof Error) || cause instanceof StoreError) return cause
   if (cause instanceof DetachedError)
     return new StoreError('DETACHED', `${path}: ${cause.message}`, { cause })

@@ -14,7 +14,7 @@ import {
 } from '../run/ports.ts'
 import { SqlDatabase } from '../tiers/database.ts'
 import type { LocalStore } from '../tiers/local.ts'
-import { Tiers } from '../tiers/tiers.ts'
+import { TieredStore } from '../tiers/tiers.ts'
 import { DefinitionError } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { systemClock } from './clock.ts'
@@ -48,12 +48,12 @@ export interface Host {
   readonly clock: Clock
   readonly log: Log
   /** null without MySQL. */
-  readonly tiers: Tiers | null
+  readonly tiers: TieredStore | null
   /** Saves what is to be saved, sends MySQL what it can still take, and closes the store. */
   close(): Promise<void>
 }
 
-const POOL = 8
+const DEFAULT_POOL_SIZE = 8
 /** A drain waits so long for commits, and as long again for MySQL. */
 const DRAIN_MS = 10_000
 
@@ -63,17 +63,17 @@ export async function openHost(options: HostOptions): Promise<Host> {
   const clock = systemClock
   const log = jsonLog(options.logLevel ?? 'warn')
   const tables = [...game.tables.values()]
-  const needs = tables.find((table) => table.class === 'critical')
-  if (needs && !options.mysql)
+  const criticalTable = tables.find((table) => table.class === 'critical')
+  if (criticalTable && !options.mysql)
     throw new DefinitionError(
-      `table ${needs.name} is critical: start with --mysql (npm run mariadb gives one)`,
+      `table ${criticalTable.name} is critical: start with --mysql (npm run mariadb gives one)`,
     )
   const client = options.mysql
-    ? await openDatabase(options.mysql, options.mysqlPool ?? POOL, tables, log)
+    ? await openDatabase(options.mysql, options.mysqlPool ?? DEFAULT_POOL_SIZE, tables, log)
     : null
-  const alarms = new Alarms(clock)
+  const wakeScheduler = new WakeScheduler(clock)
   const slots = options.slots === undefined ? {} : { slots: options.slots }
-  const onWake = (shard: ShardId, dueMs: number | null): void => alarms.set(shard, dueMs)
+  const onWake = (shard: ShardId, dueMs: number | null): void => wakeScheduler.schedule(shard, dueMs)
   let slotStore: SlotStore
   try {
     slotStore = await SlotStore.open({ dir, clock, log, onWake, tables, outbox: client !== null, ...slots })
@@ -82,19 +82,28 @@ export async function openHost(options: HostOptions): Promise<Host> {
     throw error
   }
   const local = options.wrapLocal?.(slotStore) ?? slotStore
-  let tiers: Tiers | null = null
+  let tiers: TieredStore | null = null
   if (client) {
-    const direct = new SqlDatabase(client, { tables })
-    const database = options.wrapDatabase?.(direct) ?? direct
-    const endAll = (owner: string): void => engine.restartWhere((id) => local.ownerOf(id) === owner)
+    const sqlDatabase = new SqlDatabase(client, { tables })
+    const database = options.wrapDatabase?.(sqlDatabase) ?? sqlDatabase
+    const restartShardsOf = (owner: string): void => engine.restartWhere((id) => local.ownerOf(id) === owner)
     const flushMs = options.flushMs === undefined ? {} : { flushMs: options.flushMs }
-    tiers = new Tiers({ local, database, tables, clock, log, onStale: endAll, onFenced: endAll, ...flushMs })
+    tiers = new TieredStore({
+      local,
+      database,
+      tables,
+      clock,
+      log,
+      onStale: restartShardsOf,
+      onFenced: restartShardsOf,
+      ...flushMs,
+    })
   }
   const store = tiers ?? local
   const engine = new Engine(game, { clock, log, store: options.wrapStore?.(store) ?? store }, options)
-  alarms.start(
+  wakeScheduler.start(
     (shard) => engine.wake(shard),
-    (found) => slotStore.lookAhead(found),
+    (found) => slotStore.scanDueTimers(found),
   )
   tiers?.start()
   return {
@@ -103,17 +112,18 @@ export async function openHost(options: HostOptions): Promise<Host> {
     log,
     tiers,
     close: async () => {
-      alarms.stop()
-      await within(clock, DRAIN_MS, engine.drain())
-      const left = (await tiers?.drain(DRAIN_MS)) ?? 0
-      if (left > 0) log.warn('MySQL has not heard of everything; the data folder keeps it', { turns: left })
+      wakeScheduler.stop()
+      await waitAtMost(clock, DRAIN_MS, engine.drain())
+      const unsentTurns = (await tiers?.drain(DRAIN_MS)) ?? 0
+      if (unsentTurns > 0)
+        log.warn('MySQL has not heard of everything; the data folder keeps it', { turns: unsentTurns })
       await tiers?.close()
-      await slotStore.close()
+      await slotStore.closeStore()
     },
   }
 }
 
-async function within(clock: Clock, ms: number, work: Promise<void>): Promise<void> {
+async function waitAtMost(clock: Clock, ms: number, work: Promise<void>): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   const timer = clock.after(ms, resolve)
   await Promise.race([work, promise])
@@ -124,13 +134,13 @@ async function within(clock: Clock, ms: number, work: Promise<void>): Promise<vo
  * Wakes shards whose durable timers or casts are due, also those that nobody has spoken to yet. What is due later than
  * TIMES.wakeAheadMs is left to the slots, which are asked twice in that time.
  */
-class Alarms {
+class WakeScheduler {
   readonly #clock: Clock
   readonly #timers = new Map<string, Timer>()
   /** Found before the engine stood. */
-  #early: [ShardId, number][] | null = []
+  #beforeStart: [ShardId, number][] | null = []
   #wake: (shard: ShardId) => void = () => {}
-  #looker: Timer | null = null
+  #scanTimer: Timer | null = null
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -138,36 +148,36 @@ class Alarms {
 
   start(
     wake: (shard: ShardId) => void,
-    lookAhead: (found: (shard: ShardId, dueMs: number) => void) => void,
+    scanDueTimers: (found: (shard: ShardId, dueMs: number) => void) => void,
   ): void {
     this.#wake = wake
-    const look = (): void => {
+    const scan = (): void => {
       // What is known already may be an earlier cast.
-      lookAhead((shard, dueMs) => this.#timers.has(shardName(shard)) || this.set(shard, dueMs))
-      this.#looker = this.#clock.after(TIMES.wakeAheadMs / 2, look)
+      scanDueTimers((shard, dueMs) => this.#timers.has(shardName(shard)) || this.schedule(shard, dueMs))
+      this.#scanTimer = this.#clock.after(TIMES.wakeAheadMs / 2, scan)
     }
-    this.#looker = this.#clock.after(TIMES.wakeAheadMs / 2, look)
-    const early = this.#early ?? []
-    this.#early = null
-    for (const [shard, dueMs] of early) this.set(shard, dueMs)
+    this.#scanTimer = this.#clock.after(TIMES.wakeAheadMs / 2, scan)
+    const beforeStart = this.#beforeStart ?? []
+    this.#beforeStart = null
+    for (const [shard, dueMs] of beforeStart) this.schedule(shard, dueMs)
   }
 
-  set(shard: ShardId, dueMs: number | null): void {
+  schedule(shard: ShardId, dueMs: number | null): void {
     const name = shardName(shard)
     this.#timers.get(name)?.cancel()
     this.#timers.delete(name)
     if (dueMs === null || dueMs > this.#clock.now() + TIMES.wakeAheadMs) return
-    if (this.#early) return void this.#early.push([shard, dueMs])
-    const ring = (): void => {
+    if (this.#beforeStart) return void this.#beforeStart.push([shard, dueMs])
+    const fire = (): void => {
       this.#timers.delete(name)
-      if (this.#clock.now() < dueMs) this.set(shard, dueMs)
+      if (this.#clock.now() < dueMs) this.schedule(shard, dueMs)
       else this.#wake(shard)
     }
-    this.#timers.set(name, this.#clock.after(Math.max(0, dueMs - this.#clock.now()), ring))
+    this.#timers.set(name, this.#clock.after(Math.max(0, dueMs - this.#clock.now()), fire))
   }
 
   stop(): void {
-    this.#looker?.cancel()
+    this.#scanTimer?.cancel()
     for (const timer of this.#timers.values()) timer.cancel()
   }
 }

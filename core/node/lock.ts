@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
-import { explain, StoreError } from './fault.ts'
+import { toStoreError, StoreError } from './fault.ts'
 
 export class DirectoryLock {
   readonly #db: DatabaseSync
@@ -22,7 +22,7 @@ export class DirectoryLock {
       writeFileSync(pidPath, `${process.pid}\n`)
     } catch (cause) {
       db?.close()
-      const fault = explain(cause, path)
+      const fault = toStoreError(cause, path)
       if (!(fault instanceof StoreError && fault.code === 'LOCKED')) throw fault
       const advice = 'stop that one first, or choose another data directory'
       throw new StoreError('LOCKED', `${dir} is in use by process ${readPid(pidPath)}: ${advice}`, { cause })

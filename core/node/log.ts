@@ -13,7 +13,7 @@ const MAX_FIELDS = 32
 /** Holds a stack trace. */
 const MAX_CHARACTERS = 2_000
 /** What a line has already; a field of the same name would be a second key in the same JSON object. */
-const TAKEN: ReadonlySet<string> = new Set(['level', 'time', 'message', 'pid'])
+const RESERVED_FIELDS: ReadonlySet<string> = new Set(['level', 'time', 'message', 'pid'])
 
 /** Lines below `level` are dropped. `fd` is where they go, standard error unless told. */
 export function jsonLog(level: LogLevel = 'info', fd: number = STDERR): Log {
@@ -27,30 +27,30 @@ export function jsonLog(level: LogLevel = 'info', fd: number = STDERR): Log {
     destination({ fd, sync: true }),
   )
   return {
-    info: (message, fields) => lines.info(line(message, fields)),
-    warn: (message, fields) => lines.warn(line(message, fields)),
-    error: (message, fields) => lines.error(line(message, fields)),
+    info: (message, fields) => lines.info(boundedLine(message, fields)),
+    warn: (message, fields) => lines.warn(boundedLine(message, fields)),
+    error: (message, fields) => lines.error(boundedLine(message, fields)),
   }
 }
 
-function line(message: string, fields: LogFields | undefined): LogFields {
-  const bounded: LogFields = { message: cut(message) }
+function boundedLine(message: string, fields: LogFields | undefined): LogFields {
+  const bounded: LogFields = { message: truncate(message) }
   let count = 0
   for (const name in fields) {
     if (++count > MAX_FIELDS) break
-    bounded[TAKEN.has(name) ? `${name}_` : cut(name)] = bound(fields[name])
+    bounded[RESERVED_FIELDS.has(name) ? `${name}_` : truncate(name)] = boundedValue(fields[name])
   }
   return bounded
 }
 
-function bound(value: unknown): unknown {
-  if (typeof value === 'string') return cut(value)
+function boundedValue(value: unknown): unknown {
+  if (typeof value === 'string') return truncate(value)
   if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
     return value
-  if (value instanceof Error) return cut(value.stack ?? value.message)
+  if (value instanceof Error) return truncate(value.stack ?? value.message)
   return shorten(value)
 }
 
-function cut(text: string): string {
+function truncate(text: string): string {
   return text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}…` : text
 }

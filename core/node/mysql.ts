@@ -2,8 +2,14 @@
 // Invariant: a connection is used again only when the server has answered everything that was asked on it and it
 // stands outside a transaction; any doubt destroys it, and the server then rolls back.
 
-import { DatabaseError, kindOf, type SqlClient, type SqlResult, type SqlStatement } from '../tiers/client.ts'
-import { bind, Link, targetOf, type Target } from './connection.ts'
+import {
+  DatabaseError,
+  errorKindOf,
+  type SqlClient,
+  type SqlResult,
+  type SqlStatement,
+} from '../tiers/client.ts'
+import { bindParameters, MysqlConnection, parseMysqlUrl, type MysqlTarget } from './connection.ts'
 
 export interface MysqlOptions {
   /** `mysql://user:password@host:3306/database`; `?ssl=true` or `?ssl=ca:/path/to/ca.pem` encrypts and verifies. */
@@ -19,28 +25,28 @@ export interface MysqlOptions {
 }
 
 /** Four connections serve the last of them before its deadline when each takes 60 ms or less. */
-const MAX_WAITING = 1_000
+const MAX_POOL_WAITERS = 1_000
 const MAX_MESSAGE = 500
 /** 1205 lock wait, 1213 deadlock: the session is whole, only the transaction failed. */
-const SESSION_SURVIVES = new Set([1205, 1213])
+const SESSION_KEEPING_ERRORS = new Set([1205, 1213])
 const PACKET_TOO_LARGE = 1153
 
 /** Nothing is connected before the first request. @throws DatabaseError 'access' when the URL is malformed */
 export function mysqlClient(options: MysqlOptions): SqlClient {
-  return new Mysql(options)
+  return new MysqlPool(options)
 }
 
-class Mysql implements SqlClient {
-  readonly #target: Target
+class MysqlPool implements SqlClient {
+  readonly #target: MysqlTarget
   readonly #name: string
   readonly #user: string
   readonly #connectMs: number
   readonly #statementMs: number
-  readonly #free: Link[] = []
-  readonly #waiting: Waiter[] = []
-  readonly #running = new Set<Promise<unknown>>()
-  #slots: number
-  #closed = false
+  readonly #idleConnections: MysqlConnection[] = []
+  readonly #waiters: PoolWaiter[] = []
+  readonly #runningRequests = new Set<Promise<unknown>>()
+  #freePermits: number
+  #isClosed = false
 
   constructor({
     url,
@@ -49,40 +55,40 @@ class Mysql implements SqlClient {
     connectTimeoutMs = 5_000,
     statementTimeoutMs = 15_000,
   }: MysqlOptions) {
-    this.#target = targetOf(url, tls)
+    this.#target = parseMysqlUrl(url, tls)
     this.#name = `mysql ${this.#target.host}:${this.#target.port}/${this.#target.database}`
     this.#user = this.#target.user
-    this.#slots = poolSize
+    this.#freePermits = poolSize
     this.#connectMs = connectTimeoutMs
     this.#statementMs = statementTimeoutMs
   }
 
   async query(statement: SqlStatement): Promise<SqlResult> {
-    const sql = bind(statement)
-    return this.#run((link) => this.#ask(link, sql))
+    const sql = bindParameters(statement)
+    return this.#withPermit((connection) => this.#execute(connection, sql))
   }
 
   async transact(
     statements: readonly SqlStatement[],
     accept: (index: number, result: SqlResult) => boolean,
   ): Promise<readonly SqlResult[] | null> {
-    const texts = statements.map(bind)
-    return this.#run(async (link) => {
-      await this.#ask(link, 'BEGIN')
+    const texts = statements.map(bindParameters)
+    return this.#withPermit(async (connection) => {
+      await this.#execute(connection, 'BEGIN')
       try {
         const results: SqlResult[] = []
         for (const [index, sql] of texts.entries()) {
-          const result = await this.#ask(link, sql, index)
+          const result = await this.#execute(connection, sql, index)
           if (!accept(index, result)) {
-            await this.#rollback(link)
+            await this.#rollback(connection)
             return null
           }
           results.push(result)
         }
-        await this.#ask(link, 'COMMIT')
+        await this.#execute(connection, 'COMMIT')
         return results
       } catch (error) {
-        await this.#rollback(link)
+        await this.#rollback(connection)
         throw error
       }
     })
@@ -90,131 +96,139 @@ class Mysql implements SqlClient {
 
   /** Requests that have a connection still end; those that wait for one are refused. */
   async close(): Promise<void> {
-    this.#closed = true
-    for (const waiter of this.#waiting.splice(0)) waiter.refuse(this.#isClosed())
-    await Promise.allSettled(this.#running)
-    await Promise.all(this.#free.splice(0).map((link) => link.end()))
+    this.#isClosed = true
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(this.#closedError())
+    await Promise.allSettled(this.#runningRequests)
+    await Promise.all(this.#idleConnections.splice(0).map((connection) => connection.quit()))
   }
 
-  async #run<T>(work: (link: Link) => Promise<T>): Promise<T> {
-    if (this.#slots > 0) this.#slots--
-    else await this.#turn()
+  async #withPermit<T>(work: (connection: MysqlConnection) => Promise<T>): Promise<T> {
+    if (this.#freePermits > 0) this.#freePermits--
+    else await this.#waitForPermit()
     try {
-      if (this.#closed) throw this.#isClosed()
-      const running = this.#use(work)
-      this.#running.add(running)
-      return await running.finally(() => this.#running.delete(running))
+      if (this.#isClosed) throw this.#closedError()
+      const running = this.#withConnection(work)
+      this.#runningRequests.add(running)
+      return await running.finally(() => this.#runningRequests.delete(running))
     } finally {
-      const next = this.#waiting.shift()
-      if (next) next.enter()
-      else this.#slots++
+      const next = this.#waiters.shift()
+      if (next) next.grant()
+      else this.#freePermits++
     }
   }
 
-  async #use<T>(work: (link: Link) => Promise<T>): Promise<T> {
-    const link = this.#free.pop() ?? (await this.#connect())
+  async #withConnection<T>(work: (connection: MysqlConnection) => Promise<T>): Promise<T> {
+    const connection = this.#idleConnections.pop() ?? (await this.#openConnection())
     try {
-      return await work(link)
+      return await work(connection)
     } finally {
-      if (!link.broken) this.#free.push(link)
+      if (!connection.isDestroyed) this.#idleConnections.push(connection)
     }
   }
 
   /** Resolves when a slot is handed over. */
-  async #turn(): Promise<void> {
-    if (this.#waiting.length >= MAX_WAITING)
-      throw this.#failure(new Error(`${MAX_WAITING} requests wait for a connection already`))
+  async #waitForPermit(): Promise<void> {
+    if (this.#waiters.length >= MAX_POOL_WAITERS)
+      throw this.#toDatabaseError(new Error(`${MAX_POOL_WAITERS} requests wait for a connection already`))
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
-        reject(this.#failure(new Error(`no connection was free within ${this.#statementMs} ms`)))
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
+        reject(this.#toDatabaseError(new Error(`no connection was free within ${this.#statementMs} ms`)))
       }, this.#statementMs)
-      const waiter: Waiter = {
-        enter: () => (clearTimeout(timer), resolve()),
-        refuse: (error) => (clearTimeout(timer), reject(error)),
+      const waiter: PoolWaiter = {
+        grant: () => (clearTimeout(timer), resolve()),
+        reject: (error) => (clearTimeout(timer), reject(error)),
       }
-      this.#waiting.push(waiter)
+      this.#waiters.push(waiter)
     })
   }
 
-  async #connect(): Promise<Link> {
+  async #openConnection(): Promise<MysqlConnection> {
     const startedMs = performance.now()
-    const link = new Link(this.#target, () => {
-      const index = this.#free.indexOf(link)
-      if (index !== -1) this.#free.splice(index, 1)
+    const connection = new MysqlConnection(this.#target, () => {
+      const index = this.#idleConnections.indexOf(connection)
+      if (index !== -1) this.#idleConnections.splice(index, 1)
     })
     // The server gives up a lock before we give up the server: else it would still be waiting, and then write.
     const lockSeconds = Math.max(1, Math.floor(this.#statementMs / 1_000) - 1)
-    const [, , limit] = await this.#each(link, startedMs, [
+    const [, , limit] = await this.#runSetup(connection, startedMs, [
       `SET NAMES utf8mb4 COLLATE utf8mb4_bin, time_zone = '+00:00', autocommit = 1, ` +
         `sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = ${lockSeconds}`,
       'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
       'SELECT @@max_allowed_packet',
     ])
-    link.maxBytes = Number(limit!.rows[0]![0])
-    return link
+    connection.maxStatementBytes = Number(limit!.rows[0]![0])
+    return connection
   }
 
   /** All within the time to connect; any failure destroys the connection. */
-  async #each(link: Link, startedMs: number, texts: readonly string[]): Promise<readonly SqlResult[]> {
+  async #runSetup(
+    connection: MysqlConnection,
+    startedMs: number,
+    texts: readonly string[],
+  ): Promise<readonly SqlResult[]> {
     const results: SqlResult[] = []
     try {
       for (const sql of texts) {
         const leftMs = Math.max(1, this.#connectMs - (performance.now() - startedMs))
-        results.push(await link.ask(sql, leftMs, `not connected within ${this.#connectMs} ms`))
+        results.push(await connection.execute(sql, leftMs, `not connected within ${this.#connectMs} ms`))
       }
       return results
     } catch (error) {
-      link.break(error)
-      throw this.#failure(error)
+      connection.destroyConnection(error)
+      throw this.#toDatabaseError(error)
     }
   }
 
-  async #ask(link: Link, sql: string, statement = -1): Promise<SqlResult> {
+  async #execute(connection: MysqlConnection, sql: string, statement = -1): Promise<SqlResult> {
     const bytes = Buffer.byteLength(sql)
-    if (bytes >= link.maxBytes) {
-      const message = `${this.#name}: a statement of ${bytes} bytes exceeds max_allowed_packet ${link.maxBytes}`
+    if (bytes >= connection.maxStatementBytes) {
+      const message = `${this.#name}: a statement of ${bytes} bytes exceeds max_allowed_packet ${connection.maxStatementBytes}`
       throw new DatabaseError('refused', message, { errno: PACKET_TOO_LARGE, statement })
     }
     try {
-      return await link.ask(sql, this.#statementMs, `no answer within ${this.#statementMs} ms`)
+      return await connection.execute(sql, this.#statementMs, `no answer within ${this.#statementMs} ms`)
     } catch (error) {
-      const failure = this.#failure(error, statement)
-      if (failure.kind === 'unavailable' && !SESSION_SURVIVES.has(failure.errno)) link.break(error)
+      const failure = this.#toDatabaseError(error, statement)
+      if (failure.kind === 'unavailable' && !SESSION_KEEPING_ERRORS.has(failure.errno))
+        connection.destroyConnection(error)
       throw failure
     }
   }
 
   /** When it fails the connection is destroyed, which rolls back as well. */
-  async #rollback(link: Link): Promise<void> {
-    if (!link.broken) await this.#ask(link, 'ROLLBACK').catch((error: unknown) => link.break(error))
+  async #rollback(connection: MysqlConnection): Promise<void> {
+    if (!connection.isDestroyed)
+      await this.#execute(connection, 'ROLLBACK').catch((error: unknown) =>
+        connection.destroyConnection(error),
+      )
   }
 
-  #isClosed(): DatabaseError {
-    return this.#failure(new Error('this client is closed'))
+  #closedError(): DatabaseError {
+    return this.#toDatabaseError(new Error('this client is closed'))
   }
 
-  #failure(cause: unknown, statement = -1): DatabaseError {
+  #toDatabaseError(cause: unknown, statement = -1): DatabaseError {
     const error = cause as Partial<NodeJS.ErrnoException> & { sqlState?: string; sql?: string }
     // The text of the statement holds the players' data: it belongs in no log.
     delete error.sql
     const errno = error.sqlState === undefined ? 0 : (error.errno ?? 0)
     // What localhost refuses at both its addresses has no message.
-    const told = `${this.#name}: ${error.message || error.code}${errno ? ` (${errno})` : ''}`
-    const kind = errno ? kindOf(errno) : isOperators(error) ? 'access' : 'unavailable'
-    const said =
-      kind === 'access' && !told.includes(`'${this.#user}'`) ? `${told}, as user '${this.#user}'` : told
-    return new DatabaseError(kind, said.slice(0, MAX_MESSAGE), { cause, errno, statement })
+    const text = `${this.#name}: ${error.message || error.code}${errno ? ` (${errno})` : ''}`
+    const kind = errno ? errorKindOf(errno) : needsOperator(error) ? 'access' : 'unavailable'
+    const message =
+      kind === 'access' && !text.includes(`'${this.#user}'`) ? `${text}, as user '${this.#user}'` : text
+    return new DatabaseError(kind, message.slice(0, MAX_MESSAGE), { cause, errno, statement })
   }
 }
 
-interface Waiter {
-  readonly enter: () => void
-  readonly refuse: (error: Error) => void
+interface PoolWaiter {
+  readonly grant: () => void
+  readonly reject: (error: Error) => void
 }
 
 /** What repeating does not cure. mysql2 replaces OpenSSL's codes: what is no matter of certificates is the network's. */
-function isOperators({ code = '', message = '' }: Partial<NodeJS.ErrnoException>): boolean {
+function needsOperator({ code = '', message = '' }: Partial<NodeJS.ErrnoException>): boolean {
   if (code === 'HANDSHAKE_NO_SSL_SUPPORT' || code === 'AUTH_SWITCH_PLUGIN_ERROR') return true
   return code === 'HANDSHAKE_SSL_ERROR' && /certificate/i.test(message)
 }

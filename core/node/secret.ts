@@ -4,21 +4,21 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { syncDirectory } from './directory.ts'
-import { explain, StoreError } from './fault.ts'
+import { syncFolder } from './directory.ts'
+import { toStoreError, StoreError } from './fault.ts'
 
 /** As many characters are at least 128 bits in any usual alphabet. */
 export const MIN_SECRET_CHARS = 32
 
 /** The secret in the file `secret` of `dir`, which is made when there is none. @throws StoreError */
-export function keptSecret(dir: string): string {
+export function loadOrCreateSecret(dir: string): string {
   const path = join(dir, 'secret')
   let secret: string
   try {
     secret = readFileSync(path, 'utf8').trim()
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw explain(cause, path)
-    return make(dir, path)
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw toStoreError(cause, path)
+    return createSecret(dir, path)
   }
   if (secret.length >= MIN_SECRET_CHARS) return secret
   throw new StoreError(
@@ -28,7 +28,7 @@ export function keptSecret(dir: string): string {
 }
 
 /** Whole or not at all: a cut file would be a weaker secret. */
-function make(dir: string, path: string): string {
+function createSecret(dir: string, path: string): string {
   const secret = randomBytes(32).toString('base64url')
   const draft = `${path}.new`
   try {
@@ -40,9 +40,9 @@ function make(dir: string, path: string): string {
       closeSync(fd)
     }
     renameSync(draft, path)
-    syncDirectory(dir)
+    syncFolder(dir)
   } catch (cause) {
-    throw explain(cause, path)
+    throw toStoreError(cause, path)
   }
   return secret
 }

@@ -17,7 +17,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import * as sql from '../../schemas/slot.ts'
 import type {
   ChannelWrite,
-  Remains,
+  CriticalState,
   RowChange,
   ShardId,
   StoredCast,
@@ -27,27 +27,27 @@ import type {
 } from '../run/ports.ts'
 import { channelWrite, shardName } from '../run/ports.ts'
 import type { TableSet } from '../tiers/layout.ts'
-import { isNewer, RowTables } from '../tiers/rowtables.ts'
-import { keepWal, restoreWal, syncDirectory } from './directory.ts'
+import { isNewerMark, StoreTables } from '../tiers/rowtables.ts'
+import { linkWalBackup, restoreWalBackup, syncFolder } from './directory.ts'
 import { TIMES } from '../wire/limits.ts'
-import { explain, StoreError } from './fault.ts'
-import { Statements } from './statements.ts'
+import { toStoreError, StoreError } from './fault.ts'
+import { PreparedStatements } from './statements.ts'
 
 /** A WAL that grew past this is cut back when it starts again. */
-const WAL_BYTES = 16_777_216
+const MAX_WAL_BYTES = 16_777_216
 
 /** Replaced only by tests that break the disk. */
 export type Fdatasync = (fd: number, done: (error: Error | null) => void) => void
 
 /** Everything of one shard that its activation begins with. */
-export interface ShardState {
+export interface StoredShardState {
   readonly kv: Map<string, Uint8Array>
   readonly timers: StoredTimer[]
   readonly snapshot: Uint8Array | null
   readonly casts: StoredCast[]
 }
 
-export interface RowSetup {
+export interface RowTablesOptions {
   readonly tables: TableSet
   /** MySQL stands behind. */
   readonly outbox: boolean
@@ -58,74 +58,75 @@ export interface RowSetup {
 export class SlotFile {
   readonly path: string
   /** To be changed inside a transaction only. */
-  readonly rows: RowTables
+  readonly rows: StoreTables
   readonly #db: DatabaseSync
   readonly #fd: number
   readonly #walFd: number
   /** A checkpoint's pages are not known to be on disk, though SQLite believes that the WAL is of no more use. */
-  #copied = false
-  readonly #statements: Statements
+  #isCheckpointUnsynced = false
+  readonly #statements: PreparedStatements
   /** Two for each write set: not looked up. */
-  readonly #savepoint: StatementSync
-  readonly #release: StatementSync
+  readonly #beginSavepoint: StatementSync
+  readonly #releaseSavepoint: StatementSync
   /** Of this transaction, by shard and id: only the last write of each is worth a row. */
-  readonly #channels = new Map<string, MarkedChannel>()
+  readonly #transactionChannels = new Map<string, SavedChannel>()
   /** Those of the part under way. */
-  #part: MarkedChannel[] = []
-  #prunedTo: readonly [shard: string, id: string] = ['', '']
+  #savepointChannels: SavedChannel[] = []
+  #pruneCursor: readonly [shard: string, id: string] = ['', '']
 
   /** Also what a killed process committed but did not sync is on disk before anyone reads it. @throws StoreError */
-  constructor(path: string, setup: RowSetup) {
+  constructor(path: string, setup: RowTablesOptions) {
     this.path = path
     const { db, statements, rows, fd, walFd } = openFile(path, setup)
     this.#db = db
     this.#statements = statements
-    this.#savepoint = db.prepare('SAVEPOINT part')
-    this.#release = db.prepare('RELEASE part')
+    this.#beginSavepoint = db.prepare('SAVEPOINT part')
+    this.#releaseSavepoint = db.prepare('RELEASE part')
     this.rows = rows
     this.#fd = fd
     this.#walFd = walFd
   }
 
   /** Frames in the WAL. */
-  get frames(): number {
-    return (this.#sql('PRAGMA wal_checkpoint(NOOP)').get() as unknown as { log: number }).log
+  get walFrames(): number {
+    return (this.#prepared('PRAGMA wal_checkpoint(NOOP)').get() as unknown as { log: number }).log
   }
 
   begin(): void {
-    this.#sql('BEGIN IMMEDIATE').run()
+    this.#prepared('BEGIN IMMEDIATE').run()
   }
   commit(): void {
-    for (const { shard, channel } of this.#channels.values()) {
+    for (const { shard, channel } of this.#transactionChannels.values()) {
       const { id, mark, nowMs, replies } = channel
-      this.#sql(sql.SET_CHANNEL).run(shard, id, mark, nowMs, replies)
+      this.#prepared(sql.SET_CHANNEL).run(shard, id, mark, nowMs, replies)
     }
-    this.#channels.clear()
-    this.#sql('COMMIT').run()
+    this.#transactionChannels.clear()
+    this.#prepared('COMMIT').run()
   }
   /** Also where SQLite has done it by itself. */
   rollback(): void {
-    this.#channels.clear()
-    if (this.#db.isTransaction) this.#sql('ROLLBACK').run()
-    this.rows.outbox.recount()
+    this.#transactionChannels.clear()
+    if (this.#db.isTransaction) this.#prepared('ROLLBACK').run()
+    this.rows.outbox.reloadCounters()
   }
 
   /** Runs a part of a transaction whose failure leaves the other parts standing; returns what it threw. */
-  isolate(run: () => void): { readonly cause: unknown } | null {
-    this.#savepoint.run()
-    this.#part = []
+  runInSavepoint(run: () => void): { readonly cause: unknown } | null {
+    this.#beginSavepoint.run()
+    this.#savepointChannels = []
     try {
       run()
     } catch (cause) {
       // A full or failing disk may have ended the whole transaction.
       if (!this.#db.isTransaction) throw cause
-      this.#sql('ROLLBACK TO part').run()
-      this.#release.run()
-      this.rows.outbox.recount()
-      return { cause: explain(cause, this.path) }
+      this.#prepared('ROLLBACK TO part').run()
+      this.#releaseSavepoint.run()
+      this.rows.outbox.reloadCounters()
+      return { cause: toStoreError(cause, this.path) }
     }
-    this.#release.run()
-    for (const one of this.#part) this.#channels.set(markedName(one.shard, one.channel.id), one)
+    this.#releaseSavepoint.run()
+    for (const one of this.#savepointChannels)
+      this.#transactionChannels.set(channelName(one.shard, one.channel.id), one)
     return null
   }
 
@@ -133,13 +134,13 @@ export class SlotFile {
    * The same for a single statement, which SQLite takes back by itself. It is cheaper where pages are freed: under a
    * savepoint they are all written.
    */
-  single(run: () => void): { readonly cause: unknown } | null {
+  runStatement(run: () => void): { readonly cause: unknown } | null {
     try {
       run()
       return null
     } catch (cause) {
       if (!this.#db.isTransaction) throw cause
-      return { cause: explain(cause, this.path) }
+      return { cause: toStoreError(cause, this.path) }
     }
   }
 
@@ -152,175 +153,185 @@ export class SlotFile {
   checkpoint(fdatasync: Fdatasync, done: (error: Error | null) => void): void {
     this.#db.exec('PRAGMA synchronous = OFF')
     try {
-      this.#sql('PRAGMA wal_checkpoint(PASSIVE)').get()
-      this.#copied = true
+      this.#prepared('PRAGMA wal_checkpoint(PASSIVE)').get()
+      this.#isCheckpointUnsynced = true
     } finally {
       this.#db.exec('PRAGMA synchronous = NORMAL')
     }
     fdatasync(this.#fd, (error) => {
-      if (!error) this.#copied = false
+      if (!error) this.#isCheckpointUnsynced = false
       done(error)
     })
   }
 
   /** SQLite copies the WAL once more, with its own syncs, and removes it if that went well. */
-  close(): void {
+  closeFile(): void {
     // It would not copy what it believes to be copied: the WAL survives under a second name.
-    const kept = this.#copied
-    if (kept) keepWal(this.path)
+    const hasWalBackup = this.#isCheckpointUnsynced
+    if (hasWalBackup) linkWalBackup(this.path)
     closeSync(this.#walFd)
     this.#db.close()
     closeSync(this.#fd)
-    if (kept) restoreWal(this.path)
+    if (hasWalBackup) restoreWalBackup(this.path)
   }
 
-  load(shard: string): ShardState {
+  loadShard(shard: string): StoredShardState {
     const kv = new Map<string, Uint8Array>()
-    const values = this.#sql(sql.ALL_KV).all(shard) as unknown as { name: string; value: Uint8Array }[]
+    const values = this.#prepared(sql.ALL_KV).all(shard) as unknown as { name: string; value: Uint8Array }[]
     for (const { name, value } of values) kv.set(name, value)
-    const timers = this.#sql(sql.ALL_TIMERS).all(shard) as unknown as StoredTimer[]
-    const row = this.#sql(sql.GET_SNAPSHOT).get(shard) as unknown as { data: Uint8Array } | undefined
+    const timers = this.#prepared(sql.ALL_TIMERS).all(shard) as unknown as StoredTimer[]
+    const row = this.#prepared(sql.GET_SNAPSHOT).get(shard) as unknown as { data: Uint8Array } | undefined
     return {
       kv,
       timers: timers.map(({ name, dueMs, data }) => ({ name, dueMs, data })),
       snapshot: row?.data ?? null,
-      casts: this.rows.pending(shard),
+      casts: this.rows.pendingCasts(shard),
     }
   }
 
-  channel(shard: string, id: string): StoredChannel | null {
-    const marked = this.#channels.get(markedName(shard, id))?.channel
-    if (marked) return marked
-    const row = this.#sql(sql.GET_CHANNEL).get(shard, id) as unknown as StoredChannel | undefined
+  readChannel(shard: string, id: string): StoredChannel | null {
+    const saved = this.#transactionChannels.get(channelName(shard, id))?.channel
+    if (saved) return saved
+    const row = this.#prepared(sql.GET_CHANNEL).get(shard, id) as unknown as StoredChannel | undefined
     return row ? { mark: row.mark, replies: row.replies } : null
   }
 
   /** When each shard must be awake that has a durable timer due by `untilMs`. */
-  timersDue(untilMs: number): Map<string, number> {
-    const timers = this.#sql(sql.WAKES).all(untilMs) as unknown as { shard: string; dueMs: number }[]
+  timerDueTimes(untilMs: number): Map<string, number> {
+    const timers = this.#prepared(sql.DUE_TIMERS).all(untilMs) as unknown as {
+      shard: string
+      dueMs: number
+    }[]
     return new Map(timers.map(({ shard, dueMs }) => [shard, dueMs]))
   }
 
   /** The same, and at once those that have a cast without an answer. */
-  wakes(nowMs: number, untilMs: number): Map<string, number> {
-    const wakes = this.timersDue(untilMs)
-    for (const shard of this.rows.casting()) wakes.set(shard, Math.min(wakes.get(shard) ?? nowMs, nowMs))
+  wakeTimes(nowMs: number, untilMs: number): Map<string, number> {
+    const wakes = this.timerDueTimes(untilMs)
+    for (const shard of this.rows.shardsWithCasts())
+      wakes.set(shard, Math.min(wakes.get(shard) ?? nowMs, nowMs))
     return wakes
   }
 
-  reserved(): number {
-    return (this.#sql(sql.GET_RESERVED).get() as unknown as { reserved: number }).reserved
+  reservedNumbers(): number {
+    return (this.#prepared(sql.GET_RESERVED).get() as unknown as { reserved: number }).reserved
   }
 
-  reserve(upTo: number): void {
-    this.#sql(sql.SET_RESERVED).run(upTo)
+  reserveNumbers(upTo: number): void {
+    this.#prepared(sql.SET_RESERVED).run(upTo)
   }
 
   /** Returns the outbox sequence, 0 = MySQL need not hear of it. */
   apply(shard: string, write: WriteSet): number {
-    this.#change(shard, write.shard.key, write)
-    if (write.snapshot) this.#sql(sql.SET_SNAPSHOT).run(shard, write.snapshot)
-    return this.rows.append(shard, write)
+    this.#applyChange(shard, write.shard.key, write)
+    if (write.snapshot) this.#prepared(sql.SET_SNAPSHOT).run(shard, write.snapshot)
+    return this.rows.appendTurn(shard, write)
   }
 
   /** Takes what MySQL has of a shard; `done` = that was the last of it. */
-  fill(id: ShardId, rows: readonly RowChange[], remains: Remains | null, done: boolean, nowMs: number): void {
+  fill(
+    id: ShardId,
+    rows: readonly RowChange[],
+    remains: CriticalState | null,
+    isLast: boolean,
+    nowMs: number,
+  ): void {
     const shard = shardName(id)
-    this.rows.apply(id.key, rows)
+    this.rows.applyChanges(id.key, rows)
     for (const channel of remains?.channels ?? [])
-      if (isNewer(channel, this.channel(shard, channel.id)))
-        this.#setChannel(shard, channelWrite(channel.id, nowMs, channel))
+      if (isNewerMark(channel, this.readChannel(shard, channel.id)))
+        this.#saveChannel(shard, channelWrite(channel.id, nowMs, channel))
     if (remains) this.rows.writeCasts(shard, new Map(remains.casts.map((cast) => [cast.sequence, cast])))
-    if (done) this.rows.loaded(shard)
+    if (isLast) this.rows.markLoaded(shard)
   }
 
   /** Takes turns back from `fromSeq` on. Returns when the shard must be awake now; undefined = as before. */
   reject(id: ShardId, fromSeq: number, channel: WriteSet['channel']): number | null | undefined {
     const shard = shardName(id)
     let wakeMs: number | null | undefined
-    this.rows.takeBack(shard, fromSeq, (undo) => {
-      this.#change(shard, id.key, undo)
+    this.rows.undoTurns(shard, fromSeq, (undo) => {
+      this.#applyChange(shard, id.key, undo)
       wakeMs = undo.wakeMs
     })
-    if (channel) this.#setChannel(shard, channel)
+    if (channel) this.#saveChannel(shard, channel)
     return wakeMs
   }
 
-  #change(shard: string, key: string, { kv, timers, channel, rows, casts }: Change): void {
+  #applyChange(shard: string, key: string, { kv, timers, channel, rows, casts }: SlotChange): void {
     if (kv) {
       for (const [name, value] of kv) {
-        if (value) this.#sql(sql.SET_KV).run(shard, name, value)
-        else this.#sql(sql.DELETE_KV).run(shard, name)
+        if (value) this.#prepared(sql.SET_KV).run(shard, name, value)
+        else this.#prepared(sql.DELETE_KV).run(shard, name)
       }
     }
     if (timers) {
       for (const [name, timer] of timers) {
-        if (timer) this.#sql(sql.SET_TIMER).run(shard, name, timer.dueMs, timer.data)
-        else this.#sql(sql.DELETE_TIMER).run(shard, name)
+        if (timer) this.#prepared(sql.SET_TIMER).run(shard, name, timer.dueMs, timer.data)
+        else this.#prepared(sql.DELETE_TIMER).run(shard, name)
       }
     }
-    if (channel) this.#setChannel(shard, channel)
-    if (rows) this.rows.apply(key, rows)
+    if (channel) this.#saveChannel(shard, channel)
+    if (rows) this.rows.applyChanges(key, rows)
     if (casts) this.rows.writeCasts(shard, casts)
   }
 
-  #setChannel(shard: string, channel: ChannelWrite): void {
-    this.#part.push({ shard, channel })
+  #saveChannel(shard: string, channel: ChannelWrite): void {
+    this.#savepointChannels.push({ shard, channel })
   }
 
   /** Looks at the next `rows` channels and deletes those that are too old; goes round for ever. */
-  prune(nowMs: number, rows: number): void {
-    const [shard, id] = this.#prunedTo
-    const page = this.#sql(sql.PAGE_OF_CHANNELS).all(shard, id, rows) as unknown as {
+  pruneChannels(nowMs: number, rows: number): void {
+    const [shard, id] = this.#pruneCursor
+    const page = this.#prepared(sql.PAGE_OF_CHANNELS).all(shard, id, rows) as unknown as {
       shard: string
       id: string
       seenMs: number
     }[]
     for (const row of page) {
       const keepMs = row.id.startsWith('@') ? TIMES.keepReceiptsMs : TIMES.keepMarksMs
-      if (row.seenMs < nowMs - keepMs) this.#sql(sql.DELETE_CHANNEL).run(row.shard, row.id)
+      if (row.seenMs < nowMs - keepMs) this.#prepared(sql.DELETE_CHANNEL).run(row.shard, row.id)
     }
     const last = page.length === rows ? page.at(-1) : undefined
-    this.#prunedTo = last ? [last.shard, last.id] : ['', '']
+    this.#pruneCursor = last ? [last.shard, last.id] : ['', '']
   }
 
-  #sql(text: string): StatementSync {
-    return this.#statements.of(text)
+  #prepared(text: string): StatementSync {
+    return this.#statements.prepare(text)
   }
 }
 
-interface MarkedChannel {
+interface SavedChannel {
   readonly shard: string
   readonly channel: ChannelWrite
 }
 
 /** Unmistakable: no key has a control character. */
-function markedName(shard: string, id: string): string {
+function channelName(shard: string, id: string): string {
   return `${shard}\n${id}`
 }
 
-type Change = Pick<WriteSet, 'kv' | 'timers' | 'channel' | 'rows' | 'casts'>
+type SlotChange = Pick<WriteSet, 'kv' | 'timers' | 'channel' | 'rows' | 'casts'>
 
-interface OpenFile {
+interface OpenedSlotFile {
   readonly db: DatabaseSync
-  readonly statements: Statements
-  readonly rows: RowTables
+  readonly statements: PreparedStatements
+  readonly rows: StoreTables
   readonly fd: number
   readonly walFd: number
 }
 
-function openFile(path: string, setup: RowSetup): OpenFile {
+function openFile(path: string, setup: RowTablesOptions): OpenedSlotFile {
   let db: DatabaseSync | null = null
   const fds: number[] = []
   try {
-    restoreWal(path)
+    restoreWalBackup(path)
     db = new DatabaseSync(path, { timeout: 0 })
     db.exec('PRAGMA locking_mode = EXCLUSIVE')
     const format = formatOf(db, path)
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0')
-    db.exec(`PRAGMA journal_size_limit = ${WAL_BYTES}`)
-    const statements = new Statements(db)
-    const rows = new RowTables(statements, setup.tables, setup.outbox)
+    db.exec(`PRAGMA journal_size_limit = ${MAX_WAL_BYTES}`)
+    const statements = new PreparedStatements(db)
+    const rows = new StoreTables(statements, setup.tables, setup.outbox)
     db.exec('BEGIN IMMEDIATE')
     for (const step of sql.SLOT_STEPS.slice(format)) db.exec(step)
     if (format < sql.SLOT_FORMAT) db.exec(`PRAGMA user_version = ${sql.SLOT_FORMAT}`)
@@ -333,12 +344,12 @@ function openFile(path: string, setup: RowSetup): OpenFile {
     const walFd = openSync(`${path}-wal`, 'r+')
     fds.push(walFd)
     // The -wal file keeps its name until the last close, so its directory entry is synced once.
-    syncDirectory(dirname(path))
+    syncFolder(dirname(path))
     return { db, statements, rows, fd, walFd }
   } catch (cause) {
     db?.close()
     for (const fd of fds) closeSync(fd)
-    throw explain(cause, path)
+    throw toStoreError(cause, path)
   }
 }
 

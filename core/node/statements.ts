@@ -3,12 +3,12 @@
 
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 
-import type { Cell, Sql, SqlRow } from '../tiers/sqlite.ts'
+import type { SqliteValue, SqliteHandle, SqliteRow } from '../tiers/sqlite.ts'
 
 /** A prepared statement takes a few KiB; a game with fifty tables uses some 300. */
 const MAX_STATEMENTS = 1_024
 
-export class Statements implements Sql {
+export class PreparedStatements implements SqliteHandle {
   readonly #db: DatabaseSync
   readonly #prepared = new Map<string, StatementSync>()
 
@@ -16,15 +16,15 @@ export class Statements implements Sql {
     this.#db = db
   }
 
-  run(text: string, ...cells: Cell[]): void {
-    this.of(text).run(...cells)
+  run(text: string, ...cells: SqliteValue[]): void {
+    this.prepare(text).run(...cells)
   }
 
-  all(text: string, ...cells: Cell[]): SqlRow[] {
-    return this.of(text).all(...cells)
+  all(text: string, ...cells: SqliteValue[]): SqliteRow[] {
+    return this.prepare(text).all(...cells)
   }
 
-  of(text: string): StatementSync {
+  prepare(text: string): StatementSync {
     let statement = this.#prepared.get(text)
     if (!statement) {
       if (this.#prepared.size >= MAX_STATEMENTS) this.#prepared.clear()

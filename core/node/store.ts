@@ -10,21 +10,21 @@ import type {
   Clock,
   Log,
   Outcome,
-  Remains,
+  CriticalState,
   Row,
   RowChange,
   RowKey,
   RowQuery,
   ShardId,
-  Stored,
+  StoredShard,
   StoredChannel,
   WriteSet,
 } from '../run/ports.ts'
 import { shardName } from '../run/ports.ts'
 import { TableSet } from '../tiers/layout.ts'
 import type { LocalStore, Outbox, OutboxEntry } from '../tiers/local.ts'
-import { makeDirectory } from './directory.ts'
-import { explain, StoreError, type StoreErrorCode } from './fault.ts'
+import { createFolder } from './directory.ts'
+import { toStoreError, StoreError, type StoreErrorCode } from './fault.ts'
 import { DirectoryLock } from './lock.ts'
 import { Slot } from './slot.ts'
 import type { Fdatasync } from './slotfile.ts'
@@ -42,7 +42,7 @@ export interface SlotStoreOptions {
   /** MySQL stands behind: what it must hear of is queued. Default false. */
   readonly outbox?: boolean
   /** New entries of this owner's outbox are durable. Those of earlier lives are not told: see `owners`. */
-  readonly onOutbox?: (owner: string) => void
+  readonly onOutboxDurable?: (owner: string) => void
   /**
    * When a shard must be awake for its next durable timer or cast, wall clock; null = it has none left. Told for
    * everything stored before `open` returns, and after each commit that changed timers or casts.
@@ -56,9 +56,9 @@ const DEFAULT_SLOTS = 32
 /** Names sort, and a file name has room for them. */
 const MAX_SLOTS = 4_096
 /** Batches of several slots share the event loop with everything else: after this it may look at its sockets. */
-const SLICE_MS = 2
+const MAX_BATCH_RUN_MS = 2
 /** What is wrong with one file alone. */
-const OWN_FAULTS: ReadonlySet<StoreErrorCode> = new Set(['CORRUPT', 'FOREIGN', 'NEWER'])
+const SINGLE_FILE_ERRORS: ReadonlySet<StoreErrorCode> = new Set(['CORRUPT', 'FOREIGN', 'NEWER'])
 const SLOT_FILE = /^slot-(\d+)-of-(\d+)\.sqlite$/
 
 export class SlotStore implements LocalStore {
@@ -70,11 +70,11 @@ export class SlotStore implements LocalStore {
   readonly #owners: readonly string[]
   readonly #slots: (Slot | undefined)[]
   /** Only shards whose last commit failed and that were not opened since. */
-  readonly #fences = new Map<string, number>()
+  readonly #fencedActivations = new Map<string, number>()
   /** Batches to be run, at most one of each slot. */
-  readonly #ready: (() => void)[] = []
-  #deferred = false
-  #closing: Promise<void> | null = null
+  readonly #readyBatches: (() => void)[] = []
+  #isDeferred = false
+  #closed: Promise<void> | null = null
 
   private constructor(options: SlotStoreOptions, dir: string, slots: number, lock: DirectoryLock) {
     this.#options = options
@@ -92,26 +92,26 @@ export class SlotStore implements LocalStore {
     if (!(Number.isInteger(slots) && slots >= 1 && slots <= MAX_SLOTS)) {
       throw new StoreError('SLOTS', `${slots} is not a number of slots: choose 1 to ${MAX_SLOTS}`)
     }
-    makeDirectory(dir)
+    createFolder(dir)
     const store = new SlotStore(options, dir, slots, new DirectoryLock(dir))
     try {
-      store.#openAll(slotFiles(dir, slots))
+      store.#openSlots(slotFiles(dir, slots))
     } catch (cause) {
-      await store.close()
-      throw explain(cause, dir)
+      await store.closeStore()
+      throw toStoreError(cause, dir)
     }
     return store
   }
 
   /** A file that cannot be read costs the shards in it, not the others; unless there are no others. */
-  #openAll(indexes: readonly number[]): void {
+  #openSlots(indexes: readonly number[]): void {
     const { log, onWake } = this.#options
     const broken: StoreError[] = []
     for (const index of indexes) {
       try {
-        for (const [shard, dueMs] of this.#slot(index).wakes()) onWake(shardId(shard), dueMs)
+        for (const [shard, dueMs] of this.#slotAt(index).wakeTimes()) onWake(parseShardName(shard), dueMs)
       } catch (cause) {
-        if (!(cause instanceof StoreError && OWN_FAULTS.has(cause.code))) throw cause
+        if (!(cause instanceof StoreError && SINGLE_FILE_ERRORS.has(cause.code))) throw cause
         broken.push(cause)
       }
     }
@@ -124,11 +124,11 @@ export class SlotStore implements LocalStore {
   }
 
   /** Gives the shards that have a durable timer due within TIMES.wakeAheadMs, and when. */
-  lookAhead(found: (shard: ShardId, dueMs: number) => void): void {
+  scanDueTimers(onDue: (shard: ShardId, dueMs: number) => void): void {
     for (const slot of this.#slots) {
-      if (!slot || slot.over) continue
+      if (!slot || slot.needsReopen) continue
       try {
-        for (const [shard, dueMs] of slot.timersDue()) found(shardId(shard), dueMs)
+        for (const [shard, dueMs] of slot.timerDueTimes()) onDue(parseShardName(shard), dueMs)
       } catch (cause) {
         if (!(cause instanceof StoreError)) throw cause
         this.#options.log.error('a slot does not say which timers are due', { cause: cause.message })
@@ -137,22 +137,22 @@ export class SlotStore implements LocalStore {
   }
 
   /** Write sets that wait for their commit, in all slots. */
-  get backlog(): number {
+  get pendingJobs(): number {
     let sum = 0
-    for (const slot of this.#slots) sum += slot?.backlog ?? 0
+    for (const slot of this.#slots) sum += slot?.pendingJobs ?? 0
     return sum
   }
 
   /** @throws StoreError, at once or by its promise */
-  open(shard: ShardId): Awaitable<Stored> {
+  open(shard: ShardId): Awaitable<StoredShard> {
     const name = shardName(shard)
-    return this.#slotOf(name).open(name)
+    return this.#slotOf(name).openShard(name)
   }
 
   /** @throws StoreError, at once or by its promise */
   channel(shard: ShardId, channel: string): Awaitable<StoredChannel | null> {
     const name = shardName(shard)
-    return this.#slotOf(name).channel(name, channel)
+    return this.#slotOf(name).readChannel(name, channel)
   }
 
   /** @throws StoreError */
@@ -170,22 +170,22 @@ export class SlotStore implements LocalStore {
     try {
       return this.#slotOf(name).commit(name, write)
     } catch (cause) {
-      this.#fences.set(name, Math.max(this.#fences.get(name) ?? 0, write.activation))
+      this.#fencedActivations.set(name, Math.max(this.#fencedActivations.get(name) ?? 0, write.activation))
       return { kind: 'failed', cause }
     }
   }
 
   reject(shard: ShardId, seq: number, channel: WriteSet['channel']): Awaitable<Outcome> {
-    return attempt(() => this.#slotOf(shardName(shard)).reject(shard, seq, channel))
+    return outcomeOf(() => this.#slotOf(shardName(shard)).reject(shard, seq, channel))
   }
 
   fill(
     shard: ShardId,
     rows: readonly RowChange[],
-    remains: Remains | null,
-    done: boolean,
+    remains: CriticalState | null,
+    isLast: boolean,
   ): Awaitable<Outcome> {
-    return attempt(() => this.#slotOf(shardName(shard)).fill(shard, rows, remains, done))
+    return outcomeOf(() => this.#slotOf(shardName(shard)).fill(shard, rows, remains, isLast))
   }
 
   /** @throws StoreError */
@@ -200,79 +200,79 @@ export class SlotStore implements LocalStore {
   }
 
   /** Of a slot that must be opened anew nobody knows what it holds. */
-  owners(): readonly string[] {
+  ownersWithEntries(): readonly string[] {
     return this.#owners.filter((_, index) => {
       const slot = this.#slots[index]
-      return slot !== undefined && (slot.over || slot.holds)
+      return slot !== undefined && (slot.needsReopen || slot.hasOutboxEntries)
     })
   }
 
   /** Each use throws a StoreError when the slot cannot be opened; what gives an outcome says so by it. */
-  outbox(owner: string): Outbox {
+  outboxOf(owner: string): Outbox {
     const index = this.#owners.indexOf(owner)
     if (index < 0) throw new Error(`${owner} is not a slot of ${this.#dir}`)
-    return new SlotOutbox(() => this.#open(index))
+    return new SlotOutbox(() => this.#openSlot(index))
   }
 
   /** Waits for all commits, copies them from the WAL into the files, and lets the directory go. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
+  closeStore(): Promise<void> {
+    this.#closed ??= this.#closeSlots()
+    return this.#closed
   }
 
-  async #close(): Promise<void> {
+  async #closeSlots(): Promise<void> {
     try {
-      await Promise.all(this.#slots.map(async (slot) => slot?.close()))
+      await Promise.all(this.#slots.map(async (slot) => slot?.closeSlot()))
     } finally {
       this.#lock.release()
     }
   }
 
   #slotOf(name: string): Slot {
-    return this.#open(slotOf(name, this.#slots.length))
+    return this.#openSlot(slotOf(name, this.#slots.length))
   }
 
-  #open(index: number): Slot {
-    if (this.#closing) throw new StoreError('CLOSED', `the store in ${this.#dir} is closed`)
-    return this.#slot(index)
+  #openSlot(index: number): Slot {
+    if (this.#closed) throw new StoreError('CLOSED', `the store in ${this.#dir} is closed`)
+    return this.#slotAt(index)
   }
 
-  #slot(index: number): Slot {
+  #slotAt(index: number): Slot {
     const open = this.#slots[index]
-    if (open && !open.over) return open
-    const { clock, log, onWake, onOutbox, outbox = false } = this.#options
+    if (open && !open.needsReopen) return open
+    const { clock, log, onWake, onOutboxDurable: onOutbox, outbox = false } = this.#options
     const slot = new Slot({
       path: join(this.#dir, `slot-${slotName(index, this.#slots.length)}.sqlite`),
       clock,
       log,
       fdatasync: this.#options.fdatasync ?? fdatasync,
       defer: (run) => {
-        this.#ready.push(run)
-        this.#defer()
+        this.#readyBatches.push(run)
+        this.#runBatchesLater()
       },
-      fences: this.#fences,
+      fencedActivations: this.#fencedActivations,
       onWake,
-      onOutbox: () => onOutbox?.(this.#owners[index]!),
+      onOutboxDurable: () => onOutbox?.(this.#owners[index]!),
       tables: this.#tables,
       outbox,
       newId: () => clock.id(),
     })
     this.#slots[index] = slot
     // What was not known to be durable when the disk failed is durable now.
-    if (open && slot.holds) onOutbox?.(this.#owners[index]!)
+    if (open && slot.hasOutboxEntries) onOutbox?.(this.#owners[index]!)
     return slot
   }
 
-  #defer(): void {
-    if (this.#deferred || this.#ready.length === 0) return
-    this.#deferred = true
+  #runBatchesLater(): void {
+    if (this.#isDeferred || this.#readyBatches.length === 0) return
+    this.#isDeferred = true
     const { clock } = this.#options
     clock.defer(() => {
-      const end = clock.mono() + SLICE_MS
-      do this.#ready.shift()?.()
-      while (this.#ready.length > 0 && clock.mono() < end)
-      this.#deferred = false
-      this.#defer()
+      const end = clock.mono() + MAX_BATCH_RUN_MS
+      do this.#readyBatches.shift()?.()
+      while (this.#readyBatches.length > 0 && clock.mono() < end)
+      this.#isDeferred = false
+      this.#runBatchesLater()
     })
   }
 }
@@ -308,12 +308,12 @@ function slotFiles(dir: string, slots: number): number[] {
   return found.sort((a, b) => a - b)
 }
 
-function shardId(name: string): ShardId {
+function parseShardName(name: string): ShardId {
   const slash = name.indexOf('/')
   return { contract: name.slice(0, slash), key: name.slice(slash + 1) }
 }
 
-async function attempt(run: () => Awaitable<Outcome>): Promise<Outcome> {
+async function outcomeOf(run: () => Awaitable<Outcome>): Promise<Outcome> {
   try {
     return await run()
   } catch (cause) {
@@ -323,40 +323,40 @@ async function attempt(run: () => Awaitable<Outcome>): Promise<Outcome> {
 
 /** One slot's outbox, whichever opening of its file holds it. */
 class SlotOutbox implements Outbox {
-  readonly #slot: () => Slot
+  readonly #openSlot: () => Slot
 
   constructor(slot: () => Slot) {
-    this.#slot = slot
+    this.#openSlot = slot
   }
 
   get storeId(): string {
-    return this.#slot().storeId
+    return this.#openSlot().storeId
   }
-  get seq(): number {
-    return this.#slot().seq
+  get lastSeq(): number {
+    return this.#openSlot().lastSeq
   }
-  get trusted(): number {
-    return this.#slot().trusted
+  get leasedSeq(): number {
+    return this.#openSlot().leasedSeq
   }
-  doubt(): Awaitable<Outcome> {
-    return attempt(() => this.#slot().doubt())
+  markUnleased(): Awaitable<Outcome> {
+    return outcomeOf(() => this.#openSlot().markUnleased())
   }
-  trust(): Awaitable<Outcome> {
-    return attempt(() => this.#slot().trust())
+  markLeased(): Awaitable<Outcome> {
+    return outcomeOf(() => this.#openSlot().markLeased())
   }
   read(after: number, maxEntries: number, maxBytes: number): readonly OutboxEntry[] {
-    return this.#slot().read(after, maxEntries, maxBytes)
+    return this.#openSlot().read(after, maxEntries, maxBytes)
   }
-  last(shard: ShardId, critical: boolean): number {
-    return this.#slot().last(shard, critical)
+  lastSeqOf(shard: ShardId, critical: boolean): number {
+    return this.#openSlot().lastSeqOf(shard, critical)
   }
   drop(upTo: number): Awaitable<Outcome> {
-    return attempt(() => this.#slot().drop(upTo))
+    return outcomeOf(() => this.#openSlot().drop(upTo))
   }
-  raise(seq: number): Awaitable<Outcome> {
-    return attempt(() => this.#slot().raise(seq))
+  raiseSeq(seq: number): Awaitable<Outcome> {
+    return outcomeOf(() => this.#openSlot().raiseSeq(seq))
   }
   async reset(): Promise<readonly OutboxEntry[]> {
-    return this.#slot().reset()
+    return this.#openSlot().reset()
   }
 }

@@ -1,26 +1,26 @@
 // What waits for its commit, in bytes: the bounds of a slot's queue and of its transactions count them. Nearly, not
 // exactly: names and numbers are small beside what they stand for.
 
-import { weighRow } from '../run/rowcache.ts'
+import { rowBytes } from '../run/rowcache.ts'
 import type { RowChange, WriteSet } from '../run/ports.ts'
 
 /** A write set, row or cast besides its values. */
 const OVERHEAD_BYTES = 64
 
 /** A write set, and what would take it back. */
-export function weighWrite({ kv, timers, channel, snapshot, rows, casts, undo }: WriteSet): number {
+export function writeSetBytes({ kv, timers, channel, snapshot, rows, casts, undo }: WriteSet): number {
   let bytes = OVERHEAD_BYTES + (channel?.weight ?? 0) + (snapshot?.length ?? 0)
   if (kv) for (const value of kv.values()) bytes += value?.length ?? 0
   if (timers) for (const timer of timers.values()) bytes += timer?.data.length ?? 0
-  if (rows) bytes += weighRows(rows)
+  if (rows) bytes += rowChangesBytes(rows)
   if (casts)
     for (const cast of casts.values())
       bytes += OVERHEAD_BYTES + (cast?.body.length ?? 0) + (cast?.data.length ?? 0)
-  return undo ? bytes + weighWrite(undo) : bytes
+  return undo ? bytes + writeSetBytes(undo) : bytes
 }
 
-export function weighRows(rows: readonly RowChange[]): number {
+export function rowChangesBytes(rows: readonly RowChange[]): number {
   let bytes = 0
-  for (const { values } of rows) bytes += OVERHEAD_BYTES + weighRow(values)
+  for (const { values } of rows) bytes += OVERHEAD_BYTES + rowBytes(values)
   return bytes
 }

@@ -6,10 +6,10 @@ import { TIMES } from '../wire/limits.ts'
 import type { Activation } from './activation.ts'
 import { Channel, channelName } from './channel.ts'
 import type { Engine } from './engine.ts'
-import { Gate } from './gate.ts'
+import { AdmissionQueue } from './gate.ts'
 import {
-  NEWCOMER,
-  refused,
+  NEW_CHANNEL_DEFAULTS,
+  refuseChannel,
   REPLACED,
   SUPERSEDED,
   type ChannelIn,
@@ -20,16 +20,16 @@ import {
 import type { Shard } from './shard.ts'
 
 /** A uid has few sessions in one life of its shard. */
-const MAX_NUMBERED = 16
+const MAX_REMEMBERED_NUMBERS = 16
 
-export class Attendance {
+export class ChannelRegistry {
   readonly #engine: Engine
   readonly #shard: Shard
   readonly #channels = new Map<string, Channel>()
   /** The channel of the newest login, by uid. */
-  readonly #logins = new Map<string, Channel>()
+  readonly #channelByUid = new Map<string, Channel>()
   /** Last events of the sessions' own channels that this life has forgotten, by name. */
-  readonly #numbered = new Map<string, number>()
+  readonly #lastEventNumbers = new Map<string, number>()
 
   constructor(engine: Engine, shard: Shard) {
     this.#engine = engine
@@ -41,32 +41,33 @@ export class Attendance {
   }
 
   /** Somebody is connected. */
-  get isAwaited(): boolean {
+  get hasConnection(): boolean {
     for (const { out } of this.#channels.values()) if (out !== null) return true
     return false
   }
 
   /** A gateway brings a channel; whom the game does not admit, the shard is not even activated for. */
-  open(request: OpenRequest, out: ChannelOut): ChannelIn {
+  openChannel(request: OpenRequest, out: ChannelOut): ChannelIn {
     const { admit } = this.#shard.plan
-    if (!admit || request.admitted) return this.#attach(request, out)
-    return new Gate(this.#engine, admit, request, out, () => this.#attach(request, out))
+    if (!admit || request.admitted) return this.#attachChannel(request, out)
+    return new AdmissionQueue(this.#engine, admit, request, out, () => this.#attachChannel(request, out))
   }
 
-  #attach(request: OpenRequest, out: ChannelOut): ChannelIn {
+  #attachChannel(request: OpenRequest, out: ChannelOut): ChannelIn {
     const name = channelName(request.session, request.channel)
     const known = this.#channels.get(name)
     // The link of a connection that is not the newest any more was away, and comes too late.
-    if (known && known.generation > request.generation) return refused(out, REPLACED)
+    if (known && known.generation > request.generation) return refuseChannel(out, REPLACED)
     // A connection that the client has given up, and its gateway not yet.
-    known?.out?.closed(REPLACED)
+    known?.out?.channelClosed(REPLACED)
     const channel = known ?? new Channel(this.#shard, request)
     this.#channels.set(channel.name, channel)
     const before = channel.uid
     channel.attach(out, request)
-    this.#engine.absent.delete(channel)
-    this.identified(channel, before)
-    if (channel.out !== null) this.#shard.soon((life) => this.#introduce(life, channel))
+    this.#engine.detachedChannels.delete(channel)
+    this.loginChanged(channel, before)
+    if (channel.out !== null)
+      this.#shard.enqueueWork((activation) => this.#introduceActivation(activation, channel))
     return channel
   }
 
@@ -74,149 +75,160 @@ export class Attendance {
    * A session was let in, and its gateway is yet to bring its own channel: a member that is away. What is pushed until
    * then waits for it, within the bounds of every member's events and for as long.
    */
-  expect(life: Activation, session: string): void {
+  expectSession(activation: Activation, session: string): void {
     const own = { shard: this.#shard.id, session: bytesOfHex(session), channel: 0 }
-    const channel = new Channel(this.#shard, { ...NEWCOMER, ...own })
+    const channel = new Channel(this.#shard, { ...NEW_CHANNEL_DEFAULTS, ...own })
     const known = this.#channels.get(channel.name)
     // One that no gateway has ever brought was for a login that came to nothing, and its time is over.
-    if (known && (known.told !== 0 || known.out !== null || known.member !== null)) return
-    if (known) this.#drop(known)
+    if (known && (known.introducedActivation !== 0 || known.out !== null || known.member !== null)) return
+    if (known) this.#removeChannel(known)
     this.#channels.set(channel.name, channel)
-    life.members.add(channel)
-    life.membershipChanged()
-    this.detach(channel, false)
+    activation.members.add(channel)
+    activation.membershipChanged()
+    this.detachChannel(channel, false)
   }
 
   /** Of two logins of one uid the newer one speaks to this shard; the other is let go. */
-  identified(channel: Channel, before: string): void {
+  loginChanged(channel: Channel, before: string): void {
     const { uid } = channel
-    if (before !== uid && this.#logins.get(before) === channel) this.#logins.delete(before)
+    if (before !== uid && this.#channelByUid.get(before) === channel) this.#channelByUid.delete(before)
     if (uid === '') return
-    const other = this.#logins.get(uid)
+    const other = this.#channelByUid.get(uid)
     const isRival = other !== undefined && other.session !== channel.session && other.epoch !== channel.epoch
-    const loser = isRival ? (other.epoch < channel.epoch ? other : channel) : null
-    if (loser !== channel) this.#logins.set(uid, channel)
-    if (loser) this.expel(loser, SUPERSEDED)
+    const superseded = isRival ? (other.epoch < channel.epoch ? other : channel) : null
+    if (superseded !== channel) this.#channelByUid.set(uid, channel)
+    if (superseded) this.endChannel(superseded, SUPERSEDED)
   }
 
   /** Ends a channel from here. */
-  expel(channel: Channel, code: string): void {
-    channel.out?.closed(code)
-    this.detach(channel, true)
+  endChannel(channel: Channel, code: string): void {
+    channel.out?.channelClosed(code)
+    this.detachChannel(channel, true)
   }
 
   /** The connection is gone. A member keeps its seat for a while, unless (`forget`) it does not come back. */
-  detach(channel: Channel, forget: boolean): void {
+  detachChannel(channel: Channel, forget: boolean): void {
     const { clock } = this.#engine
     channel.detach()
     channel.detachedMs = clock.mono()
-    if (forget) this.#drop(channel)
-    else this.#engine.leaveOne(channel)
-    this.linger(channel)
+    if (forget) this.#removeChannel(channel)
+    else this.#engine.addDetached(channel)
+    this.startSeatTimeout(channel)
   }
 
   /** Too many are absent, and this one longest: it leaves now. */
-  abandon(channel: Channel): void {
-    this.#drop(channel)
-    this.linger(channel)
+  evictDetached(channel: Channel): void {
+    this.#removeChannel(channel)
+    this.startSeatTimeout(channel)
   }
 
   /** A member without connection: how long it keeps its seat. */
-  linger(channel: Channel): void {
-    channel.linger?.cancel()
-    if (!this.#shard.life) return
-    const lingerMs = this.#shard.plan.definition.lingerMs ?? TIMES.lingerMs
-    const leaves = channel.legacy || lingerMs === 0 || this.#channels.get(channel.name) !== channel
-    if (!leaves) channel.linger = this.#engine.clock.after(lingerMs, () => this.#goodbye(channel))
-    this.#absent(channel, (life) => (leaves ? life.presence.goodbye(channel) : life.presence.away(channel)))
+  startSeatTimeout(channel: Channel): void {
+    channel.seatTimer?.cancel()
+    if (!this.#shard.activation) return
+    const seatTimeoutMs = this.#shard.plan.definition.lingerMs ?? TIMES.lingerMs
+    const leavesNow = channel.legacy || seatTimeoutMs === 0 || this.#channels.get(channel.name) !== channel
+    if (!leavesNow)
+      channel.seatTimer = this.#engine.clock.after(seatTimeoutMs, () => this.#seatExpired(channel))
+    this.#runIfDetached(channel, (activation) =>
+      leavesNow
+        ? activation.memberLifecycle.removeMember(channel)
+        : activation.memberLifecycle.memberDetached(channel),
+    )
   }
 
-  #goodbye(channel: Channel): void {
-    channel.linger = null
-    if (!this.#shard.life) return
-    this.#absent(channel, (life) => {
-      if (channel.member) channel.lapse()
-      life.presence.goodbye(channel)
+  #seatExpired(channel: Channel): void {
+    channel.seatTimer = null
+    if (!this.#shard.activation) return
+    this.#runIfDetached(channel, (activation) => {
+      if (channel.member) channel.expireHistory()
+      activation.memberLifecycle.removeMember(channel)
     })
   }
 
   /** In its turn, if the channel is still without connection then. */
-  #absent(channel: Channel, run: (life: Activation) => void): void {
-    this.#shard.soon((life) => {
-      if (channel.out === null) run(life)
+  #runIfDetached(channel: Channel, run: (activation: Activation) => void): void {
+    this.#shard.enqueueWork((activation) => {
+      if (channel.out === null) run(activation)
     })
   }
 
   /** Events of a slow reader gave way: its game may send it fresh state. */
-  resynced(channel: Channel): void {
-    if (!this.#shard.life) return
-    this.#shard.soon((life) => {
-      if (channel.out !== null) life.presence.resync(channel)
+  requestResync(channel: Channel): void {
+    if (!this.#shard.activation) return
+    this.#shard.enqueueWork((activation) => {
+      if (channel.out !== null) activation.memberLifecycle.requestResync(channel)
     })
   }
 
   /** An activation begins. All members are back before any hook or call of it runs. */
-  begin(life: Activation): void {
-    for (const channel of this.#channels.values()) life.presence.seat(channel)
-    for (const channel of this.#channels.values()) this.#shard.queue((next) => this.#introduce(next, channel))
+  restoreMembers(activation: Activation): void {
+    for (const channel of this.#channels.values()) activation.memberLifecycle.restoreSeat(channel)
+    for (const channel of this.#channels.values())
+      this.#shard.enqueueWithoutSchedule((next) => this.#introduceActivation(next, channel))
   }
 
   /** The activation is over: those without connection go with it, the others wait for the next. */
-  endLife(): void {
+  endActivation(): void {
     for (const channel of this.#channels.values()) {
-      channel.linger?.cancel()
-      if (channel.out === null) this.#drop(channel)
+      channel.seatTimer?.cancel()
+      if (channel.out === null) this.#removeChannel(channel)
       else channel.reset()
     }
-    this.#numbered.clear()
+    this.#lastEventNumbers.clear()
   }
 
   /** Calls that were on their way are lost. */
-  sever(): void {
-    for (const channel of this.#channels.values()) channel.severed = true
+  markCallsLost(): void {
+    for (const channel of this.#channels.values()) channel.callsLost = true
   }
 
   /** Forgets channels that nobody came back to. */
   sweep(nowMs: number, rememberMs: number): void {
     for (const channel of this.#channels.values()) {
       const isOver = channel.out === null && channel.member === null
-      if (isOver && nowMs - channel.detachedMs >= rememberMs) this.#drop(channel)
+      if (isOver && nowMs - channel.detachedMs >= rememberMs) this.#removeChannel(channel)
     }
   }
 
-  #drop(channel: Channel): void {
-    this.#engine.absent.delete(channel)
+  #removeChannel(channel: Channel): void {
+    this.#engine.detachedChannels.delete(channel)
     this.#channels.delete(channel.name)
-    if (channel.isOwn && channel.told !== 0 && channel.lastEvent > 0) {
-      this.#numbered.delete(channel.name)
-      this.#numbered.set(channel.name, channel.lastEvent)
-      if (this.#numbered.size > MAX_NUMBERED) this.#numbered.delete(this.#numbered.keys().next().value!)
+    if (channel.isSessionChannel && channel.introducedActivation !== 0 && channel.lastEvent > 0) {
+      this.#lastEventNumbers.delete(channel.name)
+      this.#lastEventNumbers.set(channel.name, channel.lastEvent)
+      if (this.#lastEventNumbers.size > MAX_REMEMBERED_NUMBERS)
+        this.#lastEventNumbers.delete(this.#lastEventNumbers.keys().next().value!)
     }
-    if (this.#logins.get(channel.uid) === channel) this.#logins.delete(channel.uid)
+    if (this.#channelByUid.get(channel.uid) === channel) this.#channelByUid.delete(channel.uid)
   }
 
   /** Tells a channel which life it speaks to: before its first call, and again in each new life. */
-  #introduce(life: Activation, channel: Channel): void {
-    if (!channel.isStrangerTo(life.number)) return
+  #introduceActivation(activation: Activation, channel: Channel): void {
+    if (!channel.needsIntroduction(activation.number)) return
     const { plan, name } = this.#shard
-    if (channel.told === life.number || plan.definition.stateless) return this.#tell(life, channel, null)
-    const stored = this.#shard.stored(channel.name)
-    if (!(stored instanceof Promise)) return this.#tell(life, channel, stored)
-    const resume = this.#shard.hold()
+    if (channel.introducedActivation === activation.number || plan.definition.stateless)
+      return this.#completeIntroduction(activation, channel, null)
+    const stored = this.#shard.readChannel(channel.name)
+    if (!(stored instanceof Promise)) return this.#completeIntroduction(activation, channel, stored)
+    const resume = this.#shard.beginAsyncTurn()
     stored.then(
-      (found) => resume(() => this.#tell(life, channel, found)),
+      (found) => resume(() => this.#completeIntroduction(activation, channel, found)),
       (cause: unknown) =>
         resume(() => {
           this.#engine.log.error('a channel could not be read', { shard: name, cause: String(cause) })
-          channel.out?.closed('UNAVAILABLE')
+          channel.out?.channelClosed('UNAVAILABLE')
         }),
     )
   }
 
-  #tell(life: Activation, channel: Channel, stored: StoredChannel | null): void {
+  #completeIntroduction(activation: Activation, channel: Channel, stored: StoredChannel | null): void {
     if (stored) channel.restore(stored)
-    const isWhole = channel.introduce(life.number, this.#numbered.get(channel.name) ?? 0)
-    life.presence.welcome(channel)
-    if (!isWhole) life.presence.resync(channel)
+    const isComplete = channel.introduceActivation(
+      activation.number,
+      this.#lastEventNumbers.get(channel.name) ?? 0,
+    )
+    activation.memberLifecycle.channelIntroduced(channel)
+    if (!isComplete) activation.memberLifecycle.requestResync(channel)
   }
 }

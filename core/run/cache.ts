@@ -1,30 +1,30 @@
 // The values of `cacheable` in one process: each for its time, computed once however many ask. Never the truth.
 
 import type { Cached } from '../game/cacheable.ts'
-import type { Meter } from './meter.ts'
+import type { EngineMeter } from './meter.ts'
 import type { Clock } from './ports.ts'
 
-interface Kept {
+interface CachedValue {
   readonly value: Promise<unknown>
-  readonly untilMs: number
+  readonly expiresMs: number
 }
 
-export class Cache {
+export class ValueCache {
   readonly #clock: Clock
-  readonly #meter: Meter
-  readonly #kept = new Map<Cached<never, unknown>, Map<string, Kept>>()
+  readonly #meter: EngineMeter
+  readonly #values = new Map<Cached<never, unknown>, Map<string, CachedValue>>()
 
-  constructor(clock: Clock, meter: Meter) {
+  constructor(clock: Clock, meter: EngineMeter) {
     this.#clock = clock
     this.#meter = meter
   }
 
-  get<Params, Value>(what: Cached<Params, Value>, params: Params): Promise<Value> {
-    const values = this.#valuesOf(what)
-    const key = what.keyOf(params)
+  get<Params, Value>(definition: Cached<Params, Value>, params: Params): Promise<Value> {
+    const values = this.#valuesOf(definition)
+    const key = definition.keyOf(params)
     const known = values.get(key)
     const now = this.#clock.mono()
-    if (known && now < known.untilMs) {
+    if (known && now < known.expiresMs) {
       this.#meter.cacheHits++
       return known.value as Promise<Value>
     }
@@ -32,21 +32,21 @@ export class Cache {
     values.delete(key)
     // Oldest first: a map keeps the order in which its keys came.
     for (const old of values.keys()) {
-      if (values.size < what.maxEntries) break
+      if (values.size < definition.maxEntries) break
       values.delete(old)
     }
-    const value = what.load(params)
-    const kept = { value, untilMs: now + what.ttlMs }
-    values.set(key, kept)
+    const value = definition.load(params)
+    const entry = { value, expiresMs: now + definition.ttlMs }
+    values.set(key, entry)
     value.catch(() => {
-      if (values.get(key) === kept) values.delete(key)
+      if (values.get(key) === entry) values.delete(key)
     })
     return value
   }
 
-  #valuesOf<Params, Value>(what: Cached<Params, Value>): Map<string, Kept> {
-    let values = this.#kept.get(what)
-    if (!values) this.#kept.set(what, (values = new Map()))
+  #valuesOf<Params, Value>(definition: Cached<Params, Value>): Map<string, CachedValue> {
+    let values = this.#values.get(definition)
+    if (!values) this.#values.set(definition, (values = new Map()))
     return values
   }
 }

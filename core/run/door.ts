@@ -3,20 +3,20 @@
 
 import type { Game } from '../game/game.ts'
 
-const DOOR_FORMAT = 1
+const ROUTING_FORMAT = 1
 
-export interface DoorTable {
+export interface RoutingTableData {
   readonly format: number
   /** Changes when an entry changes; 8 hex digits. */
   readonly version: string
-  readonly contracts: readonly DoorContract[]
+  readonly contracts: readonly RoutedContract[]
   /** The game has an `auth` to be asked for each ticket. */
   readonly auth?: boolean
   /** Sessions must log in. */
   readonly login?: boolean
 }
 
-export interface DoorContract {
+export interface RoutedContract {
   readonly name: string
   /** Key of a client that names none. */
   readonly key: string
@@ -29,10 +29,10 @@ export interface DoorContract {
   readonly stateless: boolean
   /** It runs by the clock while it has members: an edge keeps it awake (DESIGN.md section 6). */
   readonly ticks: boolean
-  readonly commands: readonly DoorCommand[]
+  readonly commands: readonly RoutedCommand[]
 }
 
-export interface DoorCommand {
+export interface RoutedCommand {
   readonly number: number
   /** Sent again after a restart, under the same sequence. */
   readonly durable: boolean
@@ -41,10 +41,10 @@ export interface DoorCommand {
   readonly cost: number
 }
 
-export function doorTable(game: Game): DoorTable {
-  const contracts: DoorContract[] = []
+export function routingTableOf(game: Game): RoutingTableData {
+  const contracts: RoutedContract[] = []
   for (const { contract, access, ticker, stateless } of game.shards.values()) {
-    const commands: DoorCommand[] = []
+    const commands: RoutedCommand[] = []
     for (const entry of Object.values(contract.entries)) {
       if (entry.kind !== 'command' || entry.options.internal) continue
       const { durable = false, maxBytes = 0, cost = 1 } = entry.options
@@ -66,7 +66,7 @@ export function doorTable(game: Game): DoorTable {
     ...(game.auth ? { auth: true } : {}),
     ...(game.requireLogin ? { login: true } : {}),
   }
-  return { format: DOOR_FORMAT, version: fingerprint(JSON.stringify(table)), ...table }
+  return { format: ROUTING_FORMAT, version: fingerprint(JSON.stringify(table)), ...table }
 }
 
 /** FNV-1a, 32 bits: a change detector, not a secret. */
@@ -76,23 +76,23 @@ function fingerprint(text: string): string {
   return (hash >>> 0).toString(16).padStart(8, '0')
 }
 
-export interface DoorEntry {
-  readonly contract: DoorContract
-  readonly command: DoorCommand
+export interface Route {
+  readonly contract: RoutedContract
+  readonly command: RoutedCommand
 }
 
 /** The table as a gateway looks things up. */
-export class Door {
+export class RoutingTable {
   readonly version: string
   readonly auth: boolean
   readonly login: boolean
-  readonly byNumber = new Map<number, DoorEntry>()
-  readonly byName = new Map<string, DoorContract>()
+  readonly byNumber = new Map<number, Route>()
+  readonly byName = new Map<string, RoutedContract>()
 
-  constructor(table: DoorTable) {
-    if (table.format !== DOOR_FORMAT) {
+  constructor(table: RoutingTableData) {
+    if (table.format !== ROUTING_FORMAT) {
       throw new Error(
-        `door table has format ${table.format}, this gateway reads ${DOOR_FORMAT}: deploy the edge`,
+        `door table has format ${table.format}, this gateway reads ${ROUTING_FORMAT}: deploy the edge`,
       )
     }
     this.version = table.version

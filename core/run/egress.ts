@@ -5,120 +5,125 @@
 import type { Clock, Outcome, Timer } from './ports.ts'
 
 /** What waits for a commit. */
-export interface Ending {
+export interface CommitCallbacks {
   /** Lets the effects and the answer go. */
-  release(): void
+  onCommitted(): void
   /** The commit is not known to be good; everything behind it is given up too. */
-  broken(outcome: Exclude<Outcome, { kind: 'committed' }>): void
+  onFailed(outcome: Exclude<Outcome, { kind: 'committed' }>): void
   /** Tells the caller, who has waited `patienceMs`, to ask again; null = nobody is to be told. */
-  readonly tell: (() => void) | null
+  readonly onTimeout: (() => void) | null
 }
 
-interface Held {
-  readonly ending: Ending
-  pending: boolean
-  tell: (() => void) | null
+interface QueuedCommit {
+  readonly callbacks: CommitCallbacks
+  isPending: boolean
+  onTimeout: (() => void) | null
   readonly dueMs: number
 }
 
-export class Egress {
-  readonly #held: Held[] = []
+export class CommitQueue {
+  readonly #queue: QueuedCommit[] = []
   readonly #clock: Clock
-  readonly #patienceMs: number
+  readonly #timeoutMs: number
   readonly #inRun: (work: () => void) => void
-  #stopped = false
+  #isStopped = false
   #waiters: (() => void)[] = []
   #timer: Timer | null = null
 
   /** `inRun` does work inside the engine's run, so that what an effect causes waits for the effects behind it. */
-  constructor(clock: Clock, patienceMs: number, inRun: (work: () => void) => void) {
+  constructor(clock: Clock, timeoutMs: number, inRun: (work: () => void) => void) {
     this.#clock = clock
-    this.#patienceMs = patienceMs
+    this.#timeoutMs = timeoutMs
     this.#inRun = inRun
   }
 
   /** Nothing waits: a turn without writes may speak at once. */
-  get idle(): boolean {
-    return this.#held.length === 0
+  get isEmpty(): boolean {
+    return this.#queue.length === 0
   }
 
   get size(): number {
-    return this.#held.length
+    return this.#queue.length
   }
 
   /** Releases when `commit` (null = nothing to commit) and all before it are done. */
-  push(commit: Outcome | Promise<Outcome> | null, ending: Ending): void {
+  push(commit: Outcome | Promise<Outcome> | null, callbacks: CommitCallbacks): void {
     if (commit !== null && !(commit instanceof Promise)) {
-      if (commit.kind !== 'committed') return this.#break(ending, commit)
+      if (commit.kind !== 'committed') return this.#failAll(callbacks, commit)
       commit = null
     }
-    const dueMs = ending.tell ? this.#clock.mono() + this.#patienceMs : 0
-    const held: Held = { ending, pending: commit !== null, tell: ending.tell, dueMs }
-    this.#held.push(held)
+    const dueMs = callbacks.onTimeout ? this.#clock.mono() + this.#timeoutMs : 0
+    const queued: QueuedCommit = {
+      callbacks,
+      isPending: commit !== null,
+      onTimeout: callbacks.onTimeout,
+      dueMs,
+    }
+    this.#queue.push(queued)
     if (commit === null) {
-      this.#flush()
-      if (this.#held.length > 0) this.#arm()
+      this.#releaseCommitted()
+      if (this.#queue.length > 0) this.#armTimeout()
       return
     }
-    this.#arm()
+    this.#armTimeout()
     void commit.then((outcome) => {
-      if (this.#stopped) return
-      if (outcome.kind !== 'committed') return this.#inRun(() => this.#break(ending, outcome))
-      held.pending = false
-      this.#inRun(() => this.#flush())
+      if (this.#isStopped) return
+      if (outcome.kind !== 'committed') return this.#inRun(() => this.#failAll(callbacks, outcome))
+      queued.isPending = false
+      this.#inRun(() => this.#releaseCommitted())
     })
   }
 
   /** Resolves when nothing waits any more, whether it left or was given up. */
-  emptied(): Promise<void> {
-    if (this.idle) return Promise.resolve()
+  whenEmpty(): Promise<void> {
+    if (this.isEmpty) return Promise.resolve()
     return new Promise((resolve) => this.#waiters.push(resolve))
   }
 
   stop(): void {
-    this.#stopped = true
+    this.#isStopped = true
     this.#timer?.cancel()
-    this.#held.length = 0
-    this.#wake()
+    this.#queue.length = 0
+    this.#resolveWaiters()
   }
 
-  #flush(): void {
-    while (!this.#stopped && this.#held.length > 0 && !this.#held[0]!.pending)
-      this.#held.shift()!.ending.release()
-    if (!this.idle) return
+  #releaseCommitted(): void {
+    while (!this.#isStopped && this.#queue.length > 0 && !this.#queue[0]!.isPending)
+      this.#queue.shift()!.callbacks.onCommitted()
+    if (!this.isEmpty) return
     this.#timer?.cancel()
     this.#timer = null
-    this.#wake()
+    this.#resolveWaiters()
   }
 
-  #wake(): void {
+  #resolveWaiters(): void {
     const waiters = this.#waiters
     this.#waiters = []
-    for (const wake of waiters) wake()
+    for (const resolve of waiters) resolve()
   }
 
-  #break(ending: Ending, outcome: Exclude<Outcome, { kind: 'committed' }>): void {
+  #failAll(callbacks: CommitCallbacks, outcome: Exclude<Outcome, { kind: 'committed' }>): void {
     this.stop()
-    ending.broken(outcome)
+    callbacks.onFailed(outcome)
   }
 
   /** One timer for the caller that has waited longest. */
-  #arm(): void {
-    if (this.#timer || this.#stopped) return
-    const next = this.#held.find(({ tell }) => tell !== null)
+  #armTimeout(): void {
+    if (this.#timer || this.#isStopped) return
+    const next = this.#queue.find(({ onTimeout: tell }) => tell !== null)
     if (!next) return
     this.#timer = this.#clock.after(Math.max(0, next.dueMs - this.#clock.mono()), () => {
       this.#timer = null
       const now = this.#clock.mono()
       this.#inRun(() => {
-        for (const held of this.#held) {
-          if (held.tell === null || held.dueMs > now) continue
-          const { tell } = held
-          held.tell = null
+        for (const queued of this.#queue) {
+          if (queued.onTimeout === null || queued.dueMs > now) continue
+          const { onTimeout: tell } = queued
+          queued.onTimeout = null
           tell()
         }
       })
-      this.#arm()
+      this.#armTimeout()
     })
   }
 }

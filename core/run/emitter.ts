@@ -1,13 +1,13 @@
 // Events on their way out of a turn: `c.broadcast.moved({...})`. One prototype per kind of shard, made once;
 // a body is encoded once, when the event is sent, and goes to everybody as the same bytes.
 
-import { Session, uidKey } from '../../schemas/session.ts'
+import { Session, uidShardKey } from '../../schemas/session.ts'
 import type { Emit } from '../game/context.ts'
 import type { Entries } from '../wire/contract.ts'
 import type { Activation } from './activation.ts'
 import type { Channel } from './channel.ts'
-import type { Sent } from './history.ts'
-import { toSession } from './identity.ts'
+import type { OutgoingEvent } from './history.ts'
+import { castToSession } from './identity.ts'
 import type { EventPlan, ShardPlan } from './plan.ts'
 import type { Turn } from './turn.ts'
 
@@ -52,15 +52,15 @@ function emit({ turn, audience }: Emitter, event: EventPlan, data: unknown): voi
   let body = event.codec.encode(checked)
   // `raw` gives the handler's own bytes, which it may change before they leave, or before its next event.
   if (body === data) body = new Uint8Array(body)
-  const sent: Sent = { event: event.number, body, latest: event.latest(checked) }
-  turn.effect((life) => {
-    life.meter.events++
-    deliver(life, audience, sent)
+  const sent: OutgoingEvent = { event: event.number, body, latest: event.latest(checked) }
+  turn.addEffect((activation) => {
+    activation.meter.events++
+    deliverEvent(activation, audience, sent)
   })
 }
 
-export function deliver(life: Activation, audience: Audience, sent: Sent): void {
-  const { members } = life
+export function deliverEvent(activation: Activation, audience: Audience, sent: OutgoingEvent): void {
+  const { members } = activation
   switch (audience.to) {
     case 'all':
       for (const { channel } of members.all()) if (channel !== audience.except) channel.emit(sent)
@@ -69,13 +69,13 @@ export function deliver(life: Activation, audience: Audience, sent: Sent): void 
       for (const { channel } of members.group(audience.name)) channel.emit(sent)
       return
     case 'seat': {
-      members.at(audience.seat)?.channel.emit(sent)
+      members.atSeat(audience.seat)?.channel.emit(sent)
       return
     }
     case 'channel':
       audience.channel?.emit(sent)
       return
     case 'uid':
-      toSession(life, uidKey(audience.uid), Session.entries.push, sent)
+      castToSession(activation, uidShardKey(audience.uid), Session.entries.push, sent)
   }
 }

@@ -3,18 +3,18 @@
 
 import type { Game } from '../game/game.ts'
 import { DEFAULT_LIMITS, TIMES, type Limits } from '../wire/limits.ts'
-import { Cache } from './cache.ts'
+import { ValueCache } from './cache.ts'
 import type { Channel } from './channel.ts'
-import { Backlog } from './mailbox.ts'
-import { Meter } from './meter.ts'
-import { compile, type ShardPlan } from './plan.ts'
+import { MailboxQuota } from './mailbox.ts'
+import { EngineMeter } from './meter.ts'
+import { compileGame, type ShardPlan } from './plan.ts'
 import type {
   Awaitable,
   ChannelIn,
   ChannelOut,
   Clock,
   Directory,
-  Link,
+  ShardLink,
   Log,
   OpenRequest,
   Outcome,
@@ -24,17 +24,17 @@ import type {
   Ports,
   ShardId,
   Store,
-  Stored,
+  StoredShard,
   StoredCast,
   Timer,
   WriteSet,
 } from './ports.ts'
-import { refused, shardName } from './ports.ts'
+import { refuseChannel, shardName } from './ports.ts'
 import { RowCache } from './rowcache.ts'
 import { Shard } from './shard.ts'
 
 /** Turns in one go before the event loop may breathe. */
-const BURST = 2_048
+const MAX_TURNS_PER_RUN = 2_048
 
 export interface EngineOptions {
   readonly limits?: Partial<Limits>
@@ -42,28 +42,28 @@ export interface EngineOptions {
   readonly evictMs?: number
 }
 
-export class Engine implements Link, Directory {
+export class Engine implements ShardLink, Directory {
   readonly clock: Clock
   readonly log: Log
   readonly store: Store
   readonly limits: Limits
-  readonly meter = new Meter()
+  readonly meter = new EngineMeter()
   readonly rowCache: RowCache
-  readonly cache: Cache
-  readonly mail: Backlog
+  readonly valueCache: ValueCache
+  readonly mailboxQuota: MailboxQuota
   /** Channels without connection, the one that is absent longest first. */
-  readonly absent = new Set<Channel>()
+  readonly detachedChannels = new Set<Channel>()
   readonly #plans: ReadonlyMap<string, ShardPlan>
   readonly #directory: Directory
   readonly #shards = new Map<string, Shard>()
   readonly #queue: Shard[] = []
   readonly #evictMs: number
   /** What stateless services are numbered with: they have no store. */
-  readonly #bootNumber: number
-  #running = false
-  #deferred = false
-  #sweeper: Timer | null = null
-  #draining = false
+  readonly #statelessActivation: number
+  #isRunning = false
+  #isResumeScheduled = false
+  #sweepTimer: Timer | null = null
+  #isDraining = false
 
   constructor(game: Game, ports: Ports, options: EngineOptions = {}) {
     this.clock = ports.clock
@@ -71,12 +71,12 @@ export class Engine implements Link, Directory {
     this.store = ports.store
     this.limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.rowCache = new RowCache(this.limits.maxRowCacheBytes)
-    this.cache = new Cache(this.clock, this.meter)
-    this.mail = new Backlog(this.limits.maxBacklog, this.limits.maxBacklogBytes)
-    this.#plans = compile(game)
+    this.valueCache = new ValueCache(this.clock, this.meter)
+    this.mailboxQuota = new MailboxQuota(this.limits.maxBacklog, this.limits.maxBacklogBytes)
+    this.#plans = compileGame(game)
     this.#directory = ports.directory ?? this
     this.#evictMs = options.evictMs ?? TIMES.evictMs
-    this.#bootNumber = 1 + Math.floor(this.clock.random() * 0xfffffffe)
+    this.#statelessActivation = 1 + Math.floor(this.clock.random() * 0xfffffffe)
   }
 
   get shards(): number {
@@ -85,13 +85,13 @@ export class Engine implements Link, Directory {
 
   /** Work that waits in all mailboxes. */
   get backlog(): number {
-    return this.mail.size
+    return this.mailboxQuota.size
   }
 
   /** Attaches a gateway's channel. Contract and key were checked at the door; here they are trusted to exist. */
   open(request: OpenRequest, out: ChannelOut): ChannelIn {
-    if (!this.#hasRoom(request.shard)) return refused(out, 'OVERLOADED')
-    return this.shard(request.shard).attendance.open(request, out)
+    if (!this.#hasRoom(request.shard)) return refuseChannel(out, 'OVERLOADED')
+    return this.shard(request.shard).channels.openChannel(request, out)
   }
 
   /** The shard is here, or may come. */
@@ -102,12 +102,12 @@ export class Engine implements Link, Directory {
   }
 
   /** A channel has lost its connection; of too many the oldest leaves. */
-  leaveOne(channel: Channel): void {
-    this.absent.delete(channel)
-    this.absent.add(channel)
-    if (this.absent.size <= this.limits.maxAbsent) return
-    const [oldest] = this.absent
-    oldest?.shard.attendance.abandon(oldest)
+  addDetached(channel: Channel): void {
+    this.detachedChannels.delete(channel)
+    this.detachedChannels.add(channel)
+    if (this.detachedChannels.size <= this.limits.maxAbsent) return
+    const [oldest] = this.detachedChannels
+    oldest?.shard.channels.evictDetached(oldest)
   }
 
   /** Where another shard is reached from here. */
@@ -120,12 +120,12 @@ export class Engine implements Link, Directory {
   }
 
   /** A durable cast that arrived from another shard. */
-  deliver(id: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer> {
+  receiveDurableCast(id: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer> {
     return this.#localPeer(id).deliver(sender, cast)
   }
 
   /** A call that arrived from another shard. */
-  receive(id: ShardId, call: PeerCall): Promise<PeerAnswer> {
+  receiveCall(id: ShardId, call: PeerCall): Promise<PeerAnswer> {
     return this.#localPeer(id).call(call)
   }
 
@@ -153,9 +153,10 @@ export class Engine implements Link, Directory {
       }
     }
     return {
-      call: (call) => new Promise((resolve) => this.shard(id).peer(call, resolve)),
-      cast: (call) => this.shard(id).peer(call, null),
-      deliver: (sender, cast) => new Promise((resolve) => this.shard(id).deliver(sender, cast, resolve)),
+      call: (call) => new Promise((resolve) => this.shard(id).receivePeerCall(call, resolve)),
+      cast: (call) => this.shard(id).receivePeerCall(call, null),
+      deliver: (sender, cast) =>
+        new Promise((resolve) => this.shard(id).receiveDurableCast(sender, cast, resolve)),
     }
   }
 
@@ -183,51 +184,51 @@ export class Engine implements Link, Directory {
   }
 
   /** Begins a run of turns; false when one is under way and the caller must queue. */
-  enter(): boolean {
-    if (this.#running) return false
-    this.#running = true
+  tryBeginRun(): boolean {
+    if (this.#isRunning) return false
+    this.#isRunning = true
     return true
   }
 
   /** Ends the outermost run: whatever its turns caused is run now, a burst at a time. */
-  leave(last: Shard): void {
+  endRun(last: Shard): void {
     this.#enqueue(last)
     try {
-      if (this.#queue.length > 0) this.#drain()
+      if (this.#queue.length > 0) this.#runQueue()
     } finally {
-      this.#running = false
+      this.#isRunning = false
     }
   }
 
   /** This shard has mail. */
-  want(shard: Shard): void {
-    if (this.enter()) this.leave(shard)
+  scheduleShard(shard: Shard): void {
+    if (this.tryBeginRun()) this.endRun(shard)
     else this.#enqueue(shard)
   }
 
   #enqueue(shard: Shard): void {
-    if (shard.queued || !shard.ready) return
-    shard.queued = true
+    if (shard.isQueued || !shard.isReady) return
+    shard.isQueued = true
     this.#queue.push(shard)
   }
 
-  #drain(): void {
-    let burst = BURST
+  #runQueue(): void {
+    let burst = MAX_TURNS_PER_RUN
     for (let shard = this.#queue.shift(); shard; shard = this.#queue.shift()) {
-      shard.queued = false
-      if (shard.ready) shard.step()
+      shard.isQueued = false
+      if (shard.isReady) shard.runNext()
       this.#enqueue(shard)
-      if (--burst === 0) return this.#later()
+      if (--burst === 0) return this.#scheduleResume()
     }
   }
 
-  #later(): void {
-    if (this.#deferred || this.#queue.length === 0) return
-    this.#deferred = true
+  #scheduleResume(): void {
+    if (this.#isResumeScheduled || this.#queue.length === 0) return
+    this.#isResumeScheduled = true
     this.clock.after(0, () => {
-      this.#deferred = false
+      this.#isResumeScheduled = false
       const [first] = this.#queue
-      if (first && this.enter()) this.leave(first)
+      if (first && this.tryBeginRun()) this.endRun(first)
     })
   }
 
@@ -236,23 +237,23 @@ export class Engine implements Link, Directory {
     return this.store.commit(write)
   }
 
-  openStore(id: ShardId, plan: ShardPlan): Awaitable<Stored> {
+  openShard(id: ShardId, plan: ShardPlan): Awaitable<StoredShard> {
     if (!plan.definition.stateless) return this.store.open(id)
-    return { activation: this.#bootNumber, kv: new Map(), timers: [], snapshot: null, casts: [] }
+    return { activation: this.#statelessActivation, kv: new Map(), timers: [], snapshot: null, casts: [] }
   }
 
   /** Saves every snapshot and waits for all commits; a host drains its gateways first. */
   async drain(): Promise<void> {
-    this.#draining = true
-    this.#sweeper?.cancel()
-    const lives = [...this.#shards.values()].flatMap((shard) => shard.life ?? [])
-    await Promise.all(lives.map((life) => life.save()))
+    this.#isDraining = true
+    this.#sweepTimer?.cancel()
+    const activations = [...this.#shards.values()].flatMap((shard) => shard.activation ?? [])
+    await Promise.all(activations.map((activation) => activation.saveState()))
   }
 
   /** What these shards know of their Store is not to be believed any more: their activations end. */
-  restartWhere(isMeant: (id: ShardId) => boolean): void {
+  restartWhere(matches: (id: ShardId) => boolean): void {
     for (const shard of this.#shards.values())
-      if (shard.life && !shard.plan.definition.stateless && isMeant(shard.id)) shard.restart()
+      if (shard.activation && !shard.plan.definition.stateless && matches(shard.id)) shard.restart()
   }
 
   /** Puts one shard out of memory, as the platform or the sweeper would. */
@@ -261,9 +262,9 @@ export class Engine implements Link, Directory {
   }
 
   #armSweeper(): void {
-    if (this.#evictMs === 0 || this.#sweeper || this.#draining) return
-    this.#sweeper = this.clock.after(this.#evictMs / 2, () => {
-      this.#sweeper = null
+    if (this.#evictMs === 0 || this.#sweepTimer || this.#isDraining) return
+    this.#sweepTimer = this.clock.after(this.#evictMs / 2, () => {
+      this.#sweepTimer = null
       this.#sweep()
       if (this.#shards.size > 0) this.#armSweeper()
     })
@@ -273,12 +274,12 @@ export class Engine implements Link, Directory {
   #sweep(): void {
     const now = this.clock.mono()
     for (const [name, shard] of this.#shards) {
-      shard.attendance.sweep(now, TIMES.rememberMs)
-      if (!shard.idle || shard.life?.disposable === false) {
+      shard.channels.sweep(now, TIMES.rememberMs)
+      if (!shard.isIdle || shard.activation?.canEvict === false) {
         shard.idleSweeps = 0
         continue
       }
-      if (shard.empty) this.#shards.delete(name)
+      if (shard.isEmpty) this.#shards.delete(name)
       else if (++shard.idleSweeps >= 2) void shard.evict()
     }
   }

@@ -7,29 +7,35 @@ import { TIMES } from '../wire/limits.ts'
 import { shardName, type ChannelIn, type ChannelOut, type OpenRequest, type Timer } from './ports.ts'
 import type { Engine } from './engine.ts'
 
-type Waiting = (channel: ChannelIn) => void
+type ChannelAction = (channel: ChannelIn) => void
 
 /** Of the calls that wait for an `admit`. */
-const MAX_BYTES = 262_144
+const MAX_QUEUED_BYTES = 262_144
 
-export class Gate implements ChannelIn {
+export class AdmissionQueue implements ChannelIn {
   readonly #engine: Engine
   readonly #out: ChannelOut
-  readonly #enter: () => ChannelIn
+  readonly #openChannel: () => ChannelIn
   readonly #shard: string
   readonly #timer: Timer
   #channel: ChannelIn | null = null
-  #waiting: Waiting[] = []
+  #queue: ChannelAction[] = []
   #bytes = 0
-  #over = false
+  #isClosed = false
 
-  constructor(engine: Engine, admit: Admit, request: OpenRequest, out: ChannelOut, enter: () => ChannelIn) {
+  constructor(
+    engine: Engine,
+    admit: Admit,
+    request: OpenRequest,
+    out: ChannelOut,
+    openChannel: () => ChannelIn,
+  ) {
     this.#engine = engine
     this.#out = out
-    this.#enter = enter
+    this.#openChannel = openChannel
     this.#shard = shardName(request.shard)
     const { log, clock } = engine
-    const who: Admittance = {
+    const admittance: Admittance = {
       uid: request.uid,
       session: hexOf(request.session),
       now: clock.now(),
@@ -43,66 +49,66 @@ export class Gate implements ChannelIn {
     // In its own moment, like every answer of a shard: the gateway's channel is not put together yet.
     clock.defer(() => {
       try {
-        const answer = admit(who, request.shard.key)
-        if (answer instanceof Promise) answer.then((isAdmitted) => this.#decided(isAdmitted), failed)
-        else this.#decided(answer)
+        const answer = admit(admittance, request.shard.key)
+        if (answer instanceof Promise) answer.then((isAdmitted) => this.#admissionDecided(isAdmitted), failed)
+        else this.#admissionDecided(answer)
       } catch (error) {
         failed(error)
       }
     })
   }
 
-  #decided(isAdmitted: boolean): void {
-    if (this.#over) return
+  #admissionDecided(isAdmitted: boolean): void {
+    if (this.#isClosed) return
     if (!isAdmitted) return this.#refuse('FORBIDDEN')
     this.#timer.cancel()
-    const channel = this.#enter()
+    const channel = this.#openChannel()
     this.#channel = channel
-    for (const say of this.#waiting.splice(0)) say(channel)
+    for (const action of this.#queue.splice(0)) action(channel)
   }
 
   #refuse(code: 'FORBIDDEN' | 'UNAVAILABLE'): void {
-    if (this.#over || this.#channel) return
-    this.#end()
-    this.#out.closed(code)
+    if (this.#isClosed || this.#channel) return
+    this.#discardQueue()
+    this.#out.channelClosed(code)
   }
 
-  #end(): void {
-    this.#over = true
-    this.#waiting = []
+  #discardQueue(): void {
+    this.#isClosed = true
+    this.#queue = []
     this.#timer.cancel()
   }
 
-  #say(say: Waiting): void {
-    if (this.#channel) say(this.#channel)
-    else if (!this.#over) this.#waiting.push(say)
+  #runOrQueue(action: ChannelAction): void {
+    if (this.#channel) action(this.#channel)
+    else if (!this.#isClosed) this.#queue.push(action)
   }
 
-  call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
-    if (this.#channel) return this.#channel.call(sequence, command, flags, replyAck, body)
+  submitCall(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
+    if (this.#channel) return this.#channel.submitCall(sequence, command, flags, replyAck, body)
     this.#bytes += body.length
-    if (this.#waiting.length >= this.#engine.limits.maxWaiting || this.#bytes > MAX_BYTES) {
-      const message = `${this.#waiting.length} calls wait for ${this.#shard}`
+    if (this.#queue.length >= this.#engine.limits.maxWaiting || this.#bytes > MAX_QUEUED_BYTES) {
+      const message = `${this.#queue.length} calls wait for ${this.#shard}`
       return this.#out.error(sequence, command, 'system', 'OVERLOADED', message)
     }
-    const kept = new Uint8Array(body)
-    this.#say((channel) => channel.call(sequence, command, flags, replyAck, kept))
+    const copy = new Uint8Array(body)
+    this.#runOrQueue((channel) => channel.submitCall(sequence, command, flags, replyAck, copy))
   }
 
   ack(calls: number, events: number): void {
     this.#channel?.ack(calls, events)
   }
 
-  hold(on: boolean): void {
-    this.#say((channel) => channel.hold(on))
+  pauseEvents(on: boolean): void {
+    this.#runOrQueue((channel) => channel.pauseEvents(on))
   }
 
   identify(uid: string, epoch: number): void {
-    this.#say((channel) => channel.identify(uid, epoch))
+    this.#runOrQueue((channel) => channel.identify(uid, epoch))
   }
 
-  close(forget: boolean): void {
-    if (this.#channel) this.#channel.close(forget)
-    else this.#end()
+  closeChannel(forget: boolean): void {
+    if (this.#channel) this.#channel.closeChannel(forget)
+    else this.#discardQueue()
   }
 }

@@ -1,7 +1,7 @@
 // Who a session is, as a turn sees and changes it: its login, and what reaches another uid through that uid's session shard.
 
-import type { Emit, Remote, User } from '../game/context.ts'
-import { Session, uidKey } from '../../schemas/session.ts'
+import type { Emit, ShardHandle, User } from '../game/context.ts'
+import { Session, uidShardKey } from '../../schemas/session.ts'
 import { CODECS } from '../wire/codec.ts'
 import type { AnyCommand, Entries } from '../wire/contract.ts'
 import { CallError, InputError, Refusal, shorten } from '../wire/errors.ts'
@@ -15,7 +15,7 @@ const MAX_UID_BYTES = 120
 const codec = CODECS.get('msgpack')!
 
 /** Logs the session of a turn in. @throws InputError for a bad uid; CallError ALREADY_ONLINE, FORBIDDEN, UNAVAILABLE, DEADLINE */
-export async function login(turn: Turn, uid: string): Promise<void> {
+export async function loginSession(turn: Turn, uid: string): Promise<void> {
   const { channel } = turn.cause
   checkUid(uid)
   if (!channel) throw new Error('only a session can log in')
@@ -24,7 +24,7 @@ export async function login(turn: Turn, uid: string): Promise<void> {
       'FORBIDDEN',
       `this session is that of ${shorten(channel.uid)}: another player connects anew`,
     )
-  const shard = remoteOf(turn, Session, uidKey(uid)) as unknown as Remote<typeof Session.entries>
+  const shard = remoteOf(turn, Session, uidShardKey(uid)) as unknown as ShardHandle<typeof Session.entries>
   let epoch: number
   try {
     const answer = await shard.call.login({
@@ -39,7 +39,7 @@ export async function login(turn: Turn, uid: string): Promise<void> {
       throw new CallError('ALREADY_ONLINE', `${shorten(uid)} has a connection already`)
     throw error
   }
-  turn.grant({ kind: 'login', uid, epoch })
+  turn.addGrant({ kind: 'login', uid, epoch })
 }
 
 /** Another player, wherever it is connected. @throws InputError for a bad uid */
@@ -47,20 +47,29 @@ export function userOf(turn: Turn, uid: string): User {
   checkUid(uid)
   return {
     get push(): Emit<Entries> {
-      return emitterOf(turn, turn.live().plan, { to: 'uid', uid })
+      return emitterOf(turn, turn.requireActive().plan, { to: 'uid', uid })
     },
     kick(reason: string = 'KICKED'): void {
       if (!/^[\w-]{1,64}$/.test(reason))
         throw new InputError(`reason ${shorten(reason)} is not 1..64 of A-Z a-z 0-9 _ -`)
-      turn.effect((life) => toSession(life, uidKey(uid), Session.entries.kick, { reason }))
+      turn.addEffect((activation) =>
+        castToSession(activation, uidShardKey(uid), Session.entries.kick, { reason }),
+      )
     },
   }
 }
 
 /** A cast to a session shard. */
-export function toSession(life: Activation, key: string, command: AnyCommand, input: unknown): void {
+export function castToSession(
+  activation: Activation,
+  key: string,
+  command: AnyCommand,
+  input: unknown,
+): void {
   const body = codec.encode(command.input(input))
-  life.peer({ contract: Session.name, key }).cast({ command: command.number, body, chain: [], deadlineMs: 0 })
+  activation
+    .peer({ contract: Session.name, key })
+    .cast({ command: command.number, body, chain: [], deadlineMs: 0 })
 }
 
 /** @throws InputError for what cannot be a uid */

@@ -6,12 +6,12 @@ import { CODECS } from '../wire/codec.ts'
 import type { Parser } from '../wire/contract.ts'
 import { InputError, shorten } from '../wire/errors.ts'
 import type { Fields } from '../wire/type.ts'
-import type { Undo } from './members.ts'
+import type { UndoStep } from './members.ts'
 import type { Turn } from './turn.ts'
 
 const codec = CODECS.get('msgpack')!
 
-interface Entry {
+interface KvEntry {
   readonly value: unknown
   readonly encoded: Uint8Array
 }
@@ -19,7 +19,7 @@ interface Entry {
 export class KvState {
   readonly #types: ReadonlyMap<string, Parser<unknown>>
   readonly #maxBytes: number
-  readonly #entries = new Map<string, Entry>()
+  readonly #entries = new Map<string, KvEntry>()
   #bytes = 0
 
   constructor(types: ReadonlyMap<string, Parser<unknown>>, maxBytes: number) {
@@ -41,7 +41,7 @@ export class KvState {
   }
 
   /** Sets or (undefined) deletes. Returns what to commit and how to take it back. */
-  set(name: string, value: unknown): { bytes: Uint8Array | null; before: Uint8Array | null; undo: Undo } {
+  set(name: string, value: unknown): { bytes: Uint8Array | null; before: Uint8Array | null; undo: UndoStep } {
     const parse = this.#typeOf(name)
     const before = this.#entries.get(name)
     const undo = (): void => this.#put(name, before)
@@ -51,7 +51,7 @@ export class KvState {
     }
     const parsed = freeze(parse(value))
     const bytes = codec.encode(parsed)
-    const total = this.#bytes - weight(name, before) + name.length + bytes.length
+    const total = this.#bytes - entryBytes(name, before) + name.length + bytes.length
     if (total > this.#maxBytes) {
       throw new InputError(`kv.${name}: ${total} bytes in this shard exceed ${this.#maxBytes}`)
     }
@@ -59,8 +59,8 @@ export class KvState {
     return { bytes, before: before?.encoded ?? null, undo }
   }
 
-  #put(name: string, entry: Entry | undefined): void {
-    this.#bytes += weight(name, entry) - weight(name, this.#entries.get(name))
+  #put(name: string, entry: KvEntry | undefined): void {
+    this.#bytes += entryBytes(name, entry) - entryBytes(name, this.#entries.get(name))
     if (entry) this.#entries.set(name, entry)
     else this.#entries.delete(name)
   }
@@ -79,7 +79,7 @@ export class KvView implements Kv<Fields> {
     this.#turn = turn
   }
   get(name: string): never {
-    return this.#turn.life.kv.get(name) as never
+    return this.#turn.activation.kv.get(name) as never
   }
   set(name: string, value: unknown): void {
     this.#change(name, value)
@@ -89,17 +89,17 @@ export class KvView implements Kv<Fields> {
   }
   #change(name: string, value: unknown): void {
     const turn = this.#turn
-    turn.live()
-    const { bytes, before, undo } = turn.life.kv.set(name, value)
+    turn.requireActive()
+    const { bytes, before, undo } = turn.activation.kv.set(name, value)
     turn.kvWrites ??= new Map()
     turn.kvBefore ??= new Map()
     turn.kvWrites.set(name, bytes)
     if (!turn.kvBefore.has(name)) turn.kvBefore.set(name, before)
-    turn.onUndo(undo)
+    turn.addUndo(undo)
   }
 }
 
-function weight(name: string, entry: Entry | undefined): number {
+function entryBytes(name: string, entry: KvEntry | undefined): number {
   return entry ? name.length + entry.encoded.length : 0
 }
 

@@ -1,34 +1,34 @@
 // One shard's mailbox: a bounded FIFO. Never reorders; may refuse, also when all mailboxes together hold too much.
 
 /** What waits in all mailboxes of an engine. */
-export class Backlog {
-  readonly limit: number
+export class MailboxQuota {
+  readonly maxItems: number
   readonly maxBytes: number
   size = 0
   /** Of the calls that wait; kept by whoever puts them in. */
   bytes = 0
 
   constructor(limit: number, maxBytes = Infinity) {
-    this.limit = limit
+    this.maxItems = limit
     this.maxBytes = maxBytes
   }
 
   /** No call may be added. */
-  get full(): boolean {
-    return this.size >= this.limit || this.bytes >= this.maxBytes
+  get isFull(): boolean {
+    return this.size >= this.maxItems || this.bytes >= this.maxBytes
   }
 }
 
 export class Mailbox<T> {
   readonly #limit: number
-  readonly #backlog: Backlog
+  readonly #quota: MailboxQuota
   #ring: (T | undefined)[] = new Array(8)
   #head = 0
   #size = 0
 
-  constructor(limit: number, backlog: Backlog = new Backlog(Infinity)) {
+  constructor(limit: number, quota: MailboxQuota = new MailboxQuota(Infinity)) {
     this.#limit = limit
-    this.#backlog = backlog
+    this.#quota = quota
   }
 
   get size(): number {
@@ -37,7 +37,7 @@ export class Mailbox<T> {
 
   /** False when it is full and the item was not taken. */
   push(item: T): boolean {
-    if (this.#size >= this.#limit || this.#backlog.full) return false
+    if (this.#size >= this.#limit || this.#quota.isFull) return false
     this.#insert(item)
     return true
   }
@@ -53,12 +53,12 @@ export class Mailbox<T> {
     this.#ring[this.#head] = undefined
     this.#head = (this.#head + 1) & (this.#ring.length - 1)
     this.#size--
-    this.#backlog.size--
+    this.#quota.size--
     return item
   }
 
   /** Takes out what `keep` refuses, in order. */
-  sift(keep: (item: T) => boolean): T[] {
+  removeUnless(keep: (item: T) => boolean): T[] {
     const out: T[] = []
     for (let n = this.#size; n > 0; n--) {
       const item = this.shift()!
@@ -72,7 +72,7 @@ export class Mailbox<T> {
     if (this.#size === this.#ring.length) this.#grow()
     this.#ring[(this.#head + this.#size) & (this.#ring.length - 1)] = item
     this.#size++
-    this.#backlog.size++
+    this.#quota.size++
   }
 
   /** Doubles the ring; its length stays a power of two. */

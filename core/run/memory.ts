@@ -13,7 +13,7 @@ import type {
   RowQuery,
   ShardId,
   Store,
-  Stored,
+  StoredShard,
   StoredCast,
   StoredChannel,
   StoredTimer,
@@ -23,7 +23,7 @@ import type {
 import { COMMITTED, shardName } from './ports.ts'
 import { compareKeys } from './rowkey.ts'
 
-interface Waiting {
+interface ScheduledTimer {
   readonly dueMs: number
   readonly order: number
   readonly run: () => void
@@ -32,8 +32,8 @@ interface Waiting {
 export class ManualClock implements Clock {
   #nowMs: number
   #order = 0
-  #timers: Waiting[] = []
-  #soon: (() => void)[] = []
+  #timers: ScheduledTimer[] = []
+  #deferred: (() => void)[] = []
   #seed: number
 
   constructor(seed = 1, nowMs = 1_700_000_000_000) {
@@ -48,12 +48,12 @@ export class ManualClock implements Clock {
     return this.#nowMs
   }
   after(ms: number, run: () => void): Timer {
-    const waiting: Waiting = { dueMs: this.#nowMs + Math.max(0, ms), order: this.#order++, run }
-    this.#timers.push(waiting)
-    return { cancel: () => void (this.#timers = this.#timers.filter((timer) => timer !== waiting)) }
+    const scheduled: ScheduledTimer = { dueMs: this.#nowMs + Math.max(0, ms), order: this.#order++, run }
+    this.#timers.push(scheduled)
+    return { cancel: () => void (this.#timers = this.#timers.filter((timer) => timer !== scheduled)) }
   }
   defer(run: () => void): void {
-    this.#soon.push(run)
+    this.#deferred.push(run)
   }
   /** mulberry32 */
   random(): number {
@@ -69,14 +69,14 @@ export class ManualClock implements Clock {
 
   /** Runs what was deferred, and what that deferred. */
   settle(): void {
-    for (let run = this.#soon.shift(); run; run = this.#soon.shift()) run()
+    for (let run = this.#deferred.shift(); run; run = this.#deferred.shift()) run()
   }
 
   /** Moves time on; everything that becomes due runs at its own moment, in order. */
   advance(ms: number): void {
     const until = this.#nowMs + ms
     this.settle()
-    for (let next = this.#next(until); next; next = this.#next(until)) {
+    for (let next = this.#takeDue(until); next; next = this.#takeDue(until)) {
       this.#nowMs = Math.max(this.#nowMs, next.dueMs)
       next.run()
       this.settle()
@@ -84,8 +84,8 @@ export class ManualClock implements Clock {
     this.#nowMs = until
   }
 
-  #next(until: number): Waiting | undefined {
-    let best: Waiting | undefined
+  #takeDue(until: number): ScheduledTimer | undefined {
+    let best: ScheduledTimer | undefined
     for (const timer of this.#timers) {
       if (timer.dueMs > until) continue
       if (!best || timer.dueMs < best.dueMs || (timer.dueMs === best.dueMs && timer.order < best.order))
@@ -97,7 +97,7 @@ export class ManualClock implements Clock {
 }
 
 /** What a store holds of one shard. */
-export interface Kept {
+export interface MemoryShard {
   readonly shard: ShardId
   activation: number
   /** Write sets of activations up to this one are refused. */
@@ -112,7 +112,7 @@ export interface Kept {
 }
 
 export class MemoryStore implements Store {
-  readonly #shards = new Map<string, Kept>()
+  readonly #shards = new Map<string, MemoryShard>()
   /** Told when a shard must be awake, as a host is. */
   onWake: (shard: ShardId, dueMs: number | null) => void = () => {}
   /** What the next commits do instead of succeeding: 'failed' leaves no trace, 'applied' commits but says unknown. */
@@ -120,30 +120,30 @@ export class MemoryStore implements Store {
   /** When set, a commit answers only when the returned function is called. */
   hold: ((release: () => void) => void) | null = null
 
-  open(shard: ShardId): Stored {
-    const kept = this.kept(shard)
-    kept.activation++
+  open(shard: ShardId): StoredShard {
+    const stored = this.shardOf(shard)
+    stored.activation++
     return {
-      activation: kept.activation,
-      kv: new Map(kept.kv),
-      timers: [...kept.timers.values()],
-      snapshot: kept.snapshot,
-      casts: [...kept.casts.values()].sort((a, b) => a.sequence - b.sequence),
+      activation: stored.activation,
+      kv: new Map(stored.kv),
+      timers: [...stored.timers.values()],
+      snapshot: stored.snapshot,
+      casts: [...stored.casts.values()].sort((a, b) => a.sequence - b.sequence),
     }
   }
 
   channel(shard: ShardId, channel: string): StoredChannel | null {
-    return this.kept(shard).channels.get(channel) ?? null
+    return this.shardOf(shard).channels.get(channel) ?? null
   }
 
   commit(write: WriteSet): Outcome | Promise<Outcome> {
-    const kept = this.kept(write.shard)
-    if (kept.fenced >= write.activation)
+    const stored = this.shardOf(write.shard)
+    if (stored.fenced >= write.activation)
       return { kind: 'failed', cause: new Error('an earlier commit is not there') }
     const fault = this.faults.shift()
-    const wrong = fault ? null : mistakeOf(kept, write)
-    if (fault || wrong) kept.fenced = write.activation
-    if (wrong) return { kind: 'failed', cause: wrong }
+    const conflict = fault ? null : rowConflict(stored, write)
+    if (fault || conflict) stored.fenced = write.activation
+    if (conflict) return { kind: 'failed', cause: conflict }
     if (fault === 'failed') return { kind: 'failed', cause: new Error('the test refuses this commit') }
     if (fault === 'dropped') return { kind: 'unknown', cause: new Error('the test loses this commit') }
     const outcome = this.apply(write)
@@ -153,13 +153,13 @@ export class MemoryStore implements Store {
   }
 
   row(shard: ShardId, table: TableDefinition, key: RowKey): Row | null {
-    return this.kept(shard).rows.get(table.name)?.get(keyText(key)) ?? null
+    return this.shardOf(shard).rows.get(table.name)?.get(keyString(key)) ?? null
   }
 
   list(shard: ShardId, table: TableDefinition, { by, descending, limit }: RowQuery): readonly Row[] {
     const found: { readonly key: RowKey; readonly row: Row }[] = []
-    for (const row of this.kept(shard).rows.get(table.name)?.values() ?? []) {
-      const matches = Object.keys(by).every((name) => keyText([row[name]]) === keyText([by[name]]))
+    for (const row of this.shardOf(shard).rows.get(table.name)?.values() ?? []) {
+      const matches = Object.keys(by).every((name) => keyString([row[name]]) === keyString([by[name]]))
       if (matches) found.push({ key: table.key.map(({ name }) => row[name]), row })
     }
     found.sort((a, b) => compareKeys(a.key, b.key) * (descending ? -1 : 1))
@@ -173,27 +173,27 @@ export class MemoryStore implements Store {
   }
 
   protected put(shard: ShardId, write: Partial<WriteSet>): void {
-    const kept = this.kept(shard)
-    put(kept.kv, write.kv)
-    put(kept.timers, write.timers)
-    put(kept.casts, write.casts)
+    const stored = this.shardOf(shard)
+    put(stored.kv, write.kv)
+    put(stored.timers, write.timers)
+    put(stored.casts, write.casts)
     const { channel } = write
-    if (channel) kept.channels.set(channel.id, { mark: channel.mark, replies: channel.replies })
-    if (write.snapshot) kept.snapshot = write.snapshot
-    for (const change of write.rows ?? []) putRow(kept, change)
+    if (channel) stored.channels.set(channel.id, { mark: channel.mark, replies: channel.replies })
+    if (write.snapshot) stored.snapshot = write.snapshot
+    for (const change of write.rows ?? []) putRow(stored, change)
     if (write.timers || write.casts) this.onWake(shard, write.wakeMs ?? null)
   }
 
   /** All shards that were ever spoken of. */
-  protected shards(): readonly Kept[] {
+  protected shards(): readonly MemoryShard[] {
     return [...this.#shards.values()]
   }
 
-  protected kept(shard: ShardId): Kept {
+  protected shardOf(shard: ShardId): MemoryShard {
     const name = shardName(shard)
-    let kept = this.#shards.get(name)
-    if (!kept) {
-      kept = {
+    let stored = this.#shards.get(name)
+    if (!stored) {
+      stored = {
         shard,
         activation: 0,
         fenced: 0,
@@ -204,14 +204,14 @@ export class MemoryStore implements Store {
         rows: new Map(),
         casts: new Map(),
       }
-      this.#shards.set(name, kept)
+      this.#shards.set(name, stored)
     }
-    return kept
+    return stored
   }
 }
 
 /** A key as one string: equal keys of one table, equal strings. */
-export function keyText(key: RowKey): string {
+export function keyString(key: RowKey): string {
   return JSON.stringify(key.map(textOf))
 }
 
@@ -228,21 +228,21 @@ function put<K, V>(into: Map<K, V>, changes: ReadonlyMap<K, V | null> | null | u
 }
 
 /** A row whose insert or update could not be meant. */
-function mistakeOf(kept: Kept, { rows }: WriteSet): Error | null {
+function rowConflict(stored: MemoryShard, { rows }: WriteSet): Error | null {
   for (const { table, op, key } of rows ?? []) {
-    const isThere = kept.rows.get(table.name)?.has(keyText(key)) ?? false
-    if ((op === 'insert' && isThere) || (op === 'update' && !isThere))
+    const exists = stored.rows.get(table.name)?.has(keyString(key)) ?? false
+    if ((op === 'insert' && exists) || (op === 'update' && !exists))
       return new Error(
-        `table ${table.name}: ${op} of ${keyText(key)}, which ${isThere ? 'is there' : 'is not there'}`,
+        `table ${table.name}: ${op} of ${keyString(key)}, which ${exists ? 'is there' : 'is not there'}`,
       )
   }
   return null
 }
 
-function putRow(kept: Kept, { table, op, key, values }: RowChange): void {
-  let rows = kept.rows.get(table.name)
-  if (!rows) kept.rows.set(table.name, (rows = new Map()))
-  const text = keyText(key)
+function putRow(stored: MemoryShard, { table, op, key, values }: RowChange): void {
+  let rows = stored.rows.get(table.name)
+  if (!rows) stored.rows.set(table.name, (rows = new Map()))
+  const text = keyString(key)
   if (op === 'delete' || op === 'drop') rows.delete(text)
   else rows.set(text, Object.freeze(op === 'update' ? { ...rows.get(text), ...values } : { ...values }))
 }

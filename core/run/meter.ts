@@ -1,6 +1,6 @@
 // What the engine counts, as plain numbers: a host publishes them under these names.
 
-export class Meter {
+export class EngineMeter {
   turns = 0
   events = 0
   refusals = 0

@@ -7,14 +7,14 @@ import type { CastAnswer } from '../game/context.ts'
 import type { Admit, ShardDefinition } from '../game/shard.ts'
 import { entryCodec, type AnyCommand, type AnyEvent, type Contract, type Parser } from '../wire/contract.ts'
 import { toParser } from '../wire/type.ts'
-import { builtIns } from './session.ts'
+import { builtInShards } from './session.ts'
 import { rowsView, type RowsView } from './rowverbs.ts'
 import type { Turn } from './turn.ts'
 
 /** A handler with its types erased: they were checked where the game was written. */
-export type Run = (c: Turn, input: unknown) => unknown
+export type TurnHandler = (c: Turn, input: unknown) => unknown
 
-export type AnswerRun = (c: Turn, data: unknown, answer: CastAnswer) => unknown
+export type AnswerHandler = (c: Turn, data: unknown, answer: CastAnswer) => unknown
 
 export interface CommandPlan {
   readonly name: string
@@ -23,7 +23,7 @@ export interface CommandPlan {
   readonly input: Parser<unknown>
   /** null for a cast. */
   readonly output: Parser<unknown> | null
-  readonly run: Run
+  readonly run: TurnHandler
   readonly durable: boolean
   readonly internal: boolean
 }
@@ -43,24 +43,24 @@ export interface ShardPlan {
   readonly commands: ReadonlyMap<number, CommandPlan>
   readonly events: ReadonlyMap<string, EventPlan>
   readonly kv: ReadonlyMap<string, Parser<unknown>>
-  readonly refuses: ReadonlySet<string>
-  readonly leave: Run | null
-  readonly rejoin: Run | null
-  readonly away: Run | null
-  readonly back: Run | null
-  readonly resync: Run | null
+  readonly declaredRefusals: ReadonlySet<string>
+  readonly leave: TurnHandler | null
+  readonly rejoin: TurnHandler | null
+  readonly away: TurnHandler | null
+  readonly back: TurnHandler | null
+  readonly resync: TurnHandler | null
   readonly admit: Admit | null
-  readonly timers: ReadonlyMap<string, Run>
-  readonly answers: ReadonlyMap<string, AnswerRun>
+  readonly timers: ReadonlyMap<string, TurnHandler>
+  readonly answers: ReadonlyMap<string, AnswerHandler>
   /** What `c.rows` is. */
   readonly rowsView: RowsView
   /** It has a table of class critical. */
-  readonly critical: boolean
-  readonly ticker: { readonly hz: number; readonly fixed: boolean; readonly run: Run } | null
+  readonly hasCriticalTable: boolean
+  readonly ticker: { readonly hz: number; readonly fixed: boolean; readonly run: TurnHandler } | null
 }
 
-export function compile(game: Game): ReadonlyMap<string, ShardPlan> {
-  const shards = [...game.shards, ...builtIns(game)]
+export function compileGame(game: Game): ReadonlyMap<string, ShardPlan> {
+  const shards = [...game.shards, ...builtInShards(game)]
   return new Map(shards.map(([name, definition]) => [name, compileShard(definition)]))
 }
 
@@ -71,7 +71,7 @@ function compileShard(definition: ShardDefinition): ShardPlan {
   for (const [name, entry] of Object.entries(contract.entries)) {
     const codec = entryCodec(contract, entry)
     if (entry.kind === 'event') events.set(name, eventPlan(name, entry, codec))
-    else commands.set(entry.number, commandPlan(name, entry, codec, handlers.get(name) as Run))
+    else commands.set(entry.number, commandPlan(name, entry, codec, handlers.get(name) as TurnHandler))
   }
   return {
     definition,
@@ -79,22 +79,22 @@ function compileShard(definition: ShardDefinition): ShardPlan {
     commands,
     events,
     kv: new Map(Object.entries(kv).map(([name, type]) => [name, toParser(type)])),
-    refuses: new Set(contract.refuses),
-    leave: definition.leave as Run | null,
-    rejoin: definition.rejoin as Run | null,
-    away: definition.away as Run | null,
-    back: definition.back as Run | null,
-    resync: definition.resync as Run | null,
+    declaredRefusals: new Set(contract.refuses),
+    leave: definition.leave as TurnHandler | null,
+    rejoin: definition.rejoin as TurnHandler | null,
+    away: definition.away as TurnHandler | null,
+    back: definition.back as TurnHandler | null,
+    resync: definition.resync as TurnHandler | null,
     admit: definition.admit,
-    timers: new Map([...definition.timers].map(([name, timer]) => [name, timer.run as Run])),
-    answers: new Map([...definition.answers].map(([name, answer]) => [name, answer.run as AnswerRun])),
+    timers: new Map([...definition.timers].map(([name, timer]) => [name, timer.run as TurnHandler])),
+    answers: new Map([...definition.answers].map(([name, answer]) => [name, answer.run as AnswerHandler])),
     rowsView: rowsView(definition.tables),
-    critical: [...definition.tables.values()].some((table) => table.class === 'critical'),
-    ticker: definition.ticker && { ...definition.ticker, run: definition.ticker.run as Run },
+    hasCriticalTable: [...definition.tables.values()].some((table) => table.class === 'critical'),
+    ticker: definition.ticker && { ...definition.ticker, run: definition.ticker.run as TurnHandler },
   }
 }
 
-function commandPlan(name: string, entry: AnyCommand, codec: Codec, run: Run): CommandPlan {
+function commandPlan(name: string, entry: AnyCommand, codec: Codec, run: TurnHandler): CommandPlan {
   return {
     name,
     number: entry.number,
@@ -109,10 +109,10 @@ function commandPlan(name: string, entry: AnyCommand, codec: Codec, run: Run): C
 
 function eventPlan(name: string, { number, data, options }: AnyEvent, codec: Codec): EventPlan {
   const { latest } = options
-  const of = (value: unknown): string => {
+  const latestKeyOf = (value: unknown): string => {
     if (latest === undefined) return ''
     if (latest === true) return String(number)
     return `${number}:${String((value as Record<string, unknown>)[latest])}`
   }
-  return { name, number, codec, data, latest: of }
+  return { name, number, codec, data, latest: latestKeyOf }
 }

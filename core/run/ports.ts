@@ -54,7 +54,7 @@ export type LogFields = Record<string, unknown>
 /** A shard's transactional storage. */
 export interface Store {
   /** Begins an activation: numbers it, higher than every earlier one of this shard, and reads what it needs. */
-  open(shard: ShardId): Awaitable<Stored>
+  open(shard: ShardId): Awaitable<StoredShard>
   /** The durable mark and the unacknowledged replies of a channel; null = never heard of. */
   channel(shard: ShardId, channel: string): Awaitable<StoredChannel | null>
   /**
@@ -89,7 +89,7 @@ export type Outcome =
   | { readonly kind: 'unknown'; readonly cause: unknown }
 export const COMMITTED: Outcome = { kind: 'committed' }
 
-export interface Stored {
+export interface StoredShard {
   /** 1..4294967295 */
   readonly activation: number
   readonly kv: ReadonlyMap<string, Uint8Array>
@@ -168,7 +168,7 @@ export interface WriteSet {
   /** Committed only when MySQL has it, and everything that this shard committed before. */
   readonly critical: boolean
   /** Critical also for what was written before: refused while MySQL will not take a turn of this shard. */
-  readonly saves?: boolean
+  readonly requiresFlush?: boolean
   /** What takes this write set back; given where a later 'refused' may ask for it. */
   readonly undo: WriteSet | null
   /** When the shard must be awake for its next durable timer, wall clock; null = no durable timer is left. */
@@ -178,36 +178,36 @@ export interface WriteSet {
 /** The gateway's side of a channel: what a shard tells it. */
 export interface ChannelOut {
   /** The channel stands (again). `lost`: calls above the mark that were sent before are gone. */
-  opened(activation: number, mark: number, lost: boolean): void
+  channelOpened(activation: number, mark: number, callsLost: boolean): void
   reply(sequence: number, command: number, body: Uint8Array): void
   error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void
   /** `body` is the same object for all receivers of a broadcast. */
   event(sequence: number, event: number, body: Uint8Array): void
   /** Every call up to `mark` has taken effect; said where no reply says it. */
-  applied(mark: number): void
+  callsApplied(mark: number): void
   /** What the shard must be told when the gateway opens this channel again: the membership. */
-  memo(memo: Uint8Array): void
+  membershipToken(token: Uint8Array): void
   /** From now on this session means `key` when it speaks to that contract. */
-  bind(contract: string, key: string): void
+  keyBound(contract: string, key: string): void
   /** This session is that of `uid` from now on, since its `epoch`-th login. */
-  login(uid: string, epoch: number): void
+  loggedIn(uid: string, epoch: number): void
   /** Events up to this number do not come (any more): fresh state follows, if the game sends it. */
-  resync(events: number): void
+  resyncRequired(events: number): void
   /** The shard ends the channel. */
-  closed(code: string): void
+  channelClosed(code: string): void
 }
 
 /** The shard's side of a channel: what a gateway tells it. */
 export interface ChannelIn {
   /** `body` is only borrowed for the call's turn. */
-  call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void
+  submitCall(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void
   ack(calls: number, events: number): void
   /** The client reads too slowly: events are kept here, or (false) flow again. */
-  hold(on: boolean): void
+  pauseEvents(isPaused: boolean): void
   /** The session has logged in. */
   identify(uid: string, epoch: number): void
   /** The connection is gone, or (`forget`) the client will not come back to this channel. */
-  close(forget: boolean): void
+  closeChannel(forget: boolean): void
 }
 /** Call flag: the reply is kept until it is acknowledged, because the caller can send the call again. */
 export const RETAIN = 1
@@ -223,7 +223,7 @@ export interface OpenRequest {
   /** The activation the client last knew, 0 = none. */
   readonly activation: number
   /** From an earlier `memo`, empty = none. */
-  readonly memo: Uint8Array
+  readonly membershipToken: Uint8Array
   /** The last event of `activation` that the client has. */
   readonly eventAck: number
   /** Who has logged in, '' = nobody; and with which login of that uid. */
@@ -236,10 +236,10 @@ export interface OpenRequest {
 }
 
 /** A channel that is opened for the first time, of a session that nobody has logged in. */
-export const NEWCOMER = {
+export const NEW_CHANNEL_DEFAULTS = {
   legacy: false,
   activation: 0,
-  memo: new Uint8Array(0),
+  membershipToken: new Uint8Array(0),
   eventAck: 0,
   uid: '',
   epoch: 0,
@@ -250,20 +250,26 @@ export const NEWCOMER = {
 export const REPLACED = 'REPLACED'
 export const SUPERSEDED = 'SUPERSEDED'
 /** Stands before the reason of a kick. */
-export const KICKED = 'KICKED '
+export const KICKED_PREFIX = 'KICKED '
 
 /** A channel that is not to be: its gateway hears why, and what it still says is for nobody. */
-export function refused(out: ChannelOut, code: string): ChannelIn {
-  out.closed(code)
-  return NOWHERE
+export function refuseChannel(out: ChannelOut, code: string): ChannelIn {
+  out.channelClosed(code)
+  return CLOSED_CHANNEL
 }
 
 const ignore = (): void => {}
 /** A channel that leads nowhere. */
-export const NOWHERE: ChannelIn = { call: ignore, ack: ignore, hold: ignore, identify: ignore, close: ignore }
+export const CLOSED_CHANNEL: ChannelIn = {
+  submitCall: ignore,
+  ack: ignore,
+  pauseEvents: ignore,
+  identify: ignore,
+  closeChannel: ignore,
+}
 
 /** The path from a gateway to the shards. */
-export interface Link {
+export interface ShardLink {
   open(request: OpenRequest, out: ChannelOut): ChannelIn
 }
 
@@ -301,9 +307,9 @@ export interface Database {
   load(table: TableDefinition, shardKey: string, after: RowKey | null, limit: number): Promise<readonly Row[]>
   row(table: TableDefinition, key: RowKey): Promise<Row | null>
   /** What critical turns of a shard left beside their rows. */
-  remains(shard: string): Promise<Remains>
+  criticalState(shard: string): Promise<CriticalState>
   /** The turns of an owner that stand parked. */
-  parked(owner: string): Promise<readonly Parked[]>
+  parkedTurns(owner: string): Promise<readonly ParkedTurn[]>
   /** A new AUTO_INCREMENT value for a row with these values. */
   nextId(table: TableDefinition, values: Row): Promise<bigint>
   close(): Promise<void>
@@ -319,8 +325,8 @@ export interface Batch {
   readonly owner: string
   readonly epoch: number
   /** First and last outbox sequence in it. */
-  readonly lo: number
-  readonly hi: number
+  readonly firstSeq: number
+  readonly lastSeq: number
   /** At most one a row, deletes first. */
   readonly rows: readonly RowChange[]
   readonly channels: readonly (StoredChannel & { readonly shard: string; readonly id: string })[]
@@ -329,18 +335,18 @@ export interface Batch {
     readonly sequence: number
     readonly cast: StoredCast | null
   }[]
-  readonly parked: readonly Parked[]
+  readonly parked: readonly ParkedTurn[]
   /** Sequences of parked turns whose rows are in this batch. */
-  readonly healed?: readonly number[]
+  readonly unparkedSeqs?: readonly number[]
 }
 /** A turn whose rows MySQL refused: kept for the operator, out of the way of the others. */
-export interface Parked {
+export interface ParkedTurn {
   readonly seq: number
   readonly shard: string
   readonly error: string
   readonly data: Uint8Array
 }
-export interface Remains {
+export interface CriticalState {
   readonly channels: readonly (StoredChannel & { readonly id: string })[]
   readonly casts: readonly StoredCast[]
 }

@@ -3,75 +3,77 @@
 
 import type { Activation } from './activation.ts'
 import type { Channel } from './channel.ts'
-import { decodeMemo } from './members.ts'
+import { decodeMembershipToken } from './members.ts'
 
-export class Presence {
-  readonly #life: Activation
+export class MemberLifecycle {
+  readonly #activation: Activation
   /** Seated, and the game does not know it yet. */
-  readonly #returned = new Set<Channel>()
+  readonly #unreported = new Set<Channel>()
 
-  constructor(life: Activation) {
-    this.#life = life
+  constructor(activation: Activation) {
+    this.#activation = activation
   }
 
   /** A member's seat and groups again, as its gateway remembers them. */
-  seat(channel: Channel): void {
-    const memo = decodeMemo(channel.memo)
-    channel.memo = NO_BYTES
-    if (!memo || channel.member || !channel.out) return
-    const { members } = this.#life
-    members.add(channel, memo.seat)
-    for (const group of memo.groups) members.join(channel.member!, group)
-    this.#life.membershipChanged()
-    this.#returned.add(channel)
+  restoreSeat(channel: Channel): void {
+    const membership = decodeMembershipToken(channel.membershipToken)
+    channel.membershipToken = NO_BYTES
+    if (!membership || channel.member || !channel.out) return
+    const { members } = this.#activation
+    members.add(channel, membership.seat)
+    for (const group of membership.groups) members.joinGroup(channel.member!, group)
+    this.#activation.membershipChanged()
+    this.#unreported.add(channel)
   }
 
   /** The channel is introduced: a member of the last activation, or one that was away, is told to the game. */
-  welcome(channel: Channel): void {
-    const life = this.#life
-    this.seat(channel)
+  channelIntroduced(channel: Channel): void {
+    const activation = this.#activation
+    this.restoreSeat(channel)
     // Its gateway may be another one than before.
-    if (channel.member) life.sendMemo(channel)
-    if (this.#returned.delete(channel) && channel.member && life.plan.rejoin)
-      life.run(life.turnOf(channel), life.plan.rejoin, undefined)
-    if (!channel.away) return
-    channel.away = false
-    if (channel.member && life.plan.back) life.run(life.turnOf(channel), life.plan.back, undefined)
+    if (channel.member) activation.sendMembershipToken(channel)
+    if (this.#unreported.delete(channel) && channel.member && activation.plan.rejoin)
+      activation.runTurn(activation.newTurn(channel), activation.plan.rejoin, undefined)
+    if (!channel.isAway) return
+    channel.isAway = false
+    if (channel.member && activation.plan.back)
+      activation.runTurn(activation.newTurn(channel), activation.plan.back, undefined)
   }
 
   /** The connection of a member is gone; it keeps its seat until it lingers no more. */
-  away(channel: Channel): void {
-    if (!channel.member || channel.away) return
-    channel.away = true
-    const life = this.#life
-    if (life.plan.away) life.run(life.turnOf(channel), life.plan.away, undefined)
+  memberDetached(channel: Channel): void {
+    if (!channel.member || channel.isAway) return
+    channel.isAway = true
+    const activation = this.#activation
+    if (activation.plan.away) activation.runTurn(activation.newTurn(channel), activation.plan.away, undefined)
   }
 
   /** A member is gone for good: its seat is free, and the game hears it with the seat still in hand. */
-  goodbye(channel: Channel): void {
+  removeMember(channel: Channel): void {
     const { member } = channel
-    channel.away = false
+    channel.isAway = false
     if (!member) return
-    const life = this.#life
-    life.members.remove(member)
-    life.membershipChanged()
-    if (!life.plan.leave) return
-    const turn = life.turnOf(channel)
-    turn.leaving = member
-    life.run(turn, life.plan.leave, undefined)
+    const activation = this.#activation
+    activation.members.remove(member)
+    activation.membershipChanged()
+    if (!activation.plan.leave) return
+    const turn = activation.newTurn(channel)
+    turn.leavingMember = member
+    activation.runTurn(turn, activation.plan.leave, undefined)
   }
 
   /** A member may have missed what nobody has kept. */
-  missed(channel: Channel): void {
-    channel.miss()
-    this.resync(channel)
+  eventsMissed(channel: Channel): void {
+    channel.eventsMissed()
+    this.requestResync(channel)
   }
 
   /** A member has missed events that are not kept any more: its game may send it fresh state. */
-  resync(channel: Channel): void {
-    const life = this.#life
-    life.meter.resyncs++
-    if (channel.member && life.plan.resync) life.run(life.turnOf(channel), life.plan.resync, undefined)
+  requestResync(channel: Channel): void {
+    const activation = this.#activation
+    activation.meter.resyncs++
+    if (channel.member && activation.plan.resync)
+      activation.runTurn(activation.newTurn(channel), activation.plan.resync, undefined)
   }
 }
 

@@ -15,24 +15,24 @@ export class CachedRow {
   /** Reasons to stay: uncommitted changes, a table that is never evicted. */
   pins = 0
   /** It left the cache; whoever holds it looks it up again. */
-  gone = false
+  isEvicted = false
   /** @internal */
   newer: CachedRow | null = null
   /** @internal */
   older: CachedRow | null = null
-  readonly #onGone: (row: CachedRow) => void
+  readonly #onEvicted: (row: CachedRow) => void
 
-  constructor(id: string, key: RowKey, row: Row | null, onGone: (row: CachedRow) => void) {
+  constructor(id: string, key: RowKey, row: Row | null, onEvicted: (row: CachedRow) => void) {
     this.id = id
     this.key = key
     this.row = row
-    this.#onGone = onGone
+    this.#onEvicted = onEvicted
   }
 
   /** @internal */
-  leave(): void {
-    this.gone = true
-    this.#onGone(this)
+  markEvicted(): void {
+    this.isEvicted = true
+    this.#onEvicted(this)
   }
 }
 
@@ -55,22 +55,22 @@ export class RowCache {
   }
 
   add(row: CachedRow): void {
-    row.bytes = OVERHEAD_BYTES + weighRow(row.row)
+    row.bytes = OVERHEAD_BYTES + rowBytes(row.row)
     this.#bytes += row.bytes
     this.#rows++
     if (row.pins === 0) this.#link(row)
     this.#shrink(row)
   }
 
-  used(row: CachedRow): void {
+  markUsed(row: CachedRow): void {
     if (row === this.#newest || row.pins > 0) return
     this.#unlink(row)
     this.#link(row)
   }
 
   /** Its values changed. Returns what they weigh. */
-  changed(row: CachedRow): number {
-    const bytes = weighRow(row.row)
+  updateSize(row: CachedRow): number {
+    const bytes = rowBytes(row.row)
     this.#bytes += OVERHEAD_BYTES + bytes - row.bytes
     row.bytes = OVERHEAD_BYTES + bytes
     return bytes
@@ -81,23 +81,23 @@ export class RowCache {
   }
 
   unpin(row: CachedRow): void {
-    if (row.gone || --row.pins > 0) return
+    if (row.isEvicted || --row.pins > 0) return
     this.#link(row)
     this.#shrink()
   }
 
   /** Takes it out, pinned or not. */
   remove(row: CachedRow): void {
-    if (row.gone) return
+    if (row.isEvicted) return
     if (row.pins === 0) this.#unlink(row)
     this.#bytes -= row.bytes
     this.#rows--
-    row.leave()
+    row.markEvicted()
   }
 
   /** Whoever has just asked for `asked` has it, even where pinned rows alone fill the cache. */
-  #shrink(asked: CachedRow | null = null): void {
-    while (this.#bytes > this.maxBytes && this.#oldest !== null && this.#oldest !== asked)
+  #shrink(protectedRow: CachedRow | null = null): void {
+    while (this.#bytes > this.maxBytes && this.#oldest !== null && this.#oldest !== protectedRow)
       this.remove(this.#oldest)
   }
 
@@ -119,14 +119,14 @@ export class RowCache {
 }
 
 /** Bytes of a row's values, as a Store and MySQL would hold them, nearly: `lengthOf` text is its UTF-16 units. */
-export function weighRow(row: Row | null, lengthOf: (text: string) => number = unitsOf): number {
+export function rowBytes(row: Row | null, lengthOf: (text: string) => number = utf16Length): number {
   if (row === null) return 0
   let bytes = 0
-  for (const name in row) bytes += weighValue(row[name], lengthOf)
+  for (const name in row) bytes += valueBytes(row[name], lengthOf)
   return bytes
 }
 
-function weighValue(value: unknown, lengthOf: (text: string) => number): number {
+function valueBytes(value: unknown, lengthOf: (text: string) => number): number {
   if (typeof value === 'string') return 16 + lengthOf(value)
   if (typeof value !== 'object' || value === null) return 8
   if (value instanceof Uint8Array) return 16 + value.length
@@ -134,6 +134,6 @@ function weighValue(value: unknown, lengthOf: (text: string) => number): number 
   return 16 + lengthOf(JSON.stringify(value))
 }
 
-function unitsOf(text: string): number {
+function utf16Length(text: string): number {
   return text.length
 }

@@ -42,12 +42,12 @@ function compareBytes(a: Uint8Array, b: Uint8Array): number {
 }
 
 /** What tells rows of one shard apart: the key without the shard's own column, where it has another. */
-export function keyColumns({ key, rest }: TableDefinition): readonly ColumnDefinition[] {
+export function keyColumns({ key, keyInShard: rest }: TableDefinition): readonly ColumnDefinition[] {
   return rest.length > 0 ? rest : key
 }
 
 /** The values of those columns as a message shows them. */
-export function keyText(table: TableDefinition, key: RowKey): string {
+export function describeKey(table: TableDefinition, key: RowKey): string {
   const columns = keyColumns(table)
   const maxChars = Math.max(16, Math.floor(80 / columns.length))
   return columns.map((column) => shorten(key[table.key.indexOf(column)], maxChars)).join(', ')
@@ -57,7 +57,7 @@ export function keyText(table: TableDefinition, key: RowKey): string {
 const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 
 /** 26 characters: 48 bits of time, so that new rows stand together in an index, then 80 unguessable bits. */
-export function newId(clock: Clock): string {
+export function newRowId(clock: Clock): string {
   let time = clock.now()
   let id = ''
   for (let i = 0; i < 10; i++) {

@@ -6,7 +6,7 @@ import type { TableDefinition } from '../game/table.ts'
 import { RowError, shorten } from '../wire/errors.ts'
 import type { Activation } from './activation.ts'
 import { compareKeys } from './rowkey.ts'
-import { CachedRow, weighRow } from './rowcache.ts'
+import { CachedRow, rowBytes } from './rowcache.ts'
 import type { Row, RowChange, RowKey } from './ports.ts'
 import type { Turn } from './turn.ts'
 
@@ -16,41 +16,41 @@ const MAX_ROW_BYTES = 2_000_000
 const LARGE_ROW_BYTES = 102_400
 /** Lists of keys that a table keeps, and how long each may be: a longer one is asked of the Store again. */
 const MAX_LISTS = 16
-const MAX_LIST = 1_024
+const MAX_LIST_KEYS = 1_024
 
 export class TableRows {
   readonly table: TableDefinition
-  readonly #life: Activation
+  readonly #activation: Activation
   readonly #rows = new Map<string, CachedRow>()
   /** Changed and not yet committed. */
   readonly #dirty = new Set<CachedRow>()
   readonly #lists = new Map<string, readonly RowKey[]>()
-  #warned = false
+  #hasWarnedLarge = false
 
-  constructor(life: Activation, table: TableDefinition) {
-    this.#life = life
+  constructor(activation: Activation, table: TableDefinition) {
+    this.#activation = activation
     this.table = table
   }
 
   find(key: RowKey): CachedRow {
-    const id = idOf(this.table, key)
-    const { rowCache, meter } = this.#life
+    const id = rowId(this.table, key)
+    const { rowCache, meter } = this.#activation
     const known = this.#rows.get(id)
     if (known) {
       meter.rowHits++
-      rowCache.used(known)
+      rowCache.markUsed(known)
       return known
     }
-    const { shard } = this.#life
+    const { shard } = this.#activation
     meter.rowReads++
-    return this.#keep(id, key, this.#life.store.row(shard.id, this.table, key))
+    return this.#addToCache(id, key, this.#activation.store.row(shard.id, this.table, key))
   }
 
-  #keep(id: string, key: RowKey, row: Row | null): CachedRow {
-    const cached = new CachedRow(id, key, row, (gone) => this.#rows.delete(gone.id))
+  #addToCache(id: string, key: RowKey, row: Row | null): CachedRow {
+    const cached = new CachedRow(id, key, row, (evicted) => this.#rows.delete(evicted.id))
     if (this.table.evict === 'never') cached.pins = 1
     this.#rows.set(id, cached)
-    this.#life.rowCache.add(cached)
+    this.#activation.rowCache.add(cached)
     return cached
   }
 
@@ -60,21 +60,21 @@ export class TableRows {
     const keys = this.#lists.get(name)
     if (keys) return keys.map((key) => this.find(key)).filter(({ row }) => row !== null)
     const changed = [...this.#dirty]
-    const { shard, store, meter } = this.#life
-    const asked = limit === 0 ? 0 : limit + changed.length
-    const stored = store.list(shard.id, this.table, { by, limit: asked, descending })
+    const { shard, store, meter } = this.#activation
+    const queryLimit = limit === 0 ? 0 : limit + changed.length
+    const stored = store.list(shard.id, this.table, { by, limit: queryLimit, descending })
     meter.rowReads++
     const found: CachedRow[] = []
     for (const row of stored) {
-      const key = keyOf(this.table, row)
-      const id = idOf(this.table, key)
-      const cached = this.#rows.get(id) ?? this.#keep(id, key, row)
+      const key = rowKeyOf(this.table, row)
+      const id = rowId(this.table, key)
+      const cached = this.#rows.get(id) ?? this.#addToCache(id, key, row)
       if (!this.#dirty.has(cached)) found.push(cached)
     }
     for (const cached of changed) if (cached.row !== null && matches(cached.row, by)) found.push(cached)
     if (changed.length > 0) found.sort((a, b) => compareKeys(a.key, b.key) * (descending ? -1 : 1))
     if (limit !== 0 && found.length > limit) found.length = limit
-    if (found.length <= MAX_LIST && this.#lists.size < MAX_LISTS) {
+    if (found.length <= MAX_LIST_KEYS && this.#lists.size < MAX_LISTS) {
       this.#lists.set(
         name,
         found.map(({ key }) => key),
@@ -84,28 +84,28 @@ export class TableRows {
   }
 
   /** Sets a row of a turn; null deletes it. @throws RowError when it is too large */
-  set(turn: Turn, cached: CachedRow, row: Row | null): void {
+  setRow(turn: Turn, cached: CachedRow, row: Row | null): void {
     const before = cached.row
     const bytes = row === null ? 0 : storedBytes(row)
-    if (row !== null && bytes > MAX_ROW_BYTES) throw tooLarge(this.table, row, bytes)
-    const first = !turn.touched(cached)
-    if (first) turn.touch(cached, this, before)
-    this.#put(cached, row)
+    if (row !== null && bytes > MAX_ROW_BYTES) throw rowTooLarge(this.table, row, bytes)
+    const first = !turn.hasChanged(cached)
+    if (first) turn.recordChange(cached, this, before)
+    this.#replaceRow(cached, row)
     if (!first) return
     this.pin(cached)
-    turn.onUndo(() => {
-      this.#put(cached, before)
+    turn.addUndo(() => {
+      this.#replaceRow(cached, before)
       this.unpin(cached)
     })
   }
 
-  #put(cached: CachedRow, row: Row | null): void {
+  #replaceRow(cached: CachedRow, row: Row | null): void {
     cached.row = row
     this.#lists.clear()
-    const bytes = this.#life.rowCache.changed(cached)
-    if (bytes <= LARGE_ROW_BYTES || this.#warned) return
-    this.#warned = true
-    this.#life.log.warn('a row is large: every change rewrites it in the Store', {
+    const bytes = this.#activation.rowCache.updateSize(cached)
+    if (bytes <= LARGE_ROW_BYTES || this.#hasWarnedLarge) return
+    this.#hasWarnedLarge = true
+    this.#activation.log.warn('a row is large: every change rewrites it in the Store', {
       table: this.table.name,
       key: shorten(cached.id),
       bytes,
@@ -115,26 +115,26 @@ export class TableRows {
 
   pin(cached: CachedRow): void {
     this.#dirty.add(cached)
-    this.#life.rowCache.pin(cached)
+    this.#activation.rowCache.pin(cached)
   }
 
   /** A change of it was committed, or taken back. */
   unpin(cached: CachedRow): void {
-    this.#life.rowCache.unpin(cached)
+    this.#activation.rowCache.unpin(cached)
     if (cached.pins === (this.table.evict === 'never' ? 1 : 0)) this.#dirty.delete(cached)
   }
 
   /** What MySQL holds now stands here too, once it is committed in the Store. A row that moved to another shard is gone. */
-  refresh(key: RowKey, found: Row | null): RowChange {
-    const isOurs = found?.[this.table.shardKey.name] === this.#life.shard.id.key
+  beginRefresh(key: RowKey, found: Row | null): RowChange {
+    const isOurs = found?.[this.table.shardKey.name] === this.#activation.shard.id.key
     const row = isOurs ? found : null
     const cached = this.find(key)
     this.pin(cached)
-    this.#put(cached, row)
+    this.#replaceRow(cached, row)
     return { table: this.table, op: row ? 'fill' : 'drop', key, values: row ?? NO_VALUES }
   }
 
-  refreshed(key: RowKey): void {
+  endRefresh(key: RowKey): void {
     this.unpin(this.find(key))
   }
 
@@ -142,9 +142,9 @@ export class TableRows {
   checkUnique(cached: CachedRow, row: Row): void {
     for (const column of this.table.unique) {
       const value = row[column.name]
-      if (value === null || (cached.row !== null && same(cached.row[column.name], value))) continue
-      const [twin] = this.list({ [column.name]: value }, 1, false)
-      if (twin && twin !== cached)
+      if (value === null || (cached.row !== null && sameValue(cached.row[column.name], value))) continue
+      const [duplicate] = this.list({ [column.name]: value }, 1, false)
+      if (duplicate && duplicate !== cached)
         throw new RowError(
           'DUPLICATE',
           this.table.name,
@@ -154,13 +154,13 @@ export class TableRows {
     }
   }
 
-  end(): void {
-    for (const cached of this.#rows.values()) this.#life.rowCache.remove(cached)
+  releaseRows(): void {
+    for (const cached of this.#rows.values()) this.#activation.rowCache.remove(cached)
   }
 }
 
 /** What a turn did to a row, from how it was before and is now; null = nothing. */
-export function changeOf(
+export function rowChangeOf(
   { table }: TableRows,
   { key, row }: CachedRow,
   before: Row | null,
@@ -171,7 +171,7 @@ export function changeOf(
   const values: Record<string, unknown> = {}
   let changed = false
   for (const { name } of table.columns) {
-    if (same(before[name], row[name])) continue
+    if (sameValue(before[name], row[name])) continue
     values[name] = row[name]
     changed = true
   }
@@ -179,17 +179,17 @@ export function changeOf(
 }
 
 /** What takes that back in the Store alone. */
-export function undoOf({ table, key }: RowChange, before: Row | null): RowChange {
+export function undoChangeOf({ table, key }: RowChange, before: Row | null): RowChange {
   return before ? { table, op: 'fill', key, values: before } : { table, op: 'drop', key, values: NO_VALUES }
 }
 
-export function keyOf(table: TableDefinition, row: Row): RowKey {
+export function rowKeyOf(table: TableDefinition, row: Row): RowKey {
   return table.key.map(({ name }) => row[name])
 }
 
 /** What tells rows of one shard apart, as one string. */
-function idOf(table: TableDefinition, key: RowKey): string {
-  const { rest } = table
+function rowId(table: TableDefinition, key: RowKey): string {
+  const { keyInShard: rest } = table
   if (rest.length === 0) return ''
   if (rest.length === 1) {
     for (let i = 0; i < key.length; i++) if (table.key[i] === rest[0]) return textOf(key[i])
@@ -213,11 +213,11 @@ function listName(by: Row, limit: number, descending: boolean): string {
 }
 
 function matches(row: Row, by: Row): boolean {
-  for (const name in by) if (!same(row[name], by[name])) return false
+  for (const name in by) if (!sameValue(row[name], by[name])) return false
   return true
 }
 
-function same(a: unknown, b: unknown): boolean {
+function sameValue(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true
   if (a instanceof Uint8Array && b instanceof Uint8Array) return compareKeys([a], [b]) === 0
   return a instanceof Date && b instanceof Date && a.getTime() === b.getTime()
@@ -225,11 +225,11 @@ function same(a: unknown, b: unknown): boolean {
 
 /** Exact where it matters: a UTF-16 unit takes at most 3 bytes of UTF-8. */
 function storedBytes(row: Row): number {
-  const units = weighRow(row)
+  const units = rowBytes(row)
   return units * 3 <= MAX_ROW_BYTES ? units : utf8Bytes(row)
 }
 
-function tooLarge({ name }: TableDefinition, row: Row, bytes: number): RowError {
+function rowTooLarge({ name }: TableDefinition, row: Row, bytes: number): RowError {
   let largest = ''
   let most = 0
   for (const column in row) {
@@ -241,7 +241,7 @@ function tooLarge({ name }: TableDefinition, row: Row, bytes: number): RowError 
 }
 
 function utf8Bytes(row: Row): number {
-  return weighRow(row, (value) => utf8.encode(value).length)
+  return rowBytes(row, (value) => utf8.encode(value).length)
 }
 
 const utf8 = new TextEncoder()

@@ -1,19 +1,19 @@
 // What a turn does with rows: `c.rows.items.get(id)`, `item.update({ … })`. Values are checked when they are given, so
 // that a bad one fails its own turn, with a message that names table, column, value and bound.
 
-import { Unsendable } from '../wire/codec.ts'
-import type { RowOf, Rows, Tables, TableVerbs } from '../game/context.ts'
+import { Unserializable } from '../wire/codec.ts'
+import type { RowOf, Rows, Tables, TableMethods } from '../game/context.ts'
 import type { ColumnDefinition, TableDefinition, TableTypes } from '../game/table.ts'
 import { RowError, shorten } from '../wire/errors.ts'
-import { BAD, kindWithin, pathText } from '../wire/schema.ts'
+import { INVALID, findKind, pathText } from '../wire/schema.ts'
 import type { Row, RowKey } from './ports.ts'
 import type { CachedRow } from './rowcache.ts'
-import { keyColumns, keyText, newId } from './rowkey.ts'
-import { keyOf, type TableRows } from './rows.ts'
+import { keyColumns, describeKey, newRowId } from './rowkey.ts'
+import { rowKeyOf, type TableRows } from './rows.ts'
 import type { Turn } from './turn.ts'
 
 /** The verbs of one table in one turn: `c.rows.items`. */
-class TableView implements TableVerbs<TableTypes> {
+class TableView implements TableMethods<TableTypes> {
   readonly #turn: Turn
   readonly #rows: TableRows
   readonly #handle: HandleClass
@@ -25,31 +25,31 @@ class TableView implements TableVerbs<TableTypes> {
   }
 
   get(...key: readonly unknown[]): RowOf<TableTypes> | undefined {
-    this.#turn.live()
-    return this.#open(this.#rows.find(this.#fullKey(key[0])))
+    this.#turn.requireActive()
+    return this.#handleOf(this.#rows.find(this.#fullKey(key[0])))
   }
 
   all(by: object = NO_VALUES, options: { limit?: number; descending?: boolean } = {}): RowOf<TableTypes>[] {
-    this.#turn.live()
+    this.#turn.requireActive()
     const { table } = this.#rows
-    const wanted: Record<string, unknown> = {}
+    const filter: Record<string, unknown> = {}
     for (const [name, value] of Object.entries(by)) {
-      const column = table.column.get(name)
+      const column = table.columnByName.get(name)
       if (!column || !(table.by.includes(column) || table.unique.includes(column)))
-        throw unknown(table, name, value, 'by or unique column')
-      wanted[name] = check(table, column, value)
+        throw unknownColumn(table, name, value, 'by or unique column')
+      filter[name] = checkValue(table, column, value)
     }
     const { limit, descending = false } = options
     if (limit !== undefined && !(Number.isInteger(limit) && limit >= 0))
       throw new RowError('BAD_VALUE', table.name, `limit ${shorten(limit)} is not a whole number from 0`)
     if (limit === 0) return []
-    const found = this.#rows.list(wanted, limit ?? 0, descending)
-    return found.map((cached) => this.#open(cached)!)
+    const found = this.#rows.list(filter, limit ?? 0, descending)
+    return found.map((cached) => this.#handleOf(cached)!)
   }
 
   insert(values: object): never {
     const { table } = this.#rows
-    this.#turn.live()
+    this.#turn.requireActive()
     if (table.ids === 'auto') return this.#insertAuto(values as Row) as never
     return this.#insert(values as Row) as never
   }
@@ -57,55 +57,55 @@ class TableView implements TableVerbs<TableTypes> {
   #insert(values: Row): RowOf<TableTypes> {
     const { table } = this.#rows
     const row = this.#complete(values)
-    const cached = this.#rows.find(keyOf(table, row))
+    const cached = this.#rows.find(rowKeyOf(table, row))
     if (cached.row !== null)
       throw new RowError(
         'DUPLICATE',
         table.name,
-        `a row with the key ${keyText(table, cached.key)} is there`,
+        `a row with the key ${describeKey(table, cached.key)} is there`,
         keyColumns(table)
           .map(({ name }) => name)
           .join(),
       )
     this.#rows.checkUnique(cached, row)
-    this.#rows.set(this.#turn, cached, row)
-    return this.#open(cached)!
+    this.#rows.setRow(this.#turn, cached, row)
+    return this.#handleOf(cached)!
   }
 
   async #insertAuto(values: Row): Promise<RowOf<TableTypes>> {
     const { table } = this.#rows
-    const [made] = table.rest
-    if (values[made!.name] !== undefined) return this.#insert(values)
-    const { store, shard } = this.#turn.life
+    const [idColumn] = table.keyInShard
+    if (values[idColumn!.name] !== undefined) return this.#insert(values)
+    const { store, shard } = this.#turn.activation
     if (!store.nextId)
       throw new RowError(
         'BAD_VALUE',
         table.name,
         `ids 'auto' come from MySQL, and none stands behind`,
-        made!.name,
+        idColumn!.name,
       )
-    const sample = this.#complete({ ...values, [made!.name]: made!.fallback })
+    const sample = this.#complete({ ...values, [idColumn!.name]: idColumn!.defaultValue })
     const id = await store.nextId(shard.id, table, sample)
-    this.#turn.live()
-    return this.#insert({ ...values, [made!.name]: made!.kind === 'big' ? id : Number(id) })
+    this.#turn.requireActive()
+    return this.#insert({ ...values, [idColumn!.name]: idColumn!.kind === 'big' ? id : Number(id) })
   }
 
   async invalidate(...key: readonly unknown[]): Promise<RowOf<TableTypes> | undefined> {
-    const life = this.#turn.live()
+    const activation = this.#turn.requireActive()
     const full = this.#fullKey(key[0])
-    const { store, shard } = life
-    this.#refuseTouched(full)
+    const { store, shard } = activation
+    this.#refuseIfChanged(full)
     if (store.reload) {
       const fresh = await store.reload(shard.id, this.#rows.table, full)
-      this.#turn.live()
-      this.#refuseTouched(full)
-      life.refresh(this.#rows, full, fresh)
+      this.#turn.requireActive()
+      this.#refuseIfChanged(full)
+      activation.refreshRow(this.#rows, full, fresh)
     }
-    return this.#open(this.#rows.find(full))
+    return this.#handleOf(this.#rows.find(full))
   }
 
-  #refuseTouched(key: RowKey): void {
-    if (this.#turn.touched(this.#rows.find(key)))
+  #refuseIfChanged(key: RowKey): void {
+    if (this.#turn.hasChanged(this.#rows.find(key)))
       throw new RowError(
         'BAD_VALUE',
         this.#rows.table.name,
@@ -113,28 +113,28 @@ class TableView implements TableVerbs<TableTypes> {
       )
   }
 
-  #open(cached: CachedRow): RowOf<TableTypes> | undefined {
+  #handleOf(cached: CachedRow): RowOf<TableTypes> | undefined {
     return cached.row === null ? undefined : new this.#handle(this.#turn, this.#rows, cached)
   }
 
   #fullKey(given: unknown): RowKey {
     const { table } = this.#rows
-    const { key } = this.#turn.life.shard.id
-    const [only] = table.rest
+    const { key } = this.#turn.activation.shard.id
+    const [only] = table.keyInShard
     return table.key.map((column) => {
       if (column === table.shardKey) return key
       const value =
-        column === only && table.rest.length === 1 ? given : (given as Row | undefined)?.[column.name]
-      return check(table, column, value)
+        column === only && table.keyInShard.length === 1 ? given : (given as Row | undefined)?.[column.name]
+      return checkValue(table, column, value)
     })
   }
 
   /** A whole row, checked, frozen, in the order of the columns. */
   #complete(values: Row): Row {
     const { table } = this.#rows
-    const { shard, clock } = this.#turn.life
+    const { shard, clock } = this.#turn.activation
     for (const name in values) {
-      if (!table.column.has(name)) throw unknown(table, name, values[name])
+      if (!table.columnByName.has(name)) throw unknownColumn(table, name, values[name])
     }
     const row: Record<string, unknown> = {}
     for (const column of table.columns) {
@@ -145,9 +145,10 @@ class TableView implements TableVerbs<TableTypes> {
           throw new RowError('BAD_VALUE', table.name, `${shorten(value)} is another shard's`, name)
         value = shard.id.key
       } else if (value === undefined && column.optional) {
-        value = table.ids === 'generated' && table.rest[0] === column ? newId(clock) : column.fallback
+        value =
+          table.ids === 'generated' && table.keyInShard[0] === column ? newRowId(clock) : column.defaultValue
       }
-      row[name] = check(table, column, value)
+      row[name] = checkValue(table, column, value)
     }
     return Object.freeze(row)
   }
@@ -170,7 +171,7 @@ export function rowsView(tables: ReadonlyMap<string, TableDefinition>): RowsView
     const handle = handleClass(table)
     Object.defineProperty(View.prototype, name, {
       get(this: View) {
-        return new TableView(this[TURN], this[TURN].live().rows(table), handle)
+        return new TableView(this[TURN], this[TURN].requireActive().rows(table), handle)
       },
     })
   }
@@ -194,7 +195,7 @@ function handleClass(table: TableDefinition): HandleClass {
   return TableRow as unknown as HandleClass
 }
 
-class RowHandle extends Unsendable {
+class RowHandle extends Unserializable {
   readonly #turn: Turn
   readonly #rows: TableRows
   #cached: CachedRow
@@ -207,14 +208,14 @@ class RowHandle extends Unsendable {
   }
 
   get values(): Row {
-    this.#turn.live()
-    if (this.#cached.gone) this.#cached = this.#rows.find(this.#cached.key)
+    this.#turn.requireActive()
+    if (this.#cached.isEvicted) this.#cached = this.#rows.find(this.#cached.key)
     const { row } = this.#cached
     if (row === null)
       throw new RowError(
         'MISSING',
         this.#rows.table.name,
-        `the row ${keyText(this.#rows.table, this.#cached.key)} was deleted`,
+        `the row ${describeKey(this.#rows.table, this.#cached.key)} was deleted`,
       )
     return row
   }
@@ -227,8 +228,8 @@ class RowHandle extends Unsendable {
     const { table } = this.#rows
     const row: Record<string, unknown> = { ...this.values }
     for (const name in patch) {
-      const column = table.column.get(name)
-      if (!column) throw unknown(table, name, patch[name])
+      const column = table.columnByName.get(name)
+      if (!column) throw unknownColumn(table, name, patch[name])
       if (table.key.includes(column) || column === table.shardKey)
         throw new RowError(
           'BAD_VALUE',
@@ -236,16 +237,16 @@ class RowHandle extends Unsendable {
           `${shorten(patch[name])} cannot be set, it is part of the key: delete the row and insert another`,
           name,
         )
-      if (patch[name] !== undefined) row[name] = check(table, column, patch[name])
+      if (patch[name] !== undefined) row[name] = checkValue(table, column, patch[name])
     }
     if (table.unique.length > 0) this.#rows.checkUnique(this.#cached, row)
-    this.#rows.set(this.#turn, this.#cached, Object.freeze(row))
+    this.#rows.setRow(this.#turn, this.#cached, Object.freeze(row))
   }
 
   increment(name: string, by: number | bigint): unknown {
     const { table } = this.#rows
     const { values } = this
-    if (!table.column.has(name)) throw unknown(table, name, by)
+    if (!table.columnByName.has(name)) throw unknownColumn(table, name, by)
     const now = values[name]
     if (typeof now !== typeof by || (typeof by !== 'number' && typeof by !== 'bigint'))
       throw new RowError('BAD_VALUE', table.name, `${shorten(by)} cannot be added to it`, name)
@@ -256,15 +257,15 @@ class RowHandle extends Unsendable {
 
   delete(): void {
     // Reading it says whether it is still there.
-    if (this.values) this.#rows.set(this.#turn, this.#cached, null)
+    if (this.values) this.#rows.setRow(this.#turn, this.#cached, null)
   }
 }
 
-function check(table: TableDefinition, column: ColumnDefinition, value: unknown): unknown {
-  const out = column.part.read(value)
-  if (out === BAD || out === undefined) {
+function checkValue(table: TableDefinition, column: ColumnDefinition, value: unknown): unknown {
+  const out = column.schema.read(value)
+  if (out === INVALID || out === undefined) {
     const missing = { message: `missing, expected ${column.spec.kind}`, path: [] }
-    const { message, path } = value === undefined ? missing : column.part.why(value)
+    const { message, path } = value === undefined ? missing : column.schema.diagnose(value)
     throw new RowError('BAD_VALUE', table.name, message, column.name, pathText(path))
   }
   // The Store would tell `a` from `a `. MySQL's utf8mb4_bin does not, and would refuse the second after its answer.
@@ -272,7 +273,7 @@ function check(table: TableDefinition, column: ColumnDefinition, value: unknown)
     const message = `${shorten(out)} ends in a space, which MySQL ignores in a key or a unique value`
     throw new RowError('BAD_VALUE', table.name, message, column.name)
   }
-  return keep(column, out)
+  return ownedValue(column, out)
 }
 
 /** No two rows may be the same in it, alone or with other columns. */
@@ -280,7 +281,12 @@ function isDistinct({ key, unique }: TableDefinition, column: ColumnDefinition):
   return key.includes(column) || unique.includes(column)
 }
 
-function unknown({ name: table }: TableDefinition, name: string, value: unknown, what = 'column'): RowError {
+function unknownColumn(
+  { name: table }: TableDefinition,
+  name: string,
+  value: unknown,
+  what = 'column',
+): RowError {
   return new RowError('UNKNOWN_COLUMN', table, `no such ${what}, was given ${shorten(value)}`, name)
 }
 
@@ -288,11 +294,11 @@ function unknown({ name: table }: TableDefinition, name: string, value: unknown,
  * As the row holds it, whatever becomes of what the author gave. Values are shared between turns: JSON is frozen; bytes
  * and dates cannot be, and are the author's to leave alone.
  */
-function keep({ kind, spec }: ColumnDefinition, value: unknown): unknown {
+function ownedValue({ kind, spec }: ColumnDefinition, value: unknown): unknown {
   if (value instanceof Uint8Array) return new Uint8Array(value)
   if (value instanceof Date) return new Date(value)
   // Another library's value may be more than JSON gives back.
-  const isOurs = kind !== 'json' || kindWithin(spec, ['foreign']) === null
+  const isOurs = kind !== 'json' || findKind(spec, ['foreign']) === null
   return freeze(isOurs ? value : JSON.parse(JSON.stringify(value)))
 }
 

@@ -4,14 +4,14 @@
 
 import type { AuthHook, Game, LoginMode } from '../game/game.ts'
 import { service, shard, type ShardDefinition } from '../game/shard.ts'
-import { Auth, Session, sessionKey } from '../../schemas/session.ts'
+import { Auth, Session, sessionShardKey } from '../../schemas/session.ts'
 import { Refusal } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { t } from '../wire/type.ts'
 import type { Channel } from './channel.ts'
-import { deliver } from './emitter.ts'
-import { checkUid, toSession } from './identity.ts'
-import { KICKED, SUPERSEDED } from './ports.ts'
+import { deliverEvent } from './emitter.ts'
+import { checkUid, castToSession } from './identity.ts'
+import { KICKED_PREFIX, SUPERSEDED } from './ports.ts'
 import type { Turn } from './turn.ts'
 
 /** Tickets of one uid that are remembered until they expire; more are refused. */
@@ -19,7 +19,7 @@ const MAX_TICKETS = 64
 const TICKET = t.object({ jti: t.string(64), expiresMs: t.f64 })
 
 /** The shards that every game has beside its own, by contract name. */
-export function builtIns(game: Game): ReadonlyMap<string, ShardDefinition> {
+export function builtInShards(game: Game): ReadonlyMap<string, ShardDefinition> {
   const shards = [sessionShard(game.login), ...(game.auth ? [authService(game.auth)] : [])]
   return new Map(shards.map((definition) => [definition.contract.name, definition]))
 }
@@ -35,13 +35,13 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       reason: t.string(64),
       tickets: t.array(TICKET, MAX_TICKETS),
     })
-    .state(newcomer)
+    .state(initialState)
     .timer('expire', {}, (c) => {
       for (const name of ['floor', 'next', 'epoch', 'session', 'reason'] as const) c.kv.delete(name)
     })
     .on('resume', (c, { session, epoch, generation }) => {
-      const over = whyOver(c, session, epoch)
-      if (over) throw over
+      const endReason = sessionEndReason(c, session, epoch)
+      if (endReason) throw endReason
       const [floor, last] = [c.kv.get('floor') ?? 0, c.kv.get('next') ?? 0]
       // Good are the last one given out, newer ones of its connection, and the one used last: its WELCOME may be lost.
       if (generation < floor || (generation < last && generation !== floor)) throw c.fail('BAD_TOKEN')
@@ -59,37 +59,37 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       const isUsed = tickets.some((ticket) => ticket.jti === jti)
       // Asked again, because the answer was lost or the game logs in twice: the session's tokens stay as good as they are.
       if (c.kv.get('session') === session && (isUsed || jti === '')) {
-        if (c.state.grantedMs !== 0) expect(turn, session)
+        if (c.state.grantedMs !== 0) expectSession(turn, session)
         return { epoch }
       }
       if (isUsed || (jti !== '' && tickets.length >= MAX_TICKETS))
         throw c.fail('BAD_TICKET', 'the ticket was used before')
       if (mode === 'refuse') {
         // One that was let in a moment ago is on its way to attach.
-        const isComing = c.kv.get('session') !== session && c.now - c.state.grantedMs < TIMES.callMs
-        if (isComing || othersOf(turn, session).some(({ out }) => out !== null))
+        const isAttaching = c.kv.get('session') !== session && c.now - c.state.grantedMs < TIMES.callMs
+        if (isAttaching || otherChannels(turn, session).some(({ out }) => out !== null))
           throw c.fail('ALREADY_ONLINE')
       }
       if (jti !== '') c.kv.set('tickets', [...tickets, { jti, expiresMs }])
-      endEarlier(turn, c.kv, '')
+      endPreviousSession(turn, c.kv, '')
       c.kv.set('epoch', epoch + 1)
       c.kv.set('session', session)
       c.kv.set('wasNobody', wasNobody)
       c.kv.delete('floor')
       c.kv.delete('next')
       c.kv.delete('reason')
-      expel(turn, SUPERSEDED, session)
-      expect(turn, session)
+      endOtherSessions(turn, SUPERSEDED, session)
+      expectSession(turn, session)
       c.state.grantedMs = c.now
       return { epoch: epoch + 1 }
     })
     .on('attach', (c, { session, epoch }) => {
-      const over = whyOver(c, session, epoch)
-      if (over) throw over
+      const endReason = sessionEndReason(c, session, epoch)
+      if (endReason) throw endReason
       // Without a seat until now, what was pushed was kept nowhere: by an earlier life, or before this word came.
       const { channel } = (c as unknown as Turn).cause
       if (channel && epoch !== 0 && !c.joined)
-        (c as unknown as Turn).effect((life) => life.presence.missed(channel))
+        (c as unknown as Turn).addEffect((activation) => activation.memberLifecycle.eventsMissed(channel))
       c.join()
       c.state.grantedMs = 0
       return {}
@@ -97,37 +97,37 @@ function sessionShard(mode: LoginMode): ShardDefinition {
     .rejoin((c) => {
       // Its link was away, and what happened meanwhile did not reach it.
       const { channel } = (c as unknown as Turn).cause
-      const over = channel && whyOver(c, c.session, channel.epoch)
-      if (!over) return
-      const code = over.code === 'KICKED' ? `${KICKED}${over.message}` : over.code
-      ;(c as unknown as Turn).effect((life) => life.shard.attendance.expel(channel, code))
+      const endReason = channel && sessionEndReason(c, c.session, channel.epoch)
+      if (!endReason) return
+      const code = endReason.code === 'KICKED' ? `${KICKED_PREFIX}${endReason.message}` : endReason.code
+      ;(c as unknown as Turn).addEffect((activation) => activation.shard.channels.endChannel(channel, code))
     })
     .on('kick', (c, { reason }) => {
-      endEarlier(c as unknown as Turn, c.kv, reason)
+      endPreviousSession(c as unknown as Turn, c.kv, reason)
       // Its tokens die with the login.
       c.kv.set('epoch', (c.kv.get('epoch') ?? 0) + 1)
       c.kv.set('session', '')
       c.kv.set('reason', reason)
       c.state.grantedMs = 0
-      expel(c as unknown as Turn, `${KICKED}${reason}`, '')
+      endOtherSessions(c as unknown as Turn, `${KICKED_PREFIX}${reason}`, '')
     })
     .on('end', (c, { reason }) => {
       c.kv.set('epoch', 1)
       c.kv.set('session', '')
       if (reason !== '') c.kv.set('reason', reason)
       c.after(TIMES.tokenMs, 'expire')
-      expel(c as unknown as Turn, reason === '' ? SUPERSEDED : `${KICKED}${reason}`, '')
+      endOtherSessions(c as unknown as Turn, reason === '' ? SUPERSEDED : `${KICKED_PREFIX}${reason}`, '')
     })
     .on('push', (c, sent) => {
       const turn = c as unknown as Turn
-      turn.effect((life) => deliver(life, { to: 'all', except: null }, sent))
+      turn.addEffect((activation) => deliverEvent(activation, { to: 'all', except: null }, sent))
     })
     .linger(TIMES.lingerMs).definition
 }
 const SESSION = t.string(32)
 
 /** `grantedMs`: when this life let the session in; 0 = it did not, or its gateway has come. */
-const newcomer = () => ({ grantedMs: 0 })
+const initialState = () => ({ grantedMs: 0 })
 
 function authService(auth: AuthHook): ShardDefinition {
   return service(Auth).on('verify', async (c, { ticket, uid, session, remote }) => {
@@ -138,25 +138,27 @@ function authService(auth: AuthHook): ShardDefinition {
   }).definition
 }
 
-interface Kept {
+interface SessionKv {
   get(name: 'epoch' | 'session' | 'reason' | 'wasNobody'): number | string | boolean | undefined
 }
 
-function othersOf(turn: Turn, session: string): Channel[] {
-  return [...turn.life.members.all()]
+function otherChannels(turn: Turn, session: string): Channel[] {
+  return [...turn.activation.members.all()]
     .map(({ channel }) => channel)
     .filter((channel) => channel.session !== session)
 }
 
 /** The session that has had the uid so far may have tokens from before its login: they are dead from here on. */
-function endEarlier(turn: Turn, kv: Kept, reason: string): void {
+function endPreviousSession(turn: Turn, kv: SessionKv, reason: string): void {
   const [session, wasNobody] = [kv.get('session') ?? '', kv.get('wasNobody')]
   if (session === '' || !wasNobody) return
-  turn.effect((life) => toSession(life, sessionKey(String(session)), Session.entries.end, { reason }))
+  turn.addEffect((activation) =>
+    castToSession(activation, sessionShardKey(String(session)), Session.entries.end, { reason }),
+  )
 }
 
 /** Why a session with that login is over; null = it is not. */
-function whyOver(c: { readonly kv: Kept }, session: string, epoch: number): Refusal | null {
+function sessionEndReason(c: { readonly kv: SessionKv }, session: string, epoch: number): Refusal | null {
   if (epoch === (c.kv.get('epoch') ?? 0) && (epoch === 0 || c.kv.get('session') === session)) return null
   const reason = c.kv.get('session') === '' ? c.kv.get('reason') : undefined
   if (reason !== undefined) return new Refusal('KICKED', String(reason))
@@ -164,13 +166,13 @@ function whyOver(c: { readonly kv: Kept }, session: string, epoch: number): Refu
 }
 
 /** Once the turn is committed, what is pushed to this session waits until its gateway has brought it. */
-function expect(turn: Turn, session: string): void {
-  turn.effect((life) => life.shard.attendance.expect(life, session))
+function expectSession(turn: Turn, session: string): void {
+  turn.addEffect((activation) => activation.shard.channels.expectSession(activation, session))
 }
 
 /** Once the turn is committed, all but `session` are let go. */
-function expel(turn: Turn, code: string, session: string): void {
-  turn.effect((life) => {
-    for (const channel of othersOf(turn, session)) life.shard.attendance.expel(channel, code)
+function endOtherSessions(turn: Turn, code: string, session: string): void {
+  turn.addEffect((activation) => {
+    for (const channel of otherChannels(turn, session)) activation.shard.channels.endChannel(channel, code)
   })
 }

@@ -4,7 +4,7 @@
 import { TIMES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import type { Activation } from './activation.ts'
-import { Egress } from './egress.ts'
+import { CommitQueue } from './egress.ts'
 import type { Engine } from './engine.ts'
 import {
   channelWrite,
@@ -15,175 +15,198 @@ import {
   type RowChange,
   type WriteSet,
 } from './ports.ts'
-import { encodeAnswer } from './receipts.ts'
-import { changeOf, undoOf } from './rows.ts'
+import { encodeCastAnswer } from './receipts.ts'
+import { rowChangeOf, undoChangeOf } from './rows.ts'
 import type { Turn } from './turn.ts'
 
-export interface Failure {
+export interface TurnFailure {
   readonly kind: ErrorKind
   readonly code: string
   readonly message: string
 }
-type Broken = Exclude<Outcome, { kind: 'committed' }>
+type FailedOutcome = Exclude<Outcome, { kind: 'committed' }>
 
-export class Settlement {
-  readonly #life: Activation
+export class TurnCommit {
+  readonly #activation: Activation
   readonly #engine: Engine
-  readonly #egress: Egress
+  readonly #queue: CommitQueue
   /** Turns on their way that only MySQL's answer ends. */
-  #critical = 0
+  #pendingCritical = 0
 
-  constructor(life: Activation, engine: Engine) {
-    this.#life = life
+  constructor(activation: Activation, engine: Engine) {
+    this.#activation = activation
     this.#engine = engine
-    this.#egress = new Egress(engine.clock, TIMES.criticalMs, (work) => life.shard.inRun(work))
+    this.#queue = new CommitQueue(engine.clock, TIMES.criticalMs, (work) => activation.shard.inRun(work))
   }
 
   /** Nothing waits for a commit. */
-  get idle(): boolean {
-    return this.#egress.idle
+  get isIdle(): boolean {
+    return this.#queue.isEmpty
   }
 
   /** So much waits for MySQL that no further call may join it. */
-  get congested(): boolean {
-    return this.#critical > 0 && this.#egress.size >= this.#engine.limits.maxHeld
+  get isCongested(): boolean {
+    return this.#pendingCritical > 0 && this.#queue.size >= this.#engine.limits.maxHeld
   }
 
-  emptied(): Promise<void> {
-    return this.#egress.emptied()
+  whenEmpty(): Promise<void> {
+    return this.#queue.whenEmpty()
   }
 
   /** No turn of this activation is answered from here on; those who are owed an answer to a cast are told so. */
   stop(): void {
-    this.#egress.stop()
-    this.#life.receipts.end()
+    this.#queue.stop()
+    this.#activation.castReceiver.failWaiting()
   }
 
   /** Commits what is to be committed, then lets the effects and the answer go, in order. */
-  settle(turn: Turn, reply: Uint8Array | null, failure: Failure | null): void {
+  commitTurn(turn: Turn, reply: Uint8Array | null, failure: TurnFailure | null): void {
     const write = this.#writeSet(turn, reply, failure)
-    this.#life.touched()
-    if (write === null && this.#egress.idle) return this.#release(turn, reply, failure)
+    this.#activation.stateChanged()
+    if (write === null && this.#queue.isEmpty) return this.#releaseTurn(turn, reply, failure)
     const critical = write?.critical ?? false
-    if (critical) this.#critical++
-    this.#egress.push(write && this.#engine.commit(write), {
-      release: () => {
-        if (critical) this.#critical--
-        if (write) this.#life.shard.waking.succeeded()
-        this.#release(turn, reply, failure)
+    if (critical) this.#pendingCritical++
+    this.#queue.push(write && this.#engine.commit(write), {
+      onCommitted: () => {
+        if (critical) this.#pendingCritical--
+        if (write) this.#activation.shard.activator.commitSucceeded()
+        this.#releaseTurn(turn, reply, failure)
       },
-      broken: (outcome) => this.#broken(turn, outcome),
-      tell: this.#critical > 0 && turn.isAwaited ? () => this.#tell(turn) : null,
+      onFailed: (outcome) => this.#commitFailed(turn, outcome),
+      onTimeout:
+        this.#pendingCritical > 0 && turn.hasWaitingCaller ? () => this.#answerRetryLater(turn) : null,
     })
   }
 
   /** Commits what no turn waits for: a snapshot, a row read anew. */
-  commit(parts: Partial<WriteSet>, done: () => void): void {
-    this.#egress.push(this.#engine.commit(this.#writes(parts)), {
-      release: done,
-      broken: (outcome) => this.#broken(null, outcome),
-      tell: null,
+  commitParts(parts: Partial<WriteSet>, onCommitted: () => void): void {
+    this.#queue.push(this.#engine.commit(this.#newWriteSet(parts)), {
+      onCommitted: onCommitted,
+      onFailed: (outcome) => this.#commitFailed(null, outcome),
+      onTimeout: null,
     })
   }
 
-  #writeSet(turn: Turn, reply: Uint8Array | null, failure: Failure | null): WriteSet | null {
-    const { kvWrites, timerWrites, casts, changed, cause, saved } = turn
+  #writeSet(turn: Turn, reply: Uint8Array | null, failure: TurnFailure | null): WriteSet | null {
+    const {
+      kvWrites,
+      timerWrites,
+      castWrites: casts,
+      changedRows: changed,
+      cause,
+      requiresFlush: saved,
+    } = turn
     const { receipt } = cause
     if (!kvWrites && !timerWrites && !casts && !changed && !receipt && !saved) return null
-    const life = this.#life
+    const activation = this.#activation
     const changes: RowChange[] = []
     const before: (Row | null)[] = []
-    for (const [cached, touched] of changed ?? []) {
-      const change = changeOf(touched.rows, cached, touched.before)
+    for (const [cached, changedRow] of changed ?? []) {
+      const change = rowChangeOf(changedRow.rows, cached, changedRow.before)
       if (change) changes.push(change)
-      if (change) before.push(touched.before)
+      if (change) before.push(changedRow.before)
     }
     if (!kvWrites && !timerWrites && !casts && changes.length === 0 && !receipt && !saved) return null
-    const critical = saved || (life.plan.critical && (casts !== null || changes.some(isCritical)))
-    const undo = critical || this.#critical > 0 ? this.#undo(turn, changes, before) : null
+    const critical =
+      saved || (activation.plan.hasCriticalTable && (casts !== null || changes.some(isCritical)))
+    const undo = critical || this.#pendingCritical > 0 ? this.#undoWriteSet(turn, changes, before) : null
     const { channel, flags } = cause
     let stored: WriteSet['channel'] = null
     if (receipt) {
-      const answer = encodeAnswer(failure ?? { kind: 'reply', body: reply })
-      receipt.before = { mark: receipt.sequence, replies: answer }
-      stored = channelWrite(receipt.id, life.clock.now(), receipt.before)
+      const answer = encodeCastAnswer(failure ?? { kind: 'reply', body: reply })
+      receipt.storedState = { mark: receipt.sequence, replies: answer }
+      stored = channelWrite(receipt.id, activation.clock.now(), receipt.storedState)
     } else if (channel && (flags & RETAIN) !== 0) {
-      stored = channel.store(life.clock.now())
+      stored = channel.createWrite(activation.clock.now())
     }
-    if (timerWrites) for (const [name, write] of timerWrites) life.timers.set(name, write)
-    if (casts) life.casts.wrote(casts)
-    const timers = timerWrites && life.timers.encode(timerWrites)
+    if (timerWrites) for (const [name, write] of timerWrites) activation.timers.setDurable(name, write)
+    if (casts) activation.castSender.applyWrites(casts)
+    const timers = timerWrites && activation.timers.encode(timerWrites)
     const rows = changes.length > 0 ? changes : null
-    return this.#writes({ kv: kvWrites, timers, casts, rows, channel: stored, critical, saves: saved, undo })
+    return this.#newWriteSet({
+      kv: kvWrites,
+      timers,
+      casts,
+      rows,
+      channel: stored,
+      critical,
+      requiresFlush: saved,
+      undo,
+    })
   }
 
   /** Taken before the turn's timers and channel are put in their new state. */
-  #undo(turn: Turn, changes: readonly RowChange[], before: readonly (Row | null)[]): WriteSet {
-    const { kvBefore, timerWrites, casts, cause } = turn
-    const life = this.#life
+  #undoWriteSet(turn: Turn, changes: readonly RowChange[], before: readonly (Row | null)[]): WriteSet {
+    const { kvBefore, timerWrites, castWrites: casts, cause } = turn
+    const activation = this.#activation
     const { receipt, channel, flags } = cause
     let stored: WriteSet['channel'] = null
-    const nowMs = life.clock.now()
-    if (receipt) stored = channelWrite(receipt.id, nowMs, receipt.before)
-    else if (channel && (flags & RETAIN) !== 0) stored = channelWrite(channel.name, nowMs, channel.stored)
-    return this.#writes({
+    const nowMs = activation.clock.now()
+    if (receipt) stored = channelWrite(receipt.id, nowMs, receipt.storedState)
+    else if (channel && (flags & RETAIN) !== 0)
+      stored = channelWrite(channel.name, nowMs, channel.storedState)
+    return this.#newWriteSet({
       kv: kvBefore,
-      timers: timerWrites && life.timers.encode(life.timers.before(timerWrites.keys())),
-      rows: changes.map((change, i) => undoOf(change, before[i] ?? null)),
-      casts: casts && life.casts.before(casts.keys()),
+      timers: timerWrites && activation.timers.encode(activation.timers.timersForUndo(timerWrites.keys())),
+      rows: changes.map((change, i) => undoChangeOf(change, before[i] ?? null)),
+      casts: casts && activation.castSender.castsForUndo(casts.keys()),
       channel: stored,
     })
   }
 
-  #release(turn: Turn, reply: Uint8Array | null, failure: Failure | null): void {
-    const { effects, cause, changed } = turn
-    if (changed !== null) for (const [cached, touched] of changed) touched.rows.unpin(cached)
-    if (effects !== null) for (const effect of effects) effect(this.#life)
+  #releaseTurn(turn: Turn, reply: Uint8Array | null, failure: TurnFailure | null): void {
+    const { effects, cause, changedRows: changed } = turn
+    if (changed !== null) for (const [cached, changedRow] of changed) changedRow.rows.unpin(cached)
+    if (effects !== null) for (const effect of effects) effect(this.#activation)
     const { channel, command, sequence } = cause
     if (channel !== null) {
       if (sequence === 0) return
-      if (sequence > channel.settled) channel.settled = sequence
+      if (sequence > channel.committedMark) channel.committedMark = sequence
       const { out } = channel
       if (out === null) return
-      if (turn.told && channel.legacy) out.applied(sequence)
+      if (turn.isAnsweredEarly && channel.legacy) out.callsApplied(sequence)
       else if (failure) out.error(sequence, command?.number ?? 0, failure.kind, failure.code, failure.message)
       else if (reply !== null) out.reply(sequence, command!.number, reply)
       else if (command!.output && !channel.legacy) out.reply(sequence, command!.number, NO_BYTES)
-      else out.applied(sequence)
-    } else cause.answer?.(failure ?? { kind: 'reply', body: reply })
+      else out.callsApplied(sequence)
+    } else cause.onAnswer?.(failure ?? { kind: 'reply', body: reply })
   }
 
   /** MySQL has not confirmed in time. The turn goes on to its end; only its caller need not wait. */
-  #tell(turn: Turn): void {
-    turn.told = true
+  #answerRetryLater(turn: Turn): void {
+    turn.isAnsweredEarly = true
     this.#engine.meter.retryLaters++
-    this.#answer(turn, 'RETRY_LATER', 'the database has not confirmed in time; it may take effect later')
+    this.#sendSystemError(
+      turn,
+      'RETRY_LATER',
+      'the database has not confirmed in time; it may take effect later',
+    )
   }
 
   /** An answer of ours to a turn that is not released: a legacy client hears it in its contract's form. */
-  #answer({ cause }: Turn, code: string, message: string): void {
-    const { channel, command, sequence, answer } = cause
+  #sendSystemError({ cause }: Turn, code: string, message: string): void {
+    const { channel, command, sequence, onAnswer: answer } = cause
     if (channel === null) return answer?.({ kind: 'system', code, message })
-    const body = channel.legacy && command ? this.#life.shard.legacyRefusal(command, code) : null
+    const body = channel.legacy && command ? this.#activation.shard.encodeLegacyRefusal(command, code) : null
     if (body) channel.out?.reply(sequence, command!.number, body)
     else channel.out?.error(sequence, command?.number ?? 0, 'system', code, message)
   }
 
-  #broken(turn: Turn | null, outcome: Broken): void {
-    const life = this.#life
+  #commitFailed(turn: Turn | null, outcome: FailedOutcome): void {
+    const activation = this.#activation
     this.#engine.meter.lostCommits++
     const cause = String(outcome.cause)
-    this.#engine.log.error(`commit ${outcome.kind}, the activation ends`, { shard: life.name, cause })
-    if (outcome.kind === 'refused' && turn) this.#rejected(turn, outcome)
-    else life.shard.setBack()
+    this.#engine.log.error(`commit ${outcome.kind}, the activation ends`, { shard: activation.name, cause })
+    if (outcome.kind === 'refused' && turn) this.#rejectTurn(turn, outcome)
+    else activation.shard.restartAfterFailure()
   }
 
   /** MySQL will never take this turn: the Store takes it back, and remembers the answer for a caller that asks again. */
-  #rejected(turn: Turn, { cause, seq }: Extract<Broken, { kind: 'refused' }>): void {
+  #rejectTurn(turn: Turn, { cause, seq }: Extract<FailedOutcome, { kind: 'refused' }>): void {
     const { store, clock, log } = this.#engine
-    const life = this.#life
+    const activation = this.#activation
     const { channel, sequence, flags, command, receipt } = turn.cause
-    const failure: PeerAnswer & Failure = {
+    const failure: PeerAnswer & TurnFailure = {
       kind: 'system',
       code: 'REJECTED',
       message: cause.message.slice(0, 500),
@@ -191,26 +214,29 @@ export class Settlement {
     let patch: WriteSet['channel'] = null
     const nowMs = clock.now()
     if (receipt)
-      patch = channelWrite(receipt.id, nowMs, { mark: receipt.sequence, replies: encodeAnswer(failure) })
+      patch = channelWrite(receipt.id, nowMs, { mark: receipt.sequence, replies: encodeCastAnswer(failure) })
     else if (channel && (flags & RETAIN) !== 0) {
-      const refused = channel.storeRefused(sequence, command?.number ?? 0, failure.code, failure.message)
+      const refused = channel.refusedState(sequence, command?.number ?? 0, failure.code, failure.message)
       patch = channelWrite(channel.name, nowMs, refused)
     }
-    const taken = Promise.resolve(store.reject?.(life.shard.id, seq, patch) ?? null)
-    life.shard.setBack(taken)
-    void taken.then(
-      (done) => {
-        if (done?.kind === 'committed') return this.#answer(turn, failure.code, failure.message)
-        log.error('a refused turn could not be taken back', { shard: life.name, cause: String(done?.cause) })
+    const rejection = Promise.resolve(store.reject?.(activation.shard.id, seq, patch) ?? null)
+    activation.shard.restartAfterFailure(rejection)
+    void rejection.then(
+      (outcome) => {
+        if (outcome?.kind === 'committed') return this.#sendSystemError(turn, failure.code, failure.message)
+        log.error('a refused turn could not be taken back', {
+          shard: activation.name,
+          cause: String(outcome?.cause),
+        })
       },
       (error: unknown) =>
-        log.error('a refused turn could not be taken back', { shard: life.name, error: String(error) }),
+        log.error('a refused turn could not be taken back', { shard: activation.name, error: String(error) }),
     )
   }
 
   /** A write set of this activation that changes `parts`. */
-  #writes(parts: Partial<WriteSet>): WriteSet {
-    const { shard, number } = this.#life
+  #newWriteSet(parts: Partial<WriteSet>): WriteSet {
+    const { shard, number } = this.#activation
     return {
       shard: shard.id,
       activation: number,
@@ -222,7 +248,7 @@ export class Settlement {
       casts: null,
       critical: false,
       undo: null,
-      wakeMs: this.#life.wakeMs,
+      wakeMs: this.#activation.wakeMs,
       ...parts,
     }
   }

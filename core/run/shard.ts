@@ -1,10 +1,10 @@
 // One shard as its engine knows it: who is attached, its mailbox and its current activation, if any. One turn at a
 // time (a service: `concurrency`), in arrival order; channels outlive activations.
 
-import { CallError, TRANSIENT, type SystemCode } from '../wire/errors.ts'
+import { CallError, TRANSIENT_CODES, type SystemCode } from '../wire/errors.ts'
 import type { Limits } from '../wire/limits.ts'
 import { Activation } from './activation.ts'
-import { Attendance } from './attendance.ts'
+import { ChannelRegistry } from './attendance.ts'
 import type { Channel } from './channel.ts'
 import type { Engine } from './engine.ts'
 import { Mailbox } from './mailbox.ts'
@@ -16,60 +16,60 @@ import {
   type PeerAnswer,
   type PeerCall,
   type ShardId,
-  type Stored,
+  type StoredShard,
   type StoredCast,
   type StoredChannel,
 } from './ports.ts'
-import { NOBODY } from './turn.ts'
-import { Waking, type Sleeper } from './waking.ts'
+import { NO_CALLER } from './turn.ts'
+import { Activator, type ActivationTarget } from './waking.ts'
 
 /** Work that waits for its turn. */
-interface Item {
-  run(life: Activation): void
+interface MailboxItem {
+  run(activation: Activation): void
   /** The shard cannot be activated, or the life it was meant for is gone. */
   drop(code: 'UNAVAILABLE' | 'SHARD_RESTARTED' | 'RETRY_LATER'): void
   /** Whether it still makes sense in the next activation. */
-  readonly survives: boolean
+  readonly survivesRestart: boolean
 }
 
-export class Shard implements Sleeper {
+export class Shard implements ActivationTarget {
   readonly id: ShardId
   readonly name: string
   readonly plan: ShardPlan
-  readonly attendance: Attendance
+  readonly channels: ChannelRegistry
   readonly #engine: Engine
-  readonly #mailbox: Mailbox<Item>
-  #life: Activation | null = null
-  readonly waking: Waking
+  readonly #mailbox: Mailbox<MailboxItem>
+  #activation: Activation | null = null
+  readonly activator: Activator
   /** Asynchronous turns that run now. */
-  #running = 0
+  #asyncTurns = 0
   /** How often in a row the engine's sweep found nothing to do here. */
   idleSweeps = 0
   /** In the engine's queue of shards with work. */
-  queued = false
+  isQueued = false
 
   constructor(engine: Engine, id: ShardId, plan: ShardPlan) {
     this.#engine = engine
     this.id = id
     this.name = shardName(id)
     this.plan = plan
-    this.#mailbox = new Mailbox(engine.limits.maxMailbox, engine.mail)
-    this.attendance = new Attendance(engine, this)
-    this.waking = new Waking(engine, this)
+    this.#mailbox = new Mailbox(engine.limits.maxMailbox, engine.mailboxQuota)
+    this.channels = new ChannelRegistry(engine, this)
+    this.activator = new Activator(engine, this)
   }
 
-  get life(): Activation | null {
-    return this.#life
+  get activation(): Activation | null {
+    return this.#activation
   }
-  get busy(): boolean {
-    return this.#running >= this.plan.definition.concurrency
+  get isBusy(): boolean {
+    return this.#asyncTurns >= this.plan.definition.concurrency
   }
   get backlog(): number {
     return this.#mailbox.size
   }
   /** The mailbox may be drained now. */
-  get ready(): boolean {
-    return this.#life !== null && this.#mailbox.size > 0 && !this.busy
+  get isReady(): boolean {
+    return this.#activation !== null && this.#mailbox.size > 0 && !this.isBusy
   }
 
   get limits(): Limits {
@@ -77,21 +77,27 @@ export class Shard implements Sleeper {
   }
 
   /** The hot path: an idle shard runs the call at once, inside the event that brought it. */
-  call(channel: Channel, sequence: number, command: number, flags: number, body: Uint8Array): void {
-    const { limits, mail } = this.#engine
+  handleCall(channel: Channel, sequence: number, command: number, flags: number, body: Uint8Array): void {
+    const { limits, mailboxQuota } = this.#engine
     // The client does not know yet that its shard was lost: it sends again, behind what is older.
-    if (channel.severed && !channel.legacy) return
+    if (channel.callsLost && !channel.legacy) return
     if (
       (flags & RETAIN) !== 0 &&
       sequence > channel.mark &&
-      !channel.hasRoom(limits.maxUnackedReplies, limits.maxUnackedBytes)
+      !channel.canRetainReply(limits.maxUnackedReplies, limits.maxUnackedBytes)
     ) {
-      return this.#overload(channel, sequence, command, flags, 'unacknowledged replies fill the channel')
+      return this.#refuseOverloaded(
+        channel,
+        sequence,
+        command,
+        flags,
+        'unacknowledged replies fill the channel',
+      )
     }
-    const life = this.#life
-    if (life?.settlement.congested) {
+    const activation = this.#activation
+    if (activation?.turnCommit.isCongested) {
       this.#engine.meter.retryLaters++
-      return this.#refuse(
+      return this.#refuseCall(
         channel,
         sequence,
         command,
@@ -100,46 +106,58 @@ export class Shard implements Sleeper {
         'too many turns wait for the database',
       )
     }
-    if (life !== null && this.#mailbox.size === 0 && !this.busy && this.#engine.enter()) {
+    if (activation !== null && this.#mailbox.size === 0 && !this.isBusy && this.#engine.tryBeginRun()) {
       try {
-        life.call(channel, sequence, command, flags, body)
+        activation.runCall(channel, sequence, command, flags, body)
       } finally {
-        this.#engine.leave(this)
+        this.#engine.endRun(this)
       }
       return
     }
-    if (channel.waiting >= limits.maxWaiting) {
-      return this.#overload(channel, sequence, command, flags, `${channel.waiting} calls wait already`)
+    if (channel.queuedCalls >= limits.maxWaiting) {
+      return this.#refuseOverloaded(
+        channel,
+        sequence,
+        command,
+        flags,
+        `${channel.queuedCalls} calls wait already`,
+      )
     }
-    const item: Item = {
+    const item: MailboxItem = {
       // A client of version 2 sends it again itself, behind what is older; nobody does that for a legacy one.
-      survives: channel.legacy,
+      survivesRestart: channel.legacy,
       run: (next) => {
-        channel.waiting--
-        mail.bytes -= body.length
-        next.call(channel, sequence, command, flags, body)
+        channel.queuedCalls--
+        mailboxQuota.bytes -= body.length
+        next.runCall(channel, sequence, command, flags, body)
       },
       drop: (code) => {
-        channel.waiting--
-        mail.bytes -= body.length
+        channel.queuedCalls--
+        mailboxQuota.bytes -= body.length
         if (code === 'SHARD_RESTARTED') return
-        this.#refuse(channel, sequence, command, flags, code, `${this.name} could not be activated`)
+        this.#refuseCall(channel, sequence, command, flags, code, `${this.name} could not be activated`)
       },
     }
     if (!this.#mailbox.push(item))
-      return this.#overload(channel, sequence, command, flags, 'the mailbox is full')
-    channel.waiting++
-    mail.bytes += body.length
-    this.#wanted()
+      return this.#refuseOverloaded(channel, sequence, command, flags, 'the mailbox is full')
+    channel.queuedCalls++
+    mailboxQuota.bytes += body.length
+    this.#schedule()
   }
 
-  #overload(channel: Channel, sequence: number, command: number, flags: number, message: string): void {
+  #refuseOverloaded(
+    channel: Channel,
+    sequence: number,
+    command: number,
+    flags: number,
+    message: string,
+  ): void {
     this.#engine.meter.overloads++
-    this.#refuse(channel, sequence, command, flags, 'OVERLOADED', message)
+    this.#refuseCall(channel, sequence, command, flags, 'OVERLOADED', message)
   }
 
   /** Answers a call that is not run. Kept like any answer: later calls will raise the mark above it. */
-  #refuse(
+  #refuseCall(
     channel: Channel,
     sequence: number,
     command: number,
@@ -147,15 +165,15 @@ export class Shard implements Sleeper {
     code: SystemCode,
     message: string,
   ): void {
-    if ((flags & RETAIN) !== 0) channel.keepError(sequence, command, 'system', code, message)
-    const plan = channel.legacy && TRANSIENT.has(code) ? this.plan.commands.get(command) : null
-    const body = plan ? this.legacyRefusal(plan, code) : null
+    if ((flags & RETAIN) !== 0) channel.retainError(sequence, command, 'system', code, message)
+    const plan = channel.legacy && TRANSIENT_CODES.has(code) ? this.plan.commands.get(command) : null
+    const body = plan ? this.encodeLegacyRefusal(plan, code) : null
     if (body) return channel.out?.reply(sequence, command, body)
     channel.out?.error(sequence, command, 'system', code, message)
   }
 
   /** null where the codec has no form for it, as raw has none for the default `{error}`: then it is silence. */
-  legacyRefusal(command: CommandPlan, code: string): Uint8Array | null {
+  encodeLegacyRefusal(command: CommandPlan, code: string): Uint8Array | null {
     try {
       return command.codec.encode(this.plan.contract.refuseLegacy(code))
     } catch (error) {
@@ -170,57 +188,62 @@ export class Shard implements Sleeper {
   }
 
   /** A call (`answer`) or a cast (null) of another shard. */
-  peer(call: PeerCall, answer: ((answer: PeerAnswer) => void) | null): void {
+  receivePeerCall(call: PeerCall, answer: ((answer: PeerAnswer) => void) | null): void {
     const refuse = (code: string, message: string): void => answer?.({ kind: 'system', code, message })
-    const item: Item = {
-      survives: true,
-      run: (life) => {
-        if (call.deadlineMs !== 0 && life.clock.now() >= call.deadlineMs) return
+    const item: MailboxItem = {
+      survivesRestart: true,
+      run: (activation) => {
+        if (call.deadlineMs !== 0 && activation.clock.now() >= call.deadlineMs) return
         const { chain, deadlineMs } = call
-        life.perform({ ...NOBODY, chain, deadlineMs, answer }, call.command, call.body)
+        activation.runCommand({ ...NO_CALLER, chain, deadlineMs, onAnswer: answer }, call.command, call.body)
       },
       drop: () => refuse('UNAVAILABLE', `${this.name} could not be activated`),
     }
-    if (this.#mailbox.push(item)) return this.#wanted()
+    if (this.#mailbox.push(item)) return this.#schedule()
     this.#engine.meter.overloads++
     if (!answer) this.#engine.log.warn('a cast is dropped: the mailbox is full', { shard: this.name })
     refuse('OVERLOADED', `the mailbox of ${this.name} is full`)
   }
 
   /** A durable cast of another shard: refused only when it was not begun. */
-  deliver(sender: string, cast: StoredCast, answer: (answer: PeerAnswer) => void): void {
+  receiveDurableCast(sender: string, cast: StoredCast, answer: (answer: PeerAnswer) => void): void {
     const refuse = (code: SystemCode, message: string): void => answer({ kind: 'system', code, message })
     if (this.plan.definition.stateless)
       return refuse('FORBIDDEN', `${this.plan.contract.name} is a service: it remembers no durable cast`)
-    const item: Item = {
-      survives: true,
-      run: (life) => this.#receive(life, sender, cast, answer),
+    const item: MailboxItem = {
+      survivesRestart: true,
+      run: (activation) => this.#runDurableCast(activation, sender, cast, answer),
       drop: (code) => refuse(code, `${this.name} could not be activated`),
     }
-    if (this.#mailbox.push(item)) return this.#wanted()
+    if (this.#mailbox.push(item)) return this.#schedule()
     this.#engine.meter.overloads++
     refuse('OVERLOADED', `the mailbox of ${this.name} is full`)
   }
 
-  #receive(life: Activation, sender: string, cast: StoredCast, answer: (answer: PeerAnswer) => void): void {
-    const { receipts } = life
-    if (receipts.has(sender)) return receipts.receive(sender, cast, answer)
-    const loaded = (stored: StoredChannel | null): void => {
-      receipts.load(sender, stored)
-      receipts.receive(sender, cast, answer)
+  #runDurableCast(
+    activation: Activation,
+    sender: string,
+    cast: StoredCast,
+    answer: (answer: PeerAnswer) => void,
+  ): void {
+    const { castReceiver: receipts } = activation
+    if (receipts.hasSender(sender)) return receipts.applyCast(sender, cast, answer)
+    const onLoaded = (stored: StoredChannel | null): void => {
+      receipts.loadSender(sender, stored)
+      receipts.applyCast(sender, cast, answer)
     }
-    const stored = this.stored(`@${sender}`)
-    if (!(stored instanceof Promise)) return loaded(stored)
-    const resume = this.hold()
+    const stored = this.readChannel(`@${sender}`)
+    if (!(stored instanceof Promise)) return onLoaded(stored)
+    const resume = this.beginAsyncTurn()
     stored.then(
-      (found) => resume(() => loaded(found)),
+      (found) => resume(() => onLoaded(found)),
       (cause: unknown) =>
         resume(() => answer({ kind: 'system', code: 'UNAVAILABLE', message: String(cause) })),
     )
   }
 
   /** What the Store has of a channel. A disk that cannot be read says so by the promise. */
-  stored(channel: string): Awaitable<StoredChannel | null> {
+  readChannel(channel: string): Awaitable<StoredChannel | null> {
     try {
       return this.#engine.store.channel(this.id, channel)
     } catch (error) {
@@ -232,126 +255,134 @@ export class Shard implements Sleeper {
    * Runs in this activation behind what waits already, or not at all. Never refused, so only for what is bounded by
    * itself: one tick, the end and the introduction of each channel, the answers of casts, timers.
    */
-  soon(run: (life: Activation) => void): void {
-    this.queue(run)
-    this.#wanted()
+  enqueueWork(run: (life: Activation) => void): void {
+    this.enqueueWithoutSchedule(run)
+    this.#schedule()
   }
 
   /** The same, but that nothing is run at once. */
-  queue(run: (life: Activation) => void): void {
-    this.#mailbox.pushAlways({ survives: false, run, drop: () => {} })
+  enqueueWithoutSchedule(run: (life: Activation) => void): void {
+    this.#mailbox.pushAlways({ survivesRestart: false, run, drop: () => {} })
   }
 
   /** An asynchronous turn begins; the returned function ends it, inside the engine's run. */
-  hold(): (end: () => void) => void {
-    const life = this.#life
-    this.#running++
+  beginAsyncTurn(): (end: () => void) => void {
+    const activation = this.#activation
+    this.#asyncTurns++
     return (end) => {
-      if (this.#life !== life) return
-      this.#running--
+      if (this.#activation !== activation) return
+      this.#asyncTurns--
       this.inRun(end)
     }
   }
 
   /** Does work inside the engine's run: turns that it causes wait until it is done. */
   inRun(work: () => void): void {
-    const outermost = this.#engine.enter()
+    const outermost = this.#engine.tryBeginRun()
     try {
       work()
     } finally {
-      if (outermost) this.#engine.leave(this)
-      else this.#wanted()
+      if (outermost) this.#engine.endRun(this)
+      else this.#schedule()
     }
   }
 
   /** Runs one item. */
-  step(): void {
-    const life = this.#life
-    if (life !== null) this.#mailbox.shift()?.run(life)
+  runNext(): void {
+    const activation = this.#activation
+    if (activation !== null) this.#mailbox.shift()?.run(activation)
   }
 
   /** Wakes the shard though nobody spoke: a durable timer is near. */
   wake(): void {
-    if (!this.#life) this.waking.begin()
+    if (!this.#activation) this.activator.activate()
   }
 
   /** A commit failed. What made it fail may last: each further activation in a row waits longer for its turn. */
-  setBack(until: Promise<unknown> | null = null): void {
-    this.waking.setBack()
+  restartAfterFailure(until: Promise<unknown> | null = null): void {
+    this.activator.commitFailed()
     this.restart(until)
   }
 
   /** Ends the activation and, because channels, mail or casts wait for it, begins the next; not before `until` has ended. */
   restart(until: Promise<unknown> | null = null): void {
-    const casts = this.#life !== null && this.#life.casts.size > 0
-    this.#endLife()
-    for (const item of this.#mailbox.sift((item) => item.survives)) item.drop('SHARD_RESTARTED')
-    this.attendance.sever()
+    const hasCasts = this.#activation !== null && this.#activation.castSender.size > 0
+    this.#endActivation()
+    for (const item of this.#mailbox.removeUnless((item) => item.survivesRestart))
+      item.drop('SHARD_RESTARTED')
+    this.channels.markCallsLost()
     const next = (): void => {
-      if (casts || this.attendance.size > 0 || this.#mailbox.size > 0) this.#wanted()
+      if (hasCasts || this.channels.size > 0 || this.#mailbox.size > 0) this.#schedule()
     }
-    if (until) this.waking.hold(until, next)
+    if (until) this.activator.waitFor(until, next)
     else next()
   }
 
   /** Saves and leaves memory; channels stay and wake it again. */
   async evict(): Promise<void> {
-    const life = this.#life
-    if (!life) return
-    await life.save()
-    if (this.#life !== life || this.busy || this.#mailbox.size > 0 || !life.settled) return
+    const activation = this.#activation
+    if (!activation) return
+    await activation.saveState()
+    if (
+      this.#activation !== activation ||
+      this.isBusy ||
+      this.#mailbox.size > 0 ||
+      !activation.isFullyCommitted
+    )
+      return
     this.#engine.meter.evictions++
-    this.#endLife()
+    this.#endActivation()
   }
 
   /** Nothing but its state keeps it in memory. */
-  get idle(): boolean {
-    return this.attendance.size === 0 && this.#mailbox.size === 0 && this.#running === 0
+  get isIdle(): boolean {
+    return this.channels.size === 0 && this.#mailbox.size === 0 && this.#asyncTurns === 0
   }
 
   /** Forgotten altogether: nothing refers to it. */
-  get empty(): boolean {
-    return this.#life === null && !this.waking.busy && this.idle
+  get isEmpty(): boolean {
+    return this.#activation === null && !this.activator.isActivating && this.isIdle
   }
 
-  #endLife(): void {
-    this.#life?.end()
-    this.#life = null
-    this.#running = 0
-    this.attendance.endLife()
+  #endActivation(): void {
+    this.#activation?.deactivate()
+    this.#activation = null
+    this.#asyncTurns = 0
+    this.channels.endActivation()
   }
 
-  #wanted(): void {
-    if (this.#life) this.#engine.want(this)
-    else this.waking.begin()
+  #schedule(): void {
+    if (this.#activation) this.#engine.scheduleShard(this)
+    else this.activator.activate()
   }
 
-  get isAwaited(): boolean {
-    return this.#life === null && this.attendance.isAwaited
+  get needsActivation(): boolean {
+    return this.#activation === null && this.channels.hasConnection
   }
 
-  awake(stored: Stored): () => void {
-    const life = new Activation(this.#engine, this, stored)
-    return () => this.#begin(life)
+  createActivation(stored: StoredShard): () => void {
+    const activation = new Activation(this.#engine, this, stored)
+    return () => this.#beginActivation(activation)
   }
 
-  #begin(life: Activation): void {
-    this.#life = life
+  #beginActivation(activation: Activation): void {
+    this.#activation = activation
     this.#engine.meter.activations++
     // Channels that outlived the last life come first.
-    const waiting = this.#mailbox.sift(() => false)
-    this.attendance.begin(life)
+    const waiting = this.#mailbox.removeUnless(() => false)
+    this.channels.restoreMembers(activation)
     for (const item of waiting) this.#mailbox.pushAlways(item)
-    life.casts.start()
-    this.#engine.want(this)
+    activation.castSender.start()
+    this.#engine.scheduleShard(this)
   }
 
-  notAwake(error: unknown): void {
+  activationFailed(error: unknown): void {
     this.#engine.log.error('the shard could not be activated', {
       shard: this.name,
       error: error instanceof Error ? (error.stack ?? error.message).slice(0, 2_000) : String(error),
     })
     const later = error instanceof CallError && error.code === 'RETRY_LATER'
-    for (const item of this.#mailbox.sift(() => false)) item.drop(later ? 'RETRY_LATER' : 'UNAVAILABLE')
+    for (const item of this.#mailbox.removeUnless(() => false))
+      item.drop(later ? 'RETRY_LATER' : 'UNAVAILABLE')
   }
 }

@@ -30,7 +30,7 @@ export class Snapshots {
   }
 
   /** A turn has run: the state may be another. */
-  touched(): void {
+  stateChanged(): void {
     this.#timer ??= this.#clock.after(this.#options.everyMs, () => {
       this.#timer = null
       this.#write()

@@ -12,7 +12,7 @@ const LONGEST_MS = 2_147_483_647
 const RETRY_MS = 1_000
 const MAX_TRIES = 5
 
-interface Pending {
+interface DurableTimer {
   readonly dueMs: number
   readonly data: unknown
   readonly tries: number
@@ -20,16 +20,16 @@ interface Pending {
 }
 
 export class Timers {
-  readonly #life: Activation
-  readonly #durable = new Map<string, Pending>()
+  readonly #activation: Activation
+  readonly #durable = new Map<string, DurableTimer>()
   readonly #volatile = new Map<string, Timer>()
 
-  constructor(life: Activation) {
-    this.#life = life
+  constructor(activation: Activation) {
+    this.#activation = activation
   }
 
   /** Whether the shard must stay in memory for a volatile timer. */
-  get busy(): boolean {
+  get hasVolatile(): boolean {
     return this.#volatile.size > 0
   }
 
@@ -45,53 +45,59 @@ export class Timers {
   }
 
   /** The data as its timer declares it. */
-  check(name: string, ms: number, data: unknown): unknown {
-    const { definition } = this.#life.plan
+  checkTimer(name: string, ms: number, data: unknown): unknown {
+    const { definition } = this.#activation.plan
     const timer = definition.timers.get(name)
     if (!timer) throw new InputError(`no timer ${shorten(name)}; declare it with .timer(name, fields, run)`)
     if (!(ms >= 0)) throw new InputError(`timer ${name}: ${ms} ms is not a delay`)
-    if (this.#durable.size + this.#volatile.size >= this.#life.limits.maxTimers) {
-      throw new InputError(`timer ${name}: this shard has ${this.#life.limits.maxTimers} timers already`)
+    if (this.#durable.size + this.#volatile.size >= this.#activation.limits.maxTimers) {
+      throw new InputError(
+        `timer ${name}: this shard has ${this.#activation.limits.maxTimers} timers already`,
+      )
     }
     return timer.parse(data)
   }
 
-  load(stored: readonly StoredTimer[]): void {
-    for (const { name, dueMs, data } of stored) this.set(name, { dueMs, data: codec.decode(data) })
+  restore(stored: readonly StoredTimer[]): void {
+    for (const { name, dueMs, data } of stored) this.setDurable(name, { dueMs, data: codec.decode(data) })
   }
 
   /** Starts, moves or (null) stops a durable timer in memory; its row is the commit's business. */
-  set(name: string, change: { dueMs: number; data: unknown } | null, tries = 0): void {
+  setDurable(name: string, change: { dueMs: number; data: unknown } | null, tries = 0): void {
     this.#durable.get(name)?.timer?.cancel()
     if (!change) {
       this.#durable.delete(name)
       return
     }
-    const pending: Pending = { ...change, tries, timer: null }
+    const pending: DurableTimer = { ...change, tries, timer: null }
     this.#durable.set(name, pending)
-    this.#arm(name, pending, change.dueMs - this.#life.clock.now())
+    this.#arm(name, pending, change.dueMs - this.#activation.clock.now())
   }
 
-  later(name: string, ms: number, data: unknown): void {
-    this.stopLater(name)
-    const timer = this.#life.clock.after(Math.min(ms, LONGEST_MS), () => {
+  setVolatile(name: string, ms: number, data: unknown): void {
+    this.cancelVolatile(name)
+    const timer = this.#activation.clock.after(Math.min(ms, LONGEST_MS), () => {
       this.#volatile.delete(name)
-      this.#life.shard.soon((life) => life.fire(name, data, false))
+      this.#activation.shard.enqueueWork((activation) => activation.fireTimer(name, data, false))
     })
     this.#volatile.set(name, timer)
   }
 
-  stopLater(name: string): void {
+  cancelVolatile(name: string): void {
     this.#volatile.get(name)?.cancel()
     this.#volatile.delete(name)
   }
 
   /** A durable timer's turn threw: again later, a bounded number of times. */
-  retry(name: string): boolean {
+  retryDurable(name: string): boolean {
     const pending = this.#durable.get(name)
     if (!pending || pending.tries >= MAX_TRIES) return false
     const tries = pending.tries + 1
-    this.set(name, { dueMs: this.#life.clock.now() + RETRY_MS * 2 ** tries, data: pending.data }, tries)
+    this.setDurable(
+      name,
+      { dueMs: this.#activation.clock.now() + RETRY_MS * 2 ** tries, data: pending.data },
+      tries,
+    )
     return true
   }
 
@@ -101,7 +107,7 @@ export class Timers {
     return pending !== undefined && pending.dueMs <= now
   }
 
-  stop(): void {
+  stopAll(): void {
     for (const { timer } of this.#durable.values()) timer?.cancel()
     for (const timer of this.#volatile.values()) timer.cancel()
     this.#durable.clear()
@@ -109,7 +115,7 @@ export class Timers {
   }
 
   /** Timers as they are now, for taking a turn back; null = there is none. */
-  before(names: Iterable<string>): Map<string, { dueMs: number; data: unknown } | null> {
+  timersForUndo(names: Iterable<string>): Map<string, { dueMs: number; data: unknown } | null> {
     return new Map([...names].map((name) => [name, this.#durable.get(name) ?? null]))
   }
 
@@ -122,11 +128,11 @@ export class Timers {
     return rows
   }
 
-  #arm(name: string, pending: Pending, ms: number): void {
-    pending.timer = this.#life.clock.after(Math.max(0, Math.min(ms, LONGEST_MS)), () => {
-      const left = pending.dueMs - this.#life.clock.now()
-      if (left > 0) this.#arm(name, pending, left)
-      else this.#life.shard.soon((life) => life.fire(name, pending.data, true))
+  #arm(name: string, pending: DurableTimer, ms: number): void {
+    pending.timer = this.#activation.clock.after(Math.max(0, Math.min(ms, LONGEST_MS)), () => {
+      const remainingMs = pending.dueMs - this.#activation.clock.now()
+      if (remainingMs > 0) this.#arm(name, pending, remainingMs)
+      else this.#activation.shard.enqueueWork((activation) => activation.fireTimer(name, pending.data, true))
     })
   }
 }

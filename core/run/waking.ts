@@ -3,112 +3,112 @@
 
 import type { Engine } from './engine.ts'
 import type { ShardPlan } from './plan.ts'
-import type { Awaitable, ShardId, Stored, Timer } from './ports.ts'
+import type { Awaitable, ShardId, StoredShard, Timer } from './ports.ts'
 
-export interface Sleeper {
+export interface ActivationTarget {
   readonly id: ShardId
   readonly plan: ShardPlan
   /** Somebody who is attached waits to be told of an activation. */
-  readonly isAwaited: boolean
+  readonly needsActivation: boolean
   inRun(work: () => void): void
   /** Makes the activation; what is returned begins it. @throws what keeps it from being activated */
-  awake(stored: Stored): () => void
-  notAwake(error: unknown): void
+  createActivation(stored: StoredShard): () => void
+  activationFailed(error: unknown): void
 }
 
-const REST_MS = 10
-const MAX_REST_MS = 2_000
+const MIN_RETRY_DELAY_MS = 10
+const MAX_RETRY_DELAY_MS = 2_000
 
-export class Waking {
+export class Activator {
   readonly #engine: Engine
-  readonly #shard: Sleeper
-  #busy = false
+  readonly #shard: ActivationTarget
+  #isActivating = false
   /** Activations in a row whose commits failed: what made them fail may last. */
-  #setbacks = 0
+  #failedCommits = 0
   /** Tries in a row that failed. */
-  #failures = 0
+  #failedAttempts = 0
   #retry: Timer | null = null
 
-  constructor(engine: Engine, shard: Sleeper) {
+  constructor(engine: Engine, shard: ActivationTarget) {
     this.#engine = engine
     this.#shard = shard
   }
 
   /** A try is under way. */
-  get busy(): boolean {
-    return this.#busy
+  get isActivating(): boolean {
+    return this.#isActivating
   }
 
   /** A commit of the activation failed. */
-  setBack(): void {
-    this.#setbacks++
+  commitFailed(): void {
+    this.#failedCommits++
   }
 
   /** A commit of the activation succeeded. */
-  succeeded(): void {
-    this.#setbacks = 0
+  commitSucceeded(): void {
+    this.#failedCommits = 0
   }
 
   /** The first activation after a setback comes at once. */
-  begin(): void {
-    if (this.#busy) return
-    this.#busy = true
-    if (this.#setbacks <= 1) return this.#try()
-    this.#after(this.#setbacks - 1, () => this.#try())
+  activate(): void {
+    if (this.#isActivating) return
+    this.#isActivating = true
+    if (this.#failedCommits <= 1) return this.#openShard()
+    this.#afterBackoff(this.#failedCommits - 1, () => this.#openShard())
   }
 
   /** No try before `until` has ended; then `next` says whether there is to be one. */
-  hold(until: Promise<unknown>, next: () => void): void {
-    this.#busy = true
-    const ready = (): void => {
-      this.#busy = false
+  waitFor(until: Promise<unknown>, next: () => void): void {
+    this.#isActivating = true
+    const resume = (): void => {
+      this.#isActivating = false
       this.#shard.inRun(next)
     }
-    until.then(ready, ready)
+    until.then(resume, resume)
   }
 
-  #try(): void {
-    let stored: Awaitable<Stored>
+  #openShard(): void {
+    let stored: Awaitable<StoredShard>
     try {
-      stored = this.#engine.openStore(this.#shard.id, this.#shard.plan)
+      stored = this.#engine.openShard(this.#shard.id, this.#shard.plan)
     } catch (error) {
-      return this.#failed(error)
+      return this.#attemptFailed(error)
     }
     if (stored instanceof Promise)
       stored.then(
-        (found) => this.#awake(found),
-        (error: unknown) => this.#failed(error),
+        (found) => this.#startActivation(found),
+        (error: unknown) => this.#attemptFailed(error),
       )
-    else this.#awake(stored)
+    else this.#startActivation(stored)
   }
 
-  #awake(stored: Stored): void {
-    this.#busy = false
+  #startActivation(stored: StoredShard): void {
+    this.#isActivating = false
     let start: () => void
     try {
-      start = this.#shard.awake(stored)
+      start = this.#shard.createActivation(stored)
     } catch (error) {
-      return this.#failed(error)
+      return this.#attemptFailed(error)
     }
-    this.#failures = 0
+    this.#failedAttempts = 0
     start()
   }
 
-  #failed(error: unknown): void {
-    this.#busy = false
-    this.#shard.notAwake(error)
-    this.#failures++
+  #attemptFailed(error: unknown): void {
+    this.#isActivating = false
+    this.#shard.activationFailed(error)
+    this.#failedAttempts++
     if (this.#retry) return
-    this.#retry = this.#after(this.#failures, () => {
+    this.#retry = this.#afterBackoff(this.#failedAttempts, () => {
       this.#retry = null
-      if (this.#shard.isAwaited) this.begin()
+      if (this.#shard.needsActivation) this.activate()
     })
   }
 
   /** 10 ms, doubling up to 2 s, with jitter, so that the shards of a broken disk do not come back all at once. */
-  #after(failures: number, run: () => void): Timer {
+  #afterBackoff(failures: number, run: () => void): Timer {
     const { clock } = this.#engine
-    const longest = Math.min(MAX_REST_MS, REST_MS * 2 ** Math.min(failures - 1, 10))
+    const longest = Math.min(MAX_RETRY_DELAY_MS, MIN_RETRY_DELAY_MS * 2 ** Math.min(failures - 1, 10))
     return clock.after(longest * (0.5 + clock.random() / 2), () => this.#shard.inRun(run))
   }
 }

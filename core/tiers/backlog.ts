@@ -1,70 +1,71 @@
 // What waits in one outbox, by sequences alone: how much, since when, and when it is due. Nothing of it is read or kept.
 
-interface Notice {
+interface AgeSample {
   /** Entries from this one on were noticed at `ms` or later. */
-  readonly from: number
+  readonly fromSeq: number
   readonly ms: number
 }
 
 /** How finely ages are known: beyond it every second notice is forgotten, and an age is told too high. */
-const MAX_NOTICES = 64
+const MAX_AGE_SAMPLES = 64
 
-export class Backlog {
-  #applied = 0
-  #last = 0
-  #urgent = 0
-  #notices: Notice[] = []
-  #stepMs = 0
+export class OutboxBacklog {
+  #appliedSeq = 0
+  #lastSeq = 0
+  #urgentSeq = 0
+  #samples: AgeSample[] = []
+  #sampleIntervalMs = 0
 
   /** Entries that wait; more than there are where sequences were left out. */
   get depth(): number {
-    return this.#last - this.#applied
+    return this.#lastSeq - this.#appliedSeq
   }
   /** The highest sequence that somebody waits for, 0 = nobody. */
-  get urgent(): number {
-    return this.#urgent > this.#applied ? this.#urgent : 0
+  get urgentSeq(): number {
+    return this.#urgentSeq > this.#appliedSeq ? this.#urgentSeq : 0
   }
 
   /** An entry stands in the outbox. */
-  notice(seq: number, nowMs: number): void {
-    if (seq <= this.#last) return
-    const newest = this.#notices.at(-1)
-    if (!newest || nowMs - newest.ms > this.#stepMs) this.#notices.push({ from: this.#last + 1, ms: nowMs })
-    this.#last = seq
-    if (this.#notices.length <= MAX_NOTICES) return
-    this.#notices = this.#notices.filter((_, i) => i % 2 === 0)
-    this.#stepMs = Math.max(1, 2 * this.#stepMs)
+  entryAdded(seq: number, nowMs: number): void {
+    if (seq <= this.#lastSeq) return
+    const newest = this.#samples.at(-1)
+    if (!newest || nowMs - newest.ms > this.#sampleIntervalMs)
+      this.#samples.push({ fromSeq: this.#lastSeq + 1, ms: nowMs })
+    this.#lastSeq = seq
+    if (this.#samples.length <= MAX_AGE_SAMPLES) return
+    this.#samples = this.#samples.filter((_, i) => i % 2 === 0)
+    this.#sampleIntervalMs = Math.max(1, 2 * this.#sampleIntervalMs)
   }
 
   /** Somebody waits for this entry, so it does not wait for others. */
-  hurry(seq: number): void {
-    this.#urgent = Math.max(this.#urgent, seq)
+  markUrgent(seq: number): void {
+    this.#urgentSeq = Math.max(this.#urgentSeq, seq)
   }
 
   /** Everything up to this sequence is in MySQL, or gone. */
-  applied(upTo: number): void {
-    this.#applied = upTo
-    this.#last = Math.max(this.#last, upTo)
-    const notices = this.#notices
-    while (notices.length > 0 && (notices[1]?.from ?? this.#last + 1) <= upTo + 1) notices.shift()
-    if (notices.length === 0) this.#stepMs = 0
+  flushedUpTo(upTo: number): void {
+    this.#appliedSeq = upTo
+    this.#lastSeq = Math.max(this.#lastSeq, upTo)
+    const notices = this.#samples
+    while (notices.length > 0 && (notices[1]?.fromSeq ?? this.#lastSeq + 1) <= upTo + 1) notices.shift()
+    if (notices.length === 0) this.#sampleIntervalMs = 0
   }
 
   /** The outbox was looked at and nothing is there: turns that were taken back, or that are not durable yet. */
-  empty(): void {
-    this.#last = this.#applied
-    this.#notices = []
-    this.#stepMs = 0
+  clear(): void {
+    this.#lastSeq = this.#appliedSeq
+    this.#samples = []
+    this.#sampleIntervalMs = 0
   }
 
   /** Until the next batch is due; Infinity = nothing waits. `full` entries are a batch. */
-  dueMs(nowMs: number, flushMs: number, full: number): number {
+  dueMs(nowMs: number, flushMs: number, batchSize: number): number {
     if (this.depth === 0) return Infinity
-    return this.urgent > 0 || this.depth >= full ? 0 : Math.max(0, flushMs - this.oldestMs(nowMs))
+    return this.urgentSeq > 0 || this.depth >= batchSize ? 0 : Math.max(0, flushMs - this.oldestMs(nowMs))
   }
 
   /** Age of the oldest entry since it was noticed. */
   oldestMs(nowMs: number): number {
-    return this.#notices.length === 0 ? 0 : nowMs - this.#notices[0]!.ms
+    return this.#samples.length === 0 ? 0 : nowMs - this.#samples[0]!.ms
   }
 }

@@ -3,62 +3,62 @@
 
 import type { Awaitable } from '../run/ports.ts'
 
-export interface BulkOptions<Key, Value> {
+export interface KeyBatcherOptions<Key, Value> {
   /** One question; answers in the order of the keys. */
-  readonly ask: (keys: readonly Key[]) => Awaitable<readonly Value[]>
+  readonly query: (keys: readonly Key[]) => Awaitable<readonly Value[]>
   /** Of one question. */
   readonly maxKeys: number
   /** Questions that are on their way at the same time. */
-  readonly maxQuestions: number
+  readonly maxInFlight: number
 }
 
-export class Bulk<Key, Value> {
-  readonly #options: BulkOptions<Key, Value>
+export class KeyBatcher<Key, Value> {
+  readonly #options: KeyBatcherOptions<Key, Value>
   /** In no question yet, the oldest first; as many as there are callers, whose number is theirs to bound. */
-  readonly #waiting = new Map<Key, PromiseWithResolvers<Value>>()
-  #asking = 0
-  #isDue = false
+  readonly #pending = new Map<Key, PromiseWithResolvers<Value>>()
+  #inFlight = 0
+  #isScheduled = false
 
-  constructor(options: BulkOptions<Key, Value>) {
+  constructor(options: KeyBatcherOptions<Key, Value>) {
     this.#options = options
   }
 
   /** Rejects with what the question rejected with, as for every key of it. */
   get(key: Key): Promise<Value> {
-    let waiter = this.#waiting.get(key)
+    let waiter = this.#pending.get(key)
     if (!waiter) {
       waiter = Promise.withResolvers<Value>()
-      this.#waiting.set(key, waiter)
-      this.#askSoon()
+      this.#pending.set(key, waiter)
+      this.#scheduleQuery()
     }
     return waiter.promise
   }
 
   /** Behind the promises that have settled by now: their callers ask, too. */
-  #askSoon(): void {
-    if (this.#isDue || this.#asking >= this.#options.maxQuestions) return
-    this.#isDue = true
+  #scheduleQuery(): void {
+    if (this.#isScheduled || this.#inFlight >= this.#options.maxInFlight) return
+    this.#isScheduled = true
     void Promise.resolve().then(() => {
-      this.#isDue = false
-      while (this.#waiting.size > 0 && this.#asking < this.#options.maxQuestions) void this.#ask()
+      this.#isScheduled = false
+      while (this.#pending.size > 0 && this.#inFlight < this.#options.maxInFlight) void this.#runQuery()
     })
   }
 
-  async #ask(): Promise<void> {
-    const taken = [...this.#waiting].slice(0, this.#options.maxKeys)
-    const keys = taken.map(([key]) => key)
-    for (const key of keys) this.#waiting.delete(key)
-    this.#asking++
+  async #runQuery(): Promise<void> {
+    const batch = [...this.#pending].slice(0, this.#options.maxKeys)
+    const keys = batch.map(([key]) => key)
+    for (const key of keys) this.#pending.delete(key)
+    this.#inFlight++
     try {
-      const values = await this.#options.ask(keys)
+      const values = await this.#options.query(keys)
       if (values.length !== keys.length)
         throw new RangeError(`${values.length} answers to a question of ${keys.length} keys`)
-      for (const [index, [, { resolve }]] of taken.entries()) resolve(values[index]!)
+      for (const [index, [, { resolve }]] of batch.entries()) resolve(values[index]!)
     } catch (error) {
-      for (const [, { reject }] of taken) reject(error)
+      for (const [, { reject }] of batch) reject(error)
     } finally {
-      this.#asking--
-      if (this.#waiting.size > 0) this.#askSoon()
+      this.#inFlight--
+      if (this.#pending.size > 0) this.#scheduleQuery()
     }
   }
 }

@@ -3,7 +3,7 @@
 import type { StoredCast } from '../run/ports.ts'
 import { pack, unpack } from './pack.ts'
 
-type PackedCast = [
+type PackedCastData = [
   contract: string,
   key: string,
   command: number,
@@ -13,11 +13,11 @@ type PackedCast = [
 ]
 
 export function encodeCast({ target, command, body, answer, data }: StoredCast): Uint8Array {
-  const packed: PackedCast = [target.contract, target.key, command, body, answer, data]
+  const packed: PackedCastData = [target.contract, target.key, command, body, answer, data]
   return pack(packed)
 }
 
 export function decodeCast(sequence: number, bytes: Uint8Array): StoredCast {
-  const [contract, key, command, body, answer, data] = unpack(bytes) as PackedCast
+  const [contract, key, command, body, answer, data] = unpack(bytes) as PackedCastData
   return { sequence, target: { contract, key }, command, body, answer, data }
 }

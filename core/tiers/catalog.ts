@@ -10,10 +10,10 @@ export interface FoundTable {
   /** Null for a view. */
   readonly engine: string | null
   /** The server's estimate. */
-  readonly rows: number
+  readonly estimatedRows: number
   /** By their name in lower case, because MySQL does not tell `Level` from `level`. */
   readonly columns: ReadonlyMap<string, FoundColumn>
-  readonly key: readonly string[]
+  readonly primaryKey: readonly string[]
   /** Without the primary key. */
   readonly indexes: readonly FoundIndex[]
 }
@@ -24,15 +24,15 @@ export interface FoundColumn {
   readonly type: string
   readonly nullable: boolean
   /** As text; null when there is none, or when it is NULL. */
-  readonly fallback: string | null
+  readonly defaultText: string | null
   readonly charset: string | null
   readonly collation: string | null
   /** AUTO_INCREMENT */
-  readonly isAuto: boolean
+  readonly isAutoIncrement: boolean
   /** GENERATED ALWAYS AS: nobody can write it. */
   readonly isGenerated: boolean
   /** ON UPDATE CURRENT_TIMESTAMP */
-  readonly isTouched: boolean
+  readonly hasOnUpdate: boolean
 }
 
 export interface FoundIndex {
@@ -40,11 +40,11 @@ export interface FoundIndex {
   readonly isUnique: boolean
   readonly columns: readonly string[]
   /** It orders whole values: no prefixes, no expressions, no full text. */
-  readonly isWhole: boolean
+  readonly isPlainBtree: boolean
 }
 
 /** A row of information_schema. */
-export type Cells = readonly (string | null)[]
+export type CatalogRow = readonly (string | null)[]
 
 const TABLES = 'table_name, engine, table_rows, VERSION() FROM information_schema.tables'
 const COLUMNS =
@@ -56,55 +56,55 @@ const STATISTICS =
 /** Those of these tables that the client's user may see. @param names not empty @throws DatabaseError */
 export async function readCatalog(client: SqlClient, names: readonly string[]): Promise<Catalog> {
   const where = `WHERE table_schema = DATABASE() AND table_name IN (${names.map(() => '?').join(', ')})`
-  const ask = async (what: string, order: string): Promise<Cells[]> => {
+  const query = async (what: string, order: string): Promise<CatalogRow[]> => {
     const { rows } = await client.query({ sql: `SELECT ${what} ${where} ORDER BY ${order}`, params: names })
-    return rows.map((row) => row.map(textOf))
+    return rows.map((row) => row.map(toText))
   }
   return catalogOf(
-    await ask(TABLES, 'table_name'),
-    await ask(COLUMNS, 'table_name, ordinal_position'),
-    await ask(STATISTICS, 'table_name, index_name, seq_in_index'),
+    await query(TABLES, 'table_name'),
+    await query(COLUMNS, 'table_name, ordinal_position'),
+    await query(STATISTICS, 'table_name, index_name, seq_in_index'),
   )
 }
 
 /** The rows in the order of the SELECTs above. */
 export function catalogOf(
-  tables: readonly Cells[],
-  columns: readonly Cells[],
-  statistics: readonly Cells[],
+  tables: readonly CatalogRow[],
+  columns: readonly CatalogRow[],
+  statistics: readonly CatalogRow[],
 ): Catalog {
   const columnsOf = Map.groupBy(columns, ([table]) => table)
   const statisticsOf = Map.groupBy(statistics, ([table]) => table)
-  const found = tables.map(([name, engine, rows, version]): FoundTable => {
+  const foundTables = tables.map(([name, engine, rows, version]): FoundTable => {
     const isMaria = /mariadb/i.test(version ?? '')
     const list = (columnsOf.get(name) ?? []).map((cells) => columnOf(cells, isMaria))
     const indexes = [...Map.groupBy(statisticsOf.get(name) ?? [], ([, index]) => index!)].map(indexOf)
     return {
       name: name!,
       engine: engine ?? null,
-      rows: Number(rows ?? 0),
+      estimatedRows: Number(rows ?? 0),
       columns: new Map(list.map((column) => [column.name.toLowerCase(), column])),
-      key: indexes.find((index) => index.name === 'PRIMARY' && index.isWhole)?.columns ?? [],
+      primaryKey: indexes.find((index) => index.name === 'PRIMARY' && index.isPlainBtree)?.columns ?? [],
       indexes: indexes.filter((index) => index.name !== 'PRIMARY'),
     }
   })
-  return new Map(found.map((table) => [table.name, table]))
+  return new Map(foundTables.map((table) => [table.name, table]))
 }
 
-function columnOf(cells: Cells, isMaria: boolean): FoundColumn {
-  const [, name, type, nullable, fallback, charset, collation, extra] = cells
+function columnOf(cells: CatalogRow, isMaria: boolean): FoundColumn {
+  const [, name, type, nullable, defaultText, charset, collation, extra] = cells
   const has = (word: string): boolean => new RegExp(`\\b${word}\\b`, 'i').test(extra ?? '')
   return {
     name: name!,
     type: typeOf(type!),
     nullable: nullable === 'YES',
-    fallback: isMaria ? unquote(fallback ?? null) : (fallback ?? null),
+    defaultText: isMaria ? unquote(defaultText ?? null) : (defaultText ?? null),
     charset: charset ?? null,
     collation: collation ?? null,
-    isAuto: has('auto_increment'),
+    isAutoIncrement: has('auto_increment'),
     // Not DEFAULT_GENERATED, which is MySQL's word for a default that is an expression.
     isGenerated: /\b(VIRTUAL|STORED|PERSISTENT)\b/i.test(extra ?? ''),
-    isTouched: has('on update'),
+    hasOnUpdate: has('on update'),
   }
 }
 
@@ -127,16 +127,18 @@ function unquote(text: string | null): string | null {
 
 const ESCAPES: Readonly<Record<string, string>> = { 0: '\0', b: '\b', n: '\n', r: '\r', t: '\t', Z: '\u001a' }
 
-function indexOf([name, parts]: readonly [string, readonly Cells[]]): FoundIndex {
+function indexOf([name, parts]: readonly [string, readonly CatalogRow[]]): FoundIndex {
   return {
     name,
     isUnique: parts[0]![2] === '0',
     columns: parts.map(([, , , column]) => column ?? ''),
-    isWhole: parts.every(([, , , column, prefix, type]) => column && prefix === null && type === 'BTREE'),
+    isPlainBtree: parts.every(
+      ([, , , column, prefix, type]) => column && prefix === null && type === 'BTREE',
+    ),
   }
 }
 
 /** Which text columns of information_schema count as binary depends on the server and the driver. */
-function textOf(value: string | Uint8Array | null): string | null {
+function toText(value: string | Uint8Array | null): string | null {
   return value instanceof Uint8Array ? new TextDecoder().decode(value) : value
 }

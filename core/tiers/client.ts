@@ -62,22 +62,22 @@ export class DatabaseError extends Error {
 }
 
 /** 1044, 1045, 1049, 1142, 1143, 1227: rights and names; 1698: no such login. */
-const ACCESS = new Set([1044, 1045, 1049, 1142, 1143, 1227, 1698])
+const ACCESS_ERRORS = new Set([1044, 1045, 1049, 1142, 1143, 1227, 1698])
 /** 1054 unknown column, 1064 syntax, 1109/1146 unknown table, 1136 column count, 1364 a column without default. */
-const SCHEMA = new Set([1054, 1064, 1109, 1136, 1146, 1364])
+const SCHEMA_ERRORS = new Set([1054, 1064, 1109, 1136, 1146, 1364])
 /**
  * Data that no repetition makes good: 1048 null, 1062 and 1586 duplicate, 1264 range, 1265 truncation, 1292 wrong
  * value, 1153 a packet too large, 1366 wrong text, 1406 too long, 1411, 1441 dates, 1451/1452 foreign key, 1644 a trigger's own signal,
  * 1690 arithmetic range, 3140/3141 bad JSON, 3819/4025 check constraint, 22001..
  */
-const DATA = new Set([
+const DATA_ERRORS = new Set([
   1048, 1062, 1153, 1264, 1265, 1292, 1366, 1406, 1411, 1441, 1451, 1452, 1586, 1644, 1690, 3140, 3141, 3819,
   4025,
 ])
 
 /** What an error number of MySQL or MariaDB means for us; numbers that are not listed may pass by themselves. */
-export function kindOf(errno: number): DatabaseErrorKind {
-  if (DATA.has(errno)) return 'refused'
-  if (SCHEMA.has(errno)) return 'schema'
-  return ACCESS.has(errno) ? 'access' : 'unavailable'
+export function errorKindOf(errno: number): DatabaseErrorKind {
+  if (DATA_ERRORS.has(errno)) return 'refused'
+  if (SCHEMA_ERRORS.has(errno)) return 'schema'
+  return ACCESS_ERRORS.has(errno) ? 'access' : 'unavailable'
 }

@@ -5,15 +5,15 @@ import type { TableDefinition } from '../game/table.ts'
 import type { Row, RowChange, RowKey } from '../run/ports.ts'
 
 /** What is left to do to one row: `deleted` comes first, then `put`. */
-interface Net {
+interface NetChange {
   readonly table: TableDefinition
   readonly key: RowKey
   readonly deleted: boolean
   readonly put: { readonly op: 'insert' | 'update'; readonly values: Row } | null
 }
 
-export class Coalesced {
-  readonly #rows = new Map<string, Net>()
+export class RowCoalescer {
+  readonly #rows = new Map<string, NetChange>()
 
   /** Rows that are touched. */
   get size(): number {
@@ -22,14 +22,14 @@ export class Coalesced {
 
   /** Adds one turn, all of it or (false) nothing: two of its changes to a row cannot follow each other. */
   add(changes: readonly RowChange[]): boolean {
-    const next = new Map<string, Net>()
+    const next = new Map<string, NetChange>()
     for (const change of changes) {
       const name = rowName(change.table, change.key)
-      const net = follow(next.get(name) ?? this.#rows.get(name), change)
-      if (net === null) return false
-      next.set(name, net)
+      const combined = combine(next.get(name) ?? this.#rows.get(name), change)
+      if (combined === null) return false
+      next.set(name, combined)
     }
-    for (const [name, net] of next) this.#rows.set(name, net)
+    for (const [name, combined] of next) this.#rows.set(name, combined)
     return true
   }
 
@@ -47,26 +47,26 @@ export class Coalesced {
 
 /** One string for a row of any table. */
 export function rowName(table: TableDefinition, key: RowKey): string {
-  return `${table.name} ${JSON.stringify(key.map(textOf))}`
+  return `${table.name} ${JSON.stringify(key.map(keyPartText))}`
 }
 
-function textOf(value: unknown): string {
+function keyPartText(value: unknown): string {
   return String(value instanceof Date ? value.getTime() : (value as string | number | bigint | Uint8Array))
 }
 
 /** null: it is not known that a row is there which is changed, or gone which is inserted. MySQL will say. */
-function follow(net: Net | undefined, { table, key, op, values }: RowChange): Net | null {
-  const made = (deleted: boolean, put: Net['put']): Net => ({ table, key, deleted, put })
+function combine(net: NetChange | undefined, { table, key, op, values }: RowChange): NetChange | null {
+  const netChange = (deleted: boolean, put: NetChange['put']): NetChange => ({ table, key, deleted, put })
   if (net === undefined) {
-    if (op === 'delete') return made(true, null)
-    return op === 'insert' || op === 'update' ? made(false, { op, values }) : null
+    if (op === 'delete') return netChange(true, null)
+    return op === 'insert' || op === 'update' ? netChange(false, { op, values }) : null
   }
   const { deleted, put } = net
-  if (op === 'insert') return put === null ? made(deleted, { op, values }) : null
+  if (op === 'insert') return put === null ? netChange(deleted, { op, values }) : null
   if (put === null) return null
-  if (op === 'update') return made(deleted, { op: put.op, values: { ...put.values, ...values } })
+  if (op === 'update') return netChange(deleted, { op: put.op, values: { ...put.values, ...values } })
   // The row of an insert was not in MySQL: what is left is the delete before it, if there was one.
-  return op === 'delete' ? made(deleted || put.op === 'update', null) : null
+  return op === 'delete' ? netChange(deleted || put.op === 'update', null) : null
 }
 
 const NO_VALUES: Row = Object.freeze({})

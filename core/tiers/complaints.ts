@@ -6,7 +6,7 @@ import { EntryError } from './entry.ts'
 
 const MINUTE_MS = 60_000
 /** Turns of which each has its own line, in a minute. */
-const TURNS = 20
+const MAX_TURNS_PER_MINUTE = 20
 
 const ADVICE: Record<DatabaseErrorKind, string> = {
   access: 'check user, password, database name and rights',
@@ -15,14 +15,14 @@ const ADVICE: Record<DatabaseErrorKind, string> = {
   unavailable: 'nothing is lost: it is tried again',
 }
 
-export class Complaints {
+export class FlushLog {
   readonly #clock: Clock
   readonly #log: Log
   readonly #owner: string
   /** When each kind of trouble was told last. */
-  readonly #told = new Map<string, number>()
-  #turns = 0
-  #turnsSinceMs = 0
+  readonly #loggedAtMs = new Map<string, number>()
+  #turnsLogged = 0
+  #windowStartMs = 0
 
   constructor(clock: Clock, log: Log, owner: string) {
     this.#clock = clock
@@ -31,32 +31,35 @@ export class Complaints {
   }
 
   /** Nothing goes into MySQL at present; told once a minute for each kind of reason. */
-  stuck(error: unknown, waiting: number): void {
+  logFlushFailed(error: unknown, depth: number): void {
     const kind = error instanceof DatabaseError ? error.kind : error instanceof EntryError ? 'version' : 'bug'
     const now = this.#clock.mono()
-    if (now - (this.#told.get(kind) ?? -Infinity) < MINUTE_MS) return
-    this.#told.set(kind, now)
+    if (now - (this.#loggedAtMs.get(kind) ?? -Infinity) < MINUTE_MS) return
+    this.#loggedAtMs.set(kind, now)
     const advice =
       error instanceof DatabaseError ? ADVICE[error.kind] : 'nothing is dropped: it is tried again'
-    const fields = { owner: this.#owner, error: String(error), waiting, advice }
+    const fields = { owner: this.#owner, error: String(error), waiting: depth, advice }
     if (kind === 'unavailable') this.#log.warn('MySQL takes nothing at present', fields)
     else this.#log.error('MySQL takes nothing at present', fields)
   }
 
   /** It goes on: the next trouble is told at once. */
-  well(): void {
-    this.#told.clear()
+  flushSucceeded(): void {
+    this.#loggedAtMs.clear()
   }
 
   /** One turn will not be in MySQL. */
-  turn(message: string, fields: LogFields): void {
+  logTurn(message: string, fields: LogFields): void {
     const now = this.#clock.mono()
-    if (now - this.#turnsSinceMs >= MINUTE_MS || this.#turns === 0) {
-      if (this.#turns > TURNS)
-        this.#log.error(`${this.#turns - TURNS} more turns like these`, { owner: this.#owner })
-      this.#turns = 0
-      this.#turnsSinceMs = now
+    if (now - this.#windowStartMs >= MINUTE_MS || this.#turnsLogged === 0) {
+      if (this.#turnsLogged > MAX_TURNS_PER_MINUTE)
+        this.#log.error(`${this.#turnsLogged - MAX_TURNS_PER_MINUTE} more turns like these`, {
+          owner: this.#owner,
+        })
+      this.#turnsLogged = 0
+      this.#windowStartMs = now
     }
-    if (++this.#turns <= TURNS) this.#log.error(message, { owner: this.#owner, ...fields })
+    if (++this.#turnsLogged <= MAX_TURNS_PER_MINUTE)
+      this.#log.error(message, { owner: this.#owner, ...fields })
   }
 }

@@ -6,7 +6,7 @@ import { channelWrite } from '../run/ports.ts'
 import type { RowChange, StoredCast, StoredTimer, WriteSet } from '../run/ports.ts'
 import { pack, unpack } from './pack.ts'
 
-export interface Entry {
+export interface DecodedEntry {
   readonly rows: readonly RowChange[]
   /** Only of a critical turn. */
   readonly channel: { readonly id: string; readonly mark: number; readonly replies: Uint8Array } | null
@@ -21,34 +21,40 @@ export class EntryError extends Error {
   override readonly name = 'EntryError'
 }
 
-type Tables = ReadonlyMap<string, TableDefinition>
+type TablesByName = ReadonlyMap<string, TableDefinition>
 type PackedRow = [table: string, op: string, key: unknown[], names: string[], values: unknown[]]
-type PackedCast = [sequence: number, cast: StoredCast | null]
+type PackedCastWrite = [sequence: number, cast: StoredCast | null]
 type PackedChannel = [id: string, mark: number, replies: Uint8Array]
-type Packed = [rows: PackedRow[], channel: PackedChannel | null, casts: PackedCast[], saves?: true]
+type PackedEntry = [rows: PackedRow[], channel: PackedChannel | null, casts: PackedCastWrite[], saves?: true]
 type PackedUndo = [
   rows: PackedRow[],
   kv: [string, Uint8Array | null][],
   timers: [string, StoredTimer | null][],
   channel: [...PackedChannel, nowMs: number] | null,
-  casts: PackedCast[],
+  casts: PackedCastWrite[],
   wakeMs: number | null,
 ]
 
 /** null where MySQL need not hear of the turn. */
-export function encodeEntry({ rows, channel, casts, critical, saves }: WriteSet): Uint8Array | null {
+export function encodeEntry({
+  rows,
+  channel,
+  casts,
+  critical,
+  requiresFlush: saves,
+}: WriteSet): Uint8Array | null {
   const packedRows = rows?.filter(({ op }) => op !== 'fill' && op !== 'drop').map(packRow) ?? []
   if (packedRows.length === 0 && !critical) return null
   const packedChannel: PackedChannel | null =
     critical && channel ? [channel.id, channel.mark, channel.replies] : null
-  const packed: Packed = [packedRows, packedChannel, critical && casts ? [...casts] : []]
+  const packed: PackedEntry = [packedRows, packedChannel, critical && casts ? [...casts] : []]
   if (saves) packed.push(true)
   return pack(packed)
 }
 
 /** @throws EntryError */
-export function decodeEntry(data: Uint8Array, tables: Tables): Entry {
-  const [rows, channel, casts, saves = false] = unpack(data) as Packed
+export function decodeEntry(data: Uint8Array, tables: TablesByName): DecodedEntry {
+  const [rows, channel, casts, saves = false] = unpack(data) as PackedEntry
   return {
     rows: rows.map((row) => unpackRow(row, tables)),
     channel: channel && { id: channel[0], mark: channel[1], replies: channel[2] },
@@ -72,7 +78,7 @@ export function encodeUndo({ rows, kv, timers, channel, casts, wakeMs }: WriteSe
 /** The parts of a write set that take a turn back. @throws EntryError */
 export function decodeUndo(
   data: Uint8Array,
-  tables: Tables,
+  tables: TablesByName,
 ): Pick<WriteSet, 'rows' | 'kv' | 'timers' | 'channel' | 'casts' | 'wakeMs'> {
   const [rows, kv, timers, channel, casts, wakeMs] = unpack(data) as PackedUndo
   return {
@@ -89,25 +95,25 @@ function packRow({ table, op, key, values }: RowChange): PackedRow {
   return [table.name, op, [...key], Object.keys(values), Object.values(values)]
 }
 
-function unpackRow([name, op, key, names, values]: PackedRow, tables: Tables): RowChange {
+function unpackRow([name, op, key, names, values]: PackedRow, tables: TablesByName): RowChange {
   const table = tables.get(name)
   if (!table) throw new EntryError(`the outbox holds rows of table ${name}, which this game does not have`)
   const row: Record<string, unknown> = {}
-  for (const [i, column] of names.entries()) row[column] = exact(table, column, values[i])
+  for (const [i, column] of names.entries()) row[column] = restoreInteger(table, column, values[i])
   return {
     table,
     op: op as RowChange['op'],
-    key: key.map((value, i) => exact(table, table.key[i]!.name, value)),
+    key: key.map((value, i) => restoreInteger(table, table.key[i]!.name, value)),
     values: row,
   }
 }
 
 /** MessagePack has one form for all integers: the column says which of them are bigint. */
-function exact(table: TableDefinition, name: string, value: unknown): unknown {
-  const column = table.column.get(name)
+function restoreInteger(table: TableDefinition, columnName: string, value: unknown): unknown {
+  const column = table.columnByName.get(columnName)
   if (!column) {
     throw new EntryError(
-      `the outbox holds column ${table.name}.${name}, which this game does not have: start the version that has it, or add it`,
+      `the outbox holds column ${table.name}.${columnName}, which this game does not have: start the version that has it, or add it`,
     )
   }
   return column.kind === 'big' && typeof value === 'number' ? BigInt(value) : value

@@ -5,37 +5,41 @@ import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import type { FoundColumn } from './catalog.ts'
 
 /** Why some value would be refused, changed or taken for another; null when each fits. */
-export function misfit(table: TableDefinition, column: ColumnDefinition, found: FoundColumn): string | null {
-  const isMade = table.ids === 'auto' && column === table.rest[0]
+export function typeMismatch(
+  table: TableDefinition,
+  column: ColumnDefinition,
+  found: FoundColumn,
+): string | null {
+  const isAutoIncrement = table.ids === 'auto' && column === table.keyInShard[0]
   if (found.isGenerated) return 'MySQL computes it'
-  if (found.isTouched) return 'MySQL changes it at every update of the row'
-  if (found.isAuto && !isMade)
+  if (found.hasOnUpdate) return 'MySQL changes it at every update of the row'
+  if (found.isAutoIncrement && !isAutoIncrement)
     return table.key.includes(column) ? "AUTO_INCREMENT needs ids: 'auto'" : 'AUTO_INCREMENT replaces a 0'
-  if (isMade && !found.isAuto) return "ids: 'auto' need AUTO_INCREMENT"
+  if (isAutoIncrement && !found.isAutoIncrement) return "ids: 'auto' need AUTO_INCREMENT"
   if (column.nullable && !found.nullable) return 'it takes no NULL'
-  const type = partsOf(found.type)
+  const type = parseType(found.type)
   switch (column.kind) {
     case 'int':
     case 'big':
-      return wholeMisfit(boundsOf(column), type)
+      return integerMismatch(boundsOf(column), type)
     case 'real':
-      return realMisfit(column, type)
+      return realMismatch(column, type)
     case 'bool':
-      return type.base === 'bit' && type.args === '1' ? null : wholeMisfit([0n, 1n], type)
+      return type.base === 'bit' && type.args === '1' ? null : integerMismatch([0n, 1n], type)
     case 'decimal':
-      return decimalMisfit(column, type)
+      return decimalMismatch(column, type)
     case 'text':
-      return textMisfit(table, column, found, type)
+      return textMismatch(table, column, found, type)
     case 'bytes':
-      return bytesMisfit(table, column, type)
+      return bytesMismatch(table, column, type)
     case 'json':
-      return jsonMisfit(found, type)
+      return jsonMismatch(found, type)
     default:
-      return dateMisfit(type)
+      return dateMismatch(type)
   }
 }
 
-interface Parts {
+interface TypeParts {
   /** `decimal` of `decimal(10,2) unsigned` */
   readonly base: string
   /** `10,2` */
@@ -43,12 +47,12 @@ interface Parts {
   readonly isUnsigned: boolean
 }
 
-function partsOf(type: string): Parts {
+function parseType(type: string): TypeParts {
   const [, base = '', args, flags = ''] = /^(\w+)(?:\((.*)\))?(.*)$/s.exec(type) ?? []
   return { base: base.toLowerCase(), args, isUnsigned: /\b(unsigned|zerofill)\b/i.test(flags) }
 }
 
-const BITS: Readonly<Record<string, bigint>> = {
+const INTEGER_BITS: Readonly<Record<string, bigint>> = {
   tinyint: 8n,
   smallint: 16n,
   mediumint: 24n,
@@ -56,24 +60,24 @@ const BITS: Readonly<Record<string, bigint>> = {
   bigint: 64n,
 }
 
-function wholeMisfit(
+function integerMismatch(
   [min, max]: readonly [bigint, bigint],
-  { base, args, isUnsigned }: Parts,
+  { base, args, isUnsigned }: TypeParts,
 ): string | null {
-  let [low, high] = [0n, -1n]
-  const bits = BITS[base]
+  let [foundMin, foundMax] = [0n, -1n]
+  const bits = INTEGER_BITS[base]
   if (bits !== undefined) {
-    high = 2n ** (isUnsigned ? bits : bits - 1n) - 1n
-    low = isUnsigned ? 0n : -high - 1n
+    foundMax = 2n ** (isUnsigned ? bits : bits - 1n) - 1n
+    foundMin = isUnsigned ? 0n : -foundMax - 1n
   } else if (base === 'decimal') {
     const [precision, scale] = digitsOf(args)
     // What comes back would not look whole.
     if (scale > 0) return 'it is no whole number'
-    high = 10n ** BigInt(precision) - 1n
-    low = isUnsigned ? 0n : -high
+    foundMax = 10n ** BigInt(precision) - 1n
+    foundMin = isUnsigned ? 0n : -foundMax
   } else return 'it is no whole number'
-  if (min < low) return `it begins at ${low}, the game's column at ${min}`
-  return max > high ? `it ends at ${high}, the game's column at ${max}` : null
+  if (min < foundMin) return `it begins at ${foundMin}, the game's column at ${min}`
+  return max > foundMax ? `it ends at ${foundMax}, the game's column at ${max}` : null
 }
 
 function boundsOf({ spec }: ColumnDefinition): readonly [bigint, bigint] {
@@ -81,20 +85,22 @@ function boundsOf({ spec }: ColumnDefinition): readonly [bigint, bigint] {
   return spec.kind === 'u64' ? [0n, 2n ** 64n - 1n] : [-(2n ** 63n), 2n ** 63n - 1n]
 }
 
-function realMisfit({ spec }: ColumnDefinition, { base, args, isUnsigned }: Parts): string | null {
+function realMismatch({ spec }: ColumnDefinition, { base, args, isUnsigned }: TypeParts): string | null {
   // FLOAT is printed with six digits.
   if (base !== 'double' || args !== undefined) return 'only DOUBLE gives back what was put in'
   return isUnsigned && 'min' in spec && spec.min < 0 ? 'it begins at 0' : null
 }
 
-function decimalMisfit({ spec }: ColumnDefinition, { base, args, isUnsigned }: Parts): string | null {
+function decimalMismatch({ spec }: ColumnDefinition, { base, args, isUnsigned }: TypeParts): string | null {
   if (base !== 'decimal' || spec.kind !== 'decimal') return 'only DECIMAL gives back what was put in'
   if (isUnsigned) return 'it begins at 0'
   const [precision, scale] = digitsOf(args)
   if (scale < spec.scale) return `it has ${scale} digits behind the point, the game's column ${spec.scale}`
-  const whole = precision - scale
-  const wanted = spec.precision - spec.scale
-  return whole < wanted ? `it has ${whole} digits before the point, the game's column ${wanted}` : null
+  const integerDigits = precision - scale
+  const neededDigits = spec.precision - spec.scale
+  return integerDigits < neededDigits
+    ? `it has ${integerDigits} digits before the point, the game's column ${neededDigits}`
+    : null
 }
 
 function digitsOf(args = '10,0'): readonly [precision: number, scale: number] {
@@ -103,24 +109,24 @@ function digitsOf(args = '10,0'): readonly [precision: number, scale: number] {
 }
 
 /** In bytes. */
-const CAPACITY: Readonly<Record<string, number>> = {
+const CAPACITY_BYTES: Readonly<Record<string, number>> = {
   tiny: 255,
   '': 65_535,
   medium: 16_777_215,
   long: 4_294_967_295,
 }
 /** One UTF-16 unit takes at most so many of utf8mb4; a pair of them takes 4. */
-const UTF8_BYTES = 3
+const MAX_UTF8_BYTES_PER_UNIT = 3
 
-function textMisfit(
+function textMismatch(
   table: TableDefinition,
   column: ColumnDefinition,
   found: FoundColumn,
-  { base, args }: Parts,
+  { base, args }: TypeParts,
 ): string | null {
   const { spec } = column
   const values = spec.kind === 'oneOf' ? spec.values : null
-  if (base === 'enum') return enumMisfit(values, args, isIndexed(table, column))
+  if (base === 'enum') return enumMismatch(values, args, isIndexed(table, column))
   const max = values ? Math.max(...values.map(({ length }) => length)) : 'max' in spec ? spec.max : 0
   if (base === 'varchar' || base === 'char') {
     if (Number(args ?? 1) < max) return `it ends at ${args ?? 1} characters, the game's column at ${max}`
@@ -128,47 +134,52 @@ function textMisfit(
     if (base === 'char' && mayEndInSpace) return 'CHAR drops spaces at the end'
   } else {
     const [, size] = /^(tiny|medium|long|)text$/.exec(base) ?? []
-    const room = size === undefined ? undefined : CAPACITY[size]
-    if (room === undefined) return 'text needs VARCHAR or TEXT'
+    const capacity = size === undefined ? undefined : CAPACITY_BYTES[size]
+    if (capacity === undefined) return 'text needs VARCHAR or TEXT'
     if (isIndexed(table, column)) return 'MySQL cannot index a whole TEXT'
-    if (room < max * UTF8_BYTES)
-      return `it ends at ${room} bytes, the game's column at ${max * UTF8_BYTES} of them`
+    if (capacity < max * MAX_UTF8_BYTES_PER_UNIT)
+      return `it ends at ${capacity} bytes, the game's column at ${max * MAX_UTF8_BYTES_PER_UNIT} of them`
   }
   const isAscii = spec.kind === 'id' || values?.every((value) => !/[^ -~]/.test(value))
-  if (found.charset !== 'utf8mb4' && !isAscii) return lossy(found)
+  if (found.charset !== 'utf8mb4' && !isAscii) return charsetMismatch(found)
   // Others take `bob` for `Bob`, or an `é` for another spelling of it.
-  const mustTell = table.key.includes(column) || table.unique.includes(column)
-  if (mustTell && !found.collation?.endsWith('_bin'))
+  const mustDistinguish = table.key.includes(column) || table.unique.includes(column)
+  if (mustDistinguish && !found.collation?.endsWith('_bin'))
     return `by ${found.collation} different texts are equal, so that keys would collide; it must end in _bin`
   return null
 }
 
-function enumMisfit(values: readonly string[] | null, args = '', isKey: boolean): string | null {
+function enumMismatch(values: readonly string[] | null, args = '', isIndexed: boolean): string | null {
   // Sorted by place, compared as text: pages of rows would have gaps.
-  if (!values || isKey) return 'text needs VARCHAR or TEXT'
-  const known = new Set(
+  if (!values || isIndexed) return 'text needs VARCHAR or TEXT'
+  const enumValues = new Set(
     [...args.matchAll(/'((?:[^']|'')*)'/g)].map(([, value]) => value!.replaceAll("''", "'")),
   )
-  const missing = values.find((value) => !known.has(value))
+  const missing = values.find((value) => !enumValues.has(value))
   return missing === undefined ? null : `it has no ${JSON.stringify(missing)}`
 }
 
-function bytesMisfit(table: TableDefinition, column: ColumnDefinition, { base, args }: Parts): string | null {
+function bytesMismatch(
+  table: TableDefinition,
+  column: ColumnDefinition,
+  { base, args }: TypeParts,
+): string | null {
   const max = column.spec.kind === 'bytes' ? column.spec.max : 0
   const [, size] = /^(tiny|medium|long|)blob$/.exec(base) ?? []
-  const room = size === undefined ? (base === 'varbinary' ? Number(args) : undefined) : CAPACITY[size]
-  if (room === undefined) return base === 'binary' ? 'BINARY adds zeros' : 'bytes need VARBINARY or BLOB'
+  const capacity =
+    size === undefined ? (base === 'varbinary' ? Number(args) : undefined) : CAPACITY_BYTES[size]
+  if (capacity === undefined) return base === 'binary' ? 'BINARY adds zeros' : 'bytes need VARBINARY or BLOB'
   if (size !== undefined && isIndexed(table, column)) return 'MySQL cannot index a whole BLOB'
-  return room < max ? `it ends at ${room} bytes, the game's column at ${max}` : null
+  return capacity < max ? `it ends at ${capacity} bytes, the game's column at ${max}` : null
 }
 
-function jsonMisfit(found: FoundColumn, { base }: Parts): string | null {
+function jsonMismatch(found: FoundColumn, { base }: TypeParts): string | null {
   if (base === 'json') return null
   if (base !== 'longtext') return 'JSON of any length needs LONGTEXT or JSON'
-  return found.charset === 'utf8mb4' ? null : lossy(found)
+  return found.charset === 'utf8mb4' ? null : charsetMismatch(found)
 }
 
-function dateMisfit({ base, args }: Parts): string | null {
+function dateMismatch({ base, args }: TypeParts): string | null {
   if (base !== 'datetime') return 'the years 1000 to 9999 with milliseconds need DATETIME(3)'
   return Number(args ?? 0) >= 3 ? null : 'it loses the milliseconds'
 }
@@ -177,7 +188,7 @@ function isIndexed({ key, shardKey, by, unique }: TableDefinition, column: Colum
   return [...key, shardKey, ...by, ...unique].includes(column)
 }
 
-function lossy({ charset }: FoundColumn): string {
+function charsetMismatch({ charset }: FoundColumn): string {
   return charset === null
     ? 'it has no character set'
     : `CHARACTER SET ${charset} does not hold every character; utf8mb4 does`

@@ -4,20 +4,22 @@
 // long MySQL is away.
 
 import type { Awaitable, Outcome, RowChange } from '../run/ports.ts'
-import { Backlog } from './backlog.ts'
-import { Complaints } from './complaints.ts'
-import type { Blocked } from './gather.ts'
-import { Holding } from './holding.ts'
-import { Lanes } from './lanes.ts'
+import { OutboxBacklog } from './backlog.ts'
+import { FlushLog } from './complaints.ts'
+import type { BlockedTurn } from './gather.ts'
+import { LeaseHolder } from './holding.ts'
+import { CatchUpLimiter } from './lanes.ts'
 import type { OutboxEntry } from './local.ts'
-import { Patience } from './patience.ts'
-import { Readiness } from './readiness.ts'
-import { confirm, FencedError, type TakeoverOptions } from './takeover.ts'
-import { Waiters } from './waiters.ts'
-import { Work, type Attempt, type WorkOptions } from './work.ts'
+import { RetryBackoff } from './patience.ts'
+import { OwnerStatus } from './readiness.ts'
+import { assertCommitted, FencedError, type TakeoverOptions } from './takeover.ts'
+import { EntryWaiters } from './waiters.ts'
+import { BatchPlanner, type FlushAttempt, type BatchPlannerOptions } from './work.ts'
 
 export interface FlusherOptions
-  extends Omit<WorkOptions, 'maxBatch' | 'maxBytes'>, Pick<TakeoverOptions, 'owner' | 'database' | 'reject'> {
+  extends
+    Omit<BatchPlannerOptions, 'maxBatch' | 'maxBytes'>,
+    Pick<TakeoverOptions, 'owner' | 'database' | 'reject'> {
   /** The store was found stale and is empty now: whatever lives of it must end. */
   readonly onStale?: () => void
   /** The flusher is over: the owner is served elsewhere, or cannot be served. */
@@ -28,7 +30,7 @@ export interface FlusherOptions
   readonly maxBatch?: number
   readonly maxBytes?: number
   /** Shared by the owners of a process. Default: its own. */
-  readonly lanes?: Lanes
+  readonly catchUpLimiter?: CatchUpLimiter
 }
 
 export interface FlusherMetrics {
@@ -53,11 +55,11 @@ const FLUSH_MS = 100
 const MAX_BATCH = 500
 const MAX_BYTES = 1_048_576
 /** How long a refused turn may wait for the engine that runs its shard; the whole owner waits with it. */
-const REJECT_MS = 5_000
+const REJECT_WAIT_MS = 5_000
 
 export class Flusher {
-  readonly readiness = new Readiness()
-  readonly #count = {
+  readonly status = new OwnerStatus()
+  readonly #counters = {
     flushedRows: 0,
     flushedTurns: 0,
     transactions: 0,
@@ -69,61 +71,61 @@ export class Flusher {
   readonly #options: FlusherOptions
   readonly #flushMs: number
   readonly #maxBatch: number
-  readonly #backlog = new Backlog()
-  readonly #lanes: Lanes
-  readonly #waiters = new Waiters()
-  readonly #patience: Patience
-  readonly #complaints: Complaints
-  readonly #work: Work
-  readonly #holding: Holding
-  #running: Promise<void> | null = null
-  #stopping = false
-  #looks = false
+  readonly #backlog = new OutboxBacklog()
+  readonly #catchUpLimiter: CatchUpLimiter
+  readonly #waiters = new EntryWaiters()
+  readonly #backoff: RetryBackoff
+  readonly #flushLog: FlushLog
+  readonly #planner: BatchPlanner
+  readonly #leaseHolder: LeaseHolder
+  #loop: Promise<void> | null = null
+  #isStopping = false
+  #mustCheckOutbox = false
   /** The lease was held once in this life. */
-  #leased = false
-  #doubted = false
+  #wasLeased = false
+  #isMarkedUnleased = false
   /** What stands parked from before is known. */
-  #recalled = false
-  #applied = 0
-  #attempt: Attempt | null = null
-  #drains: (() => void)[] = []
-  #dropping: Promise<void> = Promise.resolve()
+  #isParkedLoaded = false
+  #appliedSeq = 0
+  #attempt: FlushAttempt | null = null
+  #drainCallbacks: (() => void)[] = []
+  #drops: Promise<void> = Promise.resolve()
 
   constructor(options: FlusherOptions) {
     const { clock, log, owner, flushMs = FLUSH_MS, maxBatch = MAX_BATCH, maxBytes = MAX_BYTES } = options
     this.#options = options
     this.#flushMs = flushMs
     this.#maxBatch = maxBatch
-    this.#lanes = options.lanes ?? new Lanes(clock, () => this.#backlog.depth)
-    this.#patience = new Patience(clock)
-    this.#complaints = new Complaints(clock, log, owner)
-    this.#work = new Work({ ...options, maxBatch, maxBytes }, this.#complaints)
-    this.#holding = new Holding({
+    this.#catchUpLimiter = options.catchUpLimiter ?? new CatchUpLimiter(clock, () => this.#backlog.depth)
+    this.#backoff = new RetryBackoff(clock)
+    this.#flushLog = new FlushLog(clock, log, owner)
+    this.#planner = new BatchPlanner({ ...options, maxBatch, maxBytes }, this.#flushLog)
+    this.#leaseHolder = new LeaseHolder({
       ...options,
-      onHeld: () => (this.#leased = true),
+      onLeaseAcquired: () => (this.#wasLeased = true),
       onStale: () => {
-        this.readiness.stale()
-        this.#waiters.stale(Infinity)
+        this.status.resetStarted()
+        this.#waiters.resolveStale(Infinity)
       },
-      onLost: (lost) => this.#stale(lost),
+      onEntriesLost: (lost) => this.#storeReset(lost),
     })
   }
 
   /** MySQL has everything up to this sequence, as far as is known. */
-  get applied(): number {
-    return this.#applied
+  get appliedSeq(): number {
+    return this.#appliedSeq
   }
   get metrics(): FlusherMetrics {
     const oldestMs = this.#backlog.oldestMs(this.#options.clock.mono())
-    return { ...this.#count, depth: this.#backlog.depth, oldestMs, parked: this.#work.parked }
+    return { ...this.#counters, depth: this.#backlog.depth, oldestMs, parked: this.#planner.parkedCount }
   }
 
   /** A turn is about to be committed. Without the lease nobody knows yet whether this store is the newest. */
-  doubt(): void {
-    if (this.#leased || this.#doubted) return
-    this.#doubted = true
+  markUnleased(): void {
+    if (this.#wasLeased || this.#isMarkedUnleased) return
+    this.#isMarkedUnleased = true
     const { outbox, log, owner } = this.#options
-    void Promise.resolve(outbox.doubt()).then((outcome) => {
+    void Promise.resolve(outbox.markUnleased()).then((outcome) => {
       if (outcome.kind !== 'committed')
         log.error('a doubt could not be stored', { owner, cause: String(outcome.cause) })
     })
@@ -131,204 +133,209 @@ export class Flusher {
 
   /** Takes the owner over and goes to work. */
   start(): void {
-    if (!this.readiness.over) this.#running ??= this.#run()
+    if (!this.status.endCause) this.#loop ??= this.#runLoop()
   }
 
-  ready(): Promise<void> {
+  whenReady(): Promise<void> {
     this.start()
-    return this.readiness.ready()
+    return this.status.whenReady()
   }
 
-  tried(): Promise<void> {
+  whenAttempted(): Promise<void> {
     this.start()
-    return this.readiness.tried()
+    return this.status.whenAttempted()
   }
 
   /** A turn was committed under this sequence. */
-  notice(seq: number): void {
+  entryCommitted(seq: number): void {
     const { clock } = this.#options
-    this.#backlog.notice(seq, clock.mono())
-    if (this.#running === null) return this.start()
-    this.#patience.cut('work', this.#dueMs())
+    this.#backlog.entryAdded(seq, clock.mono())
+    if (this.#loop === null) return this.start()
+    this.#backoff.wakeWithin('work', this.#dueMs())
   }
 
   /** The outbox may hold what nobody noticed. */
-  look(): void {
-    this.#looks = true
+  checkOutbox(): void {
+    this.#mustCheckOutbox = true
     this.start()
-    this.#patience.cut('work')
+    this.#backoff.wakeWithin('work')
   }
 
   /** What becomes of a critical turn of this shard (`contract/key`). */
-  wait(seq: number, shard: string): Awaitable<Outcome> {
-    return this.#wait(seq, shard, true)
+  waitForCommit(seq: number, shard: string): Awaitable<Outcome> {
+    return this.#waitForEntry(seq, shard, true)
   }
 
   /** Resolves when the turn is out of the way: in MySQL, or taken back. */
-  passed(seq: number, shard: string): Awaitable<Outcome> {
-    return this.#wait(seq, shard, false)
+  waitUntilSettled(seq: number, shard: string): Awaitable<Outcome> {
+    return this.#waitForEntry(seq, shard, false)
   }
 
-  #wait(seq: number, shard: string, isCommit: boolean): Awaitable<Outcome> {
+  #waitForEntry(seq: number, shard: string, isCommit: boolean): Awaitable<Outcome> {
     const outcome = this.#waiters.wait(seq, shard, isCommit)
     if (!(outcome instanceof Promise)) return outcome
-    this.#backlog.hurry(seq)
-    this.#lanes.hurry(this)
-    this.notice(seq)
-    this.#patience.hurry()
+    this.#backlog.markUrgent(seq)
+    this.#catchUpLimiter.admitNow(this)
+    this.entryCommitted(seq)
+    this.#backoff.expedite()
     return outcome
   }
 
   /** The parked turn whose rows MySQL does not have, null = none of these. */
-  holder(rows: readonly Pick<RowChange, 'table' | 'key'>[]): number | null {
-    return this.#work.holder(rows)
+  parkedSeqOfRows(rows: readonly Pick<RowChange, 'table' | 'key'>[]): number | null {
+    return this.#planner.parkedSeqOfRows(rows)
   }
 
   /** This turn of the shard and all later ones were taken back. */
-  rejected(shard: string, seq: number): void {
-    this.#waiters.rejected(shard, seq, this.#options.outbox.seq)
-    this.#patience.cut('reject')
+  turnsRejected(shard: string, seq: number): void {
+    this.#waiters.resolveRejected(shard, seq, this.#options.outbox.lastSeq)
+    this.#backoff.wakeWithin('reject')
   }
 
   /** Flushes at once what can be flushed; tells how many entries are left. */
   async drain(deadlineMs: number): Promise<number> {
     const { outbox, clock } = this.#options
-    const isIdle = this.#running === null && outbox.read(this.#applied, 1, 1).length === 0
-    if (isIdle || this.readiness.over) return this.#backlog.depth
+    const isIdle = this.#loop === null && outbox.read(this.#appliedSeq, 1, 1).length === 0
+    if (isIdle || this.status.endCause) return this.#backlog.depth
     this.start()
     const { promise, resolve } = Promise.withResolvers<void>()
     const timer = clock.after(deadlineMs, resolve)
-    this.#drains.push(resolve)
-    this.#lanes.hurry(this)
-    this.#patience.hurry()
+    this.#drainCallbacks.push(resolve)
+    this.#catchUpLimiter.admitNow(this)
+    this.#backoff.expedite()
     await promise
     timer.cancel()
-    this.#drains = this.#drains.filter((one) => one !== resolve)
+    this.#drainCallbacks = this.#drainCallbacks.filter((one) => one !== resolve)
     return this.#backlog.depth
   }
 
   /** Finishes the transaction that runs, and ends. */
   async stop(): Promise<void> {
-    this.#stopping = true
-    this.#lanes.hurry(this)
-    this.#patience.stop()
-    await this.#running
-    this.#end(new Error(`the flusher of ${this.#options.owner} was stopped`))
-    await this.#dropping
+    this.#isStopping = true
+    this.#catchUpLimiter.admitNow(this)
+    this.#backoff.disable()
+    await this.#loop
+    this.#finish(new Error(`the flusher of ${this.#options.owner} was stopped`))
+    await this.#drops
   }
 
-  async #run(): Promise<void> {
-    while (!this.#stopping) {
+  async #runLoop(): Promise<void> {
+    while (!this.#isStopping) {
       try {
-        if (!this.#holding.isHeld || !this.#recalled) await this.#take()
-        else if (this.#isBehind) await this.#lanes.within(this, () => this.#step())
-        else await this.#step()
+        if (!this.#leaseHolder.hasLease || !this.#isParkedLoaded) await this.#acquireLease()
+        else if (this.#isCatchingUp) await this.#catchUpLimiter.run(this, () => this.#flushNext())
+        else await this.#flushNext()
       } catch (error) {
-        if (error instanceof FencedError) return this.#fenced(error)
+        if (error instanceof FencedError) return this.#endFenced(error)
         await this.#backOff(error)
       }
     }
   }
 
-  async #take(): Promise<void> {
+  async #acquireLease(): Promise<void> {
     const { outbox } = this.#options
-    const applied = await this.#holding.take().finally(() => {
-      if (this.readiness.isResetting) this.#waiters.stale(outbox.seq)
-      this.readiness.emptied()
+    const applied = await this.#leaseHolder.acquire().finally(() => {
+      if (this.status.isResetting) this.#waiters.resolveStale(outbox.lastSeq)
+      this.status.resetFinished()
     })
-    this.#well()
-    this.#pass(applied)
-    this.#looks = true
-    if (!this.#recalled) await this.#recall()
-    this.readiness.held()
+    this.#databaseAnswered()
+    this.#advance(applied)
+    this.#mustCheckOutbox = true
+    if (!this.#isParkedLoaded) await this.#loadParked()
+    this.status.leaseAcquired()
   }
 
-  async #recall(): Promise<void> {
+  async #loadParked(): Promise<void> {
     const { database, owner } = this.#options
-    this.#work.recall(await database.parked(owner))
-    this.#recalled = true
+    this.#planner.restoreParked(await database.parkedTurns(owner))
+    this.#isParkedLoaded = true
   }
 
-  #stale(lost: readonly OutboxEntry[]): void {
+  #storeReset(lostEntries: readonly OutboxEntry[]): void {
     const { owner, outbox, log, onStale } = this.#options
-    this.#work.reset(lost)
-    this.#count.lost += lost.length
-    for (const { shard, seq } of lost)
-      this.#complaints.turn('an acknowledged turn is lost: MySQL had gone on without this store', {
+    this.#planner.storeReset(lostEntries)
+    this.#counters.lost += lostEntries.length
+    for (const { shard, seq } of lostEntries)
+      this.#flushLog.logTurn('an acknowledged turn is lost: MySQL had gone on without this store', {
         shard,
         seq,
       })
-    if (outbox.seq > 0) log.warn('the store was stale and is empty now', { owner, lost: lost.length })
+    if (outbox.lastSeq > 0)
+      log.warn('the store was stale and is empty now', { owner, lost: lostEntries.length })
     onStale?.()
   }
 
   /** More waits than one batch, and nobody for it. */
-  get #isBehind(): boolean {
-    return this.#backlog.depth >= this.#maxBatch && this.#backlog.urgent === 0 && this.#drains.length === 0
+  get #isCatchingUp(): boolean {
+    return (
+      this.#backlog.depth >= this.#maxBatch &&
+      this.#backlog.urgentSeq === 0 &&
+      this.#drainCallbacks.length === 0
+    )
   }
 
-  async #step(): Promise<void> {
+  async #flushNext(): Promise<void> {
     const { outbox, clock } = this.#options
     if (!this.#attempt) {
-      if (this.#looks) this.#backlog.notice(outbox.seq, clock.mono() - this.#flushMs)
-      this.#looks = false
+      if (this.#mustCheckOutbox) this.#backlog.entryAdded(outbox.lastSeq, clock.mono() - this.#flushMs)
+      this.#mustCheckOutbox = false
       const waitMs = this.#dueMs()
-      if (waitMs > 0) return this.#idle(waitMs)
-      const next = await this.#work.next(this.#applied)
-      if (next === null) return this.#backlog.empty()
-      if ('blocked' in next) return this.#takeBack(next)
+      if (waitMs > 0) return this.#waitForEntries(waitMs)
+      const next = await this.#planner.nextAttempt(this.#appliedSeq)
+      if (next === null) return this.#backlog.clear()
+      if ('blocked' in next) return this.#rejectTurn(next)
       this.#attempt = next
     }
-    await this.#send(this.#attempt)
+    await this.#sendAttempt(this.#attempt)
   }
 
-  async #send(attempt: Attempt): Promise<void> {
-    this.#count.transactions++
-    const result = await this.#holding.send(attempt, this.#applied)
+  async #sendAttempt(attempt: FlushAttempt): Promise<void> {
+    this.#counters.transactions++
+    const result = await this.#leaseHolder.applyBatch(attempt, this.#appliedSeq)
     this.#attempt = null
-    this.#well()
+    this.#databaseAnswered()
     if (result === 'applied') {
-      this.#count.flushedRows += attempt.parts.rows.length
-      this.#count.flushedTurns += attempt.turns
-      attempt.done()
-      this.#pass(attempt.hi)
+      this.#counters.flushedRows += attempt.contents.rows.length
+      this.#counters.flushedTurns += attempt.turnCount
+      attempt.onApplied()
+      this.#advance(attempt.hi)
     } else if (result !== null) {
-      const blocked = attempt.refused(result)
-      if (blocked) await this.#takeBack(blocked)
+      const blocked = attempt.onRefused(result)
+      if (blocked) await this.#rejectTurn(blocked)
     }
   }
 
   /** MySQL has everything up to here. */
-  #pass(upTo: number): void {
+  #advance(upTo: number): void {
     const { outbox, log, owner } = this.#options
-    this.#applied = upTo
-    this.#backlog.applied(upTo)
-    this.#waiters.applied(upTo)
+    this.#appliedSeq = upTo
+    this.#backlog.flushedUpTo(upTo)
+    this.#waiters.resolveApplied(upTo)
     // Not waited for: what stays is passed over, and dropped at the next start.
-    this.#dropping = this.#dropping
+    this.#drops = this.#drops
       .then(() => outbox.drop(upTo))
-      .then(confirm)
+      .then(assertCommitted)
       .catch((error: unknown) =>
         log.error('flushed entries could not be dropped', { owner, error: String(error) }),
       )
   }
 
   /** A critical turn that MySQL will not take: whoever runs its shard takes it back, or we do. */
-  async #takeBack({ blocked: { seq, shard }, cause }: Blocked): Promise<void> {
-    this.#count.refused++
-    this.#complaints.turn('MySQL refused a critical turn: it is taken back', {
+  async #rejectTurn({ blocked: { seq, shard }, cause }: BlockedTurn): Promise<void> {
+    this.#counters.refused++
+    this.#flushLog.logTurn('MySQL refused a critical turn: it is taken back', {
       shard,
       seq,
       error: cause.message,
     })
-    if (this.#waiters.refused(seq, cause)) {
-      await this.#patience.rest('reject', REJECT_MS)
+    if (this.#waiters.resolveRefused(seq, cause)) {
+      await this.#backoff.sleep('reject', REJECT_WAIT_MS)
       if (this.#waiters.isRejected(seq, shard)) return
     }
-    if (this.#stopping) return
+    if (this.#isStopping) return
     const { outbox, reject } = this.#options
-    confirm(await reject(shard, seq))
-    this.rejected(shard, seq)
+    assertCommitted(await reject(shard, seq))
+    this.turnsRejected(shard, seq)
     if (outbox.read(seq - 1, 1, 1)[0]?.seq === seq)
       throw new Error(`${shard}: turn ${seq} could not be taken back`)
   }
@@ -336,39 +343,41 @@ export class Flusher {
   #dueMs(): number {
     const now = this.#options.clock.mono()
     const dueMs = this.#backlog.dueMs(now, this.#flushMs, this.#maxBatch)
-    return this.#drains.length > 0 && dueMs !== Infinity ? 0 : Math.min(dueMs, this.#work.dueMs(now))
+    return this.#drainCallbacks.length > 0 && dueMs !== Infinity
+      ? 0
+      : Math.min(dueMs, this.#planner.dueMs(now))
   }
 
-  async #idle(ms: number): Promise<void> {
-    if (this.#backlog.depth === 0) for (const drained of this.#drains) drained()
-    await this.#patience.rest('work', ms)
+  async #waitForEntries(ms: number): Promise<void> {
+    if (this.#backlog.depth === 0) for (const drained of this.#drainCallbacks) drained()
+    await this.#backoff.sleep('work', ms)
   }
 
   async #backOff(error: unknown): Promise<void> {
-    this.readiness.failed()
-    this.#count.retries++
-    this.#complaints.stuck(error, this.#backlog.depth)
-    await this.#patience.backOff(this.#waiters.size > 0 || this.#drains.length > 0)
+    this.status.attemptFailed()
+    this.#counters.retries++
+    this.#flushLog.logFlushFailed(error, this.#backlog.depth)
+    await this.#backoff.sleepAfterFailure(this.#waiters.size > 0 || this.#drainCallbacks.length > 0)
   }
 
   /** MySQL answered. */
-  #well(): void {
-    this.#patience.succeeded()
-    this.#complaints.well()
+  #databaseAnswered(): void {
+    this.#backoff.resetFailures()
+    this.#flushLog.flushSucceeded()
   }
 
-  #fenced(cause: FencedError): void {
+  #endFenced(cause: FencedError): void {
     const { owner, log, onFenced } = this.#options
-    this.#count.fenced++
+    this.#counters.fenced++
     log.error('the owner is not served here any more', { owner, error: cause.message })
-    this.#end(cause)
+    this.#finish(cause)
     onFenced?.(cause)
   }
 
-  #end(cause: Error): void {
+  #finish(cause: Error): void {
     this.#attempt = null
-    this.readiness.end(cause)
-    this.#waiters.end(cause)
-    for (const drained of this.#drains) drained()
+    this.status.markEnded(cause)
+    this.#waiters.resolveAll(cause)
+    for (const drained of this.#drainCallbacks) drained()
   }
 }

@@ -2,100 +2,107 @@
 // as a whole, or not yet in it, and no turn overtakes another.
 
 import type { TableDefinition } from '../game/table.ts'
-import type { Batch, Parked } from '../run/ports.ts'
+import type { Batch, ParkedTurn } from '../run/ports.ts'
 import { DatabaseError } from './client.ts'
-import { Coalesced } from './coalesce.ts'
-import { decodeEntry, EntryError, type Entry } from './entry.ts'
+import { RowCoalescer } from './coalesce.ts'
+import { decodeEntry, EntryError, type DecodedEntry } from './entry.ts'
 import type { OutboxEntry } from './local.ts'
-import { Quarantine } from './quarantine.ts'
+import { ParkedRows } from './quarantine.ts'
 
-export interface GatherOptions {
+export interface BatchBuildOptions {
   readonly tables: ReadonlyMap<string, TableDefinition>
-  readonly quarantine: Quarantine
+  readonly parkedRows: ParkedRows
   readonly maxRows: number
   /** This turn was refused when it stood alone: it is parked, and with it the batch ends. */
-  readonly poison: { readonly seq: number; readonly cause: Error } | null
+  readonly poisonTurn: { readonly seq: number; readonly cause: Error } | null
 }
-export interface Gathered {
-  readonly parts: Pick<Batch, 'rows' | 'channels' | 'casts' | 'parked' | 'healed'>
+export interface BuiltBatch {
+  readonly contents: Pick<Batch, 'rows' | 'channels' | 'casts' | 'parked' | 'unparkedSeqs'>
   /** What of the entries is in it; at least the first. */
-  readonly turns: readonly OutboxEntry[]
+  readonly entries: readonly OutboxEntry[]
   /** Parked turns, to be kept in quarantine once MySQL has them. */
-  readonly parked: readonly { readonly turn: Parked; readonly entry: Entry }[]
+  readonly parked: readonly { readonly turn: ParkedTurn; readonly entry: DecodedEntry }[]
 }
 /** The first entry is critical and cannot be in MySQL: a parked turn has its row, or it is no sane turn. */
-export interface Blocked {
+export interface BlockedTurn {
   readonly blocked: OutboxEntry
   readonly cause: Error
 }
 
 /** @throws EntryError when another version wrote the first entry */
-export function gather(entries: readonly OutboxEntry[], options: GatherOptions): Gathered | Blocked {
-  const { tables, quarantine, maxRows, poison } = options
-  const rows = new Coalesced()
+export function buildBatch(
+  entries: readonly OutboxEntry[],
+  options: BatchBuildOptions,
+): BuiltBatch | BlockedTurn {
+  const { tables, parkedRows, maxRows, poisonTurn } = options
+  const coalescer = new RowCoalescer()
   const channels = new Map<string, Batch['channels'][number]>()
   const casts = new Map<string, Batch['casts'][number]>()
-  const parked: { turn: Parked; entry: Entry }[] = []
+  const parked: { turn: ParkedTurn; entry: DecodedEntry }[] = []
   // What this batch parks, on top of what earlier ones did.
-  const parking = new Quarantine()
+  const newlyParked = new ParkedRows()
   const turns: OutboxEntry[] = []
-  for (const one of entries) {
-    const entry = decoded(one, tables, turns.length === 0)
+  for (const outboxEntry of entries) {
+    const entry = decodeUnlessLater(outboxEntry, tables, turns.length === 0)
     if (entry === null) break
-    const [holder, what] = holderOf(one, entry, [quarantine, parking])
-    let why = holder === null ? null : new Error(`${what} is parked since seq ${holder}`)
-    if (poison?.seq === one.seq) why = poison.cause
-    if (why === null && turns.length > 0 && rows.size + entry.rows.length > maxRows) break
-    if (why === null && !rows.add(entry.rows)) {
+    const [parkedSeq, blocker] = findParkedBlocker(outboxEntry, entry, [parkedRows, newlyParked])
+    let parkCause = parkedSeq === null ? null : new Error(`${blocker} is parked since seq ${parkedSeq}`)
+    if (poisonTurn?.seq === outboxEntry.seq) parkCause = poisonTurn.cause
+    if (parkCause === null && turns.length > 0 && coalescer.size + entry.rows.length > maxRows) break
+    if (parkCause === null && !coalescer.add(entry.rows)) {
       if (turns.length > 0) break
-      why = new DatabaseError('refused', 'the turn changes a row twice')
+      parkCause = new DatabaseError('refused', 'the turn changes a row twice')
     }
-    if (why !== null && one.critical) {
-      if (turns.length === 0) return { blocked: one, cause: why }
+    if (parkCause !== null && outboxEntry.critical) {
+      if (turns.length === 0) return { blocked: outboxEntry, cause: parkCause }
       break
     }
-    turns.push(one)
-    if (why !== null) {
-      const { seq, shard, data } = one
-      parked.push({ turn: { seq, shard, data, error: why.message }, entry })
-      parking.add(seq, shard, entry.rows)
-      if (poison?.seq === seq) break
+    turns.push(outboxEntry)
+    if (parkCause !== null) {
+      const { seq, shard, data } = outboxEntry
+      parked.push({ turn: { seq, shard, data, error: parkCause.message }, entry })
+      newlyParked.addTurn(seq, shard, entry.rows)
+      if (poisonTurn?.seq === seq) break
       continue
     }
-    const { shard } = one
+    const { shard } = outboxEntry
     const { channel } = entry
     if (channel) channels.set(`${shard} ${channel.id}`, { shard, ...channel })
     for (const { sequence, cast } of entry.casts) casts.set(`${shard} ${sequence}`, { shard, sequence, cast })
   }
   return {
-    parts: {
-      rows: rows.changes(),
+    contents: {
+      rows: coalescer.changes(),
       channels: [...channels.values()],
       casts: [...casts.values()],
       parked: parked.map(({ turn }) => turn),
     },
-    turns,
+    entries: turns,
     parked,
   }
 }
 
 /** The parked turn behind which this one stands, null = none. */
-function holderOf(
+function findParkedBlocker(
   { shard }: OutboxEntry,
-  { rows, saves }: Entry,
-  parked: readonly Quarantine[],
+  { rows, saves }: DecodedEntry,
+  parked: readonly ParkedRows[],
 ): readonly [seq: number | null, what: string] {
   for (const one of parked) {
-    const holder = one.holder(rows)
+    const holder = one.parkedSeqOfRows(rows)
     if (holder !== null) return [holder, 'row']
-    const saved = saves ? one.holderOf(shard) : null
+    const saved = saves ? one.parkedSeqOfShard(shard) : null
     if (saved !== null) return [saved, 'a turn of this shard']
   }
   return [null, '']
 }
 
 /** null: it must wait until those before it are through. */
-function decoded({ data }: OutboxEntry, tables: GatherOptions['tables'], isFirst: boolean): Entry | null {
+function decodeUnlessLater(
+  { data }: OutboxEntry,
+  tables: BatchBuildOptions['tables'],
+  isFirst: boolean,
+): DecodedEntry | null {
   try {
     return decodeEntry(data, tables)
   } catch (error) {

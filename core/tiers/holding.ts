@@ -4,39 +4,39 @@
 
 import type { Batch, Lease } from '../run/ports.ts'
 import { DatabaseError } from './client.ts'
-import type { Gathered } from './gather.ts'
+import type { BuiltBatch } from './gather.ts'
 import { FencedError, takeOver, type TakeoverOptions } from './takeover.ts'
 
 /** Takeovers in the name of our own store that come between two of our batches. */
-const MAX_LATE = 5
+const MAX_LATE_TAKEOVERS = 5
 
-export class Holding {
+export class LeaseHolder {
   readonly #options: Omit<TakeoverOptions, 'check'>
-  #isHeld = false
+  #hasLease = false
   #epoch = 0
   /** How often a takeover came late that was ours, or of an earlier life of this process. */
-  #late = 0
+  #lateTakeovers = 0
   /** A try of unknown outcome may still be on its way. */
-  #inDoubt = false
+  #hasUnknownOutcome = false
 
   constructor(options: Omit<TakeoverOptions, 'check'>) {
     this.#options = options
   }
 
   /** false: it is to be taken, or taken once more. */
-  get isHeld(): boolean {
-    return this.#isHeld
+  get hasLease(): boolean {
+    return this.#hasLease
   }
 
   /** Returns the highest sequence of this store that MySQL has. @throws FencedError, DatabaseError */
-  async take(): Promise<number> {
+  async acquire(): Promise<number> {
     const check = (lease: Lease): void => {
-      if (this.#epoch !== 0 && lease.epoch !== this.#epoch) this.#checkNewer(lease)
+      if (this.#epoch !== 0 && lease.epoch !== this.#epoch) this.#assertOwnTakeover(lease)
     }
     const { epoch, applied } = await takeOver({ ...this.#options, check })
     this.#epoch = epoch
-    this.#isHeld = true
-    this.#inDoubt = false
+    this.#hasLease = true
+    this.#hasUnknownOutcome = false
     return applied
   }
 
@@ -44,38 +44,39 @@ export class Holding {
    * One transaction: 'applied' once MySQL has it, an error when it refuses the data, null when the lease is to be
    * taken once more before anything is known. @throws FencedError, DatabaseError where the outcome is unknown
    */
-  async send(
-    { hi, parts }: { readonly hi: number; readonly parts: Gathered['parts'] },
+  async applyBatch(
+    { hi, contents }: { readonly hi: number; readonly contents: BuiltBatch['contents'] },
     applied: number,
   ): Promise<'applied' | DatabaseError | null> {
     const { owner, database } = this.#options
-    const batch = { owner, epoch: this.#epoch, lo: applied + 1, hi, ...parts }
+    const batch = { owner, epoch: this.#epoch, firstSeq: applied + 1, lastSeq: hi, ...contents }
     try {
-      if ((await database.apply(batch)) === 'fenced' && !(await this.#isApplied(batch))) return this.#letGo()
+      if ((await database.apply(batch)) === 'fenced' && !(await this.#wasApplied(batch)))
+        return this.#dropLease()
     } catch (error) {
       if (!(error instanceof DatabaseError && error.kind === 'refused')) {
-        this.#inDoubt = true
+        this.#hasUnknownOutcome = true
         throw error
       }
       // An earlier try may still arrive and be taken. A new epoch shuts it out, and says whether it was.
-      return this.#inDoubt ? this.#letGo() : error
+      return this.#hasUnknownOutcome ? this.#dropLease() : error
     }
-    this.#inDoubt = false
-    this.#late = 0
+    this.#hasUnknownOutcome = false
+    this.#lateTakeovers = 0
     return 'applied'
   }
 
-  #letGo(): null {
-    this.#isHeld = false
+  #dropLease(): null {
+    this.#hasLease = false
     return null
   }
 
   /** true = an earlier try is in MySQL; false = a takeover in our name came late. */
-  async #isApplied({ owner, lo, hi }: Batch): Promise<boolean> {
+  async #wasApplied({ owner, firstSeq: lo, lastSeq: hi }: Batch): Promise<boolean> {
     const lease = await this.#options.database.lease(owner)
     if (!lease) throw new FencedError(`${owner}: its row is gone from firefly_owner`)
     if (lease.epoch !== this.#epoch) {
-      this.#checkNewer(lease)
+      this.#assertOwnTakeover(lease)
       return false
     }
     if (lease.appliedSeq >= hi) return true
@@ -84,9 +85,10 @@ export class Holding {
   }
 
   /** One process at a time has a store open, so a takeover in our store's name is nobody else's: it came late. */
-  #checkNewer({ epoch, storeId }: Lease): void {
+  #assertOwnTakeover({ epoch, storeId }: Lease): void {
     const { owner, outbox } = this.#options
-    if (epoch > this.#epoch && storeId === outbox.storeId && this.#late++ < MAX_LATE) return
+    if (epoch > this.#epoch && storeId === outbox.storeId && this.#lateTakeovers++ < MAX_LATE_TAKEOVERS)
+      return
     throw new FencedError(
       `${owner} was taken over by store ${storeId}: its epoch is ${epoch}, ours was ${this.#epoch}`,
     )

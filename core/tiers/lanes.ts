@@ -5,18 +5,18 @@
 import type { Clock } from '../run/ports.ts'
 
 /** Over which the backlog is watched. */
-const WATCH_MS = 250
-const MOST = 16
+const MEASURE_INTERVAL_MS = 250
+const MAX_CONCURRENT = 16
 
-export class Lanes {
+export class CatchUpLimiter {
   readonly #clock: Clock
   readonly #backlog: () => number
   readonly #waiting = new Map<object, () => void>()
-  #used = 0
-  #open = 1
+  #active = 0
+  #limit = 1
   /** What the backlog was, and when; Infinity = it was not looked at since the last failure. */
-  #before = Infinity
-  #lookedMs = 0
+  #previousBacklog = Infinity
+  #measuredAtMs = 0
 
   /** `backlog`: entries that wait, of all owners together. */
   constructor(clock: Clock, backlog: () => number) {
@@ -25,49 +25,49 @@ export class Lanes {
   }
 
   /** Lets `owner` send its next batch when it is its turn. @throws what `send` throws */
-  async within(owner: object, send: () => Promise<void>): Promise<void> {
-    await this.#enter(owner)
-    let isSent = false
+  async run(owner: object, task: () => Promise<void>): Promise<void> {
+    await this.#acquire(owner)
+    let isSuccessful = false
     try {
-      await send()
-      isSent = true
+      await task()
+      isSuccessful = true
     } finally {
-      this.#leave(isSent)
+      this.#release(isSuccessful)
     }
   }
 
   /** Somebody waits for `owner` from now on. */
-  hurry(owner: object): void {
-    const go = this.#waiting.get(owner)
-    if (!go) return
+  admitNow(owner: object): void {
+    const admit = this.#waiting.get(owner)
+    if (!admit) return
     this.#waiting.delete(owner)
-    this.#used++
-    go()
+    this.#active++
+    admit()
   }
 
-  #enter(owner: object): Promise<void> {
-    if (this.#used >= this.#open) return new Promise((resolve) => this.#waiting.set(owner, resolve))
-    this.#used++
+  #acquire(owner: object): Promise<void> {
+    if (this.#active >= this.#limit) return new Promise((resolve) => this.#waiting.set(owner, resolve))
+    this.#active++
     return Promise.resolve()
   }
 
-  #leave(isSent: boolean): void {
-    this.#used--
-    if (isSent) this.#look()
-    else [this.#open, this.#before] = [1, Infinity]
+  #release(isSuccessful: boolean): void {
+    this.#active--
+    if (isSuccessful) this.#adjustLimit()
+    else [this.#limit, this.#previousBacklog] = [1, Infinity]
     for (const owner of this.#waiting.keys()) {
-      if (this.#used >= this.#open) return
-      this.hurry(owner)
+      if (this.#active >= this.#limit) return
+      this.admitNow(owner)
     }
-    if (this.#used === 0) [this.#open, this.#before] = [1, Infinity]
+    if (this.#active === 0) [this.#limit, this.#previousBacklog] = [1, Infinity]
   }
 
-  #look(): void {
+  #adjustLimit(): void {
     const now = this.#clock.mono()
-    if (now - this.#lookedMs < WATCH_MS) return
+    if (now - this.#measuredAtMs < MEASURE_INTERVAL_MS) return
     const backlog = this.#backlog()
-    if (backlog > this.#before) this.#open = Math.min(MOST, 2 * this.#open)
-    this.#before = backlog
-    this.#lookedMs = now
+    if (backlog > this.#previousBacklog) this.#limit = Math.min(MAX_CONCURRENT, 2 * this.#limit)
+    this.#previousBacklog = backlog
+    this.#measuredAtMs = now
   }
 }

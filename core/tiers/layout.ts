@@ -5,17 +5,17 @@
 import type { TableDefinition } from '../game/table.ts'
 import * as rows from '../../schemas/rows.ts'
 import {
-  formOf,
+  encodingOf,
   indexedColumns,
-  indexName,
+  quotedIndexName,
   primaryKey,
-  quote,
-  SQL_TYPES,
-  SqlTable,
-  tableName,
-  type Form,
-  type Sql,
-  type SqlColumn,
+  quoteSqliteIdentifier,
+  SQLITE_TYPES,
+  SqliteTable,
+  quotedTableName,
+  type ColumnEncoding,
+  type SqliteHandle,
+  type SqliteColumn,
 } from './sqlite.ts'
 
 /** A store holds a table in a form that the game cannot read. */
@@ -24,8 +24,8 @@ export class TableError extends Error {
   readonly table: string
   /** null = the table as a whole. */
   readonly column: string | null
-  readonly is: string
-  readonly wanted: string
+  readonly actual: string
+  readonly expected: string
   constructor(table: string, column: string | null, is: string, wanted: string) {
     const what = column === null ? `table ${table}` : `column ${table}.${column}`
     super(
@@ -33,135 +33,138 @@ export class TableError extends Error {
     )
     this.table = table
     this.column = column
-    this.is = is
-    this.wanted = wanted
+    this.actual = is
+    this.expected = wanted
   }
 }
 
 /** The tables of a game, for all stores of a process. */
 export class TableSet {
-  readonly tables: ReadonlyMap<string, SqlTable>
+  readonly tables: ReadonlyMap<string, SqliteTable>
   readonly definitions: ReadonlyMap<string, TableDefinition>
   /** What a store remembers to have made ready. */
   readonly fingerprint: string
 
   constructor(definitions: readonly TableDefinition[]) {
     this.definitions = new Map(definitions.map((table) => [table.name, table]))
-    this.tables = new Map(definitions.map((table) => [table.name, new SqlTable(table)]))
-    this.fingerprint = write(new Map(definitions.map((table) => [table.name, shapeOf(table)])))
+    this.tables = new Map(definitions.map((table) => [table.name, new SqliteTable(table)]))
+    this.fingerprint = encodeLayout(new Map(definitions.map((table) => [table.name, layoutOf(table)])))
   }
 }
 
-interface Shape {
+interface TableLayout {
   /** Contract name. */
   readonly owner: string
   readonly key: readonly string[]
-  readonly columns: Map<string, Form>
+  readonly columns: Map<string, ColumnEncoding>
   /** Indexed columns; true = NULL in them means null, and not that the row is older than the column. */
   readonly indexes: Map<string, boolean>
 }
-type Layout = Map<string, Shape>
+type StoreLayout = Map<string, TableLayout>
 
 /** Runs in a transaction of the caller. @throws TableError */
-export function makeTables(sql: Sql, meta: ReadonlyMap<string, string>, set: TableSet): void {
-  if (meta.get('layout') === set.fingerprint) return
-  const layout = read(meta.get('tables'))
-  for (const { definition } of set.tables.values()) check(layout.get(definition.name), definition)
-  for (const table of set.tables.values()) {
+export function ensureTables(sql: SqliteHandle, meta: ReadonlyMap<string, string>, tableSet: TableSet): void {
+  if (meta.get('layout') === tableSet.fingerprint) return
+  const layout = decodeLayout(meta.get('tables'))
+  for (const { definition } of tableSet.tables.values()) checkLayout(layout.get(definition.name), definition)
+  for (const table of tableSet.tables.values()) {
     const { name } = table.definition
-    layout.set(name, make(sql, layout.get(name), table))
+    layout.set(name, ensureTable(sql, layout.get(name), table))
   }
-  sql.run(rows.SET_META, 'tables', write(layout))
-  sql.run(rows.SET_META, 'layout', set.fingerprint)
+  sql.run(rows.SET_META, 'tables', encodeLayout(layout))
+  sql.run(rows.SET_META, 'layout', tableSet.fingerprint)
 }
 
 /** Every table that this store ever made, also those of which the game knows no more. */
-export function tablesMade(meta: ReadonlyMap<string, string>): string[] {
-  return [...read(meta.get('tables')).keys()]
+export function createdTables(meta: ReadonlyMap<string, string>): string[] {
+  return [...decodeLayout(meta.get('tables')).keys()]
 }
 
-function check(is: Shape | undefined, table: TableDefinition): void {
-  if (!is) return
+function checkLayout(stored: TableLayout | undefined, table: TableDefinition): void {
+  if (!stored) return
   const { name } = table
-  const wanted = shapeOf(table)
-  if (is.owner !== wanted.owner) throw new TableError(name, null, `${is.owner}'s`, `${wanted.owner}'s`)
-  const [key, wantedKey] = [is.key.join(', '), wanted.key.join(', ')]
+  const expected = layoutOf(table)
+  if (stored.owner !== expected.owner)
+    throw new TableError(name, null, `${stored.owner}'s`, `${expected.owner}'s`)
+  const [key, wantedKey] = [stored.key.join(', '), expected.key.join(', ')]
   if (key !== wantedKey) throw new TableError(name, null, `keyed by (${key})`, `(${wantedKey})`)
-  for (const [column, form] of wanted.columns) {
-    const old = is.columns.get(column)
+  for (const [column, form] of expected.columns) {
+    const old = stored.columns.get(column)
     if (old === form) continue
     if (old !== undefined) throw new TableError(name, column, `of kind ${old}`, form)
-    const folded = [...is.columns.keys()].find((one) => one.toLowerCase() === column.toLowerCase())
+    const folded = [...stored.columns.keys()].find((one) => one.toLowerCase() === column.toLowerCase())
     if (folded !== undefined) throw new TableError(name, column, `called ${folded}`, column)
   }
 }
 
-function make(sql: Sql, is: Shape | undefined, table: SqlTable): Shape {
+function ensureTable(sql: SqliteHandle, stored: TableLayout | undefined, table: SqliteTable): TableLayout {
   const { definition, columns } = table
   const { name } = definition
-  const shape = shapeOf(definition)
-  if (!is) {
-    sql.run(createTable(definition))
-    for (const column of shape.indexes.keys()) sql.run(createIndex(definition, column))
-    return shape
+  const expected = layoutOf(definition)
+  if (!stored) {
+    sql.run(createSqliteTable(definition))
+    for (const column of expected.indexes.keys()) sql.run(createSqliteIndex(definition, column))
+    return expected
   }
   for (const column of columns) {
-    if (is.columns.has(column.name)) continue
-    sql.run(`ALTER TABLE ${tableName(name)} ADD COLUMN ${quote(column.name)} ${SQL_TYPES[column.form]}`)
+    if (stored.columns.has(column.name)) continue
+    sql.run(
+      `ALTER TABLE ${quotedTableName(name)} ADD COLUMN ${quoteSqliteIdentifier(column.name)} ${SQLITE_TYPES[column.encoding]}`,
+    )
   }
   for (const column of columns) {
-    const nullable = shape.indexes.get(column.name)
+    const nullable = expected.indexes.get(column.name)
     if (nullable === undefined) continue
-    const before = is.indexes.get(column.name)
+    const before = stored.indexes.get(column.name)
     // What is looked for by its value must stand there: NULL is found by null alone.
-    if (!nullable && before !== false) fillIn(sql, definition, column)
-    if (before === undefined) sql.run(createIndex(definition, column.name))
+    if (!nullable && before !== false) fillDefault(sql, definition, column)
+    if (before === undefined) sql.run(createSqliteIndex(definition, column.name))
   }
-  for (const column of is.indexes.keys())
-    if (!shape.indexes.has(column)) sql.run(`DROP INDEX ${indexName(name, column)}`)
-  return { ...shape, columns: new Map([...is.columns, ...shape.columns]) }
+  for (const column of stored.indexes.keys())
+    if (!expected.indexes.has(column)) sql.run(`DROP INDEX ${quotedIndexName(name, column)}`)
+  return { ...expected, columns: new Map([...stored.columns, ...expected.columns]) }
 }
 
-function fillIn(sql: Sql, { name }: TableDefinition, column: SqlColumn): void {
-  const target = quote(column.name)
-  sql.run(`UPDATE ${tableName(name)} SET ${target} = ? WHERE ${target} IS NULL`, column.fallback)
+function fillDefault(sql: SqliteHandle, { name }: TableDefinition, column: SqliteColumn): void {
+  const target = quoteSqliteIdentifier(column.name)
+  sql.run(`UPDATE ${quotedTableName(name)} SET ${target} = ? WHERE ${target} IS NULL`, column.fallback)
 }
 
 /** Without rowid: a row is written once, and not once more for the index of its key. */
-function createTable(table: TableDefinition): string {
+function createSqliteTable(table: TableDefinition): string {
   const key = primaryKey(table)
   const columns = table.columns.map((column) => {
-    const type = SQL_TYPES[formOf(column)]
-    return `${quote(column.name)} ${type}${key.includes(column) ? ' NOT NULL' : ''}`
+    const type = SQLITE_TYPES[encodingOf(column)]
+    return `${quoteSqliteIdentifier(column.name)} ${type}${key.includes(column) ? ' NOT NULL' : ''}`
   })
-  const names = key.map(({ name }) => quote(name)).join(', ')
-  return `CREATE TABLE ${tableName(table.name)} (${columns.join(', ')}, PRIMARY KEY (${names})) WITHOUT ROWID`
+  const names = key.map(({ name }) => quoteSqliteIdentifier(name)).join(', ')
+  return `CREATE TABLE ${quotedTableName(table.name)} (${columns.join(', ')}, PRIMARY KEY (${names})) WITHOUT ROWID`
 }
 
-function createIndex({ name, shardKey }: TableDefinition, column: string): string {
-  return `CREATE INDEX ${indexName(name, column)} ON ${tableName(name)} (${quote(shardKey.name)}, ${quote(column)})`
+function createSqliteIndex({ name, shardKey }: TableDefinition, column: string): string {
+  return `CREATE INDEX ${quotedIndexName(name, column)} ON ${quotedTableName(name)} (${quoteSqliteIdentifier(shardKey.name)}, ${quoteSqliteIdentifier(column)})`
 }
 
-function shapeOf(table: TableDefinition): Shape {
+function layoutOf(table: TableDefinition): TableLayout {
   return {
     owner: table.owner,
     key: primaryKey(table).map(({ name }) => name),
-    columns: new Map(table.columns.map((column) => [column.name, formOf(column)])),
+    columns: new Map(table.columns.map((column) => [column.name, encodingOf(column)])),
     indexes: new Map(indexedColumns(table).map(({ name, nullable }) => [name, nullable])),
   }
 }
 
-type Written = [
+type EncodedLayout = [
   name: string,
   owner: string,
   key: string[],
-  columns: [string, Form][],
+  columns: [string, ColumnEncoding][],
   indexes: [string, boolean][],
 ][]
 
 /** Lists, because a table or column may be called `constructor`. */
-function write(layout: Layout): string {
-  const written: Written = [...layout].map(([name, { owner, key, columns, indexes }]) => [
+function encodeLayout(layout: StoreLayout): string {
+  const written: EncodedLayout = [...layout].map(([name, { owner, key, columns, indexes }]) => [
     name,
     owner,
     [...key],
@@ -171,8 +174,8 @@ function write(layout: Layout): string {
   return JSON.stringify(written)
 }
 
-function read(text = '[]'): Layout {
-  const written = JSON.parse(text) as Written
+function decodeLayout(text = '[]'): StoreLayout {
+  const written = JSON.parse(text) as EncodedLayout
   return new Map(
     written.map(([name, owner, key, columns, indexes]) => [
       name,

@@ -2,12 +2,12 @@
 // with its last page, and rows of a load that was cut off are gone before the next begins.
 
 import type { TableDefinition } from '../game/table.ts'
-import type { Database, Remains, Row, RowChange, RowKey, ShardId } from '../run/ports.ts'
+import type { Database, CriticalState, Row, RowChange, RowKey, ShardId } from '../run/ports.ts'
 import { shardName } from '../run/ports.ts'
 import type { LocalStore } from './local.ts'
-import { confirm } from './takeover.ts'
+import { assertCommitted } from './takeover.ts'
 
-export interface LoaderOptions {
+export interface ShardLoaderOptions {
   readonly local: LocalStore
   readonly database: Database
   /** Of one shard, all tables together. */
@@ -22,16 +22,16 @@ const PAGE_ROWS = 1_000
  */
 const MAX_LOADS = 256
 
-export class Loader {
-  loads = 0
-  rows = 0
-  readonly #options: LoaderOptions
-  readonly #running = new Map<string, Promise<void>>()
+export class ShardLoader {
+  loadedShards = 0
+  loadedRows = 0
+  readonly #options: ShardLoaderOptions
+  readonly #inFlight = new Map<string, Promise<void>>()
   /** Loads that wait for their turn. */
   readonly #waiting: (() => void)[] = []
-  #loading = 0
+  #active = 0
 
-  constructor(options: LoaderOptions) {
+  constructor(options: ShardLoaderOptions) {
     this.#options = options
   }
 
@@ -41,33 +41,35 @@ export class Loader {
    */
   load(shard: ShardId, tables: readonly TableDefinition[], check: () => void): Promise<void> {
     const name = shardName(shard)
-    let running = this.#running.get(name)
+    let running = this.#inFlight.get(name)
     if (!running) {
-      running = this.#inTurn(() => this.#load(shard, tables, check)).finally(() => this.#running.delete(name))
-      this.#running.set(name, running)
+      running = this.#limitConcurrency(() => this.#load(shard, tables, check)).finally(() =>
+        this.#inFlight.delete(name),
+      )
+      this.#inFlight.set(name, running)
       // Whoever asked may have given up by then.
       running.catch(() => {})
     }
     return running
   }
 
-  async #inTurn(load: () => Promise<void>): Promise<void> {
-    if (this.#loading >= MAX_LOADS) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    else this.#loading++
+  async #limitConcurrency(load: () => Promise<void>): Promise<void> {
+    if (this.#active >= MAX_LOADS) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#active++
     try {
       await load()
     } finally {
-      const next = this.#waiting.shift()
-      if (next) next()
-      else this.#loading--
+      const admit = this.#waiting.shift()
+      if (admit) admit()
+      else this.#active--
     }
   }
 
   async #load(shard: ShardId, tables: readonly TableDefinition[], check: () => void): Promise<void> {
     const { database, maxRows } = this.#options
-    await this.#sweep(shard, tables, check)
+    await this.#dropUnfinished(shard, tables, check)
     const isCritical = tables.some((table) => table.class === 'critical')
-    const remains = isCritical ? await database.remains(shardName(shard)) : null
+    const criticalState = isCritical ? await database.criticalState(shardName(shard)) : null
     let count = 0
     // Of several tables, if they are few: then the whole shard is one transaction.
     let rows: RowChange[] = []
@@ -80,34 +82,43 @@ export class Loader {
         for (const row of page) rows.push({ table, op: 'fill', key: keyOf(table, row), values: row })
         after = rows.at(-1)?.key ?? null
         if (rows.length >= PAGE_ROWS) {
-          await this.#fill(shard, rows, null, false, check)
+          await this.#storeRows(shard, rows, null, false, check)
           rows = []
         }
         if (page.length < PAGE_ROWS) break
       }
     }
-    await this.#fill(shard, rows, remains, true, check)
-    this.loads++
-    this.rows += count
+    await this.#storeRows(shard, rows, criticalState, true, check)
+    this.loadedShards++
+    this.loadedRows += count
   }
 
-  async #fill(
+  async #storeRows(
     shard: ShardId,
     rows: readonly RowChange[],
-    remains: Remains | null,
-    done: boolean,
+    remains: CriticalState | null,
+    isLast: boolean,
     check: () => void,
   ): Promise<void> {
     check()
-    confirm(await this.#options.local.fill(shard, rows, remains, done))
+    assertCommitted(await this.#options.local.fill(shard, rows, remains, isLast))
   }
 
   /** What a load left behind that a crash cut off: MySQL may not have these rows any more. */
-  async #sweep(shard: ShardId, tables: readonly TableDefinition[], check: () => void): Promise<void> {
+  async #dropUnfinished(
+    shard: ShardId,
+    tables: readonly TableDefinition[],
+    check: () => void,
+  ): Promise<void> {
     for (const table of tables) {
-      const left = this.#options.local.list(shard, table, { by: {}, descending: false, limit: 0 })
-      const drops = left.map((row): RowChange => ({ table, op: 'drop', key: keyOf(table, row), values: {} }))
-      if (drops.length > 0) await this.#fill(shard, drops, null, false, check)
+      const leftoverRows = this.#options.local.list(shard, table, { by: {}, descending: false, limit: 0 })
+      const drops = leftoverRows.map((row): RowChange => ({
+        table,
+        op: 'drop',
+        key: keyOf(table, row),
+        values: {},
+      }))
+      if (drops.length > 0) await this.#storeRows(shard, drops, null, false, check)
     }
   }
 }

@@ -4,14 +4,14 @@
 
 import { hexOf } from '../wire/bytes.ts'
 import { MemoryStore } from '../run/memory.ts'
-import type { Clock, Outcome, Remains, RowChange, ShardId, WriteSet } from '../run/ports.ts'
+import type { Clock, Outcome, CriticalState, RowChange, ShardId, WriteSet } from '../run/ports.ts'
 import { COMMITTED, shardName } from '../run/ports.ts'
 import { encodeEntry } from './entry.ts'
 import type { LocalStore, Outbox, OutboxEntry } from './local.ts'
 
-export { MemoryDatabase, type Chaos, type Fault } from './memorydatabase.ts'
+export { MemoryDatabase, type RandomFaults as Chaos, type Fault } from './memorydatabase.ts'
 
-export interface MemoryLocalOptions {
+export interface MemoryLocalStoreOptions {
   readonly clock: Clock
   /** Default: one owner of all. */
   readonly ownerOf?: (shard: ShardId) => string
@@ -19,23 +19,23 @@ export interface MemoryLocalOptions {
   readonly storeId?: string
 }
 
-interface Turn {
+interface MemoryOutboxTurn {
   readonly seq: number
   readonly shard: string
   readonly critical: boolean
   /** null: it can only be taken back. */
   readonly data: Uint8Array | null
   readonly undo: WriteSet | null
-  durable: boolean
+  isDurable: boolean
 }
 
 export class MemoryLocalStore extends MemoryStore implements LocalStore {
   readonly #outboxes = new Map<string, MemoryOutbox>()
   readonly #loaded = new Set<string>()
-  readonly #options: MemoryLocalOptions
+  readonly #options: MemoryLocalStoreOptions
   readonly #storeId: string
 
-  constructor(options: MemoryLocalOptions) {
+  constructor(options: MemoryLocalStoreOptions) {
     super()
     this.#options = options
     this.#storeId = options.storeId ?? hexOf(options.clock.id())
@@ -45,13 +45,13 @@ export class MemoryLocalStore extends MemoryStore implements LocalStore {
     return this.#options.ownerOf?.(shard) ?? 'owner'
   }
 
-  owners(): readonly string[] {
+  ownersWithEntries(): readonly string[] {
     return [...this.#outboxes]
       .filter(([, { turns }]) => turns.some(({ data }) => data))
       .map(([owner]) => owner)
   }
 
-  outbox(owner: string): MemoryOutbox {
+  outboxOf(owner: string): MemoryOutbox {
     let outbox = this.#outboxes.get(owner)
     if (!outbox)
       this.#outboxes.set(owner, (outbox = new MemoryOutbox(this.#storeId, () => this.#reset(owner))))
@@ -63,32 +63,32 @@ export class MemoryLocalStore extends MemoryStore implements LocalStore {
   }
 
   override commit(write: WriteSet): Outcome | Promise<Outcome> {
-    const outbox = this.outbox(this.ownerOf(write.shard))
-    const { seq } = outbox
+    const outbox = this.outboxOf(this.ownerOf(write.shard))
+    const { lastSeq: seq } = outbox
     const outcome = super.commit(write)
-    const turn = outbox.seq > seq ? outbox.turns.at(-1)! : null
+    const turn = outbox.lastSeq > seq ? outbox.turns.at(-1)! : null
     if (!turn || !(outcome instanceof Promise)) return outcome
-    turn.durable = false
-    outbox.syncing = outcome.then(() => (turn.durable = true))
+    turn.isDurable = false
+    outbox.pendingSync = outcome.then(() => (turn.isDurable = true))
     return outcome
   }
 
-  fill(shard: ShardId, rows: readonly RowChange[], remains: Remains | null, done: boolean): Outcome {
+  fill(shard: ShardId, rows: readonly RowChange[], remains: CriticalState | null, isLast: boolean): Outcome {
     this.put(shard, { rows })
-    const kept = this.kept(shard)
+    const state = this.shardOf(shard)
     for (const channel of remains?.channels ?? [])
-      if (channel.mark > (kept.channels.get(channel.id)?.mark ?? -1)) kept.channels.set(channel.id, channel)
-    for (const cast of remains?.casts ?? []) kept.casts.set(cast.sequence, cast)
-    if (done) this.#loaded.add(shardName(shard))
+      if (channel.mark > (state.channels.get(channel.id)?.mark ?? -1)) state.channels.set(channel.id, channel)
+    for (const cast of remains?.casts ?? []) state.casts.set(cast.sequence, cast)
+    if (isLast) this.#loaded.add(shardName(shard))
     return COMMITTED
   }
 
   reject(shard: ShardId, seq: number, channel: WriteSet['channel']): Outcome {
-    const outbox = this.outbox(this.ownerOf(shard))
-    for (const { undo } of outbox.takeOut(shardName(shard), seq)) if (undo) this.put(shard, undo)
+    const outbox = this.outboxOf(this.ownerOf(shard))
+    for (const { undo } of outbox.removeTurns(shardName(shard), seq)) if (undo) this.put(shard, undo)
     this.put(shard, { channel })
-    const kept = this.kept(shard)
-    kept.fenced = kept.activation
+    const state = this.shardOf(shard)
+    state.fenced = state.activation
     return COMMITTED
   }
 
@@ -97,17 +97,17 @@ export class MemoryLocalStore extends MemoryStore implements LocalStore {
     const data = encodeEntry(write)
     if (!data && !write.undo) return outcome
     const { shard, critical, undo } = write
-    const seq = this.outbox(this.ownerOf(shard)).add(shardName(shard), critical, data, undo)
+    const seq = this.outboxOf(this.ownerOf(shard)).appendTurn(shardName(shard), critical, data, undo)
     return { kind: 'committed', seq }
   }
 
   #reset(owner: string): void {
-    for (const kept of this.shards()) {
-      const { shard } = kept
+    for (const state of this.shards()) {
+      const { shard } = state
       if (this.ownerOf(shard) !== owner) continue
-      kept.rows.clear()
-      kept.casts.clear()
-      kept.fenced = kept.activation
+      state.rows.clear()
+      state.casts.clear()
+      state.fenced = state.activation
       this.#loaded.delete(shardName(shard))
     }
   }
@@ -117,11 +117,11 @@ export class MemoryOutbox implements Outbox {
   readonly storeId: string
   readonly #onReset: () => void
   /** Oldest first. */
-  turns: Turn[] = []
-  seq = 0
-  #trusted: number | null = null
+  turns: MemoryOutboxTurn[] = []
+  lastSeq = 0
+  #leasedSeq: number | null = null
   /** The last commit that is held: what is asked of the store comes after it. */
-  syncing: Promise<unknown> = Promise.resolve()
+  pendingSync: Promise<unknown> = Promise.resolve()
   /** How often it was read, and what came out: the bound of what a flusher keeps. */
   reads = 0
   entriesRead = 0
@@ -131,16 +131,16 @@ export class MemoryOutbox implements Outbox {
     this.#onReset = onReset
   }
 
-  add(shard: string, critical: boolean, data: Uint8Array | null, undo: WriteSet | null): number {
-    this.turns.push({ seq: ++this.seq, shard, critical, data, undo, durable: true })
-    return this.seq
+  appendTurn(shard: string, critical: boolean, data: Uint8Array | null, undo: WriteSet | null): number {
+    this.turns.push({ seq: ++this.lastSeq, shard, critical, data, undo, isDurable: true })
+    return this.lastSeq
   }
 
   read(after: number, maxEntries: number, maxBytes: number): readonly OutboxEntry[] {
     this.reads++
     const found: OutboxEntry[] = []
     let bytes = 0
-    for (const { seq, shard, critical, data, durable } of this.turns) {
+    for (const { seq, shard, critical, data, isDurable: durable } of this.turns) {
       if (seq <= after || !data || !durable) continue
       bytes += data.length
       if (found.length > 0 && (found.length >= maxEntries || bytes > maxBytes)) break
@@ -150,32 +150,32 @@ export class MemoryOutbox implements Outbox {
     return found
   }
 
-  get trusted(): number {
-    return this.#trusted ?? this.seq
+  get leasedSeq(): number {
+    return this.#leasedSeq ?? this.lastSeq
   }
 
-  doubt(): Outcome {
-    this.#trusted ??= this.seq
+  markUnleased(): Outcome {
+    this.#leasedSeq ??= this.lastSeq
     return COMMITTED
   }
 
-  trust(): Outcome {
-    this.#trusted = null
+  markLeased(): Outcome {
+    this.#leasedSeq = null
     return COMMITTED
   }
 
   drop(upTo: number): Outcome {
-    this.turns = this.turns.filter(({ seq, durable }) => seq > upTo || !durable)
+    this.turns = this.turns.filter(({ seq, isDurable: durable }) => seq > upTo || !durable)
     return COMMITTED
   }
 
-  async raise(seq: number): Promise<Outcome> {
-    this.seq = Math.max(this.seq, seq)
-    await this.syncing
+  async raiseSeq(seq: number): Promise<Outcome> {
+    this.lastSeq = Math.max(this.lastSeq, seq)
+    await this.pendingSync
     return COMMITTED
   }
 
-  last(shard: ShardId, critical: boolean): number {
+  lastSeqOf(shard: ShardId, critical: boolean): number {
     const name = shardName(shard)
     const found = this.turns.findLast(
       (turn) => turn.shard === name && turn.data && (turn.critical || !critical),
@@ -184,14 +184,14 @@ export class MemoryOutbox implements Outbox {
   }
 
   /** Turns of the shard from `seq` on, newest first; they are forgotten. */
-  takeOut(shard: string, from: number): readonly Turn[] {
+  removeTurns(shard: string, from: number): readonly MemoryOutboxTurn[] {
     const out = this.turns.filter((turn) => turn.shard === shard && turn.seq >= from)
     this.turns = this.turns.filter((turn) => !out.includes(turn))
     return out.toReversed()
   }
 
   async reset(): Promise<readonly OutboxEntry[]> {
-    await this.syncing
+    await this.pendingSync
     const entries = this.turns.filter(({ data }) => data).map((turn) => ({ ...turn, data: turn.data! }))
     this.turns = []
     this.#onReset()

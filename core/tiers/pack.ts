@@ -3,7 +3,7 @@
 import { Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr/index-no-eval'
 
 // Our own bytes, so no scan; the items of a large turn may exceed what a client may send.
-const options = {
+const PACKR_OPTIONS = {
   useRecords: false,
   mapsAsObjects: true,
   structuredClone: false,
@@ -13,8 +13,8 @@ const options = {
   encodeUndefinedAsNil: true,
   useToJSON: false,
 } as const
-const packr = new Packr({ ...options })
-const unpackr = new Unpackr({ ...options })
+const packr = new Packr({ ...PACKR_OPTIONS })
+const unpackr = new Unpackr({ ...PACKR_OPTIONS })
 
 export function pack(value: unknown): Uint8Array {
   return new Uint8Array(packr.pack(value, RESET_BUFFER_MODE))

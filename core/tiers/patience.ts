@@ -3,80 +3,80 @@
 import type { Clock, Timer } from '../run/ports.ts'
 
 /** 'work' is cut short by any entry, 'database' by urgent ones only, 'reject' when a refused turn was taken back. */
-export type Awaited = 'work' | 'database' | 'reject'
+export type SleepReason = 'work' | 'database' | 'reject'
 
 const BACKOFF_MS = 100
 const MAX_BACKOFF_MS = 5_000
 /** Somebody waits for MySQL. */
 const URGENT_BACKOFF_MS = 250
 
-export class Patience {
+export class RetryBackoff {
   readonly #clock: Clock
-  #what: Awaited | null = null
+  #reason: SleepReason | null = null
   #timer: Timer | null = null
   #dueMs = 0
   #wake: (() => void) | null = null
   #failures = 0
-  #stopped = false
+  #isDisabled = false
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
   /** Resolves after `ms` (Infinity: never by itself), or when it is cut. */
-  rest(what: Awaited, ms: number): Promise<void> {
-    if (this.#stopped) return Promise.resolve()
-    this.#what = what
+  sleep(reason: SleepReason, ms: number): Promise<void> {
+    if (this.#isDisabled) return Promise.resolve()
+    this.#reason = reason
     return new Promise((resolve) => {
       this.#wake = resolve
-      this.#arm(ms)
+      this.#setTimer(ms)
     })
   }
 
   /** After a failure: 100 ms, doubling up to 5 s, with jitter, so that owners do not come back all at once. */
-  backOff(isUrgent: boolean): Promise<void> {
-    const longest = Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** Math.min(this.#failures++, 10))
-    const ms = longest * (0.5 + this.#clock.random() / 2)
-    return this.rest('database', isUrgent ? Math.min(ms, URGENT_BACKOFF_MS) : ms)
+  sleepAfterFailure(isUrgent: boolean): Promise<void> {
+    const maxMs = Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** Math.min(this.#failures++, 10))
+    const ms = maxMs * (0.5 + this.#clock.random() / 2)
+    return this.sleep('database', isUrgent ? Math.min(ms, URGENT_BACKOFF_MS) : ms)
   }
 
   /** The last try was answered. */
-  succeeded(): void {
+  resetFailures(): void {
     this.#failures = 0
   }
 
   /** What this waits for is there in `ms`. */
-  cut(what: Exclude<Awaited, 'database'>, ms = 0): void {
-    if (this.#what === what) this.#within(ms)
+  wakeWithin(reason: Exclude<SleepReason, 'database'>, ms = 0): void {
+    if (this.#reason === reason) this.#shortenTo(ms)
   }
 
   /** Somebody waits from now on. */
-  hurry(): void {
-    this.cut('work')
-    if (this.#what === 'database') this.#within(URGENT_BACKOFF_MS)
+  expedite(): void {
+    this.wakeWithin('work')
+    if (this.#reason === 'database') this.#shortenTo(URGENT_BACKOFF_MS)
   }
 
   /** No wait from now on. */
-  stop(): void {
-    this.#stopped = true
-    this.#end()
+  disable(): void {
+    this.#isDisabled = true
+    this.#endSleep()
   }
 
-  #within(ms: number): void {
+  #shortenTo(ms: number): void {
     if (this.#clock.mono() + ms >= this.#dueMs) return
     this.#timer?.cancel()
-    if (ms === 0) this.#end()
-    else this.#arm(ms)
+    if (ms === 0) this.#endSleep()
+    else this.#setTimer(ms)
   }
 
-  #arm(ms: number): void {
+  #setTimer(ms: number): void {
     this.#dueMs = this.#clock.mono() + ms
-    this.#timer = ms === Infinity ? null : this.#clock.after(ms, () => this.#end())
+    this.#timer = ms === Infinity ? null : this.#clock.after(ms, () => this.#endSleep())
   }
 
-  #end(): void {
+  #endSleep(): void {
     this.#timer?.cancel()
-    this.#what = this.#timer = null
+    this.#reason = this.#timer = null
     const wake = this.#wake
     this.#wake = null
     wake?.()

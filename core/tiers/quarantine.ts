@@ -14,7 +14,7 @@ export interface ParkedGroup {
   readonly rows: Map<string, { readonly table: TableDefinition; readonly key: RowKey }>
 }
 
-export class Quarantine {
+export class ParkedRows {
   readonly #byRow = new Map<string, ParkedGroup>()
 
   /** Rows. */
@@ -33,7 +33,7 @@ export class Quarantine {
   }
 
   /** The parked turn that keeps one of these rows, null = none. */
-  holder(rows: readonly Pick<RowChange, 'table' | 'key'>[]): number | null {
+  parkedSeqOfRows(rows: readonly Pick<RowChange, 'table' | 'key'>[]): number | null {
     if (this.#byRow.size === 0) return null
     for (const { table, key } of rows) {
       const group = this.#byRow.get(rowName(table, key))
@@ -43,17 +43,17 @@ export class Quarantine {
   }
 
   /** The parked turn of this shard, null = none. */
-  holderOf(shard: string): number | null {
+  parkedSeqOfShard(shard: string): number | null {
     for (const group of this.#byRow.values()) if (group.shard === shard) return group.seqs[0]!
     return null
   }
 
-  add(seq: number, shard: string, changes: readonly RowChange[]): void {
+  addTurn(seq: number, shard: string, changes: readonly RowChange[]): void {
     const group: ParkedGroup = { seqs: [], shard, rows: new Map() }
     for (const { table, key } of changes) {
       const name = rowName(table, key)
       const other = this.#byRow.get(name)
-      if (other && other !== group) this.#merge(other, group)
+      if (other && other !== group) this.#mergeGroup(other, group)
       group.rows.set(name, { table, key })
       this.#byRow.set(name, group)
     }
@@ -61,7 +61,7 @@ export class Quarantine {
     group.seqs.sort((a, b) => a - b)
   }
 
-  #merge(from: ParkedGroup, into: ParkedGroup): void {
+  #mergeGroup(from: ParkedGroup, into: ParkedGroup): void {
     into.seqs.push(...from.seqs)
     for (const [name, row] of from.rows) {
       into.rows.set(name, row)
@@ -70,7 +70,7 @@ export class Quarantine {
   }
 
   /** MySQL holds the rows of these turns as the Store does. */
-  release(group: ParkedGroup): void {
+  removeGroup(group: ParkedGroup): void {
     for (const name of group.rows.keys()) this.#byRow.delete(name)
   }
 

@@ -1,13 +1,13 @@
 // How an owner stands with MySQL, for those who want to read its rows there: not yet asked, ready, being emptied
 // because its store was stale, over.
 
-export class Readiness {
-  #ready = unheard()
-  readonly #tried = unheard()
+export class OwnerStatus {
+  #readyPromise = createSignal()
+  readonly #attemptedPromise = createSignal()
   #isReady = false
   #isResetting = false
-  #resets = 0
-  #over: Error | null = null
+  #resetCount = 0
+  #endCause: Error | null = null
 
   /** MySQL's rows of this owner are ours to read, as far as is known. */
   get isReady(): boolean {
@@ -18,52 +18,52 @@ export class Readiness {
     return this.#isResetting
   }
   /** How often it was. */
-  get resets(): number {
-    return this.#resets
+  get resetCount(): number {
+    return this.#resetCount
   }
   /** Why nothing will come any more. */
-  get over(): Error | null {
-    return this.#over
+  get endCause(): Error | null {
+    return this.#endCause
   }
 
   /** Resolves when it is ready; rejects when it is over. */
-  ready(): Promise<void> {
-    return this.#ready.promise
+  whenReady(): Promise<void> {
+    return this.#readyPromise.promise
   }
   /** Resolves when the lease is held, or could not be taken at the first attempt. */
-  tried(): Promise<void> {
-    return this.#tried.promise
+  whenAttempted(): Promise<void> {
+    return this.#attemptedPromise.promise
   }
 
-  held(): void {
+  leaseAcquired(): void {
     this.#isReady = true
-    this.#ready.resolve()
-    this.#tried.resolve()
+    this.#readyPromise.resolve()
+    this.#attemptedPromise.resolve()
   }
-  failed(): void {
-    this.#tried.resolve()
+  attemptFailed(): void {
+    this.#attemptedPromise.resolve()
   }
-  stale(): void {
-    this.#resets++
+  resetStarted(): void {
+    this.#resetCount++
     this.#isResetting = true
-    if (this.#isReady) this.#ready = unheard()
+    if (this.#isReady) this.#readyPromise = createSignal()
     this.#isReady = false
   }
-  emptied(): void {
+  resetFinished(): void {
     this.#isResetting = false
   }
-  end(cause: Error): void {
-    this.#over ??= cause
-    if (this.#isReady) this.#ready = unheard()
+  markEnded(cause: Error): void {
+    this.#endCause ??= cause
+    if (this.#isReady) this.#readyPromise = createSignal()
     this.#isReady = false
-    this.#ready.reject(cause)
-    this.#tried.resolve()
+    this.#readyPromise.reject(cause)
+    this.#attemptedPromise.resolve()
   }
 }
 
 /** A promise that may be rejected though nobody waits for it. */
-function unheard(): PromiseWithResolvers<void> {
-  const made = Promise.withResolvers<void>()
-  made.promise.catch(() => {})
-  return made
+function createSignal(): PromiseWithResolvers<void> {
+  const signal = Promise.withResolvers<void>()
+  signal.promise.catch(() => {})
+  return signal
 }

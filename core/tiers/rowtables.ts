@@ -4,7 +4,7 @@
 
 import { hexOf } from '../wire/bytes.ts'
 import type { TableDefinition } from '../game/table.ts'
-import { weighRow } from '../run/rowcache.ts'
+import { rowBytes } from '../run/rowcache.ts'
 import { shardName } from '../run/ports.ts'
 import type {
   Row,
@@ -18,34 +18,34 @@ import type {
 } from '../run/ports.ts'
 import * as rows from '../../schemas/rows.ts'
 import { decodeUndo, encodeEntry, encodeUndo } from './entry.ts'
-import { makeTables, tablesMade, type TableSet } from './layout.ts'
+import { ensureTables, createdTables, type TableSet } from './layout.ts'
 import type { OutboxEntry } from './local.ts'
 import { OutboxTable } from './outbox.ts'
-import { bytesOf, tableName, type Sql, type SqlTable } from './sqlite.ts'
+import { blobBytes, quotedTableName, type SqliteHandle, type SqliteTable } from './sqlite.ts'
 
 /** MySQL stood behind this store, so what the store holds alone is not the whole truth. */
 export class DetachedError extends Error {
   override readonly name = 'DetachedError'
 }
 
-export type Undo = ReturnType<typeof decodeUndo>
+export type UndoWriteSet = ReturnType<typeof decodeUndo>
 
 /** Rows and bytes of one outbox entry of a store that MySQL comes to stand behind. */
 const QUEUED_ROWS = 200
 const QUEUED_BYTES = 1_000_000
 
-export class RowTables {
+export class StoreTables {
   readonly outbox: OutboxTable
-  readonly #sql: Sql
-  readonly #set: TableSet
+  readonly #sql: SqliteHandle
+  readonly #tableSet: TableSet
   readonly #hasOutbox: boolean
   #storeId = ''
 
   /** `hasOutbox`: MySQL stands behind. */
-  constructor(sql: Sql, set: TableSet, hasOutbox: boolean) {
+  constructor(sql: SqliteHandle, set: TableSet, hasOutbox: boolean) {
     this.outbox = new OutboxTable(sql)
     this.#sql = sql
-    this.#set = set
+    this.#tableSet = set
     this.#hasOutbox = hasOutbox
   }
 
@@ -62,21 +62,21 @@ export class RowTables {
       throw new DetachedError('its rows belong to a MySQL: start with --mysql')
     this.#storeId = meta.get('store_id') ?? hexOf(newId())
     if (!meta.has('store_id')) this.#sql.run(rows.SET_META, 'store_id', this.#storeId)
-    makeTables(this.#sql, meta, this.#set)
-    this.outbox.recount()
-    if (this.#hasOutbox) this.#attach(attached === undefined ? null : (JSON.parse(attached) as string[]))
+    ensureTables(this.#sql, meta, this.#tableSet)
+    this.outbox.reloadCounters()
+    if (this.#hasOutbox) this.#attachMysql(attached === undefined ? null : (JSON.parse(attached) as string[]))
   }
 
   row(table: TableDefinition, shardKey: string, key: RowKey): Row | null {
-    return this.#tableOf(table).row(this.#sql, shardKey, key)
+    return this.#tableOf(table).readRow(this.#sql, shardKey, key)
   }
 
   list(table: TableDefinition, shardKey: string, query: RowQuery): readonly Row[] {
-    return this.#tableOf(table).list(this.#sql, shardKey, query)
+    return this.#tableOf(table).listRows(this.#sql, shardKey, query)
   }
 
-  apply(shardKey: string, changes: readonly RowChange[]): void {
-    for (const change of changes) this.#tableOf(change.table).write(this.#sql, shardKey, change)
+  applyChanges(shardKey: string, changes: readonly RowChange[]): void {
+    for (const change of changes) this.#tableOf(change.table).writeChange(this.#sql, shardKey, change)
   }
 
   writeCasts(shard: string, casts: ReadonlyMap<number, StoredCast | null>): void {
@@ -91,19 +91,19 @@ export class RowTables {
   }
 
   /** Durable casts without an answer, oldest first. */
-  pending(shard: string): StoredCast[] {
+  pendingCasts(shard: string): StoredCast[] {
     return this.#sql.all(rows.PENDING_CASTS, shard).map((row) => ({
       sequence: Number(row['sequence']),
       target: { contract: String(row['target_contract']), key: String(row['target_key']) },
       command: Number(row['command']),
-      body: bytesOf(row['body']),
+      body: blobBytes(row['body']),
       answer: String(row['answer']),
-      data: bytesOf(row['data']),
+      data: blobBytes(row['data']),
     }))
   }
 
   /** Shards with such casts. */
-  casting(): string[] {
+  shardsWithCasts(): string[] {
     return this.#sql.all(rows.CASTING_SHARDS).map(({ shard }) => String(shard))
   }
 
@@ -112,75 +112,77 @@ export class RowTables {
   }
 
   /** All rows of the shard are in this store. */
-  loaded(shard: string): void {
+  markLoaded(shard: string): void {
     this.#sql.run(rows.SET_LOADED, shard)
   }
 
   /** The last step of a commit: queues what MySQL must hear of. Returns the sequence, 0 = nothing was queued. */
-  append(shard: string, write: WriteSet): number {
+  appendTurn(shard: string, write: WriteSet): number {
     if (!this.#hasOutbox || (write.rows === null && !write.critical && write.undo === null)) return 0
     const data = encodeEntry(write)
     // A turn behind a critical one may have to be taken back with it, though it has nothing for MySQL.
     const undo = write.undo && encodeUndo(write.undo)
-    return data || undo ? this.outbox.append(shard, write.critical, data, undo) : 0
+    return data || undo ? this.outbox.appendTurn(shard, write.critical, data, undo) : 0
   }
 
   /**
    * Takes back the turn `fromSeq` of this shard and all later ones, newest first: `apply` undoes one. A turn that
    * says no undo (casts that got new numbers) stays.
    */
-  takeBack(shard: string, fromSeq: number, apply: (undo: Undo) => void): void {
-    this.outbox.takeBack(shard, fromSeq, (undo) => apply(decodeUndo(undo, this.#set.definitions)))
+  undoTurns(shard: string, fromSeq: number, apply: (undo: UndoWriteSet) => void): void {
+    this.outbox.undoTurns(shard, fromSeq, (undo) => apply(decodeUndo(undo, this.#tableSet.definitions)))
   }
 
   /** Forgets every row, also of tables that the game dropped, and takes out all that waits for MySQL. */
-  reset(): OutboxEntry[] {
-    for (const name of tablesMade(this.#meta())) this.#sql.run(`DELETE FROM ${tableName(name)}`)
+  resetStore(): OutboxEntry[] {
+    for (const name of createdTables(this.#meta())) this.#sql.run(`DELETE FROM ${quotedTableName(name)}`)
     // Casts of turns that are not there: their targets would get what nobody gives.
-    this.#sql.run(rows.FORGET_CASTS)
-    this.#sql.run(rows.FORGET_LOADED)
-    return this.outbox.empty()
+    this.#sql.run(rows.DELETE_ALL_CASTS)
+    this.#sql.run(rows.DELETE_ALL_LOADED)
+    return this.outbox.removeAll()
   }
 
   /**
    * Notes that MySQL stands behind, and of which tables it hears everything from now on. Rows that were here before
    * it are queued, and a shard that has such rows is complete: its rows never lived anywhere else.
    */
-  #attach(attached: readonly string[] | null): void {
-    const known = new Set(attached)
-    const fresh = [...this.#set.tables.values()].filter(({ definition }) => !known.has(definition.name))
-    if (attached !== null && fresh.length === 0) return
-    for (const table of fresh) {
-      this.#queueAll(table)
-      known.add(table.definition.name)
+  #attachMysql(attached: readonly string[] | null): void {
+    const attachedTables = new Set(attached)
+    const newTables = [...this.#tableSet.tables.values()].filter(
+      ({ definition }) => !attachedTables.has(definition.name),
+    )
+    if (attached !== null && newTables.length === 0) return
+    for (const table of newTables) {
+      this.#queueTable(table)
+      attachedTables.add(table.definition.name)
     }
-    this.#sql.run(rows.SET_META, 'attached', JSON.stringify([...known]))
+    this.#sql.run(rows.SET_META, 'attached', JSON.stringify([...attachedTables]))
   }
 
-  #queueAll(table: SqlTable): void {
+  #queueTable(table: SqliteTable): void {
     let last: Row | null = null
     for (;;) {
-      const page: Row[] = table.page(this.#sql, last, QUEUED_ROWS)
+      const page: Row[] = table.readPage(this.#sql, last, QUEUED_ROWS)
       let entry: Row[] = []
       let bytes = 0
       for (const row of page) {
-        const weight = weighRow(row)
+        const weight = rowBytes(row)
         const { name } = table.definition.shardKey
         if (entry.length > 0 && (entry[0]![name] !== row[name] || bytes + weight > QUEUED_BYTES)) {
-          this.#queue(table, entry)
+          this.#queueRows(table, entry)
           entry = []
           bytes = 0
         }
         entry.push(row)
         bytes += weight
       }
-      if (entry.length > 0) this.#queue(table, entry)
+      if (entry.length > 0) this.#queueRows(table, entry)
       if (page.length < QUEUED_ROWS) return
       last = page.at(-1)!
     }
   }
 
-  #queue(table: SqlTable, values: readonly Row[]): void {
+  #queueRows(table: SqliteTable, values: readonly Row[]): void {
     const { definition } = table
     const shard: ShardId = {
       contract: definition.owner,
@@ -193,27 +195,27 @@ export class RowTables {
       values: row,
     }))
     const name = shardName(shard)
-    this.append(name, { ...NOTHING, shard, rows: changes })
-    this.loaded(name)
+    this.appendTurn(name, { ...EMPTY_WRITE_SET, shard, rows: changes })
+    this.markLoaded(name)
   }
 
   #meta(): Map<string, string> {
     return new Map(this.#sql.all(rows.ALL_META).map(({ name, value }) => [String(name), String(value)]))
   }
 
-  #tableOf({ name }: TableDefinition): SqlTable {
-    const table = this.#set.tables.get(name)
+  #tableOf({ name }: TableDefinition): SqliteTable {
+    const table = this.#tableSet.tables.get(name)
     if (!table) throw new Error(`table ${name} is not one of this store's tables`)
     return table
   }
 }
 
 /** Whether what MySQL remembers of a channel is to replace what stands here: a mark never goes back. */
-export function isNewer(remembered: StoredChannel, stored: StoredChannel | null): boolean {
-  return stored === null || remembered.mark > stored.mark
+export function isNewerMark(fromMysql: StoredChannel, stored: StoredChannel | null): boolean {
+  return stored === null || fromMysql.mark > stored.mark
 }
 
-const NOTHING: Omit<WriteSet, 'shard'> = {
+const EMPTY_WRITE_SET: Omit<WriteSet, 'shard'> = {
   activation: 0,
   kv: null,
   timers: null,

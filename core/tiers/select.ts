@@ -5,11 +5,11 @@ import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import type { RowKey } from '../run/ports.ts'
 import { shorten } from '../wire/errors.ts'
 import { DatabaseError, type SqlStatement, type SqlValue } from './client.ts'
-import { encode } from './column.ts'
+import { encodeColumn } from './column.ts'
 
 export function selectRow(table: TableDefinition, key: RowKey): SqlStatement {
-  const sql = `SELECT ${list(table.columns)} FROM ${quote(table.name)} WHERE ${matching(table.key)}`
-  return { sql, params: keyParams(table, key) }
+  const sql = `SELECT ${columnList(table.columns)} FROM ${quoteIdentifier(table.name)} WHERE ${allColumnsEqual(table.key)}`
+  return { sql, params: encodeKey(table, key) }
 }
 
 /** The first `limit` rows of a shard behind the key `after`, in the order of their keys. */
@@ -19,23 +19,23 @@ export function selectPage(
   after: RowKey | null,
   limit: number,
 ): SqlStatement {
-  const { rest } = table
-  const params: SqlValue[] = keyValues(table, [table.shardKey], [shardKey])
-  let sql = `SELECT ${list(table.columns)} FROM ${quote(table.name)} WHERE ${matching([table.shardKey])}`
+  const { keyInShard: rest } = table
+  const params: SqlValue[] = encodeKeyColumns(table, [table.shardKey], [shardKey])
+  let sql = `SELECT ${columnList(table.columns)} FROM ${quoteIdentifier(table.name)} WHERE ${allColumnsEqual([table.shardKey])}`
   if (after !== null && rest.length > 0) {
     // Not (a, b) > (?, ?), for which no index is used.
-    const last = keyValues(
+    const lastValues = encodeKeyColumns(
       table,
       rest,
       rest.map((column) => after[table.key.indexOf(column)]),
     )
-    const steps = rest.map((column, i) => {
-      params.push(...last.slice(0, i + 1))
-      return `(${[...rest.slice(0, i).map(equals), `${quote(column.name)} > ${placeholder(column)}`].join(' AND ')})`
+    const conditions = rest.map((column, i) => {
+      params.push(...lastValues.slice(0, i + 1))
+      return `(${[...rest.slice(0, i).map(columnEquals), `${quoteIdentifier(column.name)} > ${comparisonPlaceholder(column)}`].join(' AND ')})`
     })
-    sql += ` AND (${steps.join(' OR ')})`
+    sql += ` AND (${conditions.join(' OR ')})`
   }
-  if (rest.length > 0) sql += ` ORDER BY ${list(rest)}`
+  if (rest.length > 0) sql += ` ORDER BY ${columnList(rest)}`
   return { sql: `${sql} LIMIT ?`, params: [...params, limit] }
 }
 
@@ -47,18 +47,18 @@ export function selectShards(
 ): SqlStatement {
   const columns = shardKeys.map(() => table.shardKey)
   // Not by the rest alone: MySQL would go through the primary key for it, past the rows of all the others.
-  const order = list([table.shardKey, ...table.rest])
+  const order = columnList([table.shardKey, ...table.keyInShard])
   const sql =
-    `SELECT ${list(table.columns)} FROM ${quote(table.name)} ` +
-    `WHERE ${anyOf([table.shardKey], shardKeys.length)} ORDER BY ${order} LIMIT ?`
-  return { sql, params: [...keyValues(table, columns, shardKeys), limit] }
+    `SELECT ${columnList(table.columns)} FROM ${quoteIdentifier(table.name)} ` +
+    `WHERE ${anyKeyEqual([table.shardKey], shardKeys.length)} ORDER BY ${order} LIMIT ?`
+  return { sql, params: [...encodeKeyColumns(table, columns, shardKeys), limit] }
 }
 
-export function keyParams(table: TableDefinition, key: RowKey): SqlValue[] {
-  return keyValues(table, table.key, key)
+export function encodeKey(table: TableDefinition, key: RowKey): SqlValue[] {
+  return encodeKeyColumns(table, table.key, key)
 }
 
-export function keyValues(
+export function encodeKeyColumns(
   table: TableDefinition,
   columns: readonly ColumnDefinition[],
   values: readonly unknown[],
@@ -66,8 +66,8 @@ export function keyValues(
   return columns.map((column, i) => {
     const value = values[i]
     if (typeof value === 'string' && value.endsWith(' '))
-      throw padded(`table ${table.name}: ${column.name}`, value)
-    return encode(column, value)
+      throw trailingSpaceError(`table ${table.name}: ${column.name}`, value)
+    return encodeColumn(column, value)
   })
 }
 
@@ -75,7 +75,7 @@ export function keyValues(
  * utf8mb4_bin ignores spaces at the end, and no collation that does not is known to both MySQL and MariaDB: with the
  * key `bob ` one shard would write the rows of another.
  */
-export function padded(what: string, value: string): DatabaseError {
+export function trailingSpaceError(what: string, value: string): DatabaseError {
   return new DatabaseError(
     'refused',
     `${what}: the key ${shorten(value)} ends in a space, which MySQL ignores`,
@@ -83,31 +83,31 @@ export function padded(what: string, value: string): DatabaseError {
 }
 
 /** All columns equal a parameter. */
-export function matching(columns: readonly ColumnDefinition[]): string {
-  return columns.map(equals).join(' AND ')
+export function allColumnsEqual(columns: readonly ColumnDefinition[]): string {
+  return columns.map(columnEquals).join(' AND ')
 }
 
-export function anyOf(key: readonly ColumnDefinition[], count: number): string {
+export function anyKeyEqual(key: readonly ColumnDefinition[], count: number): string {
   const [only] = key
-  if (key.length > 1) return new Array(count).fill(`(${matching(key)})`).join(' OR ')
-  if (count === 1) return matching(key)
-  return `${quote(only!.name)} IN (${new Array(count).fill(placeholder(only!)).join(', ')})`
+  if (key.length > 1) return new Array(count).fill(`(${allColumnsEqual(key)})`).join(' OR ')
+  if (count === 1) return allColumnsEqual(key)
+  return `${quoteIdentifier(only!.name)} IN (${new Array(count).fill(comparisonPlaceholder(only!)).join(', ')})`
 }
 
-function equals(column: ColumnDefinition): string {
-  return `${quote(column.name)} = ${placeholder(column)}`
+function columnEquals(column: ColumnDefinition): string {
+  return `${quoteIdentifier(column.name)} = ${comparisonPlaceholder(column)}`
 }
 
 /** What stands in a comparison. MySQL compares a DECIMAL with text as two DOUBLEs, which confuses long ones. */
-function placeholder({ spec }: ColumnDefinition): string {
+function comparisonPlaceholder({ spec }: ColumnDefinition): string {
   return spec.kind === 'decimal' ? `CAST(? AS DECIMAL(${spec.precision}, ${spec.scale}))` : '?'
 }
 
-export function quote(name: string): string {
+export function quoteIdentifier(name: string): string {
   if (!/^\w{1,64}$/.test(name)) throw new RangeError(`${shorten(name)} is no identifier`)
   return `\`${name}\``
 }
 
-export function list(columns: readonly ColumnDefinition[]): string {
-  return columns.map(({ name }) => quote(name)).join(', ')
+export function columnList(columns: readonly ColumnDefinition[]): string {
+  return columns.map(({ name }) => quoteIdentifier(name)).join(', ')
 }

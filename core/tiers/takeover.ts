@@ -41,68 +41,68 @@ export interface TakeoverOptions {
   /** Takes back this turn of the shard (`contract/key`) and all later ones, where no engine does. */
   readonly reject: (shard: string, seq: number) => Promise<Outcome>
   /** The lease is held: no turn is made in doubt any more. */
-  readonly onHeld: () => void
+  readonly onLeaseAcquired: () => void
   /** Told before the store is emptied: what waits will not be known, and nothing may be committed. */
   readonly onStale: () => void
   /** Told at once, with what was acknowledged and will not be in MySQL. */
-  readonly onLost: (entries: readonly OutboxEntry[]) => void
+  readonly onEntriesLost: (entries: readonly OutboxEntry[]) => void
 }
 
-const NOBODY: Lease = { epoch: 0, appliedSeq: 0, storeId: '' }
-const PAGE = 500
+const NO_LEASE: Lease = { epoch: 0, appliedSeq: 0, storeId: '' }
+const PAGE_ENTRIES = 500
 const PAGE_BYTES = 1_048_576
 /** Each try needs another store that takes the lease at the same moment. */
-const TRIES = 3
+const MAX_TRIES = 3
 /** @throws FencedError, DatabaseError, or what the store says */
 export async function takeOver(options: TakeoverOptions): Promise<{ epoch: number; applied: number }> {
   const { owner, database, outbox } = options
-  const seen = (await database.lease(owner)) ?? NOBODY
-  options.check(seen)
-  refuse(options, seen)
-  const lease = await claim(options, seen)
-  refuse(options, lease)
+  const currentLease = (await database.lease(owner)) ?? NO_LEASE
+  options.check(currentLease)
+  assertNoConflict(options, currentLease)
+  const lease = await raiseEpoch(options, currentLease)
+  assertNoConflict(options, lease)
   const { appliedSeq } = lease
-  if (!isForeign(outbox, lease)) {
-    if (outbox.trusted >= appliedSeq) {
-      confirm(await outbox.drop(appliedSeq))
+  if (!isOfOtherStore(outbox, lease)) {
+    if (outbox.leasedSeq >= appliedSeq) {
+      assertCommitted(await outbox.drop(appliedSeq))
       // So that entry 1 tells what was written before there was ever a lease.
-      if (outbox.seq === 0) confirm(await outbox.raise(1))
-      await held(options)
+      if (outbox.lastSeq === 0) assertCommitted(await outbox.raiseSeq(1))
+      await leaseAcquired(options)
       return { epoch: lease.epoch, applied: appliedSeq }
     }
-    await empty(options)
-    confirm(await outbox.raise(appliedSeq))
-    await held(options)
+    await resetStore(options)
+    assertCommitted(await outbox.raiseSeq(appliedSeq))
+    await leaseAcquired(options)
     return { epoch: lease.epoch, applied: appliedSeq }
   }
-  await empty(options)
-  confirm(await outbox.raise(appliedSeq))
-  const own = await database.takeover(owner, outbox.storeId)
-  if (own.appliedSeq === appliedSeq) {
-    await held(options)
-    return { epoch: own.epoch, applied: appliedSeq }
+  await resetStore(options)
+  assertCommitted(await outbox.raiseSeq(appliedSeq))
+  const ownLease = await database.takeover(owner, outbox.storeId)
+  if (ownLease.appliedSeq === appliedSeq) {
+    await leaseAcquired(options)
+    return { epoch: ownLease.epoch, applied: appliedSeq }
   }
   throw new DatabaseError('unavailable', `${owner}: another store flushed during the takeover`)
 }
 
 /** Turns that were made in doubt are the next; none is from here on. Before anything is flushed. */
-async function held({ outbox, onHeld }: TakeoverOptions): Promise<void> {
+async function leaseAcquired({ outbox, onLeaseAcquired: onHeld }: TakeoverOptions): Promise<void> {
   onHeld()
-  confirm(await outbox.trust())
+  assertCommitted(await outbox.markLeased())
 }
 
 /** What was never flushed has met what another store flushed: neither may be overwritten. @throws FencedError */
-function refuse({ owner, outbox }: TakeoverOptions, lease: Lease): void {
-  if (!isForeign(outbox, lease) || outbox.read(0, 1, 1)[0]?.seq !== 1) return
-  const theirs = `MySQL holds ${lease.appliedSeq} turns of another store (${lease.storeId})`
+function assertNoConflict({ owner, outbox }: TakeoverOptions, lease: Lease): void {
+  if (!isOfOtherStore(outbox, lease) || outbox.read(0, 1, 1)[0]?.seq !== 1) return
+  const conflict = `MySQL holds ${lease.appliedSeq} turns of another store (${lease.storeId})`
   throw new FencedError(
-    `${owner}: ${theirs}, and this one (${outbox.storeId}) has rows that MySQL never saw: ` +
+    `${owner}: ${conflict}, and this one (${outbox.storeId}) has rows that MySQL never saw: ` +
       'start with an empty data directory or an empty database',
   )
 }
 
 /** @throws what the store says */
-export function confirm(outcome: Outcome): void {
+export function assertCommitted(outcome: Outcome): void {
   if (outcome.kind === 'committed') return
   throw outcome.cause instanceof Error
     ? outcome.cause
@@ -110,46 +110,51 @@ export function confirm(outcome: Outcome): void {
 }
 
 /** Raises the epoch in the name of the store to which `appliedSeq` belongs, which the returned lease says. */
-async function claim({ owner, database, outbox }: TakeoverOptions, seen: Lease): Promise<Lease> {
-  let before = seen
-  let written = seen.storeId
-  for (let i = 0; i < TRIES; i++) {
-    const name = nameFor(outbox, before)
+async function raiseEpoch({ owner, database, outbox }: TakeoverOptions, currentLease: Lease): Promise<Lease> {
+  let before = currentLease
+  let writtenStoreId = currentLease.storeId
+  for (let i = 0; i < MAX_TRIES; i++) {
+    const name = storeIdFor(outbox, before)
     const lease = await database.takeover(owner, name)
-    const truth = lease.storeId === written ? { ...lease, storeId: before.storeId } : lease
-    if (nameFor(outbox, truth) === name) return truth
-    before = truth
-    written = name
+    const actualLease = lease.storeId === writtenStoreId ? { ...lease, storeId: before.storeId } : lease
+    if (storeIdFor(outbox, actualLease) === name) return actualLease
+    before = actualLease
+    writtenStoreId = name
   }
   throw new DatabaseError('unavailable', `${owner}: other stores take it over all the time`)
 }
 
-function nameFor(outbox: Outbox, lease: Lease): string {
-  return isForeign(outbox, lease) ? lease.storeId : outbox.storeId
+function storeIdFor(outbox: Outbox, lease: Lease): string {
+  return isOfOtherStore(outbox, lease) ? lease.storeId : outbox.storeId
 }
 
-function isForeign({ storeId }: Outbox, lease: Lease): boolean {
+function isOfOtherStore({ storeId }: Outbox, lease: Lease): boolean {
   return lease.storeId !== storeId && lease.appliedSeq > 0
 }
 
 /** Nothing is left of what this store believed to know of MySQL's rows. */
-async function empty({ outbox, reject, onStale, onLost }: TakeoverOptions): Promise<void> {
+async function resetStore({
+  outbox,
+  reject,
+  onStale,
+  onEntriesLost: onLost,
+}: TakeoverOptions): Promise<void> {
   onStale()
   // What is used up here must not make it look newer, should it end before it is empty.
-  confirm(await outbox.doubt())
-  if (outbox.seq > 0) {
+  assertCommitted(await outbox.markUnleased())
+  if (outbox.lastSeq > 0) {
     // Behind every commit that is on its way.
-    confirm(await outbox.raise(outbox.seq + 1))
-    const unacknowledged = new Map<string, number>()
+    assertCommitted(await outbox.raiseSeq(outbox.lastSeq + 1))
+    const firstCriticalSeqs = new Map<string, number>()
     for (let after = 0; ;) {
-      const entries = outbox.read(after, PAGE, PAGE_BYTES)
+      const entries = outbox.read(after, PAGE_ENTRIES, PAGE_BYTES)
       for (const { shard, critical, seq } of entries)
-        if (critical && !unacknowledged.has(shard)) unacknowledged.set(shard, seq)
+        if (critical && !firstCriticalSeqs.has(shard)) firstCriticalSeqs.set(shard, seq)
       const last = entries.at(-1)
       if (!last) break
       after = last.seq
     }
-    for (const [shard, seq] of unacknowledged) confirm(await reject(shard, seq))
+    for (const [shard, seq] of firstCriticalSeqs) assertCommitted(await reject(shard, seq))
   }
   onLost(await outbox.reset())
 }

@@ -14,21 +14,21 @@ import type {
   RowQuery,
   ShardId,
   Store,
-  Stored,
+  StoredShard,
   StoredChannel,
   WriteSet,
 } from '../run/ports.ts'
 import { shardName } from '../run/ports.ts'
-import { keyText } from '../run/rowkey.ts'
+import { describeKey } from '../run/rowkey.ts'
 import { CallError, RowError } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { DatabaseError } from './client.ts'
 import { Flusher, type FlusherMetrics } from './flusher.ts'
-import { Lanes } from './lanes.ts'
-import { Loader } from './loader.ts'
+import { CatchUpLimiter } from './lanes.ts'
+import { ShardLoader } from './loader.ts'
 import type { LocalStore } from './local.ts'
 
-export interface TiersOptions {
+export interface TieredStoreOptions {
   readonly local: LocalStore
   readonly database: Database
   /** Every table of the game. */
@@ -48,10 +48,10 @@ export interface TiersOptions {
    * The first open of an owner's shards asks MySQL whether another store has gone on meanwhile, if MySQL answers
    * soon. Not where no other store can have (a Durable Object's): there it costs a takeover for each awakening.
    */
-  readonly asksFirst?: boolean
+  readonly checksLeaseFirst?: boolean
 }
 
-export interface TiersMetrics {
+export interface TieredStoreMetrics {
   readonly loads: number
   readonly loadedRows: number
   readonly owners: ReadonlyMap<string, FlusherMetrics>
@@ -59,75 +59,75 @@ export interface TiersMetrics {
 
 const MAX_ROWS = 100_000
 /** Waits of one open or reload, one after the other: entries that pass, a lease, a load. */
-const MAX_OBSTACLES = 20
+const MAX_PREREQUISITES = 20
 /** A shard that is here need not wait longer to learn that MySQL is away. */
-const ASK_MS = 1_000
+const LEASE_CHECK_MS = 1_000
 
-export class Tiers implements Store {
-  readonly #options: TiersOptions
+export class TieredStore implements Store {
+  readonly #options: TieredStoreOptions
   readonly #local: LocalStore
   readonly #waitMs: number
-  readonly #byName: ReadonlyMap<string, TableDefinition>
+  readonly #tablesByName: ReadonlyMap<string, TableDefinition>
   /** By contract: the shards that have rows. */
-  readonly #byOwner: ReadonlyMap<string, readonly TableDefinition[]>
-  readonly #loader: Loader
-  readonly #lanes: Lanes
+  readonly #tablesByContract: ReadonlyMap<string, readonly TableDefinition[]>
+  readonly #loader: ShardLoader
+  readonly #catchUpLimiter: CatchUpLimiter
   readonly #flushers = new Map<string, Flusher>()
   /** Owners of whom something may live. */
-  readonly #opened = new Set<string>()
+  readonly #openedOwners = new Set<string>()
   /** Owners of whom MySQL was asked, or was too slow to answer. */
-  readonly #asked = new Set<string>()
+  readonly #checkedOwners = new Set<string>()
 
-  constructor(options: TiersOptions) {
+  constructor(options: TieredStoreOptions) {
     const { local, database, tables, maxRows = MAX_ROWS, waitMs = TIMES.loadMs } = options
     this.#options = options
     this.#local = local
     this.#waitMs = waitMs
-    this.#byName = new Map(tables.map((table) => [table.name, table]))
-    this.#byOwner = Map.groupBy(tables, ({ owner }) => owner)
-    this.#loader = new Loader({ local, database, maxRows })
-    this.#lanes = new Lanes(options.clock, () => {
+    this.#tablesByName = new Map(tables.map((table) => [table.name, table]))
+    this.#tablesByContract = Map.groupBy(tables, ({ owner }) => owner)
+    this.#loader = new ShardLoader({ local, database, maxRows })
+    this.#catchUpLimiter = new CatchUpLimiter(options.clock, () => {
       let backlog = 0
       for (const flusher of this.#flushers.values()) backlog += flusher.metrics.depth
       return backlog
     })
   }
 
-  get metrics(): TiersMetrics {
+  get metrics(): TieredStoreMetrics {
     const owners = new Map([...this.#flushers].map(([owner, flusher]) => [owner, flusher.metrics]))
-    return { loads: this.#loader.loads, loadedRows: this.#loader.rows, owners }
+    return { loads: this.#loader.loadedShards, loadedRows: this.#loader.loadedRows, owners }
   }
 
   /** Sends on what an earlier process left in the outboxes. */
   start(): void {
-    for (const owner of this.#local.owners()) this.#flusher(owner).start()
+    for (const owner of this.#local.ownersWithEntries()) this.#flusherOf(owner).start()
   }
 
   /** The outbox of this owner has entries that no commit through here has told of. */
-  look(owner: string): void {
-    this.#flushers.get(owner)?.look()
+  checkOutbox(owner: string): void {
+    this.#flushers.get(owner)?.checkOutbox()
   }
 
   /** @throws CallError RETRY_LATER while MySQL is needed and does not answer */
-  open(shard: ShardId): Awaitable<Stored> {
-    const obstacle = this.#obstacle(shard)
-    return obstacle === null ? this.#opens(shard) : this.#open(shard, obstacle)
+  open(shard: ShardId): Awaitable<StoredShard> {
+    const prerequisite = this.#prerequisite(shard)
+    return prerequisite === null ? this.#openLocal(shard) : this.#openAfter(shard, prerequisite)
   }
 
-  async #open(shard: ShardId, first: Promise<unknown>): Promise<Stored> {
+  async #openAfter(shard: ShardId, firstPrerequisite: Promise<unknown>): Promise<StoredShard> {
     const untilMs = this.#options.clock.mono() + this.#waitMs
-    const what = `${shardName(shard)} cannot be opened`
-    let obstacle: Promise<unknown> | null = first
-    for (let i = 0; i < MAX_OBSTACLES; i++) {
-      if (obstacle === null) return this.#opens(shard)
-      await this.#within(untilMs, obstacle, what)
-      obstacle = this.#obstacle(shard)
+    const context = `${shardName(shard)} cannot be opened`
+    let prerequisite: Promise<unknown> | null = firstPrerequisite
+    for (let i = 0; i < MAX_PREREQUISITES; i++) {
+      if (prerequisite === null) return this.#openLocal(shard)
+      await this.#withDeadline(untilMs, prerequisite, context)
+      prerequisite = this.#prerequisite(shard)
     }
-    throw new CallError('RETRY_LATER', `${what}: its rows do not come to rest`)
+    throw new CallError('RETRY_LATER', `${context}: its rows do not come to rest`)
   }
 
-  #opens(shard: ShardId): Awaitable<Stored> {
-    this.#opened.add(this.#local.ownerOf(shard))
+  #openLocal(shard: ShardId): Awaitable<StoredShard> {
+    this.#openedOwners.add(this.#local.ownerOf(shard))
     return this.#local.open(shard)
   }
 
@@ -144,24 +144,24 @@ export class Tiers implements Store {
   }
 
   commit(write: WriteSet): Awaitable<Outcome> {
-    if (!this.#byOwner.has(write.shard.contract)) return this.#local.commit(write)
+    if (!this.#tablesByContract.has(write.shard.contract)) return this.#local.commit(write)
     const flusher = this.#flushers.get(this.#local.ownerOf(write.shard))
     if (!flusher) return { kind: 'failed', cause: new Error(`${shardName(write.shard)} is not open here`) }
-    if (flusher.readiness.over) return { kind: 'failed', cause: flusher.readiness.over }
-    if (flusher.readiness.isResetting)
+    if (flusher.status.endCause) return { kind: 'failed', cause: flusher.status.endCause }
+    if (flusher.status.isResetting)
       return { kind: 'failed', cause: new Error('the store is stale and is being emptied') }
-    if (this.#options.asksFirst !== false) flusher.doubt()
+    if (this.#options.checksLeaseFirst !== false) flusher.markUnleased()
     const outcome = this.#local.commit(write)
     return outcome instanceof Promise
-      ? outcome.then((done) => this.#committed(flusher, write, done))
-      : this.#committed(flusher, write, outcome)
+      ? outcome.then((done) => this.#afterCommit(flusher, write, done))
+      : this.#afterCommit(flusher, write, outcome)
   }
 
-  #committed(flusher: Flusher, { shard, critical }: WriteSet, outcome: Outcome): Awaitable<Outcome> {
-    if (outcome.kind === 'unknown') flusher.look()
+  #afterCommit(flusher: Flusher, { shard, critical }: WriteSet, outcome: Outcome): Awaitable<Outcome> {
+    if (outcome.kind === 'unknown') flusher.checkOutbox()
     if (outcome.kind !== 'committed' || outcome.seq === undefined) return outcome
-    if (critical) return flusher.wait(outcome.seq, shardName(shard))
-    flusher.notice(outcome.seq)
+    if (critical) return flusher.waitForCommit(outcome.seq, shardName(shard))
+    flusher.entryCommitted(outcome.seq)
     return outcome
   }
 
@@ -171,22 +171,25 @@ export class Tiers implements Store {
     const owner = this.#local.ownerOf(shard)
     const flusher = this.#flushers.get(owner)
     if (!flusher) throw new Error(`${shardName(shard)} is not open here`)
-    const what = `${shardName(shard)}: a row of ${table.name} cannot be read anew`
+    const context = `${shardName(shard)}: a row of ${table.name} cannot be read anew`
     for (let i = 0; ; i++) {
-      if (flusher.readiness.over) throw flusher.readiness.over
-      const last = this.#local.outbox(owner).last(shard, false)
-      if (flusher.readiness.isReady && last <= flusher.applied) break
-      if (i === MAX_OBSTACLES) throw new CallError('RETRY_LATER', `${what}: its rows do not come to rest`)
-      const rest = flusher.readiness.isReady ? flusher.passed(last, shardName(shard)) : flusher.ready()
-      await this.#within<unknown>(untilMs, rest, what)
+      if (flusher.status.endCause) throw flusher.status.endCause
+      const last = this.#local.outboxOf(owner).lastSeqOf(shard, false)
+      if (flusher.status.isReady && last <= flusher.appliedSeq) break
+      if (i === MAX_PREREQUISITES)
+        throw new CallError('RETRY_LATER', `${context}: its rows do not come to rest`)
+      const prerequisite = flusher.status.isReady
+        ? flusher.waitUntilSettled(last, shardName(shard))
+        : flusher.whenReady()
+      await this.#withDeadline<unknown>(untilMs, prerequisite, context)
     }
-    const parked = flusher.holder([{ table, key }])
-    if (parked !== null) {
-      const why = `MySQL refused the row ${keyText(table, key)} as it is here: it stands in firefly_parked with the error`
-      const cure = 'change it here, or mend MySQL: it is tried again every minute'
-      throw new RowError('PARKED', table.name, `${why} since seq ${parked}. ${cure}`)
+    const parkedSeq = flusher.parkedSeqOfRows([{ table, key }])
+    if (parkedSeq !== null) {
+      const reason = `MySQL refused the row ${describeKey(table, key)} as it is here: it stands in firefly_parked with the error`
+      const advice = 'change it here, or mend MySQL: it is tried again every minute'
+      throw new RowError('PARKED', table.name, `${reason} since seq ${parkedSeq}. ${advice}`)
     }
-    return this.#within(untilMs, this.#options.database.row(table, key), what)
+    return this.#withDeadline(untilMs, this.#options.database.row(table, key), context)
   }
 
   nextId(_shard: ShardId, table: TableDefinition, values: Row): Promise<bigint> {
@@ -197,7 +200,7 @@ export class Tiers implements Store {
     if (!this.#local.reject) throw new Error('this store cannot take a turn back')
     const outcome = await this.#local.reject(shard, seq, channel)
     if (outcome.kind === 'committed')
-      this.#flushers.get(this.#local.ownerOf(shard))?.rejected(shardName(shard), seq)
+      this.#flushers.get(this.#local.ownerOf(shard))?.turnsRejected(shardName(shard), seq)
     return outcome
   }
 
@@ -208,10 +211,10 @@ export class Tiers implements Store {
   }
 
   /** The owner's shards are gone from here: finishes its transaction and forgets it. It may come back. */
-  async release(owner: string): Promise<void> {
+  async releaseOwner(owner: string): Promise<void> {
     await this.#flushers.get(owner)?.stop()
     this.#flushers.delete(owner)
-    this.#asked.delete(owner)
+    this.#checkedOwners.delete(owner)
   }
 
   /** Finishes the transactions that run, and lets MySQL go. */
@@ -221,55 +224,59 @@ export class Tiers implements Store {
   }
 
   /** What must be waited for before the shard may be opened, null = nothing. */
-  #obstacle(shard: ShardId): Promise<unknown> | null {
-    const tables = this.#byOwner.get(shard.contract)
+  #prerequisite(shard: ShardId): Promise<unknown> | null {
+    const tables = this.#tablesByContract.get(shard.contract)
     if (!tables) return null
     const owner = this.#local.ownerOf(shard)
-    const flusher = this.#flusher(owner)
-    if (flusher.readiness.over) throw flusher.readiness.over
-    if (flusher.readiness.isResetting) return flusher.ready()
-    const critical = this.#local.outbox(owner).last(shard, true)
-    if (critical > flusher.applied) return Promise.resolve(flusher.passed(critical, shardName(shard)))
-    if (this.#local.isLoaded(shard)) return this.#ask(owner, flusher)
-    if (!flusher.readiness.isReady) return flusher.ready()
-    const { readiness } = flusher
-    const { resets } = readiness
+    const flusher = this.#flusherOf(owner)
+    if (flusher.status.endCause) throw flusher.status.endCause
+    if (flusher.status.isResetting) return flusher.whenReady()
+    const critical = this.#local.outboxOf(owner).lastSeqOf(shard, true)
+    if (critical > flusher.appliedSeq)
+      return Promise.resolve(flusher.waitUntilSettled(critical, shardName(shard)))
+    if (this.#local.isLoaded(shard)) return this.#checkLease(owner, flusher)
+    if (!flusher.status.isReady) return flusher.whenReady()
+    const { status: readiness } = flusher
+    const { resetCount: resets } = readiness
     return this.#loader.load(shard, tables, () => {
-      if (flusher.readiness.over) throw flusher.readiness.over
-      if (readiness.resets !== resets) throw new CallError('RETRY_LATER', 'the store was emptied meanwhile')
+      if (flusher.status.endCause) throw flusher.status.endCause
+      if (readiness.resetCount !== resets)
+        throw new CallError('RETRY_LATER', 'the store was emptied meanwhile')
     })
   }
 
-  #ask(owner: string, flusher: Flusher): Promise<void> | null {
-    if (this.#options.asksFirst === false || flusher.readiness.isReady || this.#asked.has(owner)) return null
+  #checkLease(owner: string, flusher: Flusher): Promise<void> | null {
+    if (this.#options.checksLeaseFirst === false || flusher.status.isReady || this.#checkedOwners.has(owner))
+      return null
     const { promise, resolve } = Promise.withResolvers<void>()
-    const timer = this.#options.clock.after(Math.min(ASK_MS, this.#waitMs), resolve)
-    void flusher.tried().then(resolve)
+    const timer = this.#options.clock.after(Math.min(LEASE_CHECK_MS, this.#waitMs), resolve)
+    void flusher.whenAttempted().then(resolve)
     return promise.then(() => {
       timer.cancel()
-      this.#asked.add(owner)
+      this.#checkedOwners.add(owner)
     })
   }
 
-  #flusher(owner: string): Flusher {
-    const known = this.#flushers.get(owner)
-    if (known) return known
+  #flusherOf(owner: string): Flusher {
+    const existing = this.#flushers.get(owner)
+    if (existing) return existing
     const { database, clock, log, onStale, onFenced, flushMs } = this.#options
     const flusher = new Flusher({
       owner,
-      outbox: this.#local.outbox(owner),
+      outbox: this.#local.outboxOf(owner),
       database,
-      tables: this.#byName,
+      tables: this.#tablesByName,
       clock,
       log,
-      row: (shard, table, key) => this.#local.row(shardId(shard), table, key),
-      holds: (shard) => this.#local.isLoaded(shardId(shard)),
-      reject: async (shard, seq) => (await this.#local.reject?.(shardId(shard), seq, null)) ?? NO_REJECT,
+      readRow: (shard, table, key) => this.#local.row(shardId(shard), table, key),
+      isLoaded: (shard) => this.#local.isLoaded(shardId(shard)),
+      reject: async (shard, seq) =>
+        (await this.#local.reject?.(shardId(shard), seq, null)) ?? REJECT_UNSUPPORTED,
       onStale: () => {
-        if (this.#opened.delete(owner)) onStale?.(owner)
+        if (this.#openedOwners.delete(owner)) onStale?.(owner)
       },
       onFenced: (cause) => onFenced?.(owner, cause),
-      lanes: this.#lanes,
+      catchUpLimiter: this.#catchUpLimiter,
       ...(flushMs === undefined ? {} : { flushMs }),
     })
     this.#flushers.set(owner, flusher)
@@ -277,24 +284,26 @@ export class Tiers implements Store {
   }
 
   /** @throws CallError RETRY_LATER at the deadline, or when MySQL is away */
-  async #within<T>(untilMs: number, work: Awaitable<T>, what: string): Promise<T> {
+  async #withDeadline<T>(untilMs: number, awaited: Awaitable<T>, context: string): Promise<T> {
     const { clock } = this.#options
-    const late = Promise.withResolvers<never>()
+    const deadline = Promise.withResolvers<never>()
     const timer = clock.after(Math.max(0, untilMs - clock.mono()), () =>
-      late.reject(new CallError('RETRY_LATER', `${what}: MySQL has not answered in ${this.#waitMs} ms`)),
+      deadline.reject(
+        new CallError('RETRY_LATER', `${context}: MySQL has not answered in ${this.#waitMs} ms`),
+      ),
     )
     try {
-      return await Promise.race([work, late.promise])
+      return await Promise.race([awaited, deadline.promise])
     } catch (cause) {
       if (!(cause instanceof DatabaseError && cause.kind === 'unavailable')) throw cause
-      throw new CallError('RETRY_LATER', `${what}: ${cause.message}`, { cause })
+      throw new CallError('RETRY_LATER', `${context}: ${cause.message}`, { cause })
     } finally {
       timer.cancel()
     }
   }
 }
 
-const NO_REJECT: Outcome = { kind: 'failed', cause: new Error('this store cannot take a turn back') }
+const REJECT_UNSUPPORTED: Outcome = { kind: 'failed', cause: new Error('this store cannot take a turn back') }
 
 function shardId(name: string): ShardId {
   const slash = name.indexOf('/')

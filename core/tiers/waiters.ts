@@ -3,7 +3,7 @@
 
 import type { Outcome } from '../run/ports.ts'
 
-interface Waiter {
+interface EntryWaiter {
   readonly seq: number
   /** `contract/key` */
   readonly shard: string
@@ -13,15 +13,15 @@ interface Waiter {
 }
 
 /** Shards of which it is known what was taken back last: commits of those turns may still come to wait. */
-const MAX_REJECTED = 1_000
+const MAX_REJECTED_SHARDS = 1_000
 
-export class Waiters {
-  readonly #waiters = new Set<Waiter>()
+export class EntryWaiters {
+  readonly #waiters = new Set<EntryWaiter>()
   readonly #rejected = new Map<string, { readonly from: number; readonly to: number }>()
-  #applied = 0
+  #appliedSeq = 0
   /** Sequences up to here were used before the store was emptied: nobody knows of their turns. */
-  #void = 0
-  #over: Error | null = null
+  #staleSeq = 0
+  #endCause: Error | null = null
 
   get size(): number {
     return this.#waiters.size
@@ -29,38 +29,38 @@ export class Waiters {
 
   /** What becomes of a turn; an outcome at once where it is known. */
   wait(seq: number, shard: string, isCommit: boolean): Outcome | Promise<Outcome> {
-    if (this.#over) return { kind: 'unknown', cause: this.#over }
-    if (seq <= this.#void) return { kind: 'unknown', cause: stale() }
-    if (this.isRejected(seq, shard)) return { kind: 'failed', cause: takenBack(shard) }
-    if (seq <= this.#applied) return { kind: 'committed', seq }
+    if (this.#endCause) return { kind: 'unknown', cause: this.#endCause }
+    if (seq <= this.#staleSeq) return { kind: 'unknown', cause: staleStoreError() }
+    if (this.isRejected(seq, shard)) return { kind: 'failed', cause: rejectedError(shard) }
+    if (seq <= this.#appliedSeq) return { kind: 'committed', seq }
     return new Promise((resolve) => this.#waiters.add({ seq, shard, isCommit, resolve }))
   }
 
   /** MySQL has everything up to this sequence. */
-  applied(upTo: number): void {
-    this.#applied = upTo
-    this.#end(
+  resolveApplied(upTo: number): void {
+    this.#appliedSeq = upTo
+    this.#resolveMatching(
       ({ seq }) => seq <= upTo,
       ({ seq }) => ({ kind: 'committed', seq }),
     )
   }
 
   /** MySQL will not take this turn. False where no commit waits for it. */
-  refused(seq: number, cause: Error): boolean {
-    return this.#end(
+  resolveRefused(seq: number, cause: Error): boolean {
+    return this.#resolveMatching(
       (one) => one.seq === seq && one.isCommit,
       () => ({ kind: 'refused', cause, seq }),
     )
   }
 
   /** These turns of a shard were taken back. */
-  rejected(shard: string, from: number, to: number): void {
+  resolveRejected(shard: string, from: number, to: number): void {
     this.#rejected.delete(shard)
     this.#rejected.set(shard, { from, to })
-    if (this.#rejected.size > MAX_REJECTED) this.#rejected.delete(this.#rejected.keys().next().value!)
-    this.#end(
+    if (this.#rejected.size > MAX_REJECTED_SHARDS) this.#rejected.delete(this.#rejected.keys().next().value!)
+    this.#resolveMatching(
       (one) => one.shard === shard && one.seq >= from,
-      () => ({ kind: 'failed', cause: takenBack(shard) }),
+      () => ({ kind: 'failed', cause: rejectedError(shard) }),
     )
   }
 
@@ -70,39 +70,42 @@ export class Waiters {
   }
 
   /** The store is being emptied of turns up to this sequence. */
-  stale(upTo: number): void {
-    this.#void = upTo
-    this.#end(
+  resolveStale(upTo: number): void {
+    this.#staleSeq = upTo
+    this.#resolveMatching(
       ({ seq }) => seq <= upTo,
-      () => ({ kind: 'unknown', cause: stale() }),
+      () => ({ kind: 'unknown', cause: staleStoreError() }),
     )
   }
 
   /** Nobody will ever know from here. */
-  end(cause: Error): void {
-    this.#over ??= cause
-    this.#end(
+  resolveAll(cause: Error): void {
+    this.#endCause ??= cause
+    this.#resolveMatching(
       () => true,
       () => ({ kind: 'unknown', cause }),
     )
   }
 
-  #end(which: (waiter: Waiter) => boolean, outcome: (waiter: Waiter) => Outcome): boolean {
-    let any = false
+  #resolveMatching(
+    isMatch: (waiter: EntryWaiter) => boolean,
+    outcome: (waiter: EntryWaiter) => Outcome,
+  ): boolean {
+    let isAnyResolved = false
     for (const waiter of this.#waiters) {
-      if (!which(waiter)) continue
-      any = true
+      if (!isMatch(waiter)) continue
+      isAnyResolved = true
       this.#waiters.delete(waiter)
       waiter.resolve(outcome(waiter))
     }
-    return any
+    return isAnyResolved
   }
 }
 
-function stale(): Error {
+function staleStoreError(): Error {
   return new Error('the store was stale: MySQL had gone on without it')
 }
 
-function takenBack(shard: string): Error {
+function rejectedError(shard: string): Error {
   return new Error(`${shard}: the turn was taken back together with one that MySQL refused`)
 }

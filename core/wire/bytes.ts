@@ -4,7 +4,7 @@
 import { ProtocolError } from './errors.ts'
 
 // A byte order mark is text like any other: a key must read as it was written.
-const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
@@ -33,7 +33,7 @@ export function readU32(source: Uint8Array, at: number): number {
 }
 
 /** Fills a buffer of a size known beforehand; for session messages and link records. */
-export class Writer {
+export class ByteWriter {
   readonly bytes: Uint8Array
   #at = 0
   constructor(size: number) {
@@ -66,13 +66,13 @@ export class Writer {
 }
 
 /** Reads fields in order; anything that runs over the end is a ProtocolError that names the message. */
-export class Reader {
-  readonly #what: string
+export class ByteReader {
+  readonly #messageName: string
   readonly #source: Uint8Array
   readonly #end: number
   #at: number
   constructor(what: string, source: Uint8Array, start: number, end: number) {
-    this.#what = what
+    this.#messageName = what
     this.#source = source
     this.#at = start
     this.#end = end
@@ -80,13 +80,16 @@ export class Reader {
   get at(): number {
     return this.#at
   }
-  get done(): boolean {
+  get isAtEnd(): boolean {
     return this.#at >= this.#end
   }
   #take(size: number): number {
     const at = this.#at
     if (this.#end - at < size) {
-      throw new ProtocolError('BAD_MESSAGE', `${this.#what} ends ${size - (this.#end - at)} bytes too early`)
+      throw new ProtocolError(
+        'BAD_MESSAGE',
+        `${this.#messageName} ends ${size - (this.#end - at)} bytes too early`,
+      )
     }
     this.#at = at + size
     return at
@@ -124,9 +127,9 @@ export class Reader {
   #text(size: number): string {
     const at = this.#take(size)
     try {
-      return strict.decode(this.#source.subarray(at, at + size))
+      return strictUtf8.decode(this.#source.subarray(at, at + size))
     } catch {
-      throw new ProtocolError('BAD_MESSAGE', `${this.#what} holds text that is not UTF-8`)
+      throw new ProtocolError('BAD_MESSAGE', `${this.#messageName} holds text that is not UTF-8`)
     }
   }
 }

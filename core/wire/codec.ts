@@ -50,7 +50,7 @@ export const json: Codec = {
       const suspect = text.includes('__proto__') || text.includes('\\u00')
       return suspect ? JSON.parse(text, refuseProto) : JSON.parse(text)
     } catch (cause) {
-      throw unreadable('json', cause)
+      throw decodeError('json', cause)
     }
   },
 }
@@ -77,7 +77,7 @@ export const msgpack: Codec = {
       // A view of our own: msgpackr writes a property to what it reads, and would give Buffers for a Buffer.
       return unpackr.unpack(new Uint8Array(body.buffer, body.byteOffset, body.byteLength))
     } catch (cause) {
-      throw unreadable('msgpack', cause)
+      throw decodeError('msgpack', cause)
     }
   },
 }
@@ -103,14 +103,14 @@ export function customCodec(
       try {
         return decode(body)
       } catch (cause) {
-        throw unreadable(name, cause)
+        throw decodeError(name, cause)
       }
     },
   }
 }
 
 /** What belongs to its turn, a row for instance: it has no form in a message or a snapshot, and says so. */
-export class Unsendable {}
+export class Unserializable {}
 
 /** The built-in codecs by name. */
 export const CODECS: ReadonlyMap<string, Codec> = new Map([raw, json, msgpack].map((one) => [one.name, one]))
@@ -131,18 +131,18 @@ const options = {
   useToJSON: false,
 } as const
 const unpackr = new Unpackr({ ...options })
-const packr = makePackr()
+const packr = createPackr()
 
 // msgpackr 2.1.3 writes a typed array of wider elements as so many bytes, fills only the first of them, and so
 // sends what an earlier message, perhaps another player's, left in its buffer.
-function makePackr(): Packr {
+function createPackr(): Packr {
   const write = (value: unknown): never => {
-    if (value instanceof Unsendable)
+    if (value instanceof Unserializable)
       throw new TypeError('a row has no form: it belongs to its turn; use its values')
     throw new TypeError(`${Object.prototype.toString.call(value)} has no form; use a Uint8Array or an array`)
   }
   const wide = [Int16Array, Uint16Array, Int32Array, Uint32Array, Float32Array, Float64Array]
-  for (const Class of [...wide, BigInt64Array, BigUint64Array, DataView, Unsendable])
+  for (const Class of [...wide, BigInt64Array, BigUint64Array, DataView, Unserializable])
     addExtension({ Class, write })
   return new Packr({ ...options })
 }
@@ -168,7 +168,7 @@ function refuseProto(key: string, value: unknown): unknown {
   return value
 }
 
-function unreadable(name: string, cause: unknown): InputError {
+function decodeError(name: string, cause: unknown): InputError {
   if (cause instanceof InputError) return cause
   const why = cause instanceof Error ? cause.message : String(cause)
   return new InputError(`${name} body is unreadable: ${shorten(why)}`, { cause })

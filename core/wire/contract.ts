@@ -5,7 +5,7 @@
 import { CODECS, type Codec } from './codec.ts'
 import { DefinitionError, shorten } from './errors.ts'
 import { FIRST_RESERVED } from './message.ts'
-import { kindWithin, type TypeSpec } from './schema.ts'
+import { findKind, type TypeSpec } from './schema.ts'
 import { schemaOf, specOf, toParser, type InferShape, type Shape } from './type.ts'
 
 export interface CommandOptions {
@@ -40,7 +40,7 @@ export interface Command<N extends number, In, Out> {
   readonly output: Parser<Out> | null
   readonly options: CommandOptions
   /** Input or output holds what JSON has no form for. */
-  readonly notJson: string | null
+  readonly nonJsonKind: string | null
 }
 
 /** An event: shard to client. */
@@ -50,7 +50,7 @@ export interface Event<N extends number, Data> {
   readonly data: Parser<Data>
   readonly options: EventOptions
   /** The data holds what JSON has no form for. */
-  readonly notJson: string | null
+  readonly nonJsonKind: string | null
   /** The kind of each field; null where the data is a foreign schema or no object. */
   readonly fields: ReadonlyMap<string, string> | null
 }
@@ -94,9 +94,11 @@ export interface Contract<E extends Entries = Entries, Code extends string = str
 
 /** Entries whose number stands twice become an error message that names the other entry. */
 export type NoDuplicates<E> = {
-  [K in keyof E]: Twin<E, K> extends never ? E[K] : `number is also the number of ${Twin<E, K> & string}`
+  [K in keyof E]: DuplicateName<E, K> extends never
+    ? E[K]
+    : `number is also the number of ${DuplicateName<E, K> & string}`
 }
-type Twin<E, K extends keyof E> = {
+type DuplicateName<E, K extends keyof E> = {
   [J in keyof E]: J extends K ? never : NumberOf<E[J]> extends NumberOf<E[K]> ? J : never
 }[keyof E]
 type NumberOf<X> = X extends { readonly number: infer N } ? N : never
@@ -150,7 +152,7 @@ export function command(
     input: parserOf(input),
     output: output && parserOf(output),
     options,
-    notJson: notJson(input) ?? (output && notJson(output)),
+    nonJsonKind: findNonJsonKind(input) ?? (output && findNonJsonKind(output)),
   }
 }
 
@@ -165,7 +167,7 @@ export function event<const N extends number, const D extends Shape = Record<nev
     number,
     data: parserOf(data) as Parser<InferShape<D>>,
     options,
-    notJson: notJson(data),
+    nonJsonKind: findNonJsonKind(data),
     fields: fieldsOf(data),
   }
 }
@@ -187,24 +189,24 @@ export function contract<const E extends Entries, const Code extends string = ne
   const seen = new Map<number, string>()
   for (const [entryName, entry] of Object.entries(entries as Entries)) {
     const { number } = entry
-    if (entry.kind === 'command' && TAKEN.has(entryName))
+    if (entry.kind === 'command' && RESERVED_COMMANDS.has(entryName))
       throw new DefinitionError(
         `${name}.${entryName}: the client has a method of that name; call it otherwise`,
       )
     if (!Number.isInteger(number) || number < 0 || number >= FIRST_RESERVED) {
       throw new DefinitionError(`${name}.${entryName}: number ${number} is not in 0..${FIRST_RESERVED - 1}`)
     }
-    const twin = seen.get(number)
-    if (twin !== undefined)
-      throw new DefinitionError(`${name}.${entryName}: number ${number} is also ${twin}'s`)
+    const duplicate = seen.get(number)
+    if (duplicate !== undefined)
+      throw new DefinitionError(`${name}.${entryName}: number ${number} is also ${duplicate}'s`)
     seen.set(number, entryName)
-    const own = entryCodec({ codec }, entry)
-    if (entry.notJson !== null && own.name === 'json')
+    const ownCodec = entryCodec({ codec }, entry)
+    if (entry.nonJsonKind !== null && ownCodec.name === 'json')
       throw new DefinitionError(
-        `${name}.${entryName}: json has no form for t.${entry.notJson}; use msgpack or raw`,
+        `${name}.${entryName}: json has no form for t.${entry.nonJsonKind}; use msgpack or raw`,
       )
-    const wrong = entry.kind === 'command' ? wrongOffline(entry.options) : wrongLatest(entry)
-    if (wrong !== null) throw new DefinitionError(`${name}.${entryName}: ${wrong}`)
+    const optionError = entry.kind === 'command' ? offlineError(entry.options) : latestError(entry)
+    if (optionError !== null) throw new DefinitionError(`${name}.${entryName}: ${optionError}`)
   }
   for (const code of options.refuses ?? []) {
     if (!/^[\w-]{1,64}$/.test(code))
@@ -235,37 +237,45 @@ function codecOf(codec: CodecName | Codec | undefined): Codec {
 }
 
 /** Methods of the SDK's own on a shard's commands; `then` would make a promise of them. */
-const TAKEN: ReadonlySet<string> = new Set(['on', 'onRestart', 'onResync', 'onClose', 'close', 'then'])
-const OFFLINE: ReadonlySet<string> = new Set<Offline>(['drop', 'keep', 'fail'])
+const RESERVED_COMMANDS: ReadonlySet<string> = new Set([
+  'on',
+  'onRestart',
+  'onResync',
+  'onClose',
+  'close',
+  'then',
+])
+const OFFLINE_MODES: ReadonlySet<string> = new Set<Offline>(['drop', 'keep', 'fail'])
 /** Values of these have no one text by which they could be told apart. */
-const NO_NAME: ReadonlySet<string> = new Set(['array', 'record', 'object', 'bytes'])
+const UNKEYED_KINDS: ReadonlySet<string> = new Set(['array', 'record', 'object', 'bytes'])
 
-function wrongOffline({ offline, durable }: CommandOptions): string | null {
+function offlineError({ offline, durable }: CommandOptions): string | null {
   if (offline === undefined) return null
-  if (!OFFLINE.has(offline)) return `offline ${shorten(offline)} is not one of ${[...OFFLINE].join(', ')}`
+  if (!OFFLINE_MODES.has(offline))
+    return `offline ${shorten(offline)} is not one of ${[...OFFLINE_MODES].join(', ')}`
   return durable && offline === 'drop' ? 'a durable command is never dropped; offline is keep or fail' : null
 }
 
-function wrongLatest({ options: { latest }, fields }: AnyEvent): string | null {
+function latestError({ options: { latest }, fields }: AnyEvent): string | null {
   if (latest === undefined || latest === true || fields === null) return null
   const kind = fields.get(latest)
   if (kind === undefined) return `latest ${shorten(latest)} is not one of ${[...fields.keys()].join(', ')}`
-  return NO_NAME.has(kind) ? `latest ${shorten(latest)} is of type ${kind}, which names nothing` : null
+  return UNKEYED_KINDS.has(kind) ? `latest ${shorten(latest)} is of type ${kind}, which names nothing` : null
 }
 
 function fieldsOf(shape: Shape): ReadonlyMap<string, string> | null {
   const spec = specOf(schemaOf(shape))
   if (spec.kind !== 'object') return null
-  return new Map(Object.entries(spec.fields).map(([name, field]) => [name, bareKind(field)]))
+  return new Map(Object.entries(spec.fields).map(([name, field]) => [name, innerKind(field)]))
 }
 
-function bareKind(spec: TypeSpec): string {
-  return spec.kind === 'optional' || spec.kind === 'nullable' ? bareKind(spec.item) : spec.kind
+function innerKind(spec: TypeSpec): string {
+  return spec.kind === 'optional' || spec.kind === 'nullable' ? innerKind(spec.item) : spec.kind
 }
 
 /** What JSON cannot carry, if anything in the shape is of that kind. */
-function notJson(shape: Shape): string | null {
-  return kindWithin(specOf(schemaOf(shape)), ['bytes', 'i64', 'u64', 'date'])
+function findNonJsonKind(shape: Shape): string | null {
+  return findKind(specOf(schemaOf(shape)), ['bytes', 'i64', 'u64', 'date'])
 }
 
 function parserOf(shape: Shape): Parser<unknown> {

@@ -1,7 +1,7 @@
 // Reads the envelope between an edge and the core (record.ts). Invariant: a message that is cut anywhere but between
 // records is a ProtocolError, never half a record.
 
-import { readU32, Reader } from './bytes.ts'
+import { readU32, ByteReader } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 import { SESSION_BYTES } from './message.ts'
 import {
@@ -20,7 +20,7 @@ export function readShardRecords(message: Uint8Array, to: ShardRecords): void {
     const from = at + RECORD_HEAD
     switch (message[at]) {
       case RECORD.CALL: {
-        need(from, 17, end)
+        requireBytes(from, 17, end)
         const body = blob(message, from + 13, end)
         to.call(
           readU32(message, from),
@@ -32,37 +32,47 @@ export function readShardRecords(message: Uint8Array, to: ShardRecords): void {
         break
       }
       case RECORD.ACK:
-        need(from, 8, end)
+        requireBytes(from, 8, end)
         to.ack(readU32(message, from), readU32(message, from + 4))
         break
       case RECORD.OPEN: {
-        const r = new Reader('OPEN record', message, from, end)
+        const r = new ByteReader('OPEN record', message, from, end)
         const session = r.raw(SESSION_BYTES)
         const channel = r.u32()
         const legacy = (r.u8() & RECORD_FLAG) !== 0
         const activation = r.u32()
-        const memo = r.view32().slice()
+        const membershipToken = r.view32().slice()
         // An edge of an earlier age says no more.
-        if (r.done) {
-          const stranger = { eventAck: 0, uid: '', epoch: 0, generation: 0 }
-          to.open({ session, channel, legacy, activation, memo, ...stranger })
+        if (r.isAtEnd) {
+          const unauthenticated = { eventAck: 0, uid: '', epoch: 0, generation: 0 }
+          to.open({ session, channel, legacy, activation, membershipToken, ...unauthenticated })
         } else {
           const [eventAck, epoch] = [r.u32(), r.u32()]
           const uid = text(r.view32())
-          to.open({ session, channel, legacy, activation, memo, eventAck, epoch, uid, generation: r.u32() })
+          to.open({
+            session,
+            channel,
+            legacy,
+            activation,
+            membershipToken,
+            eventAck,
+            epoch,
+            uid,
+            generation: r.u32(),
+          })
         }
         break
       }
       case RECORD.CLOSE:
-        need(from, 1, end)
+        requireBytes(from, 1, end)
         to.close((message[from]! & RECORD_FLAG) !== 0)
         break
-      case RECORD.HOLD:
-        need(from, 1, end)
-        to.hold((message[from]! & RECORD_FLAG) !== 0)
+      case RECORD.PAUSE_EVENTS:
+        requireBytes(from, 1, end)
+        to.pauseEvents((message[from]! & RECORD_FLAG) !== 0)
         break
       case RECORD.IDENTIFY:
-        need(from, 8, end)
+        requireBytes(from, 8, end)
         to.identify(text(blob(message, from + 4, end)), readU32(message, from))
         break
       case RECORD.PING:
@@ -78,41 +88,41 @@ export function readGatewayRecords(message: Uint8Array, to: GatewayRecords): voi
     const from = at + RECORD_HEAD
     switch (message[at]) {
       case RECORD.EVENT:
-        need(from, 12, end)
+        requireBytes(from, 12, end)
         to.event(readU32(message, from), readU32(message, from + 4), blob(message, from + 8, end))
         break
       case RECORD.REPLY:
-        need(from, 12, end)
+        requireBytes(from, 12, end)
         to.reply(readU32(message, from), readU32(message, from + 4), blob(message, from + 8, end))
         break
       case RECORD.APPLIED:
-        need(from, 4, end)
+        requireBytes(from, 4, end)
         to.applied(readU32(message, from))
         break
       case RECORD.OPENED: {
-        const r = new Reader('OPENED record', message, from, end)
+        const r = new ByteReader('OPENED record', message, from, end)
         to.opened(r.u32(), r.u32(), (r.u8() & RECORD_FLAG) !== 0, text(r.view32()))
         break
       }
       case RECORD.ERROR: {
-        const r = new Reader('ERROR record', message, from, end)
+        const r = new ByteReader('ERROR record', message, from, end)
         to.error(r.u32(), r.u32(), r.u8() === 0 ? 'refusal' : 'system', text(r.view32()), text(r.view32()))
         break
       }
-      case RECORD.MEMO:
-        to.memo(blob(message, from, end).slice())
+      case RECORD.MEMBERSHIP_TOKEN:
+        to.membershipToken(blob(message, from, end).slice())
         break
       case RECORD.BIND: {
-        const r = new Reader('BIND record', message, from, end)
+        const r = new ByteReader('BIND record', message, from, end)
         to.bind(text(r.view32()), text(r.view32()))
         break
       }
       case RECORD.RESYNC:
-        need(from, 4, end)
+        requireBytes(from, 4, end)
         to.resync(readU32(message, from))
         break
       case RECORD.LOGIN:
-        need(from, 8, end)
+        requireBytes(from, 8, end)
         to.login(text(blob(message, from + 4, end)), readU32(message, from))
         break
       case RECORD.CLOSED:
@@ -129,7 +139,7 @@ const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 /** Where the first record stands. An envelope without a record is refused too: nobody sends one. */
 function firstRecord(message: Uint8Array): number {
-  if (message.length < 1 + RECORD_HEAD) throw short('envelope', 1 + RECORD_HEAD - message.length)
+  if (message.length < 1 + RECORD_HEAD) throw tooShort('envelope', 1 + RECORD_HEAD - message.length)
   if (message[0] !== RECORD_VERSION) {
     throw new ProtocolError(
       'BAD_MESSAGE',
@@ -140,21 +150,21 @@ function firstRecord(message: Uint8Array): number {
 }
 
 function recordEnd(message: Uint8Array, at: number): number {
-  if (message.length - at < RECORD_HEAD) throw short('record head', RECORD_HEAD - (message.length - at))
+  if (message.length - at < RECORD_HEAD) throw tooShort('record head', RECORD_HEAD - (message.length - at))
   const end = at + RECORD_HEAD + readU32(message, at + 1)
-  if (end > message.length) throw short('record', end - message.length)
+  if (end > message.length) throw tooShort('record', end - message.length)
   return end
 }
 
-function need(at: number, size: number, end: number): void {
-  if (end - at < size) throw short('record', size - (end - at))
+function requireBytes(at: number, size: number, end: number): void {
+  if (end - at < size) throw tooShort('record', size - (end - at))
 }
 
 function blob(message: Uint8Array, at: number, end: number): Uint8Array {
-  need(at, 4, end)
+  requireBytes(at, 4, end)
   const size = readU32(message, at)
   if (size === 0) return NO_BYTES
-  need(at + 4, size, end)
+  requireBytes(at + 4, size, end)
   return message.subarray(at + 4, at + 4 + size)
 }
 
@@ -166,6 +176,6 @@ function text(bytes: Uint8Array): string {
   }
 }
 
-function short(what: string, missing: number): ProtocolError {
+function tooShort(what: string, missing: number): ProtocolError {
   return new ProtocolError('BAD_MESSAGE', `${what} ends ${missing} bytes too early`)
 }

@@ -23,7 +23,7 @@ export const SYSTEM_CODES = [
 ] as const
 export type SystemCode = (typeof SYSTEM_CODES)[number]
 /** Nobody's fault: the same call may succeed later. A handler that lets one through tells its own caller the same. */
-export const TRANSIENT: ReadonlySet<string> = new Set<SystemCode>([
+export const TRANSIENT_CODES: ReadonlySet<string> = new Set<SystemCode>([
   'ALREADY_ONLINE',
   'DEADLINE',
   'OVERLOADED',
@@ -32,7 +32,10 @@ export const TRANSIENT: ReadonlySet<string> = new Set<SystemCode>([
   'UNAVAILABLE',
 ])
 /** What a handler that lets it through tells its own caller; anything else is a bug of the handler. */
-export const PASSED: ReadonlySet<string> = new Set([...TRANSIENT, 'FORBIDDEN' satisfies SystemCode])
+export const PROPAGATED_CODES: ReadonlySet<string> = new Set([
+  ...TRANSIENT_CODES,
+  'FORBIDDEN' satisfies SystemCode,
+])
 
 /** Why a connection was closed by us, with its WebSocket close code (RFC 6455 section 7.4). */
 export const CLOSE_CODES = {
@@ -113,7 +116,7 @@ export class RowError extends Error {
   /** `path` leads to the part of the column's value that is at fault, as `.a[1]`. */
   constructor(code: RowErrorCode, table: string, message: string, column: string | null = null, path = '') {
     const name = column === null || /^[\w,]{1,80}$/.test(column) ? column : shorten(column)
-    super(cut(`${table}${name === null ? '' : `.${name}`}${cut(path, 80)}: ${message}`, 500))
+    super(truncate(`${table}${name === null ? '' : `.${name}`}${truncate(path, 80)}: ${message}`, 500))
     this.code = code
     this.table = table
     this.column = column
@@ -127,9 +130,9 @@ export class DefinitionError extends Error {
 
 /** Any value as at most 80 printable characters: the only way a received value may enter a message or a log. */
 export function shorten(value: unknown, maxChars = 80): string {
-  if (typeof value === 'string') return cut(JSON.stringify(value.slice(0, maxChars)), maxChars)
+  if (typeof value === 'string') return truncate(JSON.stringify(value.slice(0, maxChars)), maxChars)
   if (typeof value === 'function') return 'function'
-  if (typeof value !== 'object' || value === null) return cut(String(value), maxChars)
+  if (typeof value !== 'object' || value === null) return truncate(String(value), maxChars)
   if (Array.isArray(value)) return `array of ${value.length}`
   if (value instanceof Uint8Array) return bytesText(value)
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'invalid date' : value.toISOString()
@@ -153,6 +156,6 @@ function bytesText(bytes: Uint8Array): string {
   return `${bytes.length} bytes${hex === '' ? '' : ` ${hex}${more}`}`
 }
 
-function cut(text: string, maxChars: number): string {
+function truncate(text: string, maxChars: number): string {
   return text.length > maxChars ? `${text.slice(0, maxChars - 1).toWellFormed()}…` : text
 }

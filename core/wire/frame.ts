@@ -12,7 +12,7 @@ const FIRST_BUFFER = 1_024
 const GROWTH = 4
 
 /** The six fields by which a game's frames are told from another's. All must match. */
-export interface Identity {
+export interface FrameIdentity {
   /** HEAD_0..HEAD_3, each 0..255. */
   readonly head: readonly [number, number, number, number]
   /** 0..255 */
@@ -21,10 +21,10 @@ export interface Identity {
   readonly serverVersion: number
 }
 
-export const DEFAULT_IDENTITY: Identity = { head: [0, 0, 0, 0], protoVersion: 0, serverVersion: 0 }
+export const DEFAULT_FRAME_IDENTITY: FrameIdentity = { head: [0, 0, 0, 0], protoVersion: 0, serverVersion: 0 }
 
 /** The nine identity bytes as they stand at the start of every frame. */
-export function identityBytes(identity: Identity): Uint8Array {
+export function frameIdentityBytes(identity: FrameIdentity): Uint8Array {
   const bytes = new Uint8Array(9)
   bytes.set(identity.head, 0)
   bytes[4] = identity.protoVersion
@@ -45,7 +45,7 @@ export function writeHeader(
   writeU32(target, at + 13, command)
 }
 
-/** One whole frame in a buffer of its own. `identity` comes from {@link identityBytes}. */
+/** One whole frame in a buffer of its own. `identity` comes from {@link frameIdentityBytes}. */
 export function encodeFrame(identity: Uint8Array, command: number, body: Uint8Array): Uint8Array {
   const frame = new Uint8Array(HEADER_BYTES + body.length)
   writeHeader(frame, 0, identity, command, body.length)
@@ -65,13 +65,13 @@ export class FrameDecoder {
   readonly #sink: FrameSink
   /** Bytes of an unfinished frame, header included; null between frames. */
   #partial: Uint8Array | null = null
-  #have = 0
+  #bufferedBytes = 0
   #stopped = false
   #paused = false
 
   /** `identity` may be its 9 bytes, shared by many decoders. */
-  constructor(identity: Identity | Uint8Array, maxBodyBytes: number, sink: FrameSink) {
-    this.#identity = identity instanceof Uint8Array ? identity : identityBytes(identity)
+  constructor(identity: FrameIdentity | Uint8Array, maxBodyBytes: number, sink: FrameSink) {
+    this.#identity = identity instanceof Uint8Array ? identity : frameIdentityBytes(identity)
     this.#head = readU32(this.#identity, 0)
     this.#serverVersion = readU32(this.#identity, 5)
     this.#maxBodyBytes = maxBodyBytes
@@ -79,15 +79,15 @@ export class FrameDecoder {
   }
 
   /** Bytes that wait for the rest of their frame. */
-  get buffered(): number {
-    return this.#have
+  get bufferedBytes(): number {
+    return this.#bufferedBytes
   }
 
   /** Drops what is buffered and ignores the rest of the chunk in hand and all later ones. */
   stop(): void {
     this.#stopped = true
     this.#partial = null
-    this.#have = 0
+    this.#bufferedBytes = 0
   }
 
   /** From inside the sink: `push` returns behind the frame in hand, and the caller keeps the rest. */
@@ -102,7 +102,7 @@ export class FrameDecoder {
    */
   push(chunk: Uint8Array): number {
     this.#paused = false
-    let at = this.#have === 0 ? 0 : this.#finishPartial(chunk)
+    let at = this.#bufferedBytes === 0 ? 0 : this.#finishPartial(chunk)
     const end = chunk.length
     while (!this.#paused && !this.#stopped && end - at >= HEADER_BYTES) {
       const bodyBytes = this.#checkHeader(chunk, at)
@@ -113,7 +113,7 @@ export class FrameDecoder {
     }
     if (this.#stopped) return end
     if (this.#paused) return at
-    if (at < end) this.#keep(chunk, at)
+    if (at < end) this.#startPartial(chunk, at)
     return end
   }
 
@@ -144,17 +144,17 @@ export class FrameDecoder {
   }
 
   /** Starts a partial frame. A wrong identity byte is refused as soon as it is seen. */
-  #keep(chunk: Uint8Array, at: number): void {
+  #startPartial(chunk: Uint8Array, at: number): void {
     const rest = chunk.length - at
     const buffer = new Uint8Array(Math.max(rest, FIRST_BUFFER))
     buffer.set(chunk.subarray(at), 0)
     this.#partial = buffer
-    this.#have = rest
+    this.#bufferedBytes = rest
     this.#checkPrefix(0)
   }
 
   #checkPrefix(from: number): void {
-    const to = Math.min(this.#have, 9)
+    const to = Math.min(this.#bufferedBytes, 9)
     for (let i = from; i < to; i++) {
       if (this.#partial![i] !== this.#identity[i]) throw this.#badIdentity(this.#partial!, 0)
     }
@@ -163,20 +163,20 @@ export class FrameDecoder {
   /** Feeds the partial frame; returns where in the chunk the next frame begins. */
   #finishPartial(chunk: Uint8Array): number {
     let at = 0
-    if (this.#have < HEADER_BYTES) {
-      const before = this.#have
+    if (this.#bufferedBytes < HEADER_BYTES) {
+      const before = this.#bufferedBytes
       at = Math.min(HEADER_BYTES - before, chunk.length)
       this.#append(chunk, 0, at, FIRST_BUFFER)
       this.#checkPrefix(before)
-      if (this.#have < HEADER_BYTES) return at
+      if (this.#bufferedBytes < HEADER_BYTES) return at
     }
     const frameBytes = HEADER_BYTES + this.#checkHeader(this.#partial!, 0)
-    const take = Math.min(frameBytes - this.#have, chunk.length - at)
+    const take = Math.min(frameBytes - this.#bufferedBytes, chunk.length - at)
     this.#append(chunk, at, at + take, frameBytes)
-    if (this.#have === frameBytes) {
+    if (this.#bufferedBytes === frameBytes) {
       const frame = this.#partial!
       this.#partial = null
-      this.#have = 0
+      this.#bufferedBytes = 0
       this.#sink(readU32(frame, 13), frame, HEADER_BYTES, frameBytes)
     }
     return at + take
@@ -184,13 +184,16 @@ export class FrameDecoder {
 
   /** Copies bytes behind the partial frame, growing up to what the frame can need. */
   #append(chunk: Uint8Array, start: number, end: number, mostNeeded: number): void {
-    const needed = this.#have + end - start
+    const needed = this.#bufferedBytes + end - start
     if (needed > this.#partial!.length) {
       const grown = new Uint8Array(Math.max(needed, Math.min(this.#partial!.length * GROWTH, mostNeeded)))
-      grown.set(this.#partial!.subarray(0, this.#have), 0)
+      grown.set(this.#partial!.subarray(0, this.#bufferedBytes), 0)
       this.#partial = grown
     }
-    this.#partial!.set(start === 0 && end === chunk.length ? chunk : chunk.subarray(start, end), this.#have)
-    this.#have = needed
+    this.#partial!.set(
+      start === 0 && end === chunk.length ? chunk : chunk.subarray(start, end),
+      this.#bufferedBytes,
+    )
+    this.#bufferedBytes = needed
   }
 }

@@ -3,7 +3,7 @@
 // A message that is shorter than its table, or whose text is not UTF-8, is a ProtocolError; bytes behind
 // the last field of a fixed table are ignored, so that a later version can add fields.
 
-import { Reader, Writer } from './bytes.ts'
+import { ByteReader, ByteWriter } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 
 export const PROTOCOL_VERSION = 2
@@ -133,7 +133,7 @@ const FLAG_LOST = 1
 const FLAG_RESUMED = 1
 
 export function encodeHello(hello: Hello): Uint8Array {
-  return new Writer(4 + SESSION_BYTES + 4 + hello.ticket.length + hello.token.length)
+  return new ByteWriter(4 + SESSION_BYTES + 4 + hello.ticket.length + hello.token.length)
     .u8(hello.minVersion)
     .u8(hello.maxVersion)
     .u16(0)
@@ -143,7 +143,7 @@ export function encodeHello(hello: Hello): Uint8Array {
 }
 
 export function decodeHello(source: Uint8Array, start: number, end: number): Hello {
-  const r = new Reader('HELLO', source, start, end)
+  const r = new ByteReader('HELLO', source, start, end)
   const minVersion = r.u8()
   const maxVersion = r.u8()
   r.u16()
@@ -151,7 +151,7 @@ export function decodeHello(source: Uint8Array, start: number, end: number): Hel
 }
 
 export function encodeWelcome(welcome: Welcome): Uint8Array {
-  return new Writer(1 + 2 + SESSION_BYTES + 8 + 2 + welcome.token.length)
+  return new ByteWriter(1 + 2 + SESSION_BYTES + 8 + 2 + welcome.token.length)
     .u8(welcome.version)
     .u16(welcome.resumed ? FLAG_RESUMED : 0)
     .raw(welcome.session)
@@ -161,7 +161,7 @@ export function encodeWelcome(welcome: Welcome): Uint8Array {
 }
 
 export function decodeWelcome(source: Uint8Array, start: number, end: number): Welcome {
-  const r = new Reader('WELCOME', source, start, end)
+  const r = new ByteReader('WELCOME', source, start, end)
   return {
     version: r.u8(),
     resumed: (r.u16() & FLAG_RESUMED) !== 0,
@@ -175,7 +175,7 @@ export function decodeWelcome(source: Uint8Array, start: number, end: number): W
 export function encodeOpen({ channel, activation, eventAck, ...open }: Open): Uint8Array {
   const contract = utf8.encode(open.contract)
   const key = utf8.encode(open.key)
-  return new Writer(15 + contract.length + key.length)
+  return new ByteWriter(15 + contract.length + key.length)
     .u32(channel)
     .u32(activation)
     .u32(eventAck)
@@ -185,13 +185,13 @@ export function encodeOpen({ channel, activation, eventAck, ...open }: Open): Ui
 }
 
 export function decodeOpen(source: Uint8Array, start: number, end: number): Open {
-  return readOpen('OPEN', new Reader('OPEN', source, start, end))
+  return readOpen('OPEN', new ByteReader('OPEN', source, start, end))
 }
 
 /** The channels of a session that comes back, as so many OPEN one behind the other. */
 export function encodeResume(opens: readonly Open[]): Uint8Array {
   const parts = opens.map(encodeOpen)
-  const writer = new Writer(2 + parts.reduce((sum, part) => sum + part.length, 0)).u16(opens.length)
+  const writer = new ByteWriter(2 + parts.reduce((sum, part) => sum + part.length, 0)).u16(opens.length)
   for (const part of parts) writer.raw(part)
   return writer.bytes
 }
@@ -201,20 +201,20 @@ export function decodeResume(
   start: number,
   end: number,
 ): { readonly opens: readonly Open[] } {
-  const r = new Reader('RESUME', source, start, end)
+  const r = new ByteReader('RESUME', source, start, end)
   const opens: Open[] = []
   for (let left = r.u16(); left > 0; left--) opens.push(readOpen('RESUME', r))
   return { opens }
 }
 
-function readOpen(what: string, r: Reader): Open {
+function readOpen(what: string, r: ByteReader): Open {
   const channel = r.u32()
   if (channel === 0) throw new ProtocolError('BAD_MESSAGE', `${what} channel 0 is the session itself`)
   return { channel, activation: r.u32(), eventAck: r.u32(), contract: r.text8(), key: r.text16() }
 }
 
 export function encodeOpened(opened: Opened): Uint8Array {
-  return new Writer(17)
+  return new ByteWriter(17)
     .u32(opened.channel)
     .u32(opened.activation)
     .u32(opened.mark)
@@ -223,7 +223,7 @@ export function encodeOpened(opened: Opened): Uint8Array {
 }
 
 export function decodeOpened(source: Uint8Array, start: number, end: number): Opened {
-  const r = new Reader('OPENED', source, start, end)
+  const r = new ByteReader('OPENED', source, start, end)
   return {
     channel: r.u32(),
     activation: r.u32(),
@@ -234,7 +234,7 @@ export function decodeOpened(source: Uint8Array, start: number, end: number): Op
 }
 
 export function encodeCall(call: Call, body: Uint8Array): Uint8Array {
-  return new Writer(CALL_BYTES + body.length)
+  return new ByteWriter(CALL_BYTES + body.length)
     .u32(call.channel)
     .u32(call.opening)
     .u32(call.sequence)
@@ -244,7 +244,7 @@ export function encodeCall(call: Call, body: Uint8Array): Uint8Array {
 }
 
 export function decodeCall(source: Uint8Array, start: number, end: number): Call {
-  const r = new Reader('CALL', source, start, end)
+  const r = new ByteReader('CALL', source, start, end)
   const call = {
     channel: r.u32(),
     opening: r.u32(),
@@ -257,18 +257,18 @@ export function decodeCall(source: Uint8Array, start: number, end: number): Call
 }
 
 export function encodeReply(reply: Reply, body: Uint8Array): Uint8Array {
-  return new Writer(REPLY_BYTES + body.length).u32(reply.channel).u32(reply.sequence).raw(body).bytes
+  return new ByteWriter(REPLY_BYTES + body.length).u32(reply.channel).u32(reply.sequence).raw(body).bytes
 }
 
 export function decodeReply(source: Uint8Array, start: number, end: number): Reply {
-  const r = new Reader('REPLY', source, start, end)
+  const r = new ByteReader('REPLY', source, start, end)
   return { channel: r.u32(), sequence: r.u32() }
 }
 
 export function encodeError(error: ErrorMessage): Uint8Array {
   const code = utf8.encode(error.code)
   const message = utf8.encode(error.message.slice(0, 1_000))
-  return new Writer(9 + 1 + code.length + 2 + message.length)
+  return new ByteWriter(9 + 1 + code.length + 2 + message.length)
     .u32(error.channel)
     .u32(error.sequence)
     .u8(error.kind === 'refusal' ? 0 : 1)
@@ -278,7 +278,7 @@ export function encodeError(error: ErrorMessage): Uint8Array {
 }
 
 export function decodeError(source: Uint8Array, start: number, end: number): ErrorMessage {
-  const r = new Reader('ERROR', source, start, end)
+  const r = new ByteReader('ERROR', source, start, end)
   return {
     channel: r.u32(),
     sequence: r.u32(),
@@ -289,7 +289,7 @@ export function decodeError(source: Uint8Array, start: number, end: number): Err
 }
 
 export function encodeEvent(event: EventHeader, body: Uint8Array): Uint8Array {
-  return new Writer(EVENT_BYTES + body.length)
+  return new ByteWriter(EVENT_BYTES + body.length)
     .u32(event.channel)
     .u32(event.sequence)
     .u32(event.event)
@@ -297,43 +297,43 @@ export function encodeEvent(event: EventHeader, body: Uint8Array): Uint8Array {
 }
 
 export function decodeEvent(source: Uint8Array, start: number, end: number): EventHeader {
-  const r = new Reader('EVENT', source, start, end)
+  const r = new ByteReader('EVENT', source, start, end)
   return { channel: r.u32(), sequence: r.u32(), event: r.u32() }
 }
 
 export function encodeAck(ack: Ack): Uint8Array {
-  return new Writer(12).u32(ack.channel).u32(ack.calls).u32(ack.events).bytes
+  return new ByteWriter(12).u32(ack.channel).u32(ack.calls).u32(ack.events).bytes
 }
 
 export function decodeAck(source: Uint8Array, start: number, end: number): Ack {
-  const r = new Reader('ACK', source, start, end)
+  const r = new ByteReader('ACK', source, start, end)
   return { channel: r.u32(), calls: r.u32(), events: r.u32() }
 }
 
 export function encodeClose(close: Close): Uint8Array {
   const code = utf8.encode(close.code)
-  return new Writer(5 + code.length).u32(close.channel).u8(code.length).raw(code).bytes
+  return new ByteWriter(5 + code.length).u32(close.channel).u8(code.length).raw(code).bytes
 }
 
 export function decodeClose(source: Uint8Array, start: number, end: number): Close {
-  const r = new Reader('CLOSE', source, start, end)
+  const r = new ByteReader('CLOSE', source, start, end)
   return { channel: r.u32(), code: r.text8() }
 }
 
 export function encodeResync(resync: Resync): Uint8Array {
-  return new Writer(8).u32(resync.channel).u32(resync.events).bytes
+  return new ByteWriter(8).u32(resync.channel).u32(resync.events).bytes
 }
 
 export function decodeResync(source: Uint8Array, start: number, end: number): Resync {
-  const r = new Reader('RESYNC', source, start, end)
+  const r = new ByteReader('RESYNC', source, start, end)
   return { channel: r.u32(), events: r.u32() }
 }
 
 /** The resume token that takes the place of the one in WELCOME. */
 export function encodeToken(token: Uint8Array): Uint8Array {
-  return new Writer(2 + token.length).blob(token).bytes
+  return new ByteWriter(2 + token.length).blob(token).bytes
 }
 
 export function decodeToken(source: Uint8Array, start: number, end: number): { readonly token: Uint8Array } {
-  return { token: new Reader('TOKEN', source, start, end).blob() }
+  return { token: new ByteReader('TOKEN', source, start, end).blob() }
 }

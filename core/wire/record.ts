@@ -14,14 +14,14 @@ export const RECORD = {
   ACK: 3,
   CLOSE: 4,
   PING: 5,
-  HOLD: 6,
+  PAUSE_EVENTS: 6,
   IDENTIFY: 7,
   OPENED: 129,
   REPLY: 130,
   ERROR: 131,
   EVENT: 132,
   APPLIED: 133,
-  MEMO: 134,
+  MEMBERSHIP_TOKEN: 134,
   CLOSED: 135,
   PONG: 136,
   BIND: 137,
@@ -30,12 +30,12 @@ export const RECORD = {
 } as const
 
 /** An `OpenRequest` (core/run/ports.ts) without its shard, which the link was opened to. */
-export interface Opening {
+export interface OpenRecord {
   readonly session: Uint8Array
   readonly channel: number
   readonly legacy: boolean
   readonly activation: number
-  readonly memo: Uint8Array
+  readonly membershipToken: Uint8Array
   readonly eventAck: number
   readonly uid: string
   readonly epoch: number
@@ -46,29 +46,29 @@ export interface Opening {
  * Seven bits of an activation, never 0: a call carries, above RETAIN in its flags, the mark of the life that its edge
  * had last heard of on this socket; 0 = none yet. Lives that meet on one socket are never 127 apart.
  */
-export function lifeMark(activation: number): number {
+export function activationTag(activation: number): number {
   return 1 + (activation % 127)
 }
 
 /** What an edge tells the core: a `ChannelIn` and what stands around it. Bodies are views into the message. */
 export interface ShardRecords {
-  open(opening: Opening): void
+  open(opening: OpenRecord): void
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void
   ack(calls: number, events: number): void
   close(forget: boolean): void
-  hold(on: boolean): void
+  pauseEvents(isPaused: boolean): void
   identify(uid: string, epoch: number): void
   ping(): void
 }
 
 /** What the core tells an edge: a `ChannelOut` that also hears the version of the core's door table. */
 export interface GatewayRecords {
-  opened(activation: number, mark: number, lost: boolean, doorVersion: string): void
+  opened(activation: number, mark: number, lost: boolean, routingVersion: string): void
   reply(sequence: number, command: number, body: Uint8Array): void
   error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void
   event(sequence: number, event: number, body: Uint8Array): void
   applied(mark: number): void
-  memo(memo: Uint8Array): void
+  membershipToken(token: Uint8Array): void
   bind(contract: string, key: string): void
   resync(events: number): void
   login(uid: string, epoch: number): void
@@ -94,7 +94,7 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
   }
 
   /** The message, which now belongs to the caller: a socket may still read it while the next batch is written. */
-  take(): Uint8Array<ArrayBuffer> {
+  takeMessage(): Uint8Array<ArrayBuffer> {
     const message = this.#bytes.subarray(0, this.#at)
     this.#bytes = new Uint8Array(0)
     this.#at = 0
@@ -105,15 +105,16 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     this.#at = 0
   }
 
-  open(opening: Opening): void {
-    const { session, channel, legacy, activation, memo, eventAck, uid, epoch, generation } = opening
+  open(opening: OpenRecord): void {
+    const { session, channel, legacy, activation, membershipToken, eventAck, uid, epoch, generation } =
+      opening
     const uidBytes = utf8.encode(uid)
-    this.#begin(RECORD.OPEN, SESSION_BYTES + 29 + memo.length + uidBytes.length)
+    this.#begin(RECORD.OPEN, SESSION_BYTES + 29 + membershipToken.length + uidBytes.length)
     this.#raw(session)
     this.#u32(channel)
     this.#u8(legacy ? RECORD_FLAG : 0)
     this.#u32(activation)
-    this.#blob(memo)
+    this.#blob(membershipToken)
     this.#u32(eventAck)
     this.#u32(epoch)
     this.#blob(uidBytes)
@@ -140,9 +141,9 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     this.#u8(forget ? RECORD_FLAG : 0)
   }
 
-  hold(on: boolean): void {
-    this.#begin(RECORD.HOLD, 1)
-    this.#u8(on ? RECORD_FLAG : 0)
+  pauseEvents(isPaused: boolean): void {
+    this.#begin(RECORD.PAUSE_EVENTS, 1)
+    this.#u8(isPaused ? RECORD_FLAG : 0)
   }
 
   identify(uid: string, epoch: number): void {
@@ -153,8 +154,8 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     this.#begin(RECORD.PING, 0)
   }
 
-  opened(activation: number, mark: number, lost: boolean, doorVersion: string): void {
-    const version = utf8.encode(doorVersion)
+  opened(activation: number, mark: number, lost: boolean, routingVersion: string): void {
+    const version = utf8.encode(routingVersion)
     this.#begin(RECORD.OPENED, 13 + version.length)
     this.#u32(activation)
     this.#u32(mark)
@@ -192,9 +193,9 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     this.#u32(mark)
   }
 
-  memo(memo: Uint8Array): void {
-    this.#begin(RECORD.MEMO, 4 + memo.length)
-    this.#blob(memo)
+  membershipToken(token: Uint8Array): void {
+    this.#begin(RECORD.MEMBERSHIP_TOKEN, 4 + token.length)
+    this.#blob(token)
   }
 
   bind(contract: string, key: string): void {

@@ -17,7 +17,7 @@ const MAX_SECONDS = 8_640_000_000_000 // ECMA-262 section 21.4.1.1: beyond it a 
 
 // Values still missing in each open container, outermost first; a map counts its keys and values, so that an
 // even number means a key is next. Scratch of one synchronous call: nothing in it outlives the call.
-const missing = new Uint32Array(256)
+const valuesMissing = new Uint32Array(256)
 const isMap = new Uint8Array(256)
 
 /**
@@ -26,15 +26,15 @@ const isMap = new Uint8Array(256)
  */
 export function scanMsgpack(body: Uint8Array, limits: ScanLimits = SCAN_LIMITS): void {
   const end = body.length
-  const maxDepth = Math.min(limits.depth, missing.length)
+  const maxDepth = Math.min(limits.depth, valuesMissing.length)
   let items = limits.items
   let depth = 0
   let at = 0
   for (;;) {
-    if (at >= end) throw refuse('ends too early', at)
+    if (at >= end) throw scanError('ends too early', at)
     const start = at
     const tag = body[at++] as number
-    const isKey = depth > 0 && isMap[depth - 1] === 1 && ((missing[depth - 1] as number) & 1) === 0
+    const isKey = depth > 0 && isMap[depth - 1] === 1 && ((valuesMissing[depth - 1] as number) & 1) === 0
     let size = 0 // bytes to skip
     let count = -1 // items of a container
     let map = 0
@@ -51,7 +51,7 @@ export function scanMsgpack(body: Uint8Array, limits: ScanLimits = SCAN_LIMITS):
       text = true
     } else {
       const width = WIDTHS[tag - 0xc0] as number
-      if (width > end - at) throw refuse('ends too early', end)
+      if (width > end - at) throw scanError('ends too early', end)
       const length = width === 0 ? 0 : bigEndian(body, at, width)
       at += width
       switch (tag) {
@@ -60,7 +60,7 @@ export function scanMsgpack(body: Uint8Array, limits: ScanLimits = SCAN_LIMITS):
         case 0xc3: // true
           break
         case 0xc1:
-          throw refuse('holds the unused byte 0xc1', start)
+          throw scanError('holds the unused byte 0xc1', start)
         case 0xc4: // bin 8, 16, 32
         case 0xc5:
         case 0xc6:
@@ -99,30 +99,30 @@ export function scanMsgpack(body: Uint8Array, limits: ScanLimits = SCAN_LIMITS):
           size = NUMBER_SIZES[tag - 0xca] as number
       }
     }
-    if (size > end - at) throw refuse(`declares ${size} bytes where ${end - at} are left`, start)
+    if (size > end - at) throw scanError(`declares ${size} bytes where ${end - at} are left`, start)
     if (isKey && (!text || isProto(body, at, size)))
-      throw refuse(text ? 'has a key __proto__' : 'has a key that is not a string', start)
+      throw scanError(text ? 'has a key __proto__' : 'has a key that is not a string', start)
     at += size
     if (count > 0) {
       if (count * (1 + map) > end - at)
-        throw refuse(`declares ${count} items where ${end - at} bytes are left`, start)
-      if (depth >= maxDepth) throw refuse(`is nested deeper than ${maxDepth}`, start)
-      if ((items -= count) < 0) throw refuse(`holds more than ${limits.items} items`, start)
-      missing[depth] = count * (1 + map)
+        throw scanError(`declares ${count} items where ${end - at} bytes are left`, start)
+      if (depth >= maxDepth) throw scanError(`is nested deeper than ${maxDepth}`, start)
+      if ((items -= count) < 0) throw scanError(`holds more than ${limits.items} items`, start)
+      valuesMissing[depth] = count * (1 + map)
       isMap[depth] = map
       depth++
       continue
     }
-    if (count === 0 && depth >= maxDepth) throw refuse(`is nested deeper than ${maxDepth}`, start)
+    if (count === 0 && depth >= maxDepth) throw scanError(`is nested deeper than ${maxDepth}`, start)
     while (depth > 0) {
-      const left = (missing[depth - 1] as number) - 1
-      missing[depth - 1] = left
+      const left = (valuesMissing[depth - 1] as number) - 1
+      valuesMissing[depth - 1] = left
       if (left > 0) break
       depth--
     }
     if (depth === 0) break
   }
-  if (at !== end) throw refuse(`has ${end - at} bytes after its value`, at)
+  if (at !== end) throw scanError(`has ${end - at} bytes after its value`, at)
 }
 
 // Bytes of the length that follows a tag from 0xc0 to 0xdf.
@@ -140,18 +140,19 @@ function bigEndian(body: Uint8Array, at: number, width: number): number {
 
 // A timestamp out of range decodes to an invalid Date, which throws when it is printed.
 function checkExtension(body: Uint8Array, at: number, end: number, length: number, start: number): void {
-  if (length + 1 > end - at) throw refuse(`declares ${length + 1} bytes where ${end - at} are left`, start)
+  if (length + 1 > end - at) throw scanError(`declares ${length + 1} bytes where ${end - at} are left`, start)
   if (body[at] !== TIMESTAMP || (length !== 4 && length !== 8 && length !== 12))
-    throw refuse(`holds extension ${body[at]} of ${length} bytes`, start)
+    throw scanError(`holds extension ${body[at]} of ${length} bytes`, start)
   if (length === 4) return
   const word = bigEndian(body, at + 1, 4)
   const nanoseconds = length === 8 ? Math.floor(word / 4) : word
-  if (nanoseconds > 999_999_999) throw refuse('holds a timestamp beyond a second of nanoseconds', start)
+  if (nanoseconds > 999_999_999) throw scanError('holds a timestamp beyond a second of nanoseconds', start)
   if (length === 8) return
   const high = bigEndian(body, at + 5, 4)
   const seconds =
     (high >= 0x8000_0000 ? high - 0x1_0000_0000 : high) * 0x1_0000_0000 + bigEndian(body, at + 9, 4)
-  if (seconds < -MAX_SECONDS || seconds >= MAX_SECONDS) throw refuse('holds a timestamp out of range', start)
+  if (seconds < -MAX_SECONDS || seconds >= MAX_SECONDS)
+    throw scanError('holds a timestamp out of range', start)
 }
 
 // '__proto__' is 5f 5f 70 72 6f 74 6f 5f 5f. A decoder would rename it, which lets two keys become one.
@@ -161,6 +162,6 @@ function isProto(body: Uint8Array, at: number, size: number): boolean {
   return true
 }
 
-function refuse(why: string, at: number): InputError {
+function scanError(why: string, at: number): InputError {
   return new InputError(`msgpack body ${why}, at byte ${at}`)
 }

@@ -45,49 +45,49 @@ export interface Type<Out> {
 
 export type Schema<Out> = Type<Out> | StandardSchema<Out>
 /** What `read` gives for a refused value. */
-export const BAD = Symbol('bad')
-export type Read<Out> = (value: unknown) => Out | typeof BAD
+export const INVALID = Symbol('bad')
+export type ReadValue<Out> = (value: unknown) => Out | typeof INVALID
 /** Why a value that was refused is refused. */
-export type Why = (value: unknown) => Issue
+export type DiagnoseValue = (value: unknown) => Issue
 export interface Issue {
   readonly message: string
   readonly path: readonly PropertyKey[]
 }
 /** A schema in the form in which it is run. */
-export interface Part<Out> {
+export interface CompiledSchema<Out> {
   readonly spec: TypeSpec
-  readonly read: Read<Out>
-  readonly why: Why
+  readonly read: ReadValue<Out>
+  readonly diagnose: DiagnoseValue
 }
 
 /** A type of ours: a part with its public face. */
-export class Descriptor<Out> implements Type<Out>, Part<Out> {
+export class Descriptor<Out> implements Type<Out>, CompiledSchema<Out> {
   readonly kind: string
   readonly spec: TypeSpec
-  readonly read: Read<Out>
-  readonly why: Why
+  readonly read: ReadValue<Out>
+  readonly diagnose: DiagnoseValue
   readonly '~standard': StandardSchemaProps<Out>
-  constructor(spec: TypeSpec, read: Read<Out>, why: Why) {
+  constructor(spec: TypeSpec, read: ReadValue<Out>, diagnose: DiagnoseValue) {
     this.kind = spec.kind
     this.spec = spec
     this.read = read
-    this.why = why
+    this.diagnose = diagnose
     const validate = (value: unknown): StandardResult<Out> => {
       const out = read(value)
-      return out === BAD ? { issues: [why(value)] } : { value: out }
+      return out === INVALID ? { issues: [diagnose(value)] } : { value: out }
     }
     this['~standard'] = { version: 1, vendor: 'firefly', validate }
   }
   parse(value: unknown, path = 'input'): Out {
-    return settle(this, value, path)
+    return parseOrThrow(this, value, path)
   }
 }
 
 /** The checked value, or an InputError that starts with the path of the part at fault. */
-export function settle<Out>(part: Part<Out>, value: unknown, path: string): Out {
+export function parseOrThrow<Out>(part: CompiledSchema<Out>, value: unknown, path: string): Out {
   const out = part.read(value)
-  if (out !== BAD) return out
-  const issue = part.why(value)
+  if (out !== INVALID) return out
+  const issue = part.diagnose(value)
   throw new InputError(`${path}${pathText(issue.path)}: ${issue.message}`)
 }
 
@@ -99,7 +99,7 @@ export function isSchema(shape: unknown): shape is StandardSchema<unknown> {
 }
 
 /** Any schema as a part. @throws DefinitionError when it is none */
-export function partOf<Out>(what: string, schema: Schema<Out> | undefined): Part<Out> {
+export function compileSchema<Out>(what: string, schema: Schema<Out> | undefined): CompiledSchema<Out> {
   if (schema instanceof Descriptor) return schema as Descriptor<Out>
   if (schema === undefined || !isSchema(schema))
     throw new DefinitionError(`${what}: expected a t type or Standard Schema, got ${shorten(schema)}`)
@@ -109,10 +109,10 @@ export function partOf<Out>(what: string, schema: Schema<Out> | undefined): Part
   return {
     spec,
     read: (value) => {
-      const result = validate(schema, value)
-      return result.issues === undefined ? result.value : BAD
+      const result = validateNow(schema, value)
+      return result.issues === undefined ? result.value : INVALID
     },
-    why: (value) => explain(validate(schema, value).issues ?? []),
+    diagnose: (value) => issueOf(validateNow(schema, value).issues ?? []),
   }
 }
 
@@ -120,11 +120,11 @@ export function mismatch(kind: string, value: unknown): Issue {
   return { message: `expected ${kind}, got ${shorten(value)}`, path: [] }
 }
 
-export function within(key: PropertyKey, issue: Issue): Issue {
+export function nestIssue(key: PropertyKey, issue: Issue): Issue {
   return { message: issue.message, path: [key, ...issue.path] }
 }
 
-function validate<Out>(schema: StandardSchema<Out>, value: unknown): StandardResult<Out> {
+function validateNow<Out>(schema: StandardSchema<Out>, value: unknown): StandardResult<Out> {
   const props = schema['~standard']
   const result = props.validate(value)
   if (!('then' in result)) return result
@@ -135,7 +135,7 @@ function validate<Out>(schema: StandardSchema<Out>, value: unknown): StandardRes
 }
 
 // The path is the first issue's. Foreign messages may quote the received value, so they are cut and escaped.
-function explain(issues: readonly StandardIssue[]): Issue {
+function issueOf(issues: readonly StandardIssue[]): Issue {
   const texts = issues.slice(0, 3).map((issue) => JSON.stringify(issue.message.slice(0, 80)).slice(1, -1))
   const path = (issues[0]?.path ?? []).map((one) => (typeof one === 'object' ? one.key : one))
   return { message: texts.join('; ') || 'refused', path: path.slice(0, 32) }
@@ -143,21 +143,21 @@ function explain(issues: readonly StandardIssue[]): Issue {
 
 /** As one would write it in JavaScript: `.a[1]["b c"]`. */
 export function pathText(path: readonly PropertyKey[]): string {
-  return path.map(step).join('')
+  return path.map(pathSegment).join('')
 }
 
-function step(key: PropertyKey): string {
+function pathSegment(key: PropertyKey): string {
   if (typeof key === 'number') return `[${key}]`
   return typeof key === 'string' && /^[A-Za-z_$][\w$]{0,63}$/.test(key) ? `.${key}` : `[${shorten(key)}]`
 }
 
 /** The first of these kinds that stands anywhere in a spec. */
-export function kindWithin(spec: TypeSpec, kinds: readonly string[]): string | null {
+export function findKind(spec: TypeSpec, kinds: readonly string[]): string | null {
   if (kinds.includes(spec.kind)) return spec.kind
-  if ('item' in spec) return kindWithin(spec.item, kinds)
+  if ('item' in spec) return findKind(spec.item, kinds)
   if (spec.kind !== 'object') return null
   for (const field of Object.values(spec.fields)) {
-    const found = kindWithin(field, kinds)
+    const found = findKind(field, kinds)
     if (found !== null) return found
   }
   return null

@@ -3,8 +3,8 @@
 // after a refusal, by `why`, which walks the same value a second time.
 
 import { DefinitionError, shorten, shortenList } from './errors.ts'
-import { BAD, Descriptor, isSchema, mismatch, partOf, settle, within } from './schema.ts'
-import type { Issue, NumberKind, Part, Read, Schema, Type, TypeSpec } from './schema.ts'
+import { INVALID, Descriptor, isSchema, mismatch, compileSchema, parseOrThrow, nestIssue } from './schema.ts'
+import type { Issue, NumberKind, CompiledSchema, ReadValue, Schema, Type, TypeSpec } from './schema.ts'
 import { date, decimal, i64, u64 } from './wide.ts'
 
 export type {
@@ -29,7 +29,7 @@ export type Infer<T> = T extends {
   : T extends Fields
     ? InferFields<T>
     : never
-export type InferFields<F extends Fields> = Flat<
+export type InferFields<F extends Fields> = Flatten<
   { -readonly [K in Exclude<keyof F, OptionalKey<F>>]: Infer<F[K]> } & {
     -readonly [K in OptionalKey<F>]?: Infer<F[K]>
   }
@@ -37,10 +37,10 @@ export type InferFields<F extends Fields> = Flat<
 /** The same, where the parameter is known to be a shape. */
 export type InferShape<S extends Shape> = Infer<S>
 type OptionalKey<F extends Fields> = { [K in keyof F]: undefined extends Infer<F[K]> ? K : never }[keyof F]
-type Flat<T> = { [K in keyof T]: T[K] } & {}
+type Flatten<T> = { [K in keyof T]: T[K] } & {}
 
 /** Characters of a text whose length alone is wrong. */
-const SAMPLE = 40
+const SAMPLE_CHARS = 40
 const F32_MAX = 3.4028234663852886e38 // IEEE 754 binary32, the largest finite value
 
 export const t = {
@@ -63,7 +63,7 @@ export const t = {
   /** 1 to 64 characters of A-Z a-z 0-9 _ - */
   id: scalar<string>({ kind: 'id', min: 1, max: 64 }, isId, (value) =>
     value.length > 64 || value === ''
-      ? `id of ${value.length} characters is outside 1..64: ${shorten(value, SAMPLE)}`
+      ? `id of ${value.length} characters is outside 1..64: ${shorten(value, SAMPLE_CHARS)}`
       : `${shorten(value)} is not of A-Z a-z 0-9 _ -`,
   ),
 
@@ -86,7 +86,7 @@ export const t = {
       (value) => {
         if (value.length <= max && value.length >= min) return `${shorten(value)} is not well-formed Unicode`
         const bound = value.length > max ? `exceeds ${max}` : `is below ${min}`
-        return `string of ${value.length} characters ${bound}: ${shorten(value, SAMPLE)}`
+        return `string of ${value.length} characters ${bound}: ${shorten(value, SAMPLE_CHARS)}`
       },
     )
   },
@@ -101,16 +101,16 @@ export const t = {
   },
 
   array<Out>(item: Schema<Out>, max: number): Type<Out[]> {
-    const { spec, read, why } = present('t.array', item)
+    const { spec, read, diagnose: why } = requirePresent('t.array', item)
     bound('t.array', max)
     return new Descriptor<Out[]>(
       { kind: 'array', item: spec, max },
       (value) => {
-        if (!Array.isArray(value) || value.length > max) return BAD
+        if (!Array.isArray(value) || value.length > max) return INVALID
         const out: Out[] = []
         for (let i = 0; i < value.length; i++) {
           const got = read(value[i])
-          if (got === BAD) return BAD
+          if (got === INVALID) return INVALID
           out.push(got)
         }
         return out
@@ -118,15 +118,15 @@ export const t = {
       (value) => {
         if (!Array.isArray(value)) return mismatch('array', value)
         if (value.length > max) return tooMany(`array of ${value.length} items`, max, value)
-        const at = value.findIndex((one) => read(one) === BAD)
-        return within(at, why(value[at]))
+        const at = value.findIndex((one) => read(one) === INVALID)
+        return nestIssue(at, why(value[at]))
       },
     )
   },
 
   /** In an object the key may be missing or undefined, and is then missing in the result; null is refused. */
   optional<Out>(type: Schema<Out>): Type<Out | undefined> {
-    const { spec, read, why } = present('t.optional', type)
+    const { spec, read, diagnose: why } = requirePresent('t.optional', type)
     return new Descriptor<Out | undefined>(
       { kind: 'optional', item: spec },
       (value) => (value === undefined ? undefined : read(value)),
@@ -135,7 +135,7 @@ export const t = {
   },
 
   nullable<Out>(type: Schema<Out>): Type<Out | null> {
-    const { spec, read, why } = present('t.nullable', type)
+    const { spec, read, diagnose: why } = requirePresent('t.nullable', type)
     return new Descriptor<Out | null>(
       { kind: 'nullable', item: spec },
       (value) => (value === null ? null : read(value)),
@@ -156,19 +156,19 @@ export const t = {
 
   /** String keys of any well-formed text but `__proto__`; the result has no prototype, so any key is safe to look up. */
   record<Out>(valueType: Schema<Out>, maxKeys: number): Type<Record<string, Out>> {
-    const { spec, read, why } = present('t.record', valueType)
+    const { spec, read, diagnose: why } = requirePresent('t.record', valueType)
     const max = bound('t.record', maxKeys)
     return new Descriptor<Record<string, Out>>(
       { kind: 'record', item: spec, max },
       (value) => {
-        if (!isObject(value)) return BAD
+        if (!isObject(value)) return INVALID
         const keys = Object.keys(value)
-        if (keys.length > max) return BAD
+        if (keys.length > max) return INVALID
         const out = Object.create(null) as Record<string, Out>
         for (let i = 0; i < keys.length; i++) {
           const key = keys[i] as string
-          const got = isKey(key) ? read(value[key]) : BAD
-          if (got === BAD) return BAD
+          const got = isKey(key) ? read(value[key]) : INVALID
+          if (got === INVALID) return INVALID
           out[key] = got
         }
         return out
@@ -177,8 +177,8 @@ export const t = {
         if (!isObject(value)) return mismatch('record', value)
         const keys = Object.keys(value)
         if (keys.length > max) return tooMany(`record of ${keys.length} keys`, max, keys)
-        const key = keys.find((one) => !isKey(one) || read(value[one]) === BAD) ?? ''
-        return within(key, isKey(key) ? why(value[key]) : { message: 'key is not allowed', path: [] })
+        const key = keys.find((one) => !isKey(one) || read(value[one]) === INVALID) ?? ''
+        return nestIssue(key, isKey(key) ? why(value[key]) : { message: 'key is not allowed', path: [] })
       },
     )
   },
@@ -186,7 +186,7 @@ export const t = {
   /** Unknown keys are dropped; the result is a fresh object with its keys in the declared order. */
   object<F extends Fields>(fields: F): Type<InferFields<F>> {
     const names = Object.keys(fields)
-    const parts = names.map((name) => partOf(`field ${shorten(name)}`, fields[name]))
+    const parts = names.map((name) => compileSchema(`field ${shorten(name)}`, fields[name]))
     for (const name of names)
       if (name === '' || name === '__proto__' || /^\d+$/.test(name))
         throw new DefinitionError(`field ${shorten(name)}: the name is empty, a number or __proto__`)
@@ -200,28 +200,30 @@ export const t = {
     return new Descriptor<InferFields<F>>(
       {
         kind: 'object',
-        fields: Object.fromEntries(names.map((name, i) => [name, (parts[i] as Part<unknown>).spec])),
+        fields: Object.fromEntries(
+          names.map((name, i) => [name, (parts[i] as CompiledSchema<unknown>).spec]),
+        ),
       },
       (value) => {
-        if (!isObject(value)) return BAD
+        if (!isObject(value)) return INVALID
         const out: Record<string, unknown> = {}
         for (let i = 0; i < names.length; i++) {
-          const got = (reads[i] as Read<unknown>)(field(value, i))
-          if (got === BAD) return BAD
+          const got = (reads[i] as ReadValue<unknown>)(field(value, i))
+          if (got === INVALID) return INVALID
           if (got !== undefined) out[names[i] as string] = got
         }
         return out as InferFields<F>
       },
       (value) => {
         if (!isObject(value)) return mismatch('object', value)
-        const at = parts.findIndex((part, i) => part.read(field(value, i)) === BAD)
+        const at = parts.findIndex((part, i) => part.read(field(value, i)) === INVALID)
         const part = parts[at]
         if (part === undefined) return { message: 'changed while it was read', path: [] }
         const got = field(value, at)
         const missing = { message: `missing, expected ${part.spec.kind}`, path: [] }
-        return within(
+        return nestIssue(
           names[at] as string,
-          got === undefined && part.spec.kind !== 'foreign' ? missing : part.why(got),
+          got === undefined && part.spec.kind !== 'foreign' ? missing : part.diagnose(got),
         )
       },
     )
@@ -234,11 +236,11 @@ export const t = {
  */
 export function schemaOf<S extends Shape>(shape: S): Schema<Infer<S>> {
   if (isSchema(shape)) return shape as Schema<Infer<S>>
-  const { spec, read, why } = t.object(shape) as Descriptor<unknown>
-  const lenient = read({}) !== BAD
+  const { spec, read, diagnose: why } = t.object(shape) as Descriptor<unknown>
+  const acceptsEmpty = read({}) !== INVALID
   const root = new Descriptor<unknown>(
     spec,
-    (value) => read(value === undefined && lenient ? {} : value),
+    (value) => read(value === undefined && acceptsEmpty ? {} : value),
     why,
   )
   return root as Type<unknown> as Schema<Infer<S>>
@@ -246,7 +248,7 @@ export function schemaOf<S extends Shape>(shape: S): Schema<Infer<S>> {
 
 /** The data of a schema; all that can be known of a foreign one is its vendor. */
 export function specOf(schema: Schema<unknown>): TypeSpec {
-  return partOf('schema', schema).spec
+  return compileSchema('schema', schema).spec
 }
 
 /**
@@ -254,23 +256,23 @@ export function specOf(schema: Schema<unknown>): TypeSpec {
  * @throws DefinitionError at the call when a foreign schema answers with a promise.
  */
 export function toParser<Out>(schema: Schema<Out>): (value: unknown) => Out {
-  const part = partOf('schema', schema)
-  return (value) => settle(part, value, 'input')
+  const part = compileSchema('schema', schema)
+  return (value) => parseOrThrow(part, value, 'input')
 }
 
 // `complain` sees only values of the right JavaScript type; any other is an `expected ..., got ...`.
 function scalar<Out>(
   spec: TypeSpec,
   accepts: (value: unknown) => boolean,
-  complain?: (value: Out) => string,
+  describe?: (value: Out) => string,
 ): Type<Out> {
-  const like = (value: unknown): value is Out =>
+  const isOfType = (value: unknown): value is Out =>
     spec.kind === 'bytes' ? value instanceof Uint8Array : typeof value === 'string'
   return new Descriptor<Out>(
     spec,
-    (value) => (accepts(value) ? (value as Out) : BAD),
+    (value) => (accepts(value) ? (value as Out) : INVALID),
     (value) =>
-      complain && like(value) ? { message: complain(value), path: [] } : mismatch(spec.kind, value),
+      describe && isOfType(value) ? { message: describe(value), path: [] } : mismatch(spec.kind, value),
   )
 }
 
@@ -282,7 +284,7 @@ function number(kind: NumberKind, min: number, max: number): Type<number> {
     (value) =>
       typeof value === 'number' && value >= min && value <= max && (!whole || Number.isInteger(value))
         ? value + 0
-        : BAD,
+        : INVALID,
     (value) => {
       if (typeof value !== 'number') return mismatch(kind, value)
       if (!Number.isFinite(value)) return { message: `${value} is not a finite number`, path: [] }
@@ -322,8 +324,8 @@ function bound(what: string, value: number): number {
 }
 
 // Only a field can be absent: an array or a record has no place for it, and msgpack and JSON no value.
-function present<Out>(what: string, schema: Schema<Out>): Part<Out> {
-  const part = partOf(what, schema)
+function requirePresent<Out>(what: string, schema: Schema<Out>): CompiledSchema<Out> {
+  const part = compileSchema(what, schema)
   if (part.spec.kind === 'optional') throw new DefinitionError(`${what}: its item cannot be t.optional`)
   return part
 }

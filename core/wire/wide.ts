@@ -2,7 +2,7 @@
 // Invariant: what is read is exact; a number is taken for a 64-bit integer only where it is a safe integer.
 
 import { DefinitionError, shorten } from './errors.ts'
-import { BAD, Descriptor, mismatch } from './schema.ts'
+import { INVALID, Descriptor, mismatch } from './schema.ts'
 import type { Type } from './schema.ts'
 
 /** MySQL's DATETIME: the years 1000 to 9999, of which we take those that every driver prints alike. */
@@ -12,8 +12,8 @@ const LAST_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 const MAX_PRECISION = 65
 const MAX_SCALE = 30
 
-export const i64 = big('i64', -(2n ** 63n), 2n ** 63n - 1n)
-export const u64 = big('u64', 0n, 2n ** 64n - 1n)
+export const i64 = bigintType('i64', -(2n ** 63n), 2n ** 63n - 1n)
+export const u64 = bigintType('u64', 0n, 2n ** 64n - 1n)
 
 /** Exact: text such as "-12.50" with at most `precision` digits, `scale` of them behind the point. */
 export function decimal(precision: number, scale: number): Type<string> {
@@ -27,13 +27,13 @@ export function decimal(precision: number, scale: number): Type<string> {
     throw new DefinitionError(
       `t.decimal(${precision}, ${scale}): 1..${MAX_PRECISION} digits, 0..${MAX_SCALE} of them behind the point`,
     )
-  const read = (value: unknown): string | typeof BAD => {
-    if (typeof value !== 'string' || value.length > MAX_PRECISION + 3) return BAD
+  const read = (value: unknown): string | typeof INVALID => {
+    if (typeof value !== 'string' || value.length > MAX_PRECISION + 3) return INVALID
     const [, sign, whole, part = ''] = /^(-?)(\d+)(?:\.(\d+))?$/.exec(value) ?? []
-    if (whole === undefined) return BAD
+    if (whole === undefined) return INVALID
     const digits = whole.replace(/^0+(?=\d)/, '')
     const tail = part.replace(/0+$/, '')
-    if (tail.length > scale || (digits === '0' ? 0 : digits.length) > precision - scale) return BAD
+    if (tail.length > scale || (digits === '0' ? 0 : digits.length) > precision - scale) return INVALID
     const number = scale === 0 ? digits : `${digits}.${tail.padEnd(scale, '0')}`
     return sign === '-' && /[1-9]/.test(number) ? `-${number}` : number
   }
@@ -51,9 +51,9 @@ export function decimal(precision: number, scale: number): Type<string> {
 export const date: Type<Date> = new Descriptor<Date>(
   { kind: 'date' },
   (value) => {
-    if (!(value instanceof Date)) return BAD
+    if (!(value instanceof Date)) return INVALID
     const ms = value.getTime()
-    return ms >= FIRST_MS && ms <= LAST_MS ? value : BAD
+    return ms >= FIRST_MS && ms <= LAST_MS ? value : INVALID
   },
   (value) => {
     if (!(value instanceof Date)) return mismatch('date', value)
@@ -63,12 +63,13 @@ export const date: Type<Date> = new Descriptor<Date>(
   },
 )
 
-function big(kind: 'i64' | 'u64', min: bigint, max: bigint): Type<bigint> {
+function bigintType(kind: 'i64' | 'u64', min: bigint, max: bigint): Type<bigint> {
   return new Descriptor<bigint>(
     { kind },
     (value) => {
-      if (typeof value === 'number') return Number.isSafeInteger(value) && value >= min ? BigInt(value) : BAD
-      return typeof value === 'bigint' && value >= min && value <= max ? value : BAD
+      if (typeof value === 'number')
+        return Number.isSafeInteger(value) && value >= min ? BigInt(value) : INVALID
+      return typeof value === 'bigint' && value >= min && value <= max ? value : INVALID
     },
     (value) => {
       if (typeof value === 'bigint')

@@ -3,7 +3,7 @@
 // while; name and score outlive it and, by the snapshot, a restart of the shard.
 
 import { firefly, shard } from '../../core/game/index.ts'
-import { crew, humansIn, steerBots } from './bots.ts'
+import { adjustBots, humansIn, steerBots } from './bots.ts'
 import { Arena } from './contract.ts'
 import { CREW, FIELD, HZ } from './rules.ts'
 import {
@@ -49,8 +49,8 @@ export const arena = shard(Arena)
     const newcomer = !c.joined
     const seat = c.join()
     const pilot = pilotOf(c.state, c.session)
-    pilot.nick = tidy(nick)
-    const ship = board(c.state, seat, pilot, () => c.random())
+    pilot.nick = cleanNick(nick)
+    const ship = seatPilot(c.state, seat, pilot, () => c.random())
     c.push.world(wholeWorld(c.state))
     if (newcomer) c.others.joined({ seat, nick: pilot.nick })
     return { seat, hue: ship.hue, ...FIELD }
@@ -62,7 +62,7 @@ export const arena = shard(Arena)
   .tick(HZ, (c, dt) => {
     const { sim } = c.state
     const random = (): number => c.random()
-    if (crew(sim, random)) c.state.rosterStale = true
+    if (adjustBots(sim, random)) c.state.rosterStale = true
     steerBots(sim, random)
     const hits = step(sim, Math.min(dt, MAX_STEP_SECONDS), random)
     c.broadcast.world(packWorld(worldOf(sim)))
@@ -104,7 +104,7 @@ export const arena = shard(Arena)
   .rejoin((c) => {
     // One who entered after the last snapshot has no pilot yet and enters again: the page does so after a restart.
     const pilot = c.state.pilots.get(c.session)
-    if (pilot) board(c.state, c.seat, pilot, () => c.random())
+    if (pilot) seatPilot(c.state, c.seat, pilot, () => c.random())
   })
 
 export default firefly({ arena })
@@ -121,13 +121,13 @@ function pilotOf({ pilots }: State, session: string): Pilot {
   return pilot
 }
 
-function board(state: State, seat: number, pilot: Pilot, random: Random): Ship {
+function seatPilot(state: State, seat: number, pilot: Pilot, random: Random): Ship {
   state.rosterStale = true
   return state.sim.ships.get(seat) ?? addShip(state.sim, seat, pilot, random)
 }
 
 /** Control and other invisible characters out: a name is drawn on every screen. */
-function tidy(nick: string): string {
+function cleanNick(nick: string): string {
   return nick.replaceAll(/[\p{C}\p{Z}]+/gu, ' ').trim() || 'pilot'
 }
 
@@ -135,11 +135,11 @@ function wholeWorld({ sim }: State): Uint8Array<ArrayBuffer> {
   return packWorld(worldOf(sim, true))
 }
 
-function rosterOf({ sim }: State): { pilots: Line[] } {
-  return { pilots: [...sim.ships.values()].map(line) }
+function rosterOf({ sim }: State): { pilots: RosterEntry[] } {
+  return { pilots: [...sim.ships.values()].map(rosterEntry) }
 }
 
-interface Line {
+interface RosterEntry {
   seat: number
   nick: string
   hue: number
@@ -148,6 +148,6 @@ interface Line {
   away: boolean
 }
 
-function line({ seat, pilot, hue, bot, away }: Ship): Line {
+function rosterEntry({ seat, pilot, hue, bot, away }: Ship): RosterEntry {
   return { seat, nick: pilot.nick, hue, score: pilot.score, bot, away }
 }

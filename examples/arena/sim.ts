@@ -86,7 +86,7 @@ export function addShip(sim: Sim, seat: number, pilot: Pilot, random: Random, bo
     respawn: 0,
     shield: 0,
   }
-  launch(sim, ship, random)
+  placeShip(sim, ship, random)
   sim.ships.set(seat, ship)
   return ship
 }
@@ -104,7 +104,7 @@ export function step(sim: Sim, seconds: number, random: Random): Hit[] {
   sim.shots = sim.shots.filter((shot) => {
     shot.fresh = false
     shot.left -= seconds
-    const target = shot.left > 0 ? struckBy(sim, shot, seconds) : null
+    const target = shot.left > 0 ? shipHitBy(sim, shot, seconds) : null
     shot.x = wrap(shot.x + shot.vx * seconds, FIELD.width)
     shot.y = wrap(shot.y + shot.vy * seconds, FIELD.height)
     const by = sim.ships.get(shot.owner)
@@ -114,7 +114,7 @@ export function step(sim: Sim, seconds: number, random: Random): Hit[] {
   for (const ship of sim.ships.values()) {
     if (ship.respawn > 0) {
       ship.respawn -= seconds
-      if (ship.respawn <= 0) launch(sim, ship, random)
+      if (ship.respawn <= 0) placeShip(sim, ship, random)
     } else {
       fly(ship, seconds)
       if (ship.fire && ship.cooldown <= 0) shoot(sim, ship)
@@ -141,7 +141,7 @@ export function worldOf(sim: Sim, allShots = false): World {
 const LAUNCH_TRIES = 6
 
 /** Puts a ship where the nearest other is farthest, of a few places drawn by lot. */
-function launch(sim: Sim, ship: Ship, random: Random): void {
+function placeShip(sim: Sim, ship: Ship, random: Random): void {
   let best = -1
   for (let i = 0; i < LAUNCH_TRIES; i++) {
     const x = random() * FIELD.width
@@ -200,7 +200,7 @@ function shoot(sim: Sim, ship: Ship): void {
  * The ship whose hull the shot meets during this step: the closest approach of shot and ship, both moving. A test
  * of the end points alone would let a shot of 28 units a step fly through a hull of 14.
  */
-function struckBy(sim: Sim, shot: Shot, seconds: number): Ship | null {
+function shipHitBy(sim: Sim, shot: Shot, seconds: number): Ship | null {
   for (const ship of sim.ships.values()) {
     if (ship.seat === shot.owner || ship.respawn > 0 || ship.shield > 0) continue
     const dx = gap(ship.x, shot.x, FIELD.width)

@@ -40,7 +40,7 @@ const HEAD = 8
 const SHIP_BYTES = 9 // u16 seat, u16 x, u16 y, u16 heading, u8 flags
 const SHOT_BYTES = 14 // u16 id, u16 owner, u16 x, u16 y, i16 vx, i16 vy, u16 left
 /** Steps of one unit: 1,600 * 32 stays in 16 bits, and 1/32 of a pixel is finer than the eye. */
-const FINE = 32
+const STEPS_PER_UNIT = 32
 const TURN = 65_536 / (Math.PI * 2)
 const THRUST = 1
 const SHIELD = 2
@@ -56,8 +56,8 @@ export function packWorld({ clock, ships, shots }: World): Uint8Array<ArrayBuffe
   let at = HEAD
   for (const ship of ships) {
     view.setUint16(at, ship.seat)
-    view.setUint16(at + 2, place(ship.x, FIELD.width))
-    view.setUint16(at + 4, place(ship.y, FIELD.height))
+    view.setUint16(at + 2, packCoordinate(ship.x, FIELD.width))
+    view.setUint16(at + 4, packCoordinate(ship.y, FIELD.height))
     view.setUint16(at + 6, Math.round(ship.heading * TURN))
     view.setUint8(at + 8, (ship.thrust ? THRUST : 0) | (ship.shield ? SHIELD : 0) | (ship.dead ? DEAD : 0))
     at += SHIP_BYTES
@@ -65,10 +65,10 @@ export function packWorld({ clock, ships, shots }: World): Uint8Array<ArrayBuffe
   for (const shot of shots) {
     view.setUint16(at, shot.id)
     view.setUint16(at + 2, shot.owner)
-    view.setUint16(at + 4, place(shot.x, FIELD.width))
-    view.setUint16(at + 6, place(shot.y, FIELD.height))
-    view.setInt16(at + 8, Math.round(shot.vx * FINE))
-    view.setInt16(at + 10, Math.round(shot.vy * FINE))
+    view.setUint16(at + 4, packCoordinate(shot.x, FIELD.width))
+    view.setUint16(at + 6, packCoordinate(shot.y, FIELD.height))
+    view.setInt16(at + 8, Math.round(shot.vx * STEPS_PER_UNIT))
+    view.setInt16(at + 10, Math.round(shot.vy * STEPS_PER_UNIT))
     view.setUint16(at + 12, Math.max(0, Math.round(shot.leftMs)))
     at += SHOT_BYTES
   }
@@ -89,8 +89,8 @@ export function unpackWorld(bytes: Uint8Array): World {
     const flags = view.getUint8(at + 8)
     ships.push({
       seat: view.getUint16(at),
-      x: view.getUint16(at + 2) / FINE,
-      y: view.getUint16(at + 4) / FINE,
+      x: view.getUint16(at + 2) / STEPS_PER_UNIT,
+      y: view.getUint16(at + 4) / STEPS_PER_UNIT,
       heading: view.getUint16(at + 6) / TURN,
       thrust: (flags & THRUST) !== 0,
       shield: (flags & SHIELD) !== 0,
@@ -102,10 +102,10 @@ export function unpackWorld(bytes: Uint8Array): World {
     shots.push({
       id: view.getUint16(at),
       owner: view.getUint16(at + 2),
-      x: view.getUint16(at + 4) / FINE,
-      y: view.getUint16(at + 6) / FINE,
-      vx: view.getInt16(at + 8) / FINE,
-      vy: view.getInt16(at + 10) / FINE,
+      x: view.getUint16(at + 4) / STEPS_PER_UNIT,
+      y: view.getUint16(at + 6) / STEPS_PER_UNIT,
+      vx: view.getInt16(at + 8) / STEPS_PER_UNIT,
+      vy: view.getInt16(at + 10) / STEPS_PER_UNIT,
       leftMs: view.getUint16(at + 12),
     })
   }
@@ -113,6 +113,6 @@ export function unpackWorld(bytes: Uint8Array): World {
 }
 
 // Rounding up at the far edge would be one step past the field, which is its near edge.
-function place(value: number, size: number): number {
-  return Math.round(value * FINE) % (size * FINE)
+function packCoordinate(value: number, size: number): number {
+  return Math.round(value * STEPS_PER_UNIT) % (size * STEPS_PER_UNIT)
 }

@@ -4,7 +4,7 @@
 import { command, contract, t } from '../../core/game/index.ts'
 import type { StandardSchema } from '../../core/wire/schema.ts'
 
-const anything: StandardSchema<unknown> = {
+const anyValue: StandardSchema<unknown> = {
   '~standard': { version: 1, vendor: 'market', validate: (value) => ({ value }) },
 }
 
@@ -21,7 +21,7 @@ const entry = t.object({ id: t.string(MAX_NAME), kind, amount: gold, gold })
 /** Where a connection begins: it says who it is. (A real game checks a ticket here.) */
 export const Market = contract(
   'market',
-  { open: command(401, { player: anything }, { player: t.string(MAX_NAME), gold }) },
+  { open: command(401, { player: anyValue }, { player: t.string(MAX_NAME), gold }) },
   { codec: 'json', refuses: ['BAD_PLAYER'] },
 )
 
@@ -32,12 +32,12 @@ export const Market = contract(
 export const Purse = contract(
   'purse',
   {
-    deposit: command(402, { amount: anything, id: anything }, { gold }, { durable: true }),
+    deposit: command(402, { amount: anyValue, id: anyValue }, { gold }, { durable: true }),
     /** The payer's gold at once; what the receiver has no room for comes back later. */
-    transfer: command(403, { to: anything, amount: anything, id: anything }, { gold }, { durable: true }),
+    transfer: command(403, { to: anyValue, amount: anyValue, id: anyValue }, { gold }, { durable: true }),
     balance: command(404, {}, { gold }),
     /** The newest first. */
-    history: command(405, { limit: anything }, { entries: t.array(entry, MAX_ENTRIES) }),
+    history: command(405, { limit: anyValue }, { entries: t.array(entry, MAX_ENTRIES) }),
     /** From another purse. */
     receive: command(
       406,

@@ -25,7 +25,7 @@ const purse = shard(Purse)
     const { accepted } = answer.ok ? (answer.output as { accepted: number }) : { accepted: 0 }
     const own = c.rows.purses.get()!
     own.increment('pending', -amount)
-    if (accepted < amount) enter(c.rows, `back:${id}`, 'returned', id, amount - accepted)
+    if (accepted < amount) addEntry(c.rows, `back:${id}`, 'returned', id, amount - accepted)
   })
   .on('deposit', (c, { amount, id }) => {
     const name = nameOf(id)
@@ -33,8 +33,8 @@ const purse = shard(Purse)
     const first = entryOf(c.rows, `own:${name}`)
     if (first) return { gold: first.gold }
     if (!isAmount(amount)) throw c.fail('BAD_AMOUNT')
-    if (amount > room(c.rows)) throw c.fail('PURSE_FULL', `a purse holds ${MAX_GOLD}`)
-    return { gold: enter(c.rows, `own:${name}`, 'deposit', name, amount) }
+    if (amount > freeCapacity(c.rows)) throw c.fail('PURSE_FULL', `a purse holds ${MAX_GOLD}`)
+    return { gold: addEntry(c.rows, `own:${name}`, 'deposit', name, amount) }
   })
   .on('transfer', (c, { to, amount, id }) => {
     const name = nameOf(id)
@@ -45,7 +45,7 @@ const purse = shard(Purse)
     if (!isName(to) || to === c.key) throw c.fail('BAD_RECEIVER')
     const own = c.rows.purses.get()
     if (!own || own.gold < amount) throw c.fail('TOO_POOR')
-    const gold = enter(c.rows, `own:${name}`, 'sent', name, amount)
+    const gold = addEntry(c.rows, `own:${name}`, 'sent', name, amount)
     own.increment('pending', amount)
     // Leaves with the commit of this turn; `sent` hears how much of it was taken.
     const cast = { from: c.key, amount, id: name }
@@ -53,8 +53,8 @@ const purse = shard(Purse)
     return { gold }
   })
   .on('receive', (c, { from, amount, id }) => {
-    const accepted = Math.min(amount, room(c.rows))
-    if (accepted > 0) enter(c.rows, `from:${from}:${id}`, 'received', id, accepted)
+    const accepted = Math.min(amount, freeCapacity(c.rows))
+    if (accepted > 0) addEntry(c.rows, `from:${from}:${id}`, 'received', id, accepted)
     return { accepted }
   })
   .on('balance', (c) => ({ gold: c.rows.purses.get()?.gold ?? 0 }))
@@ -67,7 +67,7 @@ const purse = shard(Purse)
 export default firefly({ market, purse })
 
 /** One change of the purse and its line in the ledger. Returns the gold after it. */
-function enter(rows: Own, cause: string, kind: Kind, id: string, amount: number): number {
+function addEntry(rows: Own, cause: string, kind: Kind, id: string, amount: number): number {
   const own = rows.purses.get() ?? rows.purses.insert({ gold: 0, pending: 0, entries: 0 })
   const gold = own.gold + (kind === 'sent' ? -amount : amount)
   rows.ledger.insert({ n: own.entries, cause, id, kind, amount, gold })
@@ -80,7 +80,7 @@ function entryOf(rows: Own, cause: string): { readonly gold: number } | undefine
 }
 
 /** What may still come in: what is on its way out may come back. */
-function room(rows: Own): number {
+function freeCapacity(rows: Own): number {
   const own = rows.purses.get()
   return own ? MAX_GOLD - own.gold - own.pending : MAX_GOLD
 }

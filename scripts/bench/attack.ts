@@ -2,12 +2,12 @@
 // never read in the middle of a broadcast; limits are the default ones.
 
 import { flood } from './attack/flood.ts'
-import { unread } from './attack/unread.ts'
+import { measureSlowReaders } from './attack/unread.ts'
 import { UsageError, type Profile } from './figure.ts'
 
 const PARTS = new Map<string, (profile: Profile) => Promise<void>>([
   ['flood', flood],
-  ['unread', unread],
+  ['unread', measureSlowReaders],
 ])
 
 /** BENCH_PARTS names some of them, with commas between: for whoever makes one of them better. */

@@ -9,7 +9,7 @@ export interface Profile {
   /** A missed aim makes the exit code 1. */
   readonly strict: boolean
   /** Aims missed so far; {@link printRatio} counts them. */
-  missed: number
+  missedAims: number
 }
 
 /** The command line is wrong: exit code 2. */
@@ -22,7 +22,7 @@ export function parseProfile(args: readonly string[]): Profile {
       args: [...args],
       options: { quick: { type: 'boolean', default: false }, strict: { type: 'boolean', default: false } },
     })
-    return { ...values, missed: 0 }
+    return { ...values, missedAims: 0 }
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error))
   }
@@ -38,11 +38,11 @@ export function median(values: readonly number[]): number {
 }
 
 /** Three significant digits below 100, whole numbers above: more would feign a precision. */
-export function round(value: number): number {
+export function roundFigure(value: number): number {
   return Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3))
 }
 
-export function print(figure: Readonly<Record<string, string | number | boolean>>): void {
+export function printFigure(figure: Readonly<Record<string, string | number | boolean>>): void {
   console.log(JSON.stringify(figure))
 }
 
@@ -60,10 +60,10 @@ export function printRatio(
   aim: Aim,
 ): void {
   const ok = aim.kind === 'min' ? ratio >= aim.value : ratio <= aim.value
-  if (!ok) profile.missed++
-  print({ ...labels, ratio: Number(ratio.toFixed(3)), aim: aim.value, ok })
+  if (!ok) profile.missedAims++
+  printFigure({ ...labels, ratio: Number(ratio.toFixed(3)), aim: aim.value, ok })
 }
 
-export function progress(text: string): void {
+export function printProgress(text: string): void {
   console.error(text)
 }

@@ -5,7 +5,7 @@
 import { type Socket, connect } from 'node:net'
 import { parseArgs } from 'node:util'
 
-import { DEFAULT_IDENTITY, encodeFrame, identityBytes } from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, frameIdentityBytes } from '../../core/wire/frame.ts'
 
 const BODY_BYTES = 64
 const FRAME_BYTES = 17 + BODY_BYTES
@@ -14,7 +14,7 @@ const DRAIN_MS = 5_000
 const MAX_US = 1_000_000
 
 /** One connection. Its bytes repeat after P frames; `stream` holds two periods, so that no slice wraps. */
-interface Flow {
+interface LoadConnection {
   readonly socket: Socket
   readonly stream: Buffer
   /** Slices of `stream` by first slot and number of frames, made when first needed. */
@@ -24,7 +24,7 @@ interface Flow {
   /** Slot of the oldest frame in flight, which is also the next to be sent once it is back. */
   slot: number
   /** Bytes of the oldest frame that are already back. */
-  have: number
+  receivedBytes: number
   inFlight: number
 }
 
@@ -46,7 +46,7 @@ const inFlight = Number(values['in-flight'])
 const readBuffer = Buffer.alloc(65_536)
 const latencies = new Uint32Array(MAX_US + 1)
 let messages = 0
-let sending = true
+let isSending = true
 const drained = Promise.withResolvers<void>()
 
 const flows = await Promise.all(Array.from({ length: connections }, (_, index) => open(index)))
@@ -63,17 +63,17 @@ const result = { messages, seconds, p50Us: percentile(0.5), p99Us: percentile(0.
 console.log('stop')
 if (messages === 0) fail('no message came back in the measured window')
 
-sending = false
-const late = setTimeout(() => {
+isSending = false
+const drainTimer = setTimeout(() => {
   fail(`${flows.reduce((sum, flow) => sum + flow.inFlight, 0)} frames did not come back in ${DRAIN_MS} ms`)
 }, DRAIN_MS)
 await drained.promise
-clearTimeout(late)
+clearTimeout(drainTimer)
 console.log(JSON.stringify(result))
 process.exit(0)
 
-function open(index: number): Promise<Flow> {
-  const opened = Promise.withResolvers<Flow>()
+function open(index: number): Promise<LoadConnection> {
+  const opened = Promise.withResolvers<LoadConnection>()
   const socket = connect({
     host: values.host,
     port: Number(values.port),
@@ -86,13 +86,13 @@ function open(index: number): Promise<Flow> {
       },
     },
   })
-  const flow: Flow = {
+  const flow: LoadConnection = {
     socket,
     stream: twoPeriods(index),
     slices: [],
     sentAt: new Float64Array(inFlight),
     slot: 0,
-    have: 0,
+    receivedBytes: 0,
     inFlight: 0,
   }
   socket.once('connect', () => opened.resolve(flow))
@@ -103,7 +103,7 @@ function open(index: number): Promise<Flow> {
 
 /** Every frame of every connection has a body of its own, so that a mix-up cannot go unseen. */
 function twoPeriods(index: number): Buffer {
-  const identity = identityBytes(DEFAULT_IDENTITY)
+  const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
   const frames = Array.from({ length: inFlight }, (_, slot) => {
     const body = Buffer.from(Array.from({ length: BODY_BYTES }, (__, i) => index * 31 + slot * 7 + i * 13))
     body.writeUInt16BE(index, 0)
@@ -113,7 +113,7 @@ function twoPeriods(index: number): Buffer {
   return Buffer.concat([...frames, ...frames])
 }
 
-function send(flow: Flow, frames: number, now: number): void {
+function send(flow: LoadConnection, frames: number, now: number): void {
   const first = (flow.slot + flow.inFlight) % inFlight
   for (let i = 0; i < frames; i++) flow.sentAt[(first + i) % inFlight] = now
   const key = first * inFlight + frames - 1
@@ -125,14 +125,14 @@ function send(flow: Flow, frames: number, now: number): void {
   flow.socket.write(slice)
 }
 
-function receive(flow: Flow, bytes: number): void {
-  const from = flow.slot * FRAME_BYTES + flow.have
-  flow.have += bytes
-  if (flow.have > flow.inFlight * FRAME_BYTES) fail('more bytes came back than were sent')
+function receive(flow: LoadConnection, bytes: number): void {
+  const from = flow.slot * FRAME_BYTES + flow.receivedBytes
+  flow.receivedBytes += bytes
+  if (flow.receivedBytes > flow.inFlight * FRAME_BYTES) fail('more bytes came back than were sent')
   if (readBuffer.compare(flow.stream, from, from + bytes, 0, bytes) !== 0) {
     fail(`wrong bytes came back: ${readBuffer.toString('hex', 0, Math.min(bytes, FRAME_BYTES))}`)
   }
-  const frames = Math.floor(flow.have / FRAME_BYTES)
+  const frames = Math.floor(flow.receivedBytes / FRAME_BYTES)
   if (frames === 0) return
   const now = performance.now()
   for (let i = 0; i < frames; i++) {
@@ -140,15 +140,15 @@ function receive(flow: Flow, bytes: number): void {
     latencies[Math.min(us, MAX_US)]!++
     flow.slot = (flow.slot + 1) % inFlight
   }
-  flow.have -= frames * FRAME_BYTES
+  flow.receivedBytes -= frames * FRAME_BYTES
   flow.inFlight -= frames
   messages += frames
-  if (sending) send(flow, frames, now)
+  if (isSending) send(flow, frames, now)
   else if (flows.every((each) => each.inFlight === 0)) drained.resolve()
 }
 
-function percentile(part: number): number {
-  let left = Math.ceil(messages * part)
+function percentile(fraction: number): number {
+  let left = Math.ceil(messages * fraction)
   for (let us = 0; us <= MAX_US; us++) {
     left -= latencies[us]!
     if (left <= 0) return us

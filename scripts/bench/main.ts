@@ -4,51 +4,55 @@
 
 import { type Profile, UsageError, parseProfile } from './figure.ts'
 
-interface Entry {
-  readonly line: string
+interface BenchmarkEntry {
+  readonly description: string
   readonly load: () => Promise<{ run: (profile: Profile) => Promise<void> }>
 }
 
-const benchmarks: ReadonlyMap<string, Entry> = new Map([
+const benchmarks: ReadonlyMap<string, BenchmarkEntry> = new Map([
   [
     'attack',
     {
-      line: 'one flooder beside 100 players, and 500 clients that never read: CPU, answers and memory',
+      description: 'one flooder beside 100 players, and 500 clients that never read: CPU, answers and memory',
       load: () => import('./attack.ts'),
     },
   ],
   [
     'idle',
     {
-      line: "the server's memory for each of 10,000 idle sessions, over TCP and over WebSocket",
+      description: "the server's memory for each of 10,000 idle sessions, over TCP and over WebSocket",
       load: () => import('./idle.ts'),
     },
   ],
   [
     'path',
     {
-      line: 'server CPU per echoed TCP message, beside a raw Node echo, 50 connections, 1 and 16 in flight',
+      description:
+        'server CPU per echoed TCP message, beside a raw Node echo, 50 connections, 1 and 16 in flight',
       load: () => import('./path.ts'),
     },
   ],
   [
     'split',
     {
-      line: 'cost of a 4 MiB body in 1 KiB pieces against the same body whole, over TCP and in the decoder',
+      description:
+        'cost of a 4 MiB body in 1 KiB pieces against the same body whole, over TCP and in the decoder',
       load: () => import('./split.ts'),
     },
   ],
   [
     'state',
     {
-      line: 'durable rows: acknowledged turns, flush, cached reads, memory, logins, beside fdatasync and MariaDB',
+      description:
+        'durable rows: acknowledged turns, flush, cached reads, memory, logins, beside fdatasync and MariaDB',
       load: () => import('./state.ts'),
     },
   ],
   [
     'store',
     {
-      line: 'acknowledged commits of the slot store, beside bare fdatasyncs of the same disk in the same run',
+      description:
+        'acknowledged commits of the slot store, beside bare fdatasyncs of the same disk in the same run',
       load: () => import('./store.ts'),
     },
   ],
@@ -57,7 +61,7 @@ const benchmarks: ReadonlyMap<string, Entry> = new Map([
 async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args
   if (name === undefined) {
-    for (const [known, entry] of benchmarks) console.log(`${known.padEnd(8)}${entry.line}`)
+    for (const [known, entry] of benchmarks) console.log(`${known.padEnd(8)}${entry.description}`)
     return 0
   }
   const entry = benchmarks.get(name)
@@ -67,7 +71,7 @@ async function main(args: readonly string[]): Promise<number> {
   const profile = parseProfile(rest)
   const { run } = await entry.load()
   await run(profile)
-  return profile.strict && profile.missed > 0 ? 1 : 0
+  return profile.strict && profile.missedAims > 0 ? 1 : 0
 }
 
 // `exit` handlers stop the servers and loads we started, whatever ends this process.

@@ -3,19 +3,19 @@
 // ratio may be quoted, the microseconds only together with the machine.
 
 import { type CpuReading, readCpu, spentNs } from './cpu.ts'
-import { type Profile, median, print, printRatio, progress, round } from './figure.ts'
-import { type Server, canPin, startFirefly, startLoad, startRaw } from './server.ts'
+import { type Profile, median, printFigure, printRatio, printProgress, roundFigure } from './figure.ts'
+import { type MeasuredServer, canPin, startFirefly, startLoad, startRawEcho } from './server.ts'
 
 const CONNECTIONS = 50
 /** A load that says nothing for this long after its window is stuck. */
-const GRACE_MS = 15_000
+const RESULT_TIMEOUT_MS = 15_000
 
 /**
  * Frames in flight per connection, and the least acceptable raw / Firefly CPU per message. The prototype
  * without sessions or mailboxes reached 0.96 and 0.77 by the same `data` path (DESIGN.md 7).
  * 0.4 is the goal of research/performance.md for 16 in flight.
  */
-const depths = [
+const IN_FLIGHT_DEPTHS = [
   { inFlight: 1, aim: 0.8 },
   { inFlight: 16, aim: 0.4 },
 ] as const
@@ -35,28 +35,30 @@ export async function run(profile: Profile): Promise<void> {
   const rounds = profile.quick ? 2 : 5
   const window = { warmUpMs: profile.quick ? 500 : 1_000, measureMs: profile.quick ? 1_000 : 3_000 }
   const pinned = canPin()
-  progress(pinned ? 'server on core 1, load on core 0' : 'not pinned: taskset or a second core is missing')
-  const servers: Server[] = []
+  printProgress(
+    pinned ? 'server on core 1, load on core 0' : 'not pinned: taskset or a second core is missing',
+  )
+  const servers: MeasuredServer[] = []
   const samples = new Map<string, Sample[]>()
   try {
     // One by one: what has started is stopped below, also when the next one does not start.
-    servers.push(await startRaw(pinned))
+    servers.push(await startRawEcho(pinned))
     servers.push(await startFirefly([], pinned))
     for (let n = 1; n <= rounds; n++) {
-      for (const { inFlight } of depths) {
+      for (const { inFlight } of IN_FLIGHT_DEPTHS) {
         for (const server of servers) {
           const sample = await measure(server, inFlight, window, pinned)
           const key = `${server.side} ${inFlight}`
           samples.set(key, [...(samples.get(key) ?? []), sample])
           const cpu = (sample.cpuUs / sample.messages).toFixed(2)
-          progress(`round ${n}/${rounds} ${server.side} P${inFlight}: ${cpu} us CPU per message`)
+          printProgress(`round ${n}/${rounds} ${server.side} P${inFlight}: ${cpu} us CPU per message`)
         }
       }
     }
   } finally {
     await Promise.all(servers.map((server) => server.stop()))
   }
-  for (const { inFlight, aim } of depths) {
+  for (const { inFlight, aim } of IN_FLIGHT_DEPTHS) {
     const [raw, other] = servers.map(({ side }) => ({
       side,
       cpu: summarize(side, inFlight, samples, pinned),
@@ -75,17 +77,17 @@ function summarize(
 ): number {
   const samples = all.get(`${side} ${inFlight}`) ?? []
   const cpuUsPerMessage = median(samples.map((s) => s.cpuUs / s.messages))
-  print({
+  printFigure({
     bench: 'path',
     side,
     inFlight,
     connections: CONNECTIONS,
-    cpuUsPerMessage: round(cpuUsPerMessage),
-    messagesPerSecond: round(median(samples.map((s) => s.messages / s.seconds))),
-    p50Us: round(median(samples.map((s) => s.p50Us))),
-    p99Us: round(median(samples.map((s) => s.p99Us))),
+    cpuUsPerMessage: roundFigure(cpuUsPerMessage),
+    messagesPerSecond: roundFigure(median(samples.map((s) => s.messages / s.seconds))),
+    p50Us: roundFigure(median(samples.map((s) => s.p50Us))),
+    p99Us: roundFigure(median(samples.map((s) => s.p99Us))),
     // Below about 0.9 the load was the bottleneck; CPU per message then includes more wake-ups.
-    serverBusy: round(median(samples.map((s) => s.cpuUs / 1e6 / s.seconds))),
+    serverBusy: roundFigure(median(samples.map((s) => s.cpuUs / 1e6 / s.seconds))),
     rounds: samples.length,
     pinned,
   })
@@ -93,7 +95,7 @@ function summarize(
 }
 
 function measure(
-  server: Server,
+  server: MeasuredServer,
   inFlight: number,
   { warmUpMs, measureMs }: { warmUpMs: number; measureMs: number },
   pinned: boolean,
@@ -123,15 +125,15 @@ function measure(
   const side = `${server.side} P${inFlight}`
   const timer = setTimeout(
     () => {
-      reject(new Error(`${side}: the load generator gave no result: ${load.failure()}`))
+      reject(new Error(`${side}: the load generator gave no result: ${load.failureText()}`))
       load.process.kill('SIGKILL')
     },
-    warmUpMs + measureMs + GRACE_MS,
+    warmUpMs + measureMs + RESULT_TIMEOUT_MS,
   )
   // `close` comes after the last line was read, `exit` may come before it.
   load.process.once('close', () => {
     clearTimeout(timer)
-    reject(new Error(`${side}: the load generator failed: ${load.failure()}`))
+    reject(new Error(`${side}: the load generator failed: ${load.failureText()}`))
   })
   return promise
 }

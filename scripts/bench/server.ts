@@ -16,7 +16,7 @@ const ERROR_TAIL_CHARS = 2_000
 
 const root = path.resolve(import.meta.dirname, '../..')
 
-export interface Server {
+export interface MeasuredServer {
   readonly side: string
   readonly host: string
   readonly port: number
@@ -26,9 +26,9 @@ export interface Server {
 }
 
 /** A child whose stdout comes line by line. `failure()` says how it ended, with the end of its stderr. */
-export interface Child {
+export interface BenchProcess {
   readonly process: ChildProcess
-  readonly failure: () => string
+  readonly failureText: () => string
 }
 
 /** Whether server and load get a core each. */
@@ -43,11 +43,15 @@ export function pinSelf(): void {
   spawnSync('taskset', ['-acp', `${LOAD_CORE}`, `${process.pid}`])
 }
 
-export function startLoad(args: readonly string[], pinned: boolean, onLine: (line: string) => void): Child {
+export function startLoad(
+  args: readonly string[],
+  pinned: boolean,
+  onLine: (line: string) => void,
+): BenchProcess {
   return startNode(['scripts/bench/load.ts', ...args], pinned ? LOAD_CORE : null, onLine)
 }
 
-export function startRaw(pinned: boolean): Promise<Server> {
+export function startRawEcho(pinned: boolean): Promise<MeasuredServer> {
   return startServer('raw', ['scripts/bench/raw.ts'], pinned)
 }
 
@@ -55,14 +59,14 @@ export function startRaw(pinned: boolean): Promise<Server> {
  * BENCH_SERVER puts another script in the place of ours (scripts/firefly.ts of an older checkout, an experiment); its
  * figures then carry that script's name, so that nobody takes them for Firefly's.
  */
-export function startFirefly(options: readonly string[], pinned: boolean): Promise<Server> {
+export function startFirefly(options: readonly string[], pinned: boolean): Promise<MeasuredServer> {
   const other = process.env['BENCH_SERVER']
   const script = other ?? 'scripts/bench/serve.ts'
   const args = [script, 'serve', '--app', 'examples/echo', '--http', '0', '--tcp', '0', ...options]
   return startServer(other === undefined ? 'firefly' : path.basename(other), args, pinned)
 }
 
-async function startServer(side: string, args: readonly string[], pinned: boolean): Promise<Server> {
+async function startServer(side: string, args: readonly string[], pinned: boolean): Promise<MeasuredServer> {
   const ready = Promise.withResolvers<RegExpExecArray>()
   const child = startNode([...SERVER_NODE_FLAGS, ...args], pinned ? SERVER_CORE : null, (line) => {
     const match = /^\S+ ready (?:.* )?tcp=(\S+):(\d+) pid=(\d+)/.exec(line)
@@ -70,10 +74,10 @@ async function startServer(side: string, args: readonly string[], pinned: boolea
   })
   const exited = new Promise<void>((resolve) => child.process.once('exit', () => resolve()))
   void exited.then(() =>
-    ready.reject(new Error(`${side} server ended before it was ready: ${child.failure()}`)),
+    ready.reject(new Error(`${side} server ended before it was ready: ${child.failureText()}`)),
   )
   const timer = setTimeout(() => {
-    ready.reject(new Error(`${side} server was not ready in ${READY_MS} ms: ${child.failure()}`))
+    ready.reject(new Error(`${side} server was not ready in ${READY_MS} ms: ${child.failureText()}`))
   }, READY_MS)
   try {
     const [, host, port, pid] = await ready.promise
@@ -93,7 +97,11 @@ async function startServer(side: string, args: readonly string[], pinned: boolea
   }
 }
 
-function startNode(args: readonly string[], core: number | null, onLine: (line: string) => void): Child {
+function startNode(
+  args: readonly string[],
+  core: number | null,
+  onLine: (line: string) => void,
+): BenchProcess {
   const command = [process.execPath, ...args]
   if (core !== null) command.unshift('taskset', '-c', `${core}`)
   // An operator's FIREFLY_* settings would change what is measured.
@@ -110,5 +118,5 @@ function startNode(args: readonly string[], core: number | null, onLine: (line: 
   const kill = (): boolean => child.kill('SIGKILL')
   process.once('exit', kill)
   child.once('exit', () => process.off('exit', kill))
-  return { process: child, failure: () => `${ended} ${errors.trim()}`.trim() }
+  return { process: child, failureText: () => `${ended} ${errors.trim()}`.trim() }
 }

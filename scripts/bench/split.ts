@@ -4,10 +4,15 @@
 
 import { type Socket, connect } from 'node:net'
 
-import { DEFAULT_IDENTITY, FrameDecoder, encodeFrame, identityBytes } from '../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  FrameDecoder,
+  encodeFrame,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
 import { readCpu, spentNs } from './cpu.ts'
-import { type Profile, median, printRatio, progress, round } from './figure.ts'
-import { type Server, canPin, pinSelf, startFirefly } from './server.ts'
+import { type Profile, median, printRatio, printProgress, roundFigure } from './figure.ts'
+import { type MeasuredServer, canPin, pinSelf, startFirefly } from './server.ts'
 
 const BODY_BYTES = 4_194_304
 const PIECE_BYTES = 1_024
@@ -18,31 +23,31 @@ const AIM = { kind: 'max', value: 3 } as const
 /** examples/echo: command 1 returns its raw body, command 4 takes one and replies nothing. */
 const ECHO_COMMAND = 1
 const SINK_COMMAND = 4
-const FENCE_MS = 10_000
+const BARRIER_MS = 10_000
 /** A sleeping server's CPU times are exact. */
 const SETTLE_MS = 5
 
-const identity = identityBytes(DEFAULT_IDENTITY)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 
 export async function run(profile: Profile): Promise<void> {
   const pinned = canPin()
   if (pinned) pinSelf()
-  progress(
+  printProgress(
     pinned
       ? 'server on core 1, client and decoder on core 0'
       : 'not pinned: taskset or a second core is missing',
   )
-  splitDecoder(profile, pinned)
+  measureDecoder(profile, pinned)
   const server = await startFirefly(['--max-body', String(BODY_BYTES)], pinned)
   try {
-    await splitWire(profile, server, pinned)
+    await measureTcp(profile, server, pinned)
   } finally {
     await server.stop()
   }
 }
 
 /** A body as one frame, cut into pieces; the header travels in front of the first piece of the body. */
-function pieces(pieceBytes: number): Uint8Array[] {
+function splitFrame(pieceBytes: number): Uint8Array[] {
   const frame = encodeFrame(identity, SINK_COMMAND, new Uint8Array(BODY_BYTES).fill(7))
   const header = frame.length - BODY_BYTES
   const cut = [frame.subarray(0, header + pieceBytes)]
@@ -51,12 +56,12 @@ function pieces(pieceBytes: number): Uint8Array[] {
   return cut
 }
 
-function splitDecoder(profile: Profile, pinned: boolean): void {
+function measureDecoder(profile: Profile, pinned: boolean): void {
   const rounds = profile.quick ? 3 : 15
   const bodies = profile.quick ? 10 : 50
-  const whole = pieces(BODY_BYTES)
-  const reads = pieces(READ_BYTES)
-  const small = pieces(PIECE_BYTES)
+  const whole = splitFrame(BODY_BYTES)
+  const reads = splitFrame(READ_BYTES)
+  const small = splitFrame(PIECE_BYTES)
   const cases = [
     // As a gateway does: the chunk is valid during the call only, so its receiver copies the body once.
     { baseline: 'one chunk, body copied', base: whole },
@@ -81,7 +86,7 @@ function splitDecoder(profile: Profile, pinned: boolean): void {
 /** CPU us per body. */
 function decode(chunks: readonly Uint8Array[], bodies: number): number {
   let seen = 0
-  const decoder = new FrameDecoder(DEFAULT_IDENTITY, BODY_BYTES, (_command, source, start, end) => {
+  const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, BODY_BYTES, (_command, source, start, end) => {
     seen += source.slice(start, end).length
   })
   const before = process.cpuUsage()
@@ -91,14 +96,14 @@ function decode(chunks: readonly Uint8Array[], bodies: number): number {
   return (user + system) / bodies
 }
 
-async function splitWire(profile: Profile, server: Server, pinned: boolean): Promise<void> {
+async function measureTcp(profile: Profile, server: MeasuredServer, pinned: boolean): Promise<void> {
   const rounds = profile.quick ? 3 : 15
   const bodies = profile.quick ? 4 : 8
-  const whole = pieces(BODY_BYTES)
-  const small = pieces(PIECE_BYTES)
+  const whole = splitFrame(BODY_BYTES)
+  const small = splitFrame(PIECE_BYTES)
   const socket = connect({ host: server.host, port: server.port, noDelay: true })
-  const fence = fences(socket)
-  await fence()
+  const barrier = createEchoBarrier(socket)
+  await barrier()
   const cases = [
     // 4,096 writes back to back: libuv and the kernel join most of them, as they do for a real client.
     { figure: 'wire', send: sendAll },
@@ -125,7 +130,7 @@ async function splitWire(profile: Profile, server: Server, pinned: boolean): Pro
     const before = readCpu(server.pid)
     for (let n = 0; n < bodies; n++) {
       await sendBody()
-      await fence()
+      await barrier()
     }
     await delay(SETTLE_MS)
     return spentNs(before, readCpu(server.pid)) / 1_000 / bodies
@@ -141,23 +146,23 @@ async function sendPaced(socket: Socket, chunks: readonly Uint8Array[]): Promise
 }
 
 /** A fence is an echo behind the body: its return shows that the server has taken all before it. */
-function fences(socket: Socket): () => Promise<void> {
+function createEchoBarrier(socket: Socket): () => Promise<void> {
   const frame = Buffer.from(encodeFrame(identity, ECHO_COMMAND, new Uint8Array(64).fill(9)))
   let waiting: PromiseWithResolvers<void> | undefined
-  let back = Buffer.alloc(0)
+  let received = Buffer.alloc(0)
   let broken: Error | undefined
-  const end = (error: Error): void => {
+  const fail = (error: Error): void => {
     broken ??= error
     waiting?.reject(broken)
   }
-  socket.on('error', end)
-  socket.on('close', () => end(new Error('split: the server closed the connection')))
+  socket.on('error', fail)
+  socket.on('close', () => fail(new Error('split: the server closed the connection')))
   socket.on('data', (data) => {
-    back = Buffer.concat([back, data])
-    if (!waiting || !frame.subarray(0, back.length).equals(back)) {
-      end(new Error(`split: unexpected bytes from the server: ${back.toString('hex', 0, 100)}`))
-    } else if (back.length === frame.length) {
-      back = Buffer.alloc(0)
+    received = Buffer.concat([received, data])
+    if (!waiting || !frame.subarray(0, received.length).equals(received)) {
+      fail(new Error(`split: unexpected bytes from the server: ${received.toString('hex', 0, 100)}`))
+    } else if (received.length === frame.length) {
+      received = Buffer.alloc(0)
       waiting.resolve()
       waiting = undefined
     }
@@ -166,7 +171,7 @@ function fences(socket: Socket): () => Promise<void> {
     if (broken) throw broken
     waiting = Promise.withResolvers<void>()
     socket.write(frame)
-    const timer = setTimeout(() => end(new Error(`split: no echo in ${FENCE_MS} ms`)), FENCE_MS)
+    const timer = setTimeout(() => fail(new Error(`split: no echo in ${BARRIER_MS} ms`)), BARRIER_MS)
     await waiting.promise
     clearTimeout(timer)
   }
@@ -179,7 +184,7 @@ function report(
 ): void {
   const baseUs = median(spent.base)
   const splitUs = median(spent.split)
-  const cpu = { cpuUsPerBody: round(splitUs), baselineCpuUsPerBody: round(baseUs) }
+  const cpu = { cpuUsPerBody: roundFigure(splitUs), baselineCpuUsPerBody: roundFigure(baseUs) }
   printRatio(profile, { bench: 'split', ...labels, ...cpu }, splitUs / baseUs, AIM)
 }
 

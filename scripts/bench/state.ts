@@ -3,23 +3,23 @@
 // the same processor, so figures with MySQL behind are those of everything on one machine.
 
 import { UsageError, type Profile } from './figure.ts'
-import { printFloor } from './state/floor.ts'
-import { flush } from './state/flush.ts'
-import { openLab, type Lab } from './state/lab.ts'
-import { login } from './state/login.ts'
-import { memory } from './state/memory.ts'
-import { reads } from './state/reads.ts'
-import { rows } from './state/rows.ts'
-import { turns } from './state/turns.ts'
+import { printDiskBaseline } from './state/floor.ts'
+import { measureFlush } from './state/flush.ts'
+import { openEnvironment, type BenchEnvironment } from './state/lab.ts'
+import { measureLogin } from './state/login.ts'
+import { measureMemory } from './state/memory.ts'
+import { measureReads } from './state/reads.ts'
+import { measureRowsWritten } from './state/rows.ts'
+import { measureTurns } from './state/turns.ts'
 
-const PARTS = new Map<string, (lab: Lab) => Promise<void>>([
-  ['turns', (lab) => turns(lab, false)],
-  ['turns-mysql', (lab) => turns(lab, true)],
-  ['rows', rows],
-  ['flush', flush],
-  ['reads', reads],
-  ['memory', memory],
-  ['login', login],
+const PARTS = new Map<string, (lab: BenchEnvironment) => Promise<void>>([
+  ['turns', (lab) => measureTurns(lab, false)],
+  ['turns-mysql', (lab) => measureTurns(lab, true)],
+  ['rows', measureRowsWritten],
+  ['flush', measureFlush],
+  ['reads', measureReads],
+  ['memory', measureMemory],
+  ['login', measureLogin],
 ])
 
 /** BENCH_PARTS names some of them, with commas between: for whoever makes one of them faster. */
@@ -30,9 +30,9 @@ export async function run(profile: Profile): Promise<void> {
     if (!part) throw new UsageError(`BENCH_PARTS: ${name} is none of ${[...PARTS.keys()].join(', ')}`)
     return part
   })
-  await using lab = openLab(profile)
+  await using lab = openEnvironment(profile)
   const floorMs = profile.quick ? 300 : 3_000
-  await printFloor('before', lab.folder('.'), floorMs)
+  await printDiskBaseline('before', lab.folderOf('.'), floorMs)
   for (const part of parts) await part(lab)
-  await printFloor('after', lab.folder('.'), floorMs)
+  await printDiskBaseline('after', lab.folderOf('.'), floorMs)
 }

@@ -15,13 +15,13 @@ import type { RowChange, ShardId, WriteSet } from '../../core/run/ports.ts'
 import { contract } from '../../core/wire/contract.ts'
 import { t } from '../../core/wire/type.ts'
 import { diskFolder } from './disk.ts'
-import { type Profile, median, print, progress, round } from './figure.ts'
+import { type Profile, median, printFigure, printProgress, roundFigure } from './figure.ts'
 
 /** One store turn of a game: a row, and the mark of its channel with a short reply. */
 const VALUE_BYTES = 100
 const BLOCK_BYTES = 4_096
 /** Shards that commit together in `turn`. */
-const TOGETHER = 1_000
+const BATCH_SHARDS = 1_000
 
 const heroes = table(
   'heroes',
@@ -32,23 +32,28 @@ const heroes = table(
 export async function run(profile: Profile): Promise<void> {
   const dir = mkdtempSync(join(diskFolder(), 'firefly-bench-store-'))
   const ms = profile.quick ? 300 : 3_000
-  progress(`store: files in ${dir}`)
+  printProgress(`store: files in ${dir}`)
   try {
-    print({ bench: 'store', figure: 'fdatasync', ...(await bare(join(dir, 'bare'), ms)) })
+    printFigure({ bench: 'store', figure: 'fdatasync', ...(await measureFdatasync(join(dir, 'bare'), ms)) })
     for (const shards of [1, 32, 1_000, 10_000]) {
-      const figures = await commits(join(dir, `with-${shards}`), shards, ms)
-      print({ bench: 'store', figure: 'commits', shards, ...figures })
+      const figures = await measureCommits(join(dir, `with-${shards}`), shards, ms)
+      printFigure({ bench: 'store', figure: 'commits', shards, ...figures })
     }
-    print({ bench: 'store', figure: 'fdatasync', ...(await bare(join(dir, 'bare'), ms)) })
+    printFigure({ bench: 'store', figure: 'fdatasync', ...(await measureFdatasync(join(dir, 'bare'), ms)) })
     for (const what of ['kv', 'row', 'row + outbox'] as const)
-      print({ bench: 'store', figure: 'turn', what, ...(await turns(join(dir, what), what, ms)) })
+      printFigure({
+        bench: 'store',
+        figure: 'turn',
+        what,
+        ...(await measureTurns(join(dir, what), what, ms)),
+      })
   } finally {
     rmSync(dir, { recursive: true })
   }
 }
 
 /** One 4 KiB block appended and synced after the other. */
-async function bare(path: string, ms: number): Promise<Record<string, number>> {
+async function measureFdatasync(path: string, ms: number): Promise<Record<string, number>> {
   const fd = openSync(path, 'w')
   const block = new Uint8Array(BLOCK_BYTES)
   const waits: number[] = []
@@ -62,11 +67,11 @@ async function bare(path: string, ms: number): Promise<Record<string, number>> {
     waits.push(performance.now() - before)
   }
   closeSync(fd)
-  return { perSecond: round((waits.length / ms) * 1_000), p50Ms: round(median(waits)) }
+  return { perSecond: roundFigure((waits.length / ms) * 1_000), p50Ms: roundFigure(median(waits)) }
 }
 
 /** Every shard has one commit on its way; the next one begins when it is acknowledged. */
-async function commits(dir: string, shards: number, ms: number): Promise<Record<string, number>> {
+async function measureCommits(dir: string, shards: number, ms: number): Promise<Record<string, number>> {
   let syncs = 0
   const store = await SlotStore.open({
     dir,
@@ -79,18 +84,20 @@ async function commits(dir: string, shards: number, ms: number): Promise<Record<
     },
   })
   const waits: number[] = []
-  const lives = await Promise.all(Array.from({ length: shards }, async (_, n) => open(n)))
+  const activations = await Promise.all(Array.from({ length: shards }, async (_, n) => open(n)))
   // Slots are made at their first use: what that costs is not counted.
-  await Promise.all(lives.map(async ({ shard, activation }) => store.commit(write(shard.key, activation, 0))))
+  await Promise.all(
+    activations.map(async ({ shard, activation }) => store.commit(createWriteSet(shard.key, activation, 0))),
+  )
   syncs = 0
   const lag = monitorEventLoopDelay({ resolution: 1 })
   lag.enable()
   const start = performance.now()
   await Promise.all(
-    lives.map(async ({ shard, activation }) => {
+    activations.map(async ({ shard, activation }) => {
       for (let n = 1; performance.now() - start < ms; n++) {
         const before = performance.now()
-        const outcome = await store.commit(write(shard.key, activation, n))
+        const outcome = await store.commit(createWriteSet(shard.key, activation, n))
         if (outcome.kind !== 'committed') throw new Error('store: a commit failed', { cause: outcome.cause })
         waits.push(performance.now() - before)
       }
@@ -99,15 +106,15 @@ async function commits(dir: string, shards: number, ms: number): Promise<Record<
   const seconds = (performance.now() - start) / 1_000
   lag.disable()
   const counted = syncs
-  await store.close()
+  await store.closeStore()
   return {
-    perSecond: round(waits.length / seconds),
-    p50Ms: round(median(waits)),
-    p99Ms: round(waits.toSorted((a, b) => a - b)[Math.floor(waits.length * 0.99)] ?? 0),
-    commitsPerSync: round(waits.length / counted),
-    loopLagP50Ms: round(lag.percentile(50) / 1e6),
-    loopLagP99Ms: round(lag.percentile(99) / 1e6),
-    loopLagMaxMs: round(lag.max / 1e6),
+    perSecond: roundFigure(waits.length / seconds),
+    p50Ms: roundFigure(median(waits)),
+    p99Ms: roundFigure(waits.toSorted((a, b) => a - b)[Math.floor(waits.length * 0.99)] ?? 0),
+    commitsPerSync: roundFigure(waits.length / counted),
+    loopLagP50Ms: roundFigure(lag.percentile(50) / 1e6),
+    loopLagP99Ms: roundFigure(lag.percentile(99) / 1e6),
+    loopLagMaxMs: roundFigure(lag.max / 1e6),
   }
 
   async function open(n: number) {
@@ -120,7 +127,7 @@ async function commits(dir: string, shards: number, ms: number): Promise<Record<
  * CPU microseconds of a write set with a mark and either a value or an updated row, nothing waiting for the disk; with the
  * outbox every batch is dropped again, as a flusher does.
  */
-async function turns(
+async function measureTurns(
   dir: string,
   what: 'kv' | 'row' | 'row + outbox',
   ms: number,
@@ -135,27 +142,30 @@ async function turns(
     outbox: what === 'row + outbox',
     fdatasync: (_fd, done) => void setImmediate(done, null),
   })
-  const shards = Array.from({ length: TOGETHER }, (_, n) => ({ contract: 'bench', key: `shard-${n}` }))
+  const shards = Array.from({ length: BATCH_SHARDS }, (_, n) => ({ contract: 'bench', key: `shard-${n}` }))
   const numbers = await Promise.all(shards.map(async (shard) => (await store.open(shard)).activation))
-  const outbox = store.outbox('slot/0-of-1')
+  const outbox = store.outboxOf('slot/0-of-1')
   const rounds: number[] = []
   const end = performance.now() + ms
   for (let n = 0; performance.now() < end; n++) {
     const writes = shards.map((shard, at) => {
-      const base = write(shard.key, numbers[at]!, n)
+      const base = createWriteSet(shard.key, numbers[at]!, n)
       return what === 'kv' ? base : { ...base, kv: null, rows: [heroChange(shard, n)] }
     })
     const before = process.cpuUsage()
     const outcomes = await Promise.all(writes.map(async (one) => store.commit(one)))
-    await outbox.drop(outbox.seq)
+    await outbox.drop(outbox.lastSeq)
     const { user, system } = process.cpuUsage(before)
-    rounds.push((user + system) / TOGETHER)
+    rounds.push((user + system) / BATCH_SHARDS)
     const failed = outcomes.find(({ kind }) => kind !== 'committed')
     if (failed) throw new Error('store: a commit failed', { cause: failed })
   }
-  await store.close()
+  await store.closeStore()
   const sorted = rounds.toSorted((a, b) => a - b)
-  return { p10Us: round(sorted[Math.floor(sorted.length / 10)] ?? 0), p50Us: round(median(rounds)) }
+  return {
+    p10Us: roundFigure(sorted[Math.floor(sorted.length / 10)] ?? 0),
+    p50Us: roundFigure(median(rounds)),
+  }
 }
 
 /** The first turn of a shard makes the row. */
@@ -168,7 +178,7 @@ function heroChange({ key }: ShardId, n: number): RowChange {
 }
 
 /** A new value each time: some engines write nothing for an old one. */
-function write(key: string, activation: number, n: number): WriteSet {
+function createWriteSet(key: string, activation: number, n: number): WriteSet {
   return {
     shard: { contract: 'bench', key },
     activation,

@@ -5,7 +5,12 @@
 import { parseArgs } from 'node:util'
 
 import { readU32 } from '../../core/wire/bytes.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
 import {
   decodeOpened,
   encodeCall,
@@ -27,7 +32,7 @@ const THINK_MS = 20
 const BETWEEN_MS = 1_500
 const ADD = 302
 const CHANNEL = 1
-const identity = identityBytes(DEFAULT_IDENTITY)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 const one = new TextEncoder().encode('{"by":1}')
 
 class Player {
@@ -49,7 +54,7 @@ class Player {
     this.#version2 = version2
     this.#socket = new WebSocket(url)
     this.#socket.binaryType = 'arraybuffer'
-    this.#decoder = new FrameDecoder(DEFAULT_IDENTITY, 65_536, (command, source, start, end) => {
+    this.#decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 65_536, (command, source, start, end) => {
       this.#frame(command, source, start, end)
     })
     this.#socket.onmessage = ({ data }) => void this.#decoder.push(new Uint8Array(data as ArrayBuffer))
@@ -159,7 +164,7 @@ const calm = Math.max(...all.map((player) => player.takePause()))
 
 const pauses: number[] = []
 for (let i = 0; i < resets; i++) {
-  await workers.abort('drill', 'main')
+  await workers.abortShard('drill', 'main')
   await sleep(BETWEEN_MS)
   for (const player of all) pauses.push(player.takePause())
 }
@@ -168,8 +173,16 @@ pauses.sort((a, b) => a - b)
 
 const answers = all.reduce((sum, player) => sum + player.answers, 0)
 const disconnects = all.reduce((sum, player) => sum + player.closes, 0)
-const [activation] = await workers.sql('drill', 'main', "SELECT value FROM meta WHERE name = 'activation'")
-const [row] = await workers.sql('drill', 'main', "SELECT hex(value) AS total FROM kv WHERE name = 'total'")
+const [activation] = await workers.queryShard(
+  'drill',
+  'main',
+  "SELECT value FROM meta WHERE name = 'activation'",
+)
+const [row] = await workers.queryShard(
+  'drill',
+  'main',
+  "SELECT hex(value) AS total FROM kv WHERE name = 'total'",
+)
 const total = decodeTotal(String(row?.['total']))
 for (const player of all) player.close()
 

@@ -11,7 +11,7 @@ export class EndpointError extends Error {
 }
 
 const CONNECT_TIMEOUT_MS = 5_000
-const MODE =
+const SQL_MODE =
   'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'
 
 export class Backend {
@@ -19,7 +19,7 @@ export class Backend {
   readonly keyspace: string
   readonly #pool: Pool
   readonly #limits: EndpointLimits
-  readonly #taken = new Set<Link>()
+  readonly #acquired = new Set<BackendConnection>()
 
   private constructor(pool: Pool, keyspace: string, limits: EndpointLimits) {
     this.#pool = pool
@@ -42,18 +42,18 @@ export class Backend {
       queueLimit: limits.waiting,
     })
     pool.on('connection', (connection) => {
-      connection.query(`SET time_zone = '+00:00', sql_mode = '${MODE}'`, (error) => {
+      connection.query(`SET time_zone = '+00:00', sql_mode = '${SQL_MODE}'`, (error) => {
         if (error) connection.destroy()
       })
     })
     const backend = new Backend(pool, database, limits)
     try {
-      const link = await backend.take()
+      const link = await backend.acquire()
       await link.run('SELECT 1')
       link.release()
     } catch (error) {
       await backend.close()
-      throw new EndpointError(explain(error as NodeJS.ErrnoException, { host, port, user, database }), {
+      throw new EndpointError(connectHelp(error as NodeJS.ErrnoException, { host, port, user, database }), {
         cause: error,
       })
     }
@@ -61,58 +61,58 @@ export class Backend {
   }
 
   /** A connection for one statement or one transaction. */
-  take(): Promise<Link> {
+  acquire(): Promise<BackendConnection> {
     return new Promise((resolve, reject) => {
       this.#pool.getConnection((error, connection) => {
         if (error) return reject(error)
-        const link = new Link(connection, this.#limits, (killed) => {
-          this.#taken.delete(link)
+        const link = new BackendConnection(connection, this.#limits, (killed) => {
+          this.#acquired.delete(link)
           // The server notices a closed socket only when it answers; a statement that waits for a lock would stay.
           if (killed) this.#pool.query(`KILL ${connection.threadId}`, () => {})
         })
-        this.#taken.add(link)
+        this.#acquired.add(link)
         resolve(link)
       })
     })
   }
 
   async close(): Promise<void> {
-    for (const link of this.#taken) link.discard()
+    for (const link of this.#acquired) link.discard()
     await new Promise((resolve) => this.#pool.end(resolve))
   }
 }
 
 /** One connection while it is taken; a statement at a time. */
-export class Link {
+export class BackendConnection {
   readonly #connection: PoolConnection
   readonly #limits: EndpointLimits
-  readonly #left: (killed: boolean) => void
-  #done = false
-  #fail: ((error: Error) => void) | null = null
+  readonly #onReturned: (killed: boolean) => void
+  #isClosed = false
+  #rejectStatement: ((error: Error) => void) | null = null
   /** mysql2 tells a lost connection to the connection, not to a query that is read row by row. */
   readonly #onError = (error: Error): void => {
-    this.#fail?.(error)
+    this.#rejectStatement?.(error)
     this.discard()
   }
 
-  constructor(connection: PoolConnection, limits: EndpointLimits, left: (killed: boolean) => void) {
+  constructor(connection: PoolConnection, limits: EndpointLimits, onReturned: (killed: boolean) => void) {
     this.#connection = connection
     this.#limits = limits
-    this.#left = left
+    this.#onReturned = onReturned
     connection.on('error', this.#onError)
   }
 
-  get isLost(): boolean {
-    return this.#done
+  get isClosed(): boolean {
+    return this.#isClosed
   }
 
   /** Values as MySQL's text protocol has them. @throws VitessError beyond a limit, or the error of mysql2 */
   run(sql: string): Promise<VitessResult> {
     const { rows: maxRows, resultBytes, statementMs } = this.#limits
-    const late = new VitessError('DEADLINE_EXCEEDED', 'context deadline exceeded')
-    const timer = setTimeout(() => this.kill(late), statementMs)
+    const deadlineError = new VitessError('DEADLINE_EXCEEDED', 'context deadline exceeded')
+    const timer = setTimeout(() => this.kill(deadlineError), statementMs)
     const ran = new Promise<VitessResult>((resolve, reject) => {
-      this.#fail = reject
+      this.#rejectStatement = reject
       const rows: VitessRow[] = []
       let columns: readonly FieldPacket[] | undefined
       let header: ResultSetHeader | null = null
@@ -141,34 +141,34 @@ export class Link {
     })
     return ran.finally(() => {
       clearTimeout(timer)
-      this.#fail = null
+      this.#rejectStatement = null
     })
   }
 
   /** Ends the statement that runs, as Vitess does at a deadline: with the connection. */
   kill(reason: Error): void {
-    this.#fail?.(reason)
-    this.#leave(true)
+    this.#rejectStatement?.(reason)
+    this.#giveBack(true)
     this.#connection.destroy()
   }
 
   /** MySQL rolls back what was open. */
   discard(): void {
-    if (!this.#leave(false)) return
-    this.#fail?.(new Error('the connection is closed'))
+    if (!this.#giveBack(false)) return
+    this.#rejectStatement?.(new Error('the connection is closed'))
     this.#connection.destroy()
   }
 
   release(): void {
-    if (!this.#leave(false)) return
+    if (!this.#giveBack(false)) return
     this.#connection.off('error', this.#onError)
     this.#connection.release()
   }
 
-  #leave(killed: boolean): boolean {
-    if (this.#done) return false
-    this.#done = true
-    this.#left(killed)
+  #giveBack(killed: boolean): boolean {
+    if (this.#isClosed) return false
+    this.#isClosed = true
+    this.#onReturned(killed)
     return true
   }
 }
@@ -190,14 +190,14 @@ function resultOf(
   }
 }
 
-interface Target {
+interface BackendTarget {
   readonly host: string
   readonly port: number
   readonly user: string
   readonly database: string
 }
 
-function partsOf(text: string): Target & { readonly password: string } {
+function partsOf(text: string): BackendTarget & { readonly password: string } {
   const form = 'mysql://user:password@host:port/database'
   const url = URL.canParse(text) ? new URL(text) : null
   if (!url || !/^(mysql|mariadb):$/.test(url.protocol)) throw new EndpointError(`--mysql must be ${form}`)
@@ -212,7 +212,7 @@ function partsOf(text: string): Target & { readonly password: string } {
   }
 }
 
-function explain(error: NodeJS.ErrnoException, { host, port, user, database }: Target): string {
+function connectHelp(error: NodeJS.ErrnoException, { host, port, user, database }: BackendTarget): string {
   const at = `MySQL at ${host}:${port}`
   if (error.errno === 1045 || error.errno === 1698) return `${at} refuses user ${user} or its password`
   if (error.errno === 1044) return `${at} gives user ${user} no rights on database ${database}`

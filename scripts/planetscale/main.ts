@@ -5,7 +5,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { EndpointError } from './backend.ts'
 import { startPlanetscale, type Endpoint } from './server.ts'
 
-interface Options {
+interface EndpointArguments {
   readonly mysql: string
   readonly host: string
   readonly port: number
@@ -13,7 +13,7 @@ interface Options {
   readonly password?: string
 }
 
-async function run({ password, ...options }: Options): Promise<void> {
+async function run({ password, ...options }: EndpointArguments): Promise<void> {
   const endpoint = await startPlanetscale({ ...options, ...(password !== undefined && { password }) })
   endOnSignal(endpoint)
   console.log(`planetscale ready url=${endpoint.url} pid=${process.pid}`)
@@ -42,7 +42,7 @@ function port(text: string): number {
   return value
 }
 
-function refuse(error: unknown, options: Partial<Options>): never {
+function exitWithError(error: unknown, options: Partial<EndpointArguments>): never {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2)
   const { code } = error as NodeJS.ErrnoException
   if (error instanceof EndpointError) console.error(`planetscale: ${error.message}`)
@@ -69,5 +69,5 @@ const program = new Command('planetscale')
 try {
   await program.parseAsync()
 } catch (error) {
-  refuse(error, program.opts<Options>())
+  exitWithError(error, program.opts<EndpointArguments>())
 }

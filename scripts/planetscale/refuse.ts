@@ -1,124 +1,124 @@
 // What Vitess refuses and MySQL or MariaDB would do. This is not a Vitess parser: it looks at the words of a
 // statement, so it misses what no row names, and its wording is Vitess's only where a VT code stands.
 
-interface Refusal {
+interface VitessRule {
   /** On the bare statement: lower case, single spaces, `:v` for a string, `x` for a quoted name, no comment. */
   readonly pattern: RegExp
   readonly unless?: RegExp
-  readonly says: string
+  readonly message: string
   readonly reason: string
 }
 
 const UNSUPPORTED = '(errno 1235) (sqlstate 42000)'
 const SYNTAX = '(errno 1064) (sqlstate 42000)'
 
-const REFUSALS: readonly Refusal[] = [
+const VITESS_RULES: readonly VitessRule[] = [
   {
     pattern: /;/,
-    says: `syntax error near ';' ${SYNTAX}`,
+    message: `syntax error near ';' ${SYNTAX}`,
     reason: 'Execute takes one statement',
   },
   {
     pattern: /\/\*!/,
-    says: `syntax error near '/*!' ${SYNTAX}`,
+    message: `syntax error near '/*!' ${SYNTAX}`,
     reason: 'releases of Vitess read executable comments differently; the driver refuses the odd ones, too',
   },
   {
     pattern: /^(insert|replace|delete|update)\b.* returning\b/,
-    says: `syntax error near 'returning' ${SYNTAX}`,
+    message: `syntax error near 'returning' ${SYNTAX}`,
     reason: 'MariaDB only; not in the grammar of Vitess',
   },
   {
     pattern: /^insert\b.*\) as \w+( ?\([^)]*\))? on duplicate key\b/,
-    says: `syntax error near 'as' ${SYNTAX}`,
+    message: `syntax error near 'as' ${SYNTAX}`,
     reason: 'no row alias at least until Vitess 20 (vitess #15509): use VALUES(column)',
   },
   {
     pattern: /^replace\b/,
-    says: `VT12001: unsupported: REPLACE INTO with sharded keyspace ${UNSUPPORTED}`,
+    message: `VT12001: unsupported: REPLACE INTO with sharded keyspace ${UNSUPPORTED}`,
     reason: 'refused on sharded tables: use INSERT … ON DUPLICATE KEY UPDATE',
   },
   {
     pattern: /^load\b/,
-    says: `VT12001: unsupported: LOAD ${UNSUPPORTED}`,
+    message: `VT12001: unsupported: LOAD ${UNSUPPORTED}`,
     reason: 'there is no file at the other end',
   },
   {
     pattern: /\binto (outfile|dumpfile)\b/,
-    says: `VT12001: unsupported: INTO OUTFILE ${UNSUPPORTED}`,
+    message: `VT12001: unsupported: INTO OUTFILE ${UNSUPPORTED}`,
     reason: 'there is no file at the other end',
   },
   {
     pattern: /^(create|drop|alter) (database|schema)\b/,
-    says: `VT12001: unsupported: create or drop database ${UNSUPPORTED}`,
+    message: `VT12001: unsupported: create or drop database ${UNSUPPORTED}`,
     reason: 'databases are made in the console of PlanetScale',
   },
   {
     pattern:
       /^(create|alter|drop)( or replace)?( definer ?= ?\S+)?( aggregate)? (procedure|function|trigger|event)\b/,
-    says: `VT12001: unsupported: stored routine, trigger or event ${UNSUPPORTED}`,
+    message: `VT12001: unsupported: stored routine, trigger or event ${UNSUPPORTED}`,
     reason: 'PlanetScale has no stored procedures, triggers and events',
   },
   {
     pattern: /^call\b/,
-    says: `VT12001: unsupported: CALL ${UNSUPPORTED}`,
+    message: `VT12001: unsupported: CALL ${UNSUPPORTED}`,
     reason: 'PlanetScale has no stored procedures',
   },
   {
     pattern: /^(lock|unlock) tables?\b/,
-    says: `VT12001: unsupported: LOCK TABLES ${UNSUPPORTED}`,
+    message: `VT12001: unsupported: LOCK TABLES ${UNSUPPORTED}`,
     reason: 'the connection behind a statement is shared',
   },
   {
     pattern: /\b(get|release|is_free|is_used|release_all)_locks? ?\(/,
     unless: /^select\b.* from dual$/,
-    says: `VT12001: unsupported: lock functions outside of SELECT … FROM dual ${UNSUPPORTED}`,
+    message: `VT12001: unsupported: lock functions outside of SELECT … FROM dual ${UNSUPPORTED}`,
     reason: 'Vitess allows them there only; take a row as a lease instead',
   },
   {
     pattern: /\b(get|release|is_free|is_used|release_all)_locks? ?\(/,
-    says: `lock functions need a session of their own, which this endpoint does not have ${UNSUPPORTED}`,
+    message: `lock functions need a session of their own, which this endpoint does not have ${UNSUPPORTED}`,
     reason: 'Vitess would pin a connection to the session; here the lock would outlive its owner',
   },
   {
     pattern: /^(create|alter)\b.* table\b.*\b(foreign key|references)\b/,
-    says: 'VT10001: foreign key constraints are not allowed (errno 1105) (sqlstate HY000)',
+    message: 'VT10001: foreign key constraints are not allowed (errno 1105) (sqlstate HY000)',
     reason: 'off unless the database has them enabled',
   },
   {
     pattern: /^(create|alter)\b.*\bengine ?= ?(?!innodb\b)\w/,
-    says: `VT12001: unsupported: storage engine other than InnoDB ${UNSUPPORTED}`,
+    message: `VT12001: unsupported: storage engine other than InnoDB ${UNSUPPORTED}`,
     reason: 'PlanetScale has InnoDB only',
   },
   {
     pattern: /\bjson_table ?\(/,
-    says: `VT12001: unsupported: json_table expressions ${UNSUPPORTED}`,
+    message: `VT12001: unsupported: json_table expressions ${UNSUPPORTED}`,
     reason: 'not supported by Vitess',
   },
   {
     pattern:
       /^(create|drop|alter)( or replace)? sequence\b|\bnext value for\b|\b(nextval|lastval|setval) ?\(/,
-    says: `syntax error near 'sequence' ${SYNTAX}`,
+    message: `syntax error near 'sequence' ${SYNTAX}`,
     reason: 'MariaDB only',
   },
   {
     pattern: /^(grant|revoke|(create|alter|drop|rename) (user|role)|set password)\b/,
-    says: `VT12001: unsupported: accounts ${UNSUPPORTED}`,
+    message: `VT12001: unsupported: accounts ${UNSUPPORTED}`,
     reason: 'passwords are made in the console of PlanetScale',
   },
   {
     pattern:
       /^(set|use|prepare|execute|deallocate|handler|xa|flush|reset|kill|shutdown|(un)?install|create( or replace)? temporary|(commit|rollback).* (chain|release))\b|@\w* ?:=/,
     unless: /^rollback to\b/,
-    says: `session state is not kept by this endpoint ${UNSUPPORTED}`,
+    message: `session state is not kept by this endpoint ${UNSUPPORTED}`,
     reason: 'Vitess would reserve a connection; here the next statement may come from another session',
   },
 ]
 
 /** The error text for a statement, or null when nothing here speaks against it. @param bare by `bareSql` */
-export function refusalOf(bare: string): string | null {
-  const found = REFUSALS.find(({ pattern, unless }) => pattern.test(bare) && !unless?.test(bare))
-  return found ? `${found.says}: ${found.reason}` : null
+export function vitessErrorOf(bare: string): string | null {
+  const found = VITESS_RULES.find(({ pattern, unless }) => pattern.test(bare) && !unless?.test(bare))
+  return found ? `${found.message}: ${found.reason}` : null
 }
 
 /** The statement without strings, quoted names, comments and a last semicolon; lower case with single spaces. */
@@ -130,14 +130,14 @@ export function bareSql(sql: string): string {
     const [mark] = match
     bare += sql.slice(from, match.index)
     bare += mark === '`' ? 'x' : mark === "'" || mark === '"' ? ':v' : ' '
-    from = endOf(sql, mark, opening.lastIndex)
+    from = tokenEnd(sql, mark, opening.lastIndex)
     opening.lastIndex = from
   }
   bare += sql.slice(from)
   return bare.replace(/\s+/g, ' ').toLowerCase().trim().replace(/ ?;$/, '')
 }
 
-function endOf(sql: string, mark: string, start: number): number {
+function tokenEnd(sql: string, mark: string, start: number): number {
   if (mark === '#' || mark === '--') return after(sql, '\n', start)
   if (mark === '/*') return after(sql, '*/', start)
   for (let at = start; at < sql.length; at++) {

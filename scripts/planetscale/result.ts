@@ -88,7 +88,7 @@ function typeOf(type: number, flags: number): string | undefined {
 }
 
 /** mysql2 knows more of a column than its types say. */
-type Column = FieldPacket & {
+type FieldMetadata = FieldPacket & {
   readonly schema: string
   readonly columnType: number
   readonly columnLength: number
@@ -97,7 +97,7 @@ type Column = FieldPacket & {
 
 export function vitessField(field: FieldPacket): VitessField {
   const { name, table, orgTable, orgName, schema, columnType, columnLength, characterSet, decimals, flags } =
-    field as Column
+    field as FieldMetadata
   const type = typeOf(columnType, Number(flags))
   return {
     name,

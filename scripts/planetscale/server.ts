@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Backend, EndpointError } from './backend.ts'
 import { Faults } from './faults.ts'
 import { DEFAULT_ENDPOINT_LIMITS, type EndpointLimits } from './limits.ts'
-import { Sessions } from './session.ts'
+import { EndpointSessions } from './session.ts'
 
 export interface EndpointOptions {
   /** `mysql://user:password@host:port/database`, whose tables are served. */
@@ -46,14 +46,14 @@ export async function startPlanetscale(options: EndpointOptions): Promise<Endpoi
   }
   const limits = { ...DEFAULT_ENDPOINT_LIMITS, ...options.limits }
   const backend = await Backend.open(options.mysql, limits)
-  const sessions = new Sessions(backend, limits, user)
+  const sessions = new EndpointSessions(backend, limits, user)
   const faults = new Faults()
   const closing = new AbortController()
   const expected = digest(`Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`)
 
   const server = createServer((request, response) => {
     serve(request, response).catch((error: unknown) => {
-      if (error instanceof HttpError) refuse(response, error)
+      if (error instanceof HttpError) respondError(response, error)
       else response.destroy()
     })
   })
@@ -61,7 +61,7 @@ export async function startPlanetscale(options: EndpointOptions): Promise<Endpoi
   server.keepAliveTimeout = KEEP_ALIVE_MS
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (faults.isUnavailable) return plain(response, 503, 'upstream connect error')
+    if (faults.isUnavailable) return respondText(response, 503, 'upstream connect error')
     const { method, headers, url = '' } = request
     if (method !== 'POST' || !url.startsWith(SERVICE)) throw new HttpError(404, 'NOT_FOUND', 'no such method')
     if (!timingSafeEqual(digest(headers.authorization ?? ''), expected)) {
@@ -69,15 +69,15 @@ export async function startPlanetscale(options: EndpointOptions): Promise<Endpoi
     }
     const body = await bodyOf(request, limits.bodyBytes)
     const name = url.slice(SERVICE.length)
-    if (name === 'CreateSession') return json(response, { session: sessions.create() })
+    if (name === 'CreateSession') return respondJson(response, { session: sessions.create() })
     if (name !== 'Execute') throw new HttpError(404, 'UNIMPLEMENTED', `no method ${name}`)
     const { query, session } = requestOf(body)
     const answer = await sessions.execute(query, session)
     const fault = faults.next(query)
     if (faults.delayMs > 0) await sleep(faults.delayMs, undefined, { signal: closing.signal })
     if (fault === 'drop') response.destroy()
-    else if (fault === 'garbage') plain(response, 200, '<html>It works!</html>')
-    else json(response, answer)
+    else if (fault === 'garbage') respondText(response, 200, '<html>It works!</html>')
+    else respondJson(response, answer)
   }
 
   try {
@@ -148,21 +148,21 @@ function requestOf(body: string): { readonly query: string; readonly session: un
   return { query, session: request?.session }
 }
 
-function json(response: ServerResponse, body: unknown): void {
+function respondJson(response: ServerResponse, body: unknown): void {
   response.setHeader('content-type', 'application/json')
   response.end(JSON.stringify(body))
 }
 
-function plain(response: ServerResponse, status: number, text: string): void {
+function respondText(response: ServerResponse, status: number, text: string): void {
   response.statusCode = status
   response.setHeader('content-type', 'text/html')
   response.end(text)
 }
 
 /** The body may not have been read to its end, so the connection cannot go on. */
-function refuse(response: ServerResponse, { status, code, message }: HttpError): void {
+function respondError(response: ServerResponse, { status, code, message }: HttpError): void {
   response.statusCode = status
   response.setHeader('connection', 'close')
   if (status === 401) response.setHeader('www-authenticate', 'Basic realm="planetscale"')
-  json(response, { error: { code, message } })
+  respondJson(response, { error: { code, message } })
 }

@@ -3,12 +3,12 @@
 // Invariant: at the end of a transaction its connection is either clean or gone.
 
 import { createHmac, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
-import type { Backend, Link } from './backend.ts'
+import type { Backend, BackendConnection } from './backend.ts'
 import type { EndpointLimits } from './limits.ts'
-import { bareSql, refusalOf } from './refuse.ts'
+import { bareSql, vitessErrorOf } from './refuse.ts'
 import { mysqlError, vttabletError, VitessError, type VitessResult } from './result.ts'
 
-export interface Answer {
+export interface ExecuteResponse {
   readonly session: SignedSession | null
   readonly result?: VitessResult
   readonly error?: { readonly code: string; readonly message: string }
@@ -27,7 +27,7 @@ interface VitessSession {
 }
 interface Transaction {
   readonly id: string
-  readonly link: Link
+  readonly link: BackendConnection
   readonly timer: NodeJS.Timeout
   /** What it runs; a COMMIT is not interrupted. */
   busy: 'no' | 'statement' | 'end'
@@ -40,15 +40,15 @@ const COMMIT = /^commit( work)?$/
 const ROLLBACK = /^rollback( work)?$/
 const SAVEPOINT = /^(savepoint|release savepoint|rollback( work)? to)\b/
 
-export class Sessions {
+export class EndpointSessions {
   readonly #backend: Backend
   readonly #limits: EndpointLimits
   readonly #user: string
   readonly #key = randomBytes(32)
   readonly #open = new Map<string, Transaction>()
   readonly #ended = new Map<string, string>()
-  #beginning = 0
-  #count = 0
+  #openingCount = 0
+  #lastNumber = 0
 
   constructor(backend: Backend, limits: EndpointLimits, user: string) {
     this.#backend = backend
@@ -60,40 +60,41 @@ export class Sessions {
     return this.#sign({ autocommit: true, SessionUUID: randomUUID() })
   }
 
-  /** @param given the session of the last answer, null for a new one */
-  async execute(sql: string, given: unknown): Promise<Answer> {
+  /** @param lastSession the session of the last answer, null for a new one */
+  async execute(sql: string, lastSession: unknown): Promise<ExecuteResponse> {
     const started = performance.now()
     const bare = bareSql(sql)
     let session: SignedSession | null = null
-    const say = (rest: Pick<Answer, 'result' | 'error'>): Answer => {
+    const respond = (rest: Pick<ExecuteResponse, 'result' | 'error'>): ExecuteResponse => {
       return { session, ...rest, timing: (performance.now() - started) / 1_000 }
     }
     try {
-      session = given === null || given === undefined ? this.create() : this.#verified(given)
-      const refusal = refusalOf(bare)
+      session =
+        lastSession === null || lastSession === undefined ? this.create() : this.#verified(lastSession)
+      const refusal = vitessErrorOf(bare)
       if (refusal !== null) throw new VitessError('UNKNOWN', refusal)
       const { transactionId } = session.vitessSession
       if (transactionId !== undefined) {
         if (COMMIT.test(bare) || ROLLBACK.test(bare)) {
           // Whatever it answers, the session goes on without the transaction.
           session = this.#sign({ autocommit: true, SessionUUID: session.vitessSession.SessionUUID })
-          await this.#end(transactionId, COMMIT.test(bare) ? 'COMMIT' : 'ROLLBACK')
-          return say({ result: {} })
+          await this.#endTransaction(transactionId, COMMIT.test(bare) ? 'COMMIT' : 'ROLLBACK')
+          return respond({ result: {} })
         }
-        return say({ result: await this.#inside(transactionId, sql) })
+        return respond({ result: await this.#runInTransaction(transactionId, sql) })
       }
       if (BEGIN.test(bare)) {
         const id = await this.#begin(sql)
         session = this.#sign({ ...session.vitessSession, inTransaction: true, transactionId: id })
-        return say({ result: {} })
+        return respond({ result: {} })
       }
-      if (COMMIT.test(bare) || ROLLBACK.test(bare) || SAVEPOINT.test(bare)) return say({ result: {} })
-      return say({ result: await this.#alone(sql) })
+      if (COMMIT.test(bare) || ROLLBACK.test(bare) || SAVEPOINT.test(bare)) return respond({ result: {} })
+      return respond({ result: await this.#runAutocommit(sql) })
     } catch (error) {
       const { keyspace } = this.#backend
       const known =
         error instanceof VitessError ? error : mysqlError(error as Error, keyspace, this.#user, bare)
-      return say({ error: { code: known.code, message: known.message } })
+      return respond({ error: { code: known.code, message: known.message } })
     }
   }
 
@@ -102,21 +103,21 @@ export class Sessions {
     this.#open.clear()
   }
 
-  async #alone(sql: string): Promise<VitessResult> {
-    const link = await this.#backend.take()
+  async #runAutocommit(sql: string): Promise<VitessResult> {
+    const link = await this.#backend.acquire()
     return link.run(sql).finally(() => link.release())
   }
 
   async #begin(sql: string): Promise<string> {
     const { transactions, transactionMs } = this.#limits
-    if (this.#open.size + this.#beginning >= transactions) {
+    if (this.#open.size + this.#openingCount >= transactions) {
       const full = 'transaction pool connection limit exceeded (errno 1203) (sqlstate HY000)'
       throw this.#tabletError('ResourceExhausted', full)
     }
-    this.#beginning++
+    this.#openingCount++
     try {
-      const link = await this.#backend.take()
-      const id = `${Date.now()}${String(++this.#count).padStart(6, '0')}`
+      const link = await this.#backend.acquire()
+      const id = `${Date.now()}${String(++this.#lastNumber).padStart(6, '0')}`
       await link.run(sql).catch((error: unknown) => {
         link.discard()
         throw error
@@ -125,23 +126,23 @@ export class Sessions {
       this.#open.set(id, { id, link, timer, busy: 'no' })
       return id
     } finally {
-      this.#beginning--
+      this.#openingCount--
     }
   }
 
-  async #inside(id: string, sql: string): Promise<VitessResult> {
+  async #runInTransaction(id: string, sql: string): Promise<VitessResult> {
     const transaction = this.#claim(id, 'statement')
     try {
       return await transaction.link.run(sql)
     } catch (error) {
-      if (transaction.link.isLost) this.#forget(transaction, 'connection closed')
+      if (transaction.link.isClosed) this.#removeTransaction(transaction, 'connection closed')
       throw error
     } finally {
       transaction.busy = 'no'
     }
   }
 
-  async #end(id: string, how: 'COMMIT' | 'ROLLBACK'): Promise<void> {
+  async #endTransaction(id: string, how: 'COMMIT' | 'ROLLBACK'): Promise<void> {
     const transaction = this.#claim(id, 'end')
     try {
       await transaction.link.run(how)
@@ -150,7 +151,10 @@ export class Sessions {
       transaction.link.discard()
       throw error
     } finally {
-      this.#forget(transaction, how === 'COMMIT' ? 'transaction committed' : 'transaction rolled back')
+      this.#removeTransaction(
+        transaction,
+        how === 'COMMIT' ? 'transaction committed' : 'transaction rolled back',
+      )
     }
   }
 
@@ -169,7 +173,7 @@ export class Sessions {
     const transaction = this.#open.get(id)
     if (!transaction || transaction.busy === 'end') return
     const { link, busy } = transaction
-    this.#forget(transaction, `exceeded timeout: ${this.#limits.transactionMs / 1_000}s`)
+    this.#removeTransaction(transaction, `exceeded timeout: ${this.#limits.transactionMs / 1_000}s`)
     const ended = `transaction ${id}: ${this.#ended.get(id)}`
     if (busy === 'statement') return link.kill(this.#tabletError('Aborted', ended))
     link.run('ROLLBACK').then(
@@ -178,7 +182,7 @@ export class Sessions {
     )
   }
 
-  #forget(transaction: Transaction, why: string): void {
+  #removeTransaction(transaction: Transaction, why: string): void {
     clearTimeout(transaction.timer)
     if (!this.#open.delete(transaction.id)) return
     const at = new Date().toISOString().replace('T', ' ').replace('Z', ' UTC')

@@ -57,12 +57,12 @@ export const Bank = contract(
 )
 
 /** Contracts as another version of the game would have them. */
-const Nobody = contract('nobody', { take: command(1522, {}, {}, { durable: true }) })
-const Newer = contract('bank', {
+const MissingContract = contract('nobody', { take: command(1522, {}, {}, { durable: true }) })
+const NewerBank = contract('bank', {
   ghost: command(1599, {}, {}, { durable: true }),
   take: command(1522, { from: t.u32 }, {}, { durable: true }),
 })
-const Served = contract('lobby', { take: command(1540, {}, {}, { durable: true }) })
+const ServiceAsShard = contract('lobby', { take: command(1540, {}, {}, { durable: true }) })
 
 const accounts = table(
   'bank_account',
@@ -76,15 +76,15 @@ const lines = table(
 )
 const tables = { accounts, lines }
 
-function write(rows: Rows<typeof tables>, text: string): void {
+function appendLine(rows: Rows<typeof tables>, text: string): void {
   const own = rows.accounts.get()!
   rows.lines.insert({ n: own.lines, text })
   own.increment('lines', 1)
 }
-function open(rows: Rows<typeof tables>): { readonly gold: number; readonly room: number } {
+function ensureAccount(rows: Rows<typeof tables>): { readonly gold: number; readonly room: number } {
   return rows.accounts.get() ?? rows.accounts.insert({ gold: 0, room: 1_000, pending: 0, lines: 0 })
 }
-function textOf(answer: CastAnswer): string {
+function answerText(answer: CastAnswer): string {
   return answer.ok ? `ok ${JSON.stringify(answer.output)}` : `no ${answer.code}`
 }
 
@@ -97,7 +97,7 @@ export const bank = shard(Bank)
     { id: name, amount: gold, hookGate: t.optional(name), fails: t.optional(t.u8) },
     async (c, { id, amount, hookGate, fails = 0 }, answer) => {
       c.state.tries++
-      write(c.rows, `${id} ${textOf(answer)}`)
+      appendLine(c.rows, `${id} ${answerText(answer)}`)
       const own = c.rows.accounts.get()!
       own.increment('pending', -amount)
       if (!answer.ok) own.increment('gold', amount)
@@ -110,7 +110,7 @@ export const bank = shard(Bank)
     return {}
   })
   .on('pay', (c, { to, amount, end, hookGate, fails, ...rest }) => {
-    open(c.rows)
+    ensureAccount(c.rows)
     const own = c.rows.accounts.get()!
     const sum = amount * to.length
     if (own.gold < sum) throw c.fail('TOO_POOR')
@@ -127,22 +127,22 @@ export const bank = shard(Bank)
     return { gold: own.gold }
   })
   .on('take', async (c, { id, amount, bug, gate }) => {
-    open(c.rows)
+    ensureAccount(c.rows)
     if (gate !== undefined) await c.at(Gate).call.wait({ name: gate })
     const own = c.rows.accounts.get()!
-    write(c.rows, `took ${id} ${amount}`)
+    appendLine(c.rows, `took ${id} ${amount}`)
     own.increment('gold', amount)
     if (own.gold > own.room) throw c.fail('FULL')
     if (bug) throw new Error('the bug of the suite')
     return { gold: own.gold }
   })
   .on('misdirect', (c, { to, what }) => {
-    open(c.rows)
+    ensureAccount(c.rows)
     const answer = { answer: 'paid', data: { id: what, amount: 0 } } as const
-    if (what === 'contract') c.at(Nobody, to).cast.take({}, answer)
-    else if (what === 'command') c.at(Newer, to).cast.ghost({}, answer)
-    else if (what === 'input') c.at(Newer, to).cast.take({ from: 7 }, answer)
-    else c.at(Served).cast.take({}, answer)
+    if (what === 'contract') c.at(MissingContract, to).cast.take({}, answer)
+    else if (what === 'command') c.at(NewerBank, to).cast.ghost({}, answer)
+    else if (what === 'input') c.at(NewerBank, to).cast.take({ from: 7 }, answer)
+    else c.at(ServiceAsShard).cast.take({}, answer)
     return {}
   })
   .on('account', (c) => {
@@ -154,7 +154,7 @@ export const bank = shard(Bank)
     return {}
   })
   .on('ordered', (c, { to, amount }) => {
-    open(c.rows)
+    ensureAccount(c.rows)
     c.rows.accounts.get()!.update({ gold: 0, pending: amount })
     c.at(Bank, to).cast.take(
       { from: c.key, id: 'ordered', amount },

@@ -4,7 +4,7 @@ import { CallError, Refusal, shard, t } from '../../core/game/index.ts'
 import { Album, Alarm, Brittle, Gate, Hop, March, Pulse, Vault } from './contracts.ts'
 
 /** What went wrong, as `CODE message`. */
-export function problem(error: unknown): string {
+export function errorText(error: unknown): string {
   const code = error instanceof CallError || error instanceof Refusal ? error.code : 'BUG'
   return `${code} ${error instanceof Error ? error.message : String(error)}`.slice(0, 200)
 }
@@ -18,7 +18,7 @@ export const hop = shard(Hop)
       const { trail, error } = await c.at(Hop, next).call.relay({ path })
       return { trail: [c.key, ...trail], error }
     } catch (error) {
-      return { trail: [c.key], error: problem(error) }
+      return { trail: [c.key], error: errorText(error) }
     }
   })
   .on('tell', (c, { to, texts }) => {
@@ -38,7 +38,7 @@ export const hop = shard(Hop)
       const { left } = await c.at(Vault, c.key).call.take({ n })
       return { left, error: '' }
     } catch (error) {
-      return { left: 0, error: problem(error) }
+      return { left: 0, error: errorText(error) }
     }
   })
   .on('leak', async (c, { n }) => {
@@ -50,7 +50,7 @@ export const hop = shard(Hop)
       await c.at(Gate).call.wait({ name: gate })
       return { error: '' }
     } catch (error) {
-      return { error: problem(error) }
+      return { error: errorText(error) }
     }
   })
   .on('crossing', async (c, { gate, to }) => {
@@ -59,7 +59,7 @@ export const hop = shard(Hop)
       await c.at(Hop, to).call.count()
       return { error: '' }
     } catch (error) {
-      return { error: problem(error) }
+      return { error: errorText(error) }
     }
   })
   .on('hold', async (c, { gate }) => {
@@ -72,7 +72,7 @@ export const hop = shard(Hop)
       const { n } = await c.at(Hop, to).call.count()
       return { n, error: '' }
     } catch (error) {
-      return { n: 0, error: problem(error) }
+      return { n: 0, error: errorText(error) }
     }
   })
   .on('boom', () => {
@@ -83,7 +83,7 @@ export const hop = shard(Hop)
       await c.at(Hop, to).call.boom()
       return { error: '' }
     } catch (error) {
-      return { error: problem(error) }
+      return { error: errorText(error) }
     }
   })
 
@@ -96,11 +96,11 @@ export const vault = shard(Vault)
     return { left }
   })
 
-interface Ringing {
+interface AlarmContext {
   kv: { get(name: 'rings'): string[] | undefined; set(name: 'rings', value: string[]): void }
   broadcast: { rang(data: { text: string }): void }
 }
-function ring(c: Ringing, { text }: { text: string }): void {
+function recordRing(c: AlarmContext, { text }: { text: string }): void {
   c.kv.set('rings', [...(c.kv.get('rings') ?? []), text])
   c.broadcast.rang({ text })
 }
@@ -109,14 +109,14 @@ export const alarm = shard(Alarm)
   .public()
   .kv({ rings: t.array(t.string(200), 64), tries: t.u32 })
   .state(() => ({ tries: 0 }))
-  .timer('ring', { text: t.string(200) }, ring)
-  .timer('chime', { text: t.string(200) }, ring)
+  .timer('ring', { text: t.string(200) }, recordRing)
+  .timer('chime', { text: t.string(200) }, recordRing)
   .timer('bad', { text: t.string(200) }, (c, data) => {
-    ring(c, data)
+    recordRing(c, data)
     if (++c.state.tries < 3) throw new Error('the bug of the suite')
   })
   .timer('no', { text: t.string(200) }, (c, data) => {
-    ring(c, data)
+    recordRing(c, data)
     if (++c.state.tries < 2) throw c.fail('NO')
   })
   .on('set', (c, { name, ms, text, durable }) => {

@@ -1,6 +1,6 @@
 // The suite against Durable Objects: one workerd for all cases.
 
 import { durableHost } from './durable.ts'
-import { conform } from './suite.ts'
+import { registerConformance } from './suite.ts'
 
-conform('durable', durableHost, { lacks: ['stream', 'kill'] })
+registerConformance('durable', durableHost, { missingFeatures: ['stream', 'kill'] })

@@ -2,42 +2,42 @@
 // the object '@faults', which shares its isolate, and so its orders, with every other object.
 
 import { connect } from '../../client/index.ts'
-import type { FaultOrder } from './faulty.ts'
+import type { FaultCommand } from './faulty.ts'
 import { startWorkers } from './harness-worker.ts'
 import type { Host } from './host.ts'
-import { pass, until, webSocketClient } from './sockets.ts'
+import { sleepRealTime, waitUntil, webSocketClient } from './sockets.ts'
 
 export async function durableHost(): Promise<Host> {
   const workers = await startWorkers({ entry: new URL('fixtures/game-worker.ts', import.meta.url).pathname })
-  const order = (wish: FaultOrder): Promise<void> =>
-    workers.object<Faulty>('@faults', '').then((object) => object.faults(wish))
-  let held: Promise<void> | null = null
+  const sendFault = (command: FaultCommand): Promise<void> =>
+    workers.stubOf<FaultControl>('@faults', '').then((object) => object.injectFault(command))
+  let heldCommits: Promise<void> | null = null
   return {
     name: 'durable',
     cannot: {
       stream: 'players have WebSockets only',
       kill: 'a Worker has no process of its own; abort is its death',
     },
-    raw: () => webSocketClient(workers.url),
-    client: () => connect(workers.url),
-    until,
-    pass,
+    rawClient: () => webSocketClient(workers.url),
+    sdkClient: () => connect(workers.url),
+    waitUntil,
+    sleep: sleepRealTime,
     // The platform evicts an object that does nothing. The test eviction of workerd begins at once, and stops the
     // timers of the object while it waits: what is held would be held for good.
-    evict: async (contract, key) => {
-      await held
-      await workers.evict(contract, key)
+    evictShard: async (contract, key) => {
+      await heldCommits
+      await workers.evictShard(contract, key)
     },
-    abort: (contract, key) => workers.abort(contract, key),
+    abortShard: (contract, key) => workers.abortShard(contract, key),
     faults: {
-      next: (...kinds) => order({ what: 'next', kinds }),
-      hold: async () => {
-        await order({ what: 'hold' })
+      injectNext: (...kinds) => sendFault({ what: 'next', kinds }),
+      holdCommits: async () => {
+        await sendFault({ what: 'hold' })
         const { promise, resolve } = Promise.withResolvers<void>()
-        held = promise
+        heldCommits = promise
         return async () => {
-          await order({ what: 'release' })
-          held = null
+          await sendFault({ what: 'release' })
+          heldCommits = null
           resolve()
         }
       },
@@ -47,6 +47,6 @@ export async function durableHost(): Promise<Host> {
 }
 
 /** Of fixtures/game-worker.ts, whose types are a Worker's. */
-interface Faulty {
-  faults(order: FaultOrder): Promise<void>
+interface FaultControl {
+  injectFault(order: FaultCommand): Promise<void>
 }

@@ -15,26 +15,26 @@ import {
 } from '../../core/run/ports.ts'
 
 export type Fault = 'failed' | 'applied' | 'dropped'
-export type FaultOrder =
+export type FaultCommand =
   | { readonly what: 'next'; readonly kinds: Fault[] }
   | { readonly what: 'hold' | 'release' }
 
 const POLL_MS = 1
 
 /** What the suite has ordered of all stores of a process or isolate. */
-export class Orders {
+export class FaultInjector {
   readonly #faults: Fault[] = []
-  #hold: { over: boolean } | null = null
+  #commitHold: { over: boolean } | null = null
 
-  obey(order: FaultOrder): void {
+  apply(order: FaultCommand): void {
     if (order.what === 'next') this.#faults.push(...order.kinds)
     else {
-      if (this.#hold) this.#hold.over = true
-      this.#hold = order.what === 'hold' ? { over: false } : null
+      if (this.#commitHold) this.#commitHold.over = true
+      this.#commitHold = order.what === 'hold' ? { over: false } : null
     }
   }
 
-  take(): Fault | undefined {
+  nextFault(): Fault | undefined {
     return this.#faults.shift()
   }
 
@@ -42,14 +42,14 @@ export class Orders {
    * Resolves when the hold of the moment is over; null = nothing is held. It asks by the clock, because workerd
    * lets one object's event not resume another object's promise.
    */
-  held(): Promise<void> | null {
-    const hold = this.#hold
-    return hold && waitFor(() => hold.over)
+  whenReleased(): Promise<void> | null {
+    const hold = this.#commitHold
+    return hold && pollUntil(() => hold.over)
   }
 }
 
-async function waitFor(done: () => boolean): Promise<void> {
-  while (!done()) await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+async function pollUntil(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, POLL_MS))
 }
 
 export class FaultyStore implements Store {
@@ -57,16 +57,16 @@ export class FaultyStore implements Store {
   readonly nextId?: NonNullable<Store['nextId']>
   readonly reject?: NonNullable<Store['reject']>
   readonly #inner: Store
-  readonly #orders: Orders
-  readonly #die: () => Promise<void>
+  readonly #injector: FaultInjector
+  readonly #crash: () => Promise<void>
   /** By shard, the newest activation that had a commit of which nobody knows whether it is there. */
-  readonly #fences = new Map<string, number>()
+  readonly #unknownCommits = new Map<string, number>()
 
   /** `die` is called between a commit of the key `doom` and its answer. */
-  constructor(inner: Store, orders: Orders, die: () => Promise<void>) {
+  constructor(inner: Store, orders: FaultInjector, die: () => Promise<void>) {
     this.#inner = inner
-    this.#orders = orders
-    this.#die = die
+    this.#injector = orders
+    this.#crash = die
     // What the inner store has not, this one has not either: the engine looks.
     if (inner.reload) this.reload = inner.reload.bind(inner)
     if (inner.nextId) this.nextId = inner.nextId.bind(inner)
@@ -88,27 +88,29 @@ export class FaultyStore implements Store {
 
   commit(write: WriteSet): Outcome | Promise<Outcome> {
     const name = shardName(write.shard)
-    if ((this.#fences.get(name) ?? 0) >= write.activation)
+    if ((this.#unknownCommits.get(name) ?? 0) >= write.activation)
       return { kind: 'failed', cause: new Error('an earlier commit is not known to be there') }
-    const fault = this.#orders.take()
-    if (fault) this.#fences.set(name, write.activation)
+    const fault = this.#injector.nextFault()
+    if (fault) this.#unknownCommits.set(name, write.activation)
     if (fault === 'failed') return { kind: 'failed', cause: new Error('the suite refuses this commit') }
     if (fault === 'dropped') return { kind: 'unknown', cause: new Error('the suite loses this commit') }
-    const held = this.#orders.held()
+    const released = this.#injector.whenReleased()
     const outcome = this.#inner.commit(write)
-    const doomed = write.kv?.get('doom') !== undefined && write.kv.get('doom') !== null
-    return fault || held || doomed ? this.#answer(outcome, held, doomed, fault) : outcome
+    const crashAfterCommit = write.kv?.get('doom') !== undefined && write.kv.get('doom') !== null
+    return fault || released || crashAfterCommit
+      ? this.#delayOutcome(outcome, released, crashAfterCommit, fault)
+      : outcome
   }
 
-  async #answer(
-    answered: Outcome | Promise<Outcome>,
-    held: Promise<void> | null,
-    doomed: boolean,
+  async #delayOutcome(
+    pendingOutcome: Outcome | Promise<Outcome>,
+    released: Promise<void> | null,
+    crashAfterCommit: boolean,
     fault: Fault | undefined,
   ): Promise<Outcome> {
-    const outcome = await answered
-    await held
-    if (doomed && outcome.kind === 'committed') await this.#die()
+    const outcome = await pendingOutcome
+    await released
+    if (crashAfterCommit && outcome.kind === 'committed') await this.#crash()
     return fault ? { kind: 'unknown', cause: new Error('the suite loses this answer') } : outcome
   }
 }

@@ -3,9 +3,9 @@
 
 import { firefly, service, shard, t } from '../../core/game/index.ts'
 import { bank, lobby, locker } from './bank.ts'
-import { alarm, album, brittle, hop, march, problem, pulse, vault } from './clockwork.ts'
+import { alarm, album, brittle, hop, march, errorText, pulse, vault } from './clockwork.ts'
 import { Bytes, Crew, Desk, Gate, Hop, Ledger, Room } from './contracts.ts'
-import { keep } from './keep.ts'
+import { rowScript } from './keep.ts'
 import { auth, gatehouse, hall, study } from './stage.ts'
 
 const echo = (_c: unknown, body: Uint8Array): Uint8Array => body
@@ -72,12 +72,12 @@ const desk = shard(Desk)
     return { n: 1 }
   })
 
-interface Kept {
+interface SavedContext {
   broadcast: { said(data: { text: string }): void }
 }
 const room = shard(Room)
   .public()
-  .state(() => ({ n: 0, lines: [] as string[], kept: null as Kept | null }))
+  .state(() => ({ n: 0, lines: [] as string[], kept: null as SavedContext | null }))
   .on('join', (c, { groups }) => ({ seat: c.join(...groups), size: c.size }))
   .on('leave', (c, { groups }) => {
     c.leave(...groups)
@@ -158,7 +158,7 @@ const room = shard(Room)
     c.push.back({ seat: c.seat })
   })
 
-interface LedgerRows {
+interface LedgerContext {
   kv: {
     get(name: 'sum' | 'count'): number | undefined
     set(name: 'sum' | 'luck' | 'count', value: number): void
@@ -166,7 +166,7 @@ interface LedgerRows {
   random(): number
   broadcast: { changed(data: { sum: number }): void }
 }
-function book(c: LedgerRows, n: number): { sum: number; luck: number; count: number } {
+function addToLedger(c: LedgerContext, n: number): { sum: number; luck: number; count: number } {
   const sum = (c.kv.get('sum') ?? 0) + n
   const count = (c.kv.get('count') ?? 0) + 1
   const luck = Math.floor(c.random() * 4_294_967_296)
@@ -182,18 +182,18 @@ const ledger = shard(Ledger)
   .kv({ sum: t.u32, luck: t.u32, count: t.u32, doom: t.u32, text: t.string(200_000) })
   .state(() => ({ bumps: 0 }))
   .timer('soon', {}, (c) => c.kv.set('sum', 666))
-  .on('add', (c, { n }) => book(c, n))
-  .on('put', (c, { n }) => book(c, n))
+  .on('add', (c, { n }) => addToLedger(c, n))
+  .on('put', (c, { n }) => addToLedger(c, n))
   .on('quiet', (c, { n }) => {
-    book(c, n)
+    addToLedger(c, n)
   })
   .on('doom', (c, { n }) => {
     c.kv.set('doom', n)
-    return book(c, n)
+    return addToLedger(c, n)
   })
   .on('slowAdd', async (c, { n, gate }) => {
     await c.at(Gate).call.wait({ name: gate })
-    return book(c, n)
+    return addToLedger(c, n)
   })
   .on('read', (c) => ({
     sum: c.kv.get('sum') ?? 0,
@@ -213,16 +213,16 @@ const ledger = shard(Ledger)
       c.kv.set('text', 'x'.repeat(size))
       return { error: '' }
     } catch (error) {
-      return { error: problem(error) }
+      return { error: errorText(error) }
     }
   })
   .on('watch', (c) => ({ seat: c.join() }))
   .on('refuse', (c) => {
-    book(c, 1)
+    addToLedger(c, 1)
     throw c.fail('NO', 'not today')
   })
   .on('breakAll', (c, { how }) => {
-    book(c, 7)
+    addToLedger(c, 7)
     c.kv.delete('luck')
     c.join('red')
     c.push.changed({ sum: 7 })
@@ -237,7 +237,7 @@ const ledger = shard(Ledger)
 
 /** Gates live beside the shards, not in one: who waits must not hold the mailbox that `open` comes through. */
 const gates = new Map<string, { isOpen: boolean; waiting: (() => void)[] }>()
-function gateOf(name: string): { isOpen: boolean; waiting: (() => void)[] } {
+function gateState(name: string): { isOpen: boolean; waiting: (() => void)[] } {
   const gate = gates.get(name) ?? { isOpen: false, waiting: [] }
   gates.set(name, gate)
   return gate
@@ -246,13 +246,13 @@ function gateOf(name: string): { isOpen: boolean; waiting: (() => void)[] } {
 const gate = service(Gate, { concurrency: 256 })
   .public()
   .on('wait', async (_c, { name }) => {
-    const gate = gateOf(name)
+    const gate = gateState(name)
     // A promise for each: on Workers one that another object made may belong to a life that is over.
     if (!gate.isOpen) await new Promise<void>((resolve) => gate.waiting.push(resolve))
     return {}
   })
   .on('open', (_c, { name }) => {
-    const gate = gateOf(name)
+    const gate = gateState(name)
     gate.isOpen = true
     for (const resolve of gate.waiting.splice(0)) resolve()
     return {}
@@ -282,7 +282,7 @@ export const game = firefly(
     march,
     album,
     brittle,
-    keep,
+    keep: rowScript,
     bank,
     lobby,
     locker,

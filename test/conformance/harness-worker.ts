@@ -18,13 +18,13 @@ export interface Workers extends AsyncDisposable {
   readonly url: string
   readonly http: string
   /** Resets one shard's object, as the platform does: memory gone, its sockets broken. */
-  abort(contract: string, key: string): Promise<void>
+  abortShard(contract: string, key: string): Promise<void>
   /** Puts it out of memory; its sockets hibernate or are closed. */
-  evict(contract: string, key: string, sockets?: 'hibernate' | 'close'): Promise<void>
+  evictShard(contract: string, key: string, sockets?: 'hibernate' | 'close'): Promise<void>
   /** Its RPC stub, for what the entry's class offers to a test. */
-  object<T>(contract: string, key: string): Promise<T>
+  stubOf<T>(contract: string, key: string): Promise<T>
   /** Rows of an object's SQLite. */
-  sql(contract: string, key: string, statement: string): Promise<Record<string, unknown>[]>
+  queryShard(contract: string, key: string, statement: string): Promise<Record<string, unknown>[]>
   /** What the Workers have logged so far. */
   logs(): string[]
   close(): Promise<void>
@@ -70,11 +70,11 @@ export async function startWorkers({ entry, vars = {}, coreVars = {} }: WorkersO
     url: `${url.href.replace(/^http/, 'ws')}ws`,
     http: url.href,
     // The call dies with the object that it resets.
-    abort: async (contract, key) => (await object<Resettable>(contract, key)).abort().catch(() => {}),
-    object,
-    evict: (contract, key, webSockets = 'hibernate') =>
+    abortShard: async (contract, key) => (await object<Resettable>(contract, key)).abort().catch(() => {}),
+    stubOf: object,
+    evictShard: (contract, key, webSockets = 'hibernate') =>
       core.evictDurableObject(CLASS, { name: `${contract}/${key}`, webSockets }),
-    sql: async (contract, key, statement) => {
+    queryShard: async (contract, key, statement) => {
       const storage = await core.getDurableObjectStorage(CLASS, { name: `${contract}/${key}` })
       return (await storage.exec(statement)) as Record<string, unknown>[]
     },

@@ -6,26 +6,26 @@ import type { Firefly } from '../../client/index.ts'
 export interface Host {
   readonly name: 'memory' | 'node' | 'durable'
   /** Why cases of that need cannot run here. */
-  readonly cannot: Partial<Record<Need, string>>
+  readonly cannot: Partial<Record<HostFeature, string>>
   /** A connection that speaks bytes, as a legacy client does. Default: a stream where the host has streams. */
-  raw(kind?: 'stream' | 'messages'): Promise<RawClient>
+  rawClient(kind?: 'stream' | 'messages'): Promise<RawClient>
   /** The SDK. */
-  client(): Promise<Firefly>
+  sdkClient(): Promise<Firefly>
   /** Waits until `done` holds; throws with `what` when it does not within ten seconds of the host's time. */
-  until(done: () => boolean, what: string): Promise<void>
+  waitUntil(done: () => boolean, what: string): Promise<void>
   /** Lets time pass. */
-  pass(ms: number): Promise<void>
+  sleep(ms: number): Promise<void>
   /** The shard leaves memory in good order and comes back at the next word. */
-  evict(contract: string, key: string): Promise<void>
+  evictShard(contract: string, key: string): Promise<void>
   /** The shard is gone at once, with all that was not committed; links to it break. */
-  abort(contract: string, key: string): Promise<void>
+  abortShard(contract: string, key: string): Promise<void>
   /** The whole process that runs the shards is killed and comes back on the same address and data. */
-  kill?(): Promise<void>
-  readonly faults?: Faults
+  killProcess?(): Promise<void>
+  readonly faults?: CommitFaults
   close(): Promise<void>
 }
 
-export type Need =
+export type HostFeature =
   | 'evict'
   | 'abort'
   /** `kill` */
@@ -40,17 +40,17 @@ export type Need =
   | 'commitFaults'
 
 /** What the store does to commits instead of doing them well. */
-export interface Faults {
+export interface CommitFaults {
   /** Of the next commits, in order. 'applied' and 'dropped' both answer unknown; 'dropped' and 'failed' do nothing. */
-  next(...kinds: ('failed' | 'applied' | 'dropped')[]): Promise<void>
+  injectNext(...kinds: ('failed' | 'applied' | 'dropped')[]): Promise<void>
   /** Commits are applied at once and answered only when the returned function is called. */
-  hold(): Promise<() => Promise<void>>
+  holdCommits(): Promise<() => Promise<void>>
 }
 
 export interface RawClient {
   send(bytes: Uint8Array): void
   /** Whole frames that arrived, oldest first. */
   readonly frames: { readonly command: number; readonly body: Uint8Array }[]
-  readonly closed: boolean
+  readonly isClosed: boolean
   close(): void
 }

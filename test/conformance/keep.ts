@@ -3,39 +3,39 @@
 
 import { cacheable, command, contract, RowError, shard, t, table, type Rows } from '../../core/game/index.ts'
 import type { StandardSchema } from '../../core/wire/schema.ts'
-import { problem } from './clockwork.ts'
+import { errorText } from './clockwork.ts'
 import { Gate } from './contracts.ts'
 
 const name = t.string(64)
 const key = t.string(128)
 /** What a case sends to a table, or hears of it: any plain value. */
-const any: StandardSchema<unknown> = {
+const anyValue: StandardSchema<unknown> = {
   '~standard': { version: 1, vendor: 'suite', validate: (value) => ({ value }) },
 }
 
 /** A word, its table, and what the word needs. */
-export type Step =
-  | readonly ['get' | 'delete' | 'invalidate' | 'hold', Name, unknown?]
-  | readonly ['all', Name, object?, { readonly limit?: number; readonly descending?: boolean }?]
-  | readonly ['insert', Name, object]
+export type RowStep =
+  | readonly ['get' | 'delete' | 'invalidate' | 'hold', TableName, unknown?]
+  | readonly ['all', TableName, object?, { readonly limit?: number; readonly descending?: boolean }?]
+  | readonly ['insert', TableName, object]
   /** Inserts with a column of so many times that text. */
-  | readonly ['pad', Name, object, string, string, number]
-  | readonly ['update', Name, unknown, object]
-  | readonly ['add', Name, unknown, string, number | bigint]
+  | readonly ['pad', TableName, object, string, string, number]
+  | readonly ['update', TableName, unknown, object]
+  | readonly ['add', TableName, unknown, string, number | bigint]
   | readonly ['kv', number?]
   | readonly ['wait', string]
   | readonly ['cached', string]
   /** `late`: the turn goes on after an await; `used`: what `hold` kept is used; `spoil`: the output is refused. */
   | readonly ['late' | 'throw' | 'refuse' | 'spoil' | 'save' | 'used']
 
-const script = { steps: t.array(any, 64) }
-const told = { told: t.array(any, 64) }
+const script = { steps: t.array(anyValue, 64) }
+const results = { told: t.array(anyValue, 64) }
 
-export const Keep = contract(
+export const RowScript = contract(
   'keep',
   {
-    play: command(1500, script, told),
-    playOnce: command(1501, script, told, { durable: true }),
+    play: command(1500, script, results),
+    playOnce: command(1501, script, results, { durable: true }),
     /** Inserts spots `from`.. and gives how many there are. */
     grow: command(1502, { from: t.i32, count: t.u32 }, { n: t.u32 }),
     /** The body becomes the bytes of zoo row 1, or (empty) is answered from it. */
@@ -72,7 +72,7 @@ const zoo = table(
     list: t.array(t.f64, 8),
     map: t.record(t.string(64), 8),
     thing: t.object({ a: t.u8, b: t.optional(t.array(t.string(9), 3)) }),
-    any,
+    any: anyValue,
     noInt: t.nullable(t.u8),
     noBig: t.nullable(t.i64),
     noText: t.nullable(t.string(9)),
@@ -81,7 +81,7 @@ const zoo = table(
     noList: t.nullable(t.array(t.u8, 9)),
     noYes: t.nullable(t.bool),
   },
-  { key: ['keep', 'n'], owner: Keep },
+  { key: ['keep', 'n'], owner: RowScript },
 )
 
 /** Generated ids, foreign keys of several kinds, a unique column, defaults. */
@@ -102,7 +102,7 @@ const items = table(
   {
     key: ['keep', 'id'],
     shardKey: 'keep',
-    owner: Keep,
+    owner: RowScript,
     by: ['kind', 'owner', 'price', 'weight', 'seal', 'made'],
     unique: ['mark'],
     ids: 'generated',
@@ -114,21 +114,21 @@ const items = table(
 const spots = table(
   'keep_spot',
   { keep: key, x: t.i32, word: name, n: t.u32 },
-  { key: ['keep', 'x', 'word'], owner: Keep, by: ['n'], shardKey: 'keep', defaults: { n: 0 } },
+  { key: ['keep', 'x', 'word'], owner: RowScript, by: ['n'], shardKey: 'keep', defaults: { n: 0 } },
 )
 
 /** One row of each shard, never evicted. */
 const heads = table(
   'keep_head',
   { keep: key, gold: t.int(0, 1_000), big: t.u64, real: t.f32, none: t.nullable(t.u8) },
-  { key: 'keep', owner: Keep, evict: 'never', defaults: { big: 0n, real: 0 } },
+  { key: 'keep', owner: RowScript, evict: 'never', defaults: { big: 0n, real: 0 } },
 )
 
 /** The shard's key is no part of the row's; rows may be too large. */
 const notes = table(
   'keep_note',
   { id: t.id, keep: key, text: t.string(3_000_000), seal: t.nullable(t.bytes(16)) },
-  { key: 'id', owner: Keep, by: ['keep'], unique: ['seal'] },
+  { key: 'id', owner: RowScript, by: ['keep'], unique: ['seal'] },
 )
 
 /** A key of every kind that a key may be of. */
@@ -146,65 +146,70 @@ const ranks = table(
     int: t.int(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
     n: t.u32,
   },
-  { key: ['keep', 'date', 'u64', 'i64', 'bytes', 'yes', 'one', 'id', 'int'], owner: Keep },
+  { key: ['keep', 'date', 'u64', 'i64', 'bytes', 'yes', 'one', 'id', 'int'], owner: RowScript },
 )
 
 const tables = { zoo, items, spots, heads, notes, ranks }
-type Name = keyof typeof tables
+type TableName = keyof typeof tables
 
 /** A table whose types a script does not know. */
-interface Verbs {
-  get(key?: unknown): Handle | undefined
-  all(by?: object, options?: object): Handle[]
-  insert(values: object): Handle
-  invalidate(key?: unknown): Promise<Handle | undefined>
+interface UntypedTable {
+  get(key?: unknown): UntypedRow | undefined
+  all(by?: object, options?: object): UntypedRow[]
+  insert(values: object): UntypedRow
+  invalidate(key?: unknown): Promise<UntypedRow | undefined>
 }
-interface Handle {
+interface UntypedRow {
   readonly values: object
   update(patch: object): void
   increment(column: string, by: unknown): unknown
   delete(): void
 }
-interface Player {
+interface ScriptContext {
   readonly rows: Rows<typeof tables>
   readonly kv: { get(name: 'n'): number | undefined; set(name: 'n', value: number): void }
-  readonly state: { held: Handle | undefined }
+  readonly state: { held: UntypedRow | undefined }
   at(contract: typeof Gate): { call: { wait(to: { name: string }): Promise<unknown> } }
-  cached(what: typeof counted, params: { name: string }): Promise<number>
+  cached(what: typeof countedLoad, params: { name: string }): Promise<number>
   save(): void
   fail(code: 'NO'): Error
 }
 
-let loads = 0
-const counted = cacheable('counted:{name}', { ttlMs: 200 }, async ({ name }: { name: string | number }) => {
-  if (String(name).startsWith('bad')) throw new Error(`load ${++loads}`)
-  return ++loads
-})
+let loadCount = 0
+const countedLoad = cacheable(
+  'counted:{name}',
+  { ttlMs: 200 },
+  async ({ name }: { name: string | number }) => {
+    if (String(name).startsWith('bad')) throw new Error(`load ${++loadCount}`)
+    return ++loadCount
+  },
+)
 
-const SPOILT = { spoilt: true }
+const INVALID_OUTPUT = { spoilt: true }
 
-function play(
-  c: Player,
+function runScript(
+  c: ScriptContext,
   { steps }: { steps: unknown[] },
 ): { told: unknown[] } | Promise<{ told: unknown[] }> {
-  const told: unknown[] = []
-  const end = (): { told: unknown[] } => (told.includes(SPOILT) ? { told: 'spoilt' as never } : { told })
+  const results: unknown[] = []
+  const output = (): { told: unknown[] } =>
+    results.includes(INVALID_OUTPUT) ? { told: 'spoilt' as never } : { told: results }
   for (const [i, step] of steps.entries()) {
-    const got = attempt(() => take(c, step as Step))
-    if (got instanceof Promise) return goOn(got, steps.slice(i + 1))
-    told.push(got)
+    const got = catchRowError(() => runStep(c, step as RowStep))
+    if (got instanceof Promise) return runRemaining(got, steps.slice(i + 1))
+    results.push(got)
   }
-  return end()
+  return output()
 
-  async function goOn(first: Promise<unknown>, rest: unknown[]): Promise<{ told: unknown[] }> {
-    told.push(await first)
-    for (const step of rest) told.push(await attempt(() => take(c, step as Step)))
-    return end()
+  async function runRemaining(first: Promise<unknown>, rest: unknown[]): Promise<{ told: unknown[] }> {
+    results.push(await first)
+    for (const step of rest) results.push(await catchRowError(() => runStep(c, step as RowStep)))
+    return output()
   }
 }
 
 /** A RowError is told, the turn goes on; anything else ends it. */
-function attempt(step: () => unknown): unknown {
+function catchRowError(step: () => unknown): unknown {
   const refused = (error: unknown): string => {
     if (error instanceof RowError) return `${error.code} ${error.message}`
     throw error
@@ -217,7 +222,7 @@ function attempt(step: () => unknown): unknown {
   }
 }
 
-function take(c: Player, step: Step): unknown {
+function runStep(c: ScriptContext, step: RowStep): unknown {
   switch (step[0]) {
     case 'kv':
       if (step[1] !== undefined) c.kv.set('n', step[1])
@@ -225,7 +230,7 @@ function take(c: Player, step: Step): unknown {
     case 'wait':
       return c.at(Gate).call.wait({ name: step[1] })
     case 'cached':
-      return c.cached(counted, { name: step[1] }).catch(problem)
+      return c.cached(countedLoad, { name: step[1] }).catch(errorText)
     case 'late':
       return Promise.resolve('late')
     case 'throw':
@@ -233,43 +238,47 @@ function take(c: Player, step: Step): unknown {
     case 'refuse':
       throw c.fail('NO')
     case 'spoil':
-      return SPOILT
+      return INVALID_OUTPUT
     case 'save':
       return c.save()
     case 'used':
       try {
-        return plain(c.state.held)
+        return rowValues(c.state.held)
       } catch (error) {
-        return problem(error)
+        return errorText(error)
       }
     default:
-      return touch(c, c.rows[step[1]], step)
+      return runTableStep(c, c.rows[step[1]], step)
   }
 }
 
-function touch(c: Player, verbs: Verbs, step: Exclude<Step, readonly ['kv' | 'wait', unknown?]>): unknown {
+function runTableStep(
+  c: ScriptContext,
+  rows: UntypedTable,
+  step: Exclude<RowStep, readonly ['kv' | 'wait', unknown?]>,
+): unknown {
   switch (step[0]) {
     case 'get':
-      return plain(verbs.get(step[2]))
+      return rowValues(rows.get(step[2]))
     case 'all':
-      return verbs.all(step[2], step[3]).map(plain)
+      return rows.all(step[2], step[3]).map(rowValues)
     case 'insert':
-      return plain(verbs.insert(step[2]))
+      return rowValues(rows.insert(step[2]))
     case 'pad':
-      verbs.insert({ ...step[2], [step[3]]: step[4].repeat(step[5]) })
+      rows.insert({ ...step[2], [step[3]]: step[4].repeat(step[5]) })
       return null
     case 'update':
-      verbs.get(step[2])!.update(step[3])
+      rows.get(step[2])!.update(step[3])
       return null
     case 'add':
-      return simple(verbs.get(step[2])!.increment(step[3], step[4]))
+      return encodeBigint(rows.get(step[2])!.increment(step[3], step[4]))
     case 'delete':
-      verbs.get(step[2])!.delete()
+      rows.get(step[2])!.delete()
       return null
     case 'invalidate':
-      return verbs.invalidate(step[2]).then(plain)
+      return rows.invalidate(step[2]).then(rowValues)
     case 'hold':
-      c.state.held = verbs.get(step[2])
+      c.state.held = rows.get(step[2])
       return null
     default:
       throw new Error(`no step ${step[0]}`)
@@ -277,21 +286,23 @@ function touch(c: Player, verbs: Verbs, step: Exclude<Step, readonly ['kv' | 'wa
 }
 
 /** MessagePack would make a number of a small bigint: it is told as `12n`. */
-function simple(value: unknown): unknown {
+function encodeBigint(value: unknown): unknown {
   return typeof value === 'bigint' ? `${value}n` : value
 }
-function plain(row: Handle | undefined): object | null {
+function rowValues(row: UntypedRow | undefined): object | null {
   if (!row) return null
-  return Object.fromEntries(Object.entries(row.values).map(([column, value]) => [column, simple(value)]))
+  return Object.fromEntries(
+    Object.entries(row.values).map(([column, value]) => [column, encodeBigint(value)]),
+  )
 }
 
-export const keep = shard(Keep)
+export const rowScript = shard(RowScript)
   .public()
   .tables(tables)
   .kv({ n: t.u32 })
-  .state(() => ({ held: undefined as Handle | undefined }))
-  .on('play', (c, script) => play(c, script))
-  .on('playOnce', (c, script) => play(c, script))
+  .state(() => ({ held: undefined as UntypedRow | undefined }))
+  .on('play', (c, script) => runScript(c, script))
+  .on('playOnce', (c, script) => runScript(c, script))
   .on('grow', (c, { from, count }) => {
     for (let x = from; x < from + count; x++) c.rows.spots.insert({ x, word: `w${x % 7}`, n: x % 10 })
     return { n: c.rows.spots.all().length }

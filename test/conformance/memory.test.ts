@@ -2,6 +2,9 @@
 
 import { game } from './game.ts'
 import { memoryHost } from './memory.ts'
-import { conform } from './suite.ts'
+import { registerConformance } from './suite.ts'
 
-conform('memory', () => Promise.resolve(memoryHost(game)), { fresh: true, lacks: ['kill'] })
+registerConformance('memory', () => Promise.resolve(memoryHost(game)), {
+  newHostPerCase: true,
+  missingFeatures: ['kill'],
+})

@@ -5,25 +5,27 @@ import { createHmac } from 'node:crypto'
 import { connect } from '../../client/index.ts'
 import type { ClientClock, Dial } from '../../client/socket.ts'
 import type { Game } from '../../core/game/index.ts'
-import { Door, doorTable } from '../../core/run/door.ts'
+import { RoutingTable, routingTableOf } from '../../core/run/door.ts'
 import { Engine } from '../../core/run/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
 import type { Outcome, WriteSet } from '../../core/run/ports.ts'
-import { DEFAULT_IDENTITY, FrameDecoder } from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, FrameDecoder } from '../../core/wire/frame.ts'
 import type { Connection } from '../../edge/connection.ts'
 import { Gateway } from '../../edge/gateway.ts'
-import type { Seal } from '../../edge/token.ts'
+import type { TokenSigner } from '../../edge/token.ts'
 import type { Host, RawClient } from './host.ts'
 
-const SEAL: Seal = { sign: (bytes) => createHmac('sha256', 'the secret of the tests').update(bytes).digest() }
+const SEAL: TokenSigner = {
+  sign: (bytes) => createHmac('sha256', 'the secret of the tests').update(bytes).digest(),
+}
 
 /** A commit of the key `doom` is applied and then not answered well: the activation ends between commit and reply. */
-class MortalStore extends MemoryStore {
+class CrashingStore extends MemoryStore {
   /** A call that is run again dies again: a bounded number of times, so that the case fails and does not hang. */
-  #lives = 3
+  #crashesLeft = 3
   override commit(write: WriteSet): Outcome | Promise<Outcome> {
     const outcome = super.commit(write)
-    if (!write.kv?.get('doom') || this.#lives-- <= 0) return outcome
+    if (!write.kv?.get('doom') || this.#crashesLeft-- <= 0) return outcome
     return { kind: 'unknown', cause: new Error('doom') }
   }
 }
@@ -33,34 +35,34 @@ export function memoryHost(
   seed = 1,
 ): Host & { readonly store: MemoryStore; readonly log: MemoryLog } {
   const clock = new ManualClock(seed)
-  const store = new MortalStore()
+  const store = new CrashingStore()
   const log = new MemoryLog()
   const engine = new Engine(game, { clock, store, log })
   store.onWake = (shard, dueMs) => {
     if (dueMs !== null) clock.after(dueMs - clock.now(), () => engine.wake(shard))
   }
   const { limits } = engine
-  const door = new Door(doorTable(game))
+  const door = new RoutingTable(routingTableOf(game))
   const gateway = new Gateway({
-    door,
+    routingTable: door,
     link: engine,
     clock,
     log,
-    identity: DEFAULT_IDENTITY,
+    frameIdentity: DEFAULT_FRAME_IDENTITY,
     limits,
-    seal: SEAL,
+    tokenSigner: SEAL,
   })
 
   /** A pair of ends; bytes arrive at the next settled moment, as on a wire. */
-  const wire = (
+  const connectPair = (
     kind: 'tcp' | 'ws',
     arrived: (bytes: Uint8Array) => void,
     closed: (reason: string) => void,
   ): { connection: Connection | null; close(leave?: boolean): void } => {
-    let over = false
-    const end = (reason: string): void => {
-      if (over) return
-      over = true
+    let hasClosed = false
+    const closeOnce = (reason: string): void => {
+      if (hasClosed) return
+      hasClosed = true
       clock.defer(() => closed(reason))
     }
     const connection = gateway.accept({
@@ -69,22 +71,22 @@ export function memoryHost(
       address: '',
       bufferedBytes: 0,
       write: (bytes) => clock.defer(() => arrived(bytes.slice())),
-      close: (_code, reason) => end(reason),
-      abort: (_code, reason) => end(reason),
+      close: (_code, reason) => closeOnce(reason),
+      abort: (_code, reason) => closeOnce(reason),
     })
     return {
       connection,
       // Behind what was sent before.
       close: (leave = false) =>
         clock.defer(() => {
-          connection?.ended(leave)
-          end('closed by the client')
+          connection?.onTransportClosed(leave)
+          closeOnce('closed by the client')
         }),
     }
   }
 
   const dial: Dial = (_url, events) => {
-    const { connection, close } = wire('ws', events.message, events.closed)
+    const { connection, close } = connectPair('ws', events.message, events.closed)
     clock.defer(events.opened)
     return { send: (bytes) => clock.defer(() => connection?.receive(bytes)), close }
   }
@@ -95,7 +97,7 @@ export function memoryHost(
     defer: (run) => clock.defer(run),
   }
 
-  const breathe = async (ms: number): Promise<void> => {
+  const step = async (ms: number): Promise<void> => {
     clock.settle()
     await new Promise(setImmediate)
     clock.advance(ms)
@@ -103,10 +105,10 @@ export function memoryHost(
     clock.settle()
   }
 
-  const until = async (done: () => boolean, what: string): Promise<void> => {
+  const waitUntil = async (done: () => boolean, what: string): Promise<void> => {
     for (let i = 0; i < 10_000; i++) {
       if (done()) return
-      await breathe(i < 50 ? 0 : 1)
+      await step(i < 50 ? 0 : 1)
     }
     throw new Error(`never came: ${what}`)
   }
@@ -114,56 +116,60 @@ export function memoryHost(
   return {
     name: 'memory',
     faults: {
-      next: async (...kinds) => void store.faults.push(...kinds),
-      hold: async () => {
-        const held: (() => void)[] = []
-        store.hold = (release) => void held.push(release)
+      injectNext: async (...kinds) => void store.faults.push(...kinds),
+      holdCommits: async () => {
+        const pendingReleases: (() => void)[] = []
+        store.hold = (release) => void pendingReleases.push(release)
         return async () => {
           store.hold = null
-          for (const release of held) clock.defer(release)
+          for (const release of pendingReleases) clock.defer(release)
         }
       },
     },
     cannot: { kill: 'there is no process to kill' },
     store,
     log,
-    until,
-    raw: (kind = 'stream') => {
+    waitUntil,
+    rawClient: (kind = 'stream') => {
       const frames: RawClient['frames'] = []
       let isClosed = false
-      const decoder = new FrameDecoder(DEFAULT_IDENTITY, 1 << 24, (command, source, start, end) => {
-        frames.push({ command, body: source.slice(start, end) })
-      })
-      const { connection, close } = wire(
+      const decoder = new FrameDecoder(
+        DEFAULT_FRAME_IDENTITY,
+        1 << 24,
+        (command, source, start, closeOnce) => {
+          frames.push({ command, body: source.slice(start, closeOnce) })
+        },
+      )
+      const { connection, close } = connectPair(
         kind === 'stream' ? 'tcp' : 'ws',
         (bytes) => void decoder.push(bytes),
         () => (isClosed = true),
       )
       return Promise.resolve({
         frames,
-        get closed() {
+        get isClosed() {
           return isClosed
         },
         send: (bytes) => clock.defer(() => connection?.receive(bytes)),
         close,
       })
     },
-    client: async () => {
-      let made: Awaited<ReturnType<typeof connect>> | undefined
+    sdkClient: async () => {
+      let connected: Awaited<ReturnType<typeof connect>> | undefined
       let failed: unknown
       connect('memory://', { dial, clock: clientClock }).then(
-        (game) => (made = game),
+        (game) => (connected = game),
         (error: unknown) => (failed = error),
       )
-      await until(() => made !== undefined || failed !== undefined, 'the client connects')
-      if (!made) throw failed
-      return made
+      await waitUntil(() => connected !== undefined || failed !== undefined, 'the client connects')
+      if (!connected) throw failed
+      return connected
     },
-    pass: async (ms) => {
-      for (let left = ms; left > 0; left -= 5) await breathe(Math.min(5, left))
+    sleep: async (ms) => {
+      for (let left = ms; left > 0; left -= 5) await step(Math.min(5, left))
     },
-    evict: (contract, key) => engine.evict({ contract, key }),
-    abort: (contract, key) => {
+    evictShard: (contract, key) => engine.evict({ contract, key }),
+    abortShard: (contract, key) => {
       engine.shard({ contract, key }).restart()
       return Promise.resolve()
     },

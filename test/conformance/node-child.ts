@@ -2,17 +2,17 @@
 // Run only by node.ts, which speaks to it by IPC and kills it.
 
 import { start } from '../../edge/server.ts'
-import { FaultyStore, Orders, type FaultOrder } from './faulty.ts'
+import { FaultyStore, FaultInjector, type FaultCommand } from './faulty.ts'
 import { game } from './game.ts'
 
 /** Told by the parent; answered by its `id`. */
-export type Order = { readonly id: number } & (
+export type ServerCommand = { readonly id: number } & (
   | { readonly what: 'evict' | 'abort'; readonly contract: string; readonly key: string }
-  | FaultOrder
+  | FaultCommand
 )
-export type Told = { readonly http: number; readonly tcp: number } | { readonly done: number }
+export type ServerReply = { readonly http: number; readonly tcp: number } | { readonly done: number }
 
-const orders = new Orders()
+const injector = new FaultInjector()
 const [dir, http, tcp] = process.argv.slice(2)
 const server = await start({
   game,
@@ -21,20 +21,21 @@ const server = await start({
   tcp: Number(tcp),
   // The suite makes bugs by the dozen, and each is an error line.
   logLevel: 'silent',
-  wrapStore: (inner) => new FaultyStore(inner, orders, async () => void process.kill(process.pid, 'SIGKILL')),
+  wrapStore: (inner) =>
+    new FaultyStore(inner, injector, async () => void process.kill(process.pid, 'SIGKILL')),
 })
-const tell = (told: Told): void => void process.send!(told)
+const sendReply = (told: ServerReply): void => void process.send!(told)
 
-process.on('message', (order: Order) => void obey(order))
+process.on('message', (order: ServerCommand) => void execute(order))
 process.on('disconnect', () => process.exit(0))
-tell({ http: server.http.port, tcp: server.tcp.port })
+sendReply({ http: server.http.port, tcp: server.tcp.port })
 
-async function obey(order: Order): Promise<void> {
+async function execute(command: ServerCommand): Promise<void> {
   const { engine } = server.host
-  if ('contract' in order) {
-    const { contract, key } = order
-    if (order.what === 'evict') await engine.evict({ contract, key })
+  if ('contract' in command) {
+    const { contract, key } = command
+    if (command.what === 'evict') await engine.evict({ contract, key })
     else engine.shard({ contract, key }).restart()
-  } else orders.obey(order)
-  tell({ done: order.id })
+  } else injector.apply(command)
+  sendReply({ done: command.id })
 }

@@ -7,25 +7,29 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect } from '../../client/index.ts'
 import type { Host } from './host.ts'
-import type { Order, Told } from './node-child.ts'
-import { pass, tcpClient, until, webSocketClient } from './sockets.ts'
+import type { ServerCommand, ServerReply } from './node-child.ts'
+import { sleepRealTime, tcpClient, waitUntil, webSocketClient } from './sockets.ts'
 
 const LOCAL = '127.0.0.1'
 const CHILD = new URL('node-child.ts', import.meta.url)
 
 /** An order without its number; distributes over the kinds of orders. */
-type Wish = Order extends infer One ? (One extends Order ? Omit<One, 'id'> : never) : never
+type CommandBody = ServerCommand extends infer One
+  ? One extends ServerCommand
+    ? Omit<One, 'id'>
+    : never
+  : never
 
-class Server {
+class ServerProcess {
   readonly dir = mkdtempSync(join(tmpdir(), 'firefly-conformance-'))
   http = 0
   tcp = 0
   #child: ChildProcess | null = null
   /** Resolves when the process of the moment listens. */
   #ready: Promise<void>
-  #closing = false
-  #orders = 0
-  readonly #waiting = new Map<number, () => void>()
+  #isClosing = false
+  #lastCommandId = 0
+  readonly #pending = new Map<number, () => void>()
 
   constructor() {
     this.#ready = this.#spawn()
@@ -35,11 +39,11 @@ class Server {
     return this.#ready
   }
 
-  async order(wish: Wish): Promise<void> {
+  async request(wish: CommandBody): Promise<void> {
     await this.#ready
-    const id = ++this.#orders
+    const id = ++this.#lastCommandId
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, resolve)
+      this.#pending.set(id, resolve)
       this.#child!.send({ ...wish, id }, (error) => error && reject(error))
     })
   }
@@ -47,19 +51,19 @@ class Server {
   /** SIGKILL; resolves when its successor listens. */
   async kill(): Promise<void> {
     await this.#ready
-    const gone = new Promise((resolve) => this.#child!.once('exit', resolve))
+    const exited = new Promise((resolve) => this.#child!.once('exit', resolve))
     this.#child!.kill('SIGKILL')
-    await gone
+    await exited
     await this.#ready
   }
 
-  async close(): Promise<void> {
-    this.#closing = true
+  async stop(): Promise<void> {
+    this.#isClosing = true
     const child = this.#child!
     if (child.exitCode === null && child.signalCode === null) {
-      const gone = new Promise((resolve) => child.once('exit', resolve))
+      const exited = new Promise((resolve) => child.once('exit', resolve))
       child.kill('SIGKILL')
-      await gone
+      await exited
     }
     rmSync(this.dir, { recursive: true, force: true })
   }
@@ -73,18 +77,18 @@ class Server {
     })
     this.#child = child
     return new Promise((resolve, reject) => {
-      child.on('message', (told: Told) => {
-        if ('done' in told) {
-          this.#waiting.get(told.done)?.()
-          this.#waiting.delete(told.done)
+      child.on('message', (reply: ServerReply) => {
+        if ('done' in reply) {
+          this.#pending.get(reply.done)?.()
+          this.#pending.delete(reply.done)
           return
         }
-        this.http = told.http
-        this.tcp = told.tcp
+        this.http = reply.http
+        this.tcp = reply.tcp
         resolve()
       })
       child.on('exit', (code, signal) => {
-        if (this.#closing) return
+        if (this.#isClosing) return
         if (signal !== 'SIGKILL') return reject(new Error(`the server process ended with ${code ?? signal}`))
         this.#ready = this.#spawn()
       })
@@ -93,26 +97,26 @@ class Server {
 }
 
 export async function nodeHost(): Promise<Host> {
-  const server = new Server()
+  const server = new ServerProcess()
   await server.ready
   const url = `ws://${LOCAL}:${server.http}/ws`
   return {
     name: 'node',
     cannot: {},
-    raw: (kind = 'stream') => (kind === 'stream' ? tcpClient(LOCAL, server.tcp) : webSocketClient(url)),
-    client: () => connect(url),
-    until,
-    pass,
-    evict: (contract, key) => server.order({ what: 'evict', contract, key }),
-    abort: (contract, key) => server.order({ what: 'abort', contract, key }),
-    kill: () => server.kill(),
+    rawClient: (kind = 'stream') => (kind === 'stream' ? tcpClient(LOCAL, server.tcp) : webSocketClient(url)),
+    sdkClient: () => connect(url),
+    waitUntil,
+    sleep: sleepRealTime,
+    evictShard: (contract, key) => server.request({ what: 'evict', contract, key }),
+    abortShard: (contract, key) => server.request({ what: 'abort', contract, key }),
+    killProcess: () => server.kill(),
     faults: {
-      next: (...kinds) => server.order({ what: 'next', kinds }),
-      hold: async () => {
-        await server.order({ what: 'hold' })
-        return () => server.order({ what: 'release' })
+      injectNext: (...kinds) => server.request({ what: 'next', kinds }),
+      holdCommits: async () => {
+        await server.request({ what: 'hold' })
+        return () => server.request({ what: 'release' })
       },
     },
-    close: () => server.close(),
+    close: () => server.stop(),
   }
 }

@@ -2,31 +2,31 @@
 
 import { connect as connectTcp } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DEFAULT_IDENTITY, FrameDecoder } from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, FrameDecoder } from '../../core/wire/frame.ts'
 import type { RawClient } from './host.ts'
 
 const MAX_FRAME_BYTES = 1 << 24
-const PATIENCE_MS = 10_000
+const TIMEOUT_MS = 10_000
 
-export async function until(done: () => boolean, what: string): Promise<void> {
-  const deadlineMs = performance.now() + PATIENCE_MS
-  for (let i = 0; !done(); i++) {
-    if (performance.now() > deadlineMs) throw new Error(`never came within ${PATIENCE_MS} ms: ${what}`)
+export async function waitUntil(condition: () => boolean, what: string): Promise<void> {
+  const deadlineMs = performance.now() + TIMEOUT_MS
+  for (let i = 0; !condition(); i++) {
+    if (performance.now() > deadlineMs) throw new Error(`never came within ${TIMEOUT_MS} ms: ${what}`)
     await (i < 100 ? new Promise(setImmediate) : sleep(2))
   }
 }
 
-export async function pass(ms: number): Promise<void> {
+export async function sleepRealTime(ms: number): Promise<void> {
   await sleep(ms)
 }
 
-interface Incoming {
+interface FrameCollector {
   readonly frames: RawClient['frames']
   readonly receive: (bytes: Uint8Array) => void
 }
-function incoming(): Incoming {
+function collectFrames(): FrameCollector {
   const frames: RawClient['frames'] = []
-  const decoder = new FrameDecoder(DEFAULT_IDENTITY, MAX_FRAME_BYTES, (command, source, start, end) => {
+  const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_FRAME_BYTES, (command, source, start, end) => {
     frames.push({ command, body: new Uint8Array(source.subarray(start, end)) })
   })
   return { frames, receive: (bytes) => void decoder.push(bytes) }
@@ -34,7 +34,7 @@ function incoming(): Incoming {
 
 /** Each send is written as it is; the kernel may still join what is sent quickly. */
 export function tcpClient(host: string, port: number): Promise<RawClient> {
-  const { frames, receive } = incoming()
+  const { frames, receive } = collectFrames()
   let closed = false
   const socket = connectTcp({ host, port, noDelay: true })
   socket.on('data', receive)
@@ -44,7 +44,7 @@ export function tcpClient(host: string, port: number): Promise<RawClient> {
     socket.on('connect', () =>
       resolve({
         frames,
-        get closed() {
+        get isClosed() {
           return closed
         },
         send: (bytes) => void socket.write(bytes),
@@ -56,7 +56,7 @@ export function tcpClient(host: string, port: number): Promise<RawClient> {
 
 /** Each send is one binary message. */
 export function webSocketClient(url: string): Promise<RawClient> {
-  const { frames, receive } = incoming()
+  const { frames, receive } = collectFrames()
   let closed = false
   const socket = new WebSocket(url)
   socket.binaryType = 'arraybuffer'
@@ -67,7 +67,7 @@ export function webSocketClient(url: string): Promise<RawClient> {
     socket.onopen = () =>
       resolve({
         frames,
-        get closed() {
+        get isClosed() {
           return closed
         },
         send: (bytes) => socket.send(bytes as Uint8Array<ArrayBuffer>),

@@ -85,7 +85,7 @@ export const gatehouse = service(Gatehouse)
 export const Study = contract('study', { sit: command(1620, {}, { uid: name, n: t.u32 }, { codec: 'json' }) })
 
 /** Keys that let in once. */
-const once = new Set<string>()
+const usedOnceKeys = new Set<string>()
 
 export const study = shard(Study)
   .players()
@@ -93,7 +93,7 @@ export const study = shard(Study)
   .admit(async (who, key) => {
     await Promise.resolve()
     if (key === 'broken') throw new Error('the bug of the suite')
-    if (key.startsWith('once-')) return once.size < once.add(key).size
+    if (key.startsWith('once-')) return usedOnceKeys.size < usedOnceKeys.add(key).size
     return key === who.uid || key.startsWith('shared-') || key === 'main'
   })
   .on('sit', (c) => ({ uid: c.uid, n: ++c.state.n }))

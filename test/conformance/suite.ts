@@ -25,7 +25,7 @@ import { cases as sessions } from './cases/sessions.ts'
 import { cases as strikes } from './cases/strikes.ts'
 import { cases as time } from './cases/time.ts'
 import { cases as values } from './cases/values.ts'
-import type { Host, Need } from './host.ts'
+import type { Host, HostFeature } from './host.ts'
 
 export const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['framing', framing],
@@ -51,81 +51,84 @@ export const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['identity', identity],
 ]
 
-export interface ConformOptions {
+export interface ConformanceOptions {
   /** A new host for each case; else one for all of them. */
-  readonly fresh?: boolean
+  readonly newHostPerCase?: boolean
   /** What the host is known to lack. */
-  readonly lacks: readonly Need[]
+  readonly missingFeatures: readonly HostFeature[]
 }
 
 /** Runs the suite against the hosts that `make` gives. */
-export function conform(
+export function registerConformance(
   name: string,
   make: () => Promise<Host>,
-  { fresh = false, lacks }: ConformOptions,
+  { newHostPerCase: fresh = false, missingFeatures: lacks }: ConformanceOptions,
 ): void {
   let shared: Promise<Host> | null = null
   let passed = 0
   let total = 0
   const host = (): Promise<Host> => (fresh ? make() : (shared ??= make()))
-  const without = new Map<Need, number>()
+  const skippedByFeature = new Map<HostFeature, number>()
   for (const [group, cases] of CASES) {
     for (const one of cases) {
       total++
       const missing = one.needs?.filter((need) => lacks.includes(need)) ?? []
-      for (const need of missing) without.set(need, (without.get(need) ?? 0) + 1)
+      for (const need of missing) skippedByFeature.set(need, (skippedByFeature.get(need) ?? 0) + 1)
       if (missing.length > 0) continue
       test(`${name}, ${group}: ${one.name}`, async () => {
-        const used = await host()
-        const { lent, giveBack } = lend(used)
+        const currentHost = await host()
+        const { lent, giveBack } = trackClients(currentHost)
         try {
           await one.run(lent)
         } finally {
           giveBack()
-          if (fresh) await used.close()
+          if (fresh) await currentHost.close()
         }
         passed++
       })
     }
   }
   test(`${name}: what cannot run here is what the host says it lacks`, async () => {
-    const used = await host()
+    const currentHost = await host()
     try {
-      assert.deepEqual(Object.keys(used.cannot).sort(), [...lacks].sort())
+      assert.deepEqual(Object.keys(currentHost.cannot).sort(), [...lacks].sort())
       const names = new Set(CASES.flatMap(([, cases]) => cases.map((one) => one.name)))
       assert.equal(names.size, total, 'every case has a name of its own')
-      const reasons = [...without].map(([need, count]) => `${count} need ${need} (${used.cannot[need]})`)
-      const absent = total - CASES.flatMap(([, cases]) => cases).filter((one) => runs(one, lacks)).length
+      const reasons = [...skippedByFeature].map(
+        ([need, count]) => `${count} need ${need} (${currentHost.cannot[need]})`,
+      )
+      const absent =
+        total - CASES.flatMap(([, cases]) => cases).filter((one) => isRunnable(one, lacks)).length
       const rest = absent === 0 ? '' : `, ${absent} not for this host: ${reasons.join('; ')}`
       console.log(`conformance ${name}: ${passed} passed of ${total}${rest}`)
     } finally {
-      await used.close()
+      await currentHost.close()
     }
   })
 }
 
-function runs(one: Case, lacks: readonly Need[]): boolean {
+function isRunnable(one: Case, lacks: readonly HostFeature[]): boolean {
   return !one.needs?.some((need) => lacks.includes(need))
 }
 
 /** The host with a list of what a case opened, so that nothing of one case reaches the next. */
-function lend(host: Host): { lent: Host; giveBack: () => void } {
+function trackClients(host: Host): { lent: Host; giveBack: () => void } {
   const open: (() => void)[] = []
-  const lent: Host = {
+  const tracked: Host = {
     ...host,
-    raw: async (kind) => {
-      const client = await host.raw(kind)
+    rawClient: async (kind) => {
+      const client = await host.rawClient(kind)
       open.push(() => client.close())
       return client
     },
-    client: async () => {
-      const client = await host.client()
+    sdkClient: async () => {
+      const client = await host.sdkClient()
       open.push(() => void client.close())
       return client
     },
   }
-  const giveBack = (): void => {
+  const closeClients = (): void => {
     for (const close of open) close()
   }
-  return { lent, giveBack }
+  return { lent: tracked, giveBack: closeClients }
 }

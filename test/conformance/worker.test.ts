@@ -5,12 +5,17 @@ import { after, before, test } from 'node:test'
 
 import { WebSocket } from 'ws'
 
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
 import { decodeOpened, decodeWelcome, encodeHello, encodeOpen, MESSAGE } from '../../core/wire/message.ts'
 import { startWorkers, type Workers } from './harness-worker.ts'
 
-const identity = identityBytes(DEFAULT_IDENTITY)
-const none = new Uint8Array(0)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
+const EMPTY_BYTES = new Uint8Array(0)
 let workers: Workers
 before(async () => {
   workers = await startWorkers({ entry: new URL('./worker.ts', import.meta.url).pathname })
@@ -18,32 +23,32 @@ before(async () => {
 after(() => workers.close())
 
 /** One client that keeps what it hears. */
-class Client {
+class LegacyClient {
   readonly socket: WebSocket
   readonly frames: { command: number; body: Uint8Array }[] = []
-  closed: number | null = null
-  #wanted: (() => void) | null = null
+  closeCode: number | null = null
+  #wakeReader: (() => void) | null = null
 
   private constructor(socket: WebSocket) {
     this.socket = socket
-    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 65_536, (command, source, start, end) => {
+    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 65_536, (command, source, start, end) => {
       this.frames.push({ command, body: source.slice(start, end) })
     })
     socket.on('message', (data) => {
       decoder.push(new Uint8Array(data as Buffer))
-      this.#wanted?.()
+      this.#wakeReader?.()
     })
     socket.on('close', (code) => {
-      this.closed = code
-      this.#wanted?.()
+      this.closeCode = code
+      this.#wakeReader?.()
     })
     socket.on('error', () => {})
   }
 
-  static async open(): Promise<Client> {
+  static async open(): Promise<LegacyClient> {
     const socket = new WebSocket(workers.url)
     await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject))
-    return new Client(socket)
+    return new LegacyClient(socket)
   }
 
   send(command: number, body: Uint8Array | object): void {
@@ -52,93 +57,100 @@ class Client {
   }
 
   /** The next frame of that command, taken out of what was heard. */
-  async take(command: number, ms = 5_000): Promise<Uint8Array> {
-    const until = Date.now() + ms
+  async nextFrame(command: number, ms = 5_000): Promise<Uint8Array> {
+    const deadlineMs = Date.now() + ms
     for (;;) {
       const at = this.frames.findIndex((frame) => frame.command === command)
       if (at >= 0) return this.frames.splice(at, 1)[0]!.body
-      if (this.closed !== null) throw new Error(`closed with ${this.closed} before ${command}`)
-      if (Date.now() > until) throw new Error(`no ${command} in ${ms} ms; logs: ${workers.logs().join('\n')}`)
+      if (this.closeCode !== null) throw new Error(`closed with ${this.closeCode} before ${command}`)
+      if (Date.now() > deadlineMs)
+        throw new Error(`no ${command} in ${ms} ms; logs: ${workers.logs().join('\n')}`)
       await new Promise<void>((resolve) => {
-        this.#wanted = resolve
+        this.#wakeReader = resolve
         setTimeout(resolve, 50)
       })
     }
   }
 
-  async ask(command: number, body: object): Promise<Record<string, unknown>> {
+  async call(command: number, body: object): Promise<Record<string, unknown>> {
     this.send(command, body)
-    return JSON.parse(new TextDecoder().decode(await this.take(command))) as Record<string, unknown>
+    return JSON.parse(new TextDecoder().decode(await this.nextFrame(command))) as Record<string, unknown>
   }
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 test('a legacy client is answered and keeps its socket, seat and durable state over a reset', async () => {
-  const client = await Client.open()
-  const { seat } = await client.ask(301, {})
-  const { total } = await client.ask(302, { by: 5 })
-  await workers.abort('drill', 'main')
-  assert.deepEqual(await client.ask(302, { by: 2 }), { total: (total as number) + 2 })
+  const client = await LegacyClient.open()
+  const { seat } = await client.call(301, {})
+  const { total } = await client.call(302, { by: 5 })
+  await workers.abortShard('drill', 'main')
+  assert.deepEqual(await client.call(302, { by: 2 }), { total: (total as number) + 2 })
   client.send(304, { text: 'still here' })
-  const said = JSON.parse(new TextDecoder().decode(await client.take(350))) as unknown
+  const said = JSON.parse(new TextDecoder().decode(await client.nextFrame(350))) as unknown
   assert.deepEqual(said, { seat, text: 'still here' })
   client.socket.close()
 })
 
 test('an object that hibernated has its members back before the call that wakes it', async () => {
-  const [a, b] = [await Client.open(), await Client.open()]
-  const first = await a.ask(301, {})
-  const second = await b.ask(301, {})
-  await workers.evict('drill', 'main')
-  const { size } = await a.ask(303, { text: 'awake' })
+  const [a, b] = [await LegacyClient.open(), await LegacyClient.open()]
+  const first = await a.call(301, {})
+  const second = await b.call(301, {})
+  await workers.evictShard('drill', 'main')
+  const { size } = await a.call(303, { text: 'awake' })
   assert.equal(size, second['size'])
   assert.notEqual(first['seat'], second['seat'])
   b.send(304, { text: 'hello' })
-  assert.match(new TextDecoder().decode(await a.take(350)), /hello/)
+  assert.match(new TextDecoder().decode(await a.nextFrame(350)), /hello/)
   for (const client of [a, b]) client.socket.close()
 })
 
 test('a durable timer wakes an object that sleeps', async () => {
-  const client = await Client.open()
-  await client.ask(301, {})
-  await client.ask(305, { ms: 800 })
-  await workers.evict('drill', 'main')
-  assert.match(new TextDecoder().decode(await client.take(350)), /bump/)
-  assert.deepEqual(await workers.sql('drill', 'main', 'SELECT name FROM timers'), [])
+  const client = await LegacyClient.open()
+  await client.call(301, {})
+  await client.call(305, { ms: 800 })
+  await workers.evictShard('drill', 'main')
+  assert.match(new TextDecoder().decode(await client.nextFrame(350)), /bump/)
+  assert.deepEqual(await workers.queryShard('drill', 'main', 'SELECT name FROM timers'), [])
   client.socket.close()
 })
 
 test('a shard calls another shard', async () => {
-  const client = await Client.open()
-  assert.deepEqual(await client.ask(306, { key: 'peer', by: 3 }), { total: 3 })
-  await workers.abort('drill', 'peer')
-  assert.deepEqual(await client.ask(306, { key: 'peer', by: 4 }), { total: 7 })
+  const client = await LegacyClient.open()
+  assert.deepEqual(await client.call(306, { key: 'peer', by: 3 }), { total: 3 })
+  await workers.abortShard('drill', 'peer')
+  assert.deepEqual(await client.call(306, { key: 'peer', by: 4 }), { total: 7 })
   client.socket.close()
 })
 
 test('a snapshot larger than a row comes back in one piece', async () => {
-  const client = await Client.open()
-  await client.ask(308, { bytes: 3_000_000 })
+  const client = await LegacyClient.open()
+  await client.call(308, { bytes: 3_000_000 })
   await sleep(300)
-  assert.equal((await workers.sql('drill', 'main', 'SELECT count(*) AS n FROM snapshot'))[0]?.['n'], 3)
-  await workers.abort('drill', 'main')
-  assert.deepEqual(await client.ask(308, { bytes: 0 }), { saved: 3_000_000 })
+  assert.equal((await workers.queryShard('drill', 'main', 'SELECT count(*) AS n FROM snapshot'))[0]?.['n'], 3)
+  await workers.abortShard('drill', 'main')
+  assert.deepEqual(await client.call(308, { bytes: 0 }), { saved: 3_000_000 })
   client.socket.close()
 })
 
 test('a version 2 client hears the new activation after a reset, and that calls may be lost', async () => {
-  const client = await Client.open()
+  const client = await LegacyClient.open()
   client.send(
     MESSAGE.HELLO,
-    encodeHello({ minVersion: 2, maxVersion: 2, session: new Uint8Array(16), ticket: none, token: none }),
+    encodeHello({
+      minVersion: 2,
+      maxVersion: 2,
+      session: new Uint8Array(16),
+      ticket: EMPTY_BYTES,
+      token: EMPTY_BYTES,
+    }),
   )
-  await client.take(MESSAGE.WELCOME)
+  await client.nextFrame(MESSAGE.WELCOME)
   client.send(
     MESSAGE.OPEN,
     encodeOpen({ channel: 9, activation: 0, eventAck: 0, contract: 'drill', key: 'v2' }),
   )
-  const first = await client.take(MESSAGE.OPENED)
+  const first = await client.nextFrame(MESSAGE.OPENED)
   assert.deepEqual(decodeOpened(first, 0, first.length), {
     channel: 9,
     activation: 1,
@@ -146,8 +158,8 @@ test('a version 2 client hears the new activation after a reset, and that calls 
     opening: 1,
     lost: false,
   })
-  await workers.abort('drill', 'v2')
-  const again = await client.take(MESSAGE.OPENED)
+  await workers.abortShard('drill', 'v2')
+  const again = await client.nextFrame(MESSAGE.OPENED)
   assert.deepEqual(decodeOpened(again, 0, again.length), {
     channel: 9,
     activation: 2,
@@ -160,17 +172,20 @@ test('a version 2 client hears the new activation after a reset, and that calls 
 
 test('a session that arrives on a newer connection takes its channel over, and the old one does not fight', async () => {
   const open = encodeOpen({ channel: 1, activation: 0, eventAck: 0, contract: 'drill', key: 'takeover' })
-  const [old, young] = [await Client.open(), await Client.open()]
-  let [session, token] = [new Uint8Array(16) as Uint8Array, none as Uint8Array]
+  const [old, young] = [await LegacyClient.open(), await LegacyClient.open()]
+  let [session, token] = [new Uint8Array(16) as Uint8Array, EMPTY_BYTES as Uint8Array]
   for (const client of [old, young]) {
-    client.send(MESSAGE.HELLO, encodeHello({ minVersion: 2, maxVersion: 2, session, ticket: none, token }))
-    const welcome = await client.take(MESSAGE.WELCOME)
+    client.send(
+      MESSAGE.HELLO,
+      encodeHello({ minVersion: 2, maxVersion: 2, session, ticket: EMPTY_BYTES, token }),
+    )
+    const welcome = await client.nextFrame(MESSAGE.WELCOME)
     ;({ session, token } = decodeWelcome(welcome, 0, welcome.length))
     client.send(MESSAGE.OPEN, open)
-    await client.take(MESSAGE.OPENED)
+    await client.nextFrame(MESSAGE.OPENED)
   }
-  while (old.closed === null) await sleep(10)
-  assert.equal(old.closed, 4001)
+  while (old.closeCode === null) await sleep(10)
+  assert.equal(old.closeCode, 4001)
   assert.deepEqual(
     young.frames.filter(({ command }) => command === MESSAGE.CLOSE),
     [],
@@ -179,10 +194,10 @@ test('a session that arrives on a newer connection takes its channel over, and t
 })
 
 test('a wrong frame closes the socket, a wrong path is answered', async () => {
-  const client = await Client.open()
+  const client = await LegacyClient.open()
   client.socket.send(new Uint8Array(17).fill(1))
   await sleep(300)
-  assert.equal(client.closed, 1002)
+  assert.equal(client.closeCode, 1002)
   assert.equal((await fetch(`${workers.http}metrics`)).status, 404)
   assert.equal((await fetch(`${workers.http}ws`)).status, 426)
 })

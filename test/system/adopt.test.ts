@@ -5,15 +5,22 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { SqlDatabase } from '../../core/tiers/database.ts'
-import { checkSchema, describe, DriftError, planMigration } from '../../core/tiers/migrations.ts'
+import { checkSchema, describeDifference, DriftError, planMigration } from '../../core/tiers/migrations.ts'
 import { specOf, t, type Fields } from '../../core/wire/type.ts'
-import { database, sql } from './database.ts'
-import { apply, define, dump, fresh, targetOf, type Fresh } from './migrating.ts'
+import { openTestDatabase, sql } from './database.ts'
+import {
+  applySteps,
+  defineTable,
+  dumpDatabase,
+  createEmptyDatabase,
+  targetOf,
+  type EmptyDatabase,
+} from './migrating.ts'
 
-const { url, skip } = await database()
+const { url, skip } = await openTestDatabase()
 const BIN = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
 const CI = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci'
-const ask = async ({ client }: Fresh, text: string) => (await client.query(sql(text))).rows
+const queryRows = async ({ client }: EmptyDatabase, text: string) => (await client.query(sql(text))).rows
 
 type Fit = readonly [type: Fields[string], there: string, seed: string, values: readonly unknown[]]
 type Misfit = readonly [type: Fields[string], there: string, seed: string, why: string]
@@ -66,45 +73,46 @@ const CASES: readonly (Fit | Misfit)[] = [
 for (const [type, there, seed, expected] of CASES) {
   const fits = Array.isArray(expected)
   test(`t.${specOf(type).kind} ${fits ? 'fits' : 'does not fit'} into ${there}`, { skip }, async () => {
-    await using database = await fresh(url)
+    await using database = await createEmptyDatabase(url)
     const { client } = database
-    const heroes = define(
+    const heroes = defineTable(
       'heroes',
       { uid: t.string(20), value: type, more: t.u8 },
       { key: 'uid', unique: [] },
     )
     const target = targetOf([heroes], true)
-    await ask(
+    await queryRows(
       database,
       `CREATE TABLE heroes (uid VARCHAR(30) ${BIN} PRIMARY KEY, value ${there}, own INT DEFAULT 9)`,
     )
-    await ask(database, `INSERT INTO heroes (uid, value) VALUES ('old', ${seed})`)
-    const before = await dump(client)
+    await queryRows(database, `INSERT INTO heroes (uid, value) VALUES ('old', ${seed})`)
+    const before = await dumpDatabase(client)
     const { drift } = await planMigration(client, targetOf([heroes]))
-    await assert.rejects(apply(client, targetOf([heroes])), DriftError)
-    assert.equal(await dump(client), before)
+    await assert.rejects(applySteps(client, targetOf([heroes])), DriftError)
+    assert.equal(await dumpDatabase(client), before)
     if (typeof expected === 'string') {
-      const [, clause] = /column value: .* is there, wanted is (.*): /.exec(describe(drift[0]!)) ?? []
-      const advice = `ALTER TABLE \`heroes\` MODIFY COLUMN \`value\` ${drift[0]!.wanted}`
+      const [, clause] =
+        /column value: .* is there, wanted is (.*): /.exec(describeDifference(drift[0]!)) ?? []
+      const advice = `ALTER TABLE \`heroes\` MODIFY COLUMN \`value\` ${drift[0]!.expected}`
       assert.ok(clause)
       assert.equal(drift[0]!.advice, `${expected}; change the game's column, or by hand: ${advice}`)
-      await assert.rejects(apply(client, target), DriftError)
-      assert.equal(await dump(client), before)
+      await assert.rejects(applySteps(client, target), DriftError)
+      assert.equal(await dumpDatabase(client), before)
       return
     }
-    assert.match(drift[0]!.there, /^a table of 3 columns and about \d+ rows that Firefly did not make$/)
-    const rows = await ask(database, 'SELECT * FROM heroes')
-    assert.deepEqual(await apply(client, target), ['ours', 'adopt', 'add-column'])
-    assert.deepEqual(await ask(database, 'SELECT adopted FROM firefly_table'), [['1']])
-    assert.deepEqual(await ask(database, 'SELECT uid, value, own FROM heroes'), rows)
+    assert.match(drift[0]!.actual, /^a table of 3 columns and about \d+ rows that Firefly did not make$/)
+    const rows = await queryRows(database, 'SELECT * FROM heroes')
+    assert.deepEqual(await applySteps(client, target), ['ours', 'adopt', 'add-column'])
+    assert.deepEqual(await queryRows(database, 'SELECT adopted FROM firefly_table'), [['1']])
+    assert.deepEqual(await queryRows(database, 'SELECT uid, value, own FROM heroes'), rows)
     await checkSchema(client, [heroes])
-    await writesAndReads(database, heroes, expected)
+    await assertWritesAndReads(database, heroes, expected)
   })
 }
 
-async function writesAndReads(
-  { client }: Fresh,
-  heroes: ReturnType<typeof define>,
+async function assertWritesAndReads(
+  { client }: EmptyDatabase,
+  heroes: ReturnType<typeof defineTable>,
   values: readonly unknown[],
 ): Promise<void> {
   const database = new SqlDatabase(client, { tables: [heroes] })
@@ -116,17 +124,17 @@ async function writesAndReads(
     casts: [],
     parked: [],
   }
-  assert.equal(await database.apply({ ...batch, owner: 'me', epoch, lo: 1, hi: 1 }), 'applied')
+  assert.equal(await database.apply({ ...batch, owner: 'me', epoch, firstSeq: 1, lastSeq: 1 }), 'applied')
   for (const row of rows) assert.deepEqual(await database.row(heroes, [row.uid]), row)
   assert.ok(await database.row(heroes, ['old']))
 }
 
-const pets = define(
+const pets = defineTable(
   'pets',
   { id: t.u32, uid: t.string(20), name: t.string(20), level: t.u8 },
   { key: 'id', by: ['uid'], unique: ['name'], ids: 'auto' },
 )
-const given = define(
+const petsWithGivenIds = defineTable(
   'pets',
   { id: t.u32, uid: t.string(20), name: t.string(20), level: t.u8 },
   { key: 'id', by: ['uid'], unique: ['name'] },
@@ -143,7 +151,12 @@ const KEYS: readonly (readonly [what: string, (ddl: string) => string, typeof pe
     pets,
     /column name: .*by utf8mb4_general_ci different texts are equal, so that keys would collide/,
   ],
-  ['AUTO_INCREMENT where the game gives the ids', (ddl) => ddl, given, /column id: .*needs ids: 'auto'/],
+  [
+    'AUTO_INCREMENT where the game gives the ids',
+    (ddl) => ddl,
+    petsWithGivenIds,
+    /column id: .*needs ids: 'auto'/,
+  ],
   [
     'no AUTO_INCREMENT where the game wants it',
     (ddl) => ddl.replace('AUTO_INCREMENT', ''),
@@ -180,22 +193,22 @@ const KEYS: readonly (readonly [what: string, (ddl: string) => string, typeof pe
 
 for (const [what, change, table, ...expected] of KEYS) {
   test(`a table with keys: ${what}`, { skip }, async () => {
-    await using database = await fresh(url)
+    await using database = await createEmptyDatabase(url)
     const { client } = database
-    await ask(database, LEGACY(change))
-    const before = await dump(client)
+    await queryRows(database, LEGACY(change))
+    const before = await dumpDatabase(client)
     const target = targetOf([table], true)
     const { drift } = await planMigration(client, target)
-    const described = drift.map(describe)
+    const described = drift.map(describeDifference)
     assert.equal(described.length, expected.length, described.join('\n'))
     for (const [i, line] of described.entries()) assert.match(line, expected[i]!)
     if (expected.length > 0) {
-      await assert.rejects(apply(client, target), DriftError)
-      assert.equal(await dump(client), before)
+      await assert.rejects(applySteps(client, target), DriftError)
+      assert.equal(await dumpDatabase(client), before)
       return
     }
     const indexes = what.includes('added') ? ['add-index', 'add-index'] : ['add-index']
-    assert.deepEqual(await apply(client, target), ['ours', 'adopt', 'add-column', ...indexes])
+    assert.deepEqual(await applySteps(client, target), ['ours', 'adopt', 'add-column', ...indexes])
     await checkSchema(client, [table])
     const values = { uid: 'u', name: 'Rex', level: 1 }
     const ours = new SqlDatabase(client, { tables: [table] })
@@ -204,13 +217,13 @@ for (const [what, change, table, ...expected] of KEYS) {
 }
 
 test('an adoption that was cut short is finished, and a later version adds to it', { skip }, async () => {
-  await using database = await fresh(url)
+  await using database = await createEmptyDatabase(url)
   const { client } = database
-  await ask(
+  await queryRows(
     database,
     LEGACY((ddl) => ddl),
   )
-  await ask(database, "INSERT INTO pets (uid, name) VALUES ('u', 'Rex')")
+  await queryRows(database, "INSERT INTO pets (uid, name) VALUES ('u', 'Rex')")
   const target = targetOf([pets], true)
   const { steps } = await planMigration(client, target)
   assert.deepEqual(steps[1]!.details, [
@@ -222,17 +235,17 @@ test('an adoption that was cut short is finished, and a later version adds to it
   const statements = steps.flatMap(({ statements }) => statements)
   for (const statement of statements.slice(0, -2)) await client.query(statement)
   // What is recorded as adopted needs no further word.
-  assert.deepEqual(await apply(client, targetOf([pets])), ['add-column', 'add-index'])
-  const later = define(
+  assert.deepEqual(await applySteps(client, targetOf([pets])), ['add-column', 'add-index'])
+  const later = defineTable(
     'pets',
     { id: t.u32, uid: t.string(20), name: t.string(20), level: t.u8, mood: t.oneOf('calm', 'wild') },
     { key: 'id', by: ['uid', 'mood'], unique: ['name'], ids: 'auto', defaults: { mood: 'wild' } },
   )
-  assert.deepEqual(await apply(client, targetOf([later])), ['add-column'])
-  assert.deepEqual(await ask(database, 'SELECT id, uid, name, level, mood FROM pets'), [
+  assert.deepEqual(await applySteps(client, targetOf([later])), ['add-column'])
+  assert.deepEqual(await queryRows(database, 'SELECT id, uid, name, level, mood FROM pets'), [
     ['1', 'u', 'Rex', '0', 'wild'],
   ])
-  assert.deepEqual(await ask(database, 'SELECT adopted FROM firefly_table'), [['1']])
+  assert.deepEqual(await queryRows(database, 'SELECT adopted FROM firefly_table'), [['1']])
   await checkSchema(client, [pets])
   await checkSchema(client, [later])
 })

@@ -6,13 +6,18 @@ import { connect as dial, type Socket } from 'node:net'
 import test, { after } from 'node:test'
 import { connect } from '../../client/index.ts'
 import { loadApp } from '../../core/node/app.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../core/wire/limits.ts'
 import { start, type RunningServer } from '../../edge/server.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { temporaryFolder } from './program.ts'
 
-const identity = identityBytes(DEFAULT_IDENTITY)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 const running = new Set<RunningServer>()
 after(() => Promise.all([...running].map((server) => server.stop())))
 
@@ -32,7 +37,7 @@ async function serve(limits: Partial<Limits> = {}, idleMs = 60_000): Promise<Run
 }
 
 const webSocketUrl = (server: RunningServer): string => `ws://127.0.0.1:${server.http.port}/ws`
-const closedFor = (
+const closeCount = (
   server: RunningServer,
   reason: 'IDLE' | 'SLOW_CONSUMER' | 'OVERLOADED' | 'TEXT_MESSAGE',
 ): number => server.gateway.meter.closes.get(reason) ?? 0
@@ -43,10 +48,10 @@ async function tcp(server: RunningServer): Promise<Socket> {
   await new Promise((resolve) => socket.once('connect', resolve))
   return socket
 }
-const closed = (socket: Socket): Promise<void> =>
+const waitForClose = (socket: Socket): Promise<void> =>
   new Promise((resolve) => socket.once('close', () => resolve()))
 
-async function until(done: () => boolean, what: string): Promise<void> {
+async function waitUntil(done: () => boolean, what: string): Promise<void> {
   for (let i = 0; i < 2_000; i++) {
     if (done()) return
     await new Promise((resolve) => setTimeout(resolve, 5))
@@ -61,9 +66,9 @@ test('a connection that sends nothing is closed, one that pings is not', async (
   silent.resume()
   talker.resume()
   const beat = setInterval(() => talker.write(encodeFrame(identity, 4, new Uint8Array(0))), 50)
-  await closed(silent)
+  await waitForClose(silent)
   clearInterval(beat)
-  assert.equal(closedFor(server, 'IDLE'), 1)
+  assert.equal(closeCount(server, 'IDLE'), 1)
   assert.equal(talker.destroyed, false)
   talker.destroy()
 })
@@ -73,16 +78,16 @@ test('a client that does not read is closed at its bound, and its neighbour is a
   const slow = await tcp(server)
   slow.pause()
   const body = new Uint8Array(60_000)
-  const ended = closed(slow)
+  const ended = waitForClose(slow)
   const neighbour = await connect(webSocketUrl(server))
   let sent = 0
-  while (closedFor(server, 'SLOW_CONSUMER') === 0 && sent < 1_000) {
+  while (closeCount(server, 'SLOW_CONSUMER') === 0 && sent < 1_000) {
     slow.write(encodeFrame(identity, 1, body))
     sent++
     const answer = await neighbour.at(Echo).raw(Uint8Array.of(sent & 255))
     assert.equal(answer[0], sent & 255)
   }
-  assert.equal(closedFor(server, 'SLOW_CONSUMER'), 1)
+  assert.equal(closeCount(server, 'SLOW_CONSUMER'), 1)
   slow.resume()
   await ended
   await neighbour.close()
@@ -96,7 +101,7 @@ test('beyond the bound of connections a newcomer is told so, and room is made ag
   assert.equal(code, 1013)
   assert.match(reason, /^OVERLOADED/)
   one.destroy()
-  await until(() => server.gateway.size < 2, 'the server has seen the end')
+  await waitUntil(() => server.gateway.connectionCount < 2, 'the server has seen the end')
   const game = await connect(webSocketUrl(server))
   assert.deepEqual(await game.at(Echo).json({ text: 'in' }), { text: 'in' })
   await game.close()
@@ -110,7 +115,7 @@ test('a WebSocket text message closes with 1003', async () => {
   const end = new Promise<CloseEvent>((resolve) => (socket.onclose = resolve))
   socket.send('hello')
   assert.equal((await end).code, 1003)
-  assert.equal(closedFor(server, 'TEXT_MESSAGE'), 1)
+  assert.equal(closeCount(server, 'TEXT_MESSAGE'), 1)
 })
 
 test('calls beyond the waiting bound pause their connection; none is lost', async () => {
@@ -118,12 +123,12 @@ test('calls beyond the waiting bound pause their connection; none is lost', asyn
   const socket = await tcp(server)
   const count = 20 * DEFAULT_LIMITS.maxWaiting
   const answers: number[] = []
-  const decoder = new FrameDecoder(DEFAULT_IDENTITY, 1 << 20, (_command, source, start) => {
+  const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 20, (_command, source, start) => {
     answers.push((source[start]! << 8) | source[start + 1]!)
   })
   socket.on('data', (chunk) => void decoder.push(chunk))
   for (let i = 0; i < count; i++) socket.write(encodeFrame(identity, 1, Uint8Array.of(i >> 8, i & 255)))
-  await until(() => answers.length === count, 'all answers')
+  await waitUntil(() => answers.length === count, 'all answers')
   assert.deepEqual(
     answers,
     Array.from({ length: count }, (_, i) => i),
@@ -135,11 +140,11 @@ test('a drain answers what was accepted, then closes and lets no one in', async 
   const server = await serve()
   const socket = await tcp(server)
   const frames: number[] = []
-  const decoder = new FrameDecoder(DEFAULT_IDENTITY, 1 << 20, (command) => frames.push(command))
+  const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 20, (command) => frames.push(command))
   socket.on('data', (chunk) => void decoder.push(chunk))
-  const end = closed(socket)
+  const end = waitForClose(socket)
   socket.write(encodeFrame(identity, 1, Uint8Array.of(1)))
-  await until(() => server.gateway.meter.framesIn === 1, 'the frame is in')
+  await waitUntil(() => server.gateway.meter.framesIn === 1, 'the frame is in')
   await server.stop()
   await end
   assert.deepEqual(frames, [1])

@@ -23,7 +23,7 @@ interface ArenaWindow {
   }
 }
 
-async function browser(): Promise<Browser> {
+async function launchBrowser(): Promise<Browser> {
   const args = [
     '--no-sandbox',
     '--disable-gpu',
@@ -35,18 +35,18 @@ async function browser(): Promise<Browser> {
 }
 
 /** Stands between a browser and the server, and can be cut like a cable. */
-interface Cable {
+interface CuttableProxy {
   readonly url: string
   cut(): void
-  mend(): void
+  restore(): void
   close(): void
 }
 
-function cable(http: string): Promise<Cable> {
+function openCuttableProxy(http: string): Promise<CuttableProxy> {
   const { hostname, port } = new URL(http)
   const sockets = new Set<Socket>()
   let isCut = false
-  const pull = (): void => {
+  const resetAll = (): void => {
     for (const socket of sockets) socket.resetAndDestroy()
     sockets.clear()
   }
@@ -60,7 +60,7 @@ function cable(http: string): Promise<Cable> {
         far.destroy()
       })
     }
-    if (isCut) return pull()
+    if (isCut) return resetAll()
     near.pipe(far).pipe(near)
   })
   return new Promise((resolve) =>
@@ -69,11 +69,11 @@ function cable(http: string): Promise<Cable> {
         url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
         cut: () => {
           isCut = true
-          pull()
+          resetAll()
         },
-        mend: () => (isCut = false),
+        restore: () => (isCut = false),
         close: () => {
-          pull()
+          resetAll()
           server.close()
         },
       }),
@@ -81,7 +81,7 @@ function cable(http: string): Promise<Cable> {
   )
 }
 
-async function player(chrome: Browser, url: string, nick: string): Promise<Page> {
+async function openPlayerPage(chrome: Browser, url: string, nick: string): Promise<Page> {
   const page = await chrome.newPage({ viewport: { width: 1_280, height: 720 } })
   const problems: string[] = []
   page.on('pageerror', (error) => problems.push(error.message))
@@ -95,19 +95,19 @@ async function player(chrome: Browser, url: string, nick: string): Promise<Page>
 }
 
 /** Where `page` sees the player of that name. */
-function where(page: Page, nick: string): Promise<{ x: number; y: number } | undefined> {
+function positionOf(page: Page, nick: string): Promise<{ x: number; y: number } | undefined> {
   return page.evaluate(
     (name) => (window as unknown as ArenaWindow).arena.ships().find((ship) => ship.nick === name),
     nick,
   )
 }
 
-async function play(url: string, host: string): Promise<void> {
+async function assertPlayersSeeEachOther(url: string, host: string): Promise<void> {
   mkdirSync('shots', { recursive: true })
-  const chrome = await browser()
+  const chrome = await launchBrowser()
   try {
-    const ada = await player(chrome, url, 'Ada')
-    const bob = await player(chrome, url, 'Bob')
+    const ada = await openPlayerPage(chrome, url, 'Ada')
+    const bob = await openPlayerPage(chrome, url, 'Bob')
     for (const [page, other] of [
       [ada, 'Bob'],
       [bob, 'Ada'],
@@ -118,7 +118,7 @@ async function play(url: string, host: string): Promise<void> {
       )
     }
     // Ada steers; Bob watches. A ship that was shot on the way comes back, which is movement as well.
-    const before = await where(bob, 'Ada')
+    const before = await positionOf(bob, 'Ada')
     await ada.keyboard.down('ArrowUp')
     await ada.keyboard.down('ArrowLeft')
     await bob.waitForFunction(
@@ -140,7 +140,7 @@ async function play(url: string, host: string): Promise<void> {
 }
 
 /** What `page` knows of the player of that name. */
-function known(page: Page, nick: string): Promise<Ship | undefined> {
+function shipOf(page: Page, nick: string): Promise<Ship | undefined> {
   return page.evaluate(
     (name) => (window as unknown as ArenaWindow).arena.ships().find((ship) => ship.nick === name),
     nick,
@@ -148,11 +148,11 @@ function known(page: Page, nick: string): Promise<Ship | undefined> {
 }
 
 /** Flies the page's ship: it turns to the nearest other and fires, until the returned function is called. */
-function hunt(page: Page, nick: string): () => Promise<void> {
+function startPursuit(page: Page, nick: string): () => Promise<void> {
   const press = (code: string, down: boolean): Promise<void> =>
     down ? page.keyboard.down(code) : page.keyboard.up(code)
   const end = new AbortController()
-  const fly = async (): Promise<void> => {
+  const pursue = async (): Promise<void> => {
     await press('Space', true)
     while (!end.signal.aborted) {
       const off = await page.evaluate((name) => {
@@ -161,9 +161,9 @@ function hunt(page: Page, nick: string): () => Promise<void> {
         if (!own) return 0
         const way = (ship: Ship): number => Math.hypot(ship.x - own.x, ship.y - own.y)
         const others = ships.filter((ship) => ship !== own && !ship.dead && !ship.shield)
-        const prey = others.toSorted((a, b) => way(a) - way(b))[0]
-        if (!prey) return 0
-        const turn = Math.atan2(prey.y - own.y, prey.x - own.x) - own.heading
+        const target = others.toSorted((a, b) => way(a) - way(b))[0]
+        if (!target) return 0
+        const turn = Math.atan2(target.y - own.y, target.x - own.x) - own.heading
         return Math.atan2(Math.sin(turn), Math.cos(turn))
       }, nick)
       await press('ArrowLeft', off < -0.15)
@@ -171,7 +171,7 @@ function hunt(page: Page, nick: string): () => Promise<void> {
     }
     for (const code of ['Space', 'ArrowLeft', 'ArrowRight']) await press(code, false)
   }
-  const flight = fly()
+  const flight = pursue()
   flight.catch(() => undefined)
   return () => {
     end.abort()
@@ -180,7 +180,11 @@ function hunt(page: Page, nick: string): () => Promise<void> {
 }
 
 /** Waits until `page` sees the ship of that name so. */
-async function sees(page: Page, nick: string, what: { thrust: boolean; away: boolean }): Promise<void> {
+async function waitForShipState(
+  page: Page,
+  nick: string,
+  what: { thrust: boolean; away: boolean },
+): Promise<void> {
   await page.waitForFunction(
     ({ name, thrust, away }) =>
       (window as unknown as ArenaWindow).arena
@@ -190,18 +194,18 @@ async function sees(page: Page, nick: string, what: { thrust: boolean; away: boo
   )
 }
 
-async function playOn(url: string): Promise<void> {
-  const chrome = await browser()
-  const wire = await cable(url)
+async function assertResumesAfterCut(url: string): Promise<void> {
+  const chrome = await launchBrowser()
+  const proxy = await openCuttableProxy(url)
   const watcher = await connect(`${url.replace('http', 'ws')}/ws`)
   try {
     const said: string[] = []
     watcher.at(Arena).on('joined', ({ nick }) => said.push(`joined ${nick}`))
     watcher.at(Arena).on('left', ({ nick }) => said.push(`left ${nick}`))
     await watcher.at(Arena).enter({ nick: 'Watcher' })
-    const bob = await player(chrome, url, 'Bob')
-    const ada = await player(chrome, wire.url, 'Ada')
-    const stop = hunt(ada, 'Ada')
+    const bob = await openPlayerPage(chrome, url, 'Bob')
+    const ada = await openPlayerPage(chrome, proxy.url, 'Ada')
+    const stop = startPursuit(ada, 'Ada')
     await ada.waitForFunction(
       () =>
         (window as unknown as ArenaWindow).arena
@@ -212,29 +216,29 @@ async function playOn(url: string): Promise<void> {
     )
     await stop()
     await ada.keyboard.down('ArrowUp')
-    await sees(bob, 'Ada', { thrust: true, away: false })
-    const before = await known(bob, 'Ada')
+    await waitForShipState(bob, 'Ada', { thrust: true, away: false })
+    const before = await shipOf(bob, 'Ada')
 
-    wire.cut()
+    proxy.cut()
     await ada.waitForSelector('body.paused')
-    await sees(bob, 'Ada', { thrust: false, away: true })
+    await waitForShipState(bob, 'Ada', { thrust: false, away: true })
     assert.equal(await ada.locator('#banner').textContent(), 'connection lost, reconnecting…')
     // The banner has slid in, and the picture has paled.
     await ada.waitForFunction(() => !document.getAnimations().some((one) => one instanceof CSSTransition))
     await ada.screenshot({ path: 'shots/arena-node-paused.png' })
     await bob.screenshot({ path: 'shots/arena-node-away.png' })
 
-    wire.mend()
+    proxy.restore()
     await ada.waitForSelector('body:not(.paused)')
     // The key was held all the while.
-    await sees(bob, 'Ada', { thrust: true, away: false })
-    const after = await known(bob, 'Ada')
+    await waitForShipState(bob, 'Ada', { thrust: true, away: false })
+    const after = await shipOf(bob, 'Ada')
     assert.equal(after?.seat, before?.seat)
     assert.ok(after!.score >= before!.score && before!.score > 0, `${before!.score}, then ${after!.score}`)
     assert.deepEqual(said, ['joined Bob', 'joined Ada'])
   } finally {
     await watcher.close()
-    wire.close()
+    proxy.close()
     await chrome.close()
   }
 }
@@ -244,13 +248,13 @@ const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not installed`
 
 test('two players see each other move on the Node host', { skip }, async () => {
   const program = await serve('examples/arena')
-  await play(program.http, 'node')
+  await assertPlayersSeeEachOther(program.http, 'node')
   assert.equal(await program.stop(), 0)
 })
 
 test('a player whose connection is cut keeps seat and score, and flies on', { skip }, async () => {
   const program = await serve('examples/arena')
-  await playOn(program.http)
+  await assertResumesAfterCut(program.http)
   assert.equal(await program.stop(), 0)
 })
 
@@ -274,7 +278,7 @@ test('two players see each other move under miniflare', { skip }, async () => {
       dev.stderr.on('data', listen)
       void ended.then(() => reject(new Error(`wrangler dev ended: ${output}`)))
     })
-    await play(url, 'miniflare')
+    await assertPlayersSeeEachOther(url, 'miniflare')
   } finally {
     dev.kill('SIGTERM')
     await ended

@@ -6,21 +6,21 @@ import { execFile } from 'node:child_process'
 import test, { type TestContext } from 'node:test'
 import { promisify } from 'node:util'
 
-const OWN = ['before-store-commit', 'after-store-commit', 'before-takeover', 'after-takeover']
-const FLUSH = ['before-flush', 'between-commit-and-answer', 'after-flush', 'zombie']
-const OUTER = ['random', 'dropped-answer', 'database-kill', 'both-kill', 'database-pause', 'drain']
+const STORE_POINTS = ['before-store-commit', 'after-store-commit', 'before-takeover', 'after-takeover']
+const FLUSH_POINTS = ['before-flush', 'between-commit-and-answer', 'after-flush', 'zombie']
+const EXTERNAL_POINTS = ['random', 'dropped-answer', 'database-kill', 'both-kill', 'database-pause', 'drain']
 
-type Line = Readonly<Record<string, unknown>>
+type DrillFigure = Readonly<Record<string, unknown>>
 
 /** Its JSON lines; null where MariaDB is not installed. */
-async function crash(t: TestContext, ...args: string[]): Promise<Line[] | null> {
+async function runCrashDrill(t: TestContext, ...args: string[]): Promise<DrillFigure[] | null> {
   const command = ['scripts/drill/crash/main.ts', ...args]
   const limits = { timeout: 100_000, maxBuffer: 1 << 24 }
   try {
     const { stdout } = await promisify(execFile)(process.execPath, command, limits)
     const lines = stdout.split('\n').filter((line) => line !== '')
     for (const line of lines) t.diagnostic(line)
-    return lines.map((line) => JSON.parse(line) as Line)
+    return lines.map((line) => JSON.parse(line) as DrillFigure)
   } catch (error) {
     const { code, stderr, stdout } = error as { code: unknown; stderr: string; stdout: string }
     if (code !== 2) assert.fail(`the drill ended with ${String(code)}: ${stdout}${stderr}`)
@@ -30,7 +30,7 @@ async function crash(t: TestContext, ...args: string[]): Promise<Line[] | null> 
 }
 
 test('sixteen kills in each class lose nothing, double nothing, and MySQL ends up equal', async (t) => {
-  const figures = await crash(t, '--quick')
+  const figures = await runCrashDrill(t, '--quick')
   if (!figures) return
   assert.deepEqual(
     figures.map((figure) => figure['class']),
@@ -39,9 +39,9 @@ test('sixteen kills in each class lose nothing, double nothing, and MySQL ends u
   for (const figure of figures) {
     const points = figure['points'] as Readonly<Record<string, number>>
     const wanted = [
-      ...OWN,
-      ...FLUSH,
-      ...OUTER,
+      ...STORE_POINTS,
+      ...FLUSH_POINTS,
+      ...EXTERNAL_POINTS,
       ...(figure['class'] === 'critical' ? ['disk-loss', 'old-disk'] : []),
     ]
     assert.deepEqual(Object.keys(points).toSorted(), wanted.toSorted())
@@ -64,9 +64,9 @@ test('sixteen kills in each class lose nothing, double nothing, and MySQL ends u
 })
 
 test('every mutant is found out: fence, mark, takeover, order, unknown', async (t) => {
-  const lines = await crash(t, '--mutants')
+  const lines = await runCrashDrill(t, '--mutants')
   if (!lines) return
-  const [{ drill, caught, missed }] = lines as [Line]
+  const [{ drill, caught, missed }] = lines as [DrillFigure]
   assert.equal(drill, 'crash-mutants')
   assert.deepEqual(caught, ['fence', 'mark', 'takeover', 'order', 'unknown'])
   assert.deepEqual(missed, [])

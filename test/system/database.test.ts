@@ -6,9 +6,19 @@ import test from 'node:test'
 
 import { SqlDatabase } from '../../core/tiers/database.ts'
 import { t } from '../../core/wire/type.ts'
-import { ALL_BYTES, insert, loadAll, newName, Owner, refused, remove, tiers, update } from './tiers.ts'
+import {
+  ALL_BYTES,
+  insert,
+  loadAll,
+  uniqueTableName,
+  OutboxOwner,
+  assertRefused,
+  remove,
+  openSqlFixture,
+  update,
+} from './tiers.ts'
 
-const { skip, planetscale, faults, migrate, ask, create, given } = await tiers()
+const { skip, planetscale, faults, migrate, ask, create, given } = await openSqlFixture()
 
 test('our own tables can be made again without harm', { skip }, migrate)
 
@@ -18,7 +28,7 @@ given('a takeover raises the epoch and tells what was there', async (database, {
   assert.deepEqual(await database.takeover(name, first), { epoch: 1, appliedSeq: 0, storeId: '' })
   assert.deepEqual(await database.lease(name), { epoch: 1, appliedSeq: 0, storeId: first })
   const nothing = { rows: [], channels: [], casts: [], parked: [] }
-  await database.apply({ owner: name, epoch: 1, lo: 1, hi: 2 ** 53 - 1, ...nothing })
+  await database.apply({ owner: name, epoch: 1, firstSeq: 1, lastSeq: 2 ** 53 - 1, ...nothing })
   assert.deepEqual(await database.takeover(name, second), {
     epoch: 2,
     appliedSeq: 2 ** 53 - 1,
@@ -35,37 +45,37 @@ given(
   'an owner of an earlier epoch writes nothing, nor does a batch a second time',
   async (database, owner) => {
     const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
-    const first = await owner.batch([insert(items, { id: 'a', count: 1 })])
+    const first = await owner.createBatch([insert(items, { id: 'a', count: 1 })])
     assert.equal(await database.apply(first), 'applied')
     assert.equal(await database.apply(first), 'fenced')
-    assert.equal((await database.lease(owner.name))!.appliedSeq, first.hi)
-    const next = await owner.batch([update(items, ['a'], { count: 2 })])
+    assert.equal((await database.lease(owner.name))!.appliedSeq, first.lastSeq)
+    const next = await owner.createBatch([update(items, ['a'], { count: 2 })])
     await database.takeover(owner.name, 'b'.repeat(32))
     assert.equal(await database.apply(next), 'fenced')
     assert.deepEqual(await database.row(items, ['a']), { id: 'a', count: 1 })
-    assert.equal((await database.lease(owner.name))!.appliedSeq, first.hi)
+    assert.equal((await database.lease(owner.name))!.appliedSeq, first.lastSeq)
     assert.equal(await database.apply({ ...next, owner: 'nobody' }), 'fenced')
   },
 )
 
 given('a COMMIT whose answer is lost is found again by its sequence', async (database, owner) => {
   const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
-  const batch = await owner.batch([insert(items, { id: 'a', count: 1 })])
+  const batch = await owner.createBatch([insert(items, { id: 'a', count: 1 })])
   // Only the endpoint of PlanetScale can be asked to be silent.
   const lossy = new SqlDatabase(planetscale, { tables: [] })
   faults!.dropAnswers((sql) => sql === 'COMMIT')
   await assert.rejects(lossy.apply(batch), { kind: 'unavailable' })
   faults!.dropAnswers(0)
-  assert.equal((await database.lease(owner.name))!.appliedSeq, batch.hi)
+  assert.equal((await database.lease(owner.name))!.appliedSeq, batch.lastSeq)
   assert.equal(await database.apply(batch), 'fenced')
   assert.deepEqual(await database.row(items, ['a']), { id: 'a', count: 1 })
 })
 
 given('a duplicate is refused, and nothing of its batch is there', async (database, owner) => {
   const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
-  await owner.write([insert(items, { id: 'a', count: 1 })])
+  await owner.applyBatch([insert(items, { id: 'a', count: 1 })])
   const again = ['b', 'a'].map((id) => insert(items, { id, count: 2 }))
-  const error = await owner.refused(again, /^table t\d+: insert of 2 rows: .*Duplicate entry 'a'/)
+  const error = await owner.assertRefused(again, /^table t\d+: insert of 2 rows: .*Duplicate entry 'a'/)
   assert.equal(error.errno, 1062)
   assert.deepEqual(await database.row(items, ['a']), { id: 'a', count: 1 })
   assert.equal(await database.row(items, ['b']), null)
@@ -74,21 +84,21 @@ given('a duplicate is refused, and nothing of its batch is there', async (databa
 
 given('a row to update that is not there is noticed, one to delete is not', async (database, owner) => {
   const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
-  await owner.write(['a', 'b'].map((id) => insert(items, { id, count: 1 })))
+  await owner.applyBatch(['a', 'b'].map((id) => insert(items, { id, count: 1 })))
   const all = ['a', 'b', 'c'].map((id) => update(items, [id], { count: 2 }))
-  await owner.refused(all, /^table t\d+: 1 of 3 rows to update are not in MySQL$/)
-  await owner.refused([all[2]!], /^table t\d+: 1 of 1 rows to update/)
+  await owner.assertRefused(all, /^table t\d+: 1 of 3 rows to update are not in MySQL$/)
+  await owner.assertRefused([all[2]!], /^table t\d+: 1 of 1 rows to update/)
   assert.deepEqual(await database.row(items, ['a']), { id: 'a', count: 1 })
-  await owner.write(all.slice(0, 2).map(({ key }) => update(items, key, { count: 1 })))
-  await owner.write([remove(items, 'a'), remove(items, 'c')])
+  await owner.applyBatch(all.slice(0, 2).map(({ key }) => update(items, key, { count: 1 })))
+  await owner.applyBatch([remove(items, 'a'), remove(items, 'c')])
   assert.equal(await database.row(items, ['a']), null)
 })
 
 given('an update leaves the columns alone that another program wrote', async (database, owner) => {
   const items = await create({ id: t.id, count: t.u32, note: t.string(99) }, { key: 'id' })
-  await owner.write(['a', 'b', 'c'].map((id) => insert(items, { id, count: 1, note: 'ours' })))
+  await owner.applyBatch(['a', 'b', 'c'].map((id) => insert(items, { id, count: 1, note: 'ours' })))
   await ask(`UPDATE ${items.name} SET note = ?`, 'theirs')
-  await owner.write([
+  await owner.applyBatch([
     update(items, ['a'], { count: 2 }),
     update(items, ['b'], { count: 3 }),
     update(items, ['c'], { note: 'ours again' }),
@@ -108,18 +118,18 @@ given('rows exchange their unique values, and hand them on to new ones', async (
   )
   const names = async () =>
     (await ask(`SELECT uid, name, \`rank\` FROM ${heroes.name} ORDER BY uid`)).join(' ')
-  await owner.write([
+  await owner.applyBatch([
     insert(heroes, { uid: 'a', name: 'Ada', rank: 1 }),
     insert(heroes, { uid: 'b', name: 'Bob', rank: 2 }),
     insert(heroes, { uid: 'c', name: 'Cyd', rank: null }),
   ])
-  await owner.write([
+  await owner.applyBatch([
     update(heroes, ['a'], { name: 'Bob', rank: 2 }),
     update(heroes, ['b'], { name: 'Ada', rank: 1 }),
     update(heroes, ['c'], { rank: null }),
   ])
   assert.equal(await names(), 'a,Bob,2 b,Ada,1 c,Cyd,')
-  await owner.write([
+  await owner.applyBatch([
     remove(heroes, 'b'),
     insert(heroes, { uid: 'd', name: 'Bob', rank: 2 }),
     update(heroes, ['a'], { name: 'Cyd', rank: null }),
@@ -127,30 +137,30 @@ given('rows exchange their unique values, and hand them on to new ones', async (
   ])
   assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
   const stolen = [update(heroes, ['a'], { name: 'Bob' }), update(heroes, ['c'], { name: 'Eve' })]
-  await owner.refused(stolen, /Duplicate entry 'Bob' for key '(t\d+\.)?unique_name'/)
+  await owner.assertRefused(stolen, /Duplicate entry 'Bob' for key '(t\d+\.)?unique_name'/)
   assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
   await ask(`ALTER TABLE ${heroes.name} MODIFY name VARCHAR(20) COLLATE utf8mb4_bin NOT NULL`)
   const exchange = [update(heroes, ['a'], { name: 'Ada' }), update(heroes, ['c'], { name: 'Cyd' })]
-  await owner.refused(exchange, /Duplicate entry '(Ada|Cyd)'/)
+  await owner.assertRefused(exchange, /Duplicate entry '(Ada|Cyd)'/)
   assert.deepEqual(await database.row(heroes, ['a']), { uid: 'a', name: 'Cyd', rank: null })
 })
 
 given('a key is deleted and inserted again in one batch', async (database, owner) => {
   const items = await create({ uid: t.id, n: t.u32, count: t.u32 }, { key: ['uid', 'n'] })
-  await owner.write([insert(items, { uid: 'a', n: 1, count: 1 })])
-  await owner.write([insert(items, { uid: 'a', n: 1, count: 2 }), remove(items, 'a', 1)])
+  await owner.applyBatch([insert(items, { uid: 'a', n: 1, count: 1 })])
+  await owner.applyBatch([insert(items, { uid: 'a', n: 1, count: 2 }), remove(items, 'a', 1)])
   assert.deepEqual(await database.row(items, ['a', 1]), { uid: 'a', n: 1, count: 2 })
 })
 
 given('10,000 rows are one batch, in order and by pages', async (database, owner) => {
   const items = await create({ uid: t.string(20), n: t.u32, count: t.u32 }, { key: ['uid', 'n'] })
   const rows = Array.from({ length: 10_000 }, (_, n) => ({ uid: 'a', n, count: n * 3 }))
-  await owner.write(rows.map((row) => insert(items, row)))
+  await owner.applyBatch(rows.map((row) => insert(items, row)))
   assert.deepEqual(await loadAll(database, items, 'a', 1_500), rows)
-  await owner.write(rows.map(({ uid, n }) => update(items, [uid, n], { count: n * 5 })))
+  await owner.applyBatch(rows.map(({ uid, n }) => update(items, [uid, n], { count: n * 5 })))
   const changed = rows.map((row) => ({ ...row, count: row.n * 5 }))
   assert.deepEqual(await loadAll(database, items, 'a', 5_000), changed)
-  await owner.write(rows.slice(1).map(({ uid, n }) => remove(items, uid, n)))
+  await owner.applyBatch(rows.slice(1).map(({ uid, n }) => remove(items, uid, n)))
   assert.deepEqual(await loadAll(database, items, 'a', 10), [{ uid: 'a', n: 0, count: 0 }])
 })
 
@@ -173,26 +183,29 @@ given('an id is reserved, never twice, and leaves nothing', async (database, own
   )
   assert.deepEqual(await ask(`SELECT * FROM ${mails.name}`), [])
   const id = await next()
-  await owner.write([insert(mails, { uid: 'a', id, text: 'taken' })])
+  await owner.applyBatch([insert(mails, { uid: 'a', id, text: 'taken' })])
   assert.ok((await next()) > id)
-  await refused(database.nextId(mails, { uid: 'a', id: 0n, text: 'taken' }), /insert of 1 row: .*Duplicate/)
+  await assertRefused(
+    database.nextId(mails, { uid: 'a', id: 0n, text: 'taken' }),
+    /insert of 1 row: .*Duplicate/,
+  )
   await ask(`INSERT INTO ${mails.name} (uid, text) VALUES (?, ?)`, 'b', 'theirs')
   const [[theirs]] = (await ask(`SELECT id FROM ${mails.name} WHERE uid = ?`, 'b')) as [[string]]
   ids.push(BigInt(theirs))
-  await owner.write([remove(mails, 'a', id)])
+  await owner.applyBatch([remove(mails, 'a', id)])
   await next()
   assert.equal(new Set(ids).size, ids.length)
   assert.deepEqual(
     ids.slice(-3),
     ids.slice(-3).sort((a, b) => (a < b ? -1 : 1)),
   )
-  await owner.write([insert(mails, { uid: 'c', id: 2n ** 63n, text: 'far' })])
+  await owner.applyBatch([insert(mails, { uid: 'c', id: 2n ** 63n, text: 'far' })])
   assert.equal(await next(), 2n ** 63n + 1n)
   assert.equal((await ask(`SELECT * FROM ${mails.name}`)).length, 2)
 })
 
 given('marks, casts and parked turns stay beside the rows', async (database, owner) => {
-  const shard = `player/😀-${newName()}`
+  const shard = `player/😀-${uniqueTableName()}`
   const cast = (sequence: number) => ({
     shard,
     sequence,
@@ -207,26 +220,26 @@ given('marks, casts and parked turns stay beside the rows', async (database, own
   })
   const channel = (id: string, mark: number) => ({ shard, id, mark, replies: ALL_BYTES })
   const many = Array.from({ length: 1_200 }, (_, i) => i)
-  await owner.write([], {
+  await owner.applyBatch([], {
     channels: many.map((i) => channel(`c${String(i).padStart(5, '0')}`, i)),
     casts: many.map(cast),
   })
-  await owner.write([], {
+  await owner.applyBatch([], {
     channels: [channel('c00000', 2 ** 53 - 1)],
     casts: [...many.slice(2).map((sequence) => ({ shard, sequence, cast: null })), cast(9_999)],
   })
-  const { channels, casts } = await database.remains(shard)
+  const { channels, casts } = await database.criticalState(shard)
   assert.equal(channels.length, 1_200)
   assert.deepEqual(channels.slice(0, 2), [
     { id: 'c00000', mark: 2 ** 53 - 1, replies: ALL_BYTES },
     { id: 'c00001', mark: 1, replies: ALL_BYTES },
   ])
   assert.deepEqual(casts, [cast(0).cast, cast(1).cast, cast(9_999).cast])
-  assert.deepEqual(await database.remains('player/nobody'), { channels: [], casts: [] })
+  assert.deepEqual(await database.criticalState('player/nobody'), { channels: [], casts: [] })
   const parked = { seq: 5, shard, error: '', data: ALL_BYTES }
   const error = '🐉'.repeat(501)
-  await owner.write([], { parked: [parked] })
-  await owner.write([], { parked: [{ ...parked, error }] })
+  await owner.applyBatch([], { parked: [parked] })
+  await owner.applyBatch([], { parked: [{ ...parked, error }] })
   const rows = await ask('SELECT seq, shard, error, data FROM firefly_parked WHERE owner = ?', owner.name)
   assert.deepEqual(rows, [['5', shard, '🐉'.repeat(500), ALL_BYTES]])
 })
@@ -235,11 +248,11 @@ given('children are inserted after their parents and deleted before them', async
   const guilds = await create({ id: t.id, uid: t.id }, { key: 'id', shardKey: 'uid' })
   const members = await create({ id: t.id, uid: t.id, guild: t.id }, { key: 'id', shardKey: 'uid' })
   await ask(`ALTER TABLE ${members.name} ADD FOREIGN KEY (guild) REFERENCES ${guilds.name} (id)`)
-  const owner = new Owner(new SqlDatabase(client, { tables: [guilds, members] }))
+  const owner = new OutboxOwner(new SqlDatabase(client, { tables: [guilds, members] }))
   const uid = name
-  await owner.write([insert(members, { id: 'm', uid, guild: 'g' }), insert(guilds, { id: 'g', uid })])
-  await owner.refused([remove(guilds, 'g')], /delete of 1 row: .*foreign key/)
-  await owner.write([remove(guilds, 'g'), remove(members, 'm')])
+  await owner.applyBatch([insert(members, { id: 'm', uid, guild: 'g' }), insert(guilds, { id: 'g', uid })])
+  await owner.assertRefused([remove(guilds, 'g')], /delete of 1 row: .*foreign key/)
+  await owner.applyBatch([remove(guilds, 'g'), remove(members, 'm')])
 })
 
 given('owners of two kinds do not share a database', async (database) => {

@@ -15,7 +15,7 @@ import {
 } from '../../core/tiers/client.ts'
 import { MariadbMissing, testDatabase, type Mariadb } from '../../scripts/mariadb.ts'
 
-export interface Database {
+export interface TestDatabase {
   readonly url: string
   /** Null when it is not ours to kill. */
   readonly mariadb: Mariadb | null
@@ -24,18 +24,18 @@ export interface Database {
 }
 
 /** Gone when the tests of the file have ended. */
-export async function database(): Promise<Database> {
+export async function openTestDatabase(): Promise<TestDatabase> {
   try {
-    const made = await testDatabase()
-    after(() => made[Symbol.asyncDispose]())
-    return { url: made.url, mariadb: made.mariadb, skip: false }
+    const created = await testDatabase()
+    after(() => created[Symbol.asyncDispose]())
+    return { url: created.url, mariadb: created.mariadb, skip: false }
   } catch (error) {
     if (error instanceof MariadbMissing) return { url: '', mariadb: null, skip: error.message }
     throw error
   }
 }
 
-export function open(url: string, options: Partial<MysqlOptions> = {}): SqlClient & AsyncDisposable {
+export function openClient(url: string, options: Partial<MysqlOptions> = {}): SqlClient & AsyncDisposable {
   const client = mysqlClient({ url, ...options })
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.close() })
 }
@@ -43,7 +43,7 @@ export function open(url: string, options: Partial<MysqlOptions> = {}): SqlClien
 export const sql = (text: string, ...params: SqlValue[]): SqlStatement => ({ sql: text, params })
 
 /** The DatabaseError of this kind with which it rejects; the password of `url` is nowhere in it. */
-export async function fails(
+export async function assertDatabaseError(
   promise: Promise<unknown>,
   kind: DatabaseErrorKind,
   url: string,
@@ -64,7 +64,7 @@ export async function fails(
   return error
 }
 
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+export async function waitUntil(condition: () => boolean | Promise<boolean>): Promise<void> {
   for (const endMs = performance.now() + 10_000; !(await condition()); await sleep(5))
     if (performance.now() > endMs) assert.fail(`never: ${condition.toString()}`)
 }

@@ -7,41 +7,53 @@ import test from 'node:test'
 import type { SqlClient } from '../../core/tiers/client.ts'
 import {
   checkSchema,
-  describe,
+  describeDifference,
   DriftError,
-  numberedFile,
+  parseMigrationFile,
   planMigration,
 } from '../../core/tiers/migrations.ts'
 import { t } from '../../core/wire/type.ts'
-import { database, sql } from './database.ts'
-import { apply, bags, define, dump, files, fresh, items, targetOf } from './migrating.ts'
+import { openTestDatabase, sql } from './database.ts'
+import {
+  applySteps,
+  bags,
+  defineTable,
+  dumpDatabase,
+  files,
+  createEmptyDatabase,
+  items,
+  targetOf,
+} from './migrating.ts'
 
-const { url, skip } = await database()
+const { url, skip } = await openTestDatabase()
 const game = targetOf([items, bags])
 const ask = async (client: SqlClient, text: string) => (await client.query(sql(text))).rows
 const NOT_READY = 'the database is not ready for this game: '
-const CURE = '; run: firefly migrate apply --app … --mysql …'
+const APPLY_HINT = '; run: firefly migrate apply --app … --mysql …'
 
-const GIVE_BACK = "give the game's column back what is there, or look at the values and do it by hand: "
+const CHANGE_HINT = "give the game's column back what is there, or look at the values and do it by hand: "
 const TEXT = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
 const COUNT = 'SMALLINT UNSIGNED NOT NULL DEFAULT 3'
-const count = (there: string): string =>
-  `table items, column count: ${there} is there, wanted is ${COUNT}: ${GIVE_BACK}` +
+const countDrift = (there: string): string =>
+  `table items, column count: ${there} is there, wanted is ${COUNT}: ${CHANGE_HINT}` +
   `ALTER TABLE \`items\` MODIFY COLUMN \`count\` ${COUNT}`
 const NO_KEY = 'a key never changes: give the game the key that is there, or move the rows to a new table'
 const DRIFT: readonly (readonly [sql: string, ...drift: string[]])[] = [
   [
     'ALTER TABLE items MODIFY count INT UNSIGNED NOT NULL DEFAULT 3',
-    count('int unsigned NOT NULL DEFAULT "3"'),
+    countDrift('int unsigned NOT NULL DEFAULT "3"'),
   ],
-  ['ALTER TABLE items MODIFY count SMALLINT NOT NULL DEFAULT 3', count('smallint NOT NULL DEFAULT "3"')],
-  ['ALTER TABLE items MODIFY count SMALLINT UNSIGNED DEFAULT 3', count('smallint unsigned NULL DEFAULT "3"')],
-  ['ALTER TABLE items ALTER count SET DEFAULT 4', count('smallint unsigned NOT NULL DEFAULT "4"')],
-  ['ALTER TABLE items ALTER count DROP DEFAULT', count('smallint unsigned NOT NULL')],
+  ['ALTER TABLE items MODIFY count SMALLINT NOT NULL DEFAULT 3', countDrift('smallint NOT NULL DEFAULT "3"')],
+  [
+    'ALTER TABLE items MODIFY count SMALLINT UNSIGNED DEFAULT 3',
+    countDrift('smallint unsigned NULL DEFAULT "3"'),
+  ],
+  ['ALTER TABLE items ALTER count SET DEFAULT 4', countDrift('smallint unsigned NOT NULL DEFAULT "4"')],
+  ['ALTER TABLE items ALTER count DROP DEFAULT', countDrift('smallint unsigned NOT NULL')],
   [
     'ALTER TABLE items MODIFY uid VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL',
     `table items, column uid: varchar(20) COLLATE utf8mb4_general_ci NOT NULL is there, wanted is VARCHAR(20) ${TEXT} ` +
-      `NOT NULL: ${GIVE_BACK}ALTER TABLE \`items\` MODIFY COLUMN \`uid\` VARCHAR(20) ${TEXT} NOT NULL`,
+      `NOT NULL: ${CHANGE_HINT}ALTER TABLE \`items\` MODIFY COLUMN \`uid\` VARCHAR(20) ${TEXT} NOT NULL`,
   ],
   [
     'ALTER TABLE items CHANGE count Count SMALLINT UNSIGNED NOT NULL DEFAULT 3',
@@ -82,27 +94,27 @@ const DRIFT: readonly (readonly [sql: string, ...drift: string[]])[] = [
 ]
 for (const [ddl, ...drift] of DRIFT) {
   test(`drift is refused, and nothing is done: ${ddl}`, { skip }, async () => {
-    await using database = await fresh(url)
+    await using database = await createEmptyDatabase(url)
     const { client } = database
-    await apply(client, game)
+    await applySteps(client, game)
     await client.query(sql('INSERT INTO items (id, uid) VALUES (?, ?)', 'a', 'u'))
     if (/VIEW/.test(ddl)) await ask(client, 'DROP TABLE bags')
     await ask(client, ddl)
-    const more = define('more', { id: t.id }, { key: 'id' })
+    const more = defineTable('more', { id: t.id }, { key: 'id' })
     const target = targetOf([more, items, bags])
-    const before = await dump(client)
+    const before = await dumpDatabase(client)
     const plan = await planMigration(client, target)
-    assert.deepEqual([plan.drift.map(describe), plan.steps], [drift, []])
+    assert.deepEqual([plan.drift.map(describeDifference), plan.steps], [drift, []])
     for (const adopt of [false, true])
-      await assert.rejects(apply(client, { ...target, adopt }), (error: unknown) => {
+      await assert.rejects(applySteps(client, { ...target, adopt }), (error: unknown) => {
         assert.ok(error instanceof DriftError)
         assert.deepEqual(error.drift, plan.drift)
         return error.message === drift.join('\n')
       })
     await assert.rejects(checkSchema(client, [items, bags]), {
-      message: `${NOT_READY}${drift.join('; ')}${CURE}`,
+      message: `${NOT_READY}${drift.join('; ')}${APPLY_HINT}`,
     })
-    assert.equal(await dump(client), before)
+    assert.equal(await dumpDatabase(client), before)
   })
 }
 
@@ -110,9 +122,9 @@ test(
   'what others add is fine: columns that fill themselves, indexes, comments, triggers',
   { skip },
   async () => {
-    await using database = await fresh(url)
+    await using database = await createEmptyDatabase(url)
     const { client } = database
-    await apply(client, game)
+    await applySteps(client, game)
     for (const ddl of [
       'ALTER TABLE items ADD COLUMN note VARCHAR(9) NULL, ADD COLUMN made TIMESTAMP NOT NULL DEFAULT NOW(), ' +
         'ADD COLUMN double_count INT AS (count * 2) STORED, ADD KEY more (count), COMMENT = "theirs"',
@@ -127,28 +139,31 @@ test(
 )
 
 test('a numbered file that was changed after it was run stops everything', { skip }, async () => {
-  await using database = await fresh(url)
+  await using database = await createEmptyDatabase(url)
   const { client } = database
-  await apply(client, game)
+  await applySteps(client, game)
   const [first, ...rest] = files
-  const changed = await numberedFile(first!.name, `${first!.statements.join(';\n')};\nSELECT 1;\n`)
+  const changed = await parseMigrationFile(first!.name, `${first!.statements.join(';\n')};\nSELECT 1;\n`)
   const target = { ...game, files: [changed, ...rest] }
   const drift =
     `table firefly_migration: ${first!.name} with the checksum ${first!.checksum} is there, wanted is ${first!.name} ` +
     `with the checksum ${changed.checksum}: the file was changed after it was run: put it back, and make the change in ` +
     'a file of a new number'
-  assert.deepEqual((await planMigration(client, target)).drift.map(describe), [drift])
-  const before = await dump(client)
-  await assert.rejects(apply(client, { ...target, tables: [define('more', { id: t.id }, { key: 'id' })] }), {
-    message: drift,
-  })
-  assert.equal(await dump(client), before)
+  assert.deepEqual((await planMigration(client, target)).drift.map(describeDifference), [drift])
+  const before = await dumpDatabase(client)
+  await assert.rejects(
+    applySteps(client, { ...target, tables: [defineTable('more', { id: t.id }, { key: 'id' })] }),
+    {
+      message: drift,
+    },
+  )
+  assert.equal(await dumpDatabase(client), before)
 
-  const next = await numberedFile('0099_more.sql', 'CREATE TABLE IF NOT EXISTS firefly_more (a INT);\n')
+  const next = await parseMigrationFile('0099_more.sql', 'CREATE TABLE IF NOT EXISTS firefly_more (a INT);\n')
   const later = { ...game, files: [...files, next] }
-  assert.deepEqual((await planMigration(client, later)).pending, ['0099_more.sql'])
-  assert.deepEqual(await apply(client, later), ['ours'])
+  assert.deepEqual((await planMigration(client, later)).pendingFiles, ['0099_more.sql'])
+  assert.deepEqual(await applySteps(client, later), ['ours'])
   // The version before goes on.
-  assert.deepEqual(await apply(client, game), [])
+  assert.deepEqual(await applySteps(client, game), [])
   await checkSchema(client, [items, bags])
 })

@@ -24,13 +24,13 @@ const TRANSACTION_MS = 250
 let mysql = ''
 let direct: SqlClient
 let endpoint: Endpoint
-let narrow: Endpoint
+let limitedEndpoint: Endpoint
 before(async () => {
   if (database instanceof MariadbMissing) return
   mysql = database.url
   direct = mysqlClient({ url: mysql })
   endpoint = await startPlanetscale({ mysql })
-  narrow = await startPlanetscale({
+  limitedEndpoint = await startPlanetscale({
     mysql,
     limits: {
       bodyBytes: 5_000,
@@ -45,7 +45,7 @@ before(async () => {
 })
 after(async () => {
   if (database instanceof MariadbMissing) return
-  await Promise.all([endpoint.close(), narrow.close(), direct.close()])
+  await Promise.all([endpoint.close(), limitedEndpoint.close(), direct.close()])
   await database[Symbol.asyncDispose]()
 })
 
@@ -66,7 +66,7 @@ async function post(to: Endpoint, body: unknown, method = 'Execute', login?: str
   })
   return { status: response.status, ...((await response.json()) as object) }
 }
-const ask = (query: string, session: unknown = null, to = endpoint) => post(to, { query, session })
+const executeQuery = (query: string, session: unknown = null, to = endpoint) => post(to, { query, session })
 
 let tables = 0
 async function table(columns: string): Promise<string> {
@@ -77,7 +77,7 @@ async function table(columns: string): Promise<string> {
 const rowsOf = async (text: string) => (await direct.query({ sql: text, params: [] })).rows
 
 test('what Vitess refuses is an error in its wording', async () => {
-  const { status, error, session } = await ask('REPLACE INTO t VALUES (1)')
+  const { status, error, session } = await executeQuery('REPLACE INTO t VALUES (1)')
   assert.equal(status, 200)
   assert(session)
   assert.match(error!.message, /^VT12001: unsupported: REPLACE INTO .* \(errno 1235\) \(sqlstate 42000\)/)
@@ -87,7 +87,7 @@ test('fields have the types, charsets and flags of Vitess', async () => {
   const name = await table(
     'a INT UNSIGNED NOT NULL, b VARCHAR(9) COLLATE utf8mb4_bin, c VARBINARY(9), d TEXT',
   )
-  const { result } = await ask(`SELECT *, NULL AS n FROM ${name} AS t`)
+  const { result } = await executeQuery(`SELECT *, NULL AS n FROM ${name} AS t`)
   const known = result!.fields!.map(({ name, type, charset, table, orgTable }) => {
     return [name, type, charset === 63, table, orgTable]
   })
@@ -100,13 +100,13 @@ test('fields have the types, charsets and flags of Vitess', async () => {
     ['n', undefined, true, undefined, undefined],
   ])
   assert.equal(result!.rows, undefined)
-  const { result: one } = await ask("SELECT 'aß', NULL, ''")
+  const { result: one } = await executeQuery("SELECT 'aß', NULL, ''")
   assert.deepEqual(one!.rows, [{ lengths: ['3', '-1', '0'], values: btoa('a\xc3\x9f') }])
 })
 
 test('a session is good only as it was issued, and names one transaction', async () => {
   const created = (await post(endpoint, {}, 'CreateSession')).session
-  const { session } = await ask('BEGIN', created)
+  const { session } = await executeQuery('BEGIN', created)
   assert.equal(session!.vitessSession['inTransaction'], true)
   const FORGED = [
     { ...session, signature: 'x' },
@@ -118,79 +118,96 @@ test('a session is good only as it was issued, and names one transaction', async
     'x',
     7,
   ]
-  for (const forged of FORGED) assert.match((await ask('SELECT 1', forged)).error!.message, /not issued/)
-  assert.match((await ask('SELECT 1', session, narrow)).error!.message, /not issued/)
-  assert.deepEqual((await ask('COMMIT', session)).result, {})
+  for (const forged of FORGED)
+    assert.match((await executeQuery('SELECT 1', forged)).error!.message, /not issued/)
+  assert.match((await executeQuery('SELECT 1', session, limitedEndpoint)).error!.message, /not issued/)
+  assert.deepEqual((await executeQuery('COMMIT', session)).result, {})
   for (const query of ['SELECT 1', 'COMMIT', 'ROLLBACK']) {
-    const { error } = await ask(query, session)
+    const { error } = await executeQuery(query, session)
     assert.match(
       error!.message,
       /code = Aborted desc = transaction \d+: ended at .* UTC \(transaction committed\)/,
     )
   }
   // Without a transaction they do nothing, as in MySQL.
-  for (const query of ['COMMIT', 'ROLLBACK', 'SAVEPOINT a']) assert.deepEqual((await ask(query)).result, {})
+  for (const query of ['COMMIT', 'ROLLBACK', 'SAVEPOINT a'])
+    assert.deepEqual((await executeQuery(query)).result, {})
 })
 
 test('a transaction is isolated, has savepoints, and takes one statement at a time', async () => {
   const name = await table('id INT')
-  const { session } = await ask('START TRANSACTION')
+  const { session } = await executeQuery('START TRANSACTION')
   const statements = [
     `INSERT INTO ${name} VALUES (1)`,
     'SAVEPOINT a',
     `INSERT INTO ${name} VALUES (2)`,
     'ROLLBACK TO SAVEPOINT a',
   ]
-  for (const query of statements) assert.equal((await ask(query, session)).error, undefined)
+  for (const query of statements) assert.equal((await executeQuery(query, session)).error, undefined)
   const [slow, fast] = await Promise.all([
-    ask('SELECT SLEEP(0.1)', session),
-    sleep(30).then(() => ask('SELECT 1', session)),
+    executeQuery('SELECT SLEEP(0.1)', session),
+    sleep(30).then(() => executeQuery('SELECT 1', session)),
   ])
   assert.equal(slow.error, undefined)
   assert.match(fast.error!.message, /in use/)
   assert.deepEqual(await rowsOf(`SELECT id FROM ${name}`), [])
-  assert.equal((await ask('COMMIT', session)).error, undefined)
+  assert.equal((await executeQuery('COMMIT', session)).error, undefined)
   assert.deepEqual(await rowsOf(`SELECT id FROM ${name}`), [['1']])
 })
 
 test('a transaction beyond its time is rolled back, idle or busy, and says so', async () => {
   const name = await table('id INT PRIMARY KEY')
-  const { session: idle } = await ask('BEGIN', null, narrow)
-  await ask(`INSERT INTO ${name} VALUES (1)`, idle, narrow)
-  const { session: busy } = await ask('BEGIN', null, narrow)
-  await ask(`INSERT INTO ${name} VALUES (2)`, busy, narrow)
-  const { error: killed } = await ask('SELECT SLEEP(5)', busy, narrow)
+  const { session: idle } = await executeQuery('BEGIN', null, limitedEndpoint)
+  await executeQuery(`INSERT INTO ${name} VALUES (1)`, idle, limitedEndpoint)
+  const { session: busy } = await executeQuery('BEGIN', null, limitedEndpoint)
+  await executeQuery(`INSERT INTO ${name} VALUES (2)`, busy, limitedEndpoint)
+  const { error: killed } = await executeQuery('SELECT SLEEP(5)', busy, limitedEndpoint)
   const exceeded = new RegExp(`ended at .* \\(exceeded timeout: ${TRANSACTION_MS / 1_000}s\\)`)
   assert.match(killed!.message, exceeded)
   for (const session of [idle, busy])
-    assert.match((await ask('COMMIT', session, narrow)).error!.message, exceeded)
+    assert.match((await executeQuery('COMMIT', session, limitedEndpoint)).error!.message, exceeded)
   // The locks are gone.
-  assert.equal((await ask(`INSERT INTO ${name} VALUES (1), (2)`)).result?.rowsAffected, '2')
+  assert.equal((await executeQuery(`INSERT INTO ${name} VALUES (1), (2)`)).result?.rowsAffected, '2')
 
-  const by = planetscaleClient({ url: narrow.url })
+  const by = planetscaleClient({ url: limitedEndpoint.url })
   const slow = by.transact([{ sql: 'SELECT SLEEP(5)', params: [] }], () => true)
   await assert.rejects(slow, { kind: 'unavailable', statement: 0, errno: 0 })
 })
 
 test('transactions, rows, results, requests and the time of a statement are bounded', async () => {
-  const [a, b] = [await ask('BEGIN', null, narrow), await ask('BEGIN', null, narrow)]
-  assert.match((await ask('BEGIN', null, narrow)).error!.message, /connection limit exceeded \(errno 1203\)/)
-  for (const { session } of [a, b]) await ask('ROLLBACK', session, narrow)
+  const [a, b] = [
+    await executeQuery('BEGIN', null, limitedEndpoint),
+    await executeQuery('BEGIN', null, limitedEndpoint),
+  ]
+  assert.match(
+    (await executeQuery('BEGIN', null, limitedEndpoint)).error!.message,
+    /connection limit exceeded \(errno 1203\)/,
+  )
+  for (const { session } of [a, b]) await executeQuery('ROLLBACK', session, limitedEndpoint)
 
   const many = (count: number) => `SELECT 1 FROM information_schema.collations LIMIT ${count}`
-  assert.equal((await ask(many(100), null, narrow)).result!.rows!.length, 100)
-  const { session } = await ask('BEGIN', null, narrow)
-  assert.match((await ask(many(101), session, narrow)).error!.message, /Row count exceeded 100/)
+  assert.equal((await executeQuery(many(100), null, limitedEndpoint)).result!.rows!.length, 100)
+  const { session } = await executeQuery('BEGIN', null, limitedEndpoint)
+  assert.match(
+    (await executeQuery(many(101), session, limitedEndpoint)).error!.message,
+    /Row count exceeded 100/,
+  )
   // A result beyond its limit costs neither the connection nor the transaction.
-  assert.equal((await ask('COMMIT', session, narrow)).error, undefined)
-  assert.match((await ask("SELECT REPEAT('x', 20001)", null, narrow)).error!.message, /exceeds 20000/)
+  assert.equal((await executeQuery('COMMIT', session, limitedEndpoint)).error, undefined)
+  assert.match(
+    (await executeQuery("SELECT REPEAT('x', 20001)", null, limitedEndpoint)).error!.message,
+    /exceeds 20000/,
+  )
 
-  const long = await ask(`SELECT '${'x'.repeat(5_000)}'`, null, narrow)
+  const long = await executeQuery(`SELECT '${'x'.repeat(5_000)}'`, null, limitedEndpoint)
   assert.deepEqual([long.status, long.error?.code], [413, 'RESOURCE_EXHAUSTED'])
-  const by = planetscaleClient({ url: narrow.url })
+  const by = planetscaleClient({ url: limitedEndpoint.url })
   const large = by.transact([{ sql: 'SELECT ?', params: ['x'.repeat(5_000)] }], () => true)
   await assert.rejects(large, { kind: 'refused', statement: 0, errno: 1153 })
-  assert.match((await ask('SELECT SLEEP(5)', null, narrow)).error!.message, /deadline exceeded/)
+  assert.match(
+    (await executeQuery('SELECT SLEEP(5)', null, limitedEndpoint)).error!.message,
+    /deadline exceeded/,
+  )
 })
 
 test('what is not a request is answered, and not executed', async () => {
@@ -210,35 +227,35 @@ test('what is not a request is answered, and not executed', async () => {
 test('it closes at once, and what was open is rolled back', async () => {
   const name = await table('id INT PRIMARY KEY')
   const other = await startPlanetscale({ mysql })
-  const { session } = await ask('BEGIN', null, other)
-  await ask(`INSERT INTO ${name} VALUES (1)`, session, other)
-  const running = assert.rejects(ask('SELECT SLEEP(5)', null, other))
+  const { session } = await executeQuery('BEGIN', null, other)
+  await executeQuery(`INSERT INTO ${name} VALUES (1)`, session, other)
+  const running = assert.rejects(executeQuery('SELECT SLEEP(5)', null, other))
   await sleep(50)
   other.faults.delay(60_000)
-  const delayed = assert.rejects(ask('SELECT 1', session, other))
+  const delayed = assert.rejects(executeQuery('SELECT 1', session, other))
   await sleep(50)
   await other.close()
   await Promise.all([running, delayed])
-  assert.equal((await ask(`INSERT INTO ${name} VALUES (1)`)).result?.rowsAffected, '1')
+  assert.equal((await executeQuery(`INSERT INTO ${name} VALUES (1)`)).result?.rowsAffected, '1')
 })
 
 test('the end of MySQL is an error, and its return is enough', async () => {
   if (database instanceof MariadbMissing || !database.mariadb) return
   const name = await table('id INT')
-  const { session } = await ask('BEGIN')
-  await ask(`INSERT INTO ${name} VALUES (1)`, session)
-  const running = ask('SELECT SLEEP(5)')
+  const { session } = await executeQuery('BEGIN')
+  await executeQuery(`INSERT INTO ${name} VALUES (1)`, session)
+  const running = executeQuery('SELECT SLEEP(5)')
   await sleep(50)
   await database.mariadb.kill()
   assert.match((await running).error!.message, /code = Unavailable .*\(errno 2013\)/)
-  assert.match((await ask('COMMIT', session)).error!.message, /errno 2013/)
-  assert.match((await ask('SELECT 1')).error!.message, /code = Unavailable/)
+  assert.match((await executeQuery('COMMIT', session)).error!.message, /errno 2013/)
+  assert.match((await executeQuery('SELECT 1')).error!.message, /code = Unavailable/)
   await database.mariadb.start()
-  assert.equal((await ask('SELECT 1')).error, undefined)
+  assert.equal((await executeQuery('SELECT 1')).error, undefined)
   assert.deepEqual(await rowsOf(`SELECT id FROM ${name}`), [])
 })
 
-function command(...args: string[]) {
+function runCommand(...args: string[]) {
   const child = spawn(process.execPath, ['scripts/planetscale/main.ts', ...args])
   let stderr = ''
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
@@ -253,7 +270,7 @@ function command(...args: string[]) {
 
 test('the command says one ready line, serves, and ends on SIGTERM and SIGINT', async () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    const { child, ended, ready } = command('--mysql', mysql, '--port', '0')
+    const { child, ended, ready } = runCommand('--mysql', mysql, '--port', '0')
     const [, url] = /^planetscale ready url=(http:\S+) pid=\d+\n$/.exec(await ready) ?? []
     const by = planetscaleClient({ url: url! })
     assert.deepEqual((await by.query({ sql: 'SELECT 1', params: [] })).rows, [['1']])
@@ -286,7 +303,7 @@ test('what cannot start says one clear line and exits 2', async () => {
   ]
   await Promise.all(
     WRONG.map(async ([args, message]) => {
-      const [code, stderr] = await command(...args).ended
+      const [code, stderr] = await runCommand(...args).ended
       assert.match(stderr, message)
       assert.match(stderr, /^[^\n]+\n$/)
       assert(!stderr.includes('secret'))

@@ -4,7 +4,12 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { connect, type Dial, type Firefly } from '../../client/index.ts'
 import { dialWebSocket } from '../../client/socket.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
 import { Arena } from '../../examples/arena/contract.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { unpackWorld, type ShipDot } from '../../examples/arena/world.ts'
@@ -29,7 +34,7 @@ const HOSTS: Readonly<Record<string, (example: string) => Promise<Running>>> = {
 }
 
 /** A legacy client over WebSocket: sends frames, resolves with the answers once `count` are there. */
-function legacy(
+function askLegacy(
   url: string,
   frames: readonly [number, Uint8Array][],
   count: number,
@@ -38,12 +43,14 @@ function legacy(
     const answers: [number, string][] = []
     const socket = new WebSocket(url)
     socket.binaryType = 'arraybuffer'
-    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 1 << 20, (command, source, start, end) => {
+    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 20, (command, source, start, end) => {
       answers.push([command, Buffer.from(source.slice(start, end)).toString()])
     })
     socket.onopen = () => {
       for (const [command, body] of frames) {
-        socket.send(encodeFrame(identityBytes(DEFAULT_IDENTITY), command, body) as Uint8Array<ArrayBuffer>)
+        socket.send(
+          encodeFrame(frameIdentityBytes(DEFAULT_FRAME_IDENTITY), command, body) as Uint8Array<ArrayBuffer>,
+        )
       }
     }
     socket.onmessage = ({ data }) => {
@@ -58,30 +65,30 @@ function legacy(
 }
 
 /** Resolves with the first event of that name. */
-function first<T>(listen: (listener: (data: T) => void) => unknown): Promise<T> {
+function firstEvent<T>(listen: (listener: (data: T) => void) => unknown): Promise<T> {
   return new Promise((resolve) => void listen(resolve))
 }
 
 /** A WebSocket that can be taken away; while it is, no other is to be had. */
-function breakable(): { readonly dial: Dial; cut(): void; mend(): void } {
-  let isCut = false
+function cuttableDialer(): { readonly dial: Dial; cut(): void; mend(): void } {
+  let isDown = false
   let socket: { close(): void } | null = null
   return {
     dial: (address, events) => {
-      if (!isCut) return (socket = dialWebSocket(address, events))
+      if (!isDown) return (socket = dialWebSocket(address, events))
       queueMicrotask(() => events.closed('the test allows no connection'))
       return { send: () => undefined, close: () => undefined }
     },
     cut: () => {
-      isCut = true
+      isDown = true
       socket?.close()
     },
-    mend: () => (isCut = false),
+    mend: () => (isDown = false),
   }
 }
 
 /** What a pilot sees of another. */
-function watch(
+function watchPilot(
   game: Firefly,
   nick: string,
 ): { ship(): ShipDot | undefined; away(): boolean; said: string[] } {
@@ -101,7 +108,7 @@ function watch(
   }
 }
 
-async function until(done: () => boolean, what: string): Promise<void> {
+async function waitUntil(done: () => boolean, what: string): Promise<void> {
   for (const end = Date.now() + 20_000; !done(); await new Promise((resolve) => setTimeout(resolve, 5)))
     if (Date.now() > end) throw new Error(`never came: ${what}`)
 }
@@ -117,9 +124,9 @@ const CHECKS: Readonly<Record<string, (game: Firefly, url: string) => Promise<vo
   echo: async (game, url) => {
     const json = '{"text":"hi"}'
     const pack = Buffer.from('81a474657874a26869', 'hex')
-    const heard = first<Uint8Array>((listener) => game.at(Echo).on('heard', listener))
+    const heard = firstEvent<Uint8Array>((listener) => game.at(Echo).on('heard', listener))
     assert.deepEqual(await game.at(Echo).raw(Uint8Array.of(1, 2, 3)), Uint8Array.of(1, 2, 3))
-    const answers = await legacy(
+    const answers = await askLegacy(
       url,
       [
         [1, Buffer.from('abc')],
@@ -140,7 +147,7 @@ const CHECKS: Readonly<Record<string, (game: Firefly, url: string) => Promise<vo
     assert.equal(Buffer.from(await heard).toString(), 'all')
   },
   arena: async (game) => {
-    const world = first<Uint8Array>((listener) => game.at(Arena).on('world', listener))
+    const world = firstEvent<Uint8Array>((listener) => game.at(Arena).on('world', listener))
     const entered = await game.at(Arena).enter({ nick: 'Ada' })
     assert.ok(entered.width > 0 && entered.height > 0)
     assert.ok((await world).length > 0)
@@ -166,10 +173,10 @@ for (const [host, start] of Object.entries(HOSTS)) {
   test(`examples/arena on ${host}: who loses the connection drifts, keeps the seat and flies on`, async () => {
     const running = await start('arena')
     try {
-      const wire = breakable()
+      const wire = cuttableDialer()
       const ada = await connect(running.url, { dial: wire.dial })
       const bob = await connect(running.url)
-      const seen = watch(bob, 'Ada')
+      const seen = watchPilot(bob, 'Ada')
       await bob.at(Arena).enter({ nick: 'Bob' })
       const arena = ada.at(Arena)
       const { seat } = await arena.enter({ nick: 'Ada' })
@@ -178,18 +185,18 @@ for (const [host, start] of Object.entries(HOSTS)) {
       ada.on('resumed', () => states.push('resumed'))
       ada.on('resynced', () => states.push('resynced'))
       arena.steer({ turn: 1, thrust: true, fire: false })
-      await until(() => seen.ship()?.thrust === true, 'Bob sees how Ada flies')
+      await waitUntil(() => seen.ship()?.thrust === true, 'Bob sees how Ada flies')
 
       wire.cut()
-      await until(() => seen.away(), 'Bob reads that Ada is away')
+      await waitUntil(() => seen.away(), 'Bob reads that Ada is away')
       // A ship that is shot has no thrust either, but a pilot who is there would have it again.
-      await until(() => seen.ship()?.thrust === false && !seen.ship()?.dead, 'her ship drifts')
+      await waitUntil(() => seen.ship()?.thrust === false && !seen.ship()?.dead, 'her ship drifts')
       const worlds: number[] = []
       arena.on('world', (bytes) => worlds.push(unpackWorld(bytes).clock))
       wire.mend()
-      await until(() => states.includes('resumed'), 'Ada is back')
+      await waitUntil(() => states.includes('resumed'), 'Ada is back')
       arena.steer({ turn: 1, thrust: true, fire: false })
-      await until(() => seen.ship()?.thrust === true && !seen.away(), 'Bob sees Ada fly again')
+      await waitUntil(() => seen.ship()?.thrust === true && !seen.away(), 'Bob sees Ada fly again')
       assert.equal((await arena.enter({ nick: 'Ada' })).seat, seat)
       assert.deepEqual(states, ['paused', 'resumed'])
       assert.deepEqual(seen.said, ['joined Ada'])
@@ -198,7 +205,7 @@ for (const [host, start] of Object.entries(HOSTS)) {
         worlds.toSorted((a, b) => a - b),
       )
       await ada.close()
-      await until(() => seen.said.includes('left Ada'), 'Bob hears that Ada has left')
+      await waitUntil(() => seen.said.includes('left Ada'), 'Bob hears that Ada has left')
       await bob.close()
     } finally {
       await running.stop()

@@ -10,13 +10,13 @@ import test from 'node:test'
 
 import { connect } from '../../client/index.ts'
 import { Market, Purse } from '../../examples/market/contract.ts'
-import { until } from './database.ts'
+import { waitUntil } from './database.ts'
 import { serve } from './program.ts'
 
 const SIZE = '4m'
 
 /** A folder on a disk of its own; null where this process may not mount one. */
-function smallDisk(): string | null {
+function mountSmallDisk(): string | null {
   const folder = mkdtempSync(join(tmpdir(), 'firefly-full-'))
   try {
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${SIZE}`, 'tmpfs', folder], { stdio: 'ignore' })
@@ -27,7 +27,7 @@ function smallDisk(): string | null {
   }
 }
 
-function fill(path: string): void {
+function fillDisk(path: string): void {
   for (const size of [65_536, 4_096, 512]) {
     try {
       for (;;) appendFileSync(path, Buffer.alloc(size))
@@ -38,7 +38,7 @@ function fill(path: string): void {
 }
 
 test('on a full disk nothing false is acknowledged, reads go on, and room makes everything go on', async (t) => {
-  const folder = smallDisk()
+  const folder = mountSmallDisk()
   if (folder === null) return t.skip('this process may not mount a small disk')
   t.after(() => {
     execFileSync('umount', ['-l', folder])
@@ -56,7 +56,7 @@ test('on a full disk nothing false is acknowledged, reads go on, and room makes 
   for (const purse of purses) assert.deepEqual(await purse.deposit({ amount: 10, id: 'calm' }), { gold: 10 })
 
   const filler = join(folder, 'filler')
-  fill(filler)
+  fillDisk(filler)
   // Each may find a little room in a page that is there already; then none of them does.
   const acknowledged = names.map(() => 10)
   const asked = names.map(() => 0)
@@ -73,13 +73,13 @@ test('on a full disk nothing false is acknowledged, reads go on, and room makes 
   for (let n = 0; n < 200 && !isFull(); n++) {
     for (const i of [0, 1]) ask(i)
     await new Promise((resolve) => setTimeout(resolve, 10))
-    fill(filler)
+    fillDisk(filler)
   }
   assert.ok(isFull(), 'the disk was never full')
   // Whose commit failed waits; the others are answered, also new ones.
   assert.deepEqual(await purses[3]!.balance(), { gold: 10 })
   const failures = (): number => log.split('the activation ends').length - 1
-  await until(() => failures() >= 12)
+  await waitUntil(() => failures() >= 12)
   assert.ok(failures() < 100, `${failures()} activations ended`)
 
   rmSync(filler)

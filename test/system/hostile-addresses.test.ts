@@ -1,6 +1,6 @@
 // Rows of docs/hostile.md: floods of connections from one address.
 
-import { prove } from './hostile/stage.ts'
+import { registerAttacks } from './hostile/stage.ts'
 import { SUITES } from './hostile/suites.ts'
 
-prove(SUITES.addresses)
+registerAttacks(SUITES.addresses)

@@ -1,6 +1,6 @@
 // Rows of docs/hostile.md: seats of connections that are gone.
 
-import { prove } from './hostile/stage.ts'
+import { registerAttacks } from './hostile/stage.ts'
 import { SUITES } from './hostile/suites.ts'
 
-prove(SUITES.ghosts)
+registerAttacks(SUITES.ghosts)

@@ -1,6 +1,6 @@
 // Rows of docs/hostile.md: bodies that the game encrypts itself.
 
-import { prove } from './hostile/stage.ts'
+import { registerAttacks } from './hostile/stage.ts'
 import { SUITES } from './hostile/suites.ts'
 
-prove(SUITES.sealed)
+registerAttacks(SUITES.sealed)

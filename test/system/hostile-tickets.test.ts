@@ -1,6 +1,6 @@
 // Rows of docs/hostile.md: logins.
 
-import { prove } from './hostile/stage.ts'
+import { registerAttacks } from './hostile/stage.ts'
 import { SUITES } from './hostile/suites.ts'
 
-prove(SUITES.tickets)
+registerAttacks(SUITES.tickets)

@@ -8,7 +8,7 @@ import test from 'node:test'
 import { SUITES } from './hostile/suites.ts'
 import type { Attack } from './hostile/stage.ts'
 
-const HERE = import.meta.dirname
+const TEST_FOLDER = import.meta.dirname
 const COLUMNS = 5
 
 interface Row {
@@ -19,7 +19,7 @@ interface Row {
   readonly file: string
 }
 
-const text = readFileSync(join(HERE, '../../docs/hostile.md'), 'utf8')
+const text = readFileSync(join(TEST_FOLDER, '../../docs/hostile.md'), 'utf8')
 const rows = text
   .split('\n')
   .filter((line) => line.startsWith('| ') && !line.startsWith('| attack '))
@@ -53,7 +53,7 @@ test('every attack that is tested has one row', () => {
 })
 
 test('every hostile test file proves its suite and nothing else', () => {
-  const files = globSync('hostile-*.test.ts', { cwd: HERE }).map((file) => basename(file))
+  const files = globSync('hostile-*.test.ts', { cwd: TEST_FOLDER }).map((file) => basename(file))
   assert.deepEqual(
     files.toSorted(),
     Object.keys(SUITES)
@@ -62,7 +62,7 @@ test('every hostile test file proves its suite and nothing else', () => {
   )
   for (const file of files) {
     const suite = file.slice('hostile-'.length, -'.test.ts'.length)
-    const code = readFileSync(join(HERE, file), 'utf8')
+    const code = readFileSync(join(TEST_FOLDER, file), 'utf8')
       .split('\n')
       .filter((line) => !/^(\/\/|import |$)/.test(line))
     assert.deepEqual(code, [`prove(SUITES.${suite})`])

@@ -15,12 +15,12 @@ const CALLS = [
   'install -y -qq mariadb-server-core mariadb-client-core (noninteractive)',
 ]
 
-interface Apt {
+interface FakeApt {
   readonly env: NodeJS.ProcessEnv
-  told(): string[]
+  recordedCalls(): string[]
 }
 
-function fakeApt(then = ''): Apt {
+function createFakeApt(then = ''): FakeApt {
   const folder = temporaryFolder()
   const log = join(folder, 'log')
   const put = (name: string, text: string): void => {
@@ -31,20 +31,23 @@ function fakeApt(then = ''): Apt {
   put('sudo', `echo "sudo $*" >> ${log}; shift; exec "$@"`)
   return {
     env: { ...process.env, PATH: `${folder}:${process.env.PATH}` },
-    told: () => (existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n') : []),
+    recordedCalls: () => (existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n') : []),
   }
 }
 
-function install({ env }: Apt, before: string): { status: number | null; stdout: string; stderr: string } {
+function install(
+  { env }: FakeApt,
+  before: string,
+): { status: number | null; stdout: string; stderr: string } {
   const code = `import { install, mariadb } from '${INSTALL}'
     console.log(install([mariadb], 'the test', ${before}))`
   return spawnSync(process.execPath, ['--input-type=module', '-e', code], { env, encoding: 'utf8' })
 }
 
 test('root installs, with progress on stderr', () => {
-  const apt = fakeApt()
+  const apt = createFakeApt()
   const { stdout, stderr } = install(apt, '[]')
-  assert.deepEqual(apt.told(), CALLS)
+  assert.deepEqual(apt.recordedCalls(), CALLS)
   assert.equal(stdout, 'true\n')
   assert.equal(
     stderr,
@@ -53,10 +56,10 @@ test('root installs, with progress on stderr', () => {
 })
 
 test('one whom sudo asks no password installs by sudo', () => {
-  const apt = fakeApt()
+  const apt = createFakeApt()
   assert.equal(install(apt, "['sudo', '-n']").stdout, 'true\n')
   const by = 'sudo -n env DEBIAN_FRONTEND=noninteractive apt-get'
-  assert.deepEqual(apt.told(), [
+  assert.deepEqual(apt.recordedCalls(), [
     `${by} update -qq`,
     CALLS[0],
     `${by} install -y -qq mariadb-server-core mariadb-client-core`,
@@ -65,33 +68,33 @@ test('one whom sudo asks no password installs by sudo', () => {
 })
 
 test('others install nothing, and a failure ends it', () => {
-  const apt = fakeApt()
-  assert.deepEqual([install(apt, 'null').stdout, apt.told()], ['false\n', []])
-  const { status, stderr } = install(fakeApt('exit 100'), '[]')
+  const apt = createFakeApt()
+  assert.deepEqual([install(apt, 'null').stdout, apt.recordedCalls()], ['false\n', []])
+  const { status, stderr } = install(createFakeApt('exit 100'), '[]')
   assert.equal(status, 1)
   assert.match(stderr, /firefly: env DEBIAN_FRONTEND=noninteractive apt-get update -qq failed\n$/)
 })
 
 const UNSHARE = '/usr/bin/unshare'
 /** Where MariaDB is, but for this process and its children, nothing is. */
-const HIDE = 'mount -t tmpfs none /usr/sbin'
+const HIDE_MARIADB = 'mount -t tmpfs none /usr/sbin'
 const skip =
   existsSync('/usr/bin/setpriv') &&
   process.getuid?.() === 0 &&
   existsSync('/usr/sbin/mariadbd') &&
   existsSync('/usr/bin/apt-get') &&
-  spawnSync(UNSHARE, ['-m', 'sh', '-c', HIDE], { stdio: 'ignore' }).status === 0
+  spawnSync(UNSHARE, ['-m', 'sh', '-c', HIDE_MARIADB], { stdio: 'ignore' }).status === 0
     ? false
     : 'needs root, Debian, MariaDB and a mount namespace of its own'
 
 test('`npm run mariadb` installs MariaDB where it is missing, and starts it', { skip }, () => {
-  const apt = fakeApt('case "$1" in install) umount /usr/sbin;; esac')
-  const command = `${HIDE} && exec timeout -s INT 5 ${process.execPath} ${SCRIPT}`
+  const apt = createFakeApt('case "$1" in install) umount /usr/sbin;; esac')
+  const command = `${HIDE_MARIADB} && exec timeout -s INT 5 ${process.execPath} ${SCRIPT}`
   const { stdout, stderr } = spawnSync(UNSHARE, ['-m', 'sh', '-c', command], {
     env: apt.env,
     encoding: 'utf8',
   })
-  assert.deepEqual(apt.told(), CALLS)
+  assert.deepEqual(apt.recordedCalls(), CALLS)
   assert.match(stdout, /^mysql:\/\/root:\w+@127\.0\.0\.1:\d+\/firefly\n$/)
   assert.match(
     stderr,
@@ -101,7 +104,7 @@ test('`npm run mariadb` installs MariaDB where it is missing, and starts it', { 
 
 test('`npm run mariadb` says what to do where it may not install', { skip }, () => {
   const nobody = 'setpriv --reuid 65534 --regid 65534 --clear-groups'
-  const command = `${HIDE} && exec ${nobody} ${process.execPath} ${SCRIPT}`
+  const command = `${HIDE_MARIADB} && exec ${nobody} ${process.execPath} ${SCRIPT}`
   const { status, stdout, stderr } = spawnSync(UNSHARE, ['-m', 'sh', '-c', command], { encoding: 'utf8' })
   const cure = 'apt-get install mariadb-server-core mariadb-client-core, or FIREFLY_TEST_MYSQL=mysql://…'
   assert.deepEqual([status, stdout, stderr], [1, '', `firefly: mariadbd is not installed (${cure})\n`])

@@ -7,11 +7,11 @@ import test from 'node:test'
 import { connect } from '../../client/index.ts'
 import { command, contract, firefly, RowError, shard, t, table } from '../../core/game/index.ts'
 import { start } from '../../edge/server.ts'
-import { database, open, sql, until } from './database.ts'
-import { apply, fresh, targetOf } from './migrating.ts'
+import { openTestDatabase, openClient, sql, waitUntil } from './database.ts'
+import { applySteps, createEmptyDatabase, targetOf } from './migrating.ts'
 import { temporaryFolder } from './program.ts'
 
-const { url, skip } = await database()
+const { url, skip } = await openTestDatabase()
 
 const Box = contract('box', {
   put: command(1, { id: t.id, n: t.u32, name: t.string(20) }, { said: t.string(500) }),
@@ -23,7 +23,7 @@ const vals = table(
   { id: t.id, box: t.string(64), n: t.u32, name: t.string(20) },
   { key: 'id', by: ['box'], unique: ['name'], owner: Box },
 )
-const said = (error: unknown): string => {
+const rowErrorText = (error: unknown): string => {
   if (error instanceof RowError) return `${error.code} ${error.message}`
   throw error
 }
@@ -38,23 +38,23 @@ const game = firefly({
         else c.rows.vals.insert({ id, n, name })
         return { said: '' }
       } catch (error) {
-        return { said: said(error) }
+        return { said: rowErrorText(error) }
       }
     })
     .on('again', async (c, { id }) => {
       try {
         return { n: (await c.rows.vals.invalidate(id))?.n ?? null, said: '' }
       } catch (error) {
-        return { n: null, said: said(error) }
+        return { n: null, said: rowErrorText(error) }
       }
     })
     .on('held', (c) => ({ ids: c.rows.vals.all().map(({ id }) => id) })),
 })
 
 test('a row that another program wrote is read again, wherever it is by now', { skip }, async () => {
-  await using made = await fresh(url)
-  await using other = open(made.url)
-  await apply(made.client, targetOf([vals.definition]))
+  await using made = await createEmptyDatabase(url)
+  await using other = openClient(made.url)
+  await applySteps(made.client, targetOf([vals.definition]))
   const server = await start({
     game,
     dir: temporaryFolder(),
@@ -90,7 +90,7 @@ test('a row that another program wrote is read again, wherever it is by now', { 
       (await other.query(sql('SELECT error FROM firefly_parked'))).rows.map(([error]) => String(error))
     // Only MySQL knows the values of other shards.
     assert.deepEqual(await box.put({ id: 'e', n: 1, name: 'c' }), { said: '' })
-    await until(async () => (await parked()).length === 1)
+    await waitUntil(async () => (await parked()).length === 1)
     assert.match((await parked())[0]!, /Duplicate entry 'c'/)
     const refused = await box.again({ id: 'e' })
     assert.match(refused.said, /^PARKED vals: MySQL refused the row "e" .* or mend MySQL/)

@@ -12,7 +12,7 @@ import type { Limits } from '../../core/wire/limits.ts'
 import { start, type RunningServer } from '../../edge/server.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { temporaryFolder } from './program.ts'
-import { ask, status, upgrade } from './upgrade.ts'
+import { requestRaw, statusCode, upgradeLines } from './upgrade.ts'
 
 const running = new Set<RunningServer>()
 after(() => Promise.all([...running].map((server) => server.stop())))
@@ -23,7 +23,7 @@ async function serve(limits: Partial<Limits> = {}): Promise<RunningServer> {
   running.add(server)
   return server
 }
-const refused = (server: RunningServer, reason: 'upgrade' | 'websocket'): number =>
+const refusalCount = (server: RunningServer, reason: 'upgrade' | 'websocket'): number =>
   server.refusals.counts.get(reason) ?? 0
 
 test('a secret that anybody could guess starts nothing, and is not said again', async () => {
@@ -40,7 +40,7 @@ test('a secret that anybody could guess starts nothing, and is not said again', 
     )
 })
 
-async function until(done: () => boolean | Promise<boolean>, what: string): Promise<void> {
+async function waitUntil(done: () => boolean | Promise<boolean>, what: string): Promise<void> {
   for (let i = 0; i < 2_000; i++) {
     if (await done()) return
     await new Promise((resolve) => setTimeout(resolve, 5))
@@ -48,18 +48,18 @@ async function until(done: () => boolean | Promise<boolean>, what: string): Prom
   throw new Error(`never came: ${what}`)
 }
 
-async function plays(port: number): Promise<void> {
+async function assertPlayerAnswered(port: number): Promise<void> {
   const game = await connect(`ws://127.0.0.1:${port}/ws`)
   assert.deepEqual(await game.at(Echo).json({ text: 'beside' }), { text: 'beside' })
   await game.close()
 }
 
 /** A WebSocket as bytes: what follows the server's 101 is in `frames`. */
-async function raw(port: number): Promise<{ socket: Socket; frames: Buffer[] }> {
+async function openRawWebSocket(port: number): Promise<{ socket: Socket; frames: Buffer[] }> {
   const socket = dial(port, '127.0.0.1')
   socket.on('error', () => {})
   const frames: Buffer[] = []
-  socket.write(`${upgrade('/ws').join('\r\n')}\r\n\r\n`)
+  socket.write(`${upgradeLines('/ws').join('\r\n')}\r\n\r\n`)
   let answer = ''
   await new Promise<void>((resolve) => {
     socket.on('data', (chunk) => {
@@ -87,25 +87,29 @@ test('an upgrade that is none is answered, closed and counted, and the server li
   const server = await serve()
   const { port } = server.http
   const rows: [string[], number][] = [
-    [upgrade('/'), 404],
-    [upgrade('//'), 404],
-    [upgrade('/ws/'), 404],
-    [upgrade('http://['), 404],
-    [['POST /ws HTTP/1.1', ...upgrade('/ws').slice(1)], 405],
-    [upgrade('/ws').filter((line) => !line.startsWith('Sec-WebSocket-Key')), 400],
-    [upgrade('/ws').map((line) => line.replace('Version: 13', 'Version: 12')), 400],
-    [upgrade('/ws', 'Sec-WebSocket-Protocol: a,,b'), 400],
-    [upgrade('/ws', `Cookie: ${'x'.repeat(17_000)}`), 431],
+    [upgradeLines('/'), 404],
+    [upgradeLines('//'), 404],
+    [upgradeLines('/ws/'), 404],
+    [upgradeLines('http://['), 404],
+    [['POST /ws HTTP/1.1', ...upgradeLines('/ws').slice(1)], 405],
+    [upgradeLines('/ws').filter((line) => !line.startsWith('Sec-WebSocket-Key')), 400],
+    [upgradeLines('/ws').map((line) => line.replace('Version: 13', 'Version: 12')), 400],
+    [upgradeLines('/ws', 'Sec-WebSocket-Protocol: a,,b'), 400],
+    [upgradeLines('/ws', `Cookie: ${'x'.repeat(17_000)}`), 431],
     [['GET /healthz HTTP/1.1', 'Host: x', 'Connection: Upgrade, close', 'Upgrade: h2c'], 200],
     [['GET // HTTP/1.1', 'Host: x', 'Connection: close'], 404],
     [['nonsense'], 400],
   ]
-  for (const [lines, expected] of rows) assert.equal(status(await ask(port, lines)), expected, lines[0])
-  assert.equal(refused(server, 'upgrade'), 8)
-  await plays(port)
+  for (const [lines, expected] of rows)
+    assert.equal(statusCode(await requestRaw(port, lines)), expected, lines[0])
+  assert.equal(refusalCount(server, 'upgrade'), 8)
+  await assertPlayerAnswered(port)
   // Their sides of the connections are still open; ours are not.
   const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
-  await until(async () => /^firefly_lobby 1$/m.test(await metrics()), 'all but the one that asks are gone')
+  await waitUntil(
+    async () => /^firefly_lobby 1$/m.test(await metrics()),
+    'all but the one that asks are gone',
+  )
 })
 
 test('a request that does not begin, or does not end, is closed', { timeout: 30_000 }, async () => {
@@ -131,7 +135,7 @@ test('pings, empty messages and empty pieces without end close their own connect
     ['empty piece', '008000000000', 2_000, 1008],
   ]
   for (const [what, hex, count, code] of floods) {
-    const { socket, frames } = await raw(server.http.port)
+    const { socket, frames } = await openRawWebSocket(server.http.port)
     const closed = new Promise((resolve) => socket.once('close', resolve))
     if (what === 'empty piece') socket.write(Buffer.from('028000000000', 'hex'))
     socket.write(Buffer.from(hex.repeat(count), 'hex'))
@@ -139,30 +143,30 @@ test('pings, empty messages and empty pieces without end close their own connect
     assert.equal(closeCode(frames), code, what)
   }
   assert.equal(server.gateway.meter.closes.get('FLOOD'), 3)
-  assert.equal(refused(server, 'websocket'), 1)
-  const { socket, frames } = await raw(server.http.port)
+  assert.equal(refusalCount(server, 'websocket'), 1)
+  const { socket, frames } = await openRawWebSocket(server.http.port)
   socket.write(Buffer.from('898000000000', 'hex'))
-  await until(() => Buffer.concat(frames).equals(Buffer.from('8a00', 'hex')), 'the pong')
+  await waitUntil(() => Buffer.concat(frames).equals(Buffer.from('8a00', 'hex')), 'the pong')
   socket.destroy()
 })
 
 test('who is refused for the number of connections may break rules and reset: the process lives', async () => {
   const server = await serve({ maxConnections: 1 })
   const one = dial(server.tcp.port, '127.0.0.1')
-  await until(() => server.gateway.size === 1, 'the first is in')
+  await waitUntil(() => server.gateway.connectionCount === 1, 'the first is in')
   for (let i = 0; i < 20; i++) {
     const late = dial(server.tcp.port, '127.0.0.1')
     await new Promise((resolve) => late.once('connect', resolve))
     late.on('error', () => {})
     late.write('x')
     late.resetAndDestroy()
-    const { socket } = await raw(server.http.port)
+    const { socket } = await openRawWebSocket(server.http.port)
     socket.write(Buffer.from('ffffffffffff', 'hex'))
     await new Promise((resolve) => socket.once('close', resolve))
   }
   one.destroy()
-  await until(() => server.gateway.size === 0, 'the first is gone')
-  await plays(server.http.port)
+  await waitUntil(() => server.gateway.connectionCount === 0, 'the first is gone')
+  await assertPlayerAnswered(server.http.port)
 })
 
 test(
@@ -176,19 +180,19 @@ test(
     after(() => child.kill('SIGKILL'))
     let said = ''
     child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
-    await until(() => said.includes(' pid='), 'the ready line')
+    await waitUntil(() => said.includes(' pid='), 'the ready line')
     const [, http, tcp] = /http=http:\S+:(\d+) tcp=\S+:(\d+)/.exec(said)!
     let closed = 0
     const sockets = Array.from({ length: 200 }, (_, i) => dial(Number(i % 2 ? http : tcp), '127.0.0.1'))
     for (const socket of sockets) socket.on('error', () => {}).on('close', () => closed++)
-    await until(() => closed > 100, 'those beyond the descriptors are closed')
+    await waitUntil(() => closed > 100, 'those beyond the descriptors are closed')
     assert.equal(child.exitCode, null)
     for (const socket of sockets) socket.destroy()
-    await until(async () => {
+    await waitUntil(async () => {
       const health = await fetch(`http://127.0.0.1:${http}/healthz`).catch(() => null)
       return ((await health?.json()) as { connections: number } | undefined)?.connections === 0
     }, 'room again')
-    await plays(Number(http))
+    await assertPlayerAnswered(Number(http))
     child.kill('SIGTERM')
     assert.equal(await new Promise((resolve) => child.once('exit', resolve)), 0)
   },

@@ -10,21 +10,21 @@ import { DatabaseError, type SqlClient, type SqlValue } from '../../core/tiers/c
 import { SqlDatabase } from '../../core/tiers/database.ts'
 import { insertInto, selectShards } from '../../core/tiers/mysql.ts'
 import { t } from '../../core/wire/type.ts'
-import { loadAll, newName, Player, refused, tiers } from './tiers.ts'
+import { loadAll, uniqueTableName, Player, assertRefused, openSqlFixture } from './tiers.ts'
 
-const { direct, ask, create, given } = await tiers()
+const { direct, ask, create, given } = await openSqlFixture()
 
 /** Rows of shard `i`: none, one, few, so many that not all fit into one answer, and more than a page. */
 const sizeOf = (i: number): number => [0, 1, 3, 120, i % 40 === 4 ? 1_200 : 3][i % 5]!
 const SHARDS = Array.from({ length: 200 }, (_, i) => `s${i}`)
 
-async function put(table: TableDefinition, rows: readonly (readonly SqlValue[])[]): Promise<void> {
+async function insertRows(table: TableDefinition, rows: readonly (readonly SqlValue[])[]): Promise<void> {
   const columns = table.columns.map(({ name }) => name)
   for (const { statement } of insertInto(table.name, columns, rows)) await direct.query(statement)
 }
 
 /** Another database over this client, that counts its statements. */
-function counted(client: SqlClient) {
+function countingDatabase(client: SqlClient) {
   const count = { statements: 0 }
   const counting: SqlClient = {
     query: (statement) => (count.statements++, client.query(statement)),
@@ -34,7 +34,7 @@ function counted(client: SqlClient) {
   return Object.assign(count, { database: new SqlDatabase(counting, { tables: [] }) })
 }
 
-async function oneByOne<T>(keys: readonly string[], get: (key: string) => Promise<T>): Promise<T[]> {
+async function loadSequentially<T>(keys: readonly string[], get: (key: string) => Promise<T>): Promise<T[]> {
   const found: T[] = []
   for (const key of keys) found.push(await get(key))
   return found
@@ -57,30 +57,30 @@ given('200 loads at once give what they give one after the other', async (_, __,
   const bags = await create({ uid: t.string(9), n: t.u32, count: t.u32 }, { key: ['uid', 'n'] })
   // Its primary key goes through all shards.
   const items = await create({ id: t.u32, uid: t.string(9) }, { key: 'id', shardKey: 'uid' })
-  await put(
+  await insertRows(
     bags,
     SHARDS.flatMap((uid, i) => Array.from({ length: sizeOf(i) }, (_, n) => [uid, n, n * 3])),
   )
   const ids = SHARDS.flatMap((uid, i) => Array.from({ length: sizeOf(i) }, () => uid))
-  await put(
+  await insertRows(
     items,
     ids.map((uid, n) => [(n * 7_919) % 100_003, uid]),
   )
   for (const table of [bags, items])
     for (const page of [1_000, 100]) {
-      const alone = counted(client)
-      const expected = await oneByOne(SHARDS, (uid) => loadAll(alone.database, table, uid, page))
+      const alone = countingDatabase(client)
+      const expected = await loadSequentially(SHARDS, (uid) => loadAll(alone.database, table, uid, page))
       assert.deepEqual(
         expected.map(({ length }) => length),
         SHARDS.map((_, i) => sizeOf(i)),
       )
-      const shared = counted(client)
+      const shared = countingDatabase(client)
       const found = await Promise.all(SHARDS.map((uid) => loadAll(shared.database, table, uid, page)))
       assert.deepEqual(found, expected)
       assert.ok(alone.statements >= SHARDS.length)
       assert.ok(shared.statements < alone.statements / 2, `${shared.statements} of ${alone.statements}`)
     }
-  const few = counted(client)
+  const few = countingDatabase(client)
   const small = SHARDS.filter((_, i) => sizeOf(i) < 10)
   await Promise.all(small.map((uid) => few.database.load(bags, uid, null, 1_000)))
   assert.equal(few.statements, Math.ceil(small.length / 64))
@@ -89,11 +89,11 @@ given('200 loads at once give what they give one after the other', async (_, __,
 given('pages of several sizes and tables, and the same shard twice, are asked at once', async (database) => {
   const bags = await create({ uid: t.string(9), n: t.u32 }, { key: ['uid', 'n'] })
   const heroes = await create({ uid: t.string(9), level: t.u8 }, { key: 'uid' })
-  await put(
+  await insertRows(
     bags,
     ['a', 'b', 'c'].flatMap((uid) => [0, 1, 2, 3].map((n) => [uid, n])),
   )
-  await put(heroes, [
+  await insertRows(heroes, [
     ['a', 1],
     ['c', 3],
   ])
@@ -115,7 +115,7 @@ given('pages of several sizes and tables, and the same shard twice, are asked at
 
 given('shards that a collation takes for the same have rows of their own', async (database) => {
   const { definition: old } = table(
-    newName(),
+    uniqueTableName(),
     { id: t.u32, uid: t.string(20) },
     { key: 'id', by: ['uid'], owner: Player },
   )
@@ -125,14 +125,14 @@ given('shards that a collation takes for the same have rows of their own', async
   )
   const bobs = ['Bob', 'bob', 'BOB', 'bOb', 'Böb']
   // For the collation 4,500 rows of one shard: an answer of 4,000 has some of each and all of none.
-  await put(
+  await insertRows(
     old,
     Array.from({ length: 4_500 }, (_, i) => [i, bobs[i % 5]!]),
   )
   await ask(`INSERT INTO ${old.name} (id, uid) VALUES (9000, ?), (9001, ?), (9002, ?)`, 'ada', 'zoë', 'bob ')
   const keys = [...bobs, 'ada', 'Ada', 'zoe', 'zoë', 'eve', 'boB']
   for (const page of [1_000, 900, 400]) {
-    const expected = await oneByOne(keys, (uid) => loadAll(database, old, uid, page))
+    const expected = await loadSequentially(keys, (uid) => loadAll(database, old, uid, page))
     assert.deepEqual(
       expected.map(({ length }) => length),
       [900, 900, 900, 900, 900, 1, 0, 0, 1, 0, 0],
@@ -144,7 +144,7 @@ given('shards that a collation takes for the same have rows of their own', async
 given('what is wrong with one shard is told to it alone', async (database) => {
   // t.id is ASCII: MariaDB refuses to compare it with an é.
   const items = await create({ uid: t.id, n: t.u32, count: t.int(0, 99) }, { key: ['uid', 'n'] })
-  await put(
+  await insertRows(
     items,
     SHARDS.flatMap((uid) => [0, 1].map((n) => [uid, n, 7])),
   )
@@ -162,7 +162,7 @@ given('what is wrong with one shard is told to it alone', async (database) => {
     else assert.ok(one.reason instanceof DatabaseError)
   }
   const [wrong] = await Promise.all([
-    refused(database.load(items, 's50', null, 9), /column count holds "100": 100 is outside 0\.\.99$/),
+    assertRefused(database.load(items, 's50', null, 9), /column count holds "100": 100 is outside 0\.\.99$/),
     database.load(items, 's51', null, 9),
   ])
   assert.equal(wrong.kind, 'refused')
@@ -182,7 +182,7 @@ given('what critical turns left of many shards is asked at once', async (_, owne
   const replies = Uint8Array.of(1, 2)
   const target = { contract: 'market', key: 'main' }
   const cast = { target, command: 7, body: replies, answer: 'sold', data: replies }
-  await owner.write([], {
+  await owner.applyBatch([], {
     channels: shards.flatMap((shard, i) =>
       numbers(i).map((n) => ({ shard, id: `c${1_000 + n}`, mark: n, replies })),
     ),
@@ -190,18 +190,18 @@ given('what critical turns left of many shards is asked at once', async (_, owne
       numbers(i).map((sequence) => ({ shard, sequence, cast: { sequence, ...cast } })),
     ),
   })
-  const alone = counted(client)
-  const expected = await oneByOne(shards, (shard) => alone.database.remains(shard))
+  const alone = countingDatabase(client)
+  const expected = await loadSequentially(shards, (shard) => alone.database.criticalState(shard))
   assert.deepEqual(
     expected.map(({ channels, casts }) => [channels.length, casts.length]),
     shards.map((_, i) => [sizeOf(i), sizeOf(i)]),
   )
-  const shared = counted(client)
-  const found = await Promise.all(shards.map((shard) => shared.database.remains(shard)))
+  const shared = countingDatabase(client)
+  const found = await Promise.all(shards.map((shard) => shared.database.criticalState(shard)))
   assert.deepEqual(found, expected)
   assert.ok(shared.statements < alone.statements / 4, `${shared.statements} of ${alone.statements}`)
   const settled = await Promise.allSettled(
-    [...shards.slice(0, 9), 'bob '].map((one) => shared.database.remains(one)),
+    [...shards.slice(0, 9), 'bob '].map((one) => shared.database.criticalState(one)),
   )
   assert.deepEqual(
     settled.map(({ status }) => status),
@@ -213,7 +213,7 @@ given(
   'a statement without an answer fails the loads that share it, and no later one',
   async (_, __, client) => {
     const items = await create({ uid: t.id, n: t.u32 }, { key: ['uid', 'n'] })
-    await put(items, [['s1', 1]])
+    await insertRows(items, [['s1', 1]])
     const lost = new DatabaseError('unavailable', 'no answer')
     let isLost = true
     const query = client.query.bind(client)

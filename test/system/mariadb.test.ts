@@ -10,13 +10,15 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import test from 'node:test'
 import { startMariadb, testDatabase } from '../../scripts/mariadb.ts'
-import { database, fails, open, sql, until } from './database.ts'
+import { openTestDatabase, assertDatabaseError, openClient, sql, waitUntil } from './database.ts'
 
-const { url, mariadb, skip: missing } = await database()
-const own = { skip: missing || (mariadb ? false : 'the server of FIREFLY_TEST_MYSQL is not ours to kill') }
+const { url, mariadb, skip: missing } = await openTestDatabase()
+const privateOnly = {
+  skip: missing || (mariadb ? false : 'the server of FIREFLY_TEST_MYSQL is not ours to kill'),
+}
 const SCRIPT = new URL('../../scripts/mariadb.ts', import.meta.url).pathname
 const OPENSSL = '/usr/bin/openssl'
-const one = sql('SELECT 1')
+const selectOne = sql('SELECT 1')
 
 /** A process that the kernel keeps only until init asks for it has ended, too. */
 function hasEnded(pid: number): boolean {
@@ -27,7 +29,7 @@ function hasEnded(pid: number): boolean {
   }
 }
 
-const NONSENSE: Readonly<Record<string, (socket: Socket) => void>> = {
+const BROKEN_SERVERS: Readonly<Record<string, (socket: Socket) => void>> = {
   'a web server': (socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'),
   'one that hangs up': (socket) => socket.end(),
   'one that resets': (socket) => socket.resetAndDestroy(),
@@ -41,9 +43,12 @@ const NONSENSE: Readonly<Record<string, (socket: Socket) => void>> = {
 
 test('no server, and servers that talk nonsense, are unavailable', async () => {
   const absent = 'mysql://u:s3cret@localhost:1/db'
-  await using nobody = open(absent)
-  assert.match((await fails(nobody.query(one), 'unavailable', absent)).message, /localhost:1.*ECONNREFUSED/)
-  for (const [who, greet] of Object.entries(NONSENSE)) {
+  await using nobody = openClient(absent)
+  assert.match(
+    (await assertDatabaseError(nobody.query(selectOne), 'unavailable', absent)).message,
+    /localhost:1.*ECONNREFUSED/,
+  )
+  for (const [who, greet] of Object.entries(BROKEN_SERVERS)) {
     const sockets: Socket[] = []
     await using listener = createServer((socket) => {
       sockets.push(socket)
@@ -52,18 +57,18 @@ test('no server, and servers that talk nonsense, are unavailable', async () => {
     }).listen(0, '127.0.0.1')
     await once(listener, 'listening')
     const there = `mysql://u:s3cret@127.0.0.1:${(listener.address() as AddressInfo).port}/db`
-    await using client = open(there, { connectTimeoutMs: 100 })
-    const { message } = await fails(client.query(one), 'unavailable', there)
+    await using client = openClient(there, { connectTimeoutMs: 100 })
+    const { message } = await assertDatabaseError(client.query(selectOne), 'unavailable', there)
     assert.ok(message.includes('127.0.0.1'), `${who}: ${message}`)
-    await until(() => sockets.every(({ closed }) => closed))
+    await waitUntil(() => sockets.every(({ closed }) => closed))
   }
 })
 
 test(
   'a server killed or frozen in a transaction is unavailable, and used again when it is back',
-  own,
+  privateOnly,
   async () => {
-    await using client = open(url, { connectTimeoutMs: 300, statementTimeoutMs: 300 })
+    await using client = openClient(url, { connectTimeoutMs: 300, statementTimeoutMs: 300 })
     await client.query(sql('CREATE TABLE torn (id INT PRIMARY KEY)'))
     // A process stops a moment after it is told to, so the statement that it shall not answer takes longer.
     const torn = [
@@ -73,7 +78,7 @@ test(
     ]
     const during = async (act: () => void) => {
       const first = (index: number) => (index === 0 && act(), true)
-      return (await fails(client.transact(torn, first), 'unavailable', url)).message
+      return (await assertDatabaseError(client.transact(torn, first), 'unavailable', url)).message
     }
     const nothing = async () => assert.deepEqual((await client.query(sql('SELECT * FROM torn'))).rows, [])
 
@@ -81,12 +86,12 @@ test(
     await during(() => ends.push(mariadb!.kill()))
     await Promise.all(ends)
     assert.equal(mariadb!.pid, 0)
-    await fails(client.query(one), 'unavailable', url)
+    await assertDatabaseError(client.query(selectOne), 'unavailable', url)
     await mariadb!.start()
     await nothing()
 
     assert.match(await during(() => mariadb!.pause()), /no answer within 300 ms/)
-    const { message } = await fails(client.query(one), 'unavailable', url)
+    const { message } = await assertDatabaseError(client.query(selectOne), 'unavailable', url)
     assert.match(message, /not connected within 300 ms/)
     mariadb!.resume()
     await nothing()
@@ -97,20 +102,20 @@ test(
   },
 )
 
-test('a frozen server keeps neither a connection nor a client from closing', own, async () => {
+test('a frozen server keeps neither a connection nor a client from closing', privateOnly, async () => {
   await using frozen = await startMariadb()
   const sockets = () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
   const before = sockets()
-  const client = open(frozen.url)
-  await client.query(one)
+  const client = openClient(frozen.url)
+  await client.query(selectOne)
   frozen.pause()
-  await using other = open(frozen.url, { connectTimeoutMs: 100 })
-  await fails(other.query(one), 'unavailable', frozen.url)
+  await using other = openClient(frozen.url, { connectTimeoutMs: 100 })
+  await assertDatabaseError(other.query(selectOne), 'unavailable', frozen.url)
   await client.close()
   assert.equal(sockets(), before)
 })
 
-const openssl = existsSync(OPENSSL) ? own.skip : `${OPENSSL} is not installed`
+const openssl = existsSync(OPENSSL) ? privateOnly.skip : `${OPENSSL} is not installed`
 test('with ssl the certificate must be trusted and name the host', { skip: openssl }, async () => {
   await using plain = await startMariadb()
   const file = (name: string) => join(plain.dir, name)
@@ -134,8 +139,8 @@ test('with ssl the certificate must be trusted and name the host', { skip: opens
   await using other = await secure('other', 'elsewhere')
   const at = (to: string, ssl: string) => `${to.replace('127.0.0.1', 'localhost')}?ssl=${ssl}`
   const cipher = sql(`SHOW STATUS LIKE 'Ssl_cipher'`)
-  await using byUrl = open(at(good.url, `ca:${file('good.pem')}`))
-  await using byOption = open(good.url.replace('127.0.0.1', 'localhost'), {
+  await using byUrl = openClient(at(good.url, `ca:${file('good.pem')}`))
+  await using byOption = openClient(good.url.replace('127.0.0.1', 'localhost'), {
     tls: { ca: readFileSync(file('good.pem'), 'utf8') },
   })
   for (const client of [byUrl, byOption])
@@ -145,14 +150,14 @@ test('with ssl the certificate must be trusted and name the host', { skip: opens
     [at(other.url, `ca:${file('other.pem')}`), /certificate/],
     [at(plain.url, 'true'), /does not support secure/],
   ] as const) {
-    await using client = open(to)
-    assert.match((await fails(client.query(cipher), 'access', to)).message, why)
+    await using client = openClient(to)
+    assert.match((await assertDatabaseError(client.query(cipher), 'access', to)).message, why)
   }
 })
 
 test(
   'instances stand side by side, keep their data over a kill and come from one template',
-  own,
+  privateOnly,
   async () => {
     const home = dirname(mariadb!.dir)
     const templates = () =>
@@ -163,7 +168,7 @@ test(
     await using first = await startMariadb()
     await using second = await startMariadb()
     for (const { url, port } of [first, second]) {
-      await using client = open(url)
+      await using client = openClient(url)
       await client.query(sql('CREATE TABLE home (port INT)'))
       await client.query(sql('INSERT INTO home VALUES (?)', port))
     }
@@ -175,7 +180,7 @@ test(
     await second.start()
     assert.notEqual(first.port, second.port)
     for (const { url, port } of [first, second]) {
-      await using client = open(url)
+      await using client = openClient(url)
       assert.deepEqual((await client.query(sql('SELECT * FROM home'))).rows, [[String(port)]])
     }
     assert.deepEqual(templates(), before)
@@ -184,28 +189,28 @@ test(
   },
 )
 
-test('a server that someone names gets a database for the test, which is dropped', own, async () => {
+test('a server that someone names gets a database for the test, which is dropped', privateOnly, async () => {
   process.env.FIREFLY_TEST_MYSQL = mariadb!.url
   const made = await testDatabase().finally(() => delete process.env.FIREFLY_TEST_MYSQL)
   const name = new URL(made.url).pathname.slice(1)
   assert.ok(made.mariadb === null && name.startsWith('firefly_test_'))
   {
-    await using client = open(made.url)
+    await using client = openClient(made.url)
     assert.deepEqual((await client.query(sql('SELECT DATABASE()'))).rows, [[name]])
   }
   await made[Symbol.asyncDispose]()
-  await using client = open(made.url)
-  assert.equal((await fails(client.query(one), 'access', made.url)).errno, 1049)
+  await using client = openClient(made.url)
+  assert.equal((await assertDatabaseError(client.query(selectOne), 'access', made.url)).errno, 1049)
 })
 
-test('an instance that cannot start says why', own, async () => {
+test('an instance that cannot start says why', privateOnly, async () => {
   await assert.rejects(startMariadb({ flags: ['--no-such-flag'] }), /unknown option '--no-such-flag'/)
   await assert.rejects(startMariadb({ port: mariadb!.port }), /Address already in use/)
 })
 
 test(
   'an instance dies with the process that began it, and the next one clears its folder away',
-  own,
+  privateOnly,
   async () => {
     const program = `const { startMariadb } = await import('${SCRIPT}')
     const { pid, dir } = await startMariadb()
@@ -218,21 +223,21 @@ test(
     assert.ok(!hasEnded(pid) && existsSync(dir))
     parent.kill('SIGKILL')
     await once(parent, 'exit')
-    await until(() => hasEnded(pid))
+    await waitUntil(() => hasEnded(pid))
     await using next = await startMariadb()
     assert.ok(next.pid > 0 && !existsSync(dir))
   },
 )
 
-test('the command serves until it is told to end', own, async () => {
+test('the command serves until it is told to end', privateOnly, async () => {
   const command = spawn(process.execPath, [SCRIPT], { stdio: ['ignore', 'pipe', 'pipe'] })
   const [line] = (await once(createInterface({ input: command.stdout }), 'line')) as [string]
   const [hint] = (await once(createInterface({ input: command.stderr }), 'line')) as [string]
   const [, file] = /--defaults-file=(\S+)/.exec(hint)!
   assert.match(readFileSync(file!, 'utf8'), /socket=/)
   {
-    await using client = open(line)
-    await client.query(one)
+    await using client = openClient(line)
+    await client.query(selectOne)
   }
   command.kill('SIGINT')
   assert.deepEqual(await once(command, 'exit'), [0, null])

@@ -5,11 +5,16 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { connect } from '../../client/index.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
 import { Market, MAX_GOLD, Purse } from '../../examples/market/contract.ts'
 import { startPlanetscale } from '../../scripts/planetscale/server.ts'
 import { startWorkers } from '../conformance/harness-worker.ts'
-import { database, open, sql, until } from './database.ts'
+import { openTestDatabase, openClient, sql, waitUntil } from './database.ts'
 import { runToEnd, serve } from './program.ts'
 
 interface Running {
@@ -19,7 +24,7 @@ interface Running {
 }
 
 const APP = 'examples/market'
-const { url: mysql, skip } = await database()
+const { url: mysql, skip } = await openTestDatabase()
 
 const node = async (...args: string[]): Promise<Running> => {
   const program = await serve(APP, args)
@@ -32,30 +37,30 @@ const workerd = async (coreVars: Record<string, string> = {}): Promise<Running> 
 }
 
 /** Any tool that knows frames and JSON. */
-class Tool {
+class LegacyClient {
   readonly #socket: WebSocket
   readonly #answers: [number, unknown][] = []
-  closed = ''
+  closeReason = ''
 
   constructor(url: string) {
     this.#socket = new WebSocket(url)
     this.#socket.binaryType = 'arraybuffer'
-    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 65_536, (command, source, start, end) => {
+    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 65_536, (command, source, start, end) => {
       this.#answers.push([command, JSON.parse(Buffer.from(source.slice(start, end)).toString())])
     })
     this.#socket.onmessage = ({ data }) => void decoder.push(new Uint8Array(data as ArrayBuffer))
-    this.#socket.onclose = ({ reason }) => (this.closed = reason || 'closed')
+    this.#socket.onclose = ({ reason }) => (this.closeReason = reason || 'closed')
   }
 
   /** Sends all at once and gives as many answers as there are commands. */
   async ask(...commands: readonly (readonly [number, unknown])[]): Promise<[number, unknown][]> {
-    await until(() => this.#socket.readyState === WebSocket.OPEN)
-    const identity = identityBytes(DEFAULT_IDENTITY)
+    await waitUntil(() => this.#socket.readyState === WebSocket.OPEN)
+    const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
     for (const [command, body] of commands) {
       const bytes = Buffer.from(JSON.stringify(body))
       this.#socket.send(encodeFrame(identity, command, bytes) as Uint8Array<ArrayBuffer>)
     }
-    await until(() => this.#answers.length >= commands.length || this.closed !== '')
+    await waitUntil(() => this.#answers.length >= commands.length || this.closeReason !== '')
     return this.#answers.splice(0)
   }
 
@@ -64,9 +69,9 @@ class Tool {
   }
 }
 
-async function plays(url: string, run: string): Promise<void> {
+async function assertMarketWorks(url: string, run: string): Promise<void> {
   const [ada, bob] = [`ada.${run}`, `bob.${run}`]
-  const tool = new Tool(url)
+  const tool = new LegacyClient(url)
   // Nobody waits for the answer that says whose purse it is.
   assert.deepEqual(
     await tool.ask(
@@ -120,14 +125,14 @@ async function plays(url: string, run: string): Promise<void> {
   await assert.rejects(game.at(Purse).balance(), /FORBIDDEN/)
   await game.at(Market).open({ player: bob })
   const purse = game.at(Purse)
-  await until(async () => (await purse.balance()).gold === 30)
+  await waitUntil(async () => (await purse.balance()).gold === 30)
   assert.deepEqual(await purse.deposit({ amount: MAX_GOLD - 40, id: 'salary' }), { gold: MAX_GOLD - 10 })
   await assert.rejects(purse.deposit({ amount: 11, id: 'more' }), { code: 'PURSE_FULL' })
   await assert.rejects(purse.receive({ from: ada, amount: 1, id: 'forged' }), { code: 'UNKNOWN_COMMAND' })
 
   // What does not fit comes back.
   assert.deepEqual(await tool.ask([403, { to: bob, amount: 50, id: 'big' }]), [[403, { gold: 25 }]])
-  await until(async () => (await goldOf(tool)) === 65)
+  await waitUntil(async () => (await goldOf(tool)) === 65)
   assert.deepEqual(await purse.balance(), { gold: MAX_GOLD })
   assert.deepEqual(await tool.ask([405, { limit: 3 }]), [
     [
@@ -153,27 +158,27 @@ async function plays(url: string, run: string): Promise<void> {
   tool.close()
 }
 
-async function playsOn(running: Running, run: string): Promise<void> {
+async function assertMarketWorksOn(running: Running, run: string): Promise<void> {
   try {
-    await plays(running.url, run)
+    await assertMarketWorks(running.url, run)
   } finally {
     await running.stop()
   }
 }
 
-async function goldOf(tool: Tool): Promise<unknown> {
+async function goldOf(tool: LegacyClient): Promise<unknown> {
   const [answer] = await tool.ask([404, {}])
   return (answer![1] as { gold: number }).gold
 }
 
 test('market on node, without MySQL', async () => {
   const running = await node()
-  await playsOn(running, 'n')
+  await assertMarketWorksOn(running, 'n')
 })
 
 test('market on workerd, without MySQL', async () => {
   const running = await workerd()
-  await playsOn(running, 'w')
+  await assertMarketWorksOn(running, 'w')
 })
 
 test('market before its tables are made is told what to run', { skip }, async () => {
@@ -195,7 +200,7 @@ test('market before its tables are made is told what to run', { skip }, async ()
 test('market on node and on workerd, with MySQL behind', { skip }, async (t) => {
   const made = await runToEnd(['migrate', 'apply', '--app', APP, '--mysql', mysql])
   assert.equal(made.code, 0, made.stderr)
-  await using client = open(mysql)
+  await using client = openClient(mysql)
   const sum = async (run: string): Promise<unknown> => {
     const text = 'SELECT COUNT(*), SUM(gold), SUM(pending), SUM(entries) FROM purse WHERE player LIKE ?'
     const { rows } = await client.query(sql(text, `%.${run}`))
@@ -208,17 +213,17 @@ test('market on node and on workerd, with MySQL behind', { skip }, async (t) => 
 
   await t.test('local, on node', async () => {
     const running = await node('--mysql', mysql)
-    await playsOn(running, 'l')
+    await assertMarketWorksOn(running, 'l')
     assert.deepEqual(await sum('l'), total)
   })
 
   await t.test('critical, on node: a lost disk loses nothing', async () => {
     const running = await node('--mysql', mysql, '--critical')
-    await plays(running.url, 'c')
+    await assertMarketWorks(running.url, 'c')
     assert.deepEqual(await sum('c'), total)
     await running.stop()
     const fresh = await node('--mysql', mysql, '--critical')
-    const tool = new Tool(fresh.url)
+    const tool = new LegacyClient(fresh.url)
     assert.deepEqual(await tool.ask([401, { player: 'ada.c' }], [402, { amount: 100, id: 'first' }]), [
       [401, { player: 'ada.c', gold: 65 }],
       [402, { gold: 100 }],
@@ -230,8 +235,8 @@ test('market on node and on workerd, with MySQL behind', { skip }, async (t) => 
     await reset()
     const endpoint = await startPlanetscale({ mysql })
     const running = await workerd({ DATABASE_URL: endpoint.url })
-    await plays(running.url, 'w')
-    await until(async () => JSON.stringify(await sum('w')) === JSON.stringify(total))
+    await assertMarketWorks(running.url, 'w')
+    await waitUntil(async () => JSON.stringify(await sum('w')) === JSON.stringify(total))
     await running.stop()
     await endpoint.close()
   })

@@ -10,11 +10,11 @@ import test, { before } from 'node:test'
 import type { SqlClient } from '../../core/tiers/client.ts'
 import { splitStatements } from '../../core/tiers/mysql.ts'
 import { startPlanetscale } from '../../scripts/planetscale/server.ts'
-import { database, open, sql, until } from './database.ts'
-import { fresh } from './migrating.ts'
+import { openTestDatabase, openClient, sql, waitUntil } from './database.ts'
+import { createEmptyDatabase } from './migrating.ts'
 import { temporaryFolder } from './program.ts'
 
-const { url, skip } = await database()
+const { url, skip } = await openTestDatabase()
 const SCRIPT = join(import.meta.dirname, '../../scripts/firefly.ts')
 const folder = temporaryFolder()
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FIREFLY_')))
@@ -39,12 +39,16 @@ before(() => {
   }
 })
 
-interface Said {
+interface CommandResult {
   readonly code: number
   readonly out: string
   readonly err: string
 }
-function migrate(args: readonly string[], more: NodeJS.ProcessEnv = {}, cwd = folder): Promise<Said> {
+function runMigrate(
+  args: readonly string[],
+  more: NodeJS.ProcessEnv = {},
+  cwd = folder,
+): Promise<CommandResult> {
   return new Promise((resolve) => {
     const options = { cwd, env: { ...env, ...more }, timeout: 60_000 }
     execFile(process.execPath, [SCRIPT, 'migrate', ...args], options, (error, out, err) => {
@@ -54,7 +58,7 @@ function migrate(args: readonly string[], more: NodeJS.ProcessEnv = {}, cwd = fo
   })
 }
 const SECRETS = new RegExp(`secret-word|pscale_pw|${url ? new URL(url).password : 'secret-word'}`)
-const good = (said: Said): string => {
+const assertSuccess = (said: CommandResult): string => {
   assert.deepEqual([said.code, said.err], [0, ''])
   return said.out
 }
@@ -73,10 +77,10 @@ CREATE TABLE \`purses\` (
 `
 
 test('plan, apply, status: by hand or by Firefly, the database is in place', { skip }, async () => {
-  await using database = await fresh(url)
-  const by = (verb: string, app = 'one') => migrate([verb, '--app', app, '--mysql', database.url])
+  await using database = await createEmptyDatabase(url)
+  const by = (verb: string, app = 'one') => runMigrate([verb, '--app', app, '--mysql', database.url])
   const place = new URL(database.url)
-  const plan = good(await by('plan'))
+  const plan = assertSuccess(await by('plan'))
   assert.ok(
     plan.startsWith(`-- What \`firefly migrate apply\` would run at ${place.host}/${database.name}, in 3 steps.
 
@@ -86,7 +90,7 @@ CREATE TABLE IF NOT EXISTS firefly_owner (
   )
   assert.ok(plan.includes(`\n\n${PURSES}\n-- 3. table pets is missing\n`), plan)
   assert.equal(
-    good(await by('status')),
+    assertSuccess(await by('status')),
     `TABLE   STATE    ROWS  CLASS     OWNER
 purses  missing  -     critical  player
 pets    missing  -     local     player
@@ -98,18 +102,21 @@ nobody has written yet
   // As it is pasted somewhere.
   for (const statement of splitStatements(plan)) await ask(database.client, statement)
   const inPlace = '2 tables and 1 numbered file are in place'
-  assert.equal(good(await by('plan')), `-- nothing to do: ${inPlace} at ${place.host}/${database.name}\n`)
-  assert.equal(good(await by('apply')), `nothing to do: ${inPlace}\n`)
+  assert.equal(
+    assertSuccess(await by('plan')),
+    `-- nothing to do: ${inPlace} at ${place.host}/${database.name}\n`,
+  )
+  assert.equal(assertSuccess(await by('apply')), `nothing to do: ${inPlace}\n`)
 
-  const next = good(await by('plan', 'two'))
+  const next = assertSuccess(await by('plan', 'two'))
   assert.match(
     next,
     /-- 1\. table pets lacks the column level\nINSERT .*\nALTER TABLE `pets` ADD COLUMN `level` TINYINT/,
   )
-  assert.match(good(await by('status', 'two')), /^pets +2 columns missing +~0 /m)
+  assert.match(assertSuccess(await by('status', 'two')), /^pets +2 columns missing +~0 /m)
   const ms = /done in \d+ ms/g
   assert.equal(
-    good(await by('apply', 'two')).replaceAll(ms, 'done in N ms'),
+    assertSuccess(await by('apply', 'two')).replaceAll(ms, 'done in N ms'),
     `add-column: table pets lacks the column level … done in N ms
 add-column: table pets lacks the column mood … done in N ms
 ${inPlace}
@@ -118,10 +125,13 @@ ${inPlace}
 })
 
 test('status tells who writes, and what MySQL refused', { skip }, async () => {
-  await using database = await fresh(url)
+  await using database = await createEmptyDatabase(url)
   const { client } = database
   const args = ['--app', 'one', '--mysql', database.url]
-  const applied = good(await migrate(['apply', ...args])).replaceAll(/done in \d+ ms/g, 'done in N ms')
+  const applied = assertSuccess(await runMigrate(['apply', ...args])).replaceAll(
+    /done in \d+ ms/g,
+    'done in N ms',
+  )
   assert.equal(
     applied,
     `run: 0001_firefly.sql was not run yet (Firefly's own tables) … done in N ms
@@ -141,7 +151,7 @@ create: table pets is missing … done in N ms
   const parked =
     'INSERT INTO firefly_parked (owner, seq, shard, error, data, parked_at) VALUES (?, ?, ?, ?, ?, ?)'
   await client.query(sql(parked, 'slot-1', 4_710, 'player/ada', 'Duplicate', new Uint8Array(1), since))
-  const told = good(await migrate(['status', ...args]))
+  const told = assertSuccess(await runMigrate(['status', ...args]))
   assert.equal(
     told,
     `TABLE   STATE     ROWS  CLASS     OWNER
@@ -157,10 +167,13 @@ slot-10  12     0                ${since} UTC
 `,
   )
   for (let n = 20; n < 40; n++) await client.query(sql(owner, `slot-${n}`, 1, 1, 'a'.repeat(32), since))
-  const many = good(await migrate(['status', ...args]))
+  const many = assertSuccess(await runMigrate(['status', ...args]))
   assert.match(many, /slot-37 .*\n… and more; these are the first 20\n$/)
   assert.doesNotMatch(many, /slot-38/)
-  const json = JSON.parse(good(await migrate(['status', '--json', ...args]))) as Record<string, unknown>
+  const json = JSON.parse(assertSuccess(await runMigrate(['status', '--json', ...args]))) as Record<
+    string,
+    unknown
+  >
   assert.deepEqual(json['tables'], [
     { name: 'purses', state: 'in place', rows: 0, class: 'critical', owner: 'player' },
     { name: 'pets', state: 'in place', rows: 0, class: 'local', owner: 'player' },
@@ -175,8 +188,8 @@ slot-10  12     0                ${since} UTC
 })
 
 test('drift: the differences on stderr, exit 1, and nothing is done', { skip }, async () => {
-  await using database = await fresh(url)
-  good(await migrate(['apply', '--app', 'one', '--mysql', database.url]))
+  await using database = await createEmptyDatabase(url)
+  assertSuccess(await runMigrate(['apply', '--app', 'one', '--mysql', database.url]))
   const drift = `firefly: nothing was changed, because of 3 differences that Firefly does not settle by itself:
 table pets
   there:  PRIMARY KEY (player, name)
@@ -194,26 +207,26 @@ table pets, column name
 ALTER TABLE \`pets\` MODIFY COLUMN \`name\` TINYINT UNSIGNED NOT NULL DEFAULT 0
 `
   const args = ['--app', 'bad', '--mysql', database.url]
-  assert.deepEqual(await migrate(['plan', ...args]), { code: 1, out: '', err: drift })
-  assert.deepEqual(await migrate(['apply', ...args]), { code: 1, out: '', err: drift })
-  const status = await migrate(['status', ...args])
+  assert.deepEqual(await runMigrate(['plan', ...args]), { code: 1, out: '', err: drift })
+  assert.deepEqual(await runMigrate(['apply', ...args]), { code: 1, out: '', err: drift })
+  const status = await runMigrate(['status', ...args])
   assert.deepEqual([status.code, status.err], [1, drift])
   assert.match(status.out, /^purses +in place .*\npets +drift +~0 /m)
   for (const verb of ['plan', 'apply', 'status']) {
-    const { code, out } = await migrate([verb, '--json', ...args])
+    const { code, out } = await runMigrate([verb, '--json', ...args])
     assert.deepEqual([code, (JSON.parse(out) as { drift: unknown[] }).drift.length], [1, 3])
   }
 })
 
 test('an adoption shows what is compared before it is done', { skip }, async () => {
-  await using database = await fresh(url)
+  await using database = await createEmptyDatabase(url)
   await ask(
     database.client,
     `CREATE TABLE purses (player VARCHAR(40) ${BIN} PRIMARY KEY, gold BIGINT NULL, note TEXT)`,
   )
   const args = ['--app', 'one', '--mysql', database.url]
-  assert.match(good(await migrate(['status', ...args])), /^purses +adoptable +~0 /m)
-  const refused = await migrate(['apply', ...args])
+  assert.match(assertSuccess(await runMigrate(['status', ...args])), /^purses +adoptable +~0 /m)
+  const refused = await runMigrate(['apply', ...args])
   assert.deepEqual([refused.code, refused.out], [1, ''])
   assert.match(refused.err, /there: {2}a table of 3 columns and about 0 rows that Firefly did not make\n/)
   assert.match(refused.err, /compare with `firefly migrate plan --adopt`, then `… apply --adopt`\n$/)
@@ -222,27 +235,27 @@ test('an adoption shows what is compared before it is done', { skip }, async () 
     'gold: bigint NULL holds INT UNSIGNED NOT NULL DEFAULT 0',
   ]
   const why = 'table purses is there already, and every value of the game fits into it'
-  const plan = good(await migrate(['plan', '--adopt', ...args]))
+  const plan = assertSuccess(await runMigrate(['plan', '--adopt', ...args]))
   assert.ok(
     plan.includes(`-- 2. ${why}\n--    ${details.join('\n--    ')}\nINSERT INTO firefly_table `),
     plan,
   )
-  const applied = good(await migrate(['apply', '--adopt', ...args]))
+  const applied = assertSuccess(await runMigrate(['apply', '--adopt', ...args]))
   assert.ok(applied.includes(`  ${details.join('\n  ')}\nadopt: ${why} … done in `), applied)
-  assert.match(good(await migrate(['status', ...args])), /^purses +in place, adopted +~0 /m)
+  assert.match(assertSuccess(await runMigrate(['status', ...args])), /^purses +in place, adopted +~0 /m)
 })
 
 test('killed in the middle of a step, or run twice at once, it comes to the same end', { skip }, async () => {
-  await using database = await fresh(url)
+  await using database = await createEmptyDatabase(url)
   const args = (app: string): string[] => ['apply', '--app', app, '--mysql', database.url]
-  const both = await Promise.all([migrate(args('one')), migrate(args('one'))])
-  for (const said of both) assert.match(good(said), /are in place\n$/)
+  const both = await Promise.all([runMigrate(args('one')), runMigrate(args('one'))])
+  for (const said of both) assert.match(assertSuccess(said), /are in place\n$/)
 
   // A transaction that has read the table keeps ALTER TABLE waiting, for a while.
-  await using reader = open(database.url, { poolSize: 1 })
+  await using reader = openClient(database.url, { poolSize: 1 })
   await reader.query(sql('BEGIN'))
   await reader.query(sql('SELECT * FROM pets'))
-  const late = await migrate(args('two'))
+  const late = await runMigrate(args('two'))
   assert.deepEqual([late.code, late.out], [2, 'add-column: table pets lacks the column level … failed\n'])
   assert.match(
     late.err,
@@ -252,29 +265,32 @@ test('killed in the middle of a step, or run twice at once, it comes to the same
   let out = ''
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
   const waiting = "SELECT 1 FROM information_schema.processlist WHERE state LIKE '%metadata lock%'"
-  await until(async () => (await ask(database.client, waiting)).length > 0)
+  await waitUntil(async () => (await ask(database.client, waiting)).length > 0)
   child.kill('SIGKILL')
   await new Promise((resolve) => child.once('close', resolve))
   assert.equal(out, 'add-column: table pets lacks the column level … ')
   await reader.query(sql('ROLLBACK'))
-  assert.match(good(await migrate(args('two'))), /2 tables and 1 numbered file are in place\n$/)
-  assert.match(good(await migrate(['status', ...args('two').slice(1)])), /^pets +in place /m)
+  assert.match(assertSuccess(await runMigrate(args('two'))), /2 tables and 1 numbered file are in place\n$/)
+  assert.match(assertSuccess(await runMigrate(['status', ...args('two').slice(1)])), /^pets +in place /m)
 })
 
 test('over HTTP it is the same', { skip }, async () => {
-  await using database = await fresh(url)
+  await using database = await createEmptyDatabase(url)
   const endpoint = await startPlanetscale({ mysql: database.url })
   try {
     const args = (verb: string, app: string): string[] => [verb, '--app', app, '--mysql', endpoint.url]
-    const plan = good(await migrate(args('plan', 'one')))
+    const plan = assertSuccess(await runMigrate(args('plan', 'one')))
     assert.ok(plan.includes(`would run at 127.0.0.1:${endpoint.port}/${database.name}, in 3 steps`), plan)
-    assert.match(good(await migrate(args('apply', 'one'))), /create: table pets is missing … done/)
     assert.match(
-      good(await migrate(args('apply', 'two'))),
+      assertSuccess(await runMigrate(args('apply', 'one'))),
+      /create: table pets is missing … done/,
+    )
+    assert.match(
+      assertSuccess(await runMigrate(args('apply', 'two'))),
       /add-column: table pets lacks the column mood … done/,
     )
-    assert.match(good(await migrate(args('status', 'two'))), /^pets +in place /m)
-    const wrong = await migrate(
+    assert.match(assertSuccess(await runMigrate(args('status', 'two'))), /^pets +in place /m)
+    const wrong = await runMigrate(
       args('plan', 'two').with(4, endpoint.url.replace(/:[^:@]+@/, ':secret-word@')),
     )
     assert.equal(wrong.code, 2)
@@ -317,13 +333,13 @@ test('options come from the command line, the environment and firefly.json, and 
     [['--nonsense'], {}, cwd, /^error: unknown option '--nonsense'\n$/],
   ]
   const check = async ([args, more, where, message]: (typeof cases)[number]): Promise<void> => {
-    const { code, out, err } = await migrate(['plan', ...args], more, where)
+    const { code, out, err } = await runMigrate(['plan', ...args], more, where)
     assert.deepEqual([code, out], [2, ''])
     assert.match(err, message)
   }
   await Promise.all(cases.map(check))
-  assert.match((await migrate(['fix'], {}, cwd)).err, /Allowed choices are plan, apply, status\.\n$/)
-  const { out } = await migrate(['--help'], {}, cwd)
+  assert.match((await runMigrate(['fix'], {}, cwd)).err, /Allowed choices are plan, apply, status\.\n$/)
+  const { out } = await runMigrate(['--help'], {}, cwd)
   assert.match(out, /MySQL behind the data folder/)
 })
 
@@ -343,7 +359,7 @@ test('a login or a database that is wrong is one line, exit 2', { skip }, async 
     ],
   ]
   for (const [verb, mysql, message] of cases) {
-    const { code, out, err } = await migrate([verb, '--app', 'one', '--mysql', mysql])
+    const { code, out, err } = await runMigrate([verb, '--app', 'one', '--mysql', mysql])
     assert.deepEqual([code, out, err.split('\n').length], [2, '', 2])
     assert.match(err, message)
   }

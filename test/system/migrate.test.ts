@@ -9,23 +9,42 @@ import fc from 'fast-check'
 import { createTable } from '../../core/tiers/mysql.ts'
 import type { SqlClient } from '../../core/tiers/client.ts'
 import { SqlDatabase } from '../../core/tiers/database.ts'
-import { checkSchema, describe, DriftError, planMigration, type Target } from '../../core/tiers/migrations.ts'
+import {
+  checkSchema,
+  describeDifference,
+  DriftError,
+  planMigration,
+  type MigrationTarget,
+} from '../../core/tiers/migrations.ts'
 import { planetscaleClient } from '../../core/tiers/planetscale.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
 import { startPlanetscale } from '../../scripts/planetscale/server.ts'
-import { database, open, sql, until } from './database.ts'
-import { apply, bags, define, dump, files, fresh, items, targetOf, type Fresh } from './migrating.ts'
+import { openTestDatabase, openClient, sql, waitUntil } from './database.ts'
+import {
+  applySteps,
+  bags,
+  defineTable,
+  dumpDatabase,
+  files,
+  createEmptyDatabase,
+  items,
+  targetOf,
+  type EmptyDatabase,
+} from './migrating.ts'
 
-const { url, skip } = await database()
+const { url, skip } = await openTestDatabase()
 
 /** By mysqlClient and by planetscaleClient, each in a database of its own. */
-function given(name: string, work: (client: SqlClient, database: Fresh) => Promise<void>): void {
+function testBothDrivers(
+  name: string,
+  work: (client: SqlClient, database: EmptyDatabase) => Promise<void>,
+): void {
   test(`mysql2: ${name}`, { skip }, async () => {
-    await using database = await fresh(url)
+    await using database = await createEmptyDatabase(url)
     await work(database.client, database)
   })
   test(`planetscale: ${name}`, { skip }, async () => {
-    await using database = await fresh(url)
+    await using database = await createEmptyDatabase(url)
     const endpoint = await startPlanetscale({ mysql: database.url })
     const client = planetscaleClient({ url: endpoint.url })
     try {
@@ -38,27 +57,27 @@ function given(name: string, work: (client: SqlClient, database: Fresh) => Promi
 }
 
 const game = targetOf([items, bags])
-const statesOf = async (client: SqlClient, target: Target): Promise<string[]> =>
+const statesOf = async (client: SqlClient, target: MigrationTarget): Promise<string[]> =>
   (await planMigration(client, target)).tables.map(({ state }) => state)
-const driftOf = async (client: SqlClient, target: Target): Promise<string[]> =>
-  (await planMigration(client, target)).drift.map(describe)
+const driftOf = async (client: SqlClient, target: MigrationTarget): Promise<string[]> =>
+  (await planMigration(client, target)).drift.map(describeDifference)
 const ask = async (client: SqlClient, text: string) => (await client.query(sql(text))).rows
 const NOT_READY = 'the database is not ready for this game: '
-const CURE = '; run: firefly migrate apply --app … --mysql …'
+const APPLY_HINT = '; run: firefly migrate apply --app … --mysql …'
 
-given('from nothing to in place, and then nothing is left to do', async (client) => {
+testBothDrivers('from nothing to in place, and then nothing is left to do', async (client) => {
   assert.deepEqual(await statesOf(client, game), ['missing', 'missing'])
   await assert.rejects(checkSchema(client, [items, bags]), {
     kind: 'schema',
-    message: `${NOT_READY}Firefly's own tables are missing; table items is missing; table bags is missing${CURE}`,
+    message: `${NOT_READY}Firefly's own tables are missing; table items is missing; table bags is missing${APPLY_HINT}`,
   })
-  assert.deepEqual(await apply(client, game), ['ours', 'create', 'create'])
+  assert.deepEqual(await applySteps(client, game), ['ours', 'create', 'create'])
   assert.deepEqual(await statesOf(client, game), ['in place', 'in place'])
-  const there = await dump(client)
+  const there = await dumpDatabase(client)
   assert.deepEqual((await planMigration(client, game)).steps, [])
-  assert.deepEqual(await apply(client, game), [])
-  assert.deepEqual(await apply(client, { ...game, adopt: true }), [])
-  assert.equal(await dump(client), there)
+  assert.deepEqual(await applySteps(client, game), [])
+  assert.deepEqual(await applySteps(client, { ...game, adopt: true }), [])
+  assert.equal(await dumpDatabase(client), there)
   await checkSchema(client, [items, bags])
   await checkSchema(client, [])
   assert.deepEqual(await ask(client, 'SELECT number, name, checksum FROM firefly_migration'), [
@@ -83,7 +102,7 @@ given('from nothing to in place, and then nothing is left to do', async (client)
 })
 
 /** Up to 80 columns, whose defaults nobody would think of. */
-function oddities(seed: number): ReturnType<typeof define> {
+function tableWithUnusualDefaults(seed: number): ReturnType<typeof defineTable> {
   const columns: Record<string, Fields[string]> = { id: t.id }
   const defaults: Record<string, unknown> = {}
   const add = (name: string, type: Fields[string], value: unknown): void => {
@@ -112,31 +131,32 @@ function oddities(seed: number): ReturnType<typeof define> {
   add('mood', t.oneOf('calm', 'wütend 😀'), 'wütend 😀')
   add('none', t.nullable(t.u8), null)
   add('maybe', t.nullable(t.u8), 0)
-  return define(`odd${seed}`, columns, { key: 'id', defaults })
+  return defineTable(`odd${seed}`, columns, { key: 'id', defaults })
 }
 
-given('whatever the defaults are, what was created is what was wanted', async (client) => {
+testBothDrivers('whatever the defaults are, what was created is what was wanted', async (client) => {
   for (const seed of [1, 2, 3]) {
-    const odd = targetOf([oddities(seed)])
-    await apply(client, odd)
+    const odd = targetOf([tableWithUnusualDefaults(seed)])
+    await applySteps(client, odd)
     assert.deepEqual(await driftOf(client, odd), [])
     assert.deepEqual((await planMigration(client, odd)).steps, [])
     await checkSchema(client, odd.tables)
   }
 })
 
-given('a row of an older program gets these defaults', async (client) => {
-  const odd = oddities(4)
-  await apply(client, targetOf([odd]))
+testBothDrivers('a row of an older program gets these defaults', async (client) => {
+  const odd = tableWithUnusualDefaults(4)
+  await applySteps(client, targetOf([odd]))
   await client.query(sql('INSERT INTO odd4 (id) VALUES (?)', 'a'))
   const row = await new SqlDatabase(client, { tables: [odd] }).row(odd, ['a'])
   for (const column of odd.columns.slice(1)) {
-    const wanted = column.spec.kind === 'decimal' ? column.part.read(column.fallback) : column.fallback
+    const wanted =
+      column.spec.kind === 'decimal' ? column.schema.read(column.defaultValue) : column.defaultValue
     assert.deepEqual(row![column.name], wanted, column.name)
   }
 })
 
-const items2 = define(
+const items2 = defineTable(
   'items',
   {
     id: t.id,
@@ -157,86 +177,102 @@ const items2 = define(
   },
 )
 
-given('columns come while a program of the version before goes on writing', async (client, { url }) => {
-  await apply(client, game)
-  await using other = open(url)
-  const old = new SqlDatabase(other, { tables: [items] })
-  const { epoch } = await old.takeover('old', 'a'.repeat(32))
-  const state = { written: 0, isOver: false }
-  const writing = (async () => {
-    while (!state.isOver) {
-      const n = ++state.written
-      const values = { id: `i${n}`, uid: 'u', count: n % 9, gem: null, tags: ['a'] }
-      const insert = { table: items, op: 'insert', key: [`i${n}`], values } as const
-      const update = { table: items, op: 'update', key: [`i${n}`], values: { count: 9 } } as const
-      const rest = { owner: 'old', epoch, lo: 2 * n - 1, hi: 2 * n, channels: [], casts: [], parked: [] }
-      assert.equal(await old.apply({ ...rest, rows: n % 2 ? [insert] : [insert, update] }), 'applied')
-    }
-  })()
-  const next = targetOf([items2, bags])
-  assert.deepEqual(await apply(client, next), ['add-column', 'add-column', 'add-column', 'add-column'])
-  const enough = state.written + 9
-  await until(() => state.written > enough)
-  state.isOver = true
-  await writing
-  assert.deepEqual(await statesOf(client, next), ['in place', 'in place'])
-  assert.deepEqual((await planMigration(client, next)).steps, [])
-  // Both versions may start.
-  await checkSchema(client, [items, bags])
-  await checkSchema(client, [items2, bags])
-  const rows = await new SqlDatabase(client, { tables: [items2] }).load(items2, 'u', null, 10_000)
-  assert.equal(rows.length, state.written)
-  for (const { level, name, pet, kind } of rows) assert.deepEqual({ level, name, pet, kind }, ADDED)
-})
+testBothDrivers(
+  'columns come while a program of the version before goes on writing',
+  async (client, { url }) => {
+    await applySteps(client, game)
+    await using other = openClient(url)
+    const old = new SqlDatabase(other, { tables: [items] })
+    const { epoch } = await old.takeover('old', 'a'.repeat(32))
+    const state = { written: 0, isOver: false }
+    const writing = (async () => {
+      while (!state.isOver) {
+        const n = ++state.written
+        const values = { id: `i${n}`, uid: 'u', count: n % 9, gem: null, tags: ['a'] }
+        const insert = { table: items, op: 'insert', key: [`i${n}`], values } as const
+        const update = { table: items, op: 'update', key: [`i${n}`], values: { count: 9 } } as const
+        const rest = {
+          owner: 'old',
+          epoch,
+          firstSeq: 2 * n - 1,
+          lastSeq: 2 * n,
+          channels: [],
+          casts: [],
+          parked: [],
+        }
+        assert.equal(await old.apply({ ...rest, rows: n % 2 ? [insert] : [insert, update] }), 'applied')
+      }
+    })()
+    const next = targetOf([items2, bags])
+    assert.deepEqual(await applySteps(client, next), ['add-column', 'add-column', 'add-column', 'add-column'])
+    const enough = state.written + 9
+    await waitUntil(() => state.written > enough)
+    state.isOver = true
+    await writing
+    assert.deepEqual(await statesOf(client, next), ['in place', 'in place'])
+    assert.deepEqual((await planMigration(client, next)).steps, [])
+    // Both versions may start.
+    await checkSchema(client, [items, bags])
+    await checkSchema(client, [items2, bags])
+    const rows = await new SqlDatabase(client, { tables: [items2] }).load(items2, 'u', null, 10_000)
+    assert.equal(rows.length, state.written)
+    for (const { level, name, pet, kind } of rows) assert.deepEqual({ level, name, pet, kind }, ADDED)
+  },
+)
 const ADDED = { level: 7, name: '', pet: {}, kind: 'bow' }
 
-given('an index that is gone comes back, a unique one only when no rows are in its way', async (client) => {
-  await apply(client, game)
-  await ask(client, 'ALTER TABLE items DROP INDEX by_count, DROP INDEX unique_gem')
-  for (const id of ['a', 'b'])
-    await client.query(sql('INSERT INTO items (id, uid, gem) VALUES (?, ?, ?)', id, 'u', 'red'))
-  await assert.rejects(checkSchema(client, [items, bags]), {
-    message:
-      `${NOT_READY}table items lacks KEY by_count (uid, count); ` +
-      `table items lacks UNIQUE KEY unique_gem (gem)${CURE}`,
-  })
-  await assert.rejects(apply(client, game), {
-    kind: 'refused',
-    message: /^table items lacks UNIQUE KEY unique_gem \(gem\); mending it failed: .*Duplicate entry 'red'/,
-  })
-  await ask(client, 'UPDATE items SET gem = NULL')
-  assert.deepEqual(await apply(client, game), ['add-index'])
-  await checkSchema(client, [items, bags])
-})
+testBothDrivers(
+  'an index that is gone comes back, a unique one only when no rows are in its way',
+  async (client) => {
+    await applySteps(client, game)
+    await ask(client, 'ALTER TABLE items DROP INDEX by_count, DROP INDEX unique_gem')
+    for (const id of ['a', 'b'])
+      await client.query(sql('INSERT INTO items (id, uid, gem) VALUES (?, ?, ?)', id, 'u', 'red'))
+    await assert.rejects(checkSchema(client, [items, bags]), {
+      message:
+        `${NOT_READY}table items lacks KEY by_count (uid, count); ` +
+        `table items lacks UNIQUE KEY unique_gem (gem)${APPLY_HINT}`,
+    })
+    await assert.rejects(applySteps(client, game), {
+      kind: 'refused',
+      message: /^table items lacks UNIQUE KEY unique_gem \(gem\); mending it failed: .*Duplicate entry 'red'/,
+    })
+    await ask(client, 'UPDATE items SET gem = NULL')
+    assert.deepEqual(await applySteps(client, game), ['add-index'])
+    await checkSchema(client, [items, bags])
+  },
+)
 
-given('cut short after any statement, it is finished by the next', async (client, { url }) => {
+testBothDrivers('cut short after any statement, it is finished by the next', async (client, { url }) => {
   const all = (await planMigration(client, game)).steps.flatMap(({ statements }) => statements)
   assert.ok(all.length >= 11)
-  await using direct = open(url)
+  await using direct = openClient(url)
   for (const cut of all.keys()) {
     for (const [name] of await ask(direct, 'SHOW TABLES')) await ask(direct, `DROP TABLE ${String(name)}`)
     for (const statement of all.slice(0, cut)) await client.query(statement)
-    await apply(client, game)
+    await applySteps(client, game)
     assert.deepEqual((await planMigration(client, game)).steps, [], `after ${cut}`)
     await checkSchema(client, [items, bags])
   }
   const next = targetOf([items2, bags])
   const alter = (await planMigration(client, next)).steps.flatMap(({ statements }) => statements)
   for (const statement of alter.slice(0, 4)) await client.query(statement)
-  assert.deepEqual(await apply(client, next), ['add-column', 'add-column'])
+  assert.deepEqual(await applySteps(client, next), ['add-column', 'add-column'])
   assert.deepEqual(await statesOf(client, next), ['in place', 'in place'])
 })
 
-given(
+testBothDrivers(
   'many at the same time end in the same place, each step done by one of them',
   async (client, { url }) => {
-    const more = Array.from({ length: 5 }, (_, n) => define(`more${n}`, { id: t.id, a: t.u8 }, { key: 'id' }))
-    const grown = more.map(({ name }) =>
-      define(name, { id: t.id, a: t.u8, b: t.u8, c: t.string(9) }, { key: 'id', unique: ['c'] }),
+    const more = Array.from({ length: 5 }, (_, n) =>
+      defineTable(`more${n}`, { id: t.id, a: t.u8 }, { key: 'id' }),
     )
-    const others = Array.from({ length: 3 }, () => open(url))
-    const together = async (target: Target): Promise<string[]> => {
-      const done = await Promise.all([client, ...others].map((one) => apply(one, target)))
+    const grown = more.map(({ name }) =>
+      defineTable(name, { id: t.id, a: t.u8, b: t.u8, c: t.string(9) }, { key: 'id', unique: ['c'] }),
+    )
+    const others = Array.from({ length: 3 }, () => openClient(url))
+    const together = async (target: MigrationTarget): Promise<string[]> => {
+      const done = await Promise.all([client, ...others].map((one) => applySteps(one, target)))
       return done.flat().sort()
     }
     const kinds = (kind: string, n: number): string[] => new Array<string>(n).fill(kind)
@@ -251,10 +287,10 @@ given(
   },
 )
 
-given(
+testBothDrivers(
   'a table without its record needs a word, and is ours again when it is as we made it',
   async (client) => {
-    await apply(client, game)
+    await applySteps(client, game)
     // As after a deploy request of PlanetScale, which carries no rows.
     await ask(client, 'DELETE FROM firefly_table')
     await ask(client, 'DELETE FROM firefly_migration')
@@ -262,11 +298,11 @@ given(
       checkSchema(client, [items, bags]),
       /Firefly's own tables are missing; table items: a table of 5/,
     )
-    await assert.rejects(apply(client, game), DriftError)
+    await assert.rejects(applySteps(client, game), DriftError)
     const { steps } = await planMigration(client, targetOf([items, bags], true))
     for (const { statements } of steps)
       for (const { sql } of statements) assert.match(sql, /^INSERT INTO firefly_/)
-    assert.deepEqual(await apply(client, targetOf([items, bags], true)), ['ours', 'adopt', 'adopt'])
+    assert.deepEqual(await applySteps(client, targetOf([items, bags], true)), ['ours', 'adopt', 'adopt'])
     assert.deepEqual(await ask(client, 'SELECT name, adopted FROM firefly_table ORDER BY name'), [
       ['bags', '0'],
       ['items', '0'],
@@ -276,26 +312,26 @@ given(
 )
 
 test('a user who may only look plans and checks, and is told what it may not', { skip }, async () => {
-  await using database = await fresh(url)
+  await using database = await createEmptyDatabase(url)
   const { client, name } = database
-  await using root = open(url)
+  await using root = openClient(url)
   await root.query(sql(`CREATE USER looker@localhost, looker@'127.0.0.1' IDENTIFIED BY 'secret-word'`))
   await root.query(sql(`GRANT SELECT ON ${name}.* TO looker@localhost, looker@'127.0.0.1'`))
   const looking = new URL(database.url)
   looking.username = 'looker'
   looking.password = 'secret-word'
-  await using looker = open(looking.href)
+  await using looker = openClient(looking.href)
   try {
     assert.equal((await planMigration(looker, game)).steps.length, 3)
-    await assert.rejects(apply(looker, game), {
+    await assert.rejects(applySteps(looker, game), {
       kind: 'access',
       message: /^0001_firefly\.sql .*CREATE command denied/,
     })
     for (const [create] of [items, bags].map(createTable)) await client.query(create!)
-    await apply(client, { ...game, adopt: true })
-    assert.deepEqual(await apply(looker, game), [])
+    await applySteps(client, { ...game, adopt: true })
+    assert.deepEqual(await applySteps(looker, game), [])
     await checkSchema(looker, [items, bags])
-    await assert.rejects(apply(looker, targetOf([items2])), {
+    await assert.rejects(applySteps(looker, targetOf([items2])), {
       kind: 'access',
       message: /^table items lacks the column level; mending it failed: .*INSERT.* command denied/,
     })
@@ -309,7 +345,7 @@ test('a database that is not there, or not ours, is told as it is', { skip }, as
     const other = new URL(url)
     change(other)
     // Never connected, so nothing to close.
-    return open(other.href, { connectTimeoutMs: 1_000 })
+    return openClient(other.href, { connectTimeoutMs: 1_000 })
   }
   const cases: [SqlClient, string, RegExp][] = [
     [wrong((other) => (other.password = 'not-the-password')), 'access', /Access denied/],
@@ -319,6 +355,6 @@ test('a database that is not there, or not ours, is told as it is', { skip }, as
   for (const [client, kind, message] of cases) {
     await assert.rejects(checkSchema(client, [items]), { name: 'DatabaseError', kind, message })
     await assert.rejects(planMigration(client, game), { name: 'DatabaseError', kind, message })
-    await assert.rejects(apply(client, game), { name: 'DatabaseError', kind, message })
+    await assert.rejects(applySteps(client, game), { name: 'DatabaseError', kind, message })
   }
 })

@@ -5,19 +5,19 @@ import { table, type TableDefinition, type TableOptions } from '../../core/game/
 import type { SqlClient } from '../../core/tiers/client.ts'
 import {
   applyMigration,
-  numberedFile,
-  type NumberedFile,
-  type Step,
-  type Target,
+  parseMigrationFile,
+  type MigrationFile,
+  type MigrationStep,
+  type MigrationTarget,
 } from '../../core/tiers/migrations.ts'
 import { command, contract } from '../../core/wire/contract.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
-import { open, sql } from './database.ts'
+import { openClient, sql } from './database.ts'
 
 export const Player = contract('player', { hello: command(1) })
 const FOLDER = new URL('../../schemas/mysql/', import.meta.url)
 
-export function define<const C extends Fields>(
+export function defineTable<const C extends Fields>(
   name: string,
   columns: C,
   options: Omit<TableOptions<C>, 'owner'>,
@@ -25,47 +25,54 @@ export function define<const C extends Fields>(
   return table(name, columns, { ...options, owner: Player }).definition
 }
 
-export const items = define(
+export const items = defineTable(
   'items',
   { id: t.id, uid: t.string(20), count: t.u16, gem: t.nullable(t.string(9)), tags: t.array(t.string(9), 9) },
   { key: 'id', by: ['uid', 'count'], unique: ['gem'], defaults: { count: 3 } },
 )
-export const bags = define('bags', { uid: t.string(20), slot: t.u8, item: t.id }, { key: ['uid', 'slot'] })
-
-export const files: readonly NumberedFile[] = await Promise.all(
-  readdirSync(FOLDER)
-    .sort()
-    .map((name) => numberedFile(name, readFileSync(new URL(name, FOLDER), 'utf8'))),
+export const bags = defineTable(
+  'bags',
+  { uid: t.string(20), slot: t.u8, item: t.id },
+  { key: ['uid', 'slot'] },
 )
 
-export const targetOf = (tables: readonly TableDefinition[], adopt = false): Target => ({
+export const files: readonly MigrationFile[] = await Promise.all(
+  readdirSync(FOLDER)
+    .sort()
+    .map((name) => parseMigrationFile(name, readFileSync(new URL(name, FOLDER), 'utf8'))),
+)
+
+export const targetOf = (tables: readonly TableDefinition[], adopt = false): MigrationTarget => ({
   tables,
   files,
   adopt,
 })
 
 /** The kinds of what was done. */
-export async function apply(client: SqlClient, target: Target): Promise<Step['kind'][]> {
-  const done: Step['kind'][] = []
+export async function applySteps(
+  client: SqlClient,
+  target: MigrationTarget,
+): Promise<MigrationStep['kind'][]> {
+  const done: MigrationStep['kind'][] = []
   await applyMigration(client, target, ({ kind }, what) => what === 'done' && done.push(kind))
   return done
 }
 
-export interface Fresh extends AsyncDisposable {
+export interface EmptyDatabase extends AsyncDisposable {
   readonly url: string
   readonly name: string
   readonly client: SqlClient
 }
 
-let made = 0
+let databaseCount = 0
 /** An empty database beside that of `server`, gone when it is disposed of. */
-export async function fresh(server: string): Promise<Fresh> {
-  const name = `firefly_migrate_${process.pid}_${++made}`
+export async function createEmptyDatabase(server: string): Promise<EmptyDatabase> {
+  const name = `firefly_migrate_${process.pid}_${++databaseCount}`
   const url = new URL(server)
   url.pathname = name
-  const root = open(server, { poolSize: 1 })
+  const root = openClient(server, { poolSize: 1 })
   await root.query(sql(`CREATE DATABASE ${name} CHARACTER SET latin1`))
-  const client = open(url.href)
+  const client = openClient(url.href)
   return {
     url: url.href,
     name,
@@ -79,7 +86,7 @@ export async function fresh(server: string): Promise<Fresh> {
 }
 
 /** Every table with its rows, as text. */
-export async function dump(client: SqlClient): Promise<string> {
+export async function dumpDatabase(client: SqlClient): Promise<string> {
   const lines: string[] = []
   const { rows } = await client.query(sql('SHOW TABLES'))
   for (const [name] of rows) {

@@ -6,12 +6,12 @@ import { inspect } from 'node:util'
 import { mysqlClient } from '../../core/node/mysql.ts'
 import { DatabaseError, type SqlClient, type SqlResult, type SqlValue } from '../../core/tiers/client.ts'
 import { startMariadb } from '../../scripts/mariadb.ts'
-import { database, fails, open, sql, until } from './database.ts'
+import { openTestDatabase, assertDatabaseError, openClient, sql, waitUntil } from './database.ts'
 
-const { url, mariadb, skip: missing } = await database()
+const { url, mariadb, skip: missing } = await openTestDatabase()
 const skip = { skip: missing }
-const own = { skip: missing || (mariadb ? false : 'FIREFLY_TEST_MYSQL says nothing of its settings') }
-const yes = () => true
+const privateOnly = { skip: missing || (mariadb ? false : 'FIREFLY_TEST_MYSQL says nothing of its settings') }
+const acceptAll = () => true
 const bytesOf = (...bytes: number[]) => Uint8Array.from(bytes)
 
 const TYPES: readonly (readonly [type: string, value: SqlValue, expected: string | Uint8Array])[] = [
@@ -50,7 +50,7 @@ const TYPES: readonly (readonly [type: string, value: SqlValue, expected: string
   ['TINYBLOB', new Uint8Array(0), new Uint8Array(0)],
 ]
 
-async function everyType(client: SqlClient, table: string): Promise<void> {
+async function assertEveryType(client: SqlClient, table: string): Promise<void> {
   const columns = TYPES.map(([type], index) => `c${index} ${type} NULL`)
   await client.query(sql(`CREATE TABLE ${table} (id INT PRIMARY KEY, ${columns.join()}) CHARSET utf8mb4`))
   const row = (id: number, values: readonly SqlValue[]) =>
@@ -84,11 +84,11 @@ async function everyType(client: SqlClient, table: string): Promise<void> {
 }
 
 test('every type comes back as MySQL prints it, binary types as bytes', skip, async () => {
-  await using client = open(url)
-  await everyType(client, 'types')
+  await using client = openClient(url)
+  await assertEveryType(client, 'types')
 })
 
-test('the session is ours whatever the server prefers', own, async () => {
+test('the session is ours whatever the server prefers', privateOnly, async () => {
   await using hostile = await startMariadb({
     flags: [
       '--sql-mode=ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT',
@@ -100,27 +100,31 @@ test('the session is ours whatever the server prefers', own, async () => {
       '--max-allowed-packet=1M',
     ],
   })
-  await using client = open(hostile.url, { poolSize: 1 })
-  await everyType(client, 'types')
+  await using client = openClient(hostile.url, { poolSize: 1 })
+  await assertEveryType(client, 'types')
   await client.query(sql('CREATE TABLE t (id INT PRIMARY KEY)'))
   await client.query(sql('INSERT INTO t VALUES (1)'))
-  await using other = open(hostile.url)
+  await using other = openClient(hostile.url)
   assert.equal((await other.query(sql('SELECT * FROM t'))).rows.length, 1, 'autocommit')
   const settings = '@@time_zone, @@tx_isolation, @@collation_connection, @@sql_mode'
   assert.deepEqual((await client.query(sql(`SELECT ${settings}`))).rows, [
     ['+00:00', 'READ-COMMITTED', 'utf8mb4_bin', 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'],
   ])
-  await fails(client.query(sql('SELECT 1; SELECT 2')), 'schema', hostile.url)
+  await assertDatabaseError(client.query(sql('SELECT 1; SELECT 2')), 'schema', hostile.url)
 
   // A packet that the server would answer by hanging up is never sent.
   const big = [sql('INSERT INTO t VALUES (2)'), sql('SELECT LENGTH(?)', 'x'.repeat(1 << 20))]
-  const { errno, statement } = await fails(client.transact(big, yes), 'refused', hostile.url)
+  const { errno, statement } = await assertDatabaseError(
+    client.transact(big, acceptAll),
+    'refused',
+    hostile.url,
+  )
   assert.deepEqual([errno, statement], [1153, 1])
   assert.equal((await client.query(sql('SELECT * FROM t'))).rows.length, 1)
 })
 
 test('a write tells how many rows it found, and the key that it made', skip, async () => {
-  await using client = open(url)
+  await using client = openClient(url)
   await client.query(sql('CREATE TABLE made (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, n INT)'))
   const write = async (text: string, ...params: SqlValue[]) => {
     const { affected, insertId, rows, columns } = await client.query(sql(text, ...params))
@@ -138,7 +142,7 @@ test('a write tells how many rows it found, and the key that it made', skip, asy
 })
 
 test('a statement refused for its data names its place, and takes the earlier ones back', skip, async () => {
-  await using client = open(url, { poolSize: 1 })
+  await using client = openClient(url, { poolSize: 1 })
   await client.query(sql('CREATE TABLE strict (id TINYINT PRIMARY KEY, name VARCHAR(3) NOT NULL)'))
   const insert = (...params: SqlValue[]) => sql('INSERT INTO strict VALUES (?, ?)', ...params)
   await client.query(insert(1, 'ada'))
@@ -149,31 +153,40 @@ test('a statement refused for its data names its place, and takes the earlier on
     [insert(3, null), 1048],
     [insert(3, bytesOf(0xc3, 0x28)), 1366],
   ] as const) {
-    const { errno, statement } = await fails(
-      client.transact([insert(2, 'eve'), bad, insert(4, 'x')], yes),
+    const { errno, statement } = await assertDatabaseError(
+      client.transact([insert(2, 'eve'), bad, insert(4, 'x')], acceptAll),
       'refused',
       url,
     )
     assert.deepEqual([errno, statement], [number, 1])
-    assert.equal((await fails(client.query(bad), 'refused', url)).statement, -1)
+    assert.equal((await assertDatabaseError(client.query(bad), 'refused', url)).statement, -1)
     assert.deepEqual((await client.query(sql('SELECT * FROM strict'))).rows, [['1', 'ada']])
   }
   const signal = sql(`SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = ?`, 'm'.repeat(512))
-  assert.equal((await fails(client.query(signal), 'refused', url)).message.length, 500)
+  assert.equal((await assertDatabaseError(client.query(signal), 'refused', url)).message.length, 500)
 })
 
 test('what the operator must repair is told apart', skip, async () => {
-  await using client = open(url)
-  assert.equal((await fails(client.query(sql('SELECT * FROM nowhere')), 'schema', url)).errno, 1146)
-  assert.equal((await fails(client.query(sql('SELECT nothing FROM DUAL')), 'schema', url)).errno, 1054)
+  await using client = openClient(url)
+  assert.equal(
+    (await assertDatabaseError(client.query(sql('SELECT * FROM nowhere')), 'schema', url)).errno,
+    1146,
+  )
+  assert.equal(
+    (await assertDatabaseError(client.query(sql('SELECT nothing FROM DUAL')), 'schema', url)).errno,
+    1054,
+  )
   const stranger = new URL(url)
   stranger.password = 's3cret'
-  await using refused = open(stranger.href)
-  assert.equal((await fails(refused.query(sql('SELECT 1')), 'access', stranger.href)).errno, 1045)
+  await using refused = openClient(stranger.href)
+  assert.equal(
+    (await assertDatabaseError(refused.query(sql('SELECT 1')), 'access', stranger.href)).errno,
+    1045,
+  )
   const nowhere = new URL(url)
   nowhere.pathname = 'no_such'
-  await using lost = open(nowhere.href)
-  assert.equal((await fails(lost.query(sql('SELECT 1')), 'access', url)).errno, 1049)
+  await using lost = openClient(nowhere.href)
+  assert.equal((await assertDatabaseError(lost.query(sql('SELECT 1')), 'access', url)).errno, 1049)
 })
 
 test('a malformed URL is refused without a word of it', () => {
@@ -200,20 +213,20 @@ test('a malformed URL is refused without a word of it', () => {
 })
 
 test('a bug in a statement throws before anything is sent', skip, async () => {
-  await using client = open('mysql://u:p@127.0.0.1:1/db')
+  await using client = openClient('mysql://u:p@127.0.0.1:1/db')
   const wrong = [undefined, Number.NaN, Infinity, {}, [1], new Date()].map((value) =>
     sql('SELECT ?', value as SqlValue),
   )
   for (const statement of wrong) {
     await assert.rejects(client.query(statement), TypeError)
-    await assert.rejects(client.transact([sql('SELECT 1'), statement], yes), TypeError)
+    await assert.rejects(client.transact([sql('SELECT 1'), statement], acceptAll), TypeError)
   }
   for (const params of [[], [1, 2]])
     await assert.rejects(client.query({ sql: 'SELECT ?', params }), RangeError)
 })
 
 test('a transaction that is not accepted leaves nothing behind', skip, async () => {
-  await using client = open(url, { poolSize: 1 })
+  await using client = openClient(url, { poolSize: 1 })
   await client.query(sql('CREATE TABLE fenced (id INT PRIMARY KEY)'))
   const two = [sql('INSERT INTO fenced VALUES (1)'), sql('UPDATE fenced SET id = 3 WHERE id = 2')]
   const found = (_: number, { affected }: SqlResult) => affected === 1
@@ -227,7 +240,7 @@ test('a transaction that is not accepted leaves nothing behind', skip, async () 
   )
   assert.deepEqual((await client.query(sql('SELECT * FROM fenced'))).rows, [])
   assert.deepEqual(
-    (await client.transact(two, yes))?.map(({ affected }) => affected),
+    (await client.transact(two, acceptAll))?.map(({ affected }) => affected),
     [1, 0],
   )
   assert.deepEqual((await client.query(sql('SELECT * FROM fenced'))).rows, [['1']])
@@ -237,19 +250,22 @@ test(
   'transactions side by side share two connections, and of a deadlock one side is unavailable',
   skip,
   async () => {
-    await using client = open(url, { poolSize: 2 })
+    await using client = openClient(url, { poolSize: 2 })
     await client.query(sql('CREATE TABLE shared (id INT PRIMARY KEY, n INT)'))
     await client.query(sql('INSERT INTO shared VALUES (1, 0), (2, 0)'))
     const add = (id: number) => sql('UPDATE shared SET n = n + 1 WHERE id = ?', id)
     const results = await Promise.all(
-      Array.from({ length: 40 }, () => client.transact([add(1), sql('SELECT CONNECTION_ID()')], yes)),
+      Array.from({ length: 40 }, () => client.transact([add(1), sql('SELECT CONNECTION_ID()')], acceptAll)),
     )
     const used = new Set(results.map((result) => result![1]!.rows[0]![0]))
     assert.equal(used.size, 2)
     const nap = sql('SELECT SLEEP(0.1)')
-    const both = [client.transact([add(1), nap, add(2)], yes), client.transact([add(2), nap, add(1)], yes)]
+    const both = [
+      client.transact([add(1), nap, add(2)], acceptAll),
+      client.transact([add(2), nap, add(1)], acceptAll),
+    ]
     const lost = (await Promise.allSettled(both)).findIndex(({ status }) => status === 'rejected')
-    const { errno, statement } = await fails(both[lost]!, 'unavailable', url)
+    const { errno, statement } = await assertDatabaseError(both[lost]!, 'unavailable', url)
     assert.deepEqual([errno, statement], [1213, 2])
     assert.deepEqual((await client.query(sql('SELECT n FROM shared'))).rows, [['41'], ['1']])
     const again = await Promise.all(
@@ -260,13 +276,16 @@ test(
 )
 
 test('waiting requests are bounded in number and in time', skip, async () => {
-  await using client = open(url, { poolSize: 1, statementTimeoutMs: 300 })
+  await using client = openClient(url, { poolSize: 1, statementTimeoutMs: 300 })
   await client.query(sql('SELECT 1'))
-  const busy = fails(client.query(sql('SELECT SLEEP(5)')), 'unavailable', url)
+  const busy = assertDatabaseError(client.query(sql('SELECT SLEEP(5)')), 'unavailable', url)
   const waiting = Array.from({ length: 1_000 }, () =>
-    client.query(sql('SELECT 1')).then(yes, (error: Error) => error),
+    client.query(sql('SELECT 1')).then(acceptAll, (error: Error) => error),
   )
-  assert.match((await fails(client.query(sql('SELECT 1')), 'unavailable', url)).message, /1000 requests wait/)
+  assert.match(
+    (await assertDatabaseError(client.query(sql('SELECT 1')), 'unavailable', url)).message,
+    /1000 requests wait/,
+  )
   assert.match((await busy).message, /no answer within 300 ms/)
   for (const answer of await Promise.all(waiting))
     if (answer instanceof Error) assert.match(answer.message, /no connection was free within 300 ms/)
@@ -274,16 +293,16 @@ test('waiting requests are bounded in number and in time', skip, async () => {
 })
 
 test('a closed client finishes what runs, refuses the rest and leaves no connection', skip, async () => {
-  await using watcher = open(url)
-  const client = open(url, { poolSize: 1 })
+  await using watcher = openClient(url)
+  const client = openClient(url, { poolSize: 1 })
   const { rows } = await client.query(sql('SELECT CONNECTION_ID()'))
   const running = client.query(sql('SELECT SLEEP(0.05)'))
-  const waiting = fails(client.query(sql('SELECT 1')), 'unavailable', url)
+  const waiting = assertDatabaseError(client.query(sql('SELECT 1')), 'unavailable', url)
   const closing = client.close()
   assert.match((await waiting).message, /this client is closed/)
   assert.deepEqual((await running).rows, [['0']])
   await closing
-  await fails(client.transact([], yes), 'unavailable', url)
+  await assertDatabaseError(client.transact([], acceptAll), 'unavailable', url)
   const alive = sql('SELECT id FROM information_schema.processlist WHERE id = ?', rows[0]![0] as string)
-  await until(async () => (await watcher.query(alive)).rows.length === 0)
+  await waitUntil(async () => (await watcher.query(alive)).rows.length === 0)
 })

@@ -5,16 +5,21 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import test from 'node:test'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
 import { runToEnd, serve, temporaryFolder } from './program.ts'
 
-const identity = identityBytes(DEFAULT_IDENTITY)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 
 /** The body of the first frame that answers this one. */
-function talk(port: number, command: number, body: Uint8Array): Promise<Buffer> {
+function callLegacy(port: number, command: number, body: Uint8Array): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1')
-    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 1 << 20, (_command, source, start, end) => {
+    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 20, (_command, source, start, end) => {
       resolve(Buffer.from(source.slice(start, end)))
       socket.destroy()
     })
@@ -73,7 +78,7 @@ test('a game that exports a cipher gets its bodies opened and sealed by it', asy
   writeFileSync(server, `export { default } from ${echo}\n${cipher}\n${exports}\n`)
   const program = await serve(app)
   const flipped = Uint8Array.from(Buffer.from('{"text":"hidden"}'), (byte) => byte ^ 0x55)
-  assert.deepEqual(await talk(program.tcp.port, 2, flipped), Buffer.from(flipped))
+  assert.deepEqual(await callLegacy(program.tcp.port, 2, flipped), Buffer.from(flipped))
   assert.equal(await program.stop(), 0)
   writeFileSync(server, `export { default } from ${echo}\nexport const cipher = 'rot13'\n`)
   const { code, stderr } = await runToEnd(['serve', '--app', app])

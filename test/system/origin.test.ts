@@ -9,7 +9,7 @@ import { OriginError, originFilter } from '../../edge/origin.ts'
 import { start, type RunningServer } from '../../edge/server.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { runToEnd, temporaryFolder } from './program.ts'
-import { ask, status, upgrade } from './upgrade.ts'
+import { requestRaw, statusCode, upgradeLines } from './upgrade.ts'
 
 const running = new Set<RunningServer>()
 after(() => Promise.all([...running].map((server) => server.stop())))
@@ -24,16 +24,24 @@ async function serve(origins: string): Promise<RunningServer> {
 test('a page that is not in the list gets 403 and is counted; one in the list and a native client pass', async () => {
   const server = await serve('https://game.example, https://*.game.example')
   const { port } = server.http
-  assert.equal(status(await ask(port, upgrade('/ws', 'Origin: https://evil.example'))), 403)
-  assert.equal(status(await ask(port, upgrade('/ws', 'Origin: null'))), 403)
+  assert.equal(statusCode(await requestRaw(port, upgradeLines('/ws', 'Origin: https://evil.example'))), 403)
+  assert.equal(statusCode(await requestRaw(port, upgradeLines('/ws', 'Origin: null'))), 403)
   assert.equal(
-    status(await ask(port, upgrade('/ws', 'Origin: https://game.example', 'Origin: https://evil.example'))),
+    statusCode(
+      await requestRaw(
+        port,
+        upgradeLines('/ws', 'Origin: https://game.example', 'Origin: https://evil.example'),
+      ),
+    ),
     403,
   )
   assert.equal(server.refusals.counts.get('origin'), 3)
   assert.equal(server.gateway.meter.accepted, 0)
-  assert.equal(status(await ask(port, upgrade('/ws', 'Origin: https://game.example'))), 101)
-  assert.equal(status(await ask(port, upgrade('/ws?x=1', 'Origin: https://eu.game.example'))), 101)
+  assert.equal(statusCode(await requestRaw(port, upgradeLines('/ws', 'Origin: https://game.example'))), 101)
+  assert.equal(
+    statusCode(await requestRaw(port, upgradeLines('/ws?x=1', 'Origin: https://eu.game.example'))),
+    101,
+  )
   const game = await connect(`ws://127.0.0.1:${port}/ws`)
   assert.deepEqual(await game.at(Echo).json({ text: 'native' }), { text: 'native' })
   await game.close()

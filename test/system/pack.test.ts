@@ -12,14 +12,19 @@ import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 
 import { msgpack } from '../../core/wire/codec.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
-import { database } from './database.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
+import { openTestDatabase } from './database.ts'
 
 const root = dirname(dirname(import.meta.dirname))
 const binaries = join(root, 'node_modules', '.bin')
-const mysql = await database()
+const mysql = await openTestDatabase()
 const temp = mkdtempSync(join(tmpdir(), 'firefly-pack-'))
-const studio = join(temp, 'studio')
+const studioFolder = join(temp, 'studio')
 /** wrangler is quiet and asks nobody; npm's scripts and its shebangs run on the checkout's Node. */
 const env: NodeJS.ProcessEnv = {
   ...process.env,
@@ -54,15 +59,17 @@ before(async () => {
   // What `prepack` prints comes first, the name last.
   const packed = await run('npm', ['pack', '--silent', '--pack-destination', temp], root)
   tarball = join(temp, packed.trim().split('\n').at(-1)!)
-  mkdirSync(studio)
-  writeFileSync(join(studio, 'package.json'), '{ "private": true, "type": "module" }\n')
-  await run('npm', ['install', tarball, '--prefer-offline', '--no-audit', '--no-fund'], studio)
-  const manifest = readFileSync(join(studio, 'package.json'))
-  cpSync(join(studio, 'node_modules', 'firefly-game', 'deploy', 'template'), studio, { recursive: true })
-  writeFileSync(join(studio, 'package.json'), manifest)
-  mkdirSync(join(studio, 'node_modules', '@cloudflare'), { recursive: true })
+  mkdirSync(studioFolder)
+  writeFileSync(join(studioFolder, 'package.json'), '{ "private": true, "type": "module" }\n')
+  await run('npm', ['install', tarball, '--prefer-offline', '--no-audit', '--no-fund'], studioFolder)
+  const manifest = readFileSync(join(studioFolder, 'package.json'))
+  cpSync(join(studioFolder, 'node_modules', 'firefly-game', 'deploy', 'template'), studioFolder, {
+    recursive: true,
+  })
+  writeFileSync(join(studioFolder, 'package.json'), manifest)
+  mkdirSync(join(studioFolder, 'node_modules', '@cloudflare'), { recursive: true })
   const types = join('node_modules', '@cloudflare', 'workers-types')
-  symlinkSync(join(root, types), join(studio, types))
+  symlinkSync(join(root, types), join(studioFolder, types))
 })
 
 const running = new Set<ChildProcess>()
@@ -71,7 +78,7 @@ after(() => {
   rmSync(temp, { recursive: true, force: true })
 })
 
-interface Served extends AsyncDisposable {
+interface RunningProgram extends AsyncDisposable {
   readonly http: string
   readonly tcp: { readonly host: string; readonly port: number }
   /** SIGTERM, and the code that it exits with. */
@@ -79,10 +86,13 @@ interface Served extends AsyncDisposable {
 }
 
 /** `firefly serve` of the installed package, under a given Node. */
-async function serve([node, ...flags]: readonly string[], ...args: string[]): Promise<Served> {
-  const bin = join(studio, 'node_modules', '.bin', 'firefly')
+async function serve([node, ...flags]: readonly string[], ...args: string[]): Promise<RunningProgram> {
+  const bin = join(studioFolder, 'node_modules', '.bin', 'firefly')
   const ports = ['--http', '0', '--tcp', '0']
-  const child = spawn(node!, [...flags, bin, 'serve', '--app', '.', ...ports, ...args], { cwd: studio, env })
+  const child = spawn(node!, [...flags, bin, 'serve', '--app', '.', ...ports, ...args], {
+    cwd: studioFolder,
+    env,
+  })
   running.add(child)
   let said = ''
   const exited = new Promise<number | null>((resolve) => {
@@ -124,10 +134,10 @@ async function serve([node, ...flags]: readonly string[], ...args: string[]): Pr
 }
 
 /** One call of a legacy client: a frame there, a frame back. */
-function greetByFrame({ host, port }: Served['tcp'], name: string): Promise<unknown> {
+function greetByFrame({ host, port }: RunningProgram['tcp'], name: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const socket = dialTcp(port, host)
-    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 65_536, (command, source, start, end) => {
+    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 65_536, (command, source, start, end) => {
       assert.equal(command, 1)
       resolve(msgpack.decode(source.subarray(start, end)))
       socket.destroy()
@@ -135,12 +145,12 @@ function greetByFrame({ host, port }: Served['tcp'], name: string): Promise<unkn
     socket.setTimeout(10_000, () => socket.destroy(new Error('no answer over TCP')))
     socket.on('data', (chunk) => decoder.push(chunk))
     socket.on('error', reject)
-    socket.write(encodeFrame(identityBytes(DEFAULT_IDENTITY), 1, msgpack.encode({ name })))
+    socket.write(encodeFrame(frameIdentityBytes(DEFAULT_FRAME_IDENTITY), 1, msgpack.encode({ name })))
   })
 }
 
 /** Makes this Node look like 18 to the launcher, where the system has no old one. */
-const DISGUISE =
+const FAKE_NODE_18 =
   'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"18.0.0"}});' +
   'delete process.execve'
 
@@ -155,9 +165,9 @@ test('the game runs on Node: the SDK and a legacy frame are answered, SIGTERM en
   await using server = await serve([process.execPath])
   const { port } = new URL(server.http)
   assert.deepEqual(await greetByFrame(server.tcp, 'Bob'), { text: 'Hello, Bob!' })
-  writeFileSync(join(studio, 'client.mts'), CLIENT)
-  const said = await run(process.execPath, ['client.mts', `ws://127.0.0.1:${port}/ws`], studio)
-  rmSync(join(studio, 'client.mts'))
+  writeFileSync(join(studioFolder, 'client.mts'), CLIENT)
+  const said = await run(process.execPath, ['client.mts', `ws://127.0.0.1:${port}/ws`], studioFolder)
+  rmSync(join(studioFolder, 'client.mts'))
   assert.equal(said, 'Hello, Ada!\n')
   assert.equal(await server.stop(), 0)
 })
@@ -165,7 +175,7 @@ test('the game runs on Node: the SDK and a legacy frame are answered, SIGTERM en
 test('a Node that is too old hands over to the packaged one, with signals and exit code', async () => {
   const found = await exec('/usr/bin/node', ['-p', 'process.versions.node']).catch(() => ({ stdout: '99' }))
   const old =
-    Number.parseInt(found.stdout) < 22 ? ['/usr/bin/node'] : [process.execPath, '--import', DISGUISE]
+    Number.parseInt(found.stdout) < 22 ? ['/usr/bin/node'] : [process.execPath, '--import', FAKE_NODE_18]
   await using server = await serve(old)
   assert.deepEqual(await greetByFrame(server.tcp, 'Eve'), { text: 'Hello, Eve!' })
   assert.equal(await server.stop(), 0)
@@ -173,7 +183,7 @@ test('a Node that is too old hands over to the packaged one, with signals and ex
 })
 
 test('a page of the studio gets the client SDK of the installed package', async () => {
-  const page = join(studio, 'page')
+  const page = join(studioFolder, 'page')
   mkdirSync(page)
   writeFileSync(join(page, 'index.html'), '<script type="module" src="/main.js"></script>')
   const main = CLIENT.replace('./contract.ts', '../contract.ts').replace('process.argv[2]!', "'/ws'")
@@ -188,18 +198,21 @@ test('a page of the studio gets the client SDK of the installed package', async 
 
 test('the game type-checks, and the public declarations hold up without skipLibCheck', async () => {
   const tsc = join(binaries, 'tsc')
-  await run(tsc, ['-p', '.'], studio)
-  await run(tsc, ['-p', '.', '--skipLibCheck', 'false'], studio)
-  writeFileSync(join(studio, 'wrong.ts'), "import game from './server.ts'\nexport const n: number = game\n")
-  await assert.rejects(run(tsc, ['-p', '.'], studio), /TS2322: Type 'Game' is not assignable/)
-  rmSync(join(studio, 'wrong.ts'))
+  await run(tsc, ['-p', '.'], studioFolder)
+  await run(tsc, ['-p', '.', '--skipLibCheck', 'false'], studioFolder)
+  writeFileSync(
+    join(studioFolder, 'wrong.ts'),
+    "import game from './server.ts'\nexport const n: number = game\n",
+  )
+  await assert.rejects(run(tsc, ['-p', '.'], studioFolder), /TS2322: Type 'Game' is not assignable/)
+  rmSync(join(studioFolder, 'wrong.ts'))
 })
 
 test('the Worker passes wrangler deploy --dry-run: the game is in the core, and not in the edge', async () => {
   const bundle = async (environment: string, file: string): Promise<string> => {
     const out = join(temp, `worker-${environment}`)
     const args = ['deploy', '--dry-run', '--outdir', out, `--env=${environment}`]
-    await run(join(binaries, 'wrangler'), args, studio)
+    await run(join(binaries, 'wrangler'), args, studioFolder)
     return readFileSync(join(out, file), 'utf8')
   }
   const game = /Hello, \$\{name\}!/
@@ -209,12 +222,15 @@ test('the Worker passes wrangler deploy --dry-run: the game is in the core, and 
 })
 
 test('firefly new writes a game under its own name, and nothing over what is there', async () => {
-  const firefly = join(studio, 'node_modules', '.bin', 'firefly')
-  const said = await run(process.execPath, [firefly, 'new', join(temp, 'duel')], studio)
+  const firefly = join(studioFolder, 'node_modules', '.bin', 'firefly')
+  const said = await run(process.execPath, [firefly, 'new', join(temp, 'duel')], studioFolder)
   assert.match(said, /^duel is written; now: cd /)
   const manifest = JSON.parse(readFileSync(join(temp, 'duel', 'package.json'), 'utf8')) as { name: string }
   assert.equal(manifest.name, 'duel')
-  await assert.rejects(run(process.execPath, [firefly, 'new', join(temp, 'duel')], studio), /is not empty/)
+  await assert.rejects(
+    run(process.execPath, [firefly, 'new', join(temp, 'duel')], studioFolder),
+    /is not empty/,
+  )
 })
 
 const HERO = `
@@ -225,11 +241,11 @@ export default firefly({ hero: shard(Hero).tables({ heroes }).on('rest', () => {
 `
 
 test('firefly migrate knows its own SQL, and that of a game', { skip: mysql.skip }, async () => {
-  writeFileSync(join(studio, 'heroes.ts'), HERO)
-  const firefly = join(studio, 'node_modules', '.bin', 'firefly')
+  writeFileSync(join(studioFolder, 'heroes.ts'), HERO)
+  const firefly = join(studioFolder, 'node_modules', '.bin', 'firefly')
   const args = [firefly, 'migrate', 'plan', '--app', 'heroes.ts', '--mysql', mysql.url]
-  const said = await run(process.execPath, args, studio)
-  rmSync(join(studio, 'heroes.ts'))
+  const said = await run(process.execPath, args, studioFolder)
+  rmSync(join(studioFolder, 'heroes.ts'))
   assert.match(said, /^CREATE TABLE IF NOT EXISTS firefly_owner \($/m)
   assert.match(said, /^CREATE TABLE `heroes` \($/m)
 })

@@ -50,7 +50,7 @@ async function table(columns: string): Promise<string> {
   return name
 }
 
-function fails(kind: string, message: RegExp, more: { errno?: number; statement?: number } = {}) {
+function isDatabaseError(kind: string, message: RegExp, more: { errno?: number; statement?: number } = {}) {
   return (error: unknown) => {
     assert(error instanceof DatabaseError)
     assert.match(error.message, message)
@@ -179,7 +179,10 @@ test('a transaction commits whole or is rolled back whole', async () => {
   const none = await client.transact([insert(3), insert(4), insert(5)], (index) => seen.push(index) < 2)
   assert.deepEqual([none, seen], [null, [0, 1]])
   const refused = client.transact([insert(6), insert(1), insert(7)], accept)
-  await assert.rejects(refused, fails('refused', /Duplicate entry '1'/, { errno: 1062, statement: 1 }))
+  await assert.rejects(
+    refused,
+    isDatabaseError('refused', /Duplicate entry '1'/, { errno: 1062, statement: 1 }),
+  )
   const bug = client.transact([insert(8)], () => assert.fail('a bug'))
   await assert.rejects(bug, /a bug/)
   assert.deepEqual(await rowsOf(direct, `SELECT id FROM ${name} ORDER BY id`), [['1'], ['2']])
@@ -204,19 +207,22 @@ test('an error names its kind, its number and the host, never the password', asy
     [sql('SELECT FROM'), 'schema', /syntax/, 1064],
   ]
   for (const [statement, kind, message, errno] of CASES)
-    await assert.rejects(client.query(statement), fails(kind, message, { errno, statement: -1 }))
+    await assert.rejects(client.query(statement), isDatabaseError(kind, message, { errno, statement: -1 }))
 
   const url = endpoint.url.replace(password, 'wrong%2Fword')
   const wrong = planetscaleClient({ url })
-  await assert.rejects(wrong.query(sql('SELECT 1')), fails('access', /not accepted: invalid username/))
-  await assert.rejects(wrong.transact([sql('SELECT 1')], accept), fails('access', /not accepted/))
+  await assert.rejects(
+    wrong.query(sql('SELECT 1')),
+    isDatabaseError('access', /not accepted: invalid username/),
+  )
+  await assert.rejects(wrong.transact([sql('SELECT 1')], accept), isDatabaseError('access', /not accepted/))
   const nobody = planetscaleClient({ url: endpoint.url.replace(/:\d+\//, ':1/') })
   await assert.rejects(
     nobody.query(sql('SELECT 1')),
-    fails('unavailable', /^127\.0\.0\.1:1: fetch failed: \w/),
+    isDatabaseError('unavailable', /^127\.0\.0\.1:1: fetch failed: \w/),
   )
   await nobody.close()
-  await assert.rejects(nobody.query(sql('SELECT 1')), fails('unavailable', /closed/))
+  await assert.rejects(nobody.query(sql('SELECT 1')), isDatabaseError('unavailable', /closed/))
 })
 
 test('a password is sent as it is meant, not as a url writes it', async () => {
@@ -231,11 +237,14 @@ test('a lost answer of COMMIT is unavailable, and the commit is there', async ()
   const name = await table('id INT')
   const insert = (id: number) => [sql(`INSERT INTO ${name} VALUES (?)`, id)]
   endpoint.faults.dropAnswers((text) => text === 'COMMIT')
-  await assert.rejects(client.transact(insert(1), accept), fails('unavailable', /fetch failed/))
+  await assert.rejects(client.transact(insert(1), accept), isDatabaseError('unavailable', /fetch failed/))
   endpoint.faults.dropAnswers((text) => text.startsWith('INSERT'))
-  await assert.rejects(client.transact(insert(2), accept), fails('unavailable', /./, { statement: 0 }))
+  await assert.rejects(
+    client.transact(insert(2), accept),
+    isDatabaseError('unavailable', /./, { statement: 0 }),
+  )
   endpoint.faults.dropAnswers(1)
-  await assert.rejects(client.query(insert(3)[0]!), fails('unavailable', /./))
+  await assert.rejects(client.query(insert(3)[0]!), isDatabaseError('unavailable', /./))
   await client.transact(insert(4), accept)
   assert.deepEqual(await rowsOf(client, `SELECT id FROM ${name} ORDER BY id`), [['1'], ['3'], ['4']])
 })
@@ -246,27 +255,33 @@ test('a lost COMMIT is unavailable, nothing is committed and no lock stays', asy
     (init!.body as string).includes('"COMMIT"') ? Promise.reject(new Error('no route')) : fetch(input, init)
   const by = planetscaleClient({ url: endpoint.url, fetch: lossy })
   const insert = [sql(`INSERT INTO ${name} VALUES (1)`)]
-  await assert.rejects(by.transact(insert, accept), fails('unavailable', /no route/))
+  await assert.rejects(by.transact(insert, accept), isDatabaseError('unavailable', /no route/))
   assert.equal((await client.transact(insert, accept))?.[0]?.affected, 1)
 })
 
 test('a failing ROLLBACK does not hide why', async () => {
   endpoint.faults.dropAnswers((text) => text === 'ROLLBACK')
   const schema = client.transact([sql('SELECT 1'), sql('SELECT * FROM nowhere')], accept)
-  await assert.rejects(schema, fails('schema', /nowhere/, { errno: 1146, statement: 1 }))
+  await assert.rejects(schema, isDatabaseError('schema', /nowhere/, { errno: 1146, statement: 1 }))
   assert.equal(await client.transact([sql('SELECT 1')], () => false), null)
   endpoint.faults.dropAnswers(0)
 })
 
 test('garbage, 503 and silence are unavailable', async () => {
   endpoint.faults.garbage(1)
-  await assert.rejects(client.query(sql('SELECT 1')), fails('unavailable', /not of the PlanetScale protocol/))
+  await assert.rejects(
+    client.query(sql('SELECT 1')),
+    isDatabaseError('unavailable', /not of the PlanetScale protocol/),
+  )
   endpoint.faults.unavailable(true)
-  await assert.rejects(client.transact([], accept), fails('unavailable', /HTTP 503/))
+  await assert.rejects(client.transact([], accept), isDatabaseError('unavailable', /HTTP 503/))
   endpoint.faults.unavailable(false)
   const hasty = planetscaleClient({ url: endpoint.url, timeoutMs: 100 })
   endpoint.faults.delay(300)
-  await assert.rejects(hasty.query(sql('SELECT 1')), fails('unavailable', /no answer within 100 ms/))
+  await assert.rejects(
+    hasty.query(sql('SELECT 1')),
+    isDatabaseError('unavailable', /no answer within 100 ms/),
+  )
   endpoint.faults.delay(0)
   assert.deepEqual(await rowsOf(hasty, 'SELECT 1'), [['1']])
 })

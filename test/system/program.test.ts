@@ -10,16 +10,16 @@ import {
   encodeFrame,
   FrameDecoder,
   HEADER_BYTES,
-  identityBytes,
-  type Identity,
+  frameIdentityBytes,
+  type FrameIdentity,
 } from '../../core/wire/frame.ts'
 import { Hello } from '../../examples/hello/contract.ts'
 import { runToEnd, serve, temporaryFolder } from './program.ts'
 
-const ZERO: Identity = { head: [0, 0, 0, 0], protoVersion: 0, serverVersion: 0 }
+const ZERO: FrameIdentity = { head: [0, 0, 0, 0], protoVersion: 0, serverVersion: 0 }
 
 /** Sends chunks over a real TCP socket; resolves with all frames once `count` are there or the server closed. */
-function talk(
+function exchangeFrames(
   port: number,
   chunks: readonly Uint8Array[],
   count: number,
@@ -74,7 +74,7 @@ test('it says one ready line, serves, and SIGTERM drains to exit 0', async () =>
 
 test('every command of examples/echo answers a legacy client over TCP', async () => {
   const program = await serve('examples/echo')
-  const identity = identityBytes(ZERO)
+  const identity = frameIdentityBytes(ZERO)
   const json = Buffer.from('{"text":"hi"}')
   const msgpack = Buffer.from('81a474657874a26869', 'hex')
   const sent = [
@@ -84,7 +84,7 @@ test('every command of examples/echo answers a legacy client over TCP', async ()
     encodeFrame(identity, 3, msgpack),
     encodeFrame(identity, 5, Buffer.from('all')),
   ]
-  const { frames } = await talk(program.tcp.port, sent, 4)
+  const { frames } = await exchangeFrames(program.tcp.port, sent, 4)
   assert.deepEqual(
     frames.map(({ command, body }) => [command, body.toString('hex')]),
     [
@@ -100,7 +100,7 @@ test('every command of examples/echo answers a legacy client over TCP', async ()
 interface Vectors {
   readonly frames: readonly {
     name: string
-    head: Identity['head']
+    head: FrameIdentity['head']
     protoVersion: number
     serverVersion: number
     command: number
@@ -109,14 +109,14 @@ interface Vectors {
   }[]
   readonly illegal: readonly {
     name: string
-    expectHead: Identity['head']
+    expectHead: FrameIdentity['head']
     expectProtoVersion: number
     expectServerVersion: number
     headerHex: string
   }[]
   readonly streams: readonly {
     name: string
-    head: Identity['head']
+    head: FrameIdentity['head']
     protoVersion: number
     serverVersion: number
     chunksHex: string[]
@@ -127,9 +127,9 @@ interface Vectors {
 test('the vectors of the original code pass through a real TCP socket', async () => {
   const vectors = JSON.parse(readFileSync('schemas/vectors/frames.json', 'utf8')) as Vectors
   /** One server per identity. */
-  const groups = new Map<string, { identity: Identity; run: ((port: number) => Promise<void>)[] }>()
+  const groups = new Map<string, { identity: FrameIdentity; run: ((port: number) => Promise<void>)[] }>()
   const add = (
-    head: Identity['head'],
+    head: FrameIdentity['head'],
     protoVersion: number,
     serverVersion: number,
     run: (port: number) => Promise<void>,
@@ -148,10 +148,10 @@ test('the vectors of the original code pass through a real TCP socket', async ()
         protoVersion: frame.protoVersion,
         serverVersion: frame.serverVersion,
       }
-      const probe = encodeFrame(identityBytes(identity), 1, Buffer.from(frame.name))
+      const probe = encodeFrame(frameIdentityBytes(identity), 1, Buffer.from(frame.name))
       const bytes = Buffer.from(frame.frameHex, 'hex')
       const answers = frame.command === 1 || frame.command === 5 ? 2 : 1
-      const { frames } = await talk(port, [bytes, probe], answers, identity)
+      const { frames } = await exchangeFrames(port, [bytes, probe], answers, identity)
       const last = frames.at(-1)!
       assert.equal(last.body.toString(), frame.name, frame.name)
       if (frame.command === 1) assert.equal(frames[0]!.body.toString('hex'), frame.bodyHex, frame.name)
@@ -170,8 +170,8 @@ test('the vectors of the original code pass through a real TCP socket', async ()
         protoVersion: head.expectProtoVersion,
         serverVersion: head.expectServerVersion,
       }
-      const before = encodeFrame(identityBytes(identity), 1, Buffer.from('before'))
-      const { frames, closed } = await talk(port, [before, bytes], 2, identity)
+      const before = encodeFrame(frameIdentityBytes(identity), 1, Buffer.from('before'))
+      const { frames, closed } = await exchangeFrames(port, [before, bytes], 2, identity)
       assert.equal(frames.length, 1, `${head.name}: the frame before is answered`)
       assert.ok(closed, `${head.name}: closed`)
       checked++
@@ -187,7 +187,7 @@ test('the vectors of the original code pass through a real TCP socket', async ()
       const chunks = stream.chunksHex.map((hex) => Buffer.from(hex, 'hex'))
       const echoes = stream.expected.dispatched.filter(([command]) => command === 1)
       // A stream that waits for more is given an end that shows that it waited.
-      const { frames, closed } = await talk(
+      const { frames, closed } = await exchangeFrames(
         port,
         chunks,
         Math.max(1, echoes.length) + (stream.expected.closed ? 1 : 0),
@@ -292,7 +292,7 @@ test('what a WebSocket peer is closed for may quote what it sent, and the server
     name,
   ])
   for (let i = 0; i < 10; i++)
-    socket.send(encodeFrame(identityBytes(ZERO), 1, body) as Uint8Array<ArrayBuffer>)
+    socket.send(encodeFrame(frameIdentityBytes(ZERO), 1, body) as Uint8Array<ArrayBuffer>)
   const { code, reason } = await closed
   assert.equal(code, 1008)
   assert.match(reason, /^STRIKES: 10 refused messages/)

@@ -18,7 +18,7 @@ export interface Program {
   stop(): Promise<number | null>
 }
 
-export interface Ended {
+export interface ExitResult {
   readonly code: number | null
   readonly stderr: string
 }
@@ -35,7 +35,11 @@ after(() => {
   for (const child of started) child.kill('SIGKILL')
 })
 
-function launch(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd = process.cwd()): ChildProcess {
+function spawnProgram(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  cwd = process.cwd(),
+): ChildProcess {
   const clean = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith('FIREFLY_')),
   )
@@ -47,8 +51,12 @@ function launch(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd = proc
 }
 
 /** Runs a program that is expected to end by itself. */
-export function runToEnd(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd?: string): Promise<Ended> {
-  const child = launch(args, env, cwd)
+export function runToEnd(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  cwd?: string,
+): Promise<ExitResult> {
+  const child = spawnProgram(args, env, cwd)
   let stderr = ''
   child.stderr!.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
   return new Promise((resolve) => child.on('close', (code) => resolve({ code, stderr })))
@@ -56,8 +64,8 @@ export function runToEnd(args: readonly string[], env: NodeJS.ProcessEnv = {}, c
 
 /** Starts `firefly serve` on free ports and a fresh data folder. */
 export function serve(app: string, args: readonly string[] = [], data = temporaryFolder()): Promise<Program> {
-  const begun = performance.now()
-  const child = launch(['serve', '--app', app, '--http', '0', '--tcp', '0', '--data', data, ...args])
+  const startedMs = performance.now()
+  const child = spawnProgram(['serve', '--app', app, '--http', '0', '--tcp', '0', '--data', data, ...args])
   const lines: string[] = []
   let output = ''
   let errors = ''
@@ -76,7 +84,7 @@ export function serve(app: string, args: readonly string[] = [], data = temporar
         http: match[1]!,
         tcp: { host: match[2]!, port: Number(match[3]) },
         pid: Number(match[4]),
-        readyMs: performance.now() - begun,
+        readyMs: performance.now() - startedMs,
         lines,
         stop: () => {
           child.kill('SIGTERM')

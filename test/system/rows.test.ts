@@ -15,15 +15,15 @@ import {
   insert,
   keyOf,
   loadAll,
-  newName,
+  uniqueTableName,
   Player,
-  refused,
+  assertRefused,
   remove,
-  tiers,
+  openSqlFixture,
   update,
 } from './tiers.ts'
 
-const { direct, ask, create, given } = await tiers()
+const { direct, ask, create, given } = await openSqlFixture()
 
 const EVERY_KIND = {
   key: t.string(20),
@@ -125,7 +125,7 @@ const HIGH: Row = {
 
 given('every kind of value comes back as it was, inserted and updated', async (database, owner) => {
   const all = await create(EVERY_KIND, { key: 'key' })
-  await owner.write([insert(all, LOW), insert(all, HIGH)])
+  await owner.applyBatch([insert(all, LOW), insert(all, HIGH)])
   for (const row of [LOW, HIGH]) {
     const found = await database.row(all, [row.key])
     assert.deepEqual(found, row)
@@ -134,10 +134,10 @@ given('every kind of value comes back as it was, inserted and updated', async (d
     assert.deepEqual(await database.load(all, row.key as string, null, 9), [row])
   }
   const patch = (row: Row): Row => Object.fromEntries(Object.entries(row).slice(1))
-  await owner.write([update(all, ['low'], patch(HIGH)), update(all, ['high'], patch(LOW))])
+  await owner.applyBatch([update(all, ['low'], patch(HIGH)), update(all, ['high'], patch(LOW))])
   assert.deepEqual(await database.row(all, ['low']), { ...HIGH, key: 'low' })
   assert.deepEqual(await database.row(all, ['high']), { ...LOW, key: 'high' })
-  await owner.write([update(all, ['low'], patch(LOW))])
+  await owner.applyBatch([update(all, ['low'], patch(LOW))])
   assert.deepEqual(await database.row(all, ['low']), LOW)
 })
 
@@ -147,14 +147,14 @@ given('any number and any text survive, many in one statement', async (database,
   const text = fc.string({ unit: 'binary', maxLength: 100 })
   const values = fc.sample(fc.tuple(double, text), { numRuns: 300, seed: 7 })
   const rows = values.map(([real, text], n) => ({ uid: 'u', n, real, text }))
-  await owner.write(rows.map((row) => insert(any, row)))
+  await owner.applyBatch(rows.map((row) => insert(any, row)))
   assert.deepEqual(await database.load(any, 'u', null, 300), rows)
   const swapped = rows.map((row, n) => ({
     ...row,
     real: rows.at(-n - 1)!.real,
     text: rows.at(-n - 1)!.text,
   }))
-  await owner.write(swapped.map(({ uid, n, real, text }) => update(any, [uid, n], { real, text })))
+  await owner.applyBatch(swapped.map(({ uid, n, real, text }) => update(any, [uid, n], { real, text })))
   assert.deepEqual(await database.load(any, 'u', null, 300), swapped)
 })
 
@@ -170,18 +170,18 @@ given('pages follow the key: case, emoji, numbers, bytes and dates', async (data
         for (const worth of ['-1.00', '2.00', '10.00', `1${'0'.repeat(36)}1.00`, `1${'0'.repeat(36)}2.00`])
           rows.push({ place, uid: 'me', at, tag, worth })
   const others = rows.map((row) => ({ ...row, uid: 'ME' }))
-  await owner.write([...rows, ...others].map((row) => insert(bags, row)).toReversed())
+  await owner.applyBatch([...rows, ...others].map((row) => insert(bags, row)).toReversed())
   for (const page of [1, 7, 1_000]) assert.deepEqual(await loadAll(database, bags, 'me', page), rows)
   for (const row of rows.slice(-10)) assert.deepEqual(await database.row(bags, keyOf(bags, row)), row)
   assert.equal(await database.row(bags, keyOf(bags, { ...rows[0], place: 'A' })), null)
-  await owner.write(rows.slice(-3).map((row) => remove(bags, ...keyOf(bags, row))))
+  await owner.applyBatch(rows.slice(-3).map((row) => remove(bags, ...keyOf(bags, row))))
   assert.deepEqual(await loadAll(database, bags, 'me', 1_000), rows.slice(0, -3))
   assert.deepEqual(await loadAll(database, bags, 'ME', 1_000), others)
 })
 
 given('a shard that is one row is one page', async (database, owner) => {
   const heroes = await create({ uid: t.string(9), level: t.u8 }, { key: 'uid' })
-  await owner.write([insert(heroes, { uid: 'a', level: 1 })])
+  await owner.applyBatch([insert(heroes, { uid: 'a', level: 1 })])
   assert.deepEqual(await database.load(heroes, 'a', null, 1), [{ uid: 'a', level: 1 }])
   assert.deepEqual(await database.load(heroes, 'a', ['a'], 1), [])
   assert.deepEqual(await database.load(heroes, 'é'.repeat(99), null, 1), [])
@@ -201,7 +201,7 @@ given('what another program put there is refused by name, value and bound', asyn
     { key: 'id' },
   )
   const good = { id: 'a', count: 1, name: 'Ada', mood: 'calm', tags: [1], at: new Date(0), on: true }
-  await owner.write([insert(items, good)])
+  await owner.applyBatch([insert(items, good)])
   const foreign: [column: string, value: SqlValue, message: RegExp][] = [
     ['count', 100, /^table t\d+: column count holds "100": 100 is outside 0\.\.99$/],
     ['name', 'Al', /column name holds "Al": string of 2 characters is below 3: "Al"$/],
@@ -212,17 +212,17 @@ given('what another program put there is refused by name, value and bound', asyn
   ]
   for (const [column, value, message] of foreign) {
     await ask(`UPDATE ${items.name} SET \`${column}\` = ?`, value)
-    await refused(database.load(items, 'a', null, 9), message)
-    await refused(database.row(items, ['a']), message)
+    await assertRefused(database.load(items, 'a', null, 9), message)
+    await assertRefused(database.row(items, ['a']), message)
     const before = good[column as keyof typeof good]
-    await owner.write([update(items, ['a'], { [column]: before })])
+    await owner.applyBatch([update(items, ['a'], { [column]: before })])
   }
   assert.deepEqual(await database.row(items, ['a']), good)
 })
 
 given('a table of another program is read as it is', async (database, owner) => {
   const { definition: old } = table(
-    newName(),
+    uniqueTableName(),
     { id: t.u32, uid: t.string(20), on: t.bool, level: t.u8, born: t.date, name: t.string(20) },
     { key: 'id', by: ['uid'], unique: ['name'], defaults: { level: 7 }, owner: Player },
   )
@@ -251,8 +251,8 @@ given('a table of another program is read as it is', async (database, owner) => 
     assert.deepEqual(await loadAll(database, old, 'Bob', page), [row(1, 'Bob'), row(3, 'Bob')])
     assert.deepEqual(await loadAll(database, old, 'bob', page), [row(2, 'bob'), row(4, 'bob')])
   }
-  await owner.write([insert(old, { ...row(6, 'Bob'), on: false })])
-  await owner.write([update(old, [6], { level: 8 })])
+  await owner.applyBatch([insert(old, { ...row(6, 'Bob'), on: false })])
+  await owner.applyBatch([update(old, [6], { level: 8 })])
   assert.deepEqual(await database.row(old, [6]), { ...row(6, 'Bob'), on: false, level: 8 })
   assert.deepEqual(await ask(`SELECT extra FROM ${old.name} WHERE id = 6`), [['3']])
   await ask(`ALTER TABLE ${old.name} DROP COLUMN level`)
@@ -265,33 +265,36 @@ given('a table of another program is read as it is', async (database, owner) => 
 given('a row is found by its own key, whatever the collation takes for the same', async (database, owner) => {
   const heroes = await create({ uid: t.string(20), level: t.u8 }, { key: 'uid' })
   await ask(`ALTER TABLE ${heroes.name} MODIFY uid VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL`)
-  await owner.write([insert(heroes, { uid: 'Bob', level: 1 })])
+  await owner.applyBatch([insert(heroes, { uid: 'Bob', level: 1 })])
   assert.deepEqual(await database.row(heroes, ['Bob']), { uid: 'Bob', level: 1 })
   assert.equal(await database.row(heroes, ['bob']), null)
   assert.deepEqual(await database.load(heroes, 'bob', null, 9), [])
-  await owner.refused([insert(heroes, { uid: 'bob', level: 2 })], /Duplicate entry 'bob'/)
+  await owner.assertRefused([insert(heroes, { uid: 'bob', level: 2 })], /Duplicate entry 'bob'/)
 })
 
 given('a key that ends in a space is refused, because MySQL does not see it', async (database, owner) => {
   const items = await create({ uid: t.string(20), n: t.u32 }, { key: ['uid', 'n'] })
-  await owner.write([insert(items, { uid: 'bob', n: 1 })])
+  await owner.applyBatch([insert(items, { uid: 'bob', n: 1 })])
   const message = /table t\d+: uid: the key "bob " ends in a space/
-  await owner.refused([insert(items, { uid: 'bob ', n: 2 })], message)
-  await owner.refused([remove(items, 'bob ', 1)], message)
-  await refused(database.row(items, ['bob ', 1]), message)
-  await refused(database.load(items, 'bob ', null, 9), message)
-  await refused(database.remains('player/bob '), /^shard: the key/)
-  await refused(database.takeover('player/bob ', 'a'.repeat(32)), /^owner: the key/)
-  await refused(database.lease('player/bob '), /^owner: the key/)
+  await owner.assertRefused([insert(items, { uid: 'bob ', n: 2 })], message)
+  await owner.assertRefused([remove(items, 'bob ', 1)], message)
+  await assertRefused(database.row(items, ['bob ', 1]), message)
+  await assertRefused(database.load(items, 'bob ', null, 9), message)
+  await assertRefused(database.criticalState('player/bob '), /^shard: the key/)
+  await assertRefused(database.takeover('player/bob ', 'a'.repeat(32)), /^owner: the key/)
+  await assertRefused(database.lease('player/bob '), /^owner: the key/)
   const channel = { shard: 'player/bob', id: '@player/eve ', mark: 1, replies: ALL_BYTES }
-  await refused(database.apply(await owner.batch([], { channels: [channel] })), /^channel: the key/)
+  await assertRefused(
+    database.apply(await owner.createBatch([], { channels: [channel] })),
+    /^channel: the key/,
+  )
   assert.deepEqual(await database.load(items, 'bob', null, 9), [{ uid: 'bob', n: 1 }])
 })
 
 given('a program that does not know a new column goes on', async (database, owner) => {
   const columns = { id: t.string(9), n: t.u8 }
   const old = await create(columns, { key: 'id' })
-  await owner.write([insert(old, { id: 'before', n: 1 }), insert(old, { id: 'too', n: 1 })])
+  await owner.applyBatch([insert(old, { id: 'before', n: 1 }), insert(old, { id: 'too', n: 1 })])
   const added: Fields = {
     mana: t.u16,
     nick: t.id,
@@ -323,8 +326,8 @@ given('a program that does not know a new column goes on', async (database, owne
   } as const
   const { definition: now } = table(old.name, all, options)
   for (const name of Object.keys(added))
-    for (const statement of addColumn(now, now.column.get(name)!)) await direct.query(statement)
-  await owner.write([insert(old, { id: 'after', n: 1 })])
+    for (const statement of addColumn(now, now.columnByName.get(name)!)) await direct.query(statement)
+  await owner.applyBatch([insert(old, { id: 'after', n: 1 })])
   await ask(`INSERT INTO ${old.name} (id, n) VALUES (?, 1)`, 'theirs')
   for (const id of ['before', 'too', 'after', 'theirs']) {
     assert.deepEqual(await database.row(now, [id]), {

@@ -10,10 +10,15 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
-import { finalReason, finalText } from '../../client/reason.ts'
+import { finalErrorReason, finalCloseReason } from '../../client/reason.ts'
 import { CODECS } from '../../core/wire/codec.ts'
 import { CLOSE_CODES } from '../../core/wire/errors.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../../core/wire/limits.ts'
 import type { CipherFactory } from '../../edge/cipher.ts'
 import { serve } from './program.ts'
@@ -45,7 +50,7 @@ const PACKAGE = {
 }
 
 /** The blocks as files: the first line of each is a comment with its name. */
-function blocks(): Map<string, string> {
+function docFiles(): Map<string, string> {
   const page = readFileSync(join(ROOT, 'docs/sessions.md'), 'utf8')
   const files = new Map<string, string>()
   for (const [, code] of page.matchAll(/```ts\n(.*?)```/gs)) {
@@ -60,7 +65,7 @@ function blocks(): Map<string, string> {
 }
 
 /** A project of its own, in which the package is the sources of this one. */
-function project(): string {
+function createProject(): string {
   const folder = mkdtempSync(join(tmpdir(), 'firefly-sessions-'))
   after(() => rmSync(folder, { recursive: true, force: true }))
   const own = join(folder, 'node_modules/firefly-game')
@@ -70,14 +75,14 @@ function project(): string {
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG))
   writeFileSync(join(folder, 'accounts.ts'), ACCOUNTS)
-  for (const [name, code] of blocks()) writeFileSync(join(folder, name), code)
+  for (const [name, code] of docFiles()) writeFileSync(join(folder, name), code)
   return folder
 }
 
-const folder = project()
+const folder = createProject()
 
 /** Runs a file of the page against a server, in place of the address that the page names. */
-async function play(file: string, from: string, to: string): Promise<string[]> {
+async function runDocFile(file: string, from: string, to: string): Promise<string[]> {
   const code = readFileSync(join(folder, file), 'utf8')
   assert.ok(code.includes(from), `${file} dials ${from}`)
   const copy = join(folder, `run-${file}`)
@@ -87,17 +92,17 @@ async function play(file: string, from: string, to: string): Promise<string[]> {
 }
 
 /** One legacy call over TCP; the body as it travels. */
-function ask(port: number, command: number, body: Uint8Array): Promise<Uint8Array> {
+function callLegacy(port: number, command: number, body: Uint8Array): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1')
-    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 65_536, (_command, source, start, end) => {
+    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 65_536, (_command, source, start, end) => {
       resolve(source.slice(start, end))
       socket.destroy()
     })
     socket.on('data', (chunk: Buffer) => void decoder.push(chunk))
     socket.on('error', reject)
     socket.on('close', () => reject(new Error('closed without an answer')))
-    socket.write(encodeFrame(identityBytes(DEFAULT_IDENTITY), command, body))
+    socket.write(encodeFrame(frameIdentityBytes(DEFAULT_FRAME_IDENTITY), command, body))
   })
 }
 
@@ -110,14 +115,14 @@ test('the blocks of docs/sessions.md compile', async () => {
 test('the game of docs/sessions.md is served, and its clients play it over WebSocket and TCP', async () => {
   const program = await serve(folder)
   const socket = `${program.http.replace('http', 'ws')}/ws`
-  assert.deepEqual(await play('client.ts', 'ws://127.0.0.1:8080/ws', socket), [
+  assert.deepEqual(await runDocFile('client.ts', 'ws://127.0.0.1:8080/ws', socket), [
     'ada hello',
     'mail from ada',
     'left CLOSED',
     'over CLOSED closed by the game',
   ])
   const stream = `tcp://127.0.0.1:${program.tcp.port}`
-  assert.deepEqual(await play('tcp.ts', 'tcp://127.0.0.1:11009', stream), ['WRONG_PASSWORD'])
+  assert.deepEqual(await runDocFile('tcp.ts', 'tcp://127.0.0.1:11009', stream), ['WRONG_PASSWORD'])
   assert.equal(await program.stop(), 0)
 })
 
@@ -132,13 +137,13 @@ test('the cipher of docs/sessions.md seals what a legacy client says and hears',
   const codec = CODECS.get('msgpack')!
   const program = await serve(sealed)
   const login = codec.encode({ name: 'ada', password: 'swordfish' })
-  const answer = await ask(program.tcp.port, 20, seal(login))
+  const answer = await callLegacy(program.tcp.port, 20, seal(login))
   assert.notDeepEqual(answer, codec.encode({ uid: 'ada' }))
   assert.deepEqual(codec.decode(open(answer)), { uid: 'ada' })
-  await assert.rejects(ask(program.tcp.port, 20, login), /closed without an answer/)
+  await assert.rejects(callLegacy(program.tcp.port, 20, login), /closed without an answer/)
   const damaged = seal(login)
   damaged[20]! ^= 1
-  await assert.rejects(ask(program.tcp.port, 20, damaged), /closed without an answer/)
+  await assert.rejects(callLegacy(program.tcp.port, 20, damaged), /closed without an answer/)
   assert.equal(await program.stop(), 0)
 })
 
@@ -177,8 +182,8 @@ test('the SDK comes again after the reasons of which docs/protocol.md says so', 
   const page = readFileSync(join(ROOT, 'docs/protocol.md'), 'utf8')
   for (const [reason, code] of Object.entries(CLOSE_CODES)) {
     const row = page.split('\n').find((line) => line.startsWith(`| ${reason} | ${code} |`))!
-    const stream = finalReason(reason, '') === null
-    const webSocket = finalText(`${reason}: why`) === null
+    const stream = finalErrorReason(reason, '') === null
+    const webSocket = finalCloseReason(`${reason}: why`) === null
     assert.ok(stream || !webSocket, `${reason} is final over TCP only`)
     const told = webSocket ? /^yes(, later)?$/ : stream ? /^WebSocket no; TCP yes$/ : /^no$/
     assert.match(row.split('|').at(-2)!.trim(), told, reason)

@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 type Figure = Readonly<Record<string, unknown>>
 
 /** Its JSON line, and whether it ended well. */
-async function sim(
+async function runSimulation(
   t: TestContext,
   ...args: string[]
 ): Promise<{ figure: Figure; ok: boolean; stderr: string }> {
@@ -26,7 +26,7 @@ async function sim(
 }
 
 test('thirty clusters keep every promise, and each seed leaves one trace', async (t) => {
-  const { figure, ok, stderr } = await sim(t)
+  const { figure, ok, stderr } = await runSimulation(t)
   assert.ok(ok, stderr)
   assert.equal(figure['drill'], 'sim')
   assert.equal(figure['seeds'], 30)
@@ -45,7 +45,7 @@ for (const [plant, invariant] of [
   ['fence', 'zombie'],
 ] as const) {
   test(`the planted bug ${plant} is found out`, async (t) => {
-    const { figure, ok, stderr } = await sim(t, '--plant', plant)
+    const { figure, ok, stderr } = await runSimulation(t, '--plant', plant)
     assert.ok(!ok)
     assert.ok((figure['broken'] as number) > 0)
     assert.ok(Object.keys(figure['invariants'] as object).includes(invariant), stderr.slice(-2_000))

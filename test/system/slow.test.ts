@@ -6,17 +6,17 @@ import { randomBytes } from 'node:crypto'
 import { connect as dial, type Socket } from 'node:net'
 import test, { after } from 'node:test'
 import { connect } from '../../client/index.ts'
-import { DEFAULT_IDENTITY, encodeFrame, identityBytes } from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { Drill } from '../conformance/fixtures/reset.ts'
 import { temporaryFolder } from './program.ts'
 import { serveWorkerd, type RawWorkerd } from './workerd.ts'
 
-const identity = identityBytes(DEFAULT_IDENTITY)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 /** Of `pad`: a request of 17 + 15 bytes that is answered with 60 KB. */
 const PAD = 307
 const ASKED = 16
 /** Far more than what the kernel takes for both ends of a loopback connection. */
-const MOST_ROUNDS = 200
+const MAX_ROUNDS = 200
 
 let running: RawWorkerd | null = null
 after(() => running?.child.kill('SIGKILL'))
@@ -31,11 +31,11 @@ test('the edge Worker closes a client that never reads, and its neighbour is ans
   const room = good.at(Drill)
   assert.equal((await room.echo({ text: 'before' })).text, 'before')
 
-  const slow = await handshake(port)
+  const slow = await openUnreadWebSocket(port)
   const closed = (): string | undefined => lines.find((line) => line.includes('SLOW_CONSUMER'))
   const ask = messageFrame(encodeFrame(identity, PAD, Buffer.from(JSON.stringify({ bytes: 60_000 }))))
   let rounds = 0
-  for (; rounds < MOST_ROUNDS && !closed(); rounds++) {
+  for (; rounds < MAX_ROUNDS && !closed(); rounds++) {
     for (let i = 0; i < ASKED; i++) slow.write(ask)
     assert.equal((await room.echo({ text: `${rounds}` })).text, `${rounds}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
@@ -49,7 +49,7 @@ test('the edge Worker closes a client that never reads, and its neighbour is ans
   assert.equal((await room.echo({ text: 'after' })).text, 'after')
 
   // When it reads at last, what was on its way is followed by the reason.
-  const tail = await drained(slow)
+  const tail = await readToEnd(slow)
   const at = tail.lastIndexOf('SLOW_CONSUMER: ')
   assert.ok(at > 0, 'a Close frame ends the connection')
   assert.equal(tail.readUInt16BE(at - 2), 1013)
@@ -58,7 +58,7 @@ test('the edge Worker closes a client that never reads, and its neighbour is ans
 })
 
 /** A WebSocket by hand that reads the answer to its upgrade and not a byte more. */
-async function handshake(port: number): Promise<Socket> {
+async function openUnreadWebSocket(port: number): Promise<Socket> {
   const socket = dial({ port, host: '127.0.0.1' })
   socket.on('error', () => {})
   const key = randomBytes(16).toString('base64')
@@ -76,7 +76,7 @@ function messageFrame(body: Uint8Array): Buffer {
 }
 
 /** Reads on; the last bytes, once a Close frame or the end of the stream has come. */
-function drained(socket: Socket): Promise<Buffer> {
+function readToEnd(socket: Socket): Promise<Buffer> {
   return new Promise((resolve) => {
     let tail = Buffer.alloc(0)
     const end = (): void => {

@@ -11,10 +11,10 @@ import type { SqlClient, SqlValue } from '../../core/tiers/client.ts'
 import { createTable, insertInto } from '../../core/tiers/mysql.ts'
 import { DefinitionError } from '../../core/wire/errors.ts'
 import { t, type Schema } from '../../core/wire/type.ts'
-import { database, open, sql } from './database.ts'
+import { openTestDatabase, openClient, sql } from './database.ts'
 import { Player } from './migrating.ts'
 
-const { url, skip } = await database()
+const { url, skip } = await openTestDatabase()
 type Columns = Record<string, Schema<unknown>>
 const define = (columns: Columns, options: object): TableDefinition =>
   table('full', columns as never, { owner: Player, ...options } as never).definition
@@ -24,7 +24,7 @@ const names = (columns: Columns): string[] => Object.keys(columns)
 const own = { own: t.string(255) }
 
 /** As many bytes as the column can hold, but for what has its own table anyway: there 40, which stay in the row. */
-function fullest(type: string): SqlValue {
+function largestValue(type: string): SqlValue {
   const [, name, length] = /^(\w+)(?:\((\d+)[),])?/.exec(type)!
   if (name === 'VARBINARY') return new Uint8Array(Number(length)).fill(255)
   if (name === 'VARCHAR') return (type.includes('ascii') ? 'x' : '🐉').repeat(Number(length))
@@ -33,36 +33,36 @@ function fullest(type: string): SqlValue {
 }
 
 /** Also a row whose movable columns are so short that none of them moves. */
-function shortest(type: string): SqlValue {
+function smallestValue(type: string): SqlValue {
   const [, name, length] = /^(\w+)(?:\((\d+)[),])?/.exec(type)!
   if (name === 'VARCHAR' && Number(length) > 63 && !type.includes('ascii')) return '🐉'.repeat(10)
   if (name === 'VARBINARY' && Number(length) > 255) return new Uint8Array(40)
-  return fullest(type)
+  return largestValue(type)
 }
 
 /** Another of the same length; numbers stay. */
-function other(value: SqlValue): SqlValue {
+function changedValue(value: SqlValue): SqlValue {
   if (value instanceof Uint8Array) return value.map((byte) => byte ^ 1)
   if (typeof value !== 'string') return 0
   return value.replaceAll('🐉', '🐲').replaceAll('x', 'y').replace('2026', '2027')
 }
 
-async function holds(client: SqlClient, definition: TableDefinition): Promise<void> {
+async function assertHoldsFullRow(client: SqlClient, definition: TableDefinition): Promise<void> {
   await client.query(sql('DROP TABLE IF EXISTS `full`'))
   for (const statement of createTable(definition)) await client.query(statement)
   const types = definition.columns.map(({ spec }) => storageOf(spec).type)
   const columns = definition.columns.map(({ name }) => name)
   const free = columns.filter((_, at) => !definition.key.includes(definition.columns[at]!))
-  for (const values of [types.map(fullest), types.map(shortest)]) {
+  for (const values of [types.map(largestValue), types.map(smallestValue)]) {
     for (const { statement } of insertInto('full', columns, [values])) await client.query(statement)
-    const changed = free.map((name) => other(values[columns.indexOf(name)]!))
+    const changed = free.map((name) => changedValue(values[columns.indexOf(name)]!))
     const set = free.map((name) => `\`${name}\` = ?`).join(', ')
     if (free.length > 0) await client.query(sql(`UPDATE \`full\` SET ${set}`, ...changed))
     await client.query(sql('DELETE FROM `full`'))
   }
 }
 
-const SHAPES: readonly (readonly [string, Columns, object])[] = [
+const TABLES_AT_BOUNDS: readonly (readonly [string, Columns, object])[] = [
   ['strings', { own: t.id, ...many(16, t.string(1_000)), last: t.string(350) }, { key: 'own' }],
   ['bytes', { own: t.id, ...many(16, t.nullable(t.bytes(4_000))), last: t.bytes(1_401) }, { key: 'own' }],
   ['short strings', { own: t.id, ...many(31, t.string(63)), last: t.bytes(171) }, { key: 'own' }],
@@ -119,9 +119,9 @@ const SHAPES: readonly (readonly [string, Columns, object])[] = [
 ]
 
 test('MariaDB takes what stands at the bounds, and full rows of it', { skip }, async (context) => {
-  await using client = open(url, { poolSize: 1 })
-  for (const [what, columns, options] of SHAPES)
-    await context.test(what, () => holds(client, define(columns, { key: 'c0', ...options })))
+  await using client = openClient(url, { poolSize: 1 })
+  for (const [what, columns, options] of TABLES_AT_BOUNDS)
+    await context.test(what, () => assertHoldsFullRow(client, define(columns, { key: 'c0', ...options })))
 })
 
 const type = fc.oneof(
@@ -133,7 +133,7 @@ const type = fc.oneof(
     .chain((p) => fc.integer({ min: 0, max: Math.min(p, 30) }).map((s) => t.decimal(p, s))),
   fc.constantFrom<Schema<unknown>>(t.u8, t.i16, t.u32, t.f64, t.i64, t.date, t.bool, t.id, t.array(t.u8, 9)),
 )
-const some = fc
+const arbitraryTable = fc
   .record({
     types: fc.array(fc.tuple(type, fc.boolean(), fc.integer({ min: 1, max: 8 })), {
       minLength: 1,
@@ -154,9 +154,9 @@ const some = fc
   })
 
 test('MariaDB takes whatever `table` takes', { skip }, async () => {
-  await using client = open(url, { poolSize: 1 })
+  await using client = openClient(url, { poolSize: 1 })
   let taken = 0
-  const property = fc.asyncProperty(some, async ([columns, options]) => {
+  const property = fc.asyncProperty(arbitraryTable, async ([columns, options]) => {
     let definition: TableDefinition
     try {
       definition = define(columns, options)
@@ -164,7 +164,7 @@ test('MariaDB takes whatever `table` takes', { skip }, async () => {
       assert.ok(error instanceof DefinitionError)
       return fc.pre(false)
     }
-    await holds(client, definition)
+    await assertHoldsFullRow(client, definition)
     taken++
   })
   await fc.assert(property, { numRuns: 60, maxSkipsPerRun: 200 })

@@ -7,17 +7,17 @@ import { createServer as createWeb, type RequestListener } from 'node:http'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import test from 'node:test'
 
-import { database, fails, open, sql } from './database.ts'
+import { openTestDatabase, assertDatabaseError, openClient, sql } from './database.ts'
 import { runToEnd, serve } from './program.ts'
 
-const { url: mysql, skip } = await database()
+const { url: mysql, skip } = await openTestDatabase()
 const HELLO = 'examples/hello'
 
-interface Listener extends AsyncDisposable {
-  readonly place: string
+interface OtherServer extends AsyncDisposable {
+  readonly address: string
 }
 
-async function talks(greet: (socket: Socket) => void): Promise<Listener> {
+async function startTcpServer(greet: (socket: Socket) => void): Promise<OtherServer> {
   const sockets: Socket[] = []
   const server = createServer((socket) => {
     sockets.push(socket)
@@ -29,45 +29,57 @@ async function talks(greet: (socket: Socket) => void): Promise<Listener> {
     for (const socket of sockets) socket.destroy()
     server.close()
   }
-  return { place: `127.0.0.1:${(server.address() as AddressInfo).port}`, [Symbol.asyncDispose]: close }
+  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, [Symbol.asyncDispose]: close }
 }
 
-async function web(listener: RequestListener): Promise<Listener> {
+async function startWebServer(listener: RequestListener): Promise<OtherServer> {
   const server = createWeb(listener).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const close = async (): Promise<void> => {
     server.close()
     server.closeAllConnections()
   }
-  return { place: `127.0.0.1:${(server.address() as AddressInfo).port}`, [Symbol.asyncDispose]: close }
+  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, [Symbol.asyncDispose]: close }
 }
 
-const inParts = (socket: Socket): void => {
+const sendByteByByte = (socket: Socket): void => {
   for (const [at, byte] of 'SSH-2.0-x\r\n'.split('').entries()) setTimeout(() => socket.write(byte), 10 * at)
 }
-const STRANGERS: readonly (readonly [string, () => Promise<Listener>, RegExp])[] = [
-  ['a web server', () => web((_, answer) => answer.end('hello')), /, it says "HTTP\/1\.1 200 OK": /],
-  ['one that hangs up', () => talks((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')), /400 Bad/],
+const OTHER_SERVERS: readonly (readonly [string, () => Promise<OtherServer>, RegExp])[] = [
+  [
+    'a web server',
+    () => startWebServer((_, answer) => answer.end('hello')),
+    /, it says "HTTP\/1\.1 200 OK": /,
+  ],
+  [
+    'one that hangs up',
+    () => startTcpServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')),
+    /400 Bad/,
+  ],
   [
     'an SSH server',
-    () => talks((socket) => socket.write('SSH-2.0-OpenSSH_9.2\r\n')),
+    () => startTcpServer((socket) => socket.write('SSH-2.0-OpenSSH_9.2\r\n')),
     /"SSH-2\.0-OpenSSH_9\.2"/,
   ],
-  ['one byte after the other', () => talks(inParts), /, it says "SSH[^"]*": /],
+  ['one byte after the other', () => startTcpServer(sendByteByByte), /, it says "SSH[^"]*": /],
   [
     'noise',
-    () => talks((socket) => socket.write(Uint8Array.of(9, 8, 7, 6, 5, 4))),
+    () => startTcpServer((socket) => socket.write(Uint8Array.of(9, 8, 7, 6, 5, 4))),
     /the bytes 090807060504: /,
   ],
-  ['zeros', () => talks((socket) => socket.write(new Uint8Array(99))), /the bytes 0000000000000000: /],
+  [
+    'zeros',
+    () => startTcpServer((socket) => socket.write(new Uint8Array(99))),
+    /the bytes 0000000000000000: /,
+  ],
 ]
-for (const [what, start, says] of STRANGERS)
+for (const [what, start, says] of OTHER_SERVERS)
   test(`no MySQL but ${what}: it is told as such`, async () => {
     await using listener = await start()
-    const url = `mysql://someone:s3cret@${listener.place}/db`
-    await using client = open(url, { connectTimeoutMs: 300 })
-    const { message } = await fails(client.query(sql('SELECT 1')), 'unavailable', url)
-    const head = `mysql ${listener.place}/db: what answers there does not speak the MySQL protocol`
+    const url = `mysql://someone:s3cret@${listener.address}/db`
+    await using client = openClient(url, { connectTimeoutMs: 300 })
+    const { message } = await assertDatabaseError(client.query(sql('SELECT 1')), 'unavailable', url)
+    const head = `mysql ${listener.address}/db: what answers there does not speak the MySQL protocol`
     assert.ok(message.startsWith(head), message)
     assert.match(message, says)
     assert.match(message, /: look at host and port of the URL$/)
@@ -91,11 +103,11 @@ test('silence, a connection that ends at once, and half a greeting are told as s
     ],
   ]
   for (const [greet, says] of cases) {
-    await using listener = await talks(greet)
-    const url = `mysql://someone:s3cret@${listener.place}/db`
-    await using client = open(url, { connectTimeoutMs: 200 })
-    const { message } = await fails(client.query(sql('SELECT 1')), 'unavailable', url)
-    assert.ok(message.startsWith(`mysql ${listener.place}/db: `), message)
+    await using listener = await startTcpServer(greet)
+    const url = `mysql://someone:s3cret@${listener.address}/db`
+    await using client = openClient(url, { connectTimeoutMs: 200 })
+    const { message } = await assertDatabaseError(client.query(sql('SELECT 1')), 'unavailable', url)
+    assert.ok(message.startsWith(`mysql ${listener.address}/db: `), message)
     assert.match(message, says)
   }
 })
@@ -109,8 +121,8 @@ test('a wrong user, password or database names user, host and database', { skip 
   for (const [change, says] of variants) {
     const url = new URL(mysql)
     change(url)
-    await using client = open(url.href)
-    const { message } = await fails(client.query(sql('SELECT 1')), 'access', url.href)
+    await using client = openClient(url.href)
+    const { message } = await assertDatabaseError(client.query(sql('SELECT 1')), 'access', url.href)
     assert.ok(message.startsWith(`mysql ${url.host}${url.pathname}: `), message)
     assert.match(message, says)
     const { code, stderr } = await runToEnd([
@@ -135,16 +147,20 @@ test('a server does not start with a URL that leads to no MySQL', async () => {
   const api: RequestListener = (_, answer) =>
     answer.writeHead(404).end('{"error":{"message":"no such thing"}}')
   const http = /: what answers there is not PlanetScale's HTTP API; look at the URL\n$/
-  const cases: readonly (readonly [string, () => Promise<Listener>, RegExp])[] = [
-    ['mysql', () => web(page), /: what answers there does not speak the MySQL protocol, .*URL\n$/],
-    ['mysql', () => talks((socket) => socket.write('SSH-2.0-x\r\n')), /does not speak the MySQL protocol/],
-    ['http', () => web(served), http],
-    ['http', () => web(page), http],
-    ['http', () => web(api), http],
+  const cases: readonly (readonly [string, () => Promise<OtherServer>, RegExp])[] = [
+    ['mysql', () => startWebServer(page), /: what answers there does not speak the MySQL protocol, .*URL\n$/],
+    [
+      'mysql',
+      () => startTcpServer((socket) => socket.write('SSH-2.0-x\r\n')),
+      /does not speak the MySQL protocol/,
+    ],
+    ['http', () => startWebServer(served), http],
+    ['http', () => startWebServer(page), http],
+    ['http', () => startWebServer(api), http],
   ]
   for (const [scheme, start, says] of cases) {
     await using listener = await start()
-    const url = `${scheme}://someone:s3cret@${listener.place}/db`
+    const url = `${scheme}://someone:s3cret@${listener.address}/db`
     const { code, stderr } = await runToEnd([
       'serve',
       '--app',
@@ -160,7 +176,7 @@ test('a server does not start with a URL that leads to no MySQL', async () => {
     assert.match(stderr, says)
     assert.equal(stderr.trim().split('\n').length, 1)
     assert.ok(
-      stderr.startsWith('firefly: ') && stderr.includes(listener.place) && !stderr.includes('s3cret'),
+      stderr.startsWith('firefly: ') && stderr.includes(listener.address) && !stderr.includes('s3cret'),
       stderr,
     )
   }
@@ -169,17 +185,17 @@ test('a server does not start with a URL that leads to no MySQL', async () => {
 test('a server starts with a URL where nobody or nothing answers now', async () => {
   const busy: RequestListener = (_, answer) => answer.writeHead(503).end('<html>later</html>')
   const many: RequestListener = (_, answer) => answer.writeHead(429).end('<html>slower</html>')
-  const cases: readonly (readonly [string, () => Promise<Listener>])[] = [
-    ['mysql', async () => ({ place: '127.0.0.1:1', [Symbol.asyncDispose]: async () => {} })],
-    ['mysql', () => talks(() => {})],
-    ['mysql', () => talks((socket) => socket.end())],
-    ['http', async () => ({ place: '127.0.0.1:1', [Symbol.asyncDispose]: async () => {} })],
-    ['http', () => web(busy)],
-    ['http', () => web(many)],
+  const cases: readonly (readonly [string, () => Promise<OtherServer>])[] = [
+    ['mysql', async () => ({ address: '127.0.0.1:1', [Symbol.asyncDispose]: async () => {} })],
+    ['mysql', () => startTcpServer(() => {})],
+    ['mysql', () => startTcpServer((socket) => socket.end())],
+    ['http', async () => ({ address: '127.0.0.1:1', [Symbol.asyncDispose]: async () => {} })],
+    ['http', () => startWebServer(busy)],
+    ['http', () => startWebServer(many)],
   ]
   const start = async ([scheme, listen]: (typeof cases)[number]): Promise<void> => {
     await using listener = await listen()
-    const program = await serve(HELLO, ['--mysql', `${scheme}://someone:s3cret@${listener.place}/db`])
+    const program = await serve(HELLO, ['--mysql', `${scheme}://someone:s3cret@${listener.address}/db`])
     assert.equal((await fetch(`${program.http}/healthz`)).status, 200)
     assert.equal(await program.stop(), 0)
   }

@@ -13,18 +13,18 @@ import { planetscaleClient } from '../../core/tiers/planetscale.ts'
 import { command, contract } from '../../core/wire/contract.ts'
 import type { Fields } from '../../core/wire/type.ts'
 import { startPlanetscale } from '../../scripts/planetscale/server.ts'
-import { database, open, sql } from './database.ts'
+import { openTestDatabase, openClient, sql } from './database.ts'
 
 export const Player = contract('player', { hello: command(1) })
 export const ALL_BYTES = Uint8Array.from({ length: 256 }, (_, i) => i)
 const SCHEMA = new URL('../../schemas/mysql/0001_firefly.sql', import.meta.url)
 
-type Work = (database: SqlDatabase, owner: Owner, client: SqlClient) => Promise<void>
+type DriverTest = (database: SqlDatabase, owner: OutboxOwner, client: SqlClient) => Promise<void>
 
 /** A server for the file that asks, gone when its tests have ended. */
-export async function tiers() {
-  const { url, skip } = await database()
-  const direct = open(url || 'mysql://nobody@localhost/nothing')
+export async function openSqlFixture() {
+  const { url, skip } = await openTestDatabase()
+  const direct = openClient(url || 'mysql://nobody@localhost/nothing')
   const endpoint = skip === false ? await startPlanetscale({ mysql: url }) : null
   const planetscale = planetscaleClient({ url: endpoint?.url ?? 'http://no:body@localhost/nothing' })
   after(async () => {
@@ -49,52 +49,52 @@ export async function tiers() {
       columns: C,
       options: Omit<TableOptions<C>, 'owner'>,
     ): Promise<TableDefinition> {
-      const { definition } = table(newName(), columns, { ...options, owner: Player })
+      const { definition } = table(uniqueTableName(), columns, { ...options, owner: Player })
       for (const statement of createTable(definition)) await direct.query(statement)
       return definition
     },
     /** A test, by mysqlClient and by planetscaleClient. */
-    given(name: string, work: Work): void {
+    given(name: string, work: DriverTest): void {
       for (const [driver, client] of Object.entries({ mysql2: direct, planetscale }))
         test(`${driver}: ${name}`, { skip }, () => {
           const database = new SqlDatabase(client, { tables: [] })
-          return work(database, new Owner(database), client)
+          return work(database, new OutboxOwner(database), client)
         })
     },
   }
 }
 
-let names = 0
-export function newName(): string {
-  return `t${++names}`
+let tableCount = 0
+export function uniqueTableName(): string {
+  return `t${++tableCount}`
 }
 
 /** One owner of rows, with an outbox of its own. */
-export class Owner {
-  readonly name = `slot-${newName()}`
+export class OutboxOwner {
+  readonly name = `slot-${uniqueTableName()}`
   readonly database: SqlDatabase
   #lease: Lease | null = null
   #seq = 0
   constructor(database: SqlDatabase) {
     this.database = database
   }
-  async batch(rows: readonly RowChange[], rest: Partial<Batch> = {}): Promise<Batch> {
+  async createBatch(rows: readonly RowChange[], rest: Partial<Batch> = {}): Promise<Batch> {
     this.#lease ??= await this.database.takeover(this.name, 'a'.repeat(32))
     const lo = this.#seq + 1
     this.#seq = lo + rows.length
     const { epoch } = this.#lease
     const none = { channels: [], casts: [], parked: [] }
-    return { ...none, rows, owner: this.name, epoch, lo, hi: this.#seq, ...rest }
+    return { ...none, rows, owner: this.name, epoch, firstSeq: lo, lastSeq: this.#seq, ...rest }
   }
-  async write(rows: readonly RowChange[], rest: Partial<Batch> = {}): Promise<void> {
-    assert.equal(await this.database.apply(await this.batch(rows, rest)), 'applied')
+  async applyBatch(rows: readonly RowChange[], rest: Partial<Batch> = {}): Promise<void> {
+    assert.equal(await this.database.apply(await this.createBatch(rows, rest)), 'applied')
   }
-  async refused(rows: readonly RowChange[], message: RegExp): Promise<DatabaseError> {
-    return refused(this.database.apply(await this.batch(rows)), message)
+  async assertRefused(rows: readonly RowChange[], message: RegExp): Promise<DatabaseError> {
+    return assertRefused(this.database.apply(await this.createBatch(rows)), message)
   }
 }
 
-export async function refused(promise: Promise<unknown>, message: RegExp): Promise<DatabaseError> {
+export async function assertRefused(promise: Promise<unknown>, message: RegExp): Promise<DatabaseError> {
   const error: unknown = await promise.then(
     () => assert.fail('was not refused'),
     (reason: unknown) => reason,

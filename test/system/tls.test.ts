@@ -10,7 +10,12 @@ import test, { after } from 'node:test'
 import * as tls from 'node:tls'
 import { connect } from '../../client/index.ts'
 import { loadApp } from '../../core/node/app.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
 import { start, type RunningServer, type ServerOptions } from '../../edge/server.ts'
 import type { TlsFiles } from '../../edge/tls.ts'
 import { Echo } from '../../examples/echo/contract.ts'
@@ -20,12 +25,12 @@ import { runToEnd, serve as serveProgram, temporaryFolder } from './program.ts'
 const tool = openssl.files.find((file) => existsSync(file)) ?? ''
 const skip = tool === '' ? 'openssl is not installed' : false
 const folder = temporaryFolder()
-const identity = identityBytes(DEFAULT_IDENTITY)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 const running = new Set<RunningServer>()
 after(() => Promise.all([...running].map((server) => server.stop())))
 
 /** A certificate of its own for 127.0.0.1, which this process trusts from now on. */
-function certificate(name: string): TlsFiles {
+function createCertificate(name: string): TlsFiles {
   const files = { certFile: join(folder, `${name}.crt`), keyFile: join(folder, `${name}.key`) }
   const key = [
     '-newkey',
@@ -42,17 +47,25 @@ function certificate(name: string): TlsFiles {
   tls.setDefaultCACertificates([...tls.getCACertificates('default'), pem])
   return files
 }
-const first = skip ? { certFile: '', keyFile: '' } : certificate('first')
+const firstCertificate = skip ? { certFile: '', keyFile: '' } : createCertificate('first')
 
 async function serve(options: Partial<ServerOptions> = {}): Promise<RunningServer> {
   const { game } = await loadApp('examples/echo')
   const dir = temporaryFolder()
-  const server = await start({ game, dir, http: 0, tcp: 0, logLevel: 'silent', tls: first, ...options })
+  const server = await start({
+    game,
+    dir,
+    http: 0,
+    tcp: 0,
+    logLevel: 'silent',
+    tls: firstCertificate,
+    ...options,
+  })
   running.add(server)
   return server
 }
 
-async function secure(port: number, options: tls.ConnectionOptions = {}): Promise<tls.TLSSocket> {
+async function connectTls(port: number, options: tls.ConnectionOptions = {}): Promise<tls.TLSSocket> {
   const socket = tls.connect({ port, host: '127.0.0.1', ...options })
   await new Promise<void>((resolve, reject) => {
     socket.once('secureConnect', resolve)
@@ -67,7 +80,7 @@ function echo(socket: Socket, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const answered = (_command: number, source: Uint8Array, start: number, end: number): void =>
       resolve(Buffer.from(source.subarray(start, end)).toString())
-    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 1 << 20, answered)
+    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 20, answered)
     socket.on('data', (chunk: Buffer) => void decoder.push(chunk))
     socket.once('close', () => reject(new Error('closed')))
     socket.write(encodeFrame(identity, 1, Buffer.from(text)))
@@ -75,12 +88,12 @@ function echo(socket: Socket, text: string): Promise<string> {
 }
 
 /** Resolves when the server has closed the connection. */
-function closed(socket: Socket): Promise<void> {
+function waitForClose(socket: Socket): Promise<void> {
   socket.resume().on('error', () => {})
   return new Promise((resolve) => socket.once('close', () => resolve()))
 }
 
-async function until(done: () => boolean, what: string): Promise<void> {
+async function waitUntil(done: () => boolean, what: string): Promise<void> {
   for (let i = 0; i < 2_000; i++) {
     if (done()) return
     await new Promise((resolve) => setTimeout(resolve, 5))
@@ -89,11 +102,11 @@ async function until(done: () => boolean, what: string): Promise<void> {
 }
 
 test('an old client over TLS, the SDK over wss and a browser over https are answered', { skip }, async () => {
-  const { certFile, keyFile } = first
+  const { certFile, keyFile } = firstCertificate
   const program = await serveProgram('examples/echo', ['--tls-cert', certFile, '--tls-key', keyFile])
   assert.match(program.http, /^https:\/\/127\.0\.0\.1:\d+$/)
   assert.ok(program.lines.some((line) => line.startsWith('firefly ready http=https://')))
-  const old = await secure(program.tcp.port)
+  const old = await connectTls(program.tcp.port)
   assert.equal(await echo(old, 'old'), 'old')
   const game = await connect(`${program.http.replace('https', 'wss')}/ws`)
   assert.deepEqual(await game.at(Echo).json({ text: 'new' }), { text: 'new' })
@@ -106,16 +119,16 @@ test('an old client over TLS, the SDK over wss and a browser over https are answ
 
 test('who speaks no TLS is closed and counted, beside a player who is answered', { skip }, async () => {
   const server = await serve()
-  const player = await secure(server.tcp.port)
+  const player = await connectTls(server.tcp.port)
   const frame = encodeFrame(identity, 1, Buffer.from('plain'))
   for (const port of [server.tcp.port, server.http.port]) {
     const plain = dial(port, '127.0.0.1')
     plain.write(port === server.tcp.port ? frame : 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
-    await closed(plain)
+    await waitForClose(plain)
   }
   const outdated = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const
-  await assert.rejects(secure(server.tcp.port, outdated))
-  await until(() => server.refusals.counts.get('tls') === 3, 'three are counted')
+  await assert.rejects(connectTls(server.tcp.port, outdated))
+  await waitUntil(() => server.refusals.counts.get('tls') === 3, 'three are counted')
   assert.equal(await echo(player, 'still'), 'still')
   assert.equal(server.gateway.meter.accepted, 1)
   player.destroy()
@@ -123,14 +136,14 @@ test('who speaks no TLS is closed and counted, beside a player who is answered',
 
 test('a handshake has a deadline, however slowly its bytes come', { skip }, async () => {
   const server = await serve({ times: { firstFrameMs: 400 } })
-  const player = await secure(server.tcp.port)
+  const player = await connectTls(server.tcp.port)
   assert.equal(await echo(player, 'in time'), 'in time')
   const hello = Buffer.from('1603010200010001fc0303', 'hex')
   const ends = [server.tcp.port, server.http.port].map(async (port) => {
     const slow = dial(port, '127.0.0.1')
     let sent = 0
     const drip = setInterval(() => void slow.write(hello.subarray(sent, ++sent)), 50)
-    await closed(slow)
+    await waitForClose(slow)
     clearInterval(drip)
     return sent
   })
@@ -144,24 +157,27 @@ test('handshakes are bounded, and a drain does not wait for one', { skip }, asyn
   const server = await serve({ limits: { maxUnproven: 1 } })
   const sockets = Array.from({ length: 80 }, () => dial(server.tcp.port, '127.0.0.1'))
   let gone = 0
-  for (const socket of sockets) void closed(socket).then(() => gone++)
-  await until(() => (server.refusals.counts.get('crowd') ?? 0) === 15 && gone === 15, '15 beyond the bound')
+  for (const socket of sockets) void waitForClose(socket).then(() => gone++)
+  await waitUntil(
+    () => (server.refusals.counts.get('crowd') ?? 0) === 15 && gone === 15,
+    '15 beyond the bound',
+  )
   await server.stop()
-  await until(() => gone === 80, 'all are closed')
+  await waitUntil(() => gone === 80, 'all are closed')
 })
 
 test(
   'SIGHUP brings a new certificate, keeps connections, and keeps the old one when the new is unusable',
   { skip },
   async () => {
-    const second = certificate('second')
+    const second = createCertificate('second')
     const certFile = join(folder, 'served.crt')
     const keyFile = join(folder, 'served.key')
     const put = (files: TlsFiles): void => {
       copyFileSync(files.certFile, certFile)
       copyFileSync(files.keyFile, keyFile)
     }
-    put(first)
+    put(firstCertificate)
     const program = await serveProgram('examples/echo', [
       '--log',
       'info',
@@ -173,21 +189,24 @@ test(
     let log = ''
     program.child.stderr!.on('data', (chunk: Buffer) => (log += chunk.toString()))
     const served = async (port: number): Promise<string> => {
-      const socket = await secure(port)
+      const socket = await connectTls(port)
       const name = String(socket.getPeerCertificate().subject.CN)
       socket.destroy()
       return name
     }
     const ports = [program.tcp.port, Number(new URL(program.http).port)]
     for (const port of ports) assert.equal(await served(port), 'first')
-    const player = await secure(program.tcp.port)
+    const player = await connectTls(program.tcp.port)
     put(second)
     process.kill(program.pid, 'SIGHUP')
-    await until(() => log.includes('certificate and key were read again'), 'the new certificate')
+    await waitUntil(() => log.includes('certificate and key were read again'), 'the new certificate')
     for (const port of ports) assert.equal(await served(port), 'second')
     writeFileSync(keyFile, 'not a key')
     process.kill(program.pid, 'SIGHUP')
-    await until(() => log.includes('could not be read again; the old ones stay'), 'the refusal of the next')
+    await waitUntil(
+      () => log.includes('could not be read again; the old ones stay'),
+      'the refusal of the next',
+    )
     assert.match(log, /served\.key is not PEM/)
     for (const port of ports) assert.equal(await served(port), 'second')
     assert.equal(await echo(player, 'since the first'), 'since the first')
@@ -197,7 +216,7 @@ test(
 )
 
 test('a certificate or key that cannot be used is one clear line and exit 2', { skip }, async () => {
-  const { certFile, keyFile } = first
+  const { certFile, keyFile } = firstCertificate
   const empty = join(folder, 'empty.pem')
   writeFileSync(empty, '')
   const locked = join(folder, 'locked.key')
@@ -212,7 +231,7 @@ test('a certificate or key that cannot be used is one clear line and exit 2', { 
     [['--tls-cert', certFile, '--tls-key', folder], /key .* cannot be read \(EISDIR\)/],
     [['--tls-cert', keyFile, '--tls-key', keyFile], /cannot be used together/],
     [
-      ['--tls-cert', certFile, '--tls-key', certificate('other').keyFile],
+      ['--tls-cert', certFile, '--tls-key', createCertificate('other').keyFile],
       /cannot be used together.*mismatch/,
     ],
     [['--tls-cert', certFile, '--tls-key', locked], /cannot be used together/],

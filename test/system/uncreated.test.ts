@@ -5,31 +5,31 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { createTable } from '../../core/tiers/mysql.ts'
-import { describe, planMigration } from '../../core/tiers/migrations.ts'
-import { readState, statusText } from '../../scripts/status.ts'
-import { database, fails, open, sql } from './database.ts'
-import { apply, bags, files, fresh, items, targetOf } from './migrating.ts'
+import { describeDifference, planMigration } from '../../core/tiers/migrations.ts'
+import { readMigrationStatus, statusText } from '../../scripts/status.ts'
+import { openTestDatabase, assertDatabaseError, openClient, sql } from './database.ts'
+import { applySteps, bags, files, createEmptyDatabase, items, targetOf } from './migrating.ts'
 
-const { url, skip } = await database()
+const { url, skip } = await openTestDatabase()
 const game = targetOf([items, bags])
 
 test('a table that was not made is missing, and is made when MySQL lets it be', { skip }, async () => {
-  await using database = await fresh(url)
+  await using database = await createEmptyDatabase(url)
   const { client, name } = database
-  await using root = open(url)
-  await apply(client, targetOf([bags]))
+  await using root = openClient(url)
+  await applySteps(client, targetOf([bags]))
   await root.query(sql(`CREATE USER writer@localhost, writer@'127.0.0.1' IDENTIFIED BY 'secret-word'`))
   const rights = `SELECT, INSERT, UPDATE, DELETE ON ${name}.*`
   await root.query(sql(`GRANT ${rights} TO writer@localhost, writer@'127.0.0.1'`))
   const writing = new URL(database.url)
   writing.username = 'writer'
   writing.password = 'secret-word'
-  await using writer = open(writing.href, { poolSize: 1 })
+  await using writer = openClient(writing.href, { poolSize: 1 })
   const recorded = async () =>
     (await client.query(sql('SELECT name FROM firefly_table ORDER BY name'))).rows.map(String)
   try {
     for (let tries = 0; tries < 2; tries++) {
-      const { message } = await fails(apply(writer, game), 'access', writing.href)
+      const { message } = await assertDatabaseError(applySteps(writer, game), 'access', writing.href)
       assert.match(
         message,
         /^table items is missing; mending it failed: .*CREATE command denied to user 'writer'/,
@@ -40,15 +40,18 @@ test('a table that was not made is missing, and is made when MySQL lets it be', 
         plan.steps.map(({ kind }) => kind),
         ['create'],
       )
-      assert.match(statusText(await readState(writer, plan)), /^items +missing +- /m)
+      assert.match(statusText(await readMigrationStatus(writer, plan)), /^items +missing +- /m)
     }
 
     // Made by hand, and not as Firefly would have made it.
     const [create] = createTable(items)
     await client.query(sql(create!.sql.replace('VARCHAR(20)', 'VARCHAR(30)')))
-    assert.match((await planMigration(writer, game)).drift.map(describe).join(), /that Firefly did not make/)
-    assert.deepEqual(await apply(writer, { ...game, adopt: true }), ['adopt'])
-    assert.deepEqual(await apply(writer, game), [])
+    assert.match(
+      (await planMigration(writer, game)).drift.map(describeDifference).join(),
+      /that Firefly did not make/,
+    )
+    assert.deepEqual(await applySteps(writer, { ...game, adopt: true }), ['adopt'])
+    assert.deepEqual(await applySteps(writer, game), [])
     assert.deepEqual(await recorded(), ['bags', 'items'])
   } finally {
     await root.query(sql(`DROP USER writer@localhost, writer@'127.0.0.1'`))
@@ -56,7 +59,7 @@ test('a table that was not made is missing, and is made when MySQL lets it be', 
 })
 
 test('a table that is made has its record, also when another took it back meanwhile', { skip }, async () => {
-  await using database = await fresh(url)
+  await using database = await createEmptyDatabase(url)
   const { client } = database
   const meddling = {
     ...client,
@@ -67,6 +70,6 @@ test('a table that is made has its record, also when another took it back meanwh
       return result
     },
   }
-  assert.deepEqual(await apply(meddling, { ...targetOf([items]), files }), ['ours', 'create'])
+  assert.deepEqual(await applySteps(meddling, { ...targetOf([items]), files }), ['ours', 'create'])
   assert.deepEqual((await client.query(sql('SELECT name FROM firefly_table'))).rows, [['items']])
 })

@@ -3,7 +3,7 @@
 import { connect as dial } from 'node:net'
 
 /** What the server says first to these lines, up to where it goes on as a WebSocket or closes. Our side stays open. */
-export function ask(port: number, lines: readonly string[]): Promise<string> {
+export function requestRaw(port: number, lines: readonly string[]): Promise<string> {
   const socket = dial({ port, host: '127.0.0.1', allowHalfOpen: true })
   let answer = ''
   socket.write(`${lines.join('\r\n')}\r\n\r\n`)
@@ -21,7 +21,7 @@ export function ask(port: number, lines: readonly string[]): Promise<string> {
 }
 
 /** A good upgrade to `path`, and more headers. */
-export function upgrade(path: string, ...more: string[]): string[] {
+export function upgradeLines(path: string, ...more: string[]): string[] {
   return [
     `GET ${path} HTTP/1.1`,
     'Host: game.example',
@@ -33,6 +33,6 @@ export function upgrade(path: string, ...more: string[]): string[] {
   ]
 }
 
-export function status(answer: string): number {
+export function statusCode(answer: string): number {
   return Number(answer.slice(9, 12))
 }

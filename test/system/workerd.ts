@@ -41,8 +41,8 @@ export async function serveWorkerd(entry: string, dir: string): Promise<RawWorke
     createInterface({ input: stream }).on('line', (line) => lines.push(line))
   const port = await new Promise<number>((resolve, reject) => {
     createInterface({ input: child.stdio[3] as Readable }).on('line', (line) => {
-      const told = JSON.parse(line) as { event: string; port?: number }
-      if (told.event === 'listen' && told.port) resolve(told.port)
+      const message = JSON.parse(line) as { event: string; port?: number }
+      if (message.event === 'listen' && message.port) resolve(message.port)
     })
     child.on('error', reject)
     child.on('exit', (code) => reject(new Error(`workerd ended with ${code}: ${lines.join('\n')}`)))

@@ -8,7 +8,7 @@ import { test } from 'node:test'
 
 import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
 import { openHost } from '../../core/node/host.ts'
-import { NEWCOMER, type ChannelOut } from '../../core/run/ports.ts'
+import { NEW_CHANNEL_DEFAULTS, type ChannelOut } from '../../core/run/ports.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import { TIMES } from '../../core/wire/limits.ts'
 
@@ -28,11 +28,11 @@ test('a timer that is due later than a host looks ahead rings when it is due', a
     const ignore = (): void => {}
     const out = new Proxy({}, { get: () => ignore }) as ChannelOut
     const bells = { shard: { contract: 'bell', key: 'a' }, session: new Uint8Array(16), channel: 1 }
-    const channel = host.engine.open({ ...NEWCOMER, ...bells }, out)
+    const channel = host.engine.open({ ...NEW_CHANNEL_DEFAULTS, ...bells }, out)
     const dueMs = Date.now() + 5 * AHEAD_MS
-    channel.call(1, 1, 0, 0, msgpack.encode({ ms: 5 * AHEAD_MS }))
+    channel.submitCall(1, 1, 0, 0, msgpack.encode({ ms: 5 * AHEAD_MS }))
     // Nobody is there any more: its host alone can wake it.
-    setTimeout(() => channel.close(true), AHEAD_MS / 2)
+    setTimeout(() => channel.closeChannel(true), AHEAD_MS / 2)
     assert.ok((await rung.promise) >= dueMs - 1)
   } finally {
     Object.assign(TIMES, { wakeAheadMs })

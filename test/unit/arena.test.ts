@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { crew, steerBots } from '../../examples/arena/bots.ts'
+import { adjustBots, steerBots } from '../../examples/arena/bots.ts'
 import { CREW, FIELD, gap, HZ, hueOf, SHIP, SHOT, wrap } from '../../examples/arena/rules.ts'
 import { addShip, createSim, IDLE, removeShip, step, worldOf } from '../../examples/arena/sim.ts'
 import type { Ship, Sim } from '../../examples/arena/sim.ts'
@@ -26,7 +26,7 @@ function place(sim: Sim, seat: number, at: Partial<Ship>): Ship {
 }
 
 /** A shooter and a target 100 units ahead of it. */
-function duel(targetX = 600): { sim: Sim; shooter: Ship; target: Ship } {
+function shooterAndTarget(targetX = 600): { sim: Sim; shooter: Ship; target: Ship } {
   const sim = createSim()
   const shooter = place(sim, 0, { x: 500, y: 450, fire: true })
   return { sim, shooter, target: place(sim, 1, { x: targetX, y: 450 }) }
@@ -35,7 +35,7 @@ function duel(targetX = 600): { sim: Sim; shooter: Ship; target: Ship } {
 function battle(seed: number, ticks: number): { sim: Sim; hits: number; bytes: string } {
   const sim = createSim()
   const random = seeded(seed)
-  crew(sim, random)
+  adjustBots(sim, random)
   let hits = 0
   for (let i = 0; i < ticks; i++) {
     steerBots(sim, random)
@@ -52,7 +52,7 @@ test('the same seed gives the same battle, another seed another one', () => {
 })
 
 test('a hit gives the shooter a point and the target a pause, a new place and a shield', () => {
-  const { sim, shooter, target } = duel()
+  const { sim, shooter, target } = shooterAndTarget()
   const hits = Array.from({ length: 5 }, () => step(sim, TICK, seeded(5))).flat()
   assert.deepEqual(
     hits.map(({ by, target: hit }) => [by.seat, hit.seat]),
@@ -68,7 +68,7 @@ test('a hit gives the shooter a point and the target a pause, a new place and a 
 })
 
 test('a shield stops hits, and the first own shot drops it', () => {
-  const { sim, shooter, target } = duel()
+  const { sim, shooter, target } = shooterAndTarget()
   shooter.shield = 1
   target.shield = 1
   for (let i = 0; i < 10; i++) assert.deepEqual(step(sim, TICK, seeded(1)), [])
@@ -77,7 +77,7 @@ test('a shield stops hits, and the first own shot drops it', () => {
 
 test('a fast shot does not fly through a hull between two ticks', () => {
   for (let x = 560; x < 620; x++) {
-    const { sim } = duel(x)
+    const { sim } = shooterAndTarget(x)
     const hits = Array.from({ length: 6 }, () => step(sim, TICK, seeded(1))).flat()
     assert.equal(hits.length, 1, `target at ${x}`)
   }
@@ -130,7 +130,7 @@ test('no ship is faster than the limit, and shots are rationed', () => {
 })
 
 test('a ship without pilot drifts: it keeps its course, slows down, does not fire and can be hit', () => {
-  const { sim, shooter, target } = duel(900)
+  const { sim, shooter, target } = shooterAndTarget(900)
   Object.assign(target, { vx: 200, turn: 1, thrust: true, fire: true }, IDLE)
   shooter.fire = false
   for (let i = 0; i < HZ; i++) step(sim, TICK, seeded(1))
@@ -147,17 +147,17 @@ test('a ship without pilot drifts: it keeps its course, slows down, does not fir
 test('bots keep a newcomer company and leave when there are enough humans', () => {
   const sim = createSim()
   place(sim, 0, {})
-  assert.equal(crew(sim, seeded(1)), true)
+  assert.equal(adjustBots(sim, seeded(1)), true)
   assert.equal(sim.ships.size, 1 + CREW.bots.length)
-  assert.equal(crew(sim, seeded(1)), false)
+  assert.equal(adjustBots(sim, seeded(1)), false)
   for (let seat = 1; seat < CREW.enoughHumans; seat++) place(sim, seat, {})
-  assert.equal(crew(sim, seeded(1)), true)
+  assert.equal(adjustBots(sim, seeded(1)), true)
   assert.equal(sim.ships.size, CREW.enoughHumans)
   assert.equal(new Set([0, 1, 2, 60_000, 60_001, 60_002].map(hueOf)).size, 6)
 })
 
 test('who leaves takes the shots along', () => {
-  const { sim } = duel()
+  const { sim } = shooterAndTarget()
   step(sim, TICK, seeded(1))
   assert.equal(sim.shots.length, 1)
   removeShip(sim, 0)

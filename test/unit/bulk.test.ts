@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 
-import { Bulk } from '../../core/tiers/bulk.ts'
+import { KeyBatcher } from '../../core/tiers/bulk.ts'
 
 interface Question {
   readonly keys: readonly number[]
@@ -14,12 +14,12 @@ interface Question {
 }
 
 /** A Bulk whose questions are answered when a test says so: with the key and the number of the question. */
-function open({ maxKeys = 100, maxQuestions = 4 } = {}) {
+function createManualBulk({ maxKeys = 100, maxQuestions = 4 } = {}) {
   const questions: Question[] = []
-  const bulk = new Bulk<number, string>({
+  const bulk = new KeyBatcher<number, string>({
     maxKeys,
-    maxQuestions,
-    ask: (keys) => {
+    maxInFlight: maxQuestions,
+    query: (keys) => {
       const { promise, resolve, reject } = Promise.withResolvers<readonly string[]>()
       const number = questions.length
       questions.push({ keys, answer: () => resolve(keys.map((key) => `${key}@${number}`)), fail: reject })
@@ -30,7 +30,7 @@ function open({ maxKeys = 100, maxQuestions = 4 } = {}) {
 }
 
 test('a lone key is asked in the turn that asks for it', async () => {
-  const { bulk, questions, asked } = open()
+  const { bulk, questions, asked } = createManualBulk()
   const value = bulk.get(7)
   await Promise.resolve()
   assert.deepEqual(asked(), [[7]])
@@ -39,7 +39,7 @@ test('a lone key is asked in the turn that asks for it', async () => {
 })
 
 test('keys of one turn are one question, and each caller gets the answer to its own', async () => {
-  const { bulk, questions, asked } = open()
+  const { bulk, questions, asked } = createManualBulk()
   const values = [3, 1, 2].map((key) => bulk.get(key))
   const later = Promise.resolve().then(() => bulk.get(4))
   await turn()
@@ -49,7 +49,7 @@ test('keys of one turn are one question, and each caller gets the answer to its 
 })
 
 test('the callers of one answer ask their next question together', async () => {
-  const { bulk, questions, asked } = open()
+  const { bulk, questions, asked } = createManualBulk()
   const callers = [1, 2, 3].map(async (key) => {
     await bulk.get(key)
     return bulk.get(key + 10)
@@ -66,7 +66,7 @@ test('the callers of one answer ask their next question together', async () => {
 })
 
 test('the same key is asked once for all who wait for it', async () => {
-  const { bulk, questions, asked } = open()
+  const { bulk, questions, asked } = createManualBulk()
   const values = [5, 6, 5, 5].map((key) => bulk.get(key))
   await turn()
   assert.deepEqual(asked(), [[5, 6]])
@@ -75,7 +75,7 @@ test('the same key is asked once for all who wait for it', async () => {
 })
 
 test('a key whose question is on its way, or answered, is asked anew', async () => {
-  const { bulk, questions, asked } = open()
+  const { bulk, questions, asked } = createManualBulk()
   const first = bulk.get(5)
   await turn()
   const second = bulk.get(5)
@@ -92,7 +92,7 @@ test('a key whose question is on its way, or answered, is asked anew', async () 
 })
 
 test('a question has so many keys at most, and so many are on their way; who waits is first', async () => {
-  const { bulk, questions, asked } = open({ maxKeys: 3, maxQuestions: 2 })
+  const { bulk, questions, asked } = createManualBulk({ maxKeys: 3, maxQuestions: 2 })
   const values = Array.from({ length: 10 }, (_, key) => bulk.get(key))
   await turn()
   assert.deepEqual(asked(), [
@@ -116,7 +116,7 @@ test('a question has so many keys at most, and so many are on their way; who wai
 })
 
 test('an error reaches all who asked, none of the others, and is not remembered', async () => {
-  const { bulk, questions } = open({ maxKeys: 2, maxQuestions: 1 })
+  const { bulk, questions } = createManualBulk({ maxKeys: 2, maxQuestions: 1 })
   const settled = Promise.allSettled([1, 2, 1, 3].map((key) => bulk.get(key)))
   await turn()
   const error = new Error('gone')
@@ -133,7 +133,7 @@ test('an error reaches all who asked, none of the others, and is not remembered'
 
 test('a question that throws, or answers for another number of keys, is an error for its keys', async () => {
   let answer = (): readonly number[] => assert.fail('thrown')
-  const bulk = new Bulk<string, number>({ ask: () => answer(), maxKeys: 9, maxQuestions: 1 })
+  const bulk = new KeyBatcher<string, number>({ query: () => answer(), maxKeys: 9, maxInFlight: 1 })
   await assert.rejects(bulk.get('a'), /thrown/)
   answer = () => [1]
   const both = await Promise.allSettled([bulk.get('a'), bulk.get('b')])

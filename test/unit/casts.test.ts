@@ -7,7 +7,7 @@ import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
 import { Engine } from '../../core/run/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
 import type { PeerAnswer, StoredCast } from '../../core/run/ports.ts'
-import { decodeAnswer, encodeAnswer } from '../../core/run/receipts.ts'
+import { decodeCastAnswer, encodeCastAnswer } from '../../core/run/receipts.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 
 const Till = contract('till', {
@@ -15,8 +15,8 @@ const Till = contract('till', {
   take: command(2, { n: t.u32 }, { sum: t.u32 }, { durable: true }),
 })
 /** What a delivery comes to, given the delivery itself. */
-type Path = (cast: StoredCast, deliver: () => Promise<PeerAnswer>) => Promise<PeerAnswer>
-const NEVER = new Promise<never>(() => {})
+type DeliveryPath = (cast: StoredCast, deliver: () => Promise<PeerAnswer>) => Promise<PeerAnswer>
+const NEVER_SETTLES = new Promise<never>(() => {})
 const UNAVAILABLE = Promise.resolve({ kind: 'system', code: 'UNAVAILABLE', message: '' } as const)
 
 class SkewedClock extends ManualClock {
@@ -27,16 +27,16 @@ class SkewedClock extends ManualClock {
 }
 
 /** Two tills, `a` and `b`, and what happened to them. */
-function bench({ path = (_cast, deliver) => deliver(), hookFails = 0, maxCasts = 99 }: Options = {}) {
+function createFixture({ path = (_cast, deliver) => deliver(), hookFails = 0, maxCasts = 99 }: Options = {}) {
   const [clock, store, log] = [new SkewedClock(), new MemoryStore(), new MemoryLog()]
-  const heard: string[] = []
-  const took: number[] = []
+  const receivedAnswers: string[] = []
+  const takenAmounts: number[] = []
   let fails = hookFails
   const till = shard(Till)
     .kv({ sum: t.u32 })
     .answer('paid', { n: t.u32 }, (_c, { n }, answer) => {
       if (fails-- > 0) throw new Error('the bug of the test')
-      heard.push(`${n} ${answer.ok ? JSON.stringify(answer.output) : answer.code}`)
+      receivedAnswers.push(`${n} ${answer.ok ? JSON.stringify(answer.output) : answer.code}`)
     })
     .on('pay', (c, { to, n: all }) => {
       for (const n of all) c.at(Till, to).cast.take({ n }, { answer: 'paid', data: { n } })
@@ -45,7 +45,7 @@ function bench({ path = (_cast, deliver) => deliver(), hookFails = 0, maxCasts =
     .on('take', (c, { n }) => {
       const sum = (c.kv.get('sum') ?? 0) + n
       c.kv.set('sum', sum)
-      took.push(n)
+      takenAmounts.push(n)
       return { sum }
     })
   const engine: Engine = new Engine(
@@ -56,9 +56,9 @@ function bench({ path = (_cast, deliver) => deliver(), hookFails = 0, maxCasts =
       log,
       directory: {
         peer: (id) => ({
-          call: (call) => engine.receive(id, call),
+          call: (call) => engine.receiveCall(id, call),
           cast: () => assert.fail('no volatile casts here'),
-          deliver: (sender, cast) => path(cast, () => engine.deliver(id, sender, cast)),
+          deliver: (sender, cast) => path(cast, () => engine.receiveDurableCast(id, sender, cast)),
         }),
       },
     },
@@ -66,27 +66,27 @@ function bench({ path = (_cast, deliver) => deliver(), hookFails = 0, maxCasts =
   )
   const pay = (...n: number[]): Promise<PeerAnswer> => {
     const body = msgpack.encode({ to: 'b', n })
-    return engine.receive({ contract: 'till', key: 'a' }, { command: 1, body, chain: [], deadlineMs: 0 })
+    return engine.receiveCall({ contract: 'till', key: 'a' }, { command: 1, body, chain: [], deadlineMs: 0 })
   }
   const restart = (key: string): void => engine.shard({ contract: 'till', key }).restart()
   /** Lets time pass, and with it all that waits for it. */
-  const pass = async (ms: number): Promise<void> => {
+  const advance = async (ms: number): Promise<void> => {
     for (let left = ms; left >= 0; left -= 10) {
       await new Promise(setImmediate)
       clock.advance(Math.min(10, left))
     }
     await new Promise(setImmediate)
   }
-  return { clock, engine, log, heard, took, pay, restart, pass }
+  return { clock, engine, log, heard: receivedAnswers, took: takenAmounts, pay, restart, pass: advance }
 }
 interface Options {
-  readonly path?: Path
+  readonly path?: DeliveryPath
   readonly hookFails?: number
   readonly maxCasts?: number
 }
 
 test('lives of a sender within one moment never give two casts the same number', async () => {
-  const { heard, took, pay, restart, pass } = bench()
+  const { heard, took, pay, restart, pass } = createFixture()
   for (const n of [[1], [2], [3, 4], [5], [6, 7, 8], [9]]) {
     await pay(...n)
     await new Promise(setImmediate)
@@ -98,7 +98,7 @@ test('lives of a sender within one moment never give two casts the same number',
 })
 
 test('a sender whose clock went back numbers its casts anew, and each takes effect once, in order', async () => {
-  const { clock, heard, took, pay, restart, pass } = bench()
+  const { clock, heard, took, pay, restart, pass } = createFixture()
   await pay(1)
   await pass(0)
   clock.skewMs = -31_536_000_000
@@ -112,8 +112,8 @@ test('a sender whose clock went back numbers its casts anew, and each takes effe
 
 test('casts of a life whose clock went back stand behind those that an earlier life has left', async () => {
   let open = false
-  const path: Path = (_cast, deliver) => (open ? deliver() : UNAVAILABLE)
-  const { clock, took, pay, restart, pass } = bench({ path })
+  const path: DeliveryPath = (_cast, deliver) => (open ? deliver() : UNAVAILABLE)
+  const { clock, took, pay, restart, pass } = createFixture({ path })
   await pay(1)
   clock.skewMs = -31_536_000_000
   restart('a')
@@ -128,9 +128,9 @@ test('casts of a life whose clock went back stand behind those that an earlier l
 test('what was not done is delivered again, and an answer that comes late is heard though its hook throws', async () => {
   for (const code of ['UNAVAILABLE', 'OVERLOADED', 'DEADLINE', 'RETRY_LATER', 'SHARD_RESTARTED']) {
     let refusals = 8
-    const path: Path = async (_cast, deliver) =>
+    const path: DeliveryPath = async (_cast, deliver) =>
       refusals-- > 0 ? { kind: 'system', code, message: '' } : deliver()
-    const { heard, took, pay, pass, engine } = bench({ path, hookFails: 2 })
+    const { heard, took, pay, pass, engine } = createFixture({ path, hookFails: 2 })
     await pay(7)
     await pass(80_000)
     assert.deepEqual([took, heard, engine.meter.castRetries], [[7], ['7 {"sum":7}'], 10], code)
@@ -139,15 +139,15 @@ test('what was not done is delivered again, and an answer that comes late is hea
 
 test('a delivery that is never answered is made again, and so is one whose path breaks', async () => {
   let tries = 0
-  const path: Path = (_cast, deliver) => {
+  const path: DeliveryPath = (_cast, deliver) => {
     tries++
-    if (tries === 1) return NEVER
+    if (tries === 1) return NEVER_SETTLES
     if (tries === 2) return Promise.reject(new Error('the path broke'))
     // It is taken, and its answer is lost.
-    if (tries === 3) return deliver().then(() => NEVER)
+    if (tries === 3) return deliver().then(() => NEVER_SETTLES)
     return deliver()
   }
-  const { heard, took, pay, pass } = bench({ path })
+  const { heard, took, pay, pass } = createFixture({ path })
   await pay(7)
   await pass(60_000)
   assert.deepEqual([took, heard, tries], [[7], ['7 {"sum":7}'], 4])
@@ -155,12 +155,12 @@ test('a delivery that is never answered is made again, and so is one whose path 
 
 test('an answer that comes after its delivery was made again is not acted on twice', async () => {
   const late: (() => void)[] = []
-  const path: Path = async (_cast, deliver) => {
+  const path: DeliveryPath = async (_cast, deliver) => {
     const answer = await deliver()
     if (late.length === 0) await new Promise<void>((resolve) => late.push(resolve))
     return answer
   }
-  const { heard, took, pay, pass } = bench({ path })
+  const { heard, took, pay, pass } = createFixture({ path })
   await pay(1, 2)
   await pass(11_000)
   for (const come of late) come()
@@ -176,11 +176,11 @@ test('an answer that comes after its delivery was made again is not acted on twi
 
 test('a delivery that arrives when those behind it were taken is not taken again', async () => {
   const late: (() => void)[] = []
-  const path: Path = (_cast, deliver) => {
+  const path: DeliveryPath = (_cast, deliver) => {
     if (late.length > 0) return deliver()
     return new Promise((resolve) => late.push(() => void deliver().then(resolve)))
   }
-  const { heard, took, pay, pass } = bench({ path })
+  const { heard, took, pay, pass } = createFixture({ path })
   await pay(1, 2)
   await pass(11_000)
   for (const come of late) come()
@@ -196,12 +196,12 @@ test('a delivery that arrives when those behind it were taken is not taken again
 
 test('an answer that comes to a life that is over is not acted on; the next life is answered again', async () => {
   let go: () => void = () => {}
-  const path: Path = async (_cast, deliver) => {
+  const path: DeliveryPath = async (_cast, deliver) => {
     const answer = await deliver()
     await new Promise<void>((resolve) => (go = resolve))
     return answer
   }
-  const { engine, heard, took, pay, restart, pass } = bench({ path })
+  const { engine, heard, took, pay, restart, pass } = createFixture({ path })
   await pay(7)
   await pass(0)
   const early = go
@@ -219,8 +219,8 @@ test('an answer that comes to a life that is over is not acted on; the next life
 
 test('a shard has but so many casts without an answer, and takes more when they are answered', async () => {
   let open = false
-  const path: Path = (_cast, deliver) => (open ? deliver() : UNAVAILABLE)
-  const { log, heard, pay, pass } = bench({ path, maxCasts: 3 })
+  const path: DeliveryPath = (_cast, deliver) => (open ? deliver() : UNAVAILABLE)
+  const { log, heard, pay, pass } = createFixture({ path, maxCasts: 3 })
   for (let n = 1; n <= 3; n++) assert.equal((await pay(n)).kind, 'reply')
   assert.equal((await pay(4)).kind, 'system')
   const [error] = log.lines.filter(({ level }) => level === 'error')
@@ -242,11 +242,11 @@ test('an answer is kept by a store as it was given', () => {
     { kind: 'system', code: 'INTERNAL', message: '' },
     { kind: 'system', code: 'X'.repeat(64), message: 'é語\u{1f600}'.repeat(100) },
   ]
-  for (const answer of answers) assert.deepEqual(decodeAnswer(encodeAnswer(answer)), answer)
-  assert.deepEqual(decodeAnswer(encodeAnswer({ kind: 'reply', body: new Uint8Array(0) })), {
+  for (const answer of answers) assert.deepEqual(decodeCastAnswer(encodeCastAnswer(answer)), answer)
+  assert.deepEqual(decodeCastAnswer(encodeCastAnswer({ kind: 'reply', body: new Uint8Array(0) })), {
     kind: 'reply',
     body: new Uint8Array(0),
   })
-  const long = decodeAnswer(encodeAnswer({ kind: 'system', code: 'A', message: 'x'.repeat(9_000) }))
+  const long = decodeCastAnswer(encodeCastAnswer({ kind: 'system', code: 'A', message: 'x'.repeat(9_000) }))
   assert.deepEqual(long, { kind: 'system', code: 'A', message: 'x'.repeat(500) })
 })

@@ -1,7 +1,7 @@
 // What information_schema says, for the tests of migrations: rows by hand, and those of one table on each server.
 
 import { table, type TableOptions } from '../../core/game/table.ts'
-import { catalogOf, type Catalog, type Cells } from '../../core/tiers/catalog.ts'
+import { catalogOf, type Catalog, type CatalogRow } from '../../core/tiers/catalog.ts'
 import { command, contract } from '../../core/wire/contract.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
 
@@ -39,7 +39,7 @@ export function catalog(
 ): Catalog {
   return catalogOf(
     [[name, engine, '7', version]],
-    columns.map(([column, type, nullable, fallback, charset, collation, extra]): Cells => [
+    columns.map(([column, type, nullable, fallback, charset, collation, extra]): CatalogRow => [
       name,
       column,
       type,
@@ -49,7 +49,7 @@ export function catalog(
       collation ?? null,
       extra ?? '',
     ]),
-    indexes.map(([index, nonUnique, column, prefix]): Cells => [
+    indexes.map(([index, nonUnique, column, prefix]): CatalogRow => [
       name,
       index,
       nonUnique,
@@ -60,7 +60,7 @@ export function catalog(
   )
 }
 
-export const BIN = ['utf8mb4', 'utf8mb4_bin'] as const
+export const UTF8MB4_BIN = ['utf8mb4', 'utf8mb4_bin'] as const
 export const pets = define(
   'pets',
   {
@@ -91,15 +91,15 @@ export const PETS_INDEXES: readonly Index[] = [
   ['by_level', '1', 'level'],
   ['unique_name', '0', 'name'],
 ]
-const ON_MYSQL: readonly Column[] = [
+const PETS_ON_MYSQL: readonly Column[] = [
   ['id', 'varchar(64)', 'NO', null, 'ascii', 'ascii_bin'],
-  ['uid', 'varchar(20)', 'NO', null, ...BIN],
+  ['uid', 'varchar(20)', 'NO', null, ...UTF8MB4_BIN],
   ['level', 'smallint unsigned', 'NO', '1'],
   ['xp', 'bigint unsigned', 'NO', '0'],
   ['worth', 'decimal(10,2)', 'NO', '1.50'],
-  ['name', 'varchar(20)', 'YES', null, ...BIN],
-  ['nick', 'varchar(20)', 'YES', "it's\n?", ...BIN],
-  ['tags', 'longtext', 'YES', null, ...BIN],
+  ['name', 'varchar(20)', 'YES', null, ...UTF8MB4_BIN],
+  ['nick', 'varchar(20)', 'YES', "it's\n?", ...UTF8MB4_BIN],
+  ['tags', 'longtext', 'YES', null, ...UTF8MB4_BIN],
   ['seal', 'varbinary(4)', 'NO', '0x00FF'],
   ['born', 'datetime(3)', 'NO', '1970-01-01 00:00:00.000'],
   ['wild', 'tinyint(1)', 'NO', '0'],
@@ -109,18 +109,18 @@ const ON_MYSQL: readonly Column[] = [
 export const PETS: Readonly<Record<string, readonly Column[]>> = {
   [MARIA]: [
     ['id', 'varchar(64)', 'NO', null, 'ascii', 'ascii_bin'],
-    ['uid', 'varchar(20)', 'NO', null, ...BIN],
+    ['uid', 'varchar(20)', 'NO', null, ...UTF8MB4_BIN],
     ['level', 'smallint(5) unsigned', 'NO', '1'],
     ['xp', 'bigint(20) unsigned', 'NO', '0'],
     ['worth', 'decimal(10,2)', 'NO', '1.50'],
-    ['name', 'varchar(20)', 'YES', 'NULL', ...BIN],
-    ['nick', 'varchar(20)', 'YES', "'it''s\\n?'", ...BIN],
-    ['tags', 'longtext', 'YES', 'NULL', ...BIN],
+    ['name', 'varchar(20)', 'YES', 'NULL', ...UTF8MB4_BIN],
+    ['nick', 'varchar(20)', 'YES', "'it''s\\n?'", ...UTF8MB4_BIN],
+    ['tags', 'longtext', 'YES', 'NULL', ...UTF8MB4_BIN],
     ['seal', 'varbinary(4)', 'NO', "'\\0?'"],
     ['born', 'datetime(3)', 'NO', "'1970-01-01 00:00:00.000'"],
     ['wild', 'tinyint(1)', 'NO', '0'],
     ['speed', 'double', 'NO', '-0.00000015'],
   ],
-  [MYSQL]: ON_MYSQL,
-  [VITESS]: ON_MYSQL,
+  [MYSQL]: PETS_ON_MYSQL,
+  [VITESS]: PETS_ON_MYSQL,
 }

@@ -6,11 +6,16 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 
 import { DEFAULT_LIMITS } from '../../core/wire/limits.ts'
-import { addressKey, Census, type Entry, type Refused } from '../../edge/census.ts'
+import {
+  addressKey,
+  ConnectionLimiter,
+  type ConnectionPermit,
+  type ConnectionRejection,
+} from '../../edge/census.ts'
 
 const LIMITS = { maxConnections: 10, maxPerAddress: 3, maxPerLoopback: 6, maxUnproven: 5 }
 
-function entered(result: Entry | Refused): Entry {
+function assertAdmitted(result: ConnectionPermit | ConnectionRejection): ConnectionPermit {
   assert.equal(result.reason, null)
   return result
 }
@@ -102,101 +107,106 @@ test('any text at all has a key', () => {
 })
 
 test('one address holds only so many, the neighbours are not hurt', () => {
-  const census = new Census(LIMITS)
-  const mine = [1, 2, 3].map((host) => entered(census.enter(`2001:db8::${host}`)))
-  for (const one of mine) one.proven()
-  const refused = census.enter('2001:db8::4')
+  const census = new ConnectionLimiter(LIMITS)
+  const mine = [1, 2, 3].map((host) => assertAdmitted(census.admit(`2001:db8::${host}`)))
+  for (const one of mine) one.markAuthenticated()
+  const refused = census.admit('2001:db8::4')
   assert.equal(refused.reason, 'address')
   assert.equal(refused.message, '3 connections of this address stand, at most 3 may')
-  entered(census.enter('2001:db8:0:1::4'))
-  mine[0]!.leave()
-  entered(census.enter('2001:db8::4'))
-  assert.deepEqual(census.refused, { total: 0, address: 1, unproven: 0 })
+  assertAdmitted(census.admit('2001:db8:0:1::4'))
+  mine[0]!.release()
+  assertAdmitted(census.admit('2001:db8::4'))
+  assert.deepEqual(census.rejections, { total: 0, address: 1, unproven: 0 })
 })
 
 test('loopback and the unknown have a bound of their own', () => {
   for (const address of ['127.0.0.1', '']) {
-    const census = new Census(LIMITS)
-    for (let i = 0; i < 6; i++) entered(census.enter(address)).proven()
-    assert.equal(census.enter(address).reason, 'address')
+    const census = new ConnectionLimiter(LIMITS)
+    for (let i = 0; i < 6; i++) assertAdmitted(census.admit(address)).markAuthenticated()
+    assert.equal(census.admit(address).reason, 'address')
   }
 })
 
 test('connections without a first message are bounded until they prove themselves or leave', () => {
-  const census = new Census(LIMITS)
-  const standing = Array.from({ length: 5 }, (_, i) => entered(census.enter(`192.0.2.${i}`)))
-  assert.equal(census.unproven, 5)
-  assert.equal(census.enter('192.0.2.9').reason, 'unproven')
-  standing[0]!.proven()
-  standing.push(entered(census.enter('192.0.2.9')))
-  assert.equal(census.enter('192.0.2.10').reason, 'unproven')
-  standing[1]!.leave()
-  entered(census.enter('192.0.2.10'))
-  assert.deepEqual(census.refused, { total: 0, address: 0, unproven: 2 })
+  const census = new ConnectionLimiter(LIMITS)
+  const standing = Array.from({ length: 5 }, (_, i) => assertAdmitted(census.admit(`192.0.2.${i}`)))
+  assert.equal(census.unauthenticated, 5)
+  assert.equal(census.admit('192.0.2.9').reason, 'unproven')
+  standing[0]!.markAuthenticated()
+  standing.push(assertAdmitted(census.admit('192.0.2.9')))
+  assert.equal(census.admit('192.0.2.10').reason, 'unproven')
+  standing[1]!.release()
+  assertAdmitted(census.admit('192.0.2.10'))
+  assert.deepEqual(census.rejections, { total: 0, address: 0, unproven: 2 })
 })
 
 test('connections in all are bounded', () => {
-  const census = new Census(LIMITS)
+  const census = new ConnectionLimiter(LIMITS)
   const standing = Array.from({ length: 10 }, (_, i) => {
-    const entry = entered(census.enter(`192.0.2.${i}`))
-    entry.proven()
+    const entry = assertAdmitted(census.admit(`192.0.2.${i}`))
+    entry.markAuthenticated()
     return entry
   })
-  const refused = census.enter('192.0.2.99')
+  const refused = census.admit('192.0.2.99')
   assert.equal(refused.reason, 'total')
   assert.equal(refused.message, '10 connections stand, at most 10 may')
-  standing[9]!.leave()
-  entered(census.enter('192.0.2.99'))
+  standing[9]!.release()
+  assertAdmitted(census.admit('192.0.2.99'))
 })
 
 test('proving and leaving twice counts once', () => {
-  const census = new Census(LIMITS)
-  const first = entered(census.enter('192.0.2.1'))
-  entered(census.enter('192.0.2.1'))
-  first.proven()
-  first.proven()
-  assert.equal(census.unproven, 1)
-  first.leave()
-  first.leave()
-  first.proven()
-  assert.deepEqual([census.total, census.unproven, census.addresses], [1, 1, 1])
+  const census = new ConnectionLimiter(LIMITS)
+  const first = assertAdmitted(census.admit('192.0.2.1'))
+  assertAdmitted(census.admit('192.0.2.1'))
+  first.markAuthenticated()
+  first.markAuthenticated()
+  assert.equal(census.unauthenticated, 1)
+  first.release()
+  first.release()
+  first.markAuthenticated()
+  assert.deepEqual([census.openConnections, census.unauthenticated, census.addressCount], [1, 1, 1])
 })
 
 test('what is refused changes nothing but its counter', () => {
-  const census = new Census({ ...LIMITS, maxUnproven: 0 })
-  assert.equal(census.enter('192.0.2.1').reason, 'unproven')
-  assert.deepEqual([census.total, census.unproven, census.addresses], [0, 0, 0])
+  const census = new ConnectionLimiter({ ...LIMITS, maxUnproven: 0 })
+  assert.equal(census.admit('192.0.2.1').reason, 'unproven')
+  assert.deepEqual([census.openConnections, census.unauthenticated, census.addressCount], [0, 0, 0])
 })
 
 test('when all have left nothing is remembered, in any order of comings and goings', () => {
   const step = fc.record({ address: fc.integer({ min: 0, max: 4 }), what: fc.integer({ min: 0, max: 2 }) })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
-      const census = new Census(LIMITS)
-      let standing: Entry[] = []
+      const census = new ConnectionLimiter(LIMITS)
+      let standing: ConnectionPermit[] = []
       for (const { address, what } of steps) {
         if (what > 0 && standing.length > 0) {
           const entry = standing[address % standing.length]!
-          if (what === 1) entry.proven()
+          if (what === 1) entry.markAuthenticated()
           else {
-            entry.leave()
+            entry.release()
             standing = standing.filter((one) => one !== entry)
           }
         } else {
-          const result = census.enter(`192.0.2.${address}`)
+          const result = census.admit(`192.0.2.${address}`)
           if (result.reason === null) standing.push(result)
         }
-        assert.equal(census.total, standing.length)
-        assert.ok(census.total <= 10 && census.unproven <= 5 && census.unproven <= census.total)
+        assert.equal(census.openConnections, standing.length)
+        assert.ok(
+          census.openConnections <= 10 &&
+            census.unauthenticated <= 5 &&
+            census.unauthenticated <= census.openConnections,
+        )
       }
-      for (const entry of standing) entry.leave()
-      assert.deepEqual([census.total, census.unproven, census.addresses], [0, 0, 0])
+      for (const entry of standing) entry.release()
+      assert.deepEqual([census.openConnections, census.unauthenticated, census.addressCount], [0, 0, 0])
     }),
   )
 })
 
 test('the default limits let a crowd in behind a proxy of this machine', () => {
-  const census = new Census(DEFAULT_LIMITS)
-  for (let i = 0; i < DEFAULT_LIMITS.maxConnections; i++) entered(census.enter('127.0.0.1')).proven()
-  assert.equal(census.enter('127.0.0.1').reason, 'total')
+  const census = new ConnectionLimiter(DEFAULT_LIMITS)
+  for (let i = 0; i < DEFAULT_LIMITS.maxConnections; i++)
+    assertAdmitted(census.admit('127.0.0.1')).markAuthenticated()
+  assert.equal(census.admit('127.0.0.1').reason, 'total')
 })

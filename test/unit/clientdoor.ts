@@ -13,7 +13,12 @@ import {
 import { ManualClock } from '../../core/run/memory.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import { command, contract, event } from '../../core/wire/contract.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
 import {
   CALL_BYTES,
   decodeAck,
@@ -49,19 +54,19 @@ export const Room = contract('room', {
 })
 
 export const SESSION = new Uint8Array(16).fill(7)
-const IDENTITY = identityBytes(DEFAULT_IDENTITY)
-const utf8 = new TextEncoder()
-const text = new TextDecoder()
+const IDENTITY = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
+const utf8Encoder = new TextEncoder()
+const utf8Decoder = new TextDecoder()
 
 /** What a client has said: its name and its fields. */
-export type Heard = readonly [string, ...unknown[]]
+export type ReceivedMessage = readonly [string, ...unknown[]]
 
 /** One connection as the server has it. */
-export class Line {
+export class ScriptedConnection {
   readonly events: SocketEvents
   readonly url: string
   /** How the client hung up: for good or not; null = it has not. */
-  left: boolean | null = null
+  clientLeave: boolean | null = null
   /** Messages of the WebSocket, one for each write. */
   writes: Uint8Array[] = []
 
@@ -70,12 +75,12 @@ export class Line {
     this.events = events
   }
 
-  say(message: number, body: Uint8Array): this {
+  send(message: number, body: Uint8Array): this {
     this.events.message(encodeFrame(IDENTITY, message, body))
     return this
   }
 
-  welcome(fields: Partial<Omit<Welcome, 'token'>> & { token?: string } = {}): this {
+  sendWelcome(fields: Partial<Omit<Welcome, 'token'>> & { token?: string } = {}): this {
     const { token = '', ...rest } = fields
     const defaults = {
       version: 2,
@@ -84,57 +89,60 @@ export class Line {
       heartbeatMs: 15_000,
       maxBodyBytes: 65_536,
     }
-    return this.say(MESSAGE.WELCOME, encodeWelcome({ ...defaults, ...rest, token: utf8.encode(token) }))
+    return this.send(
+      MESSAGE.WELCOME,
+      encodeWelcome({ ...defaults, ...rest, token: utf8Encoder.encode(token) }),
+    )
   }
 
-  opened(channel: number, activation: number, { mark = 0, lost = false, opening = 1 } = {}): this {
-    return this.say(MESSAGE.OPENED, encodeOpened({ channel, activation, mark, lost, opening }))
+  sendOpened(channel: number, activation: number, { mark = 0, lost = false, opening = 1 } = {}): this {
+    return this.send(MESSAGE.OPENED, encodeOpened({ channel, activation, mark, lost, opening }))
   }
 
-  reply(channel: number, sequence: number, n: number): this {
-    return this.say(MESSAGE.REPLY, encodeReply({ channel, sequence }, msgpack.encode({ n })))
+  sendReply(channel: number, sequence: number, n: number): this {
+    return this.send(MESSAGE.REPLY, encodeReply({ channel, sequence }, msgpack.encode({ n })))
   }
 
-  event(channel: number, sequence: number, n: number): this {
-    return this.say(MESSAGE.EVENT, encodeEvent({ channel, sequence, event: 50 }, msgpack.encode({ n })))
+  sendEvent(channel: number, sequence: number, n: number): this {
+    return this.send(MESSAGE.EVENT, encodeEvent({ channel, sequence, event: 50 }, msgpack.encode({ n })))
   }
 
-  error(channel: number, sequence: number, code: string, message: string = code): this {
-    return this.say(MESSAGE.ERROR, encodeError({ channel, sequence, kind: 'system', code, message }))
+  sendError(channel: number, sequence: number, code: string, message: string = code): this {
+    return this.send(MESSAGE.ERROR, encodeError({ channel, sequence, kind: 'system', code, message }))
   }
 
-  resync(channel: number, events: number): this {
-    return this.say(MESSAGE.RESYNC, encodeResync({ channel, events }))
+  sendResync(channel: number, events: number): this {
+    return this.send(MESSAGE.RESYNC, encodeResync({ channel, events }))
   }
 
   /** The connection breaks. */
-  cut(reason = 'cut'): void {
+  disconnect(reason = 'cut'): void {
     this.events.closed(reason)
   }
 
   /** What the client has said since the last time, PINGs left out. */
-  heard(): Heard[] {
-    const heard = this.writes.flatMap(read)
+  takeMessages(): ReceivedMessage[] {
+    const messages = this.writes.flatMap(decodeMessages)
     this.writes = []
-    return heard.filter(([name]) => name !== 'PING')
+    return messages.filter(([name]) => name !== 'PING')
   }
 }
 
-function read(bytes: Uint8Array): Heard[] {
-  const heard: Heard[] = []
-  const decoder = new FrameDecoder(DEFAULT_IDENTITY, 1 << 24, (message, source, start, end) =>
-    heard.push(readOne(message, source, start, end)),
+function decodeMessages(bytes: Uint8Array): ReceivedMessage[] {
+  const messages: ReceivedMessage[] = []
+  const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 24, (message, source, start, end) =>
+    messages.push(decodeMessage(message, source, start, end)),
   )
   decoder.push(bytes)
-  assert.equal(decoder.buffered, 0)
-  return heard
+  assert.equal(decoder.bufferedBytes, 0)
+  return messages
 }
 
-function readOne(message: number, source: Uint8Array, start: number, end: number): Heard {
+function decodeMessage(message: number, source: Uint8Array, start: number, end: number): ReceivedMessage {
   switch (message) {
     case MESSAGE.HELLO: {
       const { session, ticket, token } = decodeHello(source, start, end)
-      return ['HELLO', session[0], text.decode(token), text.decode(ticket)]
+      return ['HELLO', session[0], utf8Decoder.decode(token), utf8Decoder.decode(ticket)]
     }
     case MESSAGE.RESUME:
       return [
@@ -172,68 +180,68 @@ function readOne(message: number, source: Uint8Array, start: number, end: number
   }
 }
 
-export class Door {
+export class ScriptedServer {
   readonly clock = new ManualClock()
-  readonly lines: Line[] = []
+  readonly connections: ScriptedConnection[] = []
   readonly dial: Dial = (url, events) => {
-    const line = new Line(url, events)
-    this.lines.push(line)
-    return { send: (bytes) => line.writes.push(bytes), close: (leave = false) => (line.left = leave) }
+    const line = new ScriptedConnection(url, events)
+    this.connections.push(line)
+    return { send: (bytes) => line.writes.push(bytes), close: (leave = false) => (line.clientLeave = leave) }
   }
 
   /** The newest connection. */
-  get line(): Line {
-    return this.lines.at(-1)!
+  get connection(): ScriptedConnection {
+    return this.connections.at(-1)!
   }
 
   /** The answer of `connect`, not awaited: the test plays the server. */
-  begin(options: ConnectOptions = {}): Promise<Firefly> {
+  connect(options: ConnectOptions = {}): Promise<Firefly> {
     const game = connect('ws://door.test', { clock: this.clock, dial: this.dial, ...options })
     game.catch(() => {}) // the test looks at it in its own time
     return game
   }
 
   /** A welcomed session, whose first words are heard. */
-  async enter(
+  async connectWelcomed(
     options: ConnectOptions = {},
-    welcome: Parameters<Line['welcome']>[0] = { token: 'one' },
+    welcome: Parameters<ScriptedConnection['sendWelcome']>[0] = { token: 'one' },
   ): Promise<Firefly> {
-    const game = this.begin(options)
-    this.line.events.opened()
-    this.line.welcome(welcome)
-    this.line.heard()
+    const game = this.connect(options)
+    this.connection.events.opened()
+    this.connection.sendWelcome(welcome)
+    this.connection.takeMessages()
     return game
   }
 
   /** Runs what was deferred; the connection in hand then says what it has heard. */
-  heard(): Heard[] {
+  takeMessages(): ReceivedMessage[] {
     this.clock.settle()
-    return this.line.heard()
+    return this.connection.takeMessages()
   }
 
   /** The connection breaks, and the client dials again. */
-  async redial(reason = 'cut'): Promise<Line> {
-    const before = this.lines.length
-    this.line.cut(reason)
+  async reconnect(reason = 'cut'): Promise<ScriptedConnection> {
+    const before = this.connections.length
+    this.connection.disconnect(reason)
     this.clock.advance(5_000)
     await new Promise(setImmediate)
-    assert.equal(this.lines.length, before + 1, 'dialled once more')
-    this.line.events.opened()
-    return this.line
+    assert.equal(this.connections.length, before + 1, 'dialled once more')
+    this.connection.events.opened()
+    return this.connection
   }
 }
 
 /** What becomes of a promise: its value, or the code of its error. */
-export function fate(promise: Promise<unknown>): { now: unknown } {
-  const told = { now: 'waits' as unknown }
+export function outcomeOf(promise: Promise<unknown>): { now: unknown } {
+  const outcome = { now: 'waits' as unknown }
   promise.then(
-    (value) => (told.now = value),
-    (error: { code?: string }) => (told.now = error.code ?? error),
+    (value) => (outcome.now = value),
+    (error: { code?: string }) => (outcome.now = error.code ?? error),
   )
-  return told
+  return outcome
 }
 
 /** Lets promises tell what has become of them. */
-export function breathe(): Promise<void> {
+export function settlePromises(): Promise<void> {
   return new Promise(setImmediate)
 }

@@ -6,99 +6,99 @@ import { test } from 'node:test'
 import { command, contract, event } from '../../core/wire/contract.ts'
 import { DefinitionError } from '../../core/wire/errors.ts'
 import { t } from '../../core/wire/type.ts'
-import { breathe, Door, fate, Room } from './clientdoor.ts'
+import { settlePromises, ScriptedServer, outcomeOf, Room } from './clientdoor.ts'
 
-async function paused() {
-  const door = new Door()
-  const room = (await door.enter()).at(Room)
-  door.heard()
-  door.line.opened(1, 7)
-  door.line.cut()
-  return { door, room }
+async function connectThenDisconnect() {
+  const server = new ScriptedServer()
+  const room = (await server.connectWelcomed()).at(Room)
+  server.takeMessages()
+  server.connection.sendOpened(1, 7)
+  server.connection.disconnect()
+  return { door: server, room }
 }
 
-async function resume(door: Door, mark = 0, lost = false): Promise<void> {
-  door.clock.advance(200)
-  door.line.events.opened()
-  door.line.heard()
-  door.line.welcome({ resumed: true, token: 'two' }).opened(1, 7, { mark, lost })
+async function resume(server: ScriptedServer, mark = 0, lost = false): Promise<void> {
+  server.clock.advance(200)
+  server.connection.events.opened()
+  server.connection.takeMessages()
+  server.connection.sendWelcome({ resumed: true, token: 'two' }).sendOpened(1, 7, { mark, lost })
 }
 
 test('casts are dropped, calls and what is durable is kept and sent in order', async () => {
-  const { door, room } = await paused()
+  const { door, room } = await connectThenDisconnect()
   room.step({ n: 1 })
   room.keptStep({ n: 2 })
-  void fate(room.ask({ n: 3 }))
+  void outcomeOf(room.ask({ n: 3 }))
   room.note({ n: 4 })
   room.keptStep({ n: 5 })
   await resume(door)
-  assert.deepEqual(door.heard(), [
+  assert.deepEqual(door.takeMessages(), [
     ['CALL', 1, 1, 1, 6, 2],
     ['CALL', 1, 1, 2, 1, 3],
     ['CALL', 1, 1, 3, 3, 4],
     ['CALL', 1, 1, 4, 6, 5],
   ])
   // Nothing waits for a cast that is not durable: it is not sent again.
-  await door.redial()
-  door.line.heard()
-  door.line.welcome({ resumed: true, token: 'three' }).opened(1, 7, { mark: 2 })
-  assert.deepEqual(door.heard(), [
+  await door.reconnect()
+  door.connection.takeMessages()
+  door.connection.sendWelcome({ resumed: true, token: 'three' }).sendOpened(1, 7, { mark: 2 })
+  assert.deepEqual(door.takeMessages(), [
     ['CALL', 1, 1, 2, 1, 3],
     ['CALL', 1, 1, 3, 3, 4],
   ])
 })
 
 test('what wants to fail, or to be dropped, fails at once with UNAVAILABLE', async () => {
-  const { door, room } = await paused()
+  const { door, room } = await connectThenDisconnect()
   assert.throws(() => room.sternStep({ n: 1 }), { name: 'CallError', code: 'UNAVAILABLE' })
-  const fates = [room.sternAsk({ n: 2 }), room.looseAsk({ n: 3 }), room.sternSave({ n: 4 })].map(fate)
-  await breathe()
+  const fates = [room.sternAsk({ n: 2 }), room.looseAsk({ n: 3 }), room.sternSave({ n: 4 })].map(outcomeOf)
+  await settlePromises()
   assert.deepEqual(
     fates.map(({ now }) => now),
     ['UNAVAILABLE', 'UNAVAILABLE', 'UNAVAILABLE'],
   )
   await resume(door)
-  assert.deepEqual(door.heard(), [])
+  assert.deepEqual(door.takeMessages(), [])
   room.sternStep({ n: 5 })
-  void fate(room.sternAsk({ n: 6 }))
-  assert.equal(door.heard().length, 2)
+  void outcomeOf(room.sternAsk({ n: 6 }))
+  assert.equal(door.takeMessages().length, 2)
 })
 
 test('the deadline of what is kept goes on', async () => {
-  const { door, room } = await paused()
-  const asked = fate(room.ask({ n: 1 }))
+  const { door, room } = await connectThenDisconnect()
+  const asked = outcomeOf(room.ask({ n: 1 }))
   room.keptStep({ n: 2 })
   // Nobody takes up.
   door.clock.advance(15_000)
-  await breathe()
+  await settlePromises()
   assert.equal(asked.now, 'DEADLINE')
-  door.line.events.opened()
-  door.line.welcome({ resumed: true, token: 'two' }).opened(1, 7)
-  assert.deepEqual(door.heard().slice(2), [])
+  door.connection.events.opened()
+  door.connection.sendWelcome({ resumed: true, token: 'two' }).sendOpened(1, 7)
+  assert.deepEqual(door.takeMessages().slice(2), [])
 })
 
 test('only so many are kept', async () => {
-  const { door, room } = await paused()
-  const fates = Array.from({ length: 257 }, (_, n) => fate(room.ask({ n })))
-  await breathe()
+  const { door, room } = await connectThenDisconnect()
+  const fates = Array.from({ length: 257 }, (_, n) => outcomeOf(room.ask({ n })))
+  await settlePromises()
   assert.deepEqual([fates[255]!.now, fates[256]!.now], ['waits', 'OVERLOADED'])
   assert.throws(() => room.keptStep({ n: 1 }), { code: 'OVERLOADED' })
   room.step({ n: 1 })
   await resume(door)
-  assert.equal(door.heard().length, 256)
+  assert.equal(door.takeMessages().length, 256)
 })
 
 test('a volatile call that was never sent survives the loss of its shard, one that was sent does not', async () => {
-  const door = new Door()
-  const room = (await door.enter()).at(Room)
-  const sent = fate(room.ask({ n: 1 }))
-  door.heard()
-  door.line.opened(1, 7)
-  door.line.cut()
-  const kept = fate(room.ask({ n: 2 }))
+  const door = new ScriptedServer()
+  const room = (await door.connectWelcomed()).at(Room)
+  const sent = outcomeOf(room.ask({ n: 1 }))
+  door.takeMessages()
+  door.connection.sendOpened(1, 7)
+  door.connection.disconnect()
+  const kept = outcomeOf(room.ask({ n: 2 }))
   await resume(door, 0, true)
-  assert.deepEqual(door.heard(), [['CALL', 1, 1, 2, 1, 2]])
-  await breathe()
+  assert.deepEqual(door.takeMessages(), [['CALL', 1, 1, 2, 1, 2]])
+  await settlePromises()
   assert.deepEqual([sent.now, kept.now], ['SHARD_RESTARTED', 'waits'])
 })
 

@@ -13,7 +13,12 @@ import { createServer as createTlsServer, getCACertificates, setDefaultCACertifi
 import { connect } from '../../client/index.ts'
 import { dialTcp } from '../../client/tcp.ts'
 import { InputError } from '../../core/wire/errors.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
 import { encodeWelcome, MESSAGE } from '../../core/wire/message.ts'
 import { Room, SESSION } from './clientdoor.ts'
 
@@ -23,25 +28,25 @@ after(() => {
 })
 
 /** What was said on each connection, by message number, and how it ended. */
-interface Guest {
+interface AcceptedClient {
   readonly socket: Socket
-  readonly said: number[]
-  ended: boolean
+  readonly messageNumbers: number[]
+  hasEnded: boolean
 }
 
-function host(socket: Socket, guests: Guest[]): void {
-  const guest: Guest = { socket, said: [], ended: false }
-  guests.push(guest)
-  const decoder = new FrameDecoder(DEFAULT_IDENTITY, 65_536, (command) => {
-    guest.said.push(command)
+function acceptClient(socket: Socket, clients: AcceptedClient[]): void {
+  const client: AcceptedClient = { socket, messageNumbers: [], hasEnded: false }
+  clients.push(client)
+  const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 65_536, (command) => {
+    client.messageNumbers.push(command)
     if (command !== MESSAGE.HELLO) return
     const token = new Uint8Array([1])
-    const fields = { version: 2, resumed: guests.length > 1, session: SESSION, token }
+    const fields = { version: 2, resumed: clients.length > 1, session: SESSION, token }
     const welcome = encodeWelcome({ ...fields, heartbeatMs: 15_000, maxBodyBytes: 65_536 })
-    socket.write(encodeFrame(identityBytes(DEFAULT_IDENTITY), MESSAGE.WELCOME, welcome))
+    socket.write(encodeFrame(frameIdentityBytes(DEFAULT_FRAME_IDENTITY), MESSAGE.WELCOME, welcome))
   })
   socket.on('data', (chunk: Buffer) => decoder.push(chunk))
-  socket.on('end', () => (guest.ended = true))
+  socket.on('end', () => (client.hasEnded = true))
   socket.on('error', () => {})
 }
 
@@ -52,7 +57,7 @@ async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-async function until(done: () => boolean): Promise<void> {
+async function waitUntil(done: () => boolean): Promise<void> {
   const deadlineMs = performance.now() + 10_000
   while (!done()) {
     assert.ok(performance.now() < deadlineMs, 'never came')
@@ -61,19 +66,19 @@ async function until(done: () => boolean): Promise<void> {
 }
 
 test('over TCP a session opens, comes back after a break, and says goodbye before it ends', async () => {
-  const guests: Guest[] = []
-  const port = await listen(createServer((socket) => host(socket, guests)))
+  const guests: AcceptedClient[] = []
+  const port = await listen(createServer((socket) => acceptClient(socket, guests)))
   const game = await connect(`tcp://127.0.0.1:${port}`, { dial: dialTcp })
   game.at(Room)
-  await until(() => guests[0]!.said.length === 2)
+  await waitUntil(() => guests[0]!.messageNumbers.length === 2)
   let resumes = 0
   game.on('state', (state) => void (state === 'open' && resumes++))
   guests[0]!.socket.destroy()
-  await until(() => resumes === 1)
-  assert.deepEqual(guests[1]!.said, [MESSAGE.HELLO, MESSAGE.RESUME])
+  await waitUntil(() => resumes === 1)
+  assert.deepEqual(guests[1]!.messageNumbers, [MESSAGE.HELLO, MESSAGE.RESUME])
   await game.close()
-  await until(() => guests[1]!.ended)
-  assert.equal(guests[1]!.said.at(-1), MESSAGE.CLOSE)
+  await waitUntil(() => guests[1]!.hasEnded)
+  assert.equal(guests[1]!.messageNumbers.at(-1), MESSAGE.CLOSE)
 })
 
 test('over TLS the server must be one that Node trusts', async () => {
@@ -84,8 +89,8 @@ test('over TLS the server must be one that Node trusts', async () => {
   execFileSync('openssl', [...make, '-keyout', keyFile, '-out', certFile, ...subject], { stdio: 'ignore' })
   const [key, cert] = [readFileSync(keyFile), readFileSync(certFile, 'utf8')]
   rmSync(folder, { recursive: true })
-  const guests: Guest[] = []
-  const server = createTlsServer({ key, cert }, (socket) => host(socket, guests))
+  const guests: AcceptedClient[] = []
+  const server = createTlsServer({ key, cert }, (socket) => acceptClient(socket, guests))
   server.on('tlsClientError', () => {})
   const port = await listen(server)
 
@@ -97,7 +102,7 @@ test('over TLS the server must be one that Node trusts', async () => {
     const game = await connect(`tls://${name}:${port}`, { dial: dialTcp })
     await game.close()
   }
-  await until(() => guests.length === 2 && guests.every(({ ended }) => ended))
+  await waitUntil(() => guests.length === 2 && guests.every(({ hasEnded: ended }) => ended))
 })
 
 test('a host that is not there is UNAVAILABLE, with the reason', async () => {

@@ -3,43 +3,43 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { breathe, Door, fate, type Heard } from './clientdoor.ts'
+import { settlePromises, ScriptedServer, outcomeOf, type ReceivedMessage } from './clientdoor.ts'
 
 test('a ticket is shown in the HELLO of a new session, not in that of a resume', async () => {
-  const door = new Door()
-  void door.begin({ ticket: 'jwt' })
-  door.line.events.opened()
-  assert.deepEqual(door.heard(), [['HELLO', 0, '', 'jwt']])
-  door.line.welcome({ token: 'one' })
-  await door.redial()
-  assert.deepEqual(door.heard(), [['HELLO', 7, 'one', '']])
+  const door = new ScriptedServer()
+  void door.connect({ ticket: 'jwt' })
+  door.connection.events.opened()
+  assert.deepEqual(door.takeMessages(), [['HELLO', 0, '', 'jwt']])
+  door.connection.sendWelcome({ token: 'one' })
+  await door.reconnect()
+  assert.deepEqual(door.takeMessages(), [['HELLO', 7, 'one', '']])
 })
 
 test('a function is asked once for each new session', async () => {
-  const door = new Door()
+  const door = new ScriptedServer()
   let asked = 0
-  void door.begin({ ticket: () => Promise.resolve(`jwt ${++asked}`) })
-  await breathe()
-  const hello = (): Heard[] => {
-    door.line.events.opened()
-    return door.heard()
+  void door.connect({ ticket: () => Promise.resolve(`jwt ${++asked}`) })
+  await settlePromises()
+  const hello = (): ReceivedMessage[] => {
+    door.connection.events.opened()
+    return door.takeMessages()
   }
   assert.deepEqual(hello(), [['HELLO', 0, '', 'jwt 1']])
-  door.line.welcome({ token: '' })
-  door.line.cut()
+  door.connection.sendWelcome({ token: '' })
+  door.connection.disconnect()
   door.clock.advance(200)
-  await breathe()
+  await settlePromises()
   assert.deepEqual(hello(), [['HELLO', 0, '', 'jwt 2']])
-  door.line.welcome({ token: 'one' })
-  door.line.cut()
+  door.connection.sendWelcome({ token: 'one' })
+  door.connection.disconnect()
   door.clock.advance(200)
   assert.deepEqual([hello(), asked], [[['HELLO', 7, 'one', '']], 2])
 })
 
 test('a function that fails is a failed attempt: it is asked again, later and later', async () => {
-  const door = new Door()
+  const door = new ScriptedServer()
   const askedMs: number[] = []
-  const begun = door.begin({
+  const begun = door.connect({
     connectMs: 3_000,
     ticket: () => {
       askedMs.push(door.clock.mono())
@@ -48,37 +48,37 @@ test('a function that fails is a failed attempt: it is asked again, later and la
     },
   })
   for (let i = 0; i < 300; i++) {
-    await breathe()
+    await settlePromises()
     door.clock.advance(10)
   }
   await assert.rejects(begun, /no answer within 3000 ms \(no ticket: no token service\)/)
   const pauses = askedMs.slice(1).map((ms, i) => ms - askedMs[i]!)
   assert.ok(pauses.length >= 3, String(pauses))
   pauses.forEach((ms, i) => assert.ok(ms >= 50 * 2 ** i && ms <= 110 * 2 ** i, `${i}: ${ms} ms`))
-  assert.equal(door.lines.length, 0)
+  assert.equal(door.connections.length, 0)
 })
 
 test('a function that never answers is given up with its attempt, and comes too late then', async () => {
-  const door = new Door()
+  const door = new ScriptedServer()
   const answers: ((ticket: string) => void)[] = []
-  const begun = fate(
-    door.begin({ connectMs: 60_000, ticket: () => new Promise((resolve) => answers.push(resolve)) }),
+  const begun = outcomeOf(
+    door.connect({ connectMs: 60_000, ticket: () => new Promise((resolve) => answers.push(resolve)) }),
   )
   door.clock.advance(10_200)
   assert.equal(answers.length, 2)
   answers[0]!('late')
-  await breathe()
-  assert.equal(door.lines.length, 0)
+  await settlePromises()
+  assert.equal(door.connections.length, 0)
   answers[1]!('jwt')
-  await breathe()
-  door.line.events.opened()
-  assert.deepEqual(door.heard(), [['HELLO', 0, '', 'jwt']])
-  door.line.welcome()
-  await breathe()
+  await settlePromises()
+  door.connection.events.opened()
+  assert.deepEqual(door.takeMessages(), [['HELLO', 0, '', 'jwt']])
+  door.connection.sendWelcome()
+  await settlePromises()
   assert.notEqual(begun.now, 'waits')
 })
 
 test('a ticket that no HELLO holds is refused at once', async () => {
-  const door = new Door()
-  await assert.rejects(door.begin({ ticket: 'x'.repeat(4_097) }), /ticket of 4097 bytes exceeds 4096/)
+  const door = new ScriptedServer()
+  await assert.rejects(door.connect({ ticket: 'x'.repeat(4_097) }), /ticket of 4097 bytes exceeds 4096/)
 })

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { Unsendable, CODECS, customCodec, json, msgpack, raw, type Codec } from '../../core/wire/codec.ts'
+import { Unserializable, CODECS, customCodec, json, msgpack, raw, type Codec } from '../../core/wire/codec.ts'
 import { DefinitionError, InputError } from '../../core/wire/errors.ts'
 
 const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex.replaceAll(' ', ''), 'hex'))
@@ -39,7 +39,7 @@ for (const [value, hex] of packed) {
 }
 
 test('what belongs to its turn has no form, however deep it stands', () => {
-  class Row extends Unsendable {}
+  class Row extends Unserializable {}
   for (const value of [new Row(), [new Row()], { a: { b: new Row() } }])
     assert.throws(() => msgpack.encode(value), /belongs to its turn/)
 })

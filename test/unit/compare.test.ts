@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { clauseOf, compare } from '../../core/tiers/compare.ts'
-import { describe } from '../../core/tiers/migrations.ts'
+import { describeColumn, compareTable } from '../../core/tiers/compare.ts'
+import { describeDifference } from '../../core/tiers/migrations.ts'
 import { t } from '../../core/wire/type.ts'
 import {
-  BIN,
+  UTF8MB4_BIN,
   catalog,
   define,
   MARIA,
@@ -25,8 +25,12 @@ for (const version of [MARIA, MYSQL, VITESS]) {
     catalog('pets', columns, indexes, version).get('pets')!
 
   test(`${version}: our own table is as we made it`, () => {
-    const { drift, columns, indexes } = compare(pets, foundWith(PETS[version]!), 'exact')
-    assert.deepEqual([drift.map(describe), columns, indexes], [[], [], []])
+    const {
+      drift,
+      missingColumns: columns,
+      missingIndexes: indexes,
+    } = compareTable(pets, foundWith(PETS[version]!), 'exact')
+    assert.deepEqual([drift.map(describeDifference), columns, indexes], [[], [], []])
   })
 
   test(`${version}: one thing that is other than we made it is drift`, () => {
@@ -40,9 +44,9 @@ for (const version of [MARIA, MYSQL, VITESS]) {
       ['xp', 'bigint(20)', 'NO', '0'],
       ['worth', 'decimal(10,3)', 'NO', '1.500'],
       ['worth', 'decimal(10,2)', 'NO', '1.51'],
-      ['name', 'varchar(21)', 'YES', null, ...BIN],
-      ['name', 'varchar(20)', 'NO', null, ...BIN],
-      ['nick', 'varchar(20)', 'YES', "it's", ...BIN],
+      ['name', 'varchar(21)', 'YES', null, ...UTF8MB4_BIN],
+      ['name', 'varchar(20)', 'NO', null, ...UTF8MB4_BIN],
+      ['nick', 'varchar(20)', 'YES', "it's", ...UTF8MB4_BIN],
       ['tags', 'json', 'YES', null],
       ['seal', 'varbinary(5)', 'NO', '0x00FF'],
       ['born', 'datetime', 'NO', '1970-01-01 00:00:00'],
@@ -56,7 +60,7 @@ for (const version of [MARIA, MYSQL, VITESS]) {
     ]
     for (const change of changes) {
       const columns = PETS[version]!.map((column) => (column[0] === change[0] ? change : column))
-      const { drift } = compare(pets, foundWith(columns), 'exact')
+      const { drift } = compareTable(pets, foundWith(columns), 'exact')
       assert.deepEqual(
         drift.map(({ column }) => column),
         [change[0]],
@@ -98,8 +102,8 @@ test('defaults of any text are read back from either dialect', () => {
       [MARIA, mariadb(text)],
       [MYSQL, text],
     ] as const) {
-      const found = catalog('x', [['a', 'varchar(20)', 'NO', shown, ...BIN]], [], version).get('x')!
-      assert.equal(found.columns.get('a')!.fallback, text)
+      const found = catalog('x', [['a', 'varchar(20)', 'NO', shown, ...UTF8MB4_BIN]], [], version).get('x')!
+      assert.equal(found.columns.get('a')!.defaultText, text)
     }
   }
 })
@@ -117,7 +121,7 @@ test('keys, indexes and columns of others: what is drift, what is missing, what 
   const columns: readonly Column[] = [
     ['uid', 'varchar(64)', 'NO', null, 'ascii', 'ascii_bin'],
     ['n', 'tinyint unsigned', 'NO', null],
-    ['name', 'varchar(9)', 'YES', 'NULL', ...BIN],
+    ['name', 'varchar(9)', 'YES', 'NULL', ...UTF8MB4_BIN],
   ]
   const key: readonly Index[] = [
     ['PRIMARY', '0', 'uid'],
@@ -244,32 +248,36 @@ test('keys, indexes and columns of others: what is drift, what is missing, what 
   for (const how of ['exact', 'fit'] as const)
     for (const [what, more, indexes, drift, missing] of table) {
       const found = catalog('x', [...columns, ...more], indexes).get('x')!
-      const compared = compare(definition, found, how)
-      const described = compared.drift.map(describe)
+      const compared = compareTable(definition, found, how)
+      const described = compared.drift.map(describeDifference)
       assert.equal(described.length, drift.length, `${what}: ${described.join()}`)
       for (const [i, line] of described.entries()) assert.match(line, drift[i]!, what)
       assert.deepEqual(
-        compared.indexes.map(({ name }) => name),
+        compared.missingIndexes.map(({ name }) => name),
         missing,
         what,
       )
     }
-  const view = compare(definition, catalog('x', columns, [], MARIA, null).get('x')!, 'fit')
+  const view = compareTable(definition, catalog('x', columns, [], MARIA, null).get('x')!, 'fit')
   assert.deepEqual(
-    view.drift.map(({ there }) => there),
+    view.drift.map(({ actual: there }) => there),
     ['a view'],
   )
-  const isam = compare(definition, catalog('x', columns, [...key, ...both], MARIA, 'MyISAM').get('x')!, 'fit')
+  const isam = compareTable(
+    definition,
+    catalog('x', columns, [...key, ...both], MARIA, 'MyISAM').get('x')!,
+    'fit',
+  )
   assert.deepEqual(
-    isam.drift.map(({ there }) => there),
+    isam.drift.map(({ actual: there }) => there),
     ['ENGINE=MyISAM'],
   )
   const cased = columns.map((column): Column =>
-    column[0] === 'name' ? ['Name', 'varchar(9)', 'YES', 'NULL', ...BIN] : column,
+    column[0] === 'name' ? ['Name', 'varchar(9)', 'YES', 'NULL', ...UTF8MB4_BIN] : column,
   )
-  const { drift } = compare(definition, catalog('x', cased, [...key, ...both]).get('x')!, 'fit')
+  const { drift } = compareTable(definition, catalog('x', cased, [...key, ...both]).get('x')!, 'fit')
   assert.match(
-    drift.map(describe).join(),
+    drift.map(describeDifference).join(),
     /column name: Name varchar\(9\).*give the game's column the name Name/,
   )
 })
@@ -279,14 +287,14 @@ test('what is there is told in one form', () => {
     'x',
     [
       ['a', 'int(10) unsigned', 'NO', null, null, null, 'auto_increment'],
-      ['b', 'varchar(9)', 'YES', "'it''s'", ...BIN],
+      ['b', 'varchar(9)', 'YES', "'it''s'", ...UTF8MB4_BIN],
       ['c', "enum('A','b')", 'NO', 'NULL', 'latin1', 'latin1_bin'],
       ['d', 'timestamp', 'NO', 'current_timestamp()', null, null, 'on update current_timestamp()'],
       ['e', 'int(11)', 'YES', 'NULL', null, null, 'VIRTUAL GENERATED'],
     ],
     [],
   ).get('x')!
-  assert.deepEqual([...found.columns.values()].map(clauseOf), [
+  assert.deepEqual([...found.columns.values()].map(describeColumn), [
     'int unsigned NOT NULL AUTO_INCREMENT',
     'varchar(9) COLLATE utf8mb4_bin NULL DEFAULT "it\'s"',
     "enum('A','b') COLLATE latin1_bin NOT NULL",

@@ -23,7 +23,7 @@ import { FIRST_RESERVED } from '../../core/wire/message.ts'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 /** Compiles only for `true`. */
-function same<_Is extends true>(): void {}
+function assertTrueType<_Is extends true>(): void {}
 
 const refused = (message: RegExp) => ({ name: 'DefinitionError', message })
 
@@ -50,26 +50,26 @@ const arena = () =>
     .on('list', () => ({ seats: [] }))
 
 test('inputs, outputs and events have the types of their descriptors', () => {
-  same<Equal<InputOf<Entries['enter']>, { nick: string; team?: 'red' | 'blue' | undefined }>>()
-  same<Equal<OutputOf<Entries['enter']>, { seat: number }>>()
-  same<Equal<InputOf<Entries['steer']>, { dx: number; dy: number }>>()
-  same<Equal<OutputOf<Entries['steer']>, void>>()
-  same<Equal<OutputOf<Entries['list']>, { seats: number[] }>>()
-  same<Equal<DataOf<Entries['moved']>, { seat: number; x: number }>>()
-  same<Equal<Entries['enter']['number'], 201>>()
-  same<Equal<(typeof Arena)['refuses'][number], 'FULL' | 'TOO_POOR'>>()
-  same<Equal<Infer<ReturnType<typeof t.array<number>>>, number[]>>()
+  assertTrueType<Equal<InputOf<Entries['enter']>, { nick: string; team?: 'red' | 'blue' | undefined }>>()
+  assertTrueType<Equal<OutputOf<Entries['enter']>, { seat: number }>>()
+  assertTrueType<Equal<InputOf<Entries['steer']>, { dx: number; dy: number }>>()
+  assertTrueType<Equal<OutputOf<Entries['steer']>, void>>()
+  assertTrueType<Equal<OutputOf<Entries['list']>, { seats: number[] }>>()
+  assertTrueType<Equal<DataOf<Entries['moved']>, { seat: number; x: number }>>()
+  assertTrueType<Equal<Entries['enter']['number'], 201>>()
+  assertTrueType<Equal<(typeof Arena)['refuses'][number], 'FULL' | 'TOO_POOR'>>()
+  assertTrueType<Equal<Infer<ReturnType<typeof t.array<number>>>, number[]>>()
 })
 
 test('a client sees promises for calls, void for casts, and listeners for events', () => {
   type Client = Remote<Entries>
-  same<Equal<ReturnType<Client['enter']>, Promise<{ seat: number }>>>()
-  same<Equal<ReturnType<Client['steer']>, void>>()
-  same<Equal<Parameters<Client['steer']>, [input: { dx: number; dy: number }]>>()
-  same<Equal<[] extends Parameters<Client['leave']> ? true : false, true>>()
-  same<Equal<[] extends Parameters<Client['enter']> ? true : false, false>>()
+  assertTrueType<Equal<ReturnType<Client['enter']>, Promise<{ seat: number }>>>()
+  assertTrueType<Equal<ReturnType<Client['steer']>, void>>()
+  assertTrueType<Equal<Parameters<Client['steer']>, [input: { dx: number; dy: number }]>>()
+  assertTrueType<Equal<[] extends Parameters<Client['leave']> ? true : false, true>>()
+  assertTrueType<Equal<[] extends Parameters<Client['enter']> ? true : false, false>>()
   const use = (client: Client): void => {
-    client.on('moved', (data) => same<Equal<typeof data, { seat: number; x: number }>>())
+    client.on('moved', (data) => assertTrueType<Equal<typeof data, { seat: number; x: number }>>())
     // @ts-expect-error -- no such event
     client.on('enter', () => {})
     // @ts-expect-error -- an event is no method
@@ -222,10 +222,10 @@ test('types flow into a handler and are checked on its way out', () => {
     .state((key) => ({ name: key, ships: new Map<number, string>() }))
     .kv({ best: t.u32 })
     .on('enter', (c, input) => {
-      same<Equal<typeof input, { nick: string; team?: 'red' | 'blue' | undefined }>>()
-      same<Equal<typeof c.state, { name: string; ships: Map<number, string> }>>()
+      assertTrueType<Equal<typeof input, { nick: string; team?: 'red' | 'blue' | undefined }>>()
+      assertTrueType<Equal<typeof c.state, { name: string; ships: Map<number, string> }>>()
       const best = c.kv.get('best')
-      same<Equal<typeof best, number | undefined>>()
+      assertTrueType<Equal<typeof best, number | undefined>>()
       c.broadcast.moved({ seat: 1, x: 2 })
       // @ts-expect-error -- x is missing
       c.broadcast.moved({ seat: 1 })
@@ -234,7 +234,7 @@ test('types flow into a handler and are checked on its way out', () => {
       return { seat: c.state.ships.size }
     })
     .on('steer', (c, { dx }) => {
-      same<Equal<typeof dx, number>>()
+      assertTrueType<Equal<typeof dx, number>>()
       // @ts-expect-error -- not a refusal of this contract
       const undeclared = c.fail('NO_SUCH_CODE')
       throw dx > 0 ? c.fail('TOO_POOR') : undeclared
@@ -250,7 +250,7 @@ test('types flow into a handler and are checked on its way out', () => {
 test('handlers may come many at once, typed, and count as handled', () => {
   const movement = shard(Arena).handlers({
     steer: (c, { dx, dy }) => {
-      same<Equal<[typeof dx, typeof dy], [number, number]>>()
+      assertTrueType<Equal<[typeof dx, typeof dy], [number, number]>>()
       c.broadcast.over()
     },
     leave: () => {},

@@ -3,39 +3,39 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { command, contract, event, firefly, shard, t } from '../../core/game/index.ts'
-import { Egress, type Ending } from '../../core/run/egress.ts'
+import { CommitQueue, type CommitCallbacks } from '../../core/run/egress.ts'
 import { ManualClock } from '../../core/run/memory.ts'
 import type { Outcome } from '../../core/run/ports.ts'
 import { memoryHost } from '../conformance/memory.ts'
 
 const plain = (work: () => void): void => work()
-const ending = (
+const commitCallbacks = (
   release: () => unknown,
   broken: (outcome: Outcome) => unknown = () => assert.fail('broken'),
-): Ending => ({
-  release: () => void release(),
-  broken: (outcome) => void broken(outcome),
-  tell: null,
+): CommitCallbacks => ({
+  onCommitted: () => void release(),
+  onFailed: (outcome) => void broken(outcome),
+  onTimeout: null,
 })
 
 test('effects wait for the commits before them, and leave in order', async () => {
   const left: number[] = []
-  const egress = new Egress(new ManualClock(), 1_000, plain)
+  const egress = new CommitQueue(new ManualClock(), 1_000, plain)
   const { promise, resolve } = Promise.withResolvers<Outcome>()
   egress.push(
     promise,
-    ending(() => left.push(1)),
+    commitCallbacks(() => left.push(1)),
   )
   egress.push(
     null,
-    ending(() => left.push(2)),
+    commitCallbacks(() => left.push(2)),
   )
   egress.push(
     { kind: 'committed' },
-    ending(() => left.push(3)),
+    commitCallbacks(() => left.push(3)),
   )
   assert.deepEqual(left, [])
-  const emptied = egress.emptied()
+  const emptied = egress.whenEmpty()
   resolve({ kind: 'committed' })
   await emptied
   assert.deepEqual(left, [1, 2, 3])
@@ -44,26 +44,26 @@ test('effects wait for the commits before them, and leave in order', async () =>
 test('after a commit that is not known to be good nothing leaves, and nobody waits for it', async () => {
   for (const kind of ['failed', 'unknown'] as const) {
     const broken: string[] = []
-    const egress = new Egress(new ManualClock(), 1_000, plain)
+    const egress = new CommitQueue(new ManualClock(), 1_000, plain)
     egress.push(
       Promise.resolve({ kind, cause: null }),
-      ending(assert.fail, (outcome) => broken.push(outcome.kind)),
+      commitCallbacks(assert.fail, (outcome) => broken.push(outcome.kind)),
     )
-    egress.push(null, ending(assert.fail))
-    await egress.emptied()
+    egress.push(null, commitCallbacks(assert.fail))
+    await egress.whenEmpty()
     assert.deepEqual(broken, [kind])
   }
 })
 
 test('a caller that waits too long is told once; what it caused still leaves when the commit is there', async () => {
   const clock = new ManualClock()
-  const egress = new Egress(clock, 1_000, plain)
+  const egress = new CommitQueue(clock, 1_000, plain)
   const { promise, resolve } = Promise.withResolvers<Outcome>()
   const heard: string[] = []
-  const caller = (name: string): Ending => ({
-    release: () => heard.push(`${name} left`),
-    broken: () => assert.fail('broken'),
-    tell: () => heard.push(`${name} told`),
+  const caller = (name: string): CommitCallbacks => ({
+    onCommitted: () => heard.push(`${name} left`),
+    onFailed: () => assert.fail('broken'),
+    onTimeout: () => heard.push(`${name} told`),
   })
   egress.push(promise, caller('first'))
   clock.advance(600)
@@ -76,7 +76,7 @@ test('a caller that waits too long is told once; what it caused still leaves whe
   assert.deepEqual(heard, ['first told', 'second told'])
   clock.advance(5_000)
   resolve({ kind: 'committed' })
-  await egress.emptied()
+  await egress.whenEmpty()
   assert.deepEqual(heard, ['first told', 'second told', 'first left', 'second left'])
 })
 
@@ -102,15 +102,15 @@ test('a cast that is released by a late commit does not overtake the events behi
   const host = memoryHost(firefly({ note }))
   const releases: (() => void)[] = []
   host.store.hold = (release) => releases.push(release)
-  const game = await host.client()
+  const game = await host.sdkClient()
   const told: string[] = []
   game.at(Note).on('first', () => told.push('first'))
   game.at(Note).on('second', () => told.push('second'))
   const written = game.at(Note).write()
-  await host.until(() => releases.length === 1, 'the commit is held')
+  await host.waitUntil(() => releases.length === 1, 'the commit is held')
   assert.deepEqual(told, [])
   releases[0]!()
-  await host.until(() => told.length === 2, 'both events')
+  await host.waitUntil(() => told.length === 2, 'both events')
   assert.deepEqual(told, ['first', 'second'])
   await written
 })

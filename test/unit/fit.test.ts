@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import type { TableDefinition } from '../../core/game/table.ts'
-import { misfit } from '../../core/tiers/fit.ts'
+import { typeMismatch } from '../../core/tiers/fit.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
-import { BIN, catalog, define } from './catalog.ts'
+import { UTF8MB4_BIN, catalog, define } from './catalog.ts'
 
 const U = 'utf8mb4'
 const CI = 'utf8mb4_general_ci'
@@ -27,7 +27,7 @@ const FITS: readonly (readonly [Fields[string], Partial<ColumnOf>, RegExp | null
   [t.u32, { type: 'decimal(9,0)' }, /ends at 999999999/],
   [t.u32, { type: 'decimal(20,2)' }, /no whole number/],
   [t.u32, { type: 'double' }, /no whole number/],
-  [t.u32, { type: 'varchar(20)', ...text(BIN) }, /no whole number/],
+  [t.u32, { type: 'varchar(20)', ...text(UTF8MB4_BIN) }, /no whole number/],
   [t.int(0, 99), { type: 'tinyint' }, null],
   [t.int(-1, 99), { type: 'tinyint unsigned' }, /begins at 0, the game's column at -1/],
   [t.i64, { type: 'bigint(20)' }, null],
@@ -49,17 +49,21 @@ const FITS: readonly (readonly [Fields[string], Partial<ColumnOf>, RegExp | null
   [t.decimal(10, 2), { type: 'decimal(12,1)' }, /1 digits behind the point/],
   [t.decimal(10, 2), { type: 'decimal(10,2) unsigned' }, /begins at 0/],
   [t.decimal(10, 2), { type: 'double' }, /only DECIMAL/],
-  [t.string(20), { type: 'varchar(20)', ...text(BIN) }, null],
+  [t.string(20), { type: 'varchar(20)', ...text(UTF8MB4_BIN) }, null],
   [t.string(20), { type: 'varchar(255)', charset: U, collation: CI }, null],
-  [t.string(20), { type: 'varchar(19)', ...text(BIN) }, /ends at 19 characters, the game's column at 20/],
+  [
+    t.string(20),
+    { type: 'varchar(19)', ...text(UTF8MB4_BIN) },
+    /ends at 19 characters, the game's column at 20/,
+  ],
   [t.string(20), { type: 'varchar(20)', charset: 'latin1', collation: 'latin1_bin' }, /latin1 does not hold/],
   [t.string(20), { type: 'varchar(20)', charset: 'utf8mb3', collation: 'utf8mb3_bin' }, /utf8mb3 does not/],
-  [t.string(20), { type: 'char(20)', ...text(BIN) }, /CHAR drops spaces/],
-  [t.string(20), { type: 'text', ...text(BIN) }, null],
-  [t.string(20), { type: 'tinytext', ...text(BIN) }, null],
-  [t.string(90), { type: 'tinytext', ...text(BIN) }, /ends at 255 bytes/],
-  [t.string(30_000), { type: 'text', ...text(BIN) }, /ends at 65535 bytes/],
-  [t.string(30_000), { type: 'mediumtext', ...text(BIN) }, null],
+  [t.string(20), { type: 'char(20)', ...text(UTF8MB4_BIN) }, /CHAR drops spaces/],
+  [t.string(20), { type: 'text', ...text(UTF8MB4_BIN) }, null],
+  [t.string(20), { type: 'tinytext', ...text(UTF8MB4_BIN) }, null],
+  [t.string(90), { type: 'tinytext', ...text(UTF8MB4_BIN) }, /ends at 255 bytes/],
+  [t.string(30_000), { type: 'text', ...text(UTF8MB4_BIN) }, /ends at 65535 bytes/],
+  [t.string(30_000), { type: 'mediumtext', ...text(UTF8MB4_BIN) }, null],
   [t.string(20), { type: 'varbinary(80)' }, /needs VARCHAR or TEXT/],
   [t.id, { type: 'char(64)', charset: 'latin1', collation: 'latin1_swedish_ci' }, null],
   [t.id, { type: 'varchar(36)', charset: 'ascii', collation: 'ascii_bin' }, /ends at 36 characters/],
@@ -79,15 +83,15 @@ const FITS: readonly (readonly [Fields[string], Partial<ColumnOf>, RegExp | null
   [t.bytes(16), { type: 'binary(16)' }, /BINARY adds zeros/],
   [t.bytes(256), { type: 'tinyblob' }, /ends at 255 bytes/],
   [t.bytes(65_535), { type: 'blob' }, null],
-  [t.bytes(16), { type: 'varchar(16)', ...text(BIN) }, /need VARBINARY or BLOB/],
+  [t.bytes(16), { type: 'varchar(16)', ...text(UTF8MB4_BIN) }, /need VARBINARY or BLOB/],
   [t.array(t.u8, 3), { type: 'json' }, null],
-  [t.array(t.u8, 3), { type: 'longtext', ...text(BIN) }, null],
+  [t.array(t.u8, 3), { type: 'longtext', ...text(UTF8MB4_BIN) }, null],
   [
     t.array(t.u8, 3),
     { type: 'longtext', charset: 'latin1', collation: 'latin1_bin' },
     /latin1 does not hold/,
   ],
-  [t.array(t.u8, 3), { type: 'text', ...text(BIN) }, /needs LONGTEXT or JSON/],
+  [t.array(t.u8, 3), { type: 'text', ...text(UTF8MB4_BIN) }, /needs LONGTEXT or JSON/],
   [t.date, { type: 'datetime(3)' }, null],
   [t.date, { type: 'datetime(6)' }, null],
   [t.date, { type: 'datetime' }, /loses the milliseconds/],
@@ -114,16 +118,16 @@ function text([charset, collation]: readonly [string, string]) {
   return { charset, collation }
 }
 
-function fits(definition: TableDefinition, name: string, one: Partial<ColumnOf>): string | null {
+function misfitOf(definition: TableDefinition, name: string, one: Partial<ColumnOf>): string | null {
   const { type = '', nullable = 'NO', fallback = null, charset = null, collation = null, extra = '' } = one
   const found = catalog('x', [[name, type, nullable, fallback, charset, collation, extra]], []).get('x')!
-  return misfit(definition, definition.column.get(name)!, found.columns.get(name)!)
+  return typeMismatch(definition, definition.columnByName.get(name)!, found.columns.get(name)!)
 }
 
 test('a column of another program fits when every value of ours has a place in it', () => {
   for (const [type, there, expected] of FITS) {
     const definition = define('x', { id: t.id, value: type }, { key: 'id' })
-    const why = fits(definition, 'value', there)
+    const why = misfitOf(definition, 'value', there)
     const what = `${JSON.stringify(there)}: ${why}`
     if (expected === null) assert.equal(why, null, what)
     else assert.match(why ?? 'it fits', expected, what)
@@ -143,21 +147,21 @@ test('in keys more is wanted: every text apart, and nothing that cannot be index
     [by, { type: 'varchar(20)', charset: U, collation: CI }, null],
     [keyed, { type: 'varchar(20)', charset: U, collation: 'utf8mb4_0900_as_cs' }, /must end in _bin/],
     [keyed, { type: 'varchar(20)', charset: U, collation: 'utf8mb4_0900_bin' }, null],
-    [unique, { type: 'varchar(20)', nullable: 'YES', ...text(BIN) }, null],
-    [keyed, { type: 'text', ...text(BIN) }, /cannot index a whole TEXT/],
-    [by, { type: 'text', ...text(BIN) }, /cannot index a whole TEXT/],
-    [mood, { type: "enum('a','b')", ...text(BIN) }, /needs VARCHAR or TEXT/],
+    [unique, { type: 'varchar(20)', nullable: 'YES', ...text(UTF8MB4_BIN) }, null],
+    [keyed, { type: 'text', ...text(UTF8MB4_BIN) }, /cannot index a whole TEXT/],
+    [by, { type: 'text', ...text(UTF8MB4_BIN) }, /cannot index a whole TEXT/],
+    [mood, { type: "enum('a','b')", ...text(UTF8MB4_BIN) }, /needs VARCHAR or TEXT/],
     [seal, { type: 'blob' }, /cannot index a whole BLOB/],
   ]
   for (const [definition, there, expected] of table) {
-    const why = fits(definition, 'name', there)
+    const why = misfitOf(definition, 'name', there)
     if (expected === null) assert.equal(why, null)
     else assert.match(why ?? 'it fits', expected)
   }
   const given = define('x', { id: t.u32, uid: t.id }, { key: 'id', shardKey: 'uid' })
   const made = define('x', { id: t.u32, uid: t.id }, { key: 'id', shardKey: 'uid', ids: 'auto' })
   const there = { type: 'int unsigned', extra: 'auto_increment' }
-  assert.equal(fits(given, 'id', there), "AUTO_INCREMENT needs ids: 'auto'")
-  assert.equal(fits(made, 'id', there), null)
-  assert.equal(fits(made, 'id', { type: 'int unsigned' }), "ids: 'auto' need AUTO_INCREMENT")
+  assert.equal(misfitOf(given, 'id', there), "AUTO_INCREMENT needs ids: 'auto'")
+  assert.equal(misfitOf(made, 'id', there), null)
+  assert.equal(misfitOf(made, 'id', { type: 'int unsigned' }), "ids: 'auto' need AUTO_INCREMENT")
 })

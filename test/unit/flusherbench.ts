@@ -5,19 +5,19 @@ import assert from 'node:assert/strict'
 import type { Batch, Outcome, RowChange, ShardId, WriteSet } from '../../core/run/ports.ts'
 import { Flusher, type FlusherOptions } from '../../core/tiers/flusher.ts'
 import type { MemoryLocalStore } from '../../core/tiers/memory.ts'
-import { set } from './slotbench.ts'
-import { byName, World } from './tiersbench.ts'
+import { writeSet } from './slotbench.ts'
+import { tablesByName, TiersFixture } from './tiersbench.ts'
 
-export class FlusherBench extends World {
+export class FlusherFixture extends TiersFixture {
   readonly local: MemoryLocalStore
   readonly batches: Batch[] = []
-  readonly taken: [string, number][] = []
+  readonly rejectedTurns: [string, number][] = []
   flusher: Flusher
   readonly #activations = new Map<string, number>()
 
   constructor(seed = 1, options: Partial<FlusherOptions> = {}) {
     super(seed)
-    this.local = this.store()
+    this.local = this.createStore()
     this.database.onApply = (batch) => void this.batches.push(batch)
     this.flusher = this.flusherOn(this.local, options)
   }
@@ -25,24 +25,25 @@ export class FlusherBench extends World {
   flusherOn(local: MemoryLocalStore, options: Partial<FlusherOptions> = {}): Flusher {
     return new Flusher({
       owner: 'owner',
-      outbox: local.outbox('owner'),
+      outbox: local.outboxOf('owner'),
       database: this.database,
-      tables: byName,
+      tables: tablesByName,
       clock: this.clock,
       log: this.log,
-      row: (shard, table, key) => local.row({ contract: 'player', key: shard.split('/')[1]! }, table, key),
-      holds: () => true,
+      readRow: (shard, table, key) =>
+        local.row({ contract: 'player', key: shard.split('/')[1]! }, table, key),
+      isLoaded: () => true,
       reject: async (shard, seq) => {
-        this.taken.push([shard, seq])
+        this.rejectedTurns.push([shard, seq])
         return local.reject({ contract: 'player', key: shard.split('/')[1]! }, seq, null)
       },
-      onFenced: (cause) => this.told.push(cause.message),
+      onFenced: (cause) => this.notifications.push(cause.message),
       ...options,
     })
   }
 
   /** A turn in the outbox; returns its sequence. */
-  turn(shard: ShardId, rows: RowChange[], part: Partial<WriteSet> = {}): number {
+  commitTurn(shard: ShardId, rows: RowChange[], part: Partial<WriteSet> = {}): number {
     const name = shard.key
     const activation = this.#activations.get(name) ?? this.local.open(shard).activation
     this.#activations.set(name, activation)
@@ -51,36 +52,43 @@ export class FlusherBench extends World {
       const before = this.local.row(shard, table, key)
       return { table, key, op: before ? 'fill' : 'drop', values: before ?? {} }
     })
-    const write = set(shard, activation, {
+    const write = writeSet(shard, activation, {
       rows,
       critical,
-      undo: set(shard, activation, { rows: undo }),
+      undo: writeSet(shard, activation, { rows: undo }),
       ...part,
     })
     const outcome = this.local.commit(write)
     assert.ok(!(outcome instanceof Promise) && outcome.kind === 'committed' && outcome.seq !== undefined)
-    this.flusher.notice(outcome.seq)
+    this.flusher.entryCommitted(outcome.seq)
     return outcome.seq
   }
 
   /** A critical turn that waits, and what it is told. */
-  critical(
+  commitCriticalTurn(
     shard: ShardId,
     rows: RowChange[],
     part: Partial<WriteSet> = {},
   ): { seq: number; told: Outcome | null } {
-    const told: { seq: number; told: Outcome | null } = { seq: this.turn(shard, rows, part), told: null }
-    void Promise.resolve(this.flusher.wait(told.seq, `player/${shard.key}`)).then((it) => (told.told = it))
-    return told
+    const result: { seq: number; told: Outcome | null } = {
+      seq: this.commitTurn(shard, rows, part),
+      told: null,
+    }
+    void Promise.resolve(this.flusher.waitForCommit(result.seq, `player/${shard.key}`)).then(
+      (it) => (result.told = it),
+    )
+    return result
   }
 
-  get sent(): string[] {
-    return this.batches.map(({ lo, hi, rows }) => `${lo}..${hi} ${rows.map(nameOf).join(' ')}`.trim())
+  get sentBatches(): string[] {
+    return this.batches.map(({ firstSeq: lo, lastSeq: hi, rows }) =>
+      `${lo}..${hi} ${rows.map(changeText).join(' ')}`.trim(),
+    )
   }
-  asked(verb: 'apply' | 'takeover' | 'lease'): number {
-    return this.database.asked.get(verb) ?? 0
+  callCount(verb: 'apply' | 'takeover' | 'lease'): number {
+    return this.database.requestCounts.get(verb) ?? 0
   }
 }
 
-const nameOf = ({ op, key, values }: RowChange): string =>
+const changeText = ({ op, key, values }: RowChange): string =>
   `${op} ${String(key[1])}${'n' in values ? `=${String(values['n'])}` : ''}`

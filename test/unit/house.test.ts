@@ -5,7 +5,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import test from 'node:test'
 
-const FLOORS: readonly (readonly [RegExp, number, 'node' | 'cloudflare' | null])[] = [
+const LAYERS: readonly (readonly [RegExp, number, 'node' | 'cloudflare' | null])[] = [
   [/^core\/wire\//, 0, null],
   [/^client\/tcp\.ts$/, 0, 'node'],
   [/^schemas\//, 1, null],
@@ -23,7 +23,7 @@ const PLATFORM = /^(node:|cloudflare:|ws$|pino$|prom-client$|@hono\/|esbuild$|co
 const FORBIDDEN =
   /\b(Date\.now|setTimeout|setInterval|setImmediate|Math\.random|performance\.now|queueMicrotask)\b/
 
-const floorOf = (file: string) => FLOORS.find(([pattern]) => pattern.test(file))
+const layerOf = (file: string) => LAYERS.find(([pattern]) => pattern.test(file))
 const importsOf = (source: string): string[] =>
   [...source.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((match) => match[1]!)
 
@@ -32,7 +32,7 @@ test('imports go down or stay, and the two columns never import each other', () 
   assert.ok(files.length > 40)
   for (const file of files) {
     const source = readFileSync(file, 'utf8')
-    const [, floor, column] = floorOf(file) ?? [null, -1, null]
+    const [, floor, column] = layerOf(file) ?? [null, -1, null]
     for (const target of importsOf(source)) {
       if (!target.startsWith('.')) {
         const portable = column === null
@@ -48,7 +48,7 @@ test('imports go down or stay, and the two columns never import each other', () 
         )
         continue
       }
-      const [, otherFloor, otherColumn] = floorOf(other) ?? [null, -1, null]
+      const [, otherFloor, otherColumn] = layerOf(other) ?? [null, -1, null]
       assert.ok(otherFloor <= floor, `${file} (floor ${floor}) imports ${other} (floor ${otherFloor})`)
       assert.ok(
         !column || !otherColumn || column === otherColumn,

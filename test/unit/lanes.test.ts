@@ -4,13 +4,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { ManualClock } from '../../core/run/memory.ts'
-import { Lanes } from '../../core/tiers/lanes.ts'
+import { CatchUpLimiter } from '../../core/tiers/lanes.ts'
 
 /** Owners that send batch after batch; `pass` lets each batch that is on its way end after 100 ms. */
-function bench() {
+function createFixture() {
   const clock = new ManualClock()
   const state = { backlog: 100_000, change: -1_000, most: 0, fails: false }
-  const lanes = new Lanes(clock, () => state.backlog)
+  const lanes = new CatchUpLimiter(clock, () => state.backlog)
   const sending = new Map<object, { resolve: () => void; reject: (error: Error) => void }>()
   const sent = new Map<object, number>()
   const owner = (): object => {
@@ -19,7 +19,7 @@ function bench() {
     void (async () => {
       for (;;) {
         try {
-          await lanes.within(me, () => new Promise((resolve, reject) => sending.set(me, { resolve, reject })))
+          await lanes.run(me, () => new Promise((resolve, reject) => sending.set(me, { resolve, reject })))
           sent.set(me, sent.get(me)! + 1)
         } catch {}
       }
@@ -27,7 +27,7 @@ function bench() {
     return me
   }
   const settle = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
-  const pass = async (rounds: number): Promise<void> => {
+  const advanceRounds = async (rounds: number): Promise<void> => {
     for (let i = 0; i < rounds; i++) {
       await settle()
       state.most = Math.max(state.most, sending.size)
@@ -42,11 +42,11 @@ function bench() {
     }
     await settle()
   }
-  return { state, lanes, sending, sent, owner, pass, settle }
+  return { state, lanes, sending, sent, owner, pass: advanceRounds, settle }
 }
 
 test('while the backlog shrinks one owner sends at a time, each in its turn', async () => {
-  const { state, sent, owner, pass } = bench()
+  const { state, sent, owner, pass } = createFixture()
   const owners = Array.from({ length: 5 }, owner)
   await pass(50)
   assert.equal(state.most, 1)
@@ -57,7 +57,7 @@ test('while the backlog shrinks one owner sends at a time, each in its turn', as
 })
 
 test('when it grows more send at a time, up to a bound, and after a failure one again', async () => {
-  const { state, sending, owner, pass } = bench()
+  const { state, sending, owner, pass } = createFixture()
   state.change = 1_000
   for (let i = 0; i < 40; i++) owner()
   await pass(60)
@@ -71,12 +71,12 @@ test('when it grows more send at a time, up to a bound, and after a failure one 
 })
 
 test('an owner that is waited for sends at once', async () => {
-  const { lanes, sending, owner, pass, settle } = bench()
+  const { lanes, sending, owner, pass, settle } = createFixture()
   const [first, , third] = Array.from({ length: 3 }, owner)
   await settle()
   assert.deepEqual([...sending.keys()], [first])
-  lanes.hurry(third!)
-  lanes.hurry({})
+  lanes.admitNow(third!)
+  lanes.admitNow({})
   await settle()
   assert.deepEqual([...sending.keys()], [first, third])
   await pass(2)

@@ -56,12 +56,12 @@ test('sift takes out what is not kept, and both parts stay in order', () => {
   for (let i = 0; i < 20; i++) mailbox.push(i)
   for (let i = 0; i < 5; i++) mailbox.shift()
   assert.deepEqual(
-    mailbox.sift((item) => item % 3 === 0),
+    mailbox.removeUnless((item) => item % 3 === 0),
     [5, 7, 8, 10, 11, 13, 14, 16, 17, 19],
   )
   assert.deepEqual(drain(mailbox), [6, 9, 12, 15, 18])
   assert.deepEqual(
-    mailbox.sift(() => true),
+    mailbox.removeUnless(() => true),
     [],
   )
 })
@@ -97,7 +97,7 @@ test('it behaves as a plain array would, in any order of operations', () => {
           else {
             const keep = (one: number): boolean => one % operation.by === 0
             assert.deepEqual(
-              mailbox.sift(keep),
+              mailbox.removeUnless(keep),
               model.filter((one) => !keep(one)),
             )
             model = model.filter(keep)

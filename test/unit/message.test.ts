@@ -8,7 +8,12 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 
 import { CLOSE_CODES, ProtocolError, SYSTEM_CODES } from '../../core/wire/errors.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../../core/wire/limits.ts'
 import {
   CALL_BYTES,
@@ -69,11 +74,11 @@ const vectors = JSON.parse(readFileSync('schemas/vectors/messages.json', 'utf8')
 
 const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, 'hex'))
 const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex')
-const identity = identityBytes(DEFAULT_IDENTITY)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 
 type Encode = (fields: never, payload: Uint8Array) => Uint8Array
 type Decode = (source: Uint8Array, start: number, end: number) => object
-const none: Decode = () => ({})
+const decodeNothing: Decode = () => ({})
 /** Encoder, decoder, and where the payload begins: null = the message is fixed and has none. */
 const CODECS: Record<Name, readonly [Encode, Decode, number | null]> = {
   HELLO: [encodeHello, decodeHello, null],
@@ -86,8 +91,8 @@ const CODECS: Record<Name, readonly [Encode, Decode, number | null]> = {
   ERROR: [encodeError, decodeError, null],
   EVENT: [encodeEvent, decodeEvent, EVENT_BYTES],
   ACK: [encodeAck, decodeAck, null],
-  PING: [(_fields, payload) => payload, none, 0],
-  PONG: [(_fields, payload) => payload, none, 0],
+  PING: [(_fields, payload) => payload, decodeNothing, 0],
+  PONG: [(_fields, payload) => payload, decodeNothing, 0],
   RESUME: [({ opens }: { readonly opens: readonly Open[] }) => encodeResume(opens), decodeResume, null],
   RESYNC: [encodeResync, decodeResync, null],
   TOKEN: [({ token }: { readonly token: Uint8Array }) => encodeToken(token), decodeToken, null],
@@ -162,7 +167,7 @@ test('what is refused is refused for the reason of the vectors', () => {
 
 test('frames that are refused from their header are refused for the reason of the vectors', () => {
   for (const { name, frameHex, reason } of vectors.refusedFrames) {
-    const decoder = new FrameDecoder(DEFAULT_IDENTITY, 65_536, () => assert.fail('delivered'))
+    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 65_536, () => assert.fail('delivered'))
     assert.throws(() => decoder.push(bytes(frameHex)), { name: 'ProtocolError', reason }, name)
   }
 })

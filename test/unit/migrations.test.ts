@@ -7,18 +7,27 @@ import test from 'node:test'
 
 import type { TableDefinition } from '../../core/game/table.ts'
 import type { Catalog } from '../../core/tiers/catalog.ts'
-import { describe, NEEDED_FILE, numberedFile, planOf, type Records } from '../../core/tiers/migrations.ts'
+import {
+  describeDifference,
+  REQUIRED_FILE,
+  parseMigrationFile,
+  planFromCatalog,
+  type MigrationRecords,
+} from '../../core/tiers/migrations.ts'
 import { t } from '../../core/wire/type.ts'
 import { catalog, define, MARIA, pets, PETS, PETS_INDEXES, type Column } from './catalog.ts'
 
-const NONE: Records = { files: new Map(), tables: new Map() }
+const NONE: MigrationRecords = { files: new Map(), tables: new Map() }
 const target = (tables: readonly TableDefinition[], more = {}) => ({
   tables,
   files: [],
   adopt: false,
   ...more,
 })
-const recorded = (isAdopted = false): Records => ({ ...NONE, tables: new Map([['pets', { isAdopted }]]) })
+const recorded = (isAdopted = false): MigrationRecords => ({
+  ...NONE,
+  tables: new Map([['pets', { isAdopted }]]),
+})
 const petsThere = (change: (column: Column) => Column | null = (column) => column): Catalog =>
   catalog(
     'pets',
@@ -27,17 +36,17 @@ const petsThere = (change: (column: Column) => Column | null = (column) => colum
   )
 
 test('the plan: files first, a record before each table, a step for each column and index', async () => {
-  const first = await numberedFile(
+  const first = await parseMigrationFile(
     '0001_a.sql',
     'CREATE TABLE IF NOT EXISTS firefly_a (\n  a INT\n);\n-- b\nALTER;\n',
   )
-  const second = await numberedFile('0002_b.sql', 'SELECT;\n')
+  const second = await parseMigrationFile('0002_b.sql', 'SELECT;\n')
   const files = [first, second]
   assert.deepEqual(first.statements, ['CREATE TABLE IF NOT EXISTS firefly_a (\n  a INT\n)', 'ALTER'])
-  const all = planOf(new Map(), NONE, target([pets], { files }))
-  assert.deepEqual(all.pending, ['0001_a.sql', '0002_b.sql'])
+  const all = planFromCatalog(new Map(), NONE, target([pets], { files }))
+  assert.deepEqual(all.pendingFiles, ['0001_a.sql', '0002_b.sql'])
   assert.deepEqual(
-    all.steps.map(({ kind, why }) => `${kind}: ${why}`),
+    all.steps.map(({ kind, reason: why }) => `${kind}: ${why}`),
     [
       "ours: 0001_a.sql was not run yet (Firefly's own tables)",
       "ours: 0002_b.sql was not run yet (Firefly's own tables)",
@@ -53,15 +62,15 @@ test('the plan: files first, a record before each table, a step for each column 
     ],
   )
 
-  const done: Records = {
+  const done: MigrationRecords = {
     files: new Map([[1, first]]),
     tables: new Map([['pets', { isAdopted: false }]]),
   }
   const without = petsThere((column) => (['level', 'born'].includes(column[0]) ? null : column))
   const less = new Map([...without].map(([name, found]) => [name, { ...found, indexes: [] }] as const))
-  const rest = planOf(less, done, target([pets], { files }))
+  const rest = planFromCatalog(less, done, target([pets], { files }))
   assert.deepEqual(
-    rest.steps.map(({ why }) => why),
+    rest.steps.map(({ reason: why }) => why),
     [
       "0002_b.sql was not run yet (Firefly's own tables)",
       'table pets lacks the column level',
@@ -75,13 +84,13 @@ test('the plan: files first, a record before each table, a step for each column 
     /ADD COLUMN `level` .*, ADD KEY `by_level` \(`uid`, `level`\)$/,
   )
   assert.equal(rest.steps[4]!.statements[0]!.sql, 'ALTER TABLE `pets` ADD UNIQUE KEY `unique_name` (`name`)')
-  assert.deepEqual(planOf(petsThere(), recorded(), target([pets])).steps, [])
+  assert.deepEqual(planFromCatalog(petsThere(), recorded(), target([pets])).steps, [])
 })
 
 test('a statement that would create what is there is left out, because deploy requests refuse it', async () => {
-  const file = await numberedFile('0001_a.sql', 'CREATE TABLE IF NOT EXISTS firefly_a (a INT);\n')
+  const file = await parseMigrationFile('0001_a.sql', 'CREATE TABLE IF NOT EXISTS firefly_a (a INT);\n')
   const there = catalog('firefly_a', [['a', 'int', 'YES']], [])
-  const [step] = planOf(there, NONE, target([], { files: [file] })).steps
+  const [step] = planFromCatalog(there, NONE, target([], { files: [file] })).steps
   assert.deepEqual(
     step!.statements.map(({ sql }) => sql.slice(0, 12)),
     ['INSERT INTO '],
@@ -89,20 +98,20 @@ test('a statement that would create what is there is left out, because deploy re
 })
 
 test('a file that was changed after it was run is drift, line ends are not a change', async () => {
-  const ran = await numberedFile('0001_a.sql', 'SELECT 1;\nSELECT 2;\n')
-  assert.equal((await numberedFile('0001_a.sql', 'SELECT 1;\r\nSELECT 2;\r\n')).checksum, ran.checksum)
+  const ran = await parseMigrationFile('0001_a.sql', 'SELECT 1;\nSELECT 2;\n')
+  assert.equal((await parseMigrationFile('0001_a.sql', 'SELECT 1;\r\nSELECT 2;\r\n')).checksum, ran.checksum)
   assert.deepEqual(
-    (await numberedFile('0001_a.sql', 'SELECT 1;\r\nSELECT 2;\r\n')).statements,
+    (await parseMigrationFile('0001_a.sql', 'SELECT 1;\r\nSELECT 2;\r\n')).statements,
     ran.statements,
   )
   const files = new Map([[1, ran]])
-  const renamed = await numberedFile('0001_b.sql', 'SELECT 1;\nSELECT 2;\n')
-  const changed = await numberedFile('0001_a.sql', 'SELECT 1;\nSELECT 3;\n')
+  const renamed = await parseMigrationFile('0001_b.sql', 'SELECT 1;\nSELECT 2;\n')
+  const changed = await parseMigrationFile('0001_a.sql', 'SELECT 1;\nSELECT 3;\n')
   for (const file of [renamed, changed]) {
-    const { steps, drift } = planOf(new Map(), { ...NONE, files }, target([pets], { files: [file] }))
+    const { steps, drift } = planFromCatalog(new Map(), { ...NONE, files }, target([pets], { files: [file] }))
     assert.deepEqual(steps, [])
     assert.match(
-      drift.map(describe).join(),
+      drift.map(describeDifference).join(),
       /^table firefly_migration: 0001_a.sql with the checksum \w{64} is there/,
     )
   }
@@ -110,7 +119,10 @@ test('a file that was changed after it was run is drift, line ends are not a cha
     [1, ran],
     [9, ran],
   ])
-  assert.deepEqual(planOf(new Map(), { ...NONE, files: unknown }, target([], { files: [ran] })).drift, [])
+  assert.deepEqual(
+    planFromCatalog(new Map(), { ...NONE, files: unknown }, target([], { files: [ran] })).drift,
+    [],
+  )
 })
 
 test('a table that Firefly did not make is taken over only when asked, and only when it fits', () => {
@@ -119,36 +131,36 @@ test('a table that Firefly did not make is taken over only when asked, and only 
   const asked = { adopt: true }
 
   for (const there of [wide, petsThere()]) {
-    const { steps, drift, tables } = planOf(there, NONE, target([pets]))
+    const { steps, drift, tables } = planFromCatalog(there, NONE, target([pets]))
     assert.deepEqual(steps, [])
     assert.deepEqual(
-      drift.map(({ there }) => there),
+      drift.map(({ actual: there }) => there),
       ['a table of 12 columns and about 7 rows that Firefly did not make'],
     )
     assert.match(drift[0]!.advice, /apply --adopt/)
     assert.equal(tables[0]!.state, 'adoptable')
   }
 
-  const [adopted, ...none] = planOf(wide, NONE, target([pets], asked)).steps
-  assert.equal(adopted!.why, 'table pets is there already, and every value of the game fits into it')
+  const [adopted, ...none] = planFromCatalog(wide, NONE, target([pets], asked)).steps
+  assert.equal(adopted!.reason, 'table pets is there already, and every value of the game fits into it')
   assert.equal(
     adopted!.details[2],
     'level: int NOT NULL DEFAULT "3" holds SMALLINT UNSIGNED NOT NULL DEFAULT 1',
   )
   assert.equal(adopted!.statements[0]!.params[2], 1)
   assert.deepEqual(none, [])
-  const [same] = planOf(petsThere(), NONE, target([pets], asked)).steps
-  assert.equal(same!.why, 'table pets is there already, and it is as Firefly would have made it')
+  const [same] = planFromCatalog(petsThere(), NONE, target([pets], asked)).steps
+  assert.equal(same!.reason, 'table pets is there already, and it is as Firefly would have made it')
   assert.equal(same!.statements[0]!.params[2], 0)
 
-  const { steps, drift } = planOf(narrow, NONE, target([pets], asked))
+  const { steps, drift } = planFromCatalog(narrow, NONE, target([pets], asked))
   assert.deepEqual(steps, [])
   assert.deepEqual(drift, [
     {
       table: 'pets',
       column: 'level',
-      there: 'tinyint NOT NULL DEFAULT "3"',
-      wanted: 'SMALLINT UNSIGNED NOT NULL DEFAULT 1',
+      actual: 'tinyint NOT NULL DEFAULT "3"',
+      expected: 'SMALLINT UNSIGNED NOT NULL DEFAULT 1',
       advice:
         "it ends at 127, the game's column at 65535; change the game's column, or by hand: " +
         'ALTER TABLE `pets` MODIFY COLUMN `level` SMALLINT UNSIGNED NOT NULL DEFAULT 1',
@@ -156,9 +168,9 @@ test('a table that Firefly did not make is taken over only when asked, and only 
   ])
 
   // What was adopted stays so; what we made must be as we made it.
-  assert.deepEqual(planOf(wide, recorded(true), target([pets])).steps, [])
-  assert.equal(planOf(wide, recorded(true), target([pets])).tables[0]!.state, 'in place')
-  assert.equal(planOf(wide, recorded(), target([pets], asked)).drift[0]!.column, 'level')
+  assert.deepEqual(planFromCatalog(wide, recorded(true), target([pets])).steps, [])
+  assert.equal(planFromCatalog(wide, recorded(true), target([pets])).tables[0]!.state, 'in place')
+  assert.equal(planFromCatalog(wide, recorded(), target([pets], asked)).drift[0]!.column, 'level')
 })
 
 test('no statement holds a literal, whatever the defaults are', () => {
@@ -170,7 +182,7 @@ test('no statement holds a literal, whatever the defaults are', () => {
       defaults: { a: 'it\'s "?"\\ \0😀', b: Uint8Array.of(0, 63, 255), d: '-1.50', e: '?'.repeat(3) },
     },
   )
-  const [step] = planOf(new Map(), NONE, target([nasty])).steps
+  const [step] = planFromCatalog(new Map(), NONE, target([nasty])).steps
   const create = step!.statements[1]!
   assert.doesNotMatch(create.sql, /['"]/)
   assert.equal(create.sql.split('?').length - 1, create.params.length)
@@ -187,12 +199,12 @@ test("Firefly's own files are numbered without gaps, hold no literals, and the c
   const files = await Promise.all(
     globSync('schemas/mysql/*.sql')
       .sort()
-      .map((path) => numberedFile(basename(path), readFileSync(path, 'utf8'))),
+      .map((path) => parseMigrationFile(basename(path), readFileSync(path, 'utf8'))),
   )
   assert.deepEqual(
     files.map(({ number }) => number),
     files.map((_, i) => i + 1),
   )
-  assert.equal(files.length, NEEDED_FILE)
+  assert.equal(files.length, REQUIRED_FILE)
   for (const { statements } of files) for (const sql of statements) assert.doesNotMatch(sql, /['"?]/)
 })

@@ -5,7 +5,7 @@ import test from 'node:test'
 
 import { table, type TableDefinition } from '../../core/game/table.ts'
 import type { SqlStatement, SqlValue } from '../../core/tiers/client.ts'
-import { decode, encode, literal, rowsOf } from '../../core/tiers/column.ts'
+import { decodeColumn, encodeColumn, sqlLiteral, decodeRows } from '../../core/tiers/column.ts'
 import { addColumn, columnType } from '../../core/tiers/mysql.ts'
 import { command, contract } from '../../core/wire/contract.ts'
 import { t, type Schema, type StandardSchema } from '../../core/wire/type.ts'
@@ -14,7 +14,7 @@ const Player = contract('player', { hello: command(1) })
 /** A table with a column `c`. */
 const tableOf = (type: Schema<unknown>, defaults: object = {}): TableDefinition =>
   table('items', { id: t.id, c: type }, { key: 'id', defaults, owner: Player }).definition
-const columnOf = (type: Schema<unknown>) => tableOf(type).column.get('c')!
+const columnOf = (type: Schema<unknown>) => tableOf(type).columnByName.get('c')!
 
 const TEXT = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
 const foreign: StandardSchema<unknown> = {
@@ -65,9 +65,9 @@ const declared: [what: string, type: Schema<unknown>, sql: string, defaults?: ob
 for (const [what, type, sql, defaults] of declared) {
   test(`column of ${what} is declared ${sql.slice(0, 60)}`, () => {
     const definition = tableOf(type, defaults)
-    const [{ sql: alter }] = addColumn(definition, definition.column.get('c')!) as [SqlStatement]
+    const [{ sql: alter }] = addColumn(definition, definition.columnByName.get('c')!) as [SqlStatement]
     assert.equal(alter, `ALTER TABLE \`items\` ADD COLUMN \`c\` ${sql}`)
-    assert.ok(sql.startsWith(columnType(definition.column.get('c')!)))
+    assert.ok(sql.startsWith(columnType(definition.columnByName.get('c')!)))
   })
 }
 
@@ -90,7 +90,7 @@ test('literals stand plainly only where no reader could take them for anything e
     [Uint8Array.of(), "''"],
     [Uint8Array.of(0, 255), "x'00ff'"],
   ]
-  for (const [value, sql] of cases) assert.equal(literal(value), sql)
+  for (const [value, sql] of cases) assert.equal(sqlLiteral(value), sql)
 })
 
 const bytes = Uint8Array.from({ length: 256 }, (_, i) => i)
@@ -121,8 +121,8 @@ for (const [what, type, ...pairs] of values) {
     const definition = tableOf(type)
     const column = columnOf(type)
     for (const [value, sql, text] of pairs) {
-      assert.deepEqual(encode(column, value), sql)
-      assert.deepEqual(decode(definition, column, text ?? (sql as string | Uint8Array | null)), value)
+      assert.deepEqual(encodeColumn(column, value), sql)
+      assert.deepEqual(decodeColumn(definition, column, text ?? (sql as string | Uint8Array | null)), value)
     }
   })
 }
@@ -171,20 +171,20 @@ test('what is no number, date or bool of ours says so', () => {
   ]
   for (const [type, text, message] of cases) {
     const column = columnOf(type)
-    assert.throws(() => decode(tableOf(type), column, text), {
+    assert.throws(() => decodeColumn(tableOf(type), column, text), {
       kind: 'refused',
       message: `table items: column c${message.startsWith('0.') ? '.' : ' '}${message}`,
     })
   }
   const items = tableOf(t.u8)
-  assert.throws(() => decode(items, items.key[0]!, null), {
+  assert.throws(() => decodeColumn(items, items.key[0]!, null), {
     message: 'table items: column id holds null: expected id, got null',
   })
 })
 
 test('an adopted column may be of another type that means the same', () => {
   const read = (type: Schema<unknown>, text: string | Uint8Array) =>
-    decode(tableOf(type), columnOf(type), text)
+    decodeColumn(tableOf(type), columnOf(type), text)
   assert.equal(read(t.bool, Uint8Array.of(1)), true)
   assert.equal(read(t.bool, Uint8Array.of(0)), false)
   assert.deepEqual(read(t.date, '2026-11-22'), new Date('2026-11-22T00:00:00Z'))
@@ -206,7 +206,7 @@ test('rows are frozen, complete and in order, and what is missing has its defaul
     },
     { key: 'id', defaults: { level: 3 }, owner: Player },
   )
-  const found = rowsOf(definition, {
+  const found = decodeRows(definition, {
     columns: ['tags', 'id', 'stranger', 'nick', 'motto'],
     rows: [
       ['[{"n":1}]', 'a', 'x', 'b', 'm'],

@@ -25,7 +25,7 @@ const bags = define({ uid: t.string(36), slot: t.u8, item: t.id }, { key: ['uid'
 const change = (op: RowChange['op'], table: TableDefinition, key: RowKey, values: Row = {}): RowChange => {
   return { table, op, key, values }
 }
-const writesOf = (...changes: RowChange[]): mysql.Write[] => mysql.rowWrites(changes, () => 0)
+const writesOf = (...changes: RowChange[]): mysql.WriteStatement[] => mysql.rowWrites(changes, () => 0)
 
 test('a table is created with the keys that loading it and finding its duplicates need', () => {
   assert.deepEqual(mysql.createTable(items), [
@@ -65,7 +65,7 @@ test('a table is created with the keys that loading it and finding its duplicate
     '  UNIQUE KEY `unique_name` (`name`)',
   ])
   const added = define(columns, options)
-  assert.deepEqual(mysql.addColumn(added, added.column.get('from')!), [
+  assert.deepEqual(mysql.addColumn(added, added.columnByName.get('from')!), [
     {
       sql: `ALTER TABLE \`items\` ADD COLUMN \`from\` VARCHAR(20) ${TEXT} NOT NULL DEFAULT '', ADD KEY \`by_from\` (\`uid\`, \`from\`)`,
       params: [],
@@ -152,7 +152,7 @@ for (const [what, changes, ...expected] of statements) {
       writes.map(({ statement: { sql, params }, rows }) => [sql, params, rows]),
       expected,
     )
-    for (const { statement, table, verb, strict } of writes) {
+    for (const { statement, table, verb, mustFindAll: strict } of writes) {
       assert.equal(table, 'items')
       assert.equal(strict, verb === 'update')
       assert.ok(statement.sql.toLowerCase().startsWith(verb))
@@ -163,7 +163,7 @@ for (const [what, changes, ...expected] of statements) {
 }
 
 test('unique values are released by those rows that get others', () => {
-  const writes = mysql.releases([
+  const writes = mysql.clearUniqueValues([
     change('update', items, ['a'], { gem: 'y', count: 1 }),
     change('update', items, ['b'], { gem: null }),
     change('update', items, ['c'], { count: 1 }),
@@ -179,7 +179,7 @@ test('unique values are released by those rows that get others', () => {
       table: 'items',
       verb: 'update',
       rows: 2,
-      strict: true,
+      mustFindAll: true,
     },
   ])
 })
@@ -262,7 +262,7 @@ test('a page begins behind a key, column by column', () => {
 
 test('a reserving insert leaves the number to MySQL', () => {
   const auto = define({ uid: t.id, id: t.u32, text: t.string(9) }, { key: ['uid', 'id'], ids: 'auto' })
-  const { statement } = mysql.insertAuto(auto, { uid: 'u', id: 0, text: 'x' })
+  const { statement } = mysql.insertAutoIncrement(auto, { uid: 'u', id: 0, text: 'x' })
   assert.deepEqual(statement, {
     sql: 'INSERT INTO `items` (`uid`, `text`) VALUES (?, ?)',
     params: ['u', 'x'],

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { StoreError } from '../../core/node/fault.ts'
-import { keptSecret } from '../../core/node/secret.ts'
+import { loadOrCreateSecret } from '../../core/node/secret.ts'
 import { serveCommand, type ServeOptions } from '../../scripts/options.ts'
 
 interface Schema {
@@ -77,20 +77,20 @@ test('a secret that is too short is not said again', async () => {
 test('the kept secret is made once, for its owner alone, and a damaged one is named', () => {
   const dir = mkdtempSync(join(tmpdir(), 'firefly-secret-'))
   try {
-    const secret = keptSecret(dir)
+    const secret = loadOrCreateSecret(dir)
     assert.match(secret, /^[\w-]{43}$/)
     assert.equal(statSync(join(dir, 'secret')).mode & 0o777, 0o600)
-    assert.equal(keptSecret(dir), secret)
+    assert.equal(loadOrCreateSecret(dir), secret)
     writeFileSync(join(dir, 'secret'), 'short\n')
     assert.throws(
-      () => keptSecret(dir),
+      () => loadOrCreateSecret(dir),
       (error: Error) => {
         assert.ok(error instanceof StoreError)
         assert.match(error.message, /secret holds 5 characters, at least 32 are needed: remove it/)
         return true
       },
     )
-    assert.throws(() => keptSecret(join(dir, 'nowhere')), StoreError)
+    assert.throws(() => loadOrCreateSecret(join(dir, 'nowhere')), StoreError)
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }

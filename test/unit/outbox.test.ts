@@ -6,22 +6,22 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { DEFAULT_IDENTITY, encodeFrame, identityBytes } from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { encodeEvent, encodeReply, MESSAGE } from '../../core/wire/message.ts'
-import { Outbox, Slab } from '../../edge/outbox.ts'
+import { WriteBuffer, Slab } from '../../edge/outbox.ts'
 
-const identity = identityBytes(DEFAULT_IDENTITY)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 const SLAB_BYTES = 65_536
 
 /** Outboxes on one slab, and the memory that it asked for. */
-function outboxes<const N extends number>(count: N): { boxes: Outbox[]; allocated: Uint8Array[] } {
+function createBuffers<const N extends number>(count: N): { boxes: WriteBuffer[]; allocated: Uint8Array[] } {
   const allocated: Uint8Array[] = []
   const slab = new Slab((size) => {
     const memory = new Uint8Array(size)
     allocated.push(memory)
     return memory
   })
-  return { boxes: Array.from({ length: count }, () => new Outbox(slab, identity)), allocated }
+  return { boxes: Array.from({ length: count }, () => new WriteBuffer(slab, identity)), allocated }
 }
 
 const body = (size: number, fill = 1): Uint8Array => new Uint8Array(size).fill(fill)
@@ -30,20 +30,20 @@ const join = (...parts: Uint8Array[]): string => Buffer.concat(parts).toString('
 const hex = (bytes: Uint8Array | null): string | null => bytes && Buffer.from(bytes).toString('hex')
 
 test('nothing to say is null, and again after it was taken', () => {
-  const [box] = outboxes(1).boxes
+  const [box] = createBuffers(1).boxes
   assert.equal(box!.take(), null)
-  box!.frame(1, body(3))
+  box!.appendFrame(1, body(3))
   assert.equal(box!.bytes, 20)
   assert.notEqual(box!.take(), null)
   assert.deepEqual([box!.bytes, box!.take()], [0, null])
 })
 
 test('frames and messages of one turn are one view into the slab, copied once', () => {
-  const { boxes, allocated } = outboxes(1)
+  const { boxes, allocated } = createBuffers(1)
   const [box] = boxes
-  box!.frame(201, body(2, 0xaa))
-  box!.message(MESSAGE.REPLY, 1, 2, null, body(3, 0xbb))
-  box!.message(MESSAGE.EVENT, 1, 4, 250, body(1, 0xcc))
+  box!.appendFrame(201, body(2, 0xaa))
+  box!.appendMessage(MESSAGE.REPLY, 1, 2, null, body(3, 0xbb))
+  box!.appendMessage(MESSAGE.EVENT, 1, 4, 250, body(1, 0xcc))
   const taken = box!.take()!
   const reply = encodeReply({ channel: 1, sequence: 2 }, body(3, 0xbb))
   const event = encodeEvent({ channel: 1, sequence: 4, event: 250 }, body(1, 0xcc))
@@ -55,37 +55,37 @@ test('frames and messages of one turn are one view into the slab, copied once', 
 })
 
 test('connections that write in turn get their own bytes, in their own order', () => {
-  const [a, b] = outboxes(2).boxes
+  const [a, b] = createBuffers(2).boxes
   for (let i = 0; i < 3; i++) {
-    a!.frame(i, body(2, 0xa0 + i))
-    b!.frame(100 + i, body(3, 0xb0 + i))
+    a!.appendFrame(i, body(2, 0xa0 + i))
+    b!.appendFrame(100 + i, body(3, 0xb0 + i))
   }
   assert.equal(hex(a!.take()), join(...[0, 1, 2].map((i) => frame(i, body(2, 0xa0 + i)))))
   assert.equal(hex(b!.take()), join(...[0, 1, 2].map((i) => frame(100 + i, body(3, 0xb0 + i)))))
 })
 
 test('what was taken is never written again', () => {
-  const [a, b] = outboxes(2).boxes
-  a!.frame(1, body(100, 1))
+  const [a, b] = createBuffers(2).boxes
+  a!.appendFrame(1, body(100, 1))
   const first = a!.take()!
   const before = hex(first)
   for (let i = 0; i < 2_000; i++) {
-    b!.frame(2, body(100, 2))
-    a!.frame(3, body(100, 3))
+    b!.appendFrame(2, body(100, 2))
+    a!.appendFrame(3, body(100, 3))
     if (i % 10 === 0) for (const box of [a, b]) box!.take()
   }
   assert.equal(hex(first), before)
 })
 
 test('a frame of a broadcast keeps its place among the others', () => {
-  const [box] = outboxes(1).boxes
+  const [box] = createBuffers(1).boxes
   const [shout, cry] = [frame(50, body(4, 5)), frame(51, body(2, 6))]
-  box!.frame(1, body(1))
-  box!.shared(shout)
-  box!.shared(cry)
-  box!.frame(2, body(1))
-  box!.frame(3, body(1))
-  box!.shared(shout)
+  box!.appendFrame(1, body(1))
+  box!.appendEncoded(shout)
+  box!.appendEncoded(cry)
+  box!.appendFrame(2, body(1))
+  box!.appendFrame(3, body(1))
+  box!.appendEncoded(shout)
   const expected = [frame(1, body(1)), shout, cry, frame(2, body(1)), frame(3, body(1)), shout]
   assert.equal(
     box!.bytes,
@@ -95,31 +95,31 @@ test('a frame of a broadcast keeps its place among the others', () => {
 })
 
 test('a broadcast alone goes out as it is, to everybody, without a copy', () => {
-  const { boxes, allocated } = outboxes(3)
+  const { boxes, allocated } = createBuffers(3)
   const shout = frame(50, body(1_000))
-  for (const box of boxes) box.shared(shout)
+  for (const box of boxes) box.appendEncoded(shout)
   for (const box of boxes) assert.equal(box.take(), shout)
   assert.equal(allocated.length, 1)
 })
 
 test('bodies larger than a slab have memory of their own size', () => {
-  const { boxes, allocated } = outboxes(1)
+  const { boxes, allocated } = createBuffers(1)
   const [box] = boxes
   const [small, large] = [body(10, 1), body(300_000, 2)]
-  box!.frame(1, small)
-  box!.frame(2, large)
-  box!.frame(3, small)
+  box!.appendFrame(1, small)
+  box!.appendFrame(2, large)
+  box!.appendFrame(3, small)
   assert.equal(hex(box!.take()), join(frame(1, small), frame(2, large), frame(3, small)))
   assert.equal(allocated[1]!.length, 300_017)
-  box!.frame(2, large)
+  box!.appendFrame(2, large)
   assert.equal(hex(box!.take()), join(frame(2, large)))
 })
 
 test('a slab that is full is followed by the next, and the region over the edge stays whole', () => {
-  const { boxes, allocated } = outboxes(1)
+  const { boxes, allocated } = createBuffers(1)
   const [box] = boxes
   const frames = Array.from({ length: 200 }, (_, i) => body(1_000, i))
-  for (const [i, one] of frames.entries()) box!.frame(i, one)
+  for (const [i, one] of frames.entries()) box!.appendFrame(i, one)
   assert.equal(hex(box!.take()), join(...frames.map((one, i) => frame(i, one))))
   const memory = allocated.reduce((sum, { length }) => sum + length, 0)
   assert.ok(memory <= 8 * SLAB_BYTES + 200 * 1_017, `${memory} bytes of memory`)
@@ -133,7 +133,7 @@ test('any writes of any connections come out as each wrote them', () => {
   })
   fc.assert(
     fc.property(fc.array(write, { maxLength: 30 }), (writes) => {
-      const { boxes } = outboxes(3)
+      const { boxes } = createBuffers(3)
       const said: Uint8Array[][] = [[], [], []]
       const check = (who: number): void => {
         const mine = said[who]!.splice(0)
@@ -144,17 +144,17 @@ test('any writes of any connections come out as each wrote them', () => {
         const [box, bytes] = [boxes[who]!, body(size, i)]
         if (what === 'take') check(who)
         else if (what === 'frame') {
-          box.frame(i, bytes)
+          box.appendFrame(i, bytes)
           said[who]!.push(frame(i, bytes))
         } else if (what === 'reply') {
-          box.message(MESSAGE.REPLY, 7, i, null, bytes)
+          box.appendMessage(MESSAGE.REPLY, 7, i, null, bytes)
           said[who]!.push(frame(MESSAGE.REPLY, encodeReply({ channel: 7, sequence: i }, bytes)))
         } else if (what === 'event') {
-          box.message(MESSAGE.EVENT, 7, i, 250, bytes)
+          box.appendMessage(MESSAGE.EVENT, 7, i, 250, bytes)
           said[who]!.push(frame(MESSAGE.EVENT, encodeEvent({ channel: 7, sequence: i, event: 250 }, bytes)))
         } else {
           const whole = frame(i, bytes)
-          box.shared(whole)
+          box.appendEncoded(whole)
           said[who]!.push(whole)
         }
       }

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
 import { Engine } from '../../core/run/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
-import { NEWCOMER, type ChannelIn, type ChannelOut } from '../../core/run/ports.ts'
+import { NEW_CHANNEL_DEFAULTS, type ChannelIn, type ChannelOut } from '../../core/run/ports.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import type { Limits } from '../../core/wire/limits.ts'
 
@@ -18,7 +18,7 @@ const Slow = contract('slow', {
 const body = msgpack.encode({})
 
 /** An engine with shards that work while the gate is closed, and what their channels hear. */
-function stage(limits: Partial<Limits>, admitted: Promise<boolean> | true = true) {
+function createFixture(limits: Partial<Limits>, admitted: Promise<boolean> | true = true) {
   let open: () => void = () => {}
   const gate = new Promise<void>((resolve) => (open = resolve))
   const slow = shard(Slow)
@@ -39,52 +39,52 @@ function stage(limits: Partial<Limits>, admitted: Promise<boolean> | true = true
     { clock, log: new MemoryLog(), store: new MemoryStore() },
     { limits },
   )
-  const said: string[] = []
+  const received: string[] = []
   const channelOf = (key: string, session = 0): ChannelIn => {
     const out: ChannelOut = {
-      opened: () => {},
+      channelOpened: () => {},
       reply: (sequence, command, answer) =>
-        said.push(
+        received.push(
           command === 3 ? `${key} has ${(msgpack.decode(answer) as { n: number }).n}` : `${key} ${sequence}`,
         ),
-      error: (sequence, _command, _kind, code) => said.push(`${key} ${sequence} ${code}`),
+      error: (sequence, _command, _kind, code) => received.push(`${key} ${sequence} ${code}`),
       event: () => {},
-      applied: () => {},
-      memo: () => {},
-      bind: () => {},
-      login: () => {},
-      resync: () => {},
-      closed: (code) => said.push(`${key} closed ${code}`),
+      callsApplied: () => {},
+      membershipToken: () => {},
+      keyBound: () => {},
+      loggedIn: () => {},
+      resyncRequired: () => {},
+      channelClosed: (code) => received.push(`${key} closed ${code}`),
     }
     const name = new Uint8Array(16).fill(session)
     const channel = engine.open(
-      { ...NEWCOMER, shard: { contract: 'slow', key }, session: name, channel: 1 },
+      { ...NEW_CHANNEL_DEFAULTS, shard: { contract: 'slow', key }, session: name, channel: 1 },
       out,
     )
     clock.settle()
     return channel
   }
-  return { engine, clock, said, channelOf, open }
+  return { engine, clock, said: received, channelOf, open }
 }
 
-async function breathe(): Promise<void> {
+async function settlePromises(): Promise<void> {
   for (let i = 0; i < 100; i++) await new Promise(setImmediate)
 }
 
 test('when all mailboxes together are full, each further call hears OVERLOADED at once, whatever its shard', async () => {
-  const { engine, said, channelOf, open } = stage({ maxBacklog: 6 })
+  const { engine, said, channelOf, open } = createFixture({ maxBacklog: 6 })
   const [one, two] = [channelOf('one'), channelOf('two')]
   // The first runs, six wait, the others are too many.
-  for (let sequence = 1; sequence <= 9; sequence++) one.call(sequence, 1, 1, 0, body)
+  for (let sequence = 1; sequence <= 9; sequence++) one.submitCall(sequence, 1, 1, 0, body)
   assert.deepEqual(said, ['one 8 OVERLOADED', 'one 9 OVERLOADED'])
   assert.equal(engine.backlog, 6)
   // Another shard is idle: it runs its first call without a mailbox, and has no room for the next.
-  two.call(1, 1, 1, 0, body)
-  two.call(2, 1, 1, 0, body)
+  two.submitCall(1, 1, 1, 0, body)
+  two.submitCall(2, 1, 1, 0, body)
   assert.equal(said.at(-1), 'two 2 OVERLOADED')
   assert.equal(engine.meter.overloads, 3)
   open()
-  await breathe()
+  await settlePromises()
   assert.deepEqual(said.filter((line) => !line.includes('OVERLOADED')).sort(), [
     'one 1',
     'one 2',
@@ -96,59 +96,59 @@ test('when all mailboxes together are full, each further call hears OVERLOADED a
     'two 1',
   ])
   assert.equal(engine.backlog, 0)
-  two.call(3, 1, 1, 0, body)
-  await breathe()
+  two.submitCall(3, 1, 1, 0, body)
+  await settlePromises()
   assert.equal(said.at(-1), 'two 3')
 })
 
 test('bodies that wait are bounded in bytes, and those that have run make room', async () => {
-  const { engine, said, channelOf, open } = stage({ maxBacklogBytes: 1_000 })
+  const { engine, said, channelOf, open } = createFixture({ maxBacklogBytes: 1_000 })
   const one = channelOf('one')
   const large = msgpack.encode({ pad: 'x'.repeat(600) })
-  for (let sequence = 1; sequence <= 5; sequence++) one.call(sequence, 1, 1, 0, large)
+  for (let sequence = 1; sequence <= 5; sequence++) one.submitCall(sequence, 1, 1, 0, large)
   assert.deepEqual(said, ['one 4 OVERLOADED', 'one 5 OVERLOADED'])
   open()
-  await breathe()
-  assert.equal(engine.mail.bytes, 0)
-  one.call(6, 1, 1, 0, large)
-  await breathe()
+  await settlePromises()
+  assert.equal(engine.mailboxQuota.bytes, 0)
+  one.submitCall(6, 1, 1, 0, large)
+  await settlePromises()
   assert.equal(said.at(-1), 'one 6')
 })
 
 test('a process that holds all the shards it may opens no further one, and those that are here go on', () => {
-  const { engine, said, channelOf } = stage({ maxShards: 2 })
+  const { engine, said, channelOf } = createFixture({ maxShards: 2 })
   const [one] = [channelOf('one'), channelOf('two')]
-  channelOf('three').call(1, 2, 1, 0, body)
+  channelOf('three').submitCall(1, 2, 1, 0, body)
   assert.deepEqual(said, ['three closed OVERLOADED'])
   assert.equal(engine.shards, 2)
-  one.call(1, 2, 1, 0, body)
-  channelOf('two', 1).call(1, 2, 1, 0, body)
+  one.submitCall(1, 2, 1, 0, body)
+  channelOf('two', 1).submitCall(1, 2, 1, 0, body)
   assert.deepEqual(said.slice(1), ['one 1', 'two 1'])
 })
 
 test('of too many members without connection the one that is absent longest leaves', () => {
-  const { engine, said, channelOf } = stage({ maxAbsent: 3 })
+  const { engine, said, channelOf } = createFixture({ maxAbsent: 3 })
   const members = Array.from({ length: 6 }, (_, i) => channelOf('one', i + 1))
-  for (const member of members) member.call(1, 2, 1, 0, body)
-  for (const member of members.slice(0, 5)) member.close(false)
-  assert.equal(engine.absent.size, 3)
-  members[5]!.call(2, 3, 1, 0, body)
+  for (const member of members) member.submitCall(1, 2, 1, 0, body)
+  for (const member of members.slice(0, 5)) member.closeChannel(false)
+  assert.equal(engine.detachedChannels.size, 3)
+  members[5]!.submitCall(2, 3, 1, 0, body)
   assert.equal(said.at(-1), 'one has 4')
   // One that is back is absent no more.
   channelOf('one', 5)
-  assert.equal(engine.absent.size, 2)
+  assert.equal(engine.detachedChannels.size, 2)
 })
 
 test('what waits for an admit is bounded, and is forgotten when it is refused', async () => {
   let decide: (isAdmitted: boolean) => void = () => {}
-  const { said, channelOf } = stage({ maxWaiting: 3 }, new Promise((resolve) => (decide = resolve)))
+  const { said, channelOf } = createFixture({ maxWaiting: 3 }, new Promise((resolve) => (decide = resolve)))
   const one = channelOf('one')
-  for (let sequence = 1; sequence <= 5; sequence++) one.call(sequence, 2, 1, 0, body)
+  for (let sequence = 1; sequence <= 5; sequence++) one.submitCall(sequence, 2, 1, 0, body)
   assert.deepEqual(said, ['one 4 OVERLOADED', 'one 5 OVERLOADED'])
   const two = channelOf('two')
-  two.call(1, 2, 1, 0, new Uint8Array(300_000))
+  two.submitCall(1, 2, 1, 0, new Uint8Array(300_000))
   assert.equal(said.at(-1), 'two 1 OVERLOADED')
   decide(false)
-  await breathe()
+  await settlePromises()
   assert.deepEqual(said.slice(3).sort(), ['one closed FORBIDDEN', 'two closed FORBIDDEN'])
 })

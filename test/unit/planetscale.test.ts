@@ -9,7 +9,7 @@ import { planetscaleClient } from '../../core/tiers/planetscale.ts'
 const ADDRESS = 'https://ada:sesame@db.example/game'
 const ONE = { sql: 'SELECT 1', params: [] }
 
-function fails(kind: string, message: RegExp, errno = 0) {
+function isDatabaseError(kind: string, message: RegExp, errno = 0) {
   return (error: unknown) => {
     assert(error instanceof DatabaseError)
     assert.match(error.message, message)
@@ -31,7 +31,10 @@ test('a url that cannot be used is told without its password', () => {
     'https://ada:sesame@:/game',
   ]
   for (const url of BAD)
-    assert.throws(() => planetscaleClient({ url }), fails('access', /^the database url .*its form is https:/))
+    assert.throws(
+      () => planetscaleClient({ url }),
+      isDatabaseError('access', /^the database url .*its form is https:/),
+    )
 })
 
 test('a request goes to the host of the url, with the login of the url and without `cache`', async () => {
@@ -78,7 +81,7 @@ test('a statement that is a bug is refused before anything is sent', async () =>
 })
 
 /** Texts as PlanetScale and Vitess are known to say them, and what we make of them. */
-const SAID: readonly (readonly [number, string, string, number])[] = [
+const SERVER_ERRORS: readonly (readonly [number, string, string, number])[] = [
   [
     200,
     "target: db.-.primary: vttablet: rpc error: code = AlreadyExists desc = Duplicate entry '(errno 1) (sqlstate HY000)' for key 'k' (errno 1062) (sqlstate 23000) (CallerID: abc): Sql: \"insert into t values (:vtg1)\", BindVars: {REDACTED}",
@@ -102,9 +105,9 @@ const SAID: readonly (readonly [number, string, string, number])[] = [
 test('answers of PlanetScale, and such that are not of its protocol, become what they mean', async () => {
   const answering = (body: string, status = 200) =>
     planetscaleClient({ url: ADDRESS, fetch: async () => new Response(body, { status }) })
-  for (const [status, message, kind, errno] of SAID) {
+  for (const [status, message, kind, errno] of SERVER_ERRORS) {
     const by = answering(JSON.stringify({ error: { code: 'UNKNOWN', message } }), status)
-    await assert.rejects(by.query(ONE), fails(kind, /^db\.example: ./, errno))
+    await assert.rejects(by.query(ONE), isDatabaseError(kind, /^db\.example: ./, errno))
   }
   const ODD = [
     '',
@@ -119,8 +122,8 @@ test('answers of PlanetScale, and such that are not of its protocol, become what
     '{"session":{},"result":{"insertId":"x"}}',
   ]
   for (const body of ODD) {
-    await assert.rejects(answering(body).query(ONE), fails('unavailable', /./), body)
+    await assert.rejects(answering(body).query(ONE), isDatabaseError('unavailable', /./), body)
   }
-  await assert.rejects(answering('{"error":{}}').query(ONE), fails('unavailable', /./))
-  await assert.rejects(answering('', 302).query(ONE), fails('unavailable', /HTTP 302/))
+  await assert.rejects(answering('{"error":{}}').query(ONE), isDatabaseError('unavailable', /./))
+  await assert.rejects(answering('', 302).query(ONE), isDatabaseError('unavailable', /HTTP 302/))
 })

@@ -7,49 +7,59 @@ import { ProtocolError } from '../../core/wire/errors.ts'
 import { readGatewayRecords, readShardRecords } from '../../core/wire/envelope.ts'
 import { RecordBatch, type GatewayRecords, type ShardRecords } from '../../core/wire/record.ts'
 
-type Said = [name: string, ...fields: unknown[]]
+type RecordedCall = [name: string, ...fields: unknown[]]
 
 const session = Uint8Array.from({ length: 16 }, (_, i) => i + 1)
 const body = Uint8Array.of(9, 8, 7)
-const none = new Uint8Array(0)
+const EMPTY_BYTES = new Uint8Array(0)
 const opening = {
   session,
   channel: 7,
   legacy: true,
   activation: 0xfffffffe,
-  memo: Uint8Array.of(0, 0, 0, 3),
+  membershipToken: Uint8Array.of(0, 0, 0, 3),
   eventAck: 9,
   uid: 'ada',
   epoch: 0xffffffff,
   generation: 4,
 }
-const stranger = { eventAck: 0, uid: '', epoch: 0, generation: 0 }
+const newSession = { eventAck: 0, uid: '', epoch: 0, generation: 0 }
 
-const toShard: Said[] = [
+const toShard: RecordedCall[] = [
   ['open', opening],
-  ['open', { session, channel: 0xffffffff, legacy: false, activation: 0, memo: none, ...stranger }],
+  [
+    'open',
+    {
+      session,
+      channel: 0xffffffff,
+      legacy: false,
+      activation: 0,
+      membershipToken: EMPTY_BYTES,
+      ...newSession,
+    },
+  ],
   ['call', 1, 201, 1, 0, body],
-  ['call', 0xffffffff, 0xfffffeff, 255, 0xfffffffe, none],
+  ['call', 0xffffffff, 0xfffffeff, 255, 0xfffffffe, EMPTY_BYTES],
   ['ack', 5, 0xffffffff],
   ['close', true],
   ['close', false],
-  ['hold', true],
-  ['hold', false],
+  ['pauseEvents', true],
+  ['pauseEvents', false],
   ['identify', 'ada', 3],
   ['identify', '', 0],
   ['ping'],
 ]
-const toGateway: Said[] = [
+const toGateway: RecordedCall[] = [
   ['opened', 3, 12, true, 'deadbeef'],
   ['opened', 1, 0, false, ''],
   ['reply', 4, 201, body],
-  ['reply', 5, 202, none],
+  ['reply', 5, 202, EMPTY_BYTES],
   ['error', 6, 203, 'refusal', 'NO_ITEM', 'no such item'],
   ['error', 7, 0, 'system', 'INTERNAL', ''],
   ['event', 1, 250, body],
   ['applied', 0xffffffff],
-  ['memo', Uint8Array.of(0, 0, 0, 1, 0, 1, 65)],
-  ['memo', none],
+  ['membershipToken', Uint8Array.of(0, 0, 0, 1, 0, 1, 65)],
+  ['membershipToken', EMPTY_BYTES],
   ['resync', 513],
   ['login', 'ada', 0xffffffff],
   ['closed', 'UNAVAILABLE'],
@@ -57,30 +67,30 @@ const toGateway: Said[] = [
 ]
 
 /** Notes what it hears; bodies are copied, as they are only views. */
-function listener(): { said: Said[]; to: ShardRecords & GatewayRecords } {
-  const said: Said[] = []
+function recordingReceiver(): { said: RecordedCall[]; to: ShardRecords & GatewayRecords } {
+  const calls: RecordedCall[] = []
   const to = new Proxy({} as ShardRecords & GatewayRecords, {
     get:
       (_, name) =>
       (...fields: unknown[]) => {
-        said.push([
+        calls.push([
           String(name),
           ...fields.map((field) => (field instanceof Uint8Array ? field.slice() : field)),
         ])
       },
   })
-  return { said, to }
+  return { said: calls, to }
 }
 
-function write(batch: RecordBatch, [name, ...fields]: Said): void {
+function write(batch: RecordBatch, [name, ...fields]: RecordedCall): void {
   const methods = batch as unknown as Record<string, (...fields: unknown[]) => void>
   methods[name]!(...fields)
 }
 
-function message(...records: Said[]): Uint8Array<ArrayBuffer> {
+function encodeRecords(...records: RecordedCall[]): Uint8Array<ArrayBuffer> {
   const batch = new RecordBatch()
   for (const record of records) write(batch, record)
-  return batch.take()
+  return batch.takeMessage()
 }
 
 const directions = [
@@ -91,21 +101,21 @@ const directions = [
 for (const { name, records, read } of directions) {
   test(`records ${name} arrive as they were written, alone and batched`, () => {
     for (const record of records) {
-      const { said, to } = listener()
-      read(message(record), to)
+      const { said, to } = recordingReceiver()
+      read(encodeRecords(record), to)
       assert.deepEqual(said, [record])
     }
-    const { said, to } = listener()
-    read(message(...records), to)
+    const { said, to } = recordingReceiver()
+    read(encodeRecords(...records), to)
     assert.deepEqual(said, records)
   })
 
   test(`a record ${name} that is cut anywhere is refused`, () => {
     for (const record of records) {
-      const whole = message(record)
+      const whole = encodeRecords(record)
       for (let size = 0; size < whole.length; size++) {
         assert.throws(
-          () => read(whole.subarray(0, size), listener().to),
+          () => read(whole.subarray(0, size), recordingReceiver().to),
           ProtocolError,
           `${record[0]} cut at ${size}`,
         )
@@ -114,13 +124,13 @@ for (const { name, records, read } of directions) {
   })
 
   test(`a byte flipped in a message ${name} is read or refused, never a raw exception`, () => {
-    const whole = message(...records)
+    const whole = encodeRecords(...records)
     for (let at = 0; at < whole.length; at++) {
       for (const mask of [0x01, 0x80, 0xff]) {
         const bad = whole.slice()
         bad[at] = bad[at]! ^ mask
         try {
-          read(bad, listener().to)
+          read(bad, recordingReceiver().to)
         } catch (error) {
           assert.ok(error instanceof ProtocolError, `byte ${at}: ${String(error)}`)
         }
@@ -130,25 +140,25 @@ for (const { name, records, read } of directions) {
 
   test(`a kind ${name} that is not known yet is skipped, and so are fields behind the known ones`, () => {
     const [first, second] = [records[0]!, records.at(-1)!]
-    const one = message(first).subarray(1)
+    const one = encodeRecords(first).subarray(1)
     const longer = Uint8Array.of(...one, 1, 2)
     new DataView(longer.buffer).setUint32(1, one.length - 5 + 2)
     const unknown = Uint8Array.of(77, 0, 0, 0, 3, 1, 2, 3)
-    const { said, to } = listener()
-    read(Uint8Array.of(1, ...unknown, ...longer, ...message(second).subarray(1)), to)
+    const { said, to } = recordingReceiver()
+    read(Uint8Array.of(1, ...unknown, ...longer, ...encodeRecords(second).subarray(1)), to)
     assert.deepEqual(said, [first, second])
   })
 }
 
 test('another envelope version is refused by name', () => {
   assert.throws(
-    () => readShardRecords(Uint8Array.of(2, 5, 0, 0, 0, 0), listener().to),
+    () => readShardRecords(Uint8Array.of(2, 5, 0, 0, 0, 0), recordingReceiver().to),
     /envelope version 2 is not 1/,
   )
 })
 
 test('the bytes of a call are fixed', () => {
-  const hex = Buffer.from(message(['call', 1, 201, 1, 0, body])).toString('hex')
+  const hex = Buffer.from(encodeRecords(['call', 1, 201, 1, 0, body])).toString('hex')
   assert.equal(
     hex,
     '01' + '02' + '00000014' + '00000001' + '000000c9' + '01' + '00000000' + '00000003' + '090807',
@@ -160,9 +170,9 @@ test('a batch grows past its first buffer and starts anew after take', () => {
   const large = new Uint8Array(70_000).fill(5)
   batch.reply(1, 2, large)
   batch.reply(2, 2, large)
-  const taken = batch.take()
+  const taken = batch.takeMessage()
   batch.pong()
-  const { said, to } = listener()
+  const { said, to } = recordingReceiver()
   readGatewayRecords(taken, to)
   assert.deepEqual(
     said.map(([name, sequence]) => [name, sequence]),

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bareSql, refusalOf } from '../../scripts/planetscale/refuse.ts'
+import { bareSql, vitessErrorOf } from '../../scripts/planetscale/refuse.ts'
 
 test('what Vitess refuses is refused, each with its reason', () => {
   const REFUSED: readonly (readonly [string, RegExp])[] = [
@@ -39,7 +39,7 @@ test('what Vitess refuses is refused, each with its reason', () => {
     ['ROLLBACK AND CHAIN', /session state/],
   ]
   for (const [query, reason] of REFUSED) {
-    const text = refusalOf(bareSql(query)) ?? 'not refused'
+    const text = vitessErrorOf(bareSql(query)) ?? 'not refused'
     assert.match(text, reason, query)
     assert.match(text, /\(errno \d+\) \(sqlstate \w{5}\)/)
   }
@@ -55,7 +55,7 @@ test('the same words as data, name or comment are not refused', () => {
     'ROLLBACK TO SAVEPOINT a',
     'UPDATE settings SET a = 1',
   ]
-  for (const text of FINE) assert.equal(refusalOf(bareSql(text)), null, text)
+  for (const text of FINE) assert.equal(vitessErrorOf(bareSql(text)), null, text)
   assert.equal(bareSql(` SELECT\t'a', "b"  FROM \`c\`--\n WHERE x=-1 ; `), 'select :v, :v from x where x=-1')
   assert.equal(bareSql("SELECT 'open; "), 'select :v')
 })
@@ -64,7 +64,7 @@ test('16 MB of strings and escapes take no stack and little time', () => {
   const rows = String.raw`('a''b\\c\'d', "x""y"),`.repeat(600_000)
   const began = performance.now()
   assert.equal(
-    refusalOf(bareSql(`INSERT INTO t VALUES ${rows}('', '') ON DUPLICATE KEY UPDATE a = VALUES(a)`)),
+    vitessErrorOf(bareSql(`INSERT INTO t VALUES ${rows}('', '') ON DUPLICATE KEY UPDATE a = VALUES(a)`)),
     null,
   )
   assert.equal(bareSql(`'${'\\\\'.repeat(8_000_000)}'`), ':v')

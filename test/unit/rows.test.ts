@@ -10,49 +10,49 @@ import { command, contract, firefly, shard, t, table, type Rows } from '../../co
 import { Engine } from '../../core/run/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
 import type { PeerAnswer, Row } from '../../core/run/ports.ts'
-import { CachedRow, OVERHEAD_BYTES, RowCache, weighRow } from '../../core/run/rowcache.ts'
-import { compareKeys, newId } from '../../core/run/rowkey.ts'
+import { CachedRow, OVERHEAD_BYTES, RowCache, rowBytes } from '../../core/run/rowcache.ts'
+import { compareKeys, newRowId } from '../../core/run/rowkey.ts'
 import type { RowError } from '../../core/wire/errors.ts'
 
 /** A row of 1,000 bytes with all that is around it. */
-const KILO: Row = { text: 'x'.repeat(984 - OVERHEAD_BYTES) }
-function cached(name: string, gone: string[] = [], row: Row | null = KILO): CachedRow {
+const ROW_OF_1000_BYTES: Row = { text: 'x'.repeat(984 - OVERHEAD_BYTES) }
+function cachedRow(name: string, gone: string[] = [], row: Row | null = ROW_OF_1000_BYTES): CachedRow {
   return new CachedRow(name, [name], row, ({ id }) => gone.push(id))
 }
 
 test('rows in memory are bounded by bytes, and the least recently used leave first', () => {
   const gone: string[] = []
   const cache = new RowCache(3_000)
-  const rows = ['a', 'b', 'c'].map((name) => cached(name, gone))
+  const rows = ['a', 'b', 'c'].map((name) => cachedRow(name, gone))
   for (const row of rows) cache.add(row)
   assert.deepEqual([cache.bytes, cache.rows, gone], [3_000, 3, []])
-  cache.used(rows[0]!)
-  cache.add(cached('d', gone))
+  cache.markUsed(rows[0]!)
+  cache.add(cachedRow('d', gone))
   assert.deepEqual([cache.bytes, cache.rows, gone], [3_000, 3, ['b']])
-  cache.add(cached('e', gone, { text: 'x'.repeat(1_984 - OVERHEAD_BYTES) }))
+  cache.add(cachedRow('e', gone, { text: 'x'.repeat(1_984 - OVERHEAD_BYTES) }))
   assert.deepEqual([cache.bytes, gone], [3_000, ['b', 'c', 'a']])
-  assert.equal(rows[1]!.gone, true)
+  assert.equal(rows[1]!.isEvicted, true)
 })
 
 test('a pinned row stays, however full the memory is, until the last pin is out', () => {
   const gone: string[] = []
   const cache = new RowCache(1_000)
-  const row = cached('pinned', gone)
+  const row = cachedRow('pinned', gone)
   cache.add(row)
   cache.pin(row)
   cache.pin(row)
-  for (const name of ['a', 'b']) cache.add(cached(name, gone))
+  for (const name of ['a', 'b']) cache.add(cachedRow(name, gone))
   assert.deepEqual([gone, cache.rows], [['a'], 2], 'the last one that was asked for is there as well')
   cache.unpin(row)
-  cache.used(row)
-  assert.equal(row.gone, false)
+  cache.markUsed(row)
+  assert.equal(row.isEvicted, false)
   cache.unpin(row)
   assert.deepEqual([gone, cache.bytes], [['a', 'b'], 1_000])
-  const never = cached('never', gone)
+  const never = cachedRow('never', gone)
   never.pins = 1
   cache.add(never)
-  for (const name of ['c', 'd']) cache.add(cached(name, gone))
-  assert.deepEqual([never.gone, gone], [false, ['a', 'b', 'pinned', 'c']])
+  for (const name of ['c', 'd']) cache.add(cachedRow(name, gone))
+  assert.deepEqual([never.isEvicted, gone], [false, ['a', 'b', 'pinned', 'c']])
 })
 
 test('the bytes in memory are those of its rows, whatever happens to them', () => {
@@ -74,19 +74,19 @@ test('the bytes in memory are those of its rows, whatever happens to them', () =
           rows.set(name, made)
           cache.add(made)
         } else if (!row) continue
-        else if (what === 'use') cache.used(row)
+        else if (what === 'use') cache.markUsed(row)
         else if (what === 'pin') cache.pin(row)
         else if (what === 'unpin' && row.pins > 0) cache.unpin(row)
         else if (what === 'remove') cache.remove(row)
         else if (what === 'change' && row.pins > 0) {
           row.row = size % 3 === 0 ? null : { text: 'y'.repeat(size) }
-          cache.changed(row)
+          cache.updateSize(row)
         }
         const held = [...rows.values()]
         assert.equal(cache.rows, held.length)
         assert.equal(
           cache.bytes,
-          held.reduce((sum, one) => sum + OVERHEAD_BYTES + weighRow(one.row), 0),
+          held.reduce((sum, one) => sum + OVERHEAD_BYTES + rowBytes(one.row), 0),
         )
         const loose = held.filter(({ pins }) => pins === 0)
         assert.ok(cache.bytes <= 5_000 || loose.length <= 1, 'what may leave has left')
@@ -142,12 +142,12 @@ test('ids that are made later stand behind, and two of one moment differ', () =>
   const clock = new ManualClock()
   const made: string[] = []
   for (let i = 0; i < 100; i++) {
-    made.push(newId(clock))
+    made.push(newRowId(clock))
     clock.advance(1 + i * i * 1_000)
   }
   assert.deepEqual(made.toSorted(), made)
   for (const id of made) assert.match(id, /^[0-9A-HJKMNP-TV-Z]{26}$/)
-  assert.equal(new Set(Array.from({ length: 1_000 }, () => newId(clock))).size, 1_000)
+  assert.equal(new Set(Array.from({ length: 1_000 }, () => newRowId(clock))).size, 1_000)
 })
 
 const Own = contract('own', { run: command(1, {}, t.optional(t.u32)) })
@@ -165,35 +165,35 @@ const tables = {
 type Own = Rows<typeof tables>
 
 /** An engine in memory, and a shard that does what it is told in one turn. */
-function bench(maxRowCacheBytes: number) {
+function createFixture(maxRowCacheBytes: number) {
   const log = new MemoryLog()
   const store = new MemoryStore()
-  let job: (rows: Own) => unknown = () => 0
+  let currentWork: (rows: Own) => unknown = () => 0
   const own = shard(Own)
     .tables(tables)
     .on('run', async (c) => {
-      const done = job(c.rows)
+      const done = currentWork(c.rows)
       if (done instanceof Promise) await done
       return undefined
     })
   const limits = { maxRowCacheBytes }
   const engine = new Engine(firefly({ own }), { clock: new ManualClock(), store, log }, { limits })
   const run = (work: (rows: Own) => unknown): Promise<PeerAnswer> => {
-    job = work
+    currentWork = work
     const call = { command: 1, body: new Uint8Array(0), chain: [], deadlineMs: 0 }
-    return engine.receive({ contract: 'own', key: 'k' }, call)
+    return engine.receiveCall({ contract: 'own', key: 'k' }, call)
   }
-  const does = async (work: (rows: Own) => unknown): Promise<void> => {
+  const runExpectingReply = async (work: (rows: Own) => unknown): Promise<void> => {
     const answer = await run(work)
     const error = log.lines.findLast(({ level }) => level === 'error')
     assert.equal(answer.kind, 'reply', String(error?.fields['error']))
   }
-  return { engine, store, log, run, does }
+  return { engine, store, log, run, does: runExpectingReply }
 }
 
 for (const maxBytes of [1, 600, 1_000_000]) {
   test(`a turn sees its own rows and those of others where memory has room for ${maxBytes} bytes`, async () => {
-    const { engine, run, does } = bench(maxBytes)
+    const { engine, run, does } = createFixture(maxBytes)
     const model = new Map<number, number>()
     const check = (rows: Own): void => {
       const expected = [...model].toSorted(([a], [b]) => a - b)
@@ -243,7 +243,7 @@ for (const maxBytes of [1, 600, 1_000_000]) {
 }
 
 test('rows of a table that is never evicted are read once, and leave with their shard', async () => {
-  const { engine, does } = bench(1)
+  const { engine, does } = createFixture(1)
   await does((rows) => {
     for (let n = 0; n < 10; n++) rows.stays.insert({ n })
   })
@@ -260,7 +260,7 @@ test('rows of a table that is never evicted are read once, and leave with their 
 })
 
 test('a row above 100 KB is warned of once', async () => {
-  const { log, does } = bench(1_000_000)
+  const { log, does } = createFixture(1_000_000)
   const warnings = (): unknown[] =>
     log.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields)
   await does((rows) => rows.things.insert({ n: 1, word: 'x'.repeat(102_300) }))
@@ -273,13 +273,13 @@ test('a row above 100 KB is warned of once', async () => {
 })
 
 test('a table may be called like a part of the engine', async () => {
-  const { does } = bench(1_000_000)
+  const { does } = createFixture(1_000_000)
   await does((rows) => rows.turn.insert({ n: 7 }))
   await does((rows) => assert.equal(rows.turn.get()?.n, 7))
 })
 
 test('a row whose id comes late is not inserted by a turn that is over', async () => {
-  const { store, run, does } = bench(1_000_000)
+  const { store, run, does } = createFixture(1_000_000)
   const { promise, resolve } = Promise.withResolvers<bigint>()
   Object.assign(store, { nextId: () => promise })
   let late: Promise<unknown> = Promise.resolve()
@@ -298,7 +298,7 @@ test('a row whose id comes late is not inserted by a turn that is over', async (
 })
 
 test('a row that its turn changes while it is read again is not put back', async () => {
-  const { store, does } = bench(1_000_000)
+  const { store, does } = createFixture(1_000_000)
   const { promise, resolve } = Promise.withResolvers<Row>()
   Object.assign(store, { reload: () => promise })
   await does((rows) => rows.turn.insert({ n: 1 }))
@@ -316,7 +316,7 @@ test('a row that its turn changes while it is read again is not put back', async
 })
 
 test('a row that moved to another shard is gone when it is read again, and its shard goes on', async () => {
-  const { store, does } = bench(1_000_000)
+  const { store, does } = createFixture(1_000_000)
   Object.assign(store, { reload: async () => ({ own: 'other', n: 9 }) })
   await does((rows) => rows.turn.insert({ n: 1 }))
   await does(async (rows) => {
@@ -328,7 +328,7 @@ test('a row that moved to another shard is gone when it is read again, and its s
 })
 
 test('a refused row names its column, the columns of its key, or the largest of them', async () => {
-  const { does } = bench(1_000_000)
+  const { does } = createFixture(1_000_000)
   await does((rows) => {
     const { things, turn } = rows
     things.insert({ n: 1, mark: 1 })

@@ -3,15 +3,15 @@
 import { DatabaseSync } from 'node:sqlite'
 
 import { table, type TableDefinition } from '../../core/game/table.ts'
-import { Statements } from '../../core/node/statements.ts'
+import { PreparedStatements } from '../../core/node/statements.ts'
 import type { Row, RowChange, ShardId, StoredCast, WriteSet } from '../../core/run/ports.ts'
 import { TableSet } from '../../core/tiers/layout.ts'
-import { RowTables } from '../../core/tiers/rowtables.ts'
-import type { Cell, Sql, SqlRow } from '../../core/tiers/sqlite.ts'
+import { StoreTables } from '../../core/tiers/rowtables.ts'
+import type { SqliteValue, SqliteHandle, SqliteRow } from '../../core/tiers/sqlite.ts'
 import { contract } from '../../core/wire/contract.ts'
 import { t } from '../../core/wire/type.ts'
 import { ROW_TABLES } from '../../schemas/rows.ts'
-import { ada, set } from './slotbench.ts'
+import { ada, writeSet } from './slotbench.ts'
 
 export const Player = contract('player', {})
 
@@ -44,7 +44,7 @@ export function remove(
 ): RowChange {
   return { table, op, key, values: {} }
 }
-export function cast(sequence: number, word: string): StoredCast {
+export function storedCast(sequence: number, word: string): StoredCast {
   const target = { contract: 'guild', key: 'knights' }
   return {
     sequence,
@@ -55,49 +55,49 @@ export function cast(sequence: number, word: string): StoredCast {
     data: new Uint8Array(0),
   }
 }
-export function writes(
+export function rowWriteSet(
   rows: RowChange[] | null,
   part: Partial<WriteSet> = {},
   shard: ShardId = ada,
 ): WriteSet {
-  return set(shard, 1, { rows, ...part })
+  return writeSet(shard, 1, { rows, ...part })
 }
 
 /** Counts the rows that statements change. */
-class Counting implements Sql {
-  readonly #statements: Statements
+class CountingSql implements SqliteHandle {
+  readonly #statements: PreparedStatements
   readonly #db: DatabaseSync
   constructor(db: DatabaseSync) {
     this.#db = db
-    this.#statements = new Statements(db)
+    this.#statements = new PreparedStatements(db)
   }
   get changes(): number {
     return Number(this.#db.prepare('SELECT total_changes() AS n').get()!['n'])
   }
-  run(sql: string, ...cells: Cell[]): void {
+  run(sql: string, ...cells: SqliteValue[]): void {
     this.#statements.run(sql, ...cells)
   }
-  all(sql: string, ...cells: Cell[]): SqlRow[] {
+  all(sql: string, ...cells: SqliteValue[]): SqliteRow[] {
     return this.#statements.all(sql, ...cells)
   }
 }
 
-export interface Memory {
+export interface InMemoryTables {
   readonly db: DatabaseSync
-  readonly sql: Counting
+  readonly sql: CountingSql
   /** As another start of a game with these tables sees it. */
-  open(tables: readonly TableDefinition[], outbox?: boolean): RowTables
+  open(tables: readonly TableDefinition[], outbox?: boolean): StoreTables
 }
 
-export function memory(): Memory {
+export function openInMemoryTables(): InMemoryTables {
   const db = new DatabaseSync(':memory:')
   for (const statement of ROW_TABLES) db.exec(statement)
-  const sql = new Counting(db)
+  const sql = new CountingSql(db)
   return {
     db,
     sql,
     open: (tables, outbox = false) => {
-      const rows = new RowTables(sql, new TableSet(tables), outbox)
+      const rows = new StoreTables(sql, new TableSet(tables), outbox)
       db.exec('BEGIN')
       try {
         rows.prepare(() => new Uint8Array(16).fill(0xa5))

@@ -9,7 +9,7 @@ import type { Row, RowQuery } from '../../core/run/ports.ts'
 import { compareKeys } from '../../core/run/rowkey.ts'
 import { TableError } from '../../core/tiers/layout.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
-import { fill, insert, item, items, keyOf, memory, Player, remove, update } from './rowsbench.ts'
+import { fill, insert, item, items, keyOf, openInMemoryTables, Player, remove, update } from './rowsbench.ts'
 import { ada, bob } from './slotbench.ts'
 
 const everything: RowQuery = { by: {}, descending: false, limit: 0 }
@@ -70,8 +70,8 @@ const high: Row = {
 }
 
 test('every kind of column comes back as it was, at its bounds, in a frozen row in the declared order', () => {
-  const rows = memory().open([kinds])
-  rows.apply('ada', [insert(kinds, low), fill(kinds, high)])
+  const rows = openInMemoryTables().open([kinds])
+  rows.applyChanges('ada', [insert(kinds, low), fill(kinds, high)])
   for (const row of [low, high]) {
     const got = rows.row(kinds, 'ada', keyOf(kinds, row))!
     assert.deepEqual(Object.entries(got).map(plain), Object.entries(row).map(plain))
@@ -87,8 +87,8 @@ test('every kind of column comes back as it was, at its bounds, in a frozen row 
 })
 
 test('an update changes the columns it names, to null as well, and leaves the others', () => {
-  const rows = memory().open([kinds])
-  rows.apply('ada', [insert(kinds, high)])
+  const rows = openInMemoryTables().open([kinds])
+  rows.applyChanges('ada', [insert(kinds, high)])
   const key = keyOf(kinds, high)
   for (const patch of [
     { maybe: null, i64: -1n },
@@ -97,7 +97,7 @@ test('an update changes the columns it names, to null as well, and leaves the ot
     { toString: 'south', bool: false },
   ]) {
     const before = rows.row(kinds, 'ada', key)!
-    rows.apply('ada', [update(kinds, key, patch)])
+    rows.applyChanges('ada', [update(kinds, key, patch)])
     assert.deepEqual(
       Object.entries(rows.row(kinds, 'ada', key)!).map(plain),
       Object.entries({ ...before, ...patch }).map(plain),
@@ -109,14 +109,14 @@ test('a thousand different sets of columns are updated', () => {
   const wide: Record<string, typeof t.u32> = { owner: t.id as never }
   for (let n = 0; n < 10; n++) wide[`c${n}`] = t.u32
   const definition = define('wide', wide, { key: 'owner', owner: Player })
-  const rows = memory().open([definition])
+  const rows = openInMemoryTables().open([definition])
   const row: Record<string, unknown> = { owner: 'ada' }
   for (let n = 0; n < 10; n++) row[`c${n}`] = 0
-  rows.apply('ada', [insert(definition, row)])
+  rows.applyChanges('ada', [insert(definition, row)])
   for (let mask = 1; mask < 1_024; mask++) {
     const patch: Record<string, unknown> = {}
     for (let n = 0; n < 10; n++) if (mask & (1 << n)) patch[`c${n}`] = mask
-    rows.apply('ada', [update(definition, ['ada'], patch)])
+    rows.applyChanges('ada', [update(definition, ['ada'], patch)])
     Object.assign(row, patch)
     assert.deepEqual({ ...rows.row(definition, 'ada', ['ada']) }, row)
   }
@@ -138,9 +138,9 @@ test('keys sort as the engine sorts them, whatever their kind', () => {
       { owner: t.id, ...id },
       { key: ['id', 'owner'], owner: Player, shardKey: 'owner' },
     )
-    const rows = memory().open([definition])
+    const rows = openInMemoryTables().open([definition])
     const shuffled = values.toReversed().map((id) => ({ owner: 'ada', id }))
-    rows.apply(
+    rows.applyChanges(
       'ada',
       shuffled.map((row) => insert(definition, row)),
     )
@@ -156,13 +156,13 @@ test('keys sort as the engine sorts them, whatever their kind', () => {
 })
 
 test('a list holds the rows of one shard that match, in order, from either end, some or all', () => {
-  const rows = memory().open([items])
+  const rows = openInMemoryTables().open([items])
   const swords = ['a', 'b', 'c', 'd'].map((id) => item(id))
-  rows.apply(
+  rows.applyChanges(
     ada.key,
     [...swords, item('x', { kind: 'bow', charm: 'elf' })].map((row) => insert(items, row)),
   )
-  rows.apply(bob.key, [insert(items, item('a', { count: 9 }, bob.key))])
+  rows.applyChanges(bob.key, [insert(items, item('a', { count: 9 }, bob.key))])
   const ids = (query: Partial<RowQuery>): unknown[] =>
     rows.list(items, ada.key, { ...everything, ...query }).map(({ id }) => id)
   assert.deepEqual(ids({}), ['a', 'b', 'c', 'd', 'x'])
@@ -178,7 +178,7 @@ test('a list holds the rows of one shard that match, in order, from either end, 
 })
 
 test('a list by an indexed column reads its index', () => {
-  const { db, open, sql } = memory()
+  const { db, open, sql } = openInMemoryTables()
   const rows = open([items])
   const texts: string[] = []
   const all = sql.all.bind(sql)
@@ -192,22 +192,25 @@ test('a list by an indexed column reads its index', () => {
 })
 
 test('insert refuses a key that is there, fill replaces the row, delete and drop take it away', () => {
-  const rows = memory().open([items])
-  rows.apply(ada.key, [insert(items, item('a'))])
-  assert.throws(() => rows.apply(ada.key, [insert(items, item('a'))]), /UNIQUE/)
-  rows.apply(ada.key, [fill(items, item('a', { count: 5, charm: 'elf' }))])
+  const rows = openInMemoryTables().open([items])
+  rows.applyChanges(ada.key, [insert(items, item('a'))])
+  assert.throws(() => rows.applyChanges(ada.key, [insert(items, item('a'))]), /UNIQUE/)
+  rows.applyChanges(ada.key, [fill(items, item('a', { count: 5, charm: 'elf' }))])
   assert.deepEqual({ ...rows.row(items, ada.key, ['a']) }, item('a', { count: 5, charm: 'elf' }))
-  rows.apply(ada.key, [remove(items, ['a'])])
+  rows.applyChanges(ada.key, [remove(items, ['a'])])
   assert.equal(rows.row(items, ada.key, ['a']), null)
-  rows.apply(ada.key, [fill(items, item('a')), remove(items, ['a'], 'drop')])
+  rows.applyChanges(ada.key, [fill(items, item('a')), remove(items, ['a'], 'drop')])
   assert.equal(rows.row(items, ada.key, ['a']), null)
-  assert.throws(() => rows.apply(ada.key, [insert(items, item('a', {}, 'eve'))]), /not its shard's: eve/)
+  assert.throws(
+    () => rows.applyChanges(ada.key, [insert(items, item('a', {}, 'eve'))]),
+    /not its shard's: eve/,
+  )
   assert.throws(() => rows.row(kinds, ada.key, ['x']), /kinds is not one of/)
 })
 
 test('rows that are older than a column have its fallback, and are found by it', () => {
-  const { open } = memory()
-  open([items]).apply(ada.key, [insert(items, item('old'))])
+  const { open } = openInMemoryTables()
+  open([items]).applyChanges(ada.key, [insert(items, item('old'))])
   const grown = define(
     'items',
     {
@@ -249,7 +252,7 @@ test('rows that are older than a column have its fallback, and are found by it',
   )
   // The columns are dropped again: they stay where they are, and a row written meanwhile has their fallback.
   rows = open([items])
-  rows.apply(ada.key, [insert(items, item('new')), update(items, ['old'], { count: 8 })])
+  rows.applyChanges(ada.key, [insert(items, item('new')), update(items, ['old'], { count: 8 })])
   assert.deepEqual({ ...rows.row(items, ada.key, ['old']) }, item('old', { count: 8 }))
   rows = open([grown])
   assert.deepEqual(
@@ -259,7 +262,7 @@ test('rows that are older than a column have its fallback, and are found by it',
 })
 
 test('a nullable column that ceases to be one is found by its fallback', () => {
-  const { open } = memory()
+  const { open } = openInMemoryTables()
   const make = (charm: Fields[string]): TableDefinition =>
     define(
       'charms',
@@ -267,7 +270,7 @@ test('a nullable column that ceases to be one is found by its fallback', () => {
       { key: 'id', owner: Player, shardKey: 'owner', by: ['charm'] },
     )
   const before = make(t.nullable(t.string(9)))
-  open([before]).apply('ada', [insert(before, { owner: 'ada', id: 'x', charm: null })])
+  open([before]).applyChanges('ada', [insert(before, { owner: 'ada', id: 'x', charm: null })])
   const after = make(t.string(9))
   const found = open([after]).list(after, 'ada', { ...everything, by: { charm: '' } })
   assert.deepEqual(
@@ -277,7 +280,7 @@ test('a nullable column that ceases to be one is found by its fallback', () => {
 })
 
 test('a start with the same game writes nothing', () => {
-  const { open, sql } = memory()
+  const { open, sql } = openInMemoryTables()
   open([items, kinds], true)
   const { changes } = sql
   open([items, kinds], true)
@@ -285,7 +288,7 @@ test('a start with the same game writes nothing', () => {
 })
 
 test('what cannot be read as the game declares it is refused, and nothing is changed', () => {
-  const { open, db } = memory()
+  const { open, db } = openInMemoryTables()
   open([items])
   const schema = (): unknown => db.prepare('SELECT sql FROM sqlite_master ORDER BY name').all()
   const before = schema()
@@ -308,7 +311,10 @@ test('what cannot be read as the game declares it is refused, and nothing is cha
       () => open([other, definition]),
       (error) => {
         assert(error instanceof TableError)
-        assert.deepEqual([error.table, error.column, error.is, error.wanted], ['items', column, is, wanted])
+        assert.deepEqual(
+          [error.table, error.column, error.actual, error.expected],
+          ['items', column, is, wanted],
+        )
         assert.match(error.message, /the store, the game wants .*: give it a new name, or start the old game/)
         return true
       },

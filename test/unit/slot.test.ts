@@ -10,9 +10,19 @@ import { systemClock } from '../../core/node/clock.ts'
 import { slotOf } from '../../core/node/store.ts'
 import { shardName, type WriteSet } from '../../core/run/ports.ts'
 import { TIMES } from '../../core/wire/limits.ts'
-import { ada, behaviour, bob, bytes, put, refusal, set, text, until } from './slotbench.ts'
+import {
+  ada,
+  slotTest,
+  bob,
+  bytes,
+  kvWriteSet,
+  isStoreError,
+  writeSet,
+  text,
+  waitUntil,
+} from './slotbench.ts'
 
-behaviour(
+slotTest(
   'what was committed is there for the next open, and after the store was opened anew',
   async ({ open }) => {
     let store = await open()
@@ -23,7 +33,7 @@ behaviour(
     )
     const timer = { name: 'bell', dueMs: 1_800_000_000_000.5, data: new Uint8Array(0) }
     const outcome = await store.commit(
-      set(ada, first.activation, {
+      writeSet(ada, first.activation, {
         kv: new Map([
           ['gold', bytes('7')],
           ['none', new Uint8Array(0)],
@@ -40,29 +50,33 @@ behaviour(
       assert.deepEqual(next.kv.get('none'), new Uint8Array(0))
       assert.deepEqual(next.timers, [timer])
       assert.equal(text(next.snapshot!), 'picture')
-      await store.close()
+      await store.closeStore()
       store = await open()
     }
     assert.deepEqual([...(await store.open(bob)).kv], [])
   },
 )
 
-behaviour('a null deletes a value and a timer, and leaves the others', async ({ open }) => {
+slotTest('a null deletes a value and a timer, and leaves the others', async ({ open }) => {
   const store = await open()
   const { activation } = await store.open(ada)
   const timer = (name: string) => ({ name, dueMs: 5, data: bytes(name) })
-  await store.commit(put(ada, activation, 'a', '1'))
-  await store.commit(put(ada, activation, 'b', '2'))
+  await store.commit(kvWriteSet(ada, activation, 'a', '1'))
+  await store.commit(kvWriteSet(ada, activation, 'b', '2'))
   const both = new Map([['x', timer('x')] as const, ['y', timer('y')] as const])
-  await store.commit(set(ada, activation, { timers: both, wakeMs: 5 }))
-  const gone = set(ada, activation, { kv: new Map([['a', null]]), timers: new Map([['x', null]]), wakeMs: 5 })
+  await store.commit(writeSet(ada, activation, { timers: both, wakeMs: 5 }))
+  const gone = writeSet(ada, activation, {
+    kv: new Map([['a', null]]),
+    timers: new Map([['x', null]]),
+    wakeMs: 5,
+  })
   await store.commit(gone)
   const { kv, timers } = await store.open(ada)
   assert.deepEqual([...kv.keys()], ['b'])
   assert.deepEqual(timers, [timer('y')])
 })
 
-behaviour(
+slotTest(
   'write sets that are ready together cost one sync, and a slow sync gathers the next ones',
   async ({ open }) => {
     const syncs: (() => void)[] = []
@@ -78,18 +92,18 @@ behaviour(
     const { activation } = await store.open(ada)
     const before = syncs.length
     await Promise.all(
-      Array.from({ length: 100 }, async (_, n) => store.commit(put(ada, activation, `n${n}`, 'x'))),
+      Array.from({ length: 100 }, async (_, n) => store.commit(kvWriteSet(ada, activation, `n${n}`, 'x'))),
     )
     assert.equal(syncs.length - before, 1)
 
     hold = true
     let settled = 0
     const commit = async (name: string): Promise<void> => {
-      assert.equal((await store.commit(put(ada, activation, name, 'y'))).kind, 'committed')
+      assert.equal((await store.commit(kvWriteSet(ada, activation, name, 'y'))).kind, 'committed')
       settled++
     }
     const first = commit('first')
-    await until(() => syncs.length - before === 2)
+    await waitUntil(() => syncs.length - before === 2)
     const later = [commit('second'), commit('third')]
     const reopened = store.open(ada)
     await new Promise((resolve) => setImmediate(resolve))
@@ -105,34 +119,34 @@ behaviour(
   },
 )
 
-behaviour('open sees all earlier commits without anybody waiting for them', async ({ open }) => {
+slotTest('open sees all earlier commits without anybody waiting for them', async ({ open }) => {
   const store = await open()
   const { activation } = await store.open(ada)
-  for (let n = 0; n < 3_000; n++) void store.commit(put(ada, activation, 'n', String(n)))
+  for (let n = 0; n < 3_000; n++) void store.commit(kvWriteSet(ada, activation, 'n', String(n)))
   assert.equal(text((await store.open(ada)).kv.get('n')), '2999')
 })
 
-behaviour('a channel is its mark and its replies, and null when never heard of', async ({ open }) => {
+slotTest('a channel is its mark and its replies, and null when never heard of', async ({ open }) => {
   const store = await open()
   const { activation } = await store.open(ada)
   assert.equal(await store.channel(ada, 'c:1'), null)
   const nowMs = Date.now()
   void store.commit(
-    set(ada, activation, { channel: { id: 'c:1', mark: 4, replies: bytes('four'), nowMs, weight: 0 } }),
+    writeSet(ada, activation, { channel: { id: 'c:1', mark: 4, replies: bytes('four'), nowMs, weight: 0 } }),
   )
   void store.commit(
-    set(ada, activation, { channel: { id: 'c:1', mark: 5, replies: bytes('five'), nowMs, weight: 0 } }),
+    writeSet(ada, activation, { channel: { id: 'c:1', mark: 5, replies: bytes('five'), nowMs, weight: 0 } }),
   )
   assert.deepEqual(await store.channel(ada, 'c:1'), { mark: 5, replies: bytes('five') })
   assert.equal(await store.channel(bob, 'c:1'), null)
 })
 
-behaviour('of many marks in one transaction the last that was committed stands', async ({ open }) => {
+slotTest('of many marks in one transaction the last that was committed stands', async ({ open }) => {
   const store = await open({ slots: 1 })
   const { activation } = await store.open(ada)
   const mark = async (n: number, extra: Partial<WriteSet> = {}) =>
     store.commit(
-      set(ada, activation, {
+      writeSet(ada, activation, {
         channel: { id: 'c:1', mark: n, replies: bytes(String(n)), nowMs: 0, weight: 1 },
         ...extra,
       }),
@@ -144,7 +158,7 @@ behaviour('of many marks in one transaction the last that was committed stands',
     // A value that SQLite refuses: this part of the transaction is taken back, and all of this activation behind it.
     mark(3, { kv: new Map([['gold', {} as Uint8Array]]) }),
     mark(4),
-    Promise.resolve(store.commit(put(bob, other.activation, 'gold', '1'))),
+    Promise.resolve(store.commit(kvWriteSet(bob, other.activation, 'gold', '1'))),
   ]
   assert.deepEqual(
     (await Promise.all(outcomes)).map(({ kind }) => kind),
@@ -153,12 +167,12 @@ behaviour('of many marks in one transaction the last that was committed stands',
   assert.deepEqual(await store.channel(ada, 'c:1'), { mark: 2, replies: bytes('2') })
 })
 
-behaviour('marks that nobody came back for are pruned, the others stay', async ({ open }) => {
+slotTest('marks that nobody came back for are pruned, the others stay', async ({ open }) => {
   let monoMs = 0
   const store = await open({ slots: 1, clock: { ...systemClock, mono: () => monoMs } })
   const { activation } = await store.open(ada)
   const seen = (id: string, nowMs: number): WriteSet =>
-    set(ada, activation, { channel: { id, mark: 1, replies: bytes('r'), nowMs, weight: 0 } })
+    writeSet(ada, activation, { channel: { id, mark: 1, replies: bytes('r'), nowMs, weight: 0 } })
   const now = Date.now()
   const old = Array.from({ length: 700 }, (_, n) =>
     store.commit(seen(`old${n}`, now - TIMES.keepMarksMs - 1_000)),
@@ -166,14 +180,14 @@ behaviour('marks that nobody came back for are pruned, the others stay', async (
   await Promise.all([...old, store.commit(seen('young', now - TIMES.keepMarksMs + 60_000))])
   for (let page = 0; page < 2; page++) {
     monoMs += 10_000
-    await store.commit(put(ada, activation, 'page', String(page)))
+    await store.commit(kvWriteSet(ada, activation, 'page', String(page)))
   }
   assert.equal(await store.channel(ada, 'old0'), null)
   assert.equal(await store.channel(ada, 'old699'), null)
   assert.equal((await store.channel(ada, 'young'))?.mark, 1)
 })
 
-behaviour(
+slotTest(
   'onWake hears of every change of timers, and at the start of the earliest timer of each shard',
   async (bench) => {
     const store = await bench.open()
@@ -181,12 +195,12 @@ behaviour(
     const other = await store.open(bob)
     const timer = (name: string, dueMs: number) => [name, { name, dueMs, data: bytes('') }] as const
     await store.commit(
-      set(ada, activation, { timers: new Map([timer('late', 900), timer('soon', 300)]), wakeMs: 300 }),
+      writeSet(ada, activation, { timers: new Map([timer('late', 900), timer('soon', 300)]), wakeMs: 300 }),
     )
-    await store.commit(put(ada, activation, 'no', 'timers'))
-    await store.commit(set(bob, other.activation, { timers: new Map([timer('one', 500)]), wakeMs: 500 }))
-    await store.commit(set(ada, activation, { timers: new Map([['soon', null]]), wakeMs: 900 }))
-    await store.commit(set(bob, other.activation, { timers: new Map([['one', null]]), wakeMs: null }))
+    await store.commit(kvWriteSet(ada, activation, 'no', 'timers'))
+    await store.commit(writeSet(bob, other.activation, { timers: new Map([timer('one', 500)]), wakeMs: 500 }))
+    await store.commit(writeSet(ada, activation, { timers: new Map([['soon', null]]), wakeMs: 900 }))
+    await store.commit(writeSet(bob, other.activation, { timers: new Map([['one', null]]), wakeMs: null }))
     assert.deepEqual(bench.wakes, [
       [shardName(ada), 300],
       [shardName(bob), 500],
@@ -194,9 +208,12 @@ behaviour(
       [shardName(bob), null],
     ])
     await store.commit(
-      set(bob, other.activation, { timers: new Map([timer('two', 700), timer('three', 600)]), wakeMs: 600 }),
+      writeSet(bob, other.activation, {
+        timers: new Map([timer('two', 700), timer('three', 600)]),
+        wakeMs: 600,
+      }),
     )
-    await store.close()
+    await store.closeStore()
     bench.wakes.length = 0
     await bench.open()
     assert.deepEqual(bench.wakes.toSorted(), [
@@ -206,25 +223,25 @@ behaviour(
   },
 )
 
-behaviour('timers that are due much later are left on the disk until they are due soon', async (bench) => {
+slotTest('timers that are due much later are left on the disk until they are due soon', async (bench) => {
   const store = await bench.open()
   const { activation } = await store.open(ada)
   const other = await store.open(bob)
   const [soonMs, lateMs] = [Date.now() + 1_000, Date.now() + 2 * TIMES.wakeAheadMs]
   const timers = (...dues: number[]) =>
     new Map(dues.map((dueMs, i) => [`${i}`, { name: `${i}`, dueMs, data: bytes('') }]))
-  await store.commit(set(ada, activation, { timers: timers(lateMs, soonMs), wakeMs: soonMs }))
-  await store.commit(set(bob, other.activation, { timers: timers(lateMs), wakeMs: lateMs }))
+  await store.commit(writeSet(ada, activation, { timers: timers(lateMs, soonMs), wakeMs: soonMs }))
+  await store.commit(writeSet(bob, other.activation, { timers: timers(lateMs), wakeMs: lateMs }))
   const found: [string, number][] = []
-  store.lookAhead((shard, dueMs) => found.push([shardName(shard), dueMs]))
+  store.scanDueTimers((shard, dueMs) => found.push([shardName(shard), dueMs]))
   assert.deepEqual(found, [[shardName(ada), soonMs]])
-  await store.close()
+  await store.closeStore()
   bench.wakes.length = 0
   await bench.open()
   assert.deepEqual(bench.wakes, [[shardName(ada), soonMs]])
 })
 
-behaviour(
+slotTest(
   'activation numbers only rise, over many blocks and over reopens, with few syncs',
   async ({ open }) => {
     let last = 0
@@ -236,34 +253,34 @@ behaviour(
         assert(activation > last, `${activation} after ${last}`)
         last = activation
       }
-      await store.close()
+      await store.closeStore()
     }
     assert(syncs <= 9, `${syncs} syncs`)
   },
 )
 
-behaviour('checkpoints keep the WAL short and lose nothing', async ({ dir, open }) => {
+slotTest('checkpoints keep the WAL short and lose nothing', async ({ dir, open }) => {
   const store = await open({ slots: 1 })
   const { activation } = await store.open(ada)
   // Every byte differs from the value before: SQLite writes only pages that changed.
   const value = (n: number): string => String(n).repeat(33_333)
-  for (let n = 0; n < 200; n++) await store.commit(put(ada, activation, `n${n % 20}`, value(n)))
+  for (let n = 0; n < 200; n++) await store.commit(kvWriteSet(ada, activation, `n${n % 20}`, value(n)))
   const wal = readFileSync(join(dir, 'slot-0-of-1.sqlite-wal'))
   assert(wal.length < 8_000_000, `${wal.length} bytes`)
-  await store.close()
+  await store.closeStore()
   assert.deepEqual(readdirSync(dir).toSorted(), ['slot-0-of-1.sqlite', 'store.lock', 'store.pid'])
   const { kv } = await (await open({ slots: 1 })).open(ada)
   for (let n = 180; n < 200; n++) assert.equal(text(kv.get(`n${n % 20}`)), value(n))
 })
 
-behaviour('a closed store refuses, and has committed what came before', async ({ open }) => {
+slotTest('a closed store refuses, and has committed what came before', async ({ open }) => {
   const store = await open()
   const { activation } = await store.open(ada)
-  const last = store.commit(put(ada, activation, 'last', 'word'))
-  await store.close()
+  const last = store.commit(kvWriteSet(ada, activation, 'last', 'word'))
+  await store.closeStore()
   assert.equal((await last).kind, 'committed')
-  assert.throws(() => store.open(ada), refusal('CLOSED', /is closed/))
-  assert.equal((await store.commit(put(ada, activation, 'too', 'late'))).kind, 'failed')
+  assert.throws(() => store.open(ada), isStoreError('CLOSED', /is closed/))
+  assert.equal((await store.commit(kvWriteSet(ada, activation, 'too', 'late'))).kind, 'failed')
 })
 
 test('names spread evenly over the slots, always to the same one', () => {

@@ -17,7 +17,7 @@ export const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(te
 export const text = (value: Uint8Array | undefined): string | undefined =>
   value && Buffer.from(value).toString()
 
-const EMPTY: Omit<WriteSet, 'shard' | 'activation'> = {
+const EMPTY_WRITE_SET: Omit<WriteSet, 'shard' | 'activation'> = {
   kv: null,
   timers: null,
   channel: null,
@@ -29,13 +29,13 @@ const EMPTY: Omit<WriteSet, 'shard' | 'activation'> = {
   wakeMs: null,
 }
 
-export function set(shard: ShardId, activation: number, part: Partial<WriteSet>): WriteSet {
-  return { ...EMPTY, shard, activation, ...part }
+export function writeSet(shard: ShardId, activation: number, part: Partial<WriteSet>): WriteSet {
+  return { ...EMPTY_WRITE_SET, shard, activation, ...part }
 }
-export function put(shard: ShardId, activation: number, name: string, value: string): WriteSet {
-  return set(shard, activation, { kv: new Map([[name, bytes(value)]]) })
+export function kvWriteSet(shard: ShardId, activation: number, name: string, value: string): WriteSet {
+  return writeSet(shard, activation, { kv: new Map([[name, bytes(value)]]) })
 }
-export interface Bench {
+export interface SlotFixture {
   readonly dir: string
   readonly log: MemoryLog
   readonly wakes: [string, number | null][]
@@ -43,7 +43,7 @@ export interface Bench {
 }
 
 /** A directory and the stores in it, gone when the test ends. */
-export function behaviour(name: string, run: (bench: Bench) => Promise<void>): void {
+export function slotTest(name: string, body: (bench: SlotFixture) => Promise<void>): void {
   test(name, async () => {
     const dir = mkdtempSync(join(tmpdir(), 'firefly-slot-'))
     const stores: SlotStore[] = []
@@ -56,15 +56,15 @@ export function behaviour(name: string, run: (bench: Bench) => Promise<void>): v
       return store
     }
     try {
-      await run({ dir, log, wakes, open })
+      await body({ dir, log, wakes, open })
     } finally {
-      for (const store of stores) await store.close()
+      for (const store of stores) await store.closeStore()
       rmSync(dir, { recursive: true })
     }
   })
 }
 
-export function refusal(code: string, words: RegExp): (error: unknown) => boolean {
+export function isStoreError(code: string, words: RegExp): (error: unknown) => boolean {
   return (error) => {
     assert(error instanceof StoreError, String(error))
     assert.equal(error.code, code)
@@ -73,6 +73,6 @@ export function refusal(code: string, words: RegExp): (error: unknown) => boolea
   }
 }
 
-export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve))
+export async function waitUntil(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
 }

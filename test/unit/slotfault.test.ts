@@ -15,39 +15,39 @@ import { SlotFile } from '../../core/node/slotfile.ts'
 import { slotOf, SlotStore } from '../../core/node/store.ts'
 import { shardName, type ShardId, type WriteSet } from '../../core/run/ports.ts'
 import { TableSet } from '../../core/tiers/layout.ts'
-import { ada, behaviour, bob, bytes, put, refusal, set, text } from './slotbench.ts'
+import { ada, slotTest, bob, bytes, kvWriteSet, isStoreError, writeSet, text } from './slotbench.ts'
 
 const SHARDS = 8
 const ROUNDS = 10
 
-if (process.argv[2] === 'commit') await commitForEver(process.argv[3]!)
+if (process.argv[2] === 'commit') await commitUntilKilled(process.argv[3]!)
 
-behaviour(
+slotTest(
   'a write set that fails leaves no trace, and the others of its batch are committed',
   async ({ open }) => {
     const store = await open({ slots: 1 })
     const a = (await store.open(ada)).activation
     const b = (await store.open(bob)).activation
     const outcomes = await Promise.all([
-      store.commit(put(ada, a, 'before', '1')),
-      store.commit(bad(ada, a)),
-      store.commit(put(bob, b, 'gold', '2')),
+      store.commit(kvWriteSet(ada, a, 'before', '1')),
+      store.commit(unbindableWriteSet(ada, a)),
+      store.commit(kvWriteSet(bob, b, 'gold', '2')),
       // Computed from what was not stored, so it must not be stored either.
-      store.commit(put(ada, a, 'after', '3')),
+      store.commit(kvWriteSet(ada, a, 'after', '3')),
     ])
     assert.deepEqual(
       outcomes.map(({ kind }) => kind),
       ['committed', 'failed', 'committed', 'failed'],
     )
-    assert.equal((await store.commit(put(ada, a, 'later', '4'))).kind, 'failed')
+    assert.equal((await store.commit(kvWriteSet(ada, a, 'later', '4'))).kind, 'failed')
     const next = await store.open(ada)
     assert.deepEqual([...next.kv.keys()], ['before'])
-    assert.equal((await store.commit(put(ada, next.activation, 'new', '5'))).kind, 'committed')
+    assert.equal((await store.commit(kvWriteSet(ada, next.activation, 'new', '5'))).kind, 'committed')
     assert.equal(text((await store.open(bob)).kv.get('gold')), '2')
   },
 )
 
-behaviour(
+slotTest(
   'a sync that fails makes its batch unknown and the waiting ones fail; the slot is opened anew',
   async (bench) => {
     let broken = false
@@ -58,24 +58,24 @@ behaviour(
     })
     const { activation } = await store.open(ada)
     broken = true
-    const lost = store.commit(put(ada, activation, 'lost', '1'))
+    const lost = store.commit(kvWriteSet(ada, activation, 'lost', '1'))
     await new Promise((resolve) => setImmediate(resolve))
-    const waiting = store.commit(put(bob, activation, 'waiting', '2'))
+    const waiting = store.commit(kvWriteSet(bob, activation, 'waiting', '2'))
     const unknown = await lost
     assert.equal(unknown.kind, 'unknown')
-    refusal('DISK', /the disk failed at .*slot-0-of-1\.sqlite .*kernel's log/)(unknown.cause)
+    isStoreError('DISK', /the disk failed at .*slot-0-of-1\.sqlite .*kernel's log/)(unknown.cause)
     assert.equal((await waiting).kind, 'failed')
     broken = false
-    assert.equal((await store.commit(put(ada, activation, 'stale', '3'))).kind, 'failed')
+    assert.equal((await store.commit(kvWriteSet(ada, activation, 'stale', '3'))).kind, 'failed')
     const next = await store.open(ada)
     assert(next.activation > activation)
     assert(!next.kv.has('stale'))
-    assert.equal((await store.commit(put(ada, next.activation, 'new', '4'))).kind, 'committed')
+    assert.equal((await store.commit(kvWriteSet(ada, next.activation, 'new', '4'))).kind, 'committed')
     assert(bench.log.lines.some(({ level, message }) => level === 'error' && /opened anew/.test(message)))
   },
 )
 
-behaviour('a checkpoint whose sync fails costs no row: the WAL is kept and copied again', async (bench) => {
+slotTest('a checkpoint whose sync fails costs no row: the WAL is kept and copied again', async (bench) => {
   let walFd: number | null = null
   let broke = false
   const store = await bench.open({
@@ -93,7 +93,7 @@ behaviour('a checkpoint whose sync fails costs no row: the WAL is kept and copie
   const value = (n: number): string => String(n).repeat(50_000)
   let failures = 0
   for (let n = 0; n < 60; n++) {
-    const outcome = await store.commit(put(ada, activation, `n${n % 10}`, value(n)))
+    const outcome = await store.commit(kvWriteSet(ada, activation, `n${n % 10}`, value(n)))
     if (outcome.kind === 'committed') continue
     assert.equal(outcome.kind, 'failed')
     failures++
@@ -102,19 +102,19 @@ behaviour('a checkpoint whose sync fails costs no row: the WAL is kept and copie
   }
   assert.equal(failures, 1)
   assert(bench.log.lines.some(({ message }) => /opened anew/.test(message)))
-  await store.close()
+  await store.closeStore()
   assert.deepEqual(readdirSync(bench.dir).toSorted(), ['slot-0-of-1.sqlite', 'store.lock', 'store.pid'])
   const { kv } = await (await bench.open({ slots: 1 })).open(ada)
   for (let n = 50; n < 60; n++) assert.equal(text(kv.get(`n${n % 10}`)), value(n))
 })
 
-behaviour('a slot file that is closed after such a checkpoint leaves its WAL', async ({ dir }) => {
+slotTest('a slot file that is closed after such a checkpoint leaves its WAL', async ({ dir }) => {
   const path = join(dir, 'alone.sqlite')
   const left: string[][] = []
   for (const error of [new Error('EIO'), null]) {
     const file = new SlotFile(path, { tables: new TableSet([]), outbox: false, newId: systemClock.id })
     file.begin()
-    file.reserve(7)
+    file.reserveNumbers(7)
     file.commit()
     await new Promise<void>((resolve) =>
       file.checkpoint(
@@ -122,74 +122,74 @@ behaviour('a slot file that is closed after such a checkpoint leaves its WAL', a
         () => resolve(),
       ),
     )
-    file.close()
+    file.closeFile()
     left.push(readdirSync(dir).toSorted())
   }
   assert.deepEqual(left, [['alone.sqlite', 'alone.sqlite-wal'], ['alone.sqlite']])
 })
 
-behaviour('a WAL that was kept under its second name is found again', async ({ dir, open }) => {
+slotTest('a WAL that was kept under its second name is found again', async ({ dir, open }) => {
   const path = join(dir, 'slot-0-of-1.sqlite')
   const store = await open({ slots: 1 })
   const { activation } = await store.open(ada)
-  await store.commit(put(ada, activation, 'gold', '7'))
+  await store.commit(kvWriteSet(ada, activation, 'gold', '7'))
   // As if the process was killed between SQLite's close and the renaming: rows that only the kept WAL has. Reading
   // the file here costs SQLite its lock on it, which nobody needs in this test.
   const [file, wal] = [readFileSync(path), readFileSync(`${path}-wal`)]
-  await store.close()
+  await store.closeStore()
   writeFileSync(path, file)
   writeFileSync(`${path}-wal-kept`, wal)
   const again = await open({ slots: 1 })
   assert.equal(text((await again.open(ada)).kv.get('gold')), '7')
 })
 
-behaviour('a second opener of the directory is refused and told who has it', async ({ open }) => {
+slotTest('a second opener of the directory is refused and told who has it', async ({ open }) => {
   const store = await open()
   await assert.rejects(
     open(),
-    refusal('LOCKED', new RegExp(`in use by process ${process.pid}: stop that one`)),
+    isStoreError('LOCKED', new RegExp(`in use by process ${process.pid}: stop that one`)),
   )
-  await store.close()
+  await store.closeStore()
   await open()
 })
 
-behaviour('a slot file of a newer format is refused', async ({ dir, open }) => {
+slotTest('a slot file of a newer format is refused', async ({ dir, open }) => {
   const store = await open({ slots: 1 })
   await store.open(ada)
-  await store.close()
+  await store.closeStore()
   const path = join(dir, 'slot-0-of-1.sqlite')
   const db = new DatabaseSync(path)
   db.exec('PRAGMA user_version = 99')
   db.close()
   await assert.rejects(
     open({ slots: 1 }),
-    refusal('NEWER', /has format 99, this Firefly reads up to \d+: start the newer/),
+    isStoreError('NEWER', /has format 99, this Firefly reads up to \d+: start the newer/),
   )
 })
 
-behaviour('a damaged slot file, and a file that is not ours, are refused', async ({ dir, open }) => {
+slotTest('a damaged slot file, and a file that is not ours, are refused', async ({ dir, open }) => {
   const path = join(dir, 'slot-0-of-1.sqlite')
   writeFileSync(path, Buffer.alloc(8_192, 65))
   await assert.rejects(
     open({ slots: 1 }),
-    refusal('CORRUPT', /slot-0-of-1\.sqlite is damaged .*put a backup/),
+    isStoreError('CORRUPT', /slot-0-of-1\.sqlite is damaged .*put a backup/),
   )
   rmSync(path)
   const db = new DatabaseSync(path)
   db.exec('CREATE TABLE cookbook (recipe)')
   db.close()
-  await assert.rejects(open({ slots: 1 }), refusal('FOREIGN', /is not a slot file of Firefly/))
+  await assert.rejects(open({ slots: 1 }), isStoreError('FOREIGN', /is not a slot file of Firefly/))
 })
 
-behaviour('a slot file that cannot be read costs its own shards only', async ({ dir, log, open }) => {
+slotTest('a slot file that cannot be read costs its own shards only', async ({ dir, log, open }) => {
   let store = await open({ slots: 2 })
   const [a, b] = [ada, bob].map((shard) => slotOf(shardName(shard), 2)) as [number, number]
   assert.notEqual(a, b)
   for (const shard of [ada, bob]) {
     const { activation } = await store.open(shard)
-    await store.commit(put(shard, activation, 'gold', '7'))
+    await store.commit(kvWriteSet(shard, activation, 'gold', '7'))
   }
-  await store.close()
+  await store.closeStore()
   const path = join(dir, `slot-${a}-of-2.sqlite`)
   const good = readFileSync(path)
   for (const [bad, code] of [
@@ -201,47 +201,50 @@ behaviour('a slot file that cannot be read costs its own shards only', async ({ 
     const said = log.lines.at(-1)
     assert.deepEqual([said?.level, said?.fields['code']], ['error', code])
     assert.match(String(said?.fields['cause']), /slot-\d-of-2\.sqlite is damaged/)
-    await assert.rejects(async () => store.open(ada), refusal(code, /is damaged/))
+    await assert.rejects(async () => store.open(ada), isStoreError(code, /is damaged/))
     const { activation, kv } = await store.open(bob)
     assert.equal(text(kv.get('gold')), '7')
-    assert.equal((await store.commit(put(bob, activation, 'gold', '7'))).kind, 'committed')
-    await store.close()
+    assert.equal((await store.commit(kvWriteSet(bob, activation, 'gold', '7'))).kind, 'committed')
+    await store.closeStore()
   }
   writeFileSync(path, good)
   store = await open({ slots: 2 })
   assert.equal(text((await store.open(ada)).kv.get('gold')), '7')
 })
 
-behaviour('a turn that is too large for the disk’s queue fails alone, and says so', async ({ open }) => {
+slotTest('a turn that is too large for the disk’s queue fails alone, and says so', async ({ open }) => {
   const store = await open({ slots: 1 })
   const { activation } = await store.open(ada)
   const large = new Uint8Array(70_000_000)
-  const outcome = await store.commit(set(ada, activation, { kv: new Map([['gold', large]]) }))
+  const outcome = await store.commit(writeSet(ada, activation, { kv: new Map([['gold', large]]) }))
   assert.equal(outcome.kind, 'failed')
-  refusal(
+  isStoreError(
     'TOO_LARGE',
     /one turn writes 70\d{6} bytes, more than 67108864: split it/,
   )(outcome.kind === 'failed' && outcome.cause)
   const other = await store.open(bob)
-  assert.equal((await store.commit(put(bob, other.activation, 'gold', '7'))).kind, 'committed')
+  assert.equal((await store.commit(kvWriteSet(bob, other.activation, 'gold', '7'))).kind, 'committed')
 })
 
-behaviour('another number of slots is refused: the shards would not be found again', async ({ open }) => {
+slotTest('another number of slots is refused: the shards would not be found again', async ({ open }) => {
   const store = await open({ slots: 4 })
   await store.open(ada)
-  await store.close()
-  await assert.rejects(open({ slots: 5 }), refusal('SLOTS', /was made with 4 slots, not 5: start with 4/))
-  await assert.rejects(open({ slots: 0 }), refusal('SLOTS', /0 is not a number of slots/))
+  await store.closeStore()
+  await assert.rejects(
+    open({ slots: 5 }),
+    isStoreError('SLOTS', /was made with 4 slots, not 5: start with 4/),
+  )
+  await assert.rejects(open({ slots: 0 }), isStoreError('SLOTS', /0 is not a number of slots/))
 })
 
-behaviour('a path that is no directory is refused', async ({ dir, open }) => {
+slotTest('a path that is no directory is refused', async ({ dir, open }) => {
   const path = join(dir, 'file')
   writeFileSync(path, '')
-  await assert.rejects(open({ dir: path }), refusal('ACCESS', /file cannot be used .*check path, owner/))
-  await assert.rejects(open({ dir: join(path, 'below') }), refusal('ACCESS', /below cannot be used/))
+  await assert.rejects(open({ dir: path }), isStoreError('ACCESS', /file cannot be used .*check path, owner/))
+  await assert.rejects(open({ dir: join(path, 'below') }), isStoreError('ACCESS', /below cannot be used/))
 })
 
-behaviour(
+slotTest(
   `after SIGKILL at any moment every acknowledged write is there (${ROUNDS} times)`,
   async ({ dir, open }) => {
     const acknowledged = new Map<string, Set<string>>()
@@ -276,23 +279,23 @@ behaviour(
         highest.set(shard, activation)
         for (const name of names) assert.equal(text(kv.get(name)), name)
       }
-      await store.close()
+      await store.closeStore()
     }
     assert(lines > ROUNDS)
   },
 )
 
 /** What node:sqlite refuses to bind. */
-function bad(shard: ShardId, activation: number): WriteSet {
+function unbindableWriteSet(shard: ShardId, activation: number): WriteSet {
   const kv = new Map<string, Uint8Array>([
     ['half', bytes('written')],
     ['bad', {} as unknown as Uint8Array],
   ])
-  return set(shard, activation, { kv })
+  return writeSet(shard, activation, { kv })
 }
 
 /** The child: several shards commit one new name after the other and print each that was acknowledged. */
-async function commitForEver(dir: string): Promise<void> {
+async function commitUntilKilled(dir: string): Promise<void> {
   const log = jsonLog('warn')
   const store = await SlotStore.open({ dir, slots: 4, clock: systemClock, log, onWake: () => {} })
   const run = async (key: string): Promise<never> => {
@@ -301,7 +304,7 @@ async function commitForEver(dir: string): Promise<void> {
     for (let n = 0; ; n++) {
       const name = `${activation}.${n}`
       const kv = new Map([[name, new Uint8Array(Buffer.from(name))]])
-      const outcome = await store.commit(set(shard, activation, { kv }))
+      const outcome = await store.commit(writeSet(shard, activation, { kv }))
       if (outcome.kind !== 'committed') throw new Error('a commit failed', { cause: outcome.cause })
       process.stdout.write(`ok ${key} ${name} ${activation};\n`)
     }

@@ -9,28 +9,38 @@ import { DatabaseSync } from 'node:sqlite'
 import { systemClock } from '../../core/node/clock.ts'
 import type { SlotStoreOptions } from '../../core/node/store.ts'
 import { shardName, type Awaitable, type Outcome, type RowQuery, type ShardId } from '../../core/run/ports.ts'
-import { cast, fill, insert, item, items, update } from './rowsbench.ts'
-import { ada, behaviour, bob, bytes, put, refusal, set, text, until } from './slotbench.ts'
+import { storedCast, fill, insert, item, items, update } from './rowsbench.ts'
+import {
+  ada,
+  slotTest,
+  bob,
+  bytes,
+  kvWriteSet,
+  isStoreError,
+  writeSet,
+  text,
+  waitUntil,
+} from './slotbench.ts'
 
 const tables = [items]
-const beside = { slots: 1, tables, outbox: true } as const
+const OUTBOX_OPTIONS = { slots: 1, tables, outbox: true } as const
 const everything: RowQuery = { by: {}, descending: false, limit: 0 }
 const OWNER = 'slot/0-of-1'
 
-behaviour('a turn commits its rows, its casts and its entry, and the next open has them', async (bench) => {
-  let store = await bench.open(beside)
+slotTest('a turn commits its rows, its casts and its entry, and the next open has them', async (bench) => {
+  let store = await bench.open(OUTBOX_OPTIONS)
   const { activation, casts } = await store.open(ada)
   assert.deepEqual(casts, [])
   const first = await store.commit(
-    set(ada, activation, {
+    writeSet(ada, activation, {
       rows: [insert(items, item('a')), insert(items, item('b', { kind: 'bow' }))],
-      casts: new Map([[5, cast(5, 'paid')]]),
+      casts: new Map([[5, storedCast(5, 'paid')]]),
       wakeMs: 1_000,
     }),
   )
   assert.deepEqual(first, { kind: 'committed', seq: 1 })
-  assert.deepEqual(await store.commit(put(ada, activation, 'no', 'rows')), { kind: 'committed' })
-  const second = await store.commit(set(ada, activation, { rows: [update(items, ['a'], { count: 2 })] }))
+  assert.deepEqual(await store.commit(kvWriteSet(ada, activation, 'no', 'rows')), { kind: 'committed' })
+  const second = await store.commit(writeSet(ada, activation, { rows: [update(items, ['a'], { count: 2 })] }))
   assert.deepEqual(second, { kind: 'committed', seq: 2 })
   for (let life = 0; life < 2; life++) {
     assert.deepEqual({ ...store.row(ada, items, ['a']) }, item('a', { count: 2 }))
@@ -39,11 +49,11 @@ behaviour('a turn commits its rows, its casts and its entry, and the next open h
       ['b'],
     )
     assert.equal(store.row(bob, items, ['a']), null)
-    assert.deepEqual((await store.open(ada)).casts, [cast(5, 'paid')])
-    await store.close()
+    assert.deepEqual((await store.open(ada)).casts, [storedCast(5, 'paid')])
+    await store.closeStore()
     const before = Date.now()
     bench.wakes.length = 0
-    store = await bench.open(beside)
+    store = await bench.open(OUTBOX_OPTIONS)
     // A cast is to be sent at once.
     assert.equal(bench.wakes.length, 1)
     assert.equal(bench.wakes[0]![0], shardName(ada))
@@ -51,24 +61,26 @@ behaviour('a turn commits its rows, its casts and its entry, and the next open h
   }
 })
 
-behaviour('rows are read while a sync is under way, and the outbox is not', async (bench) => {
+slotTest('rows are read while a sync is under way, and the outbox is not', async (bench) => {
   const held: (() => void)[] = []
   let hold = false
   const told: string[] = []
   const store = await bench.open({
-    ...beside,
-    onOutbox: (owner) => told.push(owner),
+    ...OUTBOX_OPTIONS,
+    onOutboxDurable: (owner) => told.push(owner),
     fdatasync: (fd, done) => (hold ? void held.push(() => fdatasync(fd, done)) : fdatasync(fd, done)),
   })
   const { activation } = await store.open(ada)
-  const outbox = store.outbox(OWNER)
-  assert.deepEqual([store.ownerOf(ada), store.owners()], [OWNER, []])
+  const outbox = store.outboxOf(OWNER)
+  assert.deepEqual([store.ownerOf(ada), store.ownersWithEntries()], [OWNER, []])
   hold = true
-  const outcome = store.commit(set(ada, activation, { rows: [insert(items, item('a'))], critical: true }))
-  await until(() => held.length === 1)
+  const outcome = store.commit(
+    writeSet(ada, activation, { rows: [insert(items, item('a'))], critical: true }),
+  )
+  await waitUntil(() => held.length === 1)
   const meanwhile = [store.row(ada, items, ['a'])?.['id'], outbox.read(0, 99, 9_999), [...told]]
   // It waits here already, for whoever wants to know when MySQL has all of it.
-  const waiting = [outbox.last(ada, true), outbox.last(bob, false), outbox.seq]
+  const waiting = [outbox.lastSeqOf(ada, true), outbox.lastSeqOf(bob, false), outbox.lastSeq]
   hold = false
   held[0]!()
   assert.deepEqual(await outcome, { kind: 'committed', seq: 1 })
@@ -79,19 +91,19 @@ behaviour('rows are read while a sync is under way, and the outbox is not', asyn
       [1, 0, 1],
     ],
   )
-  assert.deepEqual([told, store.owners()], [[OWNER], [OWNER]])
+  assert.deepEqual([told, store.ownersWithEntries()], [[OWNER], [OWNER]])
   assert.deepEqual(outbox.read(0, 99, 9_999)[0]?.shard, shardName(ada))
 })
 
-behaviour('a write set that fails uses no sequence and leaves no row', async ({ open }) => {
-  const store = await open(beside)
+slotTest('a write set that fails uses no sequence and leaves no row', async ({ open }) => {
+  const store = await open(OUTBOX_OPTIONS)
   const a = (await store.open(ada)).activation
   const b = (await store.open(bob)).activation
   const good = (shard: ShardId, activation: number, id: string): Awaitable<Outcome> =>
-    store.commit(set(shard, activation, { rows: [insert(items, item(id, {}, shard.key))] }))
+    store.commit(writeSet(shard, activation, { rows: [insert(items, item(id, {}, shard.key))] }))
   const outcomes = await Promise.all([
     good(ada, a, 'x'),
-    store.commit(set(ada, a, { rows: [insert(items, item('y')), insert(items, item('x'))] })),
+    store.commit(writeSet(ada, a, { rows: [insert(items, item('y')), insert(items, item('x'))] })),
     good(ada, a, 'z'),
     good(bob, b, 'x'),
   ])
@@ -102,23 +114,23 @@ behaviour('a write set that fails uses no sequence and leaves no row', async ({ 
   assert.equal(store.list(ada, items, everything).length, 1)
 })
 
-behaviour('a refused turn is taken back with all behind it, and its activation is over', async (bench) => {
-  const store = await bench.open(beside)
+slotTest('a refused turn is taken back with all behind it, and its activation is over', async (bench) => {
+  const store = await bench.open(OUTBOX_OPTIONS)
   const { activation } = await store.open(ada)
   const timer = (dueMs: number) => ({ name: 'bell', dueMs, data: bytes('t') })
   const nowMs = Date.now()
-  const start = set(ada, activation, {
+  const start = writeSet(ada, activation, {
     kv: new Map([['gold', bytes('7')]]),
     timers: new Map([['bell', timer(100)]]),
     channel: { id: 'c', mark: 1, replies: bytes('one'), nowMs, weight: 0 },
     rows: [insert(items, item('a'))],
-    casts: new Map([[1, cast(1, 'old')]]),
+    casts: new Map([[1, storedCast(1, 'old')]]),
     wakeMs: 100,
   })
   await store.commit(start)
-  const undo = set(ada, activation, { ...start, rows: [fill(items, item('a'))] })
+  const undo = writeSet(ada, activation, { ...start, rows: [fill(items, item('a'))] })
   const refused = await store.commit(
-    set(ada, activation, {
+    writeSet(ada, activation, {
       kv: new Map([['gold', null]]),
       timers: new Map([['bell', timer(200)]]),
       channel: { id: 'c', mark: 2, replies: bytes('two'), nowMs, weight: 0 },
@@ -131,27 +143,27 @@ behaviour('a refused turn is taken back with all behind it, and its activation i
   )
   assert.deepEqual(refused, { kind: 'committed', seq: 2 })
   // Behind it: nothing for MySQL, and yet computed from what is taken back.
-  const later = set(ada, activation, { kv: new Map([['gold', bytes('5000')]]) })
-  const back = set(ada, activation, { kv: new Map([['gold', null]]), wakeMs: 200 })
+  const later = writeSet(ada, activation, { kv: new Map([['gold', bytes('5000')]]) })
+  const back = writeSet(ada, activation, { kv: new Map([['gold', null]]), wakeMs: 200 })
   await store.commit({ ...later, undo: back })
   bench.wakes.length = 0
   const patch = { id: 'c', mark: 2, replies: bytes('refused'), nowMs, weight: 0 }
   const rejected = store.reject(ada, 2, patch)
-  const stale = store.commit(put(ada, activation, 'gold', '9'))
+  const stale = store.commit(kvWriteSet(ada, activation, 'gold', '9'))
   const reopened = store.open(ada)
   assert.deepEqual(await rejected, { kind: 'committed' })
   assert.equal((await stale).kind, 'failed')
   const { kv, timers, casts } = await reopened
   assert.equal(text(kv.get('gold')), '7')
-  assert.deepEqual([timers, casts], [[timer(100)], [cast(1, 'old')]])
+  assert.deepEqual([timers, casts], [[timer(100)], [storedCast(1, 'old')]])
   assert.deepEqual({ ...store.row(ada, items, ['a']) }, item('a'))
   assert.deepEqual(await store.channel(ada, 'c'), { mark: 2, replies: bytes('refused') })
   assert.deepEqual(bench.wakes, [[shardName(ada), 100]])
-  const outbox = store.outbox(OWNER)
-  assert.deepEqual([outbox.read(0, 99, 9_999).map(({ seq }) => seq), outbox.seq], [[1], 3])
+  const outbox = store.outboxOf(OWNER)
+  assert.deepEqual([outbox.read(0, 99, 9_999).map(({ seq }) => seq), outbox.lastSeq], [[1], 3])
 })
 
-behaviour('drops cost no sync, and the sequence goes on after a reopening', async ({ dir, open }) => {
+slotTest('drops cost no sync, and the sequence goes on after a reopening', async ({ dir, open }) => {
   let syncs = 0
   let afterMs: (() => void) | null = null
   const clock = {
@@ -159,46 +171,46 @@ behaviour('drops cost no sync, and the sequence goes on after a reopening', asyn
     after: (_ms: number, run: () => void) => ((afterMs = run), { cancel: () => {} }),
   }
   const watched: Partial<SlotStoreOptions> = {
-    ...beside,
+    ...OUTBOX_OPTIONS,
     clock,
     fdatasync: (fd, done) => (syncs++, fdatasync(fd, done)),
   }
   let store = await open(watched)
   const { activation } = await store.open(ada)
   for (let n = 0; n < 3; n++) {
-    await store.commit(set(ada, activation, { rows: [insert(items, item(`n${n}`))] }))
+    await store.commit(writeSet(ada, activation, { rows: [insert(items, item(`n${n}`))] }))
   }
-  const outbox = store.outbox(OWNER)
+  const outbox = store.outboxOf(OWNER)
   syncs = 0
   assert.deepEqual(await outbox.drop(3), { kind: 'committed' })
-  assert.deepEqual([outbox.read(0, 99, 9_999), store.owners(), syncs], [[], [], 0])
+  assert.deepEqual([outbox.read(0, 99, 9_999), store.ownersWithEntries(), syncs], [[], [], 0])
   assert(afterMs)
   ;(afterMs as () => void)()
   await new Promise((resolve) => setTimeout(resolve, 20))
   assert.equal(syncs, 0)
-  await store.close()
+  await store.closeStore()
   const db = new DatabaseSync(join(dir, 'slot-0-of-1.sqlite'))
   assert.deepEqual(db.prepare('SELECT group_concat(seq) AS left FROM outbox').get()!['left'], '3')
   db.close()
   store = await open(watched)
   const again = await store.open(ada)
-  const outcome = await store.commit(set(ada, again.activation, { rows: [insert(items, item('next'))] }))
+  const outcome = await store.commit(writeSet(ada, again.activation, { rows: [insert(items, item('next'))] }))
   assert.deepEqual(outcome, { kind: 'committed', seq: 4 })
-  assert.deepEqual(await store.outbox(OWNER).raise(90), { kind: 'committed' })
-  const last = await store.commit(set(ada, again.activation, { rows: [insert(items, item('last'))] }))
+  assert.deepEqual(await store.outboxOf(OWNER).raiseSeq(90), { kind: 'committed' })
+  const last = await store.commit(writeSet(ada, again.activation, { rows: [insert(items, item('last'))] }))
   assert.deepEqual(last, { kind: 'committed', seq: 91 })
-  await store.outbox(OWNER).drop(91)
-  await store.close()
+  await store.outboxOf(OWNER).drop(91)
+  await store.closeStore()
   store = await open(watched)
-  assert.deepEqual([store.owners(), store.outbox(OWNER).seq], [[], 91])
+  assert.deepEqual([store.ownersWithEntries(), store.outboxOf(OWNER).lastSeq], [[], 91])
 })
 
-behaviour('fill takes what MySQL has, and a mark never goes back', async ({ open }) => {
-  const store = await open(beside)
+slotTest('fill takes what MySQL has, and a mark never goes back', async ({ open }) => {
+  const store = await open(OUTBOX_OPTIONS)
   const { activation } = await store.open(ada)
   const nowMs = Date.now()
   await store.commit(
-    set(ada, activation, { channel: { id: 'mine', mark: 5, replies: bytes('5'), nowMs, weight: 0 } }),
+    writeSet(ada, activation, { channel: { id: 'mine', mark: 5, replies: bytes('5'), nowMs, weight: 0 } }),
   )
   assert.equal(store.isLoaded(ada), false)
   await store.fill(ada, [fill(items, item('a'))], null, false)
@@ -208,27 +220,27 @@ behaviour('fill takes what MySQL has, and a mark never goes back', async ({ open
       { id: 'mine', mark: 4, replies: bytes('old') },
       { id: 'other', mark: 9, replies: bytes('nine') },
     ],
-    casts: [cast(3, 'paid')],
+    casts: [storedCast(3, 'paid')],
   }
   assert.deepEqual(await store.fill(ada, [fill(items, item('b'))], remains, true), { kind: 'committed' })
   assert.deepEqual([store.isLoaded(ada), store.isLoaded(bob)], [true, false])
   assert.equal(store.list(ada, items, everything).length, 2)
   assert.equal((await store.channel(ada, 'mine'))?.mark, 5)
   assert.deepEqual(await store.channel(ada, 'other'), { mark: 9, replies: bytes('nine') })
-  assert.deepEqual((await store.open(ada)).casts, [cast(3, 'paid')])
+  assert.deepEqual((await store.open(ada)).casts, [storedCast(3, 'paid')])
 })
 
-behaviour(
+slotTest(
   'a reset forgets the rows of all shards of its slot and ends their activations',
   async ({ open }) => {
-    const store = await open(beside)
+    const store = await open(OUTBOX_OPTIONS)
     const { activation } = await store.open(ada)
-    const write = set(ada, activation, { rows: [insert(items, item('a'))] })
+    const write = writeSet(ada, activation, { rows: [insert(items, item('a'))] })
     await store.commit(write)
     await store.fill(ada, [], null, true)
-    const { storeId } = store.outbox(OWNER)
+    const { storeId } = store.outboxOf(OWNER)
     assert.match(storeId, /^[0-9a-f]{32}$/)
-    const entries = await store.outbox(OWNER).reset()
+    const entries = await store.outboxOf(OWNER).reset()
     assert.deepEqual(
       entries.map(({ seq }) => seq),
       [1],
@@ -240,39 +252,36 @@ behaviour(
       kind: 'committed',
       seq: 2,
     })
-    assert.equal(store.outbox(OWNER).storeId, storeId)
+    assert.equal(store.outboxOf(OWNER).storeId, storeId)
   },
 )
 
-behaviour(
-  'a slot that is opened anew after an error of the disk tells what waits in it',
-  async ({ open }) => {
-    let broken = false
-    const told: string[] = []
-    const eio = Object.assign(new Error('EIO'), { code: 'EIO' })
-    const store = await open({
-      ...beside,
-      onOutbox: (owner) => told.push(owner),
-      fdatasync: (fd, done) => (broken ? void setImmediate(done, eio) : fdatasync(fd, done)),
-    })
-    const { activation } = await store.open(ada)
-    const outbox = store.outbox(OWNER)
-    broken = true
-    const lost = await store.commit(set(ada, activation, { rows: [insert(items, item('a'))] }))
-    assert.equal(lost.kind, 'unknown')
-    assert.deepEqual([told, store.owners()], [[], [OWNER]])
-    broken = false
-    // Any read opens it, an outbox that was asked for before as well.
-    assert.deepEqual(
-      outbox.read(0, 99, 9_999).map(({ seq }) => seq),
-      [1],
-    )
-    assert.deepEqual(told, [OWNER])
-    assert.equal(store.row(ada, items, ['a'])?.['id'], 'a')
-  },
-)
+slotTest('a slot that is opened anew after an error of the disk tells what waits in it', async ({ open }) => {
+  let broken = false
+  const told: string[] = []
+  const eio = Object.assign(new Error('EIO'), { code: 'EIO' })
+  const store = await open({
+    ...OUTBOX_OPTIONS,
+    onOutboxDurable: (owner) => told.push(owner),
+    fdatasync: (fd, done) => (broken ? void setImmediate(done, eio) : fdatasync(fd, done)),
+  })
+  const { activation } = await store.open(ada)
+  const outbox = store.outboxOf(OWNER)
+  broken = true
+  const lost = await store.commit(writeSet(ada, activation, { rows: [insert(items, item('a'))] }))
+  assert.equal(lost.kind, 'unknown')
+  assert.deepEqual([told, store.ownersWithEntries()], [[], [OWNER]])
+  broken = false
+  // Any read opens it, an outbox that was asked for before as well.
+  assert.deepEqual(
+    outbox.read(0, 99, 9_999).map(({ seq }) => seq),
+    [1],
+  )
+  assert.deepEqual(told, [OWNER])
+  assert.equal(store.row(ada, items, ['a'])?.['id'], 'a')
+})
 
-behaviour('a file of format 1 gets what it lacks and keeps what it has', async ({ dir, open }) => {
+slotTest('a file of format 1 gets what it lacks and keeps what it has', async ({ dir, open }) => {
   const path = join(dir, 'slot-0-of-1.sqlite')
   const db = new DatabaseSync(path)
   db.exec(FORMAT_1)
@@ -282,54 +291,57 @@ behaviour('a file of format 1 gets what it lacks and keeps what it has', async (
     UPDATE activations SET reserved = 2000`)
   db.close()
   for (let life = 0; life < 2; life++) {
-    const store = await open(beside)
+    const store = await open(OUTBOX_OPTIONS)
     const { activation, kv, timers } = await store.open(ada)
     assert(activation > 2_000)
     assert.equal(text(kv.get('gold')), '7')
     assert.deepEqual(timers, [{ name: 'bell', dueMs: 300, data: bytes('') }])
     assert.equal((await store.channel(ada, 'c'))?.mark, 4)
     const change = life === 0 ? insert(items, item('a')) : update(items, ['a'], { count: 2 })
-    const outcome = await store.commit(set(ada, activation, { rows: [change] }))
+    const outcome = await store.commit(writeSet(ada, activation, { rows: [change] }))
     assert.deepEqual(outcome, { kind: 'committed', seq: life + 1 })
-    await store.close()
+    await store.closeStore()
   }
 })
 
-behaviour('rows from before MySQL are queued at its first start, and then belong to it', async ({ open }) => {
+slotTest('rows from before MySQL are queued at its first start, and then belong to it', async ({ open }) => {
   let store = await open({ slots: 1, tables })
   const { activation } = await store.open(ada)
-  const alone = await store.commit(set(ada, activation, { rows: [insert(items, item('a'))] }))
+  const alone = await store.commit(writeSet(ada, activation, { rows: [insert(items, item('a'))] }))
   assert.deepEqual(alone, { kind: 'committed' })
-  await store.close()
-  store = await open(beside)
-  assert.deepEqual(store.owners(), [OWNER])
-  const queued = store.outbox(OWNER).read(0, 99, 9_999)
+  await store.closeStore()
+  store = await open(OUTBOX_OPTIONS)
+  assert.deepEqual(store.ownersWithEntries(), [OWNER])
+  const queued = store.outboxOf(OWNER).read(0, 99, 9_999)
   assert.deepEqual(queued[0]?.shard, shardName(ada))
   assert.deepEqual([store.isLoaded(ada), store.isLoaded(bob)], [true, false])
-  await store.close()
+  await store.closeStore()
   await assert.rejects(
     open({ slots: 1, tables }),
-    refusal('DETACHED', /slot-0-of-1\.sqlite: its rows belong to a MySQL: start with --mysql/),
+    isStoreError('DETACHED', /slot-0-of-1\.sqlite: its rows belong to a MySQL: start with --mysql/),
   )
 })
 
-behaviour('a table that the game cannot read is refused, and so are damaged files', async ({ dir, open }) => {
-  const store = await open(beside)
+slotTest('a table that the game cannot read is refused, and so are damaged files', async ({ dir, open }) => {
+  const store = await open(OUTBOX_OPTIONS)
   await store.open(ada)
-  await store.close()
+  await store.closeStore()
   await assert.rejects(
-    open({ ...beside, tables: [{ ...items, owner: 'guild' }] }),
-    refusal('TABLES', /slot-0-of-1\.sqlite: table items is player's in the store, the game wants guild's/),
+    open({ ...OUTBOX_OPTIONS, tables: [{ ...items, owner: 'guild' }] }),
+    isStoreError(
+      'TABLES',
+      /slot-0-of-1\.sqlite: table items is player's in the store, the game wants guild's/,
+    ),
   )
   writeFileSync(join(dir, 'slot-0-of-1.sqlite'), Buffer.alloc(8_192, 65))
-  await assert.rejects(open(beside), refusal('CORRUPT', /is damaged/))
+  await assert.rejects(open(OUTBOX_OPTIONS), isStoreError('CORRUPT', /is damaged/))
 })
 
-behaviour('owners are named by their slots', async ({ open }) => {
+slotTest('owners are named by their slots', async ({ open }) => {
   const store = await open({ slots: 32 })
   assert.equal(store.ownerOf({ contract: 'player', key: 'ada' }), 'slot/11-of-32')
   assert.equal(store.ownerOf({ contract: 'arena', key: 'duel-7' }), 'slot/09-of-32')
-  assert.throws(() => store.outbox('slot/32-of-32'), /is not a slot of/)
+  assert.throws(() => store.outboxOf('slot/32-of-32'), /is not a slot of/)
 })
 
 /** As Firefly made it before tables came. */

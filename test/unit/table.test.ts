@@ -16,11 +16,11 @@ import {
   type Rows,
   type SessionContext,
 } from '../../core/game/index.ts'
-import type { TableVerbs } from '../../core/game/context.ts'
+import type { TableMethods } from '../../core/game/context.ts'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 /** Compiles only for `true`. */
-function same<_Is extends true>(): void {}
+function assertTrueType<_Is extends true>(): void {}
 
 const Own = contract('own', {
   go: command(1, {}, {}),
@@ -31,17 +31,17 @@ const Other = contract('other', {})
 
 const name = t.string(64)
 /** What the compiler would not let pass. */
-type Loose = Record<string, unknown>
-const define = (title: string, columns: Loose, options: Loose): unknown =>
+type UntypedRecord = Record<string, unknown>
+const define = (title: string, columns: UntypedRecord, options: UntypedRecord): unknown =>
   table(title, columns as never, { owner: Own, ...options } as never)
 
 const fine = { own: name, id: t.id, n: t.u32, big: t.i64, list: t.array(t.u8, 9), none: t.nullable(t.u8) }
-const many = (count: number): Loose =>
+const many = (count: number): UntypedRecord =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [`c${i}`, name]))
 const keyed = { key: ['own', 'id'] }
 
 /** Name, columns, options, and what is said of them. */
-const REFUSED: readonly (readonly [string, Loose, Loose, RegExp])[] = [
+const REFUSED: readonly (readonly [string, UntypedRecord, UntypedRecord, RegExp])[] = [
   ['', fine, keyed, /^table "": the name must match/],
   ['Item', fine, keyed, /the name must match \[a-z\]\[a-z0-9_\]\{0,47\}/],
   ['1item', fine, keyed, /the name must match/],
@@ -165,11 +165,13 @@ test('a table is listed once, by the shard that owns it', () => {
 test('rows have the types of their columns, and verbs refuse what no row could be', () => {
   const use = (rows: Rows<typeof tables>): void => {
     const item = rows.items.insert({ big: 1n, kind: 'a', list: [1] })
-    same<Equal<typeof item.n, number>>()
-    same<Equal<typeof item.big, bigint>>()
-    same<Equal<typeof item.kind, 'a' | 'b'>>()
-    same<Equal<typeof item.mark, string | null>>()
-    same<Equal<ReturnType<typeof rows.made.insert>, Promise<Awaited<ReturnType<typeof rows.made.insert>>>>>()
+    assertTrueType<Equal<typeof item.n, number>>()
+    assertTrueType<Equal<typeof item.big, bigint>>()
+    assertTrueType<Equal<typeof item.kind, 'a' | 'b'>>()
+    assertTrueType<Equal<typeof item.mark, string | null>>()
+    assertTrueType<
+      Equal<ReturnType<typeof rows.made.insert>, Promise<Awaited<ReturnType<typeof rows.made.insert>>>>
+    >()
     // @ts-expect-error -- kind is missing
     rows.items.insert({ big: 1n, list: [] })
     // @ts-expect-error -- a number is no bigint
@@ -194,7 +196,7 @@ test('rows have the types of their columns, and verbs refuse what no row could b
     // @ts-expect-error -- columns are read only
     item.n = 3
 
-    same<Equal<ReturnType<typeof item.increment<'n'>>, number>>()
+    assertTrueType<Equal<ReturnType<typeof item.increment<'n'>>, number>>()
     item.increment('n', 1)
     item.increment('big', 1n)
     // @ts-expect-error -- a bigint column takes bigints
@@ -210,11 +212,11 @@ test('rows have the types of their columns, and verbs refuse what no row could b
 })
 
 test('get() takes the key without the shard, all() takes foreign keys', () => {
-  type Key<V> = V extends TableVerbs<infer Types> ? Types['key'] : never
+  type Key<V> = V extends TableMethods<infer Types> ? Types['key'] : never
   type Own = Rows<typeof tables>
-  same<Equal<Key<Own['items']>, readonly [key: string]>>()
-  same<Equal<Key<Own['heads']>, readonly []>>()
-  same<Equal<Key<Own['made']>, readonly [key: bigint]>>()
+  assertTrueType<Equal<Key<Own['items']>, readonly [key: string]>>()
+  assertTrueType<Equal<Key<Own['heads']>, readonly []>>()
+  assertTrueType<Equal<Key<Own['made']>, readonly [key: bigint]>>()
   const use = (rows: Own): void => {
     rows.items.get('i')
     rows.spots.get({ x: 1, y: 2 })
@@ -246,8 +248,8 @@ test('get() takes the key without the shard, all() takes foreign keys', () => {
 test('an answer is one that the shard declares, with its data', () => {
   const own = shard(Own)
     .answer('took', { id: name, n: t.optional(t.u32) }, (c, { id }, answer) => {
-      same<Equal<typeof id, string>>()
-      same<Equal<typeof answer, CastAnswer>>()
+      assertTrueType<Equal<typeof id, string>>()
+      assertTrueType<Equal<typeof answer, CastAnswer>>()
       // @ts-expect-error -- a refusal has no output
       if (!answer.ok) void answer.output
       c.at(Own, 'k').cast.take({ amount: 1 }, { answer: 'took', data: { id } })

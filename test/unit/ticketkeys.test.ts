@@ -7,14 +7,14 @@ import { test } from 'node:test'
 import { promisify } from 'node:util'
 
 import { ManualClock } from '../../core/run/memory.ts'
-import { Tickets, ticketOptionsOf, type TicketKey } from '../../edge/ticket.ts'
-import { base64url, EDDSA, GOOD, HMAC, pair, publicKey, sign, utf8, verify } from './tickets.ts'
+import { TicketVerifier, ticketOptionsOf, type TicketKey } from '../../edge/ticket.ts'
+import { base64url, EDDSA, VALID_CLAIMS, HMAC, keyPair, publicKey, sign, utf8, verify } from './tickets.ts'
 
 test('keys that cannot hold are refused when the server is put together', () => {
   const make =
     (keys: readonly TicketKey[], rest: object = {}) =>
     () =>
-      new Tickets({ keys, ...rest }, new ManualClock())
+      new TicketVerifier({ keys, ...rest }, new ManualClock())
   const short: TicketKey = { kind: 'hmac', secret: new Uint8Array(31), kid: 'k' }
   assert.throws(make([]), { name: 'DefinitionError', message: '0 ticket keys, must be 1..16' })
   assert.throws(make(Array.from({ length: 17 }, () => HMAC)), /17 ticket keys/)
@@ -59,9 +59,9 @@ test('the variables make the options', async () => {
   })
   assert.ok(both)
   assert.deepEqual([both.issuer, both.audience, both.once], ['login', 'arena', true])
-  const claims = { ...GOOD, iss: 'login', aud: 'arena', jti: '1' }
+  const claims = { ...VALID_CLAIMS, iss: 'login', aud: 'arena', jti: '1' }
   await verify(await sign(claims), both)
-  await verify(await sign(claims, pair.privateKey, { alg: 'EdDSA', kid: 'ed' }), both)
+  await verify(await sign(claims, keyPair.privateKey, { alg: 'EdDSA', kid: 'ed' }), both)
   await verify(
     await sign(claims, utf8.encode('another secret, of thirty-two or more bytes'), { kid: 'oct' }),
     both,
@@ -132,7 +132,7 @@ test('the login server of docs/tickets.md makes tickets that are taken', async (
     FIREFLY_TICKET_AUDIENCE: 'arena',
     FIREFLY_TICKET_ONCE: 'true',
   })
-  const { uid, jti, expiresMs } = await new Tickets(options!, wallClock).verify(utf8.encode(ticket))
+  const { uid, jti, expiresMs } = await new TicketVerifier(options!, wallClock).verify(utf8.encode(ticket))
   assert.equal(uid, 'player-7')
   assert.match(jti, /^[\da-f-]{36}$/)
   assert.ok(expiresMs > Date.now() && expiresMs < Date.now() + 70_000)
@@ -143,7 +143,7 @@ test('the key pair of docs/tickets.md signs what its public half verifies', asyn
   const [set, privateJwk] = printed.split('\n') as [string, string]
   const options = ticketOptionsOf({ FIREFLY_TICKET_KEYS: set })
   const ticket = await fromDocument(2, `console.log(await ticketFor('player-7'))`, { LOGIN_KEY: privateJwk })
-  const { uid } = await new Tickets(options!, wallClock).verify(utf8.encode(ticket))
+  const { uid } = await new TicketVerifier(options!, wallClock).verify(utf8.encode(ticket))
   assert.equal(uid, 'player-7')
   assert.throws(() => ticketOptionsOf({ FIREFLY_TICKET_KEYS: `{"keys":[${privateJwk}]}` }), /a private key/)
 })

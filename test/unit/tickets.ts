@@ -5,7 +5,13 @@ import assert from 'node:assert/strict'
 import { exportJWK, generateKeyPair, SignJWT, type JWTPayload } from 'jose'
 
 import { ManualClock } from '../../core/run/memory.ts'
-import { TicketError, Tickets, type Ticket, type TicketKey, type TicketOptions } from '../../edge/ticket.ts'
+import {
+  TicketError,
+  TicketVerifier,
+  type TicketClaims,
+  type TicketKey,
+  type TicketOptions,
+} from '../../edge/ticket.ts'
 
 /** Where a manual clock starts. */
 export const NOW_MS = 1_700_000_000_000
@@ -13,10 +19,10 @@ export const NOW = NOW_MS / 1_000
 export const utf8 = new TextEncoder()
 export const SECRET = utf8.encode('a secret of the login server, long enough')
 export const HMAC: TicketKey = { kind: 'hmac', secret: SECRET }
-export const GOOD: JWTPayload = { sub: 'player-7', exp: NOW + 60 }
+export const VALID_CLAIMS: JWTPayload = { sub: 'player-7', exp: NOW + 60 }
 
-export const pair = await generateKeyPair('EdDSA', { extractable: true })
-export const publicKey = await exportJWK(pair.publicKey)
+export const keyPair = await generateKeyPair('EdDSA', { extractable: true })
+export const publicKey = await exportJWK(keyPair.publicKey)
 export const EDDSA: TicketKey = { kind: 'eddsa', publicKey }
 
 type Signer = Uint8Array | CryptoKey
@@ -27,9 +33,9 @@ export const base64url = (bytes: Uint8Array): string => Buffer.from(bytes).toStr
 /** A ticket whose parts are any text, with a signature that is good. */
 export async function signText(header: string, claims: string, secret: Uint8Array = SECRET): Promise<string> {
   const input = `${base64url(utf8.encode(header))}.${base64url(utf8.encode(claims))}`
-  return `${input}.${base64url(await mac(input, secret))}`
+  return `${input}.${base64url(await hmacSha256(input, secret))}`
 }
-export async function mac(input: string, secret: Uint8Array): Promise<Uint8Array> {
+export async function hmacSha256(input: string, secret: Uint8Array): Promise<Uint8Array> {
   const algorithm = { name: 'HMAC', hash: 'SHA-256' }
   const key = await crypto.subtle.importKey('raw', new Uint8Array(secret), algorithm, false, ['sign'])
   return new Uint8Array(await crypto.subtle.sign('HMAC', key, utf8.encode(input)))
@@ -39,12 +45,12 @@ export function verify(
   ticket: string | Uint8Array,
   options: Partial<TicketOptions> = {},
   clock = new ManualClock(),
-): Promise<Ticket> {
+): Promise<TicketClaims> {
   const bytes = typeof ticket === 'string' ? utf8.encode(ticket) : ticket
-  return new Tickets({ keys: [HMAC], ...options }, clock).verify(bytes)
+  return new TicketVerifier({ keys: [HMAC], ...options }, clock).verify(bytes)
 }
 /** Refused with BAD_TICKET, for the reason that is meant, and without a word of the ticket. */
-export async function refused(
+export async function assertRefused(
   ticket: string | Uint8Array,
   message: RegExp,
   options: Partial<TicketOptions> = {},

@@ -10,14 +10,14 @@ import type {
   Row,
   RowChange,
   ShardId,
-  Stored,
+  StoredShard,
   WriteSet,
 } from '../../core/run/ports.ts'
-import { MemoryDatabase, MemoryLocalStore, type MemoryLocalOptions } from '../../core/tiers/memory.ts'
-import { Tiers, type TiersOptions } from '../../core/tiers/tiers.ts'
+import { MemoryDatabase, MemoryLocalStore, type MemoryLocalStoreOptions } from '../../core/tiers/memory.ts'
+import { TieredStore, type TieredStoreOptions } from '../../core/tiers/tiers.ts'
 import { contract } from '../../core/wire/contract.ts'
 import { t } from '../../core/wire/type.ts'
-import { set } from './slotbench.ts'
+import { writeSet } from './slotbench.ts'
 
 export const Player = contract('player', {})
 /** Of class local. */
@@ -33,7 +33,7 @@ export const coins = table(
   { key: ['player', 'name'], owner: Player, class: 'critical' },
 ).definition
 export const tables = [items, coins]
-export const byName = new Map(tables.map((one) => [one.name, one]))
+export const tablesByName = new Map(tables.map((one) => [one.name, one]))
 
 export const player = (key: string): ShardId => ({ contract: 'player', key })
 export const ada = player('ada')
@@ -56,57 +56,57 @@ export function remove(table: TableDefinition, shard: ShardId, name: string): Ro
 }
 
 /** One life of a process: a clock and a way to MySQL that end with it. What it has sent still arrives. */
-export class Life {
+export class ProcessLifetime {
   readonly #clock: Clock
-  #isOver = false
+  #hasEnded = false
   constructor(clock: Clock) {
     this.#clock = clock
   }
   end(): void {
-    this.#isOver = true
+    this.#hasEnded = true
   }
   get clock(): Clock {
     const clock = this.#clock
-    const living = (run: () => void) => () => {
-      if (!this.#isOver) run()
+    const whileRunning = (run: () => void) => () => {
+      if (!this.#hasEnded) run()
     }
     return {
       now: () => clock.now(),
       mono: () => clock.mono(),
-      after: (ms, run) => clock.after(ms, living(run)),
-      defer: (run) => clock.defer(living(run)),
+      after: (ms, run) => clock.after(ms, whileRunning(run)),
+      defer: (run) => clock.defer(whileRunning(run)),
       random: () => clock.random(),
       id: () => clock.id(),
     }
   }
   database(inner: Database): Database {
-    const passes = <T>(answer: Promise<T>): Promise<T> =>
+    const whileRunning = <T>(answer: Promise<T>): Promise<T> =>
       new Promise((resolve, reject) => {
         answer.then(
-          (value) => !this.#isOver && resolve(value),
-          (error: unknown) => !this.#isOver && reject(error as Error),
+          (value) => !this.#hasEnded && resolve(value),
+          (error: unknown) => !this.#hasEnded && reject(error as Error),
         )
       })
     return {
-      takeover: (...args) => passes(inner.takeover(...args)),
-      lease: (...args) => passes(inner.lease(...args)),
-      apply: (...args) => passes(inner.apply(...args)),
-      load: (...args) => passes(inner.load(...args)),
-      row: (...args) => passes(inner.row(...args)),
-      remains: (...args) => passes(inner.remains(...args)),
-      parked: (...args) => passes(inner.parked(...args)),
-      nextId: (...args) => passes(inner.nextId(...args)),
+      takeover: (...args) => whileRunning(inner.takeover(...args)),
+      lease: (...args) => whileRunning(inner.lease(...args)),
+      apply: (...args) => whileRunning(inner.apply(...args)),
+      load: (...args) => whileRunning(inner.load(...args)),
+      row: (...args) => whileRunning(inner.row(...args)),
+      criticalState: (...args) => whileRunning(inner.criticalState(...args)),
+      parkedTurns: (...args) => whileRunning(inner.parkedTurns(...args)),
+      nextId: (...args) => whileRunning(inner.nextId(...args)),
       close: () => Promise.resolve(),
     }
   }
 }
 
 /** A clock, MySQL, and the processes that come and go. */
-export class World {
+export class TiersFixture {
   readonly clock: ManualClock
   readonly log = new MemoryLog()
   readonly database: MemoryDatabase
-  readonly told: string[] = []
+  readonly notifications: string[] = []
 
   constructor(seed = 1) {
     this.clock = new ManualClock(seed)
@@ -114,66 +114,66 @@ export class World {
   }
 
   /** A disk. */
-  store(options: Partial<MemoryLocalOptions> = {}): MemoryLocalStore {
+  createStore(options: Partial<MemoryLocalStoreOptions> = {}): MemoryLocalStore {
     return new MemoryLocalStore({ clock: this.clock, ...options })
   }
 
   /** A process on that disk. */
-  process(
+  startProcess(
     local: MemoryLocalStore,
-    options: Partial<TiersOptions> = {},
-  ): { readonly tiers: Tiers; readonly crash: () => void } {
-    const life = new Life(this.clock)
-    const tiers = new Tiers({
+    options: Partial<TieredStoreOptions> = {},
+  ): { readonly tiers: TieredStore; readonly crash: () => void } {
+    const lifetime = new ProcessLifetime(this.clock)
+    const tiers = new TieredStore({
       local,
-      database: life.database(this.database),
+      database: lifetime.database(this.database),
       tables,
-      clock: life.clock,
+      clock: lifetime.clock,
       log: this.log,
-      onStale: (owner) => this.told.push(`stale ${owner}`),
-      onFenced: (owner) => this.told.push(`fenced ${owner}`),
+      onStale: (owner) => this.notifications.push(`stale ${owner}`),
+      onFenced: (owner) => this.notifications.push(`fenced ${owner}`),
       ...options,
     })
-    return { tiers, crash: () => life.end() }
+    return { tiers, crash: () => lifetime.end() }
   }
 
   /** Time goes by, in steps so small that promises keep up with it. */
-  async pass(ms: number, stepMs = 5): Promise<void> {
-    await breathe()
+  async advance(ms: number, stepMs = 5): Promise<void> {
+    await settlePromises()
     for (let left = ms; left > 0; left -= stepMs) {
       this.clock.advance(Math.min(stepMs, left))
-      await breathe()
+      await settlePromises()
     }
   }
 
   /** Lets time go by until it is settled. */
-  async wait<T>(promise: T | Promise<T>, maxMs = 60_000): Promise<T> {
-    let isOver = false
-    const over = (): void => void (isOver = true)
-    Promise.resolve(promise).then(over, over)
+  async waitFor<T>(promise: T | Promise<T>, maxMs = 60_000): Promise<T> {
+    let isSettled = false
+    const settled = (): void => void (isSettled = true)
+    Promise.resolve(promise).then(settled, settled)
     for (let ms = 0; ms < maxMs; ms++) {
-      await breathe()
-      if (isOver) return promise
+      await settlePromises()
+      if (isSettled) return promise
       this.clock.advance(1)
     }
     throw new Error(`not settled after ${maxMs} ms`)
   }
 
-  says(part: string): boolean {
+  hasLogged(part: string): boolean {
     return this.log.lines.some(({ message }) => message.includes(part))
   }
 }
 
-const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+const settlePromises = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** A shard that is awake: turns as its engine would commit them. */
-export class Awake {
-  readonly tiers: Tiers
+export class ActiveShard {
+  readonly tiers: TieredStore
   readonly local: MemoryLocalStore
   readonly shard: ShardId
   readonly activation: number
 
-  constructor(tiers: Tiers, local: MemoryLocalStore, shard: ShardId, { activation }: Stored) {
+  constructor(tiers: TieredStore, local: MemoryLocalStore, shard: ShardId, { activation }: StoredShard) {
     this.tiers = tiers
     this.local = local
     this.shard = shard
@@ -181,28 +181,28 @@ export class Awake {
   }
 
   /** A turn that changes these rows; critical where one of their tables is. */
-  turn(rows: RowChange[], part: Partial<WriteSet> = {}): Outcome | Promise<Outcome> {
+  commitTurn(rows: RowChange[], part: Partial<WriteSet> = {}): Outcome | Promise<Outcome> {
     const critical = rows.some((change) => change.table.class === 'critical')
     const undo = rows.map(({ table, key }): RowChange => {
       const before = this.local.row(this.shard, table, key)
       return { table, key, op: before ? 'fill' : 'drop', values: before ?? {} }
     })
     return this.tiers.commit(
-      set(this.shard, this.activation, {
+      writeSet(this.shard, this.activation, {
         rows,
         critical,
-        undo: set(this.shard, this.activation, { rows: undo }),
+        undo: writeSet(this.shard, this.activation, { rows: undo }),
         ...part,
       }),
     )
   }
 }
 
-export async function awake(
-  world: World,
-  tiers: Tiers,
+export async function activateShard(
+  fixture: TiersFixture,
+  tiers: TieredStore,
   local: MemoryLocalStore,
   shard: ShardId,
-): Promise<Awake> {
-  return new Awake(tiers, local, shard, await world.wait(tiers.open(shard)))
+): Promise<ActiveShard> {
+  return new ActiveShard(tiers, local, shard, await fixture.waitFor(tiers.open(shard)))
 }

@@ -19,9 +19,9 @@ import {
 } from '../../core/wire/type.ts'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-const holds = <_Claim extends true>(): void => undefined
+const assertTrueType = <_Claim extends true>(): void => undefined
 
-const lone = '\ud800'
+const LONE_SURROGATE = '\ud800'
 const bytes = (length: number): Uint8Array => new Uint8Array(length)
 
 const accepted: [what: string, type: Type<unknown>, values: unknown[]][] = [
@@ -88,7 +88,7 @@ const refused: [what: string, type: Type<unknown>, value: unknown, message: stri
     `input: string of 20 characters exceeds 16: "${'x'.repeat(20)}"`,
   ],
   ['a short string', t.string(16, 3), 'ab', 'input: string of 2 characters is below 3: "ab"'],
-  ['half a surrogate pair', t.string(16), lone, 'input: "\\ud800" is not well-formed Unicode'],
+  ['half a surrogate pair', t.string(16), LONE_SURROGATE, 'input: "\\ud800" is not well-formed Unicode'],
   ['a string of a number', t.string(16), 7, 'input: expected string, got 7'],
   ['long bytes', t.bytes(4), bytes(5), 'input: 5 bytes 0000000000 exceeds 4'],
   ['many bytes', t.bytes(8), bytes(9), 'input: 9 bytes 0000000000000000… exceeds 8'],
@@ -129,7 +129,12 @@ const refused: [what: string, type: Type<unknown>, value: unknown, message: stri
     JSON.parse('{"__proto__":1}'),
     'input.__proto__: key is not allowed',
   ],
-  ['a record key of half a pair', t.record(t.u8, 2), { [lone]: 1 }, 'input["\\ud800"]: key is not allowed'],
+  [
+    'a record key of half a pair',
+    t.record(t.u8, 2),
+    { [LONE_SURROGATE]: 1 },
+    'input["\\ud800"]: key is not allowed',
+  ],
   ['an object of null', t.object({}), null, 'input: expected object, got null'],
   ['an object of an array', t.object({}), [], 'input: expected object, got array of 0'],
   ['a missing field', t.object({ a: t.u8 }), {}, 'input.a: missing, expected u8'],
@@ -285,16 +290,16 @@ test('types flow from the descriptors', () => {
   }
   type Flat<T> = { [K in keyof T]: T[K] }
   const type = t.object(fields)
-  holds<Equal<InferFields<typeof fields>, Flat<Expected>>>()
-  holds<Equal<Infer<typeof fields>, Flat<Expected>>>()
-  holds<Equal<Infer<typeof type>, Flat<Expected>>>()
-  holds<Equal<ReturnType<typeof type.parse>, Flat<Expected>>>()
-  holds<Equal<Infer<typeof foreign>, number>>()
-  holds<Equal<Infer<Record<never, never>>, {}>>()
+  assertTrueType<Equal<InferFields<typeof fields>, Flat<Expected>>>()
+  assertTrueType<Equal<Infer<typeof fields>, Flat<Expected>>>()
+  assertTrueType<Equal<Infer<typeof type>, Flat<Expected>>>()
+  assertTrueType<Equal<ReturnType<typeof type.parse>, Flat<Expected>>>()
+  assertTrueType<Equal<Infer<typeof foreign>, number>>()
+  assertTrueType<Equal<Infer<Record<never, never>>, {}>>()
   const parse = toParser(schemaOf({ a: t.u8, b: t.optional(t.bool) }))
-  holds<Equal<ReturnType<typeof parse>, { a: number; b?: boolean | undefined }>>()
+  assertTrueType<Equal<ReturnType<typeof parse>, { a: number; b?: boolean | undefined }>>()
   const parseNumber = toParser(foreign)
-  holds<Equal<ReturnType<typeof parseNumber>, number>>()
+  assertTrueType<Equal<ReturnType<typeof parseNumber>, number>>()
   const wide: Type<unknown> = t.u8
   // @ts-expect-error a Type<unknown> is not a Type<number>
   const narrow: Type<number> = wide

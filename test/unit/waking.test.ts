@@ -6,7 +6,13 @@ import { test } from 'node:test'
 import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
 import { Engine } from '../../core/run/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
-import { NEWCOMER, RETAIN, type ChannelIn, type ShardId, type Stored } from '../../core/run/ports.ts'
+import {
+  NEW_CHANNEL_DEFAULTS,
+  RETAIN,
+  type ChannelIn,
+  type ShardId,
+  type StoredShard,
+} from '../../core/run/ports.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 
 const Till = contract('till', {
@@ -23,83 +29,83 @@ const till = shard(Till)
   .on('relay', (c) => c.at(Till, 'broken').call.take({ n: 1 }))
 const id = { contract: 'till', key: 'a' }
 
-class ManyFaults extends MemoryStore {
-  opens = 0
+class FailingOpenStore extends MemoryStore {
+  openCount = 0
   /** Shards that cannot be opened. */
-  readonly shut = new Set<string>()
-  override open(shard: ShardId): Stored {
-    this.opens++
-    if (this.shut.has(shard.key)) throw new Error('the disk of the test is broken')
+  readonly failingShards = new Set<string>()
+  override open(shard: ShardId): StoredShard {
+    this.openCount++
+    if (this.failingShards.has(shard.key)) throw new Error('the disk of the test is broken')
     return super.open(shard)
   }
 }
 
-function bench() {
-  const [clock, store, log] = [new ManualClock(), new ManyFaults(), new MemoryLog()]
+function createFixture() {
+  const [clock, store, log] = [new ManualClock(), new FailingOpenStore(), new MemoryLog()]
   const engine = new Engine(firefly({ till }), { clock, store, log })
   /** Lets time pass, and with it all that waits for it. */
-  const pass = async (ms: number): Promise<void> => {
+  const advance = async (ms: number): Promise<void> => {
     for (let left = ms; left >= 0; left -= 10) {
       clock.advance(Math.min(10, left))
       await Promise.resolve()
     }
   }
-  return { store, engine, pass }
+  return { store, engine, pass: advance }
 }
 
 /** A client of version 2: it sends what was not answered again to each activation. */
-function client(engine: Engine, legacy = false) {
-  const said: string[] = []
+function openClient(engine: Engine, legacy = false) {
+  const received: string[] = []
   const waiting = new Map<number, { command: number; body: Uint8Array }>()
   let channel: ChannelIn | null = null
   const send = (sequence: number): void => {
     const call = waiting.get(sequence)
-    if (call) channel?.call(sequence, call.command, RETAIN, 0, call.body)
+    if (call) channel?.submitCall(sequence, call.command, RETAIN, 0, call.body)
   }
   channel = engine.open(
     {
-      ...NEWCOMER,
+      ...NEW_CHANNEL_DEFAULTS,
       shard: id,
       session: new Uint8Array(16),
       channel: 1,
       legacy,
     },
     {
-      opened: (_activation, _mark, lost) => {
-        said.push('opened')
+      channelOpened: (_activation, _mark, lost) => {
+        received.push('opened')
         if (lost) for (const sequence of [...waiting.keys()]) send(sequence)
       },
       reply: (sequence, _command, body) => {
         waiting.delete(sequence)
-        said.push(JSON.stringify(msgpack.decode(body)))
+        received.push(JSON.stringify(msgpack.decode(body)))
       },
       error: (sequence, _command, _kind, code) => {
         waiting.delete(sequence)
-        said.push(code)
+        received.push(code)
       },
       event() {},
-      applied() {},
-      memo() {},
-      bind() {},
-      login() {},
-      resync() {},
-      closed: (code) => said.push(`closed ${code}`),
+      callsApplied() {},
+      membershipToken() {},
+      keyBound() {},
+      loggedIn() {},
+      resyncRequired() {},
+      channelClosed: (code) => received.push(`closed ${code}`),
     },
   )
   const call = (sequence: number, number: number, input: object): void => {
     waiting.set(sequence, { command: number, body: msgpack.encode(input) })
     send(sequence)
   }
-  return { said, call }
+  return { said: received, call }
 }
 
 test('commits that go on failing are tried ever more rarely, and the call that waits is done once when they succeed', async () => {
-  const { store, engine, pass } = bench()
-  const { said, call } = client(engine)
+  const { store, engine, pass } = createFixture()
+  const { said, call } = openClient(engine)
   store.faults.push(...Array.from({ length: 10_000 }, () => 'failed' as const))
   call(1, Till.entries.take.number, { n: 5 })
   await pass(60_000)
-  assert.ok(store.opens > 10 && store.opens < 60, `${store.opens} activations in a minute`)
+  assert.ok(store.openCount > 10 && store.openCount < 60, `${store.openCount} activations in a minute`)
   assert.deepEqual(
     said.filter((one) => one !== 'opened'),
     [],
@@ -107,42 +113,45 @@ test('commits that go on failing are tried ever more rarely, and the call that w
   store.faults.length = 0
   await pass(5_000)
   assert.equal(said.at(-1), '{"sum":5}')
-  const { opens } = store
+  const { openCount: opens } = store
   call(2, Till.entries.take.number, { n: 5 })
   assert.equal(said.at(-1), '{"sum":10}')
   // The trouble is over: the next activation after a failure comes at once again.
   store.faults.push('failed')
   call(3, Till.entries.take.number, { n: 5 })
   await pass(0)
-  assert.equal(store.opens, opens + 1)
+  assert.equal(store.openCount, opens + 1)
   assert.equal(said.at(-1), '{"sum":15}')
 })
 
 test('a shard that cannot be activated again comes back by itself for those who are attached', async () => {
-  const { store, engine, pass } = bench()
-  const { said, call } = client(engine)
+  const { store, engine, pass } = createFixture()
+  const { said, call } = openClient(engine)
   call(1, Till.entries.take.number, { n: 5 })
   assert.deepEqual(said, ['opened', '{"sum":5}'])
-  store.shut.add('a')
+  store.failingShards.add('a')
   store.faults.push('failed')
   call(2, Till.entries.take.number, { n: 5 })
-  const { opens } = store
+  const { openCount: opens } = store
   await pass(60_000)
-  assert.ok(store.opens - opens > 5 && store.opens - opens < 60, `${store.opens - opens} tries in a minute`)
+  assert.ok(
+    store.openCount - opens > 5 && store.openCount - opens < 60,
+    `${store.openCount - opens} tries in a minute`,
+  )
   assert.equal(said.length, 2)
-  store.shut.clear()
+  store.failingShards.clear()
   await pass(5_000)
   assert.deepEqual(said.slice(2), ['opened', '{"sum":10}'])
 })
 
 test('nobody tries for a shard to which nobody is attached', async () => {
-  const { store, engine, pass } = bench()
-  store.shut.add('a')
+  const { store, engine, pass } = createFixture()
+  store.failingShards.add('a')
   const body = msgpack.encode({ n: 1 })
-  const answer = await engine.receive(id, { command: 1, body, chain: [], deadlineMs: 0 })
+  const answer = await engine.receiveCall(id, { command: 1, body, chain: [], deadlineMs: 0 })
   assert.equal(answer.kind === 'system' && answer.code, 'UNAVAILABLE')
   await pass(60_000)
-  assert.equal(store.opens, 1)
+  assert.equal(store.openCount, 1)
 })
 
 for (const [what, legacy, told] of [
@@ -150,9 +159,9 @@ for (const [what, legacy, told] of [
   ['a legacy client, in its contract’s form', true, '{"error":"UNAVAILABLE"}'],
 ] as const)
   test(`that another shard is not there now is told to ${what}`, async () => {
-    const { store, engine, pass } = bench()
-    store.shut.add('broken')
-    const { said, call } = client(engine, legacy)
+    const { store, engine, pass } = createFixture()
+    store.failingShards.add('broken')
+    const { said, call } = openClient(engine, legacy)
     call(1, Till.entries.relay.number, {})
     await pass(10)
     assert.equal(said.at(-1), told)

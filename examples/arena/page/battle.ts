@@ -4,7 +4,7 @@
 import { FIELD, gap, hueOf } from '../rules.ts'
 import type { World } from '../world.ts'
 import type { Look, Picture } from './draw.ts'
-import type { Hud, Line } from './hud.ts'
+import type { Hud, ScoreLine } from './hud.ts'
 import type { Sound } from './sound.ts'
 import { Timeline, type ShipView } from './timeline.ts'
 
@@ -17,14 +17,14 @@ export interface HitEvent {
   readonly score: number
 }
 
-const EARSHOT = 900
+const HEARING_RANGE = 900
 
 export class Battle {
   readonly #picture: Picture
   readonly #hud: Hud
   readonly #sound: Sound
   readonly #timeline = new Timeline()
-  #roster = new Map<number, Line>()
+  #roster = new Map<number, ScoreLine>()
   #alive = new Set<number>()
   #scoresStale = true
   #killer = ''
@@ -55,7 +55,7 @@ export class Battle {
     return humans
   }
 
-  line(seat: number): Line | undefined {
+  pilotOf(seat: number): ScoreLine | undefined {
     return this.#roster.get(seat)
   }
 
@@ -63,14 +63,14 @@ export class Battle {
     this.#timeline.push(world, performance.now())
     for (const { owner, x, y, leftMs } of world.shots) {
       if (leftMs < 900) continue // on its way for a while already: we have just come
-      this.#timeline.whenSeen(() => {
+      this.#timeline.schedule(() => {
         this.#picture.particles.muzzle(x, y, this.#look(owner).hue)
-        this.#sound.shot(owner === this.seat ? 1 : this.#near(x, y) * 0.6)
+        this.#sound.shot(owner === this.seat ? 1 : this.#volumeAt(x, y) * 0.6)
       })
     }
   }
 
-  roster(lines: readonly Line[]): void {
+  roster(lines: readonly ScoreLine[]): void {
     this.#roster = new Map(lines.map((line) => [line.seat, line]))
     this.#scoresStale = true
   }
@@ -80,7 +80,7 @@ export class Battle {
   }
 
   left(seat: number, nick: string): void {
-    this.#timeline.forget(seat)
+    this.#timeline.removeShots(seat)
     this.#hud.feed({ nick, hue: this.#look(seat).hue }, 'left')
   }
 
@@ -91,12 +91,12 @@ export class Battle {
     // Looked up now: who leaves in the meantime is off the roster.
     const victim = this.#look(target)
     const winner = this.#look(by)
-    this.#timeline.whenSeen(() => {
+    this.#timeline.schedule(() => {
       this.#scoresStale = true
       this.#picture.particles.explosion(x, y, victim.hue)
       this.#picture.shake(target === this.seat ? 1 : 0.55, x, y)
-      this.#sound.explosion(this.#near(x, y))
-      if (by === this.seat) this.#picture.particles.word(x, y, winner.hue, '+1')
+      this.#sound.explosion(this.#volumeAt(x, y))
+      if (by === this.seat) this.#picture.particles.floatingText(x, y, winner.hue, '+1')
       if (target === this.seat) this.#killer = winner.nick
       this.#hud.feed(winner, '✦', victim)
     })
@@ -105,10 +105,10 @@ export class Battle {
   /** One picture. `thrust`: whether the own engine is on, as pressed. */
   frame(nowMs: number, thrust: boolean): void {
     const { ships, shots } = this.#timeline.at(nowMs)
-    this.#arrivals(ships)
+    this.#showArrivals(ships)
     const own = ships.find((ship) => ship.seat === this.seat)
     if (own && !own.dead) this.#killer = ''
-    this.#hud.fate(own?.dead && this.#killer ? `destroyed by ${this.#killer}` : '')
+    this.#hud.deathMessage(own?.dead && this.#killer ? `destroyed by ${this.#killer}` : '')
     this.#sound.engine(thrust && own !== undefined && !own.dead)
     this.#picture.draw({ ships, shots, seat: this.seat, thrust, look: (seat) => this.#look(seat) }, nowMs)
     if (!this.#scoresStale) return
@@ -116,7 +116,7 @@ export class Battle {
     this.#hud.scores(this.#roster.values(), this.seat)
   }
 
-  #arrivals(ships: readonly ShipView[]): void {
+  #showArrivals(ships: readonly ShipView[]): void {
     const alive = new Set<number>()
     for (const { seat, dead, x, y } of ships) {
       if (dead) continue
@@ -131,9 +131,12 @@ export class Battle {
   }
 
   /** 1 here .. 0 out of earshot; the demo, where nobody has a seat, is silent. */
-  #near(x: number, y: number): number {
+  #volumeAt(x: number, y: number): number {
     const own = this.newest?.ships.find((ship) => ship.seat === this.seat)
     if (!own) return 0
-    return Math.max(0, 1 - Math.hypot(gap(own.x, x, FIELD.width), gap(own.y, y, FIELD.height)) / EARSHOT)
+    return Math.max(
+      0,
+      1 - Math.hypot(gap(own.x, x, FIELD.width), gap(own.y, y, FIELD.height)) / HEARING_RANGE,
+    )
   }
 }

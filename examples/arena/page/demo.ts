@@ -1,7 +1,7 @@
 // The battle behind the start screen: the server's own simulation, run in the page with bots only. It is a pure
 // function of steering and chance, so it does not notice where it runs.
 
-import { crew, steerBots } from '../bots.ts'
+import { adjustBots, steerBots } from '../bots.ts'
 import { HZ } from '../rules.ts'
 import { addShip, createSim, step, worldOf } from '../sim.ts'
 import type { Battle } from './battle.ts'
@@ -12,7 +12,7 @@ const GUESTS = ['Deneb', 'Mira', 'Spica', 'Castor'] as const
 export function startDemo(battle: Battle): () => void {
   const sim = createSim()
   const { random } = Math
-  crew(sim, random)
+  adjustBots(sim, random)
   for (const [i, nick] of GUESTS.entries()) addShip(sim, i, { nick, score: 0 }, random, true)
   battle.reset()
   const pilots = [...sim.ships.values()].map(({ seat, pilot, hue, bot }) => ({

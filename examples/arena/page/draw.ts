@@ -33,7 +33,7 @@ export class Picture {
   readonly #ctx: CanvasRenderingContext2D
   readonly #sky = new Sky()
   readonly #glows = new Map<number, HTMLCanvasElement>()
-  readonly #calm = matchMedia('(prefers-reduced-motion: reduce)')
+  readonly #reducedMotion = matchMedia('(prefers-reduced-motion: reduce)')
   #width = 0
   #height = 0
   #zoom = 1
@@ -58,11 +58,11 @@ export class Picture {
   draw(scene: Scene, nowMs: number): void {
     const ms = Math.min(100, nowMs - this.#lastMs)
     this.#lastMs = nowMs
-    this.#follow(scene, ms)
-    for (const ship of scene.ships) this.#burn(scene, ship, ms)
+    this.#moveCamera(scene, ms)
+    for (const ship of scene.ships) this.#emitExhaust(scene, ship, ms)
     this.particles.advance(ms)
     const ctx = this.#ctx
-    const shake = this.#calm.matches ? 0 : this.#shake ** 2 * MAX_SHAKE
+    const shake = this.#reducedMotion.matches ? 0 : this.#shake ** 2 * MAX_SHAKE
     this.#shake = Math.max(0, this.#shake - ms / 650)
     ctx.setTransform(1, 0, 0, 1, 0, 0)
     const scale = this.#canvas.width / this.#width
@@ -105,7 +105,7 @@ export class Picture {
     this.#zoom = Math.max(this.#width / VIEW.width, this.#height / VIEW.height)
   }
 
-  #follow(scene: Scene, ms: number): void {
+  #moveCamera(scene: Scene, ms: number): void {
     const own = scene.ships.find((ship) => ship.seat === scene.seat)
     if (!own) {
       this.#camera.x += ms * 0.02
@@ -149,8 +149,8 @@ export class Picture {
     return sprite
   }
 
-  #burn(scene: Scene, ship: ShipView, ms: number): void {
-    if (!this.#burns(scene, ship)) return
+  #emitExhaust(scene: Scene, ship: ShipView, ms: number): void {
+    if (!this.#hasExhaust(scene, ship)) return
     const { hue } = scene.look(ship.seat)
     // By time, not by frame: a fast screen must not make more smoke.
     for (let puffs = ms / PUFF_MS; puffs > Math.random(); puffs--) {
@@ -158,7 +158,7 @@ export class Picture {
     }
   }
 
-  #burns(scene: Scene, ship: ShipView): boolean {
+  #hasExhaust(scene: Scene, ship: ShipView): boolean {
     return !ship.dead && (ship.seat === scene.seat ? scene.thrust : ship.thrust)
   }
 
@@ -220,7 +220,7 @@ export class Picture {
     ctx.drawImage(this.#glow(hue), -46, -46, 92, 92)
     ctx.globalAlpha = 1
     ctx.rotate(ship.heading)
-    if (this.#burns(scene, ship)) flame(ctx, hue, nowMs + ship.seat * 37)
+    if (this.#hasExhaust(scene, ship)) flame(ctx, hue, nowMs + ship.seat * 37)
     ctx.globalCompositeOperation = 'source-over'
     hull(ctx, bot)
     ctx.fillStyle = `hsl(${hue} 70% 9%)`

@@ -1,7 +1,7 @@
 // The words around the battle: scores, kill feed, ping, banner, the fate of the own ship, the start screen.
 // Names are other people's text and only ever become textContent.
 
-export interface Line {
+export interface ScoreLine {
   readonly seat: number
   readonly nick: string
   readonly hue: number
@@ -23,13 +23,13 @@ export class Hud {
   readonly #feed = find('feed')
   readonly #ping = find('ping')
   readonly #banner = find('banner')
-  readonly #fate = find('fate')
+  readonly #deathMessage = find('fate')
   #shownPing = ''
 
   /** Shows the start screen until the pilot launches. */
-  ask(nick: string, launch: (nick: string) => void): void {
+  showStart(nick: string, launch: (nick: string) => void): void {
     this.#nick.value = nick
-    this.playing(false)
+    this.setPlaying(false)
     const form = find<HTMLFormElement>('form')
     form.onsubmit = (event) => {
       event.preventDefault()
@@ -39,7 +39,7 @@ export class Hud {
     this.#nick.select()
   }
 
-  playing(yes: boolean): void {
+  setPlaying(yes: boolean): void {
     document.body.classList.toggle('playing', yes)
     this.#start.inert = yes
     if (yes) this.#nick.blur()
@@ -51,13 +51,13 @@ export class Hud {
   }
 
   /** There is no connection: the picture stands still and pales, and the banner says why. */
-  paused(yes: boolean): void {
+  setPaused(yes: boolean): void {
     document.body.classList.toggle('paused', yes)
     this.#banner.textContent = yes ? 'connection lost, reconnecting…' : ''
   }
 
-  fate(text: string): void {
-    if (this.#fate.textContent !== text) this.#fate.textContent = text
+  deathMessage(text: string): void {
+    if (this.#deathMessage.textContent !== text) this.#deathMessage.textContent = text
   }
 
   ping(ms: number, pilots: number): void {
@@ -69,7 +69,7 @@ export class Hud {
   }
 
   /** The best few, and the own line wherever it stands. */
-  scores(lines: Iterable<Line>, own: number | null): void {
+  scores(lines: Iterable<ScoreLine>, own: number | null): void {
     const ranked = [...lines].sort((a, b) => b.score - a.score || a.nick.localeCompare(b.nick))
     const place = ranked.findIndex((line) => line.seat === own)
     const shown = ranked.slice(0, place >= SCORES ? SCORES - 1 : SCORES)

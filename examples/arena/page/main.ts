@@ -13,14 +13,14 @@ import { Input } from './input.ts'
 import { Sound } from './sound.ts'
 
 /** For tests and the curious: what the page knows right now. */
-interface Probe {
+interface PageState {
   readonly seat: number | null
   readonly ping: number
   ships(): (ShipDot & { readonly nick: string; readonly score: number; readonly away: boolean })[]
 }
 declare global {
   interface Window {
-    arena: Probe
+    arena: PageState
   }
 }
 
@@ -48,7 +48,7 @@ window.arena = {
   },
   ships: () =>
     (battle.newest?.ships ?? []).map((ship) => {
-      const { nick = '', score = 0, away = false } = battle.line(ship.seat) ?? {}
+      const { nick = '', score = 0, away = false } = battle.pilotOf(ship.seat) ?? {}
       return { ...ship, nick, score, away }
     }),
 }
@@ -63,7 +63,7 @@ addEventListener('keydown', (event) => {
   if (event.code === 'KeyM' && input.enabled) mute()
 })
 for (const pressed of ['keydown', 'pointerdown'])
-  addEventListener(pressed, () => sound.wake(), { once: true })
+  addEventListener(pressed, () => sound.unlock(), { once: true })
 const speaker = document.getElementById('sound')!
 speaker.addEventListener('click', mute)
 speaker.classList.toggle('muted', sound.muted)
@@ -73,7 +73,7 @@ if (query.has('auto')) void play()
 else showStart()
 
 function showStart(): void {
-  hud.ask(nick, (chosen) => {
+  hud.showStart(nick, (chosen) => {
     nick = chosen.slice(0, 16)
     localStorage.setItem(NICK, nick)
     void play()
@@ -84,7 +84,7 @@ async function play(): Promise<void> {
   if (playing) return
   playing = true
   hud.notice('connecting…')
-  const session = (game = await reach())
+  const session = (game = await connectWithRetry())
   hud.notice('')
   stopDemo()
   battle.reset()
@@ -102,12 +102,13 @@ async function play(): Promise<void> {
     entering = true
     try {
       const welcome = await arena.enter({ nick: nick || 'pilot' })
-      if (battle.seat === null) hud.playing(true)
+      if (battle.seat === null) hud.setPlaying(true)
       input.enabled = true
       battle.seat = welcome.seat
       steer()
     } catch (error) {
-      if (error instanceof Refusal) return giveUp(`The arena is full (${error.code}). Try again in a moment.`)
+      if (error instanceof Refusal)
+        return returnToStart(`The arena is full (${error.code}). Try again in a moment.`)
       setTimeout(() => void enter(), RETRY_MS)
     } finally {
       entering = false
@@ -120,20 +121,20 @@ async function play(): Promise<void> {
   })
   // Some events are gone for good; the server sends fresh ones right behind this.
   arena.onResync(() => battle.reset())
-  session.on('paused', () => hud.paused(true))
+  session.on('paused', () => hud.setPaused(true))
   session.on('resumed', () => {
-    hud.paused(false)
+    hud.setPaused(false)
     // The seat may be lost, if the pause was long; and what is held down was let go by the server.
     void enter()
   })
   session.on('closed', ({ code }) => {
-    if (game === session) giveUp(`The server ended the session (${code}).`)
+    if (game === session) returnToStart(`The server ended the session (${code}).`)
   })
   await enter()
 }
 
 /** The first connection, however long it takes. */
-async function reach(): Promise<Firefly> {
+async function connectWithRetry(): Promise<Firefly> {
   for (;;) {
     try {
       return await connect(url)
@@ -146,7 +147,7 @@ async function reach(): Promise<Firefly> {
 }
 
 /** Back to the start screen, with a word why. */
-function giveUp(why: string): void {
+function returnToStart(why: string): void {
   const ended = game
   game = null
   playing = false
@@ -154,7 +155,7 @@ function giveUp(why: string): void {
   input.enabled = false
   input.release()
   battle.seat = null
-  hud.paused(false)
+  hud.setPaused(false)
   stopDemo()
   stopDemo = startDemo(battle)
   showStart()
@@ -163,6 +164,6 @@ function giveUp(why: string): void {
 }
 
 function mute(): void {
-  sound.wake()
+  sound.unlock()
   speaker.classList.toggle('muted', sound.toggle())
 }

@@ -21,7 +21,7 @@ interface Particle {
 /** Where a field position is on the screen, or null when it is out of sight. */
 export type Place = (x: number, y: number, margin: number) => { x: number; y: number } | null
 
-const MOST = 1_400
+const MAX_PARTICLES = 1_400
 
 export class Particles {
   #all: Particle[] = []
@@ -43,13 +43,13 @@ export class Particles {
   }
 
   muzzle(x: number, y: number, hue: number): void {
-    this.#add('flash', { x, y }, STILL, { hue, size: 16, lifeMs: 90 })
+    this.#add('flash', { x, y }, NO_VELOCITY, { hue, size: 16, lifeMs: 90 })
   }
 
   explosion(x: number, y: number, hue: number): void {
-    this.#add('flash', { x, y }, STILL, { hue, size: 95, lifeMs: 260 })
-    this.#add('ring', { x, y }, STILL, { hue, size: 105, lifeMs: 620 })
-    this.#add('ring', { x, y }, STILL, { hue: hue + 30, size: 62, lifeMs: 420 })
+    this.#add('flash', { x, y }, NO_VELOCITY, { hue, size: 95, lifeMs: 260 })
+    this.#add('ring', { x, y }, NO_VELOCITY, { hue, size: 105, lifeMs: 620 })
+    this.#add('ring', { x, y }, NO_VELOCITY, { hue: hue + 30, size: 62, lifeMs: 420 })
     for (let i = 0; i < 46; i++) {
       const speed = 40 + Math.random() ** 2 * 420
       this.#add('spark', { x, y }, heading(speed), {
@@ -76,7 +76,7 @@ export class Particles {
 
   /** A ship arrives or is back. */
   arrival(x: number, y: number, hue: number): void {
-    this.#add('ring', { x, y }, STILL, { hue, size: 46, lifeMs: 500 })
+    this.#add('ring', { x, y }, NO_VELOCITY, { hue, size: 46, lifeMs: 500 })
     for (let i = 0; i < 18; i++) {
       this.#add('spark', { x, y }, heading(90 + Math.random() * 60), {
         hue,
@@ -86,7 +86,7 @@ export class Particles {
     }
   }
 
-  word(x: number, y: number, hue: number, text: string): void {
+  floatingText(x: number, y: number, hue: number, text: string): void {
     this.#add('text', { x, y }, { vx: 0, vy: -46 }, { hue, size: 19, lifeMs: 1_000, text })
   }
 
@@ -122,7 +122,7 @@ export class Particles {
     const { hue, size, lifeMs, text = '' } = look
     const angle = Math.random() * Math.PI * 2
     this.#all.push({ kind, ...at, vx, vy, hue, size, angle, spin: spread(9), text, lifeMs, leftMs: lifeMs })
-    if (this.#all.length > MOST) this.#all.shift()
+    if (this.#all.length > MAX_PARTICLES) this.#all.shift()
   }
 }
 
@@ -184,7 +184,7 @@ const DRAW: Record<Kind, Draw> = {
   },
 }
 
-const STILL = { vx: 0, vy: 0 }
+const NO_VELOCITY = { vx: 0, vy: 0 }
 
 function heading(speed: number): { vx: number; vy: number } {
   const angle = Math.random() * Math.PI * 2

@@ -19,16 +19,16 @@ interface Twinkle {
 
 const TWINKLE_FIELD = 1_500
 /** Wider than most screens, so that few ever see two planets. */
-const DEEP = 2_200
+const NEBULA_SIZE = 2_200
 
 export class Sky {
   readonly #layers: readonly Layer[]
   readonly #twinkles: readonly Twinkle[]
 
   constructor(seed = 7) {
-    const random = lottery(seed)
+    const random = seededRandom(seed)
     this.#layers = [
-      { tile: deep(DEEP, random), size: DEEP, depth: 0.06 },
+      { tile: nebulaTile(NEBULA_SIZE, random), size: NEBULA_SIZE, depth: 0.06 },
       { tile: stars(700, 190, 0.75, 0.5, random), size: 700, depth: 0.1 },
       { tile: stars(820, 100, 1.1, 0.75, random), size: 820, depth: 0.22 },
       { tile: stars(960, 42, 1.6, 0.95, random), size: 960, depth: 0.42 },
@@ -108,11 +108,11 @@ function stars(
 }
 
 /** Soft clouds of a few colours; each is painted nine times, so that what leaves on one side enters on the other. */
-function deep(size: number, random: () => number): HTMLCanvasElement {
+function nebulaTile(size: number, random: () => number): HTMLCanvasElement {
   const [tile, ctx] = canvas(size / 2)
   ctx.scale(0.5, 0.5)
   ctx.globalCompositeOperation = 'lighter'
-  for (const [x, y, hue] of HEARTS) {
+  for (const [x, y, hue] of NEBULA_CENTRES) {
     for (let i = 0; i < 9; i++) {
       const cx = x * size + (random() + random() - 1) * 520
       const cy = y * size + (random() + random() - 1) * 330
@@ -132,7 +132,7 @@ function deep(size: number, random: () => number): HTMLCanvasElement {
   return tile
 }
 
-const HEARTS = [
+const NEBULA_CENTRES = [
   [0.16, 0.2, 232],
   [0.5, 0.24, 282],
   [0.3, 0.62, 196],
@@ -212,7 +212,7 @@ function canvas(size: number): [HTMLCanvasElement, CanvasRenderingContext2D] {
 }
 
 /** The same sky for everybody: mulberry32. */
-function lottery(seed: number): () => number {
+function seededRandom(seed: number): () => number {
   let state = seed
   return () => {
     state = (state + 0x6d2b79f5) | 0

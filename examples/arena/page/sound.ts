@@ -1,17 +1,17 @@
 // Sounds made on the spot by Web Audio: a shot, an explosion, an engine. Silent until the pilot has pressed
 // something, as browsers demand, and whenever the pilot wants it so.
 
-const REMEMBER = 'firefly-arena-muted'
+const MUTED_KEY = 'firefly-arena-muted'
 
 export class Sound {
   #ctx: AudioContext | null = null
   #noise: AudioBuffer | null = null
   #out: GainNode | null = null
   #engine: GainNode | null = null
-  muted = localStorage.getItem(REMEMBER) === '1'
+  muted = localStorage.getItem(MUTED_KEY) === '1'
 
   /** Call from a key or pointer event. */
-  wake(): void {
+  unlock(): void {
     if (this.#ctx) return void this.#ctx.resume()
     const ctx = (this.#ctx = new AudioContext())
     this.#out = ctx.createGain()
@@ -25,7 +25,7 @@ export class Sound {
 
   toggle(): boolean {
     this.muted = !this.muted
-    localStorage.setItem(REMEMBER, this.muted ? '1' : '0')
+    localStorage.setItem(MUTED_KEY, this.muted ? '1' : '0')
     if (this.#ctx) this.#out?.gain.setTargetAtTime(this.muted ? 0 : 0.5, this.#ctx.currentTime, 0.02)
     return this.muted
   }

@@ -32,21 +32,21 @@ const GLIDE_MS = 120
 const KEEP_WORLDS = 30
 /** A hidden page draws nothing: what piled up meanwhile is not shown all at once when it comes back. */
 const STALE_MS = 700
-const MOST_DUE = 256
+const MAX_SCHEDULED = 256
 /** A ship that moved farther in one step has respawned. */
 const JUMP = 120
 
 export class Timeline {
   #worlds: World[] = []
   #flights = new Map<number, Flight>()
-  #due: { readonly at: number; readonly run: () => void }[] = []
+  #scheduled: { readonly at: number; readonly run: () => void }[] = []
   /** Local time minus game time of the packets that travelled fastest. */
   #offset: number | null = null
 
   reset(): void {
     this.#worlds = []
     this.#flights.clear()
-    this.#due = []
+    this.#scheduled = []
     this.#offset = null
   }
 
@@ -58,7 +58,7 @@ export class Timeline {
   push(world: World, nowMs: number): void {
     const last = this.#worlds.at(-1)
     if (last && world.clock < last.clock) this.reset()
-    this.#synchronise(nowMs - world.clock)
+    this.#synchroniseClock(nowMs - world.clock)
     if (last?.clock === world.clock) this.#worlds.pop()
     this.#worlds.push(world)
     if (this.#worlds.length > KEEP_WORLDS) this.#worlds.shift()
@@ -72,9 +72,9 @@ export class Timeline {
   }
 
   /** Does something when the picture reaches the newest world: an event belongs to the world before it. */
-  whenSeen(run: () => void): void {
-    this.#due.push({ at: this.newest?.clock ?? 0, run })
-    if (this.#due.length > MOST_DUE) this.#due.shift()
+  schedule(run: () => void): void {
+    this.#scheduled.push({ at: this.newest?.clock ?? 0, run })
+    if (this.#scheduled.length > MAX_SCHEDULED) this.#scheduled.shift()
   }
 
   endShot(id: number): void {
@@ -82,21 +82,21 @@ export class Timeline {
     if (flight) flight.endsAt = this.newest?.clock ?? 0
   }
 
-  forget(owner: number): void {
+  removeShots(owner: number): void {
     for (const [id, flight] of this.#flights) if (flight.owner === owner) this.#flights.delete(id)
   }
 
   at(nowMs: number): { ships: ShipView[]; shots: ShotView[] } {
     const clock = nowMs - (this.#offset ?? nowMs) - BEHIND_MS
-    while (this.#due[0] && this.#due[0].at <= clock) {
-      const { at, run } = this.#due.shift()!
+    while (this.#scheduled[0] && this.#scheduled[0].at <= clock) {
+      const { at, run } = this.#scheduled.shift()!
       if (clock - at < STALE_MS) run()
     }
     return { ships: this.#shipsAt(clock), shots: this.#shotsAt(clock) }
   }
 
   /** Follows faster packets quickly and slower ones slowly, because only lateness varies. */
-  #synchronise(sample: number): void {
+  #synchroniseClock(sample: number): void {
     const off = this.#offset === null ? Infinity : sample - this.#offset
     if (Math.abs(off) > 500) this.#offset = sample
     else this.#offset! += off * (off < 0 ? 0.25 : 0.01)

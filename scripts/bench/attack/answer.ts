@@ -1,20 +1,23 @@
 // The other side of child.ts: a process that answers questions by name until it is told to end.
 
-import type { Answer, Answered, Question } from './child.ts'
+import type { NamedNumbers, ChildResponse, ChildRequest } from './child.ts'
 
-export type Verb = (value: number) => Answer | Promise<Answer>
+export type RequestHandler = (value: number) => NamedNumbers | Promise<NamedNumbers>
 
 /** To be called once the process can answer. */
-export function answer(verbs: Readonly<Record<string, Verb>>): void {
-  const known = new Map([...Object.entries(verbs), ['ready', (): Answer => ({})] as const])
-  process.on('message', (message) => void reply(message as Question, known))
+export function serveRequests(verbs: Readonly<Record<string, RequestHandler>>): void {
+  const handlers = new Map([...Object.entries(verbs), ['ready', (): NamedNumbers => ({})] as const])
+  process.on('message', (message) => void respond(message as ChildRequest, handlers))
   // The benchmark is gone, however it ended.
   process.once('disconnect', () => process.exit(1))
   process.once('SIGTERM', () => process.exit(0))
 }
 
-async function reply({ id, what, value }: Question, verbs: ReadonlyMap<string, Verb>): Promise<void> {
-  let answered: Answered
+async function respond(
+  { id, what, value }: ChildRequest,
+  verbs: ReadonlyMap<string, RequestHandler>,
+): Promise<void> {
+  let answered: ChildResponse
   try {
     const verb = verbs.get(what)
     if (!verb) throw new Error(`cannot ${what}`)

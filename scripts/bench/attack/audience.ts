@@ -5,11 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { readU32 } from '../../../core/wire/bytes.ts'
 import { TIMES } from '../../../core/wire/limits.ts'
-import { answer } from './answer.ts'
+import { serveRequests } from './answer.ts'
 import { Storm } from './game.ts'
-import { Line, type Protocol } from './line.ts'
+import { BenchClient, type Protocol } from './line.ts'
 
-const AT_ONCE = 50
+const MAX_CONCURRENT = 50
 
 interface Reader {
   /** Number of the last news. */
@@ -30,17 +30,17 @@ const options = {
   firstEvent: news.number,
 } as const
 const readers: Reader[] = []
-const sleepers: Line[] = []
-const readingLines: Line[] = []
+const nonReaders: BenchClient[] = []
+const readerClients: BenchClient[] = []
 let gaps = 0
-let thrownOut = 0
+let closedByServer = 0
 
-async function read(): Promise<void> {
+async function openReader(): Promise<void> {
   const reader: Reader = { last: 0, news: 0, weather: 0 }
   readers.push(reader)
-  const line = await Line.open({
+  const line = await BenchClient.open({
     ...options,
-    event(number, source, start) {
+    onEvent(number, source, start) {
       const count = readU32(source, start)
       if (number === weather.number) reader.weather++
       if (number !== news.number) return
@@ -48,37 +48,41 @@ async function read(): Promise<void> {
       reader.last = count
       reader.news++
     },
-    ended: () => thrownOut++,
+    onEnded: () => closedByServer++,
   })
-  readingLines.push(line)
+  readerClients.push(line)
   line.call(enter.number, body)
 }
 
-async function doze(): Promise<void> {
+async function openNonReader(): Promise<void> {
   const entered = Promise.withResolvers<void>()
-  const line = await Line.open({ ...options, reply: () => entered.resolve(), ended: () => entered.resolve() })
+  const line = await BenchClient.open({
+    ...options,
+    onReply: () => entered.resolve(),
+    onEnded: () => entered.resolve(),
+  })
   line.call(enter.number, body)
   await entered.promise
-  line.pause()
-  sleepers.push(line)
+  line.pauseReading()
+  nonReaders.push(line)
 }
 
-async function many(count: number, one: () => Promise<void>): Promise<Record<string, number>> {
+async function openMany(count: number, one: () => Promise<void>): Promise<Record<string, number>> {
   let left = count
   const worker = async (): Promise<void> => {
     while (left-- > 0) await one()
   }
-  await Promise.all(Array.from({ length: AT_ONCE }, worker))
+  await Promise.all(Array.from({ length: MAX_CONCURRENT }, worker))
   return {}
 }
 
 setInterval(() => {
-  if (options.protocol === 'v2') for (const line of [...sleepers, ...readingLines]) line.ping()
+  if (options.protocol === 'v2') for (const line of [...nonReaders, ...readerClients]) line.sendPing()
 }, TIMES.heartbeatMs)
 
-answer({
-  readers: (count) => many(count, read),
-  sleepers: (count) => many(count, doze),
+serveRequests({
+  readers: (count) => openMany(count, openReader),
+  sleepers: (count) => openMany(count, openNonReader),
   /** What the readers hear in so many milliseconds: of the slowest, in a second; gaps and ends since the start. */
   async sample(ms) {
     const before = readers.map((reader) => ({ ...reader }))
@@ -87,6 +91,6 @@ answer({
     const seconds = (performance.now() - startMs) / 1_000
     const least = (name: 'news' | 'weather'): number =>
       Math.min(...readers.map((reader, n) => reader[name] - before[n]![name])) / seconds
-    return { news: least('news'), weather: least('weather'), gaps, thrownOut }
+    return { news: least('news'), weather: least('weather'), gaps, thrownOut: closedByServer }
   },
 })

@@ -6,7 +6,12 @@ import { connect } from 'node:net'
 import { WebSocket } from 'ws'
 
 import { readU32 } from '../../../core/wire/bytes.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../../core/wire/frame.ts'
 import {
   decodeError,
   encodeAck,
@@ -20,7 +25,7 @@ import {
 export type Transport = 'tcp' | 'ws'
 export type Protocol = 'v2' | 'legacy'
 
-export interface LineOptions {
+export interface BenchClientOptions {
   readonly transport: Transport
   readonly protocol: Protocol
   readonly port: number
@@ -29,13 +34,13 @@ export interface LineOptions {
   /** Numbers from here on are events; needed for legacy lines, whose frames do not say. */
   readonly firstEvent: number
   /** The answer to the n-th call, n from 1. */
-  readonly reply?: (sequence: number) => void
-  readonly event?: (event: number, source: Uint8Array, start: number, end: number) => void
+  readonly onReply?: (sequence: number) => void
+  readonly onEvent?: (event: number, source: Uint8Array, start: number, end: number) => void
   /** The server ended the connection. */
-  readonly ended?: (why: string) => void
+  readonly onEnded?: (why: string) => void
 }
 
-interface Wire {
+interface BenchSocket {
   write(bytes: Uint8Array): void
   pause(): void
 }
@@ -45,8 +50,8 @@ const MAX_BODY_BYTES = 1_048_576
 const CHANNEL = 1
 /** So many events are acknowledged together. */
 const ACK_EVENTS = 16
-const NO_BYTES = new Uint8Array(0)
-const identity = identityBytes(DEFAULT_IDENTITY)
+const EMPTY_BYTES = new Uint8Array(0)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 /** One read buffer for all lines: a frame that arrives in pieces is copied by its decoder. */
 const readBuffer = Buffer.alloc(65_536)
 
@@ -57,46 +62,48 @@ export const HELLO = encodeFrame(
     minVersion: 2,
     maxVersion: 2,
     session: new Uint8Array(16),
-    ticket: NO_BYTES,
-    token: NO_BYTES,
+    ticket: EMPTY_BYTES,
+    token: EMPTY_BYTES,
   }),
 )
 const PING = encodeFrame(identity, MESSAGE.PING, new Uint8Array(8))
 
 /** A frame of the default identity. */
-export function frame(command: number, body: Uint8Array): Uint8Array {
+export function encodeDefaultFrame(command: number, body: Uint8Array): Uint8Array {
   return encodeFrame(identity, command, body)
 }
 
-export class Line {
+export class BenchClient {
   /** PONG received, PING answered, events received, RESYNC received. */
   pongs = 0
-  pings = 0
+  answeredPings = 0
   events = 0
   resyncs = 0
-  readonly #options: LineOptions
+  readonly #options: BenchClientOptions
   readonly #decoder: FrameDecoder
   readonly #opened = Promise.withResolvers<void>()
-  #wire: Wire | null = null
+  #socket: BenchSocket | null = null
   #sent = 0
   #answered = 0
   #lastEvent = 0
   #ackedEvent = 0
-  #why = ''
+  #closeReason = ''
 
-  private constructor(options: LineOptions) {
+  private constructor(options: BenchClientOptions) {
     this.#options = options
-    this.#decoder = new FrameDecoder(DEFAULT_IDENTITY, MAX_BODY_BYTES, (...part) => this.#frame(...part))
+    this.#decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_BODY_BYTES, (...part) =>
+      this.#frame(...part),
+    )
   }
 
   /** Resolves when calls may be made. @throws Error when the server does not open it */
-  static async open(options: LineOptions): Promise<Line> {
-    const line = new Line(options)
-    const dial = options.transport === 'tcp' ? tcp : webSocket
+  static async open(options: BenchClientOptions): Promise<BenchClient> {
+    const line = new BenchClient(options)
+    const dial = options.transport === 'tcp' ? dialTcp : dialWebSocket
     const read = (bytes: Uint8Array): void => void line.#decoder.push(bytes)
-    line.#wire = await dial(options.port, read, (why) => line.#end(why))
+    line.#socket = await dial(options.port, read, (why) => line.#onClosed(why))
     if (options.protocol === 'legacy') line.#opened.resolve()
-    else line.#wire.write(HELLO)
+    else line.#socket.write(HELLO)
     await line.#opened.promise
     return line
   }
@@ -112,25 +119,25 @@ export class Line {
     return sequence
   }
 
-  ping(): void {
-    this.#wire?.write(PING)
+  sendPing(): void {
+    this.#socket?.write(PING)
   }
 
   /** From now on nothing is read. */
-  pause(): void {
-    this.#wire?.pause()
+  pauseReading(): void {
+    this.#socket?.pause()
   }
 
   #send(command: number, body: Uint8Array): void {
-    this.#wire?.write(encodeFrame(identity, command, body))
+    this.#socket?.write(encodeFrame(identity, command, body))
   }
 
-  #end(why: string): void {
-    if (this.#wire === null) return
-    this.#wire = null
-    const said = this.#why === '' ? why : this.#why
-    this.#opened.reject(new Error(`the server ended a connection: ${said}`))
-    this.#options.ended?.(said)
+  #onClosed(why: string): void {
+    if (this.#socket === null) return
+    this.#socket = null
+    const reason = this.#closeReason === '' ? why : this.#closeReason
+    this.#opened.reject(new Error(`the server ended a connection: ${reason}`))
+    this.#options.onEnded?.(reason)
   }
 
   #frame(command: number, source: Uint8Array, start: number, end: number): void {
@@ -154,7 +161,7 @@ export class Line {
         this.#event(readU32(source, start + 8), source, start + EVENT_BYTES, end)
         return this.#acknowledge()
       case MESSAGE.PING:
-        this.pings++
+        this.answeredPings++
         return this.#send(MESSAGE.PONG, source.slice(start, end))
       case MESSAGE.PONG:
         this.pongs++
@@ -164,7 +171,7 @@ export class Line {
         return
       case MESSAGE.ERROR: {
         const error = decodeError(source, start, end)
-        if (error.channel === 0) this.#why = `${error.code}: ${error.message}`
+        if (error.channel === 0) this.#closeReason = `${error.code}: ${error.message}`
         else this.#opened.reject(new Error(`${error.code}: ${error.message}`))
         return
       }
@@ -175,12 +182,12 @@ export class Line {
 
   #reply(sequence: number): void {
     this.#answered = sequence
-    this.#options.reply?.(sequence)
+    this.#options.onReply?.(sequence)
   }
 
   #event(event: number, source: Uint8Array, start: number, end: number): void {
     this.events++
-    this.#options.event?.(event, source, start, end)
+    this.#options.onEvent?.(event, source, start, end)
   }
 
   #acknowledge(): void {
@@ -191,10 +198,14 @@ export class Line {
   }
 }
 
-type Dial = (port: number, read: (bytes: Uint8Array) => void, end: (why: string) => void) => Promise<Wire>
+type Dial = (
+  port: number,
+  read: (bytes: Uint8Array) => void,
+  end: (why: string) => void,
+) => Promise<BenchSocket>
 
-const tcp: Dial = (port, read, end) => {
-  const dialed = Promise.withResolvers<Wire>()
+const dialTcp: Dial = (port, read, end) => {
+  const dialed = Promise.withResolvers<BenchSocket>()
   const onread = {
     buffer: readBuffer,
     callback: (bytes: number) => {
@@ -210,8 +221,8 @@ const tcp: Dial = (port, read, end) => {
   return dialed.promise
 }
 
-const webSocket: Dial = (port, read, end) => {
-  const dialed = Promise.withResolvers<Wire>()
+const dialWebSocket: Dial = (port, read, end) => {
+  const dialed = Promise.withResolvers<BenchSocket>()
   const socket = new WebSocket(`ws://${HOST}:${port}/ws`, { perMessageDeflate: false })
   socket.binaryType = 'nodebuffer'
   socket.on('message', (data: Buffer) => read(data))

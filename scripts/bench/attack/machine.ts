@@ -2,14 +2,14 @@
 
 import { readFileSync } from 'node:fs'
 
-import { startChild, type Child } from './child.ts'
+import { startChild, type ChildProcessClient } from './child.ts'
 
 export const SERVER_CORE = 1
 export const LOAD_CORE = 0
 
 const PAGE_BYTES = 4_096
 
-export interface Memory {
+export interface ServerMemory {
   /** Of the server's process. */
   readonly rss: number
   readonly heapUsed: number
@@ -20,14 +20,17 @@ export interface Memory {
 }
 
 /** The server under attack, with the flags of `npm start`; `core` null = whatever is free. */
-export function startServer(core: number | null): Promise<Child> {
+export function startTargetServer(core: number | null): Promise<ChildProcessClient> {
   const flags = ['--max-semi-space-size=2', '--expose-gc']
   return startChild(new URL('server.ts', import.meta.url), { core, flags })
 }
 
 /** `collected`: once everything that can go has gone. @throws Error where there is no /proc (Linux only) */
-export async function memoryOf(server: Child, when: 'now' | 'collected'): Promise<Memory> {
-  const answer = await server.ask('memory', when === 'collected' ? 1 : 0)
+export async function readMemory(
+  server: ChildProcessClient,
+  mode: 'now' | 'collected',
+): Promise<ServerMemory> {
+  const answer = await server.request('memory', mode === 'collected' ? 1 : 0)
   const of = (name: string): number => answer[name] ?? NaN
   const stat = /^TCP: .*\bmem (\d+)/m.exec(readFileSync('/proc/net/sockstat', 'latin1'))
   if (!stat) throw new Error('no TCP memory in /proc/net/sockstat')

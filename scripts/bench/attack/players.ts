@@ -3,16 +3,16 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { answer } from './answer.ts'
-import type { Answer } from './child.ts'
+import { serveRequests } from './answer.ts'
+import type { NamedNumbers } from './child.ts'
 import { Room } from './game.ts'
-import { Line } from './line.ts'
+import { BenchClient } from './line.ts'
 
 const ACT_BYTES = 16
 const STEP_MS = 1
 
 interface Player {
-  line: Line | null
+  line: BenchClient | null
   /** When the act of each sequence that waits was sent. */
   readonly sentMs: Map<number, number>
 }
@@ -22,39 +22,39 @@ const { act, join, plot, world } = Room.entries
 const body = new Uint8Array(ACT_BYTES).fill(9)
 /** Acts of a second and player; 0 = plots, one at a time, as fast as answers come. */
 let perSecond = 0
-let playing = false
-let waits: number[] = []
+let isPlaying = false
+let latenciesMs: number[] = []
 let sent = 0
 let events = 0
 const players = Array.from({ length: count }, (): Player => ({ line: null, sentMs: new Map() }))
 
-function play(player: Player): void {
+function sendAct(player: Player): void {
   sent++
   const { number } = perSecond === 0 ? plot : act
   player.sentMs.set(player.line!.call(number, body), performance.now())
 }
 
-function answered(player: Player, sequence: number): void {
+function onReply(player: Player, sequence: number): void {
   const sentMs = player.sentMs.get(sequence)
   if (sentMs === undefined) return
   player.sentMs.delete(sequence)
-  waits.push(performance.now() - sentMs)
-  if (playing && perSecond === 0) play(player)
+  latenciesMs.push(performance.now() - sentMs)
+  if (isPlaying && perSecond === 0) sendAct(player)
 }
 
-async function open(): Promise<Answer> {
+async function openPlayers(): Promise<NamedNumbers> {
   await Promise.all(
     players.map(async (player) => {
-      player.line = await Line.open({
+      player.line = await BenchClient.open({
         transport: 'tcp',
         protocol: 'v2',
         port,
         contract: Room.name,
         key: 'players',
         firstEvent: world.number,
-        reply: (sequence) => answered(player, sequence),
-        event: () => events++,
-        ended: (why) => {
+        onReply: (sequence) => onReply(player, sequence),
+        onEvent: () => events++,
+        onEnded: (why) => {
           throw new Error(`a good player was thrown out: ${why}`)
         },
       })
@@ -65,37 +65,37 @@ async function open(): Promise<Answer> {
 }
 
 /** Players act one behind the other, evenly over the second. */
-let owed = 0
+let actsDue = 0
 let next = 0
 let lastMs = performance.now()
 setInterval(() => {
   const nowMs = performance.now()
-  owed += (playing ? perSecond * count * (nowMs - lastMs) : 0) / 1_000
-  for (lastMs = nowMs; owed >= 1; owed--) play(players[next++ % count]!)
+  actsDue += (isPlaying ? perSecond * count * (nowMs - lastMs) : 0) / 1_000
+  for (lastMs = nowMs; actsDue >= 1; actsDue--) sendAct(players[next++ % count]!)
 }, STEP_MS)
 
-answer({
-  open,
+serveRequests({
+  open: openPlayers,
   pace(rate) {
     perSecond = rate
-    playing = true
-    if (rate === 0) for (const player of players) play(player)
+    isPlaying = true
+    if (rate === 0) for (const player of players) sendAct(player)
     return {}
   },
   /** No more acts; answers once nothing waits. */
   async rest() {
-    playing = false
+    isPlaying = false
     while (players.some(({ sentMs }) => sentMs.size > 0)) await sleep(STEP_MS)
     return {}
   },
   /** What happens in so many milliseconds. */
   async sample(ms) {
-    waits = []
+    latenciesMs = []
     sent = events = 0
     const startMs = performance.now()
     await sleep(ms)
     const seconds = (performance.now() - startMs) / 1_000
-    const sorted = waits.toSorted((a, b) => a - b)
+    const sorted = latenciesMs.toSorted((a, b) => a - b)
     const at = (part: number): number => sorted[Math.floor((sorted.length - 1) * part)] ?? NaN
     return {
       sent: sent / seconds,

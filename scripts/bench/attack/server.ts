@@ -8,8 +8,8 @@ import { writeHeapSnapshot } from 'node:v8'
 
 import { start } from '../../../edge/server.ts'
 import { diskFolder } from '../disk.ts'
-import { answer } from './answer.ts'
-import type { Answer } from './child.ts'
+import { serveRequests } from './answer.ts'
+import type { NamedNumbers } from './child.ts'
 import game from './game.ts'
 
 const COLLECTIONS = 3
@@ -20,16 +20,16 @@ process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
 const server = await start({ game, dir, http: 0, tcp: 0, logLevel: 'error' })
 
 /** Bytes of this process; with 1, once everything that can go has gone. */
-async function memory(collect: number): Promise<Answer> {
+async function memory(collect: number): Promise<NamedNumbers> {
   for (let n = 0; n < collect * COLLECTIONS; n++) {
     await sleep(COLLECT_MS)
     globalThis.gc!()
   }
   const { rss, heapUsed, external } = process.memoryUsage()
-  return { rss, heapUsed, external, connections: server.gateway.size }
+  return { rss, heapUsed, external, connections: server.gateway.connectionCount }
 }
 
-answer({
+serveRequests({
   /** Frames that it took since the start. */
   frames: () => ({ frames: server.gateway.meter.framesIn }),
   ports: () => ({ tcp: server.tcp.port, http: server.http.port }),

@@ -2,12 +2,12 @@
 // whether those who read miss anything beside them. What the kernel keeps is not the server's to bound, and is apart.
 
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
-import { printRatio, progress, round, type Profile } from '../figure.ts'
+import { printRatio, printProgress, roundFigure, type Profile } from '../figure.ts'
 import { canPin } from '../server.ts'
 import { startChild } from './child.ts'
 import { STORM_BYTES, STORM_HZ } from './game.ts'
 import type { Protocol } from './line.ts'
-import { LOAD_CORE, memoryOf, SERVER_CORE, startServer } from './machine.ts'
+import { LOAD_CORE, readMemory, SERVER_CORE, startTargetServer } from './machine.ts'
 
 const READERS = 20
 /** Unread bytes of the connection, and unacknowledged ones of its one channel; a legacy client has no second kind. */
@@ -16,79 +16,79 @@ const BOUNDS: Readonly<Record<Protocol, number>> = {
   legacy: DEFAULT_LIMITS.maxOutboundBytes,
 }
 /** Readers that hear less than this part of what is said: the server does not keep up. */
-const HEARD = 0.98
+const MIN_RECEIVED_RATIO = 0.98
 /** So many readings in a row that are not above what was the highest before. */
 const STEADY_READINGS = 3
-const STEADY_PART = 1.01
+const STEADY_RATIO = 1.01
 
-export async function unread(profile: Profile): Promise<void> {
+export async function measureSlowReaders(profile: Profile): Promise<void> {
   for (const protocol of ['v2', 'legacy'] as const) await measure(profile, protocol)
 }
 
 async function measure(profile: Profile, protocol: Protocol): Promise<void> {
-  const sleepers = profile.quick ? 20 : 500
+  const nonReaders = profile.quick ? 20 : 500
   const sampleMs = profile.quick ? 300 : 3_000
-  const mostReadings = profile.quick ? 2 : 60
+  const maxReadings = profile.quick ? 2 : 60
   const pinned = canPin()
-  await using server = await startServer(pinned ? SERVER_CORE : null)
-  const port = (await server.ask('ports'))['tcp']!
+  await using server = await startTargetServer(pinned ? SERVER_CORE : null)
+  const port = (await server.request('ports'))['tcp']!
   await using audience = await startChild(new URL('audience.ts', import.meta.url), {
     core: pinned ? LOAD_CORE : null,
     args: [protocol, port],
   })
-  await audience.ask('readers', READERS)
-  const alone = await audience.ask('sample', sampleMs)
-  const before = await memoryOf(server, 'collected')
-  progress(`attack: ${sleepers} ${protocol} clients that never read …`)
-  await audience.ask('sleepers', sleepers)
+  await audience.request('readers', READERS)
+  const alone = await audience.request('sample', sampleMs)
+  const before = await readMemory(server, 'collected')
+  printProgress(`attack: ${nonReaders} ${protocol} clients that never read …`)
+  await audience.request('sleepers', nonReaders)
   const peak = { rss: 0, heap: 0, kernel: 0, sum: 0 }
   let [readings, steady, news, leastNews] = [0, 0, 0, Infinity]
-  let heard = alone
-  for (; readings < mostReadings && steady < STEADY_READINGS; readings++) {
-    heard = await audience.ask('sample', sampleMs)
-    news += heard['news']!
-    leastNews = Math.min(leastNews, heard['news']!)
-    const { rss, heapUsed, external, kernel } = await memoryOf(server, 'now')
+  let received = alone
+  for (; readings < maxReadings && steady < STEADY_READINGS; readings++) {
+    received = await audience.request('sample', sampleMs)
+    news += received['news']!
+    leastNews = Math.min(leastNews, received['news']!)
+    const { rss, heapUsed, external, kernel } = await readMemory(server, 'now')
     // What the kernel takes does not come to the server yet, so both must stand still.
-    steady = rss + kernel > peak.sum * STEADY_PART ? 0 : steady + 1
+    steady = rss + kernel > peak.sum * STEADY_RATIO ? 0 : steady + 1
     peak.rss = Math.max(peak.rss, rss)
     peak.heap = Math.max(peak.heap, heapUsed + external)
     peak.kernel = Math.max(peak.kernel, kernel)
     peak.sum = Math.max(peak.sum, rss + kernel)
   }
-  const after = await memoryOf(server, 'collected')
+  const after = await readMemory(server, 'collected')
   const heapBefore = before.heapUsed + before.external
   const growth = peak.rss - before.rss
-  const labels = { bench: 'attack', protocol, sleepers, readers: READERS, pinned }
+  const labels = { bench: 'attack', protocol, sleepers: nonReaders, readers: READERS, pinned }
   const each = {
-    peakRssBytes: round(growth / sleepers),
-    peakHeapBytes: round((peak.heap - heapBefore) / sleepers),
-    heldHeapBytes: round((after.heapUsed + after.external - heapBefore) / sleepers),
-    kernelBytes: round((peak.kernel - before.kernel) / sleepers),
+    peakRssBytes: roundFigure(growth / nonReaders),
+    peakHeapBytes: roundFigure((peak.heap - heapBefore) / nonReaders),
+    heldHeapBytes: roundFigure((after.heapUsed + after.external - heapBefore) / nonReaders),
+    kernelBytes: roundFigure((peak.kernel - before.kernel) / nonReaders),
     boundBytes: BOUNDS[protocol],
   }
   const course = {
-    seconds: round((readings * sampleMs) / 1_000),
+    seconds: roundFigure((readings * sampleMs) / 1_000),
     steady: steady >= STEADY_READINGS,
     standing: after.connections - READERS,
   }
   printRatio(
     profile,
     { ...labels, figure: 'unread', ...each, ...course },
-    growth / (sleepers * BOUNDS[protocol]),
+    growth / (nonReaders * BOUNDS[protocol]),
     { kind: 'max', value: 1 },
   )
   const readers = {
     bytesPerEvent: STORM_BYTES,
-    newsPerSecond: round(news / readings),
-    leastNewsPerSecond: round(leastNews),
-    newsPerSecondWithout: round(alone['news']!),
-    weatherPerSecond: round(heard['weather']!),
-    gaps: heard['gaps']!,
-    thrownOut: heard['thrownOut']!,
+    newsPerSecond: roundFigure(news / readings),
+    leastNewsPerSecond: roundFigure(leastNews),
+    newsPerSecondWithout: roundFigure(alone['news']!),
+    weatherPerSecond: roundFigure(received['weather']!),
+    gaps: received['gaps']!,
+    thrownOut: received['thrownOut']!,
   }
   printRatio(profile, { ...labels, figure: 'readers', ...readers }, news / readings / STORM_HZ, {
     kind: 'min',
-    value: HEARD,
+    value: MIN_RECEIVED_RATIO,
   })
 }

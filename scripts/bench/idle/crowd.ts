@@ -2,58 +2,58 @@
 // its heartbeat, and does nothing else with them.
 
 import { TIMES } from '../../../core/wire/limits.ts'
-import { answer } from '../attack/answer.ts'
-import { Line, type LineOptions, type Transport } from '../attack/line.ts'
+import { serveRequests } from '../attack/answer.ts'
+import { BenchClient, type BenchClientOptions, type Transport } from '../attack/line.ts'
 
 /** At most so many are on their way in at a time: a door has a bound for those that have said nothing yet. */
-const AT_ONCE = 100
-const BEAT_MS = 20
+const MAX_CONCURRENT = 100
+const PING_STEP_MS = 20
 
 const [transport, port] = process.argv.slice(2)
-const lines: Line[] = []
+const clients: BenchClient[] = []
 let ended = 0
 let pings = 0
-let why = ''
-const options: LineOptions = {
+let closeReason = ''
+const options: BenchClientOptions = {
   transport: transport as Transport,
   protocol: 'v2',
   port: Number(port),
   contract: 'room',
   key: 'lobby',
   firstEvent: 0,
-  ended: (reason) => {
+  onEnded: (reason) => {
     ended++
-    why = reason
+    closeReason = reason
   },
 }
 
 // Every session says PING once in an interval, and all of them evenly over it.
-let owed = 0
+let pingsDue = 0
 let next = 0
 setInterval(() => {
-  for (owed += (lines.length * BEAT_MS) / TIMES.heartbeatMs; owed >= 1; owed--) {
-    lines[next++ % lines.length]!.ping()
+  for (pingsDue += (clients.length * PING_STEP_MS) / TIMES.heartbeatMs; pingsDue >= 1; pingsDue--) {
+    clients[next++ % clients.length]!.sendPing()
     pings++
   }
-}, BEAT_MS)
+}, PING_STEP_MS)
 
-answer({
+serveRequests({
   /** So many more. */
   async open(count) {
     let left = count
     const opener = async (): Promise<void> => {
-      while (left-- > 0) lines.push(await Line.open(options))
+      while (left-- > 0) clients.push(await BenchClient.open(options))
     }
-    await Promise.all(Array.from({ length: AT_ONCE }, opener))
-    return { open: lines.length }
+    await Promise.all(Array.from({ length: MAX_CONCURRENT }, opener))
+    return { open: clients.length }
   },
   count() {
-    if (ended > 0) throw new Error(`${ended} sessions were ended, the last: ${why}`)
+    if (ended > 0) throw new Error(`${ended} sessions were ended, the last: ${closeReason}`)
     let [pongs, serverPings] = [0, 0]
-    for (const line of lines) {
+    for (const line of clients) {
       pongs += line.pongs
-      serverPings += line.pings
+      serverPings += line.answeredPings
     }
-    return { open: lines.length, pings, pongs, serverPings }
+    return { open: clients.length, pings, pongs, serverPings }
   },
 })

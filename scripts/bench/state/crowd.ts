@@ -6,20 +6,20 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Engine } from '../../../core/run/engine.ts'
 import { RETAIN, type ChannelIn, type ChannelOut, type ShardId } from '../../../core/run/ports.ts'
-import { percentile, withLag, type Lag } from './lab.ts'
+import { percentile, measureLag, type EventLoopLag } from './lab.ts'
 
 export interface Call {
   readonly command: number
   readonly body: Uint8Array
 }
-export interface CrowdOptions {
+export interface LoadGeneratorOptions {
   readonly engine: Engine
   readonly shards: readonly ShardId[]
   readonly inFlight: number
   /** The next call of this player; a body of its own each time. */
   readonly call: (player: number) => Call
 }
-export interface Sample extends Lag {
+export interface Sample extends EventLoopLag {
   readonly perSecond: number
   /** From call to answer. */
   readonly p50Ms: number
@@ -30,28 +30,28 @@ export interface Sample extends Lag {
 
 const SESSION_BYTES = 16
 
-export class Crowd {
-  readonly #options: CrowdOptions
-  readonly #seats: readonly Seat[]
+export class LoadGenerator {
+  readonly #options: LoadGeneratorOptions
+  readonly #players: readonly VirtualPlayer[]
   /** Players with calls to make in the next turn of the event loop. */
-  #due: Seat[] = []
+  #due: VirtualPlayer[] = []
   #isScheduled = false
   #isStopping = false
-  #under = 0
-  #waits: number[] = []
+  #inFlight = 0
+  #latenciesMs: number[] = []
   #ended: PromiseWithResolvers<void> = Promise.withResolvers()
 
-  constructor(options: CrowdOptions) {
+  constructor(options: LoadGeneratorOptions) {
     this.#options = options
-    this.#seats = options.shards.map((shard, player) => new Seat(this, options, shard, player))
+    this.#players = options.shards.map((shard, player) => new VirtualPlayer(this, options, shard, player))
   }
 
   /** So many calls of each player, until all are answered. Resolves with milliseconds from call to answer, in no order. */
-  async play(calls: number): Promise<readonly number[]> {
-    this.#waits = []
+  async runCalls(calls: number): Promise<readonly number[]> {
+    this.#latenciesMs = []
     this.#start(calls)
     await this.#ended.promise
-    return this.#waits
+    return this.#latenciesMs
   }
 
   /** Calls without end, and a look at those that are answered in the `ms` after `warmMs`. */
@@ -60,16 +60,16 @@ export class Crowd {
     await Promise.race([sleep(warmMs), this.#ended.promise])
     const cpu = process.cpuUsage()
     const startMs = performance.now()
-    this.#waits = []
-    const [waits, lag] = await withLag(async () => {
+    this.#latenciesMs = []
+    const [waits, lag] = await measureLag(async () => {
       // A disk that stands still makes it longer.
       do await Promise.race([sleep(ms), this.#ended.promise])
-      while (this.#waits.length === 0)
-      return this.#waits
+      while (this.#latenciesMs.length === 0)
+      return this.#latenciesMs
     })
     const seconds = (performance.now() - startMs) / 1_000
     const { user, system } = process.cpuUsage(cpu)
-    this.#waits = []
+    this.#latenciesMs = []
     this.#isStopping = true
     await this.#ended.promise
     return {
@@ -81,30 +81,30 @@ export class Crowd {
     }
   }
 
-  close(): void {
-    for (const seat of this.#seats) seat.close()
+  closeChannels(): void {
+    for (const seat of this.#players) seat.closeChannel()
   }
 
   /** @internal */
-  answered(seat: Seat, sentMs: number): void {
-    this.#under--
-    this.#waits.push(performance.now() - sentMs)
-    if (seat.owed++ === 0) this.#due.push(seat)
+  onReply(seat: VirtualPlayer, sentMs: number): void {
+    this.#inFlight--
+    this.#latenciesMs.push(performance.now() - sentMs)
+    if (seat.callsDue++ === 0) this.#due.push(seat)
     this.#schedule()
   }
 
   /** @internal */
-  failed(error: Error): void {
+  onFailure(error: Error): void {
     this.#ended.reject(error)
   }
 
   #start(calls: number): void {
     this.#ended = Promise.withResolvers()
     this.#isStopping = false
-    this.#due = [...this.#seats]
-    for (const seat of this.#seats) {
-      seat.left = calls
-      seat.owed = this.#options.inFlight
+    this.#due = [...this.#players]
+    for (const seat of this.#players) {
+      seat.callsLeft = calls
+      seat.callsDue = this.#options.inFlight
     }
     this.#schedule()
   }
@@ -122,45 +122,45 @@ export class Crowd {
     const due = this.#due
     this.#due = []
     for (const seat of due) {
-      const { owed } = seat
-      seat.owed = 0
+      const { callsDue: owed } = seat
+      seat.callsDue = 0
       if (this.#isStopping) continue
-      for (let i = 0; i < owed && seat.left > 0; i++) {
-        seat.left--
-        this.#under++
+      for (let i = 0; i < owed && seat.callsLeft > 0; i++) {
+        seat.callsLeft--
+        this.#inFlight++
         seat.send()
       }
     }
-    if (this.#under === 0 && this.#due.length === 0) this.#ended.resolve()
+    if (this.#inFlight === 0 && this.#due.length === 0) this.#ended.resolve()
   }
 }
 
 /** One player's place: the gateway's side of a channel. */
-class Seat implements ChannelOut {
+class VirtualPlayer implements ChannelOut {
   /** Calls that it may make now. */
-  owed = 0
+  callsDue = 0
   /** Calls that it may still make at all. */
-  left = 0
-  readonly #crowd: Crowd
-  readonly #call: CrowdOptions['call']
+  callsLeft = 0
+  readonly #crowd: LoadGenerator
+  readonly #call: LoadGeneratorOptions['call']
   readonly #player: number
   readonly #in: ChannelIn
   readonly #sentMs: number[] = []
   #sequence = 0
   #answered = 0
 
-  constructor(crowd: Crowd, { engine, call }: CrowdOptions, shard: ShardId, player: number) {
+  constructor(crowd: LoadGenerator, { engine, call }: LoadGeneratorOptions, shard: ShardId, player: number) {
     this.#crowd = crowd
     this.#call = call
     this.#player = player
     this.#in = engine.open(
       {
         shard,
-        session: session(player),
+        session: newSessionId(player),
         channel: 1,
         legacy: false,
         activation: 0,
-        memo: NO_BYTES,
+        membershipToken: EMPTY_BYTES,
         eventAck: 0,
         uid: '',
         epoch: 0,
@@ -174,46 +174,46 @@ class Seat implements ChannelOut {
     const sequence = ++this.#sequence
     const { command, body } = this.#call(this.#player)
     this.#sentMs.push(performance.now())
-    this.#in.call(sequence, command, RETAIN, this.#answered, body)
+    this.#in.submitCall(sequence, command, RETAIN, this.#answered, body)
   }
 
   reply(sequence: number): void {
     if (sequence !== this.#answered + 1)
-      return this.#crowd.failed(new Error(`${sequence} was answered after ${this.#answered}`))
+      return this.#crowd.onFailure(new Error(`${sequence} was answered after ${this.#answered}`))
     this.#answered = sequence
-    this.#crowd.answered(this, this.#sentMs.shift()!)
+    this.#crowd.onReply(this, this.#sentMs.shift()!)
   }
 
   error(sequence: number, _command: number, _kind: string, code: string, message: string): void {
-    this.#crowd.failed(new Error(`call ${sequence} of player ${this.#player}: ${code}: ${message}`))
+    this.#crowd.onFailure(new Error(`call ${sequence} of player ${this.#player}: ${code}: ${message}`))
   }
 
-  opened(_activation: number, _mark: number, lost: boolean): void {
-    if (lost) this.#crowd.failed(new Error(`the shard of player ${this.#player} was restarted`))
+  channelOpened(_activation: number, _mark: number, lost: boolean): void {
+    if (lost) this.#crowd.onFailure(new Error(`the shard of player ${this.#player} was restarted`))
   }
 
-  closed(code: string): void {
-    this.#crowd.failed(new Error(`the channel of player ${this.#player} was closed: ${code}`))
+  channelClosed(code: string): void {
+    this.#crowd.onFailure(new Error(`the channel of player ${this.#player} was closed: ${code}`))
   }
 
-  close(): void {
-    this.#in.close(true)
+  closeChannel(): void {
+    this.#in.closeChannel(true)
   }
 
   event(): void {}
-  applied(): void {}
-  memo(): void {}
-  bind(): void {}
-  login(): void {}
-  resync(): void {}
+  callsApplied(): void {}
+  membershipToken(): void {}
+  keyBound(): void {}
+  loggedIn(): void {}
+  resyncRequired(): void {}
 }
 
 let sessions = 0
 /** Never the same one twice: a crowd that comes to a shard of the last one is new to it. */
-function session(player: number): Uint8Array {
+function newSessionId(player: number): Uint8Array {
   const bytes = new Uint8Array(SESSION_BYTES)
   new DataView(bytes.buffer).setUint32(0, player)
   new DataView(bytes.buffer).setUint32(4, ++sessions)
   return bytes
 }
-const NO_BYTES = new Uint8Array(0)
+const EMPTY_BYTES = new Uint8Array(0)

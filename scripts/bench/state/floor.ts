@@ -4,16 +4,16 @@
 import { closeSync, fdatasync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { median, print, round } from '../figure.ts'
+import { median, printFigure, roundFigure } from '../figure.ts'
 
-export interface Floor {
+export interface DiskBaseline {
   readonly perSecond: number
   readonly p50Ms: number
 }
 
 const BLOCK_BYTES = 4_096
 
-export async function fdatasyncs(dir: string, ms: number): Promise<Floor> {
+export async function measureFdatasync(dir: string, ms: number): Promise<DiskBaseline> {
   const path = join(dir, 'floor')
   const fd = openSync(path, 'w')
   const block = new Uint8Array(BLOCK_BYTES)
@@ -35,7 +35,13 @@ export async function fdatasyncs(dir: string, ms: number): Promise<Floor> {
   }
 }
 
-export async function printFloor(when: 'before' | 'after', dir: string, ms: number): Promise<void> {
-  const { perSecond, p50Ms } = await fdatasyncs(dir, ms)
-  print({ bench: 'state', figure: 'fdatasync', when, perSecond: round(perSecond), p50Ms: round(p50Ms) })
+export async function printDiskBaseline(when: 'before' | 'after', dir: string, ms: number): Promise<void> {
+  const { perSecond, p50Ms } = await measureFdatasync(dir, ms)
+  printFigure({
+    bench: 'state',
+    figure: 'fdatasync',
+    when,
+    perSecond: roundFigure(perSecond),
+    p50Ms: roundFigure(p50Ms),
+  })
 }

@@ -4,25 +4,25 @@
 import { openHost } from '../../../core/node/host.ts'
 import { mysqlClient } from '../../../core/node/mysql.ts'
 import type { Database, ShardId } from '../../../core/run/ports.ts'
-import type { Tiers } from '../../../core/tiers/tiers.ts'
+import type { TieredStore } from '../../../core/tiers/tiers.ts'
 import { replaced } from '../../drill/crash/seams.ts'
-import { printRatio, progress, round } from '../figure.ts'
-import { Crowd } from './crowd.ts'
+import { printRatio, printProgress, roundFigure } from '../figure.ts'
+import { LoadGenerator } from './crowd.ts'
 import { game, Hero } from './game.ts'
-import { depthOf, flushed, withLag, type Lab } from './lab.ts'
-import { putOf } from './turns.ts'
+import { outboxDepth, waitUntilFlushed, measureLag, type BenchEnvironment } from './lab.ts'
+import { putCall } from './turns.ts'
 
 const SHARDS = 1_000
 const IN_FLIGHT = 16
-const WANTED = 20_000
+const TARGET_PER_SECOND = 20_000
 
-export async function flush(lab: Lab): Promise<void> {
+export async function measureFlush(lab: BenchEnvironment): Promise<void> {
   const rows = lab.profile.quick ? 20_000 : 200_000
-  const mysql = await lab.database('flush', game)
+  const mysql = await lab.createDatabase('flush', game)
   const gate = Promise.withResolvers<void>()
   const wrapDatabase = (database: Database): Database =>
     replaced<Database>(database, { apply: (batch) => gate.promise.then(() => database.apply(batch)) })
-  const host = await openHost({ game, dir: lab.folder('flush'), mysql, wrapDatabase })
+  const host = await openHost({ game, dir: lab.folderOf('flush'), mysql, wrapDatabase })
   const tiers = host.tiers!
   const client = mysqlClient({ url: mysql, poolSize: 1 })
   try {
@@ -34,17 +34,22 @@ export async function flush(lab: Lab): Promise<void> {
       return n
     }
     const { engine } = host
-    const crowd = new Crowd({ engine, shards, inFlight: IN_FLIGHT, call: (player) => putOf(next(player)) })
+    const crowd = new LoadGenerator({
+      engine,
+      shards,
+      inFlight: IN_FLIGHT,
+      call: (player) => putCall(next(player)),
+    })
     // Those who are at work already would keep the others from being loaded.
-    await crowd.play(1)
-    await crowd.play(rows / SHARDS - 1)
-    const queued = depthOf(tiers)
+    await crowd.runCalls(1)
+    await crowd.runCalls(rows / SHARDS - 1)
+    const queued = outboxDepth(tiers)
     if (queued < rows) throw new Error(`flush: ${queued} of ${rows} turns are queued`)
-    progress(`flush: ${rows} rows wait`)
+    printProgress(`flush: ${rows} rows wait`)
     const before = transactionsOf(tiers)
     const cpu = process.cpuUsage()
     gate.resolve()
-    const [seconds, lag] = await withLag(() => flushed(tiers))
+    const [seconds, lag] = await measureLag(() => waitUntilFlushed(tiers))
     const { user, system } = process.cpuUsage(cpu)
     const { rows: answer } = await client.query({ sql: 'SELECT COUNT(*) FROM item', params: [] })
     const found = Number(answer[0]?.[0])
@@ -54,15 +59,15 @@ export async function flush(lab: Lab): Promise<void> {
       bench: 'state',
       figure: 'flush',
       rows,
-      seconds: round(seconds),
-      perSecond: round(perSecond),
+      seconds: roundFigure(seconds),
+      perSecond: roundFigure(perSecond),
       transactions: transactionsOf(tiers) - before,
-      cpuUsPerRow: round((user + system) / rows),
+      cpuUsPerRow: roundFigure((user + system) / rows),
       ...lag,
-      wanted: WANTED,
+      wanted: TARGET_PER_SECOND,
     }
-    printRatio(lab.profile, labels, perSecond / WANTED, { kind: 'min', value: 1 })
-    crowd.close()
+    printRatio(lab.profile, labels, perSecond / TARGET_PER_SECOND, { kind: 'min', value: 1 })
+    crowd.closeChannels()
   } finally {
     gate.resolve()
     await client.close()
@@ -70,7 +75,7 @@ export async function flush(lab: Lab): Promise<void> {
   }
 }
 
-function transactionsOf(tiers: Tiers): number {
+function transactionsOf(tiers: TieredStore): number {
   let sum = 0
   for (const owner of tiers.metrics.owners.values()) sum += owner.transactions
   return sum

@@ -3,17 +3,17 @@
 
 import { openHost, type Host } from '../../../core/node/host.ts'
 import type { ShardId } from '../../../core/run/ports.ts'
-import { weighRow } from '../../../core/run/rowcache.ts'
+import { rowBytes } from '../../../core/run/rowcache.ts'
 import { CODECS } from '../../../core/wire/codec.ts'
-import { Crowd } from './crowd.ts'
+import { LoadGenerator } from './crowd.ts'
 import { game, Hero, items } from './game.ts'
-import { putOf } from './turns.ts'
+import { putCall } from './turns.ts'
 
-export interface Weighed {
-  readonly how: 'written' | 'read'
+export interface HeapMeasurement {
+  readonly origin: 'written' | 'read'
   readonly heapBytes: number
   /** RowCache.bytes */
-  readonly believedBytes: number
+  readonly estimatedBytes: number
   /** The values alone. */
   readonly weightBytes: number
 }
@@ -26,46 +26,46 @@ const msgpack = CODECS.get('msgpack')!
 const [dir, count] = process.argv.slice(2)
 const perShard = Number(count) / SHARDS
 const shards = Array.from({ length: SHARDS }, (_, i): ShardId => ({ contract: Hero.name, key: `hero-${i}` }))
-console.log(JSON.stringify([await weigh('written'), await weigh('read')]))
+console.log(JSON.stringify([await measureHeap('written'), await measureHeap('read')]))
 
-async function weigh(how: Weighed['how']): Promise<Weighed> {
+async function measureHeap(how: HeapMeasurement['origin']): Promise<HeapMeasurement> {
   const host = await openHost({ game, dir: dir! })
   const { engine } = host
   // Every shard is awake, with a channel and a first call behind it: what it takes itself is not counted.
   const body = msgpack.encode({ rows: 1, times: 0 })
   const call = { command: Hero.entries.read.number, body }
-  await new Crowd({ engine, shards, inFlight: 1, call: () => call }).play(1)
-  const before = await heap()
+  await new LoadGenerator({ engine, shards, inFlight: 1, call: () => call }).runCalls(1)
+  const before = await collectedHeapBytes()
   await (how === 'written' ? write(host) : read(host))
-  const heapBytes = (await heap()) - before
+  const heapBytes = (await collectedHeapBytes()) - before
   const { rows, bytes } = engine.rowCache
   if (rows !== Number(count)) throw new Error(`heap: ${rows} of ${count} rows are cached`)
   let weightBytes = 0
   for (const shard of shards)
     for (const row of engine.store.list(shard, items.definition, { by: {}, descending: false, limit: 0 }))
-      weightBytes += weighRow(row)
+      weightBytes += rowBytes(row)
   await host.close()
-  return { how, heapBytes, believedBytes: bytes, weightBytes }
+  return { origin: how, heapBytes, estimatedBytes: bytes, weightBytes }
 }
 
 async function write({ engine }: Host): Promise<void> {
   const made = shards.map(() => 0)
-  const call = (player: number) => putOf(made[player]!++)
-  const crowd = new Crowd({ engine, shards, inFlight: IN_FLIGHT, call })
-  await crowd.play(perShard)
-  crowd.close()
+  const call = (player: number) => putCall(made[player]!++)
+  const crowd = new LoadGenerator({ engine, shards, inFlight: IN_FLIGHT, call })
+  await crowd.runCalls(perShard)
+  crowd.closeChannels()
 }
 
 async function read({ engine }: Host): Promise<void> {
   const body = msgpack.encode({ rows: perShard, times: perShard })
   const call = { command: Hero.entries.read.number, body }
-  const crowd = new Crowd({ engine, shards, inFlight: 1, call: () => call })
-  await crowd.play(1)
-  crowd.close()
+  const crowd = new LoadGenerator({ engine, shards, inFlight: 1, call: () => call })
+  await crowd.runCalls(1)
+  crowd.closeChannels()
 }
 
 /** Bytes in use once everything that can go has gone. */
-async function heap(): Promise<number> {
+async function collectedHeapBytes(): Promise<number> {
   for (let i = 0; i < COLLECTIONS; i++) {
     await new Promise((resolve) => setTimeout(resolve, 100))
     globalThis.gc!()

@@ -7,26 +7,26 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 import type { Game } from '../../../core/game/game.ts'
 import { mysqlClient } from '../../../core/node/mysql.ts'
-import type { Tiers } from '../../../core/tiers/tiers.ts'
+import type { TieredStore } from '../../../core/tiers/tiers.ts'
 import { migrate } from '../../drill/crash/database.ts'
 import { startMariadb, type Mariadb } from '../../mariadb.ts'
 import { diskFolder } from '../disk.ts'
-import { progress, round, type Profile } from '../figure.ts'
+import { printProgress, roundFigure, type Profile } from '../figure.ts'
 
-export interface Lab {
+export interface BenchEnvironment {
   readonly profile: Profile
   /** A new folder on the disk. */
-  readonly folder: (name: string) => string
+  readonly folderOf: (name: string) => string
   /** The URL of a new database with the tables of the game. @throws MariadbMissing */
-  readonly database: (name: string, game: Game) => Promise<string>
+  readonly createDatabase: (name: string, game: Game) => Promise<string>
   [Symbol.asyncDispose](): Promise<void>
 }
 
 const POLL_MS = 5
 /** statfs(2) */
-export function openLab(profile: Profile): Lab {
+export function openEnvironment(profile: Profile): BenchEnvironment {
   const dir = mkdtempSync(join(diskFolder(), 'firefly-bench-state-'))
-  progress(`state: files in ${dir}`)
+  printProgress(`state: files in ${dir}`)
   const remove = (): void => rmSync(dir, { recursive: true, force: true, maxRetries: 10 })
   let mariadb: Promise<Mariadb> | null = null
   process.once('exit', remove)
@@ -38,8 +38,8 @@ export function openLab(profile: Profile): Lab {
   }
   return {
     profile,
-    folder: (name) => join(dir, name),
-    async database(name, game) {
+    folderOf: (name) => join(dir, name),
+    async createDatabase(name, game) {
       mariadb ??= started()
       const url = new URL((await mariadb).url)
       const admin = mysqlClient({ url: url.href, poolSize: 1 })
@@ -60,37 +60,37 @@ export function openLab(profile: Profile): Lab {
 }
 
 /** Entries that wait in all outboxes. */
-export function depthOf(tiers: Tiers): number {
+export function outboxDepth(tiers: TieredStore): number {
   let depth = 0
   for (const owner of tiers.metrics.owners.values()) depth += owner.depth
   return depth
 }
 
 /** Resolves with the seconds that it took. */
-export async function flushed(tiers: Tiers): Promise<number> {
+export async function waitUntilFlushed(tiers: TieredStore): Promise<number> {
   const startMs = performance.now()
-  while (depthOf(tiers) > 0) await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+  while (outboxDepth(tiers) > 0) await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   return (performance.now() - startMs) / 1_000
 }
 
-export function percentile(waits: readonly number[], part: number): number {
+export function percentile(waits: readonly number[], fraction: number): number {
   const sorted = waits.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * fraction))] ?? 0
 }
 
-export interface Lag {
+export interface EventLoopLag {
   readonly loopLagP50Ms: number
   readonly loopLagP99Ms: number
   readonly loopLagMaxMs: number
 }
 
 /** How late timers are while it works: 1 ms, the resolution, is none. */
-export async function withLag<T>(work: () => Promise<T>): Promise<readonly [T, Lag]> {
+export async function measureLag<T>(work: () => Promise<T>): Promise<readonly [T, EventLoopLag]> {
   const delay = monitorEventLoopDelay({ resolution: 1 })
   delay.enable()
   try {
     const result = await work()
-    const ms = (ns: number): number => round(ns / 1e6)
+    const ms = (ns: number): number => roundFigure(ns / 1e6)
     const [p50, p99] = [delay.percentile(50), delay.percentile(99)]
     return [result, { loopLagP50Ms: ms(p50), loopLagP99Ms: ms(p99), loopLagMaxMs: ms(delay.max) }]
   } finally {

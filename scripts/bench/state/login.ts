@@ -8,24 +8,24 @@ import type { SqlValue } from '../../../core/tiers/client.ts'
 import { insertInto } from '../../../core/tiers/mysql.ts'
 import { Purse } from '../../../examples/market/contract.ts'
 import market from '../../../examples/market/server.ts'
-import { printRatio, progress, round } from '../figure.ts'
-import { percentile, withLag, type Lab } from './lab.ts'
+import { printRatio, printProgress, roundFigure } from '../figure.ts'
+import { percentile, measureLag, type BenchEnvironment } from './lab.ts'
 
 const ENTRIES = 5
 /** A player who hears an error asks again after about so long. */
-const AGAIN_MS = 1_000
+const RETRY_MS = 1_000
 const GIVE_UP_MS = 60_000
 const NONE = { kind: 'max', value: 0 } as const
 
-export async function login(lab: Lab): Promise<void> {
+export async function measureLogin(lab: BenchEnvironment): Promise<void> {
   const players = lab.profile.quick ? 800 : 5_000
-  const mysql = await lab.database('login', market)
-  await seed(mysql, players)
-  progress(`login: ${players} players stand in MySQL`)
-  const host = await openHost({ game: market, dir: lab.folder('login'), mysql, logLevel: 'silent' })
+  const mysql = await lab.createDatabase('login', market)
+  await insertPlayers(mysql, players)
+  printProgress(`login: ${players} players stand in MySQL`)
+  const host = await openHost({ game: market, dir: lab.folderOf('login'), mysql, logLevel: 'silent' })
   try {
-    const burst = new Burst(host.engine, players)
-    const [seconds, lag] = await withLag(() => burst.run())
+    const burst = new LoginBurst(host.engine, players)
+    const [seconds, lag] = await measureLag(() => burst.run())
     const failed = burst.failed.size
     const errors = [...burst.errors].map(([code, count]) => `${code} ${count}`).join(', ')
     const labels = {
@@ -33,11 +33,11 @@ export async function login(lab: Lab): Promise<void> {
       figure: 'login',
       players,
       rows: players * (1 + ENTRIES),
-      answered: burst.waits.length,
-      seconds: round(seconds),
-      perSecond: round(burst.waits.length / seconds),
-      p50Ms: round(percentile(burst.waits, 0.5)),
-      p99Ms: round(percentile(burst.waits, 0.99)),
+      answered: burst.latenciesMs.length,
+      seconds: roundFigure(seconds),
+      perSecond: roundFigure(burst.latenciesMs.length / seconds),
+      p50Ms: roundFigure(percentile(burst.latenciesMs, 0.5)),
+      p99Ms: roundFigure(percentile(burst.latenciesMs, 0.99)),
       ...lag,
       loads: host.tiers!.metrics.loads,
       failed,
@@ -53,7 +53,7 @@ function goldOf(player: number): number {
   return 1_000 + player
 }
 
-async function seed(url: string, players: number): Promise<void> {
+async function insertPlayers(url: string, players: number): Promise<void> {
   const client = mysqlClient({ url, poolSize: 1 })
   const purses: SqlValue[][] = []
   const ledger: SqlValue[][] = []
@@ -73,15 +73,15 @@ async function seed(url: string, players: number): Promise<void> {
   await client.close()
 }
 
-class Burst {
+class LoginBurst {
   /** Milliseconds from the opening to the answer. */
-  readonly waits: number[] = []
+  readonly latenciesMs: number[] = []
   readonly errors = new Map<string, number>()
   /** Players who heard an error. */
   readonly failed = new Set<number>()
   readonly #engine: Engine
   readonly #players: number
-  #isOver = false
+  #hasGivenUp = false
   readonly #done = Promise.withResolvers<void>()
 
   constructor(engine: Engine, players: number) {
@@ -93,7 +93,7 @@ class Burst {
   async run(): Promise<number> {
     const startMs = performance.now()
     const giveUp = setTimeout(() => {
-      this.#isOver = true
+      this.#hasGivenUp = true
       this.#done.resolve()
     }, GIVE_UP_MS)
     for (let i = 0; i < this.#players; i++) this.#open(i)
@@ -109,30 +109,31 @@ class Burst {
     const { number } = Purse.entries.balance
     let sequence = 0
     let channel: ChannelIn | null = null
-    const ask = (): void => {
-      if (!this.#isOver) channel?.call(++sequence, number, 0, 0, JSON_NOTHING)
+    const callBalance = (): void => {
+      if (!this.#hasGivenUp) channel?.submitCall(++sequence, number, 0, 0, EMPTY_JSON)
     }
     const out: ChannelOut = {
-      opened() {},
+      channelOpened() {},
       reply: (_sequence, _command, body) => {
         const { gold } = JSON.parse(new TextDecoder().decode(body)) as { gold: number }
         if (gold !== goldOf(player))
           this.#done.reject(new Error(`login: player ${player} has ${gold} gold, not ${goldOf(player)}`))
-        this.waits.push(performance.now() - startMs)
-        if (this.waits.length === this.#players) this.#done.resolve()
+        this.latenciesMs.push(performance.now() - startMs)
+        if (this.latenciesMs.length === this.#players) this.#done.resolve()
       },
       error: (_sequence, _command, _kind, code) => {
         this.errors.set(code, (this.errors.get(code) ?? 0) + 1)
         this.failed.add(player)
-        setTimeout(ask, AGAIN_MS * (0.5 + Math.random()))
+        setTimeout(callBalance, RETRY_MS * (0.5 + Math.random()))
       },
       event() {},
-      applied() {},
-      memo() {},
-      bind() {},
-      login() {},
-      resync() {},
-      closed: (code) => this.#done.reject(new Error(`login: the channel of player ${player}: ${code}`)),
+      callsApplied() {},
+      membershipToken() {},
+      keyBound() {},
+      loggedIn() {},
+      resyncRequired() {},
+      channelClosed: (code) =>
+        this.#done.reject(new Error(`login: the channel of player ${player}: ${code}`)),
     }
     const shard = { contract: Purse.name, key: `p${player}` }
     channel = this.#engine.open(
@@ -142,7 +143,7 @@ class Burst {
         channel: 1,
         legacy: false,
         activation: 0,
-        memo: NO_BYTES,
+        membershipToken: EMPTY_BYTES,
         eventAck: 0,
         uid: '',
         epoch: 0,
@@ -150,9 +151,9 @@ class Burst {
       },
       out,
     )
-    ask()
+    callBalance()
   }
 }
 
-const JSON_NOTHING = new TextEncoder().encode('{}')
-const NO_BYTES = new Uint8Array(0)
+const EMPTY_JSON = new TextEncoder().encode('{}')
+const EMPTY_BYTES = new Uint8Array(0)

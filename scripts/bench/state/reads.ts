@@ -5,11 +5,11 @@ import { mysqlClient } from '../../../core/node/mysql.ts'
 import type { ShardId } from '../../../core/run/ports.ts'
 import { selectRow } from '../../../core/tiers/mysql.ts'
 import { CODECS } from '../../../core/wire/codec.ts'
-import { median, printRatio, round } from '../figure.ts'
-import { Crowd } from './crowd.ts'
+import { median, printRatio, roundFigure } from '../figure.ts'
+import { LoadGenerator } from './crowd.ts'
 import { game, Hero, items } from './game.ts'
-import { flushed, type Lab } from './lab.ts'
-import { putOf } from './turns.ts'
+import { waitUntilFlushed, type BenchEnvironment } from './lab.ts'
+import { putCall } from './turns.ts'
 
 const ROWS = 1_000
 const IN_FLIGHT = 16
@@ -17,23 +17,28 @@ const AIM = { kind: 'min', value: 100 } as const
 const msgpack = CODECS.get('msgpack')!
 const table = items.definition
 
-export async function reads(lab: Lab): Promise<void> {
+export async function measureReads(lab: BenchEnvironment): Promise<void> {
   const { quick } = lab.profile
   const [rounds, cached, direct] = quick ? [3, 20_000, 500] : [11, 200_000, 2_000]
-  const mysql = await lab.database('reads', game)
-  const host = await openHost({ game, dir: lab.folder('reads'), mysql })
+  const mysql = await lab.createDatabase('reads', game)
+  const host = await openHost({ game, dir: lab.folderOf('reads'), mysql })
   const client = mysqlClient({ url: mysql, poolSize: 1 })
   try {
     const shard: ShardId = { contract: Hero.name, key: 'reader' }
     const { engine } = host
     let made = 0
-    const writer = new Crowd({ engine, shards: [shard], inFlight: IN_FLIGHT, call: () => putOf(made++) })
-    await writer.play(ROWS)
-    writer.close()
-    await flushed(host.tiers!)
+    const writer = new LoadGenerator({
+      engine,
+      shards: [shard],
+      inFlight: IN_FLIGHT,
+      call: () => putCall(made++),
+    })
+    await writer.runCalls(ROWS)
+    writer.closeChannels()
+    await waitUntilFlushed(host.tiers!)
     const { number } = Hero.entries.read
     const body = msgpack.encode({ rows: ROWS, times: cached })
-    const reader = new Crowd({
+    const reader = new LoadGenerator({
       engine,
       shards: [shard],
       inFlight: 1,
@@ -42,23 +47,23 @@ export async function reads(lab: Lab): Promise<void> {
     const us: Record<'cached' | 'store' | 'mariadb', number[]> = { cached: [], store: [], mariadb: [] }
     // Round 0 warms up.
     for (let n = 0; n <= rounds; n++) {
-      const [ms] = await reader.play(1)
+      const [ms] = await reader.runCalls(1)
       us.cached[n] = (ms! / cached) * 1_000
-      us.store[n] = await timed(direct, (i) => host.engine.store.row(shard, table, [shard.key, i]))
-      us.mariadb[n] = await timed(direct, async (i) => {
+      us.store[n] = await measureRead(direct, (i) => host.engine.store.row(shard, table, [shard.key, i]))
+      us.mariadb[n] = await measureRead(direct, async (i) => {
         const { rows } = await client.query(selectRow(table, [shard.key, i]))
         return rows[0] ?? null
       })
     }
-    reader.close()
+    reader.closeChannels()
     const of = (name: keyof typeof us): number => median(us[name].slice(1))
     const labels = {
       bench: 'state',
       figure: 'reads',
-      cachedUs: round(of('cached')),
-      storeUs: round(of('store')),
-      mariadbUs: round(of('mariadb')),
-      mariadbOverStore: round(of('mariadb') / of('store')),
+      cachedUs: roundFigure(of('cached')),
+      storeUs: roundFigure(of('store')),
+      mariadbUs: roundFigure(of('mariadb')),
+      mariadbOverStore: roundFigure(of('mariadb') / of('store')),
       rounds,
     }
     printRatio(lab.profile, labels, of('mariadb') / of('cached'), AIM)
@@ -69,7 +74,7 @@ export async function reads(lab: Lab): Promise<void> {
 }
 
 /** Microseconds of one read, one after the other. */
-async function timed(times: number, read: (i: number) => unknown): Promise<number> {
+async function measureRead(times: number, read: (i: number) => unknown): Promise<number> {
   const startMs = performance.now()
   for (let i = 0; i < times; i++) {
     let row = read(i % ROWS)

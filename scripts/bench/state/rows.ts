@@ -4,45 +4,51 @@
 import { DatabaseSync } from 'node:sqlite'
 
 import { openHost } from '../../../core/node/host.ts'
-import { printRatio, round } from '../figure.ts'
+import { printRatio, roundFigure } from '../figure.ts'
 import { game } from './game.ts'
-import { flushed, type Lab } from './lab.ts'
-import { crowdOf } from './turns.ts'
+import { waitUntilFlushed, type BenchEnvironment } from './lab.ts'
+import { createLoad } from './turns.ts'
 
 const AIM = { kind: 'max', value: 4 } as const
 /** Entries that MySQL has are deleted with a later batch, or a second after. */
-const STILL_MS = 1_500
+const STABLE_MS = 1_500
 const POLL_MS = 100
 
-export async function rows(lab: Lab): Promise<void> {
-  using written = new SqliteRows()
+export async function measureRowsWritten(lab: BenchEnvironment): Promise<void> {
+  using written = new SqliteRowCounter()
   const host = await openHost({
     game,
-    dir: lab.folder('rows'),
-    mysql: await lab.database('rows', game),
+    dir: lab.folderOf('rows'),
+    mysql: await lab.createDatabase('rows', game),
   })
   try {
     const load = { shards: 1_000, inFlight: 1 }
-    const crowd = crowdOf(host, load)
+    const crowd = createLoad(host, load)
     const settle = async (): Promise<void> => {
-      await flushed(host.tiers!)
-      await still(() => written.count())
+      await waitUntilFlushed(host.tiers!)
+      await waitUntilStable(() => written.count())
     }
     // Shards, rows and channels are made.
-    await crowd.play(2)
+    await crowd.runCalls(2)
     await settle()
     const turns = lab.profile.quick ? 10_000 : 100_000
     const perTurn = await rowsPerTurn(
       () => written.count(),
       turns,
       async () => {
-        await crowd.play(turns / load.shards)
+        await crowd.runCalls(turns / load.shards)
         await settle()
       },
     )
-    const labels = { bench: 'state', figure: 'rowsWritten', host: 'node', turns, perTurn: round(perTurn) }
+    const labels = {
+      bench: 'state',
+      figure: 'rowsWritten',
+      host: 'node',
+      turns,
+      perTurn: roundFigure(perTurn),
+    }
     // Rounded: a slot that comes to rest writes its counter once more, however many turns were before.
-    printRatio(lab.profile, labels, round(perTurn), AIM)
+    printRatio(lab.profile, labels, roundFigure(perTurn), AIM)
   } finally {
     await host.close()
   }
@@ -56,8 +62,8 @@ async function rowsPerTurn(count: () => number, turns: number, play: () => Promi
 }
 
 /** Until it has not changed for a while. */
-async function still(count: () => number): Promise<void> {
-  for (let last = count(), sinceMs = performance.now(); performance.now() - sinceMs < STILL_MS;) {
+async function waitUntilStable(count: () => number): Promise<void> {
+  for (let last = count(), sinceMs = performance.now(); performance.now() - sinceMs < STABLE_MS;) {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))
     const now = count()
     if (now !== last) sinceMs = performance.now()
@@ -66,7 +72,7 @@ async function still(count: () => number): Promise<void> {
 }
 
 /** Rows inserted, changed and deleted by every SQLite connection of this process, as SQLite itself counts them. */
-class SqliteRows implements Disposable {
+class SqliteRowCounter implements Disposable {
   readonly #connections = new Set<DatabaseSync>()
   readonly #original = Object.getOwnPropertyDescriptor(DatabaseSync.prototype, 'prepare')!
 

@@ -3,108 +3,116 @@
 
 import { openHost, type Host } from '../../../core/node/host.ts'
 import type { ShardId } from '../../../core/run/ports.ts'
-import type { Tiers } from '../../../core/tiers/tiers.ts'
+import type { TieredStore } from '../../../core/tiers/tiers.ts'
 import { CODECS } from '../../../core/wire/codec.ts'
-import { median, print, printRatio, round } from '../figure.ts'
-import { Crowd, type Call, type Sample } from './crowd.ts'
-import { fdatasyncs, type Floor } from './floor.ts'
+import { median, printFigure, printRatio, roundFigure } from '../figure.ts'
+import { LoadGenerator, type Call, type Sample } from './crowd.ts'
+import { measureFdatasync, type DiskBaseline } from './floor.ts'
 import { game, Hero } from './game.ts'
-import { depthOf, flushed, type Lab } from './lab.ts'
+import { outboxDepth, waitUntilFlushed, type BenchEnvironment } from './lab.ts'
 
 interface Load {
   readonly shards: number
   readonly inFlight: number
   /** Of answers in a second. */
-  readonly wanted?: number
+  readonly targetPerSecond?: number
 }
-const ALONE: Load = { shards: 1, inFlight: 1 }
+const SINGLE_SHARD: Load = { shards: 1, inFlight: 1 }
 const LOADS: readonly Load[] = [
   { shards: 100, inFlight: 1 },
   { shards: 1_000, inFlight: 1 },
-  { shards: 1_000, inFlight: 16, wanted: 50_000 },
+  { shards: 1_000, inFlight: 16, targetPerSecond: 50_000 },
 ]
 /** A lone turn is one sync, and what is before and behind it. */
 const AIM = { kind: 'max', value: 1.5 } as const
 const msgpack = CODECS.get('msgpack')!
 const { put } = Hero.entries
 
-export async function turns(lab: Lab, mysql: boolean): Promise<void> {
+export async function measureTurns(lab: BenchEnvironment, mysql: boolean): Promise<void> {
   const { quick } = lab.profile
   const where = mysql ? 'turns-mysql' : 'turns'
-  const behind = mysql ? { mysql: await lab.database('turns', game) } : {}
-  const host = await openHost({ game, dir: lab.folder(where), ...behind })
+  const databaseOptions = mysql ? { mysql: await lab.createDatabase('turns', game) } : {}
+  const host = await openHost({ game, dir: lab.folderOf(where), ...databaseOptions })
   try {
-    await alone(lab, host, quick ? { rounds: 3, ms: 200 } : { rounds: 9, ms: 500 })
-    for (const load of LOADS) await busy(lab, host, load, quick ? 400 : 3_000)
+    await measureSingleShard(lab, host, quick ? { rounds: 3, ms: 200 } : { rounds: 9, ms: 500 })
+    for (const load of LOADS) await measureLoad(lab, host, load, quick ? 400 : 3_000)
   } finally {
     await host.close()
   }
 }
 
 /** Turns and bare syncs by turns, because the disk changes its mind. */
-async function alone(
-  { profile, folder }: Lab,
+async function measureSingleShard(
+  { profile, folderOf: folder }: BenchEnvironment,
   host: Host,
   { rounds, ms }: { readonly rounds: number; readonly ms: number },
 ): Promise<void> {
-  const crowd = crowdOf(host, ALONE)
+  const crowd = createLoad(host, SINGLE_SHARD)
   await crowd.sample({ ms, warmMs: ms })
   const samples: Sample[] = []
-  const floors: Floor[] = []
+  const floors: DiskBaseline[] = []
   for (let n = 0; n < rounds; n++) {
-    floors.push(await fdatasyncs(folder('.'), ms))
+    floors.push(await measureFdatasync(folder('.'), ms))
     samples.push(await crowd.sample({ ms, warmMs: ms / 10 }))
   }
-  crowd.close()
+  crowd.closeChannels()
   const of = (name: keyof Sample): number => median(samples.map((one) => one[name]))
   const labels = {
-    ...labelsOf(host, ALONE),
-    perSecond: round(of('perSecond')),
-    p50Ms: round(of('p50Ms')),
-    p99Ms: round(of('p99Ms')),
-    cpuUsPerTurn: round(of('cpuUsPerTurn')),
+    ...labelsOf(host, SINGLE_SHARD),
+    perSecond: roundFigure(of('perSecond')),
+    p50Ms: roundFigure(of('p50Ms')),
+    p99Ms: roundFigure(of('p99Ms')),
+    cpuUsPerTurn: roundFigure(of('cpuUsPerTurn')),
     loopLagMaxMs: Math.max(...samples.map(({ loopLagMaxMs }) => loopLagMaxMs)),
     rounds,
-    fdatasyncPerSecond: round(median(floors.map(({ perSecond }) => perSecond))),
-    fdatasyncP50Ms: round(median(floors.map(({ p50Ms }) => p50Ms))),
+    fdatasyncPerSecond: roundFigure(median(floors.map(({ perSecond }) => perSecond))),
+    fdatasyncP50Ms: roundFigure(median(floors.map(({ p50Ms }) => p50Ms))),
   }
   const ratio = median(samples.map(({ p50Ms }, n) => p50Ms / floors[n]!.p50Ms))
   // With MySQL on the same disk its own syncs stand in the way.
-  if (host.tiers) print({ ...labels, ratio: round(ratio), ...(await outbox(host.tiers)) })
+  if (host.tiers) printFigure({ ...labels, ratio: roundFigure(ratio), ...(await measureFlush(host.tiers)) })
   else printRatio(profile, labels, ratio, AIM)
 }
 
-async function busy({ profile, folder }: Lab, host: Host, load: Load, ms: number): Promise<void> {
-  const floor = await fdatasyncs(folder('.'), ms / 10)
-  const crowd = crowdOf(host, load)
+async function measureLoad(
+  { profile, folderOf: folder }: BenchEnvironment,
+  host: Host,
+  load: Load,
+  ms: number,
+): Promise<void> {
+  const floor = await measureFdatasync(folder('.'), ms / 10)
+  const crowd = createLoad(host, load)
   // All shards are awake before it counts.
-  await crowd.play(1)
+  await crowd.runCalls(1)
   const { perSecond, p50Ms, p99Ms, cpuUsPerTurn, ...lag } = await crowd.sample({ ms, warmMs: ms / 2 })
-  const left = host.tiers ? await outbox(host.tiers) : {}
-  crowd.close()
+  const left = host.tiers ? await measureFlush(host.tiers) : {}
+  crowd.closeChannels()
   const labels = {
     ...labelsOf(host, load),
-    perSecond: round(perSecond),
-    p50Ms: round(p50Ms),
-    p99Ms: round(p99Ms),
-    cpuUsPerTurn: round(cpuUsPerTurn),
+    perSecond: roundFigure(perSecond),
+    p50Ms: roundFigure(p50Ms),
+    p99Ms: roundFigure(p99Ms),
+    cpuUsPerTurn: roundFigure(cpuUsPerTurn),
     ...lag,
-    fdatasyncPerSecond: round(floor.perSecond),
-    fdatasyncP50Ms: round(floor.p50Ms),
+    fdatasyncPerSecond: roundFigure(floor.perSecond),
+    fdatasyncP50Ms: roundFigure(floor.p50Ms),
     ...left,
   }
-  if (load.wanted === undefined) return print(labels)
-  printRatio(profile, { ...labels, wanted: load.wanted }, perSecond / load.wanted, { kind: 'min', value: 1 })
+  if (load.targetPerSecond === undefined) return printFigure(labels)
+  printRatio(profile, { ...labels, wanted: load.targetPerSecond }, perSecond / load.targetPerSecond, {
+    kind: 'min',
+    value: 1,
+  })
 }
 
-export function crowdOf({ engine }: Host, { shards, inFlight }: Load): Crowd {
+export function createLoad({ engine }: Host, { shards, inFlight }: Load): LoadGenerator {
   const ids = Array.from({ length: shards }, (_, i): ShardId => ({ contract: Hero.name, key: `hero-${i}` }))
-  return new Crowd({ engine, shards: ids, inFlight, call: () => putOf(0) })
+  return new LoadGenerator({ engine, shards: ids, inFlight, call: () => putCall(0) })
 }
 
 let made = 0
 /** A value that no row had before: an engine may write nothing for an old one. */
-export function putOf(n: number): Call {
+export function putCall(n: number): Call {
   return { command: put.number, body: msgpack.encode({ n, count: ++made }) }
 }
 
@@ -113,7 +121,7 @@ function labelsOf({ tiers }: Host, { shards, inFlight }: Load) {
 }
 
 /** What MySQL had not heard when the last turn was answered, and how long it took to hear it. */
-async function outbox(tiers: Tiers): Promise<Record<string, number>> {
-  const outboxLeft = depthOf(tiers)
-  return { outboxLeft, flushSeconds: round(await flushed(tiers)) }
+async function measureFlush(tiers: TieredStore): Promise<Record<string, number>> {
+  const outboxLeft = outboxDepth(tiers)
+  return { outboxLeft, flushSeconds: roundFigure(await waitUntilFlushed(tiers)) }
 }

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 
 import type { TableDefinition } from '../../../core/game/table.ts'
 import type { SqlClient } from '../../../core/tiers/client.ts'
-import { applyMigration, numberedFile } from '../../../core/tiers/migrations.ts'
+import { applyMigration, parseMigrationFile } from '../../../core/tiers/migrations.ts'
 
 export interface Purse {
   readonly player: string
@@ -37,7 +37,7 @@ const FILES = new URL('../../../schemas/mysql/', import.meta.url)
 export async function migrate(client: SqlClient, tables: readonly TableDefinition[]): Promise<void> {
   const names = readdirSync(FILES).filter((name) => name.endsWith('.sql'))
   const files = await Promise.all(
-    names.sort().map((name) => numberedFile(name, readFileSync(new URL(name, FILES), 'utf8'))),
+    names.sort().map((name) => parseMigrationFile(name, readFileSync(new URL(name, FILES), 'utf8'))),
   )
   await applyMigration(client, { tables, files, adopt: false }, () => {})
 }

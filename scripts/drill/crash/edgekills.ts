@@ -101,7 +101,7 @@ export class EdgeKills {
         return this.#abort(victim)
       case 'abort-all':
         // As a deploy does it.
-        await Promise.all([...players.map((player) => this.#abort(player)), workers.abort('market', '')])
+        await Promise.all([...players.map((player) => this.#abort(player)), workers.abortShard('market', '')])
         return
       case 'evict':
         return this.#nap()
@@ -135,7 +135,7 @@ export class EdgeKills {
 
   async #inCommit(point: CommitPoint, victim: string): Promise<void> {
     const { workers, random } = this.#options
-    const object = await workers.object<Victim>('purse', victim)
+    const object = await workers.stubOf<Victim>('purse', victim)
     const nth = 1 + random.below(MOST_COMMITS)
     // The call dies with the object.
     await this.#reached(
@@ -152,7 +152,7 @@ export class EdgeKills {
   }
 
   async #lose(victim: string): Promise<void> {
-    const object = await this.#options.workers.object<Victim>('purse', victim)
+    const object = await this.#options.workers.stubOf<Victim>('purse', victim)
     await this.#reached(
       object.lose().catch(() => {}),
       'object-loss',
@@ -191,7 +191,7 @@ export class EdgeKills {
   }
 
   #abort(player: string): Promise<void> {
-    return this.#options.workers.abort('purse', player)
+    return this.#options.workers.abortShard('purse', player)
   }
 
   /** @throws Stopped */

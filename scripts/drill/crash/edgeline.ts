@@ -2,7 +2,12 @@
 // `ask` resolves with is the answer to that request and no other.
 
 import { dialWebSocket, type Socket } from '../../../client/socket.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../../core/wire/frame.ts'
 import { Market, Purse } from '../../../examples/market/contract.ts'
 import { Refused, Unanswered, type Line, type Request } from './line.ts'
 import { within } from './until.ts'
@@ -13,7 +18,7 @@ const ANSWER_MS = 8_000
 const LOGIN_MS = 6_000
 const MAX_BODY_BYTES = 65_536
 const RULES: ReadonlySet<string> = new Set([...Purse.refuses, ...Market.refuses])
-const identity = identityBytes(DEFAULT_IDENTITY)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 
 export class LegacyWebLine implements Line {
   readonly #player: string
@@ -45,11 +50,15 @@ export class LegacyWebLine implements Line {
 
   #dial(): Promise<Socket> {
     return new Promise((resolve, reject) => {
-      const decoder = new FrameDecoder(DEFAULT_IDENTITY, MAX_BODY_BYTES, (command, source, start, end) => {
-        const waiting = this.#waiting
-        if (socket !== this.#socket || waiting?.command !== command) return
-        waiting.resolve(Buffer.from(source.subarray(start, end)).toString())
-      })
+      const decoder = new FrameDecoder(
+        DEFAULT_FRAME_IDENTITY,
+        MAX_BODY_BYTES,
+        (command, source, start, end) => {
+          const waiting = this.#waiting
+          if (socket !== this.#socket || waiting?.command !== command) return
+          waiting.resolve(Buffer.from(source.subarray(start, end)).toString())
+        },
+      )
       const socket = dialWebSocket(this.#url, {
         opened: () => resolve(socket),
         message: (bytes) => void decoder.push(bytes),

@@ -72,7 +72,7 @@ const LAST_SEQ = 'SELECT max(seq) AS seq FROM outbox WHERE length(data) > 0'
 /** None where the object never was. */
 async function rows<Row>(workers: Workers, player: string, statement: string): Promise<readonly Row[]> {
   try {
-    return (await workers.sql('purse', player, statement)) as Row[]
+    return (await workers.queryShard('purse', player, statement)) as Row[]
   } catch (error) {
     if (NO_TABLE.test(String(error))) return []
     throw error

@@ -54,7 +54,7 @@ async function rowsOf(
   // The first one makes the object.
   await turn(0)
   await sleep(REST_MS)
-  const object = await workers.object<Victim>(contract, NAME)
+  const object = await workers.stubOf<Victim>(contract, NAME)
   const before = await object.rowsWritten()
   for (let n = 1; n <= TURNS; n++) await turn(n)
   await sleep(REST_MS)

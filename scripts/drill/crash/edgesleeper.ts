@@ -62,7 +62,7 @@ export class Sleeper {
 
   async #evict(): Promise<boolean> {
     try {
-      await this.#options.workers.evict('purse', this.#options.name, 'hibernate')
+      await this.#options.workers.evictShard('purse', this.#options.name, 'hibernate')
       return true
     } catch (error) {
       if (AWAKE.test(String(error))) return false

@@ -6,7 +6,12 @@ import { connect as dial, type Socket } from 'node:net'
 
 import { CallError, connect, Refusal, type Firefly, type Remote } from '../../../client/index.ts'
 import { dialWebSocket, type Dial, type Socket as WebLine } from '../../../client/socket.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../../core/wire/frame.ts'
 import { Market, Purse } from '../../../examples/market/contract.ts'
 
 export type Request = 'deposit' | 'transfer' | 'balance' | 'history'
@@ -38,7 +43,7 @@ const SILENCE = 'silence'
 /** Between two tries to be connected. */
 const DIAL_MS = 30
 const RULES: ReadonlySet<string> = new Set([...Purse.refuses, ...Market.refuses])
-const identity = identityBytes(DEFAULT_IDENTITY)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 
 export class LegacyLine implements Line {
   readonly #player: string
@@ -70,11 +75,15 @@ export class LegacyLine implements Line {
   #dial(): Promise<Socket> {
     return new Promise((resolve, reject) => {
       const socket = dial({ host: '127.0.0.1', port: this.#port, noDelay: true })
-      const decoder = new FrameDecoder(DEFAULT_IDENTITY, MAX_BODY_BYTES, (command, source, start, end) => {
-        const waiting = this.#waiting
-        if (socket === this.#socket && waiting?.command === command)
-          waiting.resolve(Buffer.from(source.subarray(start, end)))
-      })
+      const decoder = new FrameDecoder(
+        DEFAULT_FRAME_IDENTITY,
+        MAX_BODY_BYTES,
+        (command, source, start, end) => {
+          const waiting = this.#waiting
+          if (socket === this.#socket && waiting?.command === command)
+            waiting.resolve(Buffer.from(source.subarray(start, end)))
+        },
+      )
       socket.on('data', (chunk: Buffer) => decoder.push(chunk))
       socket.on('error', () => {})
       socket.on('connect', () => resolve(socket))

@@ -86,7 +86,7 @@ function answerFirst(inner: LocalStore, trigger: Trigger): LocalStore {
 
 function neverRaised(inner: LocalStore): LocalStore {
   return replaced<LocalStore>(inner, {
-    outbox: (owner) => replaced(inner.outbox(owner), { raise: () => COMMITTED }),
+    outboxOf: (owner) => replaced(inner.outboxOf(owner), { raiseSeq: () => COMMITTED }),
   })
 }
 

@@ -49,7 +49,7 @@ export class Zombies {
     try {
       for (const batch of [...this.#waiting]) {
         const lease = await this.#database.lease(batch.owner)
-        if (!lease || lease.epoch <= batch.epoch || lease.appliedSeq < batch.lo) continue
+        if (!lease || lease.epoch <= batch.epoch || lease.appliedSeq < batch.firstSeq) continue
         await this.#send(batch)
         this.#waiting.splice(this.#waiting.indexOf(batch), 1)
         this.fenced++
@@ -74,7 +74,7 @@ export class Zombies {
         throw error
       })
     if (result === 'fenced') return
-    const { owner, epoch, lo, hi } = batch
+    const { owner, epoch, firstSeq: lo, lastSeq: hi } = batch
     this.#books.fault('zombie', `${owner} epoch ${epoch} ${lo}..${hi} was answered: ${result}`)
   }
 }

@@ -2,7 +2,12 @@
 // the server gave as well). Neighbours of one block go the same way, so that they may share a connection.
 
 import { readU32, writeU32 } from '../../../core/wire/bytes.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../../core/wire/frame.ts'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { MESSAGE } from '../../../core/wire/message.ts'
 import { Random } from '../crash/random.ts'
@@ -42,7 +47,7 @@ export interface Case extends Way {
 
 export const BLOCK = 12
 export const channelOf = (number: number): number => number + 1
-export const identity = identityBytes(DEFAULT_IDENTITY)
+export const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 const vectors = readVectors()
 
 /** In percent of the blocks. */
@@ -227,13 +232,13 @@ function grouped(random: Random, frames: readonly Uint8Array[]): readonly Uint8A
 
 function judge(messages: readonly Uint8Array[]): Pick<Case, 'isWhole' | 'first'> {
   let first: number | null = null
-  const decoder = new FrameDecoder(DEFAULT_IDENTITY, DEFAULT_LIMITS.maxBodyBytes, (command) => {
+  const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, DEFAULT_LIMITS.maxBodyBytes, (command) => {
     first ??= command
   })
   try {
     for (const message of messages) {
       decoder.push(message)
-      if (decoder.buffered > 0) return { isWhole: false, first }
+      if (decoder.bufferedBytes > 0) return { isWhole: false, first }
     }
     return { isWhole: true, first }
   } catch {

@@ -139,7 +139,7 @@ function health(): Health {
 
 async function settle(): Promise<void> {
   const endMs = realNow() + SETTLE_MS
-  while (server.gateway.size > 0 && realNow() < endMs) await pause()
+  while (server.gateway.connectionCount > 0 && realNow() < endMs) await pause()
   leptMs += LEAP_MS
   // Timers run by their own time: shards leave at the sweeps that follow.
   for (let last = -1, sinceMs = realNow(); realNow() < endMs && engine.shards > 0; await pause()) {
@@ -152,7 +152,7 @@ async function settle(): Promise<void> {
     await pause()
   }
   const { heapUsed, rss, external } = process.memoryUsage()
-  const [shards, connections] = [engine.shards, server.gateway.size]
+  const [shards, connections] = [engine.shards, server.gateway.connectionCount]
   tell({ what: 'memory', heapBytes: heapUsed, rssBytes: rss, externalBytes: external, shards, connections })
 }
 

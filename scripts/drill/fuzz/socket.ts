@@ -3,7 +3,7 @@
 
 import { connect, type Socket as NetSocket } from 'node:net'
 
-import { DEFAULT_IDENTITY, FrameDecoder, type FrameSink } from '../../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, FrameDecoder, type FrameSink } from '../../../core/wire/frame.ts'
 import { BINARY, CLOSE, FIN, PING, PONG, UPGRADE, WebReader, webFrame } from './web.ts'
 
 const MAX_FRAME_BYTES = 1 << 22
@@ -36,7 +36,7 @@ export class Socket {
   constructor(via: 'tcp' | 'ws', port: number, events: SocketEvents) {
     this.via = via
     this.#events = events
-    this.#decoder = new FrameDecoder(DEFAULT_IDENTITY, MAX_FRAME_BYTES, events.frame)
+    this.#decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_FRAME_BYTES, events.frame)
     this.#reader = via === 'ws' ? new WebReader((opcode, payload) => this.#webFrame(opcode, payload)) : null
     this.#upgraded = via === 'tcp'
     const socket = connect({ host: '127.0.0.1', port, noDelay: true })
@@ -92,7 +92,7 @@ export class Socket {
   #webFrame(opcode: number, payload: Uint8Array): void {
     if (opcode === BINARY) {
       this.#decoder.push(payload)
-      if (this.#decoder.buffered > 0) throw new Error('a message ends inside a frame')
+      if (this.#decoder.bufferedBytes > 0) throw new Error('a message ends inside a frame')
     } else if (opcode === PING) this.#socket.write(webFrame(payload, FIN | PONG))
     else if (opcode === CLOSE) {
       this.#socket.end(webFrame(payload, FIN | CLOSE))

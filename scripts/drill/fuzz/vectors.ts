@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 
-import { DEFAULT_IDENTITY, encodeFrame, identityBytes } from '../../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, frameIdentityBytes } from '../../../core/wire/frame.ts'
 import { unhex } from './tree.ts'
 
 interface Frames {
@@ -21,7 +21,7 @@ interface Messages {
 export function readVectors(): readonly Uint8Array[] {
   const { frames, illegal, streams } = read('frames') as Frames
   const { numbers, messages, refused, refusedFrames } = read('messages') as Messages
-  const identity = identityBytes(DEFAULT_IDENTITY)
+  const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
   return [
     ...frames.map(({ frameHex }) => unhex(frameHex)),
     ...illegal.map(({ headerHex }) => unhex(headerHex)),

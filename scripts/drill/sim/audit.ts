@@ -30,7 +30,7 @@ export function unsettled(world: World): string {
     if (casting)
       return `${casting.shard.key} on ${disk.name} waits for the answer of cast ${casting.casts[0]!.sequence}`
     for (const owner of disk.slots) {
-      const [turn] = disk.outbox(owner).turns
+      const [turn] = disk.outboxOf(owner).turns
       if (turn?.data) return `turn ${turn.seq} of ${turn.shard} stands in the outbox of ${owner}`
     }
   }
@@ -65,8 +65,11 @@ export function audit(world: World): void {
   const { books, database, purses, ledger, profile } = world
   const different = difference(world)
   if (different) books.break('mysql', different)
-  if (database.park.length > 0 && !profile.poison)
-    books.break('parked', `${database.park.length} turns, the first: ${database.park[0]!.error}`)
+  if (database.parkedRecords.length > 0 && !profile.poison)
+    books.break(
+      'parked',
+      `${database.parkedRecords.length} turns, the first: ${database.parkedRecords[0]!.error}`,
+    )
   const entries = Map.groupBy(database.rows(ledger) as unknown as Entry[], ({ player }) => player)
   const owners = new Map((database.rows(purses) as unknown as Purse[]).map((purse) => [purse.player, purse]))
   for (const [player, lines] of entries) checkLedger(world, player, lines, owners.get(player))

@@ -5,9 +5,9 @@ import type { TableDefinition } from '../../../core/game/table.ts'
 import type { Outcome, Row, RowQuery, ShardId, StoredCast, WriteSet } from '../../../core/run/ports.ts'
 import { shardName } from '../../../core/run/ports.ts'
 import { compareKeys } from '../../../core/run/rowkey.ts'
-import { MemoryLocalStore, type MemoryLocalOptions } from '../../../core/tiers/memory.ts'
+import { MemoryLocalStore, type MemoryLocalStoreOptions } from '../../../core/tiers/memory.ts'
 
-export interface DiskOptions extends MemoryLocalOptions {
+export interface DiskOptions extends MemoryLocalStoreOptions {
   readonly name: string
   /** Owners that shards of this disk may have. */
   readonly owners: readonly string[]
@@ -45,7 +45,7 @@ export class Disk extends MemoryLocalStore {
     if (name === undefined || others.length > 0 || typeof value !== 'string')
       return super.list(shard, table, query)
     const found: Row[] = []
-    for (const row of this.kept(shard).rows.get(table.name)?.values() ?? [])
+    for (const row of this.shardOf(shard).rows.get(table.name)?.values() ?? [])
       if (row[name] === value) found.push(row)
     const keyOf = (row: Row): unknown[] => table.key.map((column) => row[column.name])
     if (found.length > 1) found.sort((a, b) => compareKeys(keyOf(a), keyOf(b)) * (query.descending ? -1 : 1))
@@ -54,13 +54,13 @@ export class Disk extends MemoryLocalStore {
 
   /** Write sets of activations up to this one are refused. */
   fence(shard: ShardId, activation: number): void {
-    const kept = this.kept(shard)
+    const kept = this.shardOf(shard)
     kept.fenced = Math.max(kept.fenced, activation)
   }
 
   override reject(shard: ShardId, seq: number, channel: WriteSet['channel']): Outcome {
     const name = shardName(shard)
-    const { turns } = this.outbox(this.ownerOf(shard))
+    const { turns } = this.outboxOf(this.ownerOf(shard))
     const oldest = turns.find((turn) => turn.shard === name && turn.seq >= seq && turn.undo)
     const outcome = super.reject(shard, seq, channel)
     this.#options.onReject(this, shard)

@@ -1,6 +1,6 @@
 // Frames for human eyes.
 
-import { DEFAULT_IDENTITY, FrameDecoder } from '../../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, FrameDecoder } from '../../../core/wire/frame.ts'
 import {
   CALL_BYTES,
   decodeAck,
@@ -25,7 +25,7 @@ const text = new TextDecoder()
 
 export function describeFrames(bytes: Uint8Array): string {
   const found: string[] = []
-  const decoder = new FrameDecoder(DEFAULT_IDENTITY, MAX_BODY, (command, source, start, end) => {
+  const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_BODY, (command, source, start, end) => {
     found.push(describe(command, source, start, end))
   })
   try {
@@ -34,7 +34,7 @@ export function describeFrames(bytes: Uint8Array): string {
     // The rest of a frame that came in pieces.
     found.push(`${bytes.length} bytes`)
   }
-  if (decoder.buffered > 0) found.push(`and ${decoder.buffered} bytes of a frame`)
+  if (decoder.bufferedBytes > 0) found.push(`and ${decoder.bufferedBytes} bytes of a frame`)
   return found.join(' | ')
 }
 

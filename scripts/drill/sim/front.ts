@@ -4,12 +4,12 @@
 
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import type { ErrorKind } from '../../../core/wire/message.ts'
-import { lifeMark } from '../../../core/wire/record.ts'
+import { activationTag } from '../../../core/wire/record.ts'
 import {
   RETAIN,
   type ChannelIn,
   type ChannelOut,
-  type Link,
+  type ShardLink,
   type OpenRequest,
 } from '../../../core/run/ports.ts'
 import type { Gateway } from '../../../edge/gateway.ts'
@@ -29,7 +29,7 @@ export class Front {
 
   constructor(world: World, name: string) {
     this.life = new Life(name, world.clock, { wallMs: 0 })
-    const link: Link = { open: (request, out) => new Trunk(world, this.life, request, out) }
+    const link: ShardLink = { open: (request, out) => new Trunk(world, this.life, request, out) }
     this.gateway = gatewayOf(world, {
       life: this.life,
       link,
@@ -73,14 +73,14 @@ class Trunk implements ChannelIn, TrunkEnd {
     this.#request = request
     this.#out = out
     this.#activation = request.activation
-    this.#memo = request.memo
+    this.#memo = request.membershipToken
     this.#events = request.eventAck
     this.#uid = request.uid
     this.#epoch = request.epoch
     this.#connect()
   }
 
-  call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
+  submitCall(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
     if (this.#over) return
     const copy = body.slice()
     if (this.#request.legacy) return this.#legacyCall({ sequence, command, flags, body: copy })
@@ -90,7 +90,7 @@ class Trunk implements ChannelIn, TrunkEnd {
       if (this.#kept.length < MAX_KEPT) this.#kept.push({ sequence, command, flags, body: copy })
       return
     }
-    const heard = this.#greeting ? 0 : lifeMark(this.#activation)
+    const heard = this.#greeting ? 0 : activationTag(this.#activation)
     this.#pipe.up((end) => end.call(sequence, command, flags, replyAck, copy, heard))
   }
 
@@ -106,7 +106,7 @@ class Trunk implements ChannelIn, TrunkEnd {
     this.#pipe?.up((end) => end.ack(calls, events))
   }
 
-  hold(on: boolean): void {
+  pauseEvents(on: boolean): void {
     this.#held = on
     this.#pipe?.up((end) => end.hold(on))
   }
@@ -117,7 +117,7 @@ class Trunk implements ChannelIn, TrunkEnd {
     this.#pipe?.up((end) => end.identify(uid, epoch))
   }
 
-  close(forget: boolean): void {
+  closeChannel(forget: boolean): void {
     if (this.#over) return
     this.#over = true
     const pipe = this.#pipe
@@ -164,7 +164,7 @@ class Trunk implements ChannelIn, TrunkEnd {
     this.#connect()
   }
 
-  opened(activation: number, mark: number, lost: boolean): void {
+  channelOpened(activation: number, mark: number, lost: boolean): void {
     const isRestartedInPlace = !this.#greeting
     const isLost = lost || this.#broken
     if (activation !== this.#activation) this.#events = 0
@@ -172,7 +172,7 @@ class Trunk implements ChannelIn, TrunkEnd {
     this.#greeting = false
     this.#broken = false
     this.#tries = 0
-    this.#out.opened(activation, mark, isLost)
+    this.#out.channelOpened(activation, mark, isLost)
     if (isRestartedInPlace && lost && this.#request.legacy && this.#pipe) this.#resend(this.#pipe, mark)
   }
 
@@ -186,22 +186,22 @@ class Trunk implements ChannelIn, TrunkEnd {
     this.#out.error(sequence, command, kind, code, message)
   }
 
-  applied(mark: number): void {
+  callsApplied(mark: number): void {
     this.#kept = this.#kept.filter(({ sequence }) => sequence > mark)
-    this.#out.applied(mark)
+    this.#out.callsApplied(mark)
   }
 
-  memo(memo: Uint8Array): void {
+  membershipToken(memo: Uint8Array): void {
     this.#memo = memo
-    this.#out.memo(memo)
+    this.#out.membershipToken(memo)
   }
 
-  bind(contract: string, key: string): void {
-    this.#out.bind(contract, key)
+  keyBound(contract: string, key: string): void {
+    this.#out.keyBound(contract, key)
   }
 
-  login(uid: string, epoch: number): void {
-    this.#out.login(uid, epoch)
+  loggedIn(uid: string, epoch: number): void {
+    this.#out.loggedIn(uid, epoch)
   }
 
   event(sequence: number, event: number, body: Uint8Array): void {
@@ -209,14 +209,14 @@ class Trunk implements ChannelIn, TrunkEnd {
     this.#out.event(sequence, event, body)
   }
 
-  resync(events: number): void {
+  resyncRequired(events: number): void {
     this.#events = events
-    this.#out.resync(events)
+    this.#out.resyncRequired(events)
   }
 
-  closed(code: string): void {
+  channelClosed(code: string): void {
     this.#over = true
-    this.#out.closed(code)
+    this.#out.channelClosed(code)
   }
 
   #done(sequence: number): void {

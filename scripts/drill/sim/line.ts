@@ -3,7 +3,12 @@
 
 import { CallError, connect, Refusal, type Firefly, type Remote } from '../../../client/index.ts'
 import type { Dial } from '../../../client/socket.ts'
-import { DEFAULT_IDENTITY, encodeFrame, FrameDecoder, identityBytes } from '../../../core/wire/frame.ts'
+import {
+  DEFAULT_FRAME_IDENTITY,
+  encodeFrame,
+  FrameDecoder,
+  frameIdentityBytes,
+} from '../../../core/wire/frame.ts'
 import { decodeError, decodeReply, MESSAGE, REPLY_BYTES } from '../../../core/wire/message.ts'
 import { Market, Purse } from '../../../examples/market/contract.ts'
 import type { Books } from './books.ts'
@@ -47,7 +52,7 @@ const CONNECT_MS = 10_000
 const DIAL_MS = 1_000
 const MAX_BODY_BYTES = 65_536
 const RULES: ReadonlySet<string> = new Set([...Purse.refuses, ...Market.refuses])
-const identity = identityBytes(DEFAULT_IDENTITY)
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 const utf8 = new TextEncoder()
 const text = new TextDecoder()
 
@@ -91,11 +96,15 @@ export class LegacyLine implements Line {
   #dial(): Promise<Cable> {
     const { dial, clock } = this.#options
     return new Promise((resolve, reject) => {
-      const decoder = new FrameDecoder(DEFAULT_IDENTITY, MAX_BODY_BYTES, (command, source, start, end) => {
-        const waiting = this.#waiting
-        if (cable === this.#cable && waiting?.command === command)
-          waiting.resolve(text.decode(source.subarray(start, end)))
-      })
+      const decoder = new FrameDecoder(
+        DEFAULT_FRAME_IDENTITY,
+        MAX_BODY_BYTES,
+        (command, source, start, end) => {
+          const waiting = this.#waiting
+          if (cable === this.#cable && waiting?.command === command)
+            waiting.resolve(text.decode(source.subarray(start, end)))
+        },
+      )
       const timer = clock.after(DIAL_MS, () => cable.close())
       const cable = dial('tcp', {
         opened: () => {
@@ -220,7 +229,7 @@ export class SdkLine implements Line {
     const { clock, dial: plug, books, player } = this.#options
     const order = new Order(books, player)
     const dial: Dial = (_url, events) => {
-      const decoder = new FrameDecoder(DEFAULT_IDENTITY, 1 << 24, (command, source, start, end) =>
+      const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 24, (command, source, start, end) =>
         order.frame(command, source, start, end),
       )
       const cable = plug('ws', {

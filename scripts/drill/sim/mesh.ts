@@ -44,16 +44,18 @@ export class Mesh {
     return {
       peer: (id): Peer => ({
         call: (call) => {
-          if (isOwn(id)) return self.engine.receive(id, call)
-          return this.#ask(self, id, `calls ${call.command}`, false, ({ engine }) => engine.receive(id, call))
+          if (isOwn(id)) return self.engine.receiveCall(id, call)
+          return this.#ask(self, id, `calls ${call.command}`, false, ({ engine }) =>
+            engine.receiveCall(id, call),
+          )
         },
         cast: (call) => {
-          if (isOwn(id)) self.engine.shard(id).peer(call, null)
+          if (isOwn(id)) self.engine.shard(id).receivePeerCall(call, null)
         },
         deliver: (sender, cast) => {
-          if (isOwn(id)) return self.engine.deliver(id, sender, cast)
+          if (isOwn(id)) return self.engine.receiveDurableCast(id, sender, cast)
           const what = `delivers ${sender} ${cast.sequence}`
-          return this.#ask(self, id, what, true, ({ engine }) => engine.deliver(id, sender, cast))
+          return this.#ask(self, id, what, true, ({ engine }) => engine.receiveDurableCast(id, sender, cast))
         },
       }),
     }

@@ -6,13 +6,13 @@ import type { TableDefinition } from '../../../core/game/table.ts'
 import type {
   Awaitable,
   Outcome,
-  Remains,
+  CriticalState,
   Row,
   RowChange,
   RowKey,
   RowQuery,
   ShardId,
-  Stored,
+  StoredShard,
   StoredChannel,
   WriteSet,
 } from '../../../core/run/ports.ts'
@@ -91,8 +91,8 @@ export class Mount implements LocalStore {
   ownerOf(shard: ShardId): string {
     return this.disk.ownerOf(shard)
   }
-  owners(): readonly string[] {
-    return this.disk.owners()
+  ownersWithEntries(): readonly string[] {
+    return this.disk.ownersWithEntries()
   }
   isLoaded(shard: ShardId): boolean {
     return this.disk.isLoaded(shard)
@@ -104,7 +104,7 @@ export class Mount implements LocalStore {
     return this.disk.list(shard, table, query)
   }
 
-  open(shard: ShardId): Awaitable<Stored> {
+  open(shard: ShardId): Awaitable<StoredShard> {
     return this.#reads(shard, () => this.disk.open(shard))
   }
 
@@ -126,28 +126,28 @@ export class Mount implements LocalStore {
   fill(
     shard: ShardId,
     rows: readonly RowChange[],
-    remains: Remains | null,
+    remains: CriticalState | null,
     done: boolean,
   ): Awaitable<Outcome> {
     return this.#writes(shardName(shard), () => this.disk.fill(shard, rows, remains, done))
   }
 
-  outbox(owner: string): Outbox {
-    const inner = this.disk.outbox(owner)
+  outboxOf(owner: string): Outbox {
+    const inner = this.disk.outboxOf(owner)
     return {
       storeId: inner.storeId,
-      get seq() {
-        return inner.seq
+      get lastSeq() {
+        return inner.lastSeq
       },
-      get trusted() {
-        return inner.trusted
+      get leasedSeq() {
+        return inner.leasedSeq
       },
-      doubt: () => this.#writes('', () => inner.doubt()),
-      trust: () => this.#writes('', () => inner.trust()),
+      markUnleased: () => this.#writes('', () => inner.markUnleased()),
+      markLeased: () => this.#writes('', () => inner.markLeased()),
       read: (after, maxEntries, maxBytes) => inner.read(after, maxEntries, maxBytes),
-      last: (shard, critical) => inner.last(shard, critical),
+      lastSeqOf: (shard, critical) => inner.lastSeqOf(shard, critical),
       drop: (upTo) => (this.#options.life.over ? new Promise(() => {}) : inner.drop(upTo)),
-      raise: (seq) => this.#writes('', () => inner.raise(seq)),
+      raiseSeq: (seq) => this.#writes('', () => inner.raiseSeq(seq)),
       reset: async (): Promise<readonly OutboxEntry[]> => {
         const { life } = this.#options
         let entries: readonly OutboxEntry[] = []

@@ -181,9 +181,9 @@ export class Perils {
   #away(): void {
     const { database, clock } = this.#world
     const spell = ++this.#spells
-    database.away = true
+    database.isUnavailable = true
     clock.after(this.#below(AWAY_MS), () => {
-      if (this.#spells === spell || this.#over) database.away = false
+      if (this.#spells === spell || this.#over) database.isUnavailable = false
     })
   }
 
@@ -197,9 +197,9 @@ export class Perils {
       lateMs: random.perils.chance(0.5) ? 500 : 5_000,
       slowMs: random.perils.chance(0.5) ? 20 : 1_000,
     }
-    database.chaos = chaos
+    database.randomFaults = chaos
     clock.after(this.#below(SPELL_MS), () => {
-      if (database.chaos === chaos) database.chaos = null
+      if (database.randomFaults === chaos) database.randomFaults = null
     })
   }
 
@@ -284,14 +284,14 @@ export class Perils {
     const { clock, random, database, books } = world
     const modulus = 3 + random.perils.below(20)
     clock.after(this.#below(this.#untilMs), () => {
-      database.refuses = ({ table, values }) => {
+      database.refuseChange = ({ table, values }) => {
         const isPoison = table.name === 'ledger' && Number(values['amount']) % modulus === 0 && !this.#over
         if (!isPoison) return null
         books.met('poison')
         return 'poison'
       }
       clock.after(this.#below(SPELL_MS), () => {
-        database.refuses = null
+        database.refuseChange = null
         if (!this.#over) this.#poison()
       })
     })
@@ -302,9 +302,9 @@ export class Perils {
     const { world } = this
     world.trace.add('peril', 'over')
     this.#point = null
-    world.database.away = false
-    world.database.chaos = null
-    world.database.refuses = null
+    world.database.isUnavailable = false
+    world.database.randomFaults = null
+    world.database.refuseChange = null
     world.diskWeather = FAIR_DISK
     world.unreadable = 0
     world.meshWeather = FAIR_MESH

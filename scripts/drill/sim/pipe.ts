@@ -3,7 +3,7 @@
 
 import { shardName, type ChannelIn, type ChannelOut, type OpenRequest } from '../../../core/run/ports.ts'
 import type { ErrorKind } from '../../../core/wire/message.ts'
-import { lifeMark } from '../../../core/wire/record.ts'
+import { activationTag } from '../../../core/wire/record.ts'
 import type { Life } from './life.ts'
 import type { Process } from './process.ts'
 import type { World } from './world.ts'
@@ -109,7 +109,7 @@ class EngineEnd implements ChannelOut {
     if (this.#over) return
     // Sent before the gateway heard `lost`; its client sends it again, behind what is older.
     if (this.#fenced && heard !== this.#lifeMark && !this.#legacy) return
-    this.#channel.call(sequence, command, flags, replyAck, body)
+    this.#channel.submitCall(sequence, command, flags, replyAck, body)
   }
 
   ack(calls: number, events: number): void {
@@ -117,7 +117,7 @@ class EngineEnd implements ChannelOut {
   }
 
   hold(on: boolean): void {
-    if (!this.#over) this.#channel.hold(on)
+    if (!this.#over) this.#channel.pauseEvents(on)
   }
 
   identify(uid: string, epoch: number): void {
@@ -128,7 +128,7 @@ class EngineEnd implements ChannelOut {
     if (this.#over) return
     this.#over = true
     this.#ends.delete(this.#name)
-    this.#channel.close(forget)
+    this.#channel.closeChannel(forget)
   }
 
   gone(): void {
@@ -137,14 +137,14 @@ class EngineEnd implements ChannelOut {
 
   /** A newer trunk has the channel. */
   replaced(): void {
-    this.closed('REPLACED')
+    this.channelClosed('REPLACED')
     this.#over = true
   }
 
-  opened(activation: number, mark: number, lost: boolean): void {
+  channelOpened(activation: number, mark: number, lost: boolean): void {
     this.#fenced = lost && this.#lifeMark !== 0
-    this.#lifeMark = lifeMark(activation)
-    this.#tell((trunk) => trunk.opened(activation, mark, lost))
+    this.#lifeMark = activationTag(activation)
+    this.#tell((trunk) => trunk.channelOpened(activation, mark, lost))
   }
   reply(sequence: number, command: number, body: Uint8Array): void {
     const copy = body.slice()
@@ -157,23 +157,23 @@ class EngineEnd implements ChannelOut {
     const copy = body.slice()
     this.#tell((trunk) => trunk.event(sequence, event, copy))
   }
-  applied(mark: number): void {
-    this.#tell((trunk) => trunk.applied(mark))
+  callsApplied(mark: number): void {
+    this.#tell((trunk) => trunk.callsApplied(mark))
   }
-  memo(memo: Uint8Array): void {
-    this.#tell((trunk) => trunk.memo(memo))
+  membershipToken(memo: Uint8Array): void {
+    this.#tell((trunk) => trunk.membershipToken(memo))
   }
-  bind(contract: string, key: string): void {
-    this.#tell((trunk) => trunk.bind(contract, key))
+  keyBound(contract: string, key: string): void {
+    this.#tell((trunk) => trunk.keyBound(contract, key))
   }
-  login(uid: string, epoch: number): void {
-    this.#tell((trunk) => trunk.login(uid, epoch))
+  loggedIn(uid: string, epoch: number): void {
+    this.#tell((trunk) => trunk.loggedIn(uid, epoch))
   }
-  resync(events: number): void {
-    this.#tell((trunk) => trunk.resync(events))
+  resyncRequired(events: number): void {
+    this.#tell((trunk) => trunk.resyncRequired(events))
   }
-  closed(code: string): void {
-    this.#tell((trunk) => trunk.closed(code))
+  channelClosed(code: string): void {
+    this.#tell((trunk) => trunk.channelClosed(code))
   }
 
   #tell(run: (trunk: TrunkEnd) => void): void {

@@ -51,7 +51,7 @@ function withoutFence(inner: Database, { database }: World): Database {
         get epoch() {
           return database.leases.get(owner)?.epoch ?? batch.epoch
         },
-        get lo() {
+        get firstSeq() {
           return (database.leases.get(owner)?.appliedSeq ?? 0) + 1
         },
       })

@@ -3,14 +3,14 @@
 
 import { createHmac } from 'node:crypto'
 
-import { Door, doorTable } from '../../../core/run/door.ts'
+import { RoutingTable, routingTableOf } from '../../../core/run/door.ts'
 import { Engine } from '../../../core/run/engine.ts'
-import type { Link, Log, LogFields, ShardId, Timer } from '../../../core/run/ports.ts'
+import type { ShardLink, Log, LogFields, ShardId, Timer } from '../../../core/run/ports.ts'
 import { shardName } from '../../../core/run/ports.ts'
-import { Tiers } from '../../../core/tiers/tiers.ts'
-import { DEFAULT_IDENTITY } from '../../../core/wire/frame.ts'
+import { TieredStore } from '../../../core/tiers/tiers.ts'
+import { DEFAULT_FRAME_IDENTITY } from '../../../core/wire/frame.ts'
 import { Gateway } from '../../../edge/gateway.ts'
-import type { Seal } from '../../../edge/token.ts'
+import type { TokenSigner } from '../../../edge/token.ts'
 import type { Disk } from './disk.ts'
 import { Life, type Skew } from './life.ts'
 import { Mount } from './mount.ts'
@@ -42,10 +42,10 @@ export class Process {
   readonly disk: Disk
   readonly mount: Mount
   readonly engine: Engine
-  readonly tiers: Tiers
+  readonly tiers: TieredStore
   readonly gateway: Gateway | null
   /** What a gateway reaches its shards by. */
-  readonly link: Link
+  readonly link: ShardLink
   readonly ends: Ends = new Map()
 
   constructor(world: World, name: string, skew: Skew, disk: Disk) {
@@ -73,7 +73,7 @@ export class Process {
     const endAll = (owner: string): void =>
       this.engine.restartWhere((id) => disk.slots.includes(owner) && disk.ownerOf(id) === owner)
     const direct = way(world, this)
-    this.tiers = new Tiers({
+    this.tiers = new TieredStore({
       local: this.mount,
       database: plant?.database?.(direct, world) ?? direct,
       tables,
@@ -135,19 +135,27 @@ export function gatewayOf(
   { game }: World,
   parts: {
     readonly life: Life
-    readonly link: Link
+    readonly link: ShardLink
     readonly log: Log
     readonly limits: Engine['limits']
   },
 ): Gateway {
   const { life, link, log, limits } = parts
-  const door = new Door(doorTable(game))
-  const identity = DEFAULT_IDENTITY
-  return new Gateway({ door, link, clock: life.clock, log, identity, limits, seal: SEAL })
+  const door = new RoutingTable(routingTableOf(game))
+  const identity = DEFAULT_FRAME_IDENTITY
+  return new Gateway({
+    routingTable: door,
+    link,
+    clock: life.clock,
+    log,
+    frameIdentity: identity,
+    limits,
+    tokenSigner: SEAL,
+  })
 }
 
 /** At once, and the same in every life: so that a seed alone decides. */
-const SEAL: Seal = {
+const SEAL: TokenSigner = {
   sign: (bytes) => createHmac('sha256', 'the secret of all gateways').update(bytes).digest(),
 }
 

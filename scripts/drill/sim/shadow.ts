@@ -2,7 +2,7 @@
 // kept it out, and the ledger that grows from it.
 
 import type { Batch, RowChange, RowKey } from '../../../core/run/ports.ts'
-import { keyText } from '../../../core/run/memory.ts'
+import { keyString } from '../../../core/run/memory.ts'
 import type { MemoryDatabase } from '../../../core/tiers/memory.ts'
 import type { Books } from './books.ts'
 import type { Process } from './process.ts'
@@ -34,7 +34,7 @@ export class Shadow {
     this.#books = books
   }
 
-  sent({ rows, epoch, lo }: Batch, process: Process): void {
+  sent({ rows, epoch, firstSeq: lo }: Batch, process: Process): void {
     this.#sent.set(rows, { process, epoch, lo })
   }
 
@@ -45,7 +45,7 @@ export class Shadow {
   }
 
   /** MySQL commits a batch. Returns who has sent it. */
-  applied({ owner, rows, hi }: Batch): Process | null {
+  applied({ owner, rows, lastSeq: hi }: Batch): Process | null {
     const sent = this.#sent.get(rows) ?? null
     const lease = this.#database.leases.get(owner)!
     if (sent) {
@@ -62,7 +62,7 @@ export class Shadow {
   }
 
   #write({ op, key, values }: RowChange): void {
-    const name = keyText(key)
+    const name = keyString(key)
     const before = this.#lines.get(name)
     if (op === 'delete') {
       if (before) this.#keys.delete(`${before.player} ${before.cause}`)

@@ -1,7 +1,14 @@
 // Looks at what passes between a gateway and its shards: whatever is answered must stand where its class says in the
 // very moment in which the answer is given. And at what a disk takes: no call and no cast is committed twice.
 
-import type { ChannelIn, ChannelOut, Link, OpenRequest, ShardId, WriteSet } from '../../../core/run/ports.ts'
+import type {
+  ChannelIn,
+  ChannelOut,
+  ShardLink,
+  OpenRequest,
+  ShardId,
+  WriteSet,
+} from '../../../core/run/ports.ts'
 import { shardName } from '../../../core/run/ports.ts'
 import { Purse } from '../../../examples/market/contract.ts'
 import type { Disk } from './disk.ts'
@@ -17,29 +24,29 @@ const CHANGES: ReadonlySet<number> = new Set([Purse.entries.deposit.number, Purs
 const text = new TextDecoder()
 
 /** The engine's link, with every answer held against the truth. */
-export function watched(world: World, process: Process): Link {
+export function watched(world: World, process: Process): ShardLink {
   const { engine, life } = process
   return {
     open(request, out) {
       const asked = askedOf(world, request)
       const inner = engine.open(request, observed(world, process, request.shard, asked, out))
       const channel: ChannelIn = {
-        call: (sequence, command, flags, replyAck, body) => {
+        submitCall: (sequence, command, flags, replyAck, body) => {
           if (life.over) return
           asked.set(sequence, { command, body: text.decode(body) })
-          inner.call(sequence, command, flags, replyAck, body)
+          inner.submitCall(sequence, command, flags, replyAck, body)
         },
         ack: (calls, events) => {
           if (!life.over) inner.ack(calls, events)
         },
-        hold: (on) => {
-          if (!life.over) inner.hold(on)
+        pauseEvents: (on) => {
+          if (!life.over) inner.pauseEvents(on)
         },
         identify: (uid, epoch) => {
           if (!life.over) inner.identify(uid, epoch)
         },
-        close: (forget) => {
-          if (!life.over) inner.close(forget)
+        closeChannel: (forget) => {
+          if (!life.over) inner.closeChannel(forget)
         },
       }
       return channel
@@ -72,8 +79,8 @@ function observed(
     if (!life.over) check(world, process, shard.key, id, gold)
   }
   return {
-    opened: (activation, mark, lost) => {
-      if (!life.over) out.opened(activation, mark, lost)
+    channelOpened: (activation, mark, lost) => {
+      if (!life.over) out.channelOpened(activation, mark, lost)
     },
     reply: (sequence, command, body) => {
       if (!life.over) gives(sequence, command, body)
@@ -85,23 +92,23 @@ function observed(
     event: (sequence, event, body) => {
       if (!life.over) out.event(sequence, event, body)
     },
-    applied: (mark) => {
-      if (!life.over) out.applied(mark)
+    callsApplied: (mark) => {
+      if (!life.over) out.callsApplied(mark)
     },
-    memo: (memo) => {
-      if (!life.over) out.memo(memo)
+    membershipToken: (memo) => {
+      if (!life.over) out.membershipToken(memo)
     },
-    bind: (contract, key) => {
-      if (!life.over) out.bind(contract, key)
+    keyBound: (contract, key) => {
+      if (!life.over) out.keyBound(contract, key)
     },
-    login: (uid, epoch) => {
-      if (!life.over) out.login(uid, epoch)
+    loggedIn: (uid, epoch) => {
+      if (!life.over) out.loggedIn(uid, epoch)
     },
-    resync: (events) => {
-      if (!life.over) out.resync(events)
+    resyncRequired: (events) => {
+      if (!life.over) out.resyncRequired(events)
     },
-    closed: (code) => {
-      if (!life.over) out.closed(code)
+    channelClosed: (code) => {
+      if (!life.over) out.channelClosed(code)
     },
   }
 }

@@ -52,18 +52,18 @@ export function way(world: World, process: Process): Database {
         (rows) => `${rows.length} rows`,
       ),
     row: (table, key) => ask(`row ${table.name}`, null, () => inner.row(table, key), JSON.stringify),
-    remains: (shard) =>
+    criticalState: (shard) =>
       ask(
         `remains ${shard}`,
         'load',
-        () => inner.remains(shard),
+        () => inner.criticalState(shard),
         ({ channels, casts }) => `${channels.length} channels, ${casts.length} casts`,
       ),
-    parked: (owner) =>
+    parkedTurns: (owner) =>
       ask(
         `parked ${owner}`,
         null,
-        () => inner.parked(owner),
+        () => inner.parkedTurns(owner),
         () => '',
       ),
     nextId: (table, values) => ask(`nextId ${table.name}`, null, () => inner.nextId(table, values), String),
@@ -71,7 +71,7 @@ export function way(world: World, process: Process): Database {
   }
 }
 
-function describe({ owner, epoch, lo, hi, rows, channels, casts, parked }: Batch): string {
+function describe({ owner, epoch, firstSeq: lo, lastSeq: hi, rows, channels, casts, parked }: Batch): string {
   const counts = `${rows.length} rows, ${channels.length} channels, ${casts.length} casts`
   return `apply ${owner} epoch ${epoch} ${lo}..${hi}: ${counts}${parked.length > 0 ? `, ${parked.length} PARKED` : ''}`
 }

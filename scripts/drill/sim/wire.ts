@@ -71,7 +71,7 @@ export class Cable {
   /** The client is done with it; `leave` = for good, as a WebSocket can say. */
   close(leave = false): void {
     if (this.#clientOver) return
-    this.#up(() => this.#connection?.ended(leave))
+    this.#up(() => this.#connection?.onTransportClosed(leave))
     this.#clientOver = true
   }
 
@@ -84,7 +84,7 @@ export class Cable {
     this.#serverOver = true
     const connection = this.#connection
     const serverMs = random.chance(HALF_OPEN) ? random.next() * HALF_OPEN_MS : random.next() * SOON_MS
-    clock.after(serverMs, () => connection?.ended())
+    clock.after(serverMs, () => connection?.onTransportClosed())
     this.#tellClient(random.chance(SILENT) ? null : random.next() * SOON_MS, 'the connection broke')
   }
 

@@ -95,7 +95,7 @@ export class World {
     this.database.timeoutMs = profile.timeoutMs
     this.ledgerOfMysql = new Shadow(this.database, this.books)
     this.database.onApply = (batch) => {
-      this.trace.add('mysql', `takes ${batch.owner} ${batch.lo}..${batch.hi}`)
+      this.trace.add('mysql', `takes ${batch.owner} ${batch.firstSeq}..${batch.lastSeq}`)
       const process = this.ledgerOfMysql.applied(batch)
       if (process && !process.life.over) this.reach('applied', process)
     }

@@ -4,37 +4,37 @@ import assert from 'node:assert/strict'
 import type { Remote } from '../../../client/index.ts'
 import { Bank } from '../bank.ts'
 import { Gate } from '../contracts.ts'
-import type { Faults, Host } from '../host.ts'
-import { answer, eventually, fresh, insist, waiting, type Case } from './probe.ts'
+import type { CommitFaults, Host } from '../host.ts'
+import { awaitOn, pollUntil, uniqueName, callWithRetry, waitForTurnsAtGate, type Case } from './probe.ts'
 
-export type Banker = Remote<(typeof Bank)['entries']>
+export type BankClient = Remote<(typeof Bank)['entries']>
 export interface Account {
   readonly gold: number
   readonly pending: number
   readonly lines: string[]
   readonly tries: number
 }
-export interface Pair {
-  readonly from: Banker
-  readonly to: Banker
+export interface BankPair {
+  readonly from: BankClient
+  readonly to: BankClient
   readonly keys: { readonly from: string; readonly to: string }
   readonly gates: Remote<(typeof Gate)['entries']>
 }
 
-export async function pair(host: Host, room = 1_000): Promise<Pair> {
-  const keys = { from: fresh('from'), to: fresh('to') }
-  const client = await host.client()
+export async function openBankPair(host: Host, room = 1_000): Promise<BankPair> {
+  const keys = { from: uniqueName('from'), to: uniqueName('to') }
+  const client = await host.sdkClient()
   const [from, to] = [client.at(Bank, keys.from), client.at(Bank, keys.to)]
-  await answer(host, from.open({ gold: 1_000, room: 10_000 }))
-  await answer(host, to.open({ gold: 0, room }))
+  await awaitOn(host, from.open({ gold: 1_000, room: 10_000 }))
+  await awaitOn(host, to.open({ gold: 0, room }))
   return { from, to, keys, gates: client.at(Gate) }
 }
-export function account(host: Host, bank: Banker): Promise<Account> {
-  return insist(host, () => bank.account())
+export function account(host: Host, bank: BankClient): Promise<Account> {
+  return callWithRetry(host, () => bank.account())
 }
 /** The account when no payment of it is on its way any more. */
-export function settled(host: Host, bank: Banker): Promise<Account> {
-  return eventually(
+export function settledAccount(host: Host, bank: BankClient): Promise<Account> {
+  return pollUntil(
     host,
     () => bank.account(),
     ({ pending }) => pending === 0,
@@ -43,32 +43,32 @@ export function settled(host: Host, bank: Banker): Promise<Account> {
 }
 
 /** One payment that something happens to, and what must have come of it. */
-async function paidOnce(
+async function assertPaidOnce(
   host: Host,
   at: 'gate' | 'hookGate' | null,
-  meanwhile: (pair: Pair, open: () => Promise<unknown>) => Promise<void>,
+  meanwhile: (pair: BankPair, open: () => Promise<unknown>) => Promise<void>,
 ): Promise<void> {
-  const two = await pair(host)
-  const gate = fresh('gate')
+  const two = await openBankPair(host)
+  const gate = uniqueName('gate')
   const pay = (): Promise<unknown> =>
     two.from.pay({ to: [two.keys.to], amount: 5, id: 'p', ...(at && { [at]: gate }) })
-  const open = (): Promise<unknown> => insist(host, () => two.gates.open({ name: gate }))
+  const open = (): Promise<unknown> => callWithRetry(host, () => two.gates.open({ name: gate }))
   if (at) {
     const paid = pay()
-    await waiting(host, two.gates, gate)
+    await waitForTurnsAtGate(host, two.gates, gate)
     await meanwhile(two, open)
-    await answer(host, paid)
+    await awaitOn(host, paid)
   } else await meanwhile(two, pay)
-  const from = await settled(host, two.from)
+  const from = await settledAccount(host, two.from)
   assert.deepEqual([from.gold, from.lines], [995, ['p ok {"gold":5}']])
   // Nothing of it comes late.
-  await host.pass(30)
+  await host.sleep(30)
   const to = await account(host, two.to)
   assert.deepEqual([to.gold, to.lines], [5, ['took p 5']])
   assert.equal((await account(host, two.from)).lines.length, 1)
 }
 
-const KINDS: readonly Parameters<Faults['next']>[0][] = ['failed', 'applied', 'dropped']
+const KINDS: readonly Parameters<CommitFaults['injectNext']>[0][] = ['failed', 'applied', 'dropped']
 /** Whose commit it is, and where the turn waits before. */
 const COMMITS = [
   ['the payment', null],
@@ -82,8 +82,8 @@ export const cases: readonly Case[] = [
   {
     name: 'a durable cast is taken, and its answer ends it in one commit with what its hook writes',
     run: (host) =>
-      paidOnce(host, null, async (_pair, pay) => {
-        assert.deepEqual(await answer(host, pay()), { gold: 995 })
+      assertPaidOnce(host, null, async (_pair, pay) => {
+        assert.deepEqual(await awaitOn(host, pay()), { gold: 995 })
       }),
   },
   ...COMMITS.flatMap(([what, at]) =>
@@ -91,9 +91,9 @@ export const cases: readonly Case[] = [
       name: `a durable cast takes effect once where the commit of ${what} is ${kind}`,
       needs: ['commitFaults'],
       run: (host) =>
-        paidOnce(host, at, async (_pair, go) => {
-          await host.faults!.next(kind)
-          await (at ? go() : answer(host, go()))
+        assertPaidOnce(host, at, async (_pair, go) => {
+          await host.faults!.injectNext(kind)
+          await (at ? go() : awaitOn(host, go()))
         }),
     })),
   ),
@@ -102,14 +102,14 @@ export const cases: readonly Case[] = [
       name: `a durable cast takes effect once where ${NAMES[end]} is lost while the commit of ${what} is on its way`,
       needs: ['commitFaults', 'abort'],
       run: (host) =>
-        paidOnce(host, at, async ({ keys }, go) => {
-          const release = await host.faults!.hold()
+        assertPaidOnce(host, at, async ({ keys }, go) => {
+          const release = await host.faults!.holdCommits()
           const going = go()
-          await host.pass(30)
-          await host.abort('bank', keys[end])
-          await host.pass(5)
+          await host.sleep(30)
+          await host.abortShard('bank', keys[end])
+          await host.sleep(5)
           await release()
-          await answer(host, going)
+          await awaitOn(host, going)
         }),
     })),
   ),
@@ -121,13 +121,17 @@ export const cases: readonly Case[] = [
             name: `a durable cast takes effect once over ${how} of ${NAMES[end]} before the commit of ${what}`,
             needs: [how],
             run: (host) =>
-              paidOnce(host, at, async ({ keys }, open) => {
+              assertPaidOnce(host, at, async ({ keys }, open) => {
                 // An eviction waits for the turn, which waits for the gate.
                 const gone =
-                  how === 'kill' ? host.kill!() : host[how]('bank', keys[end]).catch(() => undefined)
+                  how === 'kill'
+                    ? host.killProcess!()
+                    : host[how === 'evict' ? 'evictShard' : 'abortShard']('bank', keys[end]).catch(
+                        () => undefined,
+                      )
                 if (how !== 'evict') await gone
                 await open()
-                await answer(host, gone)
+                await awaitOn(host, gone)
               }),
           })),
     ),

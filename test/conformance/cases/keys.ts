@@ -4,24 +4,24 @@
 import assert from 'node:assert/strict'
 import type { Remote } from '../../../client/index.ts'
 import type { Host } from '../host.ts'
-import { Keep, type Step } from '../keep.ts'
-import { answer, failure, fresh, insist, type Case } from './probe.ts'
+import { RowScript, type RowStep } from '../keep.ts'
+import { awaitOn, awaitFailure, uniqueName, callWithRetry, type Case } from './probe.ts'
 
-type Keeper = Remote<(typeof Keep)['entries']>
+type RowScriptClient = Remote<(typeof RowScript)['entries']>
 
-async function open(host: Host, key = fresh()): Promise<Keeper> {
-  return (await host.client()).at(Keep, key)
+async function openScriptClient(host: Host, key = uniqueName()): Promise<RowScriptClient> {
+  return (await host.sdkClient()).at(RowScript, key)
 }
-async function play(host: Host, keep: Keeper, ...steps: Step[]): Promise<unknown[]> {
-  return (await insist(host, () => keep.play({ steps }))).told
+async function runSteps(host: Host, keep: RowScriptClient, ...steps: RowStep[]): Promise<unknown[]> {
+  return (await callWithRetry(host, () => keep.play({ steps }))).told
 }
-const spot = (x: number, word: string, n = 0): Step => ['insert', 'spots', { x, word, n }]
+const spot = (x: number, word: string, n = 0): RowStep => ['insert', 'spots', { x, word, n }]
 interface Spot {
   readonly x: number
   readonly word: string
   readonly n: number
 }
-function short(rows: unknown): string[] {
+function spotTexts(rows: unknown): string[] {
   return (rows as Spot[]).map(({ x, word, n }) => `${x} ${word} ${n}`)
 }
 function ids(rows: unknown): string[] {
@@ -32,7 +32,7 @@ function byKey(a: Spot, b: Spot): number {
 }
 
 /** Numbers 0 <= x < below, the same in every run. */
-function dice(seed: number): (below: number) => number {
+function seededRandom(seed: number): (below: number) => number {
   return (below) => {
     seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0
     return Math.floor((seed / 4_294_967_296) * below)
@@ -59,11 +59,11 @@ const WORDS = [
 const PLACES = [-0x8000_0000, -10, -9, -1, 0, 1, 2, 10, 100, 0x7fff_ffff]
 
 /** One random step, and what it must say; `model` is changed with it. */
-function randomStep(model: Map<string, Spot>, die: (below: number) => number): [Step, unknown] {
-  const [x, word, n] = [die(4), 'ab'[die(2)]!, die(3)]
+function randomStep(model: Map<string, Spot>, random: (below: number) => number): [RowStep, unknown] {
+  const [x, word, n] = [random(4), 'ab'[random(2)]!, random(3)]
   const id = `${x}${word}`
   const known = model.get(id)
-  switch (die(8)) {
+  switch (random(8)) {
     case 0:
     case 1:
     case 2:
@@ -76,23 +76,23 @@ function randomStep(model: Map<string, Spot>, die: (below: number) => number): [
       model.delete(id)
       return [known ? ['delete', 'spots', { x, word }] : ['get', 'spots', { x, word }], null]
     default: {
-      const descending = die(2) === 1
-      const limit = die(3) === 0 ? undefined : die(4)
-      const by = die(2) === 1 ? { n } : {}
+      const descending = random(2) === 1
+      const limit = random(3) === 0 ? undefined : random(4)
+      const by = random(2) === 1 ? { n } : {}
       const found = [...model.values()].filter((one) => !('n' in by) || one.n === n).sort(byKey)
       if (descending) found.reverse()
       const options = { descending, ...(limit === undefined ? {} : { limit }) }
-      return [['all', 'spots', by, options], short(found.slice(0, limit))]
+      return [['all', 'spots', by, options], spotTexts(found.slice(0, limit))]
     }
   }
 }
-function said(told: unknown): unknown {
+function comparable(told: unknown): unknown {
   if (typeof told === 'string') return told.split(' ')[0]
-  return told === null ? null : short(Array.isArray(told) ? told : [told])
+  return told === null ? null : spotTexts(Array.isArray(told) ? told : [told])
 }
 
 /** Values of foreign keys of every kind, with another that is like them. */
-const BY: readonly (readonly [column: string, value: unknown, other: unknown])[] = [
+const FOREIGN_KEY_VALUES: readonly (readonly [column: string, value: unknown, other: unknown])[] = [
   ['kind', 'shield', 'sword'],
   ['owner', null, 'null'],
   ['owner', 'null', null],
@@ -109,7 +109,7 @@ const BY: readonly (readonly [column: string, value: unknown, other: unknown])[]
 ]
 
 /** Ascending values of each kind that a key may be of. */
-const RANKS: Readonly<Record<string, readonly unknown[]>> = {
+const ASCENDING_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   date: [new Date('1000-01-01Z'), new Date(-1), new Date(0), new Date(999), new Date('9999-12-31Z')],
   u64: [0n, 9n, 10n, 2n ** 53n + 1n, 2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 1n],
   i64: [-(2n ** 63n), -10n, -9n, 0n, 9n, 10n, 2n ** 63n - 1n],
@@ -119,20 +119,22 @@ const RANKS: Readonly<Record<string, readonly unknown[]>> = {
   id: ['-', '0', 'A', 'AA', '_', 'a'],
   int: [Number.MIN_SAFE_INTEGER, -10, -9, 0, 9, 10, Number.MAX_SAFE_INTEGER],
 }
-const RANK = Object.fromEntries(Object.entries(RANKS).map(([column, values]) => [column, values[1]]))
+const RANK = Object.fromEntries(
+  Object.entries(ASCENDING_VALUES).map(([column, values]) => [column, values[1]]),
+)
 
 export const cases: readonly Case[] = [
   {
     name: 'keys of every kind stand in their order, and find their rows again',
     needs: ['evict'],
     run: async (host) => {
-      for (const [column, values] of Object.entries(RANKS)) {
-        const key = fresh()
-        const keep = await open(host, key)
+      for (const [column, values] of Object.entries(ASCENDING_VALUES)) {
+        const key = uniqueName()
+        const keep = await openScriptClient(host, key)
         const keys = values.map((value) => ({ ...RANK, [column]: value }))
-        const inserts = keys.map((one, n): Step => ['insert', 'ranks', { ...one, n }])
-        const order = async (...steps: Step[]): Promise<unknown[]> => {
-          const told = await play(
+        const inserts = keys.map((one, n): RowStep => ['insert', 'ranks', { ...one, n }])
+        const order = async (...steps: RowStep[]): Promise<unknown[]> => {
+          const told = await runSteps(
             host,
             keep,
             ...steps,
@@ -153,8 +155,8 @@ export const cases: readonly Case[] = [
           ascending,
           column,
         )
-        await host.evict('keep', key)
-        const told = await play(host, keep, ...keys.map((one): Step => ['get', 'ranks', one]))
+        await host.evictShard('keep', key)
+        const told = await runSteps(host, keep, ...keys.map((one): RowStep => ['get', 'ranks', one]))
         assert.deepEqual(
           told.map((row) => (row as { n: number } | null)?.n),
           ascending,
@@ -167,60 +169,64 @@ export const cases: readonly Case[] = [
   {
     name: 'rows stand in the order of their keys, committed or not',
     run: async (host) => {
-      const keep = await open(host)
-      const die = dice(7)
+      const keep = await openScriptClient(host)
+      const die = seededRandom(7)
       const keys = PLACES.flatMap((x) => [1, 6, 11, 13].map((i) => ({ x, word: WORDS[i]!, n: 0 })))
       const all: Spot[] = [...keys, ...WORDS.map((word) => ({ x: 7, word, n: 0 }))]
       const shuffled = all.map((one) => ({ one, at: die(1e6) })).sort((a, b) => a.at - b.at)
       const inserts = shuffled.map(({ one }) => spot(one.x, one.word))
-      await play(host, keep, ...inserts.slice(0, 30))
-      const looks: Step[] = [
+      await runSteps(host, keep, ...inserts.slice(0, 30))
+      const looks: RowStep[] = [
         ['all', 'spots'],
         ['all', 'spots', {}, { descending: true }],
         ['all', 'spots', {}, { descending: true, limit: 3 }],
       ]
-      const sorted = short(all.toSorted(byKey))
+      const sorted = spotTexts(all.toSorted(byKey))
       const expected = [sorted, sorted.toReversed(), sorted.toReversed().slice(0, 3)]
-      const told = await play(host, keep, ...inserts.slice(30), ...looks)
-      assert.deepEqual(told.slice(-3).map(short), expected)
-      assert.deepEqual((await play(host, keep, ...looks)).map(short), expected)
+      const told = await runSteps(host, keep, ...inserts.slice(30), ...looks)
+      assert.deepEqual(told.slice(-3).map(spotTexts), expected)
+      assert.deepEqual((await runSteps(host, keep, ...looks)).map(spotTexts), expected)
     },
   },
   {
     name: 'what all() finds is what a list beside it would, through inserts, deletes, bad turns and evictions',
     needs: ['evict'],
     run: async (host) => {
-      const key = fresh()
-      const keep = await open(host, key)
-      const die = dice(42)
+      const key = uniqueName()
+      const keep = await openScriptClient(host, key)
+      const die = seededRandom(42)
       let model = new Map<string, Spot>()
       for (let turn = 0; turn < 60; turn++) {
         const draft = new Map(model)
         const bad = die(4) === 0
         const steps = Array.from({ length: 12 }, () => randomStep(draft, die))
         const script = steps.map(([step]) => step)
-        if (bad) await failure(host, keep.play({ steps: [...script, ['throw']] }))
+        if (bad) await awaitFailure(host, keep.play({ steps: [...script, ['throw']] }))
         else {
-          const told = await play(host, keep, ...script)
+          const told = await runSteps(host, keep, ...script)
           for (const [i, [step, expected]] of steps.entries())
-            assert.deepEqual(said(told[i]), expected, `turn ${turn}, step ${i}: ${JSON.stringify(step)}`)
+            assert.deepEqual(
+              comparable(told[i]),
+              expected,
+              `turn ${turn}, step ${i}: ${JSON.stringify(step)}`,
+            )
           model = draft
         }
-        if (die(10) === 0) await host.evict('keep', key)
+        if (die(10) === 0) await host.evictShard('keep', key)
       }
     },
   },
   {
     name: 'rows are found by foreign keys of every kind, committed or not',
     run: async (host) => {
-      for (const [column, value, other] of BY) {
-        const keep = await open(host)
+      for (const [column, value, other] of FOREIGN_KEY_VALUES) {
+        const keep = await openScriptClient(host)
         const what = `${column} ${String(value)}`
-        const all: Step[] = [
+        const all: RowStep[] = [
           ['all', 'items', { [column]: value }],
           ['all', 'items', { [column]: other }],
         ]
-        const told = await play(
+        const told = await runSteps(
           host,
           keep,
           ['insert', 'items', { id: 'a', [column]: value }],
@@ -228,14 +234,14 @@ export const cases: readonly Case[] = [
           ...all,
         )
         assert.deepEqual(told.slice(2).map(ids), [['a'], ['b']], `${what} in its turn`)
-        assert.deepEqual((await play(host, keep, ...all)).map(ids), [['a'], ['b']], `${what} later`)
-        const swap: Step[] = [
+        assert.deepEqual((await runSteps(host, keep, ...all)).map(ids), [['a'], ['b']], `${what} later`)
+        const swap: RowStep[] = [
           ['update', 'items', 'a', { [column]: other }],
           ['update', 'items', 'b', { [column]: value }],
         ]
-        const swapped = await play(host, keep, ...swap, ...all)
+        const swapped = await runSteps(host, keep, ...swap, ...all)
         assert.deepEqual(swapped.slice(2).map(ids), [['b'], ['a']], `${what} swapped`)
-        const both = await play(host, keep, ['all', 'items', { [column]: value, kind: 'sword' }])
+        const both = await runSteps(host, keep, ['all', 'items', { [column]: value, kind: 'sword' }])
         assert.deepEqual(both.map(ids), [column === 'kind' ? ['a'] : ['b']], `${what} and kind`)
       }
     },
@@ -243,14 +249,14 @@ export const cases: readonly Case[] = [
   {
     name: 'a unique value is free again when its row is deleted or has another, in the same turn too',
     run: async (host) => {
-      const keep = await open(host)
-      await play(
+      const keep = await openScriptClient(host)
+      await runSteps(
         host,
         keep,
         ['insert', 'items', { id: 'a', mark: 'x' }],
         ['insert', 'items', { id: 'b', mark: 'y' }],
       )
-      const told = await play(
+      const told = await runSteps(
         host,
         keep,
         ['update', 'items', 'a', { mark: 'y' }],
@@ -273,32 +279,36 @@ export const cases: readonly Case[] = [
   {
     name: 'generated ids are new, and stand in the order in which they were made',
     run: async (host) => {
-      const keep = await open(host)
+      const keep = await openScriptClient(host)
       const made: string[] = []
       for (let turn = 0; turn < 5; turn++) {
-        const told = await play(host, keep, ...Array.from({ length: 4 }, (): Step => ['insert', 'items', {}]))
+        const told = await runSteps(
+          host,
+          keep,
+          ...Array.from({ length: 4 }, (): RowStep => ['insert', 'items', {}]),
+        )
         made.push(...ids(told).toSorted())
-        await host.pass(5)
+        await host.sleep(5)
       }
       assert.equal(new Set(made).size, 20)
-      assert.deepEqual((await play(host, keep, ['all', 'items'])).map(ids), [made])
-      const [own] = await play(host, keep, ['insert', 'items', { id: 'mine' }])
+      assert.deepEqual((await runSteps(host, keep, ['all', 'items'])).map(ids), [made])
+      const [own] = await runSteps(host, keep, ['insert', 'items', { id: 'mine' }])
       assert.equal((own as { id: string }).id, 'mine')
     },
   },
   {
     name: 'rows of another key are never seen, whatever their own keys are',
     run: async (host) => {
-      const keys = [fresh(), fresh()]
-      const [one, two] = [await open(host, keys[0]), await open(host, keys[1])]
-      const rows = (gold: number): Step[] => [
+      const keys = [uniqueName(), uniqueName()]
+      const [one, two] = [await openScriptClient(host, keys[0]), await openScriptClient(host, keys[1])]
+      const rows = (gold: number): RowStep[] => [
         ['insert', 'heads', { gold }],
         spot(1, 'w', gold),
         ['insert', 'items', { id: 'same', mark: 'same', count: gold }],
-        ['insert', 'notes', { id: fresh('note'), text: String(gold), seal: new Uint8Array([gold]) }],
+        ['insert', 'notes', { id: uniqueName('note'), text: String(gold), seal: new Uint8Array([gold]) }],
       ]
-      await play(host, one, ...rows(1))
-      const look: Step[] = [
+      await runSteps(host, one, ...rows(1))
+      const look: RowStep[] = [
         ['get', 'heads'],
         ['get', 'items', 'same'],
         ['get', 'spots', { x: 1, word: 'w' }],
@@ -306,30 +316,30 @@ export const cases: readonly Case[] = [
         ['all', 'spots'],
         ['all', 'notes'],
       ]
-      assert.deepEqual(await play(host, two, ...look), [null, null, null, [], [], []])
-      await play(host, two, ...rows(2))
+      assert.deepEqual(await runSteps(host, two, ...look), [null, null, null, [], [], []])
+      await runSteps(host, two, ...rows(2))
       for (const [i, keep] of [one, two].entries()) {
-        const told = (await play(host, keep, ...look)).flat() as { keep: string }[]
+        const told = (await runSteps(host, keep, ...look)).flat() as { keep: string }[]
         assert.deepEqual([told.length, ...new Set(told.map((row) => row.keep))], [6, keys[i]])
       }
-      await play(host, one, ['delete', 'heads'], ['delete', 'items', 'same'])
-      assert.equal(((await play(host, two, ...look)) as { gold: number }[])[0]!.gold, 2)
+      await runSteps(host, one, ['delete', 'heads'], ['delete', 'items', 'same'])
+      assert.equal(((await runSteps(host, two, ...look)) as { gold: number }[])[0]!.gold, 2)
     },
   },
   {
     name: 'a thousand rows in one turn',
     run: async (host) => {
-      const keep = await open(host)
-      assert.deepEqual(await answer(host, keep.grow({ from: 0, count: 1_000 })), { n: 1_000 })
-      const [tens, last] = await play(
+      const keep = await openScriptClient(host)
+      assert.deepEqual(await awaitOn(host, keep.grow({ from: 0, count: 1_000 })), { n: 1_000 })
+      const [tens, last] = await runSteps(
         host,
         keep,
         ['all', 'spots', { n: 3 }],
         ['all', 'spots', {}, { descending: true, limit: 2 }],
       )
-      assert.deepEqual([(tens as unknown[]).length, short(last)], [100, ['999 w5 9', '998 w4 8']])
-      await failure(host, keep.grow({ from: 500, count: 1_000 }))
-      assert.deepEqual(await answer(host, keep.grow({ from: 1_000, count: 1_000 })), { n: 2_000 })
+      assert.deepEqual([(tens as unknown[]).length, spotTexts(last)], [100, ['999 w5 9', '998 w4 8']])
+      await awaitFailure(host, keep.grow({ from: 500, count: 1_000 }))
+      assert.deepEqual(await awaitOn(host, keep.grow({ from: 1_000, count: 1_000 })), { n: 2_000 })
     },
   },
 ]

@@ -5,16 +5,26 @@ import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { msgpack } from '../../../core/wire/codec.ts'
 import { Gate, Ledger, Room } from '../contracts.ts'
 import { Hall } from '../stage.ts'
-import { answer, answers, frame, fresh, join, jsons, texts, waiting, type Case } from './probe.ts'
+import {
+  awaitOn,
+  awaitAllOn,
+  frame,
+  uniqueName,
+  join,
+  jsons,
+  texts,
+  waitForTurnsAtGate,
+  type Case,
+} from './probe.ts'
 
 export const cases: readonly Case[] = [
   {
     name: '2,000 pipelined legacy calls to a slow handler are all answered, in order',
     run: async (host) => {
-      const client = await host.raw()
+      const client = await host.rawClient()
       const sent = Array.from({ length: 2_000 }, (_, n) => frame(202, { n }))
       client.send(join(...sent))
-      await host.until(() => client.frames.length === 2_000, 'all answers')
+      await host.waitUntil(() => client.frames.length === 2_000, 'all answers')
       assert.deepEqual(
         jsons(client),
         sent.map((_, n) => [202, { n }]),
@@ -24,16 +34,16 @@ export const cases: readonly Case[] = [
   {
     name: '2,000 legacy frames in many small pieces behind a held call are all answered, in order',
     run: async (host) => {
-      const gate = fresh('gate')
-      const client = await host.raw()
+      const gate = uniqueName('gate')
+      const client = await host.rawClient()
       client.send(frame(210, { gate }))
       for (let i = 0; i < 2_000; i++) client.send(frame(202, { n: i }))
-      const opener = (await host.client()).at(Gate)
-      await waiting(host, opener, gate)
-      await host.pass(100)
+      const opener = (await host.sdkClient()).at(Gate)
+      await waitForTurnsAtGate(host, opener, gate)
+      await host.sleep(100)
       assert.equal(client.frames.length, 0)
-      await answer(host, opener.open({ name: gate }))
-      await host.until(() => client.frames.length === 2_001, 'all answers')
+      await awaitOn(host, opener.open({ name: gate }))
+      await host.waitUntil(() => client.frames.length === 2_001, 'all answers')
       assert.deepEqual(
         jsons(client).slice(1),
         Array.from({ length: 2_000 }, (_, n) => [202, { n }]),
@@ -44,11 +54,11 @@ export const cases: readonly Case[] = [
     name: 'a client above its budget is read later, and all that it sent is answered in order',
     run: async (host) => {
       const count = 2 * DEFAULT_LIMITS.maxCostPerSecond + 3_000
-      const client = await host.raw('messages')
+      const client = await host.rawClient('messages')
       const startMs = performance.now()
       for (let first = 0; first < count; first += 50)
         client.send(join(...Array.from({ length: 50 }, (_, i) => frame(1, String(first + i)))))
-      await host.until(() => client.frames.length === count, 'all answers')
+      await host.waitUntil(() => client.frames.length === count, 'all answers')
       assert.deepEqual(
         texts(client).map(([, text]) => Number(text)),
         Array.from({ length: count }, (_, n) => n),
@@ -60,21 +70,21 @@ export const cases: readonly Case[] = [
   {
     name: 'a command that costs a thousand is read as seldom as a thousand others',
     run: async (host) => {
-      const client = await host.raw('messages')
+      const client = await host.rawClient('messages')
       const { costly } = Hall.entries
       const startMs = performance.now()
       for (let n = 0; n < 8; n++) client.send(frame(costly.number, msgpack.encode({})))
-      await host.until(() => client.frames.length === 8, 'all answers')
+      await host.waitUntil(() => client.frames.length === 8, 'all answers')
       if (host.name !== 'memory') assert.ok(performance.now() - startMs > 1_000)
     },
   },
   {
     name: 'what a legacy client sent before it broke a rule is answered, also behind a long queue',
     run: async (host) => {
-      const client = await host.raw()
+      const client = await host.rawClient()
       const good = Array.from({ length: 100 }, (_, i) => frame(i % 2 === 0 ? 14 : 1, String(i)))
       client.send(join(...good, frame(999_999, 'x'), new Uint8Array(17).fill(9)))
-      await host.until(() => client.closed, 'closed')
+      await host.waitUntil(() => client.isClosed, 'closed')
       assert.deepEqual(
         texts(client).map(([, text]) => Number(text)),
         good.map((_, i) => i),
@@ -84,30 +94,30 @@ export const cases: readonly Case[] = [
   {
     name: 'the SDK refuses calls beyond its bound at once, and all others are answered',
     run: async (host) => {
-      const [key, gate] = [fresh(), fresh('gate')]
-      const client = await host.client()
+      const [key, gate] = [uniqueName(), uniqueName('gate')]
+      const client = await host.sdkClient()
       // So many calls wait that their own connection is not read.
-      const gates = (await host.client()).at(Gate)
+      const gates = (await host.sdkClient()).at(Gate)
       const ledger = client.at(Ledger, key)
       const held = ledger.slowAdd({ n: 1, gate })
       const codes: string[] = []
       const calls = Array.from({ length: 400 }, () =>
         ledger.add({ n: 1 }).catch((error: { code: string }) => void codes.push(error.code)),
       )
-      await waiting(host, gates, gate)
-      await answer(host, gates.open({ name: gate }))
-      await answers(host, [held, ...calls])
+      await waitForTurnsAtGate(host, gates, gate)
+      await awaitOn(host, gates.open({ name: gate }))
+      await awaitAllOn(host, [held, ...calls])
       assert.ok(codes.length >= 144 && codes.length < 200, `${codes.length} refused`)
       assert.ok(codes.every((code) => code === 'OVERLOADED'))
-      assert.equal((await answer(host, ledger.read())).count, 401 - codes.length)
+      assert.equal((await awaitOn(host, ledger.read())).count, 401 - codes.length)
     },
   },
   {
     name: '1,000 durable calls, a window at a time, are each applied once and acknowledged',
     run: async (host) => {
-      const ledger = (await host.client()).at(Ledger, fresh())
+      const ledger = (await host.sdkClient()).at(Ledger, uniqueName())
       for (let round = 0; round < 5; round++) {
-        const counts = await answers(
+        const counts = await awaitAllOn(
           host,
           Array.from({ length: 200 }, () => ledger.add({ n: 1 })),
         )
@@ -118,7 +128,7 @@ export const cases: readonly Case[] = [
   {
     name: 'large replies of many calls at once are bounded, and none is wrong',
     run: async (host) => {
-      const room = (await host.client()).at(Room, fresh())
+      const room = (await host.sdkClient()).at(Room, uniqueName())
       const sizes: number[] = []
       const codes = new Set<string>()
       const calls = Array.from({ length: 24 }, (_, i) =>
@@ -130,7 +140,7 @@ export const cases: readonly Case[] = [
           (error: { code: string }) => void codes.add(error.code),
         ),
       )
-      await answers(host, calls)
+      await awaitAllOn(host, calls)
       assert.ok(sizes.length >= 10, `${sizes.length} answered`)
       assert.deepEqual(
         [...codes].filter((code) => code !== 'OVERLOADED'),
@@ -141,10 +151,10 @@ export const cases: readonly Case[] = [
   {
     name: 'rows beyond the bound of a shard are refused inside their turn',
     run: async (host) => {
-      const ledger = (await host.client()).at(Ledger, fresh())
-      assert.equal((await answer(host, ledger.hoard({ size: 100_000 }))).error, '')
-      assert.match((await answer(host, ledger.hoard({ size: DEFAULT_LIMITS.maxKvBytes }))).error, /exceed/)
-      assert.equal((await answer(host, ledger.add({ n: 1 }))).count, 1)
+      const ledger = (await host.sdkClient()).at(Ledger, uniqueName())
+      assert.equal((await awaitOn(host, ledger.hoard({ size: 100_000 }))).error, '')
+      assert.match((await awaitOn(host, ledger.hoard({ size: DEFAULT_LIMITS.maxKvBytes }))).error, /exceed/)
+      assert.equal((await awaitOn(host, ledger.add({ n: 1 }))).count, 1)
     },
   },
 ]

@@ -3,14 +3,23 @@
 
 import assert from 'node:assert/strict'
 import { Bank } from '../bank.ts'
-import type { Faults, Host, Need } from '../host.ts'
-import { account, pair, settled, type Account, type Banker } from './casts.ts'
-import { answer, answers, eventually, failure, fresh, insist, waiting, type Case } from './probe.ts'
+import type { CommitFaults, Host, HostFeature } from '../host.ts'
+import { account, openBankPair, settledAccount, type Account, type BankClient } from './casts.ts'
+import {
+  awaitOn,
+  awaitAllOn,
+  pollUntil,
+  awaitFailure,
+  uniqueName,
+  callWithRetry,
+  waitForTurnsAtGate,
+  type Case,
+} from './probe.ts'
 
 /** How a cast fails, and what its hook hears. */
 const FAILURES: readonly (readonly [
   what: string,
-  start: (from: Banker, to: string) => Promise<unknown>,
+  start: (from: BankClient, to: string) => Promise<unknown>,
   heard: string,
 ])[] = [
   ['a refusal', (from, to) => from.pay({ to: [to], amount: 50, id: 'x' }), 'x no FULL'],
@@ -25,20 +34,20 @@ const FAILURES: readonly (readonly [
   ['a service', (from, to) => from.misdirect({ to, what: 'service' }), 'service no FORBIDDEN'],
 ]
 
-function sum(accounts: readonly Account[], what: 'gold' | 'pending'): number {
+function sumOf(accounts: readonly Account[], what: 'gold' | 'pending'): number {
   return accounts.reduce((all, one) => all + one[what], 0)
 }
 
 /** Payments at random between some banks, while `disturb` is called between them. */
-async function market(
+async function randomPayments(
   host: Host,
   rounds: number,
   disturb: (round: number, keys: readonly string[]) => Promise<void>,
 ): Promise<void> {
-  const client = await host.client()
-  const keys = Array.from({ length: 5 }, () => fresh('bank'))
+  const client = await host.sdkClient()
+  const keys = Array.from({ length: 5 }, () => uniqueName('bank'))
   const banks = keys.map((key) => client.at(Bank, key))
-  await answers(
+  await awaitAllOn(
     host,
     banks.map((bank) => bank.open({ gold: 1_000, room: 1_300 })),
   )
@@ -51,12 +60,12 @@ async function market(
     calls.push(paid.catch(() => null))
     await disturb(round, keys)
   }
-  await answers(host, calls)
+  await awaitAllOn(host, calls)
   const accounts: Account[] = []
-  for (const bank of banks) accounts.push(await settled(host, bank))
+  for (const bank of banks) accounts.push(await settledAccount(host, bank))
   // What one bank is still paid by another may come after it was asked.
   for (const [i, bank] of banks.entries()) accounts[i] = await account(host, bank)
-  assert.deepEqual([sum(accounts, 'gold'), sum(accounts, 'pending')], [5_000, 0])
+  assert.deepEqual([sumOf(accounts, 'gold'), sumOf(accounts, 'pending')], [5_000, 0])
   const lines = accounts.map(({ lines }) => lines.filter((line) => line.startsWith('took ')).length)
   const answered = accounts.map(({ lines }) => lines.filter((line) => line.includes(' ok {')).length)
   assert.equal(
@@ -65,17 +74,17 @@ async function market(
   )
 }
 
-const needs: readonly Need[] = ['abort']
-const KINDS: readonly Parameters<Faults['next']>[0][] = ['failed', 'applied', 'dropped']
+const needs: readonly HostFeature[] = ['abort']
+const KINDS: readonly Parameters<CommitFaults['injectNext']>[0][] = ['failed', 'applied', 'dropped']
 
 export const cases: readonly Case[] = [
   {
     name: 'a durable cast of a turn that throws is dropped',
     run: async (host) => {
-      const { from, to, keys } = await pair(host)
+      const { from, to, keys } = await openBankPair(host)
       const pay = from.pay({ to: [keys.to, keys.to], amount: 5, id: 'p', end: 'bug' })
-      assert.equal((await failure(host, pay)).code, 'INTERNAL')
-      await host.pass(50)
+      assert.equal((await awaitFailure(host, pay)).code, 'INTERNAL')
+      await host.sleep(50)
       assert.deepEqual(await account(host, from), { gold: 1_000, pending: 0, lines: [], tries: 0 })
       assert.deepEqual((await account(host, to)).lines, [])
     },
@@ -84,13 +93,13 @@ export const cases: readonly Case[] = [
     name: 'how a durable cast failed reaches its answer, the receiver keeps nothing of it, and the next one is taken',
     run: async (host) => {
       for (const [what, start, heard] of FAILURES) {
-        const { from, to, keys } = await pair(host, 20)
-        await answer(host, start(from, keys.to), what)
+        const { from, to, keys } = await openBankPair(host, 20)
+        await awaitOn(host, start(from, keys.to), what)
         const good = (one: Account): boolean => one.pending === 0 && one.lines.length > 0
-        const { gold, lines } = await eventually(host, () => from.account(), good, what)
+        const { gold, lines } = await pollUntil(host, () => from.account(), good, what)
         assert.deepEqual([gold, lines], [1_000, [heard]], what)
-        await answer(host, from.pay({ to: [keys.to], amount: 5, id: 'next' }))
-        assert.deepEqual((await settled(host, from)).lines, [heard, 'next ok {"gold":5}'], what)
+        await awaitOn(host, from.pay({ to: [keys.to], amount: 5, id: 'next' }))
+        assert.deepEqual((await settledAccount(host, from)).lines, [heard, 'next ok {"gold":5}'], what)
         assert.deepEqual((await account(host, to)).lines, ['took next 5'], what)
       }
     },
@@ -99,15 +108,15 @@ export const cases: readonly Case[] = [
     name: `a failure is remembered like any answer: ${why}`,
     needs: ['commitFaults'],
     run: async (host) => {
-      const { from, to, keys, gates } = await pair(host, 20)
-      const gate = fresh('gate')
-      await answer(host, from.pay({ to: [keys.to], amount: 15, id: 'first' }))
+      const { from, to, keys, gates } = await openBankPair(host, 20)
+      const gate = uniqueName('gate')
+      await awaitOn(host, from.pay({ to: [keys.to], amount: 15, id: 'first' }))
       const [amount, bug] = why === 'bug' ? [1, true] : [15, false]
-      await answer(host, from.pay({ to: [keys.to], amount, id: 'x', gate, bug }))
-      await waiting(host, gates, gate)
-      await host.faults!.next('applied')
-      await insist(host, () => gates.open({ name: gate }))
-      const { gold, lines } = await settled(host, from)
+      await awaitOn(host, from.pay({ to: [keys.to], amount, id: 'x', gate, bug }))
+      await waitForTurnsAtGate(host, gates, gate)
+      await host.faults!.injectNext('applied')
+      await callWithRetry(host, () => gates.open({ name: gate }))
+      const { gold, lines } = await settledAccount(host, from)
       const code = why === 'bug' ? 'INTERNAL' : 'FULL'
       assert.deepEqual([gold, lines], [985, ['first ok {"gold":15}', `x no ${code}`]])
       assert.deepEqual((await account(host, to)).lines, ['took first 15'])
@@ -116,9 +125,9 @@ export const cases: readonly Case[] = [
   {
     name: 'an answer whose hook throws is heard again until it is acted on, once',
     run: async (host) => {
-      const { from, to, keys } = await pair(host)
-      await answer(host, from.pay({ to: [keys.to], amount: 5, id: 'p', fails: 2 }))
-      const { gold, lines, tries } = await settled(host, from)
+      const { from, to, keys } = await openBankPair(host)
+      await awaitOn(host, from.pay({ to: [keys.to], amount: 5, id: 'p', fails: 2 }))
+      const { gold, lines, tries } = await settledAccount(host, from)
       assert.deepEqual([gold, lines, tries], [995, ['p ok {"gold":5}'], 3])
       assert.deepEqual((await account(host, to)).lines, ['took p 5'])
     },
@@ -126,11 +135,11 @@ export const cases: readonly Case[] = [
   {
     name: 'an answer whose hook always throws is given up, and those behind it are heard',
     run: async (host) => {
-      const { from, to, keys } = await pair(host)
-      await answer(host, from.pay({ to: [keys.to], amount: 5, id: 'p', fails: 6 }))
-      await answer(host, from.pay({ to: [keys.to], amount: 7, id: 'q' }))
+      const { from, to, keys } = await openBankPair(host)
+      await awaitOn(host, from.pay({ to: [keys.to], amount: 5, id: 'p', fails: 6 }))
+      await awaitOn(host, from.pay({ to: [keys.to], amount: 7, id: 'q' }))
       const heard = ({ lines }: Account): boolean => lines.length > 0
-      const { pending, lines, tries } = await eventually(host, () => from.account(), heard, 'the next answer')
+      const { pending, lines, tries } = await pollUntil(host, () => from.account(), heard, 'the next answer')
       assert.deepEqual([pending, lines, tries], [5, ['q ok {"gold":12}'], 7])
       assert.deepEqual((await account(host, to)).lines, ['took p 5', 'took q 7'])
     },
@@ -138,16 +147,16 @@ export const cases: readonly Case[] = [
   {
     name: 'a durable cast without a hook is taken as well, and so is one to the own shard',
     run: async (host) => {
-      const { from, to, keys } = await pair(host)
-      await answer(host, from.pay({ to: [keys.to], amount: 5, id: 'p', end: 'silent' }))
-      await eventually(
+      const { from, to, keys } = await openBankPair(host)
+      await awaitOn(host, from.pay({ to: [keys.to], amount: 5, id: 'p', end: 'silent' }))
+      await pollUntil(
         host,
         () => to.account(),
         ({ gold }) => gold === 5,
         'it is taken',
       )
-      await answer(host, from.pay({ to: [keys.from], amount: 7, id: 'own' }))
-      const { gold, lines } = await settled(host, from)
+      await awaitOn(host, from.pay({ to: [keys.from], amount: 7, id: 'own' }))
+      const { gold, lines } = await settledAccount(host, from)
       assert.deepEqual([gold, lines], [995, ['took own 7', 'own ok {"gold":995}']])
     },
   },
@@ -155,16 +164,16 @@ export const cases: readonly Case[] = [
     name: 'durable casts from one shard to another are taken in the order in which they were made, also over aborts',
     needs,
     run: async (host) => {
-      const { from, to, keys } = await pair(host)
+      const { from, to, keys } = await openBankPair(host)
       const calls: Promise<unknown>[] = []
       for (let i = 0; i < 60; i++) {
         calls.push(from.pay({ to: [keys.to], amount: 1, id: `p${i}` }))
-        if (i % 9 === 4) await host.pass(2)
-        if (i % 20 === 7) await host.abort('bank', keys.to)
-        if (i % 20 === 15) await host.abort('bank', keys.from)
+        if (i % 9 === 4) await host.sleep(2)
+        if (i % 20 === 7) await host.abortShard('bank', keys.to)
+        if (i % 20 === 15) await host.abortShard('bank', keys.from)
       }
-      await answers(host, calls)
-      const { gold, lines } = await settled(host, from)
+      await awaitAllOn(host, calls)
+      const { gold, lines } = await settledAccount(host, from)
       assert.equal(gold, 940)
       assert.deepEqual(
         (await account(host, to)).lines,
@@ -179,9 +188,9 @@ export const cases: readonly Case[] = [
   {
     name: 'two hundred durable casts of one turn to one shard, in order',
     run: async (host) => {
-      const { from, to, keys } = await pair(host)
-      await answer(host, from.pay({ to: Array.from({ length: 200 }, () => keys.to), amount: 1, id: 'p' }))
-      const { gold } = await settled(host, from)
+      const { from, to, keys } = await openBankPair(host)
+      await awaitOn(host, from.pay({ to: Array.from({ length: 200 }, () => keys.to), amount: 1, id: 'p' }))
+      const { gold } = await settledAccount(host, from)
       const { gold: taken, lines } = await account(host, to)
       assert.deepEqual([gold, taken], [800, 200])
       assert.deepEqual(
@@ -193,14 +202,14 @@ export const cases: readonly Case[] = [
   {
     name: 'two hundred durable casts of one turn to fifty shards',
     run: async (host) => {
-      const { from } = await pair(host)
-      const client = await host.client()
-      const keys = Array.from({ length: 50 }, () => fresh('to'))
-      await answer(
+      const { from } = await openBankPair(host)
+      const client = await host.sdkClient()
+      const keys = Array.from({ length: 50 }, () => uniqueName('to'))
+      await awaitOn(
         host,
         from.pay({ to: Array.from({ length: 200 }, (_, i) => keys[i % 50]!), amount: 2, id: 'p' }),
       )
-      const { gold, lines } = await settled(host, from)
+      const { gold, lines } = await settledAccount(host, from)
       assert.deepEqual(
         [gold, lines.length, new Set(lines.map((line) => line.split(' ')[0])).size],
         [600, 200, 200],
@@ -218,32 +227,32 @@ export const cases: readonly Case[] = [
     name: 'a shard that nobody speaks to casts, and hears its answer',
     needs,
     run: async (host) => {
-      const { from, to, keys } = await pair(host)
-      const by = fresh('by')
-      await answer(host, from.order({ by, to: keys.to, amount: 9 }))
-      await eventually(
+      const { from, to, keys } = await openBankPair(host)
+      const by = uniqueName('by')
+      await awaitOn(host, from.order({ by, to: keys.to, amount: 9 }))
+      await pollUntil(
         host,
         () => to.account(),
         ({ gold }) => gold === 9,
         'it is taken',
       )
-      const bank = (await host.client()).at(Bank, by)
-      assert.deepEqual((await settled(host, bank)).lines, ['ordered ok {"gold":9}'])
+      const bank = (await host.sdkClient()).at(Bank, by)
+      assert.deepEqual((await settledAccount(host, bank)).lines, ['ordered ok {"gold":9}'])
     },
   },
   {
     name: 'gold is conserved while shards pay each other',
-    run: (host) => market(host, 60, async () => {}),
+    run: (host) => randomPayments(host, 60, async () => {}),
   },
   {
     name: 'gold is conserved while shards that pay each other are lost at random',
     needs: ['abort', 'commitFaults'],
     run: (host) => {
       let release: (() => Promise<void>) | null = null
-      return market(host, 84, async (round, keys) => {
-        if (round % 6 === 1) release = await host.faults!.hold()
-        if (round % 3 === 0) await host.pass(round % 4)
-        if (round % 6 === 3 || round % 7 === 3) await host.abort('bank', keys[round % 5]!)
+      return randomPayments(host, 84, async (round, keys) => {
+        if (round % 6 === 1) release = await host.faults!.holdCommits()
+        if (round % 3 === 0) await host.sleep(round % 4)
+        if (round % 6 === 3 || round % 7 === 3) await host.abortShard('bank', keys[round % 5]!)
         if (round % 6 === 4) await release!()
       })
     },
@@ -252,18 +261,18 @@ export const cases: readonly Case[] = [
     name: 'gold is conserved while commits of shards that pay each other fail now and then',
     needs: ['commitFaults'],
     run: (host) =>
-      market(host, 100, async (round) => {
-        if (round % 9 === 2) await host.faults!.next(KINDS[((round / 9) % 3) | 0]!)
-        if (round % 4 === 0) await host.pass(2)
+      randomPayments(host, 100, async (round) => {
+        if (round % 9 === 2) await host.faults!.injectNext(KINDS[((round / 9) % 3) | 0]!)
+        if (round % 4 === 0) await host.sleep(2)
       }),
   },
   {
     name: 'gold is conserved over the death of the process that runs the shards',
     needs: ['kill'],
     run: (host) =>
-      market(host, 80, async (round) => {
-        if (round % 10 === 0) await host.pass(1)
-        if (round === 30 || round === 60) await host.kill!()
+      randomPayments(host, 80, async (round) => {
+        if (round % 10 === 0) await host.sleep(1)
+        if (round === 30 || round === 60) await host.killProcess!()
       }),
   },
 ]

@@ -2,14 +2,14 @@
 // value (shortened) and the bound.
 
 import assert from 'node:assert/strict'
-import { Keep, type Step } from '../keep.ts'
-import { answer, fresh, type Case } from './probe.ts'
+import { RowScript, type RowStep } from '../keep.ts'
+import { awaitOn, uniqueName, type Case } from './probe.ts'
 import { all256, ROWS } from './values.ts'
 
 const bytes = (...values: number[]): Uint8Array => new Uint8Array(values)
 
 /** MySQL does not see a space at the end, so no two rows may differ in nothing else. */
-const SPACES: readonly (readonly [Step, RegExp])[] = [
+const TRAILING_SPACES: readonly (readonly [RowStep, RegExp])[] = [
   [
     ['insert', 'spots', { x: 1, word: 'w ' }],
     /^BAD_VALUE keep_spot\.word: "w " ends in a space, which MySQL/,
@@ -22,7 +22,7 @@ const SPACES: readonly (readonly [Step, RegExp])[] = [
   [['all', 'items', { mark: 'taken ' }], /^BAD_VALUE keep_item\.mark: "taken " ends in a space/],
 ]
 /** What is wrong within a value stands behind the name of its column. */
-const WITHIN: readonly (readonly [Step, RegExp])[] = [
+const NESTED_VALUES: readonly (readonly [RowStep, RegExp])[] = [
   [
     ['insert', 'zoo', { ...ROWS[0], thing: { a: 300 } }],
     /^BAD_VALUE keep_zoo\.thing\.a: 300 is outside 0\.\.255$/,
@@ -47,7 +47,7 @@ const WITHIN: readonly (readonly [Step, RegExp])[] = [
 ]
 
 /** Steps that are refused, and what is said: table, column, value shortened, bound. */
-const REFUSED: readonly (readonly [Step, RegExp])[] = [
+const REFUSED: readonly (readonly [RowStep, RegExp])[] = [
   [['insert', 'heads', {}], /^BAD_VALUE keep_head\.gold: missing, expected int$/],
   [['insert', 'heads', { gold: 1_001 }], /^BAD_VALUE keep_head\.gold: 1001 is outside 0\.\.1000$/],
   [['insert', 'heads', { gold: '5' }], /^BAD_VALUE keep_head\.gold: expected int, got "5"$/],
@@ -141,13 +141,13 @@ const REFUSED: readonly (readonly [Step, RegExp])[] = [
   [['all', 'items', {}, { limit: -1 }], /^BAD_VALUE keep_item: /],
   [['all', 'items', {}, { limit: 1.5 }], /^BAD_VALUE keep_item: /],
 ]
-const SETTLED: readonly Step[] = [
+const INITIAL_STEPS: readonly RowStep[] = [
   ['insert', 'items', { id: 'one' }],
   ['insert', 'items', { id: 'marked', mark: 'taken' }],
   ['insert', 'spots', { x: 1, word: 'w' }],
   ['insert', 'notes', { id: 'sealed', text: '', seal: bytes(1, 2) }],
 ]
-const LOOK: readonly Step[] = [
+const READ_ALL_STEPS: readonly RowStep[] = [
   ['all', 'heads'],
   ['all', 'items'],
   ['all', 'spots'],
@@ -158,11 +158,11 @@ export const cases: readonly Case[] = [
   {
     name: 'what a table refuses is said with table, column, value and bound, and leaves nothing',
     run: async (host) => {
-      const keep = (await host.client()).at(Keep, fresh())
-      await answer(host, keep.play({ steps: [...SETTLED] }))
-      const before = (await answer(host, keep.play({ steps: [...LOOK] }))).told
-      for (const [step, message] of [...REFUSED, ...SPACES, ...WITHIN]) {
-        const { told } = await answer(host, keep.play({ steps: [step, ...LOOK] }), String(message))
+      const keep = (await host.sdkClient()).at(RowScript, uniqueName())
+      await awaitOn(host, keep.play({ steps: [...INITIAL_STEPS] }))
+      const before = (await awaitOn(host, keep.play({ steps: [...READ_ALL_STEPS] }))).told
+      for (const [step, message] of [...REFUSED, ...TRAILING_SPACES, ...NESTED_VALUES]) {
+        const { told } = await awaitOn(host, keep.play({ steps: [step, ...READ_ALL_STEPS] }), String(message))
         assert.match(String(told[0]), message)
         assert.ok(String(told[0]).length < 200, String(told[0]))
         assert.deepEqual(told.slice(1), before, `${String(told[0])} left something`)

@@ -4,30 +4,38 @@
 import assert from 'node:assert/strict'
 import type { Remote } from '../../../client/index.ts'
 import { Gate } from '../contracts.ts'
-import type { Host, Need } from '../host.ts'
-import { Keep, type Step } from '../keep.ts'
-import { answer, answers, failure, fresh, insist, waiting, type Case } from './probe.ts'
+import type { Host, HostFeature } from '../host.ts'
+import { RowScript, type RowStep } from '../keep.ts'
+import {
+  awaitOn,
+  awaitAllOn,
+  awaitFailure,
+  uniqueName,
+  callWithRetry,
+  waitForTurnsAtGate,
+  type Case,
+} from './probe.ts'
 
-type Keeper = Remote<(typeof Keep)['entries']>
-const faults: readonly Need[] = ['commitFaults']
+type RowScriptClient = Remote<(typeof RowScript)['entries']>
+const faults: readonly HostFeature[] = ['commitFaults']
 
-async function open(host: Host, key = fresh()): Promise<Keeper> {
-  return (await host.client()).at(Keep, key)
+async function openScriptClient(host: Host, key = uniqueName()): Promise<RowScriptClient> {
+  return (await host.sdkClient()).at(RowScript, key)
 }
-async function play(host: Host, keep: Keeper, ...steps: Step[]): Promise<unknown[]> {
-  return (await insist(host, () => keep.play({ steps }))).told
+async function runSteps(host: Host, keep: RowScriptClient, ...steps: RowStep[]): Promise<unknown[]> {
+  return (await callWithRetry(host, () => keep.play({ steps }))).told
 }
-const spot = (x: number, word: string, n = 0): Step => ['insert', 'spots', { x, word, n }]
+const spot = (x: number, word: string, n = 0): RowStep => ['insert', 'spots', { x, word, n }]
 /** Of what was told of spots: `x word n`. */
-function short(rows: unknown): string[] {
+function spotTexts(rows: unknown): string[] {
   return (rows as { x: number; word: string; n: number }[]).map(({ x, word, n }) => `${x} ${word} ${n}`)
 }
-async function spots(host: Host, keep: Keeper): Promise<string[]> {
-  return short((await play(host, keep, ['all', 'spots']))[0])
+async function readSpots(host: Host, keep: RowScriptClient): Promise<string[]> {
+  return spotTexts((await runSteps(host, keep, ['all', 'spots']))[0])
 }
 
 /** How a turn may end badly, as its last steps. */
-const BAD_ENDS: readonly (readonly Step[])[] = [
+const FAILING_ENDS: readonly (readonly RowStep[])[] = [
   [['throw']],
   [['refuse']],
   [['spoil']],
@@ -36,7 +44,7 @@ const BAD_ENDS: readonly (readonly Step[])[] = [
   [['late'], ['spoil']],
   [['late'], spot(9, 'late'), ['add', 'spots', { x: 4, word: 'd' }, 'n', 1], ['throw']],
 ]
-const BEFORE: readonly Step[] = [
+const INITIAL_STEPS: readonly RowStep[] = [
   spot(1, 'a', 1),
   spot(2, 'b', 2),
   spot(3, 'c', 3),
@@ -45,7 +53,7 @@ const BEFORE: readonly Step[] = [
   ['kv', 1],
 ]
 /** Every way in which rows may change, some of them several times. */
-const CHANGES: readonly Step[] = [
+const CHANGES: readonly RowStep[] = [
   spot(4, 'd'),
   ['update', 'spots', { x: 4, word: 'd' }, { n: 44 }],
   ['update', 'spots', { x: 1, word: 'a' }, { n: 10 }],
@@ -63,14 +71,14 @@ const CHANGES: readonly Step[] = [
   ['insert', 'items', { id: 'j', mark: 'm' }],
   ['kv', 2],
 ]
-const LOOK: readonly Step[] = [['all', 'spots'], ['get', 'heads'], ['all', 'items'], ['kv']]
+const READ_ALL_STEPS: readonly RowStep[] = [['all', 'spots'], ['get', 'heads'], ['all', 'items'], ['kv']]
 
-async function onceWhole(host: Host, fault: 'failed' | 'applied' | 'dropped'): Promise<void> {
-  const keep = await open(host)
-  await play(host, keep, ...BEFORE)
+async function assertAppliedOnce(host: Host, fault: 'failed' | 'applied' | 'dropped'): Promise<void> {
+  const keep = await openScriptClient(host)
+  await runSteps(host, keep, ...INITIAL_STEPS)
   let restarts = 0
   keep.onRestart(() => restarts++)
-  await host.faults!.next(fault)
+  await host.faults!.injectNext(fault)
   const first = keep.playOnce({ steps: [['add', 'heads', undefined, 'gold', 1], spot(7, 'g'), ['kv', 7]] })
   const second = keep.playOnce({
     steps: [
@@ -78,11 +86,11 @@ async function onceWhole(host: Host, fault: 'failed' | 'applied' | 'dropped'): P
       ['all', 'spots'],
     ],
   })
-  const [one, two] = await answers(host, [first, second])
+  const [one, two] = await awaitAllOn(host, [first, second])
   assert.deepEqual([one!.told[0], two!.told[0]], [6, 7])
-  await host.until(() => restarts === 1, 'the activation ended')
-  assert.deepEqual(short(two!.told[1]), ['1 a 1', '2 b 2', '3 c 3', '7 g 0'])
-  const [head, kv] = await play(host, keep, ['get', 'heads'], ['kv'])
+  await host.waitUntil(() => restarts === 1, 'the activation ended')
+  assert.deepEqual(spotTexts(two!.told[1]), ['1 a 1', '2 b 2', '3 c 3', '7 g 0'])
+  const [head, kv] = await runSteps(host, keep, ['get', 'heads'], ['kv'])
   assert.deepEqual([(head as { gold: number }).gold, kv], [7, 7])
 }
 
@@ -90,10 +98,10 @@ export const cases: readonly Case[] = [
   {
     name: 'a turn sees its own changes',
     run: async (host) => {
-      const keep = await open(host)
+      const keep = await openScriptClient(host)
       const key = { x: 1, word: 'w' }
       const of = (n: number): unknown => ({ keep: (mine as { keep: string }).keep, ...key, n })
-      const [none, mine, ...rest] = await play(
+      const [none, mine, ...rest] = await runSteps(
         host,
         keep,
         ...([
@@ -110,7 +118,7 @@ export const cases: readonly Case[] = [
           ['all', 'spots'],
           spot(1, 'w', 7),
           ['all', 'spots'],
-        ] as Step[]),
+        ] as RowStep[]),
       )
       assert.deepEqual([none, mine], [null, of(5)])
       assert.deepEqual(rest, [of(5), null, [of(6)], 10, [of(10)], [], null, null, [], of(7), [of(7)]])
@@ -119,17 +127,17 @@ export const cases: readonly Case[] = [
   {
     name: 'a turn that ends badly leaves no trace in rows, however often it changed them',
     run: async (host) => {
-      for (const end of BAD_ENDS) {
-        const key = fresh()
-        const keep = await open(host, key)
-        await play(host, keep, ...BEFORE)
-        const before = await play(host, keep, ...LOOK)
-        const { code } = await failure(host, keep.play({ steps: [...CHANGES, ...end] }))
+      for (const end of FAILING_ENDS) {
+        const key = uniqueName()
+        const keep = await openScriptClient(host, key)
+        await runSteps(host, keep, ...INITIAL_STEPS)
+        const before = await runSteps(host, keep, ...READ_ALL_STEPS)
+        const { code } = await awaitFailure(host, keep.play({ steps: [...CHANGES, ...end] }))
         assert.equal(code, end.at(-1)![0] === 'refuse' ? 'NO' : 'INTERNAL')
-        assert.deepEqual(await play(host, keep, ...LOOK), before, JSON.stringify(end))
+        assert.deepEqual(await runSteps(host, keep, ...READ_ALL_STEPS), before, JSON.stringify(end))
         // And the shard goes on: the same turn, well ended.
-        const after = await play(host, keep, ...CHANGES, ...LOOK)
-        assert.deepEqual(short(after.at(-4)), ['1 a 11', '3 c 33', '4 d 44'])
+        const after = await runSteps(host, keep, ...CHANGES, ...READ_ALL_STEPS)
+        assert.deepEqual(spotTexts(after.at(-4)), ['1 a 11', '3 c 33', '4 d 44'])
         assert.deepEqual(
           after.slice(-3).map((told) => (told as object[] | null)?.length ?? told),
           [null, 2, 2],
@@ -141,29 +149,29 @@ export const cases: readonly Case[] = [
     name: `${need} shows that a turn that ended badly left nothing in the store, and a good one all`,
     needs: [need],
     run: async (host) => {
-      const key = fresh()
-      const keep = await open(host, key)
-      await play(host, keep, ...BEFORE)
-      const before = await play(host, keep, ...LOOK)
-      await failure(host, keep.play({ steps: [...CHANGES, ['late'], ['throw']] }))
-      await host[need]('keep', key)
-      assert.deepEqual(await play(host, keep, ...LOOK), before)
-      await play(host, keep, ...CHANGES)
-      const after = await play(host, keep, ...LOOK)
-      await host[need]('keep', key)
-      assert.deepEqual(await play(host, keep, ...LOOK), after)
+      const key = uniqueName()
+      const keep = await openScriptClient(host, key)
+      await runSteps(host, keep, ...INITIAL_STEPS)
+      const before = await runSteps(host, keep, ...READ_ALL_STEPS)
+      await awaitFailure(host, keep.play({ steps: [...CHANGES, ['late'], ['throw']] }))
+      await host[need === 'evict' ? 'evictShard' : 'abortShard']('keep', key)
+      assert.deepEqual(await runSteps(host, keep, ...READ_ALL_STEPS), before)
+      await runSteps(host, keep, ...CHANGES)
+      const after = await runSteps(host, keep, ...READ_ALL_STEPS)
+      await host[need === 'evict' ? 'evictShard' : 'abortShard']('keep', key)
+      assert.deepEqual(await runSteps(host, keep, ...READ_ALL_STEPS), after)
     },
   })),
   {
     name: 'a turn sees what turns before it changed, committed or not, and not what a bad one did between',
     needs: faults,
     run: async (host) => {
-      const keep = await open(host)
-      await play(host, keep, ...BEFORE)
-      const release = await host.faults!.hold()
+      const keep = await openScriptClient(host)
+      await runSteps(host, keep, ...INITIAL_STEPS)
+      const release = await host.faults!.holdCommits()
       const order: string[] = []
       const at = { x: 1, word: 'a' }
-      const run = (name: string, ...steps: Step[]): Promise<unknown[]> =>
+      const run = (name: string, ...steps: RowStep[]): Promise<unknown[]> =>
         keep.play({ steps }).then(
           ({ told }) => (order.push(name), told),
           () => (order.push(`${name}!`), []),
@@ -191,123 +199,123 @@ export const cases: readonly Case[] = [
         ),
         run('look', ['all', 'spots'], ['insert', 'items', { id: 'k', mark: 'm' }], ['get', 'items', 'i']),
       ]
-      await host.pass(50)
+      await host.sleep(50)
       assert.deepEqual(order, [])
       await release()
-      const [, first, , add, last] = await answers(host, calls)
+      const [, first, , add, last] = await awaitAllOn(host, calls)
       assert.deepEqual(order, ['change', 'look', 'bad!', 'add', 'look'])
       assert.deepEqual(
-        [short(first![0]), first![1], short(first![2])],
+        [spotTexts(first![0]), first![1], spotTexts(first![2])],
         [['1 a 11', '3 c 3', '4 d 4'], null, ['4 d 4']],
       )
       assert.deepEqual([add![0], String(add![1]).slice(0, 9)], [12, 'DUPLICATE'])
-      assert.deepEqual(short(last![0]), ['1 a 12', '3 c 3', '4 d 4'])
+      assert.deepEqual(spotTexts(last![0]), ['1 a 12', '3 c 3', '4 d 4'])
       assert.deepEqual([(last![1] as { id: string }).id, last![2]], ['k', null])
-      assert.deepEqual(await spots(host, keep), ['1 a 12', '3 c 3', '4 d 4'])
+      assert.deepEqual(await readSpots(host, keep), ['1 a 12', '3 c 3', '4 d 4'])
     },
   },
   ...(['failed', 'applied', 'dropped'] as const).map((fault): Case => ({
     name: `a durable call whose commit was ${fault} changes its rows once`,
     needs: faults,
-    run: (host) => onceWhole(host, fault),
+    run: (host) => assertAppliedOnce(host, fault),
   })),
   {
     name: 'a volatile call whose commit failed leaves no rows, and reads see what the store has',
     needs: faults,
     run: async (host) => {
-      const keep = await open(host)
-      await play(host, keep, ...BEFORE)
-      const before = await play(host, keep, ...LOOK)
-      await host.faults!.next('failed')
-      assert.equal((await failure(host, keep.play({ steps: [...CHANGES] }))).code, 'SHARD_RESTARTED')
-      assert.deepEqual(await play(host, keep, ...LOOK), before)
+      const keep = await openScriptClient(host)
+      await runSteps(host, keep, ...INITIAL_STEPS)
+      const before = await runSteps(host, keep, ...READ_ALL_STEPS)
+      await host.faults!.injectNext('failed')
+      assert.equal((await awaitFailure(host, keep.play({ steps: [...CHANGES] }))).code, 'SHARD_RESTARTED')
+      assert.deepEqual(await runSteps(host, keep, ...READ_ALL_STEPS), before)
     },
   },
   {
     name: 'a commit that fails takes the rows of its turn and of those behind it, and each durable call is applied once',
     needs: faults,
     run: async (host) => {
-      const keep = await open(host)
-      await play(host, keep, ...BEFORE)
-      const release = await host.faults!.hold()
+      const keep = await openScriptClient(host)
+      await runSteps(host, keep, ...INITIAL_STEPS)
+      const release = await host.faults!.holdCommits()
       const add = (x: number): Promise<{ told: unknown[] }> =>
         keep.playOnce({ steps: [['add', 'heads', undefined, 'gold', 1], spot(x, 'x')] })
       const calls = [add(10), add(11)]
-      await host.pass(30)
-      await host.faults!.next('failed')
+      await host.sleep(30)
+      await host.faults!.injectNext('failed')
       calls.push(add(12), add(13))
-      await host.pass(30)
+      await host.sleep(30)
       await release()
-      const sums = (await answers(host, calls)).map(({ told }) => told[0])
+      const sums = (await awaitAllOn(host, calls)).map(({ told }) => told[0])
       assert.deepEqual(sums, [6, 7, 8, 9])
-      assert.deepEqual((await spots(host, keep)).slice(3), ['10 x 0', '11 x 0', '12 x 0', '13 x 0'])
+      assert.deepEqual((await readSpots(host, keep)).slice(3), ['10 x 0', '11 x 0', '12 x 0', '13 x 0'])
     },
   },
   {
     name: 'commits that fail now and then under load: the rows of every durable call are there once, in order',
     needs: faults,
     run: async (host) => {
-      const keep = await open(host)
-      await play(host, keep, ...BEFORE)
+      const keep = await openScriptClient(host)
+      await runSteps(host, keep, ...INITIAL_STEPS)
       const sums: unknown[] = []
       const calls: Promise<unknown>[] = []
       for (let i = 0; i < 60; i++) {
-        if (i % 15 === 3) await host.faults!.next('failed')
-        if (i % 15 === 8) await host.faults!.next('applied')
-        if (i % 15 === 13) await host.faults!.next('dropped')
-        const steps: Step[] = [['add', 'heads', undefined, 'gold', 1], spot(100 + i, 'x')]
+        if (i % 15 === 3) await host.faults!.injectNext('failed')
+        if (i % 15 === 8) await host.faults!.injectNext('applied')
+        if (i % 15 === 13) await host.faults!.injectNext('dropped')
+        const steps: RowStep[] = [['add', 'heads', undefined, 'gold', 1], spot(100 + i, 'x')]
         calls.push(keep.playOnce({ steps }).then(({ told }) => sums.push(told[0])))
-        if (i % 7 === 0) await host.pass(1)
+        if (i % 7 === 0) await host.sleep(1)
       }
-      await answers(host, calls)
+      await awaitAllOn(host, calls)
       assert.deepEqual(
         sums,
         sums.map((_, i) => 6 + i),
       )
-      assert.equal((await spots(host, keep)).length, 63)
+      assert.equal((await readSpots(host, keep)).length, 63)
     },
   },
   {
     name: 'what a turn that waits has changed is gone with its activation',
     needs: ['abort'],
     run: async (host) => {
-      const [key, gate] = [fresh(), fresh('gate')]
-      const client = await host.client()
-      const keep = client.at(Keep, key)
-      await play(host, keep, ...BEFORE)
-      const before = await play(host, keep, ...LOOK)
-      const lost = failure(host, keep.play({ steps: [...CHANGES, ['wait', gate]] }))
-      await waiting(host, client.at(Gate), gate)
-      await host.abort('keep', key)
+      const [key, gate] = [uniqueName(), uniqueName('gate')]
+      const client = await host.sdkClient()
+      const keep = client.at(RowScript, key)
+      await runSteps(host, keep, ...INITIAL_STEPS)
+      const before = await runSteps(host, keep, ...READ_ALL_STEPS)
+      const lost = awaitFailure(host, keep.play({ steps: [...CHANGES, ['wait', gate]] }))
+      await waitForTurnsAtGate(host, client.at(Gate), gate)
+      await host.abortShard('keep', key)
       assert.equal((await lost).code, 'SHARD_RESTARTED')
-      await answer(host, client.at(Gate).open({ name: gate }))
-      assert.deepEqual(await play(host, keep, ...LOOK), before)
+      await awaitOn(host, client.at(Gate).open({ name: gate }))
+      assert.deepEqual(await runSteps(host, keep, ...READ_ALL_STEPS), before)
     },
   },
   {
     name: 'a row is good for its turn, also after an await, and refuses to be used in a later one',
     run: async (host) => {
-      const keep = await open(host)
-      const hold: Step = ['hold', 'heads']
-      const told = await play(host, keep, ['insert', 'heads', { gold: 1 }], hold, ['late'], ['used'])
+      const keep = await openScriptClient(host)
+      const hold: RowStep = ['hold', 'heads']
+      const told = await runSteps(host, keep, ['insert', 'heads', { gold: 1 }], hold, ['late'], ['used'])
       assert.equal((told[3] as { gold: number }).gold, 1)
       assert.match(
-        String((await play(host, keep, ['used']))[0]),
+        String((await runSteps(host, keep, ['used']))[0]),
         /^BUG this context is over: its turn has ended/,
       )
-      const [, , , gone] = await play(host, keep, hold, ['late'], ['delete', 'heads'], ['used'])
+      const [, , , gone] = await runSteps(host, keep, hold, ['late'], ['delete', 'heads'], ['used'])
       assert.match(String(gone), /keep_head: the row .* was deleted/)
     },
   },
   {
     name: 'a row is read again on request, by a turn that has not changed it',
     run: async (host) => {
-      const keep = await open(host)
+      const keep = await openScriptClient(host)
       const at = { x: 1, word: 'a' }
-      const invalidate: Step = ['invalidate', 'spots', at]
-      assert.deepEqual(await play(host, keep, invalidate), [null])
-      await play(host, keep, spot(1, 'a', 1))
-      const [row, , refused] = await play(
+      const invalidate: RowStep = ['invalidate', 'spots', at]
+      assert.deepEqual(await runSteps(host, keep, invalidate), [null])
+      await runSteps(host, keep, spot(1, 'a', 1))
+      const [row, , refused] = await runSteps(
         host,
         keep,
         invalidate,
@@ -316,30 +324,30 @@ export const cases: readonly Case[] = [
       )
       assert.equal((row as { n: number }).n, 1)
       assert.match(String(refused), /^BAD_VALUE keep_spot: this turn has changed the row/)
-      assert.deepEqual(await spots(host, keep), ['1 a 2'])
+      assert.deepEqual(await readSpots(host, keep), ['1 a 2'])
     },
   },
   {
     name: 'a turn that saves is answered, with rows and without, and a bad one as well',
     run: async (host) => {
-      const keep = await open(host)
-      await play(host, keep, ['save'])
-      await play(host, keep, spot(1, 'a'), ['save'])
-      await failure(host, keep.play({ steps: [spot(2, 'b'), ['save'], ['throw']] }))
-      await answer(host, keep.playOnce({ steps: [['late'], spot(3, 'c'), ['save']] }))
-      assert.deepEqual(await spots(host, keep), ['1 a 0', '3 c 0'])
+      const keep = await openScriptClient(host)
+      await runSteps(host, keep, ['save'])
+      await runSteps(host, keep, spot(1, 'a'), ['save'])
+      await awaitFailure(host, keep.play({ steps: [spot(2, 'b'), ['save'], ['throw']] }))
+      await awaitOn(host, keep.playOnce({ steps: [['late'], spot(3, 'c'), ['save']] }))
+      assert.deepEqual(await readSpots(host, keep), ['1 a 0', '3 c 0'])
     },
   },
   {
     name: 'a value that can be computed again is computed once in its time, and what failed is not kept',
     run: async (host) => {
-      const keep = await open(host)
-      const [good, bad] = [fresh('good'), fresh('bad')]
-      const read = async (name: string): Promise<unknown> => (await play(host, keep, ['cached', name]))[0]
+      const keep = await openScriptClient(host)
+      const [good, bad] = [uniqueName('good'), uniqueName('bad')]
+      const read = async (name: string): Promise<unknown> => (await runSteps(host, keep, ['cached', name]))[0]
       const first = await read(good)
       assert.deepEqual([typeof first, await read(good)], ['number', first])
       assert.notEqual(await read(`${good}2`), first)
-      await host.pass(250)
+      await host.sleep(250)
       assert.notEqual(await read(good), first)
       const failed = await read(bad)
       assert.match(String(failed), /^BUG load \d+$/)

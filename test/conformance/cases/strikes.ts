@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { MESSAGE } from '../../../core/wire/message.ts'
 import { Ledger } from '../contracts.ts'
-import { answer, eventually, frame, fresh, hex, jsons, Speaker, texts, type Case } from './probe.ts'
+import { awaitOn, pollUntil, frame, uniqueName, hex, jsons, RawSession, texts, type Case } from './probe.ts'
 
 /** More strikes than a legacy client may have, and what they are made of. */
 const STRIKES: readonly (readonly [string, Uint8Array])[] = [
@@ -24,14 +24,14 @@ export const cases: readonly Case[] = [
     run: async (host) => {
       const { maxStrikes } = DEFAULT_LIMITS
       for (const [what, bad] of STRIKES) {
-        const client = await host.raw()
+        const client = await host.rawClient()
         for (let i = 1; i < maxStrikes; i++) client.send(bad)
         client.send(frame(1, 'echo'))
-        await host.until(() => client.frames.length === 1, `${what}: the echo`)
+        await host.waitUntil(() => client.frames.length === 1, `${what}: the echo`)
         assert.deepEqual(texts(client), [[1, 'echo']], what)
-        assert.equal(client.closed, false, what)
+        assert.equal(client.isClosed, false, what)
         client.send(bad)
-        await host.until(() => client.closed, `${what}: closed`)
+        await host.waitUntil(() => client.isClosed, `${what}: closed`)
         assert.equal(client.frames.length, 1, what)
       }
     },
@@ -39,26 +39,26 @@ export const cases: readonly Case[] = [
   {
     name: 'what one client does wrong is not felt by its neighbours',
     run: async (host) => {
-      const key = fresh()
-      const good = await host.client()
+      const key = uniqueName()
+      const good = await host.sdkClient()
       const states: string[] = []
       good.on('state', (state) => states.push(state))
-      await answer(host, good.at(Ledger, key).watch())
-      const legacy = await host.raw()
+      await awaitOn(host, good.at(Ledger, key).watch())
+      const legacy = await host.rawClient()
       for (const [, bad] of STRIKES) {
-        const client = await host.raw()
+        const client = await host.rawClient()
         for (let i = 0; i < DEFAULT_LIMITS.maxStrikes; i++) client.send(bad)
-        const rude = new Speaker(await host.raw())
-        rude.hello().open(1, 'ledger', key).call(1, 1, 411).hello()
-        await host.until(() => client.closed && rude.client.closed, 'both are closed')
+        const rude = new RawSession(await host.rawClient())
+        rude.sendHello().openChannel(1, 'ledger', key).sendCall(1, 1, 411).sendHello()
+        await host.waitUntil(() => client.isClosed && rude.client.isClosed, 'both are closed')
         legacy.send(frame(202, { n: 1 }))
-        await answer(host, good.at(Ledger, key).add({ n: 1 }))
+        await awaitOn(host, good.at(Ledger, key).add({ n: 1 }))
       }
-      await host.until(() => legacy.frames.length === STRIKES.length, 'the legacy neighbour')
+      await host.waitUntil(() => legacy.frames.length === STRIKES.length, 'the legacy neighbour')
       assert.deepEqual(jsons(legacy)[0], [202, { n: 1 }])
       const ask = (): Promise<{ size: number }> => good.at(Ledger, key).read()
-      await eventually(host, ask, ({ size }) => size === 1, 'the rude ones are gone')
-      assert.deepEqual([states, legacy.closed], [[], false])
+      await pollUntil(host, ask, ({ size }) => size === 1, 'the rude ones are gone')
+      assert.deepEqual([states, legacy.isClosed], [[], false])
     },
   },
 ]

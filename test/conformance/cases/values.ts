@@ -1,9 +1,9 @@
 // What a row holds comes back exactly, wherever the shard lives next.
 
 import assert from 'node:assert/strict'
-import { Keep, type Step } from '../keep.ts'
+import { RowScript, type RowStep } from '../keep.ts'
 import type { Host } from '../host.ts'
-import { answer, eventually, frame, fresh, insist, type Case } from './probe.ts'
+import { awaitOn, pollUntil, frame, uniqueName, callWithRetry, type Case } from './probe.ts'
 
 const bytes = (...values: number[]): Uint8Array => new Uint8Array(values)
 export const all256 = Uint8Array.from({ length: 256 }, (_, i) => i)
@@ -108,7 +108,7 @@ export const ROWS: readonly Readonly<Record<string, unknown>>[] = [
   },
 ]
 /** As the game tells it: bigints are marked, the shard's key is there, JSON is JSON at once. */
-function shown(row: Readonly<Record<string, unknown>>, keep: string): object {
+function expectedRow(row: Readonly<Record<string, unknown>>, keep: string): object {
   const columns = Object.entries(row).map(([name, value]) => [
     name,
     typeof value === 'bigint' ? `${value}n` : value,
@@ -117,40 +117,40 @@ function shown(row: Readonly<Record<string, unknown>>, keep: string): object {
 }
 
 /** Runs a script against a new shard whose life is ended by `end` behind it, and reads all rows of a table then. */
-async function outlive(
+async function runAndReload(
   host: Host,
   table: 'zoo' | 'items',
-  steps: readonly Step[],
+  steps: readonly RowStep[],
   end: (key: string) => Promise<void>,
 ): Promise<{ key: string; rows: unknown }> {
-  const key = fresh()
-  const keep = (await host.client()).at(Keep, key)
-  await answer(host, keep.play({ steps: [...steps] }))
+  const key = uniqueName()
+  const keep = (await host.sdkClient()).at(RowScript, key)
+  await awaitOn(host, keep.play({ steps: [...steps] }))
   const read = (): Promise<{ told: unknown[] }> => keep.play({ steps: [['all', table]] })
-  const before = (await answer(host, read())).told[0]
+  const before = (await awaitOn(host, read())).told[0]
   await end(key)
-  const rows = (await insist(host, read)).told[0]
+  const rows = (await callWithRetry(host, read)).told[0]
   assert.deepEqual(rows, before)
   return { key, rows }
 }
 
-const ENDS = {
-  evict: (host: Host) => (key: string) => host.evict('keep', key),
-  abort: (host: Host) => (key: string) => host.abort('keep', key),
-  kill: (host: Host) => () => host.kill!(),
+const SHARD_ENDS = {
+  evict: (host: Host) => (key: string) => host.evictShard('keep', key),
+  abort: (host: Host) => (key: string) => host.abortShard('keep', key),
+  kill: (host: Host) => () => host.killProcess!(),
 } as const
-type End = keyof typeof ENDS
+type ShardEnd = keyof typeof SHARD_ENDS
 
-const lasting = (need: End): Case[] => [
+const persistenceCases = (need: ShardEnd): Case[] => [
   {
     name: `values of every kind come back exactly after ${need}`,
     needs: [need],
     run: async (host) => {
-      const inserts = ROWS.map((row): Step => ['insert', 'zoo', row])
-      const { key, rows } = await outlive(host, 'zoo', inserts, ENDS[need](host))
+      const inserts = ROWS.map((row): RowStep => ['insert', 'zoo', row])
+      const { key, rows } = await runAndReload(host, 'zoo', inserts, SHARD_ENDS[need](host))
       assert.deepEqual(
         rows,
-        [ROWS[0]!, ROWS[2]!, ROWS[1]!].map((row) => shown(row, key)),
+        [ROWS[0]!, ROWS[2]!, ROWS[1]!].map((row) => expectedRow(row, key)),
       )
     },
   },
@@ -158,16 +158,16 @@ const lasting = (need: End): Case[] => [
     name: `values that were updated come back exactly after ${need}`,
     needs: [need],
     run: async (host) => {
-      const steps: Step[] = []
+      const steps: RowStep[] = []
       for (const [i, row] of ROWS.entries()) {
         const { n: _n, ...patch } = ROWS[(i + 1) % ROWS.length]!
         steps.push(['insert', 'zoo', row], ['update', 'zoo', row['n'], patch])
       }
-      const { key, rows } = await outlive(host, 'zoo', steps, ENDS[need](host))
+      const { key, rows } = await runAndReload(host, 'zoo', steps, SHARD_ENDS[need](host))
       const expected = [0, 2, 1].map((i) => ({ ...ROWS[(i + 1) % ROWS.length]!, n: ROWS[i]!['n'] }))
       assert.deepEqual(
         rows,
-        expected.map((row) => shown(row, key)),
+        expected.map((row) => expectedRow(row, key)),
       )
     },
   },
@@ -175,7 +175,7 @@ const lasting = (need: End): Case[] => [
     name: `defaults and generated ids are the same after ${need}`,
     needs: [need],
     run: async (host) => {
-      const { rows } = await outlive(host, 'items', [['insert', 'items', {}]], ENDS[need](host))
+      const { rows } = await runAndReload(host, 'items', [['insert', 'items', {}]], SHARD_ENDS[need](host))
       const [{ id, keep: _keep, ...rest }] = rows as [{ id: string; keep: string }]
       assert.match(id, /^[0-9A-HJKMNP-TV-Z]{26}$/)
       assert.deepEqual(rest, {
@@ -193,25 +193,25 @@ const lasting = (need: End): Case[] => [
 ]
 
 export const cases: readonly Case[] = [
-  ...lasting('evict'),
-  ...lasting('abort'),
-  ...lasting('kill'),
+  ...persistenceCases('evict'),
+  ...persistenceCases('abort'),
+  ...persistenceCases('kill'),
   {
     name: 'bytes of a row stay what they were when the buffer they came in is used again',
     run: async (host) => {
       const key = 'main'
-      const keep = (await host.client()).at(Keep, key)
+      const keep = (await host.sdkClient()).at(RowScript, key)
       const { n: _n, ...row } = ROWS[0]!
-      await answer(host, keep.play({ steps: [['insert', 'zoo', { n: 1, ...row }]] }))
-      const client = await host.raw()
+      await awaitOn(host, keep.play({ steps: [['insert', 'zoo', { n: 1, ...row }]] }))
+      const client = await host.rawClient()
       for (const values of [bytes(1, 2, 3), bytes(4, 5, 6)]) {
         const sent = frame(1503, values)
         const before = client.frames.length
         client.send(sent)
-        await host.until(() => client.frames.length === before + 1, 'the echo')
+        await host.waitUntil(() => client.frames.length === before + 1, 'the echo')
         sent.fill(0xff)
         const read = (): Promise<{ told: unknown[] }> => keep.play({ steps: [['get', 'zoo', 1]] })
-        const { told } = await eventually(host, read, () => true, 'the row')
+        const { told } = await pollUntil(host, read, () => true, 'the row')
         assert.deepEqual((told[0] as { bytes: Uint8Array }).bytes, values)
       }
     },
@@ -219,8 +219,8 @@ export const cases: readonly Case[] = [
   {
     name: 'numbers are added up to their bounds, and the sum is told',
     run: async (host) => {
-      const keep = (await host.client()).at(Keep, fresh())
-      const steps: Step[] = [
+      const keep = (await host.sdkClient()).at(RowScript, uniqueName())
+      const steps: RowStep[] = [
         ['insert', 'heads', { gold: 1, big: 2n ** 64n - 3n, real: 0.5 }],
         ['add', 'heads', undefined, 'gold', 999],
         ['add', 'heads', undefined, 'big', 2n ** 63n],
@@ -229,7 +229,7 @@ export const cases: readonly Case[] = [
         ['add', 'heads', undefined, 'gold', Number.NaN],
         ['add', 'heads', undefined, 'gold', -1_000],
       ]
-      const { told } = await answer(host, keep.play({ steps }))
+      const { told } = await awaitOn(host, keep.play({ steps }))
       assert.deepEqual(told.slice(1, 2), [1_000])
       assert.match(String(told[2]), /^BAD_VALUE keep_head\.big: .* is outside 0\.\./)
       assert.equal(told[3], 0.75)

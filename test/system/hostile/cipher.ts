@@ -9,17 +9,17 @@ export const MARK = 0xc1
 /** Whoever says this has no key from then on: nothing can be sealed for it. */
 export const KEYLESS = Uint8Array.of(MARK, MARK)
 
-const sum = (bytes: Uint8Array): number => bytes.reduce((total, byte) => (total + byte) & 0xff, 0)
-const turned = (bytes: Uint8Array): Uint8Array => bytes.map((byte) => byte ^ 0xff)
+const checksum = (bytes: Uint8Array): number => bytes.reduce((total, byte) => (total + byte) & 0xff, 0)
+const inverted = (bytes: Uint8Array): Uint8Array => bytes.map((byte) => byte ^ 0xff)
 
-export function seal(body: Uint8Array): Uint8Array {
-  return Uint8Array.of(MARK, ...turned(body), sum(body))
+export function sealBody(body: Uint8Array): Uint8Array {
+  return Uint8Array.of(MARK, ...inverted(body), checksum(body))
 }
 
-export function open(body: Uint8Array): Uint8Array {
+export function openBody(body: Uint8Array): Uint8Array {
   if (body[0] !== MARK) return body
-  const plain = turned(body.subarray(1, -1))
-  if (body.length < 2 || sum(plain) !== body.at(-1)) throw new Error('the sum is wrong')
+  const plain = inverted(body.subarray(1, -1))
+  if (body.length < 2 || checksum(plain) !== body.at(-1)) throw new Error('the sum is wrong')
   return plain
 }
 
@@ -31,11 +31,11 @@ export function cipher(): Cipher {
     open: (body) => {
       isSealed ||= body[0] === MARK
       hasKey &&= Buffer.compare(body, KEYLESS) !== 0
-      return hasKey ? open(body) : new Uint8Array(0)
+      return hasKey ? openBody(body) : new Uint8Array(0)
     },
     seal: (body) => {
       if (!hasKey) throw new Error('there is no key')
-      return isSealed ? seal(body) : body
+      return isSealed ? sealBody(body) : body
     },
   }
 }

@@ -4,79 +4,79 @@
 import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
 import { encodeClose, MESSAGE } from '../../../core/wire/message.ts'
-import { ack, call, frame, hello, open, opening, resume } from './frames.ts'
-import { closes, errors, type Attack, type Stage } from './stage.ts'
-import { message, OPCODE } from './websocket.ts'
+import { ackFrame, callFrame, frame, helloFrame, openFrame, openFields, resumeFrame } from './frames.ts'
+import { closeCounter, errorCounter, type Attack, type AttackHarness } from './stage.ts'
+import { clientMessage, OPCODE } from './websocket.ts'
 
 /** Of a connection; its bucket holds two seconds of each. */
-export const BUDGET = { maxCostPerSecond: 4_000, maxBytesPerSecond: 1_000_000 }
+export const RATE_LIMITS = { maxCostPerSecond: 4_000, maxBytesPerSecond: 1_000_000 }
 export const FLOOD_MS = 1_000
 const RAW = 1
 const COUNT = 5
-const DEAR = 12
+const COSTLY = 12
 const ENTER = 30
-const BROOD = 41
+const MEMBER_COSTLY = 41
 const COST = 100
 const THROTTLES = 'firefly_throttles_total'
 /** Far more than a bucket holds. */
-const MANY = 40_000
+const FLOOD_FRAMES = 40_000
 
-const flooded = (connections = 1): Record<string, number> => ({
+const floodCounters = (connections = 1): Record<string, number> => ({
   [THROTTLES]: connections,
-  ...closes('FLOOD', connections),
+  ...closeCounter('FLOOD', connections),
 })
-const slowed = 'slowed down, then close FLOOD'
+const SLOWED_VERDICT = 'slowed down, then close FLOOD'
 /** Far more than `FLOOD_MS` in one read. */
-const atOnce = 'close FLOOD'
-const times = (count: number, make: (n: number) => Uint8Array): Buffer =>
+const CLOSED_VERDICT = 'close FLOOD'
+const repeated = (count: number, make: (n: number) => Uint8Array): Buffer =>
   Buffer.concat(Array.from({ length: count }, (_, n) => make(n)))
 
 /** A legacy client floods with these bytes. */
-async function legacy(stage: Stage, bytes: Uint8Array): Promise<void> {
-  const peer = await stage.dial()
+async function floodLegacy(stage: AttackHarness, bytes: Uint8Array): Promise<void> {
+  const peer = await stage.dialTcp()
   void peer.send(bytes)
-  await peer.ends()
+  await peer.waitForClose()
 }
 
 /** A session with channel 1 open floods, and is told why it is over. */
-async function session(stage: Stage, bytes: Uint8Array): Promise<void> {
-  const peer = await stage.session()
+async function floodSession(stage: AttackHarness, bytes: Uint8Array): Promise<void> {
+  const peer = await stage.openSession()
   void peer.send(bytes)
-  await peer.ends()
+  await peer.waitForClose()
   assert.equal(peer.errors().at(-1), '0/0 FLOOD')
 }
 
 /** The same on a WebSocket, each part a message. */
-async function web(stage: Stage, parts: readonly Uint8Array[]): Promise<string> {
-  const one = await stage.web()
+async function floodWebSocket(stage: AttackHarness, parts: readonly Uint8Array[]): Promise<string> {
+  const one = await stage.dialWebSocket()
   void one.send(...parts)
-  const close = await one.ends()
+  const close = await one.waitForCloseFrame()
   assert.equal(close.code, 1008)
   return close.reason
 }
 
-const flood = (name: string, bytes: () => Uint8Array): Attack => ({
+const floodAttack = (name: string, bytes: () => Uint8Array): Attack => ({
   name,
-  verdict: slowed,
-  counters: flooded(),
-  run: (stage) => session(stage, bytes()),
+  verdict: SLOWED_VERDICT,
+  counters: floodCounters(),
+  run: (stage) => floodSession(stage, bytes()),
 })
 
-const deluge = (name: string, bytes: () => Uint8Array, more: Record<string, number> = {}): Attack => ({
+const burstAttack = (name: string, bytes: () => Uint8Array, more: Record<string, number> = {}): Attack => ({
   name,
-  verdict: atOnce,
-  counters: { ...closes('FLOOD'), ...more },
-  run: (stage) => session(stage, bytes()),
+  verdict: CLOSED_VERDICT,
+  counters: { ...closeCounter('FLOOD'), ...more },
+  run: (stage) => floodSession(stage, bytes()),
 })
 
 /** More WebSocket control frames than a second has room for. */
-const controls = (name: string, one: Uint8Array): Attack => ({
+const controlFrameAttack = (name: string, one: Uint8Array): Attack => ({
   name,
   verdict: 'close FLOOD',
-  counters: closes('FLOOD'),
+  counters: closeCounter('FLOOD'),
   run: async (stage) => {
     assert.match(
-      await web(
+      await floodWebSocket(
         stage,
         Array.from({ length: 200 }, () => one),
       ),
@@ -86,42 +86,42 @@ const controls = (name: string, one: Uint8Array): Attack => ({
 })
 
 const small = frame(RAW, 'x')
-const close = (channel: number): Buffer => frame(MESSAGE.CLOSE, encodeClose({ channel, code: 'CLOSED' }))
+const closeFrame = (channel: number): Buffer => frame(MESSAGE.CLOSE, encodeClose({ channel, code: 'CLOSED' }))
 
 export const floods: readonly Attack[] = [
   {
     name: 'a flood of frames is slowed down, and then closed',
-    verdict: slowed,
-    counters: flooded(3),
+    verdict: SLOWED_VERDICT,
+    counters: floodCounters(3),
     run: async (stage) => {
       const quiet = frame(COUNT, 'x')
-      await legacy(
+      await floodLegacy(
         stage,
-        times(MANY, () => quiet),
+        repeated(FLOOD_FRAMES, () => quiet),
       )
-      await session(
+      await floodSession(
         stage,
-        times(MANY, (n) => call(1, n + 1, COUNT, 'x', n)),
+        repeated(FLOOD_FRAMES, (n) => callFrame(1, n + 1, COUNT, 'x', n)),
       )
-      const singles = Array.from({ length: MANY }, () => message(quiet))
-      const reason = await web(stage, [message(times(3_000, () => quiet)), ...singles])
+      const singles = Array.from({ length: FLOOD_FRAMES }, () => clientMessage(quiet))
+      const reason = await floodWebSocket(stage, [clientMessage(repeated(3_000, () => quiet)), ...singles])
       assert.match(reason, /^FLOOD: /)
     },
   },
   {
     name: 'a flood of bytes in few frames is slowed down, and then closed',
-    verdict: slowed,
-    counters: flooded(2),
+    verdict: SLOWED_VERDICT,
+    counters: floodCounters(2),
     run: async (stage) => {
       const big = new Uint8Array(60_000)
       await Promise.all([
-        legacy(
+        floodLegacy(
           stage,
-          times(200, () => frame(RAW, big)),
+          repeated(200, () => frame(RAW, big)),
         ),
-        session(
+        floodSession(
           stage,
-          times(200, (n) => call(1, n + 1, RAW, big, n)),
+          repeated(200, (n) => callFrame(1, n + 1, RAW, big, n)),
         ),
       ])
     },
@@ -131,11 +131,11 @@ export const floods: readonly Attack[] = [
     verdict: 'answers',
     counters: { firefly_frames_in_total: 6_000 },
     run: async (stage) => {
-      const before = (await stage.metrics()).get(THROTTLES)
-      const peer = await stage.dial()
-      await peer.send(times(6_000, () => small))
-      await peer.hears(6_000)
-      assert.equal((await stage.metrics()).get(THROTTLES), before)
+      const before = (await stage.readMetrics()).get(THROTTLES)
+      const peer = await stage.dialTcp()
+      await peer.send(repeated(6_000, () => small))
+      await peer.waitForFrames(6_000)
+      assert.equal((await stage.readMetrics()).get(THROTTLES), before)
     },
   },
   {
@@ -143,33 +143,33 @@ export const floods: readonly Attack[] = [
     verdict: 'slowed down, answers',
     counters: { [THROTTLES]: 2, firefly_frames_in_total: 188 },
     run: async (stage) => {
-      const [tcp, socket] = [await stage.dial(), await stage.web()]
-      const dear = frame(DEAR, {})
-      const parts = [times(70, () => dear), ...Array.from({ length: 24 }, () => dear)]
+      const [tcp, socket] = [await stage.dialTcp(), await stage.dialWebSocket()]
+      const dear = frame(COSTLY, {})
+      const parts = [repeated(70, () => dear), ...Array.from({ length: 24 }, () => dear)]
       const begun = performance.now()
-      await Promise.all([tcp.send(...parts), socket.send(...parts.map((part) => message(part)))])
-      await Promise.all([tcp.hears(94), socket.peer.hears(94)])
+      await Promise.all([tcp.send(...parts), socket.send(...parts.map((part) => clientMessage(part)))])
+      await Promise.all([tcp.waitForFrames(94), socket.peer.waitForFrames(94)])
       // They are due after 350 ms.
       assert.ok(performance.now() - begun < 1_500, `${performance.now() - begun} ms`)
     },
   },
-  flood('a flood of PINGs is slowed down, and then closed', () =>
-    times(MANY, () => frame(MESSAGE.PING, 'ping')),
+  floodAttack('a flood of PINGs is slowed down, and then closed', () =>
+    repeated(FLOOD_FRAMES, () => frame(MESSAGE.PING, 'ping')),
   ),
-  flood('a flood of messages that mean nothing is slowed down, and then closed', () =>
-    times(MANY / 4, () =>
-      Buffer.concat([ack(9, 1, 1), frame(MESSAGE.PONG), close(9), frame(MESSAGE.PONG, 'pong')]),
+  floodAttack('a flood of messages that mean nothing is slowed down, and then closed', () =>
+    repeated(FLOOD_FRAMES / 4, () =>
+      Buffer.concat([ackFrame(9, 1, 1), frame(MESSAGE.PONG), closeFrame(9), frame(MESSAGE.PONG, 'pong')]),
     ),
   ),
   {
     name: 'dear commands count for what they cost',
-    verdict: slowed,
-    counters: flooded(),
+    verdict: SLOWED_VERDICT,
+    counters: floodCounters(),
     run: async (stage) => {
-      const peer = await stage.session()
-      for (let sent = 0; !peer.closed; sent += 10) {
-        assert.ok(sent * COST < 100 * BUDGET.maxCostPerSecond, 'all were let pass')
-        await peer.send(times(10, (n) => call(1, sent + n + 1, DEAR, {}, sent + n)))
+      const peer = await stage.openSession()
+      for (let sent = 0; !peer.isClosed; sent += 10) {
+        assert.ok(sent * COST < 100 * RATE_LIMITS.maxCostPerSecond, 'all were let pass')
+        await peer.send(repeated(10, (n) => callFrame(1, sent + n + 1, COSTLY, {}, sent + n)))
         await pause(5)
       }
       assert.equal(peer.errors().at(-1), '0/0 FLOOD')
@@ -177,68 +177,70 @@ export const floods: readonly Attack[] = [
   },
   {
     name: 'one write that costs more than a flooder is waited for is a flood at once, on TCP and on a WebSocket',
-    verdict: atOnce,
-    counters: closes('FLOOD', 2),
+    verdict: CLOSED_VERDICT,
+    counters: closeCounter('FLOOD', 2),
     run: async (stage) => {
-      const dears = times(200, (n) => call(1, n + 1, DEAR, {}, n))
-      const before = (await stage.metrics()).get(THROTTLES)
-      await session(stage, dears)
-      const reason = await web(stage, [message(Buffer.concat([hello(), open(1), dears]))])
+      const dears = repeated(200, (n) => callFrame(1, n + 1, COSTLY, {}, n))
+      const before = (await stage.readMetrics()).get(THROTTLES)
+      await floodSession(stage, dears)
+      const reason = await floodWebSocket(stage, [
+        clientMessage(Buffer.concat([helloFrame(), openFrame(1), dears])),
+      ])
       assert.match(reason, /^FLOOD: /)
-      assert.equal((await stage.metrics()).get(THROTTLES), before, 'nobody waited for their debt')
+      assert.equal((await stage.readMetrics()).get(THROTTLES), before, 'nobody waited for their debt')
     },
   },
   {
     name: 'commands that wait for a login count for what they cost',
     verdict: 'answers, close FLOOD',
-    counters: closes('FLOOD'),
+    counters: closeCounter('FLOOD'),
     run: async (stage) => {
-      const peer = await stage.dial()
+      const peer = await stage.dialTcp()
       await peer.send(
         frame(ENTER, { uid: 'in a hurry' }),
-        times(200, () => frame(BROOD, {})),
+        repeated(200, () => frame(MEMBER_COSTLY, {})),
       )
-      await peer.ends()
-      assert.equal(peer.heard.length, 1 + 200)
+      await peer.waitForClose()
+      assert.equal(peer.frames.length, 1 + 200)
     },
   },
-  deluge(
+  burstAttack(
     'a flood of channel opens counts twenty for each, refused or not',
-    () => times(MANY / 20, (n) => open(2 + n, 'yard', `key ${n}`)),
-    errors('TOO_MANY_CHANNELS', 600),
+    () => repeated(FLOOD_FRAMES / 20, (n) => openFrame(2 + n, 'yard', `key ${n}`)),
+    errorCounter('TOO_MANY_CHANNELS', 600),
   ),
-  deluge(
+  burstAttack(
     'a flood of opens of what is not there counts the same',
-    () => times(MANY / 20, (n) => open(2 + n, 'nope')),
-    errors('UNKNOWN_CONTRACT', 600),
+    () => repeated(FLOOD_FRAMES / 20, (n) => openFrame(2 + n, 'nope')),
+    errorCounter('UNKNOWN_CONTRACT', 600),
   ),
-  deluge('a channel that is opened and closed without end counts the same', () =>
-    times(MANY / 20, () => Buffer.concat([open(2, 'yard', 'other'), close(2)])),
+  burstAttack('a channel that is opened and closed without end counts the same', () =>
+    repeated(FLOOD_FRAMES / 20, () => Buffer.concat([openFrame(2, 'yard', 'other'), closeFrame(2)])),
   ),
-  deluge(
+  burstAttack(
     'a RESUME of thousands of channels counts for each of them',
-    () => resume(...Array.from({ length: 3_000 }, (_, n) => opening(2 + n, { contract: '' }))),
-    errors('UNKNOWN_CONTRACT', 3_000),
+    () => resumeFrame(...Array.from({ length: 3_000 }, (_, n) => openFields(2 + n, { contract: '' }))),
+    errorCounter('UNKNOWN_CONTRACT', 3_000),
   ),
   {
     name: 'connections that are opened, greeted and dropped without end leave nothing',
     verdict: 'answers',
-    counters: { firefly_accepted_total: 300, ...closes('PEER', 300) },
+    counters: { firefly_accepted_total: 300, ...closeCounter('PEER', 300) },
     run: async (stage) => {
       const one = async (): Promise<void> => {
         for (let n = 0; n < 30; n++) {
-          const peer = await stage.dial()
-          await peer.send(hello(), open(1))
-          await peer.hears(2)
-          peer.reset()
+          const peer = await stage.dialTcp()
+          await peer.send(helloFrame(), openFrame(1))
+          await peer.waitForFrames(2)
+          peer.sendReset()
         }
       }
       await Promise.all(Array.from({ length: 10 }, one))
-      assert.equal(await stage.figure('firefly_connections', (count) => count === 2), 2)
-      assert.equal(await stage.figure('firefly_sessions', (count) => count === 1), 1)
+      assert.equal(await stage.waitForMetric('firefly_connections', (count) => count === 2), 2)
+      assert.equal(await stage.waitForMetric('firefly_sessions', (count) => count === 1), 1)
     },
   },
-  controls('a flood of WebSocket pings closes', message(undefined, { opcode: OPCODE.PING })),
-  controls('a flood of WebSocket pongs closes', message(undefined, { opcode: OPCODE.PONG })),
-  controls('a flood of empty WebSocket messages closes', message()),
+  controlFrameAttack('a flood of WebSocket pings closes', clientMessage(undefined, { opcode: OPCODE.PING })),
+  controlFrameAttack('a flood of WebSocket pongs closes', clientMessage(undefined, { opcode: OPCODE.PONG })),
+  controlFrameAttack('a flood of empty WebSocket messages closes', clientMessage()),
 ]

@@ -1,11 +1,11 @@
 // The bytes of an attacker: frames of the attacked game's identity, right or wrong in one chosen place.
 
 import {
-  DEFAULT_IDENTITY,
+  DEFAULT_FRAME_IDENTITY,
   encodeFrame,
   FrameDecoder,
-  identityBytes,
-  type Identity,
+  frameIdentityBytes,
+  type FrameIdentity,
 } from '../../../core/wire/frame.ts'
 import { writeU32 } from '../../../core/wire/bytes.ts'
 import {
@@ -18,10 +18,10 @@ import {
   type Open,
 } from '../../../core/wire/message.ts'
 
-export const IDENTITY: Identity = { head: [78, 37, 38, 48], protoVersion: 9, serverVersion: 0x01020304 }
-const mine = identityBytes(IDENTITY)
+export const IDENTITY: FrameIdentity = { head: [78, 37, 38, 48], protoVersion: 9, serverVersion: 0x01020304 }
+const IDENTITY_BYTES = frameIdentityBytes(IDENTITY)
 const LENGTH_AT = 9
-const NONE = new Uint8Array(0)
+const EMPTY_BYTES = new Uint8Array(0)
 
 export type Body = Uint8Array | string | object
 
@@ -31,83 +31,83 @@ export function bodyOf(body: Body): Uint8Array {
   return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
 }
 
-export function frame(command: number, body: Body = NONE): Buffer {
-  return Buffer.from(encodeFrame(mine, command, bodyOf(body)))
+export function frame(command: number, body: Body = EMPTY_BYTES): Buffer {
+  return Buffer.from(encodeFrame(IDENTITY_BYTES, command, bodyOf(body)))
 }
 
 /** A frame whose length field says something else. */
-export function lying(length: number, command: number, body: Body = NONE): Buffer {
+export function frameWithLength(length: number, command: number, body: Body = EMPTY_BYTES): Buffer {
   const bytes = frame(command, body)
   writeU32(bytes, LENGTH_AT, length)
   return bytes
 }
 
 /** A frame of a stranger: one byte of the identity differs. */
-export function foreign(byte: number): Buffer {
+export function frameWithWrongIdentity(byte: number): Buffer {
   const bytes = frame(1, 'stranger')
   bytes[byte]! ^= 0x80
   return bytes
 }
 
 /** A frame of a game that never changed its identity. */
-export function nobodys(): Buffer {
-  return Buffer.from(encodeFrame(identityBytes(DEFAULT_IDENTITY), 1, bodyOf('stranger')))
+export function frameWithDefaultIdentity(): Buffer {
+  return Buffer.from(encodeFrame(frameIdentityBytes(DEFAULT_FRAME_IDENTITY), 1, bodyOf('stranger')))
 }
 
 export function hex(text: string): Buffer {
   return Buffer.from(text.replaceAll(' ', ''), 'hex')
 }
 
-export interface Heard {
+export interface ReceivedFrame {
   readonly command: number
   readonly body: Buffer
 }
 
 /** Cuts what the server says. */
-export function hearing(heard: Heard[]): FrameDecoder {
+export function createFrameDecoder(frames: ReceivedFrame[]): FrameDecoder {
   return new FrameDecoder(IDENTITY, 1 << 24, (command, source, start, end) => {
-    heard.push({ command, body: Buffer.from(source.subarray(start, end)) })
+    frames.push({ command, body: Buffer.from(source.subarray(start, end)) })
   })
 }
 
-export interface Greeting {
+export interface HelloFields {
   readonly session?: Uint8Array
   readonly token?: Uint8Array
   readonly ticket?: Uint8Array
   readonly versions?: readonly [number, number]
 }
 
-export function hello({
+export function helloFrame({
   session = new Uint8Array(16),
-  token = NONE,
-  ticket = NONE,
+  token = EMPTY_BYTES,
+  ticket = EMPTY_BYTES,
   versions: [minVersion, maxVersion] = [2, 2],
-}: Greeting = {}): Buffer {
+}: HelloFields = {}): Buffer {
   return frame(MESSAGE.HELLO, encodeHello({ minVersion, maxVersion, session, ticket, token }))
 }
 
-export function open(channel: number, contract = 'yard', key = 'main'): Buffer {
-  return frame(MESSAGE.OPEN, encodeOpen(opening(channel, { contract, key })))
+export function openFrame(channel: number, contract = 'yard', key = 'main'): Buffer {
+  return frame(MESSAGE.OPEN, encodeOpen(openFields(channel, { contract, key })))
 }
 
-export function resume(...opens: readonly Open[]): Buffer {
+export function resumeFrame(...opens: readonly Open[]): Buffer {
   return frame(MESSAGE.RESUME, encodeResume(opens))
 }
 
-export function opening(channel: number, what: Partial<Open> = {}): Open {
+export function openFields(channel: number, what: Partial<Open> = {}): Open {
   return { channel, activation: 0, eventAck: 0, contract: 'yard', key: 'main', ...what }
 }
 
-export function ack(channel: number, calls: number, events: number): Buffer {
+export function ackFrame(channel: number, calls: number, events: number): Buffer {
   return frame(MESSAGE.ACK, encodeAck({ channel, calls, events }))
 }
 
 /** A call of a channel; `opening` counts what was lost, 0 = nothing. */
-export function call(
+export function callFrame(
   channel: number,
   sequence: number,
   command: number,
-  body: Body = NONE,
+  body: Body = EMPTY_BYTES,
   replyAck = 0,
   opening = 0,
 ): Buffer {

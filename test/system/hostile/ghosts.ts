@@ -2,76 +2,76 @@
 // again, keeps no more seats than it may have connections. Who is lost comes back to its own all the same.
 
 import assert from 'node:assert/strict'
-import { until } from '../../conformance/sockets.ts'
-import { MOST } from './crowds.ts'
-import { call, hello, open, opening, resume } from './frames.ts'
-import type { Peer } from './peer.ts'
-import { closes, type Attack, type Stage } from './stage.ts'
+import { waitUntil } from '../../conformance/sockets.ts'
+import { MAX_CONNECTIONS } from './crowds.ts'
+import { callFrame, helloFrame, openFrame, openFields, resumeFrame } from './frames.ts'
+import type { RawPeer } from './peer.ts'
+import { closeCounter, type Attack, type AttackHarness } from './stage.ts'
 
 const JOIN = 9
 const HERE = 13
 /** Beside the two players and the member who is lost. */
-const ROOM = MOST - 3
-const COMINGS = 60
+const FREE_SEATS = MAX_CONNECTIONS - 3
+const ATTEMPTS = 60
 const RETURNS = 3
-const away = (count: number): Record<string, number> => ({
-  ...closes('OVERLOADED', count),
+const turnedAwayCounters = (count: number): Record<string, number> => ({
+  ...closeCounter('OVERLOADED', count),
   'firefly_turned_away_total{bound="address"}': count,
 })
 
 /** A member with a session. */
-async function member(stage: Stage): Promise<Peer> {
-  const peer = await stage.session()
-  await peer.send(call(1, 1, JOIN, {}))
-  await peer.hears(3)
+async function joinAsMember(stage: AttackHarness): Promise<RawPeer> {
+  const peer = await stage.openSession()
+  await peer.send(callFrame(1, 1, JOIN, {}))
+  await peer.waitForFrames(3)
   return peer
 }
 
-async function members(peer: Peer, sequence: number): Promise<number> {
-  await peer.send(call(1, sequence, HERE, {}, sequence - 1))
-  await until(() => peer.replies().has(sequence), 'the number of members')
+async function memberCount(peer: RawPeer, sequence: number): Promise<number> {
+  await peer.send(callFrame(1, sequence, HERE, {}, sequence - 1))
+  await waitUntil(() => peer.replies().has(sequence), 'the number of members')
   return (JSON.parse(peer.replies().get(sequence)!.toString()) as { readonly members: number }).members
 }
 
 /** Joins and is reset; whether it was let in. */
-async function haunt(stage: Stage, greeting: Uint8Array): Promise<boolean> {
-  const peer = await stage.dial()
-  await peer.send(greeting, open(1), call(1, 1, JOIN, {}))
-  await until(() => peer.closed || peer.replies().has(1), 'an answer or the end')
+async function joinAndReset(stage: AttackHarness, greeting: Uint8Array): Promise<boolean> {
+  const peer = await stage.dialTcp()
+  await peer.send(greeting, openFrame(1), callFrame(1, 1, JOIN, {}))
+  await waitUntil(() => peer.isClosed || peer.replies().has(1), 'an answer or the end')
   const isIn = peer.replies().has(1)
   assert.deepEqual(peer.errors(), isIn ? [] : ['0/0 OVERLOADED'])
-  peer.reset()
-  await peer.ends()
+  peer.sendReset()
+  await peer.waitForClose()
   return isIn
 }
 
-export const ghosts: readonly Attack[] = [
+export const abandonedSeats: readonly Attack[] = [
   {
     name: 'whoever joins and is reset, again and again, is no more members than one address may be',
     verdict: 'ERROR OVERLOADED, close',
-    counters: { ...away(COMINGS - ROOM + RETURNS), firefly_resumes_total: RETURNS },
+    counters: { ...turnedAwayCounters(ATTEMPTS - FREE_SEATS + RETURNS), firefly_resumes_total: RETURNS },
     run: async (stage) => {
-      const lost = await member(stage)
+      const lost = await joinAsMember(stage)
       const shown = lost.welcome()
       let entered = 0
-      for (let n = 0; n < COMINGS; n++) if (await haunt(stage, hello())) entered++
-      assert.equal(entered, ROOM)
+      for (let n = 0; n < ATTEMPTS; n++) if (await joinAndReset(stage, helloFrame())) entered++
+      assert.equal(entered, FREE_SEATS)
       // All that it has room for are counted, and one of them was lost: it comes back, as often as it likes.
       let back = lost
       let known = shown
       for (let n = 0; n < RETURNS; n++) {
-        back.reset()
-        assert.equal(await stage.figure('firefly_sessions', (sessions) => sessions === 1), 1)
-        back = await stage.dial()
-        await back.send(hello(known), resume(opening(1)))
-        await back.hears(2)
+        back.sendReset()
+        assert.equal(await stage.waitForMetric('firefly_sessions', (sessions) => sessions === 1), 1)
+        back = await stage.dialTcp()
+        await back.send(helloFrame(known), resumeFrame(openFields(1)))
+        await back.waitForFrames(2)
         assert.deepEqual(back.errors(), [])
         known = back.welcome()
         assert.ok(known.resumed)
-        assert.equal(await haunt(stage, hello()), false)
+        assert.equal(await joinAndReset(stage, helloFrame()), false)
       }
       // The members of the yard are the ghosts, and who came back.
-      assert.equal(await members(back, 2), ROOM + 1)
+      assert.equal(await memberCount(back, 2), FREE_SEATS + 1)
     },
   },
 ]

@@ -5,69 +5,69 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { connect, type Firefly } from '../../../client/index.ts'
 import { frame, IDENTITY } from './frames.ts'
 import { Yard } from './game.ts'
-import { claims, ticket } from './mint.ts'
-import { Peer } from './peer.ts'
+import { validClaims, signTicket } from './mint.ts'
+import { RawPeer } from './peer.ts'
 
-const PACE_MS = 4
+const CALL_INTERVAL_MS = 4
 const ENTER = 30
 
-export class Neighbours {
+export class ControlPlayers {
   readonly answers = { sdk: 0, legacy: 0 }
   /** What they had to complain of. */
   readonly failures: string[] = []
   /** The longest that one of them waited. */
-  worstMs = 0
+  maxLatencyMs = 0
   readonly #sdk: Firefly
-  readonly #legacy: Peer
+  readonly #legacy: RawPeer
   readonly #done: Promise<unknown>
-  #leaving = false
+  #isClosing = false
 
-  private constructor(sdk: Firefly, legacy: Peer) {
+  private constructor(sdk: Firefly, legacy: RawPeer) {
     this.#sdk = sdk
     this.#legacy = legacy
-    sdk.on('state', (state) => this.#leaving || this.failures.push(`the SDK is ${state}`))
+    sdk.on('state', (state) => this.#isClosing || this.failures.push(`the SDK is ${state}`))
     this.#done = Promise.all([
-      this.#play('sdk', (n) => this.#ask(n)),
-      this.#play('legacy', (n) => this.#shout(n)),
+      this.#callRepeatedly('sdk', (n) => this.#callSdk(n)),
+      this.#callRepeatedly('legacy', (n) => this.#callLegacy(n)),
     ])
   }
 
   /** `areMembers`: they log in, the one by a ticket, the other at the gate. */
-  static async arrive(
+  static async connectPlayers(
     { http, tcp }: { readonly http: number; readonly tcp: number },
-    areMembers: boolean,
-  ): Promise<Neighbours> {
-    const shown = areMembers ? { ticket: () => ticket(claims('the one beside it')) } : {}
-    const sdk = await connect(`ws://127.0.0.1:${http}/ws`, { identity: IDENTITY, ...shown })
-    const legacy = await Peer.dial(tcp)
-    if (areMembers) {
+    logIn: boolean,
+  ): Promise<ControlPlayers> {
+    const ticketOptions = logIn ? { ticket: () => signTicket(validClaims('the one beside it')) } : {}
+    const sdk = await connect(`ws://127.0.0.1:${http}/ws`, { identity: IDENTITY, ...ticketOptions })
+    const legacy = await RawPeer.connect(tcp)
+    if (logIn) {
       await legacy.send(frame(ENTER, { uid: 'the other beside it' }))
-      await legacy.hears(1)
-      legacy.heard.length = 0
+      await legacy.waitForFrames(1)
+      legacy.frames.length = 0
     }
-    return new Neighbours(sdk, legacy)
+    return new ControlPlayers(sdk, legacy)
   }
 
-  get total(): number {
+  get answerCount(): number {
     return this.answers.sdk + this.answers.legacy
   }
 
   /** What the game has counted. */
-  async tally(): Promise<number> {
+  async readGameCount(): Promise<number> {
     const { count, polluted } = await this.#sdk.at(Yard).tally()
     if (polluted) this.failures.push('a prototype was changed')
     return count
   }
 
-  async leave(): Promise<void> {
-    this.#leaving = true
+  async closePlayers(): Promise<void> {
+    this.#isClosing = true
     await this.#done
     await this.#sdk.close()
     this.#legacy.socket.destroy()
   }
 
-  async #play(who: 'sdk' | 'legacy', call: (n: number) => Promise<unknown>): Promise<void> {
-    for (let n = 1; !this.#leaving && this.failures.length === 0; n++) {
+  async #callRepeatedly(who: 'sdk' | 'legacy', call: (n: number) => Promise<unknown>): Promise<void> {
+    for (let n = 1; !this.#isClosing && this.failures.length === 0; n++) {
       const begun = performance.now()
       try {
         const answer = await call(n)
@@ -76,19 +76,19 @@ export class Neighbours {
       } catch (error) {
         this.failures.push(`${who}: ${String(error)}`)
       }
-      this.worstMs = Math.max(this.worstMs, performance.now() - begun)
-      await pause(PACE_MS)
+      this.maxLatencyMs = Math.max(this.maxLatencyMs, performance.now() - begun)
+      await pause(CALL_INTERVAL_MS)
     }
   }
 
-  async #ask(n: number): Promise<unknown> {
+  async #callSdk(n: number): Promise<unknown> {
     return (await this.#sdk.at(Yard).pack({ n })).n
   }
 
-  async #shout(n: number): Promise<unknown> {
+  async #callLegacy(n: number): Promise<unknown> {
     await this.#legacy.send(frame(1, String(n)))
-    await this.#legacy.hears(1)
-    const [answer] = this.#legacy.heard.splice(0)
+    await this.#legacy.waitForFrames(1)
+    const [answer] = this.#legacy.frames.splice(0)
     return answer!.command === 1 && Number(answer!.body.toString())
   }
 }

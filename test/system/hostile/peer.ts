@@ -16,44 +16,44 @@ import {
   type Opened,
   type Welcome,
 } from '../../../core/wire/message.ts'
-import { until } from '../../conformance/sockets.ts'
-import { hearing, type Heard } from './frames.ts'
+import { waitUntil } from '../../conformance/sockets.ts'
+import { createFrameDecoder, type ReceivedFrame } from './frames.ts'
 
-export class Peer {
+export class RawPeer {
   readonly socket: Socket
   /** Whole frames that came, oldest first. */
-  readonly heard: Heard[] = []
+  readonly frames: ReceivedFrame[] = []
   /** Everything that came. */
-  bytes = 0
-  closed = false
-  #feed: (chunk: Buffer) => void
+  receivedBytes = 0
+  isClosed = false
+  #onChunk: (chunk: Buffer) => void
 
   private constructor(socket: Socket) {
     this.socket = socket
-    const decoder = hearing(this.heard)
-    this.#feed = (chunk) => void decoder.push(chunk)
+    const decoder = createFrameDecoder(this.frames)
+    this.#onChunk = (chunk) => void decoder.push(chunk)
     socket.on('data', (chunk: Buffer) => {
-      this.bytes += chunk.length
-      this.#feed(chunk)
+      this.receivedBytes += chunk.length
+      this.#onChunk(chunk)
     })
     socket.on('error', () => {})
-    socket.on('close', () => (this.closed = true))
+    socket.on('close', () => (this.isClosed = true))
   }
 
-  static dial(port: number): Promise<Peer> {
+  static connect(port: number): Promise<RawPeer> {
     return new Promise((resolve, reject) => {
       const socket = connect({ port, host: '127.0.0.1', noDelay: true })
       socket.once('error', reject)
       socket.once('connect', () => {
         socket.off('error', reject)
-        resolve(new Peer(socket))
+        resolve(new RawPeer(socket))
       })
     })
   }
 
   /** What comes from now on is not frames, or not at the top. */
-  reads(feed: (chunk: Buffer) => void): void {
-    this.#feed = feed
+  replaceReader(feed: (chunk: Buffer) => void): void {
+    this.#onChunk = feed
   }
 
   /** Resolves when the kernel has taken the bytes, or the connection is over. */
@@ -62,32 +62,32 @@ export class Peer {
   }
 
   /** FIN. */
-  finish(): void {
+  sendFin(): void {
     this.socket.end()
   }
 
   /** RST, unless the server has ended it before: a handle that shuts down is not to be reset, and would never close. */
-  reset(): void {
+  sendReset(): void {
     if (this.socket.writableEnded) this.socket.destroy()
     else this.socket.resetAndDestroy()
   }
 
   /** Leaves what the server says in the kernel. */
-  deafen(): void {
+  pauseReading(): void {
     this.socket.pause()
   }
 
-  hears(count: number): Promise<void> {
-    return until(() => this.heard.length >= count, `${count} frames`)
+  waitForFrames(count: number): Promise<void> {
+    return waitUntil(() => this.frames.length >= count, `${count} frames`)
   }
 
-  ends(): Promise<void> {
-    return until(() => this.closed, 'the end of the connection')
+  waitForClose(): Promise<void> {
+    return waitUntil(() => this.isClosed, 'the end of the connection')
   }
 
   /** Legacy answers as text. */
-  texts(): [number, string][] {
-    return this.heard.map(({ command, body }) => [command, body.toString()])
+  frameTexts(): [number, string][] {
+    return this.frames.map(({ command, body }) => [command, body.toString()])
   }
 
   /** Errors of a version 2 session, as `channel/sequence CODE`. */
@@ -118,7 +118,7 @@ export class Peer {
 
   /** Events of a version 2 session, and its RESYNCs (as `event` 0) among them, oldest first. */
   events(): { sequence: number; event: number; body: Buffer }[] {
-    return this.heard.flatMap(({ command, body }) => {
+    return this.frames.flatMap(({ command, body }) => {
       const { length } = body
       if (command === MESSAGE.RESYNC)
         return [{ sequence: decodeResync(body, 0, length).events, event: 0, body }]
@@ -132,6 +132,6 @@ export class Peer {
   }
 
   #bodies(command: number): Buffer[] {
-    return this.heard.filter((one) => one.command === command).map(({ body }) => body)
+    return this.frames.filter((one) => one.command === command).map(({ body }) => body)
   }
 }

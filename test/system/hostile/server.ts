@@ -1,7 +1,7 @@
 // The server process under attack. Run only by stage.ts, which gives it a data folder and the options in which it
 // differs from the defaults, and hears its ports.
 
-import type { Identity } from '../../../core/wire/frame.ts'
+import type { FrameIdentity } from '../../../core/wire/frame.ts'
 import { start, type ServerOptions } from '../../../edge/server.ts'
 import { ticketOptionsOf, type TicketEnvironment } from '../../../edge/ticket.ts'
 import { cipher } from './cipher.ts'
@@ -13,20 +13,20 @@ export type Overrides = Partial<Pick<ServerOptions, 'limits' | 'times' | 'secret
   readonly tickets?: TicketEnvironment
   readonly sealed?: boolean
 }
-export interface Told {
+export interface ListenPorts {
   readonly http: number
   readonly tcp: number
 }
 
 const [dir, identity, overrides] = process.argv.slice(2)
 const { game = 'game', tickets = {}, sealed = false, ...options } = JSON.parse(overrides!) as Overrides
-const { default: attacked } = (await import(`./${game}.ts`)) as typeof import('./game.ts')
+const { default: targetGame } = (await import(`./${game}.ts`)) as typeof import('./game.ts')
 const server = await start({
   ...options,
-  identity: JSON.parse(identity!) as Identity,
+  identity: JSON.parse(identity!) as FrameIdentity,
   tickets: ticketOptionsOf(tickets),
   ...(sealed && { cipher }),
-  game: attacked,
+  game: targetGame,
   dir: dir!,
   http: 0,
   tcp: 0,
@@ -38,4 +38,4 @@ process.on('message', () => {
   globalThis.gc!()
   process.send!(process.memoryUsage().external)
 })
-process.send!({ http: server.http.port, tcp: server.tcp.port } satisfies Told)
+process.send!({ http: server.http.port, tcp: server.tcp.port } satisfies ListenPorts)

@@ -5,14 +5,14 @@
 import assert from 'node:assert/strict'
 import { fork, type ChildProcess } from 'node:child_process'
 import { after, before, test } from 'node:test'
-import { until } from '../../conformance/sockets.ts'
+import { waitUntil } from '../../conformance/sockets.ts'
 import { temporaryFolder } from '../program.ts'
-import { hello, IDENTITY, open, type Greeting } from './frames.ts'
-import { Neighbours } from './neighbours.ts'
-import { Peer } from './peer.ts'
-import type { Overrides, Told } from './server.ts'
+import { helloFrame, IDENTITY, openFrame, type HelloFields } from './frames.ts'
+import { ControlPlayers } from './neighbours.ts'
+import { RawPeer } from './peer.ts'
+import type { Overrides, ListenPorts } from './server.ts'
 import type { Suite } from './suites.ts'
-import { upgrade, WebSocketPeer } from './websocket.ts'
+import { upgradeRequest, WebSocketPeer } from './websocket.ts'
 
 /** One row of docs/hostile.md. */
 export interface Attack {
@@ -23,75 +23,83 @@ export interface Attack {
   /** Which counters rise, and by how much at least. */
   readonly counters: Readonly<Record<string, number>>
   /** Attacks, and asserts the verdict. */
-  run(stage: Stage): Promise<void>
+  run(stage: AttackHarness): Promise<void>
 }
 
 /** The counter of closed connections. */
-export function closes(reason: string, count = 1): Record<string, number> {
+export function closeCounter(reason: string, count = 1): Record<string, number> {
   return { [`firefly_closes_total{reason="${reason}"}`]: count }
 }
 
 /** The counter of errors that version 2 sessions were told. */
-export function errors(code: string, count = 1): Record<string, number> {
+export function errorCounter(code: string, count = 1): Record<string, number> {
   return { [`firefly_errors_total{code="${code}"}`]: count }
 }
 
 /** The counter of what the listeners turn away themselves. */
-export function refusals(reason: string, count = 1): Record<string, number> {
+export function refusalCounter(reason: string, count = 1): Record<string, number> {
   return { [`firefly_refused_total{reason="${reason}"}`]: count }
 }
 
 /** What a player may wait for an answer while its server is attacked; generous, as machines of CI stall by themselves. */
-const PATIENCE_MS = 4_000
+const TIMEOUT_MS = 4_000
 /** Answers that each player must get after the attack. */
-const ANSWERS = 5
+const ANSWERS_AFTER = 5
 /** What the players' calls raise as well, each by one. */
-const SHARED = new Set(['firefly_frames_in_total', 'firefly_turns_total'])
+const SHARED_COUNTERS = new Set(['firefly_frames_in_total', 'firefly_turns_total'])
 
 /** Registers a test for each attack, all on one server. */
-export function prove({ attacks, overrides }: Suite): void {
-  let stage: Stage
-  before(async () => void (stage = await Stage.open(overrides)))
-  after(() => stage?.close())
-  for (const attack of attacks) test(attack.name, { timeout: 30_000 }, () => stage.prove(attack))
+export function registerAttacks({ attacks, overrides }: Suite): void {
+  let harness: AttackHarness
+  before(async () => void (harness = await AttackHarness.startServer(overrides)))
+  after(() => harness?.close())
+  for (const attack of attacks) test(attack.name, { timeout: 30_000 }, () => harness.runAttack(attack))
 }
 
-export class Stage {
-  readonly ports: Told
-  readonly neighbours: Neighbours
+export class AttackHarness {
+  readonly ports: ListenPorts
+  readonly controls: ControlPlayers
   readonly #child: ChildProcess
-  #peers: Peer[] = []
+  #peers: RawPeer[] = []
 
-  private constructor(child: ChildProcess, ports: Told, neighbours: Neighbours) {
+  private constructor(child: ChildProcess, ports: ListenPorts, neighbours: ControlPlayers) {
     this.#child = child
     this.ports = ports
-    this.neighbours = neighbours
+    this.controls = neighbours
   }
 
-  static async open(overrides: Overrides): Promise<Stage> {
+  static async startServer(overrides: Overrides): Promise<AttackHarness> {
     const args = [temporaryFolder(), JSON.stringify(IDENTITY), JSON.stringify(overrides)]
     const options = { execPath: process.execPath, execArgv: ['--expose-gc'] }
     const child = fork(new URL('server.ts', import.meta.url), args, options)
-    const ports = await new Promise<Told>((resolve, reject) => {
-      child.once('message', (told) => resolve(told as Told))
+    const ports = await new Promise<ListenPorts>((resolve, reject) => {
+      child.once('message', (told) => resolve(told as ListenPorts))
       child.once('exit', (code) => reject(new Error(`the server ended with ${code} before it listened`)))
     })
-    return new Stage(child, ports, await Neighbours.arrive(ports, overrides.game === 'club'))
+    return new AttackHarness(
+      child,
+      ports,
+      await ControlPlayers.connectPlayers(ports, overrides.game === 'club'),
+    )
   }
 
-  async prove(attack: Attack): Promise<void> {
-    const earlier = await this.metrics()
-    const begun = this.neighbours.total
-    this.neighbours.worstMs = 0
+  async runAttack(attack: Attack): Promise<void> {
+    const earlier = await this.readMetrics()
+    const answersBefore = this.controls.answerCount
+    this.controls.maxLatencyMs = 0
     try {
       await attack.run(this)
-      await this.#counted(attack, earlier, begun)
-      const { sdk, legacy } = this.neighbours.answers
+      await this.#assertCounters(attack, earlier, answersBefore)
+      const { sdk, legacy } = this.controls.answers
       const answered = (): boolean =>
-        this.neighbours.answers.sdk >= sdk + ANSWERS && this.neighbours.answers.legacy >= legacy + ANSWERS
-      await until(() => answered() || this.neighbours.failures.length > 0, 'answers to the players beside it')
-      assert.deepEqual(this.neighbours.failures, [], 'the players beside it')
-      assert.ok(this.neighbours.worstMs < PATIENCE_MS, `a player waited ${this.neighbours.worstMs} ms`)
+        this.controls.answers.sdk >= sdk + ANSWERS_AFTER &&
+        this.controls.answers.legacy >= legacy + ANSWERS_AFTER
+      await waitUntil(
+        () => answered() || this.controls.failures.length > 0,
+        'answers to the players beside it',
+      )
+      assert.deepEqual(this.controls.failures, [], 'the players beside it')
+      assert.ok(this.controls.maxLatencyMs < TIMEOUT_MS, `a player waited ${this.controls.maxLatencyMs} ms`)
     } finally {
       for (const peer of this.#peers) peer.socket.destroy()
       this.#peers = []
@@ -99,39 +107,42 @@ export class Stage {
   }
 
   /** A TCP connection of the attacker. */
-  async dial(): Promise<Peer> {
-    const peer = await Peer.dial(this.ports.tcp)
+  async dialTcp(): Promise<RawPeer> {
+    const peer = await RawPeer.connect(this.ports.tcp)
     this.#peers.push(peer)
     return peer
   }
 
   /** A version 2 session on TCP, with channel 1 open unless it logs in or comes back. */
-  async session(greeting: Greeting = {}): Promise<Peer> {
-    const peer = await this.dial()
+  async openSession(greeting: HelloFields = {}): Promise<RawPeer> {
+    const peer = await this.dialTcp()
     const isNew = !greeting.ticket && !greeting.token
-    await peer.send(hello(greeting), ...(isNew ? [open(1)] : []))
-    await peer.hears(isNew ? 2 : 1)
+    await peer.send(helloFrame(greeting), ...(isNew ? [openFrame(1)] : []))
+    await peer.waitForFrames(isNew ? 2 : 1)
     peer.welcome()
     return peer
   }
 
   /** The same to the HTTP port. */
-  async dialHttp(): Promise<Peer> {
-    const peer = await Peer.dial(this.ports.http)
-    peer.reads(() => {})
+  async dialHttp(): Promise<RawPeer> {
+    const peer = await RawPeer.connect(this.ports.http)
+    peer.replaceReader(() => {})
     this.#peers.push(peer)
     return peer
   }
 
   /** A WebSocket of the attacker, upgraded as `request` says, with bytes right behind it. */
-  async web(request: string = upgrade(), ...behind: readonly Uint8Array[]): Promise<WebSocketPeer> {
-    const web = await WebSocketPeer.dial(this.ports.http, request, ...behind)
+  async dialWebSocket(
+    request: string = upgradeRequest(),
+    ...behind: readonly Uint8Array[]
+  ): Promise<WebSocketPeer> {
+    const web = await WebSocketPeer.connect(this.ports.http, request, ...behind)
     this.#peers.push(web.peer)
     return web
   }
 
   /** All figures of the server by name and labels. */
-  async metrics(): Promise<ReadonlyMap<string, number>> {
+  async readMetrics(): Promise<ReadonlyMap<string, number>> {
     assert.equal(this.#child.exitCode, null, 'the server process has ended')
     const text = await (await fetch(`http://127.0.0.1:${this.ports.http}/metrics`)).text()
     const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
@@ -144,55 +155,59 @@ export class Stage {
   }
 
   /** Waits until a figure is as it should be; gives it, good or not, after the players' patience. */
-  async figure(name: string, good: (value: number) => boolean): Promise<number> {
-    const deadlineMs = performance.now() + PATIENCE_MS
+  async waitForMetric(name: string, isExpected: (value: number) => boolean): Promise<number> {
+    const deadlineMs = performance.now() + TIMEOUT_MS
     for (;;) {
-      const value = (await this.metrics()).get(name) ?? 0
-      if (good(value) || performance.now() > deadlineMs) return value
+      const value = (await this.readMetrics()).get(name) ?? 0
+      if (isExpected(value) || performance.now() > deadlineMs) return value
     }
   }
 
   /** Bytes of the server's buffers, garbage excluded; waits until they are at most `most`, or no longer for it. */
-  async buffers(most = Infinity): Promise<number> {
-    const deadlineMs = performance.now() + PATIENCE_MS
+  async bufferBytes(maxBytes = Infinity): Promise<number> {
+    const deadlineMs = performance.now() + TIMEOUT_MS
     for (;;) {
-      const told = new Promise<number>((resolve) =>
+      const reply = new Promise<number>((resolve) =>
         this.#child.once('message', (bytes) => resolve(bytes as number)),
       )
       this.#child.send('buffers')
-      const bytes = await told
-      if (bytes <= most || performance.now() > deadlineMs) return bytes
+      const bytes = await reply
+      if (bytes <= maxBytes || performance.now() > deadlineMs) return bytes
     }
   }
 
   async close(): Promise<void> {
-    await this.neighbours.leave()
-    const gone = new Promise((resolve) => this.#child.once('exit', resolve))
+    await this.controls.closePlayers()
+    const exited = new Promise((resolve) => this.#child.once('exit', resolve))
     this.#child.kill('SIGKILL')
-    await gone
+    await exited
   }
 
-  async #counted({ counters }: Attack, earlier: ReadonlyMap<string, number>, begun: number): Promise<void> {
+  async #assertCounters(
+    { counters }: Attack,
+    earlier: ReadonlyMap<string, number>,
+    begun: number,
+  ): Promise<void> {
     // Of each player one call may have been counted before, and answered since.
-    const theirs = this.neighbours.total - begun - 2
-    let now = await this.metrics()
-    const rise = (name: string): number =>
-      (now.get(name) ?? 0) - (earlier.get(name) ?? 0) - (SHARED.has(name) ? theirs : 0)
-    const deadlineMs = performance.now() + PATIENCE_MS
-    while (Object.entries(counters).some(([name, least]) => rise(name) < least)) {
+    const controlCalls = this.controls.answerCount - begun - 2
+    let now = await this.readMetrics()
+    const increase = (name: string): number =>
+      (now.get(name) ?? 0) - (earlier.get(name) ?? 0) - (SHARED_COUNTERS.has(name) ? controlCalls : 0)
+    const deadlineMs = performance.now() + TIMEOUT_MS
+    while (Object.entries(counters).some(([name, least]) => increase(name) < least)) {
       if (performance.now() > deadlineMs) break
-      now = await this.metrics()
+      now = await this.readMetrics()
     }
     for (const [name, least] of Object.entries(counters))
-      assert.ok(rise(name) >= least, `${name} rose by ${rise(name)} instead of ${least}`)
+      assert.ok(increase(name) >= least, `${name} rose by ${increase(name)} instead of ${least}`)
     // A peer may also just go; nobody may be closed, or told an error, for what this attack is not.
     const others = [...now.keys()].filter(
       (name) => /^firefly_(closes|strikes)_total/.test(name) && !name.includes('"PEER"'),
     )
     for (const name of others)
-      assert.ok(rise(name) <= (counters[name] ?? 0), `${name} rose by ${rise(name)} too`)
+      assert.ok(increase(name) <= (counters[name] ?? 0), `${name} rose by ${increase(name)} too`)
     for (const name of now.keys())
       if (name.startsWith('firefly_errors_total') && !(name in counters))
-        assert.equal(rise(name), 0, `${name} rose too`)
+        assert.equal(increase(name), 0, `${name} rose too`)
   }
 }

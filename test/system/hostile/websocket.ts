@@ -2,13 +2,13 @@
 // the upgrade. It reads what the server says strictly, and never answers by itself.
 
 import { randomBytes } from 'node:crypto'
-import { until } from '../../conformance/sockets.ts'
-import { hearing } from './frames.ts'
-import { Peer } from './peer.ts'
+import { waitUntil } from '../../conformance/sockets.ts'
+import { createFrameDecoder } from './frames.ts'
+import { RawPeer } from './peer.ts'
 
 export const OPCODE = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const
 
-export interface Head {
+export interface FrameHead {
   /** Default true. */
   readonly fin?: boolean
   /** Bits RSV1, RSV2, RSV3 as 4, 2, 1. */
@@ -24,7 +24,7 @@ export interface Head {
 }
 
 /** One WebSocket frame of a client. */
-export function message(payload: Uint8Array = new Uint8Array(0), head: Head = {}): Buffer {
+export function clientMessage(payload: Uint8Array = new Uint8Array(0), head: FrameHead = {}): Buffer {
   const { fin = true, rsv = 0, opcode = OPCODE.BINARY, masked = true } = head
   const length = head.length ?? BigInt(payload.length)
   const width = head.width ?? (length < 126n ? 0 : length < 65_536n ? 2 : 8)
@@ -40,15 +40,15 @@ export function message(payload: Uint8Array = new Uint8Array(0), head: Head = {}
 }
 
 /** A Close frame of a client with this code and reason. */
-export function closing(code: number, reason: Uint8Array = new Uint8Array(0)): Buffer {
+export function closeMessage(code: number, reason: Uint8Array = new Uint8Array(0)): Buffer {
   const payload = Buffer.alloc(2 + reason.length)
   payload.writeUInt16BE(code)
   payload.set(reason, 2)
-  return message(payload, { opcode: OPCODE.CLOSE })
+  return clientMessage(payload, { opcode: OPCODE.CLOSE })
 }
 
 /** The lines of a good upgrade, `change`d in one place: null leaves a header out, a list says it so many times. */
-export function upgrade(
+export function upgradeRequest(
   change: Readonly<Record<string, string | null | readonly string[]>> = {},
   line = 'GET /ws HTTP/1.1',
 ): string {
@@ -68,30 +68,30 @@ export function upgrade(
 
 /** What a server said on an upgraded connection. */
 export class WebSocketPeer {
-  readonly peer: Peer
+  readonly peer: RawPeer
   /** Of the answer to the upgrade; 0 = none yet. */
   status = 0
-  head = ''
-  close: { readonly code: number; readonly reason: string } | null = null
+  responseHead = ''
+  closeFrame: { readonly code: number; readonly reason: string } | null = null
   readonly pongs: string[] = []
   #buffer = Buffer.alloc(0)
   readonly #decoder
 
-  private constructor(peer: Peer) {
+  private constructor(peer: RawPeer) {
     this.peer = peer
-    this.#decoder = hearing(peer.heard)
-    peer.reads((chunk) => this.#read(chunk))
+    this.#decoder = createFrameDecoder(peer.frames)
+    peer.replaceReader((chunk) => this.#read(chunk))
   }
 
   /** Says `request` and, in the same write, what follows it. */
-  static async dial(
+  static async connect(
     port: number,
-    request: string = upgrade(),
+    request: string = upgradeRequest(),
     ...behind: Uint8Array[]
   ): Promise<WebSocketPeer> {
-    const one = new WebSocketPeer(await Peer.dial(port))
+    const one = new WebSocketPeer(await RawPeer.connect(port))
     await one.peer.send(Buffer.from(request, 'latin1'), ...behind)
-    await until(() => one.status !== 0 || one.peer.closed, 'an answer to the upgrade')
+    await waitUntil(() => one.status !== 0 || one.peer.isClosed, 'an answer to the upgrade')
     return one
   }
 
@@ -100,28 +100,28 @@ export class WebSocketPeer {
   }
 
   /** Resolves with the Close frame, when it has come. */
-  async ends(): Promise<{ readonly code: number; readonly reason: string }> {
-    await until(() => this.close !== null || this.peer.closed, 'a Close frame')
-    if (!this.close) throw new Error('the connection ended without a Close frame')
-    return this.close
+  async waitForCloseFrame(): Promise<{ readonly code: number; readonly reason: string }> {
+    await waitUntil(() => this.closeFrame !== null || this.peer.isClosed, 'a Close frame')
+    if (!this.closeFrame) throw new Error('the connection ended without a Close frame')
+    return this.closeFrame
   }
 
   #read(chunk: Buffer): void {
     this.#buffer = Buffer.concat([this.#buffer, chunk])
-    if (this.status === 0) this.#answered()
-    while (this.status === 101 && this.#frame());
+    if (this.status === 0) this.#readUpgradeResponse()
+    while (this.status === 101 && this.#readFrame());
   }
 
-  #answered(): void {
+  #readUpgradeResponse(): void {
     const end = this.#buffer.indexOf('\r\n\r\n')
     if (end < 0) return
-    this.head = this.#buffer.toString('latin1', 0, end)
-    this.status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(this.head)?.[1])
+    this.responseHead = this.#buffer.toString('latin1', 0, end)
+    this.status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(this.responseHead)?.[1])
     this.#buffer = this.#buffer.subarray(end + 4)
   }
 
   /** Takes one whole frame, if there is one. */
-  #frame(): boolean {
+  #readFrame(): boolean {
     const buffer = this.#buffer
     if (buffer.length < 2) return false
     const short = buffer[1]!
@@ -131,18 +131,18 @@ export class WebSocketPeer {
     const size =
       short < 126 ? short : short === 126 ? buffer.readUInt16BE(2) : Number(buffer.readBigUInt64BE(2))
     if (buffer.length < at + size) return false
-    this.#take(buffer[0]!, buffer.subarray(at, at + size))
+    this.#handleFrame(buffer[0]!, buffer.subarray(at, at + size))
     this.#buffer = buffer.subarray(at + size)
     return true
   }
 
-  #take(first: number, payload: Buffer): void {
+  #handleFrame(first: number, payload: Buffer): void {
     const opcode = first & 0x0f
     if (opcode === OPCODE.BINARY) this.#decoder.push(payload)
     else if (opcode === OPCODE.PONG) this.pongs.push(payload.toString('latin1'))
     else if (opcode === OPCODE.CLOSE) {
       const code = payload.length < 2 ? 1005 : payload.readUInt16BE(0)
-      this.close = { code, reason: payload.toString('utf8', 2) }
+      this.closeFrame = { code, reason: payload.toString('utf8', 2) }
     } else throw new Error(`the server sends opcode ${opcode}`)
   }
 }
