@@ -6,7 +6,7 @@ import type { AnyCommand } from '../core/wire/contract.ts'
 import { CallError, InputError, Refusal, type SystemCode } from '../core/wire/errors.ts'
 import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
 import { CALL_BYTES, encodeAck, encodeCall, MESSAGE, type ErrorMessage } from '../core/wire/message.ts'
-import type { EventDeduplicator } from './arrivals.ts'
+import type { EventDeduplicator } from './deduplicator.ts'
 import type { Measure } from './metric.ts'
 import type { ClientClock } from './socket.ts'
 

@@ -22,7 +22,7 @@ import {
   type Open,
   type Opened,
 } from '../core/wire/message.ts'
-import { EventDeduplicator } from './arrivals.ts'
+import { EventDeduplicator } from './deduplicator.ts'
 import { ClientCalls, type CallTransport } from './calls.ts'
 import { Listeners } from './listeners.ts'
 

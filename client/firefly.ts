@@ -1,7 +1,7 @@
 // Connects a game to its server.
 
 import { CallError } from '../core/wire/errors.ts'
-import type { ConnectOptions, Firefly } from './face.ts'
+import type { ConnectOptions, Firefly } from './api.ts'
 import { ClientSession } from './session.ts'
 import { platformClock } from './socket.ts'
 

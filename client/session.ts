@@ -27,16 +27,16 @@ import {
   type Open,
   type Welcome,
 } from '../core/wire/message.ts'
-import { Connector } from './attempts.ts'
+import { Connector } from './connector.ts'
 import { ClientChannel, type ChannelTransport, type Remote } from './channel.ts'
-import type { ConnectOptions, Firefly, State } from './face.ts'
+import type { ConnectOptions, Firefly, State } from './api.ts'
 import { Heartbeat } from './heartbeat.ts'
-import type { ClientConnection } from './line.ts'
+import type { ClientConnection } from './connection.ts'
 import { Listeners, rethrow } from './listeners.ts'
 import type { Measure } from './metric.ts'
-import { ReconnectTracker, type ShardName } from './pause.ts'
-import { SessionEvents } from './push.ts'
-import { finalErrorReason, finalCloseReason, SessionError, type Closed } from './reason.ts'
+import { ReconnectTracker, type ShardName } from './reconnect.ts'
+import { SessionEvents } from './sessionevents.ts'
+import { finalErrorReason, finalCloseReason, SessionError, type Closed } from './closereason.ts'
 import { dialWebSocket, platformClock } from './socket.ts'
 
 /** Who waits for the first WELCOME. */

@@ -1,5 +1,5 @@
 // What a slot file and an object hold beside the authors' tables: durable casts, the outbox, which shards have all
-// their rows here, and what the store knows of itself. An author's table is `r_<name>`, made by core/tiers/layout.ts.
+// their rows here, and what the store knows of itself. An author's table is `r_<name>`, made by core/sql/layout.ts.
 // Invariant: the highest row of `outbox` is never deleted, because it is the counter.
 
 /** Each is a no-op when its table is there. */

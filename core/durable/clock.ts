@@ -2,7 +2,8 @@
 // a turn with it. Invariant: no timer longer than `pinMs` is held by the platform's setTimeout, because a pending
 // one keeps a Durable Object awake (and billed); such a timer is parked and asked about at each event.
 
-import type { Clock, Log, LogFields, Timer } from '../run/ports.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
+import type { Log, LogFields } from '../ports/log.ts'
 
 /** The longest timer for which an object stays awake; a quiet one may be evicted after one or two minutes anyway. */
 export const OBJECT_MAX_PINNED_MS = 60_000

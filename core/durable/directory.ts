@@ -1,8 +1,11 @@
 // The Directory of an object: another shard is another object, named `contract/key`, and one call is one RPC.
 // Invariant: nothing is tried again here, because a call whose outcome is unknown may have taken effect.
 
-import type { Directory, Log, Peer, PeerAnswer, PeerCall, ShardId, StoredCast } from '../run/ports.ts'
-import { shardName } from '../run/ports.ts'
+import type { Directory, Peer, PeerAnswer, PeerCall } from '../ports/directory.ts'
+import type { Log } from '../ports/log.ts'
+import type { ShardId } from '../wire/shardid.ts'
+import type { StoredCast } from '../ports/store.ts'
+import { shardName } from '../wire/shardid.ts'
 
 /** What one shard's object offers the others. */
 export interface ShardRpc {

@@ -5,27 +5,22 @@
 import { DurableObject } from 'cloudflare:workers'
 
 import type { Game } from '../game/game.ts'
-import { routingTableOf, type RoutingTableData } from '../run/door.ts'
-import { Engine } from '../run/engine.ts'
-import {
-  shardName,
-  type ChannelIn,
-  type PeerAnswer,
-  type PeerCall,
-  type ShardId,
-  type Store,
-  type StoredCast,
-} from '../run/ports.ts'
-import { SqlDatabase } from '../tiers/database.ts'
-import { planetscaleClient } from '../tiers/planetscale.ts'
-import { TieredStore } from '../tiers/tiers.ts'
+import { routingTableOf, type RoutingTableData } from '../game/routing.ts'
+import { Engine } from '../engine/engine.ts'
+import { shardName, type ShardId } from '../wire/shardid.ts'
+import type { ChannelIn } from '../ports/link.ts'
+import type { PeerAnswer, PeerCall } from '../ports/directory.ts'
+import type { Store, StoredCast } from '../ports/store.ts'
+import { SqlDatabase } from '../sql/database.ts'
+import { planetscaleClient } from '../sql/planetscale.ts'
+import { TieredStore } from '../outbox/tieredstore.ts'
 import { CLOSE_CODES, DefinitionError, ProtocolError } from '../wire/errors.ts'
 import { TIMES, type Limits } from '../wire/limits.ts'
-import { readShardRecords } from '../wire/envelope.ts'
+import { readShardRecords } from '../wire/recordreader.ts'
 import type { OpenRecord } from '../wire/record.ts'
 import { OBJECT_MAX_PINNED_MS, WorkerClock, WorkerLog } from './clock.ts'
 import { ObjectDirectory, type ShardRpc } from './directory.ts'
-import { LinkSocket, type LinkAttachment, type LinkSocketHost } from './line.ts'
+import { LinkSocket, type LinkAttachment, type LinkSocketHost } from './linksocket.ts'
 import { ObjectStore } from './store.ts'
 
 export interface ShardEnv {

@@ -7,22 +7,23 @@
 import type { TableDefinition } from '../game/table.ts'
 import type {
   Outcome,
-  CriticalState,
   Row,
   RowChange,
   RowKey,
   RowQuery,
-  ShardId,
   StoredShard,
   StoredChannel,
   StoredTimer,
   WriteSet,
-} from '../run/ports.ts'
-import { channelWrite, COMMITTED, shardName } from '../run/ports.ts'
-import { TableSet } from '../tiers/layout.ts'
-import type { LocalStore, Outbox, OutboxEntry } from '../tiers/local.ts'
-import { isNewerMark, StoreTables } from '../tiers/rowtables.ts'
-import { blobBytes, type SqliteValue, type SqliteHandle, type SqliteRow } from '../tiers/sqlite.ts'
+} from '../ports/store.ts'
+import type { CriticalState } from '../ports/database.ts'
+import type { ShardId } from '../wire/shardid.ts'
+import { channelWrite, COMMITTED } from '../ports/store.ts'
+import { shardName } from '../wire/shardid.ts'
+import { TableSet } from '../sql/layout.ts'
+import type { LocalStore, Outbox, OutboxEntry } from '../outbox/localstore.ts'
+import { isNewerMark, StoreTables } from '../outbox/storetables.ts'
+import { blobBytes, type SqliteValue, type SqliteHandle, type SqliteRow } from '../sql/sqlite.ts'
 import { TIMES } from '../wire/limits.ts'
 import * as sql from '../../schemas/object.ts'
 

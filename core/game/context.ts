@@ -1,4 +1,4 @@
-// What a handler sees: `c`, the turn it runs in. Types only; core/run/turn.ts is behind them.
+// What a handler sees: `c`, the turn it runs in. Types only; core/turn/turn.ts is behind them.
 // A context is valid during its own turn and says so clearly when it is used later.
 
 import type {

@@ -8,7 +8,7 @@ import type { CastAnswer, Context, ContextLog, NamedTypes, SessionContext, Table
 import type { TableDefinition } from './table.ts'
 
 type EmptyRecord = Record<never, never>
-type Awaitable<T> = T | Promise<T>
+export type Awaitable<T> = T | Promise<T>
 
 const MAX_LINGER_MS = 600_000
 
@@ -25,7 +25,7 @@ export interface ShardOptions {
   readonly onBug?: 'keep' | 'reset'
 }
 
-/** What the engine runs; built by {@link ShardBuilder}, compiled by core/run/plan.ts. */
+/** What the engine runs; built by {@link ShardBuilder}, compiled by core/turn/plan.ts. */
 export interface ShardDefinition {
   readonly contract: Contract
   access: Access

@@ -7,7 +7,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, extname, join, resolve, sep } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import type { CipherFactory } from '../../edge/cipher.ts'
+import type { CipherFactory } from '../wire/cipher.ts'
 import type { Game } from '../game/game.ts'
 
 /** The app cannot be used; the message says why and what to do. */

@@ -3,7 +3,7 @@
 
 import { randomBytes } from 'node:crypto'
 
-import type { Clock, Timer } from '../run/ports.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
 
 /** setTimeout's range; beyond it Node would fire at once. A longer wait is cut into pieces. */
 const MAX_TIMEOUT_MS = 2_147_483_647

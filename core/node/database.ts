@@ -2,12 +2,12 @@
 
 import { DatabaseError as DriverError, UnknownError } from '@planetscale/database'
 import type { TableDefinition } from '../game/table.ts'
-import type { Log } from '../run/ports.ts'
-import { DatabaseError, type SqlClient } from '../tiers/client.ts'
-import { checkSchema } from '../tiers/migrations.ts'
-import { planetscaleClient, PlanetscaleProtocolError } from '../tiers/planetscale.ts'
-import { NotMysqlError } from './greeting.ts'
-import { mysqlClient } from './mysql.ts'
+import type { Log } from '../ports/log.ts'
+import { DatabaseError, type SqlClient } from '../sql/client.ts'
+import { checkSchema } from '../migrate/migrations.ts'
+import { planetscaleClient, PlanetscaleProtocolError } from '../sql/planetscale.ts'
+import { NotMysqlError } from './mysqlprobe.ts'
+import { mysqlClient } from './mysqlpool.ts'
 
 /** Of the answers below 500 those that another time may not be given: too slow, too early, too many. */
 const TRANSIENT_STATUSES: readonly number[] = [408, 425, 429]

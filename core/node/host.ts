@@ -2,25 +2,21 @@
 // one data directory are theirs alone.
 
 import type { Game } from '../game/game.ts'
-import { Engine, type EngineOptions } from '../run/engine.ts'
-import {
-  shardName,
-  type Clock,
-  type Database,
-  type Log,
-  type ShardId,
-  type Store,
-  type Timer,
-} from '../run/ports.ts'
-import { SqlDatabase } from '../tiers/database.ts'
-import type { LocalStore } from '../tiers/local.ts'
-import { TieredStore } from '../tiers/tiers.ts'
+import { Engine, type EngineOptions } from '../engine/engine.ts'
+import { shardName, type ShardId } from '../wire/shardid.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
+import type { Database } from '../ports/database.ts'
+import type { Log } from '../ports/log.ts'
+import type { Store } from '../ports/store.ts'
+import { SqlDatabase } from '../sql/database.ts'
+import type { LocalStore } from '../outbox/localstore.ts'
+import { TieredStore } from '../outbox/tieredstore.ts'
 import { DefinitionError } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { systemClock } from './clock.ts'
 import { openDatabase } from './database.ts'
 import { jsonLog, type LogLevel } from './log.ts'
-import { SlotStore } from './store.ts'
+import { SlotStore } from './slotstore.ts'
 
 export interface HostOptions extends EngineOptions {
   readonly game: Game

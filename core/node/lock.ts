@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
-import { toStoreError, StoreError } from './fault.ts'
+import { toStoreError, StoreError } from './storeerror.ts'
 
 export class DirectoryLock {
   readonly #db: DatabaseSync

@@ -3,7 +3,7 @@
 
 import { destination, pino } from 'pino'
 
-import type { Log, LogFields } from '../run/ports.ts'
+import type { Log, LogFields } from '../ports/log.ts'
 import { shorten } from '../wire/errors.ts'
 
 export type LogLevel = 'info' | 'warn' | 'error' | 'silent'

@@ -4,8 +4,8 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { syncFolder } from './directory.ts'
-import { toStoreError, StoreError } from './fault.ts'
+import { syncFolder } from './datafolder.ts'
+import { toStoreError, StoreError } from './storeerror.ts'
 
 /** As many characters are at least 128 bits in any usual alphabet. */
 export const MIN_SECRET_CHARS = 32

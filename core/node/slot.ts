@@ -3,24 +3,25 @@
 // is ever stored.
 
 import type { TableDefinition } from '../game/table.ts'
+import type { Awaitable } from '../game/shard.ts'
 import type {
-  Awaitable,
   Outcome,
-  CriticalState,
   Row,
   RowChange,
   RowKey,
   RowQuery,
-  ShardId,
   StoredShard,
   StoredChannel,
   WriteSet,
-} from '../run/ports.ts'
-import { COMMITTED, shardName } from '../run/ports.ts'
-import type { Outbox, OutboxEntry } from '../tiers/local.ts'
+} from '../ports/store.ts'
+import type { CriticalState } from '../ports/database.ts'
+import type { ShardId } from '../wire/shardid.ts'
+import { COMMITTED } from '../ports/store.ts'
+import { shardName } from '../wire/shardid.ts'
+import type { Outbox, OutboxEntry } from '../outbox/localstore.ts'
 import { TIMES } from '../wire/limits.ts'
-import { toStoreError, StoreError } from './fault.ts'
-import { assertCommitted, GroupCommit, type GroupCommitOptions } from './group.ts'
+import { toStoreError, StoreError } from './storeerror.ts'
+import { assertCommitted, GroupCommit, type GroupCommitOptions } from './groupcommit.ts'
 import { SlotFile, type RowTablesOptions } from './slotfile.ts'
 import { rowChangesBytes, writeSetBytes } from './weight.ts'
 

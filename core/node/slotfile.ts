@@ -17,20 +17,21 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import * as sql from '../../schemas/slot.ts'
 import type {
   ChannelWrite,
-  CriticalState,
   RowChange,
-  ShardId,
   StoredCast,
   StoredChannel,
   StoredTimer,
   WriteSet,
-} from '../run/ports.ts'
-import { channelWrite, shardName } from '../run/ports.ts'
-import type { TableSet } from '../tiers/layout.ts'
-import { isNewerMark, StoreTables } from '../tiers/rowtables.ts'
-import { linkWalBackup, restoreWalBackup, syncFolder } from './directory.ts'
+} from '../ports/store.ts'
+import type { CriticalState } from '../ports/database.ts'
+import type { ShardId } from '../wire/shardid.ts'
+import { channelWrite } from '../ports/store.ts'
+import { shardName } from '../wire/shardid.ts'
+import type { TableSet } from '../sql/layout.ts'
+import { isNewerMark, StoreTables } from '../outbox/storetables.ts'
+import { linkWalBackup, restoreWalBackup, syncFolder } from './datafolder.ts'
 import { TIMES } from '../wire/limits.ts'
-import { toStoreError, StoreError } from './fault.ts'
+import { toStoreError, StoreError } from './storeerror.ts'
 import { PreparedStatements } from './statements.ts'
 
 /** A WAL that grew past this is cut back when it starts again. */

@@ -3,7 +3,7 @@
 
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 
-import type { SqliteValue, SqliteHandle, SqliteRow } from '../tiers/sqlite.ts'
+import type { SqliteValue, SqliteHandle, SqliteRow } from '../sql/sqlite.ts'
 
 /** A prepared statement takes a few KiB; a game with fifty tables uses some 300. */
 const MAX_STATEMENTS = 1_024

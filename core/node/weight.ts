@@ -1,8 +1,8 @@
 // What waits for its commit, in bytes: the bounds of a slot's queue and of its transactions count them. Nearly, not
 // exactly: names and numbers are small beside what they stand for.
 
-import { rowBytes } from '../run/rowcache.ts'
-import type { RowChange, WriteSet } from '../run/ports.ts'
+import { rowBytes } from '../rows/rowcache.ts'
+import type { RowChange, WriteSet } from '../ports/store.ts'
 
 /** A write set, row or cast besides its values. */
 const OVERHEAD_BYTES = 64

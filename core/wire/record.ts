@@ -29,7 +29,7 @@ export const RECORD = {
   LOGIN: 139,
 } as const
 
-/** An `OpenRequest` (core/run/ports.ts) without its shard, which the link was opened to. */
+/** An `OpenRequest` (core/ports/link.ts) without its shard, which the link was opened to. */
 export interface OpenRecord {
   readonly session: Uint8Array
   readonly channel: number

@@ -5,7 +5,7 @@
 import { DefinitionError, shorten, shortenList } from './errors.ts'
 import { INVALID, Descriptor, isSchema, mismatch, compileSchema, parseOrThrow, nestIssue } from './schema.ts'
 import type { Issue, NumberKind, CompiledSchema, ReadValue, Schema, Type, TypeSpec } from './schema.ts'
-import { date, decimal, i64, u64 } from './wide.ts'
+import { date, decimal, i64, u64 } from './exact.ts'
 
 export type {
   Schema,

@@ -3,5 +3,5 @@
 import { shardObject } from '../../core/durable/object.ts'
 import game from './server.ts'
 
-export { default } from '../../edge/worker.ts'
+export { default } from '../../edge/worker/worker.ts'
 export class Shard extends shardObject(game) {}

@@ -1,6 +1,6 @@
 // The suite against Durable Objects: one workerd for all cases.
 
-import { durableHost } from './durable.ts'
+import { durableHost } from './durablehost.ts'
 import { registerConformance } from './suite.ts'
 
 registerConformance('durable', durableHost, { missingFeatures: ['stream', 'kill'] })

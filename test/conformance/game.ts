@@ -2,11 +2,11 @@
 // it waits without timers: at a gate that another call opens.
 
 import { firefly, service, shard, t } from '../../core/game/index.ts'
-import { bank, lobby, locker } from './bank.ts'
-import { alarm, album, brittle, hop, march, errorText, pulse, vault } from './clockwork.ts'
+import { bank, lobby, locker } from './castshards.ts'
+import { alarm, album, brittle, hop, march, errorText, pulse, vault } from './timershards.ts'
 import { Bytes, Crew, Desk, Gate, Hop, Ledger, Room } from './contracts.ts'
-import { rowScript } from './keep.ts'
-import { auth, gatehouse, hall, study } from './stage.ts'
+import { rowScript } from './rowshards.ts'
+import { auth, gatehouse, hall, study } from './sessionshards.ts'
 
 const echo = (_c: unknown, body: Uint8Array): Uint8Array => body
 

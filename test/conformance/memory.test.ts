@@ -1,7 +1,7 @@
 // The suite against memory: a new host, with a clock of its own, for every case.
 
 import { game } from './game.ts'
-import { memoryHost } from './memory.ts'
+import { memoryHost } from './memoryhost.ts'
 import { registerConformance } from './suite.ts'
 
 registerConformance('memory', () => Promise.resolve(memoryHost(game)), {

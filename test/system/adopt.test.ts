@@ -4,10 +4,10 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { SqlDatabase } from '../../core/tiers/database.ts'
-import { checkSchema, describeDifference, DriftError, planMigration } from '../../core/tiers/migrations.ts'
+import { SqlDatabase } from '../../core/sql/database.ts'
+import { checkSchema, describeDifference, DriftError, planMigration } from '../../core/migrate/migrations.ts'
 import { specOf, t, type Fields } from '../../core/wire/type.ts'
-import { openTestDatabase, sql } from './database.ts'
+import { openTestDatabase, sql } from '../support/database.ts'
 import {
   applySteps,
   defineTable,
@@ -15,7 +15,7 @@ import {
   createEmptyDatabase,
   targetOf,
   type EmptyDatabase,
-} from './migrating.ts'
+} from '../support/migrations.ts'
 
 const { url, skip } = await openTestDatabase()
 const BIN = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'

@@ -13,9 +13,9 @@ import {
   frameIdentityBytes,
 } from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../core/wire/limits.ts'
-import { start, type RunningServer } from '../../edge/server.ts'
+import { start, type RunningServer } from '../../edge/node/server.ts'
 import { Echo } from '../../examples/echo/contract.ts'
-import { temporaryFolder } from './program.ts'
+import { temporaryFolder } from '../support/program.ts'
 
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 const running = new Set<RunningServer>()

@@ -10,7 +10,7 @@ import { chromium, type Browser, type Page } from 'playwright-core'
 import { connect } from '../../client/index.ts'
 import { Arena } from '../../examples/arena/contract.ts'
 import type { ShipDot } from '../../examples/arena/world.ts'
-import { serve, temporaryFolder } from './program.ts'
+import { serve, temporaryFolder } from '../support/program.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 type Ship = ShipDot & { readonly nick: string; readonly score: number; readonly away: boolean }
@@ -260,7 +260,7 @@ test('a player whose connection is cut keeps seat and score, and flies on', { sk
 
 test('two players see each other move under miniflare', { skip }, async () => {
   const state = temporaryFolder()
-  const args = ['scripts/dev-edge.ts', '--port', '0', '--persist-to', state]
+  const args = ['scripts/devedge.ts', '--port', '0', '--persist-to', state]
   const bin = `${process.cwd()}/node_modules/.bin`
   const dev = spawn(process.execPath, args, {
     env: { ...process.env, PATH: `${bin}:${process.env['PATH']}` },

@@ -14,7 +14,7 @@ type DrillFigure = Readonly<Record<string, unknown>>
 
 /** Its JSON lines; null where MariaDB is not installed. */
 async function runCrashDrill(t: TestContext, ...args: string[]): Promise<DrillFigure[] | null> {
-  const command = ['scripts/drill/crash/main.ts', ...args]
+  const command = ['test/drill/crash/main.ts', ...args]
   const limits = { timeout: 100_000, maxBuffer: 1 << 24 }
   try {
     const { stdout } = await promisify(execFile)(process.execPath, command, limits)

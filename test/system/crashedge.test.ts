@@ -17,7 +17,7 @@ const POINTS = [
 const LAST = { local: 'abort', critical: 'object-loss' } as const
 
 test('objects die and their database fails, eight times in each class: nothing is lost or doubled', async (t) => {
-  const command = ['scripts/drill/crash/edge.ts', '--quick']
+  const command = ['test/drill/crash/edge.ts', '--quick']
   const run = promisify(execFile)(process.execPath, command, { timeout: 300_000, maxBuffer: 1 << 24 })
   const failure = await run.then(
     () => null,

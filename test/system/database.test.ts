@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { SqlDatabase } from '../../core/tiers/database.ts'
+import { SqlDatabase } from '../../core/sql/database.ts'
 import { t } from '../../core/wire/type.ts'
 import {
   ALL_BYTES,
@@ -16,7 +16,7 @@ import {
   remove,
   openSqlFixture,
   update,
-} from './tiers.ts'
+} from '../support/sqldatabase.ts'
 
 const { skip, planetscale, faults, migrate, ask, create, given } = await openSqlFixture()
 

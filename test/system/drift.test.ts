@@ -4,16 +4,16 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import type { SqlClient } from '../../core/tiers/client.ts'
+import type { SqlClient } from '../../core/sql/client.ts'
 import {
   checkSchema,
   describeDifference,
   DriftError,
   parseMigrationFile,
   planMigration,
-} from '../../core/tiers/migrations.ts'
+} from '../../core/migrate/migrations.ts'
 import { t } from '../../core/wire/type.ts'
-import { openTestDatabase, sql } from './database.ts'
+import { openTestDatabase, sql } from '../support/database.ts'
 import {
   applySteps,
   bags,
@@ -23,7 +23,7 @@ import {
   createEmptyDatabase,
   items,
   targetOf,
-} from './migrating.ts'
+} from '../support/migrations.ts'
 
 const { url, skip } = await openTestDatabase()
 const game = targetOf([items, bags])

@@ -6,7 +6,7 @@ import test from 'node:test'
 import { promisify } from 'node:util'
 
 test('resets of the core under fifty players disconnect nobody, lose nothing and double nothing', async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['scripts/drill/reset.ts'])
+  const { stdout } = await promisify(execFile)(process.execPath, ['test/drill/reset.ts'])
   const line = stdout.split('\n').find((one) => one.startsWith('{'))
   console.log(line)
   const figures = JSON.parse(line!) as Record<string, number>

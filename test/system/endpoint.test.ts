@@ -6,12 +6,12 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { after, before, test as run } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { mysqlClient } from '../../core/node/mysql.ts'
-import type { SqlClient } from '../../core/tiers/client.ts'
-import { planetscaleClient } from '../../core/tiers/planetscale.ts'
-import { MariadbMissing, testDatabase } from '../../scripts/mariadb.ts'
-import { EndpointError } from '../../scripts/planetscale/backend.ts'
-import { startPlanetscale, type Endpoint } from '../../scripts/planetscale/server.ts'
+import { mysqlClient } from '../../core/node/mysqlpool.ts'
+import type { SqlClient } from '../../core/sql/client.ts'
+import { planetscaleClient } from '../../core/sql/planetscale.ts'
+import { MariadbMissing, testDatabase } from '../support/mariadb.ts'
+import { EndpointError } from '../support/planetscale/backend.ts'
+import { startPlanetscale, type Endpoint } from '../support/planetscale/server.ts'
 
 const database = await testDatabase().catch((error: unknown) => {
   if (error instanceof MariadbMissing) return error
@@ -256,7 +256,7 @@ test('the end of MySQL is an error, and its return is enough', async () => {
 })
 
 function runCommand(...args: string[]) {
-  const child = spawn(process.execPath, ['scripts/planetscale/main.ts', ...args])
+  const child = spawn(process.execPath, ['test/support/planetscale/main.ts', ...args])
   let stderr = ''
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
   const ended = new Promise<[number | null, string]>((resolve) => {

@@ -14,8 +14,8 @@ import { Arena } from '../../examples/arena/contract.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { unpackWorld, type ShipDot } from '../../examples/arena/world.ts'
 import { Hello } from '../../examples/hello/contract.ts'
-import { startWorkers } from '../conformance/harness-worker.ts'
-import { serve } from './program.ts'
+import { startWorkers } from '../support/workers.ts'
+import { serve } from '../support/program.ts'
 
 interface Running {
   readonly url: string

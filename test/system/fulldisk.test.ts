@@ -10,8 +10,8 @@ import test from 'node:test'
 
 import { connect } from '../../client/index.ts'
 import { Market, Purse } from '../../examples/market/contract.ts'
-import { waitUntil } from './database.ts'
-import { serve } from './program.ts'
+import { waitUntil } from '../support/database.ts'
+import { serve } from '../support/program.ts'
 
 const SIZE = '4m'
 

@@ -6,7 +6,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import test from 'node:test'
 import { SUITES } from './hostile/suites.ts'
-import type { Attack } from './hostile/stage.ts'
+import type { Attack } from './hostile/harness.ts'
 
 const TEST_FOLDER = import.meta.dirname
 const COLUMNS = 5
@@ -65,6 +65,6 @@ test('every hostile test file proves its suite and nothing else', () => {
     const code = readFileSync(join(TEST_FOLDER, file), 'utf8')
       .split('\n')
       .filter((line) => !/^(\/\/|import |$)/.test(line))
-    assert.deepEqual(code, [`prove(SUITES.${suite})`])
+    assert.deepEqual(code, [`registerAttacks(SUITES.${suite})`])
   }
 })

@@ -6,10 +6,10 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 
-import { temporaryFolder } from './program.ts'
+import { temporaryFolder } from '../support/program.ts'
 
 const INSTALL = new URL('../../scripts/install.mjs', import.meta.url).href
-const SCRIPT = new URL('../../scripts/mariadb.ts', import.meta.url).pathname
+const SCRIPT = new URL('../support/mariadb.ts', import.meta.url).pathname
 const CALLS = [
   'update -qq (noninteractive)',
   'install -y -qq mariadb-server-core mariadb-client-core (noninteractive)',

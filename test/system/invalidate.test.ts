@@ -6,10 +6,10 @@ import test from 'node:test'
 
 import { connect } from '../../client/index.ts'
 import { command, contract, firefly, RowError, shard, t, table } from '../../core/game/index.ts'
-import { start } from '../../edge/server.ts'
-import { openTestDatabase, openClient, sql, waitUntil } from './database.ts'
-import { applySteps, createEmptyDatabase, targetOf } from './migrating.ts'
-import { temporaryFolder } from './program.ts'
+import { start } from '../../edge/node/server.ts'
+import { openTestDatabase, openClient, sql, waitUntil } from '../support/database.ts'
+import { applySteps, createEmptyDatabase, targetOf } from '../support/migrations.ts'
+import { temporaryFolder } from '../support/program.ts'
 
 const { url, skip } = await openTestDatabase()
 

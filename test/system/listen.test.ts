@@ -9,10 +9,10 @@ import test, { after } from 'node:test'
 import { connect } from '../../client/index.ts'
 import { loadApp } from '../../core/node/app.ts'
 import type { Limits } from '../../core/wire/limits.ts'
-import { start, type RunningServer } from '../../edge/server.ts'
+import { start, type RunningServer } from '../../edge/node/server.ts'
 import { Echo } from '../../examples/echo/contract.ts'
-import { temporaryFolder } from './program.ts'
-import { requestRaw, statusCode, upgradeLines } from './upgrade.ts'
+import { temporaryFolder } from '../support/program.ts'
+import { requestRaw, statusCode, upgradeLines } from '../support/rawhttp.ts'
 
 const running = new Set<RunningServer>()
 after(() => Promise.all([...running].map((server) => server.stop())))
@@ -173,7 +173,7 @@ test(
   'a server that has no descriptors left closes newcomers, and lives',
   { skip: process.platform !== 'linux' },
   async () => {
-    const script = join(import.meta.dirname, '../../scripts/firefly.ts')
+    const script = join(import.meta.dirname, '../../cli/firefly.ts')
     const args = ['serve', '--app', 'examples/echo', '--http', '0', '--tcp', '0', '--slots', '4']
     const words = [process.execPath, script, ...args, '--data', temporaryFolder()]
     const child = spawn('sh', ['-c', 'ulimit -n 80; exec "$@"', 'sh', ...words])

@@ -5,12 +5,12 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { table, type TableDefinition } from '../../core/game/table.ts'
-import type { Row } from '../../core/run/ports.ts'
-import { DatabaseError, type SqlClient, type SqlValue } from '../../core/tiers/client.ts'
-import { SqlDatabase } from '../../core/tiers/database.ts'
-import { insertInto, selectShards } from '../../core/tiers/mysql.ts'
+import type { Row } from '../../core/ports/store.ts'
+import { DatabaseError, type SqlClient, type SqlValue } from '../../core/sql/client.ts'
+import { SqlDatabase } from '../../core/sql/database.ts'
+import { insertInto, selectShards } from '../../core/sql/statements.ts'
 import { t } from '../../core/wire/type.ts'
-import { loadAll, uniqueTableName, Player, assertRefused, openSqlFixture } from './tiers.ts'
+import { loadAll, uniqueTableName, Player, assertRefused, openSqlFixture } from '../support/sqldatabase.ts'
 
 const { direct, ask, create, given } = await openSqlFixture()
 

@@ -9,14 +9,14 @@ import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import test from 'node:test'
-import { startMariadb, testDatabase } from '../../scripts/mariadb.ts'
-import { openTestDatabase, assertDatabaseError, openClient, sql, waitUntil } from './database.ts'
+import { startMariadb, testDatabase } from '../support/mariadb.ts'
+import { openTestDatabase, assertDatabaseError, openClient, sql, waitUntil } from '../support/database.ts'
 
 const { url, mariadb, skip: missing } = await openTestDatabase()
 const privateOnly = {
   skip: missing || (mariadb ? false : 'the server of FIREFLY_TEST_MYSQL is not ours to kill'),
 }
-const SCRIPT = new URL('../../scripts/mariadb.ts', import.meta.url).pathname
+const SCRIPT = new URL('../support/mariadb.ts', import.meta.url).pathname
 const OPENSSL = '/usr/bin/openssl'
 const selectOne = sql('SELECT 1')
 

@@ -12,10 +12,10 @@ import {
   frameIdentityBytes,
 } from '../../core/wire/frame.ts'
 import { Market, MAX_GOLD, Purse } from '../../examples/market/contract.ts'
-import { startPlanetscale } from '../../scripts/planetscale/server.ts'
-import { startWorkers } from '../conformance/harness-worker.ts'
-import { openTestDatabase, openClient, sql, waitUntil } from './database.ts'
-import { runToEnd, serve } from './program.ts'
+import { startPlanetscale } from '../support/planetscale/server.ts'
+import { startWorkers } from '../support/workers.ts'
+import { openTestDatabase, openClient, sql, waitUntil } from '../support/database.ts'
+import { runToEnd, serve } from '../support/program.ts'
 
 interface Running {
   /** `ws://…/ws` */

@@ -6,20 +6,20 @@ import test from 'node:test'
 
 import fc from 'fast-check'
 
-import { createTable } from '../../core/tiers/mysql.ts'
-import type { SqlClient } from '../../core/tiers/client.ts'
-import { SqlDatabase } from '../../core/tiers/database.ts'
+import { createTable } from '../../core/sql/statements.ts'
+import type { SqlClient } from '../../core/sql/client.ts'
+import { SqlDatabase } from '../../core/sql/database.ts'
 import {
   checkSchema,
   describeDifference,
   DriftError,
   planMigration,
   type MigrationTarget,
-} from '../../core/tiers/migrations.ts'
-import { planetscaleClient } from '../../core/tiers/planetscale.ts'
+} from '../../core/migrate/migrations.ts'
+import { planetscaleClient } from '../../core/sql/planetscale.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
-import { startPlanetscale } from '../../scripts/planetscale/server.ts'
-import { openTestDatabase, openClient, sql, waitUntil } from './database.ts'
+import { startPlanetscale } from '../support/planetscale/server.ts'
+import { openTestDatabase, openClient, sql, waitUntil } from '../support/database.ts'
 import {
   applySteps,
   bags,
@@ -30,7 +30,7 @@ import {
   items,
   targetOf,
   type EmptyDatabase,
-} from './migrating.ts'
+} from '../support/migrations.ts'
 
 const { url, skip } = await openTestDatabase()
 

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { inspect } from 'node:util'
-import { mysqlClient } from '../../core/node/mysql.ts'
-import { DatabaseError, type SqlClient, type SqlResult, type SqlValue } from '../../core/tiers/client.ts'
-import { startMariadb } from '../../scripts/mariadb.ts'
-import { openTestDatabase, assertDatabaseError, openClient, sql, waitUntil } from './database.ts'
+import { mysqlClient } from '../../core/node/mysqlpool.ts'
+import { DatabaseError, type SqlClient, type SqlResult, type SqlValue } from '../../core/sql/client.ts'
+import { startMariadb } from '../support/mariadb.ts'
+import { openTestDatabase, assertDatabaseError, openClient, sql, waitUntil } from '../support/database.ts'
 
 const { url, mariadb, skip: missing } = await openTestDatabase()
 const skip = { skip: missing }

@@ -11,7 +11,7 @@ import {
   FrameDecoder,
   frameIdentityBytes,
 } from '../../core/wire/frame.ts'
-import { runToEnd, serve, temporaryFolder } from './program.ts'
+import { runToEnd, serve, temporaryFolder } from '../support/program.ts'
 
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 

@@ -5,11 +5,11 @@ import assert from 'node:assert/strict'
 import test, { after } from 'node:test'
 import { connect } from '../../client/index.ts'
 import { loadApp } from '../../core/node/app.ts'
-import { OriginError, originFilter } from '../../edge/origin.ts'
-import { start, type RunningServer } from '../../edge/server.ts'
+import { OriginError, originFilter } from '../../edge/gateway/origin.ts'
+import { start, type RunningServer } from '../../edge/node/server.ts'
 import { Echo } from '../../examples/echo/contract.ts'
-import { runToEnd, temporaryFolder } from './program.ts'
-import { requestRaw, statusCode, upgradeLines } from './upgrade.ts'
+import { runToEnd, temporaryFolder } from '../support/program.ts'
+import { requestRaw, statusCode, upgradeLines } from '../support/rawhttp.ts'
 
 const running = new Set<RunningServer>()
 after(() => Promise.all([...running].map((server) => server.stop())))

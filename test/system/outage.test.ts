@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { figures } from './figures.ts'
+import { figures } from '../support/figures.ts'
 
 test('while MySQL is away nothing is acknowledged that it does not have, and everything comes back', async (t) => {
-  const lines = await figures('scripts/drill/outage.ts', '--quick')
+  const lines = await figures('test/drill/outage.ts', '--quick')
   if (lines === null) return t.skip('MariaDB is not installed')
   assert.deepEqual(lines.map((line) => `${String(line['class'])} ${String(line['how'])}`).sort(), [
     'critical kill',

@@ -18,7 +18,7 @@ import {
   FrameDecoder,
   frameIdentityBytes,
 } from '../../core/wire/frame.ts'
-import { openTestDatabase } from './database.ts'
+import { openTestDatabase } from '../support/database.ts'
 
 const root = dirname(dirname(import.meta.dirname))
 const binaries = join(root, 'node_modules', '.bin')

@@ -4,11 +4,11 @@
 import assert from 'node:assert/strict'
 import { after, before, test as run } from 'node:test'
 import { inspect } from 'node:util'
-import { mysqlClient } from '../../core/node/mysql.ts'
-import { DatabaseError, type SqlClient, type SqlValue } from '../../core/tiers/client.ts'
-import { planetscaleClient } from '../../core/tiers/planetscale.ts'
-import { MariadbMissing, testDatabase } from '../../scripts/mariadb.ts'
-import { startPlanetscale, type Endpoint } from '../../scripts/planetscale/server.ts'
+import { mysqlClient } from '../../core/node/mysqlpool.ts'
+import { DatabaseError, type SqlClient, type SqlValue } from '../../core/sql/client.ts'
+import { planetscaleClient } from '../../core/sql/planetscale.ts'
+import { MariadbMissing, testDatabase } from '../support/mariadb.ts'
+import { startPlanetscale, type Endpoint } from '../support/planetscale/server.ts'
 
 const database = await testDatabase().catch((error: unknown) => {
   if (error instanceof MariadbMissing) return error

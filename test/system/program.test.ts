@@ -14,7 +14,7 @@ import {
   type FrameIdentity,
 } from '../../core/wire/frame.ts'
 import { Hello } from '../../examples/hello/contract.ts'
-import { runToEnd, serve, temporaryFolder } from './program.ts'
+import { runToEnd, serve, temporaryFolder } from '../support/program.ts'
 
 const ZERO: FrameIdentity = { head: [0, 0, 0, 0], protoVersion: 0, serverVersion: 0 }
 

@@ -6,9 +6,9 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 
 import { table } from '../../core/game/table.ts'
-import type { Row } from '../../core/run/ports.ts'
-import type { SqlValue } from '../../core/tiers/client.ts'
-import { addColumn } from '../../core/tiers/mysql.ts'
+import type { Row } from '../../core/ports/store.ts'
+import type { SqlValue } from '../../core/sql/client.ts'
+import { addColumn } from '../../core/sql/statements.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
 import {
   ALL_BYTES,
@@ -21,7 +21,7 @@ import {
   remove,
   openSqlFixture,
   update,
-} from './tiers.ts'
+} from '../support/sqldatabase.ts'
 
 const { direct, ask, create, given } = await openSqlFixture()
 

@@ -13,7 +13,7 @@ async function runSimulation(
   t: TestContext,
   ...args: string[]
 ): Promise<{ figure: Figure; ok: boolean; stderr: string }> {
-  const command = ['scripts/drill/sim/main.ts', '--quick', ...args]
+  const command = ['test/drill/sim/main.ts', '--quick', ...args]
   const limits = { timeout: 150_000, maxBuffer: 1 << 24 }
   const run = promisify(execFile)(process.execPath, command, limits)
   const { stdout, stderr, code } = await run.then(

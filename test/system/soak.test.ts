@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { figures } from './figures.ts'
+import { figures } from '../support/figures.ts'
 
 test('connections are cut at random bytes, and no event is missed, doubled or out of place', async () => {
-  const lines = (await figures('scripts/drill/soak.ts', 'sessions', '--quick'))!
+  const lines = (await figures('test/drill/soak.ts', 'sessions', '--quick'))!
   for (const line of lines) console.log(JSON.stringify(line))
   assert.deepEqual(
     lines.map((line) => line['host']),
@@ -25,7 +25,7 @@ test('connections are cut at random bytes, and no event is missed, doubled or ou
 })
 
 test('two clients race for one uid, and one of them has it', async () => {
-  const lines = (await figures('scripts/drill/soak.ts', 'logins', '--quick'))!
+  const lines = (await figures('test/drill/soak.ts', 'logins', '--quick'))!
   for (const line of lines) console.log(JSON.stringify(line))
   assert.deepEqual(
     lines.map((line) => `${String(line['mode'])} ${String(line['by'])}`),

@@ -7,12 +7,12 @@ import fc from 'fast-check'
 
 import { storageOf } from '../../core/game/storage.ts'
 import { table, type TableDefinition } from '../../core/game/table.ts'
-import type { SqlClient, SqlValue } from '../../core/tiers/client.ts'
-import { createTable, insertInto } from '../../core/tiers/mysql.ts'
+import type { SqlClient, SqlValue } from '../../core/sql/client.ts'
+import { createTable, insertInto } from '../../core/sql/statements.ts'
 import { DefinitionError } from '../../core/wire/errors.ts'
 import { t, type Schema } from '../../core/wire/type.ts'
-import { openTestDatabase, openClient, sql } from './database.ts'
-import { Player } from './migrating.ts'
+import { openTestDatabase, openClient, sql } from '../support/database.ts'
+import { Player } from '../support/migrations.ts'
 
 const { url, skip } = await openTestDatabase()
 type Columns = Record<string, Schema<unknown>>

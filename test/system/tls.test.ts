@@ -16,11 +16,11 @@ import {
   FrameDecoder,
   frameIdentityBytes,
 } from '../../core/wire/frame.ts'
-import { start, type RunningServer, type ServerOptions } from '../../edge/server.ts'
-import type { TlsFiles } from '../../edge/tls.ts'
+import { start, type RunningServer, type ServerOptions } from '../../edge/node/server.ts'
+import type { TlsFiles } from '../../edge/node/tls.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { openssl } from '../../scripts/install.mjs'
-import { runToEnd, serve as serveProgram, temporaryFolder } from './program.ts'
+import { runToEnd, serve as serveProgram, temporaryFolder } from '../support/program.ts'
 
 const tool = openssl.files.find((file) => existsSync(file)) ?? ''
 const skip = tool === '' ? 'openssl is not installed' : false

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 
-import { KeyBatcher } from '../../core/tiers/bulk.ts'
+import { KeyBatcher } from '../../core/sql/batcher.ts'
 
 interface Question {
   readonly keys: readonly number[]

@@ -4,10 +4,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
-import { Engine } from '../../core/run/engine.ts'
-import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
-import type { PeerAnswer, StoredCast } from '../../core/run/ports.ts'
-import { decodeCastAnswer, encodeCastAnswer } from '../../core/run/receipts.ts'
+import { Engine } from '../../core/engine/engine.ts'
+import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
+import type { PeerAnswer } from '../../core/ports/directory.ts'
+import type { StoredCast } from '../../core/ports/store.ts'
+import { decodeCastAnswer, encodeCastAnswer } from '../../core/turn/castreceiver.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 
 const Till = contract('till', {

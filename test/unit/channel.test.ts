@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { firefly, shard, contract, command, event, t } from '../../core/game/index.ts'
-import { Engine } from '../../core/run/engine.ts'
-import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
-import { NEW_CHANNEL_DEFAULTS, type ChannelIn, type ChannelOut } from '../../core/run/ports.ts'
+import { Engine } from '../../core/engine/engine.ts'
+import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
+import { NEW_CHANNEL_DEFAULTS, type ChannelIn, type ChannelOut } from '../../core/ports/link.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 
 const Hall = contract('hall', {

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { InputError, type Firefly, type Remote } from '../../client/index.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import { encodeEvent, MESSAGE } from '../../core/wire/message.ts'
-import { ScriptedServer, outcomeOf, Room } from './clientdoor.ts'
+import { ScriptedServer, outcomeOf, Room } from './scriptedserver.ts'
 
 async function connectListening(): Promise<{
   door: ScriptedServer

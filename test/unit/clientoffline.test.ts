@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { command, contract, event } from '../../core/wire/contract.ts'
 import { DefinitionError } from '../../core/wire/errors.ts'
 import { t } from '../../core/wire/type.ts'
-import { settlePromises, ScriptedServer, outcomeOf, Room } from './clientdoor.ts'
+import { settlePromises, ScriptedServer, outcomeOf, Room } from './scriptedserver.ts'
 
 async function connectThenDisconnect() {
   const server = new ScriptedServer()

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { encodeToken, MESSAGE } from '../../core/wire/message.ts'
-import { settlePromises, ScriptedServer, outcomeOf, Room } from './clientdoor.ts'
+import { settlePromises, ScriptedServer, outcomeOf, Room } from './scriptedserver.ts'
 
 test('a session resumes by its last token, and names its channels in the same write', async () => {
   const door = new ScriptedServer()

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 
 import { SessionError, type Firefly } from '../../client/index.ts'
 import { encodeClose, MESSAGE } from '../../core/wire/message.ts'
-import { settlePromises, ScriptedServer, outcomeOf, Room } from './clientdoor.ts'
+import { settlePromises, ScriptedServer, outcomeOf, Room } from './scriptedserver.ts'
 
 function recordEvents(game: Firefly): unknown[] {
   const recorded: unknown[] = []

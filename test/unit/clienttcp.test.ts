@@ -20,7 +20,7 @@ import {
   frameIdentityBytes,
 } from '../../core/wire/frame.ts'
 import { encodeWelcome, MESSAGE } from '../../core/wire/message.ts'
-import { Room, SESSION } from './clientdoor.ts'
+import { Room, SESSION } from './scriptedserver.ts'
 
 const servers = new Set<Server>()
 after(() => {

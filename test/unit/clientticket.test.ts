@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { settlePromises, ScriptedServer, outcomeOf, type ReceivedMessage } from './clientdoor.ts'
+import { settlePromises, ScriptedServer, outcomeOf, type ReceivedMessage } from './scriptedserver.ts'
 
 test('a ticket is shown in the HELLO of a new session, not in that of a resume', async () => {
   const door = new ScriptedServer()

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { describeColumn, compareTable } from '../../core/tiers/compare.ts'
-import { describeDifference } from '../../core/tiers/migrations.ts'
+import { describeColumn, compareTable } from '../../core/migrate/compare.ts'
+import { describeDifference } from '../../core/migrate/migrations.ts'
 import { t } from '../../core/wire/type.ts'
 import {
   UTF8MB4_BIN,
@@ -18,7 +18,7 @@ import {
   VITESS,
   type Column,
   type Index,
-} from './catalog.ts'
+} from './informationschema.ts'
 
 for (const version of [MARIA, MYSQL, VITESS]) {
   const foundWith = (columns: readonly Column[], indexes = PETS_INDEXES) =>

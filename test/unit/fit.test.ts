@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import type { TableDefinition } from '../../core/game/table.ts'
-import { typeMismatch } from '../../core/tiers/fit.ts'
+import { typeMismatch } from '../../core/migrate/compatibility.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
-import { UTF8MB4_BIN, catalog, define } from './catalog.ts'
+import { UTF8MB4_BIN, catalog, define } from './informationschema.ts'
 
 const U = 'utf8mb4'
 const CI = 'utf8mb4_general_ci'

@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import type { RowChange } from '../../core/run/ports.ts'
-import { RowCoalescer } from '../../core/tiers/coalesce.ts'
-import { FlusherFixture } from './flusherbench.ts'
-import { writeSet } from './slotbench.ts'
-import { ada, bob, coin, coins, insert, item, items, remove, update } from './tiersbench.ts'
+import type { RowChange } from '../../core/ports/store.ts'
+import { RowCoalescer } from '../../core/outbox/coalescer.ts'
+import { FlusherFixture } from './flusherfixture.ts'
+import { writeSet } from './slotfixture.ts'
+import { ada, bob, coin, coins, insert, item, items, remove, update } from './tiersfixture.ts'
 
 test('what turns did to a row becomes the least that MySQL must do', () => {
   const [put, change, change2, gone] = [

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { DatabaseError } from '../../core/tiers/client.ts'
-import { FlusherFixture } from './flusherbench.ts'
-import { writeSet } from './slotbench.ts'
-import { ada, bob, tablesByName, coin, coins, insert, item, items, remove, update } from './tiersbench.ts'
+import { DatabaseError } from '../../core/sql/client.ts'
+import { FlusherFixture } from './flusherfixture.ts'
+import { writeSet } from './slotfixture.ts'
+import { ada, bob, tablesByName, coin, coins, insert, item, items, remove, update } from './tiersfixture.ts'
 
 test('a packet that comes late is refused by the fence, whatever has been sent since', async () => {
   const bench = new FlusherFixture()

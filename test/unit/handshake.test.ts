@@ -5,7 +5,7 @@ import { test } from 'node:test'
 
 import { connect } from '../../client/index.ts'
 import type { SocketEvents } from '../../client/socket.ts'
-import { ManualClock } from '../../core/run/memory.ts'
+import { ManualClock } from '../../core/testing/memory.ts'
 
 test('a connection without WELCOME is given up after ten seconds, and another is made', async () => {
   const clock = new ManualClock()

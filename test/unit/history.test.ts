@@ -5,7 +5,7 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { EventHistory, type OutgoingEvent } from '../../core/run/history.ts'
+import { EventHistory, type OutgoingEvent } from '../../core/channel/eventhistory.ts'
 
 const bounds = { maxUnackedEvents: 5, maxUnackedEventBytes: 1_000 }
 

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { Mailbox } from '../../core/run/mailbox.ts'
+import { Mailbox } from '../../core/engine/mailbox.ts'
 
 function drain<T>(mailbox: Mailbox<T>): T[] {
   const out: T[] = []

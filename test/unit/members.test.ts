@@ -5,15 +5,15 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { Channel } from '../../core/run/channel.ts'
+import { Channel } from '../../core/channel/channel.ts'
 import {
   decodeMembershipToken,
   encodeMembershipToken,
   Members,
   type UndoStep,
-} from '../../core/run/members.ts'
-import { NEW_CHANNEL_DEFAULTS } from '../../core/run/ports.ts'
-import type { Shard } from '../../core/run/shard.ts'
+} from '../../core/channel/members.ts'
+import { NEW_CHANNEL_DEFAULTS } from '../../core/ports/link.ts'
+import type { Shard } from '../../core/engine/shard.ts'
 import { ProtocolError } from '../../core/wire/errors.ts'
 
 /** A channel that no connection carries; nothing here asks for its shard. */

@@ -6,16 +6,16 @@ import { basename } from 'node:path'
 import test from 'node:test'
 
 import type { TableDefinition } from '../../core/game/table.ts'
-import type { Catalog } from '../../core/tiers/catalog.ts'
+import type { Catalog } from '../../core/sql/catalog.ts'
 import {
   describeDifference,
   REQUIRED_FILE,
   parseMigrationFile,
   planFromCatalog,
   type MigrationRecords,
-} from '../../core/tiers/migrations.ts'
+} from '../../core/migrate/migrations.ts'
 import { t } from '../../core/wire/type.ts'
-import { catalog, define, MARIA, pets, PETS, PETS_INDEXES, type Column } from './catalog.ts'
+import { catalog, define, MARIA, pets, PETS, PETS_INDEXES, type Column } from './informationschema.ts'
 
 const NONE: MigrationRecords = { files: new Map(), tables: new Map() }
 const target = (tables: readonly TableDefinition[], more = {}) => ({

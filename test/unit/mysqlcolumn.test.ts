@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { table, type TableDefinition } from '../../core/game/table.ts'
-import type { SqlStatement, SqlValue } from '../../core/tiers/client.ts'
-import { decodeColumn, encodeColumn, sqlLiteral, decodeRows } from '../../core/tiers/column.ts'
-import { addColumn, columnType } from '../../core/tiers/mysql.ts'
+import type { SqlStatement, SqlValue } from '../../core/sql/client.ts'
+import { decodeColumn, encodeColumn, sqlLiteral, decodeRows } from '../../core/sql/columns.ts'
+import { addColumn, columnType } from '../../core/sql/statements.ts'
 import { command, contract } from '../../core/wire/contract.ts'
 import { t, type Schema, type StandardSchema } from '../../core/wire/type.ts'
 

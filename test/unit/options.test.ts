@@ -6,9 +6,9 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
-import { StoreError } from '../../core/node/fault.ts'
+import { StoreError } from '../../core/node/storeerror.ts'
 import { loadOrCreateSecret } from '../../core/node/secret.ts'
-import { serveCommand, type ServeOptions } from '../../scripts/options.ts'
+import { serveCommand, type ServeOptions } from '../../cli/options.ts'
 
 interface Schema {
   readonly properties: Readonly<Record<string, { readonly default?: unknown }>>

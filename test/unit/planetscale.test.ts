@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
-import { DatabaseError, type SqlValue } from '../../core/tiers/client.ts'
-import { planetscaleClient } from '../../core/tiers/planetscale.ts'
+import { DatabaseError, type SqlValue } from '../../core/sql/client.ts'
+import { planetscaleClient } from '../../core/sql/planetscale.ts'
 
 const ADDRESS = 'https://ada:sesame@db.example/game'
 const ONE = { sql: 'SELECT 1', params: [] }

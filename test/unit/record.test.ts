@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { ProtocolError } from '../../core/wire/errors.ts'
-import { readGatewayRecords, readShardRecords } from '../../core/wire/envelope.ts'
+import { readGatewayRecords, readShardRecords } from '../../core/wire/recordreader.ts'
 import { RecordBatch, type GatewayRecords, type ShardRecords } from '../../core/wire/record.ts'
 
 type RecordedCall = [name: string, ...fields: unknown[]]

@@ -5,9 +5,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { table } from '../../core/game/table.ts'
-import { shardName } from '../../core/run/ports.ts'
-import { decodeEntry } from '../../core/tiers/entry.ts'
-import { DetachedError } from '../../core/tiers/rowtables.ts'
+import { shardName } from '../../core/wire/shardid.ts'
+import { decodeEntry } from '../../core/outbox/entry.ts'
+import { DetachedError } from '../../core/outbox/storetables.ts'
 import { t } from '../../core/wire/type.ts'
 import {
   storedCast,
@@ -20,8 +20,8 @@ import {
   remove,
   update,
   rowWriteSet,
-} from './rowsbench.ts'
-import { ada, bob } from './slotbench.ts'
+} from './rowsfixture.ts'
+import { ada, bob } from './slotfixture.ts'
 
 const A = shardName(ada)
 const B = shardName(bob)

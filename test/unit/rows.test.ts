@@ -7,11 +7,12 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 
 import { command, contract, firefly, shard, t, table, type Rows } from '../../core/game/index.ts'
-import { Engine } from '../../core/run/engine.ts'
-import { ManualClock, MemoryLog, MemoryStore } from '../../core/run/memory.ts'
-import type { PeerAnswer, Row } from '../../core/run/ports.ts'
-import { CachedRow, OVERHEAD_BYTES, RowCache, rowBytes } from '../../core/run/rowcache.ts'
-import { compareKeys, newRowId } from '../../core/run/rowkey.ts'
+import { Engine } from '../../core/engine/engine.ts'
+import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
+import type { PeerAnswer } from '../../core/ports/directory.ts'
+import type { Row } from '../../core/ports/store.ts'
+import { CachedRow, OVERHEAD_BYTES, RowCache, rowBytes } from '../../core/rows/rowcache.ts'
+import { compareKeys, newRowId } from '../../core/rows/rowkey.ts'
 import type { RowError } from '../../core/wire/errors.ts'
 
 /** A row of 1,000 bytes with all that is around it. */

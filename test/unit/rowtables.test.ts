@@ -5,12 +5,22 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { table, type TableDefinition, type TableOptions } from '../../core/game/table.ts'
-import type { Row, RowQuery } from '../../core/run/ports.ts'
-import { compareKeys } from '../../core/run/rowkey.ts'
-import { TableError } from '../../core/tiers/layout.ts'
+import type { Row, RowQuery } from '../../core/ports/store.ts'
+import { compareKeys } from '../../core/rows/rowkey.ts'
+import { TableError } from '../../core/sql/layout.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
-import { fill, insert, item, items, keyOf, openInMemoryTables, Player, remove, update } from './rowsbench.ts'
-import { ada, bob } from './slotbench.ts'
+import {
+  fill,
+  insert,
+  item,
+  items,
+  keyOf,
+  openInMemoryTables,
+  Player,
+  remove,
+  update,
+} from './rowsfixture.ts'
+import { ada, bob } from './slotfixture.ts'
 
 const everything: RowQuery = { by: {}, descending: false, limit: 0 }
 

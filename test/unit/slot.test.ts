@@ -7,8 +7,9 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { systemClock } from '../../core/node/clock.ts'
-import { slotOf } from '../../core/node/store.ts'
-import { shardName, type WriteSet } from '../../core/run/ports.ts'
+import { slotOf } from '../../core/node/slotstore.ts'
+import { shardName } from '../../core/wire/shardid.ts'
+import type { WriteSet } from '../../core/ports/store.ts'
 import { TIMES } from '../../core/wire/limits.ts'
 import {
   ada,
@@ -20,7 +21,7 @@ import {
   writeSet,
   text,
   waitUntil,
-} from './slotbench.ts'
+} from './slotfixture.ts'
 
 slotTest(
   'what was committed is there for the next open, and after the store was opened anew',

@@ -12,10 +12,11 @@ import { DatabaseSync } from 'node:sqlite'
 import { systemClock } from '../../core/node/clock.ts'
 import { jsonLog } from '../../core/node/log.ts'
 import { SlotFile } from '../../core/node/slotfile.ts'
-import { slotOf, SlotStore } from '../../core/node/store.ts'
-import { shardName, type ShardId, type WriteSet } from '../../core/run/ports.ts'
-import { TableSet } from '../../core/tiers/layout.ts'
-import { ada, slotTest, bob, bytes, kvWriteSet, isStoreError, writeSet, text } from './slotbench.ts'
+import { slotOf, SlotStore } from '../../core/node/slotstore.ts'
+import { shardName, type ShardId } from '../../core/wire/shardid.ts'
+import type { WriteSet } from '../../core/ports/store.ts'
+import { TableSet } from '../../core/sql/layout.ts'
+import { ada, slotTest, bob, bytes, kvWriteSet, isStoreError, writeSet, text } from './slotfixture.ts'
 
 const SHARDS = 8
 const ROUNDS = 10

@@ -7,9 +7,11 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
 import { systemClock } from '../../core/node/clock.ts'
-import type { SlotStoreOptions } from '../../core/node/store.ts'
-import { shardName, type Awaitable, type Outcome, type RowQuery, type ShardId } from '../../core/run/ports.ts'
-import { storedCast, fill, insert, item, items, update } from './rowsbench.ts'
+import type { SlotStoreOptions } from '../../core/node/slotstore.ts'
+import { shardName, type ShardId } from '../../core/wire/shardid.ts'
+import type { Awaitable } from '../../core/game/shard.ts'
+import type { Outcome, RowQuery } from '../../core/ports/store.ts'
+import { storedCast, fill, insert, item, items, update } from './rowsfixture.ts'
 import {
   ada,
   slotTest,
@@ -20,7 +22,7 @@ import {
   writeSet,
   text,
   waitUntil,
-} from './slotbench.ts'
+} from './slotfixture.ts'
 
 const tables = [items]
 const OUTBOX_OPTIONS = { slots: 1, tables, outbox: true } as const

@@ -6,11 +6,11 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
 
-import { Random } from '../../scripts/drill/crash/random.ts'
-import { until } from '../../scripts/drill/crash/until.ts'
-import { Line, randomPlan, type Cut } from '../../scripts/drill/soak/cutter.ts'
-import { Stream, type Beat } from '../../scripts/drill/soak/stream.ts'
-import { answerOf, charsOf, MAX_CHARS, textOf } from '../../scripts/drill/soak/text.ts'
+import { Random } from '../support/random.ts'
+import { until } from '../support/wait.ts'
+import { Line, randomPlan, type Cut } from '../drill/soak/cutter.ts'
+import { Stream, type Beat } from '../drill/soak/stream.ts'
+import { answerOf, charsOf, MAX_CHARS, textOf } from '../drill/soak/text.ts'
 
 const NAME = 'lane-7'
 const LIFE = 9

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { FlusherFixture } from './flusherbench.ts'
-import { writeSet } from './slotbench.ts'
-import { ada, bob, coin, coins, insert, item, items } from './tiersbench.ts'
+import { FlusherFixture } from './flusherfixture.ts'
+import { writeSet } from './slotfixture.ts'
+import { ada, bob, coin, coins, insert, item, items } from './tiersfixture.ts'
 
 test('a newer epoch ends the flusher for good: nobody is confirmed', async () => {
   const bench = new FlusherFixture()

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { ManualClock } from '../../core/run/memory.ts'
+import { ManualClock } from '../../core/testing/memory.ts'
 import {
   EDDSA,
   VALID_CLAIMS,
@@ -16,7 +16,7 @@ import {
   sign,
   signText,
   verify,
-} from './tickets.ts'
+} from './ticketfixture.ts'
 
 test('a ticket of either kind of key tells who it is', async () => {
   const expected = { uid: 'player-7', jti: '', expiresMs: NOW_MS + 65_000 }

@@ -6,8 +6,8 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { exportJWK, generateKeyPair } from 'jose'
 
-import { ManualClock } from '../../core/run/memory.ts'
-import { TicketError, TicketVerifier, type TicketKey } from '../../edge/ticket.ts'
+import { ManualClock } from '../../core/testing/memory.ts'
+import { TicketError, TicketVerifier, type TicketKey } from '../../edge/gateway/ticket.ts'
 import {
   base64url,
   EDDSA,
@@ -23,7 +23,7 @@ import {
   signText,
   utf8,
   verify,
-} from './tickets.ts'
+} from './ticketfixture.ts'
 
 test('a forged signature is refused, whichever byte of the ticket it is that differs', async () => {
   const other = utf8.encode('a secret that only somebody else knows...')

@@ -6,9 +6,19 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 
-import { ManualClock } from '../../core/run/memory.ts'
-import { TicketVerifier, ticketOptionsOf, type TicketKey } from '../../edge/ticket.ts'
-import { base64url, EDDSA, VALID_CLAIMS, HMAC, keyPair, publicKey, sign, utf8, verify } from './tickets.ts'
+import { ManualClock } from '../../core/testing/memory.ts'
+import { TicketVerifier, ticketOptionsOf, type TicketKey } from '../../edge/gateway/ticket.ts'
+import {
+  base64url,
+  EDDSA,
+  VALID_CLAIMS,
+  HMAC,
+  keyPair,
+  publicKey,
+  sign,
+  utf8,
+  verify,
+} from './ticketfixture.ts'
 
 test('keys that cannot hold are refused when the server is put together', () => {
   const make =

@@ -4,9 +4,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import type { Outcome } from '../../core/run/ports.ts'
+import type { Outcome } from '../../core/ports/store.ts'
 import { CallError, RowError } from '../../core/wire/errors.ts'
-import { writeSet } from './slotbench.ts'
+import { writeSet } from './slotfixture.ts'
 import {
   ada,
   activateShard,
@@ -19,7 +19,7 @@ import {
   remove,
   update,
   TiersFixture,
-} from './tiersbench.ts'
+} from './tiersfixture.ts'
 
 const kind = ({ kind }: Outcome): string => kind
 const isRetryLater = (error: unknown): boolean => error instanceof CallError && error.code === 'RETRY_LATER'

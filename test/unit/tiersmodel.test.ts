@@ -6,10 +6,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { ManualClock } from '../../core/run/memory.ts'
-import type { Outcome, RowChange, ShardId } from '../../core/run/ports.ts'
-import type { MemoryLocalStore } from '../../core/tiers/memory.ts'
-import type { TieredStore } from '../../core/tiers/tiers.ts'
+import { ManualClock } from '../../core/testing/memory.ts'
+import type { Outcome, RowChange } from '../../core/ports/store.ts'
+import type { ShardId } from '../../core/wire/shardid.ts'
+import type { MemoryLocalStore } from '../../core/testing/localstore.ts'
+import type { TieredStore } from '../../core/outbox/tieredstore.ts'
 import {
   ada,
   ActiveShard,
@@ -23,7 +24,7 @@ import {
   remove,
   update,
   TiersFixture,
-} from './tiersbench.ts'
+} from './tiersfixture.ts'
 
 const RUNS = 300
 const STEPS = 60

@@ -4,9 +4,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import type { Outcome, RowChange } from '../../core/run/ports.ts'
+import type { Outcome, RowChange } from '../../core/ports/store.ts'
 import { CallError } from '../../core/wire/errors.ts'
-import { writeSet } from './slotbench.ts'
+import { writeSet } from './slotfixture.ts'
 import {
   ada,
   activateShard,
@@ -18,7 +18,7 @@ import {
   items,
   update,
   TiersFixture,
-} from './tiersbench.ts'
+} from './tiersfixture.ts'
 
 const kind = ({ kind }: Outcome): string => kind
 const isRetryLater = (error: unknown): boolean => error instanceof CallError && error.code === 'RETRY_LATER'

@@ -6,7 +6,12 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { verifyResumeToken, signResumeToken, type ResumeClaims, type TokenSigner } from '../../edge/token.ts'
+import {
+  verifyResumeToken,
+  signResumeToken,
+  type ResumeClaims,
+  type TokenSigner,
+} from '../../edge/gateway/token.ts'
 
 const sealOf = (secret: string): TokenSigner => ({
   sign: (bytes) => new Uint8Array(createHmac('sha256', secret).update(bytes).digest()),

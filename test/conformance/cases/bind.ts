@@ -3,9 +3,9 @@
 
 import assert from 'node:assert/strict'
 import { Desk, Gate } from '../contracts.ts'
-import { Lobby, Locker } from '../bank.ts'
+import { Lobby, Locker } from '../castshards.ts'
 import type { Host, RawClient } from '../host.ts'
-import { RowScript } from '../keep.ts'
+import { RowScript } from '../rowshards.ts'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { json } from '../../../core/wire/codec.ts'
 import {
@@ -20,7 +20,7 @@ import {
   waitForTurnsAtGate,
   type Case,
   type ResumeCredentials,
-} from './probe.ts'
+} from './case.ts'
 
 const LOGIN = 1540
 const PUT = 1550

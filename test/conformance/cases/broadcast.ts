@@ -13,7 +13,7 @@ import {
   texts,
   waitForTurnsAtGate,
   type Case,
-} from './probe.ts'
+} from './case.ts'
 
 interface RoomClient {
   readonly room: ReturnType<typeof roomOf>

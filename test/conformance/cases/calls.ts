@@ -10,7 +10,7 @@ import {
   uniqueName,
   waitForTurnsAtGate,
   type Case,
-} from './probe.ts'
+} from './case.ts'
 
 export const cases: readonly Case[] = [
   {

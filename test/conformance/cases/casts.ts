@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict'
 import type { Remote } from '../../../client/index.ts'
-import { Bank } from '../bank.ts'
+import { Bank } from '../castshards.ts'
 import { Gate } from '../contracts.ts'
 import type { CommitFaults, Host } from '../host.ts'
-import { awaitOn, pollUntil, uniqueName, callWithRetry, waitForTurnsAtGate, type Case } from './probe.ts'
+import { awaitOn, pollUntil, uniqueName, callWithRetry, waitForTurnsAtGate, type Case } from './case.ts'
 
 export type BankClient = Remote<(typeof Bank)['entries']>
 export interface Account {

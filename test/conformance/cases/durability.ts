@@ -16,7 +16,7 @@ import {
   openRawSession,
   waitForTurnsAtGate,
   type Case,
-} from './probe.ts'
+} from './case.ts'
 
 export const cases: readonly Case[] = [
   {

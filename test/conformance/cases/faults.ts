@@ -13,7 +13,7 @@ import {
   jsons,
   openRawSession,
   type Case,
-} from './probe.ts'
+} from './case.ts'
 
 const needs: readonly HostFeature[] = ['commitFaults']
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import type { Host, RawClient } from '../host.ts'
-import { frame, hex, join, texts, type Case } from './probe.ts'
+import { frame, hex, join, texts, type Case } from './case.ts'
 
 interface VectorIdentity {
   readonly name: string

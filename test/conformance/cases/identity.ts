@@ -6,8 +6,8 @@ import { json } from '../../../core/wire/codec.ts'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { encodeAck, MESSAGE } from '../../../core/wire/message.ts'
 import type { Host, RawClient } from '../host.ts'
-import { Gatehouse, Study } from '../stage.ts'
-import { frame, uniqueName, jsons, openRawSession, RawSession, type Case } from './probe.ts'
+import { Gatehouse, Study } from '../sessionshards.ts'
+import { frame, uniqueName, jsons, openRawSession, RawSession, type Case } from './case.ts'
 
 const { arrive, login, who, kick, tell, told } = Gatehouse.entries
 const { sit } = Study.entries

@@ -4,8 +4,8 @@
 import assert from 'node:assert/strict'
 import type { Remote } from '../../../client/index.ts'
 import type { Host } from '../host.ts'
-import { RowScript, type RowStep } from '../keep.ts'
-import { awaitOn, awaitFailure, uniqueName, callWithRetry, type Case } from './probe.ts'
+import { RowScript, type RowStep } from '../rowshards.ts'
+import { awaitOn, awaitFailure, uniqueName, callWithRetry, type Case } from './case.ts'
 
 type RowScriptClient = Remote<(typeof RowScript)['entries']>
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { msgpack } from '../../../core/wire/codec.ts'
 import { Gate, Ledger, Room } from '../contracts.ts'
-import { Hall } from '../stage.ts'
+import { Hall } from '../sessionshards.ts'
 import {
   awaitOn,
   awaitAllOn,
@@ -15,7 +15,7 @@ import {
   texts,
   waitForTurnsAtGate,
   type Case,
-} from './probe.ts'
+} from './case.ts'
 
 export const cases: readonly Case[] = [
   {

@@ -13,7 +13,7 @@ import {
   texts,
   waitForTurnsAtGate,
   type Case,
-} from './probe.ts'
+} from './case.ts'
 
 export const cases: readonly Case[] = [
   {

@@ -2,7 +2,7 @@
 // or goes.
 
 import assert from 'node:assert/strict'
-import { Bank } from '../bank.ts'
+import { Bank } from '../castshards.ts'
 import type { CommitFaults, Host, HostFeature } from '../host.ts'
 import { account, openBankPair, settledAccount, type Account, type BankClient } from './casts.ts'
 import {
@@ -14,7 +14,7 @@ import {
   callWithRetry,
   waitForTurnsAtGate,
   type Case,
-} from './probe.ts'
+} from './case.ts'
 
 /** How a cast fails, and what its hook hears. */
 const FAILURES: readonly (readonly [

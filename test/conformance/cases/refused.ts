@@ -2,8 +2,8 @@
 // value (shortened) and the bound.
 
 import assert from 'node:assert/strict'
-import { RowScript, type RowStep } from '../keep.ts'
-import { awaitOn, uniqueName, type Case } from './probe.ts'
+import { RowScript, type RowStep } from '../rowshards.ts'
+import { awaitOn, uniqueName, type Case } from './case.ts'
 import { all256, ROWS } from './values.ts'
 
 const bytes = (...values: number[]): Uint8Array => new Uint8Array(values)

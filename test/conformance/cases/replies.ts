@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { Brittle, Desk, Hop, Ledger, Room } from '../contracts.ts'
 import type { Host } from '../host.ts'
-import { awaitOn, awaitFailure, frame, uniqueName, join, jsons, texts, type Case } from './probe.ts'
+import { awaitOn, awaitFailure, frame, uniqueName, join, jsons, texts, type Case } from './case.ts'
 
 /** Nothing that `breakAll` did before it threw is to be seen, now or after a new activation. */
 async function assertRolledBack(

@@ -11,7 +11,7 @@ import {
   RawSession,
   waitForTurnsAtGate,
   type Case,
-} from './probe.ts'
+} from './case.ts'
 import { MESSAGE } from '../../../core/wire/message.ts'
 
 const ADD = 400

@@ -6,15 +6,8 @@ import { json, msgpack } from '../../../core/wire/codec.ts'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { encodeResume, MESSAGE } from '../../../core/wire/message.ts'
 import type { Host } from '../host.ts'
-import { Gatehouse, Hall } from '../stage.ts'
-import {
-  awaitOn,
-  uniqueName,
-  openRawSession,
-  RawSession,
-  type Case,
-  type ResumeCredentials,
-} from './probe.ts'
+import { Gatehouse, Hall } from '../sessionshards.ts'
+import { awaitOn, uniqueName, openRawSession, RawSession, type Case, type ResumeCredentials } from './case.ts'
 
 const { enter, beats, log, beat, place, fresh: freshEvent } = Hall.entries
 

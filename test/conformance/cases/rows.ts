@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import type { Remote } from '../../../client/index.ts'
 import { Gate } from '../contracts.ts'
 import type { Host, HostFeature } from '../host.ts'
-import { RowScript, type RowStep } from '../keep.ts'
+import { RowScript, type RowStep } from '../rowshards.ts'
 import {
   awaitOn,
   awaitAllOn,
@@ -14,7 +14,7 @@ import {
   callWithRetry,
   waitForTurnsAtGate,
   type Case,
-} from './probe.ts'
+} from './case.ts'
 
 type RowScriptClient = Remote<(typeof RowScript)['entries']>
 const faults: readonly HostFeature[] = ['commitFaults']

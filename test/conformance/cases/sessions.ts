@@ -15,7 +15,7 @@ import {
   RawSession,
   waitForTurnsAtGate,
   type Case,
-} from './probe.ts'
+} from './case.ts'
 
 /** The connection is closed, and was told why. */
 async function assertClosedWith(host: Host, speaker: RawSession, code: string): Promise<void> {

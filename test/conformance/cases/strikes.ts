@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { MESSAGE } from '../../../core/wire/message.ts'
 import { Ledger } from '../contracts.ts'
-import { awaitOn, pollUntil, frame, uniqueName, hex, jsons, RawSession, texts, type Case } from './probe.ts'
+import { awaitOn, pollUntil, frame, uniqueName, hex, jsons, RawSession, texts, type Case } from './case.ts'
 
 /** More strikes than a legacy client may have, and what they are made of. */
 const STRIKES: readonly (readonly [string, Uint8Array])[] = [

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { Alarm, Gate, March, Pulse } from '../contracts.ts'
 import type { Host } from '../host.ts'
-import { awaitOn, pollUntil, uniqueName, type Case } from './probe.ts'
+import { awaitOn, pollUntil, uniqueName, type Case } from './case.ts'
 
 type AlarmClient = Awaited<ReturnType<typeof openAlarmClient>>
 async function openAlarmClient(host: Host, key = uniqueName()) {

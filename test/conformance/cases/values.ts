@@ -1,9 +1,9 @@
 // What a row holds comes back exactly, wherever the shard lives next.
 
 import assert from 'node:assert/strict'
-import { RowScript, type RowStep } from '../keep.ts'
+import { RowScript, type RowStep } from '../rowshards.ts'
 import type { Host } from '../host.ts'
-import { awaitOn, pollUntil, frame, uniqueName, callWithRetry, type Case } from './probe.ts'
+import { awaitOn, pollUntil, frame, uniqueName, callWithRetry, type Case } from './case.ts'
 
 const bytes = (...values: number[]): Uint8Array => new Uint8Array(values)
 export const all256 = Uint8Array.from({ length: 256 }, (_, i) => i)

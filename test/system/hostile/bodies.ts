@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { json, msgpack } from '../../../core/wire/codec.ts'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { bodyOf, callFrame, frame, helloFrame, openFrame, type Body } from './frames.ts'
-import { closeCounter, errorCounter, type Attack } from './stage.ts'
+import { closeCounter, errorCounter, type Attack } from './harness.ts'
 
 const RAW = 1
 /** A legacy client is closed by so many strikes. */

@@ -2,7 +2,7 @@
 // duties: it says what is not sealed right, and throws where it has no key. Bodies without the mark are plain, so that
 // the players beside it need none.
 
-import type { Cipher } from '../../../edge/cipher.ts'
+import type { Cipher } from '../../../core/wire/cipher.ts'
 
 /** Begins neither JSON nor MessagePack. */
 export const MARK = 0xc1

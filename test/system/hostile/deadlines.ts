@@ -6,8 +6,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { MESSAGE } from '../../../core/wire/message.ts'
 import { frame, helloFrame, frameWithLength } from './frames.ts'
 import type { RawPeer } from './peer.ts'
-import { openPausedReader } from './readers.ts'
-import { closeCounter, refusalCounter, type Attack, type AttackHarness } from './stage.ts'
+import { openPausedReader } from './slowreaders.ts'
+import { closeCounter, refusalCounter, type Attack, type AttackHarness } from './harness.ts'
 import { clientMessage, OPCODE, upgradeRequest, type WebSocketPeer } from './websocket.ts'
 
 export const TIMES = { firstFrameMs: 800, frameMs: 700, idleMs: 1_000, heartbeatMs: 600, unreadMs: 2_500 }

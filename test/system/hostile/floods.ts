@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
 import { encodeClose, MESSAGE } from '../../../core/wire/message.ts'
 import { ackFrame, callFrame, frame, helloFrame, openFrame, openFields, resumeFrame } from './frames.ts'
-import { closeCounter, errorCounter, type Attack, type AttackHarness } from './stage.ts'
+import { closeCounter, errorCounter, type Attack, type AttackHarness } from './harness.ts'
 import { clientMessage, OPCODE } from './websocket.ts'
 
 /** Of a connection; its bucket holds two seconds of each. */

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { HEADER_BYTES } from '../../../core/wire/frame.ts'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
-import { waitUntil } from '../../conformance/sockets.ts'
+import { waitUntil } from '../../support/sockets.ts'
 import {
   callFrame,
   frameWithWrongIdentity,
@@ -14,7 +14,7 @@ import {
   frameWithDefaultIdentity,
   openFrame,
 } from './frames.ts'
-import { closeCounter, type Attack, type AttackHarness } from './stage.ts'
+import { closeCounter, type Attack, type AttackHarness } from './harness.ts'
 
 const { maxBodyBytes } = DEFAULT_LIMITS
 const RAW = 1

@@ -6,7 +6,7 @@ import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { FIRST_RESERVED, MESSAGE } from '../../../core/wire/message.ts'
 import { closedByStrikes } from './bodies.ts'
 import { callFrame, frame, helloFrame, hex, openFrame } from './frames.ts'
-import { closeCounter, errorCounter, type Attack } from './stage.ts'
+import { closeCounter, errorCounter, type Attack } from './harness.ts'
 
 const RAW = 1
 const SMALL = 7

@@ -16,7 +16,7 @@ import {
   type Opened,
   type Welcome,
 } from '../../../core/wire/message.ts'
-import { waitUntil } from '../../conformance/sockets.ts'
+import { waitUntil } from '../../support/sockets.ts'
 import { createFrameDecoder, type ReceivedFrame } from './frames.ts'
 
 export class RawPeer {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { KEYLESS, openBody as opened, sealBody } from './cipher.ts'
 import { bodyOf, callFrame, frame, helloFrame, hex, openFrame } from './frames.ts'
 import type { RawPeer } from './peer.ts'
-import { closeCounter, type Attack } from './stage.ts'
+import { closeCounter, type Attack } from './harness.ts'
 import { clientMessage } from './websocket.ts'
 
 const RAW = 1

@@ -2,14 +2,14 @@
 // differs from the defaults, and hears its ports.
 
 import type { FrameIdentity } from '../../../core/wire/frame.ts'
-import { start, type ServerOptions } from '../../../edge/server.ts'
-import { ticketOptionsOf, type TicketEnvironment } from '../../../edge/ticket.ts'
+import { start, type ServerOptions } from '../../../edge/node/server.ts'
+import { ticketOptionsOf, type TicketEnvironment } from '../../../edge/gateway/ticket.ts'
 import { cipher } from './cipher.ts'
 
 /** As JSON. */
 export type Overrides = Partial<Pick<ServerOptions, 'limits' | 'times' | 'secret'>> & {
   /** The file of its game. Default: game. */
-  readonly game?: 'game' | 'club'
+  readonly game?: 'game' | 'membersgame'
   readonly tickets?: TicketEnvironment
   readonly sealed?: boolean
 }

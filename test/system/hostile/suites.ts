@@ -6,19 +6,19 @@ import {
   totalConnections,
   MAX_CONNECTIONS,
   unauthenticatedConnections,
-} from './crowds.ts'
+} from './connections.ts'
 import { RATE_LIMITS, FLOOD_MS, floods } from './floods.ts'
 import { deadlines, TIMES } from './deadlines.ts'
 import { framing } from './framing.ts'
-import { abandonedSeats } from './ghosts.ts'
-import { jsonBodies } from './jsons.ts'
+import { abandonedSeats } from './abandonedseats.ts'
+import { jsonBodies } from './json.ts'
 import { messages } from './messages.ts'
-import { TICKET_ENVIRONMENT } from './mint.ts'
-import { msgpackBodies } from './packs.ts'
-import { slowReaders } from './readers.ts'
+import { TICKET_ENVIRONMENT } from './ticketfactory.ts'
+import { msgpackBodies } from './msgpack.ts'
+import { slowReaders } from './slowreaders.ts'
 import { sealed } from './sealed.ts'
 import type { Overrides } from './server.ts'
-import type { Attack } from './stage.ts'
+import type { Attack } from './harness.ts'
 import { LOGIN_MS, tickets } from './tickets.ts'
 import { SECRET, tokens } from './tokens.ts'
 import { upgrades } from './upgrades.ts'
@@ -33,17 +33,17 @@ export interface Suite {
 /** Attacks that are no flood, but are said as fast as they can be. */
 const noRateLimits: Overrides = { limits: { maxCostPerSecond: 1_000_000, maxBytesPerSecond: 1_000_000_000 } }
 /** Whoever plays has logged in. */
-const membersOnly: Overrides = { game: 'club', tickets: TICKET_ENVIRONMENT }
+const membersOnly: Overrides = { game: 'membersgame', tickets: TICKET_ENVIRONMENT }
 
 export const SUITES = {
   framing: { attacks: framing, overrides: noRateLimits },
   bodies: { attacks: [...msgpackBodies, ...jsonBodies], overrides: {} },
   messages: { attacks: [...messages, ...slowReaders], overrides: noRateLimits },
   websocket: { attacks: [...websockets, ...upgrades], overrides: {} },
-  crowds: { attacks: totalConnections, overrides: { limits: { maxConnections: MAX_CONNECTIONS } } },
+  connections: { attacks: totalConnections, overrides: { limits: { maxConnections: MAX_CONNECTIONS } } },
   addresses: { attacks: addressConnections, overrides: { limits: { maxPerLoopback: MAX_CONNECTIONS } } },
-  ghosts: { attacks: abandonedSeats, overrides: { limits: { maxPerLoopback: MAX_CONNECTIONS } } },
-  strangers: {
+  abandonedseats: { attacks: abandonedSeats, overrides: { limits: { maxPerLoopback: MAX_CONNECTIONS } } },
+  unauthenticated: {
     attacks: unauthenticatedConnections,
     overrides: { ...membersOnly, limits: { maxUnproven: MAX_CONNECTIONS } },
   },

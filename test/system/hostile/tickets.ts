@@ -4,11 +4,11 @@
 import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
 import { decodeError, MESSAGE } from '../../../core/wire/message.ts'
-import { waitUntil } from '../../conformance/sockets.ts'
+import { waitUntil } from '../../support/sockets.ts'
 import { bodyOf, callFrame, frame, helloFrame, openFrame, openFields, resumeFrame } from './frames.ts'
-import { validClaims, HEADER, encodePart, signInput, signTicket } from './mint.ts'
+import { validClaims, HEADER, encodePart, signInput, signTicket } from './ticketfactory.ts'
 import type { RawPeer } from './peer.ts'
-import { closeCounter, errorCounter, type Attack, type AttackHarness } from './stage.ts'
+import { closeCounter, errorCounter, type Attack, type AttackHarness } from './harness.ts'
 import { clientMessage } from './websocket.ts'
 
 export const LOGIN_MS = 600

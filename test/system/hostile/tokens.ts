@@ -10,13 +10,13 @@ import {
   signResumeToken,
   type ResumeClaims,
   type TokenSigner,
-} from '../../../edge/token.ts'
-import { waitUntil } from '../../conformance/sockets.ts'
+} from '../../../edge/gateway/token.ts'
+import { waitUntil } from '../../support/sockets.ts'
 import { closedByStrikes } from './bodies.ts'
 import { ackFrame, callFrame, frame, helloFrame, hex, openFields, resumeFrame } from './frames.ts'
 import { closedSession, answeredByError } from './messages.ts'
 import type { RawPeer } from './peer.ts'
-import { closeCounter, errorCounter, type Attack, type AttackHarness } from './stage.ts'
+import { closeCounter, errorCounter, type Attack, type AttackHarness } from './harness.ts'
 
 /** Of the server under attack. */
 export const SECRET = 'the secret of the server under attack'

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { frame } from './frames.ts'
-import { refusalCounter, type Attack, type AttackHarness } from './stage.ts'
+import { refusalCounter, type Attack, type AttackHarness } from './harness.ts'
 import { clientMessage, upgradeRequest } from './websocket.ts'
 
 /** Answered so, and the connection ends. */

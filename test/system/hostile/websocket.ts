@@ -2,7 +2,7 @@
 // the upgrade. It reads what the server says strictly, and never answers by itself.
 
 import { randomBytes } from 'node:crypto'
-import { waitUntil } from '../../conformance/sockets.ts'
+import { waitUntil } from '../../support/sockets.ts'
 import { createFrameDecoder } from './frames.ts'
 import { RawPeer } from './peer.ts'
 

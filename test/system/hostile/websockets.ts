@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
-import { waitUntil } from '../../conformance/sockets.ts'
+import { waitUntil } from '../../support/sockets.ts'
 import { frame, hex } from './frames.ts'
-import { closeCounter, refusalCounter, type Attack, type AttackHarness } from './stage.ts'
+import { closeCounter, refusalCounter, type Attack, type AttackHarness } from './harness.ts'
 import { closeMessage, clientMessage, OPCODE, upgradeRequest } from './websocket.ts'
 
 const RAW = 1

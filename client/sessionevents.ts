@@ -1,0 +1,68 @@
+// Channel 0, the session itself: events pushed to whoever has logged in, of any contract. Invariant: they are numbered,
+// acknowledged and told once, like those of a channel; nobody opens or closes it.
+
+import type { Codec } from '../core/wire/codec.ts'
+import { entryCodec, type Contract, type Parser } from '../core/wire/contract.ts'
+import { InputError, shorten } from '../core/wire/errors.ts'
+import { encodeAck, MESSAGE } from '../core/wire/message.ts'
+import { EventDeduplicator } from './deduplicator.ts'
+import { dispatchEvent } from './channel.ts'
+import { Listeners } from './listeners.ts'
+import type { ClientClock } from './socket.ts'
+
+export class SessionEvents {
+  readonly #deduplicator = new EventDeduplicator()
+  readonly #listeners: Listeners
+  readonly #send: (command: number, body: Uint8Array) => void
+  /** By event number. */
+  readonly #events = new Map<
+    number,
+    { readonly name: string; readonly codec: Codec; readonly data: Parser<unknown> }
+  >()
+  #activation = 0
+
+  constructor(clock: ClientClock, send: (command: number, body: Uint8Array) => void) {
+    this.#listeners = new Listeners(clock)
+    this.#send = send
+  }
+
+  /** @throws InputError when the contract has no such event */
+  addListener(contract: Contract, name: string, listener: (data: never) => void): () => void {
+    const entry = contract.entries[name]
+    if (entry?.kind !== 'event') throw new InputError(`${contract.name} has no event ${shorten(name)}`)
+    const event = { name: String(entry.number), codec: entryCodec(contract, entry), data: entry.data }
+    this.#events.set(entry.number, event)
+    return this.#listeners.add(`event ${event.name}`, listener)
+  }
+
+  /** Whether what was pushed before may be lost. */
+  openedReceived(activation: number): boolean {
+    const restarted = this.#activation !== 0 && this.#activation !== activation
+    this.#activation = activation
+    this.#deduplicator.startActivation(activation)
+    return restarted
+  }
+
+  /** Another session: nothing was pushed to it yet. */
+  sessionReplaced(): void {
+    this.#activation = 0
+    this.#deduplicator.startActivation(0)
+  }
+
+  resyncReceived(events: number): void {
+    this.#deduplicator.skipTo(Math.max(events, this.#deduplicator.lastSequence))
+  }
+
+  eventReceived(sequence: number, number: number, body: Uint8Array): void {
+    if (!this.#deduplicator.accept(sequence, body.length)) return
+    if (this.#deduplicator.isAckDue) this.sendAckIfNeeded()
+    const event = this.#events.get(number)
+    if (event) dispatchEvent(this.#listeners, event, body)
+  }
+
+  sendAckIfNeeded(): void {
+    if (!this.#deduplicator.hasUnacknowledged) return
+    this.#deduplicator.markAcknowledged()
+    this.#send(MESSAGE.ACK, encodeAck({ channel: 0, calls: 0, events: this.#deduplicator.lastSequence }))
+  }
+}

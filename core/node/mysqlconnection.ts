@@ -1,0 +1,187 @@
+// One connection to MySQL over mysql2: what its URL means, how a statement becomes text, and one question at a time.
+// Invariant: once anything is in doubt the connection is broken for good, and then the server rolls back.
+
+import { readFileSync } from 'node:fs'
+import { connect as connectTcp, type Socket } from 'node:net'
+import { getCACertificates } from 'node:tls'
+import { createConnection, type Connection, type ConnectionOptions, type FieldPacket } from 'mysql2'
+import { DatabaseError, type SqlResult, type SqlStatement, type SqlValue } from '../sql/client.ts'
+import { MysqlProbe } from './mysqlprobe.ts'
+
+/** As mysql2 wants it, with the parts that messages name. */
+export type MysqlTarget = ConnectionOptions & {
+  readonly host: string
+  readonly port: number
+  readonly database: string
+  readonly user: string
+}
+
+const QUIT_MS = 1_000
+/** Proxies forget a connection that is silent for minutes (AWS NLB: 350 s). */
+const KEEP_ALIVE_MS = 30_000
+
+/** Its messages quote nothing of the URL, because a stray / or # in a password makes it look like another part. */
+export function parseMysqlUrl(text: string, tls: { readonly ca?: string } | undefined): MysqlTarget {
+  const malformed = (why: string): DatabaseError =>
+    new DatabaseError(
+      'access',
+      `database URL: ${why}; expected mysql://user:password@host:3306/database?ssl=true`,
+    )
+  if (!URL.canParse(text)) throw malformed('not a URL (are special characters of the password %-encoded?)')
+  const url = new URL(text)
+  if (url.protocol !== 'mysql:') throw malformed('does not begin with mysql://')
+  if (!url.username || !url.hostname) throw malformed('names no user or no host')
+  const database = url.pathname.slice(1)
+  if (!/^[\w$-]{1,64}$/.test(database)) throw malformed('names no database, or one with special characters')
+  let user, password: string
+  try {
+    user = decodeURIComponent(url.username)
+    password = decodeURIComponent(url.password)
+  } catch {
+    throw malformed('a % in user or password is not %25')
+  }
+  for (const key of url.searchParams.keys())
+    if (key !== 'ssl') throw malformed('has another parameter than ssl')
+  return {
+    host: url.hostname.replace(/^\[|\]$/g, ''),
+    port: Number(url.port || 3306),
+    database,
+    user,
+    password,
+    charset: 'UTF8MB4_BIN',
+    // FOUND_ROWS: a no-op UPDATE says 1. LOCAL_FILES would let a server ask for our files.
+    flags: ['FOUND_ROWS', '-LOCAL_FILES'],
+    // 0 = none: the deadline is the pool's.
+    connectTimeout: 0,
+    ...tlsOptionsOf(url.searchParams.get('ssl'), tls, malformed),
+  }
+}
+
+/** Ours and not mysql2's, which takes undefined for NULL, expands objects and counts neither side. */
+export function bindParameters({ sql, params }: SqlStatement): string {
+  const parts = sql.split('?')
+  if (parts.length !== params.length + 1)
+    throw new RangeError(
+      `${params.length} parameters for ${parts.length - 1} placeholders: ${sql.slice(0, 200)}`,
+    )
+  let text = parts[0]!
+  for (const [index, value] of params.entries()) text += sqlLiteral(value) + parts[index + 1]!
+  return text
+}
+
+/** Backslash escapes hold because the session sets sql_mode without NO_BACKSLASH_ESCAPES. */
+function sqlLiteral(value: SqlValue): string {
+  if (value === null) return 'NULL'
+  if (typeof value === 'string')
+    return `'${value.replace(/['\\\0]/g, (c) => (c === '\0' ? '\\0' : `\\${c}`))}'`
+  if (typeof value === 'bigint' || Number.isFinite(value)) return String(value)
+  if (typeof value === 'boolean') return value ? '1' : '0'
+  if (value instanceof Uint8Array)
+    return `X'${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}'`
+  throw new TypeError(`not a SQL value: ${String(value)}`)
+}
+
+/** One connection, on which one statement at a time is asked. */
+export class MysqlConnection {
+  readonly #connection: Connection
+  readonly #socket: Socket
+  readonly #probe: MysqlProbe
+  readonly #onDestroyed: () => void
+  #rejectStatement: ((error: unknown) => void) | null = null
+  isDestroyed = false
+  maxStatementBytes = Infinity
+
+  constructor(target: MysqlTarget, onDestroyed: () => void) {
+    this.#onDestroyed = onDestroyed
+    // Our own socket, because mysql2 can only end one politely, which a server that hangs does not notice.
+    this.#socket = connectTcp(target.port, target.host)
+    this.#socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS)
+    // Before mysql2, which takes whatever comes for the packet of a MySQL.
+    this.#probe = new MysqlProbe(this.#socket, (stranger) => this.destroyConnection(stranger))
+    this.#connection = createConnection({ ...target, stream: this.#socket })
+    this.#connection.on('error', (error) => this.destroyConnection(error))
+    this.#connection.on('end', () => this.destroyConnection(this.#probe.closedError))
+  }
+
+  /** Rejects with what mysql2 or the server said; after `timeoutMs` the connection is destroyed. */
+  async execute(sql: string, timeoutMs: number, timeoutMessage: string): Promise<SqlResult> {
+    const onTimeout = (): void =>
+      void this.#probe.reportTimeout(timeoutMessage, (error) => this.destroyConnection(error))
+    const timer = setTimeout(onTimeout, timeoutMs)
+    try {
+      const [result, fields] = await new Promise<[unknown, FieldPacket[] | undefined]>((resolve, reject) => {
+        this.#rejectStatement = reject
+        this.#connection.query({ sql, rowsAsArray: true, typeCast: false }, (error, result, fields) => {
+          if (error) reject(error)
+          else resolve([result, fields])
+        })
+      })
+      return sqlResultOf(result, fields)
+    } finally {
+      clearTimeout(timer)
+      this.#rejectStatement = null
+    }
+  }
+
+  destroyConnection(error: unknown): void {
+    if (this.isDestroyed) return
+    this.isDestroyed = true
+    this.#connection.destroy()
+    this.#socket.destroy()
+    this.#rejectStatement?.(error)
+    this.#onDestroyed()
+  }
+
+  /** Says goodbye, and does not wait for long. */
+  async quit(): Promise<void> {
+    this.isDestroyed = true
+    if (this.#socket.destroyed) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => this.#socket.destroy(), QUIT_MS)
+      this.#socket.once('close', () => (clearTimeout(timer), resolve()))
+      this.#connection.end()
+      this.#connection.destroy()
+    })
+  }
+}
+
+const COLUMN_TYPE = { varchar: 15, bit: 16, tinyBlob: 249, string: 254, geometry: 255 } as const
+const CHARSET_BINARY = 63
+
+function isBinary({ columnType: type = 0, characterSet }: FieldPacket): boolean {
+  if (type === COLUMN_TYPE.bit || type === COLUMN_TYPE.geometry) return true
+  const textual = type === COLUMN_TYPE.varchar || (type >= COLUMN_TYPE.tinyBlob && type <= COLUMN_TYPE.string)
+  return textual && characterSet === CHARSET_BINARY
+}
+
+/** `typeCast: false` gives every value as bytes of the packet, which are copied so as not to keep the packet alive. */
+function sqlResultOf(result: unknown, fields: readonly FieldPacket[] | undefined): SqlResult {
+  if (!fields) {
+    // Beyond 2^53 an id comes as text, from 2^63 as that of a negative number.
+    const { affectedRows, insertId } = result as { affectedRows: number; insertId: number | string }
+    return { rows: [], columns: [], affected: affectedRows, insertId: BigInt.asUintN(64, BigInt(insertId)) }
+  }
+  if (Array.isArray(fields[0])) throw new TypeError('a statement has more than one result')
+  const binary = fields.map(isBinary)
+  const cell = (bytes: Buffer | null, column: number): string | Uint8Array | null =>
+    bytes === null ? null : binary[column] ? new Uint8Array(bytes) : bytes.toString()
+  const rows = (result as (Buffer | null)[][]).map((row) => row.map(cell))
+  return { rows, columns: fields.map(({ name }) => name), affected: 0, insertId: 0n }
+}
+
+function tlsOptionsOf(
+  ssl: string | null,
+  tls: { readonly ca?: string } | undefined,
+  malformed: (why: string) => DatabaseError,
+): Pick<ConnectionOptions, 'ssl'> {
+  if (!tls && ssl === null) return {}
+  let ca: string | string[] = tls?.ca ?? [...getCACertificates('default'), ...getCACertificates('system')]
+  if (!tls && ssl?.startsWith('ca:')) {
+    try {
+      ca = readFileSync(ssl.slice(3), 'utf8')
+    } catch (cause) {
+      throw new DatabaseError('access', `database URL: ssl=ca: ${(cause as Error).message}`, { cause })
+    }
+  } else if (!tls && ssl !== 'true') throw malformed('ssl is neither true nor ca:/path')
+  return { ssl: { ca, minVersion: 'TLSv1.2', rejectUnauthorized: true, verifyIdentity: true } }
+}

@@ -1,0 +1,234 @@
+// SqlClient over mysql2: a few connections with one known session each, and a deadline on every wait.
+// Invariant: a connection is used again only when the server has answered everything that was asked on it and it
+// stands outside a transaction; any doubt destroys it, and the server then rolls back.
+
+import {
+  DatabaseError,
+  errorKindOf,
+  type SqlClient,
+  type SqlResult,
+  type SqlStatement,
+} from '../sql/client.ts'
+import { bindParameters, MysqlConnection, parseMysqlUrl, type MysqlTarget } from './mysqlconnection.ts'
+
+export interface MysqlOptions {
+  /** `mysql://user:password@host:3306/database`; `?ssl=true` or `?ssl=ca:/path/to/ca.pem` encrypts and verifies. */
+  readonly url: string
+  /** Connections at most, 4 by default. */
+  readonly poolSize?: number
+  /** Encrypts and verifies as `?ssl=` does; `ca` is PEM text, by default all that the system and Node trust. */
+  readonly tls?: { readonly ca?: string }
+  /** Until a connection is ready for use, 5,000 by default. */
+  readonly connectTimeoutMs?: number
+  /** Until a statement is answered, and until one of the connections is free; 15,000 by default. */
+  readonly statementTimeoutMs?: number
+}
+
+/** Four connections serve the last of them before its deadline when each takes 60 ms or less. */
+const MAX_POOL_WAITERS = 1_000
+const MAX_MESSAGE = 500
+/** 1205 lock wait, 1213 deadlock: the session is whole, only the transaction failed. */
+const SESSION_KEEPING_ERRORS = new Set([1205, 1213])
+const PACKET_TOO_LARGE = 1153
+
+/** Nothing is connected before the first request. @throws DatabaseError 'access' when the URL is malformed */
+export function mysqlClient(options: MysqlOptions): SqlClient {
+  return new MysqlPool(options)
+}
+
+class MysqlPool implements SqlClient {
+  readonly #target: MysqlTarget
+  readonly #name: string
+  readonly #user: string
+  readonly #connectMs: number
+  readonly #statementMs: number
+  readonly #idleConnections: MysqlConnection[] = []
+  readonly #waiters: PoolWaiter[] = []
+  readonly #runningRequests = new Set<Promise<unknown>>()
+  #freePermits: number
+  #isClosed = false
+
+  constructor({
+    url,
+    tls,
+    poolSize = 4,
+    connectTimeoutMs = 5_000,
+    statementTimeoutMs = 15_000,
+  }: MysqlOptions) {
+    this.#target = parseMysqlUrl(url, tls)
+    this.#name = `mysql ${this.#target.host}:${this.#target.port}/${this.#target.database}`
+    this.#user = this.#target.user
+    this.#freePermits = poolSize
+    this.#connectMs = connectTimeoutMs
+    this.#statementMs = statementTimeoutMs
+  }
+
+  async query(statement: SqlStatement): Promise<SqlResult> {
+    const sql = bindParameters(statement)
+    return this.#withPermit((connection) => this.#execute(connection, sql))
+  }
+
+  async transact(
+    statements: readonly SqlStatement[],
+    accept: (index: number, result: SqlResult) => boolean,
+  ): Promise<readonly SqlResult[] | null> {
+    const texts = statements.map(bindParameters)
+    return this.#withPermit(async (connection) => {
+      await this.#execute(connection, 'BEGIN')
+      try {
+        const results: SqlResult[] = []
+        for (const [index, sql] of texts.entries()) {
+          const result = await this.#execute(connection, sql, index)
+          if (!accept(index, result)) {
+            await this.#rollback(connection)
+            return null
+          }
+          results.push(result)
+        }
+        await this.#execute(connection, 'COMMIT')
+        return results
+      } catch (error) {
+        await this.#rollback(connection)
+        throw error
+      }
+    })
+  }
+
+  /** Requests that have a connection still end; those that wait for one are refused. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(this.#closedError())
+    await Promise.allSettled(this.#runningRequests)
+    await Promise.all(this.#idleConnections.splice(0).map((connection) => connection.quit()))
+  }
+
+  async #withPermit<T>(work: (connection: MysqlConnection) => Promise<T>): Promise<T> {
+    if (this.#freePermits > 0) this.#freePermits--
+    else await this.#waitForPermit()
+    try {
+      if (this.#isClosed) throw this.#closedError()
+      const running = this.#withConnection(work)
+      this.#runningRequests.add(running)
+      return await running.finally(() => this.#runningRequests.delete(running))
+    } finally {
+      const next = this.#waiters.shift()
+      if (next) next.grant()
+      else this.#freePermits++
+    }
+  }
+
+  async #withConnection<T>(work: (connection: MysqlConnection) => Promise<T>): Promise<T> {
+    const connection = this.#idleConnections.pop() ?? (await this.#openConnection())
+    try {
+      return await work(connection)
+    } finally {
+      if (!connection.isDestroyed) this.#idleConnections.push(connection)
+    }
+  }
+
+  /** Resolves when a slot is handed over. */
+  async #waitForPermit(): Promise<void> {
+    if (this.#waiters.length >= MAX_POOL_WAITERS)
+      throw this.#toDatabaseError(new Error(`${MAX_POOL_WAITERS} requests wait for a connection already`))
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
+        reject(this.#toDatabaseError(new Error(`no connection was free within ${this.#statementMs} ms`)))
+      }, this.#statementMs)
+      const waiter: PoolWaiter = {
+        grant: () => (clearTimeout(timer), resolve()),
+        reject: (error) => (clearTimeout(timer), reject(error)),
+      }
+      this.#waiters.push(waiter)
+    })
+  }
+
+  async #openConnection(): Promise<MysqlConnection> {
+    const startedMs = performance.now()
+    const connection = new MysqlConnection(this.#target, () => {
+      const index = this.#idleConnections.indexOf(connection)
+      if (index !== -1) this.#idleConnections.splice(index, 1)
+    })
+    // The server gives up a lock before we give up the server: else it would still be waiting, and then write.
+    const lockSeconds = Math.max(1, Math.floor(this.#statementMs / 1_000) - 1)
+    const [, , limit] = await this.#runSetup(connection, startedMs, [
+      `SET NAMES utf8mb4 COLLATE utf8mb4_bin, time_zone = '+00:00', autocommit = 1, ` +
+        `sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = ${lockSeconds}`,
+      'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+      'SELECT @@max_allowed_packet',
+    ])
+    connection.maxStatementBytes = Number(limit!.rows[0]![0])
+    return connection
+  }
+
+  /** All within the time to connect; any failure destroys the connection. */
+  async #runSetup(
+    connection: MysqlConnection,
+    startedMs: number,
+    texts: readonly string[],
+  ): Promise<readonly SqlResult[]> {
+    const results: SqlResult[] = []
+    try {
+      for (const sql of texts) {
+        const leftMs = Math.max(1, this.#connectMs - (performance.now() - startedMs))
+        results.push(await connection.execute(sql, leftMs, `not connected within ${this.#connectMs} ms`))
+      }
+      return results
+    } catch (error) {
+      connection.destroyConnection(error)
+      throw this.#toDatabaseError(error)
+    }
+  }
+
+  async #execute(connection: MysqlConnection, sql: string, statement = -1): Promise<SqlResult> {
+    const bytes = Buffer.byteLength(sql)
+    if (bytes >= connection.maxStatementBytes) {
+      const message = `${this.#name}: a statement of ${bytes} bytes exceeds max_allowed_packet ${connection.maxStatementBytes}`
+      throw new DatabaseError('refused', message, { errno: PACKET_TOO_LARGE, statement })
+    }
+    try {
+      return await connection.execute(sql, this.#statementMs, `no answer within ${this.#statementMs} ms`)
+    } catch (error) {
+      const failure = this.#toDatabaseError(error, statement)
+      if (failure.kind === 'unavailable' && !SESSION_KEEPING_ERRORS.has(failure.errno))
+        connection.destroyConnection(error)
+      throw failure
+    }
+  }
+
+  /** When it fails the connection is destroyed, which rolls back as well. */
+  async #rollback(connection: MysqlConnection): Promise<void> {
+    if (!connection.isDestroyed)
+      await this.#execute(connection, 'ROLLBACK').catch((error: unknown) =>
+        connection.destroyConnection(error),
+      )
+  }
+
+  #closedError(): DatabaseError {
+    return this.#toDatabaseError(new Error('this client is closed'))
+  }
+
+  #toDatabaseError(cause: unknown, statement = -1): DatabaseError {
+    const error = cause as Partial<NodeJS.ErrnoException> & { sqlState?: string; sql?: string }
+    // The text of the statement holds the players' data: it belongs in no log.
+    delete error.sql
+    const errno = error.sqlState === undefined ? 0 : (error.errno ?? 0)
+    // What localhost refuses at both its addresses has no message.
+    const text = `${this.#name}: ${error.message || error.code}${errno ? ` (${errno})` : ''}`
+    const kind = errno ? errorKindOf(errno) : needsOperator(error) ? 'access' : 'unavailable'
+    const message =
+      kind === 'access' && !text.includes(`'${this.#user}'`) ? `${text}, as user '${this.#user}'` : text
+    return new DatabaseError(kind, message.slice(0, MAX_MESSAGE), { cause, errno, statement })
+  }
+}
+
+interface PoolWaiter {
+  readonly grant: () => void
+  readonly reject: (error: Error) => void
+}
+
+/** What repeating does not cure. mysql2 replaces OpenSSL's codes: what is no matter of certificates is the network's. */
+function needsOperator({ code = '', message = '' }: Partial<NodeJS.ErrnoException>): boolean {
+  if (code === 'HANDSHAKE_NO_SSL_SUPPORT' || code === 'AUTH_SWITCH_PLUGIN_ERROR') return true
+  return code === 'HANDSHAKE_SSL_ERROR' && /certificate/i.test(message)
+}

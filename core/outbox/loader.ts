@@ -1,0 +1,130 @@
+// Brings a cold shard's rows from MySQL into its Store, a page at a time. Invariant: the shard counts as loaded only
+// with its last page, and rows of a load that was cut off are gone before the next begins.
+
+import type { TableDefinition } from '../game/table.ts'
+import type { Database, CriticalState } from '../ports/database.ts'
+import type { Row, RowChange, RowKey } from '../ports/store.ts'
+import type { ShardId } from '../wire/shardid.ts'
+import { shardName } from '../wire/shardid.ts'
+import type { LocalStore } from './localstore.ts'
+import { assertCommitted } from './takeover.ts'
+
+export interface ShardLoaderOptions {
+  readonly local: LocalStore
+  readonly database: Database
+  /** Of one shard, all tables together. */
+  readonly maxRows: number
+}
+
+/** Rows of one question to MySQL; a transaction of the Store has less than twice as many. */
+const PAGE_ROWS = 1_000
+/**
+ * Loads at a time. Those that ask at the same time share statements (reads.ts), so there are enough of them for some
+ * full ones. Each may hold two pages of rows; what cannot be shared waits for a connection, in a queue of 1,000.
+ */
+const MAX_LOADS = 256
+
+export class ShardLoader {
+  loadedShards = 0
+  loadedRows = 0
+  readonly #options: ShardLoaderOptions
+  readonly #inFlight = new Map<string, Promise<void>>()
+  /** Loads that wait for their turn. */
+  readonly #waiting: (() => void)[] = []
+  #active = 0
+
+  constructor(options: ShardLoaderOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Loads a shard, once however many ask. `check` throws when what was read may not be stored any more.
+   * @throws DatabaseError, or an error that says what is wrong with the rows
+   */
+  load(shard: ShardId, tables: readonly TableDefinition[], check: () => void): Promise<void> {
+    const name = shardName(shard)
+    let running = this.#inFlight.get(name)
+    if (!running) {
+      running = this.#limitConcurrency(() => this.#load(shard, tables, check)).finally(() =>
+        this.#inFlight.delete(name),
+      )
+      this.#inFlight.set(name, running)
+      // Whoever asked may have given up by then.
+      running.catch(() => {})
+    }
+    return running
+  }
+
+  async #limitConcurrency(load: () => Promise<void>): Promise<void> {
+    if (this.#active >= MAX_LOADS) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#active++
+    try {
+      await load()
+    } finally {
+      const admit = this.#waiting.shift()
+      if (admit) admit()
+      else this.#active--
+    }
+  }
+
+  async #load(shard: ShardId, tables: readonly TableDefinition[], check: () => void): Promise<void> {
+    const { database, maxRows } = this.#options
+    await this.#dropUnfinished(shard, tables, check)
+    const isCritical = tables.some((table) => table.class === 'critical')
+    const criticalState = isCritical ? await database.criticalState(shardName(shard)) : null
+    let count = 0
+    // Of several tables, if they are few: then the whole shard is one transaction.
+    let rows: RowChange[] = []
+    for (const table of tables) {
+      for (let after: RowKey | null = null; ;) {
+        const page: readonly Row[] = await database.load(table, shard.key, after, PAGE_ROWS)
+        count += page.length
+        if (count > maxRows)
+          throw new Error(`${shardName(shard)} has more than ${maxRows} rows: split it into several shards`)
+        for (const row of page) rows.push({ table, op: 'fill', key: keyOf(table, row), values: row })
+        after = rows.at(-1)?.key ?? null
+        if (rows.length >= PAGE_ROWS) {
+          await this.#storeRows(shard, rows, null, false, check)
+          rows = []
+        }
+        if (page.length < PAGE_ROWS) break
+      }
+    }
+    await this.#storeRows(shard, rows, criticalState, true, check)
+    this.loadedShards++
+    this.loadedRows += count
+  }
+
+  async #storeRows(
+    shard: ShardId,
+    rows: readonly RowChange[],
+    remains: CriticalState | null,
+    isLast: boolean,
+    check: () => void,
+  ): Promise<void> {
+    check()
+    assertCommitted(await this.#options.local.fill(shard, rows, remains, isLast))
+  }
+
+  /** What a load left behind that a crash cut off: MySQL may not have these rows any more. */
+  async #dropUnfinished(
+    shard: ShardId,
+    tables: readonly TableDefinition[],
+    check: () => void,
+  ): Promise<void> {
+    for (const table of tables) {
+      const leftoverRows = this.#options.local.list(shard, table, { by: {}, descending: false, limit: 0 })
+      const drops = leftoverRows.map((row): RowChange => ({
+        table,
+        op: 'drop',
+        key: keyOf(table, row),
+        values: {},
+      }))
+      if (drops.length > 0) await this.#storeRows(shard, drops, null, false, check)
+    }
+  }
+}
+
+function keyOf(table: TableDefinition, row: Row): RowKey {
+  return table.key.map(({ name }) => row[name])
+}

@@ -1,0 +1,221 @@
+// Rows, durable casts and the outbox of one store, whichever host's SQLite it is: a slot file of many shards, or the
+// object of one. It opens no transaction: its host calls it inside one. Invariant: a store that MySQL has ever stood
+// behind is not used without it, and rows from before that time are queued for it.
+
+import { hexOf } from '../wire/bytes.ts'
+import type { TableDefinition } from '../game/table.ts'
+import { rowBytes } from '../rows/rowcache.ts'
+import { shardName } from '../wire/shardid.ts'
+import type { Row, RowChange, RowKey, RowQuery, StoredCast, StoredChannel, WriteSet } from '../ports/store.ts'
+import type { ShardId } from '../wire/shardid.ts'
+import * as rows from '../../schemas/rows.ts'
+import { decodeUndo, encodeEntry, encodeUndo } from './entry.ts'
+import { ensureTables, createdTables, type TableSet } from '../sql/layout.ts'
+import type { OutboxEntry } from './localstore.ts'
+import { OutboxTable } from './outbox.ts'
+import { blobBytes, quotedTableName, type SqliteHandle, type SqliteTable } from '../sql/sqlite.ts'
+
+/** MySQL stood behind this store, so what the store holds alone is not the whole truth. */
+export class DetachedError extends Error {
+  override readonly name = 'DetachedError'
+}
+
+export type UndoWriteSet = ReturnType<typeof decodeUndo>
+
+/** Rows and bytes of one outbox entry of a store that MySQL comes to stand behind. */
+const QUEUED_ROWS = 200
+const QUEUED_BYTES = 1_000_000
+
+export class StoreTables {
+  readonly outbox: OutboxTable
+  readonly #sql: SqliteHandle
+  readonly #tableSet: TableSet
+  readonly #hasOutbox: boolean
+  #storeId = ''
+
+  /** `hasOutbox`: MySQL stands behind. */
+  constructor(sql: SqliteHandle, set: TableSet, hasOutbox: boolean) {
+    this.outbox = new OutboxTable(sql)
+    this.#sql = sql
+    this.#tableSet = set
+    this.#hasOutbox = hasOutbox
+  }
+
+  /** 32 hex digits. */
+  get storeId(): string {
+    return this.#storeId
+  }
+
+  /** Once, before anything else; the tables of schemas/rows.ts stand. @throws TableError DetachedError */
+  prepare(newId: () => Uint8Array): void {
+    const meta = this.#meta()
+    const attached = meta.get('attached')
+    if (attached !== undefined && !this.#hasOutbox)
+      throw new DetachedError('its rows belong to a MySQL: start with --mysql')
+    this.#storeId = meta.get('store_id') ?? hexOf(newId())
+    if (!meta.has('store_id')) this.#sql.run(rows.SET_META, 'store_id', this.#storeId)
+    ensureTables(this.#sql, meta, this.#tableSet)
+    this.outbox.reloadCounters()
+    if (this.#hasOutbox) this.#attachMysql(attached === undefined ? null : (JSON.parse(attached) as string[]))
+  }
+
+  row(table: TableDefinition, shardKey: string, key: RowKey): Row | null {
+    return this.#tableOf(table).readRow(this.#sql, shardKey, key)
+  }
+
+  list(table: TableDefinition, shardKey: string, query: RowQuery): readonly Row[] {
+    return this.#tableOf(table).listRows(this.#sql, shardKey, query)
+  }
+
+  applyChanges(shardKey: string, changes: readonly RowChange[]): void {
+    for (const change of changes) this.#tableOf(change.table).writeChange(this.#sql, shardKey, change)
+  }
+
+  writeCasts(shard: string, casts: ReadonlyMap<number, StoredCast | null>): void {
+    for (const [sequence, cast] of casts) {
+      if (!cast) this.#sql.run(rows.DELETE_CAST, shard, sequence)
+      else {
+        const { target, command, body, answer, data } = cast
+        const { contract, key } = target
+        this.#sql.run(rows.SET_CAST, shard, sequence, contract, key, command, body, answer, data)
+      }
+    }
+  }
+
+  /** Durable casts without an answer, oldest first. */
+  pendingCasts(shard: string): StoredCast[] {
+    return this.#sql.all(rows.PENDING_CASTS, shard).map((row) => ({
+      sequence: Number(row['sequence']),
+      target: { contract: String(row['target_contract']), key: String(row['target_key']) },
+      command: Number(row['command']),
+      body: blobBytes(row['body']),
+      answer: String(row['answer']),
+      data: blobBytes(row['data']),
+    }))
+  }
+
+  /** Shards with such casts. */
+  shardsWithCasts(): string[] {
+    return this.#sql.all(rows.CASTING_SHARDS).map(({ shard }) => String(shard))
+  }
+
+  isLoaded(shard: string): boolean {
+    return !this.#hasOutbox || this.#sql.all(rows.IS_LOADED, shard).length > 0
+  }
+
+  /** All rows of the shard are in this store. */
+  markLoaded(shard: string): void {
+    this.#sql.run(rows.SET_LOADED, shard)
+  }
+
+  /** The last step of a commit: queues what MySQL must hear of. Returns the sequence, 0 = nothing was queued. */
+  appendTurn(shard: string, write: WriteSet): number {
+    if (!this.#hasOutbox || (write.rows === null && !write.critical && write.undo === null)) return 0
+    const data = encodeEntry(write)
+    // A turn behind a critical one may have to be taken back with it, though it has nothing for MySQL.
+    const undo = write.undo && encodeUndo(write.undo)
+    return data || undo ? this.outbox.appendTurn(shard, write.critical, data, undo) : 0
+  }
+
+  /**
+   * Takes back the turn `fromSeq` of this shard and all later ones, newest first: `apply` undoes one. A turn that
+   * says no undo (casts that got new numbers) stays.
+   */
+  undoTurns(shard: string, fromSeq: number, apply: (undo: UndoWriteSet) => void): void {
+    this.outbox.undoTurns(shard, fromSeq, (undo) => apply(decodeUndo(undo, this.#tableSet.definitions)))
+  }
+
+  /** Forgets every row, also of tables that the game dropped, and takes out all that waits for MySQL. */
+  resetStore(): OutboxEntry[] {
+    for (const name of createdTables(this.#meta())) this.#sql.run(`DELETE FROM ${quotedTableName(name)}`)
+    // Casts of turns that are not there: their targets would get what nobody gives.
+    this.#sql.run(rows.DELETE_ALL_CASTS)
+    this.#sql.run(rows.DELETE_ALL_LOADED)
+    return this.outbox.removeAll()
+  }
+
+  /**
+   * Notes that MySQL stands behind, and of which tables it hears everything from now on. Rows that were here before
+   * it are queued, and a shard that has such rows is complete: its rows never lived anywhere else.
+   */
+  #attachMysql(attached: readonly string[] | null): void {
+    const attachedTables = new Set(attached)
+    const newTables = [...this.#tableSet.tables.values()].filter(
+      ({ definition }) => !attachedTables.has(definition.name),
+    )
+    if (attached !== null && newTables.length === 0) return
+    for (const table of newTables) {
+      this.#queueTable(table)
+      attachedTables.add(table.definition.name)
+    }
+    this.#sql.run(rows.SET_META, 'attached', JSON.stringify([...attachedTables]))
+  }
+
+  #queueTable(table: SqliteTable): void {
+    let last: Row | null = null
+    for (;;) {
+      const page: Row[] = table.readPage(this.#sql, last, QUEUED_ROWS)
+      let entry: Row[] = []
+      let bytes = 0
+      for (const row of page) {
+        const weight = rowBytes(row)
+        const { name } = table.definition.shardKey
+        if (entry.length > 0 && (entry[0]![name] !== row[name] || bytes + weight > QUEUED_BYTES)) {
+          this.#queueRows(table, entry)
+          entry = []
+          bytes = 0
+        }
+        entry.push(row)
+        bytes += weight
+      }
+      if (entry.length > 0) this.#queueRows(table, entry)
+      if (page.length < QUEUED_ROWS) return
+      last = page.at(-1)!
+    }
+  }
+
+  #queueRows(table: SqliteTable, values: readonly Row[]): void {
+    const { definition } = table
+    const shard: ShardId = {
+      contract: definition.owner,
+      key: String(values[0]![definition.shardKey.name]),
+    }
+    const changes = values.map((row): RowChange => ({
+      table: definition,
+      op: 'insert',
+      key: table.keyOf(row),
+      values: row,
+    }))
+    const name = shardName(shard)
+    this.appendTurn(name, { ...EMPTY_WRITE_SET, shard, rows: changes })
+    this.markLoaded(name)
+  }
+
+  #meta(): Map<string, string> {
+    return new Map(this.#sql.all(rows.ALL_META).map(({ name, value }) => [String(name), String(value)]))
+  }
+
+  #tableOf({ name }: TableDefinition): SqliteTable {
+    const table = this.#tableSet.tables.get(name)
+    if (!table) throw new Error(`table ${name} is not one of this store's tables`)
+    return table
+  }
+}
+
+/** Whether what MySQL remembers of a channel is to replace what stands here: a mark never goes back. */
+export function isNewerMark(fromMysql: StoredChannel, stored: StoredChannel | null): boolean {
+  return stored === null || fromMysql.mark > stored.mark
+}
+
+const EMPTY_WRITE_SET: Omit<WriteSet, 'shard'> = {
+  activation: 0,
+  kv: null,
+  timers: null,
+  channel: null,
+  snapshot: null,
+  rows: null,
+  casts: null,
+  critical: false,
+  undo: null,
+  wakeMs: null,
+}

@@ -1,6 +1,0 @@
-// What a studio's tests import as 'firefly-game/testing': the engine on ports that live in memory, and a clock that
-// only moves when it is told to.
-
-export { Engine, type EngineOptions } from './engine.ts'
-export { ManualClock, MemoryLog, MemoryStore } from './memory.ts'
-export type { Clock, Log, Ports, Store } from './ports.ts'

@@ -1,0 +1,81 @@
+// Events on their way out of a turn: `c.broadcast.moved({...})`. One prototype per kind of shard, made once;
+// a body is encoded once, when the event is sent, and goes to everybody as the same bytes.
+
+import { Session, uidShardKey } from '../wire/systemcontract.ts'
+import type { Emit } from '../game/context.ts'
+import type { Entries } from '../wire/contract.ts'
+import type { Activation } from '../engine/activation.ts'
+import type { Channel } from '../channel/channel.ts'
+import type { OutgoingEvent } from '../channel/eventhistory.ts'
+import { castToSession } from './login.ts'
+import type { EventPlan, ShardPlan } from './plan.ts'
+import type { Turn } from './turn.ts'
+
+export type Audience =
+  | { readonly to: 'all'; readonly except: Channel | null }
+  | { readonly to: 'group'; readonly name: string }
+  | { readonly to: 'seat'; readonly seat: number }
+  | { readonly to: 'channel'; readonly channel: Channel | null }
+  | { readonly to: 'uid'; readonly uid: string }
+
+interface Emitter {
+  readonly turn: Turn
+  readonly audience: Audience
+}
+
+const prototypes = new WeakMap<ShardPlan, object>()
+
+export function emitterOf(turn: Turn, plan: ShardPlan, audience: Audience): Emit<Entries> {
+  let prototype = prototypes.get(plan)
+  if (!prototype) {
+    prototype = prototypeOf(plan)
+    prototypes.set(plan, prototype)
+  }
+  const emitter: { turn?: Turn; audience?: Audience } = Object.create(prototype) as object
+  emitter.turn = turn
+  emitter.audience = audience
+  return emitter
+}
+
+function prototypeOf(plan: ShardPlan): object {
+  const prototype: Record<string, unknown> = {}
+  for (const [name, event] of plan.events) {
+    prototype[name] = function (this: Emitter, data: unknown = {}): void {
+      emit(this, event, data)
+    }
+  }
+  return prototype
+}
+
+function emit({ turn, audience }: Emitter, event: EventPlan, data: unknown): void {
+  const checked = event.data(data)
+  let body = event.codec.encode(checked)
+  // `raw` gives the handler's own bytes, which it may change before they leave, or before its next event.
+  if (body === data) body = new Uint8Array(body)
+  const sent: OutgoingEvent = { event: event.number, body, latest: event.latest(checked) }
+  turn.addEffect((activation) => {
+    activation.meter.events++
+    deliverEvent(activation, audience, sent)
+  })
+}
+
+export function deliverEvent(activation: Activation, audience: Audience, sent: OutgoingEvent): void {
+  const { members } = activation
+  switch (audience.to) {
+    case 'all':
+      for (const { channel } of members.all()) if (channel !== audience.except) channel.emit(sent)
+      return
+    case 'group':
+      for (const { channel } of members.group(audience.name)) channel.emit(sent)
+      return
+    case 'seat': {
+      members.atSeat(audience.seat)?.channel.emit(sent)
+      return
+    }
+    case 'channel':
+      audience.channel?.emit(sent)
+      return
+    case 'uid':
+      castToSession(activation, uidShardKey(audience.uid), Session.entries.push, sent)
+  }
+}

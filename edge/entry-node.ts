@@ -1,9 +1,0 @@
-// What a studio imports as 'firefly-game/node': the server inside a process of its own, without the CLI.
-
-export { start, type RunningServer, type ServerOptions } from './server.ts'
-export type { Cipher, CipherFactory } from './cipher.ts'
-export type { TicketKey, TicketOptions } from './ticket.ts'
-export type { TlsFiles } from './tls.ts'
-export { openHost, type Host, type HostOptions } from '../core/node/host.ts'
-/** What `invalidate` may throw. */
-export { DatabaseError } from '../core/tiers/client.ts'

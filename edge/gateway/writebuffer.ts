@@ -1,0 +1,125 @@
+// What a connection has to say, gathered into as few writes as there are event-loop turns. Bytes are copied once,
+// into a slab that all connections of a gateway share; a slab is never written twice, so the platform may keep
+// what it was given for as long as it likes.
+
+import { writeU32 } from '../../core/wire/bytes.ts'
+import { HEADER_BYTES, writeHeader } from '../../core/wire/frame.ts'
+
+const SLAB_BYTES = 65_536
+
+/** Memory handed out front to back. `allocate` may return a platform's own kind of Uint8Array. */
+export class Slab {
+  readonly #allocate: (bytes: number) => Uint8Array
+  buffer: Uint8Array
+  #offset = 0
+
+  constructor(allocate: (bytes: number) => Uint8Array = (bytes) => new Uint8Array(bytes)) {
+    this.#allocate = allocate
+    this.buffer = allocate(SLAB_BYTES)
+  }
+
+  /** Where `bytes` bytes of `buffer` (which may be a new one) are the caller's. */
+  reserve(bytes: number): number {
+    if (bytes > this.buffer.length - this.#offset) {
+      this.buffer = this.#allocate(Math.max(SLAB_BYTES, bytes))
+      this.#offset = 0
+    }
+    const at = this.#offset
+    this.#offset += bytes
+    return at
+  }
+}
+
+export class WriteBuffer {
+  readonly #slab: Slab
+  readonly #frameIdentity: Uint8Array
+  /** Full regions before the current one; frames of a broadcast stand here as they are. */
+  #regions: Uint8Array[] | null = null
+  #buffer: Uint8Array | null = null
+  #start = 0
+  #end = 0
+  /** Bytes that wait for the next flush. */
+  bytes = 0
+
+  constructor(slab: Slab, identity: Uint8Array) {
+    this.#slab = slab
+    this.#frameIdentity = identity
+  }
+
+  /** One frame. */
+  appendFrame(command: number, body: Uint8Array): void {
+    const at = this.#reserve(HEADER_BYTES + body.length)
+    writeHeader(this.#buffer!, at, this.#frameIdentity, command, body.length)
+    this.#buffer!.set(body, at + HEADER_BYTES)
+  }
+
+  /** A session message: two or three u32 fields, then a body. */
+  appendMessage(
+    command: number,
+    first: number,
+    second: number,
+    third: number | null,
+    body: Uint8Array,
+  ): void {
+    const fields = third === null ? 8 : 12
+    const at = this.#reserve(HEADER_BYTES + fields + body.length)
+    const buffer = this.#buffer!
+    writeHeader(buffer, at, this.#frameIdentity, command, fields + body.length)
+    writeU32(buffer, at + HEADER_BYTES, first)
+    writeU32(buffer, at + HEADER_BYTES + 4, second)
+    if (third !== null) writeU32(buffer, at + HEADER_BYTES + 8, third)
+    buffer.set(body, at + HEADER_BYTES + fields)
+  }
+
+  /** A whole frame that many connections send. */
+  appendEncoded(frame: Uint8Array): void {
+    this.#endRegion()
+    this.#regions!.push(frame)
+    this.bytes += frame.length
+  }
+
+  /** All that waits, as one piece; null = nothing. */
+  take(): Uint8Array | null {
+    if (this.bytes === 0) return null
+    let joined: Uint8Array
+    if (this.#regions === null) joined = this.#buffer!.subarray(this.#start, this.#end)
+    else {
+      this.#endRegion()
+      joined = this.#regions.length === 1 ? this.#regions[0]! : this.#join(this.#regions)
+    }
+    this.#regions = null
+    this.#buffer = null
+    this.bytes = 0
+    return joined
+  }
+
+  #join(regions: readonly Uint8Array[]): Uint8Array {
+    const start = this.#slab.reserve(this.bytes)
+    const { buffer } = this.#slab
+    let at = start
+    for (const region of regions) {
+      buffer.set(region, at)
+      at += region.length
+    }
+    return buffer.subarray(start, at)
+  }
+
+  #reserve(bytes: number): number {
+    const at = this.#slab.reserve(bytes)
+    if (this.#buffer === this.#slab.buffer && this.#end === at) this.#end = at + bytes
+    else {
+      if (this.#buffer !== null) this.#endRegion()
+      this.#buffer = this.#slab.buffer
+      this.#start = at
+      this.#end = at + bytes
+    }
+    this.bytes += bytes
+    return at
+  }
+
+  #endRegion(): void {
+    this.#regions ??= []
+    if (this.#buffer !== null) this.#regions.push(this.#buffer.subarray(this.#start, this.#end))
+    this.#buffer = null
+  }
+}

@@ -1,0 +1,210 @@
+// The Node door: TCP, WebSocket and HTTP in front of an engine in the same process. `start` resolves when all
+// listeners stand; `stop` drains: no new connections, last answers out, snapshots saved, store closed.
+
+import { createHmac } from 'node:crypto'
+import type { AddressInfo, Server } from 'node:net'
+import { Counter, Gauge, type Registry } from 'prom-client'
+import { systemClock } from '../../core/node/clock.ts'
+import { openHost, type Host, type HostOptions } from '../../core/node/host.ts'
+import { loadOrCreateSecret, MIN_SECRET_CHARS } from '../../core/node/secret.ts'
+import { routingTableOf, RoutingTable } from '../../core/game/routing.ts'
+import type { Log } from '../../core/ports/log.ts'
+import { DefinitionError } from '../../core/wire/errors.ts'
+import { DEFAULT_FRAME_IDENTITY, type FrameIdentity } from '../../core/wire/frame.ts'
+import type { CipherFactory } from '../../core/wire/cipher.ts'
+import { Gateway, type GatewayTimes } from '../gateway/gateway.ts'
+import { tcpServer } from './transport.ts'
+import { PendingSockets } from './pendingsockets.ts'
+import { createMetrics } from './metrics.ts'
+import { originFilter } from '../gateway/origin.ts'
+import { Slab } from '../gateway/writebuffer.ts'
+import { ListenerRejections } from './rejections.ts'
+import { TicketVerifier, type TicketOptions } from '../gateway/ticket.ts'
+import { Certificate, type TlsFiles } from './tls.ts'
+import type { TokenSigner } from '../gateway/token.ts'
+import { webServer, type Page, type WebServer } from './web.ts'
+
+export interface ServerOptions extends HostOptions {
+  /** Listening address. Default 127.0.0.1. */
+  readonly host?: string
+  /** HTTP and WebSocket port, 0 = any. Default 8080. */
+  readonly http?: number
+  /** TCP port, 0 = any. Default 11009. */
+  readonly tcp?: number
+  readonly identity?: FrameIdentity
+  /** Deadlines and intervals, milliseconds. Default: TIMES. */
+  readonly times?: Partial<GatewayTimes>
+  /** Files of the game's page by URL path, '/' first. */
+  readonly page?: Page
+  /** Both listeners speak TLS with these. Default: no TLS. */
+  readonly tls?: TlsFiles
+  /** Whose pages may open a WebSocket, as `originFilter` reads it. Default: all. */
+  readonly origins?: string
+  /** Who signs login tickets. Default: there are none. */
+  readonly tickets?: TicketOptions | null
+  /** Signs resume tokens, at least 32 characters. Default: made once and kept in the data folder. */
+  readonly secret?: string
+  /** For games whose clients encrypt bodies themselves. */
+  readonly cipher?: CipherFactory
+}
+
+export interface RunningServer {
+  readonly http: { readonly host: string; readonly port: number }
+  readonly tcp: { readonly host: string; readonly port: number }
+  readonly host: Host
+  readonly gateway: Gateway
+  /** What the listeners turned away before the gateway saw it. */
+  readonly refusals: ListenerRejections
+  /** Reads certificate and key again, for connections to come. @throws TlsError, and the old ones stay */
+  reloadTls(): void
+  /** Drains and closes everything; safe to call twice. */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts the server; leaves nothing open when it rejects: with the listener's error (for instance EADDRINUSE), or
+ * a TlsError, OriginError, DefinitionError or StoreError that says which option cannot be used.
+ */
+export async function start(options: ServerOptions): Promise<RunningServer> {
+  checkSecret(options.secret)
+  const certificate = options.tls ? new Certificate(options.tls) : null
+  const isOriginAllowed = originFilter(options.origins ?? '')
+  const tickets = options.tickets ? new TicketVerifier(options.tickets, systemClock) : null
+  const host = await openHost(options)
+  let gateway: Gateway
+  try {
+    gateway = gatewayOf(options, host, tickets)
+  } catch (error) {
+    await host.close()
+    throw error
+  }
+  const rejections = new ListenerRejections()
+  const { limits } = gateway
+  const pendingSockets = new PendingSockets(limits, gateway.times.firstFrameMs, rejections)
+  const registry = createMetrics(host, gateway)
+  registerListenerMetrics(registry, rejections, pendingSockets)
+  const tcp = tcpServer(gateway, pendingSockets, certificate)
+  const page = options.page ?? new Map()
+  const web = webServer({
+    host,
+    gateway,
+    registry,
+    page,
+    pendingSockets,
+    rejections,
+    isOriginAllowed,
+    certificate,
+  })
+  let stopPromise: Promise<void> | null = null
+  const stop = (): Promise<void> => (stopPromise ??= shutDown(host, gateway, pendingSockets, tcp, web))
+  const address = options.host ?? '127.0.0.1'
+  try {
+    await listen(tcp, options.tcp ?? 11_009, address)
+    await listen(web, options.http ?? 8_080, address)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  countAcceptErrors([tcp, web], rejections, host.log)
+  return {
+    http: { host: address, port: (web.address() as AddressInfo).port },
+    tcp: { host: address, port: (tcp.address() as AddressInfo).port },
+    host,
+    gateway,
+    refusals: rejections,
+    reloadTls: () => certificate?.reload(),
+    stop,
+  }
+}
+
+function gatewayOf(options: ServerOptions, host: Host, tickets: TicketVerifier | null): Gateway {
+  const { engine, clock, log } = host
+  return new Gateway({
+    routingTable: new RoutingTable(routingTableOf(options.game)),
+    link: engine,
+    clock,
+    log,
+    frameIdentity: options.identity ?? DEFAULT_FRAME_IDENTITY,
+    limits: engine.limits,
+    slab: new Slab((bytes) => Buffer.allocUnsafeSlow(bytes)),
+    tokenSigner: tokenSignerOf(options.secret ?? loadOrCreateSecret(options.dir)),
+    ticketVerifier: tickets,
+    cipher: options.cipher ?? null,
+    ...(options.times && { times: options.times }),
+  })
+}
+
+/** A short one can be guessed, and with it every session taken over. */
+function checkSecret(secret: string | undefined): void {
+  if (secret === undefined || secret.length >= MIN_SECRET_CHARS) return
+  throw new DefinitionError(
+    `secret has ${secret.length} characters, at least ${MIN_SECRET_CHARS} are needed (without one it is made and kept)`,
+  )
+}
+
+function tokenSignerOf(secret: string): TokenSigner {
+  return { sign: (bytes) => createHmac('sha256', secret).update(bytes).digest() }
+}
+
+function registerListenerMetrics(
+  registry: Registry,
+  rejections: ListenerRejections,
+  pendingSockets: PendingSockets,
+): void {
+  new Counter({
+    name: 'firefly_refused_total',
+    help: 'connections and upgrades that the listeners turned away, by reason',
+    labelNames: ['reason'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const [reason, count] of rejections.counts) this.inc({ reason }, count)
+    },
+  })
+  new Gauge({
+    name: 'firefly_lobby',
+    help: 'connections in a TLS handshake or speaking HTTP',
+    registers: [registry],
+    collect() {
+      this.set(pendingSockets.socketCount)
+    },
+  })
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+/** Without descriptors (EMFILE) the next connection is lost and not the process. */
+function countAcceptErrors(servers: readonly Server[], rejections: ListenerRejections, log: Log): void {
+  let isLogged = false
+  const onError = (error: Error): void => {
+    rejections.count('accept')
+    if (!isLogged)
+      log.error('a connection could not be accepted; more are only counted', { error: error.message })
+    isLogged = true
+  }
+  for (const server of servers) server.on('error', onError)
+}
+
+async function shutDown(
+  host: Host,
+  gateway: Gateway,
+  pendingSockets: PendingSockets,
+  tcp: Server,
+  web: WebServer,
+): Promise<void> {
+  const closed = [tcp, web].map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
+  gateway.shutdown()
+  await gateway.waitUntilEmpty()
+  web.closeAllConnections()
+  pendingSockets.destroyAll()
+  await Promise.all(closed)
+  await host.close()
+}

@@ -1,0 +1,138 @@
+// The HTTP door of the Node host: page, health and metrics, and the upgrade to a WebSocket. A request has a deadline
+// and a size whatever its sender does, and nothing that is asked ends the process.
+
+import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
+import { Hono } from 'hono'
+import { createServer, type IncomingMessage, type Server, type ServerOptions as HttpOptions } from 'node:http'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
+import type { Socket } from 'node:net'
+import type { Registry } from 'prom-client'
+import type { Host } from '../../core/node/host.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import { KEEP_ALIVE_MS, rejectUpgrade, webSocketUpgrade } from './transport.ts'
+import type { PendingSockets } from './pendingsockets.ts'
+import type { OriginFilter } from '../gateway/origin.ts'
+import type { ListenerRejections } from './rejections.ts'
+import type { Certificate } from './tls.ts'
+
+/** Files of the game's page by URL path, '/' first. */
+export type Page = ReadonlyMap<
+  string,
+  { readonly type: string; readonly body: string | Uint8Array<ArrayBuffer> }
+>
+
+export interface WebOptions {
+  readonly host: Host
+  readonly gateway: Gateway
+  readonly registry: Registry
+  readonly page: Page
+  readonly pendingSockets: PendingSockets
+  readonly rejections: ListenerRejections
+  readonly isOriginAllowed: OriginFilter
+  /** null = no TLS. */
+  readonly certificate: Certificate | null
+}
+
+export type WebServer = Server | TlsServer
+
+/** `requestMs`: until a request is whole, as no request has a body worth more. */
+const httpOptionsOf = (requestMs: number): HttpOptions => ({
+  /** Cookies of a large site have room. */
+  maxHeaderSize: 16_384,
+  headersTimeout: requestMs,
+  requestTimeout: requestMs,
+  /** How late the two above may be; Node's default is 30 s. */
+  connectionsCheckingInterval: Math.min(requestMs, 1_000),
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: KEEP_ALIVE_MS,
+  insecureHTTPParser: false,
+  // Any other upgrade, such as h2c, is a plain request: elsewhere than at /ws with a header that nobody needs.
+  shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
+})
+
+/** The HTTP server, over TLS when there is a certificate; it listens nowhere yet. */
+export function webServer(options: WebOptions): WebServer {
+  const { certificate, gateway, pendingSockets: lobby, rejections: refusals } = options
+  const server = certificate ? createHttpsServer(options, certificate) : createHttpServer(options)
+  lobby.watchServer(server, certificate !== null)
+  const upgrade = webSocketUpgrade(gateway, lobby, refusals)
+  server.on('upgrade', (request, socket, head) => {
+    socket.on('error', () => socket.destroy())
+    // Not URL: it throws at `//`.
+    const [path] = (request.url ?? '').split('?', 1)
+    if (hasMultipleHosts(request)) {
+      refusals.count('upgrade')
+      rejectUpgrade(socket, 400, MULTIPLE_HOSTS)
+    } else if (path !== '/ws') {
+      refusals.count('upgrade')
+      rejectUpgrade(socket, 404, 'the WebSocket is at /ws')
+    } else if (!options.isOriginAllowed(request.headers.origin ?? null)) {
+      refusals.count('origin')
+      rejectUpgrade(socket, 403, 'pages of this origin may not connect')
+    } else upgrade(request, socket, head)
+  })
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+    onClientError(error, socket as Socket, refusals),
+  )
+  return server
+}
+
+/** What Node's parser refuses. TLS faults and resets come here as well: they are counted elsewhere, or no news. */
+function onClientError(error: NodeJS.ErrnoException, socket: Socket, rejections: ListenerRejections): void {
+  const code = error.code ?? ''
+  const isRequest = code.startsWith('HPE_') || code === 'ERR_HTTP_REQUEST_TIMEOUT'
+  if (isRequest) rejections.count('request')
+  // Behind a request that was answered, or is being answered, there is no place for another answer.
+  if (!isRequest || !socket.writable || socket.bytesWritten > 0) return void socket.destroy()
+  socket.once('finish', () => socket.destroy())
+  socket.end(`HTTP/1.1 ${CLIENT_ERROR_STATUS[code] ?? '400 Bad Request'}\r\nConnection: close\r\n\r\n`)
+}
+const CLIENT_ERROR_STATUS: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+}
+
+/** RFC 9112 section 3.2: two machines on the way could each believe another of them. */
+function hasMultipleHosts({ headersDistinct }: IncomingMessage): boolean {
+  return (headersDistinct['host']?.length ?? 0) > 1
+}
+const MULTIPLE_HOSTS = 'a request has one Host header'
+
+function createHttpServer(options: WebOptions): Server {
+  const { fetch } = routes(options)
+  const serverOptions = httpOptionsOf(options.gateway.times.firstFrameMs)
+  return createAdaptorServer({ fetch, createServer, serverOptions }) as Server
+}
+
+function createHttpsServer(options: WebOptions, certificate: Certificate): TlsServer {
+  const { fetch } = routes(options)
+  const serverOptions = { ...httpOptionsOf(options.gateway.times.firstFrameMs), ...certificate.credentials }
+  const server = createAdaptorServer({ fetch, createServer: createTlsServer, serverOptions }) as TlsServer
+  certificate.addServer(server)
+  return server
+}
+
+type Bindings = { Bindings: HttpBindings }
+
+function routes({ host, gateway, registry, page, rejections: refusals }: WebOptions): Hono<Bindings> {
+  const app = new Hono<Bindings>()
+  app.use(async (c, next) => {
+    if (!hasMultipleHosts(c.env.incoming)) return next()
+    refusals.count('request')
+    return c.text(MULTIPLE_HOSTS, 400, { connection: 'close' })
+  })
+  app.all('/ws', (c) => {
+    refusals.count('upgrade')
+    return c.text('expected a WebSocket', 426, { upgrade: 'websocket', connection: 'close' })
+  })
+  app.get('/healthz', (c) =>
+    c.json({ status: 'ok', connections: gateway.connectionCount, shards: host.engine.shards }),
+  )
+  app.get('/metrics', async (c) =>
+    c.text(await registry.metrics(), 200, { 'content-type': registry.contentType }),
+  )
+  for (const [path, file] of page) app.get(path, (c) => c.body(file.body, 200, { 'content-type': file.type }))
+  return app
+}

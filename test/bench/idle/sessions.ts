@@ -1,0 +1,59 @@
+// A child of `bench idle`: `node crowd.ts TRANSPORT PORT` keeps idle version 2 sessions, each with one open channel and
+// its heartbeat, and does nothing else with them.
+
+import { TIMES } from '../../../core/wire/limits.ts'
+import { serveRequests } from '../attack/responder.ts'
+import { BenchClient, type BenchClientOptions, type Transport } from '../attack/client.ts'
+
+/** At most so many are on their way in at a time: a door has a bound for those that have said nothing yet. */
+const MAX_CONCURRENT = 100
+const PING_STEP_MS = 20
+
+const [transport, port] = process.argv.slice(2)
+const clients: BenchClient[] = []
+let ended = 0
+let pings = 0
+let closeReason = ''
+const options: BenchClientOptions = {
+  transport: transport as Transport,
+  protocol: 'v2',
+  port: Number(port),
+  contract: 'room',
+  key: 'lobby',
+  firstEvent: 0,
+  onEnded: (reason) => {
+    ended++
+    closeReason = reason
+  },
+}
+
+// Every session says PING once in an interval, and all of them evenly over it.
+let pingsDue = 0
+let next = 0
+setInterval(() => {
+  for (pingsDue += (clients.length * PING_STEP_MS) / TIMES.heartbeatMs; pingsDue >= 1; pingsDue--) {
+    clients[next++ % clients.length]!.sendPing()
+    pings++
+  }
+}, PING_STEP_MS)
+
+serveRequests({
+  /** So many more. */
+  async open(count) {
+    let left = count
+    const opener = async (): Promise<void> => {
+      while (left-- > 0) clients.push(await BenchClient.open(options))
+    }
+    await Promise.all(Array.from({ length: MAX_CONCURRENT }, opener))
+    return { open: clients.length }
+  },
+  count() {
+    if (ended > 0) throw new Error(`${ended} sessions were ended, the last: ${closeReason}`)
+    let [pongs, serverPings] = [0, 0]
+    for (const line of clients) {
+      pongs += line.pongs
+      serverPings += line.answeredPings
+    }
+    return { open: clients.length, pings, pongs, serverPings }
+  },
+})

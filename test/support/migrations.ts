@@ -1,0 +1,99 @@
+// What the tests of migrations share: databases of their own on one server, tables of a game, and all that is there.
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { table, type TableDefinition, type TableOptions } from '../../core/game/table.ts'
+import type { SqlClient } from '../../core/sql/client.ts'
+import {
+  applyMigration,
+  parseMigrationFile,
+  type MigrationFile,
+  type MigrationStep,
+  type MigrationTarget,
+} from '../../core/migrate/migrations.ts'
+import { command, contract } from '../../core/wire/contract.ts'
+import { t, type Fields } from '../../core/wire/type.ts'
+import { openClient, sql } from './database.ts'
+
+export const Player = contract('player', { hello: command(1) })
+const FOLDER = new URL('../../schemas/mysql/', import.meta.url)
+
+export function defineTable<const C extends Fields>(
+  name: string,
+  columns: C,
+  options: Omit<TableOptions<C>, 'owner'>,
+): TableDefinition {
+  return table(name, columns, { ...options, owner: Player }).definition
+}
+
+export const items = defineTable(
+  'items',
+  { id: t.id, uid: t.string(20), count: t.u16, gem: t.nullable(t.string(9)), tags: t.array(t.string(9), 9) },
+  { key: 'id', by: ['uid', 'count'], unique: ['gem'], defaults: { count: 3 } },
+)
+export const bags = defineTable(
+  'bags',
+  { uid: t.string(20), slot: t.u8, item: t.id },
+  { key: ['uid', 'slot'] },
+)
+
+export const files: readonly MigrationFile[] = await Promise.all(
+  readdirSync(FOLDER)
+    .sort()
+    .map((name) => parseMigrationFile(name, readFileSync(new URL(name, FOLDER), 'utf8'))),
+)
+
+export const targetOf = (tables: readonly TableDefinition[], adopt = false): MigrationTarget => ({
+  tables,
+  files,
+  adopt,
+})
+
+/** The kinds of what was done. */
+export async function applySteps(
+  client: SqlClient,
+  target: MigrationTarget,
+): Promise<MigrationStep['kind'][]> {
+  const done: MigrationStep['kind'][] = []
+  await applyMigration(client, target, ({ kind }, what) => what === 'done' && done.push(kind))
+  return done
+}
+
+export interface EmptyDatabase extends AsyncDisposable {
+  readonly url: string
+  readonly name: string
+  readonly client: SqlClient
+}
+
+let databaseCount = 0
+/** An empty database beside that of `server`, gone when it is disposed of. */
+export async function createEmptyDatabase(server: string): Promise<EmptyDatabase> {
+  const name = `firefly_migrate_${process.pid}_${++databaseCount}`
+  const url = new URL(server)
+  url.pathname = name
+  const root = openClient(server, { poolSize: 1 })
+  await root.query(sql(`CREATE DATABASE ${name} CHARACTER SET latin1`))
+  const client = openClient(url.href)
+  return {
+    url: url.href,
+    name,
+    client,
+    async [Symbol.asyncDispose]() {
+      await client.close()
+      await root.query(sql(`DROP DATABASE ${name}`))
+      await root.close()
+    },
+  }
+}
+
+/** Every table with its rows, as text. */
+export async function dumpDatabase(client: SqlClient): Promise<string> {
+  const lines: string[] = []
+  const { rows } = await client.query(sql('SHOW TABLES'))
+  for (const [name] of rows) {
+    const [created] = (await client.query(sql(`SHOW CREATE TABLE \`${String(name)}\``))).rows
+    lines.push(String(created![1]).replace(/ AUTO_INCREMENT=\d+/, ''))
+    for (const row of (await client.query(sql(`SELECT * FROM \`${String(name)}\``))).rows)
+      lines.push(JSON.stringify(row))
+  }
+  return lines.join('\n')
+}

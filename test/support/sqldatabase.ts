@@ -1,0 +1,135 @@
+// What the tests of SqlDatabase share: a MariaDB with our own tables, both ways to it, and owners that write batches.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import test, { after } from 'node:test'
+
+import { table, type TableDefinition, type TableOptions } from '../../core/game/table.ts'
+import type { Batch, Lease } from '../../core/ports/database.ts'
+import type { Row, RowChange, RowKey } from '../../core/ports/store.ts'
+import { DatabaseError, type SqlClient, type SqlResult, type SqlValue } from '../../core/sql/client.ts'
+import { SqlDatabase } from '../../core/sql/database.ts'
+import { createTable, splitStatements } from '../../core/sql/statements.ts'
+import { planetscaleClient } from '../../core/sql/planetscale.ts'
+import { command, contract } from '../../core/wire/contract.ts'
+import type { Fields } from '../../core/wire/type.ts'
+import { startPlanetscale } from './planetscale/server.ts'
+import { openTestDatabase, openClient, sql } from './database.ts'
+
+export const Player = contract('player', { hello: command(1) })
+export const ALL_BYTES = Uint8Array.from({ length: 256 }, (_, i) => i)
+const SCHEMA = new URL('../../schemas/mysql/0001_firefly.sql', import.meta.url)
+
+type DriverTest = (database: SqlDatabase, owner: OutboxOwner, client: SqlClient) => Promise<void>
+
+/** A server for the file that asks, gone when its tests have ended. */
+export async function openSqlFixture() {
+  const { url, skip } = await openTestDatabase()
+  const direct = openClient(url || 'mysql://nobody@localhost/nothing')
+  const endpoint = skip === false ? await startPlanetscale({ mysql: url }) : null
+  const planetscale = planetscaleClient({ url: endpoint?.url ?? 'http://no:body@localhost/nothing' })
+  after(async () => {
+    await Promise.all([direct.close(), planetscale.close()])
+    await endpoint?.close()
+  })
+  const migrate = async (): Promise<void> => {
+    for (const text of splitStatements(readFileSync(SCHEMA, 'utf8'))) await direct.query(sql(text))
+  }
+  if (skip === false) await migrate()
+  return {
+    skip,
+    direct,
+    planetscale,
+    faults: endpoint?.faults,
+    migrate,
+    async ask(text: string, ...params: SqlValue[]): Promise<SqlResult['rows']> {
+      return (await direct.query(sql(text, ...params))).rows
+    },
+    /** A table that no other test has. */
+    async create<const C extends Fields>(
+      columns: C,
+      options: Omit<TableOptions<C>, 'owner'>,
+    ): Promise<TableDefinition> {
+      const { definition } = table(uniqueTableName(), columns, { ...options, owner: Player })
+      for (const statement of createTable(definition)) await direct.query(statement)
+      return definition
+    },
+    /** A test, by mysqlClient and by planetscaleClient. */
+    given(name: string, work: DriverTest): void {
+      for (const [driver, client] of Object.entries({ mysql2: direct, planetscale }))
+        test(`${driver}: ${name}`, { skip }, () => {
+          const database = new SqlDatabase(client, { tables: [] })
+          return work(database, new OutboxOwner(database), client)
+        })
+    },
+  }
+}
+
+let tableCount = 0
+export function uniqueTableName(): string {
+  return `t${++tableCount}`
+}
+
+/** One owner of rows, with an outbox of its own. */
+export class OutboxOwner {
+  readonly name = `slot-${uniqueTableName()}`
+  readonly database: SqlDatabase
+  #lease: Lease | null = null
+  #seq = 0
+  constructor(database: SqlDatabase) {
+    this.database = database
+  }
+  async createBatch(rows: readonly RowChange[], rest: Partial<Batch> = {}): Promise<Batch> {
+    this.#lease ??= await this.database.takeover(this.name, 'a'.repeat(32))
+    const lo = this.#seq + 1
+    this.#seq = lo + rows.length
+    const { epoch } = this.#lease
+    const none = { channels: [], casts: [], parked: [] }
+    return { ...none, rows, owner: this.name, epoch, firstSeq: lo, lastSeq: this.#seq, ...rest }
+  }
+  async applyBatch(rows: readonly RowChange[], rest: Partial<Batch> = {}): Promise<void> {
+    assert.equal(await this.database.apply(await this.createBatch(rows, rest)), 'applied')
+  }
+  async assertRefused(rows: readonly RowChange[], message: RegExp): Promise<DatabaseError> {
+    return assertRefused(this.database.apply(await this.createBatch(rows)), message)
+  }
+}
+
+export async function assertRefused(promise: Promise<unknown>, message: RegExp): Promise<DatabaseError> {
+  const error: unknown = await promise.then(
+    () => assert.fail('was not refused'),
+    (reason: unknown) => reason,
+  )
+  assert.ok(error instanceof DatabaseError)
+  assert.match(error.message, message)
+  assert.equal(error.kind, 'refused')
+  return error
+}
+
+/** All rows of a shard, by pages of this size. */
+export async function loadAll(
+  database: SqlDatabase,
+  table: TableDefinition,
+  shard: string,
+  page: number,
+): Promise<Row[]> {
+  const rows: Row[] = []
+  for (let from: RowKey | null = null; ; from = keyOf(table, rows.at(-1)!)) {
+    const found = await database.load(table, shard, from, page)
+    rows.push(...found)
+    if (found.length < page) return rows
+  }
+}
+
+export function insert(table: TableDefinition, values: Row): RowChange {
+  return { table, op: 'insert', key: keyOf(table, values), values }
+}
+export function update(table: TableDefinition, key: RowKey, values: Row): RowChange {
+  return { table, op: 'update', key, values }
+}
+export function remove(table: TableDefinition, ...key: RowKey): RowChange {
+  return { table, op: 'delete', key, values: {} }
+}
+export function keyOf({ key }: TableDefinition, row: Row): RowKey {
+  return key.map(({ name }) => row[name])
+}

@@ -1,0 +1,75 @@
+// A CREATE TABLE that MySQL refuses: nothing is left that says otherwise, the plan can be run again, and what somebody
+// makes by hand instead is adopted like any other table.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import { createTable } from '../../core/sql/statements.ts'
+import { describeDifference, planMigration } from '../../core/migrate/migrations.ts'
+import { readMigrationStatus, statusText } from '../../cli/status.ts'
+import { openTestDatabase, assertDatabaseError, openClient, sql } from '../support/database.ts'
+import { applySteps, bags, files, createEmptyDatabase, items, targetOf } from '../support/migrations.ts'
+
+const { url, skip } = await openTestDatabase()
+const game = targetOf([items, bags])
+
+test('a table that was not made is missing, and is made when MySQL lets it be', { skip }, async () => {
+  await using database = await createEmptyDatabase(url)
+  const { client, name } = database
+  await using root = openClient(url)
+  await applySteps(client, targetOf([bags]))
+  await root.query(sql(`CREATE USER writer@localhost, writer@'127.0.0.1' IDENTIFIED BY 'secret-word'`))
+  const rights = `SELECT, INSERT, UPDATE, DELETE ON ${name}.*`
+  await root.query(sql(`GRANT ${rights} TO writer@localhost, writer@'127.0.0.1'`))
+  const writing = new URL(database.url)
+  writing.username = 'writer'
+  writing.password = 'secret-word'
+  await using writer = openClient(writing.href, { poolSize: 1 })
+  const recorded = async () =>
+    (await client.query(sql('SELECT name FROM firefly_table ORDER BY name'))).rows.map(String)
+  try {
+    for (let tries = 0; tries < 2; tries++) {
+      const { message } = await assertDatabaseError(applySteps(writer, game), 'access', writing.href)
+      assert.match(
+        message,
+        /^table items is missing; mending it failed: .*CREATE command denied to user 'writer'/,
+      )
+      assert.deepEqual(await recorded(), ['bags'])
+      const plan = await planMigration(writer, game)
+      assert.deepEqual(
+        plan.steps.map(({ kind }) => kind),
+        ['create'],
+      )
+      assert.match(statusText(await readMigrationStatus(writer, plan)), /^items +missing +- /m)
+    }
+
+    // Made by hand, and not as Firefly would have made it.
+    const [create] = createTable(items)
+    await client.query(sql(create!.sql.replace('VARCHAR(20)', 'VARCHAR(30)')))
+    assert.match(
+      (await planMigration(writer, game)).drift.map(describeDifference).join(),
+      /that Firefly did not make/,
+    )
+    assert.deepEqual(await applySteps(writer, { ...game, adopt: true }), ['adopt'])
+    assert.deepEqual(await applySteps(writer, game), [])
+    assert.deepEqual(await recorded(), ['bags', 'items'])
+  } finally {
+    await root.query(sql(`DROP USER writer@localhost, writer@'127.0.0.1'`))
+  }
+})
+
+test('a table that is made has its record, also when another took it back meanwhile', { skip }, async () => {
+  await using database = await createEmptyDatabase(url)
+  const { client } = database
+  const meddling = {
+    ...client,
+    query: async (statement: Parameters<typeof client.query>[0]) => {
+      const result = await client.query(statement)
+      if (statement.sql.startsWith('CREATE TABLE `items`'))
+        await client.query(sql('DELETE FROM firefly_table'))
+      return result
+    },
+  }
+  assert.deepEqual(await applySteps(meddling, { ...targetOf([items]), files }), ['ours', 'create'])
+  assert.deepEqual((await client.query(sql('SELECT name FROM firefly_table'))).rows, [['items']])
+})

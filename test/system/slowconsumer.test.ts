@@ -1,0 +1,93 @@
+// A player who never reads, at the edge Worker in raw workerd: what waits for him is bounded, he is let go, and the
+// player beside him still gets his answers.
+
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { connect as dial, type Socket } from 'node:net'
+import test, { after } from 'node:test'
+import { connect } from '../../client/index.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, frameIdentityBytes } from '../../core/wire/frame.ts'
+import { Drill } from '../conformance/fixtures/resetgame.ts'
+import { temporaryFolder } from '../support/program.ts'
+import { serveWorkerd, type RawWorkerd } from '../support/workerd.ts'
+
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
+/** Of `pad`: a request of 17 + 15 bytes that is answered with 60 KB. */
+const PAD = 307
+const ASKED = 16
+/** Far more than what the kernel takes for both ends of a loopback connection. */
+const MAX_ROUNDS = 200
+
+let running: RawWorkerd | null = null
+after(() => running?.child.kill('SIGKILL'))
+
+test('the edge Worker closes a client that never reads, and its neighbour is answered', async () => {
+  running = await serveWorkerd(
+    new URL('../conformance/fixtures/resetworker.ts', import.meta.url).pathname,
+    temporaryFolder(),
+  )
+  const { port, lines } = running
+  const good = await connect(`ws://127.0.0.1:${port}/ws`)
+  const room = good.at(Drill)
+  assert.equal((await room.echo({ text: 'before' })).text, 'before')
+
+  const slow = await openUnreadWebSocket(port)
+  const closed = (): string | undefined => lines.find((line) => line.includes('SLOW_CONSUMER'))
+  const ask = messageFrame(encodeFrame(identity, PAD, Buffer.from(JSON.stringify({ bytes: 60_000 }))))
+  let rounds = 0
+  for (; rounds < MAX_ROUNDS && !closed(); rounds++) {
+    for (let i = 0; i < ASKED; i++) slow.write(ask)
+    assert.equal((await room.echo({ text: `${rounds}` })).text, `${rounds}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  const [, unread] = /(\d+) unread bytes exceed 1048576/.exec(closed() ?? '') ?? []
+  assert.ok(
+    Number(unread) > 1_048_576,
+    `no SLOW_CONSUMER after ${rounds} rounds: ${lines.slice(-5).join('\n')}`,
+  )
+  assert.ok(Number(unread) < 4_194_304, `${unread} bytes were let wait`)
+  assert.equal((await room.echo({ text: 'after' })).text, 'after')
+
+  // When it reads at last, what was on its way is followed by the reason.
+  const tail = await readToEnd(slow)
+  const at = tail.lastIndexOf('SLOW_CONSUMER: ')
+  assert.ok(at > 0, 'a Close frame ends the connection')
+  assert.equal(tail.readUInt16BE(at - 2), 1013)
+  assert.equal((await room.echo({ text: 'still' })).text, 'still')
+  await good.close()
+})
+
+/** A WebSocket by hand that reads the answer to its upgrade and not a byte more. */
+async function openUnreadWebSocket(port: number): Promise<Socket> {
+  const socket = dial({ port, host: '127.0.0.1' })
+  socket.on('error', () => {})
+  const key = randomBytes(16).toString('base64')
+  const head = ['GET /ws HTTP/1.1', `Host: 127.0.0.1:${port}`, 'Upgrade: websocket', 'Connection: Upgrade']
+  socket.write([...head, `Sec-WebSocket-Key: ${key}`, 'Sec-WebSocket-Version: 13', '', ''].join('\r\n'))
+  const answer = await new Promise<Buffer>((resolve) => socket.once('data', resolve))
+  socket.pause()
+  assert.match(answer.toString('latin1'), /^HTTP\/1\.1 101 /)
+  return socket
+}
+
+/** One masked binary message of less than 126 bytes; the mask is zero. */
+function messageFrame(body: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from([0x82, 0x80 | body.length, 0, 0, 0, 0]), body])
+}
+
+/** Reads on; the last bytes, once a Close frame or the end of the stream has come. */
+function readToEnd(socket: Socket): Promise<Buffer> {
+  return new Promise((resolve) => {
+    let tail = Buffer.alloc(0)
+    const end = (): void => {
+      socket.destroy()
+      resolve(tail)
+    }
+    socket.on('data', (bytes) => {
+      tail = Buffer.concat([tail, bytes]).subarray(-256)
+      if (tail.includes('SLOW_CONSUMER: ')) end()
+    })
+    socket.on('close', end)
+    socket.resume()
+  })
+}

@@ -1,0 +1,96 @@
+// What the tests of the flusher share: one flusher on a Store and MySQL in memory, turns in its outbox, and what it sent.
+
+import assert from 'node:assert/strict'
+
+import type { Batch } from '../../core/ports/database.ts'
+import type { Outcome, RowChange, WriteSet } from '../../core/ports/store.ts'
+import type { ShardId } from '../../core/wire/shardid.ts'
+import { Flusher, type FlusherOptions } from '../../core/outbox/flusher.ts'
+import type { MemoryLocalStore } from '../../core/testing/localstore.ts'
+import { writeSet } from './slotfixture.ts'
+import { tablesByName, TiersFixture } from './tiersfixture.ts'
+
+export class FlusherFixture extends TiersFixture {
+  readonly local: MemoryLocalStore
+  readonly batches: Batch[] = []
+  readonly rejectedTurns: [string, number][] = []
+  flusher: Flusher
+  readonly #activations = new Map<string, number>()
+
+  constructor(seed = 1, options: Partial<FlusherOptions> = {}) {
+    super(seed)
+    this.local = this.createStore()
+    this.database.onApply = (batch) => void this.batches.push(batch)
+    this.flusher = this.flusherOn(this.local, options)
+  }
+
+  flusherOn(local: MemoryLocalStore, options: Partial<FlusherOptions> = {}): Flusher {
+    return new Flusher({
+      owner: 'owner',
+      outbox: local.outboxOf('owner'),
+      database: this.database,
+      tables: tablesByName,
+      clock: this.clock,
+      log: this.log,
+      readRow: (shard, table, key) =>
+        local.row({ contract: 'player', key: shard.split('/')[1]! }, table, key),
+      isLoaded: () => true,
+      reject: async (shard, seq) => {
+        this.rejectedTurns.push([shard, seq])
+        return local.reject({ contract: 'player', key: shard.split('/')[1]! }, seq, null)
+      },
+      onFenced: (cause) => this.notifications.push(cause.message),
+      ...options,
+    })
+  }
+
+  /** A turn in the outbox; returns its sequence. */
+  commitTurn(shard: ShardId, rows: RowChange[], part: Partial<WriteSet> = {}): number {
+    const name = shard.key
+    const activation = this.#activations.get(name) ?? this.local.open(shard).activation
+    this.#activations.set(name, activation)
+    const critical = rows.some((change) => change.table.class === 'critical')
+    const undo = rows.map(({ table, key }): RowChange => {
+      const before = this.local.row(shard, table, key)
+      return { table, key, op: before ? 'fill' : 'drop', values: before ?? {} }
+    })
+    const write = writeSet(shard, activation, {
+      rows,
+      critical,
+      undo: writeSet(shard, activation, { rows: undo }),
+      ...part,
+    })
+    const outcome = this.local.commit(write)
+    assert.ok(!(outcome instanceof Promise) && outcome.kind === 'committed' && outcome.seq !== undefined)
+    this.flusher.entryCommitted(outcome.seq)
+    return outcome.seq
+  }
+
+  /** A critical turn that waits, and what it is told. */
+  commitCriticalTurn(
+    shard: ShardId,
+    rows: RowChange[],
+    part: Partial<WriteSet> = {},
+  ): { seq: number; told: Outcome | null } {
+    const result: { seq: number; told: Outcome | null } = {
+      seq: this.commitTurn(shard, rows, part),
+      told: null,
+    }
+    void Promise.resolve(this.flusher.waitForCommit(result.seq, `player/${shard.key}`)).then(
+      (it) => (result.told = it),
+    )
+    return result
+  }
+
+  get sentBatches(): string[] {
+    return this.batches.map(({ firstSeq: lo, lastSeq: hi, rows }) =>
+      `${lo}..${hi} ${rows.map(changeText).join(' ')}`.trim(),
+    )
+  }
+  callCount(verb: 'apply' | 'takeover' | 'lease'): number {
+    return this.database.requestCounts.get(verb) ?? 0
+  }
+}
+
+const changeText = ({ op, key, values }: RowChange): string =>
+  `${op} ${String(key[1])}${'n' in values ? `=${String(values['n'])}` : ''}`

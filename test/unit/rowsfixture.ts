@@ -1,0 +1,113 @@
+// What the tests of stored rows share: a contract and two tables of it, write sets, and SQLite in memory.
+
+import { DatabaseSync } from 'node:sqlite'
+
+import { table, type TableDefinition } from '../../core/game/table.ts'
+import { PreparedStatements } from '../../core/node/statements.ts'
+import type { Row, RowChange, StoredCast, WriteSet } from '../../core/ports/store.ts'
+import type { ShardId } from '../../core/wire/shardid.ts'
+import { TableSet } from '../../core/sql/layout.ts'
+import { StoreTables } from '../../core/outbox/storetables.ts'
+import type { SqliteValue, SqliteHandle, SqliteRow } from '../../core/sql/sqlite.ts'
+import { contract } from '../../core/wire/contract.ts'
+import { t } from '../../core/wire/type.ts'
+import { ROW_TABLES } from '../../schemas/rows.ts'
+import { ada, writeSet } from './slotfixture.ts'
+
+export const Player = contract('player', {})
+
+export const items = table(
+  'items',
+  { owner: t.id, id: t.id, kind: t.string(32), count: t.u32, charm: t.nullable(t.string(32)) },
+  { key: 'id', owner: Player, shardKey: 'owner', by: ['kind'] },
+).definition
+
+export function item(id: string, values: Row = {}, owner = ada.key): Row {
+  return { owner, id, kind: 'sword', count: 1, charm: null, ...values }
+}
+
+export function keyOf(table: TableDefinition, row: Row): unknown[] {
+  return table.key.map(({ name }) => row[name])
+}
+export function insert(table: TableDefinition, row: Row): RowChange {
+  return { table, op: 'insert', key: keyOf(table, row), values: row }
+}
+export function fill(table: TableDefinition, row: Row): RowChange {
+  return { ...insert(table, row), op: 'fill' }
+}
+export function update(table: TableDefinition, key: readonly unknown[], values: Row): RowChange {
+  return { table, op: 'update', key, values }
+}
+export function remove(
+  table: TableDefinition,
+  key: readonly unknown[],
+  op: 'delete' | 'drop' = 'delete',
+): RowChange {
+  return { table, op, key, values: {} }
+}
+export function storedCast(sequence: number, word: string): StoredCast {
+  const target = { contract: 'guild', key: 'knights' }
+  return {
+    sequence,
+    target,
+    command: 7,
+    body: new Uint8Array([sequence]),
+    answer: word,
+    data: new Uint8Array(0),
+  }
+}
+export function rowWriteSet(
+  rows: RowChange[] | null,
+  part: Partial<WriteSet> = {},
+  shard: ShardId = ada,
+): WriteSet {
+  return writeSet(shard, 1, { rows, ...part })
+}
+
+/** Counts the rows that statements change. */
+class CountingSql implements SqliteHandle {
+  readonly #statements: PreparedStatements
+  readonly #db: DatabaseSync
+  constructor(db: DatabaseSync) {
+    this.#db = db
+    this.#statements = new PreparedStatements(db)
+  }
+  get changes(): number {
+    return Number(this.#db.prepare('SELECT total_changes() AS n').get()!['n'])
+  }
+  run(sql: string, ...cells: SqliteValue[]): void {
+    this.#statements.run(sql, ...cells)
+  }
+  all(sql: string, ...cells: SqliteValue[]): SqliteRow[] {
+    return this.#statements.all(sql, ...cells)
+  }
+}
+
+export interface InMemoryTables {
+  readonly db: DatabaseSync
+  readonly sql: CountingSql
+  /** As another start of a game with these tables sees it. */
+  open(tables: readonly TableDefinition[], outbox?: boolean): StoreTables
+}
+
+export function openInMemoryTables(): InMemoryTables {
+  const db = new DatabaseSync(':memory:')
+  for (const statement of ROW_TABLES) db.exec(statement)
+  const sql = new CountingSql(db)
+  return {
+    db,
+    sql,
+    open: (tables, outbox = false) => {
+      const rows = new StoreTables(sql, new TableSet(tables), outbox)
+      db.exec('BEGIN')
+      try {
+        rows.prepare(() => new Uint8Array(16).fill(0xa5))
+        db.exec('COMMIT')
+      } catch (error) {
+        db.exec('ROLLBACK')
+        throw error
+      }
+      return rows
+    },
+  }
+}
