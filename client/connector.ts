@@ -1,6 +1,8 @@
 // Connection attempts, one after the other, until one is welcomed. Invariant: at most one connection at a time, each
 // with a deadline to its WELCOME; pauses between them grow, with jitter, so that a thousand clients do not return at once.
 
+import { utf8Encoder } from '../core/wire/bytes.ts'
+import { backoffMs } from '../core/wire/backoff.ts'
 import { InputError, type ProtocolError } from '../core/wire/errors.ts'
 import type { FrameSink } from '../core/wire/frame.ts'
 import type { ConnectOptions } from './api.ts'
@@ -18,13 +20,11 @@ export interface ConnectorEvents {
   onFailed(reason: string, error: ProtocolError | null): void
 }
 
-const BACKOFF_MS = 100
-const MAX_BACKOFF_MS = 5_000
+const BACKOFF = { minMs: 100, maxMs: 5_000 } as const
 /** From the first step of an attempt, the ticket included, to its WELCOME. */
 const HANDSHAKE_MS = 10_000
 /** A server takes no larger one. */
 const MAX_TICKET_BYTES = 4_096
-const utf8 = new TextEncoder()
 
 export class Connector {
   readonly #settings: ClientConnectionSettings
@@ -71,9 +71,8 @@ export class Connector {
     this.#connection = null
     this.#events.onFailed(reason, error)
     if (this.#isStopped()) return
-    const maxDelayMs = Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** this.#failures++)
     const { clock } = this.#settings
-    this.#retryTimer = clock.after(maxDelayMs * (0.5 + clock.random() / 2), () =>
+    this.#retryTimer = clock.after(backoffMs(this.#failures++, BACKOFF, clock.random()), () =>
       this.#runOrFail(() => this.#startAttempt()),
     )
   }
@@ -109,7 +108,7 @@ export class Connector {
   }
 
   #dial(ticket: string): void {
-    const bytes = utf8.encode(ticket)
+    const bytes = utf8Encoder.encode(ticket)
     if (bytes.length > MAX_TICKET_BYTES)
       throw new InputError(`ticket of ${bytes.length} bytes exceeds ${MAX_TICKET_BYTES}`)
     const connection = new ClientConnection(this.#settings, {

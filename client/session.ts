@@ -2,6 +2,7 @@
 // Invariant: a session is resumed by the last token the server gave and by nothing else; without one the next
 // connection begins a new session, and every channel anew.
 
+import { EMPTY_BYTES } from '../core/wire/bytes.ts'
 import type { Contract, Entries } from '../core/wire/contract.ts'
 import { InputError, type ProtocolError } from '../core/wire/errors.ts'
 import { DEFAULT_FRAME_IDENTITY } from '../core/wire/frame.ts'
@@ -50,7 +51,6 @@ const MAX_KEY_CHARS = 1_024
 /** What RESUME may hold, far below a frame's body; channels beyond it are opened one by one. */
 const RESUME_BYTES = 32_768
 const OPEN_BYTES = 64
-const NO_BYTES = new Uint8Array(0)
 const NO_SESSION = new Uint8Array(SESSION_BYTES)
 /** Whose events channel 0 carries. */
 const SESSION_SHARD: ShardName = { contract: '@session', key: '' }
@@ -72,7 +72,7 @@ export class ClientSession implements Firefly {
   #isEnded = false
   /** null before the first WELCOME. */
   #session: Uint8Array | null = null
-  #token: Uint8Array = NO_BYTES
+  #token: Uint8Array = EMPTY_BYTES
   /** The HELLO of the connection in hand resumes. */
   #isResuming = false
   #maxBodyBytes = DEFAULT_LIMITS.maxBodyBytes

@@ -1,7 +1,7 @@
 // One channel as its shard sees it: session x shard. It outlives connections and, by its mark, activations.
 // Invariant: a call at or below the mark is never run again; its kept reply is sent again instead.
 
-import { hexOf, ByteReader, ByteWriter } from '../wire/bytes.ts'
+import { hexOf, ByteReader, ByteWriter, EMPTY_BYTES, utf8Encoder, utf8Decoder } from '../wire/bytes.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import { encodeGrant, sendGrant, type SessionGrant } from './grant.ts'
 import { EventHistory, type OutgoingEvent } from './eventhistory.ts'
@@ -68,7 +68,7 @@ export class Channel implements ChannelIn {
   queuedCalls = 0
   member: Member | null = null
   /** How the Store has it, as far as this activation knows. */
-  storedState: StoredChannel = { mark: 0, replies: EMPTY_REPLIES }
+  storedState: StoredChannel = { mark: 0, replies: EMPTY_BYTES }
   /** The membership the gateway presented, until the shard is awake to honour it. */
   membershipToken: Uint8Array
   #retained: RetainedReply[] = []
@@ -270,7 +270,7 @@ export class Channel implements ChannelIn {
     if (!answer || answer.kind === 'login' || answer.kind === 'bind')
       this.out?.callsApplied(this.committedMark)
     else if (answer.kind === 'reply') this.out?.reply(sequence, answer.command, answer.body)
-    else this.out?.error(sequence, answer.command, answer.kind, answer.code, text.decode(answer.body))
+    else this.out?.error(sequence, answer.command, answer.kind, answer.code, utf8Decoder.decode(answer.body))
   }
 
   /** What a commit stores of this channel. */
@@ -308,7 +308,7 @@ export class Channel implements ChannelIn {
     if (this.member && this.introducedActivation !== 0)
       this.membershipToken = encodeMembershipToken(this.member)
     this.mark = this.committedMark = 0
-    this.storedState = { mark: 0, replies: EMPTY_REPLIES }
+    this.storedState = { mark: 0, replies: EMPTY_BYTES }
     this.#history.reset()
     this.#lastSent = 0
     this.#isSending = false
@@ -344,10 +344,7 @@ class LazyChannelWrite implements ChannelWrite {
   }
 }
 
-const EMPTY_REPLIES = new Uint8Array(0)
 const KINDS = ['reply', 'refusal', 'system', 'login', 'bind'] as const
-const utf8 = new TextEncoder()
-const text = new TextDecoder()
 
 function errorReply(
   sequence: number,
@@ -356,7 +353,7 @@ function errorReply(
   code: string,
   message: string,
 ): RetainedReply {
-  return { sequence, command, kind, code, body: utf8.encode(message) }
+  return { sequence, command, kind, code, body: utf8Encoder.encode(message) }
 }
 
 function retainedBytesOf({ code, body }: RetainedReply): number {
@@ -372,7 +369,7 @@ function packReplies(retained: readonly RetainedReply[], mark: number): Uint8Arr
   for (const { sequence, command, kind, code, body } of retained) {
     if (sequence > mark) continue
     writer.u32(sequence).u32(command).u8(KINDS.indexOf(kind)).u8(code.length)
-    if (code !== '') writer.raw(utf8.encode(code))
+    if (code !== '') writer.raw(utf8Encoder.encode(code))
     writer.u32(body.length).raw(body)
   }
   return writer.bytes

@@ -1,21 +1,19 @@
 // What a turn grants the session that caused it: a login, or a key of a contract. A grant is kept and said again like the
 // answer it belongs to, because an answer that arrives without it would be a lie.
 
-import { ByteReader, ByteWriter } from '../wire/bytes.ts'
+import { ByteReader, ByteWriter, utf8Encoder } from '../wire/bytes.ts'
 import type { ChannelOut } from '../ports/link.ts'
 
 export type SessionGrant =
   | { readonly kind: 'login'; readonly uid: string; readonly epoch: number }
   | { readonly kind: 'bind'; readonly contract: string; readonly key: string }
 
-const utf8 = new TextEncoder()
-
 export function encodeGrant(grant: SessionGrant): Uint8Array {
   if (grant.kind === 'login') {
-    const uid = utf8.encode(grant.uid)
+    const uid = utf8Encoder.encode(grant.uid)
     return new ByteWriter(6 + uid.length).u32(grant.epoch).blob(uid).bytes
   }
-  const [contract, key] = [utf8.encode(grant.contract), utf8.encode(grant.key)]
+  const [contract, key] = [utf8Encoder.encode(grant.contract), utf8Encoder.encode(grant.key)]
   return new ByteWriter(4 + contract.length + key.length).blob(contract).blob(key).bytes
 }
 

@@ -1,7 +1,7 @@
 // The members of a shard: seats and groups. A seat is the smallest free number, so seats stay small.
 // Every change gives back its undo, because a turn that throws must leave no trace.
 
-import { ByteReader, ByteWriter } from '../wire/bytes.ts'
+import { ByteReader, ByteWriter, EMPTY_BYTES, utf8Encoder } from '../wire/bytes.ts'
 import type { Channel } from './channel.ts'
 
 export interface Member {
@@ -12,7 +12,6 @@ export interface Member {
 export type UndoStep = () => void
 
 const MAX_GROUPS = 64
-const utf8 = new TextEncoder()
 
 export class Members {
   readonly #bySeat = new Map<number, Member>()
@@ -91,8 +90,8 @@ export class Members {
 
 /** A membership as the bytes that a gateway keeps: u32 seat, then the groups. Empty = no member. */
 export function encodeMembershipToken(member: Member | null): Uint8Array {
-  if (!member) return new Uint8Array(0)
-  const groups = [...member.groups].map((group) => utf8.encode(group))
+  if (!member) return EMPTY_BYTES
+  const groups = [...member.groups].map((group) => utf8Encoder.encode(group))
   const writer = new ByteWriter(4 + groups.reduce((sum, group) => sum + 2 + group.length, 0)).u32(member.seat)
   for (const group of groups) writer.blob(group)
   return writer.bytes

@@ -2,6 +2,7 @@
 // membership) stands in the socket's attachment. Invariant: whoever closes it closes it once, and a socket that a
 // newer one of the same channel has replaced never detaches that channel.
 
+import { EMPTY_BYTES } from '../wire/bytes.ts'
 import { RETAIN, type ChannelIn, type ChannelOut } from '../ports/link.ts'
 import { ProtocolError } from '../wire/errors.ts'
 import type { ErrorKind } from '../wire/message.ts'
@@ -177,7 +178,7 @@ export class LinkSocket implements ShardRecords, ChannelOut {
   #saveAttachment(opening: OpenRecord, admitted = this.#attachment.admitted): void {
     const membershipOmitted = opening.membershipToken.length > MAX_MEMBERSHIP_BYTES
     this.#attachment = { ...this.#attachment, opening, admitted, membershipOmitted }
-    const membershipToken = membershipOmitted ? new Uint8Array(0) : opening.membershipToken
+    const membershipToken = membershipOmitted ? EMPTY_BYTES : opening.membershipToken
     // The next life knows nothing of calls on their way, so it is opened as if for the first time.
     this.socket.serializeAttachment({
       ...this.#attachment,

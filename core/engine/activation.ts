@@ -2,6 +2,7 @@
 // (its writes are committed, then its effects leave) or leaves no trace. A commit that is not known to be good
 // ends the activation: what the next one reads from the store is the truth.
 
+import { EMPTY_BYTES } from '../wire/bytes.ts'
 import type { Cached } from '../game/cacheable.ts'
 import type { CastAnswer, ContextLog } from '../game/context.ts'
 import type { TableDefinition } from '../game/table.ts'
@@ -221,7 +222,7 @@ export class Activation {
     if (turn.grants && channel && command && (flags & RETAIN) !== 0)
       for (const grant of turn.grants) channel.retainGrant(sequence, command.number, grant)
     if (channel && command?.output && (flags & RETAIN) !== 0) {
-      channel.retainReply(sequence, command.number, reply ?? NO_BYTES)
+      channel.retainReply(sequence, command.number, reply ?? EMPTY_BYTES)
     }
     this.turnCommit.commitTurn(turn, reply, null)
   }
@@ -401,4 +402,3 @@ export class Activation {
 }
 
 const codec = CODECS.get('msgpack')!
-const NO_BYTES = new Uint8Array(0)

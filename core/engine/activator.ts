@@ -1,6 +1,7 @@
 // How a shard comes to its next activation: one try at a time, at once while all is well, later after each failure.
 // Invariant: as long as somebody is attached another try follows, so nobody waits for an activation that never comes.
 
+import { backoffMs } from '../wire/backoff.ts'
 import type { Engine } from './engine.ts'
 import type { ShardPlan } from '../turn/plan.ts'
 import type { Awaitable } from '../game/shard.ts'
@@ -19,8 +20,7 @@ export interface ActivationTarget {
   activationFailed(error: unknown): void
 }
 
-const MIN_RETRY_DELAY_MS = 10
-const MAX_RETRY_DELAY_MS = 2_000
+const RETRY = { minMs: 10, maxMs: 2_000 } as const
 
 export class Activator {
   readonly #engine: Engine
@@ -111,7 +111,6 @@ export class Activator {
   /** 10 ms, doubling up to 2 s, with jitter, so that the shards of a broken disk do not come back all at once. */
   #afterBackoff(failures: number, run: () => void): Timer {
     const { clock } = this.#engine
-    const longest = Math.min(MAX_RETRY_DELAY_MS, MIN_RETRY_DELAY_MS * 2 ** Math.min(failures - 1, 10))
-    return clock.after(longest * (0.5 + clock.random() / 2), () => this.#shard.inRun(run))
+    return clock.after(backoffMs(failures - 1, RETRY, clock.random()), () => this.#shard.inRun(run))
   }
 }

@@ -1,6 +1,7 @@
 // Members whose connections come and go, as the game hears of it: away, back, gone for good, and what they have missed.
 // After a restart all are seated again before any hook or call runs, and the game hears of each when it is introduced.
 
+import { EMPTY_BYTES } from '../wire/bytes.ts'
 import type { Activation } from './activation.ts'
 import type { Channel } from '../channel/channel.ts'
 import { decodeMembershipToken } from '../channel/members.ts'
@@ -17,7 +18,7 @@ export class MemberLifecycle {
   /** A member's seat and groups again, as its gateway remembers them. */
   restoreSeat(channel: Channel): void {
     const membership = decodeMembershipToken(channel.membershipToken)
-    channel.membershipToken = NO_BYTES
+    channel.membershipToken = EMPTY_BYTES
     if (!membership || channel.member || !channel.out) return
     const { members } = this.#activation
     members.add(channel, membership.seat)
@@ -76,5 +77,3 @@ export class MemberLifecycle {
       activation.runTurn(activation.newTurn(channel), activation.plan.resync, undefined)
   }
 }
-
-const NO_BYTES = new Uint8Array(0)

@@ -2,6 +2,7 @@
 // Invariant: every step can be repeated, so that an apply that was cut short, or two at the same time, end in the same
 // place; and while anything is in doubt, nothing is done.
 
+import { utf8Encoder, utf8Decoder } from '../wire/bytes.ts'
 import type { TableDefinition } from '../game/table.ts'
 import { readCatalog, type Catalog, type FoundTable } from '../sql/catalog.ts'
 import { DatabaseError, type SqlClient, type SqlStatement, type SqlValue } from '../sql/client.ts'
@@ -94,7 +95,7 @@ const RECORD_TABLE =
 /** @param name such as `0001_firefly.sql` */
 export async function parseMigrationFile(name: string, text: string): Promise<MigrationFile> {
   // A checkout on Windows may have other ends of lines.
-  const bytes = new TextEncoder().encode(text.replaceAll('\r\n', '\n'))
+  const bytes = utf8Encoder.encode(text.replaceAll('\r\n', '\n'))
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
   const checksum = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')
   return { number: Number.parseInt(name, 10), name, checksum, statements: splitStatements(text) }
@@ -347,7 +348,7 @@ function literalsToParams({ sql, params }: SqlStatement): SqlStatement {
     /(_utf8mb4 )?(x?)'([^']*)'/g,
     (_, charset: string | undefined, hex: string, content: string) => {
       const bytes = Uint8Array.from(content.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16))
-      found.push(charset ? new TextDecoder().decode(bytes) : hex ? bytes : content)
+      found.push(charset ? utf8Decoder.decode(bytes) : hex ? bytes : content)
       return '?'
     },
   )

@@ -1,12 +1,12 @@
 // How one flusher waits: one wait at a time, each for something that can cut it short, and longer after each failure.
 
+import { backoffMs } from '../wire/backoff.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 
 /** 'work' is cut short by any entry, 'database' by urgent ones only, 'reject' when a refused turn was taken back. */
 export type SleepReason = 'work' | 'database' | 'reject'
 
-const BACKOFF_MS = 100
-const MAX_BACKOFF_MS = 5_000
+const BACKOFF = { minMs: 100, maxMs: 5_000 } as const
 /** Somebody waits for MySQL. */
 const URGENT_BACKOFF_MS = 250
 
@@ -35,8 +35,7 @@ export class RetryBackoff {
 
   /** After a failure: 100 ms, doubling up to 5 s, with jitter, so that owners do not come back all at once. */
   sleepAfterFailure(isUrgent: boolean): Promise<void> {
-    const maxMs = Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** Math.min(this.#failures++, 10))
-    const ms = maxMs * (0.5 + this.#clock.random() / 2)
+    const ms = backoffMs(this.#failures++, BACKOFF, this.#clock.random())
     return this.sleep('database', isUrgent ? Math.min(ms, URGENT_BACKOFF_MS) : ms)
   }
 

@@ -3,11 +3,10 @@
 // over until the next one takes it away: an entry costs one written row, its drop another, the counter none. After a
 // restart such a row is seen once more; it is in MySQL already, and is dropped once more. In a quiet moment it is erased.
 
+import { EMPTY_BYTES } from '../wire/bytes.ts'
 import type { OutboxEntry } from './localstore.ts'
 import { blobBytes, type SqliteHandle } from '../sql/sqlite.ts'
 import * as rows from '../../schemas/rows.ts'
-
-const NO_BYTES = new Uint8Array(0)
 
 export class OutboxTable {
   readonly #sql: SqliteHandle
@@ -61,7 +60,7 @@ export class OutboxTable {
   /** `data` null: MySQL need not hear of it, it can only be taken back. */
   appendTurn(shard: string, critical: boolean, data: Uint8Array | null, undo: Uint8Array | null): number {
     const seq = this.#lastSeq + 1
-    this.#sql.run(rows.ADD_ENTRY, seq, shard, critical ? 1 : 0, data ?? NO_BYTES, undo)
+    this.#sql.run(rows.ADD_ENTRY, seq, shard, critical ? 1 : 0, data ?? EMPTY_BYTES, undo)
     this.#lastSeq = seq
     this.#isLastBlank = false
     return seq
@@ -70,7 +69,7 @@ export class OutboxTable {
   /** Every later sequence is above this one. */
   raiseSeq(seq: number): void {
     if (seq <= this.#lastSeq) return
-    this.#sql.run(rows.ADD_ENTRY, seq, '', 0, NO_BYTES, null)
+    this.#sql.run(rows.ADD_ENTRY, seq, '', 0, EMPTY_BYTES, null)
     this.#lastSeq = seq
     this.#isLastBlank = true
   }

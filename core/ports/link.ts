@@ -1,3 +1,4 @@
+import { EMPTY_BYTES } from '../wire/bytes.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import type { ShardId } from '../wire/shardid.ts'
 
@@ -65,7 +66,7 @@ export interface OpenRequest {
 export const NEW_CHANNEL_DEFAULTS = {
   legacy: false,
   activation: 0,
-  membershipToken: new Uint8Array(0),
+  membershipToken: EMPTY_BYTES,
   eventAck: 0,
   uid: '',
   epoch: 0,

@@ -2,6 +2,7 @@
 // promise. A turn's changes are seen by itself and by later turns before they are committed, and are taken back when
 // it throws. Invariant: what stands in memory is the Store's row, or newer and pinned.
 
+import { utf8Encoder } from '../wire/bytes.ts'
 import type { TableDefinition } from '../game/table.ts'
 import { RowError, shorten } from '../wire/errors.ts'
 import type { Activation } from '../engine/activation.ts'
@@ -241,9 +242,7 @@ function rowTooLarge({ name }: TableDefinition, row: Row, bytes: number): RowErr
 }
 
 function utf8Bytes(row: Row): number {
-  return rowBytes(row, (value) => utf8.encode(value).length)
+  return rowBytes(row, (value) => utf8Encoder.encode(value).length)
 }
-
-const utf8 = new TextEncoder()
 
 const NO_VALUES: Row = Object.freeze({})

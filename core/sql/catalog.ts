@@ -1,6 +1,7 @@
 // What a database has, from information_schema, in one shape for MySQL 8, Vitess and MariaDB. Invariant: types are
 // written as MySQL 8 writes them, and a default is the value itself, so that nobody else knows the dialects.
 
+import { utf8Decoder } from '../wire/bytes.ts'
 import type { SqlClient } from './client.ts'
 
 export type Catalog = ReadonlyMap<string, FoundTable>
@@ -140,5 +141,5 @@ function indexOf([name, parts]: readonly [string, readonly CatalogRow[]]): Found
 
 /** Which text columns of information_schema count as binary depends on the server and the driver. */
 function toText(value: string | Uint8Array | null): string | null {
-  return value instanceof Uint8Array ? new TextDecoder().decode(value) : value
+  return value instanceof Uint8Array ? utf8Decoder.decode(value) : value
 }

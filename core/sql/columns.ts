@@ -1,6 +1,7 @@
 // A column's value in MySQL: the type it is declared with, the parameter it becomes, and the way back. Invariant: what
 // is written reads back equal, and what another program has put there is checked against the column before it counts.
 
+import { utf8Encoder } from '../wire/bytes.ts'
 import { storageOf } from '../game/storage.ts'
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import type { Row } from '../ports/store.ts'
@@ -81,7 +82,7 @@ export function sqlLiteral(value: SqlValue): string {
   if (value === null) return 'NULL'
   if (typeof value === 'string') {
     if (/^[\w .,:+-]*$/.test(value)) return `'${value}'`
-    return `_utf8mb4 x'${hex(new TextEncoder().encode(value))}'`
+    return `_utf8mb4 x'${hex(utf8Encoder.encode(value))}'`
   }
   if (value instanceof Uint8Array) return value.length === 0 ? "''" : `x'${hex(value)}'`
   return String(typeof value === 'boolean' ? Number(value) : value)

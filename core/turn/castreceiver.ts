@@ -1,7 +1,7 @@
 // Durable casts, the receiver's end: the last cast of each sender and its answer, committed with what the turn did.
 // Invariant: a cast takes effect once, however often it is delivered, and is answered the same each time.
 
-import { ByteReader, ByteWriter } from '../wire/bytes.ts'
+import { ByteReader, ByteWriter, EMPTY_BYTES, utf8Encoder, utf8Decoder } from '../wire/bytes.ts'
 import type { Activation } from '../engine/activation.ts'
 import type { PeerAnswer } from '../ports/directory.ts'
 import type { StoredCast, StoredChannel } from '../ports/store.ts'
@@ -49,7 +49,7 @@ export class CastReceiver {
       id: `@${sender}`,
       sequence: stored?.mark ?? 0,
       answer: stored && stored.replies.length > 0 ? decodeCastAnswer(stored.replies) : null,
-      storedState: stored ?? { mark: 0, replies: new Uint8Array(0) },
+      storedState: stored ?? { mark: 0, replies: EMPTY_BYTES },
       waitingReplies: [],
     })
   }
@@ -84,11 +84,11 @@ const KINDS = ['reply', 'refusal', 'system', 'silence'] as const
 export function encodeCastAnswer(answer: PeerAnswer): Uint8Array {
   if (answer.kind === 'reply') {
     const kind = KINDS.indexOf(answer.body ? 'reply' : 'silence')
-    const body = answer.body ?? new Uint8Array(0)
+    const body = answer.body ?? EMPTY_BYTES
     return new ByteWriter(1 + body.length).u8(kind).raw(body).bytes
   }
-  const code = utf8.encode(answer.code)
-  const message = utf8.encode(answer.message.slice(0, 500))
+  const code = utf8Encoder.encode(answer.code)
+  const message = utf8Encoder.encode(answer.message.slice(0, 500))
   const writer = new ByteWriter(2 + code.length + message.length)
   return writer.u8(KINDS.indexOf(answer.kind)).u8(code.length).raw(code).raw(message).bytes
 }
@@ -99,9 +99,6 @@ export function decodeCastAnswer(bytes: Uint8Array): PeerAnswer {
   if (kind === 'silence') return { kind: 'reply', body: null }
   if (kind === 'reply') return { kind, body: bytes.slice(1) }
   const size = reader.u8()
-  const code = text.decode(reader.raw(size))
-  return { kind, code, message: text.decode(bytes.subarray(2 + size)) }
+  const code = utf8Decoder.decode(reader.raw(size))
+  return { kind, code, message: utf8Decoder.decode(bytes.subarray(2 + size)) }
 }
-
-const utf8 = new TextEncoder()
-const text = new TextDecoder()

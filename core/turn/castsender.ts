@@ -1,6 +1,8 @@
 // Durable casts, the sender's end. Each is a row until its answer has been acted on, and one at a time is on its way to
 // each target: the receiver remembers the last one only. Invariant: its sender acts once on one answer.
 
+import { EMPTY_BYTES } from '../wire/bytes.ts'
+import { backoffMs } from '../wire/backoff.ts'
 import { CODECS } from '../wire/codec.ts'
 import { InputError, shorten, TRANSIENT_CODES } from '../wire/errors.ts'
 import type { Activation } from '../engine/activation.ts'
@@ -17,8 +19,7 @@ import { STALE } from './castreceiver.ts'
 const SEQUENCES_PER_MS = 1_024
 /** A delivery that was not answered is made again: its answer may be lost, and a receiver does it once anyway. */
 const DELIVERY_TIMEOUT_MS = 10_000
-const MIN_RETRY_MS = 100
-const MAX_RETRY_MS = 10_000
+const RETRY = { minMs: 100, maxMs: 10_000 } as const
 /** A host wakes the sender after this, in case it was put out of memory meanwhile. */
 const WAKE_MS = 30_000
 const MAX_FAILURES = 5
@@ -74,7 +75,7 @@ export class CastSender {
     const answer = plan.definition.answers.get(cast.answer)
     if (cast.answer !== '' && !answer)
       throw new InputError(`no answer ${shorten(cast.answer)}; declare it with .answer(name, fields, run)`)
-    const encoded = answer ? codec.encode(answer.parse(data)) : NO_BYTES
+    const encoded = answer ? codec.encode(answer.parse(data)) : EMPTY_BYTES
     return { ...cast, sequence: this.#nextSequence(), data: encoded }
   }
 
@@ -144,7 +145,7 @@ export class CastSender {
   #retryLater(name: string, queue: CastQueue): void {
     const { clock, meter } = this.#activation
     meter.castRetries++
-    const ms = Math.min(MIN_RETRY_MS * 2 ** queue.tries++, MAX_RETRY_MS) * (0.5 + clock.random() / 2)
+    const ms = backoffMs(queue.tries++, RETRY, clock.random())
     queue.timer = clock.after(ms, () => this.#deliverHead(name, queue))
   }
 
@@ -187,4 +188,3 @@ export class CastSender {
 }
 
 const codec = CODECS.get('msgpack')!
-const NO_BYTES = new Uint8Array(0)

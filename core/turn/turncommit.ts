@@ -1,6 +1,7 @@
 // How a turn ends: its write set, its commit, then its effects and its answer, in the order of the turns. A turn that
 // MySQL refuses is taken back together with all behind it, of which nothing was told yet.
 
+import { EMPTY_BYTES } from '../wire/bytes.ts'
 import { TIMES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import type { Activation } from '../engine/activation.ts'
@@ -161,7 +162,7 @@ export class TurnCommit {
       if (turn.isAnsweredEarly && channel.legacy) out.callsApplied(sequence)
       else if (failure) out.error(sequence, command?.number ?? 0, failure.kind, failure.code, failure.message)
       else if (reply !== null) out.reply(sequence, command!.number, reply)
-      else if (command!.output && !channel.legacy) out.reply(sequence, command!.number, NO_BYTES)
+      else if (command!.output && !channel.legacy) out.reply(sequence, command!.number, EMPTY_BYTES)
       else out.callsApplied(sequence)
     } else cause.onAnswer?.(failure ?? { kind: 'reply', body: reply })
   }
@@ -251,5 +252,3 @@ export class TurnCommit {
 function isCritical({ table }: RowChange): boolean {
   return table.class === 'critical'
 }
-
-const NO_BYTES = new Uint8Array(0)

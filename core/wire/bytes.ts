@@ -3,6 +3,12 @@
 
 import { ProtocolError } from './errors.ts'
 
+/** The one empty body. Nobody may write to it, which a length of 0 ensures. */
+export const EMPTY_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0)
+export const utf8Encoder = new TextEncoder()
+/** Replaces what is not UTF-8; for text that was checked before, or that is only shown. */
+export const utf8Decoder = new TextDecoder()
+
 // A byte order mark is text like any other: a key must read as it was written.
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 

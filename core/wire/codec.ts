@@ -6,6 +6,7 @@
 // oxlint-disable-next-line typescript/triple-slash-reference
 /// <reference path="./msgpackr.d.ts" preserve="true" />
 
+import { EMPTY_BYTES, utf8Encoder } from './bytes.ts'
 import { addExtension, Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr/index-no-eval'
 
 import { DefinitionError, InputError, shorten } from './errors.ts'
@@ -24,7 +25,7 @@ export interface Codec {
 export const raw: Codec = {
   name: 'raw',
   encode(value) {
-    if (value === undefined) return new Uint8Array(0)
+    if (value === undefined) return EMPTY_BYTES
     if (value instanceof Uint8Array) return value
     throw new TypeError(`raw: a body must be a Uint8Array, got ${shorten(value)}`)
   },
@@ -35,10 +36,10 @@ export const raw: Codec = {
 export const json: Codec = {
   name: 'json',
   encode(value) {
-    if (value === undefined) return new Uint8Array(0)
+    if (value === undefined) return EMPTY_BYTES
     const text: string | undefined = JSON.stringify(value)
     if (text === undefined) throw new TypeError(`json: cannot carry ${shorten(value)}`)
-    return new TextEncoder().encode(text)
+    return utf8Encoder.encode(text)
   },
   decode(body) {
     if (body.length === 0) return undefined
@@ -59,7 +60,7 @@ export const json: Codec = {
 export const msgpack: Codec = {
   name: 'msgpack',
   encode(value) {
-    if (value === undefined) return new Uint8Array(0)
+    if (value === undefined) return EMPTY_BYTES
     try {
       // The packer's result is a view of a buffer that it shares and reuses: copied before anything else runs.
       const body = new Uint8Array(packr.pack(value, RESET_BUFFER_MODE))

@@ -3,7 +3,7 @@
 // A message that is shorter than its table, or whose text is not UTF-8, is a ProtocolError; bytes behind
 // the last field of a fixed table are ignored, so that a later version can add fields.
 
-import { ByteReader, ByteWriter } from './bytes.ts'
+import { ByteReader, ByteWriter, utf8Encoder } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 
 export const PROTOCOL_VERSION = 2
@@ -128,7 +128,6 @@ export interface Resync {
   readonly events: number
 }
 
-const utf8 = new TextEncoder()
 const FLAG_LOST = 1
 const FLAG_RESUMED = 1
 
@@ -173,8 +172,8 @@ export function decodeWelcome(source: Uint8Array, start: number, end: number): W
 }
 
 export function encodeOpen({ channel, activation, eventAck, ...open }: Open): Uint8Array {
-  const contract = utf8.encode(open.contract)
-  const key = utf8.encode(open.key)
+  const contract = utf8Encoder.encode(open.contract)
+  const key = utf8Encoder.encode(open.key)
   return new ByteWriter(15 + contract.length + key.length)
     .u32(channel)
     .u32(activation)
@@ -266,8 +265,8 @@ export function decodeReply(source: Uint8Array, start: number, end: number): Rep
 }
 
 export function encodeError(error: ErrorMessage): Uint8Array {
-  const code = utf8.encode(error.code)
-  const message = utf8.encode(error.message.slice(0, 1_000))
+  const code = utf8Encoder.encode(error.code)
+  const message = utf8Encoder.encode(error.message.slice(0, 1_000))
   return new ByteWriter(9 + 1 + code.length + 2 + message.length)
     .u32(error.channel)
     .u32(error.sequence)
@@ -311,7 +310,7 @@ export function decodeAck(source: Uint8Array, start: number, end: number): Ack {
 }
 
 export function encodeClose(close: Close): Uint8Array {
-  const code = utf8.encode(close.code)
+  const code = utf8Encoder.encode(close.code)
   return new ByteWriter(5 + code.length).u32(close.channel).u8(code.length).raw(code).bytes
 }
 

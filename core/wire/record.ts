@@ -3,7 +3,7 @@
 // not know and ignores bytes behind the last field it knows; a field is only ever added at the end of a record.
 // envelope.ts reads what is written here.
 
-import { writeU32 } from './bytes.ts'
+import { writeU32, EMPTY_BYTES, utf8Encoder } from './bytes.ts'
 import { SESSION_BYTES, type ErrorKind } from './message.ts'
 
 export const RECORD_VERSION = 1
@@ -81,11 +81,10 @@ export const RECORD_HEAD = 5
 /** Bit 0 of a record's flags: a legacy channel, lost, forget, on. */
 export const RECORD_FLAG = 1
 const FIRST_BUFFER = 256
-const utf8 = new TextEncoder()
 
 /** Gathers records of either direction until one message of them is taken. */
 export class RecordBatch implements ShardRecords, GatewayRecords {
-  #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0)
+  #bytes: Uint8Array<ArrayBuffer> = EMPTY_BYTES
   #at = 0
 
   /** Bytes gathered; 0 = nothing to send. */
@@ -96,7 +95,7 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
   /** The message, which now belongs to the caller: a socket may still read it while the next batch is written. */
   takeMessage(): Uint8Array<ArrayBuffer> {
     const message = this.#bytes.subarray(0, this.#at)
-    this.#bytes = new Uint8Array(0)
+    this.#bytes = EMPTY_BYTES
     this.#at = 0
     return message
   }
@@ -108,7 +107,7 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
   open(opening: OpenRecord): void {
     const { session, channel, legacy, activation, membershipToken, eventAck, uid, epoch, generation } =
       opening
-    const uidBytes = utf8.encode(uid)
+    const uidBytes = utf8Encoder.encode(uid)
     this.#begin(RECORD.OPEN, SESSION_BYTES + 29 + membershipToken.length + uidBytes.length)
     this.#raw(session)
     this.#u32(channel)
@@ -155,7 +154,7 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
   }
 
   opened(activation: number, mark: number, lost: boolean, routingVersion: string): void {
-    const version = utf8.encode(routingVersion)
+    const version = utf8Encoder.encode(routingVersion)
     this.#begin(RECORD.OPENED, 13 + version.length)
     this.#u32(activation)
     this.#u32(mark)
@@ -171,8 +170,8 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
   }
 
   error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
-    const codeBytes = utf8.encode(code)
-    const messageBytes = utf8.encode(message.slice(0, 1_000))
+    const codeBytes = utf8Encoder.encode(code)
+    const messageBytes = utf8Encoder.encode(message.slice(0, 1_000))
     this.#begin(RECORD.ERROR, 17 + codeBytes.length + messageBytes.length)
     this.#u32(sequence)
     this.#u32(command)
@@ -199,8 +198,8 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
   }
 
   bind(contract: string, key: string): void {
-    const contractBytes = utf8.encode(contract)
-    const keyBytes = utf8.encode(key)
+    const contractBytes = utf8Encoder.encode(contract)
+    const keyBytes = utf8Encoder.encode(key)
     this.#begin(RECORD.BIND, 8 + contractBytes.length + keyBytes.length)
     this.#blob(contractBytes)
     this.#blob(keyBytes)
@@ -216,14 +215,14 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
   }
 
   #identity(kind: number, uid: string, epoch: number): void {
-    const bytes = utf8.encode(uid)
+    const bytes = utf8Encoder.encode(uid)
     this.#begin(kind, 8 + bytes.length)
     this.#u32(epoch)
     this.#blob(bytes)
   }
 
   closed(code: string): void {
-    const bytes = utf8.encode(code)
+    const bytes = utf8Encoder.encode(code)
     this.#begin(RECORD.CLOSED, 4 + bytes.length)
     this.#blob(bytes)
   }

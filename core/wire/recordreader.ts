@@ -1,7 +1,7 @@
 // Reads the envelope between an edge and the core (record.ts). Invariant: a message that is cut anywhere but between
 // records is a ProtocolError, never half a record.
 
-import { readU32, ByteReader } from './bytes.ts'
+import { readU32, ByteReader, EMPTY_BYTES } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 import { SESSION_BYTES } from './message.ts'
 import {
@@ -134,7 +134,6 @@ export function readGatewayRecords(message: Uint8Array, to: GatewayRecords): voi
   }
 }
 
-const NO_BYTES = new Uint8Array(0)
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 /** Where the first record stands. An envelope without a record is refused too: nobody sends one. */
@@ -163,7 +162,7 @@ function requireBytes(at: number, size: number, end: number): void {
 function blob(message: Uint8Array, at: number, end: number): Uint8Array {
   requireBytes(at, 4, end)
   const size = readU32(message, at)
-  if (size === 0) return NO_BYTES
+  if (size === 0) return EMPTY_BYTES
   requireBytes(at + 4, size, end)
   return message.subarray(at + 4, at + 4 + size)
 }

@@ -1,3 +1,4 @@
+import { utf8Encoder } from './bytes.ts'
 /** Where a shard lives in the game: which contract, which key. */
 export interface ShardId {
   readonly contract: string
@@ -10,10 +11,14 @@ export function shardName(id: ShardId): string {
 
 /** 1..maxBytes bytes of text without control characters, not ending in a space, which MySQL would not see. */
 export function isKey(key: string, maxBytes: number): boolean {
-  if (key.length === 0 || key.endsWith(' ') || key.length > maxBytes || utf8.encode(key).length > maxBytes)
+  if (
+    key.length === 0 ||
+    key.endsWith(' ') ||
+    key.length > maxBytes ||
+    utf8Encoder.encode(key).length > maxBytes
+  )
     return false
   for (let i = 0; i < key.length; i++)
     if (key.charCodeAt(i) < 0x20 || key.charCodeAt(i) === 0x7f) return false
   return true
 }
-const utf8 = new TextEncoder()

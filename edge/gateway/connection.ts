@@ -3,7 +3,7 @@
 // right, and then closed; one that sends or reads at the wrong pace is slowed down first.
 
 import type { Timer } from '../../core/ports/clock.ts'
-import { hexOf, readU32, ByteWriter } from '../../core/wire/bytes.ts'
+import { hexOf, readU32, ByteWriter, EMPTY_BYTES } from '../../core/wire/bytes.ts'
 import { CLOSE_CODES, ProtocolError, type CloseReason } from '../../core/wire/errors.ts'
 import { FrameDecoder } from '../../core/wire/frame.ts'
 import { TIMES } from '../../core/wire/limits.ts'
@@ -211,7 +211,7 @@ export class Connection implements OutboundWriterOwner {
       this.gateway.log.error('a connection is ended: its cipher could not seal', { error: String(error) })
       this.writer.flush()
       this.#closeTransport('UNAVAILABLE', 'a body could not be sealed')
-      return NO_BYTES
+      return EMPTY_BYTES
     }
   }
 
@@ -377,8 +377,6 @@ const FINAL_REASONS: ReadonlySet<CloseReason> = new Set([
   'BAD_MESSAGE',
   'WINDOW',
 ])
-
-const NO_BYTES = new Uint8Array(0)
 
 /** A close reason is at most 123 bytes of UTF-8 (RFC 6455 section 5.5.1), and may quote what a peer has sent. */
 function toPrintableAscii(text: string): string {

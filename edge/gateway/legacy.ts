@@ -2,6 +2,7 @@
 // the key its game has bound it to, else to the contract's default key. What it does wrong is met with silence and a
 // strike.
 
+import { EMPTY_BYTES } from '../../core/wire/bytes.ts'
 import type { RoutedContract } from '../../core/game/routing.ts'
 import { RETAIN, SUPERSEDED, type ChannelIn, type ChannelOut } from '../../core/ports/link.ts'
 import { FIRST_RESERVED, type ErrorKind } from '../../core/wire/message.ts'
@@ -195,7 +196,7 @@ class LegacyChannel implements ChannelOut {
       channel,
       legacy: true,
       activation: 0,
-      membershipToken: NO_BYTES,
+      membershipToken: EMPTY_BYTES,
       eventAck: 0,
       uid,
       epoch,
@@ -288,4 +289,3 @@ class LegacyChannel implements ChannelOut {
 
 /** What opening a channel costs of a session's budget: it may wake a shard. */
 const OPEN_COST = 20
-const NO_BYTES = new Uint8Array(0)

@@ -1,6 +1,7 @@
 // A version 2 session: HELLO, then channels to shards by contract and key. It checks who may open what and keeps
 // the windows; sequences, marks, answers and events are the shard's business.
 
+import { EMPTY_BYTES } from '../../core/wire/bytes.ts'
 import { isKey, shardName } from '../../core/wire/shardid.ts'
 import { ProtocolError, type CloseReason, type SystemCode } from '../../core/wire/errors.ts'
 import {
@@ -170,7 +171,7 @@ export class Session implements SessionIdentityOwner {
         channel: open.channel,
         legacy: false,
         activation,
-        membershipToken: NO_BYTES,
+        membershipToken: EMPTY_BYTES,
         eventAck,
         uid,
         epoch,
@@ -295,5 +296,3 @@ export class Session implements SessionIdentityOwner {
     this.identity?.onConnectionClosed(isFinal)
   }
 }
-
-const NO_BYTES = new Uint8Array(0)

@@ -2,6 +2,7 @@
 // by the key and never by the ticket, and no refusal quotes a byte of the ticket. Single use is only prepared here: the
 // `jti` of a good ticket must be remembered until its `expiresMs` by whoever lets the player in.
 
+import { utf8Encoder } from '../../core/wire/bytes.ts'
 import { errors, decodeProtectedHeader, importJWK, jwtVerify, type JWK, type JWTPayload } from 'jose'
 
 import type { Clock } from '../../core/ports/clock.ts'
@@ -232,7 +233,7 @@ function checkDuration(name: string, ms: number): void {
 }
 
 function secretOf(text: string): TicketKey {
-  const secret = new TextEncoder().encode(text)
+  const secret = utf8Encoder.encode(text)
   const cure =
     'set it to the text that the login server signs with, for instance 32 random bytes in base64url'
   if (text.trim() !== text) throw new DefinitionError(`FIREFLY_TICKET_SECRET has space at an end: ${cure}`)
@@ -303,7 +304,7 @@ function jwtText(ticket: Uint8Array): string {
 
 function isUid(sub: unknown): sub is string {
   if (typeof sub !== 'string' || sub === '' || sub.length > MAX_UID_BYTES || !sub.isWellFormed()) return false
-  return sub.trim() === sub && !/\p{Cc}/u.test(sub) && new TextEncoder().encode(sub).length <= MAX_UID_BYTES
+  return sub.trim() === sub && !/\p{Cc}/u.test(sub) && utf8Encoder.encode(sub).length <= MAX_UID_BYTES
 }
 
 /** Another key may still have signed it. */

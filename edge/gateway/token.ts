@@ -2,7 +2,7 @@
 // in a token is believed before its signature is; which tokens are dead already is known to the session's own shard.
 
 import type { Awaitable } from '../../core/game/shard.ts'
-import { ByteReader, ByteWriter } from '../../core/wire/bytes.ts'
+import { ByteReader, ByteWriter, utf8Encoder } from '../../core/wire/bytes.ts'
 import { ProtocolError } from '../../core/wire/errors.ts'
 import { SESSION_BYTES } from '../../core/wire/message.ts'
 
@@ -30,7 +30,6 @@ export interface ResumeClaims {
 
 const FORMAT = 1
 const SIGNATURE_BYTES = 32
-const utf8 = new TextEncoder()
 
 /** The token of a grant. Its keys are at most 255, and so short that a token stays below 64 KiB (256 B as a rule). */
 export function signResumeToken(signer: TokenSigner, claims: ResumeClaims): Awaitable<Uint8Array> {
@@ -43,8 +42,10 @@ export function signResumeToken(signer: TokenSigner, claims: ResumeClaims): Awai
     boundKeys: keys,
     hasAnonymousTokens: wasNobody,
   } = claims
-  const uidBytes = utf8.encode(uid)
-  const pairs = [...keys].map(([contract, key]) => [utf8.encode(contract), utf8.encode(key)] as const)
+  const uidBytes = utf8Encoder.encode(uid)
+  const pairs = [...keys].map(
+    ([contract, key]) => [utf8Encoder.encode(contract), utf8Encoder.encode(key)] as const,
+  )
   const size = pairs.reduce((sum, [contract, key]) => sum + 4 + contract.length + key.length, 0)
   const writer = new ByteWriter(17 + SESSION_BYTES + uidBytes.length + size + SIGNATURE_BYTES)
   writer

@@ -3,6 +3,7 @@
 // Invariant: on one channel calls reach the shard in the order of their sequences, or not at all and then the
 // channel's next `opened` says `lost`. A socket belongs to the request that opened it: one Uplink a connection.
 
+import { backoffMs } from '../../core/wire/backoff.ts'
 import type { RoutingTable } from '../../core/game/routing.ts'
 import type { ChannelIn, ChannelOut, ShardLink, OpenRequest } from '../../core/ports/link.ts'
 import type { Clock, Timer } from '../../core/ports/clock.ts'
@@ -24,7 +25,8 @@ export interface DurableObjectLinkOptions {
   readonly onRoutingTableVersion: (version: string) => void
 }
 
-const BACKOFF = { firstMs: 50, mostMs: 2_000, tries: 60 } as const
+const BACKOFF = { minMs: 50, maxMs: 2_000 } as const
+const MAX_ATTEMPTS = 60
 /** An upgrade that takes longer is given up and tried again. */
 const OPEN_TIMEOUT_MS = 10_000
 const PING_INTERVAL_MS = 30_000
@@ -265,15 +267,14 @@ class ShardSocket implements ChannelIn, GatewayRecords {
     this.#pingTimer?.cancel()
     this.#pingTimer = null
     this.#batch.clear()
-    if (this.#attempts >= BACKOFF.tries) {
+    if (this.#attempts >= MAX_ATTEMPTS) {
       log.error('a link is given up', { shard, tries: this.#attempts, why })
       this.#closeSocket()
       return this.#out.channelClosed('UNAVAILABLE')
     }
-    const backoffMs =
-      Math.min(BACKOFF.mostMs, BACKOFF.firstMs * 2 ** this.#attempts) * (0.5 + clock.random() / 2)
+    const delayMs = backoffMs(this.#attempts, BACKOFF, clock.random())
     if (this.#attempts++ > 0) log.warn('a link is opened again', { shard, tries: this.#attempts, why })
-    this.#connectTimer = clock.after(backoffMs, () => this.#connect())
+    this.#connectTimer = clock.after(delayMs, () => this.#connect())
   }
 
   opened(activation: number, mark: number, lost: boolean, doorVersion: string): void {
