@@ -4,7 +4,7 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { promisify } from 'node:util'
@@ -30,7 +30,7 @@ export async function serveWorkerd(entry: string, dir: string): Promise<RawWorke
     [wrangler, 'deploy', '--dry-run', '--config', config, '--outdir', join(dir, 'out')],
     { cwd: dir, timeout: BUILD_MS, env: { ...process.env, WRANGLER_SEND_METRICS: 'false' } },
   )
-  writeFileSync(join(dir, 'config.capnp'), CONFIG)
+  writeFileSync(join(dir, 'config.capnp'), configOf(`${basename(entry, '.ts')}.js`))
   const binary = join(require.resolve('workerd/package.json'), '../bin/workerd')
   const child = spawn(binary, ['serve', 'config.capnp', `--directory-path=data=${dir}`, '--control-fd=3'], {
     cwd: dir,
@@ -50,11 +50,11 @@ export async function serveWorkerd(entry: string, dir: string): Promise<RawWorke
   return { port, child, lines }
 }
 
-const CONFIG = `using Workerd = import "/workerd/workerd.capnp";
+const configOf = (script: string): string => `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = (
-      modules = [(name = "worker.js", esModule = embed "out/worker.js")],
+      modules = [(name = "worker.js", esModule = embed "out/${script}")],
       compatibilityDate = "${DATE}",
       bindings = [(name = "SHARD", durableObjectNamespace = "Shard")],
       durableObjectNamespaces = [(className = "Shard", uniqueKey = "shard", enableSql = true)],

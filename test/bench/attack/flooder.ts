@@ -96,7 +96,7 @@ serveRequests({
     void flood()
     return {}
   },
-  closeCurrent() {
+  stop() {
     isFlooding = false
     closeCurrent()
     return {}
