@@ -1,21 +1,26 @@
 // A channel that its game has not admitted yet. Calls wait here in order, so that the shard need not be activated for a
-// stranger; who is refused hears FORBIDDEN and has touched nothing.
+// session without admission. Invariant: a refused session gets FORBIDDEN, and its calls have had no effect.
 
 import type { Admit, Admittance } from '../game/shard.ts'
 import { hexOf } from '../wire/bytes.ts'
 import { TIMES } from '../wire/limits.ts'
 import { shardName } from '../wire/shardid.ts'
 import type { ChannelIn, ChannelOut, OpenRequest } from '../ports/link.ts'
-import type { Timer } from '../ports/clock.ts'
-import type { Engine } from '../engine/engine.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
+import type { Log } from '../ports/log.ts'
 
+export interface AdmissionServices {
+  readonly clock: Clock
+  readonly log: Log
+  readonly limits: { readonly maxWaiting: number }
+}
 type ChannelAction = (channel: ChannelIn) => void
 
-/** Of the calls that wait for an `admit`. */
+/** Of the calls that wait for `admit`. */
 const MAX_QUEUED_BYTES = 262_144
 
 export class AdmissionQueue implements ChannelIn {
-  readonly #engine: Engine
+  readonly #maxWaiting: number
   readonly #out: ChannelOut
   readonly #openChannel: () => ChannelIn
   readonly #shard: string
@@ -26,17 +31,16 @@ export class AdmissionQueue implements ChannelIn {
   #isClosed = false
 
   constructor(
-    engine: Engine,
+    { clock, log, limits }: AdmissionServices,
     admit: Admit,
     request: OpenRequest,
     out: ChannelOut,
     openChannel: () => ChannelIn,
   ) {
-    this.#engine = engine
+    this.#maxWaiting = limits.maxWaiting
     this.#out = out
     this.#openChannel = openChannel
     this.#shard = shardName(request.shard)
-    const { log, clock } = engine
     const admittance: Admittance = {
       uid: request.uid,
       session: hexOf(request.session),
@@ -44,23 +48,23 @@ export class AdmissionQueue implements ChannelIn {
       log,
     }
     this.#timer = clock.after(TIMES.callMs, () => this.#refuse('UNAVAILABLE'))
-    const failed = (error: unknown): void => {
+    const onFailed = (error: unknown): void => {
       log.error('admit threw; the channel is refused', { shard: this.#shard, error: String(error) })
       this.#refuse('UNAVAILABLE')
     }
-    // In its own moment, like every answer of a shard: the gateway's channel is not put together yet.
+    // Deferred like every output of a shard, because the gateway's channel is still being constructed.
     clock.defer(() => {
       try {
         const answer = admit(admittance, request.shard.key)
-        if (answer instanceof Promise) answer.then((isAdmitted) => this.#admissionDecided(isAdmitted), failed)
-        else this.#admissionDecided(answer)
+        if (answer instanceof Promise) answer.then((isAdmitted) => this.#onDecided(isAdmitted), onFailed)
+        else this.#onDecided(answer)
       } catch (error) {
-        failed(error)
+        onFailed(error)
       }
     })
   }
 
-  #admissionDecided(isAdmitted: boolean): void {
+  #onDecided(isAdmitted: boolean): void {
     if (this.#isClosed) return
     if (!isAdmitted) return this.#refuse('FORBIDDEN')
     this.#timer.cancel()
@@ -89,7 +93,7 @@ export class AdmissionQueue implements ChannelIn {
   submitCall(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
     if (this.#channel) return this.#channel.submitCall(sequence, command, flags, replyAck, body)
     this.#bytes += body.length
-    if (this.#queue.length >= this.#engine.limits.maxWaiting || this.#bytes > MAX_QUEUED_BYTES) {
+    if (this.#queue.length >= this.#maxWaiting || this.#bytes > MAX_QUEUED_BYTES) {
       const message = `${this.#queue.length} calls wait for ${this.#shard}`
       return this.#out.error(sequence, command, 'system', 'OVERLOADED', message)
     }
@@ -101,8 +105,8 @@ export class AdmissionQueue implements ChannelIn {
     this.#channel?.ack(calls, events)
   }
 
-  pauseEvents(on: boolean): void {
-    this.#runOrQueue((channel) => channel.pauseEvents(on))
+  pauseEvents(isPaused: boolean): void {
+    this.#runOrQueue((channel) => channel.pauseEvents(isPaused))
   }
 
   identify(uid: string, epoch: number): void {

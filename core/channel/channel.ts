@@ -1,376 +1,348 @@
-// One channel as its shard sees it: session x shard. It outlives connections and, by its mark, activations.
-// Invariant: a call at or below the mark is never run again; its kept reply is sent again instead.
+// One channel, the path of a session to a shard, as a state machine. It outlives connections and, through its mark,
+// activations. Invariants: a call at or below the mark never runs again, its retained reply is resent; no event leaves
+// before `channelOpened`. Transitions (`-` = ignored):
+//
+//              attach     introduce         pause   resume       detach    endActivation  eventsMissed
+//   detached   attaching  detached          -       -            -         detached       detached, history discarded
+//   attaching  attaching  sending, paused*  *       *            detached  attaching      attaching, history discarded
+//   sending    attaching  -                 paused  -            detached  attaching      sending after RESYNC
+//   paused     attaching  -                 -       sending**    detached  attaching      paused after RESYNC
+//
+//   *  The gateway's last request counts: `attaching` only records it, and `introduce` applies it.
+//   ** After the events that waited, or after RESYNC when some of them were dropped. The same holds for `introduce`.
 
-import { hexOf, ByteReader, ByteWriter, EMPTY_BYTES, utf8Encoder, utf8Decoder } from '../wire/bytes.ts'
+import { EMPTY_BYTES, hexOf } from '../wire/bytes.ts'
 import type { ErrorKind } from '../wire/message.ts'
-import { encodeGrant, sendGrant, type SessionGrant } from './grant.ts'
-import { EventHistory, type OutgoingEvent } from './eventhistory.ts'
-import { encodeMembershipToken, type Member } from './members.ts'
+import type { Timer } from '../ports/clock.ts'
 import type { ChannelIn, ChannelOut, OpenRequest } from '../ports/link.ts'
 import type { ChannelWrite, StoredChannel } from '../ports/store.ts'
-import type { Timer } from '../ports/clock.ts'
-import type { Shard } from '../engine/shard.ts'
+import { EventHistory, type HistoryBounds, type OutgoingEvent } from './eventhistory.ts'
+import { encodeGrant, type SessionGrant } from './grant.ts'
+import { encodeMembershipToken, type Member } from './members.ts'
+import { errorReply, RetainedReplies } from './retainedreplies.ts'
 
-/** A kept answer. */
-interface RetainedReply {
-  readonly sequence: number
-  readonly command: number
-  readonly kind: 'reply' | ErrorKind | SessionGrant['kind']
-  /** Empty for a reply. */
-  readonly code: string
-  /** Of a reply or a grant; for an error its message. */
-  readonly body: Uint8Array
+/** `attaching`: a connection waits for its introduction. `paused`: events wait because the client reads too slowly. */
+export type ChannelState = 'detached' | 'attaching' | 'sending' | 'paused'
+
+/** What a channel needs of its shard. */
+export interface ChannelHost {
+  readonly limits: HistoryBounds
+  handleCall(channel: Channel, sequence: number, command: number, flags: number, body: Uint8Array): void
+  /** `before`: the uid until now. */
+  loginChanged(channel: Channel, before: string): void
+  /** Waiting events were dropped: the game may send fresh state. */
+  requestResync(channel: Channel): void
+  detachChannel(channel: Channel, forget: boolean): void
 }
 
+type ChannelKey = Pick<OpenRequest, 'session' | 'channel' | 'legacy'>
+
 export function channelName(session: Uint8Array, channel: number): string {
-  return [hexOf(session), channel].join(':')
+  return `${hexOf(session)}:${channel}`
 }
 
 export class Channel implements ChannelIn {
-  readonly shard: Shard
   readonly name: string
   /** Channel 0: the session's own. */
   readonly isSessionChannel: boolean
   /** The session part of the name, 32 hex digits. */
   readonly session: string
   readonly legacy: boolean
-  /** null while no connection carries it. */
-  out: ChannelOut | null = null
-  /** The activation it was last introduced to. */
-  introducedActivation = 0
-  /** Its last activation ended while calls may have been on their way. */
-  callsLost = false
-  /** What the client knew when a new connection brought the channel; null once introduced. */
-  #reportedState: { readonly activation: number; readonly eventAck: number } | null = null
-  /** Who has logged in, '' = nobody, and with which login of that uid. */
-  uid: string
-  epoch: number
-  /** Of the newest connection that has carried it. */
-  generation: number
-  /** Monotonic time since when `out` is null. */
-  detachedMs = 0
-  /** The highest call that was begun. */
-  mark = 0
-  /** The highest call whose effects have left, after its commit. */
-  committedMark = 0
-  /** Events of this activation. */
+  readonly #host: ChannelHost
+  #state: ChannelState = 'detached'
+  #out: ChannelOut | null = null
+  /** The last request of the newest connection's gateway. */
+  #isPauseRequested = false
+  /** The client's position when the newest connection attached; null once introduced. */
+  #reported: { readonly activation: number; readonly eventAck: number } | null = null
+  #introducedActivation = 0
+  #callsLost = false
+  #uid = ''
+  #epoch = 0
+  /** Of the newest connection. */
+  #generation = 0
+  #detachedMs = 0
+  #seatTimer: Timer | null = null
+  #mark = 0
+  #committedMark = 0
+  #queuedCalls = 0
+  #member: Member<Channel> | null = null
+  #membershipToken: Uint8Array = EMPTY_BYTES
+  #storedState: StoredChannel = { mark: 0, replies: EMPTY_BYTES }
   readonly #history = new EventHistory()
-  /** Events go out as they come; else they wait, from here on those behind `#sent`. */
-  #isSending = false
+  /** Unless `sending`: the number of the last event that was sent. */
   #lastSent = 0
-  /** The client reads too slowly. */
-  #isPaused = false
-  /** Until a member without connection loses its seat. */
-  seatTimer: Timer | null = null
-  /** The game was told that the connection is gone. */
-  isAway = false
-  /** Calls that wait in the mailbox. */
-  queuedCalls = 0
-  member: Member | null = null
-  /** How the Store has it, as far as this activation knows. */
-  storedState: StoredChannel = { mark: 0, replies: EMPTY_BYTES }
-  /** The membership the gateway presented, until the shard is awake to honour it. */
-  membershipToken: Uint8Array
-  #retained: RetainedReply[] = []
-  #retainedBytes = 0
+  readonly #replies = new RetainedReplies()
 
-  constructor(shard: Shard, request: OpenRequest) {
-    this.shard = shard
-    this.name = channelName(request.session, request.channel)
+  constructor(host: ChannelHost, { session, channel, legacy }: ChannelKey) {
+    this.#host = host
+    this.name = channelName(session, channel)
     this.session = this.name.slice(0, 32)
-    this.isSessionChannel = request.channel === 0
-    this.legacy = request.legacy
-    this.membershipToken = request.membershipToken
-    this.uid = request.uid
-    this.epoch = request.epoch
-    this.generation = request.generation
+    this.isSessionChannel = channel === 0
+    this.legacy = legacy
   }
 
-  /** A connection carries it from now on. */
-  attach(out: ChannelOut, request: OpenRequest): void {
-    this.seatTimer?.cancel()
-    this.seatTimer = null
-    this.out = out
-    this.#reportedState = request
-    this.#isSending = this.#isPaused = false
-    this.#lastSent = this.#history.last
-    this.uid = request.uid
-    this.epoch = request.epoch
-    this.generation = request.generation
-    if (request.membershipToken.length > 0) this.membershipToken = request.membershipToken
+  get state(): ChannelState {
+    return this.#state
   }
-
-  /** No connection carries it. */
-  detach(): void {
-    this.out = null
-    this.#isSending = false
-    this.#lastSent = this.#history.last
+  get out(): ChannelOut | null {
+    return this.#out
   }
-
-  /** The number of its last event. */
+  /** '' = not logged in. */
+  get uid(): string {
+    return this.#uid
+  }
+  /** Number of the login of that uid. */
+  get epoch(): number {
+    return this.#epoch
+  }
+  get generation(): number {
+    return this.#generation
+  }
+  /** The last activation that the channel was introduced to, 0 = none. */
+  get introducedActivation(): number {
+    return this.#introducedActivation
+  }
+  /** The last activation ended while calls may have been in flight, and the client has not been notified. */
+  get callsLost(): boolean {
+    return this.#callsLost
+  }
+  /** Monotonic time of the last detach. */
+  get detachedMs(): number {
+    return this.#detachedMs
+  }
+  /** The highest call that has begun. */
+  get mark(): number {
+    return this.#mark
+  }
+  /** Calls of this channel in the mailbox. */
+  get queuedCalls(): number {
+    return this.#queuedCalls
+  }
+  get member(): Member<Channel> | null {
+    return this.#member
+  }
+  /** The channel in the Store, as far as this activation has read or written it. */
+  get storedState(): StoredChannel {
+    return this.#storedState
+  }
+  /** The number of the last event. */
   get lastEvent(): number {
     return this.#history.last
   }
 
-  /** Its seat is lost: a client that comes back hears RESYNC, whatever it has. */
+  /** any state -> attaching */
+  attach(out: ChannelOut, request: OpenRequest): void {
+    this.setSeatTimer(null)
+    this.#state = 'attaching'
+    this.#out = out
+    this.#reported = request
+    this.#isPauseRequested = false
+    this.#uid = request.uid
+    this.#epoch = request.epoch
+    this.#generation = request.generation
+    if (request.membershipToken.length > 0) this.#membershipToken = request.membershipToken
+  }
+
+  /**
+   * attaching -> sending, paused. Sends the number of the activation and the events that the client has missed; returns
+   * false when some of them are lost. A channel that was detached while the Store was read stays detached.
+   * @param lastEventNumber the last event that a forgotten channel of this name had in this activation
+   */
+  introduce(activation: number, lastEventNumber: number): boolean {
+    if (this.#state === 'sending' || this.#state === 'paused') return true
+    const reported = this.#reported
+    const reportedActivation = reported?.activation ?? 0
+    const isSame = this.#introducedActivation === activation
+    const callsLost =
+      this.#callsLost || (reportedActivation !== 0 && !(reportedActivation === activation && isSame))
+    this.#introducedActivation = activation
+    this.#callsLost = false
+    this.#reported = null
+    this.#out?.channelOpened(activation, this.#committedMark, callsLost)
+    this.#replies.sendGrants(this.#out, this.#committedMark)
+    if (reported === null) return this.#startSending()
+    if (this.isSessionChannel && this.#member === null && this.#membershipToken.length === 0) {
+      // No event is sent before the channel joins. RESYNC follows when it does.
+      this.#history.discardUpTo(lastEventNumber)
+      this.#lastSent = this.#history.last
+      return this.#startSending()
+    }
+    if (reportedActivation === 0 && !isSame && lastEventNumber > 0) return this.#resync(lastEventNumber)
+    // Numbers continue above the client's, so that it detects the loss again if this RESYNC does not arrive.
+    if (reportedActivation === activation && !isSame) return this.#resync(reported.eventAck + 1)
+    // A gateway without a position (of channel 0, for example) continues after the acknowledged events.
+    this.#lastSent = reportedActivation === activation ? reported.eventAck : this.#history.acked
+    return this.#startSending()
+  }
+
+  pauseEvents(isPaused: boolean): void {
+    if (this.#state === 'detached' || isPaused === this.#isPauseRequested) return
+    this.#isPauseRequested = isPaused
+    if (this.#state === 'sending') this.#pause()
+    else if (this.#state === 'paused' && !this.#startSending()) this.#host.requestResync(this)
+  }
+
+  /** sending -> paused */
+  #pause(): void {
+    this.#state = 'paused'
+    this.#lastSent = this.#history.last
+  }
+
+  /** any state -> detached */
+  detach(nowMs: number): void {
+    this.#state = 'detached'
+    this.#out = null
+    this.#detachedMs = nowMs
+  }
+
+  /** attaching, sending, paused -> attaching. The next activation restores what was committed and the membership. */
+  endActivation(): void {
+    // Before the introduction the gateway still has the token that it presented.
+    if (this.#member && this.#introducedActivation !== 0)
+      this.#membershipToken = encodeMembershipToken(this.#member)
+    if (this.#state !== 'detached') this.#state = 'attaching'
+    this.#mark = this.#committedMark = 0
+    this.#storedState = { mark: 0, replies: EMPTY_BYTES }
+    this.#history.reset()
+    this.#lastSent = 0
+    this.#member = null
+    this.#replies.clear()
+  }
+
+  /** Events may be lost that are in no history: RESYNC now, or when the channel is introduced. */
+  eventsMissed(): void {
+    if (this.#state === 'sending' || this.#state === 'paused') this.#resync(this.#history.last + 1)
+    else this.expireHistory()
+  }
+
+  /** The next introduction sends RESYNC, whatever the client has received. */
   expireHistory(): void {
     this.#history.discardUpTo(this.#history.last + 1)
   }
 
-  /** Whether `opened` must still be said for this activation. */
-  needsIntroduction(activation: number): boolean {
-    // A service has one number for all its activations.
-    return (
-      this.out !== null &&
-      (this.#reportedState !== null || this.callsLost || this.introducedActivation !== activation)
-    )
-  }
-
-  /** Events may be gone of which nobody here knows. */
-  eventsMissed(): void {
-    if (this.out === null) this.expireHistory()
-    else this.#resync(this.#history.last + 1)
-  }
-
-  /**
-   * Tells the client which life it speaks to, and gives it the events that it misses; false = they are not all there.
-   * `numbered`: events that this life had for the channel before it was forgotten, and that only the client knows of.
-   */
-  introduceActivation(activation: number, lastEventNumber: number): boolean {
-    const reported = this.#reportedState
-    const reportedActivation = reported?.activation ?? 0
-    const isSame = this.introducedActivation === activation
-    const lostCalls =
-      this.callsLost || (reportedActivation !== 0 && !(reportedActivation === activation && isSame))
-    this.introducedActivation = activation
-    this.callsLost = false
-    this.#reportedState = null
-    this.out?.channelOpened(activation, this.committedMark, lostCalls)
-    this.#sendGrants()
-    if (reported === null) return this.#resumeSending()
-    if (this.isSessionChannel && this.member === null && this.membershipToken.length === 0) {
-      // Nothing is sent to it yet; who seats it says then that something may be missed.
-      this.#history.discardUpTo(lastEventNumber)
-      this.#lastSent = this.#history.last
-      return this.#resumeSending()
+  /** attaching, paused -> sending, or paused while a pause is requested. Returns false after RESYNC. */
+  #startSending(): boolean {
+    const out = this.#out
+    if (out === null) return true
+    if (this.#isPauseRequested) {
+      this.#state = 'paused'
+      return true
     }
-    if (reportedActivation === 0 && !isSame && lastEventNumber > 0) return this.#resync(lastEventNumber)
-    // A gateway that knows nothing (of channel 0, say) goes on from what was acknowledged.
-    const eventAck = reportedActivation === activation ? reported.eventAck : this.#history.acked
-    // Forgotten here and not by the client: its numbers go on, above what it says it has, so that it hears of this
-    // once more if this word is lost.
-    if (reportedActivation === activation && !isSame) return this.#resync(eventAck + 1)
-    this.#lastSent = eventAck
-    return this.#resumeSending()
-  }
-
-  /** An event of a turn that has ended. */
-  emit(sent: OutgoingEvent): void {
-    if (this.#isSending) {
-      const sequence = this.legacy ? ++this.#history.last : this.#history.add(sent, false, this.shard.limits)
-      this.out!.event(sequence, sent.event, sent.body)
-    } else if (!this.legacy || this.#isPaused) this.#history.add(sent, true, this.shard.limits)
-  }
-
-  pauseEvents(isPaused: boolean): void {
-    if (this.out === null || isPaused === this.#isPaused) return
-    this.#isPaused = isPaused
-    if (isPaused) {
-      this.#isSending = false
-      this.#lastSent = this.#history.last
-    } else if (this.introducedActivation !== 0 && this.#reportedState === null && !this.#resumeSending())
-      this.shard.channels.requestResync(this)
-  }
-
-  /** Events go out again, those that waited first; false = some of them gave way. */
-  #resumeSending(): boolean {
-    const { out } = this
-    if (this.#isSending || out === null || this.#isPaused) return true
     if (!this.#history.canReplayFrom(this.#lastSent)) return this.#resync(0)
-    this.#isSending = true
+    this.#state = 'sending'
     this.#history.replay(this.#lastSent, (sequence, { event, body }) => out.event(sequence, event, body))
     if (this.legacy) this.#history.discardUpTo(0)
     return true
   }
 
+  /** attaching, sending, paused -> sending, or paused while a pause is requested. Discards all events up to `last`. */
   #resync(last: number): false {
     this.#history.discardUpTo(last)
     this.#lastSent = this.#history.last
-    this.#isSending = !this.#isPaused
-    this.out?.resyncRequired(this.#history.last)
+    if (this.#out === null) return false
+    this.#state = this.#isPauseRequested ? 'paused' : 'sending'
+    this.#out.resyncRequired(this.#history.last)
     return false
   }
 
+  /** Sends or retains an event of a committed turn. A legacy client cannot resume, so only a pause retains its events. */
+  emit(sent: OutgoingEvent): void {
+    if (this.#state === 'sending') {
+      const sequence = this.legacy ? this.#history.skip() : this.#history.add(sent, false, this.#host.limits)
+      this.#out!.event(sequence, sent.event, sent.body)
+    } else if (!this.legacy || this.#isPauseRequested) this.#history.add(sent, true, this.#host.limits)
+  }
+
   identify(uid: string, epoch: number): void {
-    const before = this.uid
-    this.uid = uid
-    this.epoch = epoch
-    this.shard.channels.loginChanged(this, before)
+    const before = this.#uid
+    this.#uid = uid
+    this.#epoch = epoch
+    this.#host.loginChanged(this, before)
   }
 
   submitCall(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
-    if (replyAck !== 0 && this.#retained.length > 0) this.ack(replyAck, 0)
-    this.shard.handleCall(this, sequence, command, flags, body)
+    if (replyAck !== 0) this.#replies.ack(replyAck)
+    this.#host.handleCall(this, sequence, command, flags, body)
   }
 
-  /** The client has every answer up to `calls`, and every event up to `events`. */
   ack(calls: number, events: number): void {
     if (events !== 0) this.#history.ack(events)
-    let count = 0
-    while (count < this.#retained.length && this.#retained[count]!.sequence <= calls) {
-      this.#retainedBytes -= retainedBytesOf(this.#retained[count]!)
-      count++
-    }
-    if (count > 0) this.#retained.splice(0, count)
+    this.#replies.ack(calls)
   }
 
   closeChannel(forget: boolean): void {
-    this.shard.channels.detachChannel(this, forget)
+    this.#host.detachChannel(this, forget)
   }
 
-  /** Whether another answer may be kept; a client that never acknowledges is ended by its gateway's window. */
-  canRetainReply(replies: number, bytes: number): boolean {
-    return this.#retained.length < replies && this.#retainedBytes < bytes
+  setMember(member: Member<Channel> | null): void {
+    this.#member = member
   }
 
-  retainReply(sequence: number, command: number, body: Uint8Array): void {
-    this.#retain({ sequence, command, kind: 'reply', code: '', body })
+  sendMembershipToken(): void {
+    this.#out?.membershipToken(encodeMembershipToken(this.#member))
   }
 
-  retainError(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
-    this.#retain(errorReply(sequence, command, kind, code, message))
+  /** Returns the token that the gateway presented, empty = none, and clears it. */
+  takeMembershipToken(): Uint8Array {
+    const token = this.#membershipToken
+    this.#membershipToken = EMPTY_BYTES
+    return token
   }
 
-  /** What the turn of this call has granted; goes with its answer. */
-  retainGrant(sequence: number, command: number, grant: SessionGrant): void {
-    this.#retain({ sequence, command, kind: grant.kind, code: '', body: encodeGrant(grant) })
+  /** Replaces the timer that releases the seat of a detached member. */
+  setSeatTimer(timer: Timer | null): void {
+    this.#seatTimer?.cancel()
+    this.#seatTimer = timer
   }
 
-  /** Of calls whose answers may not have arrived; of one call, or of all. */
-  #sendGrants(sequence = 0): void {
-    for (const { kind, body, sequence: of } of this.#retained)
-      if (
-        (kind === 'login' || kind === 'bind') &&
-        of <= this.committedMark &&
-        (sequence === 0 || of === sequence)
-      )
-        sendGrant(this.out, kind, body)
+  markCallsLost(): void {
+    this.#callsLost = true
+  }
+  addQueuedCalls(count: 1 | -1): void {
+    this.#queuedCalls += count
   }
 
-  #retain(answer: RetainedReply): void {
-    this.#retained.push(answer)
-    this.#retainedBytes += retainedBytesOf(answer)
-  }
-
-  /** Answers a call that was begun before: the kept answer, or that it has been applied; later, if it still runs. */
-  resendReply(sequence: number): void {
-    if (sequence > this.committedMark) return
-    this.#sendGrants(sequence)
-    const answer = this.#retained.findLast((kept) => kept.sequence === sequence)
-    if (!answer || answer.kind === 'login' || answer.kind === 'bind')
-      this.out?.callsApplied(this.committedMark)
-    else if (answer.kind === 'reply') this.out?.reply(sequence, answer.command, answer.body)
-    else this.out?.error(sequence, answer.command, answer.kind, answer.code, utf8Decoder.decode(answer.body))
-  }
-
-  /** What a commit stores of this channel. */
-  createWrite(nowMs: number): ChannelWrite {
-    const write = new LazyChannelWrite(this.name, nowMs, this.mark, this.#retained, this.#retainedBytes)
-    this.storedState = write
-    return write
-  }
-
-  /** The same, if this call had been refused and no later one had come. */
-  refusedState(sequence: number, command: number, code: string, message: string): StoredChannel {
-    const retained = this.#retained.filter((answer) => answer.sequence < sequence)
-    const refused = errorReply(sequence, command, 'system', code, message)
-    return { mark: sequence, replies: packReplies([...retained, refused], sequence) }
-  }
-
-  /** Takes over what an earlier activation committed. */
-  restore(stored: StoredChannel): void {
-    this.storedState = stored
-    this.mark = this.committedMark = stored.mark
-    const reader = new ByteReader('stored replies', stored.replies, 0, stored.replies.length)
-    while (!reader.isAtEnd) {
-      const sequence = reader.u32()
-      const command = reader.u32()
-      const kind = KINDS[reader.u8()] ?? 'system'
-      const code = reader.text8()
-      const body = reader.view32().slice()
-      this.#retain({ sequence, command, kind, code, body })
+  /** Raises the mark to a new call. Returns false for an earlier call: its reply is resent, unless it still runs. */
+  beginCall(sequence: number): boolean {
+    if (sequence <= this.#mark) {
+      if (sequence <= this.#committedMark) this.#replies.resend(this.#out, this.#committedMark, sequence)
+      return false
     }
+    this.#mark = sequence
+    return true
   }
 
-  /** A new activation knows only what was committed, and the seat that the gateway would present. */
-  reset(): void {
-    // Its gateway has not heard of a seat before it was introduced.
-    if (this.member && this.introducedActivation !== 0)
-      this.membershipToken = encodeMembershipToken(this.member)
-    this.mark = this.committedMark = 0
-    this.storedState = { mark: 0, replies: EMPTY_BYTES }
-    this.#history.reset()
-    this.#lastSent = 0
-    this.#isSending = false
-    this.isAway = false
-    this.member = null
-    this.#retained = []
-    this.#retainedBytes = 0
-  }
-}
-
-/**
- * A channel as one turn left it. Of several in one transaction only the last is written, so its replies are packed when
- * they are asked for: what was acknowledged since is not among them, what was answered since is left out.
- */
-class LazyChannelWrite implements ChannelWrite {
-  readonly id: string
-  readonly nowMs: number
-  readonly mark: number
-  readonly weight: number
-  readonly #retained: readonly RetainedReply[]
-  #packed: Uint8Array | null = null
-
-  constructor(id: string, nowMs: number, mark: number, kept: readonly RetainedReply[], weight: number) {
-    this.id = id
-    this.nowMs = nowMs
-    this.mark = mark
-    this.weight = weight
-    this.#retained = kept
+  /** The call is committed and its effects have left. */
+  callCommitted(sequence: number): void {
+    if (sequence > this.#committedMark) this.#committedMark = sequence
   }
 
-  get replies(): Uint8Array {
-    return (this.#packed ??= packReplies(this.#retained, this.mark))
+  canRetainReply(maxReplies: number, maxBytes: number): boolean {
+    return this.#replies.hasRoom(maxReplies, maxBytes)
   }
-}
-
-const KINDS = ['reply', 'refusal', 'system', 'login', 'bind'] as const
-
-function errorReply(
-  sequence: number,
-  command: number,
-  kind: ErrorKind,
-  code: string,
-  message: string,
-): RetainedReply {
-  return { sequence, command, kind, code, body: utf8Encoder.encode(message) }
-}
-
-function retainedBytesOf({ code, body }: RetainedReply): number {
-  return 32 + code.length + body.length
-}
-
-/** Kept answers up to a mark, as one blob. Codes are names of ASCII letters. */
-function packReplies(retained: readonly RetainedReply[], mark: number): Uint8Array {
-  let size = 0
-  for (const { sequence, code, body } of retained)
-    if (sequence <= mark) size += 14 + code.length + body.length
-  const writer = new ByteWriter(size)
-  for (const { sequence, command, kind, code, body } of retained) {
-    if (sequence > mark) continue
-    writer.u32(sequence).u32(command).u8(KINDS.indexOf(kind)).u8(code.length)
-    if (code !== '') writer.raw(utf8Encoder.encode(code))
-    writer.u32(body.length).raw(body)
+  retainReply(sequence: number, command: number, body: Uint8Array): void {
+    this.#replies.add({ sequence, command, kind: 'reply', code: '', body })
   }
-  return writer.bytes
+  retainError(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
+    this.#replies.add(errorReply(sequence, command, kind, code, message))
+  }
+  retainGrant(sequence: number, command: number, grant: SessionGrant): void {
+    this.#replies.add({ sequence, command, kind: grant.kind, code: '', body: encodeGrant(grant) })
+  }
+
+  createWrite(nowMs: number): ChannelWrite {
+    return (this.#storedState = this.#replies.createWrite(this.name, nowMs, this.#mark))
+  }
+
+  refusedState(sequence: number, command: number, code: string, message: string): StoredChannel {
+    return this.#replies.refusedState(sequence, command, code, message)
+  }
+
+  /** Restores what an earlier activation committed. */
+  restore(stored: StoredChannel): void {
+    this.#storedState = stored
+    this.#mark = this.#committedMark = stored.mark
+    this.#replies.restore(stored)
+  }
 }

@@ -1,12 +1,12 @@
-// The events of one channel that its client has not acknowledged, so that a client that comes back misses none. Bounded:
-// the oldest give way, and then a return from before them is answered by RESYNC. Invariant: numbers rise, and one is
-// skipped only where a later event says the same anew.
+// The events of one channel that its client has not acknowledged, so that a client that resumes misses none. Bounded: the
+// oldest events are dropped, and a client that has less is sent RESYNC. Invariant: event numbers rise, and a number is
+// skipped only when a later event with the same `latest` key replaces its event.
 
-/** An event as it left a turn; one object for all who receive it. */
+/** An event as it left a turn; one object for all receivers. */
 export interface OutgoingEvent {
   readonly event: number
   readonly body: Uint8Array
-  /** What it speaks of, '' = nothing that a later event could replace. */
+  /** The subject of the event: a later event with the same key replaces it. '' = never replaced. */
   readonly latest: string
 }
 
@@ -16,22 +16,29 @@ export interface HistoryBounds {
 }
 
 export class EventHistory {
-  /** The number of the last event. */
-  last = 0
+  #last = 0
+  #acked = 0
+  /** The newest number that was dropped or acknowledged. A client that reports less has lost events. */
+  #lastDropped = 0
   #unacked: Map<number, OutgoingEvent> | null = null
   #bytes = 0
-  /** All up to here was acknowledged. */
-  acked = 0
-  /** The newest number that gave way, or was acknowledged: a client that says it has less has lost its memory. */
-  #lastDropped = 0
-  /** While nothing flows: the number of the newest event of each `latest`. */
+  /** Of the events that wait: the newest number of each `latest` key. */
   #newestByKey: Map<string, number> | null = null
 
-  /** Numbers the event and keeps it. `waits`: it is not sent now, so it replaces what it says anew. */
-  add(sent: OutgoingEvent, isPaused: boolean, bounds: HistoryBounds): number {
-    const sequence = ++this.last
+  /** The number of the last event. */
+  get last(): number {
+    return this.#last
+  }
+  /** The client has acknowledged all events up to this number. */
+  get acked(): number {
+    return this.#acked
+  }
+
+  /** Numbers an event and retains it. `waits`: it is not sent now, so it replaces a waiting event with its `latest` key. */
+  add(sent: OutgoingEvent, waits: boolean, bounds: HistoryBounds): number {
+    const sequence = ++this.#last
     const unacked = (this.#unacked ??= new Map())
-    if (isPaused && sent.latest !== '') {
+    if (waits && sent.latest !== '') {
       this.#newestByKey ??= new Map()
       const older = this.#newestByKey.get(sent.latest)
       if (older !== undefined) this.#remove(older)
@@ -44,10 +51,15 @@ export class EventHistory {
     return sequence
   }
 
-  /** The client has all up to `events`. A number above the last is of an earlier activation. */
+  /** Numbers an event that is not retained. */
+  skip(): number {
+    return ++this.#last
+  }
+
+  /** The client has received all events up to `events`. A number above the last is of an earlier activation. */
   ack(events: number): void {
-    if (events > this.last || events <= this.#lastDropped) return
-    this.#lastDropped = this.acked = events
+    if (events > this.#last || events <= this.#lastDropped) return
+    this.#lastDropped = this.#acked = events
     if (this.#unacked === null) return
     for (const sequence of this.#unacked.keys()) {
       if (sequence > events) return
@@ -56,27 +68,27 @@ export class EventHistory {
     this.#unacked = null
   }
 
-  /** Whether all behind `events` is here, or was replaced. */
+  /** Returns true when every event after `events` is retained or was replaced. */
   canReplayFrom(events: number): boolean {
     return events >= this.#lastDropped
   }
 
-  /** Gives what stands behind `events`, oldest first; from here on events flow. */
+  /** Passes the events after `events` to `send`, oldest first. Later events replace none of them. */
   replay(events: number, send: (sequence: number, sent: OutgoingEvent) => void): void {
     this.#newestByKey = null
     for (const [sequence, sent] of this.#unacked ?? []) if (sequence > events) send(sequence, sent)
   }
 
-  /** Nothing up to here can be had any more; the next number is above `last`. */
+  /** Drops all events. The next number is above `last` and above every earlier number. */
   discardUpTo(last: number): void {
-    this.last = this.#lastDropped = Math.max(this.last, last)
+    this.#last = this.#lastDropped = Math.max(this.#last, last)
     this.#unacked = this.#newestByKey = null
     this.#bytes = 0
   }
 
-  /** A new activation counts anew. */
+  /** A new activation starts at number 1. */
   reset(): void {
-    this.last = this.acked = 0
+    this.#last = this.#acked = 0
     this.discardUpTo(0)
   }
 

@@ -1,5 +1,5 @@
-// What a turn grants the session that caused it: a login, or a key of a contract. A grant is kept and said again like the
-// answer it belongs to, because an answer that arrives without it would be a lie.
+// What a turn grants the session that caused it: a login, or a key of a contract. A grant is retained and resent like the
+// reply of its call, because the client must not get the reply without it.
 
 import { ByteReader, ByteWriter, utf8Encoder } from '../wire/bytes.ts'
 import type { ChannelOut } from '../ports/link.ts'
@@ -18,8 +18,8 @@ export function encodeGrant(grant: SessionGrant): Uint8Array {
 }
 
 export function sendGrant(out: ChannelOut | null, kind: SessionGrant['kind'], body: Uint8Array): void {
-  const r = new ByteReader('a grant', body, 0, body.length)
-  if (kind === 'bind') return out?.keyBound(r.text16(), r.text16())
-  const epoch = r.u32()
-  out?.loggedIn(r.text16(), epoch)
+  const reader = new ByteReader('a grant', body, 0, body.length)
+  if (kind === 'bind') return out?.keyBound(reader.text16(), reader.text16())
+  const epoch = reader.u32()
+  out?.loggedIn(reader.text16(), epoch)
 }

@@ -1,11 +1,15 @@
-// The members of a shard: seats and groups. A seat is the smallest free number, so seats stay small.
-// Every change gives back its undo, because a turn that throws must leave no trace.
+// The members of a shard: seats and groups. A new member gets the smallest free seat, so seats stay small.
+// Invariant: every change returns its undo, because a turn that throws must leave no trace.
 
 import { ByteReader, ByteWriter, EMPTY_BYTES, utf8Encoder } from '../wire/bytes.ts'
-import type { Channel } from './channel.ts'
 
-export interface Member {
-  readonly channel: Channel
+/** A channel as its members see it: it stores its own membership. */
+export interface MemberChannel {
+  setMember(member: Member | null): void
+}
+
+export interface Member<C = MemberChannel> {
+  readonly channel: C
   readonly seat: number
   readonly groups: Set<string>
 }
@@ -13,9 +17,9 @@ export type UndoStep = () => void
 
 const MAX_GROUPS = 64
 
-export class Members {
-  readonly #bySeat = new Map<number, Member>()
-  readonly #byGroup = new Map<string, Set<Member>>()
+export class Members<C extends MemberChannel> {
+  readonly #bySeat = new Map<number, Member<C>>()
+  readonly #byGroup = new Map<string, Set<Member<C>>>()
   /** No seat below this one is free. */
   #lowestFreeSeat = 0
 
@@ -23,41 +27,41 @@ export class Members {
     return this.#bySeat.size
   }
 
-  all(): Iterable<Member> {
+  all(): Iterable<Member<C>> {
     return this.#bySeat.values()
   }
 
-  atSeat(seat: number): Member | undefined {
+  atSeat(seat: number): Member<C> | undefined {
     return this.#bySeat.get(seat)
   }
 
-  group(name: string): Iterable<Member> {
-    return this.#byGroup.get(name) ?? NO_MEMBERS
+  group(name: string): Iterable<Member<C>> {
+    return this.#byGroup.get(name) ?? []
   }
 
-  /** Seats the channel on `seat`, or on the smallest free one. */
-  add(channel: Channel, seat = this.#nextFreeSeat()): UndoStep {
-    const member: Member = {
+  /** Adds the channel on `seat`, or on the smallest free seat when that one is taken or not given. */
+  add(channel: C, seat = this.#nextFreeSeat()): UndoStep {
+    const member: Member<C> = {
       channel,
       seat: this.#bySeat.has(seat) ? this.#nextFreeSeat() : seat,
       groups: new Set(),
     }
     this.#bySeat.set(member.seat, member)
-    channel.member = member
+    channel.setMember(member)
     return () => this.#removeMember(member)
   }
 
-  remove(member: Member): UndoStep {
+  remove(member: Member<C>): UndoStep {
     const groups = [...member.groups]
     this.#removeMember(member)
     return () => {
       this.#bySeat.set(member.seat, member)
-      member.channel.member = member
+      member.channel.setMember(member)
       for (const group of groups) this.joinGroup(member, group)
     }
   }
 
-  joinGroup(member: Member, group: string): UndoStep {
+  joinGroup(member: Member<C>, group: string): UndoStep {
     if (member.groups.has(group)) return NO_UNDO
     if (member.groups.size >= MAX_GROUPS)
       throw new Error(`a member of ${MAX_GROUPS} groups cannot join another`)
@@ -67,7 +71,7 @@ export class Members {
     return () => void this.leaveGroup(member, group)
   }
 
-  leaveGroup(member: Member, group: string): UndoStep {
+  leaveGroup(member: Member<C>, group: string): UndoStep {
     if (!member.groups.delete(group)) return NO_UNDO
     const set = this.#byGroup.get(group)
     set?.delete(member)
@@ -75,11 +79,11 @@ export class Members {
     return () => void this.joinGroup(member, group)
   }
 
-  #removeMember(member: Member): void {
+  #removeMember(member: Member<C>): void {
     for (const group of member.groups) this.leaveGroup(member, group)
     this.#bySeat.delete(member.seat)
     this.#lowestFreeSeat = Math.min(this.#lowestFreeSeat, member.seat)
-    member.channel.member = null
+    member.channel.setMember(null)
   }
 
   #nextFreeSeat(): number {
@@ -88,8 +92,8 @@ export class Members {
   }
 }
 
-/** A membership as the bytes that a gateway keeps: u32 seat, then the groups. Empty = no member. */
-export function encodeMembershipToken(member: Member | null): Uint8Array {
+/** Encodes a membership for the gateway to store: u32 seat, then the groups. Empty = no member. */
+export function encodeMembershipToken(member: Pick<Member, 'seat' | 'groups'> | null): Uint8Array {
   if (!member) return EMPTY_BYTES
   const groups = [...member.groups].map((group) => utf8Encoder.encode(group))
   const writer = new ByteWriter(4 + groups.reduce((sum, group) => sum + 2 + group.length, 0)).u32(member.seat)
@@ -97,14 +101,14 @@ export function encodeMembershipToken(member: Member | null): Uint8Array {
   return writer.bytes
 }
 
+/** @throws ProtocolError for a truncated or damaged token */
 export function decodeMembershipToken(token: Uint8Array): { seat: number; groups: string[] } | null {
   if (token.length === 0) return null
-  const reader = new ByteReader('memo', token, 0, token.length)
+  const reader = new ByteReader('membership token', token, 0, token.length)
   const seat = reader.u32()
   const groups: string[] = []
   while (!reader.isAtEnd) groups.push(reader.text16())
   return { seat, groups }
 }
 
-const NO_MEMBERS: Iterable<Member> = []
 const NO_UNDO: UndoStep = () => {}

@@ -170,8 +170,8 @@ export class LinkSocket implements ShardRecords, ChannelOut {
     this.#scheduleFlush()
   }
 
-  channelClosed(code: string): void {
-    this.#batch.closed(code)
+  channelClosed(code: string, reason?: string): void {
+    this.#batch.closed(code, reason)
     this.closeSocket(1000, code)
   }
 

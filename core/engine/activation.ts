@@ -13,14 +13,14 @@ import type { Limits } from '../wire/limits.ts'
 import { TIMES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import type { Channel } from '../channel/channel.ts'
+import { MemberLifecycle, type MemberHook } from '../channel/memberlifecycle.ts'
 import { CastSender } from '../turn/castsender.ts'
 import type { Engine } from './engine.ts'
 import { KvState } from '../turn/kv.ts'
-import { encodeMembershipToken, Members } from '../channel/members.ts'
+import { Members, type Member } from '../channel/members.ts'
 import type { EngineMeter } from './meter.ts'
 import { CastReceiver } from '../turn/castreceiver.ts'
 import type { TurnHandler, ShardPlan } from '../turn/plan.ts'
-import { MemberLifecycle } from './memberlifecycle.ts'
 import { isKey, shardName, type ShardId } from '../wire/shardid.ts'
 import { RETAIN } from '../ports/link.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -45,7 +45,7 @@ export class Activation {
   /** Higher than that of every earlier activation of this shard. */
   readonly number: number
   readonly kv: KvState
-  readonly members = new Members()
+  readonly members = new Members<Channel>()
   readonly memberLifecycle = new MemberLifecycle(this)
   readonly timers: Timers
   readonly state: unknown
@@ -142,8 +142,7 @@ export class Activation {
 
   /** One call of a channel. Sequences at or below its mark are answered from what is kept. */
   runCall(channel: Channel, sequence: number, number: number, flags: number, body: Uint8Array): void {
-    if (sequence <= channel.mark) return channel.resendReply(sequence)
-    channel.mark = sequence
+    if (!channel.beginCall(sequence)) return
     this.runCommand({ ...NO_CALLER, channel, sequence, flags }, number, body)
   }
 
@@ -356,8 +355,12 @@ export class Activation {
     this.#ticker?.setRunning(this.members.size > 0)
   }
 
-  sendMembershipToken(channel: Channel): void {
-    channel.out?.membershipToken(encodeMembershipToken(channel.member))
+  runMemberHook(hook: MemberHook, channel: Channel, leaving: Member<Channel> | null = null): void {
+    const run = this.plan[hook]
+    if (!run) return
+    const turn = this.newTurn(channel)
+    turn.leavingMember = leaving
+    this.runTurn(turn, run, undefined)
   }
 
   peer(id: ShardId): Peer {

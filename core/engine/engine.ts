@@ -4,7 +4,7 @@
 import type { Game } from '../game/game.ts'
 import { DEFAULT_LIMITS, TIMES, type Limits } from '../wire/limits.ts'
 import { ValueCache } from './valuecache.ts'
-import type { Channel } from '../channel/channel.ts'
+import type { DetachedChannels } from '../channel/channelregistry.ts'
 import { MailboxQuota } from './mailbox.ts'
 import { EngineMeter } from './meter.ts'
 import { compileGame, type ShardPlan } from '../turn/plan.ts'
@@ -46,8 +46,7 @@ export class Engine implements ShardLink, Directory {
   readonly rowCache: RowCache
   readonly valueCache: ValueCache
   readonly mailboxQuota: MailboxQuota
-  /** Channels without connection, the one that is absent longest first. */
-  readonly detachedChannels = new Set<Channel>()
+  readonly detachedChannels: DetachedChannels = new Map()
   readonly #plans: ReadonlyMap<string, ShardPlan>
   readonly #directory: Directory
   readonly #shards = new Map<string, Shard>()
@@ -94,15 +93,6 @@ export class Engine implements ShardLink, Directory {
     if (this.#shards.size < this.limits.maxShards || this.#shards.has(shardName(id))) return true
     this.meter.overloads++
     return false
-  }
-
-  /** A channel has lost its connection; of too many the oldest leaves. */
-  addDetached(channel: Channel): void {
-    this.detachedChannels.delete(channel)
-    this.detachedChannels.add(channel)
-    if (this.detachedChannels.size <= this.limits.maxAbsent) return
-    const [oldest] = this.detachedChannels
-    oldest?.shard.channels.evictDetached(oldest)
   }
 
   /** Where another shard is reached from here. */

@@ -11,7 +11,7 @@ import { t } from '../wire/type.ts'
 import type { Channel } from '../channel/channel.ts'
 import { deliverEvent } from '../turn/emitter.ts'
 import { checkUid, castToSession } from '../turn/login.ts'
-import { KICKED_PREFIX, SUPERSEDED } from '../ports/link.ts'
+import { KICKED, SUPERSEDED } from '../ports/link.ts'
 import type { Turn } from '../turn/turn.ts'
 
 /** Tickets of one uid that are remembered until they expire; more are refused. */
@@ -78,7 +78,7 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       c.kv.delete('floor')
       c.kv.delete('next')
       c.kv.delete('reason')
-      endOtherSessions(turn, SUPERSEDED, session)
+      endOtherSessions(turn, SUPERSEDED, '', session)
       expectSession(turn, session)
       c.state.grantedMs = c.now
       return { epoch: epoch + 1 }
@@ -99,8 +99,10 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       const { channel } = (c as unknown as Turn).cause
       const endReason = channel && sessionEndReason(c, c.session, channel.epoch)
       if (!endReason) return
-      const code = endReason.code === 'KICKED' ? `${KICKED_PREFIX}${endReason.message}` : endReason.code
-      ;(c as unknown as Turn).addEffect((activation) => activation.shard.channels.endChannel(channel, code))
+      const reason = endReason.code === KICKED ? endReason.message : ''
+      ;(c as unknown as Turn).addEffect((activation) =>
+        activation.shard.channels.endChannel(channel, endReason.code, reason),
+      )
     })
     .on('kick', (c, { reason }) => {
       endPreviousSession(c as unknown as Turn, c.kv, reason)
@@ -109,14 +111,14 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       c.kv.set('session', '')
       c.kv.set('reason', reason)
       c.state.grantedMs = 0
-      endOtherSessions(c as unknown as Turn, `${KICKED_PREFIX}${reason}`, '')
+      endOtherSessions(c as unknown as Turn, KICKED, reason, '')
     })
     .on('end', (c, { reason }) => {
       c.kv.set('epoch', 1)
       c.kv.set('session', '')
       if (reason !== '') c.kv.set('reason', reason)
       c.after(TIMES.tokenMs, 'expire')
-      endOtherSessions(c as unknown as Turn, reason === '' ? SUPERSEDED : `${KICKED_PREFIX}${reason}`, '')
+      endOtherSessions(c as unknown as Turn, reason === '' ? SUPERSEDED : KICKED, reason, '')
     })
     .on('push', (c, sent) => {
       const turn = c as unknown as Turn
@@ -171,8 +173,9 @@ function expectSession(turn: Turn, session: string): void {
 }
 
 /** Once the turn is committed, all but `session` are let go. */
-function endOtherSessions(turn: Turn, code: string, session: string): void {
+function endOtherSessions(turn: Turn, code: string, reason: string, session: string): void {
   turn.addEffect((activation) => {
-    for (const channel of otherChannels(turn, session)) activation.shard.channels.endChannel(channel, code)
+    for (const channel of otherChannels(turn, session))
+      activation.shard.channels.endChannel(channel, code, reason)
   })
 }

@@ -2,9 +2,8 @@
 // time (a service: `concurrency`), in arrival order; channels outlive activations.
 
 import { CallError, TRANSIENT_CODES, type SystemCode } from '../wire/errors.ts'
-import type { Limits } from '../wire/limits.ts'
 import { Activation } from './activation.ts'
-import { ChannelRegistry } from './channelregistry.ts'
+import { ChannelRegistry } from '../channel/channelregistry.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { Engine } from './engine.ts'
 import { Mailbox } from './mailbox.ts'
@@ -66,10 +65,6 @@ export class Shard implements ActivationTarget {
     return this.#activation !== null && this.#mailbox.size > 0 && !this.isBusy
   }
 
-  get limits(): Limits {
-    return this.#engine.limits
-  }
-
   /** The hot path: an idle shard runs the call at once, inside the event that brought it. */
   handleCall(channel: Channel, sequence: number, command: number, flags: number, body: Uint8Array): void {
     const { limits, mailboxQuota } = this.#engine
@@ -121,12 +116,12 @@ export class Shard implements ActivationTarget {
       // A client of version 2 sends it again itself, behind what is older; nobody does that for a legacy one.
       survivesRestart: channel.legacy,
       run: (next) => {
-        channel.queuedCalls--
+        channel.addQueuedCalls(-1)
         mailboxQuota.bytes -= body.length
         next.runCall(channel, sequence, command, flags, body)
       },
       drop: (code) => {
-        channel.queuedCalls--
+        channel.addQueuedCalls(-1)
         mailboxQuota.bytes -= body.length
         if (code === 'SHARD_RESTARTED') return
         this.#refuseCall(channel, sequence, command, flags, code, `${this.name} could not be activated`)
@@ -134,7 +129,7 @@ export class Shard implements ActivationTarget {
     }
     if (!this.#mailbox.push(item))
       return this.#refuseOverloaded(channel, sequence, command, flags, 'the mailbox is full')
-    channel.queuedCalls++
+    channel.addQueuedCalls(1)
     mailboxQuota.bytes += body.length
     this.#schedule()
   }

@@ -1,42 +1,44 @@
+// The link port: both sides of a channel between a gateway and a shard, and how a channel is opened and closed.
+
 import { EMPTY_BYTES } from '../wire/bytes.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import type { ShardId } from '../wire/shardid.ts'
 
-/** The gateway's side of a channel: what a shard tells it. */
+/** The gateway's side of a channel: what the shard sends. */
 export interface ChannelOut {
-  /** The channel stands (again). `lost`: calls above the mark that were sent before are gone. */
+  /** The channel is introduced to an activation. `callsLost`: calls above the mark that were sent before are lost. */
   channelOpened(activation: number, mark: number, callsLost: boolean): void
   reply(sequence: number, command: number, body: Uint8Array): void
   error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void
   /** `body` is the same object for all receivers of a broadcast. */
   event(sequence: number, event: number, body: Uint8Array): void
-  /** Every call up to `mark` has taken effect; said where no reply says it. */
+  /** Every call up to `mark` has taken effect; sent where no reply reports it. */
   callsApplied(mark: number): void
-  /** What the shard must be told when the gateway opens this channel again: the membership. */
+  /** The membership, which the gateway presents when it opens this channel again. */
   membershipToken(token: Uint8Array): void
-  /** From now on this session means `key` when it speaks to that contract. */
+  /** From now on `key` is the key of this session for that contract. */
   keyBound(contract: string, key: string): void
-  /** This session is that of `uid` from now on, since its `epoch`-th login. */
+  /** The session has logged in as `uid`: the `epoch`-th login of that uid. */
   loggedIn(uid: string, epoch: number): void
-  /** Events up to this number do not come (any more): fresh state follows, if the game sends it. */
+  /** Events up to this number are lost: fresh state follows, if the game sends it. */
   resyncRequired(events: number): void
-  /** The shard ends the channel. */
-  channelClosed(code: string): void
+  /** The shard closes the channel. `reason`: the game's reason, when the code is KICKED. */
+  channelClosed(code: string, reason?: string): void
 }
 
-/** The shard's side of a channel: what a gateway tells it. */
+/** The shard's side of a channel: what the gateway sends. */
 export interface ChannelIn {
-  /** `body` is only borrowed for the call's turn. */
+  /** `body` is borrowed until the call returns. */
   submitCall(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void
   ack(calls: number, events: number): void
-  /** The client reads too slowly: events are kept here, or (false) flow again. */
+  /** true = the client reads too slowly: retain events until false follows. */
   pauseEvents(isPaused: boolean): void
   /** The session has logged in. */
   identify(uid: string, epoch: number): void
-  /** The connection is gone, or (`forget`) the client will not come back to this channel. */
+  /** The connection is closed. `forget`: the client does not resume this channel. */
   closeChannel(forget: boolean): void
 }
-/** Call flag: the reply is kept until it is acknowledged, because the caller can send the call again. */
+/** Call flag: the reply is retained until it is acknowledged, because the caller can send the call again. */
 export const RETAIN = 1
 
 export interface OpenRequest {
@@ -45,24 +47,25 @@ export interface OpenRequest {
   readonly session: Uint8Array
   /** Unique in the session. */
   readonly channel: number
-  /** A legacy client: refusals are answered by the contract's legacy body. */
+  /** A legacy client: refusals are sent in the contract's legacy form. */
   readonly legacy: boolean
-  /** The activation the client last knew, 0 = none. */
+  /** The last activation that the client was introduced to, 0 = none. */
   readonly activation: number
-  /** From an earlier `memo`, empty = none. */
+  /** From an earlier `membershipToken`, empty = none. */
   readonly membershipToken: Uint8Array
-  /** The last event of `activation` that the client has. */
+  /** The last event of `activation` that the client has received. */
   readonly eventAck: number
-  /** Who has logged in, '' = nobody; and with which login of that uid. */
+  /** '' = not logged in. */
   readonly uid: string
+  /** Number of the login of that uid. */
   readonly epoch: number
-  /** Rises with each connection of a session: what a link of an older one brings late takes nothing over. */
+  /** Rises with each connection of a session: the link of an older connection takes over nothing. */
   readonly generation: number
-  /** It was admitted before, and comes back from sleep. */
+  /** The game has admitted the session before this object hibernated. */
   readonly admitted?: boolean
 }
 
-/** A channel that is opened for the first time, of a session that nobody has logged in. */
+/** A channel that is opened for the first time, of a session without login. */
 export const NEW_CHANNEL_DEFAULTS = {
   legacy: false,
   activation: 0,
@@ -73,20 +76,21 @@ export const NEW_CHANNEL_DEFAULTS = {
   generation: 0,
 } as const satisfies Partial<OpenRequest>
 
-/** Why a channel is closed: its session came on another connection, where it goes on; or its uid logged in elsewhere. */
+/** Close code: the session continues on a newer connection. */
 export const REPLACED = 'REPLACED'
+/** Close code: the uid has logged in with another session. */
 export const SUPERSEDED = 'SUPERSEDED'
-/** Stands before the reason of a kick. */
-export const KICKED_PREFIX = 'KICKED '
+/** Close code: the game has ended the session, with a reason. */
+export const KICKED = 'KICKED'
 
-/** A channel that is not to be: its gateway hears why, and what it still says is for nobody. */
+/** Refuses to open a channel. The gateway gets the code, and what it still sends is ignored. */
 export function refuseChannel(out: ChannelOut, code: string): ChannelIn {
   out.channelClosed(code)
   return CLOSED_CHANNEL
 }
 
 const ignore = (): void => {}
-/** A channel that leads nowhere. */
+/** A channel that ignores everything. */
 export const CLOSED_CHANNEL: ChannelIn = {
   submitCall: ignore,
   ack: ignore,

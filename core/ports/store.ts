@@ -89,7 +89,7 @@ export interface RowChange {
 export interface StoredChannel {
   /** A client's sequence, or that of a shard's durable cast (channel id `@contract/key`). */
   readonly mark: number
-  /** Replies packed by core/channel/channel.ts. */
+  /** Replies packed by core/channel/retainedreplies.ts. */
   readonly replies: Uint8Array
 }
 

@@ -57,7 +57,7 @@ export class Turn {
   readonly cause: TurnCause
   isEnded = false
   /** In a `leave` hook: who has just gone. */
-  leavingMember: Member | null = null
+  leavingMember: Member<Channel> | null = null
   effects: Effect[] | null = null
   undoSteps: UndoStep[] | null = null
   /** Changed keys, encoded; null deletes. */
@@ -303,7 +303,7 @@ export class Turn {
 
   #membershipChanged(channel: Channel): void {
     this.activation.membershipChanged()
-    this.addEffect((activation) => activation.sendMembershipToken(channel))
+    this.addEffect(() => channel.sendMembershipToken())
   }
 
   #emitter(audience: Audience): Emit<Entries> {

@@ -156,7 +156,7 @@ export class TurnCommit {
     const { channel, command, sequence } = cause
     if (channel !== null) {
       if (sequence === 0) return
-      if (sequence > channel.committedMark) channel.committedMark = sequence
+      channel.callCommitted(sequence)
       const { out } = channel
       if (out === null) return
       if (turn.isAnsweredEarly && channel.legacy) out.callsApplied(sequence)

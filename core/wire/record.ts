@@ -72,7 +72,7 @@ export interface GatewayRecords {
   bind(contract: string, key: string): void
   resync(events: number): void
   login(uid: string, epoch: number): void
-  closed(code: string): void
+  closed(code: string, reason: string): void
   pong(): void
 }
 
@@ -221,8 +221,9 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     this.#blob(bytes)
   }
 
-  closed(code: string): void {
-    const bytes = utf8Encoder.encode(code)
+  /** One text: the code, and after a space the reason, if there is one. */
+  closed(code: string, reason = ''): void {
+    const bytes = utf8Encoder.encode(reason === '' ? code : `${code} ${reason}`)
     this.#begin(RECORD.CLOSED, 4 + bytes.length)
     this.#blob(bytes)
   }

@@ -125,9 +125,11 @@ export function readGatewayRecords(message: Uint8Array, to: GatewayRecords): voi
         requireBytes(from, 8, end)
         to.login(text(blob(message, from + 4, end)), readU32(message, from))
         break
-      case RECORD.CLOSED:
-        to.closed(text(blob(message, from, end)))
+      case RECORD.CLOSED: {
+        const [code = '', ...reason] = text(blob(message, from, end)).split(' ')
+        to.closed(code, reason.join(' '))
         break
+      }
       case RECORD.PONG:
         to.pong()
     }

@@ -6,7 +6,7 @@ import { Session, sessionShardKey, uidShardKey } from '../../core/wire/systemcon
 import type { AnyCommand } from '../../core/wire/contract.ts'
 import { CLOSE_CODES, type CloseReason } from '../../core/wire/errors.ts'
 import { TIMES } from '../../core/wire/limits.ts'
-import { KICKED_PREFIX, REPLACED, SUPERSEDED } from '../../core/ports/link.ts'
+import { KICKED, REPLACED, SUPERSEDED } from '../../core/ports/link.ts'
 import type { Awaitable } from '../../core/game/shard.ts'
 import { SessionLink, type SessionLinkListener, type RequestResult } from './sessionlink.ts'
 import type { Gateway } from './gateway.ts'
@@ -138,7 +138,7 @@ export class SessionIdentity implements SessionLinkListener {
     const { epoch } = this
     sessionLink.request(Session.entries.attach, { session: this.sessionHex, epoch }, (result) => {
       if (result.ok || this.#sessionLink !== sessionLink || this.epoch !== epoch) return
-      this.onSessionEnded(result.code === 'KICKED' ? `${KICKED_PREFIX}${result.message}` : result.code)
+      this.onSessionEnded(result.code, result.message)
     })
   }
 
@@ -221,13 +221,12 @@ export class SessionIdentity implements SessionLinkListener {
   }
 
   /** By a newer login, by the game, or because the shard is not to be reached. */
-  onSessionEnded(code: string): void {
+  onSessionEnded(code: string, reason = ''): void {
     if (code === REPLACED)
       this.#owner.closeConnection('REPLACED', 'the session arrived on a newer connection')
     else if (code === SUPERSEDED)
       this.#owner.closeConnection('REPLACED', 'this player has logged in elsewhere', true)
-    else if (code.startsWith(KICKED_PREFIX))
-      this.#owner.closeConnection('KICKED', code.slice(KICKED_PREFIX.length))
+    else if (code === KICKED) this.#owner.closeConnection('KICKED', reason)
     else this.#owner.closeConnection('UNAVAILABLE', `the session's shard has ended the line: ${code}`)
   }
 }

@@ -27,8 +27,8 @@ export interface SessionLinkListener {
   onPush(sequence: number, event: number, body: Uint8Array): void
   /** Events up to this number are gone. */
   onEventsMissed(events: number): void
-  /** The shard has ended the session: a close reason, or the word of a kick. */
-  onSessionEnded(code: string): void
+  /** The shard has ended the session. `reason`: the game's, of KICKED. */
+  onSessionEnded(code: string, reason?: string): void
 }
 
 export interface SessionLinkRequest {
@@ -175,10 +175,10 @@ export class SessionLink implements ChannelOut {
     if (!this.#isClosed) this.#listener?.onEventsMissed(events)
   }
 
-  channelClosed(code: string): void {
+  channelClosed(code: string, reason?: string): void {
     if (this.#isClosed) return
     this.#closeAndFailPending()
-    this.#listener?.onSessionEnded(code)
+    this.#listener?.onSessionEnded(code, reason)
   }
 
   callsApplied(): void {}

@@ -332,9 +332,9 @@ class ShardSocket implements ChannelIn, GatewayRecords {
     this.#out.loggedIn(uid, epoch)
   }
 
-  closed(code: string): void {
+  closed(code: string, reason: string): void {
     this.#closeSocket()
-    this.#out.channelClosed(code)
+    this.#out.channelClosed(code, reason)
   }
 
   pong(): void {

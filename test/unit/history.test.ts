@@ -1,4 +1,4 @@
-// Events kept for a client that has not acknowledged them: what comes back, what gives way, and what replaces what.
+// Events that are retained until the client acknowledges them: replay, bounds, and replacement by `latest`.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -19,7 +19,7 @@ function replayAfter(history: EventHistory, events: number): [number, number][] 
   return all
 }
 
-test('what is not acknowledged comes back in order, with the numbers it had', () => {
+test('replays unacknowledged events in order, with their numbers', () => {
   const history = new EventHistory()
   for (let event = 10; event < 14; event++) history.add(sent(event), false, bounds)
   history.ack(2)
@@ -34,7 +34,7 @@ test('what is not acknowledged comes back in order, with the numbers it had', ()
   assert.equal(history.canReplayFrom(2), true)
 })
 
-test('the oldest give way to too many or too large ones, and then nothing before them is reached', () => {
+test('drops the oldest events beyond the bounds, and cannot replay from before them', () => {
   const many = new EventHistory()
   for (let event = 0; event < 7; event++) many.add(sent(event), false, bounds)
   assert.equal(many.canReplayFrom(1), false)
@@ -50,7 +50,7 @@ test('the oldest give way to too many or too large ones, and then nothing before
   assert.equal(large.canReplayFrom(3), true)
 })
 
-test('an event that is waited with replaces an older one that says the same, and flowing ones replace nothing', () => {
+test('a waiting event replaces an older one with its key, and a sent event replaces nothing', () => {
   const history = new EventHistory()
   for (let n = 0; n < 3; n++) history.add(sent(n, 1, 'ship'), false, bounds)
   for (let n = 3; n < 40; n++) history.add(sent(n, 1, n % 2 === 0 ? 'ship' : 'rock'), true, bounds)
@@ -61,12 +61,12 @@ test('an event that is waited with replaces an older one that says the same, and
   assert.equal(history.canReplayFrom(0), true)
 })
 
-test('after a resync numbers go on above what the client knows', () => {
+test('numbers continue above the number of a resync', () => {
   const history = new EventHistory()
   history.add(sent(1), false, bounds)
   history.discardUpTo(9)
   assert.equal(history.add(sent(2), false, bounds), 10)
-  // The word of it may be lost: whoever has less is told again.
+  // The RESYNC may be lost: a client with a lower number receives it again.
   assert.equal(history.canReplayFrom(8), false)
   assert.equal(history.canReplayFrom(9), true)
   assert.deepEqual(replayAfter(history, 9), [[10, 2]])
@@ -74,33 +74,33 @@ test('after a resync numbers go on above what the client knows', () => {
   assert.equal(history.add(sent(3), false, bounds), 1)
 })
 
-test('a client that keeps what it gets has every number, or is told that it cannot', () => {
-  const step = fc.oneof(
-    fc.record({ what: fc.constant('add' as const), bytes: fc.integer({ min: 0, max: 300 }) }),
-    fc.record({ what: fc.constant('ack' as const), back: fc.integer({ min: 0, max: 3 }) }),
-    fc.record({ what: fc.constant('away' as const) }),
-    fc.record({ what: fc.constant('back' as const) }),
+test('a client receives every number, or the history reports that it cannot replay', () => {
+  const stepArbitrary = fc.oneof(
+    fc.record({ action: fc.constant('add' as const), bytes: fc.integer({ min: 0, max: 300 }) }),
+    fc.record({ action: fc.constant('ack' as const), lag: fc.integer({ min: 0, max: 3 }) }),
+    fc.record({ action: fc.constant('detach' as const) }),
+    fc.record({ action: fc.constant('resume' as const) }),
   )
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    fc.property(fc.array(stepArbitrary, { maxLength: 60 }), (steps) => {
       const history = new EventHistory()
-      let flows = true
-      let arrived = 0
-      for (const one of steps) {
-        if (one.what === 'add') {
-          const sequence = history.add(sent(1, one.bytes), !flows, bounds)
-          if (flows) assert.equal(sequence, ++arrived)
-        } else if (one.what === 'ack') history.ack(Math.max(0, arrived - one.back))
-        else if (one.what === 'away') flows = false
-        else if (!flows) {
-          flows = true
-          if (history.canReplayFrom(arrived))
-            for (const [sequence] of replayAfter(history, arrived)) assert.equal(sequence, ++arrived)
+      let isSending = true
+      let received = 0
+      for (const step of steps) {
+        if (step.action === 'add') {
+          const sequence = history.add(sent(1, step.bytes), !isSending, bounds)
+          if (isSending) assert.equal(sequence, ++received)
+        } else if (step.action === 'ack') history.ack(Math.max(0, received - step.lag))
+        else if (step.action === 'detach') isSending = false
+        else if (!isSending) {
+          isSending = true
+          if (history.canReplayFrom(received))
+            for (const [sequence] of replayAfter(history, received)) assert.equal(sequence, ++received)
           else {
             history.discardUpTo(0)
-            arrived = history.last
+            received = history.last
           }
-          assert.equal(arrived, history.last)
+          assert.equal(received, history.last)
         }
       }
     }),

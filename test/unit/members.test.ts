@@ -1,37 +1,42 @@
-// Seats and groups of a shard's members: small seats, exact undo, and the memo that a gateway keeps of them.
+// Seats and groups of a shard's members: small seats, exact undo, and the token that a gateway stores for them.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { Channel } from '../../core/channel/channel.ts'
 import {
   decodeMembershipToken,
   encodeMembershipToken,
   Members,
+  type Member,
+  type MemberChannel,
   type UndoStep,
 } from '../../core/channel/members.ts'
-import { NEW_CHANNEL_DEFAULTS } from '../../core/ports/link.ts'
-import type { Shard } from '../../core/engine/shard.ts'
 import { ProtocolError } from '../../core/wire/errors.ts'
 
-/** A channel that no connection carries; nothing here asks for its shard. */
-function channel(number = 1): Channel {
-  const main = { shard: { contract: 'room', key: 'main' }, session: new Uint8Array(16), channel: number }
-  return new Channel(null as unknown as Shard, { ...NEW_CHANNEL_DEFAULTS, ...main })
+class TestChannel implements MemberChannel {
+  readonly name: string
+  member: Member<TestChannel> | null = null
+
+  constructor(number = 1) {
+    this.name = String(number)
+  }
+  setMember(member: Member<TestChannel> | null): void {
+    this.member = member
+  }
 }
 
-/** Members on the seats 0, 1, 2 … */
-function membersWithSeats(count: number): { members: Members; channels: Channel[] } {
-  const members = new Members()
-  const channels = Array.from({ length: count }, (_, i) => channel(i))
-  for (const one of channels) members.add(one)
+/** Members on the seats 0, 1, 2, ... */
+function membersWithSeats(count: number): { members: Members<TestChannel>; channels: TestChannel[] } {
+  const members = new Members<TestChannel>()
+  const channels = Array.from({ length: count }, (_, i) => new TestChannel(i))
+  for (const channel of channels) members.add(channel)
   return { members, channels }
 }
 
-/** All that can be seen of the members, to compare before and after. */
-function snapshotOf(members: Members, groups: readonly string[]): unknown {
+/** The visible state of the members, to compare before and after. */
+function snapshotOf(members: Members<TestChannel>, groups: readonly string[]): unknown {
   const seats = [...members.all()].map((member) => {
     assert.equal(member.channel.member, member)
     assert.equal(members.atSeat(member.seat), member)
@@ -46,31 +51,31 @@ function snapshotOf(members: Members, groups: readonly string[]): unknown {
 test('a new member gets the smallest free seat', () => {
   const { members, channels } = membersWithSeats(4)
   assert.deepEqual(
-    channels.map((one) => one.member?.seat),
+    channels.map(({ member }) => member?.seat),
     [0, 1, 2, 3],
   )
   for (const seat of [2, 0]) members.remove(members.atSeat(seat)!)
-  const late = [channel(10), channel(11), channel(12)]
-  for (const one of late) members.add(one)
+  const added = [new TestChannel(10), new TestChannel(11), new TestChannel(12)]
+  for (const channel of added) members.add(channel)
   assert.deepEqual(
-    late.map((one) => one.member?.seat),
+    added.map(({ member }) => member?.seat),
     [0, 2, 4],
   )
 })
 
-test('a wanted seat is given when it is free, else the smallest free one', () => {
+test('a requested seat is given when it is free, else the smallest free seat', () => {
   const { members } = membersWithSeats(2)
-  const [back, other, last] = [channel(7), channel(8), channel(9)]
-  members.add(back, 5)
-  members.add(other, 5)
-  members.add(last)
+  const [first, second, third] = [new TestChannel(7), new TestChannel(8), new TestChannel(9)]
+  members.add(first, 5)
+  members.add(second, 5)
+  members.add(third)
   assert.deepEqual(
-    [back, other, last].map((one) => one.member?.seat),
+    [first, second, third].map(({ member }) => member?.seat),
     [5, 2, 3],
   )
 })
 
-test('a group holds who joined it, and is gone with its last member', () => {
+test('a group contains the members that joined it, and ends with its last member', () => {
   const { members, channels } = membersWithSeats(3)
   for (const seat of [0, 2]) members.joinGroup(members.atSeat(seat)!, 'red')
   members.joinGroup(members.atSeat(0)!, 'red')
@@ -82,7 +87,7 @@ test('a group holds who joined it, and is gone with its last member', () => {
   members.remove(members.atSeat(2)!)
   assert.deepEqual([...members.group('red')], [])
   assert.equal(channels[2]!.member, null)
-  assert.deepEqual([...members.group('nobody')], [])
+  assert.deepEqual([...members.group('unknown')], [])
 })
 
 test('a member of 64 groups cannot join another', () => {
@@ -94,12 +99,12 @@ test('a member of 64 groups cannot join another', () => {
   assert.equal(member.groups.size, 64)
 })
 
-test('the undo of each change takes it back and nothing else', () => {
+test('the undo of each change reverts that change only', () => {
   const { members, channels } = membersWithSeats(2)
   members.joinGroup(members.atSeat(1)!, 'red')
   const before = snapshotOf(members, ['red', 'blue'])
   const changes: (() => UndoStep)[] = [
-    () => members.add(channel(9)),
+    () => members.add(new TestChannel(9)),
     () => members.joinGroup(members.atSeat(0)!, 'blue'),
     () => members.joinGroup(members.atSeat(1)!, 'red'),
     () => members.leaveGroup(members.atSeat(1)!, 'red'),
@@ -113,56 +118,61 @@ test('the undo of each change takes it back and nothing else', () => {
 })
 
 const GROUPS = ['a', 'b', 'c']
-const step = fc.record({
-  who: fc.nat(3),
-  what: fc.constantFrom('join', 'leave', 'group', 'ungroup' as const),
+const stepArbitrary = fc.record({
+  index: fc.nat(3),
+  action: fc.constantFrom('join', 'leave', 'group', 'ungroup' as const),
   group: fc.constantFrom(...GROUPS),
 })
-type Step = { who: number; what: 'join' | 'leave' | 'group' | 'ungroup'; group: string }
+type Step = { index: number; action: 'join' | 'leave' | 'group' | 'ungroup'; group: string }
 
 function applyStep(
-  members: Members,
-  channels: readonly Channel[],
-  { who, what, group }: Step,
+  members: Members<TestChannel>,
+  channels: readonly TestChannel[],
+  { index, action, group }: Step,
 ): UndoStep | null {
-  const one = channels[who]!
-  if (what === 'join') return one.member ? null : members.add(one)
-  if (!one.member) return null
-  if (what === 'leave') return members.remove(one.member)
-  return what === 'group' ? members.joinGroup(one.member, group) : members.leaveGroup(one.member, group)
+  const channel = channels[index]!
+  const { member } = channel
+  if (action === 'join') return member ? null : members.add(channel)
+  if (!member) return null
+  if (action === 'leave') return members.remove(member)
+  return action === 'group' ? members.joinGroup(member, group) : members.leaveGroup(member, group)
 }
 
 test('a turn of many changes that throws leaves no trace', () => {
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 12 }), fc.array(step, { maxLength: 12 }), (earlier, turn) => {
-      const members = new Members()
-      const channels = Array.from({ length: 4 }, (_, i) => channel(i))
-      for (const one of earlier) applyStep(members, channels, one)
-      const before = snapshotOf(members, GROUPS)
-      const undos = turn.map((one) => applyStep(members, channels, one))
-      for (const undo of undos.toReversed()) undo?.()
-      assert.deepEqual(snapshotOf(members, GROUPS), before)
-    }),
-  )
-})
-
-test('a memo brings seat and groups back', () => {
-  fc.assert(
     fc.property(
-      fc.nat(0xffff),
-      fc.uniqueArray(fc.string({ unit: 'binary', maxLength: 30 }), { maxLength: 64 }),
-      (seat, groups) => {
-        const members = new Members()
-        const one = channel()
-        members.add(one, seat)
-        for (const group of groups) members.joinGroup(one.member!, group)
-        assert.deepEqual(decodeMembershipToken(encodeMembershipToken(one.member)), { seat, groups })
+      fc.array(stepArbitrary, { maxLength: 12 }),
+      fc.array(stepArbitrary, { maxLength: 12 }),
+      (earlier, turn) => {
+        const members = new Members<TestChannel>()
+        const channels = Array.from({ length: 4 }, (_, i) => new TestChannel(i))
+        for (const step of earlier) applyStep(members, channels, step)
+        const before = snapshotOf(members, GROUPS)
+        const undos = turn.map((step) => applyStep(members, channels, step))
+        for (const undo of undos.toReversed()) undo?.()
+        assert.deepEqual(snapshotOf(members, GROUPS), before)
       },
     ),
   )
 })
 
-test('the memo of nobody is empty, and its bytes are fixed', () => {
+test('a membership token restores seat and groups', () => {
+  fc.assert(
+    fc.property(
+      fc.nat(0xffff),
+      fc.uniqueArray(fc.string({ unit: 'binary', maxLength: 30 }), { maxLength: 64 }),
+      (seat, groups) => {
+        const members = new Members<TestChannel>()
+        const channel = new TestChannel()
+        members.add(channel, seat)
+        for (const group of groups) members.joinGroup(channel.member!, group)
+        assert.deepEqual(decodeMembershipToken(encodeMembershipToken(channel.member)), { seat, groups })
+      },
+    ),
+  )
+})
+
+test('the token without a member is empty, and the encoding is fixed', () => {
   assert.equal(encodeMembershipToken(null).length, 0)
   assert.equal(decodeMembershipToken(new Uint8Array(0)), null)
   const { members } = membersWithSeats(2)
@@ -173,10 +183,10 @@ test('the memo of nobody is empty, and its bytes are fixed', () => {
   )
 })
 
-test('a memo that is cut or damaged is refused, never a raw exception', () => {
-  const memo = Uint8Array.of(0, 0, 0, 1, 0, 3, 0x72, 0x65, 0x64, 0, 1, 0x61)
+test('a truncated or damaged token is rejected with a ProtocolError', () => {
+  const token = Uint8Array.of(0, 0, 0, 1, 0, 3, 0x72, 0x65, 0x64, 0, 1, 0x61)
   for (const size of [1, 2, 3, 5, 6, 7, 8, 10, 11])
-    assert.throws(() => decodeMembershipToken(memo.subarray(0, size)), ProtocolError, `cut at ${size}`)
+    assert.throws(() => decodeMembershipToken(token.subarray(0, size)), ProtocolError, `truncated at ${size}`)
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
       try {

@@ -62,7 +62,8 @@ const toGateway: RecordedCall[] = [
   ['membershipToken', EMPTY_BYTES],
   ['resync', 513],
   ['login', 'ada', 0xffffffff],
-  ['closed', 'UNAVAILABLE'],
+  ['closed', 'UNAVAILABLE', ''],
+  ['closed', 'KICKED', 'CHEATING'],
   ['pong'],
 ]
 
@@ -163,6 +164,11 @@ test('the bytes of a call are fixed', () => {
     hex,
     '01' + '02' + '00000014' + '00000001' + '000000c9' + '01' + '00000000' + '00000003' + '090807',
   )
+})
+
+test('the bytes of a CLOSED record with a reason are fixed', () => {
+  const hex = Buffer.from(encodeRecords(['closed', 'KICKED', 'BOT'])).toString('hex')
+  assert.equal(hex, '01' + '87' + '0000000e' + '0000000a' + '4b49434b454420' + '424f54')
 })
 
 test('a batch grows past its first buffer and starts anew after take', () => {
