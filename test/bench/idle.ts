@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { TIMES } from '../../core/wire/limits.ts'
 import { startChild } from './attack/child.ts'
-import type { Transport } from './attack/client.ts'
+import type { Transport } from '../support/rawclient.ts'
 import { readMemory, startTargetServer, type ServerMemory } from './attack/target.ts'
 import { printRatio, printProgress, roundFigure, type Profile } from './figure.ts'
 

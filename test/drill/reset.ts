@@ -1,211 +1,137 @@
-// Drill: players stay connected while their shard's object is reset. Real workerd, edge and core as two scripts;
-// half the players speak legacy frames, half version 2. Each always has one durable call under way, so that a pause
-// is the longest silence around a reset, and the shard's counter tells whether a call was lost or applied twice.
+// Drill: players stay connected while the Durable Object of their shard is reset. Real workerd, edge and core; half of the
+// players use legacy frames, half version 2. Invariant: each player always has one durable call in progress, so the longest
+// silence is the pause around a reset, and the shard's counter shows whether a call was lost or applied twice.
 
-import { parseArgs } from 'node:util'
+import { setTimeout as sleep } from 'node:timers/promises'
 
-import { readU32 } from '../../core/wire/bytes.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
-import {
-  decodeOpened,
-  encodeCall,
-  encodeHello,
-  encodeOpen,
-  MESSAGE,
-  REPLY_BYTES,
-} from '../../core/wire/message.ts'
+import { utf8Encoder } from '../../core/wire/bytes.ts'
+import { oneDecimal, printFigure, quantile } from '../support/figure.ts'
+import { RawClient } from '../support/rawclient.ts'
+import { until } from '../support/wait.ts'
 import { startWorkers } from '../support/workers.ts'
+import { parseDrill, whole } from './options.ts'
 
-const { values } = parseArgs({
-  options: { players: { type: 'string', default: '50' }, resets: { type: 'string', default: '5' } },
-})
-const players = Number(values.players)
-const resets = Number(values.resets)
-
-/** After an answer a player thinks for so long. */
 const THINK_MS = 20
-const BETWEEN_MS = 1_500
+const INTERVAL_MS = 1_500
+const STOP_MS = 10_000
 const ADD = 302
-const CHANNEL = 1
-const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
-const one = new TextEncoder().encode('{"by":1}')
+const BODY = utf8Encoder.encode('{"by":1}')
 
-class Player {
-  readonly #socket: WebSocket
-  readonly #version2: boolean
-  readonly #decoder: FrameDecoder
-  #sequence = 0
-  #opening = 0
-  #waiting = false
-  #stopped = false
-  #lastMs = 0
+class ResetPlayer {
   answers = 0
   closes = 0
-  /** The longest silence since it was last asked. */
-  pauseMs = 0
-  done: () => void = () => {}
+  /** The longest time from a call to its reply since `takePause`. */
+  #pauseMs = 0
+  #calledMs = 0
+  #client: RawClient | null = null
+  #isWaiting = false
+  #isStopping = false
 
-  constructor(url: string, version2: boolean) {
-    this.#version2 = version2
-    this.#socket = new WebSocket(url)
-    this.#socket.binaryType = 'arraybuffer'
-    this.#decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 65_536, (command, source, start, end) => {
-      this.#frame(command, source, start, end)
+  async start(port: number, protocol: 'legacy' | 'v2'): Promise<void> {
+    this.#client = await RawClient.open({
+      transport: 'ws',
+      protocol,
+      port,
+      contract: 'drill',
+      key: 'main',
+      resend: true,
+      onReply: () => this.#answered(),
+      onError: (reason) => {
+        throw new Error(`a call of a player failed: ${reason}`)
+      },
+      onClosed: () => this.closes++,
     })
-    this.#socket.onmessage = ({ data }) => void this.#decoder.push(new Uint8Array(data as ArrayBuffer))
-    this.#socket.onclose = () => {
-      this.closes++
-      this.done()
-    }
+    this.#call()
   }
 
-  async start(): Promise<void> {
-    await new Promise((resolve, reject) => {
-      this.#socket.onopen = resolve
-      this.#socket.onerror = reject
-    })
-    const none = new Uint8Array(0)
-    if (this.#version2) {
-      this.#say(
-        MESSAGE.HELLO,
-        encodeHello({ minVersion: 2, maxVersion: 2, session: new Uint8Array(16), ticket: none, token: none }),
-      )
-      this.#say(
-        MESSAGE.OPEN,
-        encodeOpen({ channel: CHANNEL, activation: 0, eventAck: 0, contract: 'drill', key: 'main' }),
-      )
-    }
-    this.#next()
+  /** Sends no further call. */
+  stop(): void {
+    this.#isStopping = true
   }
 
-  /** Resolves when the last call is answered. */
-  stop(): Promise<void> {
-    this.#stopped = true
-    return new Promise((resolve) => {
-      this.done = resolve
-      if (!this.#waiting || this.closes > 0) resolve()
-    })
+  get isDone(): boolean {
+    return !this.#isWaiting || this.closes > 0
   }
 
   takePause(): number {
-    const pause = this.pauseMs
-    this.pauseMs = 0
-    return pause
+    const pauseMs = this.#pauseMs
+    this.#pauseMs = 0
+    return pauseMs
   }
 
   close(): void {
-    this.#socket.onclose = null
-    this.#socket.close()
+    this.#client?.close()
   }
 
-  #next(): void {
-    if (this.#stopped) return this.done()
-    this.#sequence++
-    this.#waiting = true
-    this.#lastMs = performance.now()
-    this.#send()
-  }
-
-  #send(): void {
-    const sequence = this.#sequence
-    if (!this.#version2) return this.#say(ADD, one)
-    this.#say(
-      MESSAGE.CALL,
-      encodeCall(
-        { channel: CHANNEL, sequence, replyAck: sequence - 1, opening: this.#opening, command: ADD },
-        one,
-      ),
-    )
-  }
-
-  #say(command: number, body: Uint8Array): void {
-    this.#socket.send(encodeFrame(identity, command, body) as Uint8Array<ArrayBuffer>)
-  }
-
-  #frame(command: number, source: Uint8Array, start: number, end: number): void {
-    if (command === ADD) return this.#answered()
-    if (command === MESSAGE.REPLY && end - start >= REPLY_BYTES) {
-      if (readU32(source, start + 4) === this.#sequence) this.#answered()
-    } else if (command === MESSAGE.OPENED) {
-      const { lost, opening } = decodeOpened(source, start, end)
-      this.#opening = opening
-      if (lost && this.#waiting) this.#send()
-    } else if (command === MESSAGE.PING) {
-      this.#say(MESSAGE.PONG, source.slice(start, end))
-    } else if (command === MESSAGE.ERROR) {
-      throw new Error(`a player is refused: ${new TextDecoder().decode(source.subarray(start, end))}`)
-    }
+  #call(): void {
+    if (this.#isStopping) return
+    this.#isWaiting = true
+    this.#calledMs = performance.now()
+    this.#client?.call(ADD, BODY)
   }
 
   #answered(): void {
     this.answers++
-    this.#waiting = false
-    this.pauseMs = Math.max(this.pauseMs, performance.now() - this.#lastMs)
-    setTimeout(() => this.#next(), THINK_MS)
+    this.#isWaiting = false
+    this.#pauseMs = Math.max(this.#pauseMs, performance.now() - this.#calledMs)
+    setTimeout(() => this.#call(), THINK_MS)
   }
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+export async function run(args: readonly string[]): Promise<void> {
+  const { players: count, resets } = parseDrill(
+    'reset',
+    { players: whole(50, { min: 1 }), resets: whole(5, { min: 1 }) },
+    args,
+  )
+  await using workers = await startWorkers({
+    entry: new URL('../conformance/fixtures/resetworker.ts', import.meta.url).pathname,
+  })
+  const port = Number(new URL(workers.url).port)
+  const players = Array.from({ length: count }, () => new ResetPlayer())
+  await Promise.all(players.map((player, i) => player.start(port, i % 2 === 1 ? 'v2' : 'legacy')))
+  const takePauses = (): number[] => players.map((player) => player.takePause())
+  await sleep(INTERVAL_MS)
+  takePauses()
+  await sleep(INTERVAL_MS)
+  const calmMs = Math.max(...takePauses())
 
-await using workers = await startWorkers({
-  entry: new URL('../conformance/fixtures/resetworker.ts', import.meta.url).pathname,
-})
-const all = Array.from({ length: players }, (_, i) => new Player(workers.url, i % 2 === 1))
-await Promise.all(all.map((player) => player.start()))
-await sleep(BETWEEN_MS)
-for (const player of all) player.takePause()
-await sleep(BETWEEN_MS)
-const calm = Math.max(...all.map((player) => player.takePause()))
+  const pausesMs: number[] = []
+  for (let i = 0; i < resets; i++) {
+    await workers.abortShard('drill', 'main')
+    await sleep(INTERVAL_MS)
+    pausesMs.push(...takePauses())
+  }
+  for (const player of players) player.stop()
+  await until(() => players.every(({ isDone }) => isDone), STOP_MS)
 
-const pauses: number[] = []
-for (let i = 0; i < resets; i++) {
-  await workers.abortShard('drill', 'main')
-  await sleep(BETWEEN_MS)
-  for (const player of all) pauses.push(player.takePause())
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
+  const answers = sum(players.map((player) => player.answers))
+  const disconnects = sum(players.map((player) => player.closes))
+  const meta = "SELECT value FROM meta WHERE name = 'activation'"
+  const [activation] = await workers.queryShard('drill', 'main', meta)
+  const kv = "SELECT hex(value) AS total FROM kv WHERE name = 'total'"
+  const [row] = await workers.queryShard('drill', 'main', kv)
+  const total = unsignedOf(String(row?.['total']))
+  for (const player of players) player.close()
+  printFigure({
+    drill: 'reset',
+    players: count,
+    resets,
+    activations: activation?.['value'],
+    disconnects,
+    answers,
+    lost: Math.max(0, answers - total),
+    twice: Math.max(0, total - answers),
+    pauseMsCalm: oneDecimal(calmMs),
+    pauseMsP50: quantile(pausesMs, 0.5),
+    pauseMsMax: oneDecimal(Math.max(...pausesMs)),
+  })
+  process.exitCode = disconnects === 0 && answers === total ? 0 : 1
 }
-await Promise.race([Promise.all(all.map((player) => player.stop())), sleep(10_000)])
-pauses.sort((a, b) => a - b)
 
-const answers = all.reduce((sum, player) => sum + player.answers, 0)
-const disconnects = all.reduce((sum, player) => sum + player.closes, 0)
-const [activation] = await workers.queryShard(
-  'drill',
-  'main',
-  "SELECT value FROM meta WHERE name = 'activation'",
-)
-const [row] = await workers.queryShard(
-  'drill',
-  'main',
-  "SELECT hex(value) AS total FROM kv WHERE name = 'total'",
-)
-const total = decodeTotal(String(row?.['total']))
-for (const player of all) player.close()
-
-const round = (ms: number | undefined): number => Math.round((ms ?? 0) * 10) / 10
-const figure = {
-  drill: 'reset',
-  players,
-  resets,
-  activations: activation?.['value'],
-  disconnects,
-  answers,
-  lost: Math.max(0, answers - total),
-  twice: Math.max(0, total - answers),
-  pauseMsCalm: round(calm),
-  pauseMsP50: round(pauses[Math.floor(pauses.length / 2)]),
-  pauseMsMax: round(pauses.at(-1)),
-}
-console.log(JSON.stringify(figure))
-process.exitCode = disconnects === 0 && answers === total ? 0 : 1
-
-/** A MessagePack unsigned integer, as hex. */
-function decodeTotal(hex: string): number {
+/** @param hex a MessagePack unsigned integer */
+function unsignedOf(hex: string): number {
   const bytes = Buffer.from(hex, 'hex')
-  if (bytes[0]! < 0x80) return bytes[0]!
-  return bytes.readUIntBE(1, bytes.length - 1)
+  return bytes[0]! < 0x80 ? bytes[0]! : bytes.readUIntBE(1, bytes.length - 1)
 }

@@ -1,27 +1,28 @@
-// Waiting with a deadline.
+// Waiting with a deadline, in real time.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const POLL_MS = 10
+const DEFAULT_MS = 10_000
 
-/** False when the condition did not come true in time. */
+/** Returns false when the condition is still false after `ms`. */
 export async function until(condition: () => boolean | Promise<boolean>, ms: number): Promise<boolean> {
   for (const endMs = performance.now() + ms; !(await condition()); await sleep(POLL_MS))
     if (performance.now() > endMs) return false
   return true
 }
 
-/** False when the number stood still for so long before it was there. */
-export async function grows(number: () => number, upTo: number, ms: number): Promise<boolean> {
-  while (number() < upTo) {
-    const before = number()
-    if (!(await until(() => number() > before, ms))) return false
+/** Returns false when the count stayed below `target` and did not rise for `stallMs`. */
+export async function untilCount(read: () => number, target: number, stallMs: number): Promise<boolean> {
+  while (read() < target) {
+    const before = read()
+    if (!(await until(() => read() > before, stallMs))) return false
   }
   return true
 }
 
-/** null when it did not come in time. */
-export async function within<T>(promise: Promise<T>, ms: number): Promise<T | null> {
+/** Returns null when the promise has not settled after `ms`. */
+export async function withDeadline<T>(promise: Promise<T>, ms: number): Promise<T | null> {
   const timer = new AbortController()
   try {
     return await Promise.race([promise, sleep(ms, null, { signal: timer.signal })])
@@ -29,3 +30,14 @@ export async function within<T>(promise: Promise<T>, ms: number): Promise<T | nu
     timer.abort()
   }
 }
+
+/** @throws Error when the condition is still false after `ms`; `what` is the expectation */
+export async function waitFor(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  ms = DEFAULT_MS,
+): Promise<void> {
+  if (!(await until(condition, ms))) throw new Error(`not within ${ms} ms: ${what}`)
+}
+
+export { untilCount as grows, withDeadline as within }

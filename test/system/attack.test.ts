@@ -2,12 +2,12 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { figures, type Figures } from '../support/figures.ts'
+import { figuresOf, type Figures } from '../support/figure.ts'
 
 const KINDS = ['legacy', 'ping', 'channel']
 
 const run = async (name: string): Promise<readonly Figures[]> => {
-  const lines = await figures('test/bench/main.ts', name, '--quick')
+  const lines = await figuresOf('test/bench/main.ts', name, '--quick')
   assert.ok(lines)
   for (const line of lines) {
     assert.equal(line['bench'], name)

@@ -2,12 +2,12 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { figures } from '../support/figures.ts'
+import { figuresOf } from '../support/figure.ts'
 
 const TURNS = ['1 x 1', '100 x 1', '1000 x 1', '1000 x 16']
 
 test('`bench state` prints every figure', async (t) => {
-  const lines = await figures('test/bench/main.ts', 'state', '--quick')
+  const lines = await figuresOf('test/bench/main.ts', 'state', '--quick')
   if (lines === null) return t.skip('MariaDB is not installed')
   const count = (name: string): number => lines.filter(({ figure }) => figure === name).length
   assert.deepEqual(

@@ -1,13 +1,13 @@
-// The drills that print figures, run as an operator runs them.
+// The reset drill, run as an operator runs it.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import test from 'node:test'
 import { promisify } from 'node:util'
 
-test('resets of the core under fifty players disconnect nobody, lose nothing and double nothing', async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['test/drill/reset.ts'])
-  const line = stdout.split('\n').find((one) => one.startsWith('{'))
+test('resets of a shard under fifty players close no connection, lose no call and apply none twice', async () => {
+  const { stdout } = await promisify(execFile)(process.execPath, ['test/drill/main.ts', 'reset'])
+  const line = stdout.split('\n').find((text) => text.startsWith('{'))
   console.log(line)
   const figures = JSON.parse(line!) as Record<string, number>
   assert.equal(figures['players'], 50)

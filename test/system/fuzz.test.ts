@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { figures } from '../support/figures.ts'
+import { figuresOf } from '../support/figure.ts'
 
 test('twenty thousand mutated frames and bodies crash nothing, find no bug and fail no player', async (t) => {
-  const lines = await figures('test/drill/fuzz.ts', '--quick')
+  const lines = await figuresOf('test/drill/main.ts', 'fuzz', '--quick')
   const [figure] = lines!
   t.diagnostic(JSON.stringify(figure))
   assert.ok(figure)

@@ -1,11 +1,11 @@
-// The soak in short, as an operator runs it: sessions on lines that are cut, on both hosts, and races for one uid.
+// The soak in its quick profile, as an operator runs it: sessions on both hosts, and login races.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { figures } from '../support/figures.ts'
+import { figuresOf } from '../support/figure.ts'
 
-test('connections are cut at random bytes, and no event is missed, doubled or out of place', async () => {
-  const lines = (await figures('test/drill/soak.ts', 'sessions', '--quick'))!
+test('no event is lost, doubled or reordered when connections are cut at random bytes', async () => {
+  const lines = (await figuresOf('test/drill/main.ts', 'soak', 'sessions', '--quick'))!
   for (const line of lines) console.log(JSON.stringify(line))
   assert.deepEqual(
     lines.map((line) => line['host']),
@@ -24,8 +24,8 @@ test('connections are cut at random bytes, and no event is missed, doubled or ou
   }
 })
 
-test('two clients race for one uid, and one of them has it', async () => {
-  const lines = (await figures('test/drill/soak.ts', 'logins', '--quick'))!
+test('exactly one of two clients that race for one uid gets it', async () => {
+  const lines = (await figuresOf('test/drill/main.ts', 'soak', 'logins', '--quick'))!
   for (const line of lines) console.log(JSON.stringify(line))
   assert.deepEqual(
     lines.map((line) => `${String(line['mode'])} ${String(line['by'])}`),

@@ -8,7 +8,7 @@ import { encodeClose, encodeOpen, MESSAGE } from '../../../core/wire/message.ts'
 import { serveRequests } from './responder.ts'
 import { Room } from './game.ts'
 import type { FloodKind } from './kinds.ts'
-import { encodeDefaultFrame, HELLO } from './client.ts'
+import { encodeDefaultFrame, HELLO } from '../../support/rawclient.ts'
 
 const BLOCK_BYTES = 65_536
 /** Between two attempts when the door is shut. */

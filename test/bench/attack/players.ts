@@ -6,13 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { serveRequests } from './responder.ts'
 import type { NamedNumbers } from './child.ts'
 import { Room } from './game.ts'
-import { BenchClient } from './client.ts'
+import { RawClient } from '../../support/rawclient.ts'
 
 const ACT_BYTES = 16
 const STEP_MS = 1
 
 interface Player {
-  line: BenchClient | null
+  line: RawClient | null
   /** When the act of each sequence that waits was sent. */
   readonly sentMs: Map<number, number>
 }
@@ -45,7 +45,7 @@ function onReply(player: Player, sequence: number): void {
 async function openPlayers(): Promise<NamedNumbers> {
   await Promise.all(
     players.map(async (player) => {
-      player.line = await BenchClient.open({
+      player.line = await RawClient.open({
         transport: 'tcp',
         protocol: 'v2',
         port,
@@ -54,7 +54,7 @@ async function openPlayers(): Promise<NamedNumbers> {
         firstEvent: world.number,
         onReply: (sequence) => onReply(player, sequence),
         onEvent: () => events++,
-        onEnded: (why) => {
+        onClosed: (why) => {
           throw new Error(`a good player was thrown out: ${why}`)
         },
       })

@@ -6,7 +6,7 @@ import { printRatio, printProgress, roundFigure, type Profile } from '../figure.
 import { canPin } from '../server.ts'
 import { startChild } from './child.ts'
 import { STORM_BYTES, STORM_HZ } from './game.ts'
-import type { Protocol } from './client.ts'
+import type { Protocol } from '../../support/rawclient.ts'
 import { LOAD_CORE, readMemory, SERVER_CORE, startTargetServer } from './target.ts'
 
 const READERS = 20

@@ -7,7 +7,7 @@ import { readU32 } from '../../../core/wire/bytes.ts'
 import { TIMES } from '../../../core/wire/limits.ts'
 import { serveRequests } from './responder.ts'
 import { Storm } from './game.ts'
-import { BenchClient, type Protocol } from './client.ts'
+import { RawClient, type Protocol } from '../../support/rawclient.ts'
 
 const MAX_CONCURRENT = 50
 
@@ -30,15 +30,15 @@ const options = {
   firstEvent: news.number,
 } as const
 const readers: Reader[] = []
-const nonReaders: BenchClient[] = []
-const readerClients: BenchClient[] = []
+const nonReaders: RawClient[] = []
+const readerClients: RawClient[] = []
 let gaps = 0
 let closedByServer = 0
 
 async function openReader(): Promise<void> {
   const reader: Reader = { last: 0, news: 0, weather: 0 }
   readers.push(reader)
-  const line = await BenchClient.open({
+  const line = await RawClient.open({
     ...options,
     onEvent(number, source, start) {
       const count = readU32(source, start)
@@ -48,7 +48,7 @@ async function openReader(): Promise<void> {
       reader.last = count
       reader.news++
     },
-    onEnded: () => closedByServer++,
+    onClosed: () => closedByServer++,
   })
   readerClients.push(line)
   line.call(enter.number, body)
@@ -56,10 +56,10 @@ async function openReader(): Promise<void> {
 
 async function openNonReader(): Promise<void> {
   const entered = Promise.withResolvers<void>()
-  const line = await BenchClient.open({
+  const line = await RawClient.open({
     ...options,
     onReply: () => entered.resolve(),
-    onEnded: () => entered.resolve(),
+    onClosed: () => entered.resolve(),
   })
   line.call(enter.number, body)
   await entered.promise

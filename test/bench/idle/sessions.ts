@@ -3,25 +3,25 @@
 
 import { TIMES } from '../../../core/wire/limits.ts'
 import { serveRequests } from '../attack/responder.ts'
-import { BenchClient, type BenchClientOptions, type Transport } from '../attack/client.ts'
+import { RawClient, type RawClientOptions, type Transport } from '../../support/rawclient.ts'
 
 /** At most so many are on their way in at a time: a door has a bound for those that have said nothing yet. */
 const MAX_CONCURRENT = 100
 const PING_STEP_MS = 20
 
 const [transport, port] = process.argv.slice(2)
-const clients: BenchClient[] = []
+const clients: RawClient[] = []
 let ended = 0
 let pings = 0
 let closeReason = ''
-const options: BenchClientOptions = {
+const options: RawClientOptions = {
   transport: transport as Transport,
   protocol: 'v2',
   port: Number(port),
   contract: 'room',
   key: 'lobby',
   firstEvent: 0,
-  onEnded: (reason) => {
+  onClosed: (reason) => {
     ended++
     closeReason = reason
   },
@@ -42,7 +42,7 @@ serveRequests({
   async open(count) {
     let left = count
     const opener = async (): Promise<void> => {
-      while (left-- > 0) clients.push(await BenchClient.open(options))
+      while (left-- > 0) clients.push(await RawClient.open(options))
     }
     await Promise.all(Array.from({ length: MAX_CONCURRENT }, opener))
     return { open: clients.length }

@@ -6,9 +6,8 @@ import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 import type { Game } from '../../../core/game/game.ts'
-import { mysqlClient } from '../../../core/node/mysqlpool.ts'
 import type { TieredStore } from '../../../core/outbox/tieredstore.ts'
-import { migrate } from '../../drill/crash/database.ts'
+import { createDatabase } from '../../drill/market/sources.ts'
 import { startMariadb, type Mariadb } from '../../support/mariadb.ts'
 import { diskFolder } from '../disk.ts'
 import { printProgress, roundFigure, type Profile } from '../figure.ts'
@@ -41,15 +40,7 @@ export function openEnvironment(profile: Profile): BenchEnvironment {
     folderOf: (name) => join(dir, name),
     async createDatabase(name, game) {
       mariadb ??= started()
-      const url = new URL((await mariadb).url)
-      const admin = mysqlClient({ url: url.href, poolSize: 1 })
-      await admin.query({ sql: `CREATE DATABASE bench_${name}`, params: [] })
-      await admin.close()
-      url.pathname = `bench_${name}`
-      const client = mysqlClient({ url: url.href, poolSize: 1 })
-      await migrate(client, [...game.tables.values()])
-      await client.close()
-      return url.href
+      return createDatabase((await mariadb).url, `bench_${name}`, [...game.tables.values()])
     },
     async [Symbol.asyncDispose]() {
       await (await mariadb)?.[Symbol.asyncDispose]()

@@ -6,7 +6,7 @@ import { mysqlClient } from '../../../core/node/mysqlpool.ts'
 import type { Database } from '../../../core/ports/database.ts'
 import type { ShardId } from '../../../core/wire/shardid.ts'
 import type { TieredStore } from '../../../core/outbox/tieredstore.ts'
-import { replaced } from '../../drill/crash/seams.ts'
+import { override } from '../../support/override.ts'
 import { printRatio, printProgress, roundFigure } from '../figure.ts'
 import { LoadGenerator } from './loadgenerator.ts'
 import { game, Hero } from './game.ts'
@@ -22,7 +22,7 @@ export async function measureFlush(lab: BenchEnvironment): Promise<void> {
   const mysql = await lab.createDatabase('flush', game)
   const gate = Promise.withResolvers<void>()
   const wrapDatabase = (database: Database): Database =>
-    replaced<Database>(database, { apply: (batch) => gate.promise.then(() => database.apply(batch)) })
+    override<Database>(database, { apply: (batch) => gate.promise.then(() => database.apply(batch)) })
   const host = await openHost({ game, dir: lab.folderOf('flush'), mysql, wrapDatabase })
   const tiers = host.tiers!
   const client = mysqlClient({ url: mysql, poolSize: 1 })

@@ -1,37 +1,38 @@
-// The kills of a drill, one after the other: each starts a server, lets it come to its point, and leaves it dead.
+// The faults of the Node drill: each starts a server, waits for the ordered point, and kills the server.
 
 import { cpSync, renameSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Mariadb } from '../../support/mariadb.ts'
-import type { Books } from './books.ts'
-import { Child } from './child.ts'
-import { isOwn, type Mutant, type Point, type ServerOrder } from './points.ts'
-import type { Random } from '../../support/random.ts'
-import { grows, within } from '../../support/wait.ts'
-import type { Zombies } from './zombies.ts'
+import { ServerProcess } from '../../support/serverprocess.ts'
+import { withDeadline } from '../../support/wait.ts'
+import { FaultLoop, type FaultLoopOptions } from './faultloop.ts'
+import {
+  isSelfKill,
+  type KillPoint,
+  type Mutant,
+  type ServerMessage,
+  type ServerOrder,
+} from './killpoints.ts'
+import type { LateBatches } from './latebatches.ts'
 
-export interface KillsOptions {
-  readonly books: Books
+export interface ServerKillsOptions extends FaultLoopOptions<KillPoint> {
   readonly mariadb: Mariadb
-  readonly zombies: Zombies
-  readonly random: Random
+  readonly lateBatches: LateBatches
   readonly order: Pick<ServerOrder, 'http' | 'tcp' | 'critical' | 'mutant'>
-  readonly data: string
-  readonly log: string
-  /** For a server to come to its point, or for the game to go on. */
-  readonly patienceMs: number
-  /** Answers after which a server is known to work. */
-  readonly few: number
+  /** The folder of the run: the server's data and its log. */
+  readonly folder: string
 }
 
-/** The drill cannot go on; the fault is in the books. */
-export class Stopped extends Error {
-  override readonly name = 'Stopped'
-}
+type Server = ServerProcess<ServerMessage>
 
-/** How often a point is passed at most before it is the one; as often 1 to 10 times as 100 to 1,000 times. */
-const MOST: Readonly<Partial<Record<Point, number>>> = {
+const PROGRAM = new URL('server.ts', import.meta.url)
+/** Node's default folder: without the cache, half of the start time of a server is compilation. */
+const COMPILE_CACHE = join(tmpdir(), 'node-compile-cache')
+/** How often a point is passed at most before the kill; logarithmic: 1..10 is as likely as 100..1,000. */
+const MAX_PASSES: Readonly<Partial<Record<KillPoint, number>>> = {
   'before-takeover': 8,
   'after-takeover': 8,
   'before-store-commit': 4_000,
@@ -44,168 +45,168 @@ const MOST: Readonly<Partial<Record<Point, number>>> = {
   'before-mark': 40,
   'before-local-commit': 100,
 }
-/** From the start of the process; it listens somewhere in the middle. */
-const RANDOM_MS = 1_200
-const AWAY_MS = 400
-const PAUSE_MS = 800
-const AFTER_MS = 200
+/** From the start of the process, which listens about half way. */
+const MAX_RANDOM_MS = 1_200
+const MAX_UNAVAILABLE_MS = 400
+const MAX_PAUSE_MS = 800
+const MAX_AFTER_MS = 200
+const DRAIN_MS = 30_000
 
-export class Kills {
-  /** Of servers. */
-  count = 0
-  databaseKills = 0
-  pauses = 0
-  droppedAnswers = 0
-  last: Point | null = null
-  readonly points = new Map<Point, number>()
-  /** The server of the moment. */
-  child: Child | null = null
-  readonly #options: KillsOptions
+export class ServerKills extends FaultLoop<KillPoint, ServerKillsOptions> {
+  databasePauses = 0
+  /** One at a time: the next server uses the ports and the folder of this one. */
+  #server: Server | null = null
+  /** Resolves when the server drops the answer of a COMMIT. */
+  #dropped = Promise.withResolvers<void>()
 
-  constructor(options: KillsOptions) {
-    this.#options = options
+  get dataFolder(): string {
+    return join(this.options.folder, 'data')
   }
 
-  /** @throws Stopped */
-  async kill(point: Point): Promise<void> {
-    this.last = point
-    const { random, mariadb } = this.#options
-    const child = this.start(point)
-    if (isOwn(point)) return this.#dead(child, point)
+  /** Afterwards a server runs that nothing kills. */
+  override async run(): Promise<void> {
+    await super.run()
+    const server = this.#start(null)
+    await this.#waitForServer(server, server.ready, 'does not listen')
+  }
+
+  /** Drains the last server. */
+  async drain(): Promise<void> {
+    const { log } = this.options
+    this.#server?.kill('SIGTERM')
+    const end = this.#server && (await withDeadline(this.#server.ended, DRAIN_MS))
+    if (end?.code !== 0) log.violations.add('server', `it did not drain: ${JSON.stringify(end)}`)
+  }
+
+  async close(): Promise<void> {
+    this.#server?.kill()
+    await this.#server?.ended
+  }
+
+  protected override async inject(point: KillPoint): Promise<void> {
+    const { random, mariadb } = this.options
+    const server = this.#start(point)
+    if (isSelfKill(point)) return this.#waitForEnd(server, point)
     switch (point) {
       case 'random':
-        await sleep(random.below(RANDOM_MS))
+        await sleep(random.below(MAX_RANDOM_MS))
         break
       case 'dropped-answer':
-        await this.#comes(child, child.dropped, 'dropped no answer')
+        await this.#waitForServer(server, this.#dropped.promise, 'dropped no answer')
         this.droppedAnswers++
-        if (random.chance(0.5)) await this.#goesOn(child)
+        if (random.chance(0.5)) await this.#awaitAnswers(server)
         break
       case 'database-kill':
-        await this.#goesOn(child)
+        await this.#awaitAnswers(server)
         await mariadb.kill()
-        await sleep(random.below(AWAY_MS))
+        await sleep(random.below(MAX_UNAVAILABLE_MS))
         await mariadb.start()
         this.databaseKills++
-        await this.#goesOn(child)
+        await this.#awaitAnswers(server)
         break
       case 'both-kill': {
-        await this.#goesOn(child)
+        await this.#awaitAnswers(server)
         const killed = mariadb.kill()
-        child.kill()
+        server.kill()
         await killed
         await mariadb.start()
         this.databaseKills++
         break
       }
       case 'database-pause':
-        await this.#goesOn(child)
-        await this.#pause(child)
+        await this.#awaitAnswers(server)
+        this.databasePauses++
+        mariadb.pause()
+        await sleep(random.below(MAX_PAUSE_MS))
+        if (random.chance(0.5)) server.kill()
+        mariadb.resume()
         break
       case 'drain':
-        await this.#goesOn(child)
-        child.kill('SIGTERM')
+        await this.#awaitAnswers(server)
+        server.kill('SIGTERM')
         break
       case 'disk-loss':
-        await this.#goesOn(child)
+        await this.#awaitAnswers(server)
         break
       case 'old-disk':
-        return this.#restore(child)
+        return this.#restoreOldDisk(server)
     }
-    if (random.chance(0.5)) await sleep(random.below(AFTER_MS))
-    child.kill()
-    await this.#dead(child, point)
-    if (point === 'disk-loss') rmSync(this.#options.data, { recursive: true })
+    if (random.chance(0.5)) await sleep(random.below(MAX_AFTER_MS))
+    server.kill()
+    await this.#waitForEnd(server, point)
+    if (point === 'disk-loss') rmSync(this.dataFolder, { recursive: true })
   }
 
-  /** The folder of one server comes back after another has gone on from it. */
-  async #restore(first: Child): Promise<void> {
-    const { data } = this.#options
-    const copy = `${data}.old`
-    await this.#goesOn(first)
+  /** Restores the folder of one server after another server has continued from it. */
+  async #restoreOldDisk(first: Server): Promise<void> {
+    const copy = `${this.dataFolder}.old`
+    await this.#awaitAnswers(first)
     first.kill()
     await first.ended
     this.count++
-    cpSync(data, copy, { recursive: true })
-    const second = this.start('old-disk')
-    await this.#goesOn(second)
+    cpSync(this.dataFolder, copy, { recursive: true })
+    const second = this.#start('old-disk')
+    await this.#awaitAnswers(second)
     second.kill()
-    await this.#dead(second, 'old-disk')
-    rmSync(data, { recursive: true })
-    renameSync(copy, data)
+    await this.#waitForEnd(second, 'old-disk')
+    rmSync(this.dataFolder, { recursive: true })
+    renameSync(copy, this.dataFolder)
   }
 
-  /** A server that nobody kills: the last one. @throws Stopped */
-  async survivor(): Promise<Child> {
-    const child = this.start(null)
-    await this.#comes(child, child.ready, 'does not listen')
-    return child
+  #start(point: KillPoint | null): Server {
+    const { order, mariadb, folder, random, lateBatches } = this.options
+    const nth = Math.floor(((point && MAX_PASSES[point]) ?? 1) ** random.next())
+    const mutant = mutantAt(order.mutant, point)
+    const dropped = (this.#dropped = Promise.withResolvers())
+    return (this.#server = new ServerProcess<ServerMessage>({
+      program: PROGRAM,
+      order: { ...order, dir: this.dataFolder, mysql: mariadb.url, point, nth, mutant } satisfies ServerOrder,
+      log: join(folder, 'server.log'),
+      env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE },
+      onMessage: (message) => {
+        if (message.what === 'zombie') lateBatches.add(message.batch)
+        else dropped.resolve()
+      },
+    }))
   }
 
-  start(point: Point | null): Child {
-    const { order, data, mariadb, log, random, zombies } = this.#options
-    const nth = Math.floor(((point && MOST[point]) ?? 1) ** random.next())
-    this.child = new Child(
-      { ...order, dir: data, mysql: mariadb.url, point, nth, mutant: mutantFor(order.mutant, point) },
-      log,
-      (batch) => zombies.add(batch),
+  /** The server listens, and players are answered. @throws RunStopped */
+  async #awaitAnswers(server: Server): Promise<void> {
+    await this.#waitForServer(server, server.ready, 'does not listen')
+    await this.awaitProgress()
+  }
+
+  /** @throws RunStopped when the server ends before the event, or the event takes too long */
+  async #waitForServer(server: Server, event: Promise<unknown>, failure: string): Promise<void> {
+    const { timeoutMs } = this.options
+    const happened = event.then(
+      () => true,
+      () => false,
     )
-    return this.child
+    const outcome = await withDeadline(Promise.race([happened, server.ended.then(() => false)]), timeoutMs)
+    if (outcome) return
+    if (outcome === false) this.stopRun('server', `it ended: ${JSON.stringify(await server.ended)}`)
+    server.kill()
+    this.stopRun('server', `it ${failure} within ${timeoutMs} ms`)
   }
 
-  async #pause(child: Child): Promise<void> {
-    const { mariadb, random } = this.#options
-    this.pauses++
-    mariadb.pause()
-    await sleep(random.below(PAUSE_MS))
-    if (random.chance(0.5)) child.kill()
-    mariadb.resume()
-  }
-
-  /** It listens, and answers. @throws Stopped */
-  async #goesOn(child: Child): Promise<void> {
-    const { books, patienceMs, few } = this.#options
-    await this.#comes(child, child.ready, 'does not listen')
-    if (!(await grows(() => books.acked, books.acked + few, patienceMs)))
-      this.#stop('stuck', `no answer in ${patienceMs} ms`)
-  }
-
-  /** @throws Stopped when the server ends before, or takes too long */
-  async #comes(child: Child, wanted: Promise<void>, not: string): Promise<void> {
-    const { patienceMs } = this.#options
-    const came = await within(Promise.race([wanted.then(() => 'came'), child.ended]), patienceMs)
-    if (came === 'came') return
-    if (came === null) child.kill()
-    this.#stop(
-      'server',
-      came === null ? `it ${not} in ${patienceMs} ms` : `it ended: ${JSON.stringify(came)}`,
-    )
-  }
-
-  /** @throws Stopped when it did not end as it should */
-  async #dead(child: Child, point: Point): Promise<void> {
-    const { patienceMs } = this.#options
-    const end = await within(child.ended, patienceMs)
+  /** @throws RunStopped when the server does not end, or not as ordered */
+  async #waitForEnd(server: Server, point: KillPoint): Promise<void> {
+    const { timeoutMs } = this.options
+    const end = await withDeadline(server.ended, timeoutMs)
     if (end === null) {
-      child.kill()
-      await child.ended
-      this.#stop('point', `${point} was not reached in ${patienceMs} ms`)
+      server.kill()
+      await server.ended
+      this.stopRun('point', `${point} was not reached within ${timeoutMs} ms`)
     }
     const isDrained = point === 'drain' && end.code === 0
     if (end.signal !== 'SIGKILL' && !isDrained)
-      this.#stop('server', `it ended by itself: ${JSON.stringify(end)}`)
-    this.count++
-    this.points.set(point, (this.points.get(point) ?? 0) + 1)
-  }
-
-  #stop(fault: 'stuck' | 'server' | 'point', what: string): never {
-    const message = `${what} (${this.count} kills, point ${this.last})`
-    this.#options.books.fault(fault, message)
-    throw new Stopped(message)
+      this.stopRun('server', `it ended by itself: ${JSON.stringify(end)}`)
+    this.reached(point)
   }
 }
 
-/** A store that knows nothing of MySQL is the right one as long as MySQL is as new as it is. */
-function mutantFor(mutant: Mutant | null, point: Point | null): Mutant | null {
+/** A store that ignores MySQL is correct while MySQL is not newer than the store. */
+function mutantAt(mutant: Mutant | null, point: KillPoint | null): Mutant | null {
   return mutant === 'takeover' && point === 'disk-loss' ? null : mutant
 }

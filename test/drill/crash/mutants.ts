@@ -1,99 +1,100 @@
-// Servers that are wrong in one way each, built around the right one. The drill must find out every one of them, or it
-// would not find out the product either.
+// Servers with one fault each, built around the right server. The drill must detect every one of them, or it would not
+// detect that fault in the product.
 //
-//   mutant   | what is wrong                                 | what finds it out
-//   ---------+-----------------------------------------------+------------------------------------------------------
-//   fence    | a dead server's batch is not shut out         | 'zombie': it is answered 'applied' and not 'fenced'
-//   mark     | a turn's mark is committed behind its rows    | 'doubled': a cast that comes again is received again
-//   takeover | a fresh store believes its rows are in MySQL  | 'lost': acknowledged, and MySQL never hears of them
-//   order    | answered before it is committed               | 'lost': acknowledged, and after the kill nowhere
-//   unknown  | a COMMIT whose answer is lost is done again   | 'mysql': a purse in MySQL is what it was before
+//   mutant   | fault                                            | violation that detects it
+//   ---------+--------------------------------------------------+--------------------------------------------------
+//   fence    | the batch of a dead server is not fenced         | 'zombie': the answer is 'applied'
+//   mark     | the mark of a turn is committed after its rows   | 'doubled': a repeated cast is received twice
+//   takeover | a fresh store assumes its rows are in MySQL      | 'lost': acknowledged, and never flushed to MySQL
+//   order    | the answer is sent before the commit             | 'lost': acknowledged, and not stored after the kill
+//   unknown  | a COMMIT whose answer was lost is repeated later | 'mysql': MySQL has an earlier state of a purse
 
 import type { Game } from '../../../core/game/game.ts'
 import { mysqlClient } from '../../../core/node/mysqlpool.ts'
-import { COMMITTED, type Store, type WriteSet } from '../../../core/ports/store.ts'
+import type { LocalStore } from '../../../core/outbox/localstore.ts'
 import type { Batch, Database } from '../../../core/ports/database.ts'
+import { COMMITTED, type Store, type WriteSet } from '../../../core/ports/store.ts'
 import type { SqlClient } from '../../../core/sql/client.ts'
 import { SqlDatabase } from '../../../core/sql/database.ts'
-import type { LocalStore } from '../../../core/outbox/localstore.ts'
-import type { ServerOrder } from './points.ts'
-import { dropped, replaced, type Trigger } from './seams.ts'
+import { override } from '../../support/override.ts'
+import { droppedAnswerError, type KillTrigger } from './hooks.ts'
+import type { ServerOrder } from './killpoints.ts'
 
-export interface MutantSeams {
+export interface MutantHooks {
   store?(inner: Store): Store
   local?(inner: LocalStore): LocalStore
   database?(inner: Database): Database
 }
 
-/** An answer that is given too early has left by then. */
-const LATE_MS = 20
-/** Of this transaction. */
+/** A client receives an early answer within this time. */
+const COMMIT_DELAY_MS = 20
+/** The answer of this transaction is lost. */
 const LOST_ANSWER = 10
 
-export function mutantOf(order: ServerOrder, game: Game, trigger: Trigger): MutantSeams {
+export function mutantOf(order: ServerOrder, game: Game, trigger: KillTrigger): MutantHooks {
   switch (order.mutant) {
     case 'mark':
-      return { store: (inner) => markLater(inner, trigger) }
+      return { store: (inner) => commitMarkLater(inner, trigger) }
     case 'order':
-      return { local: (inner) => answerFirst(inner, trigger) }
+      return { local: (inner) => answerBeforeCommit(inner, trigger) }
     case 'takeover':
-      return { local: neverRaised, database: knowingNothing }
+      return { local: withoutRaise, database: forgetApplied }
     case 'unknown':
-      return { database: (inner) => doneAgain(inner, order.mysql, game) }
+      return { database: (inner) => applyTwice(inner, order.mysql, game) }
     default:
-      // 'fence' is wrong where the drill applies the batches of dead servers.
+      // The fault of 'fence' is in the drill, which applies the batches of dead servers.
       return {}
   }
 }
 
-/** Statement 0 of a transaction, the fence, may match or not. */
-export function unguarded(inner: SqlClient): SqlClient {
-  return replaced<SqlClient>(inner, {
+/** Statement 0 of a transaction is the fence: its result is accepted whether it matches or not. */
+export function withoutFence(inner: SqlClient): SqlClient {
+  return override<SqlClient>(inner, {
     transact: (statements, accept) =>
       inner.transact(statements, (index, result) => index === 0 || accept(index, result)),
   })
 }
 
-/** What can be done twice: a row that is there refuses a second insert, and with it all of the batch. */
+/** The part of a batch that can be applied twice: MySQL refuses to insert a row twice, and with it the whole batch. */
 export function updatesOf(batch: Batch): Batch {
   return { ...batch, rows: batch.rows.filter(({ op }) => op === 'update') }
 }
 
-function markLater(inner: Store, trigger: Trigger): Store {
-  return replaced<Store>(inner, {
+function commitMarkLater(inner: Store, trigger: KillTrigger): Store {
+  return override<Store>(inner, {
     async commit(write) {
       const { channel } = write
       if (!channel) return inner.commit(write)
       const outcome = await inner.commit({ ...write, channel: null })
-      // The mark of a cast between shards: what clients repeat, the market knows again by its own ids.
-      if (channel.id.startsWith('@')) trigger.dieAt('before-mark')
-      void inner.commit({ ...nothingOf(write), channel })
+      // The mark of a cast between shards: the market itself recognizes repeated requests of clients by their ids.
+      if (channel.id.startsWith('@')) trigger.killAt('before-mark')
+      void inner.commit({ ...emptyWriteOf(write), channel })
       return outcome
     },
   })
 }
 
-function answerFirst(inner: LocalStore, trigger: Trigger): LocalStore {
-  return replaced<LocalStore>(inner, {
+function answerBeforeCommit(inner: LocalStore, trigger: KillTrigger): LocalStore {
+  return override<LocalStore>(inner, {
     commit(write) {
       setTimeout(() => {
-        if (isClients(write)) trigger.dieAt('before-local-commit')
+        if (isClientCall(write)) trigger.killAt('before-local-commit')
         void inner.commit(write)
-      }, LATE_MS)
+      }, COMMIT_DELAY_MS)
       return COMMITTED
     },
   })
 }
 
-function neverRaised(inner: LocalStore): LocalStore {
-  return replaced<LocalStore>(inner, {
-    outboxOf: (owner) => replaced(inner.outboxOf(owner), { raiseSeq: () => COMMITTED }),
+function withoutRaise(inner: LocalStore): LocalStore {
+  return override<LocalStore>(inner, {
+    outboxOf: (owner) => override(inner.outboxOf(owner), { raiseSeq: () => COMMITTED }),
   })
 }
 
-/** A takeover does not tell what was applied. Without a `raise` the fence then takes new turns for old ones. */
-function knowingNothing(inner: Database): Database {
-  return replaced<Database>(inner, {
+/** A takeover reports nothing as applied. Without a `raiseSeq` the fence then treats new turns as already applied. */
+function forgetApplied(inner: Database): Database {
+  return override<Database>(inner, {
     async takeover(owner, storeId) {
       return { ...(await inner.takeover(owner, storeId)), appliedSeq: 0, storeId }
     },
@@ -101,35 +102,35 @@ function knowingNothing(inner: Database): Database {
 }
 
 /**
- * Writes the batch whose answer was lost once more when the server drains, at the worst time. (At once it does no harm:
- * MySQL refuses its inserts, and the flusher then asks what was applied.)
+ * Writes the batch whose answer was lost once more when the server drains, the most harmful time. (An immediate repeat is
+ * harmless: MySQL refuses its inserts, and the flusher then queries what was applied.)
  */
-function doneAgain(inner: Database, mysql: string, game: Game): Database {
-  const lost: Batch[] = []
+function applyTwice(inner: Database, mysql: string, game: Game): Database {
+  const unanswered: Batch[] = []
   let applied = 0
-  return replaced<Database>(inner, {
+  return override<Database>(inner, {
     async apply(batch) {
       const result = await inner.apply(batch)
       if (result !== 'applied' || ++applied !== LOST_ANSWER) return result
-      lost.push(batch)
-      throw dropped()
+      unanswered.push(batch)
+      throw droppedAnswerError()
     },
     async close() {
-      const again = new SqlDatabase(unguarded(mysqlClient({ url: mysql })), {
+      const database = new SqlDatabase(withoutFence(mysqlClient({ url: mysql })), {
         tables: [...game.tables.values()],
       })
-      for (const batch of lost) await again.apply(updatesOf(batch))
-      await again.close()
+      for (const batch of unanswered) await database.apply(updatesOf(batch))
+      await database.close()
       await inner.close()
     },
   })
 }
 
-function isClients({ channel }: WriteSet): boolean {
+function isClientCall({ channel }: WriteSet): boolean {
   return channel !== null && !channel.id.startsWith('@')
 }
 
-function nothingOf({ shard, activation, wakeMs }: WriteSet): WriteSet {
+function emptyWriteOf({ shard, activation, wakeMs }: WriteSet): WriteSet {
   return {
     shard,
     activation,

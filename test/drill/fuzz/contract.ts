@@ -1,5 +1,5 @@
-// What the fuzzed game speaks: every codec, every kind of field, and every verb of the engine behind a command.
-// Handlers of it never throw on what its contracts let through, so that an INTERNAL is always a bug of ours.
+// The contracts of the fuzzed game: every codec, every kind of field, and a command for every operation of the engine.
+// Invariant: no handler throws on an input that its contract accepts, so an INTERNAL is a bug of the product.
 
 import { command, contract, event, t } from '../../../core/game/index.ts'
 
@@ -7,7 +7,7 @@ const number = { n: t.u32 }
 const name = t.oneOf('red', 'green', 'blue', 'grey')
 const text = t.string(200)
 
-/** JSON has no form for the others. */
+/** The types that JSON has a form for. */
 const plain = {
   u8: t.u8,
   i16: t.i16,
@@ -41,7 +41,7 @@ export const Opaque = contract(
     limited: command(5, t.bytes(), t.bytes(), { maxBytes: 32 }),
     maybe: command(6, t.bytes(), t.optional(t.bytes())),
     hidden: command(7, t.bytes(), t.bytes(), { internal: true }),
-    /** The drill's own question after each case of a legacy client. */
+    /** The drill's question after each case of a legacy connection. */
     barrier: command(8, t.bytes(), t.bytes()),
     high: command(0xfffffeff, t.bytes(), t.bytes()),
   },
@@ -89,35 +89,35 @@ export const Pack = contract(
   { refuses: ['NO'] },
 )
 
-/** A service that binds, and lets in. */
-export const Desk = contract('desk', {
+/** A service that binds sessions and logs them in. */
+export const LoginService = contract('login', {
   enter: command(300, { player: t.id }, { player: t.id }),
   wait: command(301, number, number),
   login: command(302, { uid: t.id }, { uid: t.id, error: t.string(32) }),
 })
 
-/** A player's own: only behind `enter`. */
-export const Own = contract('own', {
+/** Reachable for the session that `enter` has bound. */
+export const BoundShard = contract('bound', {
   touch: command(310, {}, number),
   mine: event(311, number),
 })
 
-/** Only behind `login`. */
-export const Hall = contract('hall', { touch: command(320, {}, { uid: t.string(64) }) })
+/** Reachable after `login`. */
+export const Members = contract('members', { touch: command(320, {}, { uid: t.string(64) }) })
 
-/** What the well-behaved players speak to; nobody else knows their keys. */
-export const Witness = contract('witness', {
+/** Of the well-behaved players; no other client knows their keys. */
+export const ControlContract = contract('control', {
   ask: command(400, { n: t.u32, text }, { n: t.u32, text, count: t.u32 }),
   keep: command(401, number, { sum: t.u32 }, { durable: true }),
-  told: event(402, { count: t.u32 }),
+  counted: event(402, { count: t.u32 }),
 })
 
-/** Not public at all. */
-export const Vault = contract('vault', { open: command(500, {}, {}) })
+/** Not reachable for any client. */
+export const Private = contract('private', { open: command(500, {}, {}) })
 
-/** Numbers of the events that a legacy client may hear. */
+/** Numbers of the events that a legacy client may receive. */
 export const EVENTS: ReadonlySet<number> = new Set(
-  [Pack, Own, Witness].flatMap(({ entries }) =>
+  [Pack, BoundShard, ControlContract].flatMap(({ entries }) =>
     Object.values(entries).flatMap(({ kind, number: id }) => (kind === 'event' ? [id] : [])),
   ),
 )

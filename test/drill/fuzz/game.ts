@@ -1,8 +1,17 @@
-// The game that is fuzzed: echoes, state, rows, members, casts, timers, a service, a bound shard. No handler throws on
-// what its contract lets through: what is thrown all the same is ours.
+// The fuzzed game: echoes, state, rows, members, casts, timers, a service, a bound shard. Invariant: no handler throws
+// on an input that its contract accepts.
 
 import { CallError, firefly, service, shard, t, table } from '../../../core/game/index.ts'
-import { Desk, Hall, Opaque, Own, Pack, Text, Vault, Witness } from './contract.ts'
+import {
+  BoundShard,
+  ControlContract,
+  LoginService,
+  Members,
+  Opaque,
+  Pack,
+  Private,
+  Text,
+} from './contract.ts'
 
 const items = table(
   'fuzz_item',
@@ -13,7 +22,7 @@ const items = table(
 type Nothing = Record<never, never>
 const U32 = 2 ** 32
 const LATE_MS = 2
-/** Seats are kept, but not for so long that a drill waits for them. */
+/** Seats are reserved, but shorter than a drill would have to wait for. */
 const LINGER_MS = 300
 
 const opaque = shard(Opaque)
@@ -34,7 +43,7 @@ const text = shard(Text)
   .public()
   .kv({ sum: t.u32 })
   .on('echo', (_c, input) => input)
-  .on('mirror', (_c, { n, text: said }) => ({ n: (n + 1) % U32, text: mirrored(said) }))
+  .on('mirror', (_c, { n, text: content }) => ({ n: (n + 1) % U32, text: reversed(content) }))
   .on('deny', (c, { n }) => {
     if (n % 2 === 0) throw c.fail('NO', `${n}`)
     return { n }
@@ -69,10 +78,10 @@ const pack = shard(Pack)
     c.kv.set('sum', sum)
     return { sum }
   })
-  .on('put', (c, { id, text: said, blob }) => {
+  .on('put', (c, { id, text: content, blob }) => {
     const row = c.rows.items.get(id)
-    if (row) row.update({ text: said, blob })
-    else c.rows.items.insert({ pack: c.key, id, text: said, blob })
+    if (row) row.update({ text: content, blob })
+    else c.rows.items.insert({ pack: c.key, id, text: content, blob })
     return { rows: c.rows.items.all().length }
   })
   .on('take', (c, { id }) => {
@@ -89,9 +98,9 @@ const pack = shard(Pack)
     if (joined) c.leave()
     return { joined }
   })
-  .on('say', (c, { text: said, group }) => {
-    if (group) c.group(group).said({ text: said })
-    else c.others.said({ text: said })
+  .on('say', (c, { text: content, group }) => {
+    if (group) c.group(group).said({ text: content })
+    else c.others.said({ text: content })
     return {}
   })
   .on('ask', async (c, { to }) => {
@@ -133,10 +142,10 @@ const pack = shard(Pack)
   .back((c) => c.broadcast.counted({ n: c.seat }))
   .resync((c) => c.push.counted({ n: c.seat }))
 
-const desk = service(Desk)
+const login = service(LoginService)
   .public()
   .on('enter', (c, { player }) => {
-    c.bind(Own, player)
+    c.bind(BoundShard, player)
     return { player }
   })
   .on('wait', async (_c, input) => {
@@ -153,11 +162,11 @@ const desk = service(Desk)
     }
   })
 
-const hall = shard(Hall)
+const members = shard(Members)
   .players()
   .on('touch', (c) => ({ uid: c.uid }))
 
-const own = shard(Own)
+const bound = shard(BoundShard)
   .bound()
   .state(() => ({ n: 0 }))
   .on('touch', (c) => {
@@ -165,15 +174,15 @@ const own = shard(Own)
     return { n: c.state.n++ }
   })
 
-const witness = shard(Witness)
+const control = shard(ControlContract)
   .public()
   .kv({ sum: t.u32 })
   .state(() => ({ count: 0 }))
-  .on('ask', (c, { n, text: said }) => {
+  .on('ask', (c, { n, text: content }) => {
     c.join()
     const count = ++c.state.count
-    c.push.told({ count })
-    return { n: (n + 1) % U32, text: mirrored(said), count }
+    c.push.counted({ count })
+    return { n: (n + 1) % U32, text: reversed(content), count }
   })
   .on('keep', (c, { n }) => {
     const sum = ((c.kv.get('sum') ?? 0) + n) % U32
@@ -181,11 +190,11 @@ const witness = shard(Witness)
     return { sum }
   })
 
-const vault = shard(Vault).on('open', () => ({}))
+const hidden = shard(Private).on('open', () => ({}))
 
-export default firefly({ opaque, text, pack, desk, hall, own, witness, vault })
+export default firefly({ opaque, text, pack, login, members, bound, control, private: hidden })
 
-/** The text from its end to its beginning, by characters. */
-export function mirrored(said: string): string {
-  return Array.from(said).toReversed().join('')
+/** The characters of the text from the last to the first. */
+export function reversed(content: string): string {
+  return Array.from(content).toReversed().join('')
 }

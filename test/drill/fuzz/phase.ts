@@ -1,14 +1,16 @@
-// One server under fire: a few cases to warm it up, then its memory, the rest, and its memory again. Nothing runs while
-// memory is measured, so that what is left is what was not given back.
+// One server under test: a few cases to warm it up, then its memory, the other cases, and its memory again. Invariant:
+// nothing runs while memory is measured, so growth is what was not released.
 
 import { mkdirSync } from 'node:fs'
 
 import type { Limits } from '../../../core/wire/limits.ts'
-import { Child } from './child.ts'
-import { Crowd } from './crowd.ts'
-import { LegacyPlayer, SessionPlayer, type Player } from './player.ts'
+import { every, progress, secondsSince } from '../../support/figure.ts'
+import { makeCase } from './arbitraries/cases.ts'
+import { CaseRunner } from './caserunner.ts'
+import { legacyPlayer, sessionPlayer, type ControlPlayer } from './controlplayer.ts'
+import type { Findings } from './findings.ts'
+import { FuzzServer } from './fuzzserver.ts'
 import type { Health, Memory } from './server.ts'
-import type { Tally } from './tally.ts'
 
 export interface PhaseOptions {
   readonly name: string
@@ -17,116 +19,96 @@ export interface PhaseOptions {
   readonly to: number
   readonly dir: string
   readonly limits: Partial<Limits>
-  readonly tally: Tally
-  readonly progress: (line: string) => void
+  readonly findings: Findings
 }
 
-export interface PhaseFigure {
-  readonly name: string
-  readonly cases: number
-  /** Exit codes or signals of a server that ended by itself. */
-  readonly crashes: readonly string[]
-  readonly playerAnswers: number
-  readonly playerFaults: readonly string[]
-  readonly stallMaxMs: number
-  readonly busyMaxMs: number
-  readonly heapGrowthBytes: number
-  readonly rssGrowthBytes: number
-  readonly externalGrowthBytes: number
-  /** Shards and connections that did not leave memory: something of what is over still holds them. */
-  readonly leftShards: number
-  readonly leftConnections: number
-  readonly connections: number
-  readonly closes: Readonly<Record<string, number>>
-  readonly turns: number
-  readonly serverCpuSeconds: number
-  readonly seconds: number
-}
-
-/** How the server was when the cases were over, and what it kept when all else was over too. */
-interface Stood {
+/** The server when the cases have ended, and its memory when everything else has ended too. */
+interface PhaseEnd {
   readonly health: Health | null
   readonly memory: Memory
 }
 
-/** Of the cases; the rest are measured. */
-const WARM = 0.05
+/** Share of the cases that are not measured. */
+const WARMUP_SHARE = 0.05
 const PROGRESS_MS = 2_000
-const NOTHING: Memory = { heapBytes: 0, rssBytes: 0, externalBytes: 0, shards: 0, connections: 0 }
+const MAX_CASES_SHOWN = 12
+const NO_MEMORY: Memory = { heapBytes: 0, rssBytes: 0, externalBytes: 0, shards: 0, connections: 0 }
 
-/** No limit of a session or an address stands in the way of a fuzzer; those of sizes and queues stay. */
+/** Limits per session and per address would stop a fuzzer; limits of sizes and queues stay. */
 export const RAISED: Partial<Limits> = { maxStrikes: 1e9, maxCostPerSecond: 1e9, maxBytesPerSecond: 1e12 }
 
-export async function runPhase(options: PhaseOptions): Promise<PhaseFigure> {
-  const { name, from, to, tally } = options
-  mkdirSync(options.dir, { recursive: true })
-  let crowd: Crowd | null = null
-  const child = new Child(
-    { dir: options.dir, limits: options.limits },
+/** Runs the cases on a server of its own and returns the figure. */
+export async function runPhase({ name, seed, from, to, dir, limits, findings }: PhaseOptions) {
+  mkdirSync(dir, { recursive: true })
+  let runner: CaseRunner | null = null
+  const server = new FuzzServer(
+    { dir, limits },
     {
-      bug: (what) => tally.fault(what, crowd?.underWay ?? []),
-      warning: (what) => tally.warning(what),
+      error: (what) => findings.add(what, runner?.inProgress ?? []),
+      warning: (what) => findings.warning(what),
       stall: (ms, busyMs) => {
-        const cases = (crowd?.underWay ?? []).slice(0, 12).map(({ number }) => number)
-        options.progress(`${name}: stalled ${ms} ms, ${busyMs} of them busy; cases ${cases.join(' ')} …`)
+        const cases = (runner?.inProgress ?? []).slice(0, MAX_CASES_SHOWN).map(({ number }) => number)
+        progress(`${name}: stalled ${ms} ms, ${busyMs} of them busy; cases ${cases.join(' ')} …`)
       },
     },
   )
-  const kill = (): void => child.kill()
-  process.once('exit', kill)
-  const ports = await child.ready
-  const startedMs = performance.now()
-  let [answers, faults] = [0, [] as string[]]
-  const play = async (first: number, last: number): Promise<Stood> => {
-    const players: Player[] = [
-      new SessionPlayer(ports.http, `witness-${name}-${first}-${process.pid}`),
-      new LegacyPlayer(ports.tcp),
-    ]
-    crowd = new Crowd({ seed: options.seed, from: first, to: last, ports, tally, isOver: () => child.isOver })
-    await crowd.run()
-    await Promise.all(players.map((player) => player.stop()))
-    for (const player of players) {
-      answers += player.answers
-      faults = [...faults, ...player.faults]
-    }
-    // Before memory is measured: that takes the loop's time.
-    await child.refreshed()
-    const { health } = child
-    return { health, memory: (await child.settle()) ?? NOTHING }
+  const ports = await server.ready
+  const startMs = performance.now()
+  const players: ControlPlayer[] = []
+  const runCases = async (first: number, last: number): Promise<PhaseEnd> => {
+    const key = `control-${name}-${first}-${process.pid}`
+    const pair = [sessionPlayer(ports.http, key), legacyPlayer(ports.tcp)]
+    players.push(...pair)
+    runner = new CaseRunner({
+      seed,
+      from: first,
+      to: last,
+      makeCase: (number, state) => makeCase(seed, number, state),
+      ports,
+      findings,
+      isOver: () => !server.isRunning,
+    })
+    await runner.run()
+    await Promise.all(pair.map((player) => player.stop()))
+    // Before memory is measured, because that blocks the loop.
+    await server.refreshed()
+    const { health } = server
+    return { health, memory: (await server.request('settle')) ?? NO_MEMORY }
   }
-  const reporting = setInterval(() => {
-    const rate = Math.round((tally.ended * 1_000) / (performance.now() - startedMs))
-    const rss = Math.round((child.health?.rssBytes ?? 0) / 1e6)
-    options.progress(`${name}: ${tally.ended} of ${to}, ${tally.faults} findings, ${rate}/s, ${rss} MB`)
-  }, PROGRESS_MS)
-  const middle = from + Math.ceil((to - from) * WARM)
-  const { memory: before } = await play(from, middle)
-  child.reset()
-  await child.refreshed()
-  const { memory: after, health } = await play(middle, to)
-  clearInterval(reporting)
-  const seconds = (performance.now() - startedMs) / 1_000
-  const crashes = child.isOver ? [String(await child.ended)] : []
-  const code = await child.stop()
-  if (crashes.length === 0 && code !== 0) crashes.push(`at its end ${code}`)
-  process.removeListener('exit', kill)
+  const status = (): string => {
+    const rate = Math.round((findings.ended * 1_000) / (performance.now() - startMs))
+    const megabytes = Math.round((server.health?.rssBytes ?? 0) / 1e6)
+    return `${name}: ${findings.ended} of ${to}, ${findings.total} findings, ${rate}/s, ${megabytes} MB`
+  }
+  using _ = every(PROGRESS_MS, () => progress(status()))
+  const middle = from + Math.ceil((to - from) * WARMUP_SHARE)
+  const { memory: before } = await runCases(from, middle)
+  await server.request('reset')
+  await server.refreshed()
+  const { memory: after, health } = await runCases(middle, to)
+  const seconds = secondsSince(startMs)
+  const crashes = server.isRunning ? [] : [await server.exitStatus()]
+  const { code, signal } = await server.stop()
+  if (crashes.length === 0 && code !== 0) crashes.push(`at its end ${code ?? signal}`)
   return {
     name,
     cases: to - from,
+    // Exit codes or signals of a server that ended by itself.
     crashes,
-    playerAnswers: answers,
-    playerFaults: faults,
+    playerAnswers: players.reduce((sum, { answers }) => sum + answers, 0),
+    playerFaults: players.flatMap(({ faults }) => faults),
     stallMaxMs: Math.max(health?.stallMs ?? 0, health?.delayMs ?? 0),
     busyMaxMs: health?.busyMs ?? 0,
     heapGrowthBytes: after.heapBytes - before.heapBytes,
     rssGrowthBytes: after.rssBytes - before.rssBytes,
     externalGrowthBytes: after.externalBytes - before.externalBytes,
+    // Shards and connections that are still in memory although every client has left.
     leftShards: after.shards,
     leftConnections: after.connections,
     connections: health?.accepted ?? 0,
     closes: health?.closes ?? {},
     turns: health?.turns ?? 0,
     serverCpuSeconds: health?.cpuSeconds ?? 0,
-    seconds: Math.round(seconds * 10) / 10,
+    seconds,
   }
 }

@@ -1,16 +1,16 @@
-// A disk: a host's Store that outlives the processes on it. It remembers what must be awake, as a slot file does, and
-// shows each write set that it takes to whoever watches.
+// A disk: the store of a host, which outlives its processes. Invariant: as a slot file, it holds the wake times of its shards,
+// and it reports every write set that it stores.
 
 import type { TableDefinition } from '../../../core/game/table.ts'
 import type { Outcome, Row, RowQuery, StoredCast, WriteSet } from '../../../core/ports/store.ts'
-import type { ShardId } from '../../../core/wire/shardid.ts'
-import { shardName } from '../../../core/wire/shardid.ts'
 import { compareKeys } from '../../../core/rows/rowkey.ts'
 import { MemoryLocalStore, type MemoryLocalStoreOptions } from '../../../core/testing/localstore.ts'
+import type { ShardId } from '../../../core/wire/shardid.ts'
+import { shardName } from '../../../core/wire/shardid.ts'
 
 export interface DiskOptions extends MemoryLocalStoreOptions {
   readonly name: string
-  /** Owners that shards of this disk may have. */
+  /** All owners of shards of this disk. */
   readonly owners: readonly string[]
   readonly onApply: (disk: Disk, write: WriteSet) => void
   readonly onReject: (disk: Disk, shard: ShardId) => void
@@ -18,18 +18,18 @@ export interface DiskOptions extends MemoryLocalStoreOptions {
 
 export class Disk extends MemoryLocalStore {
   readonly name: string
-  readonly slots: readonly string[]
+  readonly owners: readonly string[]
   readonly #options: DiskOptions
 
   constructor(options: DiskOptions) {
     super(options)
     this.#options = options
     this.name = options.name
-    this.slots = options.owners
+    this.owners = options.owners
   }
 
-  /** Shards with durable casts that have no answer yet. */
-  casting(): { readonly shard: ShardId; readonly casts: readonly StoredCast[] }[] {
+  /** Shards with durable casts that are not answered yet. */
+  shardsWithPendingCasts(): { readonly shard: ShardId; readonly casts: readonly StoredCast[] }[] {
     return this.shards()
       .filter(({ casts }) => casts.size > 0)
       .map(({ shard, casts }) => ({ shard, casts: [...casts.values()] }))
@@ -39,24 +39,25 @@ export class Disk extends MemoryLocalStore {
     return this.shards().flatMap(({ rows }) => [...(rows.get(table.name)?.values() ?? [])])
   }
 
-  /** The same as its parent's, for lists by a text; these are most of what a market asks. */
+  /** Same result as the parent's method, but fast for one text column: most queries of the market. */
   override list(shard: ShardId, table: TableDefinition, query: RowQuery): readonly Row[] {
     const [name, ...others] = Object.keys(query.by)
     const value = name === undefined ? undefined : query.by[name]
     if (name === undefined || others.length > 0 || typeof value !== 'string')
       return super.list(shard, table, query)
-    const found: Row[] = []
+    const matches: Row[] = []
     for (const row of this.shardOf(shard).rows.get(table.name)?.values() ?? [])
-      if (row[name] === value) found.push(row)
+      if (row[name] === value) matches.push(row)
     const keyOf = (row: Row): unknown[] => table.key.map((column) => row[column.name])
-    if (found.length > 1) found.sort((a, b) => compareKeys(keyOf(a), keyOf(b)) * (query.descending ? -1 : 1))
-    return query.limit === 0 ? found : found.slice(0, query.limit)
+    const sign = query.descending ? -1 : 1
+    if (matches.length > 1) matches.sort((a, b) => compareKeys(keyOf(a), keyOf(b)) * sign)
+    return query.limit === 0 ? matches : matches.slice(0, query.limit)
   }
 
-  /** Write sets of activations up to this one are refused. */
+  /** Refuses write sets of this and older activations from now on. */
   fence(shard: ShardId, activation: number): void {
-    const kept = this.shardOf(shard)
-    kept.fenced = Math.max(kept.fenced, activation)
+    const state = this.shardOf(shard)
+    state.fenced = Math.max(state.fenced, activation)
   }
 
   override reject(shard: ShardId, seq: number, channel: WriteSet['channel']): Outcome {

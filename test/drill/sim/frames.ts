@@ -1,5 +1,6 @@
-// Frames for human eyes.
+// Frames as text, for the trace.
 
+import { utf8Decoder } from '../../../core/wire/bytes.ts'
 import { DEFAULT_FRAME_IDENTITY, FrameDecoder } from '../../../core/wire/frame.ts'
 import {
   CALL_BYTES,
@@ -19,30 +20,29 @@ import {
   type Open,
 } from '../../../core/wire/message.ts'
 
-const MAX_BODY = 1 << 20
+const MAX_BODY_BYTES = 1 << 20
 const NAMES = new Map<number, string>(Object.entries(MESSAGE).map(([name, number]) => [number, name]))
-const text = new TextDecoder()
 
 export function describeFrames(bytes: Uint8Array): string {
-  const found: string[] = []
-  const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_BODY, (command, source, start, end) => {
-    found.push(describe(command, source, start, end))
+  const texts: string[] = []
+  const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_BODY_BYTES, (command, source, start, end) => {
+    texts.push(describe(command, source, start, end))
   })
   try {
     decoder.push(bytes)
   } catch {
-    // The rest of a frame that came in pieces.
-    found.push(`${bytes.length} bytes`)
+    // These bytes begin inside a frame.
+    texts.push(`${bytes.length} bytes`)
   }
-  if (decoder.bufferedBytes > 0) found.push(`and ${decoder.bufferedBytes} bytes of a frame`)
-  return found.join(' | ')
+  if (decoder.bufferedBytes > 0) texts.push(`${decoder.bufferedBytes} bytes of an incomplete frame`)
+  return texts.join(' | ')
 }
 
 function describe(command: number, source: Uint8Array, start: number, end: number): string {
-  const body = (from: number): string => text.decode(source.subarray(from, end))
+  const body = (from: number): string => utf8Decoder.decode(source.subarray(from, end))
   switch (command) {
     case MESSAGE.WELCOME:
-      return `WELCOME${decodeWelcome(source, start, end).resumed ? ' back' : ''}`
+      return `WELCOME${decodeWelcome(source, start, end).resumed ? ' resumed' : ''}`
     case MESSAGE.OPEN:
       return `OPEN ${describeOpen(decodeOpen(source, start, end))}`
     case MESSAGE.RESUME:
@@ -56,8 +56,8 @@ function describe(command: number, source: Uint8Array, start: number, end: numbe
       return `OPENED ${channel} activation ${activation} mark ${mark}${lost ? ' LOST' : ''} opening ${opening}`
     }
     case MESSAGE.CALL: {
-      const { channel, opening, sequence, replyAck, command: what } = decodeCall(source, start, end)
-      return `CALL ${channel}:${sequence} ${what} ack ${replyAck} opening ${opening} ${body(start + CALL_BYTES)}`
+      const { channel, opening, sequence, replyAck, command: number } = decodeCall(source, start, end)
+      return `CALL ${channel}:${sequence} ${number} ack ${replyAck} opening ${opening} ${body(start + CALL_BYTES)}`
     }
     case MESSAGE.REPLY: {
       const { channel, sequence } = decodeReply(source, start, end)
@@ -81,5 +81,5 @@ function describe(command: number, source: Uint8Array, start: number, end: numbe
 }
 
 function describeOpen({ channel, activation, eventAck, contract, key }: Open): string {
-  return `${channel} ${contract}/${key} knows ${activation}, event ${eventAck}`
+  return `${channel} ${contract}/${key} activation ${activation} event ${eventAck}`
 }

@@ -1,5 +1,5 @@
-// What happened in one run, line by line: all of it in one hash, the last of it as text. Two runs of one seed have the
-// same hash, or something besides the seed had a say.
+// The trace of one run: a hash of all lines, and the last lines as text. Invariant: two runs of one seed have the same hash;
+// if not, something besides the seed decided.
 
 import { createHash } from 'node:crypto'
 
@@ -7,9 +7,9 @@ import { describeFrames } from './frames.ts'
 
 export interface TraceOptions {
   readonly now: () => number
-  /** Lines kept as text; 0 = none, which is faster. */
+  /** Number of last lines stored as text; 0 = none, which is faster. */
   readonly keep: number
-  /** Is told every line. */
+  /** Receives every line. */
   readonly print: ((line: string) => void) | null
 }
 
@@ -30,29 +30,29 @@ export class Trace {
     return this.#last
   }
 
-  add(who: string, what: string): void {
-    this.#note(who, what)
-    if (this.#isKept) this.#keep(who, what)
+  add(source: string, what: string): void {
+    this.#append(source, what)
+    if (this.#hasText) this.#appendText(source, what)
   }
 
-  /** Bytes that arrive somewhere. */
-  bytes(who: string, bytes: Uint8Array): void {
-    this.#note(who, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'))
-    if (this.#isKept) this.#keep(who, describeFrames(bytes))
+  /** Adds received bytes. */
+  bytes(source: string, bytes: Uint8Array): void {
+    this.#append(source, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'))
+    if (this.#hasText) this.#appendText(source, describeFrames(bytes))
   }
 
-  /** Of everything so far; no line may follow. */
+  /** Returns the hash of all lines; no line may follow. */
   digest(): string {
     this.#flush()
     return this.#hash.digest('hex').slice(0, 16)
   }
 
-  get #isKept(): boolean {
+  get #hasText(): boolean {
     return this.#options.keep > 0 || this.#options.print !== null
   }
 
-  #note(who: string, what: string): void {
-    this.#raw.push(`${this.#options.now()} ${who} ${what}\n`)
+  #append(source: string, what: string): void {
+    this.#raw.push(`${this.#options.now()} ${source} ${what}\n`)
     if (this.#raw.length >= CHUNK) this.#flush()
   }
 
@@ -61,9 +61,9 @@ export class Trace {
     this.#raw = []
   }
 
-  #keep(who: string, what: string): void {
+  #appendText(source: string, what: string): void {
     const { now, keep, print } = this.#options
-    const line = `${(now() / 1_000).toFixed(4).padStart(9)} ${who.padEnd(12)} ${what}`
+    const line = `${(now() / 1_000).toFixed(4).padStart(9)} ${source.padEnd(12)} ${what}`
     print?.(line)
     this.#last.push(line)
     if (this.#last.length > 2 * keep) this.#last = this.#last.slice(-keep)

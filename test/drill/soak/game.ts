@@ -1,109 +1,108 @@
-// What the soak of sessions plays: a lane for each player, which answers, keeps deposits and tells numbered events, rooms
-// of many players which tell the same to all, a gate where players log in, and a home and a purse that only a uid
-// reaches. The numbers are the game's own: they know nothing of the protocol's.
+// The games of the soak. Sessions: a lane for each player, which answers, stores deposits and sends numbered events;
+// rooms of many players, which send the same events to all; a service that logs players in; a home and a purse that
+// only their uid reaches. The numbers belong to the game and are independent of the protocol's. Portable.
 
-import { command, contract, event, firefly, service, shard, t } from '../../../core/game/index.ts'
-import { answerOf, charsOf, MAX_CHARS, textOf } from './text.ts'
+import { command, contract, event, firefly, service, shard, t, type Game } from '../../../core/game/index.ts'
+import { answerOf, charsOf, MAX_CHARS, textOf } from './payload.ts'
 
-/** One life of a shard's memory, and the number of its next event. */
-const place = { life: t.u32, next: t.u32 }
-const beat = { life: t.u32, i: t.u32, chars: t.u16, text: t.string(MAX_CHARS) }
+/** One activation of a shard, and the number of its next event. */
+const position = { activation: t.u32, next: t.u32 }
+const numbered = { activation: t.u32, i: t.u32, chars: t.u16, text: t.string(MAX_CHARS) }
 const join = { periodMs: t.u32 }
 const uid = t.string(64)
-/** Whom a shard takes the caller for, and which shard it is. */
-const who = { uid, key: t.string(64) }
+/** The caller as the shard sees it, and the shard's key. */
+const identity = { uid, key: t.string(64) }
 
 export const Lane = contract('lane', {
   /** Joins; from then on one event each `periodMs`. */
-  start: command(700, join, place, { resend: true }),
+  start: command(700, join, position, { resend: true }),
   ask: command(701, { n: t.u32 }, { n: t.u32, answer: t.u32, uid }),
-  /** `count` deposits have been made, this one included. */
+  /** `count`: deposits so far, this one included. */
   deposit: command(702, { n: t.u32 }, { total: t.u32, count: t.u32 }, { durable: true }),
-  /** So many events at once, and as many notes. */
-  surge: command(703, { events: t.u16, chars: t.u16 }, place),
-  /** What the lane knows of its player. */
-  books: command(
+  /** Sends so many events at once, and as many pushes to the uid. */
+  burst: command(703, { events: t.u16, chars: t.u16 }, position),
+  totals: command(
     704,
     {},
-    { ...place, notes: t.u32, asked: t.u32, total: t.u32, count: t.u32, aways: t.u32, backs: t.u32 },
+    { ...position, pushes: t.u32, asks: t.u32, total: t.u32, count: t.u32, aways: t.u32, backs: t.u32 },
   ),
-  /** From here on notes are pushed to this uid: from which number on. */
-  follow: command(705, { uid }, place, { resend: true }),
-  beat: event(750, beat),
-  /** Behind a RESYNC: where the events go on. */
-  fresh: event(751, place),
+  /** From here on events are pushed to this uid; answers with their position. */
+  follow: command(705, { uid }, position, { resend: true }),
+  numbered: event(750, numbered),
+  /** After a RESYNC: where the events continue. */
+  resyncedAt: event(751, position),
   /** To the uid, not to the members. */
-  note: event(752, beat),
+  pushed: event(752, numbered),
 })
 
-export const Gate = contract('gate', {
-  /** Logs in; `binds`: and binds, in one turn. */
+export const Accounts = contract('accounts', {
+  /** Logs in, and with `binds` also binds the purse in the same turn. */
   login: command(720, { uid, binds: t.bool }, { uid }),
   bind: command(721, {}, { uid }),
 })
-/** Only for who has logged in, and only one's own. */
-export const Home = contract('home', { who: command(730, {}, who) })
-/** Only for whom it was bound to. */
-export const Purse = contract('purse', { who: command(740, {}, who) })
+/** Logged-in players only, each to the own home. */
+export const Home = contract('home', { who: command(730, {}, identity) })
+/** The session that it was bound to only. */
+export const Purse = contract('purse', { who: command(740, {}, identity) })
 
 export const homeOf = (name: string): string => `home-${name}`
 export const purseOf = (name: string): string => `purse-${name}`
 
 export const Room = contract('room', {
-  enter: command(710, join, place, { resend: true }),
-  where: command(711, {}, place),
-  beat: event(760, beat),
-  fresh: event(761, place),
+  enter: command(710, join, position, { resend: true }),
+  where: command(711, {}, position),
+  numbered: event(760, numbered),
+  resyncedAt: event(761, position),
 })
 
-interface Beats {
-  life: number
+interface Sender {
+  activation: number
   next: number
   periodMs: number
-  isBeating: boolean
+  isSending: boolean
 }
-const silent = (): Beats => ({ life: 0, next: 0, periodMs: 0, isBeating: false })
+const idle = (): Sender => ({ activation: 0, next: 0, periodMs: 0, isSending: false })
 
-/** The number and text of one more event. */
-function nextOf(state: Beats, key: string, chars = charsOf(key, state.next)) {
+const positionOf = ({ activation, next }: Sender) => ({ activation, next })
+
+function nextEvent(state: Sender, key: string, chars = charsOf(key, state.next)) {
   const i = state.next++
-  return { life: state.life, i, chars, text: textOf(key, i, chars) }
+  return { activation: state.activation, i, chars, text: textOf(key, i, chars) }
 }
 
-/** A note for so many events. */
-const EVENTS_OF_NOTE = 2
+/** One push for so many events. */
+const EVENTS_PER_PUSH = 2
 
-/** By whom the notes of a lane are, as their texts say. */
-export const noteName = (lane: string): string => `note-${lane}`
+/** The name in the texts of a lane's pushes. */
+export const pushName = (lane: string): string => `push-${lane}`
 
-/** The number and text of one more note. */
-function noteOf(state: Beats & { notes: number }, key: string, chars?: number) {
-  return nextOf({ ...state, next: state.notes++ }, noteName(key), chars)
+function nextPush(state: Sender & { pushes: number }, key: string, chars?: number) {
+  return nextEvent({ ...state, next: state.pushes++ }, pushName(key), chars)
 }
 
 const lane = shard(Lane)
   .public()
-  .state(() => ({ ...silent(), uid: '', notes: 0, asked: 0, aways: 0, backs: 0 }))
+  .state(() => ({ ...idle(), uid: '', pushes: 0, asks: 0, aways: 0, backs: 0 }))
   .kv({ total: t.u32, count: t.u32 })
-  .timer('beat', {}, (c) => {
-    c.state.isBeating = c.size > 0
-    if (!c.state.isBeating) return
-    c.broadcast.beat(nextOf(c.state, c.key))
-    if (c.state.uid !== '' && c.state.next % EVENTS_OF_NOTE === 0)
-      c.user(c.state.uid).push.note(noteOf(c.state, c.key))
-    c.later(c.state.periodMs, 'beat')
+  .timer('send', {}, (c) => {
+    c.state.isSending = c.size > 0
+    if (!c.state.isSending) return
+    c.broadcast.numbered(nextEvent(c.state, c.key))
+    if (c.state.uid !== '' && c.state.next % EVENTS_PER_PUSH === 0)
+      c.user(c.state.uid).push.pushed(nextPush(c.state, c.key))
+    c.later(c.state.periodMs, 'send')
   })
   .on('start', (c, { periodMs }) => {
     const { state } = c
     c.join()
-    state.life ||= 1 + Math.floor(c.random() * 0xffff_fff0)
+    state.activation ||= 1 + Math.floor(c.random() * 0xffff_fff0)
     state.periodMs = periodMs
-    if (!state.isBeating) c.later(periodMs, 'beat')
-    state.isBeating = true
-    return { life: state.life, next: state.next }
+    if (!state.isSending) c.later(periodMs, 'send')
+    state.isSending = true
+    return positionOf(state)
   })
   .on('ask', (c, { n }) => {
-    c.state.asked++
+    c.state.asks++
     return { n, answer: answerOf(c.key, n), uid: c.uid }
   })
   .on('deposit', (c, { n }) => {
@@ -113,48 +112,48 @@ const lane = shard(Lane)
     c.kv.set('count', count)
     return { total, count }
   })
-  .on('surge', (c, { events, chars }) => {
+  .on('burst', (c, { events, chars }) => {
     for (let n = 0; n < events; n++) {
-      c.broadcast.beat(nextOf(c.state, c.key, chars))
-      if (c.state.uid !== '') c.user(c.state.uid).push.note(noteOf(c.state, c.key, chars))
+      c.broadcast.numbered(nextEvent(c.state, c.key, chars))
+      if (c.state.uid !== '') c.user(c.state.uid).push.pushed(nextPush(c.state, c.key, chars))
     }
-    return { life: c.state.life, next: c.state.next }
+    return positionOf(c.state)
   })
-  .on('books', (c) => {
-    const { life, next, notes, asked, aways, backs } = c.state
+  .on('totals', (c) => {
+    const { pushes, asks, aways, backs } = c.state
     const [total, count] = [c.kv.get('total') ?? 0, c.kv.get('count') ?? 0]
-    return { life, next, notes, asked, aways, backs, total, count }
+    return { ...positionOf(c.state), pushes, asks, aways, backs, total, count }
   })
-  .on('follow', (c, { uid: whom }) => {
-    c.state.uid = whom
-    return { life: c.state.life, next: c.state.notes }
+  .on('follow', (c, { uid: follower }) => {
+    c.state.uid = follower
+    return { activation: c.state.activation, next: c.state.pushes }
   })
   .away((c) => void c.state.aways++)
   .back((c) => void c.state.backs++)
-  .resync((c) => c.push.fresh({ life: c.state.life, next: c.state.next }))
+  .resync((c) => c.push.resyncedAt(positionOf(c.state)))
 
 const room = shard(Room)
   .public()
-  .state(silent)
-  .timer('beat', {}, (c) => {
-    c.state.isBeating = c.size > 0
-    if (!c.state.isBeating) return
-    c.broadcast.beat(nextOf(c.state, c.key))
-    c.later(c.state.periodMs, 'beat')
+  .state(idle)
+  .timer('send', {}, (c) => {
+    c.state.isSending = c.size > 0
+    if (!c.state.isSending) return
+    c.broadcast.numbered(nextEvent(c.state, c.key))
+    c.later(c.state.periodMs, 'send')
   })
   .on('enter', (c, { periodMs }) => {
     const { state } = c
     c.join()
-    state.life ||= 1 + Math.floor(c.random() * 0xffff_fff0)
+    state.activation ||= 1 + Math.floor(c.random() * 0xffff_fff0)
     state.periodMs = periodMs
-    if (!state.isBeating) c.later(periodMs, 'beat')
-    state.isBeating = true
-    return { life: state.life, next: state.next }
+    if (!state.isSending) c.later(periodMs, 'send')
+    state.isSending = true
+    return positionOf(state)
   })
-  .on('where', (c) => ({ life: c.state.life, next: c.state.next }))
-  .resync((c) => c.push.fresh({ life: c.state.life, next: c.state.next }))
+  .on('where', (c) => positionOf(c.state))
+  .resync((c) => c.push.resyncedAt(positionOf(c.state)))
 
-const gate = service(Gate)
+const accounts = service(Accounts)
   .public()
   .on('login', async (c, { uid: name, binds }) => {
     await c.login(name)
@@ -175,4 +174,28 @@ const purse = shard(Purse)
   .bound()
   .on('who', (c) => ({ uid: c.uid, key: c.key }))
 
-export const game = firefly({ lane, room, gate, home, purse })
+export const sessionGame = firefly({ lane, room, accounts, home, purse })
+
+/** Which session wins when one uid logs in twice: the newer one, or the older one. */
+export type LoginMode = 'takeover' | 'refuse'
+
+export const Login = contract('login', { login: command(720, { uid }, { uid }) })
+/** Logged-in players only. */
+export const Club = contract('club', { who: command(721, { n: t.u32 }, { n: t.u32, uid }) })
+
+const login = service(Login)
+  .public()
+  .on('login', async (c, { uid: name }) => {
+    await c.login(name)
+    return { uid: name }
+  })
+
+const club = service(Club)
+  .players()
+  .on('who', (c, { n }) => ({ n, uid: c.uid }))
+
+/** The game of the login races: a service that logs in every caller, and one for logged-in players only. */
+export function loginGame(mode: LoginMode): Game {
+  // Ticket signatures are tested elsewhere: here the ticket is the uid itself.
+  return firefly({ login, club }, { login: mode, auth: ({ ticket }) => new TextDecoder().decode(ticket) })
+}

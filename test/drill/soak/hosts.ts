@@ -1,87 +1,65 @@
-// The two hosts that are soaked, each as the drill reaches it: one port for WebSocket, and on Node one for TCP.
+// The two hosts of the soak. Invariant: neither outlives the drill.
 
-import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 
+import { ServerProcess } from '../../support/serverprocess.ts'
 import { serveWorkerd } from '../../support/workerd.ts'
-import type { ServerOrder, Told } from './server.ts'
+import { temporaryFolder } from '../options.ts'
+import type { SoakOrder } from './server.ts'
 
 export type HostName = 'node' | 'workerd'
 export interface SoakHost extends AsyncDisposable {
   readonly name: HostName
+  /** The port for WebSocket. */
   readonly webSocket: number
+  /** The port for TCP, null = the host has none. */
   readonly tcp: number | null
-  /** What went wrong inside, one line each. */
-  complaints(): readonly string[]
+  /** Errors inside the host, one line each. */
+  errorLines(): readonly string[]
 }
 
-const PROGRAM = new URL('server.ts', import.meta.url)
 const WORKER = new URL('./fixtures/worker.ts', import.meta.url).pathname
-/** A log line of a bug, or what Node says when it dies. */
-const BAD = /"level":"(?:error|fatal)"|^[^{]*Error/
-const STOP_MS = 10_000
+/** A log line of a bug, or the line that Node prints when an error ends it. */
+const ERROR = /"level":"(?:error|fatal)"|^[^{]*Error/
 
-/** A server in a process of its own, as `npm start` runs it. Rejects when it ends before it listens. */
-export async function startNode(order: Omit<ServerOrder, 'dir'>): Promise<SoakHost> {
-  const dir = folder()
-  const child = fork(PROGRAM, [JSON.stringify({ ...order, dir } satisfies ServerOrder)], {
-    execArgv: ['--max-semi-space-size=2'],
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+/** @throws Error when the server ends before it listens */
+export async function startNode(order: Omit<SoakOrder, 'dir'>): Promise<SoakHost> {
+  const errorLines: string[] = []
+  const server = new ServerProcess({
+    program: new URL('server.ts', import.meta.url),
+    order: { ...order, dir: temporaryFolder('soak').path } satisfies SoakOrder,
+    log: (line) => {
+      if (ERROR.test(line)) errorLines.push(line)
+    },
   })
-  const complaints: string[] = []
-  for (const input of [child.stdout!, child.stderr!])
-    createInterface({ input }).on('line', (line) => {
-      if (BAD.test(line)) complaints.push(line)
-    })
-  const ready = Promise.withResolvers<Told>()
-  const ended = new Promise<void>((resolve) => {
-    child.once('close', (code, signal) => {
-      ready.reject(new Error(`the server ended with ${code ?? signal}: ${complaints.join('; ')}`))
-      if (code !== 0) complaints.push(`the server ended with ${code ?? signal}`)
-      resolve()
-    })
+  void server.ended.then(({ code, signal }) => {
+    if (code !== 0) errorLines.push(`the server ended with ${code ?? signal}`)
   })
-  child.once('message', (told: Told) => ready.resolve(told))
-  const { http, tcp } = await ready.promise
+  const { http, tcp } = await server.ready.catch((error: unknown) => {
+    throw new Error(`${String(error)}: ${errorLines.join('; ')}`, { cause: error })
+  })
   return {
     name: 'node',
     webSocket: http,
     tcp,
-    complaints: () => complaints,
-    [Symbol.asyncDispose]: async () => {
-      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
-      child.kill('SIGTERM')
-      await ended
-      clearTimeout(timer)
-    },
+    errorLines: () => errorLines,
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   }
 }
 
-/** Raw workerd on what wrangler builds: its development server, or its test harness, would be what is soaked. */
+/** Raw workerd on wrangler's build: behind wrangler's development server, that server would be what is tested. */
 export async function startWorkerd(): Promise<SoakHost> {
-  const dir = folder()
-  const { port, child, lines } = await serveWorkerd(WORKER, dir)
+  const { port, child, lines } = await serveWorkerd(WORKER, temporaryFolder('soak').path)
   process.once('exit', () => child.kill('SIGKILL'))
   return {
     name: 'workerd',
     webSocket: port,
     tcp: null,
-    complaints: () => lines.filter((line) => /error|exception/i.test(line)),
+    errorLines: () => lines.filter((line) => /error|exception/i.test(line)),
     [Symbol.asyncDispose]: async () => {
       const ended = once(child, 'close')
       child.kill('SIGKILL')
       await ended
     },
   }
-}
-
-/** Gone with this process, however that ends by itself. */
-function folder(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'firefly-soak-'))
-  process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
-  return dir
 }

@@ -1,5 +1,5 @@
-// One player of the soak, on a line that breaks: the SDK as a game uses it, calls that never stop, and every answer and
-// every event held against what it must be.
+// One player of the soak behind a fault proxy: it uses the SDK as a game does and calls all the time. Invariant: every
+// answer and every event is compared with the value that it must have.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -7,58 +7,42 @@ import { CallError, connect, type Firefly } from '../../../client/index.ts'
 import type { Remote } from '../../../client/channel.ts'
 import type { Dial } from '../../../client/socket.ts'
 import { TIMES } from '../../../core/wire/limits.ts'
-import type { Random } from '../../support/random.ts'
 import { until } from '../../support/wait.ts'
-import { Account } from './account.ts'
-import type { Line } from './cutter.ts'
-import type { Faults } from './faults.ts'
+import { Account, type AccountOptions } from './account.ts'
+import { EventSequence, type EventPosition } from './eventsequence.ts'
 import { Lane, Room } from './game.ts'
-import { Stream, type Place } from './stream.ts'
-import { answerOf } from './text.ts'
+import { answerOf } from './payload.ts'
 
-export interface PlayerOptions {
-  readonly name: string
+export interface PlayerOptions extends AccountOptions {
   readonly room: string
   readonly url: string
   readonly dial: Dial
-  readonly line: Line
-  readonly random: Random
-  readonly faults: Faults
-  /** Between two events of the lane, of the room, and two moments of calling, milliseconds. */
+  /** Between two events of the lane and of the room. */
   readonly laneMs: number
   readonly roomMs: number
-  readonly thinkMs: number
-  /** Its first login comes within this time, milliseconds. */
-  readonly loginMs: number | null
-  /** For one thing to happen. */
-  readonly patienceMs: number
 }
 
 type LaneRemote = Remote<typeof Lane.entries>
 type RoomRemote = Remote<typeof Room.entries>
 
-/** Most calls at one moment. */
-const MOST_CALLS = 3
-const DEPOSITS = 0.2
+const MAX_CALLS_AT_ONCE = 3
+const DEPOSIT_SHARE = 0.2
 const MAX_DEPOSIT = 1_000
 
-export class Player {
+export class SessionPlayer {
   readonly name: string
-  readonly line: Line
-  readonly lane: Stream
-  readonly room: Stream
+  readonly lane: EventSequence
+  readonly room: EventSequence
   readonly account: Account
-  /** Answers that were right. */
+  /** Correct answers. */
   replies = 0
   resumes = 0
-  /** Calls that a restart of the shard took; the SDK said so. */
-  restarted = 0
-  /** How often the SDK has told that the lane has missed something. */
-  laneResynced = 0
-  /** From the last dialling to 'resumed', and from the cut to it. */
+  /** How often the SDK reported that the lane missed events. */
+  laneResyncs = 0
+  /** From the last dial to 'resumed', and from the cut to 'resumed'. */
   readonly resumeMs: number[] = []
   readonly pauseMs: number[] = []
-  /** Longer than a place is kept. */
+  /** Pauses that were longer than a seat is reserved. */
   latePauses = 0
   readonly #options: PlayerOptions
   #game: Firefly | null = null
@@ -66,105 +50,115 @@ export class Player {
   #room: RoomRemote | null = null
   #dialedMs = 0
   #cutMs: number | null = null
-  #isHeld = false
+  #isBlocked = false
   #isStopping = false
   #isClosing = false
-  #waiting = 0
-  #n = 0
-  #asked = 0
+  #openCalls = 0
+  #lastAsk = 0
   #deposits = 0
   #total = 0
 
   constructor(options: PlayerOptions) {
     this.#options = options
     this.name = options.name
-    this.line = options.line
-    this.lane = new Stream(options.name)
-    this.room = new Stream(options.room)
+    this.lane = new EventSequence(options.name)
+    this.room = new EventSequence(options.room)
     this.account = new Account({ ...options, random: options.random.fork() })
-    options.line.onCut = (atMs) => (this.#cutMs ??= atMs)
+    options.proxy.onCut = (atMs) => (this.#cutMs ??= atMs)
+  }
+
+  get proxy(): AccountOptions['proxy'] {
+    return this.#options.proxy
   }
 
   get isOpen(): boolean {
     return this.#game?.state === 'open'
   }
 
-  /** For good, whatever the SDK could do. */
+  /** The SDK has given up. */
   get isClosed(): boolean {
     return this.#game?.state === 'closed'
   }
 
-  /** It has joined its lane and its room. */
+  /** Resolves when the player has joined its lane and its room. */
   async start(): Promise<void> {
-    const { url, dial, patienceMs } = this.#options
+    const { url, dial, timeoutMs, laneMs, roomMs } = this.#options
     const game = await connect(url, {
-      timeoutMs: patienceMs,
-      connectMs: patienceMs,
+      timeoutMs,
+      connectMs: timeoutMs,
       dial: (to, events) => {
         this.#dialedMs = performance.now()
         return dial(to, events)
       },
     })
     this.#game = game
-    // Before it there was nothing to resume.
+    // A cut during the handshake is not followed by 'resumed'.
     if (this.isOpen) this.#cutMs = null
     game.on('resumed', () => this.#resumed())
     game.on('resynced', (shards) => {
-      if (shards.some(({ contract }) => contract === Lane.name)) this.laneResynced++
+      if (shards.some(({ contract }) => contract === Lane.name)) this.laneResyncs++
     })
     game.on('closed', ({ code, message }) => {
-      if (!this.#isClosing) this.#fault('closed', `${code}: ${message}`)
+      if (!this.#isClosing) this.#violation('closed', `${code}: ${message}`)
     })
     const lane = (this.#lane = game.at(Lane, this.name))
-    lane.on('beat', (beat) => this.lane.hear(beat))
-    lane.on('fresh', (place) => this.lane.fresh(place))
-    this.account.listen(game, lane)
-    this.#follow(lane, this.lane, () => lane.start({ periodMs: this.#options.laneMs }))
+    lane.on('numbered', (event) => this.lane.receive(event))
+    lane.on('resyncedAt', (position) => this.lane.resyncedAt(position))
+    this.account.attach(game, lane)
     const room = (this.#room = game.at(Room, this.#options.room))
-    room.on('beat', (beat) => this.room.hear(beat))
-    room.on('fresh', (place) => this.room.fresh(place))
-    this.#follow(room, this.room, () => room.enter({ periodMs: this.#options.roomMs }))
+    room.on('numbered', (event) => this.room.receive(event))
+    room.on('resyncedAt', (position) => this.room.resyncedAt(position))
     await Promise.all([
-      this.#join(this.lane, () => lane.start({ periodMs: this.#options.laneMs })),
-      this.#join(this.room, () => room.enter({ periodMs: this.#options.roomMs })),
+      this.#follow(lane, this.lane, () => lane.start({ periodMs: laneMs })),
+      this.#follow(room, this.room, () => room.enter({ periodMs: roomMs })),
     ])
   }
 
-  #follow(remote: LaneRemote | RoomRemote, stream: Stream, join: () => Promise<Place>): void {
+  /** Joins, now and after every RESYNC and restart. */
+  #follow(
+    remote: LaneRemote | RoomRemote,
+    sequence: EventSequence,
+    join: () => Promise<EventPosition>,
+  ): Promise<void> {
     remote.onResync(() => {
-      stream.resync()
-      void this.#rejoin(stream, join)
+      sequence.resync()
+      void this.#rejoin(sequence, join)
     })
     remote.onRestart(() => {
-      stream.restart()
-      void this.#join(stream, join)
+      sequence.restart()
+      void this.#join(sequence, join)
     })
     remote.onClose((code) => {
-      if (!this.#isClosing) this.#fault('channel', `${stream.name}: ${code}`)
+      if (!this.#isClosing) this.#violation('channel', `${sequence.name}: ${code}`)
     })
+    return this.#join(sequence, join)
   }
 
-  async #join(stream: Stream, join: () => Promise<Place>): Promise<void> {
-    const place = await this.#settled(`join ${stream.name}`, join)
-    if (place) stream.begins(place)
+  async #join(sequence: EventSequence, join: () => Promise<EventPosition>): Promise<void> {
+    const position = await this.#completed(`join ${sequence.name}`, join)
+    if (position) sequence.joined(position)
   }
 
-  /** As every game does it; and who was away for too long, and nobody else, has no place any more. */
-  async #rejoin(stream: Stream, join: () => Promise<Place>): Promise<void> {
-    const isLate = this.#cutMs !== null && performance.now() - this.#cutMs >= TIMES.lingerMs
-    const place = await this.#settled(`join ${stream.name} again`, join)
-    if (place && isLate) stream.rejoins(place)
+  /** Every game joins again. Only a player that was away for too long has lost its seat. */
+  async #rejoin(sequence: EventSequence, join: () => Promise<EventPosition>): Promise<void> {
+    const isLate = this.#isLate()
+    const position = await this.#completed(`join ${sequence.name} again`, join)
+    if (position && isLate) sequence.rejoined(position)
+  }
+
+  #isLate(): boolean {
+    return this.#cutMs !== null && performance.now() - this.#cutMs >= TIMES.lingerMs
   }
 
   #resumed(): void {
     const now = performance.now()
-    if (this.#cutMs !== null && now - this.#cutMs >= TIMES.lingerMs) this.latePauses++
+    if (this.#isLate()) this.latePauses++
     this.resumes++
-    if (!this.#isHeld) {
+    if (!this.#isBlocked) {
       this.resumeMs.push(now - this.#dialedMs)
       if (this.#cutMs !== null) this.pauseMs.push(now - this.#cutMs)
     }
-    this.#isHeld = false
+    this.#isBlocked = false
     this.#cutMs = null
   }
 
@@ -173,104 +167,103 @@ export class Player {
     const { random, thinkMs } = this.#options
     const isOver = (): boolean => this.#isStopping || this.isClosed
     const account = this.account.play(isOver)
-    // Not all of them in the same moment.
+    // So that the players do not call at the same moments.
     await sleep(thinkMs * random.next())
     while (!isOver()) {
-      for (let calls = 1 + random.below(MOST_CALLS); calls > 0; calls--)
-        void (random.chance(DEPOSITS) ? this.#deposit(1 + random.below(MAX_DEPOSIT)) : this.#ask())
+      for (let calls = 1 + random.below(MAX_CALLS_AT_ONCE); calls > 0; calls--)
+        void (random.chance(DEPOSIT_SHARE) ? this.#deposit(1 + random.below(MAX_DEPOSIT)) : this.#ask())
       await sleep(thinkMs * (0.5 + random.next()))
     }
     await account
   }
 
   async #ask(): Promise<void> {
-    const n = ++this.#n
-    this.#asked++
-    const isRight = this.account.expects()
-    const reply = await this.#settled(`ask ${n}`, () => this.#lane!.ask({ n }))
+    const n = ++this.#lastAsk
+    const isExpected = this.account.expectedIdentity()
+    const reply = await this.#completed(`ask ${n}`, () => this.#lane!.ask({ n }))
     if (!reply) return
-    if (!isRight(reply.uid)) this.account.mistaken(`ask ${n} answered as ${reply.uid || 'nobody'}`)
+    if (!isExpected(reply.uid))
+      this.account.identityViolation(`ask ${n} answered as ${reply.uid || 'nobody'}`)
     if (reply.n === n && reply.answer === answerOf(this.name, n)) this.replies++
-    else this.#fault('reply', `ask ${n} got ${JSON.stringify(reply)}`)
+    else this.#violation('reply', `ask ${n} got ${JSON.stringify(reply)}`)
   }
 
-  /** Deposits of a channel happen in their order, so each can know what the lane has after it. */
+  /** Deposits of one channel run in their order, so the totals after each are known. */
   async #deposit(n: number): Promise<void> {
     const count = ++this.#deposits
     const total = (this.#total += n)
-    const reply = await this.#settled(`deposit ${count}`, () => this.#lane!.deposit({ n }))
+    const reply = await this.#completed(`deposit ${count}`, () => this.#lane!.deposit({ n }))
     if (!reply) return
     if (reply.count === count && reply.total === total) this.replies++
-    else this.#fault('deposit', `${count} of ${total} in all got ${JSON.stringify(reply)}`)
+    else this.#violation('deposit', `${count} of ${total} in all got ${JSON.stringify(reply)}`)
   }
 
-  /** null when it failed, which only a restart may do to it. */
-  async #settled<T>(what: string, call: () => Promise<T>): Promise<T | null> {
-    this.#waiting++
+  /** Returns null when the call failed. Only a restart of the shard may cause that. */
+  async #completed<T>(what: string, call: () => Promise<T>): Promise<T | null> {
+    this.#openCalls++
     try {
       return await call()
     } catch (error) {
-      const isRestart = error instanceof CallError && error.code === 'SHARD_RESTARTED'
-      if (isRestart) this.restarted++
-      else this.#fault('call', `${what}: ${String(error)}`)
+      if (!(error instanceof CallError && error.code === 'SHARD_RESTARTED'))
+        this.#violation('call', `${what}: ${String(error)}`)
       return null
     } finally {
-      this.#waiting--
+      this.#openCalls--
     }
   }
 
-  /** Cut, and nobody answers any more; resolves when the SDK has noticed. */
-  async hold(): Promise<boolean> {
-    this.#isHeld = true
-    this.line.hold()
-    return until(() => !this.isOpen, this.#options.patienceMs)
+  /** Cuts the connection and blocks new ones; returns true when the SDK has noticed. */
+  async cutAndBlock(): Promise<boolean> {
+    this.#isBlocked = true
+    this.proxy.blockAll()
+    return until(() => !this.isOpen, this.#options.timeoutMs)
   }
 
-  /** Everything is answered, on a connection that stands. */
+  /** Stops calling; returns true when every call is answered and the connection is open. */
   async stop(): Promise<boolean> {
     this.#isStopping = true
-    await until(() => this.isClosed || (this.#waiting === 0 && this.isOpen), this.#options.patienceMs)
-    return this.isOpen && this.#waiting === 0
+    await until(() => this.isClosed || (this.#openCalls === 0 && this.isOpen), this.#options.timeoutMs)
+    return this.isOpen && this.#openCalls === 0
   }
 
-  /** Holds the lane's books against its own. */
-  async compare(): Promise<void> {
-    const [books, where] = await Promise.all([
-      this.#settled('books', () => this.#lane!.books()),
-      this.#settled('where', () => this.#room!.where()),
+  /** Compares the totals of the lane with its own, and the positions of all events with what it received. */
+  async compareWithServer(): Promise<void> {
+    const [totals, where] = await Promise.all([
+      this.#completed('totals', () => this.#lane!.totals()),
+      this.#completed('where', () => this.#room!.where()),
     ])
-    if (!books || !where) return
-    await this.#tail(this.lane, books)
-    await this.#tail(this.room, where)
-    await this.account.compare()
-    if (this.account.isFollowed) await this.#tail(this.account.notes, { life: books.life, next: books.notes })
-    const { total, count, asked, aways, backs } = books
+    if (!totals || !where) return
+    await this.#checkSequence(this.lane, totals)
+    await this.#checkSequence(this.room, where)
+    await this.account.checkAtEnd()
+    const { activation, pushes, total, count, asks, aways, backs } = totals
+    if (this.account.isFollowed) await this.#checkSequence(this.account.pushes, { activation, next: pushes })
     if (total !== this.#total || count !== this.#deposits)
-      this.#fault('books', `${count} deposits of ${total}, made ${this.#deposits} of ${this.#total}`)
+      this.#violation('books', `${count} deposits of ${total}, expected ${this.#deposits} of ${this.#total}`)
     if (this.lane.restarts > 0) return
-    if (asked !== this.#asked) this.#fault('asked', `${this.#asked} asks ran ${asked} times`)
-    const { seatsLost } = this.lane
-    if (aways !== backs + seatsLost)
-      this.#fault('away', `${aways} times away, ${backs} times back, ${seatsLost} times too late`)
+    if (asks !== this.#lastAsk) this.#violation('asked', `${this.#lastAsk} asks ran ${asks} times`)
+    const { seatsExpired } = this.lane
+    if (aways !== backs + seatsExpired)
+      this.#violation('away', `${aways} times away, ${backs} times back, ${seatsExpired} times too late`)
   }
 
-  async #tail(stream: Stream, place: Place): Promise<void> {
-    if (!(await until(() => stream.reaches(place), this.#options.patienceMs))) stream.ends(place)
-    const { gaps, duplicates, reordered, wrong } = stream
-    if (gaps > 0) this.#fault('gap', `${stream.name}: ${gaps}: ${stream.holes}`)
-    if (duplicates > 0) this.#fault('duplicate', `${stream.name}: ${duplicates}`)
-    if (reordered > 0) this.#fault('reordered', `${stream.name}: ${reordered}`)
-    if (wrong > 0) this.#fault('wrong', `${stream.name}: ${wrong}`)
-    if (stream.awaitsFresh) this.#fault('fresh', `${stream.name}: no fresh state behind RESYNC`)
+  async #checkSequence(sequence: EventSequence, position: EventPosition): Promise<void> {
+    if (!(await until(() => sequence.reaches(position), this.#options.timeoutMs))) sequence.endAt(position)
+    const { name, gaps, duplicates, reordered, wrong } = sequence
+    if (gaps > 0) this.#violation('gap', `${name}: ${gaps}: ${sequence.missingNumbers}`)
+    if (duplicates > 0) this.#violation('duplicate', `${name}: ${duplicates}`)
+    if (reordered > 0) this.#violation('reordered', `${name}: ${reordered}`)
+    if (wrong > 0) this.#violation('wrong', `${name}: ${wrong}`)
+    if (sequence.awaitsPosition) this.#violation('fresh', `${name}: no position after RESYNC`)
   }
 
   async close(): Promise<void> {
     this.#isClosing = true
     await this.#game?.close()
-    this.line.close()
+    this.proxy.close()
   }
 
-  #fault(kind: string, what: string): void {
-    this.#options.faults.add(kind, `${this.name}: ${what}`)
+  #violation(kind: string, what: string): void {
+    this.#options.violations.add(kind, `${this.name}: ${what}`)
   }
 }

@@ -1,32 +1,14 @@
-// The Node server of a soak. It does not outlive the drill.
+// The Node server of a soak.
 
-import { start } from '../../../edge/node/server.ts'
-import { game } from './game.ts'
-import { loginGame, type LoginMode } from './logingame.ts'
+import { orderOf, serve } from '../../support/serverprogram.ts'
+import { loginGame, sessionGame, type LoginMode } from './game.ts'
 
-/** How a server is started, as JSON in its only argument. */
-export interface ServerOrder {
+export interface SoakOrder {
   readonly dir: string
-  /** null: the game of the sessions; else that of the logins. */
+  /** null: the game of the sessions; else the game of the login races. */
   readonly login: LoginMode | null
   readonly heartbeatMs: number
 }
-/** Its ports. */
-export interface Told {
-  readonly http: number
-  readonly tcp: number
-}
 
-const order = JSON.parse(process.argv[2]!) as ServerOrder
-const server = await start({
-  game: order.login === null ? game : loginGame(order.login),
-  dir: order.dir,
-  http: 0,
-  tcp: 0,
-  times: { heartbeatMs: order.heartbeatMs },
-})
-process.on('disconnect', () => process.exit(1))
-process.on('SIGTERM', () => {
-  void server.stop().then(() => process.exit(0))
-})
-process.send!({ http: server.http.port, tcp: server.tcp.port } satisfies Told)
+const { dir, login, heartbeatMs } = orderOf<SoakOrder>()
+await serve({ game: login === null ? sessionGame : loginGame(login), dir, times: { heartbeatMs } })

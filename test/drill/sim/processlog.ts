@@ -1,0 +1,42 @@
+// The log of a process in the trace. Invariant: a line that no correct run writes is a violation.
+
+import type { Log, LogFields } from '../../../core/ports/log.ts'
+import type { SimEnvironment } from './environment.ts'
+import type { ProcessLifetime } from './lifetime.ts'
+import type { Profile } from './profile.ts'
+
+/** Parts of messages that mean a bug, and when they do not. */
+const LOG_ALARMS: readonly (readonly [
+  part: string,
+  isExpected: (fields: LogFields, profile: Profile) => boolean,
+])[] = [
+  // A login waits for another shard, which can be unavailable.
+  ['a handler threw', ({ shard }) => !String(shard).startsWith('purse/')],
+  ['the answer of a cast failed too often', () => false],
+  ['a connection is closed by a bug of ours', () => false],
+  ['an acknowledged turn is lost', (_, { faults }) => faults.has('loss')],
+  ['MySQL refused a', (_, { poison }) => poison],
+  ['could not be taken back', (_, { faults }) => faults.has('disk')],
+  ['could not be dropped', () => false],
+  ['MySQL takes nothing', ({ error }) => /^DatabaseError: |the disk failed$/.test(String(error))],
+  ['the activation ends', ({ cause }) => !/which is (not )?there/.test(String(cause))],
+]
+
+export function logOf(
+  { trace, log, profile }: Pick<SimEnvironment, 'trace' | 'log' | 'profile'>,
+  lifetime: ProcessLifetime,
+): Log {
+  const write =
+    (level: string) =>
+    (message: string, fields: LogFields = {}): void => {
+      if (lifetime.isOver) return
+      const { shard, owner, cause, error, seq, code } = fields
+      const values = [shard, owner, seq, cause, error, code].filter((value) => value !== undefined)
+      const what = values.map((value) => String(value as string | number | Error).split('\n')[0]).join(', ')
+      trace.add(lifetime.name, `${level}: ${message} (${what})`)
+      for (const [part, isExpected] of LOG_ALARMS)
+        if (message.includes(part) && !isExpected(fields, profile))
+          log.violations.add('bug', `${message}: ${what}`)
+    }
+  return { info: write('info'), warn: write('warn'), error: write('error') }
+}
