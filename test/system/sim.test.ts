@@ -3,8 +3,11 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { globSync, readFileSync } from 'node:fs'
 import test, { type TestContext } from 'node:test'
 import { promisify } from 'node:util'
+
+import { LOG_ALARMS } from '../drill/sim/processlog.ts'
 
 type Figure = Readonly<Record<string, unknown>>
 
@@ -52,3 +55,12 @@ for (const [plant, invariant] of [
     assert.match(stderr, /reproduce: npm run sim -- --seed \d+ --trace --plant /)
   })
 }
+
+test('each log alarm matches a message of the product', () => {
+  const sources = globSync('{core,edge}/**/*.ts').map((file) => readFileSync(file, 'utf8'))
+  for (const [pattern] of LOG_ALARMS)
+    assert.ok(
+      sources.some((source) => pattern.test(source)),
+      String(pattern),
+    )
+})

@@ -75,7 +75,7 @@ export interface PlayerOptions {
   readonly name: string
   /** Of its transaction ids; unique in the run. */
   readonly prefix: string
-  /** Who can receive a transfer, players or not. */
+  /** Possible receivers of a transfer, players or not. */
   readonly recipients: readonly string[]
   readonly connection: MarketConnection
   readonly log: RequestLog
@@ -189,7 +189,7 @@ export class MarketPlayer {
     const { log, clock, mayBeStale = false, onAcknowledged } = this.#options
     const { kind, id, to, amount } = of
     const input = kind === 'deposit' ? { amount, id } : { to, amount, id }
-    const answer = (await this.#request(kind, input)) as { gold: number } | string | null
+    const answer = await this.#request<{ gold: number }>(kind, input)
     if (answer === null) return null
     if (typeof answer === 'string') {
       of.isRefused = true
@@ -284,10 +284,8 @@ export class MarketPlayer {
   async #balance(): Promise<void> {
     const { log, name, mayBeStale = false } = this.#options
     const after = this.#last
-    const answer = (await this.#request('balance', {})) as { gold: number } | string | null
-    if (answer === null) return
-    if (typeof answer === 'string')
-      return log.violations.add('refused', `${name}: balance was refused: ${answer}`)
+    const answer = await this.#requestValid<{ gold: number }>('balance', {})
+    if (!answer) return
     const { gold } = answer
     if (!mayBeStale) log.reads.push({ player: name, gold, after })
     if (!this.#isGoldKnown) return
@@ -299,13 +297,8 @@ export class MarketPlayer {
   async #history(): Promise<void> {
     const { log, random, name } = this.#options
     const limit = 1 + random.below(MAX_ENTRIES)
-    const answer = (await this.#request('history', { limit })) as
-      | { entries: readonly HistoryEntry[] }
-      | string
-      | null
-    if (answer === null) return
-    if (typeof answer === 'string')
-      return log.violations.add('refused', `${name}: history was refused: ${answer}`)
+    const answer = await this.#requestValid<{ entries: readonly HistoryEntry[] }>('history', { limit })
+    if (!answer) return
     const { entries } = answer
     for (const [i, { id, kind, amount, gold }] of entries.entries()) {
       const before = entries[i + 1]?.gold
@@ -329,7 +322,7 @@ export class MarketPlayer {
   async #invalid(): Promise<void> {
     const { log, random, name } = this.#options
     const [command, input, code] = INVALID[random.below(INVALID.length)]!
-    const answer = await this.#request(command, input)
+    const answer = await this.#request<object>(command, input)
     if (answer !== code && answer !== null)
       log.violations.add(
         'refused',
@@ -337,8 +330,17 @@ export class MarketPlayer {
       )
   }
 
+  /** Sends a request that no rule refuses until it is answered. Returns null after an abort or a wrong refusal. */
+  async #requestValid<Answer extends object>(command: Command, input: Input): Promise<Answer | null> {
+    const answer = await this.#request<Answer>(command, input)
+    if (typeof answer !== 'string') return answer
+    const { log, name } = this.#options
+    log.violations.add('refused', `${name}: ${command} was refused: ${answer}`)
+    return null
+  }
+
   /** Sends a request until it is answered. Returns the answer, or the code of its refusal; null = aborted. */
-  async #request(command: Command, input: Input): Promise<unknown> {
+  async #request<Answer extends object>(command: Command, input: Input): Promise<Answer | string | null> {
     const { connection, log, random, clock, mix, name, mayBeRejected = false } = this.#options
     const what = `${command} ${JSON.stringify(input)}`
     this.#pending = what
@@ -349,7 +351,7 @@ export class MarketPlayer {
       try {
         const answer = await connection.request(command, input)
         this.#pending = ''
-        return answer
+        return answer as Answer
       } catch (error) {
         if (error instanceof Refused) {
           this.#pending = ''

@@ -82,14 +82,14 @@ export class AnswerCheck {
     const { gold } = JSON.parse(utf8Decoder.decode(body)) as { gold?: number }
     const { id } = JSON.parse(call.body) as { id: string }
     if (gold === undefined) return
-    this.#environment.reachPoint('given', lifetime)
+    this.#environment.reachPoint('reply', lifetime)
     if (lifetime.isOver) return
     const cause = `own:${id}`
     const what = `${player}: ${id}, answered ${gold} by ${lifetime.name}`
     const transaction = log.transactions.get(id)
     if (!transaction) return log.violations.add('strange', `${what}, was never requested`)
     const query = { by: { cause }, limit: 1, descending: false }
-    const [entry] = mount.list({ contract: Purse.name, key: player }, ledger, query)
+    const [entry] = mount.store.list({ contract: Purse.name, key: player }, ledger, query)
     const isThis = ({ shard, rows }: WriteSet): boolean =>
       shard.key === player && (rows ?? []).some(({ values }) => values['cause'] === cause)
     if (!entry) log.violations.add('early', `${what}, is not on its disk`)

@@ -18,13 +18,16 @@ export interface EngineProcess {
   readonly link: ShardLink
 }
 
-/** The gateway's end. */
-export interface GatewayEnd extends ChannelOut {
-  /** The engine's process has ended. */
-  linkLost(): void
+export interface ChannelLinkOptions {
+  readonly environment: Pick<SimEnvironment, 'clock' | 'random'>
+  readonly gateway: ProcessLifetime
+  readonly process: EngineProcess
+  readonly request: OpenRequest
+  /** Receives what the engine sends. */
+  readonly out: ChannelOut
+  /** The process of the engine has ended. */
+  readonly onLost: () => void
 }
-
-type Send<End> = (run: (end: End) => void) => void
 
 const LATENCY_MS = 1
 /** Until an end notices that the other one has ended. */
@@ -33,57 +36,46 @@ const NOTICE_MS = 30
 export class ChannelLink {
   /** Each call is sent to the engine's end. */
   readonly toEngine: Omit<EngineEnd, 'closeReplaced'>
-  readonly #environment: Pick<SimEnvironment, 'clock' | 'random'>
-  readonly #gateway: ProcessLifetime
-  readonly #process: EngineProcess
+  readonly #options: ChannelLinkOptions
   #engineEnd: EngineEnd | null = null
   #upMs = 0
   #downMs = 0
 
-  constructor(
-    environment: Pick<SimEnvironment, 'clock' | 'random'>,
-    gateway: ProcessLifetime,
-    process: EngineProcess,
-    request: OpenRequest,
-    deliver: Send<GatewayEnd>,
-  ) {
-    this.#environment = environment
-    this.#gateway = gateway
-    this.#process = process
-    const { visibleLifetime } = process
+  constructor(options: ChannelLinkOptions) {
+    this.#options = options
+    const { environment, gateway, process, request, out, onLost } = options
     const noticeMs = (): number => environment.random.connections.next() * NOTICE_MS
-    visibleLifetime.onEnd(() => {
-      gateway.clock.after(noticeMs(), () => deliver((end) => end.linkLost()))
-    })
+    process.visibleLifetime.onEnd(() => void gateway.clock.after(noticeMs(), onLost))
     gateway.onEnd(() => {
       environment.clock.after(noticeMs(), () => {
-        if (!visibleLifetime.isOver) this.#engineEnd?.close(false)
+        if (!process.visibleLifetime.isOver) this.#engineEnd?.close(false)
       })
     })
-    this.toEngine = senderOf<EngineEnd>((run) =>
-      this.#later('up', () => {
-        if (this.#engineEnd) run(this.#engineEnd)
-      }),
+    this.toEngine = senderOf<EngineEnd>((call) =>
+      this.#later('up', () => this.#engineEnd && call(this.#engineEnd)),
     )
-    this.#later('up', () => {
-      this.#engineEnd = new EngineEnd(process, request, (run) => this.#later('down', () => deliver(run)))
+    const toGateway = senderOf<ChannelOut>((call) => {
+      if (!this.#engineEnd?.isClosed) this.#later('down', () => call(out))
     })
+    this.#later('up', () => (this.#engineEnd = new EngineEnd(process, request, toGateway)))
   }
 
   #later(direction: 'up' | 'down', run: () => void): void {
-    const { clock, random } = this.#environment
+    const { environment, gateway, process } = this.#options
+    const { clock, random } = environment
     const before = direction === 'up' ? this.#upMs : this.#downMs
     const atMs = Math.max(before, clock.mono() + random.connections.next() * LATENCY_MS)
     if (direction === 'up') this.#upMs = atMs
     else this.#downMs = atMs
     clock.after(atMs - clock.mono(), () => {
-      if (!this.#gateway.isOver && !this.#process.visibleLifetime.isOver) run()
+      if (!gateway.isOver && !process.visibleLifetime.isOver) run()
     })
   }
 }
 
 /** The engine's end, as core/durable has it. */
 class EngineEnd {
+  isClosed = false
   readonly #name: string
   readonly #ends: EngineEnds
   readonly #isLegacy: boolean
@@ -92,20 +84,16 @@ class EngineEnd {
   #activationTag = 0
   /** Calls that the gateway sent before it received `callsLost` are dropped. */
   #isFenced = false
-  #isClosed = false
 
-  constructor(process: EngineProcess, request: OpenRequest, send: Send<GatewayEnd>) {
+  constructor(process: EngineProcess, request: OpenRequest, out: ChannelOut) {
     this.#name = `${shardName(request.shard)} ${request.session.join('.')}:${request.channel}`
     this.#ends = process.engineEnds
     this.#isLegacy = request.legacy
-    const gateway = senderOf<GatewayEnd>((run) => {
-      if (!this.#isClosed) send(run)
-    })
-    this.#out = override<ChannelOut>(gateway, {
+    this.#out = override(out, {
       channelOpened: (activation, mark, callsLost) => {
         this.#isFenced = callsLost && this.#activationTag !== 0
         this.#activationTag = activationTag(activation)
-        gateway.channelOpened(activation, mark, callsLost)
+        out.channelOpened(activation, mark, callsLost)
       },
     })
     this.#ends.get(this.#name)?.closeReplaced()
@@ -114,35 +102,28 @@ class EngineEnd {
   }
 
   /** `knownTag`: the activation that the gateway knew when it sent the call. */
-  call(
-    sequence: number,
-    command: number,
-    flags: number,
-    replyAck: number,
-    body: Uint8Array,
-    knownTag: number,
-  ): void {
-    if (this.#isClosed) return
+  call(knownTag: number, ...call: Parameters<ChannelIn['submitCall']>): void {
+    if (this.isClosed) return
     // The client sends a dropped call again, after the older ones.
     if (this.#isFenced && knownTag !== this.#activationTag && !this.#isLegacy) return
-    this.#channel.submitCall(sequence, command, flags, replyAck, body)
+    this.#channel.submitCall(...call)
   }
 
   ack(calls: number, events: number): void {
-    if (!this.#isClosed) this.#channel.ack(calls, events)
+    if (!this.isClosed) this.#channel.ack(calls, events)
   }
 
   pauseEvents(isPaused: boolean): void {
-    if (!this.#isClosed) this.#channel.pauseEvents(isPaused)
+    if (!this.isClosed) this.#channel.pauseEvents(isPaused)
   }
 
   identify(uid: string, epoch: number): void {
-    if (!this.#isClosed) this.#channel.identify(uid, epoch)
+    if (!this.isClosed) this.#channel.identify(uid, epoch)
   }
 
   close(forget: boolean): void {
-    if (this.#isClosed) return
-    this.#isClosed = true
+    if (this.isClosed) return
+    this.isClosed = true
     this.#ends.delete(this.#name)
     this.#channel.closeChannel(forget)
   }
@@ -150,24 +131,22 @@ class EngineEnd {
   /** A newer link serves the channel. */
   closeReplaced(): void {
     this.#out.channelClosed('REPLACED')
-    this.#isClosed = true
+    this.isClosed = true
   }
 }
 
 /** An object whose methods are sent to the other end and run there, with copies of their byte arguments. */
-function senderOf<End extends object>(send: Send<End>): End {
+function senderOf<End extends object>(send: (call: (end: End) => void) => void): End {
   const methods = new Map<PropertyKey, (...args: unknown[]) => void>()
   return new Proxy({} as End, {
     get(_, name) {
-      let method = methods.get(name)
-      if (!method)
-        methods.set(
-          name,
-          (method = (...args) => {
-            const copies = args.map((arg) => (arg instanceof Uint8Array ? arg.slice() : arg))
-            send((end) => void Reflect.apply(Reflect.get(end, name) as () => void, end, copies))
-          }),
-        )
+      const method =
+        methods.get(name) ??
+        ((...args: unknown[]): void => {
+          const copies = args.map((arg) => (arg instanceof Uint8Array ? arg.slice() : arg))
+          send((end) => void Reflect.apply(Reflect.get(end, name) as () => void, end, copies))
+        })
+      methods.set(name, method)
       return method
     },
   })

@@ -2,23 +2,10 @@
 // acknowledged, as in core/node; otherwise each at once, as in a Durable Object. Commits fail, or have an unknown outcome, by
 // chance. Invariant: when the process ends, what was written is on the disk, synced or not, and nothing else.
 
-import type { TableDefinition } from '../../../core/game/table.ts'
 import type { Awaitable } from '../../../core/game/shard.ts'
-import type {
-  Outcome,
-  Row,
-  RowChange,
-  RowKey,
-  RowQuery,
-  StoredShard,
-  StoredChannel,
-  WriteSet,
-} from '../../../core/ports/store.ts'
-import type { CriticalState } from '../../../core/ports/database.ts'
-import type { ShardId } from '../../../core/wire/shardid.ts'
-import { COMMITTED } from '../../../core/ports/store.ts'
-import { shardName } from '../../../core/wire/shardid.ts'
 import type { LocalStore, Outbox, OutboxEntry } from '../../../core/outbox/localstore.ts'
+import { COMMITTED, type Outcome, type WriteSet } from '../../../core/ports/store.ts'
+import { shardName, type ShardId } from '../../../core/wire/shardid.ts'
 import { override } from '../../support/override.ts'
 import type { Random } from '../../support/random.ts'
 import type { Disk } from './disk.ts'
@@ -62,8 +49,9 @@ interface Job {
 const SYNC_MS = 2
 const FAILED: Outcome = { kind: 'failed', cause: new Error('the process has ended') }
 
-export class DiskMount implements LocalStore {
-  readonly disk: Disk
+export class DiskMount {
+  readonly store: LocalStore
+  readonly #disk: Disk
   readonly #options: DiskMountOptions
   #queue: Job[] = []
   #syncing: Job[] = []
@@ -74,7 +62,16 @@ export class DiskMount implements LocalStore {
 
   constructor(options: DiskMountOptions) {
     this.#options = options
-    this.disk = options.disk
+    const { disk } = options
+    this.#disk = disk
+    this.store = override<LocalStore>(disk, {
+      open: (shard) => this.#read(shard, () => disk.open(shard)),
+      channel: (shard, channel) => this.#read(shard, () => disk.channel(shard, channel)),
+      commit: (write) => this.#commit(write),
+      reject: (shard, ...turns) => this.#write(shardName(shard), () => disk.reject(shard, ...turns)),
+      fill: (shard, ...rows) => this.#write(shardName(shard), () => disk.fill(shard, ...rows)),
+      outboxOf: (owner) => this.#outboxOf(owner),
+    })
     // The machine still runs, so its disk has what was written and not synced, and the next process reads it.
     options.lifetime.onEnd(() => this.#release())
   }
@@ -84,64 +81,21 @@ export class DiskMount implements LocalStore {
     return !this.#syncing.some(({ write }) => write !== null && matches(write))
   }
 
-  ownerOf(shard: ShardId): string {
-    return this.disk.ownerOf(shard)
-  }
-  ownersWithEntries(): readonly string[] {
-    return this.disk.ownersWithEntries()
-  }
-  isLoaded(shard: ShardId): boolean {
-    return this.disk.isLoaded(shard)
-  }
-  row(shard: ShardId, table: TableDefinition, key: RowKey): Row | null {
-    return this.disk.row(shard, table, key)
-  }
-  list(shard: ShardId, table: TableDefinition, query: RowQuery): readonly Row[] {
-    return this.disk.list(shard, table, query)
-  }
-
-  open(shard: ShardId): Awaitable<StoredShard> {
-    return this.#read(shard, () => this.disk.open(shard))
-  }
-
-  channel(shard: ShardId, channel: string): Awaitable<StoredChannel | null> {
-    return this.#read(shard, () => this.disk.channel(shard, channel))
-  }
-
-  commit(write: WriteSet): Awaitable<Outcome> {
-    const { lifetime, grouped } = this.#options
-    if (lifetime.isOver) return FAILED
-    if (!grouped) return this.#commit(write)
-    return this.#enqueue({ shard: shardName(write.shard), write }, () => this.#commit(write))
-  }
-
-  reject(shard: ShardId, seq: number, channel: WriteSet['channel']): Awaitable<Outcome> {
-    return this.#write(shardName(shard), () => this.disk.reject(shard, seq, channel))
-  }
-
-  fill(
-    shard: ShardId,
-    rows: readonly RowChange[],
-    critical: CriticalState | null,
-    isLast: boolean,
-  ): Awaitable<Outcome> {
-    return this.#write(shardName(shard), () => this.disk.fill(shard, rows, critical, isLast))
-  }
-
-  outboxOf(owner: string): Outbox {
-    const inner = this.disk.outboxOf(owner)
+  #outboxOf(owner: string): Outbox {
+    const inner = this.#disk.outboxOf(owner)
+    const { lifetime } = this.#options
     return override<Outbox>(inner, {
       markUnleased: () => this.#write('', () => inner.markUnleased()),
       markLeased: () => this.#write('', () => inner.markLeased()),
-      drop: (upTo) => (this.#options.lifetime.isOver ? new Promise(() => {}) : inner.drop(upTo)),
+      drop: (upTo) => (lifetime.isOver ? new Promise(() => {}) : inner.drop(upTo)),
       raiseSeq: (seq) => this.#write('', () => inner.raiseSeq(seq)),
-      reset: async (): Promise<readonly OutboxEntry[]> => {
+      reset: async () => {
         let entries: readonly OutboxEntry[] = []
         const outcome = await this.#write('', async () => {
           entries = await inner.reset()
           return COMMITTED
         })
-        if (this.#options.lifetime.isOver) return new Promise(() => {})
+        if (lifetime.isOver) return new Promise(() => {})
         if (outcome.kind !== 'committed') throw outcome.cause
         return entries
       },
@@ -182,7 +136,7 @@ export class DiskMount implements LocalStore {
           return () => resolve(result)
         },
         fail: (outcome) => {
-          if (write) this.disk.fence(write.shard, write.activation)
+          if (write) this.#disk.fence(write.shard, write.activation)
           resolve(outcome)
         },
       })
@@ -229,9 +183,9 @@ export class DiskMount implements LocalStore {
 
   /** Commits of `work` are synced when they are released. */
   #bufferUntilSync(work: () => void): void {
-    this.disk.hold = (release) => this.#unsynced.push(release)
+    this.#disk.hold = (release) => this.#unsynced.push(release)
     work()
-    this.disk.hold = null
+    this.#disk.hold = null
   }
 
   #release(): void {
@@ -246,13 +200,20 @@ export class DiskMount implements LocalStore {
   }
 
   #commit(write: WriteSet): Awaitable<Outcome> {
+    const { lifetime, grouped } = this.#options
+    if (lifetime.isOver) return FAILED
+    if (!grouped) return this.#writeCommit(write)
+    return this.#enqueue({ shard: shardName(write.shard), write }, () => this.#writeCommit(write))
+  }
+
+  #writeCommit(write: WriteSet): Awaitable<Outcome> {
     const { reachPoint, lifetime, grouped } = this.#options
     reachPoint('commit')
     if (lifetime.isOver) return FAILED
     const fault = this.#drawFault(grouped ? ['failed'] : ['failed', 'applied', 'dropped'])
-    if (fault) this.disk.faults.push(fault)
-    const outcome = this.disk.commit(write)
-    this.disk.faults.length = 0
+    if (fault) this.#disk.faults.push(fault)
+    const outcome = this.#disk.commit(write)
+    this.#disk.faults.length = 0
     reachPoint('committed')
     return outcome
   }

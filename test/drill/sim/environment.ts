@@ -21,7 +21,7 @@ export const CRASH_POINTS = [
   'apply', // a batch is sent to MySQL
   'applied', // MySQL has applied a batch, and its answer has not arrived
   'answered', // that answer arrives
-  'given', // an answer is about to be sent to a client
+  'reply', // an answer is about to be sent to a client
   'deliver', // a durable cast arrives
 ] as const
 export type CrashPoint = (typeof CRASH_POINTS)[number]

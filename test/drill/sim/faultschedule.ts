@@ -1,7 +1,9 @@
 // The faults of one run and their times, drawn from the seed. Invariant: after `untilMs` no fault is injected and all of them
 // have ended, so everything must settle.
 
+import type { ShardId } from '../../../core/wire/shardid.ts'
 import { Purse } from '../../../examples/market/contract.ts'
+import type { Random } from '../../support/random.ts'
 import type { MarketPlayer } from '../market/workload.ts'
 import type { Disk } from './disk.ts'
 import { NO_DISK_FAULTS } from './diskmount.ts'
@@ -9,7 +11,6 @@ import { CRASH_POINTS, type CrashPoint } from './environment.ts'
 import type { ProcessLifetime } from './lifetime.ts'
 import type { FaultKind } from './profile.ts'
 import { NO_SHARD_NETWORK_FAULTS } from './shardnetwork.ts'
-import type { SimProcess } from './simprocess.ts'
 import type { Machine, Simulation } from './simulation.ts'
 
 /** Maximum times; each is drawn. */
@@ -29,20 +30,63 @@ export class FaultSchedule {
   readonly #kinds: readonly FaultKind[]
   /** The crash point that ends a process when it is reached once more than `skips` times. */
   #armed: { readonly point: CrashPoint; skips: number } | null = null
+  readonly #random: Random
   /** By kind: the number of its last spell. */
   readonly #spells = new Map<FaultKind, number>()
   readonly #inject: Readonly<Record<FaultKind, (machine: Machine) => void>> = {
     crash: (machine) => this.#crashAny(machine),
     point: () => this.#armPoint(),
-    cut: () => this.#cut(),
-    evict: () => this.#evict(),
-    abort: () => this.#abort(),
-    away: () => this.#makeUnavailable(),
-    chaos: () => this.#disturbMysql(),
-    disk: () => this.#disturbDisks(),
-    unreadable: () => this.#makeUnreadable(),
-    jump: (machine) => void (machine.wallMs = -this.#simulation.random.faults.below(JUMP_MS)),
-    mesh: () => this.#disturbShardNetwork(),
+    cut: () => {
+      const isAll = this.#random.chance(0.2)
+      const victim = this.#random.pick(this.#players)
+      for (const player of this.#players) if (isAll || player === victim) player.cut()
+    },
+    evict: () => {
+      const shard = this.#drawPurse()
+      void this.#simulation.hostOfShard(shard)?.engine.evict(shard)
+    },
+    abort: () => {
+      const shard = this.#drawPurse()
+      this.#simulation.hostOfShard(shard)?.engine.shard(shard).restart()
+    },
+    away: () => {
+      const { database } = this.#simulation
+      database.isUnavailable = true
+      this.#endSpell('away', AWAY_MS, () => (database.isUnavailable = false))
+    },
+    chaos: () => {
+      const { database, random } = this.#simulation
+      database.randomFaults = {
+        random: () => random.mysql.next(),
+        unavailable: this.#below(0.3),
+        lost: this.#below(0.3),
+        late: this.#below(0.3),
+        lateMs: this.#random.chance(0.5) ? 500 : 5_000,
+        slowMs: this.#random.chance(0.5) ? 20 : 1_000,
+      }
+      this.#endSpell('chaos', SPELL_MS, () => (database.randomFaults = null))
+    },
+    disk: () => {
+      const chance = (): number => (this.#random.chance(0.5) ? this.#below(0.15) : 0)
+      this.#simulation.diskFaults = {
+        failed: chance(),
+        applied: chance(),
+        dropped: chance(),
+        slow: chance() * 3,
+        slowMs: this.#random.chance(0.5) ? 100 : 3_000,
+      }
+      this.#endSpell('disk', SPELL_MS, () => (this.#simulation.diskFaults = NO_DISK_FAULTS))
+    },
+    unreadable: () => {
+      this.#simulation.unreadable = this.#below(0.3)
+      this.#endSpell('unreadable', SPELL_MS, () => (this.#simulation.unreadable = 0))
+    },
+    jump: (machine) => void (machine.wallMs = -this.#random.below(JUMP_MS)),
+    mesh: () => {
+      const faults = { lost: this.#below(0.3), late: this.#below(0.1), twice: this.#below(0.3) }
+      this.#simulation.shardNetworkFaults = faults
+      this.#endSpell('mesh', SPELL_MS, () => (this.#simulation.shardNetworkFaults = NO_SHARD_NETWORK_FAULTS))
+    },
     restart: (machine) => this.#restart(machine),
     loss: (machine) => this.#loseMachine(machine, null),
     back: (machine) => this.#loseMachine(machine, this.#earlierDisk(machine)),
@@ -52,6 +96,7 @@ export class FaultSchedule {
     this.#simulation = simulation
     this.#players = players
     this.#untilMs = untilMs
+    this.#random = simulation.random.faults
     this.#kinds = [...simulation.profile.faults]
     simulation.onPoint = (point, process) => this.#pointReached(point, process)
     // A zombie took the shards over in MySQL after its successor did: the supervisor of the machine restarts it.
@@ -71,19 +116,19 @@ export class FaultSchedule {
   }
 
   #scheduleNext(): void {
-    const { clock, random, profile, machines, trace } = this.#simulation
-    clock.after(-Math.log(1 - random.faults.next()) * profile.gapMs, () => {
+    const { clock, profile, machines, trace } = this.#simulation
+    clock.after(-Math.log(1 - this.#random.next()) * profile.gapMs, () => {
       if (this.#isOver) return
-      const kind = random.faults.pick(this.#kinds)
+      const kind = this.#random.pick(this.#kinds)
       trace.add('fault', kind)
       this.#simulation.faultInjected(kind)
-      this.#inject[kind](random.faults.pick(machines))
+      this.#inject[kind](this.#random.pick(machines))
       this.#scheduleNext()
     })
   }
 
   #below(ms: number): number {
-    return this.#simulation.random.faults.next() * ms
+    return this.#random.next() * ms
   }
 
   /** Runs `clear` after a drawn time, unless a later spell of this kind has begun. */
@@ -95,9 +140,13 @@ export class FaultSchedule {
     })
   }
 
+  #drawPurse(): ShardId {
+    return { contract: Purse.name, key: this.#random.pick(this.#players).name }
+  }
+
   #crashAny(machine: Machine): void {
-    const { standaloneGateway, random, trace } = this.#simulation
-    if (!standaloneGateway || !random.faults.chance(0.15)) return this.#crash(machine)
+    const { standaloneGateway, trace } = this.#simulation
+    if (!standaloneGateway || !this.#random.chance(0.15)) return this.#crash(machine)
     this.#simulation.crashes++
     trace.add('gateway', 'crashes')
     standaloneGateway.lifetime.end()
@@ -125,8 +174,8 @@ export class FaultSchedule {
 
   /** Ends the process that reaches a drawn point, the next time or one of the next times. */
   #armPoint(): void {
-    const { random, clock } = this.#simulation
-    const armed = { point: random.faults.pick(CRASH_POINTS), skips: random.faults.below(5) }
+    const { clock } = this.#simulation
+    const armed = { point: this.#random.pick(CRASH_POINTS), skips: this.#random.below(5) }
     this.#armed = armed
     clock.after(POINT_MS, () => {
       if (this.#armed === armed) this.#armed = null
@@ -144,75 +193,6 @@ export class FaultSchedule {
     else process.end()
   }
 
-  #cut(): void {
-    const { random } = this.#simulation
-    const isAll = random.faults.chance(0.2)
-    const victim = random.faults.below(this.#players.length)
-    for (const [i, player] of this.#players.entries()) if (isAll || i === victim) player.cut()
-  }
-
-  #anyPurse(): { readonly process: SimProcess; readonly key: string } | null {
-    const { name: key } = this.#simulation.random.faults.pick(this.#players)
-    const process = this.#simulation.hostOfShard({ contract: Purse.name, key })
-    return process && { process, key }
-  }
-
-  #evict(): void {
-    const purse = this.#anyPurse()
-    if (purse) void purse.process.engine.evict({ contract: Purse.name, key: purse.key })
-  }
-
-  #abort(): void {
-    const purse = this.#anyPurse()
-    if (purse) purse.process.engine.shard({ contract: Purse.name, key: purse.key }).restart()
-  }
-
-  #makeUnavailable(): void {
-    const { database } = this.#simulation
-    database.isUnavailable = true
-    this.#endSpell('away', AWAY_MS, () => (database.isUnavailable = false))
-  }
-
-  #disturbMysql(): void {
-    const { database, random } = this.#simulation
-    database.randomFaults = {
-      random: () => random.mysql.next(),
-      unavailable: this.#below(0.3),
-      lost: this.#below(0.3),
-      late: this.#below(0.3),
-      lateMs: random.faults.chance(0.5) ? 500 : 5_000,
-      slowMs: random.faults.chance(0.5) ? 20 : 1_000,
-    }
-    this.#endSpell('chaos', SPELL_MS, () => (database.randomFaults = null))
-  }
-
-  #makeUnreadable(): void {
-    this.#simulation.unreadable = this.#below(0.3)
-    this.#endSpell('unreadable', SPELL_MS, () => (this.#simulation.unreadable = 0))
-  }
-
-  #disturbDisks(): void {
-    const random = this.#simulation.random.faults
-    const chance = (): number => (random.chance(0.5) ? random.next() * 0.15 : 0)
-    this.#simulation.diskFaults = {
-      failed: chance(),
-      applied: chance(),
-      dropped: chance(),
-      slow: chance() * 3,
-      slowMs: random.chance(0.5) ? 100 : 3_000,
-    }
-    this.#endSpell('disk', SPELL_MS, () => (this.#simulation.diskFaults = NO_DISK_FAULTS))
-  }
-
-  #disturbShardNetwork(): void {
-    this.#simulation.shardNetworkFaults = {
-      lost: this.#below(0.3),
-      late: this.#below(0.1),
-      twice: this.#below(0.3),
-    }
-    this.#endSpell('mesh', SPELL_MS, () => (this.#simulation.shardNetworkFaults = NO_SHARD_NETWORK_FAULTS))
-  }
-
   #restart(machine: Machine): void {
     const { process } = machine
     if (!process) return
@@ -228,13 +208,13 @@ export class FaultSchedule {
   /** The machine is lost, or only cut off. Another machine replaces it, with this disk or a new one. */
   #loseMachine(machine: Machine, disk: Disk | null): void {
     const simulation = this.#simulation
-    const { random, clock, trace } = simulation
+    const { clock, trace } = simulation
     const { process, earlierDisks } = machine
     machine.process = null
-    if (process && random.faults.chance(0.4)) {
+    if (process && this.#random.chance(0.4)) {
       simulation.faultInjected('zombie')
       trace.add(process.lifetime.name, 'is cut off')
-      process.isIsolated = random.faults.chance(0.5)
+      process.isIsolated = this.#random.chance(0.5)
       process.visibleLifetime.end()
       simulation.isolatedProcesses.push(process)
       clock.after(this.#below(ZOMBIE_MS), () => process.lifetime.end())
@@ -251,17 +231,17 @@ export class FaultSchedule {
 
   /** A disk that no zombie uses; null = there is none. */
   #earlierDisk({ earlierDisks }: Machine): Disk | null {
-    const { isolatedProcesses, random } = this.#simulation
+    const { isolatedProcesses } = this.#simulation
     const free = earlierDisks.filter(
       (disk) => !isolatedProcesses.some((process) => !process.lifetime.isOver && process.disk === disk),
     )
-    return free[random.faults.below(free.length)] ?? null
+    return free[this.#random.below(free.length)] ?? null
   }
 
   /** MySQL rejects some entries of the ledger for a while, and later again. */
   #schedulePoison(): void {
-    const { clock, random, database } = this.#simulation
-    const modulus = 3 + random.faults.below(20)
+    const { clock, database } = this.#simulation
+    const modulus = 3 + this.#random.below(20)
     clock.after(this.#below(this.#untilMs), () => {
       database.refuseChange = ({ table, values }) => {
         const isPoison = table.name === 'ledger' && Number(values['amount']) % modulus === 0

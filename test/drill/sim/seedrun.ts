@@ -69,11 +69,11 @@ export function isFailed({ broken, isEqual }: SeedResult): boolean {
 function run(
   seed: number,
   { mutant, without }: SeedOptions,
-  keep: number,
+  maxLines: number,
   print: ((line: string) => void) | null,
 ): Promise<RunResult> {
   const profile = profileOf(seed, new Set(without))
-  const simulation = new Simulation(profile, mutant && SIM_MUTANTS[mutant], { keep, print })
+  const simulation = new Simulation(profile, mutant && SIM_MUTANTS[mutant], { maxLines, print })
   const { log, trace, clock } = simulation
   const onRejection = (error: unknown): void =>
     log.violations.add('bug', `unhandled rejection: ${String((error as Error).stack ?? error)}`)

@@ -7,7 +7,9 @@ import {
   checkTotals,
   compareSources,
   differences,
+  type LedgerEntry,
   type LedgerSource,
+  type Purse as PurseRow,
 } from '../market/checker.ts'
 import type { Simulation } from './simulation.ts'
 
@@ -60,32 +62,10 @@ function diskSource({ machines, purses, ledger }: Simulation): LedgerSource {
 }
 
 function sourceOf(name: string, purses: readonly Row[], ledger: readonly Row[]): LedgerSource {
-  const text = (row: Row, column: string): string => String(row[column])
-  const number = (row: Row, column: string): number => Number(row[column])
-  const byPlayer = Map.groupBy(ledger, (row) => text(row, 'player'))
+  const byPlayer = Map.groupBy(ledger as readonly (Row & LedgerEntry)[], (row) => row['player'])
   return {
     name,
-    purses: () =>
-      Promise.resolve(
-        purses.map((row) => ({
-          player: text(row, 'player'),
-          gold: number(row, 'gold'),
-          pending: number(row, 'pending'),
-          entries: number(row, 'entries'),
-        })),
-      ),
-    ledger: (player) =>
-      Promise.resolve(
-        (byPlayer.get(player) ?? [])
-          .map((row) => ({
-            n: number(row, 'n'),
-            cause: text(row, 'cause'),
-            id: text(row, 'id'),
-            kind: text(row, 'kind'),
-            amount: number(row, 'amount'),
-            gold: number(row, 'gold'),
-          }))
-          .toSorted((a, b) => a.n - b.n),
-      ),
+    purses: () => Promise.resolve(purses as readonly (Row & PurseRow)[]),
+    ledger: (player) => Promise.resolve((byPlayer.get(player) ?? []).toSorted((a, b) => a.n - b.n)),
   }
 }

@@ -34,22 +34,25 @@ export async function run(args: readonly string[]): Promise<void> {
   )
   const { seed, from, quick, trace, workers } = values
   const options: SeedOptions = { mutant: values.plant ?? null, without: values.without ?? [] }
-  const figure = new SimFigure()
+  const startMs = performance.now()
+  const results: SeedResult[] = []
+  let failed = 0
   const add = (result: SeedResult): boolean => {
-    figure.add(result)
-    if (isFailed(result)) showFailure(figure.failed <= MAX_SHOWN ? result : { ...result, last: [] }, options)
-    return options.mutant === null || !isFailed(result)
+    results.push({ ...result, last: [] })
+    if (!isFailed(result)) return true
+    showFailure(++failed <= MAX_SHOWN ? result : { ...result, last: [] }, options)
+    return options.mutant === null
   }
   if (seed !== undefined) add(await runTwice(seed, options, trace ? progress : null))
   else {
     const max = quick ? QUICK_SEEDS : SEEDS
     const count = quick ? Math.min(values.seeds ?? max, max) : (values.seeds ?? max)
     const seeds = Array.from({ length: count }, (_, i) => from + i)
-    using _ = every(PROGRESS_MS, () => progress(figure.progress(count)))
+    using _ = every(PROGRESS_MS, () => progress(statusOf(results, count)))
     await runSeeds(seeds, Math.min(workers, count), options, add)
   }
-  printFigure(figure.result())
-  if (figure.failed > 0) process.exitCode = 1
+  printFigure(figureOf(results, startMs))
+  if (failed > 0) process.exitCode = 1
 }
 
 function showFailure({ seed, broken, last, isEqual }: SeedResult, { mutant, without }: SeedOptions): void {
@@ -64,55 +67,43 @@ function showFailure({ seed, broken, last, isEqual }: SeedResult, { mutant, with
   progress(`reproduce: npm run sim -- --seed ${seed} --trace${plant}${left}`)
 }
 
-/** The sums over all seeds. */
-class SimFigure {
-  readonly #startMs = performance.now()
-  readonly #faults = new Map<string, number>()
-  readonly #invariants = new Map<string, number>()
-  #seeds = 0
-  #virtualMs = 0
-  #operations = 0
-  #acked = 0
-  #crashes = 0
-  #broken = 0
-  #unequal = 0
-  failed = 0
+function statusOf(results: readonly SeedResult[], total: number): string {
+  const sum = sumOver(results)
+  const broken = [...invariantsOf(results)].map(([name, count]) => `${name} ${count}`).join(', ')
+  const counts = `${results.length} of ${total} seeds, ${sum('acked')} acknowledged, ${sum('crashes')} crashes`
+  return broken ? `${counts}, BROKEN: ${broken}` : counts
+}
 
-  add(result: SeedResult): void {
-    const { virtualMs, operations, acked, crashes, faults, broken, isEqual } = result
-    this.#seeds++
-    this.#virtualMs += virtualMs
-    this.#operations += operations
-    this.#acked += acked
-    this.#crashes += crashes
-    for (const [name, count] of faults) this.#faults.set(name, (this.#faults.get(name) ?? 0) + count)
-    if (broken) {
-      this.#broken++
-      this.#invariants.set(broken.invariant, (this.#invariants.get(broken.invariant) ?? 0) + 1)
-    }
-    if (!isEqual) this.#unequal++
-    if (isFailed(result)) this.failed++
+function figureOf(results: readonly SeedResult[], startMs: number): object {
+  const sum = sumOver(results)
+  const invariants = invariantsOf(results)
+  const faults = new Map<string, number>()
+  for (const [name, count] of results.flatMap((result) => result.faults))
+    faults.set(name, (faults.get(name) ?? 0) + count)
+  return {
+    drill: 'sim',
+    seeds: results.length,
+    virtualSeconds: Math.round(sum('virtualMs') / 1_000),
+    operations: sum('operations'),
+    acked: sum('acked'),
+    crashes: sum('crashes'),
+    faults: sortedByName(faults),
+    broken: results.filter(({ broken }) => broken).length,
+    ...(invariants.size > 0 ? { invariants: Object.fromEntries(invariants) } : {}),
+    unequalHashes: results.filter(({ isEqual }) => !isEqual).length,
+    seconds: secondsSince(startMs),
   }
+}
 
-  progress(total: number): string {
-    const broken = [...this.#invariants].map(([name, count]) => `${name} ${count}`).join(', ')
-    const counts = `${this.#seeds} of ${total} seeds, ${this.#acked} acknowledged, ${this.#crashes} crashes`
-    return broken ? `${counts}, BROKEN: ${broken}` : counts
-  }
+function sumOver(
+  results: readonly SeedResult[],
+): (name: 'virtualMs' | 'operations' | 'acked' | 'crashes') => number {
+  return (name) => results.reduce((total, result) => total + result[name], 0)
+}
 
-  result(): object {
-    return {
-      drill: 'sim',
-      seeds: this.#seeds,
-      virtualSeconds: Math.round(this.#virtualMs / 1_000),
-      operations: this.#operations,
-      acked: this.#acked,
-      crashes: this.#crashes,
-      faults: sortedByName(this.#faults),
-      broken: this.#broken,
-      ...(this.#broken > 0 ? { invariants: Object.fromEntries(this.#invariants) } : {}),
-      unequalHashes: this.#unequal,
-      seconds: secondsSince(this.#startMs),
-    }
-  }
+/** Broken seeds by invariant. */
+function invariantsOf(results: readonly SeedResult[]): Map<string, number> {
+  const broken = results.flatMap((result) => result.broken ?? [])
+  const groups = Map.groupBy(broken, ({ invariant }) => invariant)
+  return new Map([...groups].map(([invariant, { length }]) => [invariant, length]))
 }

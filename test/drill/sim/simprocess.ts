@@ -72,7 +72,7 @@ export class SimProcess {
       this.engine.restartWhere((id) => disk.owners.includes(owner) && disk.ownerOf(id) === owner)
     const mysql = mutant?.database?.(environment.database, environment) ?? environment.database
     this.tiers = new TieredStore({
-      local: this.mount,
+      local: this.mount.store,
       database: databaseLink(environment, lifetime, mysql),
       tables: [...game.tables.values()],
       clock: lifetime.clock,

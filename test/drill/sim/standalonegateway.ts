@@ -15,11 +15,11 @@ import {
 import { backoffMs } from '../../../core/wire/backoff.ts'
 import { DEFAULT_FRAME_IDENTITY } from '../../../core/wire/frame.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../../core/wire/limits.ts'
-import type { ErrorKind } from '../../../core/wire/message.ts'
 import { activationTag } from '../../../core/wire/record.ts'
 import { Gateway } from '../../../edge/gateway/gateway.ts'
 import type { TokenSigner } from '../../../edge/gateway/token.ts'
-import { ChannelLink, type EngineProcess, type GatewayEnd } from './channellink.ts'
+import { override, whileOpen } from '../../support/override.ts'
+import { ChannelLink, type EngineProcess } from './channellink.ts'
 import type { SimEnvironment } from './environment.ts'
 import { ProcessLifetime } from './lifetime.ts'
 import { logOf } from './processlog.ts'
@@ -75,11 +75,12 @@ interface UnansweredCall {
   readonly body: Uint8Array
 }
 
-class GatewayChannel implements ChannelIn, GatewayEnd {
+class GatewayChannel implements ChannelIn {
   readonly #environment: GatewayEnvironment
   readonly #lifetime: ProcessLifetime
   /** Opens the channel at the next engine. */
   #request: OpenRequest
+  /** What the engine calls. */
   readonly #out: ChannelOut
   #link: ChannelLink | null = null
   #awaitsOpened = true
@@ -100,7 +101,7 @@ class GatewayChannel implements ChannelIn, GatewayEnd {
     this.#environment = environment
     this.#lifetime = lifetime
     this.#request = request
-    this.#out = out
+    this.#out = this.#observe(out)
     this.#connect()
   }
 
@@ -112,7 +113,7 @@ class GatewayChannel implements ChannelIn, GatewayEnd {
     if (this.#isLinkLost) return
     if (!this.#link) return this.#buffer(call)
     const knownTag = this.#awaitsOpened ? 0 : activationTag(this.#request.activation)
-    this.#link.toEngine.call(sequence, command, flags, replyAck, call.body, knownTag)
+    this.#link.toEngine.call(knownTag, sequence, command, flags, replyAck, call.body)
   }
 
   #submitLegacyCall(call: UnansweredCall): void {
@@ -120,7 +121,7 @@ class GatewayChannel implements ChannelIn, GatewayEnd {
     if (!this.#link || isDurable) this.#buffer(call)
     const { sequence, command, flags, body } = call
     const answered = (this.#unanswered[0]?.sequence ?? sequence) - 1
-    this.#link?.toEngine.call(sequence, command, flags, answered, body, 0)
+    this.#link?.toEngine.call(0, sequence, command, flags, answered, body)
   }
 
   #buffer(call: UnansweredCall): void {
@@ -154,8 +155,18 @@ class GatewayChannel implements ChannelIn, GatewayEnd {
     if (this.#isClosed) return
     if (!process || process.visibleLifetime.isOver)
       return void clock.after(backoffMs(this.#failures++, RECONNECT, clock.random()), () => this.#connect())
-    const link = new ChannelLink(this.#environment, this.#lifetime, process, this.#request, (run) => {
-      if (this.#link === link && !this.#isClosed) run(this)
+    const link = new ChannelLink({
+      environment: this.#environment,
+      gateway: this.#lifetime,
+      process,
+      request: this.#request,
+      out: whileOpen(this.#out, () => this.#link === link && !this.#isClosed),
+      onLost: () => {
+        if (this.#link !== link || this.#isClosed) return
+        this.#link = null
+        this.#isLinkLost = true
+        this.#connect()
+      },
     })
     this.#link = link
     this.#awaitsOpened = true
@@ -166,74 +177,58 @@ class GatewayChannel implements ChannelIn, GatewayEnd {
   #resend(link: ChannelLink, mark: number): void {
     const answered = Math.max(0, (this.#unanswered[0]?.sequence ?? 0) - 1)
     for (const { sequence, command, flags, body } of this.#unanswered)
-      if (sequence > mark) link.toEngine.call(sequence, command, flags, answered, body, 0)
+      if (sequence > mark) link.toEngine.call(0, sequence, command, flags, answered, body)
     const isResentAgain = ({ flags }: UnansweredCall): boolean =>
       this.#request.legacy && (flags & RETAIN) !== 0
     this.#unanswered = this.#unanswered.filter(isResentAgain)
   }
 
-  linkLost(): void {
-    this.#link = null
-    this.#isLinkLost = true
-    this.#connect()
-  }
-
-  channelOpened(activation: number, mark: number, callsLost: boolean): void {
-    const isRestartedInPlace = !this.#awaitsOpened
-    const isLost = callsLost || this.#isLinkLost
-    const eventAck = activation === this.#request.activation ? this.#request.eventAck : 0
-    this.#request = { ...this.#request, activation, eventAck }
-    this.#awaitsOpened = false
-    this.#isLinkLost = false
-    this.#failures = 0
-    this.#out.channelOpened(activation, mark, isLost)
-    if (isRestartedInPlace && callsLost && this.#request.legacy && this.#link) this.#resend(this.#link, mark)
-  }
-
-  reply(sequence: number, command: number, body: Uint8Array): void {
-    this.#forget(sequence)
-    this.#out.reply(sequence, command, body)
-  }
-
-  error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
-    this.#forget(sequence)
-    this.#out.error(sequence, command, kind, code, message)
-  }
-
-  callsApplied(mark: number): void {
-    this.#unanswered = this.#unanswered.filter(({ sequence }) => sequence > mark)
-    this.#out.callsApplied(mark)
-  }
-
-  membershipToken(membershipToken: Uint8Array): void {
-    this.#request = { ...this.#request, membershipToken }
-    this.#out.membershipToken(membershipToken)
-  }
-
-  keyBound(contract: string, key: string): void {
-    this.#out.keyBound(contract, key)
-  }
-
-  loggedIn(uid: string, epoch: number): void {
-    this.#out.loggedIn(uid, epoch)
-  }
-
-  event(sequence: number, event: number, body: Uint8Array): void {
-    this.#request = { ...this.#request, eventAck: sequence }
-    this.#out.event(sequence, event, body)
-  }
-
-  resyncRequired(events: number): void {
-    this.#request = { ...this.#request, eventAck: events }
-    this.#out.resyncRequired(events)
-  }
-
-  channelClosed(code: string): void {
-    this.#isClosed = true
-    this.#out.channelClosed(code)
-  }
-
-  #forget(sequence: number): void {
-    this.#unanswered = this.#unanswered.filter((call) => call.sequence !== sequence)
+  /** Records what the next link needs. */
+  #observe(out: ChannelOut): ChannelOut {
+    const forget = (isAnswered: (call: UnansweredCall) => boolean): void => {
+      this.#unanswered = this.#unanswered.filter((call) => !isAnswered(call))
+    }
+    return override(out, {
+      channelOpened: (activation, mark, callsLost) => {
+        const isRestartedInPlace = !this.#awaitsOpened
+        const isLost = callsLost || this.#isLinkLost
+        const eventAck = activation === this.#request.activation ? this.#request.eventAck : 0
+        this.#request = { ...this.#request, activation, eventAck }
+        this.#awaitsOpened = false
+        this.#isLinkLost = false
+        this.#failures = 0
+        out.channelOpened(activation, mark, isLost)
+        if (isRestartedInPlace && callsLost && this.#request.legacy && this.#link)
+          this.#resend(this.#link, mark)
+      },
+      reply: (sequence, command, body) => {
+        forget((call) => call.sequence === sequence)
+        out.reply(sequence, command, body)
+      },
+      error: (sequence, ...error) => {
+        forget((call) => call.sequence === sequence)
+        out.error(sequence, ...error)
+      },
+      callsApplied: (mark) => {
+        forget(({ sequence }) => sequence <= mark)
+        out.callsApplied(mark)
+      },
+      membershipToken: (membershipToken) => {
+        this.#request = { ...this.#request, membershipToken }
+        out.membershipToken(membershipToken)
+      },
+      event: (sequence, event, body) => {
+        this.#request = { ...this.#request, eventAck: sequence }
+        out.event(sequence, event, body)
+      },
+      resyncRequired: (events) => {
+        this.#request = { ...this.#request, eventAck: events }
+        out.resyncRequired(events)
+      },
+      channelClosed: (code) => {
+        this.#isClosed = true
+        out.channelClosed(code)
+      },
+    })
   }
 }

@@ -8,7 +8,7 @@ import { describeFrames } from './frames.ts'
 export interface TraceOptions {
   readonly now: () => number
   /** Number of last lines stored as text; 0 = none, which is faster. */
-  readonly keep: number
+  readonly maxLines: number
   /** Receives every line. */
   readonly print: ((line: string) => void) | null
 }
@@ -48,7 +48,7 @@ export class Trace {
   }
 
   get #hasText(): boolean {
-    return this.#options.keep > 0 || this.#options.print !== null
+    return this.#options.maxLines > 0 || this.#options.print !== null
   }
 
   #append(source: string, what: string): void {
@@ -62,10 +62,10 @@ export class Trace {
   }
 
   #appendText(source: string, what: string): void {
-    const { now, keep, print } = this.#options
+    const { now, maxLines, print } = this.#options
     const line = `${(now() / 1_000).toFixed(4).padStart(9)} ${source.padEnd(12)} ${what}`
     print?.(line)
     this.#last.push(line)
-    if (this.#last.length > 2 * keep) this.#last = this.#last.slice(-keep)
+    if (this.#last.length > 2 * maxLines) this.#last = this.#last.slice(-maxLines)
   }
 }

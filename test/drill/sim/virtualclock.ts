@@ -8,7 +8,6 @@ import { macrotask } from './realtimeguard.ts'
 
 interface Scheduled {
   readonly dueMs: number
-  readonly order: number
   /** null = cancelled. */
   run: (() => void) | null
 }
@@ -16,15 +15,15 @@ interface Scheduled {
 /** Wall clock at the start. */
 const WALL_MS = 1_700_000_000_000
 const MIN_DELAY_MS = 0.001
-/** Events of one moment; with more of them time would stand still. */
+/** Maximum events of one moment: with more of them, time does not advance. */
 const MAX_EVENTS = 10_000
 
 export class VirtualClock implements Clock {
   readonly #random: Random
-  readonly #heap: Scheduled[] = []
+  /** The next one last. */
+  readonly #queue: Scheduled[] = []
   #deferred: (() => void)[] = []
   #nowMs = 0
-  #order = 0
   /** Events of this moment. */
   #events = 0
   /** Receives what an event threw: on a real host the process would end. */
@@ -46,10 +45,9 @@ export class VirtualClock implements Clock {
     // A positive delay advances time, however small: a rounding error of a subtraction must not stop the clock.
     const scheduled: Scheduled = {
       dueMs: this.#nowMs + (ms > 0 ? Math.max(MIN_DELAY_MS, ms) : 0),
-      order: this.#order++,
       run,
     }
-    this.#push(scheduled)
+    this.#insert(scheduled)
     return { cancel: () => void (scheduled.run = null) }
   }
   defer(run: () => void): void {
@@ -66,12 +64,12 @@ export class VirtualClock implements Clock {
   async run(untilMs: number, isOver: () => boolean = () => false): Promise<void> {
     await this.#settle()
     while (!isOver()) {
-      const [next] = this.#heap
+      const next = this.#queue.at(-1)
       if (!next || next.dueMs > untilMs) {
         this.#nowMs = untilMs
         return
       }
-      this.#pop()
+      this.#queue.pop()
       if (next.run === null) continue
       this.#events = next.dueMs === this.#nowMs ? this.#events + 1 : 0
       if (this.#events > MAX_EVENTS)
@@ -100,35 +98,14 @@ export class VirtualClock implements Clock {
     }
   }
 
-  #push(scheduled: Scheduled): void {
-    const heap = this.#heap
-    let at = heap.length
-    while (at > 0) {
-      const parent = (at - 1) >> 1
-      if (isBefore(heap[parent]!, scheduled)) break
-      heap[at] = heap[parent]!
-      at = parent
+  /** Inserts before all that are due earlier, or at the same time and were scheduled earlier. */
+  #insert(scheduled: Scheduled): void {
+    let [low, high] = [0, this.#queue.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.#queue[middle]!.dueMs > scheduled.dueMs) low = middle + 1
+      else high = middle
     }
-    heap[at] = scheduled
+    this.#queue.splice(low, 0, scheduled)
   }
-
-  #pop(): void {
-    const heap = this.#heap
-    const last = heap.pop()!
-    if (heap.length === 0) return
-    let at = 0
-    for (;;) {
-      let child = 2 * at + 1
-      if (child >= heap.length) break
-      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++
-      if (isBefore(last, heap[child]!)) break
-      heap[at] = heap[child]!
-      at = child
-    }
-    heap[at] = last
-  }
-}
-
-function isBefore(a: Scheduled, b: Scheduled): boolean {
-  return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.order < b.order)
 }
