@@ -1,5 +1,5 @@
-// The calls of one channel, in sequence. Invariant: a call that was sent is never forgotten before its answer, its mark
-// or its deadline, and keeps its sequence for as long as its session lives; one that was never sent cannot have run.
+// The calls of one channel, in sequence. Invariant: a call that was sent stays pending until its answer, its mark or its
+// deadline, under one sequence per session; a call that was never sent has not run.
 
 import type { Codec } from '../core/wire/codec.ts'
 import type { AnyCommand } from '../core/wire/contract.ts'
@@ -10,18 +10,18 @@ import type { EventDeduplicator } from './deduplicator.ts'
 import type { Measure } from './metric.ts'
 import type { ClientClock } from './socket.ts'
 
-/** What calls need of their session. */
+/** The session's interface for calls. */
 export interface CallTransport {
   readonly clock: ClientClock
   readonly timeoutMs: number
   readonly measure: Measure
-  /** What the server takes as a frame's body. */
+  /** The server's limit for a frame's body. */
   maxBodyBytes(): number
-  /** Sends a session message now, or drops it while there is no connection. */
+  /** Sends a session message, or drops it without connection. */
   send(command: number, body: Uint8Array): void
 }
 
-/** A command of the contract, ready to be called. */
+/** A command of the contract with its codec. */
 export interface ClientCommand {
   readonly name: string
   readonly command: AnyCommand
@@ -30,7 +30,7 @@ export interface ClientCommand {
 
 interface PendingCall {
   sequence: number
-  /** It may have reached the server. */
+  /** The server may have received it. */
   wasSent: boolean
   readonly entry: ClientCommand
   readonly body: Uint8Array
@@ -40,11 +40,11 @@ interface PendingCall {
   readonly settle: { resolve(value: unknown): void; reject(error: Error): void } | null
 }
 
-/** Calls that wait for their answer; more are refused at once. */
+/** Pending calls; beyond it a call is rejected. */
 const MAX_PENDING = 256
-/** From the oldest unanswered call to the newest, casts included; the server closes beyond it (WINDOW). */
+/** Sequences from the oldest unanswered call to the newest, casts included; beyond it the server closes (WINDOW). */
 const CALL_WINDOW = DEFAULT_LIMITS.maxUnackedReplies
-/** Answers are acknowledged with the next call, or alone after so many, or so many bytes of them. */
+/** The next call acknowledges answers; after this many answers or bytes a separate ACK does. */
 const ACK_EVERY = 16
 const ACK_BYTES = 65_536
 
@@ -55,14 +55,14 @@ export class ClientCalls {
   readonly #deduplicator: EventDeduplicator
   readonly #pending = new Map<number, PendingCall>()
   #sequence = 0
-  /** Every answer up to here has arrived. */
+  /** All answers up to this sequence have arrived. */
   #answeredUpTo = 0
   #ackedUpTo = 0
   /** Bytes of replies since the last acknowledgement. */
   #unackedBytes = 0
-  /** The last OPENED on this connection. */
+  /** Number of the last OPENED on this connection; 0 = none yet. */
   #opening = 0
-  /** Calls may be sent: the channel is open, and what is older has been sent again. */
+  /** The channel is open and older calls were resent, so calls are sent immediately. */
   #isSending = false
   #closeCode: string | null = null
 
@@ -73,19 +73,18 @@ export class ClientCalls {
     this.#deduplicator = deduplicator
   }
 
-  /** The channel was opened for the first time: calls travel right behind its OPEN. */
+  /** Called after the first OPEN of the channel: calls follow it immediately. */
   startSending(): void {
     this.#isSending = true
     for (const call of [...this.#pending.values()]) this.#send(call)
   }
 
-  /** The connection is gone. */
   connectionLost(): void {
     this.#isSending = false
     this.#opening = 0
   }
 
-  /** The shard has said what survived: what died with it fails, the rest is sent again unless it is on its way. */
+  /** Fails the volatile calls that may be lost. Resends the others, unless they were sent on this connection and not lost. */
   channelOpened(opening: number, mark: number, lost: boolean): void {
     const mustResend = lost || !this.#isSending
     this.#opening = opening
@@ -99,13 +98,16 @@ export class ClientCalls {
     this.markReceived(mark)
   }
 
-  /** The session is gone, the next one begins at sequence 1. What was sent in the old one has an unknown outcome. */
+  /** A new session has replaced the old one and starts at sequence 1. Calls sent in the old one have an unknown outcome. */
   sessionReplaced(): void {
     for (const call of [...this.#pending.values()]) {
       const { durable, resend } = call.entry.command.options
       if (!call.wasSent || resend) continue
-      if (durable) this.#fail(call, 'DEADLINE', 'the session is gone, the outcome is unknown')
-      else this.#fail(call, 'SHARD_RESTARTED', 'the session is gone, the call may be lost')
+      this.#fail(
+        call,
+        durable ? 'DEADLINE' : 'SHARD_RESTARTED',
+        'the session was lost, the outcome is unknown',
+      )
     }
     const remaining = [...this.#pending.values()]
     this.#pending.clear()
@@ -125,7 +127,7 @@ export class ClientCalls {
     try {
       value = command.output ? command.output(codec.decode(body)) : undefined
     } catch (cause) {
-      return this.#fail(call, 'BAD_INPUT', 'the reply breaks the contract', { cause })
+      return this.#fail(call, 'BAD_INPUT', 'the reply violates the contract', { cause })
     }
     this.#unackedBytes += body.length
     this.#finishCall(call, 'ok')
@@ -140,7 +142,7 @@ export class ClientCalls {
     call.settle?.reject(new Refusal(code, this.#message(call.entry, message)))
   }
 
-  /** Every call up to the mark has taken effect: durable casts need no more care. */
+  /** All calls up to the mark have taken effect, which completes durable casts. */
   markReceived(mark: number): void {
     for (const call of this.#pending.values()) {
       if (call.sequence > mark) break
@@ -148,14 +150,14 @@ export class ClientCalls {
     }
   }
 
-  /** The channel is over; calls fail from here on, casts are nothing. */
+  /** The channel was closed: pending and later calls fail, later casts are dropped. */
   channelClosed(code: string): void {
     this.#isSending = false
     this.#closeCode = code
     for (const call of [...this.#pending.values()]) this.#fail(call, 'CLOSED', closedMessage(code))
   }
 
-  /** Tells the server which answers and events have arrived. */
+  /** Acknowledges the answers and events that have arrived. */
   sendAck(): void {
     if (!this.#isSending) return
     this.#markAcked()
@@ -169,7 +171,7 @@ export class ClientCalls {
     const body = this.#encodeBody(entry, input)
     if (this.#closeCode !== null) return
     const { durable = false, offline = durable ? 'keep' : 'drop' } = entry.command.options
-    // A cast of a moment without connection would be a lie later, unless its author says otherwise.
+    // A cast that is sent late is wrong by default: it describes an earlier moment.
     if (offline === 'drop' && (!this.#isSending || this.#isFull)) return
     this.#requireCapacity(entry, offline === 'fail')
     const call = this.#createCall(entry, body, null)
@@ -194,16 +196,8 @@ export class ClientCalls {
   }
 
   #createCall(entry: ClientCommand, body: Uint8Array, settle: PendingCall['settle']): PendingCall {
-    const startMs = this.#transport.clock.mono()
-    return {
-      sequence: ++this.#sequence,
-      wasSent: false,
-      entry,
-      body,
-      startedMs: startMs,
-      timer: null,
-      settle,
-    }
+    const startedMs = this.#transport.clock.mono()
+    return { sequence: ++this.#sequence, wasSent: false, entry, body, startedMs, timer: null, settle }
   }
 
   #startDeadline(call: PendingCall): { cancel(): void } {
@@ -213,15 +207,14 @@ export class ClientCalls {
     )
   }
 
-  /** @throws CallError when it can neither be sent nor kept */
+  /** @throws CallError when the call can neither be sent nor queued */
   #requireCapacity(entry: ClientCommand, needsConnection: boolean): void {
-    if (needsConnection && !this.#isSending)
-      throw this.#callError(entry, 'UNAVAILABLE', 'there is no connection at the moment')
+    if (needsConnection && !this.#isSending) throw this.#callError(entry, 'UNAVAILABLE', 'no connection')
     if (this.#isFull)
-      throw this.#callError(entry, 'OVERLOADED', `${this.#pending.size} calls of this channel wait already`)
+      throw this.#callError(entry, 'OVERLOADED', `${this.#pending.size} calls of this channel are pending`)
   }
 
-  /** The body of a call, of a size that the server takes: a larger one would end the connection. */
+  /** Encodes the body of a call. The server closes the connection for a body above its limit, so that is an InputError. */
   #encodeBody({ name, command, codec }: ClientCommand, input: unknown): Uint8Array {
     const body = codec.encode(command.input(input))
     const maxBytes = this.#transport.maxBodyBytes() - CALL_BYTES
@@ -247,23 +240,23 @@ export class ClientCalls {
     }
     this.#transport.send(MESSAGE.CALL, encodeCall(header, call.body))
     if (call.settle || command.options.durable || !this.#pending.has(call.sequence)) return
-    // A volatile cast that was kept for this moment: nothing answers it.
+    // A volatile cast that was queued: it has no answer.
     call.timer?.cancel()
     this.#pending.delete(call.sequence)
     this.#advanceAnswered()
   }
 
-  #fail(call: PendingCall, code: SystemCode, why: string, options?: ErrorOptions): void {
+  #fail(call: PendingCall, code: SystemCode, reason: string, options?: ErrorOptions): void {
     this.#finishCall(call, code)
-    call.settle?.reject(this.#callError(call.entry, code, why, options))
+    call.settle?.reject(this.#callError(call.entry, code, reason, options))
   }
 
-  #callError(entry: ClientCommand, code: SystemCode, why: string, options?: ErrorOptions): CallError {
-    return new CallError(code, this.#message(entry, why), options)
+  #callError(entry: ClientCommand, code: SystemCode, reason: string, options?: ErrorOptions): CallError {
+    return new CallError(code, this.#message(entry, reason), options)
   }
 
-  #message(entry: ClientCommand, why: string): string {
-    return `${this.#contract}.${entry.name}: ${why}`
+  #message(entry: ClientCommand, reason: string): string {
+    return `${this.#contract}.${entry.name}: ${reason}`
   }
 
   #finishCall(call: PendingCall, outcome: string): void {
@@ -277,13 +270,13 @@ export class ClientCalls {
     if (isAckDue && this.#answeredUpTo > this.#ackedUpTo) this.sendAck()
   }
 
-  /** What leaves now carries the acknowledgement of all answers. */
+  /** The message being sent acknowledges all answers. */
   #markAcked(): void {
     this.#ackedUpTo = this.#answeredUpTo
     this.#unackedBytes = 0
   }
 
-  /** The acknowledgement reaches up to the oldest call that still waits. */
+  /** All calls before the oldest pending one are answered. */
   #advanceAnswered(): void {
     const [oldest] = this.#pending.keys()
     this.#answeredUpTo = oldest === undefined ? this.#sequence : oldest - 1

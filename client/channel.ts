@@ -1,5 +1,11 @@
-// One channel of the client: a shard as the game sees it, over connections, activations and sessions. Invariant: on each
-// connection it is opened once, and after its first opening no call leaves before the shard has answered.
+// One channel of the client: the game's access to a shard, across connections, activations and sessions. Invariant: it is opened
+// at most once per connection; except after its very first OPEN, no call is sent before OPENED. Transitions of its state:
+//
+//               | OPEN or RESUME sent | connection lost | session replaced | closed by either side
+//   'new'       | 'opened'            | 'new'           | 'new'            | 'closed'
+//   'opened'    | -                   | 'detached'      | 'opened'         | 'closed'
+//   'detached'  | 'opened'            | 'detached'      | 'new'            | 'closed'
+//   'closed'    | -                   | 'closed'        | 'closed'         | 'closed'
 
 import type { Codec } from '../core/wire/codec.ts'
 import {
@@ -26,7 +32,7 @@ import { EventDeduplicator } from './deduplicator.ts'
 import { ClientCalls, type CallTransport } from './calls.ts'
 import { Listeners } from './listeners.ts'
 
-/** The shard as the game sees it: a method per command, and its events. */
+/** A shard for the game: a method per command, and its events. */
 export type Remote<E extends Entries> = {
   readonly [K in CommandNames<E>]: (
     ...input: Args<InputOf<E[K]>>
@@ -35,34 +41,40 @@ export type Remote<E extends Entries> = {
 
 export interface RemoteEvents<E extends Entries> {
   /**
-   * Calls `listener` for every such event; the returned function stops it. Listen before the call that joins: events
-   * may arrive together with its reply, and are told before an `await` goes on.
+   * Calls `listener` for every such event; returns a function that removes it. Add it before the call that joins: events may
+   * arrive together with the reply, and are delivered before an `await` of the reply continues.
    */
   on<K extends EventNames<E>>(name: K, listener: (data: DataOf<E[K]>) => void): () => void
-  /** The shard lives anew: its volatile state, and this session's membership if the server lost it, are gone. */
+  /** The shard was restarted: its volatile state is lost, and so is this session's membership if the server lost it. */
   onRestart(listener: () => void): () => void
   /**
-   * Events were lost for good: what the game shows of them must be made anew. Told before the fresh state that the
-   * server may send as events right behind it.
+   * Events were lost: rebuild what the game shows of them. Called before the fresh state that the server may send as the next
+   * events.
    */
   onResync(listener: () => void): () => void
-  /** The server refused or ended the channel; calls fail from here on. */
+  /** The server rejected or closed the channel; later calls fail. */
   onClose(listener: (code: string) => void): () => void
-  /** Leaves the shard for good. */
+  /** Leaves the shard permanently. */
   close(): void
 }
 
-/** What a channel needs of its session. */
+/** The session's interface for channels. */
 export interface ChannelTransport extends CallTransport {
-  /** The shard has said something to an OPEN or RESUME. */
+  /** The server has answered an OPEN or RESUME. */
   onOpenAnswered(channel: ClientChannel): void
-  /** What the game shows of the shard is out of date. */
+  /** The game's view of the shard is out of date. */
   onStale(channel: ClientChannel): void
-  /** The channel is over. `open` = the server does not know yet, and cannot be told now. */
-  onClosed(channel: ClientChannel, open: Open | null): void
+  /** The channel was closed. `pendingClose`: the server must still be notified, on the next connection. */
+  onClosed(channel: ClientChannel, pendingClose: Open | null): void
 }
 
-/** An event of a contract, as it is decoded. */
+/**
+ * 'new': not opened in this session. 'opened': OPEN or RESUME was sent on this connection. 'detached': opened on an earlier
+ * connection of this session.
+ */
+type ClientChannelState = 'new' | 'opened' | 'detached' | 'closed'
+
+/** An event of a contract with its codec. */
 interface DecodableEvent {
   readonly name: string
   readonly codec: Codec
@@ -79,14 +91,11 @@ export class ClientChannel {
   readonly #calls: ClientCalls
   readonly #events = new Map<number, DecodableEvent>()
   readonly #listeners: Listeners
+  #state: ClientChannelState = 'new'
+  /** The last activation received in this session, 0 = none. */
   #activation = 0
-  /** The server may know the channel from an earlier connection of this session. */
-  #isKnownToServer = false
-  /** Opened on this connection. */
-  #isOpenSent = false
-  /** The session is new: so is the shard to it, whatever its activation. */
-  #isSessionReplaced = false
-  #isClosed = false
+  /** The session was replaced after an OPENED, so the next OPENED is reported as a restart. */
+  #mustReportRestart = false
 
   constructor(transport: ChannelTransport, number: number, contract: Contract, key: string) {
     this.#transport = transport
@@ -116,14 +125,14 @@ export class ClientChannel {
     this.remote = remote
   }
 
-  /** The server may know it from an earlier connection, so RESUME speaks of it. */
-  get isKnownToServer(): boolean {
-    return this.#isKnownToServer
+  /** Not opened in this session, so RESUME need not contain it. */
+  get isNew(): boolean {
+    return this.#state === 'new'
   }
 
-  /** What an OPEN or RESUME says of it, on the connection in hand. */
+  /** Returns the channel's entry of the OPEN or RESUME that the caller sends on the current connection. */
   openMessage(): Open {
-    this.#isOpenSent = this.#isKnownToServer = true
+    this.#state = 'opened'
     return {
       channel: this.number,
       activation: this.#activation,
@@ -133,25 +142,25 @@ export class ClientChannel {
     }
   }
 
-  /** A connection stands: opens the channel on it, unless RESUME has. */
+  /** Called after WELCOME: opens the channel, unless RESUME has opened it. */
   openChannel(): void {
-    if (this.#isClosed || this.#isOpenSent) return
-    const isFirst = !this.#isKnownToServer
+    if (this.#state === 'closed' || this.#state === 'opened') return
+    const isFirst = this.#state === 'new'
     this.#transport.send(MESSAGE.OPEN, encodeOpen(this.openMessage()))
-    // A first one may carry calls at once, behind the OPEN; later ones wait to hear what has survived, so that no
-    // call overtakes an older one: its mark would hide it.
+    // Calls may follow the first OPEN immediately. Later ones wait for OPENED: a new call that overtook a resent one would
+    // raise the mark, and the resent call would be dropped as a duplicate.
     if (isFirst) this.#calls.startSending()
   }
 
   connectionLost(): void {
-    this.#isOpenSent = false
+    if (this.#state === 'opened') this.#state = 'detached'
     this.#calls.connectionLost()
   }
 
-  /** The session is another one: nothing of the channel is known to the server, unless RESUME has just opened it. */
+  /** A new session has replaced the old one: the channel must be opened again, unless RESUME has just opened it. */
   sessionReplaced(): void {
-    this.#isSessionReplaced ||= this.#activation !== 0
-    this.#isKnownToServer = this.#isOpenSent
+    this.#mustReportRestart ||= this.#activation !== 0
+    if (this.#state === 'detached') this.#state = 'new'
     this.#activation = 0
     this.#deduplicator.startActivation(0)
     this.#calls.sessionReplaced()
@@ -159,8 +168,8 @@ export class ClientChannel {
 
   openedReceived(opened: Opened): void {
     const restarted =
-      this.#isSessionReplaced || (this.#activation !== 0 && this.#activation !== opened.activation)
-    this.#isSessionReplaced = false
+      this.#mustReportRestart || (this.#activation !== 0 && this.#activation !== opened.activation)
+    this.#mustReportRestart = false
     this.#activation = opened.activation
     this.#deduplicator.startActivation(opened.activation)
     this.#calls.channelOpened(opened.opening, opened.mark, opened.lost)
@@ -168,9 +177,9 @@ export class ClientChannel {
     this.#transport.onOpenAnswered(this)
   }
 
-  /** Events up to this number will not come. */
+  /** Events up to this sequence are lost. */
   resyncReceived(events: number): void {
-    this.#deduplicator.skipTo(Math.max(events, this.#deduplicator.lastSequence))
+    this.#deduplicator.skipTo(events)
     this.#transport.measure({ name: 'resync', contract: this.contract.name, key: this.key })
     this.#notifyStale('resync')
   }
@@ -191,31 +200,31 @@ export class ClientChannel {
     if (event && this.#listeners.has(`event ${event.name}`)) dispatchEvent(this.#listeners, event, body)
   }
 
-  /** Acknowledges events that nothing else has acknowledged. */
-  sendAckIfNeeded(): void {
-    if (this.#deduplicator.hasUnacknowledged) this.#calls.sendAck()
+  /** Acknowledges events that no other message has acknowledged. */
+  flushAck(): void {
+    if (this.#deduplicator.isAckPending) this.#calls.sendAck()
   }
 
   markReceived(mark: number): void {
     this.#calls.markReceived(mark)
   }
 
-  /** The channel is over: by the server (`code`) or with the session. */
+  /** The channel was closed by the server (`code`) or with the session. */
   closedByServer(code: string): void {
     this.#finish(code, null)
   }
 
   /** The game leaves the shard. */
   leaveChannel(): void {
-    if (this.#isClosed) return
-    const pendingClose = this.#isKnownToServer && !this.#isOpenSent ? this.openMessage() : null
+    if (this.#state === 'closed') return
+    const pendingClose = this.#state === 'detached' ? this.openMessage() : null
     this.#transport.send(MESSAGE.CLOSE, encodeClose({ channel: this.number, code: 'CLOSED' }))
     this.#finish('CLOSED', pendingClose)
   }
 
   #finish(code: string, pendingClose: Open | null): void {
-    if (this.#isClosed) return
-    this.#isClosed = true
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
     this.#calls.channelClosed(code)
     this.#listeners.notify('close', code)
     this.#transport.onClosed(this, pendingClose)
@@ -227,7 +236,7 @@ export class ClientChannel {
   }
 }
 
-/** Tells an event, unless its data breaks the contract: a server may have a newer one, and an event is no promise. */
+/** Calls the listeners of an event. Data that violates the contract is dropped: the server may have a newer contract. */
 export function dispatchEvent(listeners: Listeners, event: DecodableEvent, body: Uint8Array): void {
   let data: unknown
   try {

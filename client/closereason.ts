@@ -1,16 +1,16 @@
-// Why a session is over, and which reasons of a server are final: after them it does not want this session back,
-// after any other the SDK comes again.
+// The reason why a session ended, and which reasons of a server are final. After a final reason the session cannot be resumed;
+// after any other the SDK reconnects.
 
 import type { CloseReason } from '../core/wire/errors.ts'
 
-/** What `closed` listeners are told. */
+/** Argument of `closed` listeners. */
 export interface Closed {
-  /** 'CLOSED': by the game's own `close`. */
+  /** 'CLOSED': by the game's call of `close`. */
   readonly code: CloseReason | 'CLOSED'
   readonly message: string
 }
 
-/** The server ended the session, or refused to begin one; `code` is its reason. */
+/** The server ended the session or rejected a new one; `code` is its reason. */
 export class SessionError extends Error {
   override readonly name = 'SessionError'
   readonly code: CloseReason | 'CLOSED'
@@ -36,12 +36,12 @@ const FINAL_CODES: ReadonlySet<string> = new Set<CloseReason>([
   'WINDOW',
 ])
 /**
- * Heads that are none. A WebSocket delivers what was sent, so there they are the client's fault, or it is at the wrong
- * door. Over TCP, which has only the ERROR, the HELLO before it was right: bytes were damaged on the way.
+ * Final only in a WebSocket's close reason. A WebSocket delivers bytes as they were sent, so the client is wrong or connected
+ * to the wrong server. TCP reports these reasons only by ERROR, after a valid HELLO: later bytes were damaged in transit.
  */
 const FINAL_CLOSE_CODES: ReadonlySet<string> = new Set<CloseReason>(['BAD_IDENTITY', 'BAD_LENGTH'])
 
-/** What an ERROR of channel 0 says; null = come again, unless the WebSocket's close says otherwise. */
+/** The final reason in an ERROR of channel 0; null = reconnect, unless the WebSocket's close reason is final. */
 export function finalErrorReason(
   code: string,
   message: string,
@@ -49,10 +49,9 @@ export function finalErrorReason(
   return FINAL_CODES.has(code) ? { code: code as CloseReason, message } : null
 }
 
-/** A server puts its reason at the beginning of a WebSocket's close reason; before a HELLO it says it nowhere else. */
+/** The final reason in a WebSocket's close reason, `CODE: message`; before a HELLO the server reports it nowhere else. */
 export function finalCloseReason(reason: string): { code: CloseReason; message: string } | null {
-  const found = /^([A-Z_]+)(?:: (.*))?$/s.exec(reason)
-  const [, code = '', message = ''] = found ?? []
+  const [, code = '', message = ''] = /^([A-Z_]+)(?:: (.*))?$/s.exec(reason) ?? []
   return FINAL_CLOSE_CODES.has(code)
     ? { code: code as CloseReason, message }
     : finalErrorReason(code, message)

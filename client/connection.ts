@@ -1,5 +1,5 @@
-// One connection: frames in, frames out. Invariant: after its end, whoever ended it, it tells nothing more. Frames of
-// one moment leave in one message.
+// One connection: receives and sends frames. Invariant: after it is closed by either side it calls no callback. Frames sent in
+// one event-loop turn share a message.
 
 import { ProtocolError } from '../core/wire/errors.ts'
 import {
@@ -16,7 +16,7 @@ export interface ClientConnectionSettings {
   readonly dial: Dial
   readonly clock: ClientClock
   readonly identity: FrameIdentity
-  /** Bytes of all connections so far. */
+  /** Bytes of all connections of the session; updated here. */
   readonly traffic: { in: number; out: number }
 }
 export interface ClientConnectionEvents {
@@ -24,13 +24,13 @@ export interface ClientConnectionEvents {
   /** Bytes arrived. */
   onReceived(): void
   readonly onFrame: FrameSink
-  /** The server breaks the protocol. */
+  /** The server violated the protocol. */
   onProtocolError(error: ProtocolError): void
   onClose(reason: string): void
 }
 
 const MAX_FRAME_BYTES = 16 * 1_048_576
-/** Frames share a message up to here; servers bound a message (ours at 128 KiB). */
+/** Maximum size of a message of several frames; servers limit messages (ours to 128 KiB). */
 const MESSAGE_BYTES = 65_536
 
 export class ClientConnection {
@@ -49,7 +49,7 @@ export class ClientConnection {
     this.#decoder = new FrameDecoder(settings.identity, MAX_FRAME_BYTES, events.onFrame)
   }
 
-  /** @throws whatever the platform has against the URL */
+  /** @throws the platform's error for the URL */
   dial(): void {
     const { url, dial } = this.#settings
     this.#socket = dial(url, {
@@ -85,7 +85,7 @@ export class ClientConnection {
     }
   }
 
-  /** Hangs up; what was not flushed is gone. */
+  /** Closes the socket and discards frames that were not flushed. */
   closeConnection(endsSession: boolean): void {
     if (this.#isClosed) return
     this.#isClosed = true
@@ -109,11 +109,11 @@ export class ClientConnection {
 }
 
 function join(frames: readonly Uint8Array[], size: number): Uint8Array {
-  const whole = new Uint8Array(size)
+  const message = new Uint8Array(size)
   let at = 0
   for (const frame of frames) {
-    whole.set(frame, at)
+    message.set(frame, at)
     at += frame.length
   }
-  return whole
+  return message
 }

@@ -1,5 +1,5 @@
-// Connection attempts, one after the other, until one is welcomed. Invariant: at most one connection at a time, each
-// with a deadline to its WELCOME; pauses between them grow, with jitter, so that a thousand clients do not return at once.
+// Connection attempts, one at a time, until WELCOME arrives. Invariant: at most one connection exists, with a deadline for its
+// WELCOME; delays between attempts grow, with jitter, so that many clients do not reconnect at the same time.
 
 import { utf8Encoder } from '../core/wire/bytes.ts'
 import { backoffMs } from '../core/wire/backoff.ts'
@@ -8,22 +8,22 @@ import type { FrameSink } from '../core/wire/frame.ts'
 import type { ConnectOptions } from './api.ts'
 import { ClientConnection, type ClientConnectionSettings } from './connection.ts'
 
-/** Who speaks on the connections. */
+/** Implemented by the session. */
 export interface ConnectorEvents {
-  /** The next HELLO begins a session, so it may bring a ticket. */
-  startsNewSession(): boolean
-  /** A connection stands. */
+  /** Returns true when the next HELLO starts a session. */
+  needsTicket(): boolean
+  /** The socket is open: the session sends HELLO. */
   onConnected(connection: ClientConnection, ticket: Uint8Array): void
   onReceived(): void
   readonly onFrame: FrameSink
-  /** The attempt or its connection has failed; another follows, unless `end` is called meanwhile. */
+  /** The attempt or its connection has failed; the next attempt follows, unless `stop` is called. */
   onFailed(reason: string, error: ProtocolError | null): void
 }
 
 const BACKOFF = { minMs: 100, maxMs: 5_000 } as const
-/** From the first step of an attempt, the ticket included, to its WELCOME. */
+/** Deadline of an attempt, from requesting the ticket to WELCOME. */
 const HANDSHAKE_MS = 10_000
-/** A server takes no larger one. */
+/** The server's limit. */
 const MAX_TICKET_BYTES = 4_096
 
 export class Connector {
@@ -31,13 +31,13 @@ export class Connector {
   readonly #ticket: NonNullable<ConnectOptions['ticket']>
   readonly #events: ConnectorEvents
   #connection: ClientConnection | null = null
-  /** Since the last WELCOME. */
+  #state: 'connecting' | 'open' | 'stopped' = 'connecting'
+  /** Attempts and connections that failed since the last WELCOME. */
   #failures = 0
-  /** Rises with every attempt: what belongs to an older one comes too late. */
+  /** Number of the current attempt; results of earlier ones are ignored. */
   #attempt = 0
   #welcomeTimer: { cancel(): void } | null = null
   #retryTimer: { cancel(): void } | null = null
-  #stopped = false
 
   constructor(settings: ClientConnectionSettings, ticket: ConnectOptions['ticket'], events: ConnectorEvents) {
     this.#settings = settings
@@ -45,58 +45,52 @@ export class Connector {
     this.#events = events
   }
 
-  /** The first attempt. @throws what the platform has against the URL, InputError for a ticket that is too long */
-  start(): void {
-    this.#startAttempt()
-  }
-
+  /** Sends a message after WELCOME; drops it otherwise. */
   send(command: number, body: Uint8Array): void {
-    this.#connection?.send(command, body)
+    if (this.#state === 'open') this.#connection?.send(command, body)
   }
 
-  /** The server has taken the connection; returns how many attempts failed before. */
+  /** Returns how many attempts or connections failed since the last WELCOME. */
   welcomeReceived(): number {
+    this.#state = 'open'
     this.#welcomeTimer?.cancel()
     const failures = this.#failures
     this.#failures = 0
     return failures
   }
 
-  /** Gives up the connection or attempt in hand; the next follows. */
+  /** Closes the current connection or attempt, and schedules the next attempt. */
   failAttempt(reason: string, error: ProtocolError | null = null): void {
-    if (this.#stopped) return
+    if (this.#state === 'stopped') return
+    this.#state = 'connecting'
     this.#attempt++
     this.#welcomeTimer?.cancel()
     this.#connection?.closeConnection(false)
     this.#connection = null
-    this.#events.onFailed(reason, error)
-    if (this.#isStopped()) return
     const { clock } = this.#settings
     this.#retryTimer = clock.after(backoffMs(this.#failures++, BACKOFF, clock.random()), () =>
-      this.#runOrFail(() => this.#startAttempt()),
+      this.#runOrFail(() => this.startAttempt()),
     )
+    this.#events.onFailed(reason, error)
   }
 
-  /** No further attempt. `leave` = the server may forget the session. */
+  /** Stops permanently. `endsSession`: the server may discard the session. */
   stop(endsSession: boolean): void {
-    this.#stopped = true
+    this.#connection?.flush()
+    this.#state = 'stopped'
     this.#attempt++
     this.#welcomeTimer?.cancel()
     this.#retryTimer?.cancel()
-    this.#connection?.flush()
     this.#connection?.closeConnection(endsSession)
     this.#connection = null
   }
 
-  #isStopped(): boolean {
-    return this.#stopped
-  }
-
-  #startAttempt(): void {
+  /** @throws (first attempt) the platform's error for the URL, InputError for a ticket that is too long */
+  startAttempt(): void {
     const attempt = ++this.#attempt
     const timeoutReason = `no WELCOME within ${HANDSHAKE_MS} ms`
     this.#welcomeTimer = this.#settings.clock.after(HANDSHAKE_MS, () => this.failAttempt(timeoutReason))
-    const ticket = this.#events.startsNewSession() ? this.#ticket : ''
+    const ticket = this.#events.needsTicket() ? this.#ticket : ''
     if (typeof ticket === 'string') return this.#dial(ticket)
     const ifCurrent = (run: () => void): void => {
       if (attempt === this.#attempt) run()
@@ -131,7 +125,7 @@ export class Connector {
   }
 }
 
-/** A function that throws is one that rejects. */
+/** Converts a throw to a rejection. */
 async function resolveTicket(ticket: () => string | Promise<string>): Promise<string> {
   return ticket()
 }

@@ -1,46 +1,49 @@
-// The events of one channel, as they arrive. Invariant: each number of an activation is told at most once, and what has
-// arrived is acknowledged before the server's buffer of them (512 events, 262,144 bytes) is full.
+// Deduplication and acknowledgement of one channel's events. Invariant: each sequence of an activation is accepted at most
+// once, and an acknowledgement is due before the server's buffer (512 events, 262,144 bytes) is full.
 
-/** Events without acknowledgement, and bytes of them, after which one is due. */
+/** An acknowledgement is due after this many unacknowledged events or bytes. */
 const ACK_EVERY = 32
 const ACK_BYTES = 32_768
 
 export class EventDeduplicator {
-  /** The highest event of this activation, 0 = none. */
-  lastSequence = 0
+  #lastSequence = 0
   #activation = 0
   #unackedEvents = 0
   #unackedBytes = 0
 
-  /** Something waits to be acknowledged. */
-  get hasUnacknowledged(): boolean {
+  /** The highest event of this activation, 0 = none. */
+  get lastSequence(): number {
+    return this.#lastSequence
+  }
+
+  get isAckPending(): boolean {
     return this.#unackedEvents > 0
   }
 
-  /** An acknowledgement is due now. */
   get isAckDue(): boolean {
     return this.#unackedEvents >= ACK_EVERY || this.#unackedBytes >= ACK_BYTES
   }
 
-  /** The channel lives in this activation. */
+  /** Restarts at sequence 0 if the activation has changed. */
   startActivation(activation: number): void {
     if (activation === this.#activation) return
     this.#activation = activation
-    this.skipTo(0)
+    this.#lastSequence = 0
+    this.markAcknowledged()
   }
 
-  /** Whether the event is news. */
+  /** Returns true for a new event, false for a duplicate. */
   accept(sequence: number, bytes: number): boolean {
-    if (sequence <= this.lastSequence) return false
-    this.lastSequence = sequence
+    if (sequence <= this.#lastSequence) return false
+    this.#lastSequence = sequence
     this.#unackedEvents++
     this.#unackedBytes += bytes
     return true
   }
 
-  /** Nothing up to this number will come any more. */
+  /** Events up to this sequence are lost. */
   skipTo(sequence: number): void {
-    this.lastSequence = sequence
+    this.#lastSequence = Math.max(sequence, this.#lastSequence)
     this.markAcknowledged()
   }
 

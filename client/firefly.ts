@@ -1,4 +1,4 @@
-// Connects a game to its server.
+// `connect`, the entry point of the SDK.
 
 import { CallError } from '../core/wire/errors.ts'
 import type { ConnectOptions, Firefly } from './api.ts'
@@ -6,9 +6,9 @@ import { ClientSession } from './session.ts'
 import { platformClock } from './socket.ts'
 
 /**
- * Opens a session; resolves when the server has welcomed it.
- * @throws CallError UNAVAILABLE when no server answers within `connectMs`; SessionError when the server does not want
- * this client (a bad ticket, another identity or version), at once; whatever the platform has against the URL
+ * Opens a session; resolves after WELCOME.
+ * @throws CallError UNAVAILABLE when no server answers within `connectMs`; SessionError when the server rejects this client
+ * (a bad ticket, another identity or version); the platform's error for the URL
  */
 export function connect(url: string, options: ConnectOptions = {}): Promise<Firefly> {
   const { connectMs = 10_000, clock = platformClock } = options
@@ -16,7 +16,7 @@ export function connect(url: string, options: ConnectOptions = {}): Promise<Fire
     const session = new ClientSession(url, options, {
       onWelcome: () => {
         timer.cancel()
-        // What came in the same message may have ended it: then `ended` is heard first.
+        // The same message may contain the end of the session: then `onEnded` rejects first.
         void Promise.resolve().then(() => resolve(session))
       },
       onEnded: (error) => {

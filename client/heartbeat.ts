@@ -1,5 +1,5 @@
-// Life of one connection: a PING now and then, its round trip, and an end to silence. Invariant: a connection on which
-// nothing at all has arrived for 2.5 intervals is given up; a missing PONG alone is no reason.
+// Heartbeats of one connection: PINGs, round-trip times and the idle timeout. Invariant: a connection times out when no bytes
+// arrive for 2.5 intervals; a missing PONG alone is no reason.
 
 import { readU32, writeU32 } from '../core/wire/bytes.ts'
 import { TIMES } from '../core/wire/limits.ts'
@@ -9,16 +9,16 @@ export interface HeartbeatEvents {
   /** Sends a PING with this body. */
   sendPing(body: Uint8Array): void
   onRoundTrip(ms: number): void
-  /** Nothing came for so long. */
+  /** No bytes arrived for `ms`. */
   onTimeout(ms: number): void
 }
 
-/** The first heartbeats come soon, for the round-trip time, and further apart up to what the server asks. */
+/** The first PINGs are sent early, to measure the round trip; their interval then grows up to the server's. */
 const FIRST_PING_MS = 500
 const PING_GROWTH = 4
 const PING_BYTES = 8
 const TIMEOUT_INTERVALS = 2.5
-/** Beyond what a platform's timer takes, a timer fires at once. */
+/** Timers above a platform's maximum fire immediately. */
 const MAX_INTERVAL_MS = 3_600_000
 
 export class Heartbeat {
@@ -28,7 +28,7 @@ export class Heartbeat {
   #silenceTimer: { cancel(): void } | null = null
   #intervalMs: number = TIMES.heartbeatMs
   #lastReceivedMs = 0
-  /** The last PING, and when it left; its PONG brings the number back. */
+  /** Number and time of the last PING; its PONG contains the number. */
   #pingNumber = 0
   #pingSentMs: number | null = null
 
@@ -37,7 +37,7 @@ export class Heartbeat {
     this.#events = events
   }
 
-  /** `heartbeatMs` is the server's wish; 0 = it has none. */
+  /** `heartbeatMs`: the server's interval; 0 = the default. */
   start(heartbeatMs: number): void {
     this.stop()
     this.#intervalMs = Math.min(heartbeatMs || TIMES.heartbeatMs, MAX_INTERVAL_MS)
@@ -52,7 +52,7 @@ export class Heartbeat {
     this.#pingSentMs = null
   }
 
-  /** Something arrived, whatever it is. */
+  /** Called when bytes arrive. */
   received(): void {
     this.#lastReceivedMs = this.#clock.mono()
   }

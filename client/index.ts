@@ -1,5 +1,5 @@
-// The client SDK for browsers, Node and Workers: one session, channels to shards, typed by the contract. It comes back
-// by itself, hears again what it missed and sends again what is durable; nothing waits for ever.
+// The client SDK for browsers, Node and Workers: one session with channels to shards, typed by the contract. It reconnects,
+// receives missed events and resends durable calls; every wait has a deadline.
 
 export { connect } from './firefly.ts'
 export type { ConnectOptions, Firefly, State } from './api.ts'

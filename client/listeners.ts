@@ -1,9 +1,9 @@
-// Who in the game listens to what. Invariant: what a listener throws is thrown again by itself, once the code in hand
-// is done: it reaches the platform's own report and breaks nothing here.
+// The game's listeners, by name. Invariant: an error of a listener is rethrown outside of the SDK's call stack, so the platform
+// reports it and the SDK continues.
 
 import type { ClientClock } from './socket.ts'
 
-/** What code of the game's has thrown. */
+/** Rethrows an error of the game's code after the current code has returned. */
 export function rethrow(clock: ClientClock, error: unknown): void {
   clock.defer(() => {
     throw error
@@ -18,7 +18,7 @@ export class Listeners {
     this.#clock = clock
   }
 
-  /** The returned function stops it. */
+  /** Returns a function that removes the listener. */
   add(what: string, listener: (data: never) => void): () => void {
     const set = this.#sets.get(what) ?? new Set()
     this.#sets.set(what, set.add(listener))
@@ -29,7 +29,7 @@ export class Listeners {
     return (this.#sets.get(what)?.size ?? 0) > 0
   }
 
-  /** Calls those who listen now. */
+  /** Calls the listeners that are registered now; listeners that they add are not called. */
   notify(what: string, data?: unknown): void {
     const set = this.#sets.get(what)
     for (const listener of set ? [...set] : []) {

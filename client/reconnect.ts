@@ -1,11 +1,11 @@
-// The pause a player notices: from the loss of the connection until every channel that was open has been answered.
-// Invariant: 'paused' and 'resumed' alternate, however many connections one pause takes; 'resynced' never comes between.
+// A pause: from the loss of the connection until the server has answered every channel that was open. Invariant: 'paused' and
+// 'resumed' alternate, even if a pause takes several connections; 'resynced' never occurs between them.
 
 import type { Listeners } from './listeners.ts'
 import type { Measure } from './metric.ts'
 import type { ClientClock } from './socket.ts'
 
-/** A shard by its names. */
+/** The address of a shard. */
 export interface ShardName {
   readonly contract: string
   readonly key: string
@@ -15,13 +15,12 @@ export class ReconnectTracker {
   readonly #clock: ClientClock
   readonly #listeners: Listeners
   readonly #measure: Measure
-  /** When it began; null = none. */
+  /** When the pause began; null = not paused. */
   #lostAtMs: number | null = null
   #tries = 0
   #isConnected = false
-  /** Channels that have not been answered yet. */
   readonly #unansweredChannels = new Set<number>()
-  /** Shards whose picture must be made anew, until the game is told. */
+  /** Shards to report by 'resynced'. */
   readonly #staleShards = new Map<string, ShardName>()
   #isScheduled = false
 
@@ -31,7 +30,6 @@ export class ReconnectTracker {
     this.#measure = measure
   }
 
-  /** The connection of a session is gone. */
   connectionLost(): void {
     this.#isConnected = false
     this.#unansweredChannels.clear()
@@ -41,7 +39,7 @@ export class ReconnectTracker {
     this.#listeners.notify('paused')
   }
 
-  /** A connection stands after so many attempts, and these channels wait for their answer. */
+  /** WELCOME was received after `tries` attempts; the server still has to answer these channels. */
   connectionOpened(channels: Iterable<number>, tries: number): void {
     this.#isConnected = true
     this.#tries += tries
@@ -53,18 +51,18 @@ export class ReconnectTracker {
     if (this.#unansweredChannels.delete(channel)) this.#scheduleReport()
   }
 
-  /** What the game shows of this shard is out of date. */
+  /** The game's view of this shard is out of date. */
   markStale(shard: ShardName): void {
     this.#staleShards.set(`${shard.contract}/${shard.key}`, shard)
     this.#scheduleReport()
   }
 
-  /** The session is over: nothing more is told. */
+  /** Stops all reports. */
   sessionEnded(): void {
     this.#isConnected = false
   }
 
-  /** At the end of the moment: what comes in one message is told at once. */
+  /** Defers the report, so that one report covers all channels answered in one message. */
   #scheduleReport(): void {
     if (this.#isScheduled) return
     this.#isScheduled = true

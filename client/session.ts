@@ -1,6 +1,6 @@
-// One session with a server: connections come and go, session, channels and what is durable stay until the end.
-// Invariant: a session is resumed by the last token the server gave and by nothing else; without one the next
-// connection begins a new session, and every channel anew.
+// One session with a server, across connections. Invariant: only the last token of the server resumes the session; without a
+// token the next connection starts a new session and reopens every channel. States: 'connecting' (no connection) -> 'starting'
+// or 'resuming' (HELLO sent) -> 'open' (WELCOME received) -> 'connecting' after a failure; 'ended' from any state, permanently.
 
 import { EMPTY_BYTES } from '../core/wire/bytes.ts'
 import type { Contract, Entries } from '../core/wire/contract.ts'
@@ -40,19 +40,19 @@ import { SessionEvents } from './sessionevents.ts'
 import { finalErrorReason, finalCloseReason, SessionError, type Closed } from './closereason.ts'
 import { dialWebSocket, platformClock } from './socket.ts'
 
-/** Who waits for the first WELCOME. */
+/** Implemented by `connect`. */
 interface ConnectCallbacks {
   onWelcome(): void
   onEnded(error: SessionError): void
 }
 
-/** A key that no server takes anyway. */
+/** Far above the limit of any server. */
 const MAX_KEY_CHARS = 1_024
-/** What RESUME may hold, far below a frame's body; channels beyond it are opened one by one. */
+/** Maximum size of RESUME, far below that of a frame's body; the remaining channels are opened one by one. */
 const RESUME_BYTES = 32_768
 const OPEN_BYTES = 64
 const NO_SESSION = new Uint8Array(SESSION_BYTES)
-/** Whose events channel 0 carries. */
+/** Name of channel 0 in metrics and 'resynced'. */
 const SESSION_SHARD: ShardName = { contract: '@session', key: '' }
 
 export class ClientSession implements Firefly {
@@ -66,19 +66,16 @@ export class ClientSession implements Firefly {
   readonly #transport: ChannelTransport
   readonly #channels = new Map<number, ClientChannel>()
   readonly #byShard = new Map<string, ClientChannel>()
-  /** Channels the game has left while there was no connection to say so. */
+  /** Channels that the game left without connection: the next RESUME reopens them and CLOSE follows. */
   #pendingCloses: Open[] = []
-  #state: State = 'paused'
-  #isEnded = false
+  #state: 'connecting' | 'starting' | 'resuming' | 'open' | 'ended' = 'connecting'
   /** null before the first WELCOME. */
   #session: Uint8Array | null = null
   #token: Uint8Array = EMPTY_BYTES
-  /** The HELLO of the connection in hand resumes. */
-  #isResuming = false
   #maxBodyBytes = DEFAULT_LIMITS.maxBodyBytes
   #nextChannel = 1
-  rttMs = 0
-  lastError = 'no connection yet'
+  #rttMs = 0
+  #lastError = 'no connection yet'
 
   constructor(url: string, options: ConnectOptions, callbacks: ConnectCallbacks) {
     const {
@@ -88,9 +85,7 @@ export class ClientSession implements Firefly {
       metrics,
     } = options
     const traffic = { in: 0, out: 0 }
-    const send = (command: number, body: Uint8Array): void => {
-      if (this.#state === 'open') this.#connector.send(command, body)
-    }
+    const send = (command: number, body: Uint8Array): void => this.#connector.send(command, body)
     const measure: Measure = (metric) => {
       try {
         metrics?.(metric)
@@ -105,20 +100,20 @@ export class ClientSession implements Firefly {
     this.#sessionEvents = new SessionEvents(clock, send)
     this.#heartbeat = new Heartbeat(clock, {
       sendPing: (body) => {
-        this.#sessionEvents.sendAckIfNeeded()
-        for (const channel of this.#channels.values()) channel.sendAckIfNeeded()
+        this.#sessionEvents.flushAck()
+        for (const channel of this.#channels.values()) channel.flushAck()
         send(MESSAGE.PING, body)
         measure({ name: 'bytes', ...traffic })
       },
       onRoundTrip: (ms) => {
-        this.rttMs = ms
+        this.#rttMs = ms
         measure({ name: 'rtt', ms })
       },
-      onTimeout: (ms) => this.#connector.failAttempt(`nothing heard for ${Math.round(ms)} ms`),
+      onTimeout: (ms) => this.#connector.failAttempt(`nothing received for ${Math.round(ms)} ms`),
     })
     this.#connector = new Connector({ url, dial, clock, identity, traffic }, options.ticket, {
-      startsNewSession: () => this.#token.length === 0,
-      onConnected: (line, ticket) => this.#sendHello(line, ticket),
+      needsTicket: () => this.#token.length === 0,
+      onConnected: (connection, ticket) => this.#sendHello(connection, ticket),
       onReceived: () => this.#heartbeat.received(),
       onFrame: (command, source, start, end) => this.#frameReceived(command, source, start, end),
       onFailed: (reason, error) => this.#connectionFailed(reason, error),
@@ -131,16 +126,25 @@ export class ClientSession implements Firefly {
       send,
       onOpenAnswered: (channel) => this.#reconnect.channelAnswered(channel.number),
       onStale: (channel) => this.#reconnect.markStale({ contract: channel.contract.name, key: channel.key }),
-      onClosed: (channel, open) => this.#removeChannel(channel, open),
+      onClosed: (channel, pendingClose) => this.#removeChannel(channel, pendingClose),
     }
   }
 
   start(): void {
-    this.#connector.start()
+    this.#connector.startAttempt()
   }
 
   get state(): State {
-    return this.#state
+    if (this.#state === 'ended') return 'closed'
+    return this.#state === 'open' ? 'open' : 'paused'
+  }
+
+  get rttMs(): number {
+    return this.#rttMs
+  }
+
+  get lastError(): string {
+    return this.#lastError
   }
 
   at<E extends Entries, Code extends string>(
@@ -149,12 +153,12 @@ export class ClientSession implements Firefly {
   ): Remote<E> {
     if (key.length > MAX_KEY_CHARS)
       throw new InputError(`key of ${key.length} characters exceeds ${MAX_KEY_CHARS}`)
-    const known = this.#byShard.get(`${contract.name}/${key}`)
-    if (known) return known.remote as Remote<E>
+    const existing = this.#byShard.get(`${contract.name}/${key}`)
+    if (existing) return existing.remote as Remote<E>
     const channel = new ClientChannel(this.#transport, this.#nextChannel++, contract, key)
     this.#channels.set(channel.number, channel)
     this.#byShard.set(`${contract.name}/${key}`, channel)
-    if (this.#isEnded) channel.closedByServer('CLOSED')
+    if (this.#state === 'ended') channel.closedByServer('CLOSED')
     else if (this.#state === 'open') channel.openChannel()
     return channel.remote as Remote<E>
   }
@@ -173,18 +177,19 @@ export class ClientSession implements Firefly {
     return this.close()
   }
 
-  /** HELLO, and with it in one write all channels that the server knows. */
+  /** Sends HELLO and, in the same write, RESUME with the channels that were opened in this session. */
   #sendHello(connection: ClientConnection, ticket: Uint8Array): void {
-    this.#isResuming = this.#session !== null && this.#token.length > 0
+    const resumed = this.#token.length > 0 ? this.#session : null
+    this.#state = resumed ? 'resuming' : 'starting'
     const hello = {
       minVersion: PROTOCOL_VERSION,
       maxVersion: PROTOCOL_VERSION,
-      session: (this.#isResuming ? this.#session : null) ?? NO_SESSION,
+      session: resumed ?? NO_SESSION,
       ticket,
       token: this.#token,
     }
     connection.send(MESSAGE.HELLO, encodeHello(hello))
-    const opens = this.#isResuming ? this.#openMessages() : []
+    const opens = resumed ? this.#openMessages() : []
     if (opens.length > 0) connection.send(MESSAGE.RESUME, encodeResume(opens))
     connection.flush()
   }
@@ -193,7 +198,7 @@ export class ClientSession implements Firefly {
     const opens = [...this.#pendingCloses]
     let bytesLeft = RESUME_BYTES
     for (const channel of this.#channels.values()) {
-      if (!channel.isKnownToServer) continue
+      if (channel.isNew) continue
       bytesLeft -= OPEN_BYTES + 3 * channel.key.length // UTF-8 takes 3 bytes at most for a UTF-16 unit
       if (bytesLeft < 0) break
       opens.push(channel.openMessage())
@@ -238,7 +243,7 @@ export class ClientSession implements Firefly {
       case MESSAGE.ERROR: {
         const error = decodeError(source, start, end)
         if (error.channel !== 0) return channel(error.channel)?.errorReceived(error)
-        this.lastError = `${error.code}: ${error.message}`
+        this.#lastError = `${error.code}: ${error.message}`
         const final = finalErrorReason(error.code, error.message)
         return final ? this.#endSession(final) : undefined
       }
@@ -258,58 +263,59 @@ export class ClientSession implements Firefly {
   }
 
   #welcomeReceived(welcome: Welcome): void {
-    if (this.#state !== 'paused') return
+    const state = this.#state
+    if (state !== 'starting' && state !== 'resuming') return
     const { version, session, token, heartbeatMs } = welcome
     if (version !== PROTOCOL_VERSION) {
-      const message = `the server chose version ${version}, this client speaks ${PROTOCOL_VERSION}`
+      const message = `the server chose version ${version}, this client supports ${PROTOCOL_VERSION}`
       return this.#endSession({ code: 'BAD_MESSAGE', message })
     }
-    const known = [...this.#channels.values()].filter((channel) => channel.isKnownToServer)
-    this.#reconnect.connectionOpened(
-      known.map(({ number }) => number),
-      this.#connector.welcomeReceived(),
-    )
-    if (this.#session !== null && !(this.#isResuming && welcome.resumed)) {
+    const opened = [...this.#channels.values()].filter((channel) => !channel.isNew)
+    if (this.#session !== null && !(state === 'resuming' && welcome.resumed)) {
       for (const channel of this.#channels.values()) channel.sessionReplaced()
       this.#sessionEvents.sessionReplaced()
-      if (this.#isEnded) return
+      if (this.state === 'closed') return
     }
     this.#session = session
     this.#token = token
     this.#maxBodyBytes = welcome.maxBodyBytes
+    this.#reconnect.connectionOpened(
+      opened.map(({ number }) => number),
+      this.#connector.welcomeReceived(),
+    )
     this.#heartbeat.start(heartbeatMs)
-    this.#setState('open')
-    const closedChannels = this.#isResuming ? this.#pendingCloses : []
+    this.#changeState('open')
+    const pendingCloses = state === 'resuming' ? this.#pendingCloses : []
     this.#pendingCloses = []
-    for (const { channel } of closedChannels)
+    for (const { channel } of pendingCloses)
       this.#transport.send(MESSAGE.CLOSE, encodeClose({ channel, code: 'CLOSED' }))
     for (const channel of [...this.#channels.values()]) channel.openChannel()
     this.#callbacks.onWelcome()
   }
 
   #connectionFailed(reason: string, error: ProtocolError | null): void {
-    this.lastError = reason
+    this.#lastError = reason
     const final = finalCloseReason(reason)
     if (final) return this.#endSession(final)
-    // Who never was welcomed here is at the wrong door; else it is a broken stream.
+    // Before the first WELCOME this is the wrong server, after it a damaged stream.
     if (error?.reason === 'BAD_IDENTITY' && this.#session === null)
       return this.#endSession({ code: 'BAD_IDENTITY', message: error.message })
     this.#heartbeat.stop()
     for (const channel of this.#channels.values()) channel.connectionLost()
-    this.#setState('paused')
-    if (this.#session !== null && !this.#isEnded) this.#reconnect.connectionLost()
+    this.#changeState('connecting')
+    if (this.#session !== null && this.state !== 'closed') this.#reconnect.connectionLost()
   }
 
-  #removeChannel(channel: ClientChannel, open: Open | null): void {
+  #removeChannel(channel: ClientChannel, pendingClose: Open | null): void {
     this.#channels.delete(channel.number)
     this.#byShard.delete(`${channel.contract.name}/${channel.key}`)
-    if (open && this.#state === 'paused') this.#pendingCloses.push(open)
+    if (pendingClose && this.state === 'paused') this.#pendingCloses.push(pendingClose)
     this.#reconnect.channelAnswered(channel.number)
   }
 
   #endSession(reason: Closed): void {
-    if (this.#isEnded) return
-    this.#isEnded = true
+    if (this.#state === 'ended') return
+    this.#state = 'ended'
     const isOwnClose = reason.code === 'CLOSED'
     for (const channel of [...this.#channels.values()]) {
       if (isOwnClose) channel.leaveChannel()
@@ -318,14 +324,14 @@ export class ClientSession implements Firefly {
     this.#heartbeat.stop()
     this.#reconnect.sessionEnded()
     this.#connector.stop(isOwnClose)
-    this.#setState('closed')
+    this.#listeners.notify('state', 'closed')
     this.#listeners.notify('closed', reason)
     this.#callbacks.onEnded(new SessionError(reason))
   }
 
-  #setState(state: State): void {
-    if (state === this.#state || this.#state === 'closed') return
-    this.#state = state
-    this.#listeners.notify('state', state)
+  #changeState(next: 'connecting' | 'open'): void {
+    const before = this.state
+    this.#state = next
+    if (this.state !== before) this.#listeners.notify('state', this.state)
   }
 }

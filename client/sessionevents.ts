@@ -1,5 +1,5 @@
-// Channel 0, the session itself: events pushed to whoever has logged in, of any contract. Invariant: they are numbered,
-// acknowledged and told once, like those of a channel; nobody opens or closes it.
+// Channel 0, the session itself: events of any contract, pushed to the logged-in session. Invariant: they are numbered,
+// acknowledged and deduplicated like those of a channel; the client neither opens nor closes channel 0.
 
 import type { Codec } from '../core/wire/codec.ts'
 import { entryCodec, type Contract, type Parser } from '../core/wire/contract.ts'
@@ -35,7 +35,7 @@ export class SessionEvents {
     return this.#listeners.add(`event ${event.name}`, listener)
   }
 
-  /** Whether what was pushed before may be lost. */
+  /** Returns true when earlier events may be lost. */
   openedReceived(activation: number): boolean {
     const restarted = this.#activation !== 0 && this.#activation !== activation
     this.#activation = activation
@@ -43,25 +43,25 @@ export class SessionEvents {
     return restarted
   }
 
-  /** Another session: nothing was pushed to it yet. */
+  /** The new session has no events yet. */
   sessionReplaced(): void {
     this.#activation = 0
     this.#deduplicator.startActivation(0)
   }
 
   resyncReceived(events: number): void {
-    this.#deduplicator.skipTo(Math.max(events, this.#deduplicator.lastSequence))
+    this.#deduplicator.skipTo(events)
   }
 
   eventReceived(sequence: number, number: number, body: Uint8Array): void {
     if (!this.#deduplicator.accept(sequence, body.length)) return
-    if (this.#deduplicator.isAckDue) this.sendAckIfNeeded()
+    if (this.#deduplicator.isAckDue) this.flushAck()
     const event = this.#events.get(number)
     if (event) dispatchEvent(this.#listeners, event, body)
   }
 
-  sendAckIfNeeded(): void {
-    if (!this.#deduplicator.hasUnacknowledged) return
+  flushAck(): void {
+    if (!this.#deduplicator.isAckPending) return
     this.#deduplicator.markAcknowledged()
     this.#send(MESSAGE.ACK, encodeAck({ channel: 0, calls: 0, events: this.#deduplicator.lastSequence }))
   }

@@ -1,10 +1,10 @@
-// What the SDK needs of a platform: a socket that carries binary messages, and a clock. Browsers, Node 22 and
-// Workers bring both; client/tcp.ts dials TCP, a test brings its own.
+// The platform's interface: a socket for binary messages, and a clock. Browsers, Node 22 and Workers have both; client/tcp.ts
+// connects by TCP, a test supplies its own.
 
-/** One connection attempt. Exactly one of `closed` calls ends it. */
+/** One connection attempt. It ends with exactly one call of `closed`. */
 export interface Socket {
   send(bytes: Uint8Array): void
-  /** `leave` = for good; else the server keeps the session for the next connection. Default false. */
+  /** `leave` = permanently; else the server retains the session for the next connection. Default false. */
   close(leave?: boolean): void
 }
 export interface SocketEvents {
@@ -20,11 +20,11 @@ export interface ClientClock {
   after(ms: number, run: () => void): { cancel(): void }
   /** 0 <= x < 1 */
   random(): number
-  /** Soon, once the code in hand is done. */
+  /** Runs after the current code has returned. */
   defer(run: () => void): void
 }
 
-/** A server takes 1000 (and 1001, which a browser sends for a page that is left) as a farewell, any other code as a break. */
+/** 1000 (and 1001, which a browser sends when the page is left) ends the session; after any other code it can resume. */
 const LEAVE_CLOSE_CODE = 1000
 const RECONNECT_CLOSE_CODE = 4000
 

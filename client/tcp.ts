@@ -1,5 +1,5 @@
-// Raw TCP and TLS for Node: `connect('tcp://host:port', { dial: dialTcp })`. The only file of the SDK that needs Node.
-// TCP has no farewell of its own: the CLOSE of each channel, written before the end, is one.
+// Raw TCP and TLS for Node: `connect('tcp://host:port', { dial: dialTcp })`. The only file of the SDK that needs Node. TCP has no
+// close code: the CLOSE messages of all channels, sent before the end, end the session.
 
 import { connect, isIP, type Socket as NetSocket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
@@ -7,11 +7,11 @@ import { connect as connectTls } from 'node:tls'
 import { InputError, shorten } from '../core/wire/errors.ts'
 import type { Dial } from './socket.ts'
 
-/** A server that does not hang up in turn is left alone after this. */
+/** The socket is destroyed if the server does not close it within this time. */
 const CLOSE_TIMEOUT_MS = 1_000
 
 /**
- * Dials `tcp://host:port` or `tls://host:port`; TLS trusts what Node trusts (NODE_EXTRA_CA_CERTS adds to it).
+ * Connects to `tcp://host:port` or `tls://host:port`; TLS uses Node's trusted certificates (NODE_EXTRA_CA_CERTS adds more).
  * @throws InputError for any other URL
  */
 export const dialTcp: Dial = (url, events) => {
@@ -23,7 +23,7 @@ export const dialTcp: Dial = (url, events) => {
   socket.setNoDelay(true)
   socket.once(secure ? 'secureConnect' : 'connect', () => events.opened())
   socket.on('data', (chunk: Buffer) => events.message(chunk))
-  // Of several addresses that all refuse, the message is empty and the code says it.
+  // If several addresses were tried, the message is empty and only the code is set.
   socket.on(
     'error',
     (error: NodeJS.ErrnoException) => (problem = error.message || (error.code ?? 'no connection')),
@@ -47,8 +47,8 @@ export const dialTcp: Dial = (url, events) => {
 
 function parseTcpUrl(url: string): { host: string; port: number; secure: boolean } {
   const { protocol, hostname, port, pathname } = URL.canParse(url) ? new URL(url) : NO_URL
-  const plain = (protocol === 'tcp:' || protocol === 'tls:') && (pathname === '' || pathname === '/')
-  if (!plain || hostname === '' || port === '')
+  const isPlain = (protocol === 'tcp:' || protocol === 'tls:') && (pathname === '' || pathname === '/')
+  if (!isPlain || hostname === '' || port === '')
     throw new InputError(`url ${shorten(url)} is not tcp://host:port or tls://host:port`)
   return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port), secure: protocol === 'tls:' }
 }

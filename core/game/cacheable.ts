@@ -1,12 +1,12 @@
-// A value that can be computed again, such as a profile or a ranking: kept in the process for a while, computed once
-// however many ask for it at the same time. It is never the truth: what must not be lost is a row.
+// A value that can be recomputed, such as a profile or a ranking: cached in the process, computed once for concurrent
+// readers. It is never the source of truth: data that must not be lost is a row.
 
 import { DefinitionError } from '../wire/errors.ts'
 
 export interface CacheOptions {
-  /** How long a value is good. */
+  /** Validity of a value. */
   readonly ttlMs: number
-  /** At most so many values; the oldest go first. Default 10,000. */
+  /** Maximum number of values; the oldest are evicted first. Default 10,000. */
   readonly maxEntries?: number
 }
 
@@ -25,8 +25,8 @@ type ParamsOf<Name extends string> = Name extends `${string}{${infer P}}${infer 
   : unknown
 
 /**
- * Read it in a turn: `await c.cached(profile, { uid })`. A loader that throws is not remembered.
- * @throws DefinitionError for a bad lifetime
+ * Read it in a turn: `await c.cached(profile, { uid })`. The error of a loader is not cached.
+ * @throws DefinitionError for an invalid `ttlMs` or `maxEntries`
  */
 export function cacheable<const Name extends string, Value>(
   name: Name,
@@ -36,7 +36,7 @@ export function cacheable<const Name extends string, Value>(
   if (!(ttlMs > 0) || !Number.isInteger(maxEntries) || maxEntries < 1)
     throw new DefinitionError(`cacheable ${JSON.stringify(name)}: ttlMs and maxEntries must be above 0`)
   const parts = name.split(/\{(\w+)\}/)
-  // JSON keeps parameters apart that hold each other's separators.
+  // JSON keeps keys distinct when parameters contain separators.
   const keyOf = (params: ParamsOf<Name>): string =>
     parts
       .map((part, i) => (i % 2 === 0 ? part : JSON.stringify((params as Record<string, unknown>)[part])))

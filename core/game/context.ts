@@ -1,5 +1,5 @@
-// What a handler sees: `c`, the turn it runs in. Types only; core/turn/turn.ts is behind them.
-// A context is valid during its own turn and says so clearly when it is used later.
+// The context `c` of a handler: the turn in which it runs. Types only; core/turn/turn.ts implements them. Invariant: a context
+// is valid during its own turn, and throws a clear error when it is used later.
 
 import type {
   Args,
@@ -16,58 +16,58 @@ import type { Fields, Infer } from '../wire/type.ts'
 import type { Cached } from './cacheable.ts'
 import type { Table, TableTypes } from './table.ts'
 
-/** One method per event of the contract. The body is encoded once, however many receive it. */
+/** One method per event of the contract. The body is encoded once for all receivers. */
 export type Emit<E extends Entries> = {
   readonly [K in EventNames<E>]: (...data: Args<DataOf<E[K]>>) => void
 }
 
 /** Commands of another shard. */
 export interface ShardHandle<E extends Entries, A extends NamedTypes = NamedTypes> {
-  /** Waits for the answer; rejects with CallError (DEADLINE, CYCLE, …) or Refusal. Never hangs. */
+  /** Waits for the answer; rejects with CallError (DEADLINE, CYCLE, …) or Refusal. Always settles. */
   readonly call: {
     readonly [K in Exclude<CommandNames<E>, CastNames<E>>]: (
       ...input: Args<InputOf<E[K]>>
     ) => Promise<OutputOf<E[K]>>
   }
   /**
-   * Leaves when the turn has committed, in order; dropped when the turn throws. A cast of a command that is declared
-   * `durable` is a row of the turn: it is delivered until its shard has answered, takes effect there exactly once, and
-   * `answer` names the hook of this shard that hears how it ended.
+   * Sent when the turn has committed, in order; dropped when the turn throws. A cast of a `durable` command is a row of the
+   * turn: it is delivered until its target has answered, takes effect there exactly once, and `answer` names the hook of
+   * this shard that receives the result.
    */
   readonly cast: {
     readonly [K in CommandNames<E>]: (...input: CastArgs<InputOf<E[K]>, A>) => void
   }
 }
 type CastArgs<Input, A extends NamedTypes> = [...input: Args<Input>, answer?: AnswerTo<A>]
-/** The hook that hears the answer, and what it is given besides. */
+/** The hook that receives the answer, and its additional data. */
 export type AnswerTo<A extends NamedTypes> = {
   readonly [N in keyof A & string]: { readonly answer: N } & (Record<never, never> extends A[N]
     ? { readonly data?: A[N] }
     : { readonly data: A[N] })
 }[keyof A & string]
 
-/** How a durable cast ended. The output is that of the command that was cast, as its contract checked it. */
+/** The result of a durable cast. The output is that of the command, validated by its contract. */
 export type CastAnswer =
   | { readonly ok: true; readonly output: unknown }
   /** A refusal that the other contract declares, or a system code such as UNKNOWN_CONTRACT, BAD_INPUT, INTERNAL. */
   | { readonly ok: false; readonly code: string; readonly message: string }
 
-/** What a shard's rows look like from a turn. Reads see the turn's own changes. */
+/** The rows of a shard in a turn. Reads include the turn's own changes. */
 export type Rows<R extends Tables> = {
   readonly [N in keyof R]: R[N] extends Table<infer Types> ? TableMethods<Types> : never
 }
 export type Tables = Record<string, Table>
 
 export interface TableMethods<Types extends TableTypes> {
-  /** The row of this shard with that key (without the shard's own column). @throws RowError for a bad value */
+  /** The row of this shard with that key (without the shardKey column). @throws RowError for an invalid value */
   get(...key: Types['key']): RowOf<Types> | undefined
-  /** Rows of this shard by foreign keys, in the order of their keys. @throws RowError for a bad column, value or limit */
+  /** Rows of this shard by foreign keys, in key order. @throws RowError for an invalid column, value or limit */
   all(by?: Types['by'], options?: ListOptions): RowOf<Types>[]
-  /** @throws RowError for a bad value, a key or unique value that is taken, a row over 2 MB */
+  /** @throws RowError for an invalid value, a duplicate key or unique value, a row over 2 MB */
   insert(row: Types['insert']): Types['auto'] extends true ? Promise<RowOf<Types>> : RowOf<Types>
   /**
-   * Reads the row again that another program wrote in MySQL; undefined = it was deleted, or moved to another shard.
-   * @throws RowError for a bad value, a row that this turn has changed, one that is parked; CallError RETRY_LATER
+   * Rereads a row that another program wrote in MySQL; undefined = it was deleted, or moved to another shard.
+   * @throws RowError for an invalid value, a row that this turn has changed, a parked row; CallError RETRY_LATER
    */
   invalidate(...key: Types['key']): Promise<RowOf<Types> | undefined>
 }
@@ -78,18 +78,18 @@ export interface ListOptions {
   readonly descending?: boolean
 }
 
-/** One row: its columns, always as the turn sees them now, and its verbs. */
+/** One row: its columns, always current for the turn, and its methods. */
 export type RowOf<Types extends TableTypes> = Readonly<Types['row']> & RowMethods<Types>
 export interface RowMethods<Types extends TableTypes> {
-  /** @throws RowError for a bad value, a unique value that is taken, a row over 2 MB or deleted */
+  /** @throws RowError for an invalid value, a duplicate unique value, a row over 2 MB, a deleted row */
   update(patch: Types['patch']): void
-  /** Adds to a number and returns the sum. @throws RowError when it leaves the column's range */
+  /** Adds to a number and returns the sum. @throws RowError when the sum is outside the column's range */
   increment<C extends NumericColumn<Types['patch']>>(
     column: C,
     by: Types['patch'][C] & (number | bigint),
   ): Types['patch'][C] & (number | bigint)
   delete(): void
-  /** All columns at this moment. */
+  /** A copy of all columns. */
   readonly values: Readonly<Types['row']>
 }
 type NumericColumn<P> = {
@@ -99,14 +99,14 @@ type NumericColumn<P> = {
 export type NamedTypes = Record<string, unknown>
 
 export interface Kv<F extends Fields> {
-  /** The value as this turn sees it; undefined = never set or deleted. Frozen: set a new value to change it. */
+  /** The value in this turn; undefined = never set, or deleted. Frozen: set a new value to change it. */
   get<K extends keyof F & string>(name: K): Infer<F[K]> | undefined
-  /** Durable before the reply leaves. @throws InputError when the value breaks its type or the shard's bound */
+  /** Durable before the reply is sent. @throws InputError when the value violates its type or the shard's bound */
   set<K extends keyof F & string>(name: K, value: Infer<F[K]>): void
   delete(name: keyof F & string): void
 }
 
-/** What ticks, timers and commands share. */
+/** What ticks, timers and commands have in common. */
 export interface Context<
   E extends Entries = Entries,
   Code extends string = string,
@@ -117,53 +117,53 @@ export interface Context<
   A extends NamedTypes = NamedTypes,
 > {
   readonly key: string
-  /** Volatile: gone with the activation, unless a snapshot brings it back. Not rolled back by a throw. */
+  /** Volatile: lost with the activation unless a snapshot restores it. A throw does not roll it back. */
   readonly state: State
   /** Small durable key-value state. */
   readonly kv: Kv<K>
-  /** Durable rows, by the name under which the shard lists its tables. */
+  /** Durable rows, by the table's name in this shard. */
   readonly rows: Rows<R>
   /**
-   * The reply of this turn leaves only when MySQL has everything that this shard wrote so far; REJECTED, with the turn
-   * taken back, while an earlier one stands parked.
+   * Delays the reply of this turn until MySQL has committed everything that this shard wrote so far; REJECTED, with the
+   * turn undone, while an earlier turn is parked.
    */
   save(): void
-  /** A recomputable value of this process, see `cacheable`. */
+  /** A cached value of this process, see `cacheable`. */
   cached<Params, Value>(what: Cached<Params, Value>, params: Params): Promise<Value>
-  /** Wall clock in milliseconds; one value for the whole turn. */
+  /** Wall clock in milliseconds; constant during the turn. */
   readonly now: number
   /** 0 <= x < 1, from the host's randomness. */
   random(): number
-  /** Members of the shard. */
+  /** Number of members. */
   readonly size: number
   /** To every member. */
   readonly broadcast: Emit<E>
   /** To the members of a group. */
   group(name: string): Emit<E>
-  /** To the member on a seat; nobody sits there = nothing is sent. */
+  /** To the member on a seat; no effect when the seat is free. */
   to(seat: number): Emit<E>
-  /** A player, wherever it is connected; nobody of that uid is there = nothing happens. */
+  /** A player, wherever it is connected; no effect when that uid has no session. */
   user(uid: string): User<E>
-  /** Another shard, or a service (without key). */
+  /** Another shard, or (without key) a service. */
   at<E2 extends Entries, Code2 extends string>(
     contract: Contract<E2, Code2>,
     key?: string,
   ): ShardHandle<E2, A>
-  /** A durable timer of this shard: runs once after `ms`, also after a restart. Same name again = moved. */
+  /** Starts a durable timer: runs once after `ms`, also after a restart. The same name again moves it. */
   after<N extends keyof T & string>(ms: number, name: N, ...data: TimerArgs<T[N]>): void
-  /** A volatile timer: gone with the activation. */
+  /** Starts a volatile timer, which ends with the activation. */
   later<N extends keyof T & string>(ms: number, name: N, ...data: TimerArgs<T[N]>): void
   /** Stops the durable and the volatile timer of that name. */
   cancel(name: keyof T & string): void
-  /** The declared refusal to throw: `throw c.fail('NO_ITEM')`. The turn is rolled back. */
+  /** Creates a declared refusal: `throw c.fail('NO_ITEM')`. The turn is rolled back. */
   fail(code: Code, message?: string): Error
   readonly log: ContextLog
 }
-/** A uid's session, whatever connection carries it. Leaves when the turn has committed. */
+/** The session of a uid, on any connection. Takes effect when the turn has committed. */
 export interface User<E extends Entries = Entries> {
-  /** Events of this shard's contract; a client hears them by `game.on(Contract, event, …)`. */
+  /** Events of this shard's contract; a client receives them by `game.on(Contract, event, …)`. */
   readonly push: Emit<E>
-  /** Ends its session: KICKED with this reason, 1..64 of A-Z a-z 0-9 _ -; its resume tokens die. */
+  /** Ends the session: KICKED with this reason, 1..64 of A-Z a-z 0-9 _ -; its resume tokens are revoked. */
   kick(reason?: string): void
 }
 export type TimerArgs<Data> = Record<never, never> extends Data ? [data?: Data] : [data: Data]
@@ -173,7 +173,7 @@ export interface ContextLog {
   warn(message: string, fields?: Record<string, unknown>): void
 }
 
-/** A turn that a session caused: commands, `leave` and `rejoin`. */
+/** A turn caused by a session: commands, `leave` and `rejoin`. */
 export interface SessionContext<
   E extends Entries = Entries,
   Code extends string = string,
@@ -183,30 +183,30 @@ export interface SessionContext<
   R extends Tables = Tables,
   A extends NamedTypes = NamedTypes,
 > extends Context<E, Code, State, K, T, R, A> {
-  /** Who speaks, as 32 hex digits; '' when another shard calls. */
+  /** The calling session, 32 hex digits; '' when another shard calls. */
   readonly session: string
-  /** Who has logged in, '' = nobody. */
+  /** The uid of the session, '' = not logged in. */
   readonly uid: string
   readonly joined: boolean
   /** A small number, unique among the members. @throws Error before `join` */
   readonly seat: number
-  /** Becomes a member (and of the groups); repeated calls only add groups. Returns the seat. */
+  /** Joins the shard (and the groups); repeated calls only add groups. Returns the seat. */
   join(...groups: string[]): number
-  /** Without groups: is no member any more. */
+  /** Leaves the groups; without groups leaves the shard. */
   leave(...groups: string[]): void
   /**
-   * From now on this session means `key` when it speaks to shards of that contract: how a player reaches the own shard,
-   * and the only way to one that is `.bound()`. Takes effect before the answer of this turn.
+   * Binds this session to `key` for that contract: how a player accesses their own shard, and the only access to a
+   * `.bound()` shard. Takes effect before the answer of this turn.
    */
   bind(contract: Contract, key: string): void
   /**
-   * This session is that of `uid` from now on: it reaches shards for `players`, and no other session is of that uid. Waits
-   * for the uid's session shard, so a service is the place for it. Takes effect before the answer of this turn.
-   * @throws InputError for a bad uid; CallError ALREADY_ONLINE where the game refuses a second login, UNAVAILABLE, DEADLINE
+   * Logs this session in as `uid`: it may open shards for `players`, and is the only session of that uid. Waits for the
+   * uid's session shard, so call it in a service. Takes effect before the answer of this turn.
+   * @throws InputError for an invalid uid; CallError ALREADY_ONLINE if the game rejects a second login, UNAVAILABLE, DEADLINE
    */
   login(uid: string): Promise<void>
-  /** To the session that speaks. */
+  /** To the calling session. */
   readonly push: Emit<E>
-  /** To every member but the one who speaks. */
+  /** To every member except the calling session. */
   readonly others: Emit<E>
 }

@@ -1,5 +1,5 @@
-// A game: its kinds of shards, put together and checked. After `firefly` returned, every command has a handler
-// and no number means two things.
+// A game: its kinds of shards, combined and checked. Invariant: when `firefly` returns, every command has a handler and every
+// number is unique.
 
 import type { CommandNames, Entries } from '../wire/contract.ts'
 import { DefinitionError } from '../wire/errors.ts'
@@ -7,31 +7,31 @@ import type { ContextLog } from './context.ts'
 import type { ShardBuilder, ShardDefinition } from './shard.ts'
 import type { TableDefinition } from './table.ts'
 
-/** What a second login of a uid does: it takes over (the older connection is closed with REPLACED), or it is refused. */
+/** Effect of a second login of a uid: it takes over (the older connection is closed with REPLACED), or it is rejected. */
 export type LoginMode = 'takeover' | 'refuse'
 
-/** What `auth` is told of a client that shows a ticket. */
+/** Argument of `auth` for a client that presents a ticket. */
 export interface AuthRequest {
   readonly ticket: Uint8Array
-  /** Of a ticket that the server has checked itself (docs/tickets.md); '' = it checks none. */
+  /** From a ticket that the server has verified (docs/tickets.md); '' = it verifies none. */
   readonly uid: string
   /** 32 hex digits. */
   readonly session: string
-  /** Where it comes from, for logs. */
+  /** Address of the client, for logs. */
   readonly remote: string
   /** Wall clock, milliseconds. */
   readonly now: number
   readonly log: ContextLog
 }
-/** The uid that the ticket stands for; null = it is refused. */
+/** Returns the uid of the ticket; null = rejected. */
 export type AuthHook = (request: AuthRequest) => string | null | Promise<string | null>
 
 export interface GameOptions {
   /** Default 'takeover'. */
   readonly login?: LoginMode
-  /** A connection that has not logged in within 30 s is closed, and `public` shards are all that it reaches before. */
+  /** Closes connections without login after 30 s; before the login they can open only `public` shards. */
   readonly requireLogin?: boolean
-  /** Asked for each HELLO with a ticket. */
+  /** Called for each HELLO with a ticket. */
   readonly auth?: AuthHook
 }
 
@@ -46,7 +46,7 @@ export interface Game {
   readonly tables: ReadonlyMap<string, TableDefinition>
 }
 
-/** A shard whose commands lack handlers becomes an error message that names them. */
+/** A shard with commands without handlers becomes an error message that names them. */
 export type Complete<S> =
   S extends ShardBuilder<
     infer E extends Entries,
@@ -64,7 +64,7 @@ export type Complete<S> =
     : never
 
 /**
- * The game of these shards and services; the default export of a game's `server.ts`.
+ * Creates the game of these shards and services; the default export of a game's `server.ts`.
  * @throws DefinitionError for a missing handler, a contract served twice, a number used by two contracts, two tables of one name
  */
 export function firefly<S extends Record<string, { readonly definition: ShardDefinition }>>(
@@ -79,7 +79,7 @@ export function firefly<S extends Record<string, { readonly definition: ShardDef
     if (byName.has(contract.name)) throw new DefinitionError(`contract ${contract.name} is served twice`)
     byName.set(contract.name, definition)
     for (const table of definition.tables.values()) {
-      if (tables.has(table.name)) throw new DefinitionError(`two tables are called ${table.name}`)
+      if (tables.has(table.name)) throw new DefinitionError(`two tables have the name ${table.name}`)
       tables.set(table.name, table)
     }
     for (const [name, entry] of Object.entries(contract.entries)) {
@@ -95,7 +95,7 @@ export function firefly<S extends Record<string, { readonly definition: ShardDef
   return { kind: 'firefly-game', login, requireLogin, auth: auth ?? null, shards: byName, tables }
 }
 
-/** The same game with every table of class `critical`: what an operator chooses where losing a disk may lose nothing. */
+/** Returns the game with every table of class `critical`, for operators who must not lose data with a disk. */
 export function critical(game: Game): Game {
   const tables = new Map(
     [...game.tables].map(([name, table]) => [name, { ...table, class: 'critical' as const }]),

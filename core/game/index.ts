@@ -1,4 +1,4 @@
-// What a game author imports as 'firefly-game': the words of a contract and of a server. Nothing of a host.
+// The public module 'firefly-game': what authors use for contracts and servers. Contains nothing of a host.
 
 export { command, contract, event } from '../wire/contract.ts'
 export type { Command, Contract, Event } from '../wire/contract.ts'

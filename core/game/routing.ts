@@ -1,5 +1,5 @@
-// The door table: all that a gateway knows of the game, as plain versioned data. The core publishes it; a new
-// command never redeploys an edge.
+// The routing table: everything that a gateway stores about the game, as plain versioned data. The core publishes it, so a
+// new command never requires a deploy of the edge.
 
 import type { Game } from './game.ts'
 
@@ -10,7 +10,7 @@ export interface RoutingTableData {
   /** Changes when an entry changes; 8 hex digits. */
   readonly version: string
   readonly contracts: readonly RoutedContract[]
-  /** The game has an `auth` to be asked for each ticket. */
+  /** The game has an `auth` hook, which is called for each ticket. */
   readonly auth?: boolean
   /** Sessions must log in. */
   readonly login?: boolean
@@ -18,23 +18,23 @@ export interface RoutingTableData {
 
 export interface RoutedContract {
   readonly name: string
-  /** Key of a client that names none. */
+  /** Key of clients that send none. */
   readonly key: string
   readonly public: boolean
-  /** Sessions that have logged in reach it. */
+  /** Logged-in sessions may open it. */
   readonly players?: boolean
-  /** Only sessions that were bound to a key reach it, and only that key. Absent in tables of older cores. */
+  /** Only sessions bound to a key may open it, and only that key. Absent in tables of older cores. */
   readonly bound?: boolean
-  /** A service: it has no keys, whatever a client says. */
+  /** A service: it has no keys; keys of clients are ignored. */
   readonly stateless: boolean
-  /** It runs by the clock while it has members: an edge keeps it awake (DESIGN.md section 6). */
+  /** It ticks while it has members: the edge keeps the object active by pings. */
   readonly ticks: boolean
   readonly commands: readonly RoutedCommand[]
 }
 
 export interface RoutedCommand {
   readonly number: number
-  /** Sent again after a restart, under the same sequence. */
+  /** Resent after a restart under the same sequence. */
   readonly durable: boolean
   /** 0 = the gateway's own limit. */
   readonly maxBytes: number
@@ -81,7 +81,7 @@ export interface Route {
   readonly command: RoutedCommand
 }
 
-/** The table as a gateway looks things up. */
+/** The routing table, indexed for lookup. */
 export class RoutingTable {
   readonly version: string
   readonly auth: boolean
@@ -92,7 +92,7 @@ export class RoutingTable {
   constructor(table: RoutingTableData) {
     if (table.format !== ROUTING_FORMAT) {
       throw new Error(
-        `door table has format ${table.format}, this gateway reads ${ROUTING_FORMAT}: deploy the edge`,
+        `routing table has format ${table.format}, this gateway supports ${ROUTING_FORMAT}: deploy the edge`,
       )
     }
     this.version = table.version

@@ -1,5 +1,5 @@
-// The builder of a kind of shard: a contract, its state and its handlers. Types flow from the contract, so that
-// an author never writes a type argument, and a command without a handler does not compile (see game.ts).
+// The builder of a kind of shard: a contract, its state and its handlers. Types follow from the contract, so authors write no
+// type arguments, and a command without a handler does not compile (see game.ts).
 
 import type { CommandNames, Contract, Entries, InputOf, OutputOf } from '../wire/contract.ts'
 import { DefinitionError } from '../wire/errors.ts'
@@ -15,7 +15,7 @@ const MAX_LINGER_MS = 600_000
 export interface SnapshotOptions<State, Saved> {
   /** At most this often, while turns run; also when the shard is drained or evicted. */
   readonly everyMs: number
-  /** A plain value (MessagePack) that is enough to come back. */
+  /** Returns a plain value (MessagePack) from which `load` restores the state. */
   readonly save: (state: State) => Saved
   readonly load: (saved: Saved, key: string) => State
 }
@@ -39,7 +39,7 @@ export interface ShardDefinition {
   readonly handlers: Map<string, Handler>
   ticker: { readonly hz: number; readonly fixed: boolean; readonly run: Hook<number> } | null
   readonly timers: Map<string, { readonly parse: (data: unknown) => unknown; readonly run: Hook<unknown> }>
-  /** By the name that the author gave them here. */
+  /** By the name in this shard. */
   readonly tables: Map<string, TableDefinition>
   readonly answers: Map<string, { readonly parse: (data: unknown) => unknown; readonly run: AnswerHook }>
   leave: Hook<void> | null
@@ -48,19 +48,19 @@ export interface ShardDefinition {
   back: Hook<void> | null
   resync: Hook<void> | null
   admit: Admit | null
-  /** How long a member without connection keeps its seat; null = TIMES.lingerMs. */
+  /** How long a member without connection retains its seat; null = TIMES.lingerMs. */
   lingerMs: number | null
 }
 /** Erased handler: `c` is the runtime's Turn. */
 export type Handler = (c: never, input: never) => unknown
 export type Hook<Arg> = (c: never, arg: Arg) => unknown
 export type AnswerHook = (c: never, data: never, answer: CastAnswer) => unknown
-/** Who may speak to a shard: other shards only, sessions that were bound to it, those with a login, or everybody. */
+/** Permitted callers: other shards only, sessions bound to it, logged-in sessions, or all sessions. */
 export type Access = 'shards' | 'bound' | 'players' | 'public'
 
-/** Who wants to open a shard, before anything of it is awake. */
+/** The session that opens a shard, before the shard is activated. */
 export interface Admittance {
-  /** '' = nobody has logged in. */
+  /** '' = not logged in. */
   readonly uid: string
   /** 32 hex digits. */
   readonly session: string
@@ -88,28 +88,28 @@ export class ShardBuilder<
     this.definition = definition
   }
 
-  /** Strangers may speak to it; without this (or `players`, `bound`) only other shards can. */
+  /** All sessions may open it; without this (or `players`, `bound`) only other shards may call it. */
   public(): this {
     this.definition.access = 'public'
     return this
   }
 
-  /** Sessions that have logged in may speak to it. */
+  /** Logged-in sessions may open it. */
   players(): this {
     this.definition.access = 'players'
     return this
   }
 
   /**
-   * Decides who may open which key, in addition to `public`, `players` or `bound`, before anything of the shard is awake;
-   * false = FORBIDDEN, a throw or no answer within 5 s = UNAVAILABLE. It is asked again whenever a connection comes back.
+   * Decides per key, in addition to `public`, `players` or `bound`, before the shard is activated: false = FORBIDDEN, a throw
+   * or no answer within 5 s = UNAVAILABLE. Called again whenever a session reconnects.
    */
   admit(admit: Admit): this {
     this.definition.admit = admit
     return this
   }
 
-  /** A session reaches it only after `c.bind(Contract, key)` gave it that key: a player's own shard. */
+  /** Only sessions bound by `c.bind(Contract, key)` may open it: a player's own shard. */
   bound(): this {
     this.#requireStateful('bound sessions')
     this.definition.access = 'bound'
@@ -128,10 +128,10 @@ export class ShardBuilder<
       }
       this.definition.tables.set(name, definition)
     }
-    return this as unknown as ShardBuilder<E, Code, State, K, T, Own, A, Handled>
+    return this as never
   }
 
-  /** Volatile state, made anew for each activation. */
+  /** Volatile state, created for each activation. */
   state<S, Saved = unknown>(
     init: (key: string) => S,
     options: { snapshot?: SnapshotOptions<S, Saved> } = {},
@@ -139,14 +139,14 @@ export class ShardBuilder<
     this.#requireStateful('state')
     this.definition.init = init
     this.definition.snapshot = (options.snapshot ?? null) as SnapshotOptions<unknown, unknown> | null
-    return this as unknown as ShardBuilder<E, Code, S, K, T, R, A, Handled>
+    return this as never
   }
 
   /** Small durable state: committed before the reply of the turn that set it. */
   kv<const F extends Fields>(fields: F): ShardBuilder<E, Code, State, F, T, R, A, Handled> {
     this.#requireStateful('kv')
     this.definition.kv = fields
-    return this as unknown as ShardBuilder<E, Code, State, F, T, R, A, Handled>
+    return this as never
   }
 
   /** The handler of one command. Returning undefined sends no reply to a legacy client. */
@@ -166,7 +166,7 @@ export class ShardBuilder<
     return this
   }
 
-  /** Many handlers at once, for instance from several files. */
+  /** Several handlers, for example from several files. */
   handlers<
     H extends {
       [N in CommandNames<E>]?: (
@@ -179,12 +179,12 @@ export class ShardBuilder<
     return this
   }
 
-  /** A turn `hz` times a second while the shard has members; `dt` is the time since the last, in seconds. */
+  /** A turn `hz` times per second while the shard has members; `dt` is the time since the last, in seconds. */
   tick(hz: number, run: (c: Context<E, Code, State, K, T, R, A>, dt: number) => unknown): this {
     return this.#ticker(hz, false, run)
   }
 
-  /** A tick with a fixed step number, which never jumps: for deterministic games. Late steps are caught up. */
+  /** A tick with a consecutive step number, for deterministic games. Late steps are caught up. */
   step(hz: number, run: (c: Context<E, Code, State, K, T, R, A>, step: number) => unknown): this {
     return this.#ticker(hz, true, run)
   }
@@ -202,12 +202,12 @@ export class ShardBuilder<
     const { contract, timers } = this.definition
     if (timers.has(name)) throw new DefinitionError(`${contract.name} has two timers ${JSON.stringify(name)}`)
     timers.set(name, { parse: toParser(schemaOf(fields)), run: run as Hook<unknown> })
-    return this as unknown as ShardBuilder<E, Code, State, K, T & Record<N, InferFields<F>>, R, A, Handled>
+    return this as never
   }
 
   /**
-   * Hears how a durable cast of this shard ended: `c.at(Purse, to).cast.receive({ … }, { answer: NAME, data })`. Runs
-   * once; what it writes is committed together with the end of the cast. Declare it before its use.
+   * Receives the result of a durable cast: `c.at(Purse, to).cast.receive({ … }, { answer: NAME, data })`. Runs once; its
+   * writes are committed together with the completion of the cast. Declare it before its use.
    */
   answer<const N extends string, const F extends Fields>(
     name: N,
@@ -224,10 +224,10 @@ export class ShardBuilder<
     if (answers.has(name))
       throw new DefinitionError(`${contract.name} has two answers ${JSON.stringify(name)}`)
     answers.set(name, { parse: toParser(schemaOf(fields)), run })
-    return this as unknown as ShardBuilder<E, Code, State, K, T, R, A & Record<N, InferFields<F>>, Handled>
+    return this as never
   }
 
-  /** How long a member whose connection is gone keeps its seat, milliseconds. Default 30,000; 0 = not at all. */
+  /** How long a member without connection retains its seat, milliseconds. Default 30,000; 0 = none. */
   linger(ms: number): this {
     this.#requireStateful('linger')
     if (!(ms >= 0 && ms <= MAX_LINGER_MS))
@@ -238,35 +238,35 @@ export class ShardBuilder<
     return this
   }
 
-  /** Runs when a member's connection is gone and its seat is kept. Its events wait. Not for legacy clients: they leave. */
+  /** Runs when a member's connection is lost and its seat is retained. Its events are queued. Legacy clients leave instead. */
   away(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
     this.#requireStateful('away')
     this.definition.away = run
     return this
   }
 
-  /** Runs when a member that was away is there again; the events that waited have been sent. */
+  /** Runs when a member has reconnected; the queued events have been sent. */
   back(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
     this.#requireStateful('back')
     this.definition.back = run
     return this
   }
 
-  /** Runs when a member has missed events that are not kept any more: the place to `c.push` fresh state. */
+  /** Runs when a member has missed discarded events: `c.push` fresh state here. */
   resync(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
     this.#requireStateful('resync')
     this.definition.resync = run
     return this
   }
 
-  /** Runs when a member is gone for good; `c.seat` is still its seat. */
+  /** Runs when a member has left permanently; `c.seat` is still its seat. */
   leave(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
     this.#requireStateful('leave')
     this.definition.leave = run
     return this
   }
 
-  /** Runs for every member whose connection outlived the last activation; volatile state is new. */
+  /** Runs for every member whose connection outlived the previous activation; volatile state is new. */
   rejoin(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
     this.#requireStateful('rejoin')
     this.definition.rejoin = run
@@ -277,7 +277,8 @@ export class ShardBuilder<
     this.#requireStateful(fixed ? 'step' : 'tick')
     if (!(hz > 0 && hz <= 120))
       throw new DefinitionError(`${this.definition.contract.name}: ${hz} Hz is not in 0..120`)
-    if (this.definition.ticker) throw new DefinitionError(`${this.definition.contract.name} ticks already`)
+    if (this.definition.ticker)
+      throw new DefinitionError(`${this.definition.contract.name} already has a tick`)
     this.definition.ticker = { hz, fixed, run }
     return this
   }
@@ -285,13 +286,13 @@ export class ShardBuilder<
   #requireStateful(what: string): void {
     if (this.definition.stateless) {
       throw new DefinitionError(
-        `${this.definition.contract.name}: a service keeps nothing, so it has no ${what}`,
+        `${this.definition.contract.name}: a service has no state, so it has no ${what}`,
       )
     }
   }
 }
 
-/** A kind of shard: one turn at a time for each key. */
+/** A kind of shard: one turn at a time per key. */
 export function shard<E extends Entries, Code extends string>(
   contract: Contract<E, Code>,
   options: ShardOptions = {},
@@ -299,7 +300,7 @@ export function shard<E extends Entries, Code extends string>(
   return new ShardBuilder(createDefinition(contract, 1, false, options))
 }
 
-/** Stateless work that waits (logins, purchases): up to `concurrency` turns at a time, without key. */
+/** A stateless service (logins, purchases): up to `concurrency` turns at a time, without key. */
 export function service<E extends Entries, Code extends string>(
   contract: Contract<E, Code>,
   options: { readonly concurrency?: number } = {},

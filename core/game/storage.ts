@@ -1,16 +1,16 @@
-// What MySQL makes of a column, and the room that takes in a row and in an index. Invariant: the type that CREATE TABLE
-// names and the bytes that a definition is measured by come from one place, so a table that `table` takes, MySQL takes.
+// MySQL's type for each column, and the bytes it takes in a row and in an index. Invariant: CREATE TABLE and the size checks
+// use the same values, so MySQL accepts every table that `table` accepts.
 
 import type { TypeSpec } from '../wire/schema.ts'
 
 export interface ColumnStorage {
   /** Without NULL and DEFAULT, such as `SMALLINT UNSIGNED`. */
   readonly type: string
-  /** Of MySQL's 65,535 for a row, with the bytes that tell its length. */
+  /** Counted in MySQL's limit of 65,535 for a row, with the bytes of its length. */
   readonly bytes: number
-  /** Of InnoDB's half page: what cannot move to another one. */
+  /** Counted in InnoDB's limit of half a page: bytes that cannot be moved to an overflow page. */
   readonly inlineBytes: number
-  /** Of the 3,072 of an index. */
+  /** Counted in the limit of 3,072 for an index. */
   readonly keyBytes: number
 }
 
@@ -18,7 +18,7 @@ interface StorageColumn {
   readonly name: string
   readonly spec: TypeSpec
 }
-/** What of a table decides upon its indexes. */
+/** The part of a table that determines its indexes. */
 interface TableKeys<C extends StorageColumn> {
   readonly key: readonly C[]
   readonly keyInShard: readonly C[]
@@ -34,33 +34,33 @@ export interface TableIndex<C extends StorageColumn> {
   readonly columns: readonly C[]
 }
 
-/** Longer ones become MEDIUMTEXT and MEDIUMBLOB, of which a row of MySQL holds no more than a pointer. */
+/** Longer columns become MEDIUMTEXT and MEDIUMBLOB: the row contains only a pointer. */
 const MAX_VARCHAR = 1_000
 const MAX_VARBINARY = 4_000
 /** MySQL's MEDIUMTEXT and MEDIUMBLOB, in bytes. */
 const MAX_MEDIUM = 0xff_ffff
-/** What one UTF-16 unit takes at most: a pair of them takes 4 bytes. */
+/** Maximum per UTF-16 unit: a surrogate pair takes 4 bytes. */
 const UTF8_BYTES = 3
-/** What MySQL reserves for a character of utf8mb4. */
+/** MySQL reserves this for a character of utf8mb4. */
 const CHAR_BYTES = 4
-/** MariaDB's default would ignore case, MySQL 8's accents as well. */
+/** The default collation of MariaDB ignores case, that of MySQL 8 ignores accents too. */
 const TEXT = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
-/** InnoDB moves no column of 255 bytes or less; of what it may move the first 40 bytes can stay (DYNAMIC). */
+/** InnoDB never moves a column of at most 255 bytes; of a movable one up to 40 bytes can remain in the row (DYNAMIC). */
 const MAX_INLINE_COLUMN_BYTES = 255
 const OVERFLOW_PREFIX_BYTES = 40
 
-/** All columns but BLOB and TEXT, of which it counts the pointers: MySQL's 65,535 without the NULL bits of 90 columns. */
+/** MySQL's 65,535 minus the NULL bits of 90 columns. Counts only the pointers of BLOB and TEXT columns. */
 const MAX_ROW_BYTES = 65_500
-/** InnoDB's 8,126 without a row's header, its hidden columns, its NULL bits, and what instant ADD COLUMNs note in it. */
+/** InnoDB's 8,126 minus the row's header, hidden columns, NULL bits and the metadata of instant ADD COLUMNs. */
 const MAX_INLINE_BYTES = 8_080
 const MAX_KEY_BYTES = 3_072
-/** What InnoDB writes down of a row before it changes, in one page of 16,384 (error 1713). */
+/** InnoDB writes an undo record before it changes a row, in one page of 16,384 (error 1713). */
 const MAX_UNDO_BYTES = 15_900
-/** MySQL's; MariaDB has 32. */
+/** MySQL's limit; MariaDB allows 32. */
 const MAX_KEY_COLUMNS = 16
 /** MariaDB counts the primary key as one of its 64. */
 const MAX_INDEXES = 63
-/** So many are named in a message, the largest first. */
+/** A message names this many columns, the largest first. */
 const MAX_NAMED = 4
 
 export function storageOf(spec: TypeSpec): ColumnStorage {
@@ -92,29 +92,29 @@ export function storageOf(spec: TypeSpec): ColumnStorage {
     case 'f64':
       return fixed('DOUBLE', 8)
     default:
-      // Not the JSON type: it sorts keys, drops duplicates and comes back in a form that depends on the driver.
+      // Not the JSON type: it sorts keys, drops duplicates, and the driver determines the form of the result.
       return 'min' in spec ? intOf(spec.min, spec.max) : large('TEXT', Infinity)
   }
 }
 
-/** Beside the primary key. What begins that one needs no other. */
+/** The indexes besides the primary key. A prefix of the primary key needs no index of its own. */
 export function indexesOf<C extends StorageColumn>(table: TableKeys<C>): TableIndex<C>[] {
-  const { key, keyInShard: rest, by, unique, shardKey } = table
-  const found: TableIndex<C>[] = []
+  const { key, keyInShard, by, unique, shardKey } = table
+  const indexes: TableIndex<C>[] = []
   const add = (prefix: string, columns: readonly C[]): void => {
-    // MySQL allows 64 characters for a name, of which the column may have 63.
+    // MySQL allows 64 characters for a name; the column's name has up to 63.
     const name = `${prefix}_${columns.at(-1)!.name}`.slice(0, 64)
-    found.push({ name, isUnique: prefix === 'unique', columns })
+    indexes.push({ name, isUnique: prefix === 'unique', columns })
   }
   if (key[0] !== shardKey) add('shard', [shardKey])
-  // InnoDB finds the next value at the end of an index.
-  if (table.ids === 'auto' && key[0] !== rest[0]) add('auto', [rest[0]!])
-  for (const one of by) if (key[0] !== shardKey || key[1] !== one) add('by', [shardKey, one])
-  for (const one of unique) if (key.length > 1 || key[0] !== one) add('unique', [one])
-  return found
+  // InnoDB finds the next AUTO_INCREMENT value at the end of an index.
+  if (table.ids === 'auto' && key[0] !== keyInShard[0]) add('auto', [keyInShard[0]!])
+  for (const column of by) if (key[0] !== shardKey || key[1] !== column) add('by', [shardKey, column])
+  for (const column of unique) if (key.length > 1 || key[0] !== column) add('unique', [column])
+  return indexes
 }
 
-/** @param fail is told what MySQL would refuse, or could not hold a full row of */
+/** @param fail is called with the reason why MySQL would reject the table or a full row of it */
 export function checkStorage<C extends StorageColumn>(
   columns: readonly C[],
   table: TableKeys<C>,
@@ -125,20 +125,20 @@ export function checkStorage<C extends StorageColumn>(
   if (row.sum > MAX_ROW_BYTES)
     fail(
       `its columns take ${row.sum} bytes of a row (${row.largest}), which exceeds ${MAX_ROW_BYTES}; ` +
-        `a t.string above ${MAX_VARCHAR}, t.bytes above ${MAX_VARBINARY} or an object is kept outside of the row`,
+        `a t.string above ${MAX_VARCHAR}, t.bytes above ${MAX_VARBINARY} or an object is stored outside the row`,
     )
-  const page = measure(columns, (one) => {
-    const { bytes, inlineBytes } = storageOf(one.spec)
-    return key.includes(one) ? bytes : inlineBytes
+  const page = measure(columns, (column) => {
+    const { bytes, inlineBytes } = storageOf(column.spec)
+    return key.includes(column) ? bytes : inlineBytes
   })
   if (page.sum > MAX_INLINE_BYTES)
     fail(
       `its columns take ${page.sum} bytes of a page (${page.largest}), which exceeds ${MAX_INLINE_BYTES}; ` +
-        `beside the key a t.string of 64 or more takes ${OVERFLOW_PREFIX_BYTES + 1} bytes of it, as an object does`,
+        `outside the key an object or a t.string of 64 or more takes ${OVERFLOW_PREFIX_BYTES + 1} bytes of it`,
     )
   const indexes = indexesOf(table)
   if (indexes.length > MAX_INDEXES)
-    fail(`${indexes.length} indexes exceed ${MAX_INDEXES}: by and unique name too many columns`)
+    fail(`${indexes.length} indexes exceed ${MAX_INDEXES}: by and unique list too many columns`)
   const names = new Set<string>()
   for (const { name } of indexes) {
     if (names.has(name.toLowerCase())) fail(`by or unique needs the index ${name} twice`)
@@ -150,7 +150,7 @@ export function checkStorage<C extends StorageColumn>(
   checkUndo(columns, key, indexes, fail)
 }
 
-/** A row that changes is noted as it was: the key, what stands in an index, and what the page has of what changes. */
+/** The undo record of a changed row: its key, its indexed columns, and the changed columns as the page stores them. */
 function checkUndo<C extends StorageColumn>(
   columns: readonly C[],
   key: readonly C[],
@@ -168,8 +168,8 @@ function checkUndo<C extends StorageColumn>(
     keyBytes + Math.min(bytes.sum, MAX_INLINE_BYTES) - measure(key, ({ spec }) => storageOf(spec).bytes).sum
   if (undoBytes > MAX_UNDO_BYTES)
     fail(
-      `a row that changes is noted in ${undoBytes} bytes (key and indexes: ${largest}), which exceeds ${MAX_UNDO_BYTES}; ` +
-        'by and unique name too many or too long columns',
+      `a changed row's undo record takes ${undoBytes} bytes (key and indexes: ${largest}), which exceeds ${MAX_UNDO_BYTES}; ` +
+        'by and unique list too many or too long columns',
     )
 }
 
@@ -210,14 +210,14 @@ function varying(type: string, keyBytes: number): ColumnStorage {
   }
 }
 
-/** Characters of MySQL are code points, so as many of them as there are UTF-16 units are enough. */
+/** MySQL counts code points, of which a text has at most as many as UTF-16 units. */
 function textOf(maxUnits: number): ColumnStorage {
   const chars = Math.max(1, maxUnits)
   if (maxUnits <= MAX_VARCHAR) return varying(`VARCHAR(${chars}) ${TEXT}`, CHAR_BYTES * chars)
   return large('TEXT', maxUnits * UTF8_BYTES)
 }
 
-/** In the row of MySQL a length of 3 or 4 bytes and a pointer of 8. */
+/** The row contains a length of 3 or 4 bytes and a pointer of 8. */
 function large(type: 'TEXT' | 'BLOB', maxBytes: number): ColumnStorage {
   const [size, bytes] = maxBytes <= MAX_MEDIUM ? (['MEDIUM', 11] as const) : (['LONG', 12] as const)
   const charset = type === 'TEXT' ? ` ${TEXT}` : ''
@@ -229,7 +229,7 @@ function large(type: 'TEXT' | 'BLOB', maxBytes: number): ColumnStorage {
   }
 }
 
-/** Nine digits take four bytes, and what is left of them as few as it can. */
+/** Nine digits take four bytes; the remaining digits take two per byte, rounded up. */
 function digitBytes(digits: number): number {
   return Math.floor(digits / 9) * 4 + Math.ceil((digits % 9) / 2)
 }

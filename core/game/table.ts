@@ -1,43 +1,43 @@
-// A table of durable rows: its columns, its keys, its one owner. After `table` returned, every identifier is safe to
-// stand in SQL and every column has a kind that both SQLite and MySQL hold without loss.
+// A table of durable rows: its columns, keys and owner. Invariant: when `table` returns, every identifier is safe in SQL, and
+// SQLite and MySQL can both store every column without loss.
 
 import type { Contract } from '../wire/contract.ts'
 import { DefinitionError, shorten } from '../wire/errors.ts'
-import { findKind, compileSchema, type CompiledSchema } from '../wire/schema.ts'
-import type { Fields, InferFields, TypeSpec } from '../wire/type.ts'
+import { INVALID, NON_JSON_KINDS, compileSchema, findKind, type CompiledSchema } from '../wire/schema.ts'
+import type { Fields, Flatten, InferFields, TypeSpec } from '../wire/type.ts'
 import { checkStorage, longest } from './storage.ts'
 
 /**
- * When a reply may leave: `local` = the rows are committed in the shard's Store; `critical` = they are committed in
- * MySQL as well, so that not even the loss of the machine takes them back.
+ * When a reply is sent: `local` = after the rows are committed in the shard's Store; `critical` = after they are committed in
+ * MySQL too, so that they survive the loss of the machine.
  */
 export type Durability = 'local' | 'critical'
-/** Who makes the key of a new row: the game, Firefly (a `t.id`), or MySQL's AUTO_INCREMENT. */
+/** Source of a new row's key: the game, Firefly (a `t.id`), or MySQL's AUTO_INCREMENT. */
 export type Ids = 'given' | 'generated' | 'auto'
 
 export interface TableOptions<C extends Fields> {
   /** The primary key, one column or several. */
   readonly key: ColumnName<C> | readonly [ColumnName<C>, ...ColumnName<C>[]]
-  /** The kind of shard that alone writes these rows. */
+  /** The only kind of shard that writes these rows. */
   readonly owner: Contract
   /** Foreign keys: `c.rows.items.all({ guild })`. */
   readonly by?: readonly ColumnName<C>[]
-  /** The column that holds the key of the row's shard. Default: the first of `by`, else the first key column. */
+  /** The column with the key of the row's shard. Default: the first of `by`, else the first key column. */
   readonly shardKey?: ColumnName<C>
-  /** No two rows of the table share a value. */
+  /** Columns whose values are unique in the table. */
   readonly unique?: readonly ColumnName<C>[]
   /** Default 'local'. */
   readonly class?: Durability
   /** Default 'given'. */
   readonly ids?: Ids
-  /** What a new row gets where its insert says nothing; also what rows get that are older than the column. */
+  /** Values that an insert may omit; also the values of rows that are older than the column. */
   readonly defaults?: { readonly [K in ColumnName<C>]?: InferFields<C>[K & keyof InferFields<C>] }
-  /** 'never' keeps rows in memory as long as their shard is; default 'lru'. */
+  /** 'never' retains rows in memory while their shard is active; default 'lru'. */
   readonly evict?: 'lru' | 'never'
 }
 type ColumnName<C> = keyof C & string
 
-/** A table as its game knows it; `types` is never present. */
+/** A table for its game; `types` carries the type parameters and is never present. */
 export interface Table<Types extends TableTypes = TableTypes> {
   readonly kind: 'table'
   readonly types?: Types
@@ -45,7 +45,7 @@ export interface Table<Types extends TableTypes = TableTypes> {
 }
 export interface TableTypes {
   row: object
-  /** What `get` is given. */
+  /** Arguments of `get`. */
   key: readonly unknown[]
   insert: object
   /** Columns that may change. */
@@ -54,14 +54,14 @@ export interface TableTypes {
   auto: boolean
 }
 
-/** What the engine and the emitters of SQL work with. */
+/** A table for the engine and the SQL statements. */
 export interface TableDefinition {
   readonly name: string
   readonly columns: readonly ColumnDefinition[]
   readonly columnByName: ReadonlyMap<string, ColumnDefinition>
   /** Primary key columns, in order. */
   readonly key: readonly ColumnDefinition[]
-  /** The key without the shard's own column: what tells rows of one shard apart. */
+  /** The key without the shard's column: identifies a row in its shard. */
   readonly keyInShard: readonly ColumnDefinition[]
   readonly shardKey: ColumnDefinition
   readonly by: readonly ColumnDefinition[]
@@ -116,16 +116,15 @@ type KeyArgs<Row, Rest> = [Rest] extends [never]
   : true extends IsUnion<Rest>
     ? readonly [key: PickExisting<Row, Rest>]
     : readonly [key: Row[Rest & keyof Row]]
-/** Without such columns nothing may be asked for, and `{}` alone would take anything. */
+/** Without such columns a query may name no column; the type `{}` would accept any. */
 type QueryBy<Row, By> = [By] extends [never]
   ? { readonly [name: string]: never }
   : Partial<PickExisting<Row, By>>
-type Flat<T> = { [K in keyof T]: T[K] } & {}
 
 export type TypesOf<C extends Fields, O> = {
   row: InferFields<C>
   key: KeyArgs<InferFields<C>, Exclude<KeyOf<O>, ShardKeyOf<O>>>
-  insert: Flat<
+  insert: Flatten<
     Omit<InferFields<C>, Optional<InferFields<C>, O>> &
       Partial<PickExisting<InferFields<C>, Optional<InferFields<C>, O>>>
   >
@@ -134,21 +133,21 @@ export type TypesOf<C extends Fields, O> = {
   auto: O extends { readonly ids: 'auto' } ? true : false
 }
 
-/** MySQL allows 64; room for the prefixes of indexes. */
+/** MySQL allows 64 characters; the rest is for the prefixes of indexes. */
 const TABLE_NAME = /^[a-z][a-z0-9_]{0,47}$/
 const COLUMN_NAME = /^[a-z][A-Za-z0-9_]{0,62}$/
-/** Verbs of a row, and what would make it something else than a row. */
+/** Methods of a row, and names that JavaScript treats specially. */
 const RESERVED_COLUMNS = new Set(['update', 'increment', 'delete', 'values', 'then', 'constructor', 'toJSON'])
-/** InnoDB's own, in whatever case. */
+/** Reserved by InnoDB, in any letter case. */
 const INNODB_COLUMNS = new Set(['db_row_id', 'db_trx_id', 'db_roll_ptr', 'fts_doc_id'])
-/** Three of them fit into a key: 3,072 bytes, 4 for each character. */
+/** Three such columns fit into a key of 3,072 bytes, at 4 bytes per character. */
 const MAX_KEY_CHARS = 255
-/** Far below the 1,017 of InnoDB: a statement of Cloudflare's SQLite takes 100 parameters. */
+/** InnoDB allows 1,017, but a statement of Cloudflare's SQLite takes 100 parameters. */
 const MAX_COLUMNS = 90
 
 /**
- * Rows of one kind. Give it to its owner: `shard(Player).tables({ items })`.
- * @throws DefinitionError for a name, column or key that SQLite or MySQL would not hold
+ * Declares a table. Pass it to its owner: `shard(Player).tables({ items })`.
+ * @throws DefinitionError for a name, column or key that SQLite or MySQL cannot store
  */
 export function table<const C extends Fields, const O extends TableOptions<C>>(
   name: string,
@@ -164,37 +163,38 @@ export function table<const C extends Fields, const O extends TableOptions<C>>(
   if (names.length === 0 || names.length > MAX_COLUMNS)
     fail(`${names.length} columns are not 1..${MAX_COLUMNS}`)
   const lowerNames = new Set(names.map((column) => column.toLowerCase()))
-  if (lowerNames.size !== names.length) fail('two columns differ only in the case of their letters')
+  if (lowerNames.size !== names.length) fail('two columns differ only in letter case')
   const keyNames: readonly string[] = typeof options.key === 'string' ? [options.key] : options.key
+  if (keyNames.length === 0) fail('the key has no column')
   const ids = options.ids ?? 'given'
   const shardKeyName = options.shardKey ?? options.by?.[0] ?? keyNames[0]!
   const definitions = names.map((column) => {
-    const made = ids !== 'given' && keyNames.includes(column) && column !== shardKeyName
-    return columnOf(name, column, columns, options, made || column === shardKeyName)
+    const isGenerated = ids !== 'given' && keyNames.includes(column) && column !== shardKeyName
+    return columnOf(name, column, columns, options, isGenerated || column === shardKeyName)
   })
-  const column = new Map(definitions.map((one) => [one.name, one]))
-  const find = (what: string, wanted: string): ColumnDefinition =>
-    column.get(wanted) ?? fail(`${what} ${shorten(wanted)} is no column`)
-  const key = keyNames.map((one) => find('key', one))
-  if (new Set(keyNames).size !== keyNames.length) fail('a key column stands twice')
+  const columnByName = new Map(definitions.map((column) => [column.name, column]))
+  const find = (role: string, column: string): ColumnDefinition =>
+    columnByName.get(column) ?? fail(`${role} ${shorten(column)} is not a column`)
+  const key = keyNames.map((column) => find('key', column))
+  if (new Set(keyNames).size !== keyNames.length) fail('a key column is listed twice')
   const shardKey = find('shardKey', shardKeyName)
-  if (key.length === 0) fail('the key has no column')
-  const by = (options.by ?? []).map((one) => find('by', one)).filter((one) => one !== shardKey)
-  const unique = (options.unique ?? []).map((one) => find('unique', one))
-  for (const one of new Set([...key, shardKey, ...by, ...unique])) checkKeyColumn(name, one)
-  for (const one of [...key, shardKey]) if (one.nullable) fail(`key column ${one.name} cannot be null`)
-  if (!isText(shardKey)) fail(`shardKey ${shardKey.name} must be text: it holds the key of a shard`)
-  const rest = key.filter((one) => one !== shardKey)
-  checkIds(ids, rest, fail)
-  checkStorage(definitions, { key, keyInShard: rest, by, unique, shardKey, ids }, fail)
+  const by = (options.by ?? []).map((column) => find('by', column)).filter((column) => column !== shardKey)
+  const unique = (options.unique ?? []).map((column) => find('unique', column))
+  for (const column of new Set([...key, shardKey, ...by, ...unique])) checkKeyColumn(name, column)
+  for (const column of [...key, shardKey])
+    if (column.nullable) fail(`key column ${column.name} cannot be null`)
+  if (shardKey.kind !== 'text') fail(`shardKey ${shardKey.name} must be text: it is the key of a shard`)
+  const keyInShard = key.filter((column) => column !== shardKey)
+  checkIds(ids, keyInShard, fail)
+  checkStorage(definitions, { key, keyInShard, by, unique, shardKey, ids }, fail)
   return {
     kind: 'table',
     definition: {
       name,
       columns: definitions,
-      columnByName: column,
+      columnByName,
       key,
-      keyInShard: rest,
+      keyInShard,
       shardKey,
       by,
       unique,
@@ -206,15 +206,15 @@ export function table<const C extends Fields, const O extends TableOptions<C>>(
   }
 }
 
-function checkIds(ids: Ids, rest: readonly ColumnDefinition[], fail: (why: string) => never): void {
+function checkIds(ids: Ids, keyInShard: readonly ColumnDefinition[], fail: (why: string) => never): void {
   if (ids === 'given') return
-  const [generated] = rest
-  if (rest.length !== 1 || generated === undefined)
-    fail(`ids '${ids}' need one key column beside the shard's`)
+  const [generated] = keyInShard
+  if (keyInShard.length !== 1 || generated === undefined)
+    fail(`ids '${ids}' need one key column besides the shard's`)
   else if (ids === 'generated' && generated.spec.kind !== 'id')
-    fail(`ids 'generated' need a t.id, ${generated.name} is not one`)
+    fail(`ids 'generated' need a t.id, which ${generated.name} is not`)
   else if (ids === 'auto' && generated.kind !== 'int' && generated.kind !== 'big')
-    fail(`ids 'auto' need an integer, ${generated.name} is not one`)
+    fail(`ids 'auto' need an integer, which ${generated.name} is not`)
 }
 
 function columnOf(
@@ -222,37 +222,31 @@ function columnOf(
   name: string,
   columns: Fields,
   options: TableOptions<Fields>,
-  isGenerated: boolean,
+  isAssigned: boolean,
 ): ColumnDefinition {
   const where = `table ${table}: column ${shorten(name)}`
   if (!COLUMN_NAME.test(name)) throw new DefinitionError(`${where} must match [a-z][A-Za-z0-9_]{0,62}`)
-  if (RESERVED_COLUMNS.has(name)) throw new DefinitionError(`${where}: a row has a verb of that name`)
+  if (RESERVED_COLUMNS.has(name)) throw new DefinitionError(`${where}: a row has a method of that name`)
   if (INNODB_COLUMNS.has(name.toLowerCase()))
-    throw new DefinitionError(`${where}: MySQL keeps the name for itself`)
-  const part = compileSchema(where, columns[name])
-  if (part.spec.kind === 'optional')
+    throw new DefinitionError(`${where}: the name is reserved by MySQL`)
+  const schema = compileSchema(where, columns[name])
+  if (schema.spec.kind === 'optional')
     throw new DefinitionError(`${where}: use t.nullable; a row has all its columns`)
-  const nullable = part.spec.kind === 'nullable'
-  const spec = part.spec.kind === 'nullable' ? part.spec.item : part.spec
+  const nullable = schema.spec.kind === 'nullable'
+  const spec = schema.spec.kind === 'nullable' ? schema.spec.item : schema.spec
   const kind = columnKindOf(where, spec)
   const declaredDefault = options.defaults?.[name]
-  const fallback =
-    declaredDefault === undefined ? (nullable ? null : implicitDefault(kind, spec)) : declaredDefault
-  if (declaredDefault !== undefined) checkDefault(where, part, declaredDefault)
+  if (declaredDefault !== undefined && schema.read(declaredDefault) === INVALID)
+    throw new DefinitionError(`${where}: default ${schema.diagnose(declaredDefault).message}`)
   return {
     name,
     kind,
     spec,
     nullable,
-    schema: part,
-    defaultValue: fallback,
-    optional: isGenerated || nullable || declaredDefault !== undefined,
+    schema,
+    defaultValue: declaredDefault ?? (nullable ? null : implicitDefault(kind, spec)),
+    optional: isAssigned || nullable || declaredDefault !== undefined,
   }
-}
-
-function checkDefault(where: string, part: CompiledSchema<unknown>, value: unknown): void {
-  const out = part.read(value)
-  if (typeof out === 'symbol') throw new DefinitionError(`${where}: default ${part.diagnose(value).message}`)
 }
 
 function columnKindOf(where: string, spec: TypeSpec): ColumnKind {
@@ -284,17 +278,17 @@ function columnKindOf(where: string, spec: TypeSpec): ColumnKind {
     case 'record':
     case 'object':
     case 'foreign': {
-      const not = findKind(spec, ['bytes', 'i64', 'u64', 'date'])
-      if (not !== null)
-        throw new DefinitionError(`${where} is stored as JSON, which has no form for t.${not}`)
+      const unsupported = findKind(spec, NON_JSON_KINDS)
+      if (unsupported !== null)
+        throw new DefinitionError(`${where} is stored as JSON, which cannot represent t.${unsupported}`)
       return 'json'
     }
     default:
-      throw new DefinitionError(`${where}: ${spec.kind} has no form in a table`)
+      throw new DefinitionError(`${where}: ${spec.kind} cannot be a column`)
   }
 }
 
-/** What a row gets that is older than the column and whose column declares no default. */
+/** The value of rows that are older than the column, if the column declares no default. */
 function implicitDefault(kind: ColumnKind, spec: TypeSpec): unknown {
   if (kind === 'int' || kind === 'real') return 'min' in spec && (spec.min > 0 || spec.max < 0) ? spec.min : 0
   if (kind === 'big') return 0n
@@ -306,11 +300,7 @@ function implicitDefault(kind: ColumnKind, spec: TypeSpec): unknown {
   return spec.kind === 'oneOf' ? spec.values[0] : ''
 }
 
-function isText({ kind }: ColumnDefinition): boolean {
-  return kind === 'text'
-}
-
-/** What stands in a key or an index must be exact and short. */
+/** Values of keys and indexes must be exact and short. */
 function checkKeyColumn(table: string, { name, kind, spec }: ColumnDefinition): void {
   const where = `table ${table}: key column ${name}`
   if (

@@ -1,25 +1,26 @@
-// Big-endian fields, written and read in order. A Reader never reads past its end: a message that is too
-// short is a peer's fault and names itself.
+// Big-endian fields, written and read in order. Invariant: a ByteReader never reads past its end; a message that is too
+// short is a ProtocolError that names the message.
 
 import { ProtocolError } from './errors.ts'
 
-/** The one empty body. Nobody may write to it, which a length of 0 ensures. */
+/** The shared empty body; its length of 0 makes it immutable. */
 export const EMPTY_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(0)
 export const utf8Encoder = new TextEncoder()
-/** Replaces what is not UTF-8; for text that was checked before, or that is only shown. */
-export const utf8Decoder = new TextDecoder()
+// `@__PURE__`: the bundler of a client drops the constant if it is unused.
+/** Replaces invalid UTF-8; for text that was validated before, or that is only displayed. */
+export const utf8Decoder = /* @__PURE__ */ new TextDecoder()
 
-// A byte order mark is text like any other: a key must read as it was written.
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+// A byte order mark is preserved: a key must decode to what was encoded.
+const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+const HEX = /* @__PURE__ */ Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
-/** Two digits a byte, in one flat string. */
+/** Two hex digits per byte, as one flat string. */
 export function hexOf(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => HEX[byte]).join('')
 }
 
-/** The bytes that `hexOf` has written. */
+/** The inverse of `hexOf`. */
 export function bytesOfHex(hex: string): Uint8Array {
   return Uint8Array.from({ length: hex.length / 2 }, (_, i) =>
     Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16),
@@ -33,12 +34,12 @@ export function writeU32(target: Uint8Array, at: number, value: number): void {
   target[at + 3] = value
 }
 
-/** Reads 4 bytes that the caller knows to be there. */
+/** Reads 4 bytes; the caller has checked the bounds. */
 export function readU32(source: Uint8Array, at: number): number {
   return ((source[at]! << 24) | (source[at + 1]! << 16) | (source[at + 2]! << 8) | source[at + 3]!) >>> 0
 }
 
-/** Fills a buffer of a size known beforehand; for session messages and link records. */
+/** Fills a buffer of a fixed size; for session messages and link records. */
 export class ByteWriter {
   readonly bytes: Uint8Array
   #at = 0
@@ -64,21 +65,21 @@ export class ByteWriter {
     this.#at += bytes.length
     return this
   }
-  /** u16 length, then the bytes. */
+  /** Writes a u16 length, then the bytes. @throws RangeError above 65535 bytes */
   blob(bytes: Uint8Array): this {
     if (bytes.length > 0xffff) throw new RangeError(`a field of ${bytes.length} bytes exceeds 65535`)
     return this.u16(bytes.length).raw(bytes)
   }
 }
 
-/** Reads fields in order; anything that runs over the end is a ProtocolError that names the message. */
+/** Reads fields in order. @throws ProtocolError BAD_MESSAGE, naming the message, when a field exceeds the end */
 export class ByteReader {
   readonly #messageName: string
   readonly #source: Uint8Array
   readonly #end: number
   #at: number
-  constructor(what: string, source: Uint8Array, start: number, end: number) {
-    this.#messageName = what
+  constructor(messageName: string, source: Uint8Array, start: number, end: number) {
+    this.#messageName = messageName
     this.#source = source
     this.#at = start
     this.#end = end
@@ -110,7 +111,7 @@ export class ByteReader {
   u32(): number {
     return readU32(this.#source, this.#take(4))
   }
-  /** A copy, safe to keep. `slice` would not be one: a Buffer's gives a view that holds the whole chunk. */
+  /** Returns a copy. `slice` of a Buffer would return a view that retains the whole chunk. */
   raw(size: number): Uint8Array {
     const at = this.#take(size)
     return new Uint8Array(this.#source.subarray(at, at + size))
@@ -118,7 +119,7 @@ export class ByteReader {
   blob(): Uint8Array {
     return this.raw(this.u16())
   }
-  /** A view into the source: u32 length, then the bytes. */
+  /** Reads a u32 length and returns a view of that many bytes. */
   view32(): Uint8Array {
     const size = this.u32()
     const at = this.#take(size)
@@ -132,10 +133,15 @@ export class ByteReader {
   }
   #text(size: number): string {
     const at = this.#take(size)
-    try {
-      return strictUtf8.decode(this.#source.subarray(at, at + size))
-    } catch {
-      throw new ProtocolError('BAD_MESSAGE', `${this.#messageName} holds text that is not UTF-8`)
-    }
+    return decodeText(this.#messageName, this.#source.subarray(at, at + size))
+  }
+}
+
+/** Decodes the text of a message. @throws ProtocolError BAD_MESSAGE, naming the message, for invalid UTF-8 */
+export function decodeText(messageName: string, bytes: Uint8Array): string {
+  try {
+    return strictDecoder.decode(bytes)
+  } catch {
+    throw new ProtocolError('BAD_MESSAGE', `${messageName} contains text that is not UTF-8`)
   }
 }

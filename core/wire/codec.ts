@@ -1,27 +1,27 @@
-// Codecs: between a body's bytes and a plain value. Invariants: whatever bytes arrive, `decode` gives a value or
-// an InputError and costs time in proportion to the body; `encode` gives bytes that nothing else writes to, and
-// throws a TypeError for what it cannot carry: that is the game's bug, not the peer's fault.
+// Codecs convert between a body's bytes and a plain value. Invariants: for any bytes `decode` returns a value or throws an
+// InputError, in time proportional to the body; `encode` returns bytes that nothing else writes to, and throws a TypeError
+// for values it cannot represent, which is a bug of the game.
 
-// An ambient declaration cannot be imported; with the reference the types hold in any consumer's program.
+// An ambient declaration cannot be imported; the reference makes the types available in any consumer's program.
 // oxlint-disable-next-line typescript/triple-slash-reference
 /// <reference path="./msgpackr.d.ts" preserve="true" />
 
-import { EMPTY_BYTES, utf8Encoder } from './bytes.ts'
 import { addExtension, Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr/index-no-eval'
 
+import { EMPTY_BYTES, utf8Encoder } from './bytes.ts'
 import { DefinitionError, InputError, shorten } from './errors.ts'
 import { SCAN_LIMITS } from './limits.ts'
 import { scanMsgpack } from './scan.ts'
 
 export interface Codec {
   readonly name: string
-  /** The body of a value; an empty one for undefined. The caller owns the result. */
+  /** Returns the body of a value, empty for undefined. The caller owns the result. */
   encode(value: unknown): Uint8Array
-  /** The value of a body. Only `raw` gives a value that still shares memory with the body. */
+  /** Returns the value of a body. Only the value of `raw` shares memory with the body. @throws InputError */
   decode(body: Uint8Array): unknown
 }
 
-/** Opaque bytes, as they are. */
+/** Opaque bytes, unchanged. */
 export const raw: Codec = {
   name: 'raw',
   encode(value) {
@@ -32,22 +32,22 @@ export const raw: Codec = {
   decode: (body) => body,
 }
 
-/** UTF-8 JSON. It has no form for bytes, NaN or Infinity. */
+/** UTF-8 JSON. It cannot represent bytes, NaN or Infinity. */
 export const json: Codec = {
   name: 'json',
   encode(value) {
     if (value === undefined) return EMPTY_BYTES
     const text: string | undefined = JSON.stringify(value)
-    if (text === undefined) throw new TypeError(`json: cannot carry ${shorten(value)}`)
+    if (text === undefined) throw new TypeError(`json: cannot encode ${shorten(value)}`)
     return utf8Encoder.encode(text)
   },
   decode(body) {
     if (body.length === 0) return undefined
     checkJsonDepth(body, SCAN_LIMITS.depth)
     try {
-      const text = utf8.decode(body)
-      // JSON.parse makes an own property of a key `__proto__`, which pollutes when a later hand copies it.
-      // The key is in the text as it is, or with at least one of its letters written as \u00xx.
+      const text = jsonDecoder.decode(body)
+      // JSON.parse creates an own property for a key `__proto__`, which pollutes prototypes when it is copied later.
+      // The text contains the key literally, or with at least one letter escaped as \u00xx.
       const suspect = text.includes('__proto__') || text.includes('\\u00')
       return suspect ? JSON.parse(text, refuseProto) : JSON.parse(text)
     } catch (cause) {
@@ -56,26 +56,26 @@ export const json: Codec = {
   },
 }
 
-/** MessagePack without extensions but timestamp; undefined is left out of maps and is nil in arrays. */
+/** MessagePack; timestamp is the only extension; undefined is omitted from maps and is nil in arrays. */
 export const msgpack: Codec = {
   name: 'msgpack',
   encode(value) {
     if (value === undefined) return EMPTY_BYTES
     try {
-      // The packer's result is a view of a buffer that it shares and reuses: copied before anything else runs.
+      // The packer returns a view of a buffer that it reuses: copy it before anything else runs.
       const body = new Uint8Array(packr.pack(value, RESET_BUFFER_MODE))
-      scanMsgpack(body) // the peer would refuse it; here the stack still says who made it
+      scanMsgpack(body) // the peer would reject it; here the stack still shows the caller
       return body
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : shorten(cause)
-      throw new TypeError(`msgpack: cannot carry ${shorten(value)}: ${why}`, { cause })
+      throw new TypeError(`msgpack: cannot encode ${shorten(value)}: ${why}`, { cause })
     }
   },
   decode(body) {
     if (body.length === 0) return undefined
     scanMsgpack(body)
     try {
-      // A view of our own: msgpackr writes a property to what it reads, and would give Buffers for a Buffer.
+      // A new view: msgpackr adds a property to its input, and would return Buffers for a Buffer.
       return unpackr.unpack(new Uint8Array(body.buffer, body.byteOffset, body.byteLength))
     } catch (cause) {
       throw decodeError('msgpack', cause)
@@ -84,21 +84,21 @@ export const msgpack: Codec = {
 }
 
 /**
- * A codec of the game's own, protobuf for example. Whatever its `decode` throws counts as the peer's fault.
- * @throws DefinitionError for a name that is taken or not [a-z][a-z0-9-]{0,31}
+ * A custom codec, for example protobuf. Anything that its `decode` throws is treated as invalid input of the peer.
+ * @throws DefinitionError for a name that is in use or not [a-z][a-z0-9-]{0,31}
  */
 export function customCodec(
   name: string,
   { encode, decode }: { encode: (value: unknown) => Uint8Array; decode: (body: Uint8Array) => unknown },
 ): Codec {
   if (CODECS.has(name) || !/^[a-z][a-z0-9-]{0,31}$/.test(name))
-    throw new DefinitionError(`codec name ${shorten(name)} is taken or does not match [a-z][a-z0-9-]{0,31}`)
+    throw new DefinitionError(`codec name ${shorten(name)} is in use or does not match [a-z][a-z0-9-]{0,31}`)
   return {
     name,
     encode(value) {
       const body: unknown = encode(value)
       if (body instanceof Uint8Array) return body
-      throw new TypeError(`codec ${name}: encode must give a Uint8Array, gave ${shorten(body)}`)
+      throw new TypeError(`codec ${name}: encode must return a Uint8Array, returned ${shorten(body)}`)
     },
     decode(body) {
       try {
@@ -110,17 +110,20 @@ export function customCodec(
   }
 }
 
-/** What belongs to its turn, a row for instance: it has no form in a message or a snapshot, and says so. */
+/** Base of objects that are valid only in their turn, such as rows: encoding one is a TypeError. */
 export class Unserializable {}
 
 /** The built-in codecs by name. */
-export const CODECS: ReadonlyMap<string, Codec> = new Map([raw, json, msgpack].map((one) => [one.name, one]))
+export const CODECS: ReadonlyMap<string, Codec> = new Map(
+  [raw, json, msgpack].map((codec) => [codec.name, codec]),
+)
 
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
+// Unlike the text of a message, JSON may start with a byte order mark, which is removed (RFC 8259 section 8.1).
+const jsonDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
-// DESIGN section 9. Beyond it: 'auto' reads 64-bit integers as numbers where that is exact (other languages
-// write them so) and as BigInt elsewhere; undefined would otherwise be an extension, which the scan refuses; a key
-// `toJSON` of a player's record is not a function that the packer may call.
+// DESIGN section 9. In addition: 'auto' decodes 64-bit integers as numbers where that is exact (other languages encode
+// them so) and as BigInt otherwise; undefined would be encoded as an extension, which the scan rejects; the packer must not
+// call a key `toJSON` of a player's record.
 const options = {
   useRecords: false,
   mapsAsObjects: true,
@@ -134,13 +137,15 @@ const options = {
 const unpackr = new Unpackr({ ...options })
 const packr = createPackr()
 
-// msgpackr 2.1.3 writes a typed array of wider elements as so many bytes, fills only the first of them, and so
-// sends what an earlier message, perhaps another player's, left in its buffer.
+// msgpackr 2.1.3 encodes a typed array of wider elements with its byte length but fills only the first bytes. The rest are
+// bytes of an earlier message, possibly another player's.
 function createPackr(): Packr {
   const write = (value: unknown): never => {
     if (value instanceof Unserializable)
-      throw new TypeError('a row has no form: it belongs to its turn; use its values')
-    throw new TypeError(`${Object.prototype.toString.call(value)} has no form; use a Uint8Array or an array`)
+      throw new TypeError('a row cannot be encoded: it is valid only in its turn; use its values')
+    throw new TypeError(
+      `${Object.prototype.toString.call(value)} cannot be encoded; use a Uint8Array or an array`,
+    )
   }
   const wide = [Int16Array, Uint16Array, Int32Array, Uint32Array, Float32Array, Float64Array]
   for (const Class of [...wide, BigInt64Array, BigUint64Array, DataView, Unserializable])
@@ -148,7 +153,7 @@ function createPackr(): Packr {
   return new Packr({ ...options })
 }
 
-// JSON.parse recurses; so does what reads its result. Brackets inside strings do not count.
+// JSON.parse is recursive, and so is code that walks its result. Brackets inside strings do not count.
 function checkJsonDepth(body: Uint8Array, maxDepth: number): void {
   let depth = 0
   let inString = false
@@ -156,7 +161,7 @@ function checkJsonDepth(body: Uint8Array, maxDepth: number): void {
     const byte = body[at]
     if (byte === 0x22) inString = !inString
     else if (inString) {
-      if (byte === 0x5c) at++ // a backslash takes the next byte with it
+      if (byte === 0x5c) at++ // skip the escaped byte
     } else if (byte === 0x5b || byte === 0x7b) {
       if (++depth > maxDepth)
         throw new InputError(`json body is nested deeper than ${maxDepth}, at byte ${at}`)
@@ -172,5 +177,5 @@ function refuseProto(key: string, value: unknown): unknown {
 function decodeError(name: string, cause: unknown): InputError {
   if (cause instanceof InputError) return cause
   const why = cause instanceof Error ? cause.message : String(cause)
-  return new InputError(`${name} body is unreadable: ${shorten(why)}`, { cause })
+  return new InputError(`${name} body cannot be decoded: ${shorten(why)}`, { cause })
 }

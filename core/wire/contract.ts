@@ -1,30 +1,29 @@
-// A contract: the typed list of commands and events of one kind of shard, imported by server and client.
-// It is plain data plus parsers. No two entries of a contract share a number: the compiler says so, and
-// `contract` says it again at start.
+// A contract: the typed list of commands and events of one kind of shard, imported by server and client. It is plain data
+// plus parsers. Invariant: no two entries share a number; the compiler checks it, and `contract` again at start.
 
 import { CODECS, type Codec } from './codec.ts'
 import { DefinitionError, shorten } from './errors.ts'
 import { FIRST_RESERVED } from './message.ts'
-import { findKind, type TypeSpec } from './schema.ts'
+import { NON_JSON_KINDS, findKind, type TypeSpec } from './schema.ts'
 import { schemaOf, specOf, toParser, type InferShape, type Shape } from './type.ts'
 
 export interface CommandOptions {
   /** Overrides the contract's codec. */
   readonly codec?: CodecName | Codec
-  /** The SDK keeps the call until its effect is acknowledged and sends it again after a restart. */
+  /** The SDK stores the call until its effect is acknowledged and resends it after a restart. */
   readonly durable?: boolean
-  /** Sent again after a restart although its effect is volatile: for calls that may safely run twice. */
+  /** Resent after a restart although its effect is volatile: for calls that are safe to run twice. */
   readonly resend?: boolean
-  /** Other shards may send it, clients may not. */
+  /** Only other shards may send it. */
   readonly internal?: boolean
-  /** Largest body in bytes; the server's own limit holds as well. */
+  /** Largest body in bytes; the server's own limit applies too. */
   readonly maxBytes?: number
-  /** What one call costs in a session's budget. Default 1. */
+  /** Cost of one call in a session's rate limit. Default 1. */
   readonly cost?: number
   /**
-   * What the SDK does with a call made while there is no connection: 'drop' it (a cast is forgotten, a call fails with
-   * UNAVAILABLE), 'keep' it until its deadline and send it after the resume, or 'fail' it with UNAVAILABLE at once, a
-   * cast too. Default: 'drop' for a volatile cast, else 'keep'.
+   * What the SDK does with a call without connection: 'drop' (a cast is discarded, a call fails with UNAVAILABLE), 'keep'
+   * (sent after the resume, until its deadline), or 'fail' (fails immediately with UNAVAILABLE, a cast too). Default: 'drop'
+   * for a volatile cast, else 'keep'.
    */
   readonly offline?: Offline
 }
@@ -39,7 +38,7 @@ export interface Command<N extends number, In, Out> {
   /** null for a cast. */
   readonly output: Parser<Out> | null
   readonly options: CommandOptions
-  /** Input or output holds what JSON has no form for. */
+  /** The first kind in input or output that JSON cannot represent. */
   readonly nonJsonKind: string | null
 }
 
@@ -49,16 +48,16 @@ export interface Event<N extends number, Data> {
   readonly number: N
   readonly data: Parser<Data>
   readonly options: EventOptions
-  /** The data holds what JSON has no form for. */
+  /** The first kind in the data that JSON cannot represent. */
   readonly nonJsonKind: string | null
-  /** The kind of each field; null where the data is a foreign schema or no object. */
+  /** The kind of each field; null if the data is a foreign schema or not an object. */
   readonly fields: ReadonlyMap<string, string> | null
 }
 export interface EventOptions {
   readonly codec?: CodecName | Codec
   /**
-   * A newer event takes the place of an older one that has not left yet: `true` = of any of this kind, a field's name =
-   * of one whose field has the same value.
+   * A newer event replaces an older one that was not sent yet: `true` = any of this kind, a field's name = one with the same
+   * value of that field.
    */
   readonly latest?: string | true
 }
@@ -66,19 +65,19 @@ export interface EventOptions {
 /** Returns the accepted value, or throws InputError. */
 export type Parser<T> = (value: unknown) => T
 
-/** Any entry; the phantom types are erased. */
+/** Any entry, with its type parameters erased. */
 export type AnyCommand = Command<number, unknown, unknown>
 export type AnyEvent = Event<number, unknown>
 export type Entries = Readonly<Record<string, AnyCommand | AnyEvent>>
 
 export interface ContractOptions<Code extends string> {
-  /** The key of a client that names none (every legacy client). Default 'main'. */
+  /** The key of clients that send none (all legacy clients). Default 'main'. */
   readonly key?: string
-  /** Codec of every entry that does not name its own. Default 'msgpack'. */
+  /** Codec of every entry without its own. Default 'msgpack'. */
   readonly codec?: CodecName | Codec
   /** The refusals that handlers may declare with `c.fail(code)`. */
   readonly refuses?: readonly Code[]
-  /** How a legacy client, whose frames have no place for an error, is answered. */
+  /** How legacy clients are answered, whose frames have no field for an error. */
   readonly legacy?: { readonly refuse: (code: Code) => unknown }
 }
 
@@ -92,7 +91,7 @@ export interface Contract<E extends Entries = Entries, Code extends string = str
   readonly refuseLegacy: (code: string) => unknown
 }
 
-/** Entries whose number stands twice become an error message that names the other entry. */
+/** Entries with a duplicate number become an error message that names the other entry. */
 export type NoDuplicates<E> = {
   [K in keyof E]: DuplicateName<E, K> extends never
     ? E[K]
@@ -116,7 +115,7 @@ export type CastNames<E> = {
 export type InputOf<X> = X extends Command<number, infer In, infer _Out> ? In : never
 export type OutputOf<X> = X extends Command<number, infer _In, infer Out> ? Out : never
 export type DataOf<X> = X extends Event<number, infer Data> ? Data : never
-/** `[]` where the input has no fields, else `[input]`. */
+/** `[]` if the input has no fields, else `[input]`. */
 export type Args<In> = unknown extends In
   ? [input?: unknown]
   : Record<never, never> extends In
@@ -125,7 +124,7 @@ export type Args<In> = unknown extends In
 
 /**
  * A command with its number on the wire, its input and its output. Fields are `t` types or any Standard Schema;
- * raw bodies use `t.bytes()`. Without output, or with null, it is a cast: nothing is answered.
+ * raw bodies use `t.bytes()`. Without output, or with null, it is a cast, which has no reply.
  */
 export function command<const N extends number>(number: N): Command<N, Record<never, never>, void>
 export function command<const N extends number, const I extends Shape>(
@@ -174,8 +173,8 @@ export function event<const N extends number, const D extends Shape = Record<nev
 
 /**
  * The contract of one kind of shard.
- * @throws DefinitionError for a bad name or refusal code, a number that is reserved or stands twice, an unknown
- * codec, bytes in json, a durable command that may be dropped, an event's `latest` that names no plain field
+ * @throws DefinitionError for an invalid name or refusal code, a reserved or duplicate number, an unknown codec, bytes in
+ * json, a durable command with `offline: 'drop'`, an event's `latest` that names no plain field
  */
 export function contract<const E extends Entries, const Code extends string = never>(
   name: string,
@@ -190,20 +189,18 @@ export function contract<const E extends Entries, const Code extends string = ne
   for (const [entryName, entry] of Object.entries(entries as Entries)) {
     const { number } = entry
     if (entry.kind === 'command' && RESERVED_COMMANDS.has(entryName))
-      throw new DefinitionError(
-        `${name}.${entryName}: the client has a method of that name; call it otherwise`,
-      )
+      throw new DefinitionError(`${name}.${entryName}: the client has a method of that name; choose another`)
     if (!Number.isInteger(number) || number < 0 || number >= FIRST_RESERVED) {
       throw new DefinitionError(`${name}.${entryName}: number ${number} is not in 0..${FIRST_RESERVED - 1}`)
     }
     const duplicate = seen.get(number)
     if (duplicate !== undefined)
-      throw new DefinitionError(`${name}.${entryName}: number ${number} is also ${duplicate}'s`)
+      throw new DefinitionError(`${name}.${entryName}: number ${number} is also the number of ${duplicate}`)
     seen.set(number, entryName)
     const ownCodec = entryCodec({ codec }, entry)
     if (entry.nonJsonKind !== null && ownCodec.name === 'json')
       throw new DefinitionError(
-        `${name}.${entryName}: json has no form for t.${entry.nonJsonKind}; use msgpack or raw`,
+        `${name}.${entryName}: json cannot represent t.${entry.nonJsonKind}; use msgpack or raw`,
       )
     const optionError = entry.kind === 'command' ? offlineError(entry.options) : latestError(entry)
     if (optionError !== null) throw new DefinitionError(`${name}.${entryName}: ${optionError}`)
@@ -223,7 +220,7 @@ export function contract<const E extends Entries, const Code extends string = ne
   }
 }
 
-/** The codec of an entry: its own, else its contract's. */
+/** Returns the codec of an entry: its own, else its contract's. */
 export function entryCodec(owner: Pick<Contract, 'codec'>, entry: AnyCommand | AnyEvent): Codec {
   return entry.options.codec === undefined ? owner.codec : codecOf(entry.options.codec)
 }
@@ -236,7 +233,7 @@ function codecOf(codec: CodecName | Codec | undefined): Codec {
   return found
 }
 
-/** Methods of the SDK's own on a shard's commands; `then` would make a promise of them. */
+/** Methods of the SDK beside a shard's commands; `then` would make the object a promise. */
 const RESERVED_COMMANDS: ReadonlySet<string> = new Set([
   'on',
   'onRestart',
@@ -246,7 +243,7 @@ const RESERVED_COMMANDS: ReadonlySet<string> = new Set([
   'then',
 ])
 const OFFLINE_MODES: ReadonlySet<string> = new Set<Offline>(['drop', 'keep', 'fail'])
-/** Values of these have no one text by which they could be told apart. */
+/** Kinds whose values have no unique text to compare by. */
 const UNKEYED_KINDS: ReadonlySet<string> = new Set(['array', 'record', 'object', 'bytes'])
 
 function offlineError({ offline, durable }: CommandOptions): string | null {
@@ -260,7 +257,9 @@ function latestError({ options: { latest }, fields }: AnyEvent): string | null {
   if (latest === undefined || latest === true || fields === null) return null
   const kind = fields.get(latest)
   if (kind === undefined) return `latest ${shorten(latest)} is not one of ${[...fields.keys()].join(', ')}`
-  return UNKEYED_KINDS.has(kind) ? `latest ${shorten(latest)} is of type ${kind}, which names nothing` : null
+  return UNKEYED_KINDS.has(kind)
+    ? `latest ${shorten(latest)} is of type ${kind}, which cannot be compared`
+    : null
 }
 
 function fieldsOf(shape: Shape): ReadonlyMap<string, string> | null {
@@ -273,9 +272,9 @@ function innerKind(spec: TypeSpec): string {
   return spec.kind === 'optional' || spec.kind === 'nullable' ? innerKind(spec.item) : spec.kind
 }
 
-/** What JSON cannot carry, if anything in the shape is of that kind. */
+/** Returns the first kind in the shape that JSON cannot represent, or null. */
 function findNonJsonKind(shape: Shape): string | null {
-  return findKind(specOf(schemaOf(shape)), ['bytes', 'i64', 'u64', 'date'])
+  return findKind(specOf(schemaOf(shape)), NON_JSON_KINDS)
 }
 
 function parserOf(shape: Shape): Parser<unknown> {

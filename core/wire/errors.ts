@@ -1,69 +1,69 @@
-// The closed lists of what can go wrong, as the two ends name it, and the three kinds of failure:
-// a bug (any thrown Error), a declared refusal, and a peer's fault. Codes are words, never numbers:
-// they travel on the cold path only and read the same in a log, a metric and a client.
+// The closed lists of error codes, and the three kinds of failure: a bug (any thrown Error), a declared refusal, and a
+// protocol violation of a peer. Codes are words, not numbers: they are sent only on the cold path, and are the same in a
+// log, a metric and a client.
 
-/** What a caller can be told by the framework itself; a game's own refusals are its contract's. */
+/** Errors of the framework; the refusals of a game are declared in its contract. */
 export const SYSTEM_CODES = [
-  'ALREADY_ONLINE', // the game refuses a second login, and a connection of that uid stands
-  'BAD_INPUT', // the body is refused by its codec or schema
-  'BAD_KEY', // the key is empty, too long, holds control characters or ends in a space
+  'ALREADY_ONLINE', // the game rejects a second login while that uid has a connection
+  'BAD_INPUT', // the codec or schema rejects the body
+  'BAD_KEY', // the key is empty or too long, contains control characters or ends in a space
   'CLOSED', // the channel or the client was closed before the answer
-  'CYCLE', // shards call each other in a circle
+  'CYCLE', // shards call each other in a cycle
   'DEADLINE', // no answer in time; the outcome is unknown
   'FORBIDDEN', // the shard is not public, or its game does not admit this session
   'INTERNAL', // a bug in the handler; the turn was rolled back
-  'OVERLOADED', // a bounded queue is full; nothing was done
-  'REJECTED', // MySQL refused the rows of a critical turn; the turn was taken back
-  'RETRY_LATER', // MySQL has not confirmed in time; it may take effect, and asking again with the same id is safe
-  'SHARD_RESTARTED', // the activation that may have run a volatile call is gone
-  'TOO_MANY_CHANNELS', // a session may hold only so many channels
+  'OVERLOADED', // a bounded queue is full; the call had no effect
+  'REJECTED', // MySQL rejected the rows of a critical turn; the turn was undone
+  'RETRY_LATER', // MySQL has not confirmed in time; it may take effect; a retry with the same id is safe
+  'SHARD_RESTARTED', // the activation that may have run a volatile call has ended
+  'TOO_MANY_CHANNELS', // the session has reached its maximum of channels
   'UNAVAILABLE', // the shard could not be activated
   'UNKNOWN_COMMAND', // the contract has no such command
   'UNKNOWN_CONTRACT', // the game has no such contract
 ] as const
 export type SystemCode = (typeof SYSTEM_CODES)[number]
-/** Nobody's fault: the same call may succeed later. A handler that lets one through tells its own caller the same. */
-export const TRANSIENT_CODES: ReadonlySet<string> = new Set<SystemCode>([
+const TRANSIENT: readonly SystemCode[] = [
   'ALREADY_ONLINE',
   'DEADLINE',
   'OVERLOADED',
   'RETRY_LATER',
   'SHARD_RESTARTED',
   'UNAVAILABLE',
-])
-/** What a handler that lets it through tells its own caller; anything else is a bug of the handler. */
-export const PROPAGATED_CODES: ReadonlySet<string> = new Set([
-  ...TRANSIENT_CODES,
-  'FORBIDDEN' satisfies SystemCode,
-])
+]
+/** The same call may succeed later. A handler that does not catch one answers its caller with the same code. */
+export const TRANSIENT_CODES: ReadonlySet<string> = /* @__PURE__ */ new Set(TRANSIENT)
+/** Codes that a handler passes to its own caller by not catching them; any other is a bug of the handler. */
+export const PROPAGATED_CODES: ReadonlySet<string> = /* @__PURE__ */ new Set(
+  /* @__PURE__ */ TRANSIENT.concat('FORBIDDEN'),
+)
 
-/** Why a connection was closed by us, with its WebSocket close code (RFC 6455 section 7.4). */
+/** Reasons for closing a connection, with the WebSocket close code (RFC 6455 section 7.4). */
 export const CLOSE_CODES = {
   BAD_IDENTITY: 1002, // the six identity fields differ from the server's
   BAD_LENGTH: 1002, // the length field is below 4
-  BAD_MESSAGE: 1002, // a session message that its byte table refuses
-  PARTIAL_FRAME: 1002, // a WebSocket message that does not end at a frame's end
+  BAD_MESSAGE: 1002, // a session message that violates its table
+  PARTIAL_FRAME: 1002, // a WebSocket message that ends inside a frame
   TEXT_MESSAGE: 1003, // a WebSocket text message
   IDLE: 1001, // nothing was received for the idle timeout (version 2: 2.5 heartbeats)
-  SHUTDOWN: 1001, // the server drains
-  STRIKES: 1008, // too many refused messages
-  TOO_SLOW: 1008, // no whole first frame in time, or a frame that does not end
-  FLOOD: 1008, // above its budget of frames or bytes for too long
+  SHUTDOWN: 1001, // the server is draining
+  STRIKES: 1008, // too many rejected messages
+  TOO_SLOW: 1008, // no complete first frame in time, or a frame that does not complete
+  FLOOD: 1008, // above its rate limit of cost or bytes for too long
   WINDOW: 1008, // more unacknowledged calls than the protocol allows
-  REPLACED: 4001, // the same session arrived on a newer connection, or the same uid logged in anew
-  KICKED: 4002, // the game ended the session; the message is its reason
-  BAD_TICKET: 4003, // the login ticket is forged, expired, used, for somebody else, or refused by the game
-  BAD_TOKEN: 4004, // the resume token is forged, expired or used: the session is over, begin a new one
-  ALREADY_ONLINE: 4005, // the game refuses a second login, and a connection of that uid stands
-  LOGIN_TIMEOUT: 4006, // the game demands a login, and none came in time
+  REPLACED: 4001, // the session continued on a newer connection, or its uid logged in elsewhere
+  KICKED: 4002, // the game ended the session; the message contains its reason
+  BAD_TICKET: 4003, // the login ticket is forged, expired, used, for another audience, or rejected by the game
+  BAD_TOKEN: 4004, // the resume token is forged, expired or revoked: the session has ended, start a new one
+  ALREADY_ONLINE: 4005, // the game rejects a second login while that uid has a connection
+  LOGIN_TIMEOUT: 4006, // the game requires a login, and none was received in time
   FRAME_TOO_LARGE: 1009, // the length field is above the limit
   SLOW_CONSUMER: 1013, // unread outbound bytes are above the limit
   OVERLOADED: 1013, // the server accepts no further connection or call
-  UNAVAILABLE: 1013, // the session could not be looked up
+  UNAVAILABLE: 1013, // the session could not be loaded
 } as const
 export type CloseReason = keyof typeof CLOSE_CODES
 
-/** A peer broke the wire's rules: its connection is closed with `reason`, after the answers to earlier frames. */
+/** A protocol violation of a peer: its connection is closed with `reason`, after the answers to earlier frames. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError'
   readonly reason: CloseReason
@@ -73,7 +73,7 @@ export class ProtocolError extends Error {
   }
 }
 
-/** A body that its codec or schema refuses. The message names path, value (shortened) and bound. */
+/** A body that its codec or schema rejects. The message contains path, value (shortened) and bound. */
 export class InputError extends Error {
   override readonly name = 'InputError'
 }
@@ -102,18 +102,18 @@ export type RowErrorCode =
   | 'BAD_VALUE' // outside of the column's type or range
   | 'DUPLICATE' // the key or a unique value is taken
   | 'MISSING' // the row was deleted
-  | 'PARKED' // MySQL refused the row as it stands here, so there is no other to be read
+  | 'PARKED' // MySQL rejected this version of the row, so its copy is older
   | 'TOO_LARGE' // the row exceeds what a Store holds
-  | 'UNKNOWN_COLUMN' // the table has no such column, or cannot be asked by it
+  | 'UNKNOWN_COLUMN' // the table has no such column, or cannot be queried by it
 
-/** A row that a table refuses. The message names table, column and path in it, value (shortened) and bound. */
+/** A row that a table rejects. The message contains table, column and path in it, value (shortened) and bound. */
 export class RowError extends Error {
   override readonly name = 'RowError'
   readonly code: RowErrorCode
   readonly table: string
-  /** Those of a key of several with a comma between; of a row too large the largest; null = no column in particular. */
+  /** The columns of a composite key, comma-separated; the largest column of a row that is too large; null = none. */
   readonly column: string | null
-  /** `path` leads to the part of the column's value that is at fault, as `.a[1]`. */
+  /** `path`: the invalid part of the column's value, such as `.a[1]`. */
   constructor(code: RowErrorCode, table: string, message: string, column: string | null = null, path = '') {
     const name = column === null || /^[\w,]{1,80}$/.test(column) ? column : shorten(column)
     super(truncate(`${table}${name === null ? '' : `.${name}`}${truncate(path, 80)}: ${message}`, 500))
@@ -123,12 +123,12 @@ export class RowError extends Error {
   }
 }
 
-/** A mistake of the game's author, found while the game is put together. */
+/** A mistake in the definition of a game, detected at start. */
 export class DefinitionError extends Error {
   override readonly name = 'DefinitionError'
 }
 
-/** Any value as at most 80 printable characters: the only way a received value may enter a message or a log. */
+/** Any value as at most 80 printable characters: the only form in which a received value may enter a message or log. */
 export function shorten(value: unknown, maxChars = 80): string {
   if (typeof value === 'string') return truncate(JSON.stringify(value.slice(0, maxChars)), maxChars)
   if (typeof value === 'function') return 'function'
@@ -141,7 +141,7 @@ export function shorten(value: unknown, maxChars = 80): string {
 
 const MAX_ITEMS = 4
 
-/** The first items of a list that is too long to be told. */
+/** The first items of a list. */
 export function shortenList(values: readonly unknown[]): string {
   const items = values.slice(0, MAX_ITEMS).map((value) => shorten(value, 16))
   if (values.length > MAX_ITEMS) items.push('…')

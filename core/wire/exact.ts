@@ -1,21 +1,21 @@
-// Values that a JavaScript number would round, and moments: 64-bit integers as bigint, decimals as text, dates.
-// Invariant: what is read is exact; a number is taken for a 64-bit integer only where it is a safe integer.
+// Values that a JavaScript number would round, and dates: 64-bit integers as bigint, decimals as text. Invariant: values are
+// exact; a number is accepted as a 64-bit integer only if it is a safe integer.
 
 import { DefinitionError, shorten } from './errors.ts'
 import { INVALID, Descriptor, mismatch } from './schema.ts'
 import type { Type } from './schema.ts'
 
-/** MySQL's DATETIME: the years 1000 to 9999, of which we take those that every driver prints alike. */
+/** Range of MySQL's DATETIME, in which all drivers print the same text: the years 1000 to 9999. */
 const FIRST_MS = Date.UTC(1000, 0, 1)
 const LAST_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
-/** MySQL's DECIMAL. */
+/** Bounds of MySQL's DECIMAL. */
 const MAX_PRECISION = 65
 const MAX_SCALE = 30
 
 export const i64 = bigintType('i64', -(2n ** 63n), 2n ** 63n - 1n)
 export const u64 = bigintType('u64', 0n, 2n ** 64n - 1n)
 
-/** Exact: text such as "-12.50" with at most `precision` digits, `scale` of them behind the point. */
+/** Exact: text such as "-12.50" with at most `precision` digits, `scale` of them after the point. */
 export function decimal(precision: number, scale: number): Type<string> {
   const fits =
     Number.isInteger(precision) &&
@@ -25,7 +25,7 @@ export function decimal(precision: number, scale: number): Type<string> {
     scale <= precision
   if (!fits || precision > MAX_PRECISION || scale > MAX_SCALE)
     throw new DefinitionError(
-      `t.decimal(${precision}, ${scale}): 1..${MAX_PRECISION} digits, 0..${MAX_SCALE} of them behind the point`,
+      `t.decimal(${precision}, ${scale}): 1..${MAX_PRECISION} digits, 0..${MAX_SCALE} of them after the point`,
     )
   const read = (value: unknown): string | typeof INVALID => {
     if (typeof value !== 'string' || value.length > MAX_PRECISION + 3) return INVALID
@@ -40,14 +40,14 @@ export function decimal(precision: number, scale: number): Type<string> {
   return new Descriptor<string>({ kind: 'decimal', precision, scale }, read, (value) =>
     typeof value === 'string'
       ? {
-          message: `${shorten(value)} is not a decimal of ${precision} digits, ${scale} behind the point`,
+          message: `${shorten(value)} is not a decimal of ${precision} digits, ${scale} after the point`,
           path: [],
         }
       : mismatch('decimal', value),
   )
 }
 
-/** A moment in whole milliseconds, of the years 1000 to 9999. */
+/** A date in whole milliseconds, in the years 1000 to 9999. */
 export const date: Type<Date> = new Descriptor<Date>(
   { kind: 'date' },
   (value) => {

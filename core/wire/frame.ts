@@ -1,17 +1,17 @@
-// The legacy frame, `!5B3I`: 17 bytes head, then the body. Bytes are the original Firefly's for ever.
-// The decoder is O(n) whatever the chunks are, and never reserves memory for a length that is only declared.
+// The legacy frame, `!5B3I`: a header of 17 bytes, then the body; byte-compatible with the original Firefly. Invariant: the
+// decoder is O(n) for any chunks, and never allocates memory for a length that is only declared.
 
 import { readU32, writeU32 } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 
 export const HEADER_BYTES = 17
-/** The length field counts the command field too. */
+/** The length field includes the command field. */
 const LENGTH_EXTRA = 4
-/** First buffer of a frame that arrives in pieces, and how it grows as bytes really arrive. */
+/** First buffer of a split frame, and its growth factor as bytes arrive. */
 const FIRST_BUFFER = 1_024
 const GROWTH = 4
 
-/** The six fields by which a game's frames are told from another's. All must match. */
+/** The six fields that identify the frames of one game. All must match. */
 export interface FrameIdentity {
   /** HEAD_0..HEAD_3, each 0..255. */
   readonly head: readonly [number, number, number, number]
@@ -23,7 +23,7 @@ export interface FrameIdentity {
 
 export const DEFAULT_FRAME_IDENTITY: FrameIdentity = { head: [0, 0, 0, 0], protoVersion: 0, serverVersion: 0 }
 
-/** The nine identity bytes as they stand at the start of every frame. */
+/** The nine identity bytes at the start of every frame. */
 export function frameIdentityBytes(identity: FrameIdentity): Uint8Array {
   const bytes = new Uint8Array(9)
   bytes.set(identity.head, 0)
@@ -32,7 +32,7 @@ export function frameIdentityBytes(identity: FrameIdentity): Uint8Array {
   return bytes
 }
 
-/** Writes a frame's 17 header bytes at `at`; the caller puts `bodyBytes` bytes behind them. */
+/** Writes a frame's 17 header bytes at `at`; the caller appends `bodyBytes` bytes. */
 export function writeHeader(
   target: Uint8Array,
   at: number,
@@ -45,7 +45,7 @@ export function writeHeader(
   writeU32(target, at + 13, command)
 }
 
-/** One whole frame in a buffer of its own. `identity` comes from {@link frameIdentityBytes}. */
+/** Returns one complete frame in a new buffer. `identity` is from {@link frameIdentityBytes}. */
 export function encodeFrame(identity: Uint8Array, command: number, body: Uint8Array): Uint8Array {
   const frame = new Uint8Array(HEADER_BYTES + body.length)
   writeHeader(frame, 0, identity, command, body.length)
@@ -53,23 +53,23 @@ export function encodeFrame(identity: Uint8Array, command: number, body: Uint8Ar
   return frame
 }
 
-/** Receives one frame: its body is `source[start..end)`, valid as long as the chunk given to `push` is. */
+/** Receives one frame: its body is `source[start..end)`, valid as long as the chunk passed to `push`. */
 export type FrameSink = (command: number, source: Uint8Array, start: number, end: number) => void
 
-/** Cuts a byte stream into frames. After a ProtocolError the stream is dead: close the connection. */
+/** Splits a byte stream into frames. After a ProtocolError the stream is unusable: close the connection. */
 export class FrameDecoder {
   readonly #identity: Uint8Array
   readonly #head: number
   readonly #serverVersion: number
   readonly #maxBodyBytes: number
   readonly #sink: FrameSink
-  /** Bytes of an unfinished frame, header included; null between frames. */
+  /** Bytes of an incomplete frame, header included; null between frames. */
   #partial: Uint8Array | null = null
   #bufferedBytes = 0
   #stopped = false
   #paused = false
 
-  /** `identity` may be its 9 bytes, shared by many decoders. */
+  /** `identity` may be its 9 bytes, which decoders can share. */
   constructor(identity: FrameIdentity | Uint8Array, maxBodyBytes: number, sink: FrameSink) {
     this.#identity = identity instanceof Uint8Array ? identity : frameIdentityBytes(identity)
     this.#head = readU32(this.#identity, 0)
@@ -78,27 +78,27 @@ export class FrameDecoder {
     this.#sink = sink
   }
 
-  /** Bytes that wait for the rest of their frame. */
+  /** Bytes of the incomplete frame. */
   get bufferedBytes(): number {
     return this.#bufferedBytes
   }
 
-  /** Drops what is buffered and ignores the rest of the chunk in hand and all later ones. */
+  /** Discards buffered bytes, the rest of the current chunk and all later chunks. */
   stop(): void {
     this.#stopped = true
     this.#partial = null
     this.#bufferedBytes = 0
   }
 
-  /** From inside the sink: `push` returns behind the frame in hand, and the caller keeps the rest. */
+  /** Called from the sink: `push` returns after the current frame, and the caller keeps the rest. */
   pause(): void {
     this.#paused = true
   }
 
   /**
-   * Delivers every frame that is complete with this chunk, in order, then keeps the rest.
-   * Returns how many bytes were taken: all of them, unless the sink paused.
-   * @throws ProtocolError for a header that is refused, after the frames before it were delivered
+   * Delivers every frame that this chunk completes, in order, then buffers the rest.
+   * Returns the number of bytes consumed: all, unless the sink paused.
+   * @throws ProtocolError for an invalid header, after the preceding frames were delivered
    */
   push(chunk: Uint8Array): number {
     this.#paused = false
@@ -117,7 +117,7 @@ export class FrameDecoder {
     return end
   }
 
-  /** The body's length from a whole header. */
+  /** Validates a complete header and returns the body's length. */
   #checkHeader(source: Uint8Array, at: number): number {
     if (
       readU32(source, at) !== this.#head ||
@@ -143,7 +143,7 @@ export class FrameDecoder {
     return new ProtocolError('BAD_IDENTITY', `frame identity ${got} is not ${[...this.#identity].join(',')}`)
   }
 
-  /** Starts a partial frame. A wrong identity byte is refused as soon as it is seen. */
+  /** Starts an incomplete frame. A wrong identity byte is rejected as soon as it arrives. */
   #startPartial(chunk: Uint8Array, at: number): void {
     const rest = chunk.length - at
     const buffer = new Uint8Array(Math.max(rest, FIRST_BUFFER))
@@ -160,7 +160,7 @@ export class FrameDecoder {
     }
   }
 
-  /** Feeds the partial frame; returns where in the chunk the next frame begins. */
+  /** Appends to the incomplete frame; returns the position of the next frame in the chunk. */
   #finishPartial(chunk: Uint8Array): number {
     let at = 0
     if (this.#bufferedBytes < HEADER_BYTES) {
@@ -182,11 +182,11 @@ export class FrameDecoder {
     return at + take
   }
 
-  /** Copies bytes behind the partial frame, growing up to what the frame can need. */
-  #append(chunk: Uint8Array, start: number, end: number, mostNeeded: number): void {
+  /** Copies bytes to the end of the incomplete frame; the buffer grows at most to the frame's size. */
+  #append(chunk: Uint8Array, start: number, end: number, maxBytes: number): void {
     const needed = this.#bufferedBytes + end - start
     if (needed > this.#partial!.length) {
-      const grown = new Uint8Array(Math.max(needed, Math.min(this.#partial!.length * GROWTH, mostNeeded)))
+      const grown = new Uint8Array(Math.max(needed, Math.min(this.#partial!.length * GROWTH, maxBytes)))
       grown.set(this.#partial!.subarray(0, this.#bufferedBytes), 0)
       this.#partial = grown
     }

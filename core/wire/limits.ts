@@ -1,36 +1,36 @@
-// Every bound of the framework in one place, each beside the attack or accident it stops.
-// A limit is a number that an operator may raise; nothing unbounded stands anywhere else.
+// Every bound of the framework in one place, each with the attack or accident that it prevents. A limit is a number that an
+// operator may raise; no other place holds anything unbounded.
 
 export interface Limits {
-  /** Largest frame body. Stops a length field from reserving memory; 64 KiB holds any sane command. */
+  /** Largest frame body. Prevents a length field from allocating memory; 64 KiB suffice for any command. */
   readonly maxBodyBytes: number
   /** Unread outbound bytes after which a connection is a slow consumer and is closed. */
   readonly maxOutboundBytes: number
-  /** Unread outbound bytes after which its events wait beside their shards, where the newest of a kind replace older. */
+  /** Unread outbound bytes after which events are queued at their shards, where the newest of a kind replaces older ones. */
   readonly maxUnreadBytes: number
-  /** Cost of what a session sends in a second, averaged over two: a flooder is read no faster than this. */
+  /** Cost that a session may send per second, averaged over two: a flood is read no faster than this. */
   readonly maxCostPerSecond: number
-  /** The same in bytes. */
+  /** Bytes that a session may send per second, averaged over two. */
   readonly maxBytesPerSecond: number
-  /** Refused messages a session may send before it is closed: tolerates an old client, stops a fuzzer. */
+  /** Rejected messages before a legacy session is closed: tolerates an old client, stops a fuzzer. */
   readonly maxStrikes: number
-  /** Channels of one session: each may wake a shard. */
+  /** Channels of one session: each may activate a shard. */
   readonly maxChannels: number
-  /** Calls of one channel that wait for their turn; beyond it TCP is paused or the call is OVERLOADED. */
+  /** Queued calls of one channel; beyond it TCP is paused or the call is OVERLOADED. */
   readonly maxWaiting: number
-  /** Replies kept for a channel until the client acknowledges them; a client that never does is closed. */
+  /** Replies stored for a channel until the client acknowledges them; a client that never does is closed. */
   readonly maxUnackedReplies: number
-  /** The same in bytes; also keeps a channel's row far below the 2 MB of a Durable Object row. */
+  /** Bytes of those replies; also keeps a channel's row far below the 2 MB of a Durable Object row. */
   readonly maxUnackedBytes: number
-  /** Events kept for a channel until the client acknowledges them; one that comes back later hears RESYNC. */
+  /** Events stored for a channel until the client acknowledges them; a client that returns later receives RESYNC. */
   readonly maxUnackedEvents: number
-  /** The same in bytes; the bytes of a broadcast are shared by all who receive it. */
+  /** Bytes of those events; all receivers of a broadcast share its bytes. */
   readonly maxUnackedEventBytes: number
-  /** Entries in one shard's mailbox, all senders together. */
+  /** Entries in one shard's mailbox, of all senders. */
   readonly maxMailbox: number
   /** Bytes of the calls in all mailboxes of a process. */
   readonly maxBacklogBytes: number
-  /** Entries in all mailboxes of a process: beyond it a call is refused at once instead of answered too late. */
+  /** Entries in all mailboxes of a process: beyond it a call is rejected immediately instead of answered too late. */
   readonly maxBacklog: number
   /** Longest key of a shard, in UTF-8 bytes. */
   readonly maxKeyBytes: number
@@ -38,23 +38,23 @@ export interface Limits {
   readonly maxKvBytes: number
   /** Timers of one shard. */
   readonly maxTimers: number
-  /** Durable casts of one shard that have no answer yet. */
+  /** Unanswered durable casts of one shard. */
   readonly maxCasts: number
-  /** Turns of one shard that wait for MySQL; beyond it calls hear RETRY_LATER at once. */
+  /** Turns of one shard that wait for MySQL; beyond it calls receive RETRY_LATER immediately. */
   readonly maxHeld: number
-  /** Rows in the memory of one process; beyond it the least recently used leave. */
+  /** Bytes of rows in the memory of one process; beyond it the least recently used are evicted. */
   readonly maxRowCacheBytes: number
-  /** Shards in the memory of one process: who opens ever new keys meets it, and not the process its end. */
+  /** Shards in the memory of one process: prevents clients that keep opening new keys from exhausting memory. */
   readonly maxShards: number
-  /** Channels without connection in one process; beyond it the one that is absent longest leaves. */
+  /** Detached channels in one process; beyond it the longest detached one is discarded. */
   readonly maxAbsent: number
-  /** Connections of one gateway; under the usual 20,000 descriptors with room for files. */
+  /** Connections of one gateway; below the usual 20,000 descriptors with room for files. */
   readonly maxConnections: number
-  /** Connections of one address (IPv6: of one /64, which one home has): many players behind one router, no botnet of one. */
+  /** Connections per address (IPv6: per /64, one household): many players behind one router, but not one flooding machine. */
   readonly maxPerAddress: number
-  /** The same for the loopback address: a proxy or a tool of this machine. */
+  /** The same for the loopback address: a proxy or a tool on this machine. */
   readonly maxPerLoopback: number
-  /** Connections that have not said a whole frame yet, or not logged in where the game demands it. */
+  /** Connections without a complete frame yet, or without login where the game requires one. */
   readonly maxUnproven: number
 }
 
@@ -88,48 +88,47 @@ export const DEFAULT_LIMITS: Limits = {
   maxUnproven: 4_096,
 }
 
-/** Bounds of a MessagePack body before it is decoded: nesting kills recursive consumers, items kill the heap. */
+/** Bounds of a MessagePack body before it is decoded: nesting overflows recursive code, items exhaust the heap. */
 export const SCAN_LIMITS = { depth: 32, items: 4_096 } as const
 
-/** Time bounds, in milliseconds. */
+/** Time limits, in milliseconds. */
 export const TIMES = {
-  /** A connection that sends nothing is closed; legacy clients never ping, so it is generous. */
+  /** A silent connection is closed; legacy clients never ping, so the limit is generous. */
   idleMs: 300_000,
-  /** A session client promises a PING this often, and hears one as often; silence of 2.5 of them is a dead connection. */
+  /** PING interval of both sides; 2.5 intervals without data are a dead connection. */
   heartbeatMs: 15_000,
-  /** The first whole frame is due. */
+  /** Deadline of the first complete frame. */
   firstFrameMs: 10_000,
-  /** A frame that has begun is due, however slowly its bytes come. */
+  /** Deadline for completing a frame, however slowly its bytes arrive. */
   frameMs: 30_000,
-  /** A slow reader that reads nothing at all for so long is let go. */
+  /** A slow reader that reads nothing for this long is closed. */
   unreadMs: 30_000,
-  /** The login is due where the game demands one. */
+  /** Deadline of the login where the game requires one. */
   loginMs: 30_000,
-  /** A connection that was above its budget all this time is closed. */
+  /** A connection above its rate limit for this long is closed. */
   floodMs: 30_000,
-  /** A member whose connection is gone keeps its seat so long, unless its game says otherwise. */
+  /** How long a member without connection retains its seat, unless its game sets another time. */
   lingerMs: 30_000,
-  /** A resume token is good for so long; marks are kept as long. */
+  /** Validity of a resume token; marks are stored as long. */
   tokenMs: 86_400_000,
-  /** An asynchronous turn that takes longer ends with its activation: nothing hangs. */
+  /** An asynchronous turn that takes longer is ended together with its activation. */
   turnMs: 30_000,
   /** Default deadline of a call between shards. */
   callMs: 5_000,
-  /** How long a shard remembers the channel of a connection that is gone, for resent calls. */
+  /** How long a shard retains a detached channel, for resent calls. */
   rememberMs: 60_000,
-  /** A caller that waits for MySQL hears RETRY_LATER after this. */
+  /** A caller that waits for MySQL receives RETRY_LATER after this. */
   criticalMs: 5_000,
-  /** A cold shard that MySQL has not given its rows by then cannot be activated. Below `callMs`, so that a shard which
-   * called it hears why. */
+  /** Deadline for loading a cold shard's rows from MySQL. Below `callMs`, so that a calling shard receives the reason. */
   loadMs: 4_000,
-  /** A shard without channels, timers and work leaves memory after this. */
+  /** A shard without channels, timers and work is evicted after this. */
   evictMs: 60_000,
-  /** A durable timer that is due later than this waits on the disk alone: a day's timers would fill the memory. */
+  /** A durable timer due later than this stays on disk only: a day's timers would fill the memory. */
   wakeAheadMs: 600_000,
-  /** How long stored marks of an absent session are kept. */
+  /** How long the stored marks of a detached session are retained. */
   keepMarksMs: 86_400_000,
-  /** What another shard cast last is remembered longer: it is delivered for as long as it has no answer. */
+  /** Receipts of durable casts are retained longer: a cast is delivered until it has an answer. */
   keepReceiptsMs: 90 * 86_400_000,
-  /** A drain gives running turns this long. */
+  /** How long a drain waits for running turns. */
   drainMs: 5_000,
 } as const

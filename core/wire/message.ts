@@ -1,13 +1,12 @@
-// The session protocol, version 2: what our SDKs say inside legacy frames whose command ids are reserved.
-// docs/protocol.md holds the same tables for humans, schemas/vectors/messages.json as bytes.
-// A message that is shorter than its table, or whose text is not UTF-8, is a ProtocolError; bytes behind
-// the last field of a fixed table are ignored, so that a later version can add fields.
+// Session protocol version 2: messages of our SDKs in legacy frames with reserved command ids. docs/protocol.md has the same
+// tables, schemas/vectors/messages.json the bytes. Invariant: a message that is shorter than its table, or whose text is not
+// UTF-8, is a ProtocolError; bytes after the last field of a fixed table are ignored, so that later versions can add fields.
 
 import { ByteReader, ByteWriter, utf8Encoder } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 
 export const PROTOCOL_VERSION = 2
-/** The first command id that belongs to the protocol; a game's numbers stay below. */
+/** The first command id of the protocol; a game's numbers are lower. */
 export const FIRST_RESERVED = 0xffffff00
 export const SESSION_BYTES = 16
 
@@ -42,7 +41,7 @@ export interface Hello {
 
 export interface Welcome {
   readonly version: number
-  /** The session of HELLO goes on. */
+  /** The session of HELLO continues. */
   readonly resumed: boolean
   readonly session: Uint8Array
   readonly heartbeatMs: number
@@ -51,11 +50,11 @@ export interface Welcome {
 }
 
 export interface Open {
-  /** Chosen by the client, 1..4294967295, unique in its session; the same again after a reconnect. */
+  /** Chosen by the client, 1..4294967295, unique in its session; the same after a reconnect. */
   readonly channel: number
-  /** The last activation the client knows of, 0 = none. */
+  /** The last activation that the client received, 0 = none. */
   readonly activation: number
-  /** The highest event of that activation which arrived, 0 = none. */
+  /** The highest event of that activation that was received, 0 = none. */
   readonly eventAck: number
   readonly contract: string
   readonly key: string
@@ -66,19 +65,19 @@ export interface Opened {
   readonly activation: number
   /** The highest call that has taken effect on this channel. */
   readonly mark: number
-  /** Calls above the mark that were sent before this message did not arrive or died with their activation. */
+  /** Calls above the mark that were sent before this message may be lost. */
   readonly lost: boolean
-  /** Counts the OPENED of this channel on this connection, from 1; calls name the last one the client has seen. */
+  /** Number of OPENED messages of this channel on this connection; calls carry the last one that the client received. */
   readonly opening: number
 }
 
 /** Header of a CALL; its body is the rest of the frame. */
 export interface Call {
   readonly channel: number
-  /** The last OPENED the client has seen, 0 = none yet. Calls sent before it heard of a loss are dropped by this. */
+  /** The last OPENED received, 0 = none yet. Calls sent before the client was notified of a loss are dropped by it. */
   readonly opening: number
   readonly sequence: number
-  /** Every reply up to this sequence has arrived: the server may forget it. */
+  /** Replies up to this sequence were received: the server may discard them. */
   readonly replyAck: number
   readonly command: number
 }
@@ -90,7 +89,7 @@ export interface Reply {
 }
 export const REPLY_BYTES = 8
 
-/** `sequence` 0 speaks of the channel, `channel` 0 of the session. */
+/** `sequence` 0 concerns the channel, `channel` 0 the session. */
 export interface ErrorMessage {
   readonly channel: number
   readonly sequence: number
@@ -111,9 +110,9 @@ export const EVENT_BYTES = 12
 
 export interface Ack {
   readonly channel: number
-  /** From the client: replies arrived. From the server: the mark. */
+  /** From the client: replies received up to here. From the server: the mark. */
   readonly calls: number
-  /** From the client: events arrived. From the server: 0. */
+  /** From the client: events received up to here. From the server: 0. */
   readonly events: number
 }
 
@@ -122,7 +121,7 @@ export interface Close {
   readonly code: string
 }
 
-/** Events of the channel up to `events` will not come (any more): what the game shows must be made anew. */
+/** Events of the channel up to `events` are lost: the client must rebuild what it shows. */
 export interface Resync {
   readonly channel: number
   readonly events: number
@@ -187,7 +186,7 @@ export function decodeOpen(source: Uint8Array, start: number, end: number): Open
   return readOpen('OPEN', new ByteReader('OPEN', source, start, end))
 }
 
-/** The channels of a session that comes back, as so many OPEN one behind the other. */
+/** The channels of a resumed session, as concatenated OPEN bodies. */
 export function encodeResume(opens: readonly Open[]): Uint8Array {
   const parts = opens.map(encodeOpen)
   const writer = new ByteWriter(2 + parts.reduce((sum, part) => sum + part.length, 0)).u16(opens.length)
@@ -328,7 +327,7 @@ export function decodeResync(source: Uint8Array, start: number, end: number): Re
   return { channel: r.u32(), events: r.u32() }
 }
 
-/** The resume token that takes the place of the one in WELCOME. */
+/** The resume token that replaces the previous one. */
 export function encodeToken(token: Uint8Array): Uint8Array {
   return new ByteWriter(2 + token.length).blob(token).bytes
 }

@@ -1,7 +1,6 @@
-// The envelope between an edge and the core: one internal WebSocket message = u8 version, then records of
-// u8 kind, u32 length, fields. Edge and core are deployed apart, so two ages talk: a reader skips kinds it does
-// not know and ignores bytes behind the last field it knows; a field is only ever added at the end of a record.
-// envelope.ts reads what is written here.
+// The envelope between an edge and the core: one internal WebSocket message = u8 version, then records of u8 kind, u32
+// length, fields; recordreader.ts decodes it. Edge and core are deployed separately, so versions mix. Invariant: a reader
+// skips unknown kinds and ignores bytes after the last known field; fields are only appended to a record.
 
 import { writeU32, EMPTY_BYTES, utf8Encoder } from './bytes.ts'
 import { SESSION_BYTES, type ErrorKind } from './message.ts'
@@ -29,7 +28,7 @@ export const RECORD = {
   LOGIN: 139,
 } as const
 
-/** An `OpenRequest` (core/ports/link.ts) without its shard, which the link was opened to. */
+/** An `OpenRequest` (core/ports/link.ts) without its shard, which is the target of the link. */
 export interface OpenRecord {
   readonly session: Uint8Array
   readonly channel: number
@@ -43,25 +42,25 @@ export interface OpenRecord {
 }
 
 /**
- * Seven bits of an activation, never 0: a call carries, above RETAIN in its flags, the mark of the life that its edge
- * had last heard of on this socket; 0 = none yet. Lives that meet on one socket are never 127 apart.
+ * Seven bits of an activation, never 0. A call carries, above RETAIN in its flags, the tag of the activation that its edge
+ * last received on this socket; 0 = none yet. Activations that occur on one socket are never 127 apart.
  */
 export function activationTag(activation: number): number {
   return 1 + (activation % 127)
 }
 
-/** What an edge tells the core: a `ChannelIn` and what stands around it. Bodies are views into the message. */
+/** Records from an edge to the core: a `ChannelIn` plus open and ping. Bodies are views into the message. */
 export interface ShardRecords {
   open(opening: OpenRecord): void
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void
   ack(calls: number, events: number): void
-  close(forget: boolean): void
+  close(isFinal: boolean): void
   pauseEvents(isPaused: boolean): void
   identify(uid: string, epoch: number): void
   ping(): void
 }
 
-/** What the core tells an edge: a `ChannelOut` that also hears the version of the core's door table. */
+/** Records from the core to an edge: a `ChannelOut` plus the version of the core's routing table. */
 export interface GatewayRecords {
   opened(activation: number, mark: number, lost: boolean, routingVersion: string): void
   reply(sequence: number, command: number, body: Uint8Array): void
@@ -78,21 +77,21 @@ export interface GatewayRecords {
 
 /** u8 kind, u32 length. */
 export const RECORD_HEAD = 5
-/** Bit 0 of a record's flags: a legacy channel, lost, forget, on. */
+/** Bit 0 of a record's flags: a legacy channel, lost, final, paused. */
 export const RECORD_FLAG = 1
 const FIRST_BUFFER = 256
 
-/** Gathers records of either direction until one message of them is taken. */
+/** Collects records of either direction until they are taken as one message. */
 export class RecordBatch implements ShardRecords, GatewayRecords {
   #bytes: Uint8Array<ArrayBuffer> = EMPTY_BYTES
   #at = 0
 
-  /** Bytes gathered; 0 = nothing to send. */
+  /** Collected bytes; 0 = nothing to send. */
   get size(): number {
     return this.#at
   }
 
-  /** The message, which now belongs to the caller: a socket may still read it while the next batch is written. */
+  /** Returns the message, which the caller then owns: a socket may still read it while the next batch is written. */
   takeMessage(): Uint8Array<ArrayBuffer> {
     const message = this.#bytes.subarray(0, this.#at)
     this.#bytes = EMPTY_BYTES
@@ -135,9 +134,9 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     this.#u32(events)
   }
 
-  close(forget: boolean): void {
+  close(isFinal: boolean): void {
     this.#begin(RECORD.CLOSE, 1)
-    this.#u8(forget ? RECORD_FLAG : 0)
+    this.#u8(isFinal ? RECORD_FLAG : 0)
   }
 
   pauseEvents(isPaused: boolean): void {
@@ -232,7 +231,7 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     this.#begin(RECORD.PONG, 0)
   }
 
-  /** Makes room for a whole record and writes its head; the caller writes exactly `size` bytes behind it. */
+  /** Reserves space for a record and writes its head; the caller then writes exactly `size` bytes. */
   #begin(kind: number, size: number): void {
     const needed = Math.max(this.#at, 1) + RECORD_HEAD + size
     if (needed > this.#bytes.length) {

@@ -1,7 +1,7 @@
-// Reads the envelope between an edge and the core (record.ts). Invariant: a message that is cut anywhere but between
-// records is a ProtocolError, never half a record.
+// Decodes the envelope between an edge and the core (record.ts). Invariant: a message that is cut anywhere except between
+// records is a ProtocolError; a partial record is never delivered.
 
-import { readU32, ByteReader, EMPTY_BYTES } from './bytes.ts'
+import { ByteReader, decodeText, EMPTY_BYTES, readU32 } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 import { SESSION_BYTES } from './message.ts'
 import {
@@ -13,7 +13,7 @@ import {
   type ShardRecords,
 } from './record.ts'
 
-/** Hands every record of an edge's message to `to`, in order. @throws ProtocolError BAD_MESSAGE */
+/** Passes every record of an edge's message to `to`, in order. @throws ProtocolError BAD_MESSAGE */
 export function readShardRecords(message: Uint8Array, to: ShardRecords): void {
   for (let at = firstRecord(message); at < message.length; at = recordEnd(message, at)) {
     const end = recordEnd(message, at)
@@ -42,10 +42,10 @@ export function readShardRecords(message: Uint8Array, to: ShardRecords): void {
         const legacy = (r.u8() & RECORD_FLAG) !== 0
         const activation = r.u32()
         const membershipToken = r.view32().slice()
-        // An edge of an earlier age says no more.
+        // An edge of an earlier version sends no more fields.
         if (r.isAtEnd) {
-          const unauthenticated = { eventAck: 0, uid: '', epoch: 0, generation: 0 }
-          to.open({ session, channel, legacy, activation, membershipToken, ...unauthenticated })
+          const anonymous = { eventAck: 0, uid: '', epoch: 0, generation: 0 }
+          to.open({ session, channel, legacy, activation, membershipToken, ...anonymous })
         } else {
           const [eventAck, epoch] = [r.u32(), r.u32()]
           const uid = text(r.view32())
@@ -81,7 +81,7 @@ export function readShardRecords(message: Uint8Array, to: ShardRecords): void {
   }
 }
 
-/** Hands every record of the core's message to `to`, in order. @throws ProtocolError BAD_MESSAGE */
+/** Passes every record of the core's message to `to`, in order. @throws ProtocolError BAD_MESSAGE */
 export function readGatewayRecords(message: Uint8Array, to: GatewayRecords): void {
   for (let at = firstRecord(message); at < message.length; at = recordEnd(message, at)) {
     const end = recordEnd(message, at)
@@ -136,9 +136,7 @@ export function readGatewayRecords(message: Uint8Array, to: GatewayRecords): voi
   }
 }
 
-const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
-
-/** Where the first record stands. An envelope without a record is refused too: nobody sends one. */
+/** Position of the first record. An envelope without a record is rejected too: none is ever sent. */
 function firstRecord(message: Uint8Array): number {
   if (message.length < 1 + RECORD_HEAD) throw tooShort('envelope', 1 + RECORD_HEAD - message.length)
   if (message[0] !== RECORD_VERSION) {
@@ -170,11 +168,7 @@ function blob(message: Uint8Array, at: number, end: number): Uint8Array {
 }
 
 function text(bytes: Uint8Array): string {
-  try {
-    return strict.decode(bytes)
-  } catch {
-    throw new ProtocolError('BAD_MESSAGE', 'a record holds text that is not UTF-8')
-  }
+  return decodeText('record', bytes)
 }
 
 function tooShort(what: string, missing: number): ProtocolError {

@@ -1,22 +1,22 @@
-// The look at a MessagePack body before any decoder sees it: bounds its nesting and items, and refuses what
-// no contract needs (extensions but timestamp, 0xc1, keys that are not strings or are `__proto__`).
-// Invariant: one pass, no recursion, no allocation, no read past the end; what passes is one whole value.
+// Checks a MessagePack body before it is decoded: bounds nesting and items, and rejects what no contract needs (extensions
+// except timestamp, 0xc1, keys that are not strings or are `__proto__`). Invariant: one pass, no recursion, no allocation,
+// no read past the end; an accepted body is exactly one value.
 
 import { InputError } from './errors.ts'
 import { SCAN_LIMITS } from './limits.ts'
 
 export interface ScanLimits {
-  /** Containers inside each other; at most 256. */
+  /** Nesting depth of containers; at most 256. */
   readonly depth: number
-  /** Array elements and map entries, all containers together. */
+  /** Array elements and map entries of all containers. */
   readonly items: number
 }
 
 const TIMESTAMP = 0xff // extension type -1
 const MAX_SECONDS = 8_640_000_000_000 // ECMA-262 section 21.4.1.1: beyond it a Date is invalid
 
-// Values still missing in each open container, outermost first; a map counts its keys and values, so that an
-// even number means a key is next. Scratch of one synchronous call: nothing in it outlives the call.
+// Values still missing in each open container, outermost first; a map counts keys and values, so an even number means
+// that a key is next. Scratch memory of one synchronous call.
 const valuesMissing = new Uint32Array(256)
 const isMap = new Uint8Array(256)
 
@@ -60,7 +60,7 @@ export function scanMsgpack(body: Uint8Array, limits: ScanLimits = SCAN_LIMITS):
         case 0xc3: // true
           break
         case 0xc1:
-          throw scanError('holds the unused byte 0xc1', start)
+          throw scanError('contains the unused byte 0xc1', start)
         case 0xc4: // bin 8, 16, 32
         case 0xc5:
         case 0xc6:
@@ -107,7 +107,7 @@ export function scanMsgpack(body: Uint8Array, limits: ScanLimits = SCAN_LIMITS):
       if (count * (1 + map) > end - at)
         throw scanError(`declares ${count} items where ${end - at} bytes are left`, start)
       if (depth >= maxDepth) throw scanError(`is nested deeper than ${maxDepth}`, start)
-      if ((items -= count) < 0) throw scanError(`holds more than ${limits.items} items`, start)
+      if ((items -= count) < 0) throw scanError(`contains more than ${limits.items} items`, start)
       valuesMissing[depth] = count * (1 + map)
       isMap[depth] = map
       depth++
@@ -138,21 +138,21 @@ function bigEndian(body: Uint8Array, at: number, width: number): number {
   return value
 }
 
-// A timestamp out of range decodes to an invalid Date, which throws when it is printed.
+// A timestamp out of range decodes to an invalid Date, which throws when it is formatted.
 function checkExtension(body: Uint8Array, at: number, end: number, length: number, start: number): void {
   if (length + 1 > end - at) throw scanError(`declares ${length + 1} bytes where ${end - at} are left`, start)
   if (body[at] !== TIMESTAMP || (length !== 4 && length !== 8 && length !== 12))
-    throw scanError(`holds extension ${body[at]} of ${length} bytes`, start)
+    throw scanError(`contains extension ${body[at]} of ${length} bytes`, start)
   if (length === 4) return
   const word = bigEndian(body, at + 1, 4)
   const nanoseconds = length === 8 ? Math.floor(word / 4) : word
-  if (nanoseconds > 999_999_999) throw scanError('holds a timestamp beyond a second of nanoseconds', start)
+  if (nanoseconds > 999_999_999) throw scanError('contains a timestamp beyond a second of nanoseconds', start)
   if (length === 8) return
   const high = bigEndian(body, at + 5, 4)
   const seconds =
     (high >= 0x8000_0000 ? high - 0x1_0000_0000 : high) * 0x1_0000_0000 + bigEndian(body, at + 9, 4)
   if (seconds < -MAX_SECONDS || seconds >= MAX_SECONDS)
-    throw scanError('holds a timestamp out of range', start)
+    throw scanError('contains a timestamp out of range', start)
 }
 
 // '__proto__' is 5f 5f 70 72 6f 74 6f 5f 5f. A decoder would rename it, which lets two keys become one.

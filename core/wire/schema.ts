@@ -1,6 +1,6 @@
-// Standard Schema v1 (standardschema.dev) as we give and take it, and the form in which every schema, ours or
-// foreign, is run: a Part. Invariant: a refusal is a returned constant, never an exception, so that reading
-// allocates nothing; the message comes from a second walk over the refused value.
+// Standard Schema v1 (standardschema.dev), and CompiledSchema, the form in which every schema, ours or foreign, is run.
+// Invariant: a rejection is a returned constant, not an exception, so that reading allocates nothing; the message is built
+// by a second pass over the rejected value.
 
 import { DefinitionError, InputError, shorten } from './errors.ts'
 
@@ -38,29 +38,29 @@ export type NumberKind = 'u8' | 'u16' | 'u32' | 'i8' | 'i16' | 'i32' | 'int' | '
 export interface Type<Out> {
   readonly kind: string
   readonly spec: TypeSpec
-  /** The value, checked; throws an InputError whose message starts with the path of the part at fault. */
+  /** Returns the validated value. @throws InputError whose message starts with the path of the invalid part */
   parse(value: unknown, path?: string): Out
   readonly '~standard': StandardSchemaProps<Out>
 }
 
 export type Schema<Out> = Type<Out> | StandardSchema<Out>
-/** What `read` gives for a refused value. */
-export const INVALID = Symbol('bad')
+/** Result of `read` for a rejected value. */
+export const INVALID = Symbol('invalid')
 export type ReadValue<Out> = (value: unknown) => Out | typeof INVALID
-/** Why a value that was refused is refused. */
+/** Returns the reason for a rejected value. */
 export type DiagnoseValue = (value: unknown) => Issue
 export interface Issue {
   readonly message: string
   readonly path: readonly PropertyKey[]
 }
-/** A schema in the form in which it is run. */
+/** The executable form of a schema. */
 export interface CompiledSchema<Out> {
   readonly spec: TypeSpec
   readonly read: ReadValue<Out>
   readonly diagnose: DiagnoseValue
 }
 
-/** A type of ours: a part with its public face. */
+/** A `t` type: a compiled schema with its public interface. */
 export class Descriptor<Out> implements Type<Out>, CompiledSchema<Out> {
   readonly kind: string
   readonly spec: TypeSpec
@@ -83,7 +83,7 @@ export class Descriptor<Out> implements Type<Out>, CompiledSchema<Out> {
   }
 }
 
-/** The checked value, or an InputError that starts with the path of the part at fault. */
+/** Returns the validated value. @throws InputError that starts with the path of the invalid part */
 export function parseOrThrow<Out>(part: CompiledSchema<Out>, value: unknown, path: string): Out {
   const out = part.read(value)
   if (out !== INVALID) return out
@@ -91,20 +91,20 @@ export function parseOrThrow<Out>(part: CompiledSchema<Out>, value: unknown, pat
   throw new InputError(`${path}${pathText(issue.path)}: ${issue.message}`)
 }
 
-/** A foreign schema may also be a function that carries '~standard'; arktype's are. */
+/** A foreign schema may also be a function with '~standard', as in arktype. */
 export function isSchema(shape: unknown): shape is StandardSchema<unknown> {
   if ((typeof shape !== 'object' && typeof shape !== 'function') || shape === null) return false
   const props = (shape as Partial<StandardSchema<unknown>>)['~standard']
   return typeof props === 'object' && props.version === 1 && typeof props.validate === 'function'
 }
 
-/** Any schema as a part. @throws DefinitionError when it is none */
+/** Compiles any schema. @throws DefinitionError for anything else */
 export function compileSchema<Out>(what: string, schema: Schema<Out> | undefined): CompiledSchema<Out> {
   if (schema instanceof Descriptor) return schema as Descriptor<Out>
   if (schema === undefined || !isSchema(schema))
     throw new DefinitionError(`${what}: expected a t type or Standard Schema, got ${shorten(schema)}`)
   const { vendor } = schema['~standard']
-  // A second copy of this module (a bundle beside a bundle) is foreign to instanceof, but its spec is ours.
+  // A second copy of this module (two bundles) fails instanceof, but its spec has our format.
   const spec: TypeSpec = vendor === 'firefly' && 'spec' in schema ? schema.spec : { kind: 'foreign', vendor }
   return {
     spec,
@@ -128,20 +128,20 @@ function validateNow<Out>(schema: StandardSchema<Out>, value: unknown): Standard
   const props = schema['~standard']
   const result = props.validate(value)
   if (!('then' in result)) return result
-  result.then(undefined, () => undefined) // nobody awaits it: the definition itself is refused
+  result.then(undefined, () => undefined) // not awaited: the definition itself is rejected
   throw new DefinitionError(
-    `a schema of ${shorten(props.vendor)} answers with a promise; input is checked at once`,
+    `a schema of ${shorten(props.vendor)} returns a promise; validation must be synchronous`,
   )
 }
 
-// The path is the first issue's. Foreign messages may quote the received value, so they are cut and escaped.
+// Uses the path of the first issue. Foreign messages may quote the received value, so they are truncated and escaped.
 function issueOf(issues: readonly StandardIssue[]): Issue {
   const texts = issues.slice(0, 3).map((issue) => JSON.stringify(issue.message.slice(0, 80)).slice(1, -1))
-  const path = (issues[0]?.path ?? []).map((one) => (typeof one === 'object' ? one.key : one))
-  return { message: texts.join('; ') || 'refused', path: path.slice(0, 32) }
+  const path = (issues[0]?.path ?? []).map((segment) => (typeof segment === 'object' ? segment.key : segment))
+  return { message: texts.join('; ') || 'rejected', path: path.slice(0, 32) }
 }
 
-/** As one would write it in JavaScript: `.a[1]["b c"]`. */
+/** JavaScript notation: `.a[1]["b c"]`. */
 export function pathText(path: readonly PropertyKey[]): string {
   return path.map(pathSegment).join('')
 }
@@ -151,7 +151,10 @@ function pathSegment(key: PropertyKey): string {
   return typeof key === 'string' && /^[A-Za-z_$][\w$]{0,63}$/.test(key) ? `.${key}` : `[${shorten(key)}]`
 }
 
-/** The first of these kinds that stands anywhere in a spec. */
+/** Kinds of values that JSON cannot represent. */
+export const NON_JSON_KINDS: readonly string[] = ['bytes', 'i64', 'u64', 'date']
+
+/** Returns the first of these kinds that occurs in a spec. */
 export function findKind(spec: TypeSpec, kinds: readonly string[]): string | null {
   if (kinds.includes(spec.kind)) return spec.kind
   if ('item' in spec) return findKind(spec.item, kinds)

@@ -1,15 +1,18 @@
+// The address of a shard: contract and key. Invariant: a contract name contains no slash, so `contract/key` is unambiguous.
+
 import { utf8Encoder } from './bytes.ts'
-/** Where a shard lives in the game: which contract, which key. */
+
+/** The address of a shard. */
 export interface ShardId {
   readonly contract: string
   readonly key: string
 }
-/** One string for one shard: `contract/key`. Contract names hold no slash. */
+/** Returns `contract/key`. */
 export function shardName(id: ShardId): string {
   return `${id.contract}/${id.key}`
 }
 
-/** 1..maxBytes bytes of text without control characters, not ending in a space, which MySQL would not see. */
+/** 1..maxBytes bytes of text without control characters, not ending in a space, which MySQL ignores. */
 export function isKey(key: string, maxBytes: number): boolean {
   if (
     key.length === 0 ||

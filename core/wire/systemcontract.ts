@@ -1,5 +1,5 @@
-// The contracts that every game has beside its own: the shard of a session (of a uid, once it has logged in) and the
-// service that asks the game's `auth`. Their names hold a character that no game's contract has, and no client reaches them.
+// The built-in contracts of every game: the shard of a session (of a uid, after the login) and the service that runs the
+// game's `auth`. Invariant: their names start with `@`, which no game's contract may contain, so no client can open them.
 
 import { command, contract, type Contract, type Entries } from './contract.ts'
 import { t } from './type.ts'
@@ -12,30 +12,30 @@ export const Session = systemContract(
   contract(
     'session',
     {
-      /** The gateway shows the `generation` of a resume token: lower ones are dead from here on. Gives the next one. */
+      /** The gateway presents the `generation` of a resume token; lower ones are revoked. Returns the next one. */
       resume: command(1, { session: SESSION, epoch: t.u32, generation: t.u32 }, { generation: t.u32 }),
       /**
-       * The uid logs in: said by a shard, or by the gateway of a ticket, whose `jti` is used up until `expiresMs`.
-       * `wasNobody`: the session has tokens from before.
+       * Logs the uid in: sent by a shard, or by a gateway for a ticket, whose `jti` is marked as used until `expiresMs`.
+       * `wasNobody`: the session has tokens from before its login.
        */
       login: command(
         2,
         { session: SESSION, jti: t.string(64), expiresMs: t.f64, wasNobody: t.bool },
         { epoch: t.u32 },
       ),
-      /** The gateway that has the session's connection: what is pushed goes there, and it hears when the session ends. */
+      /** Sent by the gateway of the session's connection, which then receives pushes and the end of the session. */
       attach: command(3, { session: SESSION, epoch: t.u32 }, {}),
       kick: command(4, { reason: t.string(64) }),
-      /** Of a session before its login: another login has replaced it, or (`reason`) it was kicked. */
+      /** To the shard of a session before its login: another login replaced the session, or (`reason`) it was kicked. */
       end: command(6, { reason: t.string(64) }),
-      /** An event of any contract, to whoever has logged in. */
+      /** An event of any contract, to the logged-in session. */
       push: command(5, { event: t.u32, body: t.bytes(1_048_576), latest: t.string(256) }),
     },
     { refuses: ['ALREADY_ONLINE', 'BAD_TICKET', 'BAD_TOKEN', 'KICKED', 'SUPERSEDED'] },
   ),
 )
 
-/** Any key: they only spread the work. */
+/** Any key: keys only distribute the work. */
 export const Auth = systemContract(
   contract(
     'auth',

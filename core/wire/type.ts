@@ -1,6 +1,6 @@
-// The `t` descriptors: what a value must be, said once, for parsing, types, documentation, layouts and diffs.
-// Invariant: `read` never throws on a value and allocates nothing but its result; a message is built only
-// after a refusal, by `why`, which walks the same value a second time.
+// The `t` types: one description of a value for parsing, TypeScript types, documentation, layouts and diffs. Invariant: `read`
+// never throws and allocates nothing but its result; a message is built only after a rejection, by `diagnose`, in a second
+// pass over the value.
 
 import { DefinitionError, shorten, shortenList } from './errors.ts'
 import { INVALID, Descriptor, isSchema, mismatch, compileSchema, parseOrThrow, nestIssue } from './schema.ts'
@@ -18,7 +18,7 @@ export type {
 } from './schema.ts'
 
 export type Fields = { readonly [name: string]: Schema<unknown> }
-/** What an author may write where a schema is asked for. */
+/** What an author may pass as a schema. */
 export type Shape = Schema<unknown> | Fields
 
 /** The TypeScript type of a descriptor, of a foreign Standard Schema or of plain fields. */
@@ -34,12 +34,12 @@ export type InferFields<F extends Fields> = Flatten<
     -readonly [K in OptionalKey<F>]?: Infer<F[K]>
   }
 >
-/** The same, where the parameter is known to be a shape. */
+/** The same for a parameter that is a shape. */
 export type InferShape<S extends Shape> = Infer<S>
 type OptionalKey<F extends Fields> = { [K in keyof F]: undefined extends Infer<F[K]> ? K : never }[keyof F]
-type Flatten<T> = { [K in keyof T]: T[K] } & {}
+export type Flatten<T> = { [K in keyof T]: T[K] } & {}
 
-/** Characters of a text whose length alone is wrong. */
+/** Characters quoted from a text of wrong length. */
 const SAMPLE_CHARS = 40
 const F32_MAX = 3.4028234663852886e38 // IEEE 754 binary32, the largest finite value
 
@@ -54,7 +54,7 @@ export const t = {
   f32: number('f32', -F32_MAX, F32_MAX),
   /** Finite. */
   f64: number('f64', -Number.MAX_VALUE, Number.MAX_VALUE),
-  /** A bigint; a safe integer is taken as well. */
+  /** A bigint; a safe integer is accepted too. */
   i64,
   u64,
   decimal,
@@ -67,7 +67,7 @@ export const t = {
       : `${shorten(value)} is not of A-Z a-z 0-9 _ -`,
   ),
 
-  /** A whole number; bounds inclusive and safe integers. */
+  /** An integer; bounds are inclusive safe integers. */
   int(min: number, max: number): Type<number> {
     if (!Number.isSafeInteger(min) || !Number.isSafeInteger(max) || min > max)
       throw new DefinitionError(`t.int(${min}, ${max}): bounds must be safe integers in order`)
@@ -91,7 +91,7 @@ export const t = {
     )
   },
 
-  /** A Uint8Array, passed on as it is, not copied. */
+  /** A Uint8Array, not copied. */
   bytes(max = 65_536): Type<Uint8Array> {
     return scalar<Uint8Array>(
       { kind: 'bytes', max: bound('t.bytes', max) },
@@ -101,7 +101,7 @@ export const t = {
   },
 
   array<Out>(item: Schema<Out>, max: number): Type<Out[]> {
-    const { spec, read, diagnose: why } = requirePresent('t.array', item)
+    const { spec, read, diagnose } = requirePresent('t.array', item)
     bound('t.array', max)
     return new Descriptor<Out[]>(
       { kind: 'array', item: spec, max },
@@ -118,28 +118,28 @@ export const t = {
       (value) => {
         if (!Array.isArray(value)) return mismatch('array', value)
         if (value.length > max) return tooMany(`array of ${value.length} items`, max, value)
-        const at = value.findIndex((one) => read(one) === INVALID)
-        return nestIssue(at, why(value[at]))
+        const at = value.findIndex((element) => read(element) === INVALID)
+        return nestIssue(at, diagnose(value[at]))
       },
     )
   },
 
-  /** In an object the key may be missing or undefined, and is then missing in the result; null is refused. */
+  /** In an object the key may be absent or undefined, and is then absent in the result; null is rejected. */
   optional<Out>(type: Schema<Out>): Type<Out | undefined> {
-    const { spec, read, diagnose: why } = requirePresent('t.optional', type)
+    const { spec, read, diagnose } = requirePresent('t.optional', type)
     return new Descriptor<Out | undefined>(
       { kind: 'optional', item: spec },
       (value) => (value === undefined ? undefined : read(value)),
-      why,
+      diagnose,
     )
   },
 
   nullable<Out>(type: Schema<Out>): Type<Out | null> {
-    const { spec, read, diagnose: why } = requirePresent('t.nullable', type)
+    const { spec, read, diagnose } = requirePresent('t.nullable', type)
     return new Descriptor<Out | null>(
       { kind: 'nullable', item: spec },
       (value) => (value === null ? null : read(value)),
-      why,
+      diagnose,
     )
   },
 
@@ -154,9 +154,9 @@ export const t = {
     )
   },
 
-  /** String keys of any well-formed text but `__proto__`; the result has no prototype, so any key is safe to look up. */
+  /** Keys are any well-formed text except `__proto__`; the result has no prototype, so any key is safe to look up. */
   record<Out>(valueType: Schema<Out>, maxKeys: number): Type<Record<string, Out>> {
-    const { spec, read, diagnose: why } = requirePresent('t.record', valueType)
+    const { spec, read, diagnose } = requirePresent('t.record', valueType)
     const max = bound('t.record', maxKeys)
     return new Descriptor<Record<string, Out>>(
       { kind: 'record', item: spec, max },
@@ -178,7 +178,7 @@ export const t = {
         const keys = Object.keys(value)
         if (keys.length > max) return tooMany(`record of ${keys.length} keys`, max, keys)
         const key = keys.find((one) => !isKey(one) || read(value[one]) === INVALID) ?? ''
-        return nestIssue(key, isKey(key) ? why(value[key]) : { message: 'key is not allowed', path: [] })
+        return nestIssue(key, isKey(key) ? diagnose(value[key]) : { message: 'key is not allowed', path: [] })
       },
     )
   },
@@ -191,7 +191,7 @@ export const t = {
       if (name === '' || name === '__proto__' || /^\d+$/.test(name))
         throw new DefinitionError(`field ${shorten(name)}: the name is empty, a number or __proto__`)
     const reads = parts.map((part) => part.read)
-    // A field called `constructor`, say, must not be answered by Object.prototype.
+    // A field named `constructor` must not be read from Object.prototype.
     const inherited = names.map((name) => name in Object.prototype)
     const field = (value: Record<string, unknown>, i: number): unknown => {
       const name = names[i] as string
@@ -218,7 +218,7 @@ export const t = {
         if (!isObject(value)) return mismatch('object', value)
         const at = parts.findIndex((part, i) => part.read(field(value, i)) === INVALID)
         const part = parts[at]
-        if (part === undefined) return { message: 'changed while it was read', path: [] }
+        if (part === undefined) return { message: 'changed during validation', path: [] }
         const got = field(value, at)
         const missing = { message: `missing, expected ${part.spec.kind}`, path: [] }
         return nestIssue(
@@ -231,36 +231,36 @@ export const t = {
 }
 
 /**
- * A plain object of fields becomes t.object; a Type or a Standard Schema is given back as it is. Where no
- * field is required, undefined counts as an empty object: it is what an empty body decodes to.
+ * Converts a plain object of fields to t.object; returns a Type or a Standard Schema unchanged. If no field is required,
+ * undefined is an empty object: it is the value of an empty body.
  */
 export function schemaOf<S extends Shape>(shape: S): Schema<Infer<S>> {
   if (isSchema(shape)) return shape as Schema<Infer<S>>
-  const { spec, read, diagnose: why } = t.object(shape) as Descriptor<unknown>
+  const { spec, read, diagnose } = t.object(shape) as Descriptor<unknown>
   const acceptsEmpty = read({}) !== INVALID
   const root = new Descriptor<unknown>(
     spec,
     (value) => read(value === undefined && acceptsEmpty ? {} : value),
-    why,
+    diagnose,
   )
   return root as Type<unknown> as Schema<Infer<S>>
 }
 
-/** The data of a schema; all that can be known of a foreign one is its vendor. */
+/** The spec of a schema; of a foreign schema only the vendor is known. */
 export function specOf(schema: Schema<unknown>): TypeSpec {
   return compileSchema('schema', schema).spec
 }
 
 /**
- * A function that gives the checked value or throws an InputError.
- * @throws DefinitionError at the call when a foreign schema answers with a promise.
+ * Returns a function that returns the validated value or throws an InputError.
+ * @throws DefinitionError (the function) when a foreign schema returns a promise
  */
 export function toParser<Out>(schema: Schema<Out>): (value: unknown) => Out {
   const part = compileSchema('schema', schema)
   return (value) => parseOrThrow(part, value, 'input')
 }
 
-// `complain` sees only values of the right JavaScript type; any other is an `expected ..., got ...`.
+// `describe` receives only values of the right JavaScript type; any other is an `expected ..., got ...`.
 function scalar<Out>(
   spec: TypeSpec,
   accepts: (value: unknown) => boolean,
@@ -276,7 +276,7 @@ function scalar<Out>(
   )
 }
 
-// NaN fails both comparisons. Adding 0 makes 0 of -0, which msgpack would not carry.
+// NaN fails both comparisons. Adding 0 turns -0 into 0, which msgpack would not preserve.
 function number(kind: NumberKind, min: number, max: number): Type<number> {
   const whole = kind !== 'f32' && kind !== 'f64'
   return new Descriptor<number>(
@@ -319,11 +319,11 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function bound(what: string, value: number): number {
   if (!Number.isSafeInteger(value) || value < 0)
-    throw new DefinitionError(`${what}: bound ${shorten(value)} is not a whole number from 0`)
+    throw new DefinitionError(`${what}: bound ${shorten(value)} is not an integer from 0`)
   return value
 }
 
-// Only a field can be absent: an array or a record has no place for it, and msgpack and JSON no value.
+// Only a field can be absent: arrays and records cannot represent it, nor can msgpack and JSON.
 function requirePresent<Out>(what: string, schema: Schema<Out>): CompiledSchema<Out> {
   const part = compileSchema(what, schema)
   if (part.spec.kind === 'optional') throw new DefinitionError(`${what}: its item cannot be t.optional`)

@@ -1,5 +1,5 @@
-// Company for a lone newcomer: when bots come and go, and what each holds down. A bot hunts the nearest ship, aims
-// ahead of it, and shoots less well than it could, because a newcomer should win. All chance comes in as `random`.
+// Bots for an arena with few players: when they join and leave, and how they steer. A bot follows the nearest ship and aims ahead
+// of it, but shoots rarely, so that a new player can win. The caller passes `random`.
 
 import { CREW, FIELD, gap, SHOT, turnTo } from './rules.ts'
 import { addShip, IDLE, removeShip, type Random, type Ship, type Sim, type Steering } from './sim.ts'
@@ -7,10 +7,10 @@ import { addShip, IDLE, removeShip, type Random, type Ship, type Sim, type Steer
 const SIGHT = 620
 const MIN_DISTANCE = 170
 const RANGE = 430
-/** Chance of pulling the trigger in one step of 1/20 s when the aim is good: about 1.5 shots a second. */
+/** Probability of a shot per step of 1/20 s while aiming well: about 1.5 shots per second. */
 const FIRE_CHANCE = 0.08
 
-/** Bots come while few humans fly and go when there are enough; true when anybody came or went. */
+/** Adds the bots while there are few humans, removes them otherwise. Returns true when a ship was added or removed. */
 export function adjustBots(sim: Sim, random: Random): boolean {
   const wanted = humansIn(sim) < CREW.enoughHumans ? CREW.bots.length : 0
   let changed = false
@@ -30,7 +30,7 @@ export function humansIn(sim: Sim): number {
   return humans
 }
 
-/** Every bot looks at the battle once and steers. */
+/** Computes the steering of every bot. */
 export function steerBots(sim: Sim, random: Random): void {
   for (const ship of sim.ships.values()) if (ship.bot) Object.assign(ship, steeringOf(sim, ship, random))
 }
@@ -43,7 +43,7 @@ function steeringOf(sim: Sim, me: Ship, random: Random): Steering {
   const distance = Math.hypot(dx, dy)
   const flight = distance / SHOT.speed
   const aim = Math.atan2(dy + (target.vy - me.vy) * flight, dx + (target.vx - me.vx) * flight)
-  // Too near: swerve past instead of ramming. The side depends on the seat, so two bots do not mirror each other.
+  // Too close: turn aside instead of colliding. The side depends on the seat, so two bots do not mirror each other.
   const course = distance < MIN_DISTANCE ? aim + (me.seat % 2 === 0 ? 0.9 : -0.9) : aim
   const off = turnTo(me.heading, course)
   const steady = Math.abs(off) < 0.12
@@ -60,18 +60,18 @@ function facing(me: Ship, aim: number): boolean {
   return Math.abs(turnTo(me.heading, aim)) < 0.2
 }
 
-// Beyond sight a bot still heads for somebody, but a human counts as nearer than another bot.
+// The distance to a bot is increased by SIGHT, so that humans are preferred.
 function nearest(sim: Sim, me: Ship): Ship | null {
-  let found: Ship | null = null
-  let best = Infinity
+  let target: Ship | null = null
+  let minCost = Infinity
   for (const ship of sim.ships.values()) {
     if (ship === me || ship.respawn > 0) continue
-    const away = Math.hypot(gap(me.x, ship.x, FIELD.width), gap(me.y, ship.y, FIELD.height))
-    const cost = ship.bot ? away + SIGHT : away
-    if (cost < best) {
-      best = cost
-      found = ship
+    const distance = Math.hypot(gap(me.x, ship.x, FIELD.width), gap(me.y, ship.y, FIELD.height))
+    const cost = ship.bot ? distance + SIGHT : distance
+    if (cost < minCost) {
+      minCost = cost
+      target = ship
     }
   }
-  return found
+  return target
 }

@@ -1,5 +1,5 @@
-// The contract of the arena: what a pilot may say and what the arena tells. Server and page import it, so a wrong
-// field is a compile error on both sides and a BAD_INPUT on the wire.
+// The contract of the arena: commands of a pilot and events of the arena. Server and page import it, so a wrong field is a
+// compile error on both sides and a BAD_INPUT on the wire.
 
 import { command, contract, event, t } from '../../core/game/index.ts'
 
@@ -11,18 +11,18 @@ const score = t.u32
 export const Arena = contract(
   'arena',
   {
-    /** Take a seat, or rename when already seated. Harmless twice, so the client may send it again by itself. */
+    /** Takes a seat, or renames a seated pilot. Safe to run twice, so the SDK may resend it. */
     enter: command(200, { nick }, { seat, hue, width: t.u16, height: t.u16 }, { resend: true }),
-    /** What the pilot holds down; sent when it changes, and without reply. */
+    /** The pressed controls; sent when they change, without reply. */
     steer: command(201, { turn: t.int(-1, 1), thrust: t.bool, fire: t.bool }),
 
     /**
-     * 20 times a second; `unpackWorld` in world.ts reads it. Raw bytes: no envelope around the packed ones. For whoever
-     * is away or reads too slowly only the newest waits. It holds all ships, but of the shots only the new ones: those of
-     * the worlds that gave way are told again to one who is back, and fly for a second only.
+     * Sent 20 times per second; `unpackWorld` in world.ts decodes it. The codec `raw` adds no bytes to the packed ones. For a
+     * pilot that is away or reads too slowly only the newest world is queued. A world contains all ships, but only the new
+     * shots: the shots of discarded worlds are sent again when the pilot returns, and last only one second.
      */
     world: event(250, t.bytes(32_768), { codec: 'raw', latest: true }),
-    /** Everybody's name and score, when somebody came, went, was renamed or lost the connection; between those, `hit` carries scores. */
+    /** All names and scores; sent when a pilot joins, leaves, is renamed or loses the connection. In between, `hit` has the scores. */
     roster: event(
       251,
       { pilots: t.array(t.object({ seat, nick, hue, score, bot: t.bool, away: t.bool }), 256) },
@@ -30,7 +30,7 @@ export const Arena = contract(
     ),
     joined: event(252, { seat, nick }),
     left: event(253, { seat, nick }),
-    /** It belongs to the world sent just before it; `score` is the shooter's new one. */
+    /** Belongs to the world sent just before it; `score` is the shooter's new score. */
     hit: event(254, { by: seat, target: seat, shot: t.u16, x: t.f32, y: t.f32, score }),
   },
   { refuses: ['FULL'] },

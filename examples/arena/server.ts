@@ -1,6 +1,6 @@
-// The arena as a Firefly game: one public shard, 20 ticks a second while anybody is there. The battle itself is in
-// sim.ts; here is only who sits where and who is told what. A ship whose pilot has lost the connection drifts for a
-// while; name and score outlive it and, by the snapshot, a restart of the shard.
+// The arena as a Firefly game: one public shard with 20 ticks per second while it has members. sim.ts simulates the battle; this
+// file manages seats and sends events. The ship of a pilot that lost the connection drifts for a while; name and score outlive
+// the ship and, by the snapshot, a restart of the shard.
 
 import { firefly, shard } from '../../core/game/index.ts'
 import { adjustBots, humansIn, steerBots } from './bots.ts'
@@ -22,17 +22,17 @@ import { packWorld } from './world.ts'
 
 interface State {
   readonly sim: Sim
-  /** By session: who flies, and who was here lately. */
+  /** By session: current and recent pilots. */
   readonly pilots: Map<string, Pilot>
-  /** Somebody came, went or was renamed since the last tick. */
+  /** The roster has changed since the last tick. */
   rosterStale: boolean
 }
 
-/** Enough for a full arena and as many who may come back; the longest known is forgotten first. */
+/** A full arena and as many pilots that may return; the least recently seated is evicted first. */
 const MAX_PILOTS = 2 * CREW.maxHumans
-/** A ship without pilot is easy prey: long enough for a phone that changes networks, not for a walk. */
+/** Long enough for a phone that changes networks; short, because a ship without pilot is an easy target. */
 const LINGER_MS = 15_000
-/** After a pause the battle goes on from where it was instead of jumping ahead. */
+/** After a pause the battle continues from its last state instead of jumping ahead. */
 const MAX_STEP_SECONDS = 0.1
 
 export const arena = shard(Arena)
@@ -86,7 +86,7 @@ export const arena = shard(Arena)
     if (!ship) return
     ship.away = false
     c.state.rosterStale = true
-    // Of the worlds that waited only the newest was left, and with it the newest shots.
+    // Only the newest queued world was sent, so the shots of earlier ones are missing.
     c.push.world(wholeWorld(c.state))
   })
   .resync((c) => {
@@ -102,7 +102,7 @@ export const arena = shard(Arena)
     c.broadcast.left({ seat, nick: ship.pilot.nick })
   })
   .rejoin((c) => {
-    // One who entered after the last snapshot has no pilot yet and enters again: the page does so after a restart.
+    // A session that entered after the last snapshot has no pilot: its page calls `enter` again after the restart.
     const pilot = c.state.pilots.get(c.session)
     if (pilot) seatPilot(c.state, c.seat, pilot, () => c.random())
   })
@@ -126,7 +126,7 @@ function seatPilot(state: State, seat: number, pilot: Pilot, random: Random): Sh
   return state.sim.ships.get(seat) ?? addShip(state.sim, seat, pilot, random)
 }
 
-/** Control and other invisible characters out: a name is drawn on every screen. */
+/** Removes control and other invisible characters: every page draws the name. */
 function cleanNick(nick: string): string {
   return nick.replaceAll(/[\p{C}\p{Z}]+/gu, ' ').trim() || 'pilot'
 }

@@ -1,5 +1,5 @@
-// The simulation: ships with inertia on a field without edges, shots, hits, respawns. It knows no network and no
-// clock, and all chance comes in as `random`, so the same seed and the same steering give the same battle.
+// The simulation: ships with inertia on a field without edges, shots, hits, respawns. Invariant: it uses no network, no clock and
+// no randomness but `random`, so the same seed and the same steering give the same battle.
 
 import { FIELD, gap, hueOf, SHIP, SHOT, wrap } from './rules.ts'
 import type { World } from './world.ts'
@@ -7,7 +7,7 @@ import type { World } from './world.ts'
 /** Uniform in 0 <= x < 1. */
 export type Random = () => number
 
-/** Who flies; outlives the ship, so that a score survives a lost connection or a restart. */
+/** Outlives its ship, so that the score survives a lost connection or a restart. */
 export interface Pilot {
   nick: string
   score: number
@@ -24,20 +24,20 @@ export interface Ship extends Steering {
   readonly pilot: Pilot
   readonly hue: number
   readonly bot: boolean
-  /** Its pilot has no connection at the moment. */
+  /** The pilot is disconnected. */
   away: boolean
   x: number
   y: number
   vx: number
   vy: number
   heading: number
-  /** Seconds until it may fire again, until it is back (0 = alive), and of invulnerability left. */
+  /** Seconds until the next shot, until the respawn (0 = alive), and of remaining invulnerability. */
   cooldown: number
   respawn: number
   shield: number
 }
 
-/** Nothing held down: the ship drifts. */
+/** No control is pressed: the ship drifts. */
 export const IDLE: Steering = { turn: 0, thrust: false, fire: false }
 
 export interface Shot {
@@ -91,13 +91,13 @@ export function addShip(sim: Sim, seat: number, pilot: Pilot, random: Random, bo
   return ship
 }
 
-/** The ship and its shots: the seat may soon be somebody else's. */
+/** Removes the ship and its shots: another pilot may take the seat. */
 export function removeShip(sim: Sim, seat: number): void {
   sim.ships.delete(seat)
   sim.shots = sim.shots.filter((shot) => shot.owner !== seat)
 }
 
-/** Moves everything by `seconds`; what was hit is already counted and waits for its respawn. */
+/** Advances the simulation by `seconds`. Returns the hits; their scores are counted and their targets respawn later. */
 export function step(sim: Sim, seconds: number, random: Random): Hit[] {
   sim.clockMs += seconds * 1_000
   const hits: Hit[] = []
@@ -123,7 +123,7 @@ export function step(sim: Sim, seconds: number, random: Random): Hit[] {
   return hits
 }
 
-/** What the clients get: all ships, and the shots that are new; or all shots, for one who has just come. */
+/** The world for the clients: all ships and the new shots, or (for a client that has just joined) all shots. */
 export function worldOf(sim: Sim, allShots = false): World {
   const ships = []
   for (const ship of sim.ships.values()) {
@@ -140,9 +140,9 @@ export function worldOf(sim: Sim, allShots = false): World {
 
 const LAUNCH_TRIES = 6
 
-/** Puts a ship where the nearest other is farthest, of a few places drawn by lot. */
+/** Of a few random places, takes the one farthest from any other ship. */
 function placeShip(sim: Sim, ship: Ship, random: Random): void {
-  let best = -1
+  let maxDistance = -1
   for (let i = 0; i < LAUNCH_TRIES; i++) {
     const x = random() * FIELD.width
     const y = random() * FIELD.height
@@ -151,8 +151,8 @@ function placeShip(sim: Sim, ship: Ship, random: Random): void {
       if (other === ship || other.respawn > 0) continue
       nearest = Math.min(nearest, Math.hypot(gap(x, other.x, FIELD.width), gap(y, other.y, FIELD.height)))
     }
-    if (nearest <= best) continue
-    best = nearest
+    if (nearest <= maxDistance) continue
+    maxDistance = nearest
     ship.x = x
     ship.y = y
   }
@@ -197,8 +197,8 @@ function shoot(sim: Sim, ship: Ship): void {
 }
 
 /**
- * The ship whose hull the shot meets during this step: the closest approach of shot and ship, both moving. A test
- * of the end points alone would let a shot of 28 units a step fly through a hull of 14.
+ * The ship that the shot hits during this step: computes the closest approach of shot and ship, both moving. A test of the end
+ * points alone would miss: a shot moves 28 units per step, a hull's radius is 14.
  */
 function shipHitBy(sim: Sim, shot: Shot, seconds: number): Ship | null {
   for (const ship of sim.ships.values()) {
@@ -207,9 +207,9 @@ function shipHitBy(sim: Sim, shot: Shot, seconds: number): Ship | null {
     const dy = gap(ship.y, shot.y, FIELD.height)
     const wx = (shot.vx - ship.vx) * seconds
     const wy = (shot.vy - ship.vy) * seconds
-    const way = wx * wx + wy * wy
-    const when = way === 0 ? 0 : Math.min(1, Math.max(0, -(dx * wx + dy * wy) / way))
-    if (Math.hypot(dx + wx * when, dy + wy * when) <= SHIP.radius) return ship
+    const squared = wx * wx + wy * wy
+    const share = squared === 0 ? 0 : Math.min(1, Math.max(0, -(dx * wx + dy * wy) / squared))
+    if (Math.hypot(dx + wx * share, dy + wy * share) <= SHIP.radius) return ship
   }
   return null
 }

@@ -1,7 +1,6 @@
-// The `world` event as packed bytes, for server and page. At 20 Hz it is nearly all the traffic, so it is 9 bytes a
-// ship instead of about 45 as a MessagePack map, and a shot travels once, when it is fired: it flies straight, so
-// every client can work out the rest. 60 ships that all fire are 8 + 60 * 9 + 12 * 14 = 716 bytes on average, and
-// one value for the scanner of MessagePack items, however many play. Big-endian, like the frame around it:
+// The `world` event as packed bytes, for server and page. At 20 Hz it is nearly all traffic, so a ship takes 9 bytes instead of
+// about 45 as a MessagePack map, and a shot is sent once, when it is fired: clients compute its straight path. 60 ships that all
+// fire take 8 + 60 * 9 + 12 * 14 = 716 bytes on average, and the codec `raw` has no limit of items. Big-endian, like the frame:
 // u32 clock, u16 ships, u16 shots, then the records below.
 
 import { FIELD } from './rules.ts'
@@ -13,24 +12,24 @@ export interface ShipDot {
   readonly heading: number
   readonly thrust: boolean
   readonly shield: boolean
-  /** Destroyed, waiting for its respawn; the place is where it was. */
+  /** Destroyed, waiting for its respawn; x and y are where it was hit. */
   readonly dead: boolean
 }
 
 export interface ShotDot {
   readonly id: number
   readonly owner: number
-  /** Where it was at the world's clock, and units per second. */
+  /** Position at the world's clock, and units per second. */
   readonly x: number
   readonly y: number
   readonly vx: number
   readonly vy: number
-  /** Milliseconds of flight left. */
+  /** Remaining flight, milliseconds. */
   readonly leftMs: number
 }
 
 export interface World {
-  /** Milliseconds of game time; starts again with a new activation. */
+  /** Milliseconds of game time; a new activation restarts it. */
   readonly clock: number
   readonly ships: readonly ShipDot[]
   readonly shots: readonly ShotDot[]
@@ -39,14 +38,14 @@ export interface World {
 const HEAD = 8
 const SHIP_BYTES = 9 // u16 seat, u16 x, u16 y, u16 heading, u8 flags
 const SHOT_BYTES = 14 // u16 id, u16 owner, u16 x, u16 y, i16 vx, i16 vy, u16 left
-/** Steps of one unit: 1,600 * 32 stays in 16 bits, and 1/32 of a pixel is finer than the eye. */
+/** Steps per unit: 1,600 * 32 fits into 16 bits, and 1/32 of a pixel is not visible. */
 const STEPS_PER_UNIT = 32
 const TURN = 65_536 / (Math.PI * 2)
 const THRUST = 1
 const SHIELD = 2
 const DEAD = 4
 
-/** A fresh array each time: the framework sends it on without a copy. */
+/** Returns a new array each time: the framework sends it without a copy. */
 export function packWorld({ clock, ships, shots }: World): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(HEAD + ships.length * SHIP_BYTES + shots.length * SHOT_BYTES)
   const view = new DataView(bytes.buffer)
@@ -75,14 +74,14 @@ export function packWorld({ clock, ships, shots }: World): Uint8Array<ArrayBuffe
   return bytes
 }
 
-/** @throws RangeError when the bytes are no world */
+/** @throws RangeError when the bytes are not a world */
 export function unpackWorld(bytes: Uint8Array): World {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const shipCount = view.getUint16(4)
   const shotCount = view.getUint16(6)
   const expected = HEAD + shipCount * SHIP_BYTES + shotCount * SHOT_BYTES
   if (bytes.length !== expected)
-    throw new RangeError(`world of ${bytes.length} bytes, its counts say ${expected}`)
+    throw new RangeError(`world of ${bytes.length} bytes, its counts need ${expected}`)
   const ships: ShipDot[] = []
   let at = HEAD
   for (let i = 0; i < shipCount; i++, at += SHIP_BYTES) {
@@ -112,7 +111,7 @@ export function unpackWorld(bytes: Uint8Array): World {
   return { clock: view.getUint32(0), ships, shots }
 }
 
-// Rounding up at the far edge would be one step past the field, which is its near edge.
+// A coordinate that rounds up to the far edge becomes 0, the near edge.
 function packCoordinate(value: number, size: number): number {
   return Math.round(value * STEPS_PER_UNIT) % (size * STEPS_PER_UNIT)
 }

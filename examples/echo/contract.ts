@@ -1,4 +1,4 @@
-// For legacy clients and load tools: every codec there and back.
+// Echoes with every codec, for legacy clients and load tools.
 
 import { command, contract, event, t } from '../../core/game/index.ts'
 

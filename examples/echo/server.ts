@@ -1,4 +1,4 @@
-// Echoes for legacy clients and load tools; `shout` reaches every connection that has spoken to the shard.
+// Echoes for legacy clients and load tools; `shout` is sent to every connection that has called a command of the shard.
 
 import { firefly, shard } from '../../core/game/index.ts'
 import { Echo } from './contract.ts'

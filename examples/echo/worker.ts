@@ -1,4 +1,4 @@
-// The echo example on Cloudflare: the edge and the objects of the game. A studio's own entry looks just like this.
+// The echo example on Cloudflare: the edge and the Durable Objects of the game. The entry of any game looks like this.
 
 import { shardObject } from '../../core/durable/object.ts'
 import game from './server.ts'

@@ -1,5 +1,5 @@
-// Gold that changes hands. Bodies are JSON, so that any tool can drive it; whatever a client sends as an amount, an id
-// or a name is looked at by the game, which answers with a refusal instead of silence.
+// Transfers of gold between players. Bodies are JSON, so that any tool can call it. The game itself validates amounts, ids and
+// names, so that it can answer an invalid one with a refusal.
 
 import { command, contract, t } from '../../core/game/index.ts'
 import type { StandardSchema } from '../../core/wire/schema.ts'
@@ -9,7 +9,7 @@ const anyValue: StandardSchema<unknown> = {
 }
 
 export const MAX_GOLD = 1_000_000_000
-/** Entries of one answer to `history`. */
+/** Maximum number of entries in one answer to `history`. */
 export const MAX_ENTRIES = 100
 export const MAX_NAME = 64
 
@@ -18,7 +18,7 @@ export const KINDS = ['deposit', 'sent', 'received', 'returned'] as const
 export const kind = t.oneOf(...KINDS)
 const entry = t.object({ id: t.string(MAX_NAME), kind, amount: gold, gold })
 
-/** Where a connection begins: it says who it is. (A real game checks a ticket here.) */
+/** The first call of a connection: names its player. (A real game verifies a ticket here.) */
 export const Market = contract(
   'market',
   { open: command(401, { player: anyValue }, { player: t.string(MAX_NAME), gold }) },
@@ -26,14 +26,14 @@ export const Market = contract(
 )
 
 /**
- * One player's purse. Its key is the player. An `id` names one request of the player, whichever it is: repeated, it gives
- * the first answer again. A refusal changes nothing and is not kept, so its id may be used again.
+ * One player's purse; its key is the player. An `id` identifies one request of the player, of any command: a repeated request
+ * returns the first answer. A refusal changes nothing and is not stored, so its id may be used again.
  */
 export const Purse = contract(
   'purse',
   {
     deposit: command(402, { amount: anyValue, id: anyValue }, { gold }, { durable: true }),
-    /** The payer's gold at once; what the receiver has no room for comes back later. */
+    /** Deducts the gold immediately; the amount that the receiver's purse cannot take is returned later. */
     transfer: command(403, { to: anyValue, amount: anyValue, id: anyValue }, { gold }, { durable: true }),
     balance: command(404, {}, { gold }),
     /** The newest first. */

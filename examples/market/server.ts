@@ -1,5 +1,5 @@
-// The market: deposits, transfers between players, history. Nothing that was answered is lost and nothing happens
-// twice: `id` is the caller's name for a request, and a request that is made again gets its first answer again.
+// The market: deposits, transfers between players, history. Invariant: an answered request is never lost or applied twice.
+// `id` identifies a request of the caller, and a repeated request returns the first answer.
 
 import { firefly, service, shard, t, type Rows } from '../../core/game/index.ts'
 import { Market, MAX_ENTRIES, MAX_GOLD, MAX_NAME, Purse, type KINDS } from './contract.ts'
@@ -47,7 +47,7 @@ const purse = shard(Purse)
     if (!own || own.gold < amount) throw c.fail('TOO_POOR')
     const gold = addEntry(c.rows, `own:${name}`, 'sent', name, amount)
     own.increment('pending', amount)
-    // Leaves with the commit of this turn; `sent` hears how much of it was taken.
+    // Sent when this turn commits; the answer `sent` receives the accepted amount.
     const cast = { from: c.key, amount, id: name }
     c.at(Purse, to).cast.receive(cast, { answer: 'sent', data: { id: name, amount } })
     return { gold }
@@ -60,13 +60,13 @@ const purse = shard(Purse)
   .on('balance', (c) => ({ gold: c.rows.purses.get()?.gold ?? 0 }))
   .on('history', (c, { limit = MAX_ENTRIES }) => {
     if (!isAmount(limit)) throw c.fail('BAD_LIMIT')
-    const found = c.rows.ledger.all({}, { limit: Math.min(limit, MAX_ENTRIES), descending: true })
-    return { entries: found.map(({ id, kind, amount, gold }) => ({ id, kind, amount, gold })) }
+    const entries = c.rows.ledger.all({}, { limit: Math.min(limit, MAX_ENTRIES), descending: true })
+    return { entries: entries.map(({ id, kind, amount, gold }) => ({ id, kind, amount, gold })) }
   })
 
 export default firefly({ market, purse })
 
-/** One change of the purse and its line in the ledger. Returns the gold after it. */
+/** Changes the purse and adds the ledger entry. Returns the new amount of gold. */
 function addEntry(rows: Own, cause: string, kind: Kind, id: string, amount: number): number {
   const own = rows.purses.get() ?? rows.purses.insert({ gold: 0, pending: 0, entries: 0 })
   const gold = own.gold + (kind === 'sent' ? -amount : amount)
@@ -79,7 +79,7 @@ function entryOf(rows: Own, cause: string): { readonly gold: number } | undefine
   return rows.ledger.all({ cause }, { limit: 1 })[0]
 }
 
-/** What may still come in: what is on its way out may come back. */
+/** The amount that the purse can still receive. Pending gold counts, because it may be returned. */
 function freeCapacity(rows: Own): number {
   const own = rows.purses.get()
   return own ? MAX_GOLD - own.gold - own.pending : MAX_GOLD
@@ -93,7 +93,7 @@ function isName(value: unknown): value is string {
   return typeof value === 'string' && /^[\w.@-]{1,64}$/.test(value)
 }
 
-/** Text of 1..64 characters, or a whole number as its digits. */
+/** Text of 1..64 characters, or the digits of an integer. */
 function nameOf(id: unknown): string | null {
   if (Number.isSafeInteger(id)) return String(id)
   return typeof id === 'string' && id.length >= 1 && id.length <= MAX_NAME && id.isWellFormed() ? id : null

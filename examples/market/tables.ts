@@ -1,4 +1,4 @@
-// What the market keeps: for each player one purse, and one ledger entry for every change of it.
+// The market's tables: one purse per player, and one ledger entry per change of a purse.
 
 import { t, table } from '../../core/game/index.ts'
 import { kind, MAX_GOLD, MAX_NAME, Purse } from './contract.ts'
@@ -10,9 +10,9 @@ export const purses = table(
   {
     player: t.string(MAX_NAME),
     gold,
-    /** Sent, and not yet known to have arrived: room is kept for it, because it may come back. */
+    /** Sent but not confirmed: the capacity stays reserved, because the gold may be returned. */
     pending: gold,
-    /** How many ledger entries there are. */
+    /** Number of ledger entries. */
     entries: t.u32,
   },
   { key: 'player', owner: Purse },
@@ -23,7 +23,7 @@ export const ledger = table(
   {
     player: t.string(MAX_NAME),
     n: t.u32,
-    /** What makes a request known again: `own:ID`, `from:PAYER:ID`, `back:ID`. */
+    /** Identifies a repeated request: `own:ID`, `from:PAYER:ID`, `back:ID`. */
     cause: t.string(160),
     id: t.string(MAX_NAME),
     kind,

@@ -1,5 +1,4 @@
-// The arena's simulation and its packed world: the same seed gives the same battle, hits count, the field has no
-// edges, and what is packed comes back.
+// The arena's simulation and its packed world: determinism, hits, the field without edges, packing and unpacking.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -44,14 +43,14 @@ function battle(seed: number, ticks: number): { sim: Sim; hits: number; bytes: s
   return { sim, hits, bytes: Buffer.from(packWorld(worldOf(sim, true))).toString('hex') }
 }
 
-test('the same seed gives the same battle, another seed another one', () => {
+test('the same seed gives the same battle, another seed a different one', () => {
   const first = battle(42, 1_200)
-  assert.ok(first.hits > 0, 'a minute among three bots sees a hit')
+  assert.ok(first.hits > 0, 'three bots score a hit within a minute')
   assert.deepEqual(battle(42, 1_200), first)
   assert.notEqual(battle(43, 1_200).bytes, first.bytes)
 })
 
-test('a hit gives the shooter a point and the target a pause, a new place and a shield', () => {
+test('a hit gives the shooter a point; the target respawns later with a shield', () => {
   const { sim, shooter, target } = shooterAndTarget()
   const hits = Array.from({ length: 5 }, () => step(sim, TICK, seeded(5))).flat()
   assert.deepEqual(
@@ -67,7 +66,7 @@ test('a hit gives the shooter a point and the target a pause, a new place and a 
   assert.ok(target.shield > 0)
 })
 
-test('a shield stops hits, and the first own shot drops it', () => {
+test('a shield stops hits and ends with the first own shot', () => {
   const { sim, shooter, target } = shooterAndTarget()
   shooter.shield = 1
   target.shield = 1
@@ -75,7 +74,7 @@ test('a shield stops hits, and the first own shot drops it', () => {
   assert.equal(shooter.shield, 0)
 })
 
-test('a fast shot does not fly through a hull between two ticks', () => {
+test('a fast shot does not pass through a hull between two ticks', () => {
   for (let x = 560; x < 620; x++) {
     const { sim } = shooterAndTarget(x)
     const hits = Array.from({ length: 6 }, () => step(sim, TICK, seeded(1))).flat()
@@ -100,8 +99,8 @@ test('ships and shots leave on one side and enter on the other', () => {
   )
 })
 
-test('wrap and gap take the short way', () => {
-  const rows: [from: number, to: number, size: number, way: number][] = [
+test('wrap and gap use the shortest distance', () => {
+  const rows: [from: number, to: number, size: number, distance: number][] = [
     [10, 30, 100, 20],
     [90, 10, 100, 20],
     [10, 90, 100, -20],
@@ -109,14 +108,15 @@ test('wrap and gap take the short way', () => {
     [0, 100, 100, 0],
     [250, 10, 100, -40],
   ]
-  for (const [from, to, size, way] of rows) assert.equal(gap(from, to, size), way, `${from} to ${to}`)
+  for (const [from, to, size, distance] of rows)
+    assert.equal(gap(from, to, size), distance, `${from} to ${to}`)
   assert.deepEqual(
     [-1, 0, 99, 100, 201].map((value) => wrap(value, 100)),
     [99, 0, 99, 0, 1],
   )
 })
 
-test('no ship is faster than the limit, and shots are rationed', () => {
+test('no ship exceeds the maximum speed or the rate of shots', () => {
   const sim = createSim()
   const ship = place(sim, 0, { x: 0, y: 0, thrust: true, fire: true })
   let fired = 0
@@ -129,7 +129,7 @@ test('no ship is faster than the limit, and shots are rationed', () => {
   assert.ok(sim.shots.length <= SHOT.lifeSeconds / SHOT.cooldownSeconds + 1)
 })
 
-test('a ship without pilot drifts: it keeps its course, slows down, does not fire and can be hit', () => {
+test('a ship without pilot keeps its course, slows down, does not fire and can be hit', () => {
   const { sim, shooter, target } = shooterAndTarget(900)
   Object.assign(target, { vx: 200, turn: 1, thrust: true, fire: true }, IDLE)
   shooter.fire = false
@@ -144,7 +144,7 @@ test('a ship without pilot drifts: it keeps its course, slows down, does not fir
   )
 })
 
-test('bots keep a newcomer company and leave when there are enough humans', () => {
+test('bots join while there are few humans and leave when there are enough', () => {
   const sim = createSim()
   place(sim, 0, {})
   assert.equal(adjustBots(sim, seeded(1)), true)
@@ -156,7 +156,7 @@ test('bots keep a newcomer company and leave when there are enough humans', () =
   assert.equal(new Set([0, 1, 2, 60_000, 60_001, 60_002].map(hueOf)).size, 6)
 })
 
-test('who leaves takes the shots along', () => {
+test('removing a ship removes its shots', () => {
   const { sim } = shooterAndTarget()
   step(sim, TICK, seeded(1))
   assert.equal(sim.shots.length, 1)
@@ -164,7 +164,7 @@ test('who leaves takes the shots along', () => {
   assert.deepEqual([sim.ships.size, sim.shots.length], [1, 0])
 })
 
-test('a packed world comes back as it was, to the step of its grid', () => {
+test('a packed world is unpacked with the precision of its grid', () => {
   const world: World = {
     clock: 4_294_967_295,
     ships: [
@@ -177,19 +177,19 @@ test('a packed world comes back as it was, to the step of its grid', () => {
   const bytes = packWorld(world)
   assert.equal(bytes.length, 8 + 3 * 9 + 14)
   assert.deepEqual(unpackWorld(bytes), world)
-  const within = new Uint8Array(bytes.length + 9)
-  within.set(bytes, 5)
-  assert.deepEqual(unpackWorld(within.subarray(5, 5 + bytes.length)), world)
+  const larger = new Uint8Array(bytes.length + 9)
+  larger.set(bytes, 5)
+  assert.deepEqual(unpackWorld(larger.subarray(5, 5 + bytes.length)), world)
 })
 
-test('the far edge of the field is its near edge', () => {
+test('the far edge of the field is packed as its near edge', () => {
   const sim = createSim()
   place(sim, 0, { x: FIELD.width - 0.001, y: FIELD.height - 0.001 })
   const [ship] = unpackWorld(packWorld(worldOf(sim))).ships
   assert.deepEqual([ship?.x, ship?.y], [0, 0])
 })
 
-test('bytes that are no world are refused', () => {
+test('rejects every truncated world', () => {
   const sim = createSim()
   place(sim, 0, { fire: true, x: 0, y: 0 })
   step(sim, TICK, seeded(1))
@@ -199,7 +199,7 @@ test('bytes that are no world are refused', () => {
   }
 })
 
-test('sixty ships that all fire at once stay below 4 KB', () => {
+test('sixty ships that all fire at the same time take less than 4 KB', () => {
   const sim = createSim()
   for (let seat = 0; seat < 60; seat++)
     place(sim, seat, { x: seat * 26, y: seat * 15, fire: true, cooldown: 0 })

@@ -1,4 +1,4 @@
-// What the game is told of its session: a pause, its end, what is out of date, and why all is over.
+// Notifications of the session: pauses, stale shards, and the reason of its end.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -17,76 +17,76 @@ function recordEvents(game: Firefly): unknown[] {
   return recorded
 }
 
-test('resumed is told when every open channel is answered, by OPENED, ERROR or CLOSE; the first connection is no pause', async () => {
-  const door = new ScriptedServer()
-  const game = await door.connectWelcomed()
-  const told = recordEvents(game)
+test('notifies resumed after every open channel was answered by OPENED, ERROR or CLOSE, but not on the first connection', async () => {
+  const server = new ScriptedServer()
+  const game = await server.connectWelcomed()
+  const received = recordEvents(game)
   for (const key of ['a', 'b', 'c', 'd']) game.at(Room, key)
-  door.takeMessages()
-  for (const channel of [1, 2, 3, 4]) door.connection.sendOpened(channel, 7)
-  door.clock.settle()
-  assert.deepEqual(told, [])
-  await door.reconnect()
-  door.connection.sendWelcome({ resumed: true, token: 'two' }).sendOpened(1, 7)
-  door.clock.settle()
-  door.connection
+  server.takeMessages()
+  for (const channel of [1, 2, 3, 4]) server.connection.sendOpened(channel, 7)
+  server.clock.settle()
+  assert.deepEqual(received, [])
+  await server.reconnect()
+  server.connection.sendWelcome({ resumed: true, token: 'two' }).sendOpened(1, 7)
+  server.clock.settle()
+  server.connection
     .sendError(2, 0, 'FORBIDDEN')
     .send(MESSAGE.CLOSE, encodeClose({ channel: 3, code: 'UNAVAILABLE' }))
-  door.clock.settle()
-  assert.deepEqual(told, ['paused', 'PAUSED', 'open'])
+  server.clock.settle()
+  assert.deepEqual(received, ['paused', 'PAUSED', 'open'])
   game.at(Room, 'd').close()
-  door.clock.settle()
-  assert.deepEqual(told, ['paused', 'PAUSED', 'open', 'RESUMED'])
+  server.clock.settle()
+  assert.deepEqual(received, ['paused', 'PAUSED', 'open', 'RESUMED'])
 })
 
-test('a pause that takes several connections is one', async () => {
-  const door = new ScriptedServer()
-  const game = await door.connectWelcomed()
+test('notifies one pause even if it takes several connections', async () => {
+  const server = new ScriptedServer()
+  const game = await server.connectWelcomed()
   game.at(Room)
-  door.takeMessages()
-  door.connection.sendOpened(1, 7)
-  const told = recordEvents(game)
-  await door.reconnect()
-  door.connection.sendWelcome({ resumed: true, token: 'two' })
-  door.clock.settle()
-  await door.reconnect()
-  door.connection.sendWelcome({ resumed: true, token: 'three' }).sendOpened(1, 7)
-  door.clock.settle()
-  assert.deepEqual(told, ['paused', 'PAUSED', 'open', 'paused', 'open', 'RESUMED'])
+  server.takeMessages()
+  server.connection.sendOpened(1, 7)
+  const received = recordEvents(game)
+  await server.reconnect()
+  server.connection.sendWelcome({ resumed: true, token: 'two' })
+  server.clock.settle()
+  await server.reconnect()
+  server.connection.sendWelcome({ resumed: true, token: 'three' }).sendOpened(1, 7)
+  server.clock.settle()
+  assert.deepEqual(received, ['paused', 'PAUSED', 'open', 'paused', 'open', 'RESUMED'])
 })
 
-test('what was lost is told at once, behind resumed: events of one shard, the life of another', async () => {
-  const door = new ScriptedServer()
-  const game = await door.connectWelcomed()
+test('notifies all stale shards together, after resumed: one lost events, another restarted', async () => {
+  const server = new ScriptedServer()
+  const game = await server.connectWelcomed()
   for (const key of ['a', 'b', 'c']) game.at(Room, key)
-  door.takeMessages()
-  for (const channel of [1, 2, 3]) door.connection.sendOpened(channel, 7)
-  const told = recordEvents(game)
-  await door.reconnect()
-  told.length = 0
-  door.connection.sendWelcome({ resumed: true, token: 'two' })
-  door.connection.sendOpened(1, 7).sendResync(1, 40).sendOpened(2, 8, { lost: true }).sendOpened(3, 7)
-  door.clock.settle()
-  assert.deepEqual(told, ['open', 'RESUMED', ['room/a', 'room/b']])
-  door.connection.sendOpened(3, 8, { opening: 2 })
-  door.clock.settle()
-  assert.deepEqual(told.at(-1), ['room/c'])
+  server.takeMessages()
+  for (const channel of [1, 2, 3]) server.connection.sendOpened(channel, 7)
+  const received = recordEvents(game)
+  await server.reconnect()
+  received.length = 0
+  server.connection.sendWelcome({ resumed: true, token: 'two' })
+  server.connection.sendOpened(1, 7).sendResync(1, 40).sendOpened(2, 8, { lost: true }).sendOpened(3, 7)
+  server.clock.settle()
+  assert.deepEqual(received, ['open', 'RESUMED', ['room/a', 'room/b']])
+  server.connection.sendOpened(3, 8, { opening: 2 })
+  server.clock.settle()
+  assert.deepEqual(received.at(-1), ['room/c'])
 })
 
-test('the game closes: closed is told once, and for good', async () => {
-  const door = new ScriptedServer()
-  const game = await door.connectWelcomed()
+test('close of the game notifies closed once and stops reconnecting', async () => {
+  const server = new ScriptedServer()
+  const game = await server.connectWelcomed()
   const room = game.at(Room)
-  const waits = outcomeOf(room.ask({ n: 1 }))
-  const told = recordEvents(game)
+  const pending = outcomeOf(room.ask({ n: 1 }))
+  const received = recordEvents(game)
   room.onClose(() => void game.close())
   await game.close()
   await game.close()
   await settlePromises()
-  assert.deepEqual(told, ['closed', { code: 'CLOSED', message: 'closed by the game' }])
-  assert.deepEqual([waits.now, outcomeOf(game.at(Room).ask({ n: 1 })).now], ['CLOSED', 'waits'])
-  door.clock.advance(60_000)
-  assert.equal(door.connections.length, 1)
+  assert.deepEqual(received, ['closed', { code: 'CLOSED', message: 'closed by the game' }])
+  assert.deepEqual([pending.now, outcomeOf(game.at(Room).ask({ n: 1 })).now], ['CLOSED', 'pending'])
+  server.clock.advance(60_000)
+  assert.equal(server.connections.length, 1)
 })
 
 const FINAL_CODES = [
@@ -105,60 +105,60 @@ const FINAL_CODES = [
   'WINDOW',
 ]
 for (const code of FINAL_CODES) {
-  test(`${code} ends the session, and a first connection at once`, async () => {
-    const door = new ScriptedServer()
-    const game = await door.connectWelcomed()
-    const told = recordEvents(game)
-    const waits = outcomeOf(game.at(Room).ask({ n: 1 }))
-    door.connection.sendError(0, 0, code, 'why').disconnect()
+  test(`${code} ends the session, and makes the first connect fail immediately`, async () => {
+    const server = new ScriptedServer()
+    const game = await server.connectWelcomed()
+    const received = recordEvents(game)
+    const pending = outcomeOf(game.at(Room).ask({ n: 1 }))
+    server.connection.sendError(0, 0, code, 'why').disconnect()
     await settlePromises()
-    assert.deepEqual(told, ['closed', { code, message: 'why' }])
-    assert.equal(waits.now, 'CLOSED')
-    door.clock.advance(60_000)
-    assert.equal(door.connections.length, 1)
+    assert.deepEqual(received, ['closed', { code, message: 'why' }])
+    assert.equal(pending.now, 'CLOSED')
+    server.clock.advance(60_000)
+    assert.equal(server.connections.length, 1)
 
     const refused = new ScriptedServer()
-    const begun = outcomeOf(refused.connect())
+    const connecting = outcomeOf(refused.connect())
     refused.connection.events.opened()
-    // Before HELLO is taken there is no ERROR: the reason stands in the WebSocket's close.
+    // Before HELLO is accepted there is no ERROR: the WebSocket's close reason has the code.
     refused.connection.disconnect(`${code}: why`)
     await settlePromises()
-    assert.equal(begun.now, code)
+    assert.equal(connecting.now, code)
   })
 }
 
 for (const code of ['BAD_IDENTITY', 'BAD_LENGTH']) {
-  test(`${code} ends the session where a WebSocket's close says it; after an ERROR alone the stream was broken`, async () => {
-    const door = new ScriptedServer()
-    const game = await door.connectWelcomed()
-    const told = recordEvents(game)
-    door.connection.sendError(0, 0, code, 'why').disconnect(`${code}: why`)
-    assert.deepEqual(told, ['closed', { code, message: 'why' }])
-    door.clock.advance(60_000)
-    assert.equal(door.connections.length, 1)
+  test(`${code} ends the session as a WebSocket's close reason, but not as an ERROR alone`, async () => {
+    const server = new ScriptedServer()
+    const game = await server.connectWelcomed()
+    const received = recordEvents(game)
+    server.connection.sendError(0, 0, code, 'why').disconnect(`${code}: why`)
+    assert.deepEqual(received, ['closed', { code, message: 'why' }])
+    server.clock.advance(60_000)
+    assert.equal(server.connections.length, 1)
 
     const refused = new ScriptedServer()
-    const begun = outcomeOf(refused.connect())
+    const connecting = outcomeOf(refused.connect())
     refused.connection.events.opened()
     refused.connection.disconnect(`${code}: why`)
     await settlePromises()
-    assert.equal(begun.now, code)
+    assert.equal(connecting.now, code)
 
     const stream = new ScriptedServer()
-    const back = await stream.connectWelcomed()
+    const resumed = await stream.connectWelcomed()
     stream.connection.sendError(0, 0, code)
     await stream.reconnect('closed by the server')
     stream.connection.sendWelcome({ resumed: true, token: 'two' })
-    assert.equal(back.state, 'open')
+    assert.equal(resumed.state, 'open')
   })
 }
 
-test('connect fails with a SessionError that says the reason', async () => {
-  const door = new ScriptedServer()
-  const begun = door.connect()
-  door.connection.events.opened()
-  door.connection.sendError(0, 0, 'KICKED', 'maintenance until 9')
-  await assert.rejects(begun, (error) => {
+test('connect fails with a SessionError that contains the reason', async () => {
+  const server = new ScriptedServer()
+  const connecting = server.connect()
+  server.connection.events.opened()
+  server.connection.sendError(0, 0, 'KICKED', 'maintenance until 9')
+  await assert.rejects(connecting, (error) => {
     assert.ok(error instanceof SessionError)
     assert.deepEqual([error.code, error.message], ['KICKED', 'KICKED: maintenance until 9'])
     return true
@@ -166,66 +166,66 @@ test('connect fails with a SessionError that says the reason', async () => {
 })
 
 for (const code of ['IDLE', 'SHUTDOWN', 'SLOW_CONSUMER', 'OVERLOADED', 'UNAVAILABLE', 'TOO_SLOW']) {
-  test(`after ${code} the SDK comes again`, async () => {
-    const door = new ScriptedServer()
-    const game = await door.connectWelcomed()
-    door.connection.sendError(0, 0, code)
-    await door.reconnect(`${code}: why`)
-    door.connection.sendWelcome({ resumed: true, token: 'two' })
+  test(`reconnects after ${code}`, async () => {
+    const server = new ScriptedServer()
+    const game = await server.connectWelcomed()
+    server.connection.sendError(0, 0, code)
+    await server.reconnect(`${code}: why`)
+    server.connection.sendWelcome({ resumed: true, token: 'two' })
     assert.equal(game.state, 'open')
   })
 }
 
-test('a server of another version or identity is no server of ours', async () => {
-  const door = new ScriptedServer()
-  const begun = outcomeOf(door.connect())
-  door.connection.events.opened()
-  door.connection.sendWelcome({ version: 3 })
+test('connect fails for a server of another version or identity', async () => {
+  const server = new ScriptedServer()
+  const connecting = outcomeOf(server.connect())
+  server.connection.events.opened()
+  server.connection.sendWelcome({ version: 3 })
   await settlePromises()
-  assert.equal(begun.now, 'BAD_MESSAGE')
+  assert.equal(connecting.now, 'BAD_MESSAGE')
 
   const other = new ScriptedServer()
-  const stranger = outcomeOf(other.connect())
+  const rejected = outcomeOf(other.connect())
   other.connection.events.opened()
   other.connection.events.message(new TextEncoder().encode('HTTP/1.1 400 Bad Request'))
   await settlePromises()
-  assert.equal(stranger.now, 'BAD_IDENTITY')
+  assert.equal(rejected.now, 'BAD_IDENTITY')
 })
 
-test('a stream that breaks in a session that stood is a break like any other', async () => {
-  const door = new ScriptedServer()
-  const game = await door.connectWelcomed()
-  door.connection.events.message(new TextEncoder().encode('HTTP/1.1 502 Bad Gateway'))
-  assert.deepEqual([game.state, door.connection.clientLeave], ['paused', false])
-  door.clock.advance(200)
-  assert.equal(door.connections.length, 2)
+test('reconnects after a damaged stream of an established session', async () => {
+  const server = new ScriptedServer()
+  const game = await server.connectWelcomed()
+  server.connection.events.message(new TextEncoder().encode('HTTP/1.1 502 Bad Gateway'))
+  assert.deepEqual([game.state, server.connection.clientLeave], ['paused', false])
+  server.clock.advance(200)
+  assert.equal(server.connections.length, 2)
 })
 
-test('a listener that throws breaks nothing, and is heard of', async () => {
-  const door = new ScriptedServer()
-  const game = await door.connectWelcomed()
-  const told: number[] = []
+test('continues after a listener throws, and rethrows its error', async () => {
+  const server = new ScriptedServer()
+  const game = await server.connectWelcomed()
+  const received: number[] = []
   const room = game.at(Room)
   room.on('moved', () => {
-    throw new Error('the game slips')
+    throw new Error('bug in the game')
   })
-  room.on('moved', ({ n }) => told.push(n))
+  room.on('moved', ({ n }) => received.push(n))
   const answer = outcomeOf(room.ask({ n: 1 }))
-  door.takeMessages()
-  door.connection.sendOpened(1, 7).sendEvent(1, 1, 10)
-  assert.throws(() => door.clock.settle(), /the game slips/)
-  door.connection.sendEvent(1, 2, 20).sendReply(1, 1, 5)
-  assert.throws(() => door.clock.settle(), /the game slips/)
+  server.takeMessages()
+  server.connection.sendOpened(1, 7).sendEvent(1, 1, 10)
+  assert.throws(() => server.clock.settle(), /bug in the game/)
+  server.connection.sendEvent(1, 2, 20).sendReply(1, 1, 5)
+  assert.throws(() => server.clock.settle(), /bug in the game/)
   await settlePromises()
-  assert.deepEqual([told, answer.now, game.state], [[10, 20], { n: 5 }, 'open'])
+  assert.deepEqual([received, answer.now, game.state], [[10, 20], { n: 5 }, 'open'])
 })
 
-test('connect that the platform refuses fails with its reason and leaves nothing behind', async () => {
-  const door = new ScriptedServer()
+test('connect fails with the error of the platform and does not retry', async () => {
+  const server = new ScriptedServer()
   const dial = (): never => {
     throw new SyntaxError('no such URL')
   }
-  await assert.rejects(door.connect({ dial }), /no such URL/)
-  door.clock.advance(60_000)
-  assert.equal(door.connections.length, 0)
+  await assert.rejects(server.connect({ dial }), /no such URL/)
+  server.clock.advance(60_000)
+  assert.equal(server.connections.length, 0)
 })

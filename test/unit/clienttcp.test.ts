@@ -1,4 +1,4 @@
-// The SDK over TCP and TLS, against a socket that welcomes everybody.
+// The SDK over TCP and TLS, against a server that accepts every session.
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -27,7 +27,7 @@ after(() => {
   for (const server of servers) server.close()
 })
 
-/** What was said on each connection, by message number, and how it ended. */
+/** The received messages of one connection, by message number, and whether it ended by FIN. */
 interface AcceptedClient {
   readonly socket: Socket
   readonly messageNumbers: number[]
@@ -60,28 +60,28 @@ async function listen(server: Server): Promise<number> {
 async function waitUntil(done: () => boolean): Promise<void> {
   const deadlineMs = performance.now() + 10_000
   while (!done()) {
-    assert.ok(performance.now() < deadlineMs, 'never came')
+    assert.ok(performance.now() < deadlineMs, 'the condition was not met within 10 s')
     await new Promise(setImmediate)
   }
 }
 
-test('over TCP a session opens, comes back after a break, and says goodbye before it ends', async () => {
-  const guests: AcceptedClient[] = []
-  const port = await listen(createServer((socket) => acceptClient(socket, guests)))
+test('over TCP a session opens, resumes after a disconnect, and sends CLOSE before it ends', async () => {
+  const clients: AcceptedClient[] = []
+  const port = await listen(createServer((socket) => acceptClient(socket, clients)))
   const game = await connect(`tcp://127.0.0.1:${port}`, { dial: dialTcp })
   game.at(Room)
-  await waitUntil(() => guests[0]!.messageNumbers.length === 2)
+  await waitUntil(() => clients[0]!.messageNumbers.length === 2)
   let resumes = 0
   game.on('state', (state) => void (state === 'open' && resumes++))
-  guests[0]!.socket.destroy()
+  clients[0]!.socket.destroy()
   await waitUntil(() => resumes === 1)
-  assert.deepEqual(guests[1]!.messageNumbers, [MESSAGE.HELLO, MESSAGE.RESUME])
+  assert.deepEqual(clients[1]!.messageNumbers, [MESSAGE.HELLO, MESSAGE.RESUME])
   await game.close()
-  await waitUntil(() => guests[1]!.hasEnded)
-  assert.equal(guests[1]!.messageNumbers.at(-1), MESSAGE.CLOSE)
+  await waitUntil(() => clients[1]!.hasEnded)
+  assert.equal(clients[1]!.messageNumbers.at(-1), MESSAGE.CLOSE)
 })
 
-test('over TLS the server must be one that Node trusts', async () => {
+test('over TLS the server needs a certificate that Node trusts', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'firefly-tls-'))
   const [keyFile, certFile] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
@@ -89,31 +89,31 @@ test('over TLS the server must be one that Node trusts', async () => {
   execFileSync('openssl', [...make, '-keyout', keyFile, '-out', certFile, ...subject], { stdio: 'ignore' })
   const [key, cert] = [readFileSync(keyFile), readFileSync(certFile, 'utf8')]
   rmSync(folder, { recursive: true })
-  const guests: AcceptedClient[] = []
-  const server = createTlsServer({ key, cert }, (socket) => acceptClient(socket, guests))
+  const clients: AcceptedClient[] = []
+  const server = createTlsServer({ key, cert }, (socket) => acceptClient(socket, clients))
   server.on('tlsClientError', () => {})
   const port = await listen(server)
 
-  const strange = connect(`tls://localhost:${port}`, { dial: dialTcp, connectMs: 500 })
-  await assert.rejects(strange, /self-signed certificate/)
+  const untrusted = connect(`tls://localhost:${port}`, { dial: dialTcp, connectMs: 500 })
+  await assert.rejects(untrusted, /self-signed certificate/)
 
   setDefaultCACertificates([...getCACertificates('default'), cert])
   for (const name of ['localhost', '127.0.0.1']) {
     const game = await connect(`tls://${name}:${port}`, { dial: dialTcp })
     await game.close()
   }
-  await waitUntil(() => guests.length === 2 && guests.every(({ hasEnded: ended }) => ended))
+  await waitUntil(() => clients.length === 2 && clients.every(({ hasEnded: ended }) => ended))
 })
 
-test('a host that is not there is UNAVAILABLE, with the reason', async () => {
+test('an unreachable host is UNAVAILABLE, with the reason', async () => {
   const server = createServer()
   const port = await listen(server)
   server.close()
-  const nobody = connect(`tcp://127.0.0.1:${port}`, { dial: dialTcp, connectMs: 300 })
-  await assert.rejects(nobody, /no answer within 300 ms \(connect ECONNREFUSED/)
+  const unreachable = connect(`tcp://127.0.0.1:${port}`, { dial: dialTcp, connectMs: 300 })
+  await assert.rejects(unreachable, /no answer within 300 ms \(connect ECONNREFUSED/)
 })
 
-test('a URL without host and port is refused at once', async () => {
+test('rejects a URL without host and port', async () => {
   for (const url of ['ws://127.0.0.1:1', 'tcp://127.0.0.1', 'tcp://:9', 'nonsense', 'tcp://127.0.0.1:1/path'])
     await assert.rejects(connect(url, { dial: dialTcp }), InputError, url)
 })

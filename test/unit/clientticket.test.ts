@@ -1,84 +1,84 @@
-// The login ticket: shown when a session begins, and only then.
+// The login ticket: presented when a session starts, and only then.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { settlePromises, ScriptedServer, outcomeOf, type ReceivedMessage } from './scriptedserver.ts'
 
-test('a ticket is shown in the HELLO of a new session, not in that of a resume', async () => {
-  const door = new ScriptedServer()
-  void door.connect({ ticket: 'jwt' })
-  door.connection.events.opened()
-  assert.deepEqual(door.takeMessages(), [['HELLO', 0, '', 'jwt']])
-  door.connection.sendWelcome({ token: 'one' })
-  await door.reconnect()
-  assert.deepEqual(door.takeMessages(), [['HELLO', 7, 'one', '']])
+test('presents the ticket in the HELLO of a new session, not in that of a resume', async () => {
+  const server = new ScriptedServer()
+  void server.connect({ ticket: 'jwt' })
+  server.connection.events.opened()
+  assert.deepEqual(server.takeMessages(), [['HELLO', 0, '', 'jwt']])
+  server.connection.sendWelcome({ token: 'one' })
+  await server.reconnect()
+  assert.deepEqual(server.takeMessages(), [['HELLO', 7, 'one', '']])
 })
 
-test('a function is asked once for each new session', async () => {
-  const door = new ScriptedServer()
-  let asked = 0
-  void door.connect({ ticket: () => Promise.resolve(`jwt ${++asked}`) })
+test('calls a ticket function once per new session', async () => {
+  const server = new ScriptedServer()
+  let calls = 0
+  void server.connect({ ticket: () => Promise.resolve(`jwt ${++calls}`) })
   await settlePromises()
   const hello = (): ReceivedMessage[] => {
-    door.connection.events.opened()
-    return door.takeMessages()
+    server.connection.events.opened()
+    return server.takeMessages()
   }
   assert.deepEqual(hello(), [['HELLO', 0, '', 'jwt 1']])
-  door.connection.sendWelcome({ token: '' })
-  door.connection.disconnect()
-  door.clock.advance(200)
+  server.connection.sendWelcome({ token: '' })
+  server.connection.disconnect()
+  server.clock.advance(200)
   await settlePromises()
   assert.deepEqual(hello(), [['HELLO', 0, '', 'jwt 2']])
-  door.connection.sendWelcome({ token: 'one' })
-  door.connection.disconnect()
-  door.clock.advance(200)
-  assert.deepEqual([hello(), asked], [[['HELLO', 7, 'one', '']], 2])
+  server.connection.sendWelcome({ token: 'one' })
+  server.connection.disconnect()
+  server.clock.advance(200)
+  assert.deepEqual([hello(), calls], [[['HELLO', 7, 'one', '']], 2])
 })
 
-test('a function that fails is a failed attempt: it is asked again, later and later', async () => {
-  const door = new ScriptedServer()
-  const askedMs: number[] = []
-  const begun = door.connect({
+test('retries a failing ticket function with growing delays', async () => {
+  const server = new ScriptedServer()
+  const calledMs: number[] = []
+  const connecting = server.connect({
     connectMs: 3_000,
     ticket: () => {
-      askedMs.push(door.clock.mono())
-      if (askedMs.length % 2 === 0) throw new Error('no token service')
+      calledMs.push(server.clock.mono())
+      if (calledMs.length % 2 === 0) throw new Error('no token service')
       return Promise.reject(new Error('no token service'))
     },
   })
   for (let i = 0; i < 300; i++) {
     await settlePromises()
-    door.clock.advance(10)
+    server.clock.advance(10)
   }
-  await assert.rejects(begun, /no answer within 3000 ms \(no ticket: no token service\)/)
-  const pauses = askedMs.slice(1).map((ms, i) => ms - askedMs[i]!)
-  assert.ok(pauses.length >= 3, String(pauses))
-  pauses.forEach((ms, i) => assert.ok(ms >= 50 * 2 ** i && ms <= 110 * 2 ** i, `${i}: ${ms} ms`))
-  assert.equal(door.connections.length, 0)
+  await assert.rejects(connecting, /no answer within 3000 ms \(no ticket: no token service\)/)
+  const delays = calledMs.slice(1).map((ms, i) => ms - calledMs[i]!)
+  assert.ok(delays.length >= 3, String(delays))
+  delays.forEach((ms, i) => assert.ok(ms >= 50 * 2 ** i && ms <= 110 * 2 ** i, `${i}: ${ms} ms`))
+  assert.equal(server.connections.length, 0)
 })
 
-test('a function that never answers is given up with its attempt, and comes too late then', async () => {
-  const door = new ScriptedServer()
+test('a ticket function without answer times out with its attempt, and its late answer is ignored', async () => {
+  const server = new ScriptedServer()
   const answers: ((ticket: string) => void)[] = []
-  const begun = outcomeOf(
-    door.connect({ connectMs: 60_000, ticket: () => new Promise((resolve) => answers.push(resolve)) }),
+  const connecting = outcomeOf(
+    server.connect({ connectMs: 60_000, ticket: () => new Promise((resolve) => answers.push(resolve)) }),
   )
-  door.clock.advance(10_200)
+  server.clock.advance(10_200)
   assert.equal(answers.length, 2)
   answers[0]!('late')
   await settlePromises()
-  assert.equal(door.connections.length, 0)
+  assert.equal(server.connections.length, 0)
   answers[1]!('jwt')
   await settlePromises()
-  door.connection.events.opened()
-  assert.deepEqual(door.takeMessages(), [['HELLO', 0, '', 'jwt']])
-  door.connection.sendWelcome()
+  server.connection.events.opened()
+  assert.deepEqual(server.takeMessages(), [['HELLO', 0, '', 'jwt']])
+  server.connection.sendWelcome()
   await settlePromises()
-  assert.notEqual(begun.now, 'waits')
+  assert.notEqual(connecting.now, 'pending')
 })
 
-test('a ticket that no HELLO holds is refused at once', async () => {
-  const door = new ScriptedServer()
-  await assert.rejects(door.connect({ ticket: 'x'.repeat(4_097) }), /ticket of 4097 bytes exceeds 4096/)
+test('rejects a ticket above the limit of HELLO', async () => {
+  const server = new ScriptedServer()
+  await assert.rejects(server.connect({ ticket: 'x'.repeat(4_097) }), /ticket of 4097 bytes exceeds 4096/)
 })

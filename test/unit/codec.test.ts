@@ -1,4 +1,4 @@
-// The codecs as a peer sees them: what each carries, what each refuses, and that only InputError comes out.
+// The codecs: which values each represents, which bodies each rejects, and that decoding throws only InputError.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -32,19 +32,19 @@ const packed: [value: unknown, hex: string][] = [
 ]
 
 for (const [value, hex] of packed) {
-  test(`msgpack carries ${JSON.stringify(value)} as ${hex}`, () => {
+  test(`msgpack encodes ${JSON.stringify(value)} as ${hex}`, () => {
     assert.equal(hexOf(msgpack.encode(value)), hex)
     assert.deepEqual(msgpack.decode(bytes(hex)), value)
   })
 }
 
-test('what belongs to its turn has no form, however deep it stands', () => {
+test('msgpack rejects objects that are valid only in their turn, at any depth', () => {
   class Row extends Unserializable {}
   for (const value of [new Row(), [new Row()], { a: { b: new Row() } }])
-    assert.throws(() => msgpack.encode(value), /belongs to its turn/)
+    assert.throws(() => msgpack.encode(value), /valid only in its turn/)
 })
 
-test('an empty body is undefined to json and msgpack and an empty body to raw', () => {
+test('an empty body is undefined for json and msgpack, and empty bytes for raw', () => {
   for (const codec of [json, msgpack]) {
     assert.equal(codec.encode(undefined).length, 0)
     assert.equal(codec.decode(new Uint8Array(0)), undefined)
@@ -53,14 +53,14 @@ test('an empty body is undefined to json and msgpack and an empty body to raw', 
   assert.deepEqual(raw.decode(new Uint8Array(0)), new Uint8Array(0))
 })
 
-test('raw passes the same bytes both ways and refuses everything else', () => {
+test('raw returns the same bytes both ways and rejects other values', () => {
   const body = bytes('00ff')
   assert.equal(raw.encode(body), body)
   assert.equal(raw.decode(body), body)
   for (const value of ['a', 1, null, [1], {}]) assert.throws(() => raw.encode(value), TypeError)
 })
 
-test('json and msgpack give back every value of JSON', () => {
+test('json and msgpack preserve every JSON value', () => {
   const values = fc.jsonValue({ maxDepth: 6 }).map((value) => JSON.parse(JSON.stringify(value)) as unknown)
   fc.assert(
     fc.property(values, (value) => {
@@ -73,12 +73,12 @@ test('json and msgpack give back every value of JSON', () => {
   )
 })
 
-test('a field that is undefined is left out and an undefined element is null, in both codecs', () => {
+test('json and msgpack omit undefined fields and encode undefined elements as null', () => {
   for (const codec of [json, msgpack])
     assert.deepEqual(codec.decode(codec.encode({ a: undefined, b: [undefined] })), { b: [null] })
 })
 
-test('an encoded body keeps its bytes while others are encoded, and owns its buffer', () => {
+test('an encoded body owns its buffer, so later encodes do not change it', () => {
   const first = msgpack.encode({ a: 'first' })
   const copy = hexOf(first)
   for (let i = 0; i < 5_000; i++) msgpack.encode({ a: 'other', i, text: 'x'.repeat(i) })
@@ -87,16 +87,16 @@ test('an encoded body keeps its bytes while others are encoded, and owns its buf
   assert.equal(first.constructor, Uint8Array)
 })
 
-test('a value that encodes while it is encoded disturbs neither', () => {
+test('msgpack encodes correctly when a getter of the value encodes another value', () => {
   const inner: Uint8Array[] = []
-  // msgpackr asks a getter twice: whether to leave it out, and for its value.
-  const nosy = {
+  // msgpackr reads a getter twice: to decide whether to omit it, and for its value.
+  const reentrant = {
     get n() {
       inner.push(msgpack.encode({ inside: inner.length }))
       return 1
     },
   }
-  const outer = msgpack.encode({ a: nosy, b: 2 })
+  const outer = msgpack.encode({ a: reentrant, b: 2 })
   assert.deepEqual(msgpack.decode(outer), { a: { n: 1 }, b: 2 })
   assert.deepEqual(
     inner.map((body) => msgpack.decode(body)),
@@ -104,13 +104,13 @@ test('a value that encodes while it is encoded disturbs neither', () => {
   )
 })
 
-test('toJSON is a key like any other in msgpack, whatever stands there', () => {
+test('msgpack treats toJSON as a plain key', () => {
   const value = { a: { toJSON: 5, b: 1 }, c: { toJSON: 'text' } }
   assert.deepEqual(msgpack.decode(msgpack.encode(value)), value)
   assert.deepEqual(json.decode(json.encode(value)), value)
 })
 
-test('decoded bytes share nothing with the body, which is left untouched, also when it is a Buffer', () => {
+test('msgpack copies decoded bytes and does not modify the body, a Buffer included', () => {
   for (const body of [bytes('81a162c4020102'), Buffer.from('81a162c4020102', 'hex')]) {
     const { b } = msgpack.decode(body) as { b: Uint8Array }
     assert.equal(b.constructor, Uint8Array)
@@ -120,34 +120,34 @@ test('decoded bytes share nothing with the body, which is left untouched, also w
   }
 })
 
-test('64-bit integers are numbers where that is exact and BigInt elsewhere', () => {
+test('msgpack decodes 64-bit integers as numbers where that is exact, otherwise as BigInt', () => {
   assert.equal(msgpack.decode(bytes('cf001fffffffffffff')), Number.MAX_SAFE_INTEGER)
   assert.equal(msgpack.decode(bytes('d3ffe0000000000001')), Number.MIN_SAFE_INTEGER)
   assert.equal(msgpack.decode(bytes('cfffffffffffffffff')), 2n ** 64n - 1n)
   assert.equal(msgpack.decode(bytes('cb7ff8000000000000')), NaN)
 })
 
-test('invalid UTF-8 becomes U+FFFD in msgpack and is refused in json', () => {
+test('msgpack replaces invalid UTF-8 by U+FFFD, json rejects it', () => {
   assert.equal(msgpack.decode(bytes('a1ff')), '�')
   assert.throws(() => json.decode(bytes('22ff22')), InputError)
 })
 
-test('msgpack refuses with a TypeError what a peer would refuse, and works on', () => {
+test('msgpack throws a TypeError for values that a peer would reject, and encodes the next value', () => {
   const circular: unknown[] = []
   circular.push(circular)
   const values = [
-    new Map([[1, 1]]), // a key that is no string
-    { ['__proto__']: 1 }, // a key of its own by that name
+    new Map([[1, 1]]), // a key that is not a string
+    { ['__proto__']: 1 }, // an own key of that name
     new Date(NaN),
     Symbol('s'),
     2n ** 70n,
     circular,
     Array.from({ length: 4_097 }, () => 0),
-    { list: new Float32Array([1, 2]) }, // would send stale bytes of the packer's buffer
+    { list: new Float32Array([1, 2]) }, // would contain old bytes of the packer's buffer
     new DataView(new ArrayBuffer(4)),
   ]
   for (const value of values) {
-    assert.throws(() => msgpack.encode(value), { name: 'TypeError', message: /^msgpack: cannot carry / })
+    assert.throws(() => msgpack.encode(value), { name: 'TypeError', message: /^msgpack: cannot encode / })
     assert.deepEqual(msgpack.decode(msgpack.encode({ ok: 1 })), { ok: 1 })
   }
   assert.throws(() => json.encode(() => 1), TypeError)
@@ -156,7 +156,7 @@ test('msgpack refuses with a TypeError what a peer would refuse, and works on', 
 
 const hostileMsgpack: [what: string, hex: string][] = [
   ['an array of 2^32-1', 'ddffffffff'],
-  ['8000 arrays inside each other', '91'.repeat(8_000)],
+  ['8000 nested arrays', '91'.repeat(8_000)],
   ['a key __proto__', '81a95f5f70726f746f5f5f81a16101'],
   ['a number as key', '8101c0'],
   ['two references to one array and a trailing byte', '92d66900000001920000d6700000000100'],
@@ -168,14 +168,14 @@ const hostileMsgpack: [what: string, hex: string][] = [
   ['a typed array', 'd5740000'],
   ['a BigInt', 'd7420102030405060708'],
   ['0xc1', 'c1'],
-  ['a timestamp that is no date', 'c70cff000000007fffffffffffffff'],
+  ['a timestamp that is not a date', 'c70cff000000007fffffffffffffff'],
   ['4097 empty maps', `dc1001${'80'.repeat(4_097)}`],
 ]
 for (const [what, hex] of hostileMsgpack) {
-  test(`msgpack refuses ${what}`, () => assert.throws(() => msgpack.decode(bytes(hex)), InputError))
+  test(`msgpack rejects ${what}`, () => assert.throws(() => msgpack.decode(bytes(hex)), InputError))
 }
 
-test('msgpack keeps constructor and toString as plain keys', () => {
+test('msgpack treats constructor and toString as plain keys', () => {
   const value = msgpack.decode(bytes('82ab636f6e7374727563746f7201a8746f537472696e6702')) as object
   assert.deepEqual(Object.entries(value), [
     ['constructor', 1],
@@ -184,19 +184,19 @@ test('msgpack keeps constructor and toString as plain keys', () => {
 })
 
 const hostileJson: [what: string, text: string][] = [
-  ['half a text', '{"a":'],
+  ['a truncated text', '{"a":'],
   ['two texts', '{}{}'],
   ['NaN', 'NaN'],
-  ['33 arrays inside each other', '['.repeat(33) + ']'.repeat(33)],
+  ['33 nested arrays', '['.repeat(33) + ']'.repeat(33)],
   ['a million open brackets', '['.repeat(1_000_000)],
-  ['33 objects inside each other', '{"a":'.repeat(33) + '1' + '}'.repeat(33)],
+  ['33 nested objects', '{"a":'.repeat(33) + '1' + '}'.repeat(33)],
   ['depth after a string that ends in a backslash', `["\\\\",${'['.repeat(32)}${']'.repeat(32)}]`],
   ['a key __proto__', '{"__proto__":{"admin":true}}'],
-  ['an inner key __proto__', '[{"a":{"__proto__":1}}]'],
-  ['a key __proto__ in escapes', '{"\\u005f_pr\\u006Fto__":1}'],
+  ['a nested key __proto__', '[{"a":{"__proto__":1}}]'],
+  ['an escaped key __proto__', '{"\\u005f_pr\\u006Fto__":1}'],
 ]
 for (const [what, text] of hostileJson) {
-  test(`json refuses ${what}`, () => {
+  test(`json rejects ${what}`, () => {
     assert.throws(
       () => json.decode(utf8(text)),
       (error) => error instanceof InputError && error.message.length < 140,
@@ -204,7 +204,7 @@ for (const [what, text] of hostileJson) {
   })
 }
 
-test('json takes depth 32, brackets inside strings and the text __proto__ as a value', () => {
+test('json accepts depth 32, brackets inside strings and the text __proto__ as a value', () => {
   json.decode(utf8('['.repeat(32) + ']'.repeat(32)))
   assert.deepEqual(json.decode(utf8(`["${'['.repeat(99)}\\"${'{'.repeat(99)}"]`)), [
     '['.repeat(99) + '"' + '{'.repeat(99),
@@ -213,14 +213,14 @@ test('json takes depth 32, brackets inside strings and the text __proto__ as a v
   assert.equal(({} as { admin?: unknown }).admin, undefined)
 })
 
-test('json keeps the cause of a refusal', () => {
+test('json sets the cause of its InputError', () => {
   assert.throws(
     () => json.decode(utf8('{')),
     (error) => error instanceof InputError && error.cause instanceof SyntaxError,
   )
 })
 
-test('every prefix of a body is refused or is a value of its own', () => {
+test('json and msgpack reject every truncated body', () => {
   const value = { name: 'Ada', at: [1.5, -2, 300, 70_000], deep: { on: true, blob: null } }
   const packedBody = msgpack.encode(value)
   for (let end = 1; end < packedBody.length; end++)
@@ -231,21 +231,21 @@ test('every prefix of a body is refused or is a value of its own', () => {
 })
 
 test('random and flipped bytes give a value or an InputError', () => {
-  const own = customCodec('picky', {
+  const custom = customCodec('strict', {
     encode: json.encode,
     decode: (body) => {
       if (body[0] === 0x7b) throw new RangeError('no braces')
       return body.length
     },
   })
-  const never = (codec: Codec, body: Uint8Array): void => {
+  const decodeOrReject = (codec: Codec, body: Uint8Array): void => {
     try {
       codec.decode(body)
     } catch (error) {
       if (!(error instanceof InputError)) throw error
     }
   }
-  const codecs = [...CODECS.values(), own]
+  const codecs = [...CODECS.values(), custom]
   const seedBody = fc.jsonValue({ maxDepth: 4 }).map((value) => {
     const clean = JSON.parse(JSON.stringify(value).replaceAll('__proto__', 'proto')) as unknown
     return [json.encode(clean), msgpack.encode(clean)] as const
@@ -255,20 +255,20 @@ test('random and flipped bytes give a value or an InputError', () => {
       for (const body of bodies) {
         const flipped = body.slice()
         if (body.length > 0) flipped[at % body.length] = (body[at % body.length] as number) ^ mask
-        for (const codec of codecs) never(codec, flipped)
+        for (const codec of codecs) decodeOrReject(codec, flipped)
       }
     }),
     { seed: 3, numRuns: 3_000 },
   )
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 48 }), (body) => {
-      for (const codec of codecs) never(codec, body)
+      for (const codec of codecs) decodeOrReject(codec, body)
     }),
     { seed: 4, numRuns: 5_000 },
   )
 })
 
-test('a custom codec turns what its decode throws into InputError with the cause', () => {
+test('a custom codec converts errors of its decode to InputError with the cause', () => {
   const broken = new Error('bad field 3')
   const codec = customCodec('proto', {
     encode: (value) => utf8(String(value)),
@@ -283,19 +283,19 @@ test('a custom codec turns what its decode throws into InputError with the cause
     (error) =>
       error instanceof InputError &&
       error.cause === broken &&
-      error.message === 'proto body is unreadable: "bad field 3"',
+      error.message === 'proto body cannot be decoded: "bad field 3"',
   )
 })
 
-test('a custom codec must give bytes and have a name of its own', () => {
+test('a custom codec must return bytes and have a valid, unused name', () => {
   const decode = (body: Uint8Array): unknown => body
-  const codec = customCodec('text', { encode: () => 'text' as unknown as Uint8Array, decode })
+  const codec = customCodec('text', { encode: () => 'text' as never, decode })
   assert.throws(() => codec.encode(1), TypeError)
   for (const name of ['', 'json', 'A', 'a b', 'x'.repeat(33)])
     assert.throws(() => customCodec(name, { encode: () => new Uint8Array(0), decode }), DefinitionError)
 })
 
-test('the codecs are found by name', () => {
+test('the built-in codecs are indexed by name', () => {
   assert.deepEqual([...CODECS.keys()], ['raw', 'json', 'msgpack'])
   for (const [name, codec] of CODECS) assert.equal(codec.name, name)
 })

@@ -1,5 +1,5 @@
-// Contracts and games: what does not compile, what is refused at start, and which types flow to whom. Lines marked
-// with @ts-expect-error are tests of the compiler, run by `tsc -p .`.
+// Contracts and games: compile errors, errors at start, and the inferred types. Lines marked with @ts-expect-error test the
+// compiler, run by `tsc -p .`.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -25,7 +25,7 @@ type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ?
 /** Compiles only for `true`. */
 function assertTrueType<_Is extends true>(): void {}
 
-const refused = (message: RegExp) => ({ name: 'DefinitionError', message })
+const definitionError = (message: RegExp) => ({ name: 'DefinitionError', message })
 
 const Arena = contract(
   'arena',
@@ -41,7 +41,7 @@ const Arena = contract(
 )
 type Entries = (typeof Arena)['entries']
 
-/** Handlers for all of Arena, to be completed or spoilt. */
+/** Handlers for all commands of Arena. */
 const arena = () =>
   shard(Arena)
     .on('enter', (c) => ({ seat: c.seat }))
@@ -61,7 +61,7 @@ test('inputs, outputs and events have the types of their descriptors', () => {
   assertTrueType<Equal<Infer<ReturnType<typeof t.array<number>>>, number[]>>()
 })
 
-test('a client sees promises for calls, void for casts, and listeners for events', () => {
+test('a client has promises for calls, void for casts, and listeners for events', () => {
   type Client = Remote<Entries>
   assertTrueType<Equal<ReturnType<Client['enter']>, Promise<{ seat: number }>>>()
   assertTrueType<Equal<ReturnType<Client['steer']>, void>>()
@@ -72,17 +72,17 @@ test('a client sees promises for calls, void for casts, and listeners for events
     client.on('moved', (data) => assertTrueType<Equal<typeof data, { seat: number; x: number }>>())
     // @ts-expect-error -- no such event
     client.on('enter', () => {})
-    // @ts-expect-error -- an event is no method
+    // @ts-expect-error -- an event is not a method
     client.moved({ seat: 1, x: 2 })
     // @ts-expect-error -- nick is missing
     void client.enter({})
-    // @ts-expect-error -- a list is no number
+    // @ts-expect-error -- a list is not a number
     client.steer({ dx: [], dy: 1 })
   }
   assert.equal(typeof use, 'function')
 })
 
-test('an input is parsed by its descriptor, and one without fields accepts an empty body', () => {
+test('an input is parsed by its descriptor; an input without fields accepts an empty body', () => {
   const { enter, leave, moved } = Arena.entries
   assert.deepEqual(enter.input({ nick: 'Ada', cheat: 1 }), { nick: 'Ada' })
   assert.throws(() => enter.input({ nick: 'x'.repeat(17) }), InputError)
@@ -91,7 +91,7 @@ test('an input is parsed by its descriptor, and one without fields accepts an em
   assert.deepEqual(moved.data({ seat: 1, x: 2 }), { seat: 1, x: 2 })
 })
 
-test('a number that stands twice does not compile, and is refused at start', () => {
+test('a duplicate number does not compile and is rejected at start', () => {
   const twice = () =>
     contract('twice', {
       // @ts-expect-error -- number is also the number of other
@@ -99,39 +99,42 @@ test('a number that stands twice does not compile, and is refused at start', () 
       // @ts-expect-error -- number is also the number of one
       other: event(1),
     })
-  assert.throws(twice, refused(/twice\.other: number 1 is also one's/))
+  assert.throws(twice, definitionError(/twice\.other: number 1 is also the number of one/))
 })
 
-test('a number is a whole number below those of the protocol', () => {
+test('a number must be an integer below the reserved ones', () => {
   contract('edges', { first: command(0), last: command(0xfffffeff) })
   for (const number of [FIRST_RESERVED, 0xffff_ffff, 0x1_0000_0000, -1, 1.5, NaN])
-    assert.throws(() => contract('edges', { one: command(number) }), refused(/is not in 0\.\.4294967039/))
+    assert.throws(
+      () => contract('edges', { one: command(number) }),
+      definitionError(/is not in 0\.\.4294967039/),
+    )
 })
 
-test('a contract has a name of its own kind', () => {
+test('rejects an invalid contract name', () => {
   for (const name of ['a', 'arena-2', `a${'b'.repeat(31)}`]) assert.equal(contract(name, {}).name, name)
   for (const name of ['', 'Arena', '2d', 'a/b', 'a b', 'a_b', '-a', 'é', `a${'b'.repeat(32)}`])
-    assert.throws(() => contract(name, {}), refused(/must match \[a-z\]\[a-z0-9-\]\{0,31\}/), name)
+    assert.throws(() => contract(name, {}), definitionError(/must match \[a-z\]\[a-z0-9-\]\{0,31\}/), name)
 })
 
-test('a command is not called like a method of the client; an event may be', () => {
+test('rejects a command, but not an event, with the name of a client method', () => {
   for (const name of ['on', 'onRestart', 'onClose', 'close', 'then'])
     assert.throws(
       () => contract('shop', { [name]: command(1) }),
-      refused(/the client has a method of that name/),
+      definitionError(/the client has a method of that name/),
       name,
     )
   contract('shop', { close: event(1), opened: command(2) })
 })
 
-test('a refusal code is a short word', () => {
+test('rejects an invalid refusal code', () => {
   contract('shop', {}, { refuses: ['NO_ITEM', 'a-1'] })
   for (const code of ['', 'NO ITEM', 'x'.repeat(65), 'é'])
-    assert.throws(() => contract('shop', {}, { refuses: [code] }), refused(/^shop: refusal /), code)
+    assert.throws(() => contract('shop', {}, { refuses: [code] }), definitionError(/^shop: refusal /), code)
 })
 
-test('a codec is known by its name or given; an entry may have its own', () => {
-  const unknown = refused(/codec "xml" is not one of raw, json, msgpack/)
+test('a codec is a name or an object; an entry may have its own', () => {
+  const unknown = definitionError(/codec "xml" is not one of raw, json, msgpack/)
   const xml = 'xml' as 'json'
   assert.throws(() => contract('shop', {}, { codec: xml }), unknown)
   assert.throws(() => contract('shop', { one: command(1, {}, null, { codec: xml }) }), unknown)
@@ -147,10 +150,10 @@ test('a codec is known by its name or given; an entry may have its own', () => {
   assert.equal(contract('shop', {}).codec.name, 'msgpack')
 })
 
-test('bytes have no form in json, however deep they stand', () => {
+test('rejects bytes in json, at any depth', () => {
   const bytes = t.bytes(10)
   const json1 = { codec: 'json' } as const
-  const bad = refused(/shop\.one: json has no form for t\.bytes/)
+  const bad = definitionError(/shop\.one: json cannot represent t\.bytes/)
   for (const shape of [
     bytes,
     { a: bytes },
@@ -181,43 +184,43 @@ test('defaults: key, refusals and the body of a refusal to a legacy client', () 
   assert.deepEqual(own.refuseLegacy('NO'), { result: false, code: 'NO' })
 })
 
-test('a game is put together from shards and services by the names of their contracts', () => {
+test('a game combines shards and services by the names of their contracts', () => {
   const Login = contract('login', { login: command(1, { name: t.string(9) }, { ok: t.bool }) })
   const login = service(Login).on('login', () => ({ ok: true }))
   const game = firefly({ arena: arena().public(), login })
   assert.deepEqual([...game.shards.keys()], ['arena', 'login'])
   assert.equal(game.shards.get('arena')?.access, 'public')
-  assert.throws(() => firefly({}), refused(/at least one shard/))
+  assert.throws(() => firefly({}), definitionError(/at least one shard/))
 })
 
-test('a command without handler does not compile, and is refused at start', () => {
+test('a command without handler does not compile and is rejected at start', () => {
   const half = shard(Arena)
     .on('enter', () => ({ seat: 0 }))
     .on('steer', () => {})
     .on('list', () => ({ seats: [] }))
   // @ts-expect-error -- no handler for leave
-  assert.throws(() => firefly({ half }), refused(/no handler for arena\.leave/))
+  assert.throws(() => firefly({ half }), definitionError(/no handler for arena\.leave/))
 })
 
-test('a number or a contract that two shards use is refused at start', () => {
+test('rejects at start a number or contract that two shards use', () => {
   const Other = contract('other', { ping: command(250) })
   const other = shard(Other).on('ping', () => {})
   assert.throws(
     () => firefly({ arena: arena(), other }),
-    refused(/number 250 is both arena\.moved and other\.ping/),
+    definitionError(/number 250 is both arena\.moved and other\.ping/),
   )
-  assert.throws(() => firefly({ a: arena(), b: arena() }), refused(/contract arena is served twice/))
+  assert.throws(() => firefly({ a: arena(), b: arena() }), definitionError(/contract arena is served twice/))
 })
 
-test('a handler is for a command of its contract, and for each there is one', () => {
+test('rejects a handler for an unknown command and a second handler for one', () => {
   // @ts-expect-error -- an event has no handler
-  assert.throws(() => shard(Arena).on('moved', () => {}), refused(/arena has no command "moved"/))
+  assert.throws(() => shard(Arena).on('moved', () => {}), definitionError(/arena has no command "moved"/))
   // @ts-expect-error -- no such command
-  assert.throws(() => shard(Arena).on('fly', () => {}), refused(/arena has no command "fly"/))
-  assert.throws(() => arena().on('leave', () => {}), refused(/arena\.leave has two handlers/))
+  assert.throws(() => shard(Arena).on('fly', () => {}), definitionError(/arena has no command "fly"/))
+  assert.throws(() => arena().on('leave', () => {}), definitionError(/arena\.leave has two handlers/))
 })
 
-test('types flow into a handler and are checked on its way out', () => {
+test('a handler has the types of its contract, and its output is checked', () => {
   shard(Arena)
     .state((key) => ({ name: key, ships: new Map<number, string>() }))
     .kv({ best: t.u32 })
@@ -243,11 +246,11 @@ test('types flow into a handler and are checked on its way out', () => {
   shard(Arena).on('enter', () => ({ seat: 'one' }))
   // @ts-expect-error -- the output is missing
   shard(Arena).on('enter', () => {})
-  // @ts-expect-error -- a contract without refusals has none to give
+  // @ts-expect-error -- the contract declares no refusals
   shard(contract('calm', { go: command(1) })).on('go', (c) => c.fail('FULL'))
 })
 
-test('handlers may come many at once, typed, and count as handled', () => {
+test('handlers() adds several typed handlers, which count as handled', () => {
   const movement = shard(Arena).handlers({
     steer: (c, { dx, dy }) => {
       assertTrueType<Equal<[typeof dx, typeof dy], [number, number]>>()
@@ -256,7 +259,7 @@ test('handlers may come many at once, typed, and count as handled', () => {
     leave: () => {},
   })
   // @ts-expect-error -- no handler for enter and list
-  assert.throws(() => firefly({ movement }), refused(/no handler for arena\.enter/))
+  assert.throws(() => firefly({ movement }), definitionError(/no handler for arena\.enter/))
   const whole = movement.handlers({
     enter: async (_c, { nick }) => ({ seat: nick.length }),
     list: () => ({ seats: [] }),
@@ -266,10 +269,10 @@ test('handlers may come many at once, typed, and count as handled', () => {
   shard(Arena).handlers({ list: () => ({ seats: ['a'] }) })
 })
 
-test('a service keeps nothing', () => {
+test('rejects state, kv and timers on a service', () => {
   const make = () => service(contract('login', { go: command(1) }), { concurrency: 2 })
   assert.equal(make().definition.concurrency, 2)
-  assert.throws(() => make().state(() => ({})), refused(/a service keeps nothing/))
-  assert.throws(() => make().kv({ a: t.u8 }), refused(/a service keeps nothing/))
-  assert.throws(() => service(Arena, { concurrency: 0 }), refused(/concurrency 0/))
+  assert.throws(() => make().state(() => ({})), definitionError(/a service has no state/))
+  assert.throws(() => make().kv({ a: t.u8 }), definitionError(/a service has no state/))
+  assert.throws(() => service(Arena, { concurrency: 0 }), definitionError(/concurrency 0/))
 })

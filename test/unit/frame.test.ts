@@ -1,5 +1,5 @@
-// The legacy frame against what the original code did (schemas/vectors/frames.json), and what it never did: bounded
-// memory, linear reassembly, pausing.
+// The legacy frame: compatibility with the original code (schemas/vectors/frames.json), and additions: bounded memory, linear
+// reassembly, pausing.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -59,7 +59,7 @@ interface RecordingDecoder {
   readonly decoder: FrameDecoder
   readonly dispatched: [number, string][]
 }
-/** A decoder that notes what it delivers. */
+/** A decoder that records the delivered frames. */
 function recordingDecoder(
   identity: FrameIdentity = DEFAULT_FRAME_IDENTITY,
   maxBodyBytes = MAX,
@@ -71,7 +71,7 @@ function recordingDecoder(
   return { decoder, dispatched }
 }
 
-/** The reason for which the stream was closed, or null. */
+/** Returns the reason of the ProtocolError, or null. */
 function feed(decoder: FrameDecoder, ...chunks: Uint8Array[]): string | null {
   try {
     for (const chunk of chunks) assert.equal(decoder.push(chunk), chunk.length)
@@ -83,7 +83,7 @@ function feed(decoder: FrameDecoder, ...chunks: Uint8Array[]): string | null {
 }
 
 for (const { name, head, protoVersion, serverVersion, command, bodyHex, frameHex } of vectors.frames) {
-  test(`the original's frame both ways: ${name}`, () => {
+  test(`encodes and decodes the original's frame: ${name}`, () => {
     const identity = { head, protoVersion, serverVersion }
     assert.equal(hex(encodeFrame(frameIdentityBytes(identity), command, bytes(bodyHex))), frameHex)
     const { decoder, dispatched } = recordingDecoder(identity)
@@ -93,10 +93,10 @@ for (const { name, head, protoVersion, serverVersion, command, bodyHex, frameHex
   })
 }
 
-test('every head that the original refuses is refused, as soon as its first wrong byte is there', () => {
-  const whole = vectors.illegal.filter(({ headerHex }) => headerHex.length === 2 * HEADER_BYTES)
-  assert.equal(whole.length, 11)
-  for (const { name, expectHead: head, expectProtoVersion, expectServerVersion, headerHex } of whole) {
+test('rejects every header that the original rejects, at its first wrong byte', () => {
+  const complete = vectors.illegal.filter(({ headerHex }) => headerHex.length === 2 * HEADER_BYTES)
+  assert.equal(complete.length, 11)
+  for (const { name, expectHead: head, expectProtoVersion, expectServerVersion, headerHex } of complete) {
     const identity = { head, protoVersion: expectProtoVersion, serverVersion: expectServerVersion }
     const wrong = bytes(headerHex).findIndex((byte, i) => byte !== frameIdentityBytes(identity)[i])
     assert.equal(feed(recordingDecoder(identity).decoder, bytes(headerHex)), 'BAD_IDENTITY', name)
@@ -107,9 +107,9 @@ test('every head that the original refuses is refused, as soon as its first wron
   }
 })
 
-// The three other vectors call the original's unpack() with 16, 18 and 0 bytes, which answers false or raises. Its own
-// receive loop never does that, and a stream has no such case: fewer bytes wait, more begin the next frame.
-test('a head that is too short waits, and what follows a head is the next frame', () => {
+// The three other vectors call the original's unpack() with 16, 18 and 0 bytes, which returns false or raises. Its receive loop
+// never does that, and a stream has no such case: fewer bytes are buffered, more bytes start the next frame.
+test('buffers an incomplete header; bytes after a frame start the next one', () => {
   const lengths = vectors.illegal.map(({ headerHex }) => headerHex.length / 2).filter((size) => size !== 17)
   assert.deepEqual(lengths, [16, 18, 0])
   for (const { headerHex } of vectors.illegal.filter(({ headerHex }) => headerHex.length !== 34)) {
@@ -120,10 +120,10 @@ test('a head that is too short waits, and what follows a head is the next frame'
   }
 })
 
-// One difference: the original keeps what follows an illegal head in its buffer until the socket is gone (18 and 38
-// bytes in two of the vectors); a decoder that has thrown is dead, and what it still holds says nothing.
+// One difference: the original buffers the bytes after an illegal header until the socket is closed (18 and 38 bytes in two of
+// the vectors); our decoder is unusable after a throw, so its buffer has no meaning.
 for (const { name, head, protoVersion, serverVersion, chunksHex, expected } of vectors.streams) {
-  test(`the original's stream: ${name}`, () => {
+  test(`decodes the original's stream: ${name}`, () => {
     const { decoder, dispatched } = recordingDecoder({ head, protoVersion, serverVersion })
     const reason = feed(decoder, ...chunksHex.map(bytes))
     assert.deepEqual(dispatched, expected.dispatched)
@@ -132,9 +132,9 @@ for (const { name, head, protoVersion, serverVersion, chunksHex, expected } of v
   })
 }
 
-// The original takes a length below 4 for a body of negative length and goes on with a broken stream, and has no
-// largest length at all (DESIGN.md 4.1). Here the header alone is enough to close.
-test('a length below 4 or above the limit closes from the header alone', () => {
+// The original treats a length below 4 as a body of negative length and continues with a damaged stream; it has no maximum
+// length. Here the header alone is rejected.
+test('rejects a length below 4 or above the limit from the header alone', () => {
   for (const length of [0, 1, 2, 3])
     assert.equal(feed(recordingDecoder().decoder, header(length)), 'BAD_LENGTH')
   assert.equal(feed(recordingDecoder().decoder, header(4)), null)
@@ -149,7 +149,7 @@ test('a length below 4 or above the limit closes from the header alone', () => {
   assert.equal(feed(decoder, Uint8Array.of(1)), 'BAD_LENGTH')
 })
 
-test('frames before a refused one are delivered first', () => {
+test('delivers the frames before a rejected one', () => {
   for (const bad of [header(3), header(0xffff_ffff), new Uint8Array(17).fill(1)]) {
     const { decoder, dispatched } = recordingDecoder()
     const good = frame(9, bytes('abcd'))
@@ -161,7 +161,7 @@ test('frames before a refused one are delivered first', () => {
   }
 })
 
-test('every prefix of a frame waits, and the rest completes it', () => {
+test('buffers every prefix of a frame, and the rest completes it', () => {
   const whole = frame(0xfffffeff, bytes('00112233445566778899'))
   for (let size = 0; size < whole.length; size++) {
     const { decoder, dispatched } = recordingDecoder()
@@ -173,7 +173,7 @@ test('every prefix of a frame waits, and the rest completes it', () => {
   }
 })
 
-test('every flipped bit of a header is refused, waits for more, or is another command', () => {
+test('a header with a flipped bit is rejected, incomplete, or another command', () => {
   const whole = frame(7, bytes('0102'))
   for (let bit = 0; bit < HEADER_BYTES * 8; bit++) {
     const bad = whole.slice()
@@ -187,7 +187,7 @@ test('every flipped bit of a header is refused, waits for more, or is another co
   }
 })
 
-test('random bytes in random pieces never give anything but frames or a ProtocolError', () => {
+test('random bytes in random pieces give only frames or a ProtocolError', () => {
   const length = fc.constantFrom(0, 3, 4, 5, 20, MAX + 4, MAX + 5, 0xffff_ffff).map(header)
   const piece = fc.oneof(
     fc.uint8Array({ maxLength: 40 }),
@@ -203,12 +203,12 @@ test('random bytes in random pieces never give anything but frames or a Protocol
   )
 })
 
-test('frames arrive the same however the stream is cut', () => {
+test('delivers the same frames for any chunks', () => {
   const bodies = fc.array(fc.uint8Array({ maxLength: 3_000 }), { minLength: 1, maxLength: 8 })
   const cuts = fc.array(fc.integer({ min: 1, max: 2_500 }), { minLength: 1, maxLength: 40 })
   fc.assert(
-    fc.property(bodies, cuts, (given, sizes) => {
-      const stream = Buffer.concat(given.map((body, i) => frame(i, body)))
+    fc.property(bodies, cuts, (sent, sizes) => {
+      const stream = Buffer.concat(sent.map((body, i) => frame(i, body)))
       const { decoder, dispatched } = recordingDecoder()
       let at = 0
       for (let i = 0; at < stream.length; i++) {
@@ -218,14 +218,14 @@ test('frames arrive the same however the stream is cut', () => {
       }
       assert.deepEqual(
         dispatched,
-        given.map((body, i) => [i, hex(body)]),
+        sent.map((body, i) => [i, hex(body)]),
       )
       assert.equal(decoder.bufferedBytes, 0)
     }),
   )
 })
 
-test('a declared length reserves nothing: 200 headers that promise 4 MiB each hold 17 bytes each', () => {
+test('a declared length allocates nothing: 200 headers that declare 4 MiB buffer 17 bytes each', () => {
   const length = 4 * 1_048_576
   const before = process.memoryUsage().arrayBuffers
   const decoders = Array.from({ length: 200 }, () => recordingDecoder(DEFAULT_FRAME_IDENTITY, length).decoder)
@@ -237,7 +237,7 @@ test('a declared length reserves nothing: 200 headers that promise 4 MiB each ho
   assert.ok(grown < length, `${grown} bytes for ${decoders.length} headers`)
 })
 
-/** Bytes that `run` copies with `set`, which is how the decoder copies. */
+/** Counts the bytes that `run` copies with `set`, as the decoder does. */
 function countCopiedBytes(run: () => void): number {
   const { set } = Uint8Array.prototype
   let sum = 0
@@ -245,7 +245,7 @@ function countCopiedBytes(run: () => void): number {
     sum += from.length
     set.call(this, from, at)
   }
-  // The decoder has no meter of its own, and needs none but here.
+  // The decoder does not count copied bytes itself.
   // oxlint-disable-next-line eslint/no-extend-native
   Object.defineProperty(Uint8Array.prototype, 'set', { value: countingSet, configurable: true })
   try {
@@ -257,7 +257,7 @@ function countCopiedBytes(run: () => void): number {
   return sum
 }
 
-test('reassembly copies each byte a few times at most, whatever the pieces are', () => {
+test('reassembly copies each byte only a few times, for any chunk size', () => {
   for (const [bodyBytes, pieceBytes] of [
     [65_536, 1],
     [65_536, 1_000],
@@ -271,12 +271,12 @@ test('reassembly copies each byte a few times at most, whatever the pieces are',
       for (let at = 0; at < whole.length; at += pieceBytes) decoder.push(whole.subarray(at, at + pieceBytes))
     })
     assert.equal(dispatched.length, 1)
-    // Each byte once into the buffer, and doubling moves less than twice of it again.
+    // Each byte is copied once into the buffer; the growth of the buffer copies less than twice that.
     assert.ok(sum <= 4 * whole.length, `${sum} bytes copied for ${whole.length} in pieces of ${pieceBytes}`)
   }
 })
 
-test('whole frames in one chunk are not copied at all', () => {
+test('complete frames in one chunk are not copied', () => {
   const chunk = new Uint8Array(Buffer.concat([frame(1, bytes('01')), frame(2, new Uint8Array(5_000))]))
   const { decoder, dispatched } = recordingDecoder()
   assert.equal(
@@ -286,7 +286,7 @@ test('whole frames in one chunk are not copied at all', () => {
   assert.equal(dispatched.length, 2)
 })
 
-test('a pause gives back where the next frame begins, and the rest is taken later', () => {
+test('push returns the position of the next frame after a pause', () => {
   const chunk = new Uint8Array(Buffer.concat([1, 2, 3].map((command) => frame(command, bytes('aabb')))))
   const commands: number[] = []
   const decoder: FrameDecoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX, (command) => {
@@ -302,7 +302,7 @@ test('a pause gives back where the next frame begins, and the rest is taken late
   assert.equal(decoder.bufferedBytes, 0)
 })
 
-test('a pause in a frame that came in pieces gives back what its last chunk still holds', () => {
+test('push returns the consumed bytes of the last chunk after a pause in a split frame', () => {
   const whole = frame(1, bytes('aabbcc'))
   const commands: number[] = []
   const decoder: FrameDecoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX, (command) => {
@@ -318,7 +318,7 @@ test('a pause in a frame that came in pieces gives back what its last chunk stil
   assert.equal(decoder.bufferedBytes, 2)
 })
 
-test('a decoder that was stopped, even by its sink, takes everything and delivers nothing', () => {
+test('a stopped decoder discards all bytes and delivers nothing', () => {
   const chunk = new Uint8Array([...frame(1, bytes('aa')), ...frame(2, bytes('bb')), 0])
   const commands: number[] = []
   const decoder: FrameDecoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX, (command) => {

@@ -1,5 +1,5 @@
-// The session protocol's bytes: every vector both ways, every prefix, random damage. Only a ProtocolError may come
-// out of a decoder, whatever a peer sends.
+// The session protocol's bytes: every vector both ways, every prefix, random damage. A decoder may throw only ProtocolError, for
+// any bytes.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -79,7 +79,7 @@ const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 type Encode = (fields: never, payload: Uint8Array) => Uint8Array
 type Decode = (source: Uint8Array, start: number, end: number) => object
 const decodeNothing: Decode = () => ({})
-/** Encoder, decoder, and where the payload begins: null = the message is fixed and has none. */
+/** Encoder, decoder, and start of the payload: null = a fixed message without payload. */
 const CODECS: Record<Name, readonly [Encode, Decode, number | null]> = {
   HELLO: [encodeHello, decodeHello, null],
   WELCOME: [encodeWelcome, decodeWelcome, null],
@@ -98,7 +98,7 @@ const CODECS: Record<Name, readonly [Encode, Decode, number | null]> = {
   TOKEN: [({ token }: { readonly token: Uint8Array }) => encodeToken(token), decodeToken, null],
 }
 
-/** A body as the vectors write it. The body stands inside a larger buffer, as it does in a chunk. */
+/** Decodes a body to the vectors' fields. The body is part of a larger buffer, as in a received chunk. */
 function decode(message: Name, body: Uint8Array): Fields {
   const [, read, payloadAt] = CODECS[message]
   const chunk = new Uint8Array(body.length + 12).fill(0xee)
@@ -110,13 +110,13 @@ function decode(message: Name, body: Uint8Array): Fields {
 }
 
 function encode(message: Name, fields: Fields): Uint8Array {
-  const given: Fields = { ...fields }
+  const decoded: Fields = { ...fields }
   for (const name of ['session', 'ticket', 'token'])
-    if (name in given) given[name] = bytes(given[name] as string)
-  return CODECS[message][0](given as never, bytes((fields['payload'] as string | undefined) ?? ''))
+    if (name in decoded) decoded[name] = bytes(decoded[name] as string)
+  return CODECS[message][0](decoded as never, bytes((fields['payload'] as string | undefined) ?? ''))
 }
 
-test('the numbers of the messages are those of the vectors, from the first reserved number on', () => {
+test('the message numbers equal the vectors and start at the first reserved number', () => {
   assert.deepEqual({ ...MESSAGE }, vectors.numbers)
   assert.deepEqual(
     Object.values(MESSAGE),
@@ -125,81 +125,83 @@ test('the numbers of the messages are those of the vectors, from the first reser
 })
 
 for (const name of Object.keys(MESSAGE) as Name[]) {
-  const mine = vectors.messages.filter(({ message }) => message === name)
+  const ownVectors = vectors.messages.filter(({ message }) => message === name)
 
-  test(`${name} is read from the bytes of its vectors`, () => {
-    assert.ok(mine.length >= 3)
-    for (const one of mine) assert.deepEqual(decode(name, bytes(one.bodyHex)), one.fields, one.name)
+  test(`decodes ${name} from the bytes of its vectors`, () => {
+    assert.ok(ownVectors.length >= 3)
+    for (const vector of ownVectors)
+      assert.deepEqual(decode(name, bytes(vector.bodyHex)), vector.fields, vector.name)
   })
 
-  test(`${name} is written as the bytes of its vectors, bare and framed`, () => {
-    for (const one of mine) {
-      const body = one.decodeOnly ? bytes(one.bodyHex) : encode(name, one.fields)
-      assert.equal(hex(body), one.bodyHex, one.name)
-      assert.equal(hex(encodeFrame(identity, MESSAGE[name], body)), one.frameHex, one.name)
+  test(`encodes ${name} to the bytes of its vectors, without and with frame`, () => {
+    for (const vector of ownVectors) {
+      const body = vector.decodeOnly ? bytes(vector.bodyHex) : encode(name, vector.fields)
+      assert.equal(hex(body), vector.bodyHex, vector.name)
+      assert.equal(hex(encodeFrame(identity, MESSAGE[name], body)), vector.frameHex, vector.name)
     }
   })
 
-  test(`every prefix of ${name} is refused, but for one that only cuts its payload or what is unknown`, () => {
-    for (const one of mine) {
-      const whole = bytes(one.bodyHex)
+  test(`rejects every prefix of ${name} that truncates a known field`, () => {
+    for (const vector of ownVectors) {
+      const whole = bytes(vector.bodyHex)
       const payloadAt = CODECS[name][2]
-      // A fixed message ends with its last field; what a later version adds behind it may be cut.
-      const enough = payloadAt ?? encode(name, one.fields).length
+      // A fixed message ends with its last field; fields that a later version appends may be missing.
+      const minBytes = payloadAt ?? encode(name, vector.fields).length
       for (let size = 0; size < whole.length; size++) {
-        const cut = whole.subarray(0, size)
-        if (size < enough) assert.throws(() => decode(name, cut), ProtocolError, `${one.name} cut at ${size}`)
+        const prefix = whole.subarray(0, size)
+        const label = `${vector.name} cut at ${size}`
+        if (size < minBytes) assert.throws(() => decode(name, prefix), ProtocolError, label)
         else {
-          const payload = payloadAt === null ? {} : { payload: hex(cut.subarray(payloadAt)) }
-          assert.deepEqual(decode(name, cut), { ...one.fields, ...payload }, `${one.name} cut at ${size}`)
+          const payload = payloadAt === null ? {} : { payload: hex(prefix.subarray(payloadAt)) }
+          assert.deepEqual(decode(name, prefix), { ...vector.fields, ...payload }, label)
         }
       }
     }
   })
 }
 
-test('what is refused is refused for the reason of the vectors', () => {
+test('rejects the invalid messages of the vectors for their reasons', () => {
   for (const { name, message, bodyHex, reason } of vectors.refused) {
     const label = `${message}: ${name}`
     assert.throws(() => decode(message, bytes(bodyHex)), { name: 'ProtocolError', reason }, label)
   }
 })
 
-test('frames that are refused from their header are refused for the reason of the vectors', () => {
+test('rejects the invalid frame headers of the vectors for their reasons', () => {
   for (const { name, frameHex, reason } of vectors.refusedFrames) {
     const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 65_536, () => assert.fail('delivered'))
     assert.throws(() => decoder.push(bytes(frameHex)), { name: 'ProtocolError', reason }, name)
   }
 })
 
-test('a refusal names the message and how much is missing', () => {
+test('a ProtocolError names the message and the number of missing bytes', () => {
   assert.throws(() => decode('ACK', bytes('000000010000')), { message: 'ACK ends 2 bytes too early' })
   assert.throws(() => decode('CLOSE', bytes('0000000101ff')), {
-    message: 'CLOSE holds text that is not UTF-8',
+    message: 'CLOSE contains text that is not UTF-8',
   })
 })
 
-test('a damaged message is read or refused with a ProtocolError', () => {
+test('a damaged message is decoded or rejected with a ProtocolError', () => {
   const damage = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), {
     minLength: 1,
     maxLength: 4,
   })
   fc.assert(
-    fc.property(fc.constantFrom(...vectors.messages), damage, (one, flips) => {
-      const body = bytes(one.bodyHex)
+    fc.property(fc.constantFrom(...vectors.messages), damage, (vector, flips) => {
+      const body = bytes(vector.bodyHex)
       for (const [at, mask] of flips) if (body.length > 0) body[at % body.length]! ^= mask
-      decodeOrRefuse(one.message, body)
+      decodeOrReject(vector.message, body)
     }),
     { numRuns: 3_000 },
   )
 })
 
-test('random bytes are read or refused with a ProtocolError', () => {
+test('random bytes are decoded or rejected with a ProtocolError', () => {
   const names = fc.constantFrom(...(Object.keys(MESSAGE) as Name[]))
-  fc.assert(fc.property(names, fc.uint8Array({ maxLength: 80 }), decodeOrRefuse), { numRuns: 3_000 })
+  fc.assert(fc.property(names, fc.uint8Array({ maxLength: 80 }), decodeOrReject), { numRuns: 3_000 })
 })
 
-function decodeOrRefuse(message: Name, body: Uint8Array): void {
+function decodeOrReject(message: Name, body: Uint8Array): void {
   try {
     decode(message, body)
   } catch (error) {
@@ -236,19 +238,19 @@ const FIELDS: Partial<Record<Name, fc.Arbitrary<Fields>>> = {
   }),
 }
 
-test('any fields come back as they were written', () => {
+test('decodes any fields that were encoded', () => {
   for (const [name, fields] of Object.entries(FIELDS) as [Name, fc.Arbitrary<Fields>][]) {
-    fc.assert(fc.property(fields, (one) => assert.deepEqual(decode(name, encode(name, one)), { ...one })))
+    fc.assert(fc.property(fields, (sent) => assert.deepEqual(decode(name, encode(name, sent)), { ...sent })))
   }
 })
 
-test('a long error message is cut to 1,000 UTF-16 units', () => {
+test('truncates a long error message to 1,000 UTF-16 units', () => {
   const error = { channel: 1, sequence: 1, kind: 'system', code: 'INTERNAL' } as const
   const decoded = decode('ERROR', encodeError({ ...error, message: '€'.repeat(70_000) }))
   assert.equal(decoded['message'], '€'.repeat(1_000))
 })
 
-test('the session that a HELLO or WELCOME gave does not keep its chunk alive', () => {
+test('a decoded session is a copy and does not retain its chunk', () => {
   const hello = {
     minVersion: 2,
     maxVersion: 2,
@@ -263,7 +265,7 @@ test('the session that a HELLO or WELCOME gave does not keep its chunk alive', (
   assert.equal(decoded.session.buffer.byteLength, 16)
 })
 
-test('docs/protocol.md has every number, every code and the bytes of the vectors', () => {
+test('docs/protocol.md contains every number, every code and the bytes of the vectors', () => {
   const page = readFileSync('docs/protocol.md', 'utf8')
   for (const [name, number] of Object.entries(MESSAGE))
     assert.ok(page.includes(`| 0x${number.toString(16).toUpperCase()} | ${name} |`), name)

@@ -149,7 +149,7 @@ test('what is no number, date or bool of ours says so', () => {
     [
       t.decimal(5, 2),
       '1000.00',
-      'holds "1000.00": "1000.00" is not a decimal of 5 digits, 2 behind the point',
+      'holds "1000.00": "1000.00" is not a decimal of 5 digits, 2 after the point',
     ],
     [t.id, 'a b', 'holds "a b": "a b" is not of A-Z a-z 0-9 _ -'],
     [t.string(2), Uint8Array.of(65), 'holds 1 bytes 41: expected string, got 1 bytes 41'],

@@ -1,4 +1,4 @@
-// The edge-core envelope: what each record carries, what is refused, and what a later age may add.
+// The envelope between edge and core: every record both ways, rejected envelopes, and additions of later versions.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -60,6 +60,7 @@ const toGateway: RecordedCall[] = [
   ['applied', 0xffffffff],
   ['membershipToken', Uint8Array.of(0, 0, 0, 1, 0, 1, 65)],
   ['membershipToken', EMPTY_BYTES],
+  ['bind', 'purse', '\ufeffada'],
   ['resync', 513],
   ['login', 'ada', 0xffffffff],
   ['closed', 'UNAVAILABLE', ''],
@@ -67,8 +68,8 @@ const toGateway: RecordedCall[] = [
   ['pong'],
 ]
 
-/** Notes what it hears; bodies are copied, as they are only views. */
-function recordingReceiver(): { said: RecordedCall[]; to: ShardRecords & GatewayRecords } {
+/** Records the calls it receives; bodies are copied, because they are views. */
+function recordingReceiver(): { calls: RecordedCall[]; to: ShardRecords & GatewayRecords } {
   const calls: RecordedCall[] = []
   const to = new Proxy({} as ShardRecords & GatewayRecords, {
     get:
@@ -80,12 +81,12 @@ function recordingReceiver(): { said: RecordedCall[]; to: ShardRecords & Gateway
         ])
       },
   })
-  return { said: calls, to }
+  return { calls, to }
 }
 
 function write(batch: RecordBatch, [name, ...fields]: RecordedCall): void {
-  const methods = batch as unknown as Record<string, (...fields: unknown[]) => void>
-  methods[name]!(...fields)
+  const method = Reflect.get(batch, name) as (...fields: unknown[]) => void
+  method.apply(batch, fields)
 }
 
 function encodeRecords(...records: RecordedCall[]): Uint8Array<ArrayBuffer> {
@@ -100,18 +101,18 @@ const directions = [
 ]
 
 for (const { name, records, read } of directions) {
-  test(`records ${name} arrive as they were written, alone and batched`, () => {
+  test(`reads records ${name} as they were written, alone and batched`, () => {
     for (const record of records) {
-      const { said, to } = recordingReceiver()
+      const { calls, to } = recordingReceiver()
       read(encodeRecords(record), to)
-      assert.deepEqual(said, [record])
+      assert.deepEqual(calls, [record])
     }
-    const { said, to } = recordingReceiver()
+    const { calls, to } = recordingReceiver()
     read(encodeRecords(...records), to)
-    assert.deepEqual(said, records)
+    assert.deepEqual(calls, records)
   })
 
-  test(`a record ${name} that is cut anywhere is refused`, () => {
+  test(`rejects every truncated record ${name}`, () => {
     for (const record of records) {
       const whole = encodeRecords(record)
       for (let size = 0; size < whole.length; size++) {
@@ -124,7 +125,7 @@ for (const { name, records, read } of directions) {
     }
   })
 
-  test(`a byte flipped in a message ${name} is read or refused, never a raw exception`, () => {
+  test(`a flipped byte in a message ${name} causes no error but ProtocolError`, () => {
     const whole = encodeRecords(...records)
     for (let at = 0; at < whole.length; at++) {
       for (const mask of [0x01, 0x80, 0xff]) {
@@ -139,26 +140,26 @@ for (const { name, records, read } of directions) {
     }
   })
 
-  test(`a kind ${name} that is not known yet is skipped, and so are fields behind the known ones`, () => {
+  test(`skips unknown kinds ${name} and fields after the known ones`, () => {
     const [first, second] = [records[0]!, records.at(-1)!]
-    const one = encodeRecords(first).subarray(1)
-    const longer = Uint8Array.of(...one, 1, 2)
-    new DataView(longer.buffer).setUint32(1, one.length - 5 + 2)
+    const record = encodeRecords(first).subarray(1)
+    const longer = Uint8Array.of(...record, 1, 2)
+    new DataView(longer.buffer).setUint32(1, record.length - 5 + 2)
     const unknown = Uint8Array.of(77, 0, 0, 0, 3, 1, 2, 3)
-    const { said, to } = recordingReceiver()
+    const { calls, to } = recordingReceiver()
     read(Uint8Array.of(1, ...unknown, ...longer, ...encodeRecords(second).subarray(1)), to)
-    assert.deepEqual(said, [first, second])
+    assert.deepEqual(calls, [first, second])
   })
 }
 
-test('another envelope version is refused by name', () => {
+test('rejects another envelope version', () => {
   assert.throws(
     () => readShardRecords(Uint8Array.of(2, 5, 0, 0, 0, 0), recordingReceiver().to),
     /envelope version 2 is not 1/,
   )
 })
 
-test('the bytes of a call are fixed', () => {
+test('a call has the expected bytes', () => {
   const hex = Buffer.from(encodeRecords(['call', 1, 201, 1, 0, body])).toString('hex')
   assert.equal(
     hex,
@@ -171,17 +172,17 @@ test('the bytes of a CLOSED record with a reason are fixed', () => {
   assert.equal(hex, '01' + '87' + '0000000e' + '0000000a' + '4b49434b454420' + '424f54')
 })
 
-test('a batch grows past its first buffer and starts anew after take', () => {
+test('a batch grows beyond its first buffer and is empty after takeMessage', () => {
   const batch = new RecordBatch()
   const large = new Uint8Array(70_000).fill(5)
   batch.reply(1, 2, large)
   batch.reply(2, 2, large)
   const taken = batch.takeMessage()
   batch.pong()
-  const { said, to } = recordingReceiver()
+  const { calls, to } = recordingReceiver()
   readGatewayRecords(taken, to)
   assert.deepEqual(
-    said.map(([name, sequence]) => [name, sequence]),
+    calls.map(([name, sequence]) => [name, sequence]),
     [
       ['reply', 1],
       ['reply', 2],

@@ -1,5 +1,5 @@
-// What the MessagePack scan lets through and what it refuses: tables of hex, every prefix, random bytes.
-// The hostile rows are those of the research on msgpackr 2.1.3.
+// Bodies that the MessagePack scan accepts and rejects: tables of hex, every prefix, random bytes. The hostile rows are attacks on
+// msgpackr 2.1.3.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -32,13 +32,13 @@ const accepted: [what: string, hex: string][] = [
   ['a timestamp of 4 bytes', 'd6 ff 00000001'],
   ['a timestamp of 8 bytes', 'd7 ff ee6b27fc 00000001'],
   ['a timestamp of 12 bytes before 1970', 'c7 0c ff 3b9ac9ff ffffffffffffffff'],
-  ['32 arrays inside each other', times(31, '91') + '90'],
+  ['32 nested arrays', times(31, '91') + '90'],
   ['32 arrays around a number', times(32, '91') + '00'],
   ['4096 items', 'dc1000' + times(4096, '00')],
 ]
 
-const refused: [what: string, hex: string, why: RegExp][] = [
-  ['nothing at all', '', /ends too early, at byte 0/],
+const rejected: [what: string, hex: string, why: RegExp][] = [
+  ['an empty body', '', /ends too early, at byte 0/],
   ['a number without its bytes', 'cd 00', /ends too early|declares/],
   ['an array of 2^32-1', 'dd ffffffff', /declares 4294967295 items where 0 bytes/],
   ['a map of 2^32-1', 'df ffffffff', /declares 4294967295 items where 0 bytes/],
@@ -46,10 +46,10 @@ const refused: [what: string, hex: string, why: RegExp][] = [
   ['a binary of 2^32-1', 'c6 ffffffff', /declares 4294967295 bytes/],
   ['an extension of 2^32-1', 'c9 ffffffff', /declares 4294967296 bytes/],
   ['2000 arrays of 65535 each', times(2000, 'dcffff'), /declares 65535 items/],
-  ['33 arrays inside each other', times(32, '91') + '90', /deeper than 32, at byte 32/],
-  ['33 maps inside each other', times(33, '81a161') + 'c0', /deeper than 32/],
-  ['1000 arrays inside each other', times(1000, '91') + 'c0', /deeper than 32/],
-  ['8 million arrays inside each other', times(8_000_000, '91'), /deeper than 32/],
+  ['33 nested arrays', times(32, '91') + '90', /deeper than 32, at byte 32/],
+  ['33 nested maps', times(33, '81a161') + 'c0', /deeper than 32/],
+  ['1000 nested arrays', times(1000, '91') + 'c0', /deeper than 32/],
+  ['8 million nested arrays', times(8_000_000, '91'), /deeper than 32/],
   ['a key __proto__', '81 a95f5f70726f746f5f5f 00', /key __proto__, at byte 1/],
   ['a key __proto__ as str 8', '81 d9095f5f70726f746f5f5f 00', /key __proto__/],
   ['a number as key', '81 01 c0', /key that is not a string, at byte 1/],
@@ -86,7 +86,7 @@ const refused: [what: string, hex: string, why: RegExp][] = [
   ['a timestamp long before all years', 'c7 0c ff 00000000 8000000000000000', /out of range/],
 ]
 
-/** 15 arrays, each pointing twice to the one before: 2^15 leaves for who walks the result. */
+/** 15 arrays, each with two references to the previous one: a traversal of the result visits 2^15 leaves. */
 function sharedReferences(): string {
   const id = (n: number): string => n.toString(16).padStart(8, '0')
   let hex = '9f'
@@ -95,11 +95,11 @@ function sharedReferences(): string {
 }
 
 for (const [what, hex] of accepted) {
-  test(`passes ${what}`, () => scanMsgpack(bytes(hex)))
+  test(`accepts ${what}`, () => scanMsgpack(bytes(hex)))
 }
 
-for (const [what, hex, why] of refused) {
-  test(`refuses ${what}`, () => {
+for (const [what, hex, why] of rejected) {
+  test(`rejects ${what}`, () => {
     assert.throws(
       () => scanMsgpack(bytes(hex)),
       (error) => error instanceof InputError && why.test(error.message) && error.message.length < 120,
@@ -107,7 +107,7 @@ for (const [what, hex, why] of refused) {
   })
 }
 
-test('refuses every prefix of every body that passes', () => {
+test('rejects every prefix of every accepted body', () => {
   for (const [what, hex] of accepted) {
     const body = bytes(hex)
     const step = body.length > 500 ? 97 : 1
@@ -116,11 +116,11 @@ test('refuses every prefix of every body that passes', () => {
   }
 })
 
-test('refuses every body that passes with any byte behind it', () => {
+test('rejects every accepted body with an additional byte', () => {
   for (const [what, hex] of accepted) assert.throws(() => scanMsgpack(bytes(`${hex}00`)), InputError, what)
 })
 
-test('takes the limits it is given, up to a depth of 256', () => {
+test('applies the given limits, up to a depth of 256', () => {
   const nested = (depth: number): Uint8Array => bytes(times(depth - 1, '91') + '90')
   scanMsgpack(bytes('920000'), { depth: 1, items: 2 })
   assert.throws(() => scanMsgpack(bytes('93000000'), { depth: 1, items: 2 }), /more than 2 items/)
@@ -129,7 +129,7 @@ test('takes the limits it is given, up to a depth of 256', () => {
   assert.throws(() => scanMsgpack(nested(257), { depth: 999, items: 999 }), /deeper than 256,/)
 })
 
-test('a refused body leaves nothing behind for the next', () => {
+test('a rejected body does not affect the next scan', () => {
   for (let i = 0; i < 3; i++) {
     assert.throws(() => scanMsgpack(bytes('81a161')), InputError)
     scanMsgpack(bytes('9101'))
@@ -143,14 +143,14 @@ test('reads nothing beyond its view of a larger buffer', () => {
 })
 
 test('random bytes and flipped bytes throw InputError or nothing', () => {
-  const never = (body: Uint8Array): void => {
+  const scanOrReject = (body: Uint8Array): void => {
     try {
       scanMsgpack(body)
     } catch (error) {
       if (!(error instanceof InputError)) throw error
     }
   }
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 64 }), never), { seed: 1, numRuns: 5_000 })
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 64 }), scanOrReject), { seed: 1, numRuns: 5_000 })
   for (const [, hex] of accepted) {
     const body = bytes(hex)
     if (body.length > 500) continue
@@ -158,7 +158,7 @@ test('random bytes and flipped bytes throw InputError or nothing', () => {
       for (let bit = 0; bit < 8; bit++) {
         const flipped = body.slice()
         flipped[at] = (body[at] as number) ^ (1 << bit)
-        never(flipped)
+        scanOrReject(flipped)
       }
     }
   }

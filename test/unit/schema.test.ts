@@ -1,4 +1,4 @@
-// Standard Schema both ways: ours as others see it, and foreign ones in the place of a `t` type.
+// Standard Schema both ways: a `t` type as a Standard Schema, and a foreign schema in place of a `t` type.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -13,7 +13,7 @@ import {
   type StandardSchema,
 } from '../../core/wire/type.ts'
 
-test('a refusal through Standard Schema has the message and the path in parts', () => {
+test('an issue of Standard Schema has the message and the path as a list', () => {
   const props = t.object({ a: t.array(t.u8, 2) })['~standard']
   assert.equal(props.version, 1)
   assert.equal(props.vendor, 'firefly')
@@ -22,7 +22,7 @@ test('a refusal through Standard Schema has the message and the path in parts', 
   })
 })
 
-// A stand-in for valibot, zod or arktype: `Out` is all that the outside sees.
+// Represents valibot, zod or arktype: only `Out` is visible.
 function foreign<Out>(
   validate: (value: unknown) => StandardResult<Out> | Promise<StandardResult<Out>>,
 ): StandardSchema<Out> {
@@ -41,7 +41,7 @@ const even = foreign<number>((value) =>
       },
 )
 
-test('a foreign schema gives its output, alone and as a field', () => {
+test('uses the output of a foreign schema, alone and as a field', () => {
   assert.equal(toParser(even)(4), 40)
   assert.deepEqual(t.object({ n: even, list: t.array(even, 2) }).parse({ n: 2, list: [4] }), {
     n: 20,
@@ -50,7 +50,7 @@ test('a foreign schema gives its output, alone and as a field', () => {
   assert.deepEqual(specOf(even), { kind: 'foreign', vendor: 'other' })
 })
 
-test('a foreign refusal becomes one InputError with its first issues, escaped and cut', () => {
+test('converts the first foreign issues to one InputError, escaped and truncated', () => {
   assert.throws(() => toParser(even)(3), {
     name: 'InputError',
     message: 'input.deep[0]: not even; a \\"quote\\"\\n; c',
@@ -61,29 +61,29 @@ test('a foreign refusal becomes one InputError with its first issues, escaped an
     () => toParser(loud)(1),
     (error) => error instanceof InputError && error.message.length < 100,
   )
-  assert.throws(() => toParser(foreign(() => ({ issues: [] })))(1), { message: 'input: refused' })
+  assert.throws(() => toParser(foreign(() => ({ issues: [] })))(1), { message: 'input: rejected' })
 })
 
-test('a foreign schema that answers with a promise is a mistake of the definition', () => {
+test('rejects a foreign schema that returns a promise', () => {
   const slow = foreign(async (): Promise<StandardResult<number>> => Promise.reject(new Error('late')))
   assert.throws(() => toParser(slow)(1), DefinitionError)
   assert.throws(() => schemaOf({ slow }), DefinitionError)
 })
 
-test('a schema may be a function that carries ~standard', () => {
+test('accepts a function with the property ~standard as a schema', () => {
   const callable = Object.assign(() => 'called', even)
   assert.equal(toParser(callable)(2), 20)
   assert.equal(schemaOf(callable), callable)
 })
 
-test('schemaOf makes an object of plain fields and passes schemas through', () => {
+test('schemaOf converts plain fields to an object and returns schemas unchanged', () => {
   assert.equal(schemaOf(t.u8), t.u8)
   assert.equal(schemaOf(even), even)
   assert.deepEqual(toParser(schemaOf({ a: t.u8 }))({ a: 1, b: 2 }), { a: 1 })
   assert.equal(specOf(schemaOf({ a: t.u8 })).kind, 'object')
 })
 
-test('plain fields of which none is required accept undefined, which an empty body decodes to', () => {
+test('plain fields without required field accept undefined, the value of an empty body', () => {
   assert.deepEqual(toParser(schemaOf({}))(undefined), {})
   assert.deepEqual(toParser(schemaOf({ a: t.optional(t.u8) }))(undefined), {})
   assert.throws(() => toParser(schemaOf({ a: t.u8 }))(undefined), {

@@ -1,5 +1,5 @@
-// A server by hand for the tests of the SDK: connections on a manual clock, messages said and heard one by one. Nothing
-// happens between the steps of a test but what the clock is told to do.
+// A scripted server for the tests of the SDK: the test sends and inspects every message. Connections use a manual clock, so
+// timers fire only when the test advances it.
 
 import assert from 'node:assert/strict'
 
@@ -11,6 +11,7 @@ import {
   type SocketEvents,
 } from '../../client/index.ts'
 import { ManualClock } from '../../core/testing/memory.ts'
+import { utf8Decoder, utf8Encoder } from '../../core/wire/bytes.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import { command, contract, event } from '../../core/wire/contract.ts'
 import {
@@ -44,30 +45,28 @@ export const Room = contract('room', {
   note: command(3, { n: t.u16 }, null, { durable: true }),
   step: command(4, { n: t.u16 }),
   again: command(5, { n: t.u16 }, { n: t.u16 }, { resend: true }),
-  keptStep: command(6, { n: t.u16 }, null, { offline: 'keep' }),
-  sternStep: command(7, { n: t.u16 }, null, { offline: 'fail' }),
-  sternAsk: command(8, { n: t.u16 }, { n: t.u16 }, { offline: 'fail' }),
-  looseAsk: command(9, { n: t.u16 }, { n: t.u16 }, { offline: 'drop' }),
-  sternSave: command(10, { n: t.u16 }, { n: t.u16 }, { durable: true, offline: 'fail' }),
+  queuedStep: command(6, { n: t.u16 }, null, { offline: 'keep' }),
+  failingStep: command(7, { n: t.u16 }, null, { offline: 'fail' }),
+  failingAsk: command(8, { n: t.u16 }, { n: t.u16 }, { offline: 'fail' }),
+  droppedAsk: command(9, { n: t.u16 }, { n: t.u16 }, { offline: 'drop' }),
+  failingSave: command(10, { n: t.u16 }, { n: t.u16 }, { durable: true, offline: 'fail' }),
   moved: event(50, { n: t.u16 }),
   blob: event(51, { text: t.string(65_000) }),
 })
 
 export const SESSION = new Uint8Array(16).fill(7)
 const IDENTITY = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
-const utf8Encoder = new TextEncoder()
-const utf8Decoder = new TextDecoder()
 
-/** What a client has said: its name and its fields. */
+/** A message of the client: its name and its fields. */
 export type ReceivedMessage = readonly [string, ...unknown[]]
 
-/** One connection as the server has it. */
+/** The server's end of one connection. */
 export class ScriptedConnection {
   readonly events: SocketEvents
   readonly url: string
-  /** How the client hung up: for good or not; null = it has not. */
+  /** How the client closed it: true = permanently; null = still open. */
   clientLeave: boolean | null = null
-  /** Messages of the WebSocket, one for each write. */
+  /** WebSocket messages of the client, one per write. */
   writes: Uint8Array[] = []
 
   constructor(url: string, events: SocketEvents) {
@@ -115,12 +114,12 @@ export class ScriptedConnection {
     return this.send(MESSAGE.RESYNC, encodeResync({ channel, events }))
   }
 
-  /** The connection breaks. */
+  /** Closes the connection from outside. */
   disconnect(reason = 'cut'): void {
     this.events.closed(reason)
   }
 
-  /** What the client has said since the last time, PINGs left out. */
+  /** Returns the client's messages since the last call, without PINGs. */
   takeMessages(): ReceivedMessage[] {
     const messages = this.writes.flatMap(decodeMessages)
     this.writes = []
@@ -184,9 +183,12 @@ export class ScriptedServer {
   readonly clock = new ManualClock()
   readonly connections: ScriptedConnection[] = []
   readonly dial: Dial = (url, events) => {
-    const line = new ScriptedConnection(url, events)
-    this.connections.push(line)
-    return { send: (bytes) => line.writes.push(bytes), close: (leave = false) => (line.clientLeave = leave) }
+    const connection = new ScriptedConnection(url, events)
+    this.connections.push(connection)
+    return {
+      send: (bytes) => connection.writes.push(bytes),
+      close: (leave = false) => (connection.clientLeave = leave),
+    }
   }
 
   /** The newest connection. */
@@ -194,14 +196,14 @@ export class ScriptedServer {
     return this.connections.at(-1)!
   }
 
-  /** The answer of `connect`, not awaited: the test plays the server. */
+  /** Calls `connect` of the SDK. The promise is not awaited: the test must first send WELCOME. */
   connect(options: ConnectOptions = {}): Promise<Firefly> {
-    const game = connect('ws://door.test', { clock: this.clock, dial: this.dial, ...options })
-    game.catch(() => {}) // the test looks at it in its own time
+    const game = connect('ws://server.test', { clock: this.clock, dial: this.dial, ...options })
+    game.catch(() => {}) // the test inspects the rejection later
     return game
   }
 
-  /** A welcomed session, whose first words are heard. */
+  /** A session after WELCOME; its first messages are taken. */
   async connectWelcomed(
     options: ConnectOptions = {},
     welcome: Parameters<ScriptedConnection['sendWelcome']>[0] = { token: 'one' },
@@ -213,27 +215,27 @@ export class ScriptedServer {
     return game
   }
 
-  /** Runs what was deferred; the connection in hand then says what it has heard. */
+  /** Runs deferred functions, then returns the messages on the newest connection. */
   takeMessages(): ReceivedMessage[] {
     this.clock.settle()
     return this.connection.takeMessages()
   }
 
-  /** The connection breaks, and the client dials again. */
+  /** Disconnects and waits for the client's next connection. */
   async reconnect(reason = 'cut'): Promise<ScriptedConnection> {
     const before = this.connections.length
     this.connection.disconnect(reason)
     this.clock.advance(5_000)
     await new Promise(setImmediate)
-    assert.equal(this.connections.length, before + 1, 'dialled once more')
+    assert.equal(this.connections.length, before + 1, 'one more connection')
     this.connection.events.opened()
     return this.connection
   }
 }
 
-/** What becomes of a promise: its value, or the code of its error. */
+/** Tracks a promise: 'pending', then its value or the code of its error. */
 export function outcomeOf(promise: Promise<unknown>): { now: unknown } {
-  const outcome = { now: 'waits' as unknown }
+  const outcome = { now: 'pending' as unknown }
   promise.then(
     (value) => (outcome.now = value),
     (error: { code?: string }) => (outcome.now = error.code ?? error),
@@ -241,7 +243,7 @@ export function outcomeOf(promise: Promise<unknown>): { now: unknown } {
   return outcome
 }
 
-/** Lets promises tell what has become of them. */
+/** Waits until settled promises have run their callbacks. */
 export function settlePromises(): Promise<void> {
   return new Promise(setImmediate)
 }

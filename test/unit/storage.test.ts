@@ -67,7 +67,7 @@ const BOUNDS: readonly (readonly [string, [Columns, object], [Columns, object], 
       { ...own, ...many(64, t.u8) },
       { ...keyed, by: ['own', ...names(many(64, t.u8))] },
     ],
-    '64 indexes exceed 63: by and unique name too many columns',
+    '64 indexes exceed 63: by and unique list too many columns',
   ],
   [
     'indexes of all kinds',
@@ -79,7 +79,7 @@ const BOUNDS: readonly (readonly [string, [Columns, object], [Columns, object], 
       { id: t.u32, ...own, ...many(62, t.u8) },
       { key: 'id', by: ['own', 'c0'], unique: ['own', ...names(many(62, t.u8))] },
     ],
-    '65 indexes exceed 63: by and unique name too many columns',
+    '65 indexes exceed 63: by and unique list too many columns',
   ],
   [
     'columns',
@@ -103,7 +103,7 @@ const BOUNDS: readonly (readonly [string, [Columns, object], [Columns, object], 
       { own: t.id, ...many(7, t.string(255)), last: t.string(155), ...many(9, t.string(999), 'f') },
       { key: 'own', by: ['own', ...names(many(7, t.u8)), 'last'] },
     ],
-    'a row that changes is noted in 15903 bytes (key and indexes: c0 1020, c1 1020, c2 1020, c3 1020, 5 more), which exceeds 15900',
+    "a changed row's undo record takes 15903 bytes (key and indexes: c0 1020, c1 1020, c2 1020, c3 1020, 5 more), which exceeds 15900",
   ],
   [
     'names of indexes',
@@ -133,7 +133,7 @@ const BOUNDS: readonly (readonly [string, [Columns, object], [Columns, object], 
     'names of columns',
     [{ ...own, rowId: t.u8 }, keyed],
     [{ ...own, db_Row_id: t.u8 }, keyed],
-    'column "db_Row_id": MySQL keeps the name for itself',
+    'column "db_Row_id": the name is reserved by MySQL',
   ],
 ]
 for (const [what, within, beyond, message] of BOUNDS)
@@ -152,12 +152,12 @@ for (const [what, within, beyond, message] of BOUNDS)
 test('the advice says what takes less room', () => {
   assert.throws(() => define({ own: t.id, ...many(33, t.string(63)) }, keyed), {
     message:
-      /^table "items": .* exceeds 8080; beside the key a t\.string of 64 or more takes 41 bytes of it, as an object does$/,
+      /^table "items": .* exceeds 8080; outside the key an object or a t\.string of 64 or more takes 41 bytes of it$/,
   })
   define({ own: t.id, ...many(80, t.string(64)) }, keyed)
   assert.throws(() => define({ own: t.id, ...many(17, t.string(1_000)) }, keyed), {
     message:
-      / exceeds 65500; a t\.string above 1000, t\.bytes above 4000 or an object is kept outside of the row$/,
+      / exceeds 65500; a t\.string above 1000, t\.bytes above 4000 or an object is stored outside the row$/,
   })
   define({ own: t.id, ...many(80, t.string(1_001)) }, keyed)
 })

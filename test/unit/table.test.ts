@@ -1,5 +1,4 @@
-// Tables: what is refused while the game is put together, and what does not compile. Lines marked
-// with @ts-expect-error are tests of the compiler, run by `tsc -p .`.
+// Tables: errors at start and compile errors. Lines marked with @ts-expect-error test the compiler, run by `tsc -p .`.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -30,7 +29,7 @@ const Own = contract('own', {
 const Other = contract('other', {})
 
 const name = t.string(64)
-/** What the compiler would not let pass. */
+/** Hides arguments from the compiler that it would reject. */
 type UntypedRecord = Record<string, unknown>
 const define = (title: string, columns: UntypedRecord, options: UntypedRecord): unknown =>
   table(title, columns as never, { owner: Own, ...options } as never)
@@ -40,8 +39,8 @@ const many = (count: number): UntypedRecord =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [`c${i}`, name]))
 const keyed = { key: ['own', 'id'] }
 
-/** Name, columns, options, and what is said of them. */
-const REFUSED: readonly (readonly [string, UntypedRecord, UntypedRecord, RegExp])[] = [
+/** Name, columns, options, and the error. */
+const REJECTED: readonly (readonly [string, UntypedRecord, UntypedRecord, RegExp])[] = [
   ['', fine, keyed, /^table "": the name must match/],
   ['Item', fine, keyed, /the name must match \[a-z\]\[a-z0-9_\]\{0,47\}/],
   ['1item', fine, keyed, /the name must match/],
@@ -50,27 +49,27 @@ const REFUSED: readonly (readonly [string, UntypedRecord, UntypedRecord, RegExp]
   ['firefly_kv', fine, keyed, /not begin with firefly_/],
   ['item', {}, { key: 'own' }, /0 columns are not 1\.\.90/],
   ['item', many(91), { key: 'c0' }, /91 columns are not 1\.\.90/],
-  ['item', { own: name, OWN: name }, { key: 'own' }, /two columns differ only in the case/],
+  ['item', { own: name, OWN: name }, { key: 'own' }, /two columns differ only in letter case/],
   ['item', { ...fine, Name: name }, keyed, /column "Name" must match/],
   ['item', { ...fine, 'a-b': name }, keyed, /column "a-b" must match/],
   ['item', { ...fine, _a: name }, keyed, /column "_a" must match/],
   ['item', { ...fine, ['a'.repeat(64)]: name }, keyed, /must match \[a-z\]\[A-Za-z0-9_\]\{0,62\}/],
   ...['update', 'increment', 'delete', 'values', 'then', 'constructor', 'toJSON'].map(
-    (taken) => ['item', { ...fine, [taken]: name }, keyed, /a row has a verb of that name/] as const,
+    (taken) => ['item', { ...fine, [taken]: name }, keyed, /a row has a method of that name/] as const,
   ),
   ['item', { ...fine, x: t.optional(name) }, keyed, /column "x": use t\.nullable/],
   ['item', { ...fine, x: 5 }, keyed, /column "x": expected a t type or Standard Schema/],
-  ['item', { ...fine, x: t.nullable(t.nullable(name)) }, keyed, /column "x": nullable has no form/],
-  ['item', { ...fine, x: t.array(t.bytes(), 9) }, keyed, /stored as JSON, which has no form for t\.bytes/],
-  ['item', { ...fine, x: t.object({ a: t.record(t.u64, 9) }) }, keyed, /no form for t\.u64/],
-  ['item', { ...fine, x: t.nullable(t.object({ a: t.date })) }, keyed, /no form for t\.date/],
-  ['item', fine, { key: ['own', 'uid'] }, /key "uid" is no column/],
-  ['item', fine, { key: [] }, /is no column/],
-  ['item', fine, { key: ['own', 'id', 'own'] }, /a key column stands twice/],
-  ['item', fine, { ...keyed, shardKey: 'shard' }, /shardKey "shard" is no column/],
-  ['item', fine, { ...keyed, by: ['guild'] }, /shardKey "guild" is no column/],
-  ['item', fine, { ...keyed, by: ['own', 'guild'] }, /by "guild" is no column/],
-  ['item', fine, { ...keyed, unique: ['guild'] }, /unique "guild" is no column/],
+  ['item', { ...fine, x: t.nullable(t.nullable(name)) }, keyed, /column "x": nullable cannot be a column/],
+  ['item', { ...fine, x: t.array(t.bytes(), 9) }, keyed, /stored as JSON, which cannot represent t\.bytes/],
+  ['item', { ...fine, x: t.object({ a: t.record(t.u64, 9) }) }, keyed, /cannot represent t\.u64/],
+  ['item', { ...fine, x: t.nullable(t.object({ a: t.date })) }, keyed, /cannot represent t\.date/],
+  ['item', fine, { key: ['own', 'uid'] }, /key "uid" is not a column/],
+  ['item', fine, { key: [] }, /the key has no column/],
+  ['item', fine, { key: ['own', 'id', 'own'] }, /a key column is listed twice/],
+  ['item', fine, { ...keyed, shardKey: 'shard' }, /shardKey "shard" is not a column/],
+  ['item', fine, { ...keyed, by: ['guild'] }, /shardKey "guild" is not a column/],
+  ['item', fine, { ...keyed, by: ['own', 'guild'] }, /by "guild" is not a column/],
+  ['item', fine, { ...keyed, unique: ['guild'] }, /unique "guild" is not a column/],
   ['item', fine, { key: ['own', 'none'] }, /key column none cannot be null/],
   ['item', fine, { ...keyed, shardKey: 'none' }, /key column none cannot be null/],
   ['item', fine, { key: 'n' }, /shardKey n must be text/],
@@ -81,16 +80,16 @@ const REFUSED: readonly (readonly [string, UntypedRecord, UntypedRecord, RegExp]
   ['item', fine, { ...keyed, unique: ['list'] }, /key column list: array cannot be a key/],
   ['item', { ...fine, x: t.bytes(256) }, { ...keyed, unique: ['x'] }, /key column x: bytes cannot be a key/],
   ['item', { ...fine, x: t.string(256) }, { key: 'x' }, /key column x: 256 characters exceed 255/],
-  ['item', fine, { key: ['own', 'n'], ids: 'generated' }, /need a t\.id, n is not one/],
-  ['item', fine, { key: ['own', 'id', 'n'], ids: 'generated' }, /need one key column beside the shard's/],
-  ['item', fine, { key: 'own', ids: 'auto' }, /ids 'auto' need one key column beside the shard's/],
-  ['item', fine, { ...keyed, ids: 'auto' }, /ids 'auto' need an integer, id is not one/],
+  ['item', fine, { key: ['own', 'n'], ids: 'generated' }, /need a t\.id, which n is not/],
+  ['item', fine, { key: ['own', 'id', 'n'], ids: 'generated' }, /need one key column besides the shard's/],
+  ['item', fine, { key: 'own', ids: 'auto' }, /ids 'auto' need one key column besides the shard's/],
+  ['item', fine, { ...keyed, ids: 'auto' }, /ids 'auto' need an integer, which id is not/],
   ['item', fine, { ...keyed, defaults: { n: -1 } }, /column "n": default -1 is outside 0\.\.4294967295/],
   ['item', fine, { ...keyed, defaults: { n: '1' } }, /column "n": default expected u32, got "1"/],
 ]
 
-test('a table that SQLite or MySQL would not hold is refused, by its name', () => {
-  for (const [title, columns, options, message] of REFUSED)
+test('rejects a table that SQLite or MySQL cannot store, and names it', () => {
+  for (const [title, columns, options, message] of REJECTED)
     assert.throws(
       () => define(title, columns, options),
       { name: 'DefinitionError', message },
@@ -98,7 +97,7 @@ test('a table that SQLite or MySQL would not hold is refused, by its name', () =
     )
 })
 
-test('a table at its bounds is taken', () => {
+test('accepts a table at its bounds', () => {
   const text = { ...fine, x: t.string(255), y: t.bytes(255), z: t.decimal(9, 2), w: t.date, v: t.bool }
   define('a'.repeat(48), text, {
     key: ['own', 'x', 'y', 'w', 'v', 'big'],
@@ -141,11 +140,17 @@ const made = table(
 )
 const tables = { items, spots, heads, made }
 
-test('a table is listed once, by the shard that owns it', () => {
-  const refused = (message: RegExp) => ({ name: 'DefinitionError', message })
+test('a table must be listed once, by the shard that owns it', () => {
+  const definitionError = (message: RegExp) => ({ name: 'DefinitionError', message })
   const Twin = contract('twin', { go: command(9, {}, {}) })
-  assert.throws(() => shard(Other).tables({ items }), refused(/table item belongs to own, not to other/))
-  assert.throws(() => service(Own).tables({ items }), refused(/a service keeps nothing, so it has no tables/))
+  assert.throws(
+    () => shard(Other).tables({ items }),
+    definitionError(/table item belongs to own, not to other/),
+  )
+  assert.throws(
+    () => service(Own).tables({ items }),
+    definitionError(/a service has no state, so it has no tables/),
+  )
   const twins = {
     one: shard(Own)
       .tables({ items })
@@ -154,15 +159,15 @@ test('a table is listed once, by the shard that owns it', () => {
       .tables({ items: table('item', { k: name }, { key: 'k', owner: Twin }) })
       .on('go', () => ({})),
   }
-  assert.throws(() => firefly(twins), refused(/two tables are called item/))
+  assert.throws(() => firefly(twins), definitionError(/two tables have the name item/))
   const again = shard(Own).answer('done', {}, () => {})
-  assert.throws(() => again.answer('done', {}, () => {}), refused(/own has two answers "done"/))
-  assert.throws(() => again.answer('', {}, () => {}), refused(/an answer needs a name/))
-  assert.throws(() => service(Own).answer('done', {}, () => {}), refused(/it has no answers/))
-  assert.throws(() => service(Own).bound(), refused(/it has no bound sessions/))
+  assert.throws(() => again.answer('done', {}, () => {}), definitionError(/own has two answers "done"/))
+  assert.throws(() => again.answer('', {}, () => {}), definitionError(/an answer needs a name/))
+  assert.throws(() => service(Own).answer('done', {}, () => {}), definitionError(/it has no answers/))
+  assert.throws(() => service(Own).bound(), definitionError(/it has no bound sessions/))
 })
 
-test('rows have the types of their columns, and verbs refuse what no row could be', () => {
+test('rows have the types of their columns, and their methods accept only valid values', () => {
   const use = (rows: Rows<typeof tables>): void => {
     const item = rows.items.insert({ big: 1n, kind: 'a', list: [1] })
     assertTrueType<Equal<typeof item.n, number>>()
@@ -174,9 +179,9 @@ test('rows have the types of their columns, and verbs refuse what no row could b
     >()
     // @ts-expect-error -- kind is missing
     rows.items.insert({ big: 1n, list: [] })
-    // @ts-expect-error -- a number is no bigint
+    // @ts-expect-error -- a number is not a bigint
     rows.items.insert({ big: 1, kind: 'a', list: [] })
-    // @ts-expect-error -- none of the kinds
+    // @ts-expect-error -- not one of the kinds
     rows.items.insert({ big: 1n, kind: 'c', list: [] })
     // @ts-expect-error -- no such column
     rows.items.insert({ big: 1n, kind: 'a', list: [], nope: 1 })
@@ -187,9 +192,9 @@ test('rows have the types of their columns, and verbs refuse what no row could b
     item.update({ n: 2, mark: null })
     // @ts-expect-error -- part of the key
     item.update({ id: 'j' })
-    // @ts-expect-error -- the shard's own
+    // @ts-expect-error -- the key of the shard
     item.update({ own: 'j' })
-    // @ts-expect-error -- text is no number
+    // @ts-expect-error -- text is not a number
     item.update({ n: '2' })
     // @ts-expect-error -- n is never null
     item.update({ n: null })
@@ -201,9 +206,9 @@ test('rows have the types of their columns, and verbs refuse what no row could b
     item.increment('big', 1n)
     // @ts-expect-error -- a bigint column takes bigints
     item.increment('big', 1)
-    // @ts-expect-error -- text is no number
+    // @ts-expect-error -- text is not a number
     item.increment('kind', 1)
-    // @ts-expect-error -- a list is no number
+    // @ts-expect-error -- a list is not a number
     item.increment('list', 1)
     // @ts-expect-error -- part of the key
     rows.spots.get({ x: 1, y: 1 })!.increment('x', 1)
@@ -211,7 +216,7 @@ test('rows have the types of their columns, and verbs refuse what no row could b
   assert.equal(typeof use, 'function')
 })
 
-test('get() takes the key without the shard, all() takes foreign keys', () => {
+test('get() takes the key without the shard key, all() takes foreign keys', () => {
   type Key<V> = V extends TableMethods<infer Types> ? Types['key'] : never
   type Own = Rows<typeof tables>
   assertTrueType<Equal<Key<Own['items']>, readonly [key: string]>>()
@@ -221,23 +226,23 @@ test('get() takes the key without the shard, all() takes foreign keys', () => {
     rows.items.get('i')
     rows.spots.get({ x: 1, y: 2 })
     rows.heads.get()
-    // @ts-expect-error -- which one?
+    // @ts-expect-error -- the key is missing
     rows.items.get()
-    // @ts-expect-error -- the shard's key is known
+    // @ts-expect-error -- the key of the shard is implied
     rows.items.get('own', 'i')
     // @ts-expect-error -- an id is text
     rows.items.get(1)
     // @ts-expect-error -- both columns are needed
     rows.spots.get({ x: 1 })
-    // @ts-expect-error -- two columns stand in an object
+    // @ts-expect-error -- several columns need an object
     rows.spots.get(1, 2)
-    // @ts-expect-error -- there is but one
+    // @ts-expect-error -- the shard has only one row
     rows.heads.get('own')
     rows.items.all()
     rows.items.all({ kind: 'a', mark: null }, { limit: 1, descending: true })
     // @ts-expect-error -- not one of its foreign keys
     rows.items.all({ n: 1 })
-    // @ts-expect-error -- the shard's key is known
+    // @ts-expect-error -- the key of the shard is implied
     rows.items.all({ own: 'k' })
     // @ts-expect-error -- no such table
     void rows.nothing
@@ -245,7 +250,7 @@ test('get() takes the key without the shard, all() takes foreign keys', () => {
   assert.equal(typeof use, 'function')
 })
 
-test('an answer is one that the shard declares, with its data', () => {
+test('the answer of a cast must be one that the shard declares, with its data', () => {
   const own = shard(Own)
     .answer('took', { id: name, n: t.optional(t.u32) }, (c, { id }, answer) => {
       assertTrueType<Equal<typeof id, string>>()
@@ -267,13 +272,13 @@ test('an answer is one that the shard declares, with its data', () => {
       cast.take({ amount: 1 }, { answer: 'took' })
       // @ts-expect-error -- its id is missing
       cast.take({ amount: 1 }, { answer: 'took', data: { n: 1 } })
-      // @ts-expect-error -- a number is no text
+      // @ts-expect-error -- a number is not text
       cast.take({ amount: 1 }, { answer: 'took', data: { id: 1 } })
-      // @ts-expect-error -- no input
+      // @ts-expect-error -- the input is missing
       cast.take()
-      // @ts-expect-error -- an answer is that of a cast
+      // @ts-expect-error -- only a cast has an answer
       void call.take({ amount: 1 }, { answer: 'done' })
-      // @ts-expect-error -- nothing is waited for
+      // @ts-expect-error -- a command without output cannot be called
       void call.tell({})
       return {}
     })

@@ -1,5 +1,5 @@
-// One battle as the page knows it: who is there, what was said, what is to be seen and heard of it. The events come
-// from the server, or from the demo behind the start screen; the battle does not know which.
+// One battle on the page: receives its events, tracks the roster, and updates picture, scores and sound. The events come from the
+// server or from the demo behind the start screen.
 
 import { FIELD, gap, hueOf } from '../rules.ts'
 import type { World } from '../world.ts'
@@ -28,7 +28,7 @@ export class Battle {
   #alive = new Set<number>()
   #scoresStale = true
   #killer = ''
-  seat: number | null = null
+  #seat: number | null = null
 
   constructor(picture: Picture, hud: Hud, sound: Sound) {
     this.#picture = picture
@@ -36,7 +36,7 @@ export class Battle {
     this.#sound = sound
   }
 
-  /** Another life of the arena: nothing of the old one may linger. */
+  /** Discards all state of the previous activation. */
   reset(): void {
     this.#timeline.reset()
     this.#picture.particles.clear()
@@ -47,6 +47,15 @@ export class Battle {
 
   get newest(): World | undefined {
     return this.#timeline.newest
+  }
+
+  /** The own seat; null = not playing. */
+  get seat(): number | null {
+    return this.#seat
+  }
+
+  takeSeat(seat: number | null): void {
+    this.#seat = seat
   }
 
   get humans(): number {
@@ -62,10 +71,10 @@ export class Battle {
   world(world: World): void {
     this.#timeline.push(world, performance.now())
     for (const { owner, x, y, leftMs } of world.shots) {
-      if (leftMs < 900) continue // on its way for a while already: we have just come
+      if (leftMs < 900) continue // fired before this page joined
       this.#timeline.schedule(() => {
         this.#picture.particles.muzzle(x, y, this.#look(owner).hue)
-        this.#sound.shot(owner === this.seat ? 1 : this.#volumeAt(x, y) * 0.6)
+        this.#sound.shot(owner === this.#seat ? 1 : this.#volumeAt(x, y) * 0.6)
       })
     }
   }
@@ -76,7 +85,7 @@ export class Battle {
   }
 
   joined(seat: number, nick: string): void {
-    if (seat !== this.seat) this.#hud.feed({ nick, hue: this.#look(seat).hue }, 'joined the battle')
+    if (seat !== this.#seat) this.#hud.feed({ nick, hue: this.#look(seat).hue }, 'joined the battle')
   }
 
   left(seat: number, nick: string): void {
@@ -88,32 +97,32 @@ export class Battle {
     const shooter = this.#roster.get(by)
     if (shooter) this.#roster.set(by, { ...shooter, score })
     this.#timeline.endShot(shot)
-    // Looked up now: who leaves in the meantime is off the roster.
+    // Looked up now: a pilot that leaves in the meantime is removed from the roster.
     const victim = this.#look(target)
     const winner = this.#look(by)
     this.#timeline.schedule(() => {
       this.#scoresStale = true
       this.#picture.particles.explosion(x, y, victim.hue)
-      this.#picture.shake(target === this.seat ? 1 : 0.55, x, y)
+      this.#picture.shake(target === this.#seat ? 1 : 0.55, x, y)
       this.#sound.explosion(this.#volumeAt(x, y))
-      if (by === this.seat) this.#picture.particles.floatingText(x, y, winner.hue, '+1')
-      if (target === this.seat) this.#killer = winner.nick
+      if (by === this.#seat) this.#picture.particles.floatingText(x, y, winner.hue, '+1')
+      if (target === this.#seat) this.#killer = winner.nick
       this.#hud.feed(winner, '✦', victim)
     })
   }
 
-  /** One picture. `thrust`: whether the own engine is on, as pressed. */
+  /** Draws one frame. `thrust`: the own thrust control is pressed. */
   frame(nowMs: number, thrust: boolean): void {
     const { ships, shots } = this.#timeline.at(nowMs)
     this.#showArrivals(ships)
-    const own = ships.find((ship) => ship.seat === this.seat)
+    const own = ships.find((ship) => ship.seat === this.#seat)
     if (own && !own.dead) this.#killer = ''
     this.#hud.deathMessage(own?.dead && this.#killer ? `destroyed by ${this.#killer}` : '')
     this.#sound.engine(thrust && own !== undefined && !own.dead)
-    this.#picture.draw({ ships, shots, seat: this.seat, thrust, look: (seat) => this.#look(seat) }, nowMs)
+    this.#picture.draw({ ships, shots, seat: this.#seat, thrust, look: (seat) => this.#look(seat) }, nowMs)
     if (!this.#scoresStale) return
     this.#scoresStale = false
-    this.#hud.scores(this.#roster.values(), this.seat)
+    this.#hud.scores(this.#roster.values(), this.#seat)
   }
 
   #showArrivals(ships: readonly ShipView[]): void {
@@ -130,9 +139,9 @@ export class Battle {
     return this.#roster.get(seat) ?? { nick: '', hue: hueOf(seat), bot: false }
   }
 
-  /** 1 here .. 0 out of earshot; the demo, where nobody has a seat, is silent. */
+  /** 1 at the own ship, 0 beyond HEARING_RANGE; 0 without own ship, as in the demo. */
   #volumeAt(x: number, y: number): number {
-    const own = this.newest?.ships.find((ship) => ship.seat === this.seat)
+    const own = this.newest?.ships.find((ship) => ship.seat === this.#seat)
     if (!own) return 0
     return Math.max(
       0,

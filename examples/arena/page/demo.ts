@@ -1,5 +1,5 @@
-// The battle behind the start screen: the server's own simulation, run in the page with bots only. It is a pure
-// function of steering and chance, so it does not notice where it runs.
+// The battle behind the start screen: the server's simulation, run in the page with bots only. The simulation needs no server: it
+// is a function of steering and randomness.
 
 import { adjustBots, steerBots } from '../bots.ts'
 import { HZ } from '../rules.ts'
@@ -8,7 +8,7 @@ import type { Battle } from './battle.ts'
 
 const GUESTS = ['Deneb', 'Mira', 'Spica', 'Castor'] as const
 
-/** Returns what stops it. */
+/** Returns a function that stops the demo. */
 export function startDemo(battle: Battle): () => void {
   const sim = createSim()
   const { random } = Math

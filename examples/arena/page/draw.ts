@@ -1,5 +1,5 @@
-// The picture of one moment on a canvas: sky, grid, shots, ships, particles, map. It keeps the camera and nothing
-// of the game. Glow is painted by additive sprites, because canvas shadows cost far more at sixty ships.
+// Draws one frame on a canvas: sky, grid, shots, ships, particles, map. It stores the camera but no state of the game. Glow is
+// drawn by additive sprites, because canvas shadows are far slower with sixty ships.
 
 import { FIELD, gap, SHIP } from '../rules.ts'
 import { Particles, type Place } from './particles.ts'
@@ -14,16 +14,16 @@ export interface Look {
 export interface Scene {
   readonly ships: readonly ShipView[]
   readonly shots: readonly ShotView[]
-  /** The seat that the camera follows; null: it drifts. */
+  /** The seat that the camera follows; null = the camera drifts. */
   readonly seat: number | null
-  /** Own thrust as pressed, ahead of what the server has shown yet. */
+  /** The own thrust control, ahead of the server's world. */
   readonly thrust: boolean
   look(seat: number): Look
 }
 
-/** The view is a little less than the field, so that nothing is ever seen twice. */
+/** Smaller than the field, so that no object is drawn twice. */
 const VIEW = { width: 1_480, height: 830 } as const
-const GRID = 100 // divides both sides of the field: its lines meet across the seam
+const GRID = 100 // divides both sides of the field, so the lines meet across its edges
 const MAX_SHAKE = 16
 const PUFF_MS = 11
 
@@ -37,7 +37,7 @@ export class Picture {
   #width = 0
   #height = 0
   #zoom = 1
-  /** Centre of the view; the way it has come, for the sky, is not wrapped. */
+  /** Centre of the view; not wrapped, so that the sky moves continuously. */
   #camera = { x: FIELD.width / 2, y: FIELD.height / 2 }
   #shake = 0
   #lastMs = 0
@@ -49,10 +49,10 @@ export class Picture {
     addEventListener('resize', () => this.#resize())
   }
 
-  /** 0..1; less when it happened far from the camera. */
+  /** `force`: 0..1; reduced by the distance from the camera. */
   shake(force: number, x: number, y: number): void {
-    const away = Math.hypot(gap(this.#camera.x, x, FIELD.width), gap(this.#camera.y, y, FIELD.height))
-    this.#shake = Math.min(1, this.#shake + force * Math.max(0, 1 - away / 700))
+    const distance = Math.hypot(gap(this.#camera.x, x, FIELD.width), gap(this.#camera.y, y, FIELD.height))
+    this.#shake = Math.min(1, this.#shake + force * Math.max(0, 1 - distance / 700))
   }
 
   draw(scene: Scene, nowMs: number): void {
@@ -74,7 +74,7 @@ export class Picture {
       Math.sin(nowMs / 17) * shake * scale,
       Math.cos(nowMs / 13) * shake * scale,
     )
-    // A little more than the screen: a shaken one must not show an unpainted edge.
+    // The sky is larger than the screen, so that a shaken picture has no unpainted edge.
     ctx.translate(-MAX_SHAKE, -MAX_SHAKE)
     this.#sky.draw(
       ctx,
@@ -96,7 +96,7 @@ export class Picture {
   }
 
   #resize(): void {
-    // Beyond two device pixels the eye gains nothing and the painter loses half its frames.
+    // More than two device pixels are not visible and would halve the frame rate.
     const dpr = Math.min(2, devicePixelRatio || 1)
     this.#width = innerWidth
     this.#height = innerHeight
@@ -111,7 +111,7 @@ export class Picture {
       this.#camera.x += ms * 0.02
       return
     }
-    // A look ahead in the direction of flight, and a soft hand: a respawn is a short flight, not a cut.
+    // Aims ahead in the direction of flight and moves smoothly, also to the place of a respawn.
     const dx = gap(this.#camera.x, own.x + own.vx * 0.18, FIELD.width)
     const dy = gap(this.#camera.y, own.y + own.vy * 0.18, FIELD.height)
     const pull = 1 - 0.002 ** (ms / 1_000)
@@ -152,7 +152,7 @@ export class Picture {
   #emitExhaust(scene: Scene, ship: ShipView, ms: number): void {
     if (!this.#hasExhaust(scene, ship)) return
     const { hue } = scene.look(ship.seat)
-    // By time, not by frame: a fast screen must not make more smoke.
+    // By time, not by frame: the amount must not depend on the frame rate.
     for (let puffs = ms / PUFF_MS; puffs > Math.random(); puffs--) {
       this.particles.exhaust(ship.x, ship.y, ship.heading, ship.vx, ship.vy, hue)
     }
@@ -185,10 +185,10 @@ export class Picture {
     if (!at) return
     const ctx = this.#ctx
     const speed = Math.hypot(shot.vx, shot.vy) || 1
-    const length = 34 * Math.min(1, (1 - shot.life) * 12)
+    const length = 34 * Math.min(1, (1 - shot.remaining) * 12)
     const tail = { x: at.x - (shot.vx / speed) * length, y: at.y - (shot.vy / speed) * length }
     ctx.globalCompositeOperation = 'lighter'
-    ctx.globalAlpha = Math.min(1, shot.life * 5)
+    ctx.globalAlpha = Math.min(1, shot.remaining * 5)
     const trail = ctx.createLinearGradient(tail.x, tail.y, at.x, at.y)
     trail.addColorStop(0, `hsl(${hue} 100% 60% / 0)`)
     trail.addColorStop(1, `hsl(${hue} 100% 75%)`)
@@ -272,7 +272,7 @@ function gridStart(camera: number, span: number): number {
   return -(((camera - span / 2) % GRID) + GRID) % GRID
 }
 
-/** People fly darts, bots fly diamonds: one sees who is who without reading. */
+/** Humans have darts, bots have diamonds, to distinguish them without reading. */
 function hull(ctx: CanvasRenderingContext2D, bot: boolean): void {
   const r = SHIP.radius
   ctx.beginPath()

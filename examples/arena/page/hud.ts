@@ -1,5 +1,5 @@
-// The words around the battle: scores, kill feed, ping, banner, the fate of the own ship, the start screen.
-// Names are other people's text and only ever become textContent.
+// The text around the battle: scores, kill feed, ping, banner, death message, start screen. Names are untrusted text, so they are
+// only assigned to textContent.
 
 export interface ScoreLine {
   readonly seat: number
@@ -7,7 +7,7 @@ export interface ScoreLine {
   readonly hue: number
   readonly score: number
   readonly bot: boolean
-  /** Without connection at the moment. */
+  /** Disconnected. */
   readonly away: boolean
 }
 
@@ -45,12 +45,12 @@ export class Hud {
     if (yes) this.#nick.blur()
   }
 
-  /** Below the name on the start screen; '' clears it. */
+  /** Shows a text below the name on the start screen; '' clears it. */
   notice(text: string): void {
     this.#notice.textContent = text
   }
 
-  /** There is no connection: the picture stands still and pales, and the banner says why. */
+  /** Without connection the picture stops and fades, and the banner shows the reason. */
   setPaused(yes: boolean): void {
     document.body.classList.toggle('paused', yes)
     this.#banner.textContent = yes ? 'connection lost, reconnecting…' : ''
@@ -68,7 +68,7 @@ export class Hud {
     this.#ping.dataset['health'] = ms > 200 ? 'bad' : ms > 100 ? 'fair' : 'good'
   }
 
-  /** The best few, and the own line wherever it stands. */
+  /** Shows the best pilots, and always the own line. */
   scores(lines: Iterable<ScoreLine>, own: number | null): void {
     const ranked = [...lines].sort((a, b) => b.score - a.score || a.nick.localeCompare(b.nick))
     const place = ranked.findIndex((line) => line.seat === own)
@@ -87,7 +87,7 @@ export class Hud {
     )
   }
 
-  /** Who did what to whom; a part with a hue is a name. */
+  /** Adds a line to the kill feed; a part with a hue is a name. */
   feed(...parts: (string | { readonly nick: string; readonly hue: number })[]): void {
     const item = element('li')
     for (const part of parts) {

@@ -1,4 +1,4 @@
-// What the pilot holds down, from keyboard and touch alike. `changed` is called only when the sum of both differs.
+// The pressed controls, from keyboard and touch. `changed` is called only when the combination of both changes.
 
 export interface Controls {
   readonly turn: number
@@ -18,29 +18,46 @@ const KEYS: ReadonlyMap<string, Action> = new Map([
 ])
 
 export class Input {
-  readonly #held = new Map<string, Action>()
+  readonly #pressed = new Map<string, Action>()
   readonly #changed: (controls: Controls) => void
-  controls: Controls = { turn: 0, thrust: false, fire: false }
-  enabled = false
+  #controls: Controls = { turn: 0, thrust: false, fire: false }
+  #isEnabled = false
 
-  /** `pads`: elements with `data-action`, pressed by any number of fingers. */
+  /** `pads`: elements with `data-action`; several can be pressed at a time. */
   constructor(pads: Iterable<HTMLElement>, changed: (controls: Controls) => void) {
     this.#changed = changed
     addEventListener('keydown', (event) => {
       const action = KEYS.get(event.code)
-      if (!action || !this.enabled || event.metaKey || event.ctrlKey || event.altKey) return
+      if (!action || !this.#isEnabled || event.metaKey || event.ctrlKey || event.altKey) return
       event.preventDefault()
       this.#press(event.code, action)
     })
     addEventListener('keyup', (event) => this.#release(event.code))
-    // A key released in another window is never reported here.
-    addEventListener('blur', () => this.release())
-    document.addEventListener('visibilitychange', () => document.hidden && this.release())
+    // The release of a key in another window is not reported here.
+    addEventListener('blur', () => this.#releaseAll())
+    document.addEventListener('visibilitychange', () => document.hidden && this.#releaseAll())
     for (const pad of pads) this.#listenTo(pad)
   }
 
-  release(): void {
-    this.#held.clear()
+  get controls(): Controls {
+    return this.#controls
+  }
+
+  get isEnabled(): boolean {
+    return this.#isEnabled
+  }
+
+  enable(): void {
+    this.#isEnabled = true
+  }
+
+  disable(): void {
+    this.#isEnabled = false
+    this.#releaseAll()
+  }
+
+  #releaseAll(): void {
+    this.#pressed.clear()
     this.#update()
   }
 
@@ -48,10 +65,10 @@ export class Input {
     const action = pad.dataset['action'] as Action
     pad.addEventListener('pointerdown', (event) => {
       event.preventDefault()
-      // With the capture a finger that slides off the pad still reports its end to it.
+      // With the capture, the pad also receives the end of a touch that has moved off it.
       pad.setPointerCapture(event.pointerId)
       pad.classList.add('held')
-      if (this.enabled) this.#press(`pointer ${event.pointerId}`, action)
+      if (this.#isEnabled) this.#press(`pointer ${event.pointerId}`, action)
     })
     const up = (event: PointerEvent): void => {
       pad.classList.remove('held')
@@ -63,21 +80,21 @@ export class Input {
   }
 
   #press(source: string, action: Action): void {
-    this.#held.set(source, action)
+    this.#pressed.set(source, action)
     this.#update()
   }
 
   #release(source: string): void {
-    if (this.#held.delete(source)) this.#update()
+    if (this.#pressed.delete(source)) this.#update()
   }
 
   #update(): void {
-    const held = new Set(this.#held.values())
-    const turn = (held.has('right') ? 1 : 0) - (held.has('left') ? 1 : 0)
-    const next = { turn, thrust: held.has('thrust'), fire: held.has('fire') }
-    const { controls } = this
-    if (next.turn === controls.turn && next.thrust === controls.thrust && next.fire === controls.fire) return
-    this.controls = next
+    const actions = new Set(this.#pressed.values())
+    const turn = (actions.has('right') ? 1 : 0) - (actions.has('left') ? 1 : 0)
+    const next = { turn, thrust: actions.has('thrust'), fire: actions.has('fire') }
+    const last = this.#controls
+    if (next.turn === last.turn && next.thrust === last.thrust && next.fire === last.fire) return
+    this.#controls = next
     this.#changed(next)
   }
 }

@@ -1,6 +1,6 @@
-// The page's entry: start screen, connection, and the loop that draws. The SDK mends a lost connection by itself; the
-// page shows the pause and enters again after it, which is nothing to one whose seat was kept.
-// `?nick=Ada&auto=1` enters at once, `?server=ws://host/ws` plays elsewhere.
+// The page's entry: start screen, connection, and the drawing loop. The SDK reconnects by itself; the page shows the pause and
+// calls `enter` again after it, which has no effect if the seat was retained.
+// `?nick=Ada&auto=1` enters immediately, `?server=ws://host/ws` connects to another server.
 
 import { connect, Refusal, type Firefly } from '../../../client/index.ts'
 import { Arena } from '../contract.ts'
@@ -12,7 +12,7 @@ import { Hud } from './hud.ts'
 import { Input } from './input.ts'
 import { Sound } from './sound.ts'
 
-/** For tests and the curious: what the page knows right now. */
+/** The page's current state, for tests and the browser's console. */
 interface PageState {
   readonly seat: number | null
   readonly ping: number
@@ -54,19 +54,19 @@ window.arena = {
 }
 
 requestAnimationFrame(function frame(nowMs) {
-  battle.frame(nowMs, game?.state === 'open' && input.enabled && input.controls.thrust)
+  battle.frame(nowMs, game?.state === 'open' && input.isEnabled && input.controls.thrust)
   if (battle.seat !== null) hud.ping(game?.rttMs ?? 0, battle.humans)
   requestAnimationFrame(frame)
 })
 
 addEventListener('keydown', (event) => {
-  if (event.code === 'KeyM' && input.enabled) mute()
+  if (event.code === 'KeyM' && input.isEnabled) mute()
 })
 for (const pressed of ['keydown', 'pointerdown'])
   addEventListener(pressed, () => sound.unlock(), { once: true })
 const speaker = document.getElementById('sound')!
 speaker.addEventListener('click', mute)
-speaker.classList.toggle('muted', sound.muted)
+speaker.classList.toggle('muted', sound.isMuted)
 
 let stopDemo = startDemo(battle)
 if (query.has('auto')) void play()
@@ -90,11 +90,11 @@ async function play(): Promise<void> {
   battle.reset()
   battle.roster([])
   const arena = session.at(Arena, 'main')
-  // Before `enter`: the first events may arrive together with its answer.
+  // Added before `enter`: the first events may arrive together with its reply.
   arena.on('world', (bytes) => battle.world(unpackWorld(bytes)))
   arena.on('roster', ({ pilots }) => battle.roster(pilots))
-  arena.on('joined', (who) => battle.joined(who.seat, who.nick))
-  arena.on('left', (who) => battle.left(who.seat, who.nick))
+  arena.on('joined', (pilot) => battle.joined(pilot.seat, pilot.nick))
+  arena.on('left', (pilot) => battle.left(pilot.seat, pilot.nick))
   arena.on('hit', (hit) => battle.hit(hit))
   let entering = false
   const enter = async (): Promise<void> => {
@@ -103,8 +103,8 @@ async function play(): Promise<void> {
     try {
       const welcome = await arena.enter({ nick: nick || 'pilot' })
       if (battle.seat === null) hud.setPlaying(true)
-      input.enabled = true
-      battle.seat = welcome.seat
+      input.enable()
+      battle.takeSeat(welcome.seat)
       steer()
     } catch (error) {
       if (error instanceof Refusal)
@@ -119,12 +119,12 @@ async function play(): Promise<void> {
     battle.reset()
     void enter()
   })
-  // Some events are gone for good; the server sends fresh ones right behind this.
+  // Events were lost; the server sends the fresh state next.
   arena.onResync(() => battle.reset())
   session.on('paused', () => hud.setPaused(true))
   session.on('resumed', () => {
     hud.setPaused(false)
-    // The seat may be lost, if the pause was long; and what is held down was let go by the server.
+    // After a long pause the seat may have expired; and the server has released all controls.
     void enter()
   })
   session.on('closed', ({ code }) => {
@@ -133,33 +133,32 @@ async function play(): Promise<void> {
   await enter()
 }
 
-/** The first connection, however long it takes. */
+/** Retries the first connection without limit. */
 async function connectWithRetry(): Promise<Firefly> {
   for (;;) {
     try {
       return await connect(url)
     } catch {
       hud.notice('The server does not answer. Trying again…')
-      // A server that says no says it at once.
+      // A server that rejects this client rejects it immediately.
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
     }
   }
 }
 
-/** Back to the start screen, with a word why. */
-function returnToStart(why: string): void {
+/** Returns to the start screen and shows the reason. */
+function returnToStart(reason: string): void {
   const ended = game
   game = null
   playing = false
   steer = () => undefined
-  input.enabled = false
-  input.release()
-  battle.seat = null
+  input.disable()
+  battle.takeSeat(null)
   hud.setPaused(false)
   stopDemo()
   stopDemo = startDemo(battle)
   showStart()
-  hud.notice(why)
+  hud.notice(reason)
   void ended?.close()
 }
 

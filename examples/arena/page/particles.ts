@@ -1,5 +1,4 @@
-// Everything that glows for a moment: exhaust, sparks, wreckage, shock waves, words. Bounded: when there are too
-// many, the oldest go first.
+// Short-lived effects: exhaust, sparks, wreckage, shock waves, texts. Bounded: above the maximum the oldest particle is removed.
 
 import { FIELD, wrap } from '../rules.ts'
 
@@ -18,7 +17,7 @@ interface Particle {
   readonly lifeMs: number
   leftMs: number
 }
-/** Where a field position is on the screen, or null when it is out of sight. */
+/** Returns the screen position of a field position, or null when it is not visible. */
 export type Place = (x: number, y: number, margin: number) => { x: number; y: number } | null
 
 const MAX_PARTICLES = 1_400
@@ -31,10 +30,10 @@ export class Particles {
   }
 
   exhaust(x: number, y: number, heading: number, vx: number, vy: number, hue: number): void {
-    const away = heading + Math.PI + spread(0.5)
+    const direction = heading + Math.PI + spread(0.5)
     const speed = 110 + Math.random() * 120
     const from = { x: x - Math.cos(heading) * 11, y: y - Math.sin(heading) * 11 }
-    const drift = { vx: vx * 0.6 + Math.cos(away) * speed, vy: vy * 0.6 + Math.sin(away) * speed }
+    const drift = { vx: vx * 0.6 + Math.cos(direction) * speed, vy: vy * 0.6 + Math.sin(direction) * speed }
     this.#add('puff', from, drift, {
       hue: hue + spread(24),
       size: 6 + Math.random() * 7,
@@ -74,7 +73,7 @@ export class Particles {
     }
   }
 
-  /** A ship arrives or is back. */
+  /** A ship joins or respawns. */
   arrival(x: number, y: number, hue: number): void {
     this.#add('ring', { x, y }, NO_VELOCITY, { hue, size: 46, lifeMs: 500 })
     for (let i = 0; i < 18; i++) {

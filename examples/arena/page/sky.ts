@@ -1,12 +1,12 @@
-// The dark behind the battle: nebulae and a planet, three layers of stars at different depths and a few that twinkle. All of it
-// is painted once on tiles without seams and then only moved, so the sky costs five images a frame.
+// The background: nebulae and a planet, three layers of stars at different depths, and a few twinkling stars. Seamless tiles are
+// painted once and then only moved, so the sky costs a few images per frame.
 
 import { wrap } from '../rules.ts'
 
 interface Layer {
   readonly tile: HTMLCanvasElement
   readonly size: number
-  /** How much of the camera's way it follows: near things move more. */
+  /** Fraction of the camera's movement that the layer follows. */
   readonly depth: number
 }
 interface Twinkle {
@@ -18,7 +18,7 @@ interface Twinkle {
 }
 
 const TWINKLE_FIELD = 1_500
-/** Wider than most screens, so that few ever see two planets. */
+/** Wider than most screens, so that the planet is rarely visible twice. */
 const NEBULA_SIZE = 2_200
 
 export class Sky {
@@ -42,7 +42,7 @@ export class Sky {
     }))
   }
 
-  /** `x` and `y`: the camera's way so far, without wrapping, so that no layer ever jumps. */
+  /** `x` and `y`: the camera's position, not wrapped, so that no layer jumps. */
   draw(
     ctx: CanvasRenderingContext2D,
     width: number,
@@ -99,7 +99,7 @@ function stars(
     ctx.globalAlpha = light * (0.3 + random() * 0.7)
     ctx.fillStyle = `hsl(${hue} ${random() * 70}% ${80 + random() * 18}%)`
     ctx.beginPath()
-    // Kept off the edges, so that no star is cut by a seam.
+    // Not at the edges, so that no star is cut.
     const inside = size - 4
     ctx.arc(2 + random() * inside, 2 + random() * inside, radius * (0.5 + random() * 0.6), 0, Math.PI * 2)
     ctx.fill()
@@ -107,7 +107,7 @@ function stars(
   return tile
 }
 
-/** Soft clouds of a few colours; each is painted nine times, so that what leaves on one side enters on the other. */
+/** Soft clouds of a few colours; each is painted nine times, so that the tile is seamless. */
 function nebulaTile(size: number, random: () => number): HTMLCanvasElement {
   const [tile, ctx] = canvas(size / 2)
   ctx.scale(0.5, 0.5)
@@ -161,7 +161,7 @@ function cloud(
   }
 }
 
-/** Lit from the upper left, with a thin air and a ring that passes behind it and in front of it. */
+/** Lit from the upper left, with an atmosphere and a ring that is drawn behind and in front of the planet. */
 function planet(ctx: CanvasRenderingContext2D, x: number, y: number, radius: number): void {
   ctx.save()
   ctx.translate(x, y)
@@ -211,7 +211,7 @@ function canvas(size: number): [HTMLCanvasElement, CanvasRenderingContext2D] {
   return [tile, tile.getContext('2d')!]
 }
 
-/** The same sky for everybody: mulberry32. */
+/** mulberry32; a fixed seed gives the same sky on every page. */
 function seededRandom(seed: number): () => number {
   let state = seed
   return () => {

@@ -1,5 +1,5 @@
-// Sounds made on the spot by Web Audio: a shot, an explosion, an engine. Silent until the pilot has pressed
-// something, as browsers demand, and whenever the pilot wants it so.
+// Sounds synthesized by Web Audio: shot, explosion, engine. Silent until the first key or pointer event, as browsers require, and
+// while muted.
 
 const MUTED_KEY = 'firefly-arena-muted'
 
@@ -8,14 +8,18 @@ export class Sound {
   #noise: AudioBuffer | null = null
   #out: GainNode | null = null
   #engine: GainNode | null = null
-  muted = localStorage.getItem(MUTED_KEY) === '1'
+  #isMuted = localStorage.getItem(MUTED_KEY) === '1'
+
+  get isMuted(): boolean {
+    return this.#isMuted
+  }
 
   /** Call from a key or pointer event. */
   unlock(): void {
     if (this.#ctx) return void this.#ctx.resume()
     const ctx = (this.#ctx = new AudioContext())
     this.#out = ctx.createGain()
-    this.#out.gain.value = this.muted ? 0 : 0.5
+    this.#out.gain.value = this.#isMuted ? 0 : 0.5
     this.#out.connect(ctx.destination)
     this.#noise = ctx.createBuffer(1, ctx.sampleRate, ctx.sampleRate)
     const samples = this.#noise.getChannelData(0)
@@ -23,39 +27,40 @@ export class Sound {
     this.#engine = this.#hiss(ctx, 320, true)
   }
 
+  /** Returns true when the sound is muted now. */
   toggle(): boolean {
-    this.muted = !this.muted
-    localStorage.setItem(MUTED_KEY, this.muted ? '1' : '0')
-    if (this.#ctx) this.#out?.gain.setTargetAtTime(this.muted ? 0 : 0.5, this.#ctx.currentTime, 0.02)
-    return this.muted
+    this.#isMuted = !this.#isMuted
+    localStorage.setItem(MUTED_KEY, this.#isMuted ? '1' : '0')
+    if (this.#ctx) this.#out?.gain.setTargetAtTime(this.#isMuted ? 0 : 0.5, this.#ctx.currentTime, 0.02)
+    return this.#isMuted
   }
 
   engine(on: boolean): void {
     if (this.#ctx) this.#engine?.gain.setTargetAtTime(on ? 0.12 : 0, this.#ctx.currentTime, 0.06)
   }
 
-  /** `near`: 0 far away .. 1 here. */
-  shot(near: number): void {
+  /** `volume`: 0..1. */
+  shot(volume: number): void {
     const ctx = this.#ctx
-    if (!ctx || !this.#out || near < 0.05) return
+    if (!ctx || !this.#out || volume < 0.05) return
     const tone = ctx.createOscillator()
     const gain = ctx.createGain()
     const now = ctx.currentTime
     tone.type = 'triangle'
     tone.frequency.setValueAtTime(880 + Math.random() * 120, now)
     tone.frequency.exponentialRampToValueAtTime(160, now + 0.13)
-    gain.gain.setValueAtTime(0.16 * near * near, now)
+    gain.gain.setValueAtTime(0.16 * volume * volume, now)
     gain.gain.exponentialRampToValueAtTime(0.0005, now + 0.14)
     tone.connect(gain).connect(this.#out)
     tone.start(now)
     tone.stop(now + 0.15)
   }
 
-  explosion(near: number): void {
+  explosion(volume: number): void {
     const ctx = this.#ctx
-    if (!ctx || near < 0.05) return
+    if (!ctx || volume < 0.05) return
     const gain = this.#hiss(ctx, 700, false)
-    gain.gain.setValueAtTime(0.7 * near * near, ctx.currentTime)
+    gain.gain.setValueAtTime(0.7 * volume * volume, ctx.currentTime)
     gain.gain.exponentialRampToValueAtTime(0.0005, ctx.currentTime + 0.75)
   }
 

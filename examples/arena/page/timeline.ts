@@ -1,5 +1,5 @@
-// What the server said, played back a moment late: between two worlds that are already here nothing has to be
-// guessed, so motion stays smooth while packets jitter. One clock for ships, shots and effects.
+// Plays the received worlds back with a short delay: it interpolates between two received worlds instead of predicting, so motion
+// stays smooth while packets jitter. Ships, shots and effects share one clock.
 
 import { FIELD, gap, turnTo, wrap } from '../rules.ts'
 import type { ShipDot, ShotDot, World } from '../world.ts'
@@ -15,8 +15,8 @@ export interface ShotView {
   readonly y: number
   readonly vx: number
   readonly vy: number
-  /** 1 when fired, towards 0 at its end. */
-  readonly life: number
+  /** 1 when fired, falling to 0 at its end. */
+  readonly remaining: number
 }
 
 interface Flight extends ShotDot {
@@ -25,22 +25,22 @@ interface Flight extends ShotDot {
   endsAt: number
 }
 
-/** Two worlds at 20 Hz: one may be late without anybody seeing it. */
+/** Two worlds at 20 Hz: one late packet is not visible. */
 const BEHIND_MS = 100
-/** Beyond the newest world ships glide on for so long, then stand still. */
+/** Beyond the newest world ships continue for this long, then stop. */
 const GLIDE_MS = 120
-const KEEP_WORLDS = 30
-/** A hidden page draws nothing: what piled up meanwhile is not shown all at once when it comes back. */
+const MAX_WORLDS = 30
+/** A hidden page draws nothing: events older than this are dropped when it is visible again. */
 const STALE_MS = 700
 const MAX_SCHEDULED = 256
-/** A ship that moved farther in one step has respawned. */
+/** A ship that moved farther between two worlds has respawned. */
 const JUMP = 120
 
 export class Timeline {
   #worlds: World[] = []
   #flights = new Map<number, Flight>()
   #scheduled: { readonly at: number; readonly run: () => void }[] = []
-  /** Local time minus game time of the packets that travelled fastest. */
+  /** Local time minus game time of the fastest packets. */
   #offset: number | null = null
 
   reset(): void {
@@ -50,7 +50,7 @@ export class Timeline {
     this.#offset = null
   }
 
-  /** As the server said it last, ahead of the picture. */
+  /** The last received world, ahead of the picture. */
   get newest(): World | undefined {
     return this.#worlds.at(-1)
   }
@@ -61,7 +61,7 @@ export class Timeline {
     this.#synchroniseClock(nowMs - world.clock)
     if (last?.clock === world.clock) this.#worlds.pop()
     this.#worlds.push(world)
-    if (this.#worlds.length > KEEP_WORLDS) this.#worlds.shift()
+    if (this.#worlds.length > MAX_WORLDS) this.#worlds.shift()
     for (const [id, flight] of this.#flights)
       if (flight.endsAt + STALE_MS < world.clock) this.#flights.delete(id)
     for (const shot of world.shots) {
@@ -71,7 +71,7 @@ export class Timeline {
     }
   }
 
-  /** Does something when the picture reaches the newest world: an event belongs to the world before it. */
+  /** Runs a function when the picture reaches the newest world: an event belongs to the world before it. */
   schedule(run: () => void): void {
     this.#scheduled.push({ at: this.newest?.clock ?? 0, run })
     if (this.#scheduled.length > MAX_SCHEDULED) this.#scheduled.shift()
@@ -95,7 +95,7 @@ export class Timeline {
     return { ships: this.#shipsAt(clock), shots: this.#shotsAt(clock) }
   }
 
-  /** Follows faster packets quickly and slower ones slowly, because only lateness varies. */
+  /** Adapts to faster packets quickly and to slower ones slowly, because only the delay varies. */
   #synchroniseClock(sample: number): void {
     const off = this.#offset === null ? Infinity : sample - this.#offset
     if (Math.abs(off) > 500) this.#offset = sample
@@ -123,7 +123,7 @@ export class Timeline {
       const { owner, vx, vy } = flight
       const x = wrap(flight.x + (vx * age) / 1_000, FIELD.width)
       const y = wrap(flight.y + (vy * age) / 1_000, FIELD.height)
-      shots.push({ owner, x, y, vx, vy, life: 1 - age / flight.leftMs })
+      shots.push({ owner, x, y, vx, vy, remaining: 1 - age / flight.leftMs })
     }
     return shots
   }
@@ -133,7 +133,7 @@ function between(from: ShipDot | undefined, to: ShipDot, share: number, span: nu
   if (!from || span === 0) return { ...to, vx: 0, vy: 0 }
   const dx = gap(from.x, to.x, FIELD.width)
   const dy = gap(from.y, to.y, FIELD.height)
-  // Nothing lies between here and there, or between alive and destroyed: the change comes at its own moment.
+  // A respawn or a destruction is not interpolated: the change is shown at its time.
   const cut = from.dead !== to.dead || Math.hypot(dx, dy) > JUMP
   if (cut) return { ...(share < 1 ? from : to), vx: 0, vy: 0 }
   return {
