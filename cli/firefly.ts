@@ -1,28 +1,29 @@
 #!/usr/bin/env node
-// The `firefly` binary: `firefly serve [options]`. Prints one ready line when every listener stands. SIGTERM and
-// SIGINT drain and exit 0, a second one exits at once; SIGHUP reads the certificate again; what cannot start says one
-// line on stderr and exits 2.
+// The `firefly` command with its subcommands serve, new and migrate. `serve` prints one ready line when every listener
+// is open. SIGTERM and SIGINT drain and exit 0, a second one exits immediately; SIGHUP reloads the certificate. A start
+// that fails prints one line on stderr and exits 2.
 
 import { Command, CommanderError } from 'commander'
 import { readFileSync } from 'node:fs'
-import { AppError, loadApp } from '../core/node/app.ts'
 import { critical, type Game } from '../core/game/game.ts'
+import { DriftError } from '../core/migrate/migrations.ts'
+import { AppError, loadApp } from '../core/node/app.ts'
 import { StoreError } from '../core/node/storeerror.ts'
 import { DatabaseError } from '../core/sql/client.ts'
-import { DriftError } from '../core/migrate/migrations.ts'
 import { DefinitionError } from '../core/wire/errors.ts'
-import { start, type RunningServer } from '../edge/node/server.ts'
 import { ticketOptionsOf, type TicketOptions } from '../edge/gateway/ticket.ts'
+import { start, type RunningServer } from '../edge/node/server.ts'
 import { TlsError, type TlsFiles } from '../edge/node/tls.ts'
 import { migrateCommand } from './migrate.ts'
-import { newCommand } from './scaffold.ts'
 import { OptionError, serveCommand, type ServeOptions } from './options.ts'
+import { newCommand } from './scaffold.ts'
 
 async function serve(options: ServeOptions): Promise<void> {
   const tls = tlsOf(options)
   const tickets = ticketsOf(options)
-  const { game: asWritten, page, cipher } = await loadApp(options.app)
-  const game = options.critical ? critical(asWritten) : asWritten
+  const app = await loadApp(options.app)
+  const { page, cipher } = app
+  const game = options.critical ? critical(app.game) : app.game
   const server = await start({
     game,
     page,
@@ -38,7 +39,7 @@ async function serve(options: ServeOptions): Promise<void> {
       maxBodyBytes: options.maxBody,
       maxConnections: options.maxConnections,
       maxPerAddress: options.maxPerAddress,
-      // Behind a proxy of this machine all players come from here.
+      // With a proxy on this machine every player has the loopback address.
       maxPerLoopback: options.maxConnections,
       maxCostPerSecond: options.rate,
     },
@@ -91,30 +92,30 @@ function keySet(file: string): string {
   }
 }
 
-/** What each class of table may lose, said before somebody finds out. */
+/** One line per class of table: its tables, and what a crash can lose. */
 function durabilityLines(game: Game, hasMysql: boolean): string[] {
-  const names = (wanted: string): string =>
+  const namesOf = (tableClass: string): string =>
     [...game.tables.values()]
-      .filter((table) => table.class === wanted)
+      .filter((table) => table.class === tableClass)
       .map(({ name }) => name)
       .join(', ')
   const lines: string[] = []
-  const local = names('local')
+  const local = namesOf('local')
   const diskLoss = hasMysql
-    ? 'a lost disk loses what MySQL has not heard yet, some 100 ms'
-    : 'a lost disk loses all'
+    ? 'a lost disk loses what is not in MySQL yet, about 100 ms'
+    : 'a lost disk loses everything'
   if (local !== '') lines.push(`local: ${local} (a killed process loses nothing, ${diskLoss})`)
-  const criticalTables = names('critical')
+  const criticalTables = namesOf('critical')
   if (criticalTables !== '')
-    lines.push(`critical: ${criticalTables} (answered when MySQL has it, nothing is lost)`)
+    lines.push(`critical: ${criticalTables} (answered after the commit in MySQL, nothing is lost)`)
   return lines
 }
 
 function drainOnSignal(server: RunningServer): void {
-  let draining = false
+  let isDraining = false
   const drain = (): void => {
-    if (draining) process.exit(1)
-    draining = true
+    if (isDraining) process.exit(1)
+    isDraining = true
     server.stop().then(
       () => process.exit(0),
       (error: unknown) => {
@@ -127,25 +128,25 @@ function drainOnSignal(server: RunningServer): void {
   process.on('SIGINT', drain)
 }
 
-/** SIGHUP: the certificate was renewed. */
+/** The operator sends SIGHUP after renewing the certificate. */
 function reloadOnSignal(server: RunningServer): void {
   const { log } = server.host
   process.on('SIGHUP', () => {
     try {
       server.reloadTls()
-      log.info('certificate and key were read again')
+      log.info('certificate and key were reloaded')
     } catch (error) {
-      log.error('certificate and key could not be read again; the old ones stay', {
+      log.error('certificate and key could not be reloaded; the old ones stay in use', {
         error: (error as Error).message,
       })
     }
   })
 }
 
-/** What an operator can mend is one line; anything else is a bug and keeps its stack. */
+/** An error that an operator can correct is one line; any other is a bug and is printed with its stack. */
 function exitWithError(error: unknown): never {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2)
-  const known =
+  const isOperatorError =
     error instanceof AppError ||
     error instanceof OptionError ||
     error instanceof TlsError ||
@@ -155,7 +156,7 @@ function exitWithError(error: unknown): never {
     error instanceof DefinitionError
   const code = (error as NodeJS.ErrnoException).code
   const { address, port } = error as { address?: string; port?: number }
-  if (known) console.error(`firefly: ${error.message}`)
+  if (isOperatorError) console.error(`firefly: ${error.message}`)
   else if (code === 'EADDRINUSE')
     console.error(`firefly: port ${port} on ${address} is in use; choose another with --http or --tcp`)
   else if (code === 'EACCES' || code === 'EADDRNOTAVAIL')

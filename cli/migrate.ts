@@ -1,5 +1,5 @@
-// `firefly migrate plan|apply|status`: brings a database to what a game needs, or says why it does not. Exits 0 when
-// all is well, 1 when the database is not as the game wants it and only a person may change that, 2 for anything else.
+// `firefly migrate plan|apply|status`: changes a database to the schema that a game needs, or reports the differences.
+// Exits 0 on success, 1 for a difference that must be resolved by hand, 2 for any other error.
 
 import { Argument, Command } from 'commander'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -30,25 +30,25 @@ interface MigrateOptions {
 }
 type MigrateAction = 'plan' | 'apply' | 'status'
 
-/** An index of a large table takes its time; PlanetScale's own limit is shorter. */
+/** Creating an index of a large table is slow; PlanetScale's own limit is shorter. */
 const APPLY_MS = 3_600_000
-/** Behind an ALTER TABLE that waits for a forgotten transaction, all others wait as well, the game among them. */
+/** While an ALTER TABLE waits for the lock of an open transaction, every later statement waits too, also the game's. */
 const LOCK_WAIT_S = 5
 
 const HELP = `
-plan    prints the SQL that apply would run, to read it or to paste it into a PlanetScale branch
-apply   runs it; to run it again is safe, also after it was interrupted
-status  one line for each table, and who writes them
+plan    prints the SQL that apply would run, for review or for a PlanetScale branch
+apply   runs it; running it again is safe, also after an interruption
+status  prints one line for each table, and the writers
 
-The URL is mysql://user:password@host/database, or https://user:password@host/database for PlanetScale;
-as FIREFLY_MYSQL or in firefly.json no list of processes shows its password.`
+The URL is mysql://user:password@host/database, or https://user:password@host/database for PlanetScale.
+In FIREFLY_MYSQL or firefly.json its password does not appear in the list of processes.`
 
 /** The `migrate` command. */
 export function migrateCommand(): Command {
   const command = new Command('migrate')
-    .description('bring the tables of a database to what a game needs')
+    .description('change the tables of a database to the schema that a game needs')
     .addArgument(new Argument('<plan|apply|status>').choices(['plan', 'apply', 'status']))
-    .option('--adopt', 'take over tables that are there already, if every value of the game fits', false)
+    .option('--adopt', 'adopt existing tables whose columns fit every value of the game', false)
     .option('--json', 'print JSON', false)
     .addHelpText('after', HELP)
   for (const option of sharedOptions('--app', '--mysql')) command.addOption(option)
@@ -56,9 +56,8 @@ export function migrateCommand(): Command {
 }
 
 async function migrate(action: MigrateAction, { app, mysql, adopt, json }: MigrateOptions): Promise<void> {
-  if (!app) throw new OptionError('which game? give --app PATH, FIREFLY_APP, or app in firefly.json')
-  if (!mysql)
-    throw new OptionError('which database? give --mysql URL, FIREFLY_MYSQL, or mysql in firefly.json')
+  if (!app) throw new OptionError('no game: give --app PATH, FIREFLY_APP, or app in firefly.json')
+  if (!mysql) throw new OptionError('no database: give --mysql URL, FIREFLY_MYSQL, or mysql in firefly.json')
   try {
     const client = clientOf(mysql, action)
     try {
@@ -77,7 +76,7 @@ async function migrate(action: MigrateAction, { app, mysql, adopt, json }: Migra
   }
 }
 
-/** What Firefly itself keeps in MySQL, from the package. */
+/** The SQL files of Firefly's own tables, from the package. */
 async function numberedFiles(): Promise<MigrationFile[]> {
   const folder = join(packageRoot(), 'schemas', 'mysql')
   const names = readdirSync(folder).filter((name) => /^\d+_\w+\.sql$/.test(name))
@@ -111,15 +110,17 @@ async function printPlan(
 ): Promise<void> {
   const { steps, drift } = await planMigration(client, target)
   if (json) {
-    const shown = steps.map(({ statements, ...rest }) => ({ ...rest, sql: statements.map(sqlTextOf) }))
-    printJson({ steps: shown, drift })
+    const jsonSteps = steps.map(({ kind, reason, details, statements }) => {
+      return { kind, why: reason, details, sql: statements.map(sqlTextOf) }
+    })
+    printJson({ steps: jsonSteps, drift: drift.map(jsonDifference) })
   }
   if (drift.length > 0) return reportDrift(drift)
   if (json) return
   if (steps.length === 0) return print(`-- nothing to do: ${countOf(target)} in place at ${place}`)
   print(`-- What \`firefly migrate apply\` would run at ${place}, in ${count(steps.length, 'step')}.`)
-  for (const [index, { reason: why, details, statements }] of steps.entries()) {
-    print(`\n-- ${index + 1}. ${[why, ...details].join('\n--    ')}`)
+  for (const [index, { reason, details, statements }] of steps.entries()) {
+    print(`\n-- ${index + 1}. ${[reason, ...details].join('\n--    ')}`)
     for (const statement of statements) print(`${sqlTextOf(statement)};`)
   }
 }
@@ -130,23 +131,23 @@ async function applyAndPrint(
   isHttp: boolean,
   json: boolean,
 ): Promise<void> {
-  // Of the only connection. Vitess has its own ways of changing a table, and no sessions.
+  // The client has one connection. Vitess changes tables online and has no sessions.
   if (!isHttp) await client.query({ sql: 'SET SESSION lock_wait_timeout = ?', params: [LOCK_WAIT_S] })
   const done: { readonly kind: string; readonly why: string; readonly ms: number }[] = []
   const report = (text: string): boolean => json || process.stdout.write(text)
   let startedMs = 0
   let isStepRunning = false
   try {
-    await applyMigration(client, target, ({ kind, reason: why, details }, what) => {
-      isStepRunning = what === 'begin'
+    await applyMigration(client, target, ({ kind, reason, details }, progress) => {
+      isStepRunning = progress === 'begin'
       const ms = Math.round(performance.now() - startedMs)
-      if (what === 'begin') {
+      if (progress === 'begin') {
         startedMs = performance.now()
         for (const detail of details) report(`  ${detail}\n`)
-        report(`${kind === 'ours' ? 'run' : kind}: ${why} … `)
+        report(`${kind === 'ours' ? 'run' : kind}: ${reason} … `)
       } else {
-        report(what === 'done' ? `done in ${ms} ms\n` : 'another process has done it\n')
-        if (what === 'done') done.push({ kind, why, ms })
+        report(progress === 'done' ? `done in ${ms} ms\n` : 'another process has done it\n')
+        if (progress === 'done') done.push({ kind, why: reason, ms })
       }
     })
     if (json) printJson({ done, drift: [] })
@@ -154,35 +155,40 @@ async function applyAndPrint(
   } catch (error) {
     if (isStepRunning) report('failed\n')
     if (!(error instanceof DriftError)) throw error
-    if (json) printJson({ done, drift: error.drift })
+    if (json) printJson({ done, drift: error.drift.map(jsonDifference) })
     reportDrift(error.drift, done.length > 0 ? 'nothing more was changed' : 'nothing was changed')
   }
 }
 
 async function printStatus(client: SqlClient, target: MigrationTarget, json: boolean): Promise<void> {
   const plan: MigrationPlan = await planMigration(client, { ...target, adopt: true })
-  const state = await readMigrationStatus(client, plan)
-  if (json) printJson({ ...state, drift: plan.drift })
-  else print(statusText(state))
+  const status = await readMigrationStatus(client, plan)
+  if (json) printJson({ ...status, drift: plan.drift.map(jsonDifference) })
+  else print(statusText(status))
   if (plan.drift.length > 0) reportDrift(plan.drift)
 }
 
 function reportDrift(drift: readonly Difference[], outcome = 'nothing was changed'): void {
-  const lines = drift.map(({ table, column, actual: there, expected: wanted, advice }) =>
+  const lines = drift.map(({ table, column, actual, expected, advice }) =>
     [
       `table ${table}${column === null ? '' : `, column ${column}`}`,
-      `  there:  ${there}`,
-      `  wanted: ${wanted}`,
+      `  there:  ${actual}`,
+      `  wanted: ${expected}`,
       `  advice: ${advice}`,
     ].join('\n'),
   )
-  const what = count(drift.length, 'difference')
-  const head = `firefly: ${outcome}, because of ${what} that Firefly does not settle by itself:`
+  const differences = count(drift.length, 'difference')
+  const head = `firefly: ${outcome}, because of ${differences} that Firefly does not resolve by itself:`
   process.stderr.write(`${[head, ...lines].join('\n')}\n`)
   process.exitCode = 1
 }
 
-/** As it would be typed. */
+/** The keys of the JSON output. */
+function jsonDifference({ actual, expected, ...rest }: Difference): object {
+  return { ...rest, there: actual, wanted: expected }
+}
+
+/** The statement with its parameters as literals. */
 function sqlTextOf({ sql, params }: SqlStatement): string {
   let next = 0
   return sql.replaceAll('?', () => sqlLiteral(params[next++]!))
@@ -191,7 +197,7 @@ function sqlTextOf({ sql, params }: SqlStatement): string {
 function sqlLiteral(value: SqlValue): string {
   if (value instanceof Uint8Array) return `x'${Buffer.from(value).toString('hex')}'`
   if (typeof value !== 'string') return String(value).toUpperCase()
-  // Control characters do not survive every clipboard.
+  // Some clipboards drop control characters.
   if (/\p{Cc}/u.test(value)) return `_utf8mb4 x'${Buffer.from(value).toString('hex')}'`
   return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
 }
@@ -200,8 +206,8 @@ function countOf({ tables, files }: MigrationTarget): string {
   return `${count(tables.length, 'table')} and ${count(files.length, 'numbered file')} are`
 }
 
-function count(n: number, what: string): string {
-  return `${n} ${what}${n === 1 ? '' : 's'}`
+function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? '' : 's'}`
 }
 
 function print(text: string): void {

@@ -1,5 +1,5 @@
-// The options of `firefly serve`: command line, then FIREFLY_* variables, then firefly.json, then defaults. Each is
-// checked where it enters; a bad one is a single clear line.
+// The options of `firefly serve`: from the command line, then FIREFLY_* variables, then firefly.json, then defaults.
+// Invariant: every value is checked when it is read; an invalid one is an error of one line.
 
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { readFileSync } from 'node:fs'
@@ -40,7 +40,7 @@ export interface ServeOptions {
   readonly log: 'info' | 'warn' | 'error' | 'silent'
 }
 
-/** A value that cannot be used; the message is the line to print. */
+/** An invalid value; the message is the line to print. */
 export class OptionError extends Error {
   override readonly name = 'OptionError'
 }
@@ -59,164 +59,95 @@ function integerParser(min: number, max: number): (text: string) => number {
 
 function parseHead(text: string): FrameIdentity['head'] {
   const bytes = text.split(',').map((part) => (/^\d{1,3}$/.test(part.trim()) ? Number(part) : -1))
-  if (bytes.length !== 4 || bytes.some((byte) => byte < 0 || byte > 255)) {
+  const [a = -1, b = -1, c = -1, d = -1] = bytes
+  const head = [a, b, c, d] as const
+  if (bytes.length > 4 || head.some((byte) => byte < 0 || byte > 255))
     throw new InvalidArgumentError('Not four numbers from 0 to 255, such as 78,37,38,48.')
-  }
-  return bytes as unknown as FrameIdentity['head']
+  return head
 }
 
-interface OptionDefinition {
-  readonly flags: string
-  readonly help: string
-  readonly value: unknown
-  readonly parse: (text: string) => unknown
-}
+type OptionDefinition = readonly [
+  flags: string,
+  help: string,
+  defaultValue: unknown,
+  parse: (text: string) => unknown,
+]
 const parseText = (value: string): string => value
 
 const OPTIONS: readonly OptionDefinition[] = [
-  {
-    flags: '--app <path>',
-    help: 'module of the game, or a folder with server.ts',
-    value: 'examples/arena',
-    parse: parseText,
-  },
-  {
-    flags: '--host <address>',
-    help: 'address to listen on; 0.0.0.0 opens it to the network',
-    value: '127.0.0.1',
-    parse: parseText,
-  },
-  {
-    flags: '--http <port>',
-    help: 'HTTP and WebSocket port, 0 picks a free one',
-    value: 8_080,
-    parse: integerParser(0, 65_535),
-  },
-  {
-    flags: '--tcp <port>',
-    help: 'TCP port, 0 picks a free one',
-    value: 11_009,
-    parse: integerParser(0, 65_535),
-  },
-  { flags: '--data <dir>', help: 'folder of the slot files', value: 'data', parse: parseText },
-  {
-    flags: '--head <bytes>',
-    help: 'HEAD_0..HEAD_3 of the frame identity',
-    value: [0, 0, 0, 0],
-    parse: parseHead,
-  },
-  {
-    flags: '--protocol-version <n>',
-    help: 'protoVersion of the frame identity',
-    value: 0,
-    parse: integerParser(0, 255),
-  },
-  {
-    flags: '--server-version <n>',
-    help: 'serverVersion of the frame identity',
-    value: 0,
-    parse: integerParser(0, 0xffffffff),
-  },
-  {
-    flags: '--max-body <bytes>',
-    help: 'largest frame body',
-    value: DEFAULT_LIMITS.maxBodyBytes,
-    parse: integerParser(1, 67_108_864),
-  },
-  {
-    flags: '--idle <ms>',
-    help: 'close connections of old clients, which never ping, that are silent for so long',
-    value: TIMES.idleMs,
-    parse: integerParser(100, 86_400_000),
-  },
-  {
-    flags: '--heartbeat <ms>',
-    help: 'both sides ping so often; 2.5 of them in silence close a connection',
-    value: TIMES.heartbeatMs,
-    parse: integerParser(100, 3_600_000),
-  },
-  {
-    flags: '--max-connections <n>',
-    help: 'players in all',
-    value: DEFAULT_LIMITS.maxConnections,
-    parse: integerParser(1, 1_000_000),
-  },
-  {
-    flags: '--max-per-address <n>',
-    help: 'players of one IPv4 address, or of one /64 of IPv6',
-    value: DEFAULT_LIMITS.maxPerAddress,
-    parse: integerParser(1, 1_000_000),
-  },
-  {
-    flags: '--rate <cost>',
-    help: 'cost of what a session may send in a second',
-    value: DEFAULT_LIMITS.maxCostPerSecond,
-    parse: integerParser(1, 1_000_000_000),
-  },
-  {
-    flags: '--origins <list>',
-    help: 'whose pages may open a WebSocket: https://game.example,https://*.game.example; default: all',
-    value: '',
-    parse: parseOrigins,
-  },
-  {
-    flags: '--tls-cert <file>',
-    help: 'certificate chain (PEM): TLS on both ports',
-    value: '',
-    parse: parseText,
-  },
-  { flags: '--tls-key <file>', help: 'its private key (PEM)', value: '', parse: parseText },
-  {
-    flags: '--ticket-secret <text>',
-    help: 'login tickets: the secret of HS256, at least 32 bytes',
-    value: '',
-    parse: parseText,
-  },
-  {
-    flags: '--ticket-keys <file>',
-    help: 'login tickets: a JWK set, of Ed25519 public keys for instance',
-    value: '',
-    parse: parseText,
-  },
-  { flags: '--ticket-issuer <text>', help: 'login tickets: the claim iss', value: '', parse: parseText },
-  { flags: '--ticket-audience <text>', help: 'login tickets: the claim aud', value: '', parse: parseText },
-  {
-    flags: '--ticket-once [on]',
-    help: 'login tickets: each is good for one login',
-    value: false,
-    parse: parseFlag,
-  },
-  {
-    flags: '--secret <text>',
-    help: `signs resume tokens, at least ${MIN_SECRET_CHARS} characters; default: made once, kept in the data folder`,
-    value: '',
-    parse: parseSecret,
-  },
-  {
-    flags: '--slots <n>',
-    help: 'slot files of a new data folder',
-    value: 32,
-    parse: integerParser(1, 1_024),
-  },
-  {
-    flags: '--mysql <url>',
-    help: 'MySQL behind the data folder: mysql://user:password@host/database, or https:// for PlanetScale',
-    value: '',
-    parse: parseText,
-  },
-  {
-    flags: '--mysql-pool <n>',
-    help: 'connections to MySQL',
-    value: 8,
-    parse: integerParser(1, 256),
-  },
-  {
-    flags: '--critical [on]',
-    help: 'every answer waits until MySQL has what it says',
-    value: false,
-    parse: parseFlag,
-  },
-  { flags: '--log <level>', help: LOG_LEVELS.join(', '), value: 'warn', parse: parseLogLevel },
+  ['--app <path>', 'module of the game, or a folder with server.ts', 'examples/arena', parseText],
+  ['--host <address>', 'address to listen on; 0.0.0.0 opens it to the network', '127.0.0.1', parseText],
+  ['--http <port>', 'HTTP and WebSocket port, 0 picks a free one', 8_080, integerParser(0, 65_535)],
+  ['--tcp <port>', 'TCP port, 0 picks a free one', 11_009, integerParser(0, 65_535)],
+  ['--data <dir>', 'folder of the slot files', 'data', parseText],
+  ['--head <bytes>', 'HEAD_0..HEAD_3 of the frame identity', [0, 0, 0, 0], parseHead],
+  ['--protocol-version <n>', 'protoVersion of the frame identity', 0, integerParser(0, 255)],
+  ['--server-version <n>', 'serverVersion of the frame identity', 0, integerParser(0, 0xffffffff)],
+  ['--max-body <bytes>', 'largest frame body', DEFAULT_LIMITS.maxBodyBytes, integerParser(1, 67_108_864)],
+  [
+    '--idle <ms>',
+    'idle time after which the connection of a legacy client, which never pings, is closed',
+    TIMES.idleMs,
+    integerParser(100, 86_400_000),
+  ],
+  [
+    '--heartbeat <ms>',
+    'interval of pings on both sides; a connection that is silent for 2.5 intervals is closed',
+    TIMES.heartbeatMs,
+    integerParser(100, 3_600_000),
+  ],
+  [
+    '--max-connections <n>',
+    'connections in total',
+    DEFAULT_LIMITS.maxConnections,
+    integerParser(1, 1_000_000),
+  ],
+  [
+    '--max-per-address <n>',
+    'connections of one IPv4 address, or of one /64 of IPv6',
+    DEFAULT_LIMITS.maxPerAddress,
+    integerParser(1, 1_000_000),
+  ],
+  [
+    '--rate <cost>',
+    'total cost of the messages that a session may send per second',
+    DEFAULT_LIMITS.maxCostPerSecond,
+    integerParser(1, 1_000_000_000),
+  ],
+  [
+    '--origins <list>',
+    'origins whose pages may open a WebSocket: https://game.example,https://*.game.example; default: all',
+    '',
+    parseOrigins,
+  ],
+  ['--tls-cert <file>', 'certificate chain (PEM), for TLS on both ports', '', parseText],
+  ['--tls-key <file>', 'its private key (PEM)', '', parseText],
+  ['--ticket-secret <text>', 'login tickets: the secret of HS256, at least 32 bytes', '', parseText],
+  ['--ticket-keys <file>', 'login tickets: a JWK set, for example of Ed25519 public keys', '', parseText],
+  ['--ticket-issuer <text>', 'login tickets: the claim iss', '', parseText],
+  ['--ticket-audience <text>', 'login tickets: the claim aud', '', parseText],
+  ['--ticket-once [on]', 'login tickets: each is valid for one login', false, parseFlag],
+  [
+    '--secret <text>',
+    `signs resume tokens, at least ${MIN_SECRET_CHARS} characters; default: generated once in the data folder`,
+    '',
+    parseSecret,
+  ],
+  ['--slots <n>', 'number of slot files of a new data folder', 32, integerParser(1, 1_024)],
+  [
+    '--mysql <url>',
+    'MySQL database: mysql://user:password@host/database, or https:// for PlanetScale',
+    '',
+    parseText,
+  ],
+  ['--mysql-pool <n>', 'number of connections to MySQL', 8, integerParser(1, 256)],
+  [
+    '--critical [on]',
+    'treat every table as critical: an answer is sent after the commit in MySQL',
+    false,
+    parseFlag,
+  ],
+  ['--log <level>', LOG_LEVELS.join(', '), 'warn', parseLogLevel],
 ]
 
 function parseOrigins(list: string): string {
@@ -230,7 +161,7 @@ function parseOrigins(list: string): string {
 
 function parseSecret(value: string): string {
   if (value.length >= MIN_SECRET_CHARS) return value
-  // Not the value, as commander would say it: it may be nearly right, and logs are read by many.
+  // Without the value, which commander would print: it may be almost correct, and logs are not secret.
   throw new OptionError(`secret has ${value.length} characters, at least ${MIN_SECRET_CHARS} are needed`)
 }
 
@@ -245,33 +176,34 @@ function parseLogLevel(value: string): string {
   return value
 }
 
-/** The `serve` command; `run` gets checked options. */
+/** The `serve` command; `run` receives checked options. */
 export function serveCommand(run: (options: ServeOptions) => Promise<void>): Command {
   const command = new Command('serve').description('serve a game')
   const config = readConfig()
-  for (const known of OPTIONS) command.addOption(optionOf(known, config))
+  for (const definition of OPTIONS) command.addOption(optionOf(definition, config))
   return command.action(run).exitOverride()
 }
 
-/** Options of `serve` for another command: from the environment and firefly.json as well, but without a default. */
+/** Options of `serve` for another command, also read from the environment and firefly.json, but without a default. */
 export function sharedOptions(...flags: readonly string[]): Option[] {
   const config = readConfig()
-  const shared = OPTIONS.filter((known) => flags.includes(known.flags.split(' ')[0]!))
-  return shared.map((known) => optionOf({ ...known, value: undefined }, config))
+  const shared = OPTIONS.filter(([names]) => flags.includes(names.split(' ')[0]!))
+  return shared.map(([names, help, , parse]) => optionOf([names, help, undefined, parse], config))
 }
 
-function optionOf({ flags, help, value, parse }: OptionDefinition, config: Record<string, unknown>): Option {
+function optionOf(definition: OptionDefinition, config: Record<string, unknown>): Option {
+  const [flags, help, defaultValue, parse] = definition
   const option = new Option(flags, help).argParser(parse)
   if (flags.endsWith(']')) option.preset('true')
   option.env(`FIREFLY_${option.name().replaceAll('-', '_').toUpperCase()}`)
   const key = option.attributeName()
-  // --help shows where it comes from and not the value, which may be a password.
+  // --help shows the source and not the value, which may be a password.
   return key in config
     ? option.default(configValue(key, config[key], parse), 'firefly.json')
-    : option.default(value)
+    : option.default(defaultValue)
 }
 
-/** firefly.json of the working folder: the same names in camelCase. */
+/** Reads firefly.json of the working folder, whose keys are the option names in camelCase. */
 function readConfig(): Record<string, unknown> {
   let source: string
   try {
@@ -288,7 +220,7 @@ function readConfig(): Record<string, unknown> {
   if (typeof config !== 'object' || config === null || Array.isArray(config)) {
     throw new OptionError('firefly.json must hold an object')
   }
-  const known = new Set(['$schema', ...OPTIONS.map(({ flags }) => new Option(flags).attributeName())])
+  const known = new Set(['$schema', ...OPTIONS.map(([flags]) => new Option(flags).attributeName())])
   const unknown = Object.keys(config).find((key) => !known.has(key))
   if (unknown !== undefined) throw new OptionError(`firefly.json: unknown option ${JSON.stringify(unknown)}`)
   return config as Record<string, unknown>

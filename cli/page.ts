@@ -1,4 +1,4 @@
-// Writes an app's page as static files, for hosts that serve them from a folder: `page.ts APP OUT`.
+// Writes the page of an app as static files, for hosts that serve files from a folder: `page.ts APP OUT`.
 
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

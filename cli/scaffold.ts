@@ -1,23 +1,23 @@
-// `firefly new NAME`: a folder with a game of one's own, copied from the template that ships with the package.
+// `firefly new FOLDER`: creates a game from the template in the package. Invariant: an existing file is never replaced.
 
 import { Command } from 'commander'
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { OptionError } from './options.ts'
 
-/** What the template calls itself. */
+/** The name of the game in the template. */
 const TEMPLATE_NAME = 'my-game'
-/** What a Worker may be called, short enough for `-core` behind it. */
+/** A valid name of a Worker, short enough for the suffix `-core`. */
 const GAME_NAME = /^[a-z][a-z0-9-]{0,49}$/
 
 /** The `new` command. */
 export function newCommand(): Command {
   return new Command('new')
-    .description('write a new game into a folder of its own')
-    .argument('<folder>', "becomes the game's name: small letters, digits, hyphens")
+    .description('create a new game in a new folder')
+    .argument('<folder>', 'its name is the name of the game: lowercase letters, digits, hyphens')
     .action((folder: string) => {
       const name = createGame(folder)
-      console.log(`${name} is written; now: cd ${folder} && npm install && npm start`)
+      console.log(`created ${name}; next: cd ${folder} && npm install && npm start`)
     })
     .exitOverride()
 }
@@ -28,13 +28,13 @@ function createGame(folder: string): string {
   const name = basename(target)
   if (!GAME_NAME.test(name)) {
     throw new OptionError(
-      `${JSON.stringify(name)} names no game: small letters, digits and hyphens, at most 50`,
+      `${JSON.stringify(name)} is not a valid name: lowercase letters, digits and hyphens, at most 50`,
     )
   }
   if (existsSync(target) && readdirSync(target).length > 0) throw new OptionError(`${folder} is not empty`)
   const root = packageRoot()
   cpSync(join(root, 'deploy', 'template'), target, { recursive: true })
-  // npm leaves a file named .gitignore out of a package.
+  // npm does not pack a file named .gitignore.
   renameSync(join(target, 'gitignore'), join(target, '.gitignore'))
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
   for (const file of ['package.json', 'wrangler.toml', 'README.md']) {
@@ -44,8 +44,8 @@ function createGame(folder: string): string {
   return name
 }
 
-/** This file is cli/scaffold.ts in a checkout and dist/package/cli/scaffold.js in the package. */
+/** Works for cli/scaffold.ts in a checkout and for dist/package/cli/scaffold.js in the package. */
 export function packageRoot(): string {
-  const above = join(import.meta.dirname, '..')
-  return existsSync(join(above, 'package.json')) ? above : join(above, '..', '..')
+  const parent = join(import.meta.dirname, '..')
+  return existsSync(join(parent, 'package.json')) ? parent : join(parent, '..', '..')
 }

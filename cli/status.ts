@@ -1,4 +1,4 @@
-// What `firefly migrate status` tells: the tables of the game, who writes them, and what MySQL has refused.
+// The report of `firefly migrate status`: the tables of the game, their writers, and turns that MySQL refused.
 
 import type { SqlClient } from '../core/sql/client.ts'
 import type { MigrationPlan, TableState } from '../core/migrate/migrations.ts'
@@ -13,7 +13,7 @@ export interface MigrationStatus {
     readonly owner: string
   }[]
   readonly pending: readonly string[]
-  /** The first of them. */
+  /** The first MAX_OWNERS. */
   readonly owners: readonly {
     readonly owner: string
     readonly epoch: number
@@ -21,11 +21,11 @@ export interface MigrationStatus {
     readonly since: string
   }[]
   readonly moreOwners: boolean
-  /** Null when there is no table for them. */
+  /** null = the table of parked turns does not exist. */
   readonly parked: number | null
 }
 
-/** On Cloudflare each object is one. */
+/** On Cloudflare each object is an owner. */
 const MAX_OWNERS = 20
 const OWNERS = 'SELECT owner, epoch, applied_seq, taken_at FROM firefly_owner ORDER BY owner LIMIT ?'
 const PARKED = 'SELECT COUNT(*) FROM firefly_parked'
@@ -33,24 +33,24 @@ const PARKED = 'SELECT COUNT(*) FROM firefly_parked'
 /** @throws DatabaseError */
 export async function readMigrationStatus(
   client: SqlClient,
-  { tables, pendingFiles: pending, fireflyTables: ours }: MigrationPlan,
+  { tables, pendingFiles, fireflyTables }: MigrationPlan,
 ): Promise<MigrationStatus> {
   const query = async (table: string, sql: string, ...params: number[]): Promise<string[][]> => {
-    if (!ours.has(table)) return []
+    if (!fireflyTables.has(table)) return []
     const { rows } = await client.query({ sql, params })
     return rows.map((row) => row.map(String))
   }
   const owners = await query('firefly_owner', OWNERS, MAX_OWNERS + 1)
   const [parked] = await query('firefly_parked', PARKED)
   return {
-    tables: tables.map((one) => ({
-      name: one.table.name,
-      state: stateText(one),
-      rows: one.rows,
-      class: one.table.class,
-      owner: one.table.owner,
+    tables: tables.map((state) => ({
+      name: state.table.name,
+      state: stateText(state),
+      rows: state.rows,
+      class: state.table.class,
+      owner: state.table.owner,
     })),
-    pending,
+    pending: pendingFiles,
     owners: owners.slice(0, MAX_OWNERS).map(([owner, epoch, position, since]) => ({
       owner: owner!,
       epoch: Number(epoch),
@@ -66,18 +66,18 @@ export function statusText({ tables, pending, owners, moreOwners, parked }: Migr
   return [
     ...alignColumns([
       ['TABLE', 'STATE', 'ROWS', 'CLASS', 'OWNER'],
-      ...tables.map((one) => [
-        one.name,
-        one.state,
-        one.rows === null ? '-' : `~${one.rows}`,
-        one.class,
-        one.owner,
+      ...tables.map((table) => [
+        table.name,
+        table.state,
+        table.rows === null ? '-' : `~${table.rows}`,
+        table.class,
+        table.owner,
       ]),
     ]),
     '',
     `Firefly's own tables: ${pending.length === 0 ? 'in place' : `${pending.join(', ')} not run yet`}`,
     ...(parked === null ? [] : [`turns parked because MySQL refused their rows: ${parked}`]),
-    ...(owners.length === 0 ? ['nobody has written yet'] : ['', ...ownerLines(owners)]),
+    ...(owners.length === 0 ? ['no writer yet'] : ['', ...ownerLines(owners)]),
     ...(moreOwners ? [`… and more; these are the first ${MAX_OWNERS}`] : []),
   ].join('\n')
 }
@@ -98,10 +98,10 @@ function stateText({ state, isAdopted, missingColumns, missingIndexes }: TableSt
 }
 
 function alignColumns(lines: readonly (readonly string[])[]): string[] {
-  const widths = lines[0]!.map((_, place) => Math.max(...lines.map((line) => line[place]!.length)))
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)))
   return lines.map((line) =>
     line
-      .map((cell, place) => cell.padEnd(widths[place]!))
+      .map((cell, column) => cell.padEnd(widths[column]!))
       .join('  ')
       .trimEnd(),
   )

@@ -1,6 +1,6 @@
-// Emits the package into dist/package: JavaScript and declarations of what the package's exports reach, and of the
-// CLI. Two runs of tsc, because the Cloudflare column is written against the types of workerd and not of Node; what
-// both reach is portable and comes out the same. The same sources give the same bytes.
+// Emits the package into dist/package: JavaScript and declarations of the package's exports and of the CLI. tsc runs
+// twice, because the Cloudflare column uses the types of workerd and not of Node; files that both runs emit are
+// portable and identical. Invariant: the same sources give the same bytes.
 
 import { globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -16,7 +16,7 @@ const emit = (name: string, config: string): CommandStep => ({
   args: [tsc, '-p', join(root, config)],
 })
 
-/** tsc 7.0.2 rewrites imports in what it emits as JavaScript only, and points references back at the sources. */
+/** tsc 7.0.2 rewrites imports only in JavaScript, and emits references to the sources. */
 function rewriteDeclaration(declaration: string): string {
   return declaration
     .replace(/^\/\/\/ <reference path=.*\n/gm, '')

@@ -1,4 +1,4 @@
-// The fast loop: format, lint, dead code, types, the house rule and the unit tests.
+// `npm run check`, the fast loop: format, lint, types, dead code, architecture rules and unit tests.
 
 import { globSync } from 'node:fs'
 import { runSteps, type CommandStep } from './steps.ts'
@@ -11,7 +11,7 @@ export const CHECKS: readonly CommandStep[] = [
   { name: 'types', command: 'tsc', args: ['-p', '.'] },
   { name: 'types of the Cloudflare host', command: 'tsc', args: ['-p', 'tsconfig.worker.json'] },
   { name: 'dead code', command: 'knip', args: [] },
-  { name: 'house rule and unit tests', command: process.execPath, args: ['--test', ...unitTests] },
+  { name: 'architecture and unit tests', command: process.execPath, args: ['--test', ...unitTests] },
 ]
 
 if (import.meta.main) await runSteps(CHECKS)

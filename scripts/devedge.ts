@@ -1,5 +1,5 @@
 // `npm run dev:edge`: the arena under wrangler's miniflare, edge and core in one local workerd, without network.
-// Arguments are handed on to `wrangler dev`.
+// Arguments are passed to `wrangler dev`.
 
 import { spawn } from 'node:child_process'
 

@@ -1,10 +1,14 @@
 export interface Program {
   readonly files: readonly string[]
   readonly packages: readonly string[]
-  readonly why: string
+  readonly usedBy: string
 }
 export const chromium: Program
 export const mariadb: Program
 export const openssl: Program
 export function run(command: string, args: readonly string[], env?: Record<string, string>): void
-export function install(programs: readonly Program[], why: string, before?: readonly string[] | null): boolean
+export function install(
+  programs: readonly Program[],
+  purpose: string,
+  before?: readonly string[] | null,
+): boolean

@@ -1,23 +1,23 @@
-// Debian packages that tests and tools drive, installed where that may be done without asking: by root, or by one whom
-// sudo asks no password. Plain JavaScript for any Node from 18 up, because ready.mjs runs before anything is installed.
+// Installs the Debian packages that tests and tools use, if the user is root or sudo needs no password. Plain JavaScript
+// for Node 18 and later, because ready.mjs runs before anything is installed.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 
 const APT = '/usr/bin/apt-get'
 
-/** Any of the files will do. */
-export const chromium = { files: ['/usr/bin/chromium'], packages: ['chromium'], why: 'browser tests' }
-/** node:crypto makes keys, but no certificates. */
-export const openssl = { files: ['/usr/bin/openssl'], packages: ['openssl'], why: 'TLS tests' }
+/** `files`: the program is installed if one of them exists. */
+export const chromium = { files: ['/usr/bin/chromium'], packages: ['chromium'], usedBy: 'browser tests' }
+/** node:crypto generates keys, but not certificates. */
+export const openssl = { files: ['/usr/bin/openssl'], packages: ['openssl'], usedBy: 'TLS tests' }
 /** The core packages, because the full one starts a service. */
 export const mariadb = {
   files: ['/usr/sbin/mariadbd', '/usr/sbin/mysqld'],
   packages: ['mariadb-server-core', 'mariadb-client-core'],
-  why: 'database tests',
+  usedBy: 'database tests',
 }
 
-/** All that it says goes to stderr; ends the process when the command fails. */
+/** Redirects all output to stderr; exits the process when the command fails. */
 export function run(command, args, env = {}) {
   const { status, error } = spawnSync(command, args, {
     stdio: ['ignore', 2, 2],
@@ -29,18 +29,18 @@ export function run(command, args, env = {}) {
   }
 }
 
-/** False, and nothing done, where it may not install. */
-export function install(programs, why, before = prefix()) {
+/** Returns false, and does nothing, without the right to install. */
+export function install(programs, purpose, before = prefix()) {
   if (before === null) return false
   const packages = programs.flatMap((program) => program.packages)
-  console.error(`firefly: installing ${packages.join(', ')} for ${why} …`)
+  console.error(`firefly: installing ${packages.join(', ')} for ${purpose} …`)
   const [command, ...args] = [...before, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get']
   run(command, [...args, 'update', '-qq'])
   run(command, [...args, 'install', '-y', '-qq', ...packages])
   return true
 }
 
-/** What stands in front of the command, or null. */
+/** The words before the command, or null without the right to install. */
 function prefix() {
   if (process.platform !== 'linux' || !existsSync(APT)) return null
   if (process.getuid?.() === 0) return []

@@ -1,4 +1,4 @@
-// Runs commands one after the other with a line of progress each, and stops at the first that fails.
+// Runs commands in sequence with one line of progress each, and stops at the first failure.
 
 import { spawn } from 'node:child_process'
 
@@ -6,11 +6,11 @@ export interface CommandStep {
   readonly name: string
   readonly command: string
   readonly args: readonly string[]
-  /** Show what it prints although it succeeds. */
+  /** Shows the output also when the command succeeds. */
   readonly showOutput?: boolean
 }
 
-/** Exits the process with 1 when a step fails, after printing what it said. */
+/** When a step fails, prints its output and exits the process with 1. */
 export async function runSteps(steps: readonly CommandStep[]): Promise<void> {
   for (const [index, step] of steps.entries()) {
     const started = performance.now()

@@ -1,4 +1,4 @@
-// Everything that CI runs.
+// `npm test`: everything that CI runs.
 
 import { globSync } from 'node:fs'
 import { CHECKS } from './check.ts'

@@ -1,13 +1,13 @@
-// The Clock and the Log of a Worker isolate. Time stands still while JavaScript runs there, so nothing may measure
-// a turn with it. Invariant: no timer longer than `pinMs` is held by the platform's setTimeout, because a pending
-// one keeps a Durable Object awake (and billed); such a timer is parked and asked about at each event.
+// The Clock and Log ports of a Worker isolate. Its time does not advance while JavaScript runs, so a turn cannot be
+// measured with it. Invariant: a timer longer than `maxPinnedMs` does not use setTimeout, because a pending one keeps a
+// Durable Object in memory (and billed). Such a timer is deferred and polled at each event.
 
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { Log, LogFields } from '../ports/log.ts'
 
-/** The longest timer for which an object stays awake; a quiet one may be evicted after one or two minutes anyway. */
+/** The longest timer that keeps an object in memory; an idle one may be evicted after one or two minutes anyway. */
 export const OBJECT_MAX_PINNED_MS = 60_000
-/** Random words are drawn by the batch: one call a word costs more than the word. */
+/** Random words are drawn in batches, because the call costs more than a word. */
 const POOL_WORDS = 64
 
 interface DeferredTimer {
@@ -21,7 +21,7 @@ export class WorkerClock implements Clock {
   readonly #pool = new Uint32Array(POOL_WORDS)
   #poolUsed = POOL_WORDS
 
-  /** Without `pinMs` every timer is the platform's, as an edge wants it: nothing there hibernates. */
+  /** By default every timer uses setTimeout, which suits the edge: it does not hibernate. */
   constructor(maxPinnedMs: number = Number.POSITIVE_INFINITY) {
     this.#maxPinnedMs = maxPinnedMs
   }
@@ -44,12 +44,12 @@ export class WorkerClock implements Clock {
     return { cancel: () => clearTimeout(id) }
   }
 
-  /** A microtask: everything that one event causes leaves as one message at its end. */
+  /** A microtask, so that all output of one event is sent as one message at its end. */
   defer(run: () => void): void {
     queueMicrotask(run)
   }
 
-  /** Runs the parked timers that are due; a Durable Object calls it at every event and alarm. */
+  /** Runs the deferred timers that are due; a Durable Object calls it at every event and alarm. */
   runDueTimers(): void {
     if (this.#deferred.size === 0) return
     const now = Date.now()
@@ -73,7 +73,7 @@ export class WorkerClock implements Clock {
   }
 }
 
-/** One JSON line a message, as Workers Logs index it. */
+/** One JSON line per message, the format that Workers Logs index. */
 export class WorkerLog implements Log {
   info(message: string, fields?: LogFields): void {
     console.log(JSON.stringify({ level: 'info', message, ...fields }))

@@ -1,13 +1,12 @@
-// The Directory of an object: another shard is another object, named `contract/key`, and one call is one RPC.
-// Invariant: nothing is tried again here, because a call whose outcome is unknown may have taken effect.
+// The Directory port of a Durable Object: another shard is the object named `contract/key`, and one call is one RPC.
+// Invariant: no call is retried here, because a call with an unknown outcome may have taken effect.
 
 import type { Directory, Peer, PeerAnswer, PeerCall } from '../ports/directory.ts'
 import type { Log } from '../ports/log.ts'
-import type { ShardId } from '../wire/shardid.ts'
 import type { StoredCast } from '../ports/store.ts'
-import { shardName } from '../wire/shardid.ts'
+import { shardName, type ShardId } from '../wire/shardid.ts'
 
-/** What one shard's object offers the others. */
+/** The RPC methods of a shard's object, for other shards. */
 export interface ShardRpc {
   call(shard: ShardId, call: PeerCall): Promise<PeerAnswer>
   cast(shard: ShardId, call: PeerCall): Promise<void>
@@ -21,9 +20,11 @@ export interface LocalShards {
   receiveDurableCast(shard: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer>
 }
 
+type ShardNamespace = DurableObjectNamespace<ShardRpc & Rpc.DurableObjectBranded>
+
 /**
- * The platform keeps the order of calls of one stub only, but a stub that saw its object's reset stays broken. So a
- * stub is shared by what is under way to one shard, and never kept longer.
+ * The platform keeps the order of calls only within one stub, but a stub stays broken after its object was reset. So a
+ * stub is shared by the pending calls to one shard, and released after the last of them.
  */
 interface SharedStub {
   readonly stub: ShardRpc
@@ -31,14 +32,14 @@ interface SharedStub {
 }
 
 export class ObjectDirectory implements Directory {
-  /** A service keeps nothing, so it runs where it is called. */
+  /** A service has no state, so it runs in the calling object. */
   readonly #isLocal: (contract: string) => boolean
-  readonly #namespace: DurableObjectNamespace
+  readonly #namespace: ShardNamespace
   readonly #log: Log
   readonly #local: LocalShards
   readonly #stubs = new Map<string, SharedStub>()
-  /** The name of the shard that lives here; null until it is known. */
-  ownName: string | null = null
+  /** The name of this object's shard; null until it is known. */
+  #ownName: string | null = null
 
   constructor(
     isLocal: (contract: string) => boolean,
@@ -47,13 +48,17 @@ export class ObjectDirectory implements Directory {
     local: LocalShards,
   ) {
     this.#isLocal = isLocal
-    this.#namespace = namespace
+    this.#namespace = namespace as ShardNamespace
     this.#log = log
     this.#local = local
   }
 
+  setOwnName(name: string): void {
+    this.#ownName = name
+  }
+
   peer(shard: ShardId): Peer {
-    if (this.#isLocal(shard.contract) || shardName(shard) === this.ownName) return this.#localPeer(shard)
+    if (this.#isLocal(shard.contract) || shardName(shard) === this.#ownName) return this.#localPeer(shard)
     return {
       call: (call) => this.#request(shard, (stub) => stub.call(shard, call)),
       cast: (call) => void this.#cast(shard, call),
@@ -99,8 +104,7 @@ export class ObjectDirectory implements Directory {
   #acquireStub(name: string): SharedStub {
     let shared = this.#stubs.get(name)
     if (!shared) {
-      const stub = this.#namespace.get(this.#namespace.idFromName(name)) as unknown as ShardRpc
-      shared = { stub, pendingCalls: 0 }
+      shared = { stub: this.#namespace.get(this.#namespace.idFromName(name)), pendingCalls: 0 }
       this.#stubs.set(name, shared)
     }
     shared.pendingCalls++

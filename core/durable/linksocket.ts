@@ -1,36 +1,36 @@
-// The shard's end of one internal WebSocket: one channel. What must survive hibernation (who speaks, and the
-// membership) stands in the socket's attachment. Invariant: whoever closes it closes it once, and a socket that a
-// newer one of the same channel has replaced never detaches that channel.
+// The shard's end of one internal WebSocket, which carries one channel. State that must survive hibernation (the opening
+// and the membership token) is stored in the socket's attachment. Invariants: a socket is closed once; a socket that was
+// replaced by a newer one of the same channel never detaches that channel.
 
+import { REPLACED, RETAIN, type ChannelIn, type ChannelOut } from '../ports/link.ts'
 import { EMPTY_BYTES } from '../wire/bytes.ts'
-import { RETAIN, type ChannelIn, type ChannelOut } from '../ports/link.ts'
 import { ProtocolError } from '../wire/errors.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import { activationTag, RecordBatch, type OpenRecord, type ShardRecords } from '../wire/record.ts'
 
-/** What the line needs of its object. */
+/** The part of its object that a link uses. */
 export interface LinkSocketHost {
   readonly routingVersion: string
-  /** `admitted`: its game was asked before. */
+  /** `admitted`: the game has already admitted the channel. */
   attachChannel(link: LinkSocket, opening: OpenRecord, admitted: boolean): ChannelIn
-  /** Calls `line.flush` at the end of the event in hand. */
+  /** Calls `link.flush` at the end of the current event. */
   scheduleFlush(link: LinkSocket): void
   socketEnded(link: LinkSocket): void
 }
 
-/** Kept with the socket while the object sleeps; 16,384 bytes at most. */
+/** Stored with the socket while the object hibernates; at most 16,384 bytes. */
 export interface LinkAttachment {
   readonly contract: string
   readonly key: string
-  /** null until the edge has said OPEN. */
+  /** null until the edge has sent OPEN. */
   readonly opening: OpenRecord | null
-  /** Its game was asked, and its channel has been opened. */
+  /** The game has admitted the channel. */
   readonly admitted: boolean
-  /** The membership was too large to keep here: the edge must present it again. */
+  /** The membership token is too large for the attachment: the edge must present it again. */
   readonly membershipOmitted: boolean
 }
 
-/** Leaves room for the names in the 16 KB of an attachment. */
+/** Leaves space for the names in the 16 KB of an attachment. */
 const MAX_MEMBERSHIP_BYTES = 14_000
 
 export class LinkSocket implements ShardRecords, ChannelOut {
@@ -41,9 +41,9 @@ export class LinkSocket implements ShardRecords, ChannelOut {
   #channel: ChannelIn | null = null
   #isFlushScheduled = false
   #isEnded = false
-  /** Of the last activation that was told here, 0 = none yet. */
+  /** The tag of the last activation reported to the edge, 0 = none yet. */
   #activationTag = 0
-  /** Calls were lost under this very socket: those on their way must not overtake them. */
+  /** Calls sent on this socket were lost: later ones in transit must not overtake them. */
   #dropsStaleCalls = false
 
   constructor(host: LinkSocketHost, socket: WebSocket, attachment: LinkAttachment) {
@@ -58,32 +58,32 @@ export class LinkSocket implements ShardRecords, ChannelOut {
     return opening ? `${opening.session.join('.')}:${opening.channel}` : ''
   }
 
-  /** Of the connection that it belongs to, 0 before OPEN. */
+  /** The generation of its client connection, 0 before OPEN. */
   get generation(): number {
     return this.#attachment.opening?.generation ?? 0
   }
 
-  /** Its channel is open. */
+  /** The channel is open. */
   get isOpen(): boolean {
     return this.#channel !== null
   }
 
-  /** After hibernation or eviction: the channel is opened anew, as its attachment remembers it. */
+  /** Reopens the channel from the attachment, after hibernation or eviction. */
   reopenChannel(): void {
-    const { opening, membershipOmitted: spilt, admitted } = this.#attachment
-    if (spilt) this.closeSocket(1012, 'present the membership again')
+    const { opening, membershipOmitted, admitted } = this.#attachment
+    if (membershipOmitted) this.closeSocket(1012, 'present the membership again')
     else if (opening) this.#channel = this.#host.attachChannel(this, opening, admitted)
   }
 
   open(opening: OpenRecord): void {
-    if (this.#attachment.opening) throw new ProtocolError('BAD_MESSAGE', 'OPEN was said before')
+    if (this.#attachment.opening) throw new ProtocolError('BAD_MESSAGE', 'a second OPEN on one link')
     this.#saveAttachment(opening)
     this.#channel = this.#host.attachChannel(this, opening, false)
   }
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
     const channel = this.#requireChannel()
-    // Sent before the edge heard `lost`; its client sends it again, behind what is older.
+    // Sent before the edge received `lost`; the client resends it after the older calls.
     if (this.#dropsStaleCalls && flags >> 1 !== this.#activationTag && !this.#attachment.opening?.legacy)
       return
     channel.submitCall(sequence, command, flags & RETAIN, replyAck, body)
@@ -113,7 +113,7 @@ export class LinkSocket implements ShardRecords, ChannelOut {
   }
 
   #requireChannel(): ChannelIn {
-    if (this.#channel === null) throw new ProtocolError('BAD_MESSAGE', 'a record came before OPEN')
+    if (this.#channel === null) throw new ProtocolError('BAD_MESSAGE', 'a record before OPEN')
     return this.#channel
   }
 
@@ -179,10 +179,10 @@ export class LinkSocket implements ShardRecords, ChannelOut {
     const membershipOmitted = opening.membershipToken.length > MAX_MEMBERSHIP_BYTES
     this.#attachment = { ...this.#attachment, opening, admitted, membershipOmitted }
     const membershipToken = membershipOmitted ? EMPTY_BYTES : opening.membershipToken
-    // The next life knows nothing of calls on their way, so it is opened as if for the first time.
+    // The next activation cannot know which calls are in transit, so it opens the channel as a new one.
     this.socket.serializeAttachment({
       ...this.#attachment,
-      opening: { ...opening, activation: 0, memo: membershipToken },
+      opening: { ...opening, activation: 0, membershipToken },
     })
   }
 
@@ -192,7 +192,7 @@ export class LinkSocket implements ShardRecords, ChannelOut {
     this.#host.scheduleFlush(this)
   }
 
-  /** One message for all that the event caused. The platform's output gate holds it until its commits are on disk. */
+  /** Sends one message with all output of the event. The platform's output gate holds it until the commits are durable. */
   flush(): void {
     this.#isFlushScheduled = false
     if (this.#isEnded || this.#batch.size === 0) return
@@ -203,11 +203,11 @@ export class LinkSocket implements ShardRecords, ChannelOut {
     try {
       this.socket.send(this.#batch.takeMessage())
     } catch {
-      // The socket is closing; its close event tells the channel.
+      // The socket is closing; its close event detaches the channel.
     }
   }
 
-  /** The channel is detached at once, the socket closed behind what was said. */
+  /** Detaches the channel, and closes the socket after the buffered records are sent. */
   closeSocket(code: number, reason: string, forget = false): void {
     if (this.#isEnded) return
     if (this.#batch.size > 0) this.#send()
@@ -215,11 +215,11 @@ export class LinkSocket implements ShardRecords, ChannelOut {
     try {
       this.socket.close(code, reason)
     } catch {
-      // Closed already.
+      // Already closed.
     }
   }
 
-  /** The socket is gone. */
+  /** Called when the socket is closed. */
   socketClosed(forget = false): void {
     if (this.#isEnded) return
     this.#isEnded = true
@@ -227,16 +227,14 @@ export class LinkSocket implements ShardRecords, ChannelOut {
     this.#channel?.closeChannel(forget)
   }
 
-  /** A newer socket carries the channel: this one goes without a word to it. Its edge must not open it again. */
+  /** Closes this socket because a newer one carries the channel; the channel stays attached, the edge must not reopen. */
   closeReplaced(): void {
     this.#channel = null
-    this.#batch.closed('REPLACED')
+    this.#batch.closed(REPLACED)
     this.closeSocket(1000, 'replaced')
   }
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
-  return true
+  return a.length === b.length && a.every((byte, i) => byte === b[i])
 }

@@ -1,23 +1,23 @@
-// The Durable Object that hosts one shard: internal WebSockets in, RPC of other shards in, alarms in; one engine.
-// It may be put out of memory between any two events. Invariant: a constructor that finds hibernated sockets opens
-// their channels before the event that woke it is delivered, so members are back before the first turn.
+// The Durable Object that hosts one shard in its own engine. Its inputs are internal WebSockets, RPC of other shards and
+// alarms. The platform may evict it between any two events. Invariant: the constructor reopens the channels of
+// hibernated sockets before the event is delivered, so all members are present before the first turn.
 
 import { DurableObject } from 'cloudflare:workers'
 
+import { Engine } from '../engine/engine.ts'
 import type { Game } from '../game/game.ts'
 import { routingTableOf, type RoutingTableData } from '../game/routing.ts'
-import { Engine } from '../engine/engine.ts'
-import { shardName, type ShardId } from '../wire/shardid.ts'
-import type { ChannelIn } from '../ports/link.ts'
+import { TieredStore } from '../outbox/tieredstore.ts'
 import type { PeerAnswer, PeerCall } from '../ports/directory.ts'
+import type { ChannelIn } from '../ports/link.ts'
 import type { Store, StoredCast } from '../ports/store.ts'
 import { SqlDatabase } from '../sql/database.ts'
 import { planetscaleClient } from '../sql/planetscale.ts'
-import { TieredStore } from '../outbox/tieredstore.ts'
 import { CLOSE_CODES, DefinitionError, ProtocolError } from '../wire/errors.ts'
 import { TIMES, type Limits } from '../wire/limits.ts'
-import { readShardRecords } from '../wire/recordreader.ts'
 import type { OpenRecord } from '../wire/record.ts'
+import { readShardRecords } from '../wire/recordreader.ts'
+import { shardName, type ShardId } from '../wire/shardid.ts'
 import { OBJECT_MAX_PINNED_MS, WorkerClock, WorkerLog } from './clock.ts'
 import { ObjectDirectory, type ShardRpc } from './directory.ts'
 import { LinkSocket, type LinkAttachment, type LinkSocketHost } from './linksocket.ts'
@@ -26,23 +26,23 @@ import { ObjectStore } from './store.ts'
 export interface ShardEnv {
   /** The namespace of the shards themselves. */
   readonly SHARD: DurableObjectNamespace
-  /** The MySQL behind the objects, as PlanetScale gives it: https://user:password@host. A secret. */
+  /** The URL of the MySQL database, as PlanetScale shows it: https://user:password@host. A secret. */
   readonly DATABASE_URL?: string
 }
 
 export interface ShardObjectOptions {
-  /** What stands between the engine and the object's SQLite: the tiers behind it. */
+  /** Wraps the store of the engine, to inject faults in tests. */
   readonly wrapStore?: (store: Store, ctx: DurableObjectState) => Store
   readonly limits?: Partial<Limits>
-  /** How long a turn that nobody waits for may wait for others on its way to MySQL. Default 100. */
+  /** Longest time a non-critical turn is delayed to share a MySQL batch with others. Default 100. */
   readonly flushMs?: number
 }
 
-/** Key of the edges' secret, in the storage of '@door'. */
+/** Key of the edge's secret, in the storage of the object '@door'. */
 const SECRET_KEY = 'secret'
-/** An alarm whose timers did not commit is tried again after this. */
+/** Delay before the retry of an alarm whose timers did not commit. */
 const ALARM_RETRY_MS = 30_000
-/** An alarm that finds turns MySQL has not heard of waits so long for it. */
+/** Longest time an alarm waits for MySQL to take the outbox. */
 const ALARM_FLUSH_MS = 10_000
 
 /** The class to export as `Shard` from a game's worker: `export class Shard extends shardObject(game) {}`. */
@@ -69,12 +69,12 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
   readonly #directory: ObjectDirectory
   readonly #engine: Engine
   readonly #linkSockets = new Map<WebSocket, LinkSocket>()
-  /** The newest line of each channel. */
+  /** The newest link of each channel. */
   readonly #newestByChannel = new Map<string, LinkSocket>()
-  /** Sockets that were closed from here, whose close events are still to come. */
+  /** Sockets closed by this object, whose close events are still to come. */
   readonly #endedSockets = new WeakSet<WebSocket>()
   #unflushed: LinkSocket[] = []
-  /** When channels that nobody came back to are next forgotten: the engine's own sweeper would keep us awake. */
+  /** Next sweep of detached channels. The engine's own sweep timer would keep the object in memory. */
   #sweepMs = 0
   #id: ShardId | null = null
 
@@ -134,7 +134,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
       log: this.#log,
       onStale: restartAll,
       onFenced: restartAll,
-      // The platform has one object of a name: nobody else can have gone on.
+      // The platform runs one object per name, so no other writer can hold the lease.
       checksLeaseFirst: false,
       ...(flushMs === undefined ? {} : { flushMs }),
     })
@@ -146,7 +146,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     return this.#table.version
   }
 
-  /** `/door` and `/secret` (asked of the object '@door'), or the upgrade to an internal link: `/link?contract=…&key=…`. */
+  /** `/door` and `/secret` (of the object '@door'), or the upgrade to an internal link: `/link?contract=…&key=…`. */
   override async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url)
     if (url.pathname === '/door') return Response.json(this.#table)
@@ -172,7 +172,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     return new Response(null, { status: 101, webSocket: edge })
   }
 
-  /** What the edges sign resume tokens with, made by the object '@door' when it is first asked. */
+  /** The secret that signs resume tokens; the object '@door' creates it at the first request. */
   async #secret(): Promise<Uint8Array<ArrayBuffer>> {
     const { storage } = this.ctx
     let secret = await storage.get<Uint8Array<ArrayBuffer>>(SECRET_KEY)
@@ -192,7 +192,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
       readShardRecords(new Uint8Array(message), link)
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
-      this.#log.error('a link is closed: its gateway broke the envelope', { error: error.message })
+      this.#log.error('a link is closed: its gateway sent an invalid record', { error: error.message })
       link.closeSocket(CLOSE_CODES[error.reason], error.message.slice(0, 120))
     }
   }
@@ -201,7 +201,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     this.#clock.runDueTimers()
     if (this.#endedSockets.has(socket)) return
     const link = this.#linkSockets.get(socket) ?? this.#linkSocketOf(socket)
-    // The close itself woke the object: the member comes back once more, so that the game hears it leave.
+    // After an eviction the channel is reopened first, so that the game receives the leave of its member.
     if (link && !link.isOpen) link.reopenChannel()
     link?.socketClosed()
   }
@@ -220,21 +220,21 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     this.#store.setNextAlarm(ALARM_RETRY_MS)
   }
 
-  /** From another shard, by RPC. */
+  /** A call of another shard, by RPC. */
   call(shard: ShardId, call: PeerCall): Promise<PeerAnswer> {
     this.#clock.runDueTimers()
     this.#setId(shard)
     return this.#engine.receiveCall(shard, call)
   }
 
-  /** From another shard, by RPC; answered when it stands in the mailbox. */
+  /** A cast of another shard, by RPC; resolves when it is in the mailbox. */
   async cast(shard: ShardId, call: PeerCall): Promise<void> {
     this.#clock.runDueTimers()
     this.#setId(shard)
     this.#receiveCast(shard, call)
   }
 
-  /** A durable cast of another shard, by RPC; resolves when what it did is committed. */
+  /** A durable cast of another shard, by RPC; resolves when its turn is committed. */
   deliver(shard: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer> {
     this.#clock.runDueTimers()
     this.#setId(shard)
@@ -244,7 +244,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
   attachChannel(link: LinkSocket, opening: OpenRecord, admitted: boolean): ChannelIn {
     const { name } = link
     const other = this.#newestByChannel.get(name)
-    // The engine refuses a line of an older connection, and the other stays.
+    // The engine refuses a link of an older connection; the other one stays.
     if (!other || other.generation <= opening.generation) {
       other?.closeReplaced()
       this.#newestByChannel.set(name, link)
@@ -278,13 +278,13 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     else this.#log.warn('a cast is dropped: no shard serves its contract', { contract: shard.contract })
   }
 
-  /** The object learns which shard it is; its name says the same to everybody. */
+  /** Sets which shard this object hosts. The object's name determines it, so it never changes. */
   #setId(id: ShardId): void {
     this.#id ??= id
-    this.#directory.ownName = shardName(this.#id)
+    this.#directory.setOwnName(shardName(this.#id))
   }
 
-  /** The line of a socket; one that slept with the object is made again from its attachment. */
+  /** Returns the link of a socket; that of a hibernated socket is restored from its attachment. */
   #linkSocketOf(socket: WebSocket): LinkSocket | null {
     const existing = this.#linkSockets.get(socket)
     if (existing) return existing

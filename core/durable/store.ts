@@ -1,43 +1,45 @@
-// The Store of one shard: its Durable Object's own SQLite. A commit is synchronous and answers at once, although
-// the bytes are not on disk yet: the platform's output gate holds every message, response and RPC answer that is
-// sent afterwards until they are, and resets the object (dropping what was held) if they cannot be. So 'committed'
-// here means that nobody can see the turn unless it is durable, MySQL included, which is all that the engine needs.
-// Invariant: one commit is one transactionSync; a commit of an earlier activation is refused.
+// The Store of one shard: the SQLite of its Durable Object. A commit is synchronous and returns before the bytes are on
+// disk: the platform's output gate holds every later message, response and RPC answer until they are, and resets the
+// object (dropping the held output) if that fails. So 'committed' means here that the effects of a turn become visible,
+// to MySQL as well, only if the turn is durable. Invariant: one commit is one transactionSync; a commit of an earlier
+// activation fails.
 
+import * as sql from '../../schemas/object.ts'
 import type { TableDefinition } from '../game/table.ts'
-import type {
-  Outcome,
-  Row,
-  RowChange,
-  RowKey,
-  RowQuery,
-  StoredShard,
-  StoredChannel,
-  StoredTimer,
-  WriteSet,
-} from '../ports/store.ts'
-import type { CriticalState } from '../ports/database.ts'
-import type { ShardId } from '../wire/shardid.ts'
-import { channelWrite, COMMITTED } from '../ports/store.ts'
-import { shardName } from '../wire/shardid.ts'
-import { TableSet } from '../sql/layout.ts'
 import type { LocalStore, Outbox, OutboxEntry } from '../outbox/localstore.ts'
 import { isNewerMark, StoreTables } from '../outbox/storetables.ts'
-import { blobBytes, type SqliteValue, type SqliteHandle, type SqliteRow } from '../sql/sqlite.ts'
+import type { CriticalState } from '../ports/database.ts'
+import {
+  channelWrite,
+  COMMITTED,
+  type ChannelWrite,
+  type Outcome,
+  type Row,
+  type RowChange,
+  type RowKey,
+  type RowQuery,
+  type ShardChange,
+  type StoredChannel,
+  type StoredShard,
+  type StoredTimer,
+  type WriteSet,
+} from '../ports/store.ts'
+import { TableSet } from '../sql/layout.ts'
+import { blobBytes, type SqliteHandle, type SqliteRow, type SqliteValue } from '../sql/sqlite.ts'
 import { TIMES } from '../wire/limits.ts'
-import * as sql from '../../schemas/object.ts'
+import { shardName, type ShardId } from '../wire/shardid.ts'
 
-/** Marks are pruned at each activation, and again after so many commits: a shard may live for weeks. */
+/** Old channels are pruned at each activation, and after so many commits, because an activation may last for weeks. */
 const PRUNE_EVERY_COMMITS = 4_096
-/** Long after the flusher should have done it. */
+/** Much longer than the flusher normally takes. */
 const OUTBOX_WAKE_MS = 30_000
 
 export interface ObjectStoreOptions {
   /** The tables of the game. Default: none. */
   readonly tables?: readonly TableDefinition[]
-  /** MySQL stands behind: what it must hear of is queued. Default false. */
+  /** Changes are queued in an outbox for MySQL. Default false. */
   readonly outbox?: boolean
-  /** The owner's outbox has new entries. */
+  /** Called when the owner's outbox has new entries. */
   readonly onOutbox?: (owner: string) => void
 }
 
@@ -49,11 +51,11 @@ export class ObjectStore implements LocalStore {
   readonly #sql: ObjectSql
   readonly #rows: StoreTables
   #isPrepared = false
-  /** The outbox sequence with which this life began. */
+  /** The outbox sequence when this object was loaded into memory. */
   #firstSeq = 0
   #activation = 0
   #commits = 0
-  /** What the alarm is set to; undefined = not known. */
+  /** The time that the alarm is set to; undefined = unknown. */
   #alarmMs: number | null | undefined = undefined
 
   constructor(
@@ -70,12 +72,12 @@ export class ObjectStore implements LocalStore {
     this.#rows = new StoreTables(this.#sql, new TableSet(options.tables ?? []), options.outbox ?? false)
   }
 
-  /** Rows as the platform bills them, an index's included; an alarm is one more. */
+  /** Written rows as the platform bills them, including those of an index. An alarm is billed as one more row. */
   get rowsWritten(): number {
     return this.#sql.rowsWritten
   }
 
-  /** Whose object this is, as its first activation wrote it down: an alarm tells no name. null = never activated. */
+  /** The shard of this object, stored by its first activation, because an alarm has no name. null = never activated. */
   storedShardId(): ShardId | null {
     if (this.#firstRow(sql.HAS_TABLES)?.['n'] === 0) return null
     const contract = this.#firstRow(sql.GET_META, 'contract')?.['value']
@@ -117,7 +119,7 @@ export class ObjectStore implements LocalStore {
 
   commit(write: WriteSet): Outcome {
     if (write.activation !== this.#activation) {
-      const cause = new Error(`activation ${write.activation} commits, but ${this.#activation} has begun`)
+      const cause = new Error(`activation ${write.activation} is not the current one, ${this.#activation}`)
       return { kind: 'failed', cause }
     }
     let seq = 0
@@ -145,13 +147,13 @@ export class ObjectStore implements LocalStore {
       if (channel) this.#setChannel(channel)
     })
     if (outcome.kind !== 'committed') return outcome
-    // Whatever of this activation is still to come was computed from what is taken back here.
+    // Later commits of this activation must fail: they are computed from the undone turns.
     this.#activation = 0
     if (wakeMs !== undefined) this.#setAlarm(wakeMs)
     return outcome
   }
 
-  fill(shard: ShardId, rows: readonly RowChange[], remains: CriticalState | null, done: boolean): Outcome {
+  fill(shard: ShardId, rows: readonly RowChange[], remains: CriticalState | null, isLast: boolean): Outcome {
     return this.#transact(() => {
       const name = shardName(shard)
       this.#rows.applyChanges(shard.key, rows)
@@ -160,7 +162,7 @@ export class ObjectStore implements LocalStore {
           this.#setChannel(channelWrite(channel.id, this.#nowMs(), channel))
       }
       if (remains) this.#rows.writeCasts(name, new Map(remains.casts.map((cast) => [cast.sequence, cast])))
-      if (done) this.#rows.markLoaded(name)
+      if (isLast) this.#rows.markLoaded(name)
     })
   }
 
@@ -181,7 +183,7 @@ export class ObjectStore implements LocalStore {
     return this.#rows.outbox.hasEntries() ? [this.ownerOf(shard)] : []
   }
 
-  /** This object's, whatever the owner is called. */
+  /** The object has one outbox, so the owner is ignored. */
   outboxOf(_owner: string): Outbox {
     this.#prepare()
     const rows = this.#rows
@@ -196,15 +198,15 @@ export class ObjectStore implements LocalStore {
       },
       markUnleased: () => this.#transact(() => outbox.markUnleased()),
       markLeased: () => this.#transact(() => outbox.markLeased()),
-      // What is not durable yet is not seen by MySQL either: the output gate holds the query.
+      // Entries that are not durable yet do not reach MySQL, because the output gate holds the query.
       read: (after, maxEntries, maxBytes) => outbox.read(after, outbox.lastSeq, maxEntries, maxBytes),
       lastSeqOf: (shard, critical) => outbox.lastSeqOf(shardName(shard), critical),
       drop: (upTo) => {
         outbox.drop(upTo)
-        // Without turns since, it is not to look as if something waited, each time the object comes to memory.
-        const isQuiet = outbox.lastSeq === this.#firstSeq
+        // Without new turns since the load the last row is blanked too: else it would look pending at each load.
+        const hasNoNewTurns = outbox.lastSeq === this.#firstSeq
         return outbox.hasRowsToDelete
-          ? this.#transact(() => outbox.deleteDropped(Infinity, isQuiet))
+          ? this.#transact(() => outbox.deleteDropped(Infinity, hasNoNewTurns))
           : COMMITTED
       },
       raiseSeq: (seq) => this.#transact(() => outbox.raiseSeq(seq)),
@@ -212,14 +214,14 @@ export class ObjectStore implements LocalStore {
         let entries: readonly OutboxEntry[] = []
         const outcome = this.#transact(() => (entries = rows.resetStore()))
         if (outcome.kind !== 'committed') throw outcome.cause
-        // Computed from rows that are gone.
+        // Later commits of this activation must fail: they are computed from the deleted rows.
         this.#activation = 0
         return entries
       },
     }
   }
 
-  /** After an alarm has fired: sets the next one, so that a timer or cast whose turn did not commit is tried again. */
+  /** Called after an alarm: sets the next one, so that a timer or cast whose turn did not commit is retried. */
   setNextAlarm(retryMs: number): void {
     this.#prepare()
     const timer = this.#firstRow(sql.NEXT_TIMER)?.['due_ms'] ?? null
@@ -231,7 +233,7 @@ export class ObjectStore implements LocalStore {
     else if (timer !== null) this.#setAlarm(Math.max(Number(timer), soonMs))
   }
 
-  /** Once in the life of the object in memory. */
+  /** Runs once per load of the object into memory. */
   #prepare(): void {
     if (this.#isPrepared) return
     this.#storage.transactionSync(() => {
@@ -266,7 +268,7 @@ export class ObjectStore implements LocalStore {
     if (casts) this.#rows.writeCasts(shardName(shard), casts)
   }
 
-  #setChannel({ id, mark, replies, nowMs }: NonNullable<WriteSet['channel']>): void {
+  #setChannel({ id, mark, replies, nowMs }: ChannelWrite): void {
     this.#sql.run(sql.SET_CHANNEL, id, mark, replies, nowMs)
   }
 
@@ -290,19 +292,19 @@ export class ObjectStore implements LocalStore {
     return joined
   }
 
-  /** Casts move the wake on with the clock: an alarm that is early costs less than a new one with each of them. */
+  /** Each cast sets a later wake time; an alarm that fires early costs less than a new alarm per cast. */
   #hasAlarmBefore(dueMs: number | null): boolean {
     const alarmMs = this.#alarmMs ?? 0
     return dueMs !== null && alarmMs <= dueMs && alarmMs > this.#nowMs()
   }
 
-  /** An object that is reset before MySQL has heard of its turns wakes for them. One alarm serves for many turns. */
+  /** Ensures that an object which is reset before its flush is activated again. One alarm serves many turns. */
   #ensureOutboxAlarm(wakeMs: number | null): void {
     const dueMs = this.#nowMs() + OUTBOX_WAKE_MS
     if (!this.#hasAlarmBefore(dueMs)) this.#setAlarm(Math.min(dueMs, wakeMs ?? dueMs))
   }
 
-  /** An alarm is a written row on the bill: set only when it changes. It is coalesced with the commit before it. */
+  /** Sets the alarm only if it changes, because it is billed as a written row. It is coalesced with the last commit. */
   #setAlarm(dueMs: number | null): void {
     if (dueMs === this.#alarmMs) return
     this.#alarmMs = dueMs
@@ -320,24 +322,26 @@ export class ObjectStore implements LocalStore {
   }
 }
 
-type ShardChange = Pick<WriteSet, 'kv' | 'timers' | 'channel' | 'rows' | 'casts'>
-
 class ObjectSql implements SqliteHandle {
   readonly #sql: SqlStorage
-  rowsWritten = 0
+  #rowsWritten = 0
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
   }
 
+  get rowsWritten(): number {
+    return this.#rowsWritten
+  }
+
   run(statement: string, ...cells: SqliteValue[]): void {
-    this.rowsWritten += this.#sql.exec(statement, ...cells).rowsWritten
+    this.#rowsWritten += this.#sql.exec(statement, ...cells).rowsWritten
   }
 
   all(statement: string, ...cells: SqliteValue[]): SqliteRow[] {
     const cursor = this.#sql.exec(statement, ...cells)
-    const found = cursor.toArray()
-    this.rowsWritten += cursor.rowsWritten
-    return found
+    const rows = cursor.toArray()
+    this.#rowsWritten += cursor.rowsWritten
+    return rows
   }
 }

@@ -1,6 +1,6 @@
-// A game on disk: found, bundled, imported. Every app is loaded as an esbuild bundle, because Node's own type
-// stripping refuses TypeScript under node_modules; the framework itself stays outside of the bundle, so that game
-// and engine share one copy of it.
+// Loads a game from disk: finds its entry file, bundles and imports it. Every app is bundled by esbuild, because Node's
+// type stripping rejects TypeScript under node_modules. Invariant: the bundle does not include the framework, so that
+// game and engine share one copy of it.
 
 import { build, type BuildFailure, type Plugin } from 'esbuild'
 import { existsSync, readdirSync, statSync } from 'node:fs'
@@ -10,16 +10,16 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { CipherFactory } from '../wire/cipher.ts'
 import type { Game } from '../game/game.ts'
 
-/** The app cannot be used; the message says why and what to do. */
+/** The app cannot be used; the message names the reason and the remedy. */
 export class AppError extends Error {
   override readonly name = 'AppError'
 }
 
 export interface App {
   readonly game: Game
-  /** What the module exports as `cipher`; null = nothing. */
+  /** The module's export `cipher`; null = none. */
   readonly cipher: CipherFactory | null
-  /** Files of the page by URL path; empty when the app has no `page` folder. */
+  /** Files of the page by URL path; empty without a `page` folder. */
   readonly page: ReadonlyMap<string, PageFile>
 }
 export interface PageFile {
@@ -38,7 +38,7 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
   '.json': 'application/json',
 }
 
-/** The root of the framework's own files: what lies here is never bundled into a game. */
+/** The folder of the framework's own files, which are never bundled into a game. */
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 const FRAMEWORK_FOLDERS = ['core', 'client', 'edge', 'schemas'].map((folder) => join(ROOT, folder) + sep)
 const PUBLIC_ENTRY = join(ROOT, 'core', 'game', `index${extname(fileURLToPath(import.meta.url))}`)
@@ -63,7 +63,7 @@ function findEntry(path: string): string {
 
 async function importGame(entry: string): Promise<Pick<App, 'game' | 'cipher'>> {
   const code = await bundle(entry)
-  // Beside the app, so that packages it left outside of the bundle resolve from its own node_modules.
+  // Beside the app, so that packages outside of the bundle resolve from the app's node_modules.
   const folder = await mkdtemp(join(dirname(entry), '.firefly-'))
   try {
     const file = join(folder, 'server.mjs')
@@ -73,15 +73,15 @@ async function importGame(entry: string): Promise<Pick<App, 'game' | 'cipher'>> 
       throw new AppError(`app ${entry} must export its game: export default firefly({ … })`)
     }
     if (module.cipher !== undefined && typeof module.cipher !== 'function') {
-      throw new AppError(`app ${entry}: what it exports as cipher must be a function that makes a cipher`)
+      throw new AppError(
+        `app ${entry}: its export cipher is ${typeof module.cipher}, not a cipher factory function`,
+      )
     }
     return { game: module.default as Game, cipher: (module.cipher as CipherFactory | undefined) ?? null }
   } catch (error) {
     if (error instanceof AppError) throw error
-    throw new AppError(
-      `app ${entry} does not load: ${error instanceof Error ? error.message : String(error)}`,
-      { cause: error },
-    )
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new AppError(`app ${entry} does not load: ${reason}`, { cause: error })
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
@@ -112,9 +112,9 @@ function buildMessage(failure: BuildFailure): string {
   return place + first.text
 }
 
-/** Imports of the framework become absolute URLs of the running copy. */
+/** Replaces imports of the framework by absolute URLs of the running copy. */
 const frameworkExternals: Plugin = {
-  name: 'firefly-outside',
+  name: 'firefly-external',
   setup(setup) {
     setup.onResolve({ filter: /^firefly-game$/ }, () => ({
       path: pathToFileURL(PUBLIC_ENTRY).href,
@@ -129,7 +129,7 @@ const frameworkExternals: Plugin = {
   },
 }
 
-/** The `page` folder as a browser gets it: `main.ts` bundled to /main.js, all else as it is. */
+/** The files of the `page` folder as a browser loads them: `main.ts` bundled to /main.js, the others unchanged. */
 export async function buildPage(folder: string): Promise<Map<string, PageFile>> {
   const files = new Map<string, PageFile>()
   const main = join(folder, 'main.ts')

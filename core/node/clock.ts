@@ -1,11 +1,11 @@
-// This machine's clock and its randomness. A timer never keeps the process alive: listeners do, so that a drained
-// server exits by itself.
+// The Clock port on Node: system time, timers and random values. Invariant: a timer does not keep the process alive;
+// only listeners do, so a drained server exits.
 
 import { randomBytes } from 'node:crypto'
 
 import type { Clock, Timer } from '../ports/clock.ts'
 
-/** setTimeout's range; beyond it Node would fire at once. A longer wait is cut into pieces. */
+/** Maximum of setTimeout; above it Node fires immediately. A longer wait is split into several timers. */
 const MAX_TIMEOUT_MS = 2_147_483_647
 const RANDOM_BYTES = 6
 const RANDOM_RANGE = 2 ** 48
@@ -15,7 +15,7 @@ export const systemClock: Clock = {
   mono: () => performance.now(),
   after: (ms, run) => (ms > MAX_TIMEOUT_MS ? setLongTimer(ms, run) : setTimer(ms, run)),
   defer: (run) => void setImmediate(run),
-  // Not Math.random: from a few of its values a player computes all the next ones.
+  // Not Math.random: a player can compute all its next values from a few earlier ones.
   random: () => randomBytes(RANDOM_BYTES).readUIntBE(0, RANDOM_BYTES) / RANDOM_RANGE,
   id: () => new Uint8Array(randomBytes(16)),
 }

@@ -1,4 +1,4 @@
-// The MySQL that an operator names by its URL: mysql2 for mysql://, PlanetScale's HTTP API for https:// and http://.
+// Opens the MySQL database of an operator's URL: mysql2 for mysql://, PlanetScale's HTTP API for https:// and http://.
 
 import { DatabaseError as DriverError, UnknownError } from '@planetscale/database'
 import type { TableDefinition } from '../game/table.ts'
@@ -9,17 +9,17 @@ import { planetscaleClient, PlanetscaleProtocolError } from '../sql/planetscale.
 import { NotMysqlError } from './mysqlprobe.ts'
 import { mysqlClient } from './mysqlpool.ts'
 
-/** Of the answers below 500 those that another time may not be given: too slow, too early, too many. */
+/** HTTP statuses below 500 that a retry can cure: request timeout, too early, too many requests. */
 const TRANSIENT_STATUSES: readonly number[] = [408, 425, 429]
 
-/** @throws DatabaseError for a URL that cannot be used */
+/** @throws DatabaseError for an invalid URL */
 function sqlClient(url: string, poolSize: number): SqlClient {
   return /^https?:/.test(url) ? planetscaleClient({ url }) : mysqlClient({ url, poolSize })
 }
 
 /**
- * A client whose database has every table of the game. One that does not answer now is no reason not to start: shards
- * that are here go on without it. One that answers and is no MySQL is: the URL is wrong.
+ * Returns a client after checking that the database has every table of the game. A database that does not answer does
+ * not prevent the start, because shards with local rows run without it. A server that is not MySQL does: the URL is wrong.
  * @throws DatabaseError, DriftError
  */
 export async function openDatabase(
@@ -34,22 +34,25 @@ export async function openDatabase(
   } catch (error) {
     if (!(error instanceof DatabaseError && error.kind === 'unavailable') || isWrongServer(error)) {
       await client.close()
-      throw isForeignHttp(error) ? wrongUrlError(error) : error
+      throw isOtherHttpApi(error) ? wrongUrlError(error) : error
     }
-    log.error('MySQL does not answer: shards whose rows are here go on, others wait for it', {
-      error: error.message,
-    })
+    log.error(
+      'MySQL does not answer: shards with all rows in the data folder run, the others wait for MySQL',
+      {
+        error: error.message,
+      },
+    )
   }
   return client
 }
 
-/** While a server runs this may be a proxy's bad hour; at its start it is a wrong URL. */
+/** Used at the start only, where it means a wrong URL. Later the same answer may come from a proxy with an outage. */
 function isWrongServer(error: DatabaseError): boolean {
-  return error.cause instanceof NotMysqlError || isForeignHttp(error)
+  return error.cause instanceof NotMysqlError || isOtherHttpApi(error)
 }
 
-/** An answer of HTTP that PlanetScale's API does not give. */
-function isForeignHttp(error: unknown): error is DatabaseError {
+/** Returns true for an HTTP response that PlanetScale's API does not send. */
+function isOtherHttpApi(error: unknown): error is DatabaseError {
   if (!(error instanceof DatabaseError && error.kind === 'unavailable')) return false
   const { cause } = error
   if (cause instanceof UnknownError) return cause.status < 500 && !TRANSIENT_STATUSES.includes(cause.status)
@@ -57,6 +60,6 @@ function isForeignHttp(error: unknown): error is DatabaseError {
 }
 
 function wrongUrlError(cause: DatabaseError): DatabaseError {
-  const message = `${cause.message}: what answers there is not PlanetScale's HTTP API; look at the URL`
+  const message = `${cause.message}: the server is not PlanetScale's HTTP API; check the URL`
   return new DatabaseError('access', message, { cause })
 }

@@ -1,10 +1,10 @@
-// Names in a data directory that a crash must not take: a new directory, and a WAL under a second name. Invariant: a
-// synced file without a name is a lost file, so the directory is synced too.
+// Directory entries that must survive a crash: of a new directory, and of a WAL backup. Invariant: a change of a
+// directory entry is durable only after a sync of the directory, because a synced file without an entry is lost.
 
 import {
+  closeSync,
   existsSync,
   fsyncSync,
-  closeSync,
   linkSync,
   mkdirSync,
   openSync,
@@ -20,7 +20,7 @@ export function createFolder(dir: string): void {
   try {
     const first = mkdirSync(dir, { recursive: true })
     if (first === undefined) return
-    // Each directory that was made is an entry of its parent.
+    // Each new directory is an entry of its parent.
     let created = dir
     while (created.length >= first.length) syncFolder((created = dirname(created)))
   } catch (cause) {
@@ -30,7 +30,7 @@ export function createFolder(dir: string): void {
 
 /** Makes the entries of a directory durable. */
 export function syncFolder(path: string): void {
-  // Windows has no such thing and refuses to open a directory.
+  // Windows cannot open a directory as a file.
   if (process.platform === 'win32') return
   const fd = openSync(path, 'r')
   try {
@@ -40,12 +40,12 @@ export function syncFolder(path: string): void {
   }
 }
 
-/** Gives the WAL of a database file a second name, which SQLite's close leaves alone. */
+/** Links the WAL of a database file under a second name, which SQLite does not remove at close. */
 export function linkWalBackup(path: string): void {
   linkSync(`${path}-wal`, walBackupPath(path))
 }
 
-/** Gives a WAL that was kept its name back, unless it never lost it. */
+/** Renames a WAL backup to the WAL's name; removes the backup if the WAL still exists. */
 export function restoreWalBackup(path: string): void {
   if (!existsSync(walBackupPath(path))) return
   if (existsSync(`${path}-wal`)) unlinkSync(walBackupPath(path))

@@ -1,26 +1,30 @@
-// Group commit of one slot file. All jobs that are ready in one turn of the event loop go into one transaction, then
-// one asynchronous sync, and only then they are settled; while it is under way the next batch gathers. Invariant: a
-// job that is settled as committed is durable, and one that failed left no trace.
+// Group commit of one slot file: all jobs that are ready in one event-loop turn share one transaction and one
+// asynchronous sync, after which they are settled. Jobs that arrive meanwhile form the next batch. Invariant: a job
+// settled as committed is durable, and a failed job changed nothing.
+//
+//   idle      -> scheduled   a job is queued
+//   scheduled -> writing     its deferred batch runs: transaction, sync, then a checkpoint if one is due
+//   writing   -> idle        the batch (and its checkpoint) ended; then scheduled again if jobs are queued
+//   any       -> closed      drainAndClose, or an error of the disk
 
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
-import type { Outcome } from '../ports/store.ts'
-import { COMMITTED } from '../ports/store.ts'
-import { toStoreError, StoreError } from './storeerror.ts'
+import { COMMITTED, type Outcome } from '../ports/store.ts'
 import type { Fdatasync, SlotFile } from './slotfile.ts'
+import { toStoreError, StoreError } from './storeerror.ts'
 
-/** Jobs and bytes of one transaction: it runs inside the event loop, some 10 us a write set. */
+/** Bounds of one transaction, which blocks the event loop for about 10 us per write set. */
 const MAX_BATCH_JOBS = 1_024
 const MAX_BATCH_BYTES = 4_194_304
-/** What may wait for a slow disk; beyond it commits fail, so that memory does not. */
+/** Bounds of the queue: if the disk is too slow, commits fail before memory runs out. */
 const MAX_QUEUED = 16_384
 const MAX_QUEUED_BYTES = 67_108_864
-/** Frames in the WAL (4 KiB each) after which they are copied into the database file. */
+/** WAL frames (4 KiB each) after which a checkpoint copies them into the database file. */
 const CHECKPOINT_FRAMES = 1_000
-/** Old channels are looked for a page at a time, in a batch that is written anyway. */
+/** Old channels are pruned one page at a time, in a batch that is written anyway. */
 const PRUNE_INTERVAL_MS = 10_000
 const PRUNE_ROWS = 500
-/** Dropped outbox rows leave with a batch that is written anyway, or after this; and so many at a time. */
+/** Dropped outbox rows are deleted with the next batch, or after this delay; at most so many per batch. */
 const CLEANUP_DELAY_MS = 1_000
 const CLEANUP_ROWS = 2_000
 
@@ -28,36 +32,37 @@ export interface GroupCommitOptions {
   readonly clock: Clock
   readonly log: Log
   readonly fdatasync: Fdatasync
-  /** Runs a batch soon, once the event in hand is done. */
+  /** Runs a batch soon, after the current event. */
   readonly defer: (run: () => void) => void
-  /** A batch is durable, and all of it is settled. */
+  /** Called when a batch is durable and all its jobs are settled. */
   readonly onSynced: () => void
 }
 
 export interface CommitJob {
-  /** Whose opening waits for it; '' = nobody's. */
+  /** The shard whose `open` waits for this job; '' = none. */
   readonly shard: string
-  /** 0 = taken however much waits. */
+  /** 0 = accepted even if the queue is full. */
   readonly bytes: number
-  /** Its part of the transaction: what it throws takes back this part alone. null = it waits for all before it. */
+  /** Its part of the transaction; if it throws, only this part is rolled back. null = a barrier without changes. */
   readonly apply: (() => void) | null
   readonly settle: (outcome: Outcome) => void
 }
+
+type CommitState = 'idle' | 'scheduled' | 'writing' | 'closed'
 
 export class GroupCommit {
   readonly #file: SlotFile
   readonly #options: GroupCommitOptions
   readonly #queue: CommitJob[] = []
   #queuedBytes = 0
-  /** Committed in SQLite, not yet known to be on disk. */
+  /** Jobs that SQLite committed, before their sync has completed. */
   #syncing: CommitJob[] = []
-  /** A sync or a checkpoint is under way: nothing may be written. */
-  #isSyncing = false
-  #isScheduled = false
+  #state: CommitState = 'idle'
   #checkpointFrames = CHECKPOINT_FRAMES
   #lastPruneMs: number
   #cleanupTimer: Timer | null = null
   #durableSeq: number
+  /** Set in state 'closed'. */
   #closedError: StoreError | null = null
 
   constructor(file: SlotFile, options: GroupCommitOptions) {
@@ -67,17 +72,17 @@ export class GroupCommit {
     this.#lastPruneMs = options.clock.mono()
   }
 
-  /** Why the file is closed; after an error of the disk it can be opened anew. */
+  /** Why the file is closed, null = it is open. After an error of the disk it can be reopened. */
   get closedError(): StoreError | null {
     return this.#closedError
   }
 
-  /** Jobs that wait for their end. */
+  /** Jobs that are not settled yet. */
   get pendingJobs(): number {
     return this.#queue.length + this.#syncing.length
   }
 
-  /** Outbox entries above it may be lost with the power. */
+  /** The highest outbox sequence that survives a power failure. */
   get durableSeq(): number {
     return this.#durableSeq
   }
@@ -89,13 +94,13 @@ export class GroupCommit {
   enqueue(job: CommitJob): void {
     if (this.#closedError) return job.settle({ kind: 'failed', cause: this.#closedError })
     if (job.bytes > MAX_QUEUED_BYTES) {
-      const cause = `one turn writes ${job.bytes} bytes, more than ${MAX_QUEUED_BYTES}: split it into several`
+      const cause = `a turn writes ${job.bytes} bytes, which exceeds ${MAX_QUEUED_BYTES}: split it into several`
       return job.settle({ kind: 'failed', cause: new StoreError('TOO_LARGE', cause) })
     }
     const { length } = this.#queue
     if (job.bytes > 0 && (length >= MAX_QUEUED || this.#queuedBytes + job.bytes > MAX_QUEUED_BYTES)) {
-      const waiting = `${length} write sets of ${this.#queuedBytes} bytes wait for ${this.#file.path}`
-      const cause = new StoreError('OVERLOADED', `${waiting}: its disk is too slow`)
+      const queue = `${length} write sets of ${this.#queuedBytes} bytes are queued for ${this.#file.path}`
+      const cause = new StoreError('OVERLOADED', `${queue}: its disk is too slow`)
       return job.settle({ kind: 'failed', cause })
     }
     this.#queue.push(job)
@@ -103,17 +108,17 @@ export class GroupCommit {
     this.#schedule()
   }
 
-  /** A part of the next transaction that no write set is. */
+  /** Queues a change that is not a write set of a turn. */
   enqueueChange(shard: string, bytes: number, apply: () => void): Promise<Outcome> {
     return new Promise((settle) => this.enqueue({ shard, bytes, apply, settle }))
   }
 
-  /** Resolves when everything before it is settled, well or not. @throws StoreError when the slot is over */
+  /** Resolves when all earlier jobs are settled, committed or not. @throws StoreError when the slot is closed */
   async barrier(): Promise<void> {
     assertCommitted(await new Promise((settle) => this.enqueue({ shard: '', bytes: 0, apply: null, settle })))
   }
 
-  /** Dropped outbox rows leave soon: if nothing else is written, in a transaction of their own without a sync. */
+  /** Deletes dropped outbox rows soon; if no other job is queued, in a transaction of their own without a sync. */
   scheduleCleanup(): void {
     if (this.#cleanupTimer || !this.#file.rows.outbox.hasRowsToDelete) return
     this.#cleanupTimer = this.#options.clock.after(CLEANUP_DELAY_MS, () => {
@@ -122,30 +127,35 @@ export class GroupCommit {
     })
   }
 
-  /** Waits for everything that was asked before, then copies the WAL into the file and closes it. */
+  /** Waits for all earlier jobs, then copies the WAL into the file and closes it. */
   async drainAndClose(): Promise<void> {
     const { outbox } = this.#file.rows
-    // A file that says that nothing waits for MySQL spares the next start a look there.
+    // Without rows left in the outbox, the next start need not contact MySQL for this file.
     if (outbox.hasRowsToDelete && !this.#closedError) await this.barrier().catch(() => {})
-    while ((this.pendingJobs > 0 || this.#isSyncing) && !this.#closedError)
+    while ((this.pendingJobs > 0 || this.#state === 'writing') && !this.#closedError)
       await this.barrier().catch(() => {})
     if (this.#closedError) return
-    this.#closedError = new StoreError('CLOSED', `${this.#file.path} is closed`)
-    this.#cleanupTimer?.cancel()
+    this.#close(new StoreError('CLOSED', `${this.#file.path} is closed`))
     this.#file.closeFile()
   }
 
-  /** Once whatever else is ready in this turn of the event loop has come too. */
+  /** Deferred, so that the batch includes all jobs of this event-loop turn. */
   #schedule(): void {
-    if (this.#isScheduled || this.#isSyncing || this.#queue.length === 0) return
-    this.#isScheduled = true
+    if (this.#state !== 'idle' || this.#queue.length === 0) return
+    this.#state = 'scheduled'
     this.#options.defer(() => {
-      this.#isScheduled = false
-      if (!this.#closedError) this.#flush()
+      if (this.#state === 'scheduled') this.#writeBatch()
     })
   }
 
-  #flush(): void {
+  #close(error: StoreError): void {
+    this.#state = 'closed'
+    this.#closedError = error
+    this.#cleanupTimer?.cancel()
+  }
+
+  #writeBatch(): void {
+    this.#state = 'writing'
     const batch = this.#takeBatch()
     let written: CommitJob[]
     try {
@@ -153,16 +163,19 @@ export class GroupCommit {
     } catch (cause) {
       return this.#transactionFailed(batch, cause)
     }
-    if (!written.some(({ apply }) => apply !== null)) return this.#settleCommitted(written)
+    if (!written.some(({ apply }) => apply !== null)) {
+      this.#state = 'idle'
+      return this.#settleCommitted(written)
+    }
     const { lastSeq: seq } = this.#file.rows.outbox
     this.#syncing = written
-    this.#isSyncing = true
     this.#file.sync(this.#options.fdatasync, (error) => {
       this.#syncing = []
-      this.#isSyncing = false
       if (error) return this.#syncFailed(written, error)
       this.#durableSeq = seq
-      this.#checkpointIfDue()
+      // Deferred, so that the acknowledgements are sent first.
+      if (this.#file.walFrames >= this.#checkpointFrames) this.#options.defer(() => this.#checkpoint())
+      else this.#state = 'idle'
       this.#settleCommitted(written)
       this.#options.onSynced()
     })
@@ -177,7 +190,7 @@ export class GroupCommit {
     return this.#queue.splice(0, count)
   }
 
-  /** One transaction; returns the jobs that are in it. A job that fails is taken back by itself. */
+  /** Runs one transaction and returns the jobs in it. A job that fails is rolled back alone. */
   #transact(batch: readonly CommitJob[]): CommitJob[] {
     const written: CommitJob[] = []
     this.#file.begin()
@@ -208,33 +221,28 @@ export class GroupCommit {
     this.scheduleCleanup()
   }
 
-  #cleanupFailed(what: string, { cause }: { readonly cause: unknown }): void {
-    this.#options.log.error(what, { path: this.#file.path, cause })
+  #cleanupFailed(message: string, { cause }: { readonly cause: unknown }): void {
+    this.#options.log.error(message, { path: this.#file.path, cause })
   }
 
-  /** After a batch that was synced, when the WAL has grown long; the acknowledgements go first. */
-  #checkpointIfDue(): void {
-    const { defer, fdatasync, log } = this.#options
+  #checkpoint(): void {
+    const { fdatasync, log } = this.#options
     const { path } = this.#file
-    if (this.#file.walFrames < this.#checkpointFrames) return
-    this.#isSyncing = true
     const finish = (): void => {
-      this.#isSyncing = false
+      this.#state = 'idle'
       this.#schedule()
     }
-    defer(() => {
-      try {
-        this.#file.checkpoint(fdatasync, (error) =>
-          error ? this.#closeAfterError(toStoreError(error, path)) : finish(),
-        )
-        this.#checkpointFrames = CHECKPOINT_FRAMES
-      } catch (cause) {
-        // Nothing is lost: it is tried again when the WAL has grown by as much again.
-        this.#checkpointFrames += CHECKPOINT_FRAMES
-        log.error('a checkpoint failed; the -wal file keeps its rows', { path, cause })
-        finish()
-      }
-    })
+    try {
+      this.#file.checkpoint(fdatasync, (error) =>
+        error ? this.#closeAfterError(toStoreError(error, path)) : finish(),
+      )
+      this.#checkpointFrames = CHECKPOINT_FRAMES
+    } catch (cause) {
+      // Nothing is lost. Retried after as many more frames.
+      this.#checkpointFrames += CHECKPOINT_FRAMES
+      log.error('a checkpoint failed; its rows stay in the -wal file', { path, cause })
+      finish()
+    }
   }
 
   #settleCommitted(jobs: readonly CommitJob[]): void {
@@ -242,17 +250,17 @@ export class GroupCommit {
     this.#schedule()
   }
 
-  /** The kernel may have dropped what it could not write: nobody knows how much of this batch will be there. */
+  /** The kernel may have dropped pages that it could not write, so the outcome of this batch is unknown. */
   #syncFailed(batch: readonly CommitJob[], error: Error): void {
     const cause = toStoreError(error, this.#file.path)
     this.#closeAfterError(cause)
     for (const { settle } of batch) settle({ kind: 'unknown', cause })
   }
 
-  /** The transaction as a whole did not commit. */
+  /** The whole transaction did not commit. */
   #transactionFailed(batch: readonly CommitJob[], error: unknown): void {
     const cause = toStoreError(error, this.#file.path)
-    // After a failed write the disk may hold the whole transaction nevertheless.
+    // After a failed write the disk may nevertheless hold the whole transaction.
     const isUnknown = cause instanceof StoreError && cause.code === 'DISK'
     let isRolledBack = !isUnknown
     try {
@@ -260,24 +268,25 @@ export class GroupCommit {
     } catch {
       isRolledBack = false
     }
-    if (isRolledBack) this.#schedule()
-    else this.#closeAfterError(cause)
+    if (isRolledBack) {
+      this.#state = 'idle'
+      this.#schedule()
+    } else this.#closeAfterError(cause)
     for (const { apply, settle } of batch) {
-      // One that only waits asks that everything before it is settled, well or not.
+      // A barrier only requires that all earlier jobs are settled.
       if (apply === null && !this.#closedError) settle(COMMITTED)
       else settle({ kind: isUnknown ? 'unknown' : 'failed', cause })
     }
   }
 
-  /** Opening the file anew syncs whatever is in it, before anyone reads it. */
+  /** Reopening syncs the contents of the file before they are read. */
   #closeAfterError(cause: unknown): void {
     const { log } = this.#options
     const { path } = this.#file
-    log.error('the disk failed; the slot is closed and will be opened anew', { path, cause })
+    log.error('the disk failed; the slot is closed and will be reopened', { path, cause })
     const closedError =
       cause instanceof StoreError ? cause : new StoreError('DISK', `${path} failed`, { cause })
-    this.#closedError = closedError
-    this.#cleanupTimer?.cancel()
+    this.#close(closedError)
     for (const { settle } of this.#queue.splice(0)) settle({ kind: 'failed', cause: closedError })
     try {
       this.#file.closeFile()
@@ -287,7 +296,7 @@ export class GroupCommit {
   }
 }
 
-/** @throws what kept it from being committed */
+/** @throws the cause of an outcome that is not 'committed' */
 export function assertCommitted(outcome: Outcome): void {
   if (outcome.kind !== 'committed') throw outcome.cause
 }

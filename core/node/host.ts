@@ -1,5 +1,5 @@
-// The Node host: the engine with its ports filled by this machine. All shards live in this process; the slots of
-// one data directory are theirs alone.
+// The Node host: one engine with the ports of this machine. Invariant: all shards run in this process, which owns every
+// slot of its data directory.
 
 import type { Game } from '../game/game.ts'
 import { Engine, type EngineOptions } from '../engine/engine.ts'
@@ -20,22 +20,22 @@ import { SlotStore } from './slotstore.ts'
 
 export interface HostOptions extends EngineOptions {
   readonly game: Game
-  /** Where the slot files are. */
+  /** Folder of the slot files. */
   readonly dir: string
-  /** Number of slot files; fixed for the life of a data directory. Default 32. */
+  /** Number of slot files; never changes for a data directory. Default 32. */
   readonly slots?: number
-  /** The MySQL behind the slot files: mysql://…, or https://… for PlanetScale. Default: none. */
+  /** URL of the MySQL database: mysql://…, or https://… for PlanetScale. Default: none. */
   readonly mysql?: string
   /** Connections to it. Default 8. */
   readonly mysqlPool?: number
-  /** How long a turn that nobody waits for may wait for others on its way to MySQL. Default 100. */
+  /** Longest time a non-critical turn is delayed to share a MySQL batch with others. Default 100. */
   readonly flushMs?: number
   readonly logLevel?: LogLevel
-  /** Stands between engine and tiers, for tests that break it. */
+  /** Wraps the store of the engine, to inject faults in tests. */
   readonly wrapStore?: (store: Store) => Store
-  /** Stands between the tiers and the slot files. */
+  /** Wraps the slot files below the tiers. */
   readonly wrapLocal?: (local: LocalStore) => LocalStore
-  /** Stands between the tiers and MySQL. */
+  /** Wraps MySQL below the tiers. */
   readonly wrapDatabase?: (database: Database) => Database
 }
 
@@ -45,15 +45,15 @@ export interface Host {
   readonly log: Log
   /** null without MySQL. */
   readonly tiers: TieredStore | null
-  /** Saves what is to be saved, sends MySQL what it can still take, and closes the store. */
+  /** Drains the engine, flushes to MySQL as far as the time limit allows, and closes the store. */
   close(): Promise<void>
 }
 
 const DEFAULT_POOL_SIZE = 8
-/** A drain waits so long for commits, and as long again for MySQL. */
+/** Time limit of a drain for commits, and again for MySQL. */
 const DRAIN_MS = 10_000
 
-/** @throws StoreError, DatabaseError or DriftError when the data directory or the database cannot be used */
+/** @throws StoreError, DatabaseError, DriftError when the data directory or the database cannot be used */
 export async function openHost(options: HostOptions): Promise<Host> {
   const { game, dir } = options
   const clock = systemClock
@@ -62,7 +62,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
   const criticalTable = tables.find((table) => table.class === 'critical')
   if (criticalTable && !options.mysql)
     throw new DefinitionError(
-      `table ${criticalTable.name} is critical: start with --mysql (npm run mariadb gives one)`,
+      `table ${criticalTable.name} is critical: start with --mysql (npm run mariadb starts one)`,
     )
   const client = options.mysql
     ? await openDatabase(options.mysql, options.mysqlPool ?? DEFAULT_POOL_SIZE, tables, log)
@@ -99,7 +99,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
   const engine = new Engine(game, { clock, log, store: options.wrapStore?.(store) ?? store }, options)
   wakeScheduler.start(
     (shard) => engine.wake(shard),
-    (found) => slotStore.scanDueTimers(found),
+    (onDue) => slotStore.scanDueTimers(onDue),
   )
   tiers?.start()
   return {
@@ -112,7 +112,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
       await waitAtMost(clock, DRAIN_MS, engine.drain())
       const unsentTurns = (await tiers?.drain(DRAIN_MS)) ?? 0
       if (unsentTurns > 0)
-        log.warn('MySQL has not heard of everything; the data folder keeps it', { turns: unsentTurns })
+        log.warn('turns are not in MySQL yet; they stay in the data folder', { turns: unsentTurns })
       await tiers?.close()
       await slotStore.closeStore()
     },
@@ -127,13 +127,13 @@ async function waitAtMost(clock: Clock, ms: number, work: Promise<void>): Promis
 }
 
 /**
- * Wakes shards whose durable timers or casts are due, also those that nobody has spoken to yet. What is due later than
- * TIMES.wakeAheadMs is left to the slots, which are asked twice in that time.
+ * Activates shards whose durable timers or casts are due. A timer due later than TIMES.wakeAheadMs stays in its slot,
+ * which is scanned twice in that time.
  */
 class WakeScheduler {
   readonly #clock: Clock
   readonly #timers = new Map<string, Timer>()
-  /** Found before the engine stood. */
+  /** Wake times reported before the engine exists; null after `start`. */
   #beforeStart: [ShardId, number][] | null = []
   #wake: (shard: ShardId) => void = () => {}
   #scanTimer: Timer | null = null
@@ -144,11 +144,11 @@ class WakeScheduler {
 
   start(
     wake: (shard: ShardId) => void,
-    scanDueTimers: (found: (shard: ShardId, dueMs: number) => void) => void,
+    scanDueTimers: (onDue: (shard: ShardId, dueMs: number) => void) => void,
   ): void {
     this.#wake = wake
     const scan = (): void => {
-      // What is known already may be an earlier cast.
+      // A shard with a timer here is skipped: that timer may be for an earlier cast.
       scanDueTimers((shard, dueMs) => this.#timers.has(shardName(shard)) || this.schedule(shard, dueMs))
       this.#scanTimer = this.#clock.after(TIMES.wakeAheadMs / 2, scan)
     }

@@ -1,6 +1,6 @@
-// Keeps a second process out of a data directory. The lock is the kernel's, held through an empty SQLite database: it
-// ends with its process, so there is no stale lock and no guess about a pid that was given out again. `store.pid` only
-// informs.
+// Excludes a second process from a data directory by a kernel lock on an empty SQLite database. Invariant: the lock
+// ends with its process, so it is never stale and needs no check of a possibly reused pid. `store.pid` is information
+// for messages only.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

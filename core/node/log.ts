@@ -1,5 +1,5 @@
-// The log of a process: one JSON line each on stderr, the message in front. No line is longer than its bounds allow,
-// whatever a game or a peer put into a field; a line is written before the call returns, so a crash loses none.
+// The Log port on Node: one JSON line per message. Invariants: the length of a line is bounded, whatever a game or a
+// peer puts into a field; a line is written before the call returns, so a crash loses none.
 
 import { destination, pino } from 'pino'
 
@@ -10,12 +10,12 @@ export type LogLevel = 'info' | 'warn' | 'error' | 'silent'
 
 const STDERR = 2
 const MAX_FIELDS = 32
-/** Holds a stack trace. */
+/** Enough for a stack trace. */
 const MAX_CHARACTERS = 2_000
-/** What a line has already; a field of the same name would be a second key in the same JSON object. */
+/** Keys of every line; a field of the same name would be a duplicate key in the JSON object. */
 const RESERVED_FIELDS: ReadonlySet<string> = new Set(['level', 'time', 'message', 'pid'])
 
-/** Lines below `level` are dropped. `fd` is where they go, standard error unless told. */
+/** Lines below `level` are dropped. @param fd receives the lines; standard error by default */
 export function jsonLog(level: LogLevel = 'info', fd: number = STDERR): Log {
   const lines = pino(
     {

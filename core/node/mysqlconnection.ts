@@ -1,5 +1,5 @@
-// One connection to MySQL over mysql2: what its URL means, how a statement becomes text, and one question at a time.
-// Invariant: once anything is in doubt the connection is broken for good, and then the server rolls back.
+// One MySQL connection over mysql2: parses the URL, binds parameters, executes one statement at a time. Invariant: when
+// the state of the connection is uncertain it is destroyed permanently, and the server then rolls back.
 
 import { readFileSync } from 'node:fs'
 import { connect as connectTcp, type Socket } from 'node:net'
@@ -8,7 +8,7 @@ import { createConnection, type Connection, type ConnectionOptions, type FieldPa
 import { DatabaseError, type SqlResult, type SqlStatement, type SqlValue } from '../sql/client.ts'
 import { MysqlProbe } from './mysqlprobe.ts'
 
-/** As mysql2 wants it, with the parts that messages name. */
+/** Options of mysql2, with the fields that messages name. */
 export type MysqlTarget = ConnectionOptions & {
   readonly host: string
   readonly port: number
@@ -17,10 +17,13 @@ export type MysqlTarget = ConnectionOptions & {
 }
 
 const QUIT_MS = 1_000
-/** Proxies forget a connection that is silent for minutes (AWS NLB: 350 s). */
+/** Proxies drop a connection that is idle for minutes (AWS NLB: 350 s). */
 const KEEP_ALIVE_MS = 30_000
 
-/** Its messages quote nothing of the URL, because a stray / or # in a password makes it look like another part. */
+/**
+ * Error messages quote no part of the URL, because an unescaped / or # in a password shifts it into another part.
+ * @throws DatabaseError 'access'
+ */
 export function parseMysqlUrl(text: string, tls: { readonly ca?: string } | undefined): MysqlTarget {
   const malformed = (why: string): DatabaseError =>
     new DatabaseError(
@@ -49,15 +52,15 @@ export function parseMysqlUrl(text: string, tls: { readonly ca?: string } | unde
     user,
     password,
     charset: 'UTF8MB4_BIN',
-    // FOUND_ROWS: a no-op UPDATE says 1. LOCAL_FILES would let a server ask for our files.
+    // FOUND_ROWS: a no-op UPDATE counts 1 row. LOCAL_FILES would let a server read our files.
     flags: ['FOUND_ROWS', '-LOCAL_FILES'],
-    // 0 = none: the deadline is the pool's.
+    // 0 = none: the pool sets the deadline.
     connectTimeout: 0,
     ...tlsOptionsOf(url.searchParams.get('ssl'), tls, malformed),
   }
 }
 
-/** Ours and not mysql2's, which takes undefined for NULL, expands objects and counts neither side. */
+/** Replaces the function of mysql2, which accepts undefined as NULL, expands objects and does not count parameters. */
 export function bindParameters({ sql, params }: SqlStatement): string {
   const parts = sql.split('?')
   if (parts.length !== params.length + 1)
@@ -69,7 +72,7 @@ export function bindParameters({ sql, params }: SqlStatement): string {
   return text
 }
 
-/** Backslash escapes hold because the session sets sql_mode without NO_BACKSLASH_ESCAPES. */
+/** Backslash escapes work because the session sets sql_mode without NO_BACKSLASH_ESCAPES. */
 function sqlLiteral(value: SqlValue): string {
   if (value === null) return 'NULL'
   if (typeof value === 'string')
@@ -81,29 +84,43 @@ function sqlLiteral(value: SqlValue): string {
   throw new TypeError(`not a SQL value: ${String(value)}`)
 }
 
-/** One connection, on which one statement at a time is asked. */
+/** Executes one statement at a time. */
 export class MysqlConnection {
   readonly #connection: Connection
   readonly #socket: Socket
   readonly #probe: MysqlProbe
   readonly #onDestroyed: () => void
   #rejectStatement: ((error: unknown) => void) | null = null
-  isDestroyed = false
-  maxStatementBytes = Infinity
+  #isDestroyed = false
+  #maxStatementBytes = Infinity
 
   constructor(target: MysqlTarget, onDestroyed: () => void) {
     this.#onDestroyed = onDestroyed
-    // Our own socket, because mysql2 can only end one politely, which a server that hangs does not notice.
+    // Our own socket, because mysql2 can only close one gracefully, which a hanging server does not answer.
     this.#socket = connectTcp(target.port, target.host)
     this.#socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS)
-    // Before mysql2, which takes whatever comes for the packet of a MySQL.
-    this.#probe = new MysqlProbe(this.#socket, (stranger) => this.destroyConnection(stranger))
+    // Before mysql2, which parses any bytes as a MySQL packet.
+    this.#probe = new MysqlProbe(this.#socket, (error) => this.destroyConnection(error))
     this.#connection = createConnection({ ...target, stream: this.#socket })
     this.#connection.on('error', (error) => this.destroyConnection(error))
     this.#connection.on('end', () => this.destroyConnection(this.#probe.closedError))
   }
 
-  /** Rejects with what mysql2 or the server said; after `timeoutMs` the connection is destroyed. */
+  get isDestroyed(): boolean {
+    return this.#isDestroyed
+  }
+
+  /** The caller of `execute` checks this bound. */
+  get maxStatementBytes(): number {
+    return this.#maxStatementBytes
+  }
+
+  /** Sets the server's max_allowed_packet. */
+  limitStatements(maxBytes: number): void {
+    this.#maxStatementBytes = maxBytes
+  }
+
+  /** Rejects with the error of mysql2 or of the server; after `timeoutMs` the connection is destroyed. */
   async execute(sql: string, timeoutMs: number, timeoutMessage: string): Promise<SqlResult> {
     const onTimeout = (): void =>
       void this.#probe.reportTimeout(timeoutMessage, (error) => this.destroyConnection(error))
@@ -124,17 +141,17 @@ export class MysqlConnection {
   }
 
   destroyConnection(error: unknown): void {
-    if (this.isDestroyed) return
-    this.isDestroyed = true
+    if (this.#isDestroyed) return
+    this.#isDestroyed = true
     this.#connection.destroy()
     this.#socket.destroy()
     this.#rejectStatement?.(error)
     this.#onDestroyed()
   }
 
-  /** Says goodbye, and does not wait for long. */
+  /** Closes the connection gracefully, within QUIT_MS. */
   async quit(): Promise<void> {
-    this.isDestroyed = true
+    this.#isDestroyed = true
     if (this.#socket.destroyed) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => this.#socket.destroy(), QUIT_MS)
@@ -154,10 +171,10 @@ function isBinary({ columnType: type = 0, characterSet }: FieldPacket): boolean 
   return textual && characterSet === CHARSET_BINARY
 }
 
-/** `typeCast: false` gives every value as bytes of the packet, which are copied so as not to keep the packet alive. */
+/** With `typeCast: false` every value is a view of the packet; it is copied so that the packet can be freed. */
 function sqlResultOf(result: unknown, fields: readonly FieldPacket[] | undefined): SqlResult {
   if (!fields) {
-    // Beyond 2^53 an id comes as text, from 2^63 as that of a negative number.
+    // mysql2 returns an id above 2^53 as text, and from 2^63 as the text of a negative number.
     const { affectedRows, insertId } = result as { affectedRows: number; insertId: number | string }
     return { rows: [], columns: [], affected: affectedRows, insertId: BigInt.asUintN(64, BigInt(insertId)) }
   }

@@ -1,6 +1,6 @@
-// SqlClient over mysql2: a few connections with one known session each, and a deadline on every wait.
-// Invariant: a connection is used again only when the server has answered everything that was asked on it and it
-// stands outside a transaction; any doubt destroys it, and the server then rolls back.
+// SqlClient over mysql2: a pool of connections with the same session settings, and a deadline on every wait.
+// Invariant: a connection is reused only if the server has answered every statement and no transaction is open;
+// otherwise it is destroyed, and the server then rolls back.
 
 import {
   DatabaseError,
@@ -14,24 +14,24 @@ import { bindParameters, MysqlConnection, parseMysqlUrl, type MysqlTarget } from
 export interface MysqlOptions {
   /** `mysql://user:password@host:3306/database`; `?ssl=true` or `?ssl=ca:/path/to/ca.pem` encrypts and verifies. */
   readonly url: string
-  /** Connections at most, 4 by default. */
+  /** Maximum number of connections, 4 by default. */
   readonly poolSize?: number
-  /** Encrypts and verifies as `?ssl=` does; `ca` is PEM text, by default all that the system and Node trust. */
+  /** Encrypts and verifies like `?ssl=`; `ca` is PEM text, by default every CA that the system and Node trust. */
   readonly tls?: { readonly ca?: string }
-  /** Until a connection is ready for use, 5,000 by default. */
+  /** Deadline for a connection to be ready for use, 5,000 by default. */
   readonly connectTimeoutMs?: number
-  /** Until a statement is answered, and until one of the connections is free; 15,000 by default. */
+  /** Deadline of a statement, and of the wait for a free connection; 15,000 by default. */
   readonly statementTimeoutMs?: number
 }
 
-/** Four connections serve the last of them before its deadline when each takes 60 ms or less. */
+/** Four connections serve the last waiter before its deadline if each request takes 60 ms or less. */
 const MAX_POOL_WAITERS = 1_000
 const MAX_MESSAGE = 500
-/** 1205 lock wait, 1213 deadlock: the session is whole, only the transaction failed. */
+/** 1205 lock wait, 1213 deadlock: only the transaction failed, the session is intact. */
 const SESSION_KEEPING_ERRORS = new Set([1205, 1213])
 const PACKET_TOO_LARGE = 1153
 
-/** Nothing is connected before the first request. @throws DatabaseError 'access' when the URL is malformed */
+/** Connects at the first request. @throws DatabaseError 'access' when the URL is malformed */
 export function mysqlClient(options: MysqlOptions): SqlClient {
   return new MysqlPool(options)
 }
@@ -94,7 +94,7 @@ class MysqlPool implements SqlClient {
     })
   }
 
-  /** Requests that have a connection still end; those that wait for one are refused. */
+  /** Waits for running requests; rejects requests that wait for a connection. */
   async close(): Promise<void> {
     this.#isClosed = true
     for (const waiter of this.#waiters.splice(0)) waiter.reject(this.#closedError())
@@ -126,10 +126,10 @@ class MysqlPool implements SqlClient {
     }
   }
 
-  /** Resolves when a slot is handed over. */
+  /** Resolves when a permit is passed to this request. */
   async #waitForPermit(): Promise<void> {
     if (this.#waiters.length >= MAX_POOL_WAITERS)
-      throw this.#toDatabaseError(new Error(`${MAX_POOL_WAITERS} requests wait for a connection already`))
+      throw this.#toDatabaseError(new Error(`${MAX_POOL_WAITERS} requests already wait for a connection`))
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
@@ -149,7 +149,7 @@ class MysqlPool implements SqlClient {
       const index = this.#idleConnections.indexOf(connection)
       if (index !== -1) this.#idleConnections.splice(index, 1)
     })
-    // The server gives up a lock before we give up the server: else it would still be waiting, and then write.
+    // Below our own deadline: otherwise the server would still wait for the lock after it, and then write.
     const lockSeconds = Math.max(1, Math.floor(this.#statementMs / 1_000) - 1)
     const [, , limit] = await this.#runSetup(connection, startedMs, [
       `SET NAMES utf8mb4 COLLATE utf8mb4_bin, time_zone = '+00:00', autocommit = 1, ` +
@@ -157,11 +157,11 @@ class MysqlPool implements SqlClient {
       'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
       'SELECT @@max_allowed_packet',
     ])
-    connection.maxStatementBytes = Number(limit!.rows[0]![0])
+    connection.limitStatements(Number(limit!.rows[0]![0]))
     return connection
   }
 
-  /** All within the time to connect; any failure destroys the connection. */
+  /** Runs all statements within the connect deadline; a failure destroys the connection. */
   async #runSetup(
     connection: MysqlConnection,
     startedMs: number,
@@ -196,7 +196,7 @@ class MysqlPool implements SqlClient {
     }
   }
 
-  /** When it fails the connection is destroyed, which rolls back as well. */
+  /** If it fails the connection is destroyed, which also rolls back. */
   async #rollback(connection: MysqlConnection): Promise<void> {
     if (!connection.isDestroyed)
       await this.#execute(connection, 'ROLLBACK').catch((error: unknown) =>
@@ -210,10 +210,10 @@ class MysqlPool implements SqlClient {
 
   #toDatabaseError(cause: unknown, statement = -1): DatabaseError {
     const error = cause as Partial<NodeJS.ErrnoException> & { sqlState?: string; sql?: string }
-    // The text of the statement holds the players' data: it belongs in no log.
+    // The text of the statement contains players' data, which must not be logged.
     delete error.sql
     const errno = error.sqlState === undefined ? 0 : (error.errno ?? 0)
-    // What localhost refuses at both its addresses has no message.
+    // The error of a localhost that refuses at both its addresses has no message.
     const text = `${this.#name}: ${error.message || error.code}${errno ? ` (${errno})` : ''}`
     const kind = errno ? errorKindOf(errno) : needsOperator(error) ? 'access' : 'unavailable'
     const message =
@@ -227,7 +227,10 @@ interface PoolWaiter {
   readonly reject: (error: Error) => void
 }
 
-/** What repeating does not cure. mysql2 replaces OpenSSL's codes: what is no matter of certificates is the network's. */
+/**
+ * Returns true for an error that a retry cannot cure. mysql2 replaces OpenSSL's codes, so a certificate error is only
+ * recognizable by its text; any other TLS error is one of the network.
+ */
 function needsOperator({ code = '', message = '' }: Partial<NodeJS.ErrnoException>): boolean {
   if (code === 'HANDSHAKE_NO_SSL_SUPPORT' || code === 'AUTH_SWITCH_PLUGIN_ERROR') return true
   return code === 'HANDSHAKE_SSL_ERROR' && /certificate/i.test(message)

@@ -1,30 +1,30 @@
-// Who answers where MySQL should: it speaks first, so its first bytes tell it from a web server, an SSH server or noise.
-// Invariant: what is not said to be a stranger may be MySQL, and what is said to be one is not.
+// Checks the first bytes of a connection. A MySQL server sends a greeting first, so the bytes distinguish it from a web
+// server, an SSH server or noise. Invariant: no MySQL server is reported as not MySQL; another server may pass.
 
 import type { Socket } from 'node:net'
 import { shorten } from '../wire/errors.ts'
 
-/** Something answers there, and it is no MySQL: waiting does not cure it. */
+/** The server is not MySQL; a retry does not cure it. */
 export class NotMysqlError extends Error {
-  override readonly name = 'StrangerError'
+  override readonly name = 'NotMysqlError'
 }
 
-/** Length of 3 bytes, number 0, and the version of the protocol, or 255 for a refusal. */
+/** Length of 3 bytes, sequence 0, and the protocol version, or 255 for an error packet. */
 const MYSQL_HEADER_BYTES = 5
 const PROTOCOL_VERSIONS: readonly number[] = [9, 10, 255]
-const ADVICE = 'look at host and port of the URL'
+const ADVICE = 'check host and port of the URL'
 const MAX_QUOTED_BYTES = 40
-/** A web server waits to be asked. */
+/** A web server sends nothing before a request. */
 const HTTP_REQUEST = 'GET / HTTP/1.0\r\n\r\n'
 const HTTP_WAIT_MS = 250
 
-/** Listens on a fresh socket until MySQL has greeted. */
+/** Reads a new socket until the MySQL greeting. */
 export class MysqlProbe {
   readonly #socket: Socket
   readonly #onNotMysql: (error: NotMysqlError) => void
   #bytes: Buffer = Buffer.alloc(0)
-  /** Something that may be MySQL has greeted. */
-  isMysql = false
+  /** The first bytes may be a MySQL greeting. */
+  #isMysql = false
 
   constructor(socket: Socket, onNotMysql: (error: NotMysqlError) => void) {
     this.#socket = socket
@@ -32,26 +32,23 @@ export class MysqlProbe {
     socket.on('data', this.#onData)
   }
 
-  /** Why the other side has hung up. */
+  /** The error for a connection that the server closed. */
   get closedError(): Error {
-    const why = 'the server closed the connection'
+    const closed = 'the server closed the connection'
     return new Error(
-      this.isMysql ? why : `${why} and said nothing, where MySQL would greet; if it is none, ${ADVICE}`,
+      this.#isMysql ? closed : `${closed} without a MySQL greeting; if it is not MySQL, ${ADVICE}`,
     )
   }
 
-  /** After a wait in vain; `said` is given why. */
+  /** Called after a timeout: calls `report` with the reason. */
   async reportTimeout(timeoutMessage: string, report: (error: Error) => void): Promise<void> {
-    if (this.isMysql) return report(new Error(timeoutMessage))
+    if (this.#isMysql) return report(new Error(timeoutMessage))
     if (this.#socket.connecting)
-      return report(new Error(`${timeoutMessage}: nothing answers at host and port`))
+      return report(new Error(`${timeoutMessage}: no server answers at host and port`))
+    // The answer of a web server reaches #onData, which reports it.
     this.#socket.write(HTTP_REQUEST)
     await new Promise((resolve) => setTimeout(resolve, HTTP_WAIT_MS))
-    report(
-      new Error(
-        `${timeoutMessage}: nothing is said there, where MySQL would greet; if it is none, ${ADVICE}`,
-      ),
-    )
+    report(new Error(`${timeoutMessage}: the server sent no MySQL greeting; if it is not MySQL, ${ADVICE}`))
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -62,14 +59,14 @@ export class MysqlProbe {
       (bytes.length > 3 && bytes[3] !== 0) ||
       (bytes.length > 4 && !PROTOCOL_VERSIONS.includes(bytes[4]!))
     if (!isNotMysql && bytes.length < MYSQL_HEADER_BYTES) return
-    this.isMysql = !isNotMysql
+    this.#isMysql = !isNotMysql
     this.#socket.off('data', this.#onData)
     if (!isNotMysql) return
     const [line = ''] = bytes.subarray(0, MAX_QUOTED_BYTES).toString('latin1').split(/\r?\n/)
     const received = /^[ -~]+$/.test(line)
       ? shorten(line)
       : `the bytes ${bytes.subarray(0, 8).toString('hex')}`
-    const error = `what answers there does not speak the MySQL protocol, it says ${received}: ${ADVICE}`
-    this.#onNotMysql(new NotMysqlError(error))
+    const message = `the server does not use the MySQL protocol, it sent ${received}: ${ADVICE}`
+    this.#onNotMysql(new NotMysqlError(message))
   }
 }

@@ -1,5 +1,5 @@
-// The secret that signs resume tokens: the operator's, or one made once and kept in the data folder. Whoever knows it
-// can take over any session, so only the owner of the file may read it.
+// The secret that signs resume tokens: the operator's, or one generated once and stored in the data folder. Invariant:
+// only the owner of the file can read it, because the secret gives access to every session.
 
 import { randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { syncFolder } from './datafolder.ts'
 import { toStoreError, StoreError } from './storeerror.ts'
 
-/** As many characters are at least 128 bits in any usual alphabet. */
+/** At least 128 bits in any common alphabet. */
 export const MIN_SECRET_CHARS = 32
 
-/** The secret in the file `secret` of `dir`, which is made when there is none. @throws StoreError */
+/** Returns the secret in the file `secret` of `dir`; creates the file if it does not exist. @throws StoreError */
 export function loadOrCreateSecret(dir: string): string {
   const path = join(dir, 'secret')
   let secret: string
@@ -23,11 +23,11 @@ export function loadOrCreateSecret(dir: string): string {
   if (secret.length >= MIN_SECRET_CHARS) return secret
   throw new StoreError(
     'ACCESS',
-    `${path} holds ${secret.length} characters, at least ${MIN_SECRET_CHARS} are needed: remove it, and a new one is made (open sessions begin anew)`,
+    `${path} has ${secret.length} characters, at least ${MIN_SECRET_CHARS} are needed: remove it to create a new one (open sessions then start again)`,
   )
 }
 
-/** Whole or not at all: a cut file would be a weaker secret. */
+/** Atomic, because a truncated file would be a weaker secret. */
 function createSecret(dir: string, path: string): string {
   const secret = randomBytes(32).toString('base64url')
   const draft = `${path}.new`

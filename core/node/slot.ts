@@ -1,45 +1,46 @@
-// One slot: the shards of one file. It numbers their activations, reads what is committed, and hands what is to be
-// written to its group commit. Invariant: nothing that was computed from a write set that failed, or was taken back,
-// is ever stored.
+// One slot: the shards of one file. It numbers their activations, reads committed state, and passes writes to its group
+// commit. Invariant: nothing computed from a write set that failed or was undone is ever stored.
 
-import type { TableDefinition } from '../game/table.ts'
 import type { Awaitable } from '../game/shard.ts'
-import type {
-  Outcome,
-  Row,
-  RowChange,
-  RowKey,
-  RowQuery,
-  StoredShard,
-  StoredChannel,
-  WriteSet,
-} from '../ports/store.ts'
-import type { CriticalState } from '../ports/database.ts'
-import type { ShardId } from '../wire/shardid.ts'
-import { COMMITTED } from '../ports/store.ts'
-import { shardName } from '../wire/shardid.ts'
+import type { TableDefinition } from '../game/table.ts'
 import type { Outbox, OutboxEntry } from '../outbox/localstore.ts'
+import type { CriticalState } from '../ports/database.ts'
+import {
+  COMMITTED,
+  type Outcome,
+  type Row,
+  type RowChange,
+  type RowKey,
+  type RowQuery,
+  type StoredChannel,
+  type StoredShard,
+  type WriteSet,
+} from '../ports/store.ts'
+import { rowBytes } from '../rows/rowcache.ts'
 import { TIMES } from '../wire/limits.ts'
-import { toStoreError, StoreError } from './storeerror.ts'
+import { shardName, type ShardId } from '../wire/shardid.ts'
 import { assertCommitted, GroupCommit, type GroupCommitOptions } from './groupcommit.ts'
-import { SlotFile, type RowTablesOptions } from './slotfile.ts'
-import { rowChangesBytes, writeSetBytes } from './weight.ts'
+import { SlotFile } from './slotfile.ts'
+import type { RowTablesOptions } from './slotformat.ts'
+import { toStoreError, StoreError } from './storeerror.ts'
 
-/** Activation numbers reserved by one durable write, and how few are left when the next block is fetched. */
+/** Activation numbers reserved by one durable write, and the remainder at which the next block is reserved. */
 const NUMBER_BLOCK = 1_000
 const REFILL_NUMBERS = 250
 const MAX_ACTIVATION = 4_294_967_295
+/** Size of a write set, row or cast besides its values. */
+const OVERHEAD_BYTES = 64
 
 export interface SlotOptions extends Omit<GroupCommitOptions, 'onSynced'>, RowTablesOptions {
   readonly path: string
   /**
-   * Shard to activation: its commits fail, because one before them did. The path stands for all shards of the slot.
-   * Outlives a slot that must be reopened.
+   * By shard: commits of activations up to this one fail, because an earlier commit failed or was undone. The slot's
+   * path fences all its shards. Survives a reopening of the slot.
    */
   readonly fencedActivations: Map<string, number>
-  /** What a shard must be awake for has changed, and that is durable. */
+  /** Called when a change of a shard's next wake time is durable. */
   readonly onWake: (shard: ShardId, wakeMs: number | null) => void
-  /** New outbox entries are durable. */
+  /** Called when new outbox entries are durable. */
   readonly onOutboxDurable: () => void
 }
 
@@ -47,11 +48,11 @@ export class Slot implements Outbox {
   readonly #options: SlotOptions
   readonly #file: SlotFile
   readonly #groupCommit: GroupCommit
-  /** The last activation number handed out, and the last that may be. */
+  /** The last activation number in use, and the last reserved one. */
   #lastActivation: number
   #reservedUpTo: number
   #reserving: Promise<void> | null = null
-  /** `onOutbox` was told up to here. */
+  /** The outbox sequence of the last `onOutboxDurable` call. */
   #notifiedSeq: number
 
   /** @throws StoreError */
@@ -63,17 +64,17 @@ export class Slot implements Outbox {
     this.#notifiedSeq = this.#groupCommit.durableSeq
   }
 
-  /** The file was closed after an error of the disk and can be opened anew. */
+  /** The file was closed after an error of the disk and can be reopened. */
   get needsReopen(): boolean {
     return this.#groupCommit.closedError !== null
   }
 
-  /** Write sets that wait for their commit. */
+  /** Write sets that are not settled yet. */
   get pendingJobs(): number {
     return this.#groupCommit.pendingJobs
   }
 
-  /** When each shard must be awake that has a durable cast, or a durable timer due within TIMES.wakeAheadMs. */
+  /** The wake times of shards with a durable cast, or with a durable timer due within TIMES.wakeAheadMs. */
   wakeTimes(): Map<string, number> {
     const now = this.#options.clock.now()
     return this.#guarded(() => this.#file.wakeTimes(now, now + TIMES.wakeAheadMs))
@@ -84,7 +85,7 @@ export class Slot implements Outbox {
     return this.#guarded(() => this.#file.timerDueTimes(this.#options.clock.now() + TIMES.wakeAheadMs))
   }
 
-  /** Waits for the commits of this shard only. @throws StoreError, at once or by its promise */
+  /** Waits for the commits of this shard only. @throws StoreError, synchronously or through the promise */
   openShard(shard: string): Awaitable<StoredShard> {
     if (this.#groupCommit.hasPendingCommits(shard))
       return this.#groupCommit.barrier().then(() => this.openShard(shard))
@@ -92,21 +93,21 @@ export class Slot implements Outbox {
     return this.#guarded(() => {
       const state = this.#file.loadShard(shard)
       const activation = ++this.#lastActivation
-      // The next block in good time; when that fails, the activation that finds none left says so.
+      // Ahead of need; if this fails, the activation that needs the block reports it.
       if (this.#reservedUpTo - activation < REFILL_NUMBERS) this.#reserve().catch(() => {})
       this.#options.fencedActivations.delete(shard)
       return { activation, ...state }
     })
   }
 
-  /** @throws StoreError, at once or by its promise */
+  /** @throws StoreError, synchronously or through the promise */
   readChannel(shard: string, id: string): Awaitable<StoredChannel | null> {
     if (this.#groupCommit.hasPendingCommits(shard))
       return this.#groupCommit.barrier().then(() => this.readChannel(shard, id))
     return this.#guarded(() => this.#file.readChannel(shard, id))
   }
 
-  /** As it stands in SQLite, synced or not: nobody but its own shard is told. @throws StoreError */
+  /** Reads from SQLite, synced or not, because only the row's own shard receives it. @throws StoreError */
   row(table: TableDefinition, shardKey: string, key: RowKey): Row | null {
     return this.#guarded(() => this.#file.rows.row(table, shardKey, key))
   }
@@ -165,23 +166,22 @@ export class Slot implements Outbox {
   get lastSeq(): number {
     return this.#file.rows.outbox.lastSeq
   }
-  /** Something waits for MySQL. */
   get hasOutboxEntries(): boolean {
     return this.#guarded(() => this.#file.rows.outbox.hasEntries())
   }
 
-  /** Only what is synced: MySQL must not have what a power cut could take back here. */
+  /** Reads only synced entries: MySQL must not contain changes that a power failure could undo here. */
   read(after: number, maxEntries: number, maxBytes: number): readonly OutboxEntry[] {
     const { durableSeq } = this.#groupCommit
     return this.#guarded(() => this.#file.rows.outbox.read(after, durableSeq, maxEntries, maxBytes))
   }
 
-  /** What waits for its commit has no sequence yet. */
+  /** A queued write set has no sequence yet. */
   lastSeqOf(shard: ShardId, critical: boolean): number {
     return this.#guarded(() => this.#file.rows.outbox.lastSeqOf(shardName(shard), critical))
   }
 
-  /** Not synced: what a crash brings back is dropped once more. */
+  /** Not synced: entries that reappear after a crash are dropped again. */
   drop(upTo: number): Outcome {
     this.#file.rows.outbox.drop(Math.min(upTo, this.#groupCommit.durableSeq))
     this.#groupCommit.scheduleCleanup()
@@ -204,7 +204,7 @@ export class Slot implements Outbox {
     return this.#groupCommit.enqueueChange('', 0, () => this.#file.rows.outbox.raiseSeq(seq))
   }
 
-  /** No activation of any shard of this slot commits any more: each was computed from rows that are gone. */
+  /** Fences all open activations of this slot, because they were computed from the deleted rows. */
   async reset(): Promise<readonly OutboxEntry[]> {
     let entries: readonly OutboxEntry[] = []
     const outcome = await this.#groupCommit.enqueueChange('', 0, () => {
@@ -215,7 +215,7 @@ export class Slot implements Outbox {
     return entries
   }
 
-  /** Waits for everything that was asked before, then closes the file. */
+  /** Waits for all earlier writes, then closes the file. */
   closeSlot(): Promise<void> {
     return this.#groupCommit.drainAndClose()
   }
@@ -229,7 +229,7 @@ export class Slot implements Outbox {
     }
   }
 
-  /** The next block of activation numbers. */
+  /** Reserves the next block of activation numbers. */
   #reserve(): Promise<void> {
     this.#reserving ??= this.#reserveBlock().finally(() => (this.#reserving = null))
     return this.#reserving
@@ -249,13 +249,13 @@ export class Slot implements Outbox {
     const isFenced =
       fences.size > 0 && write.activation <= Math.max(fences.get(shard) ?? 0, fences.get(path) ?? 0)
     if (isFenced) {
-      const why = `an earlier commit of activation ${write.activation} failed, or was taken back`
-      throw new StoreError('SUPERSEDED', `${shard}: ${why}`)
+      const reason = `an earlier commit of activation ${write.activation} failed or was undone`
+      throw new StoreError('SUPERSEDED', `${shard}: ${reason}`)
     }
     return this.#file.apply(shard, write)
   }
 
-  /** Write sets of activations up to this one fail. */
+  /** Lets write sets of activations up to this one fail. */
   #fence(name: string, activation: number): void {
     const { fencedActivations: fences } = this.#options
     fences.set(name, Math.max(fences.get(name) ?? 0, activation))
@@ -267,4 +267,22 @@ export class Slot implements Outbox {
     this.#notifiedSeq = durableSeq
     this.#options.onOutboxDurable()
   }
+}
+
+/** Approximate bytes of a write set and its undo, for the bounds of the queue and of a transaction. */
+function writeSetBytes({ kv, timers, channel, snapshot, rows, casts, undo }: WriteSet): number {
+  let bytes = OVERHEAD_BYTES + (channel?.weight ?? 0) + (snapshot?.length ?? 0)
+  if (kv) for (const value of kv.values()) bytes += value?.length ?? 0
+  if (timers) for (const timer of timers.values()) bytes += timer?.data.length ?? 0
+  if (rows) bytes += rowChangesBytes(rows)
+  if (casts)
+    for (const cast of casts.values())
+      bytes += OVERHEAD_BYTES + (cast?.body.length ?? 0) + (cast?.data.length ?? 0)
+  return undo ? bytes + writeSetBytes(undo) : bytes
+}
+
+function rowChangesBytes(rows: readonly RowChange[]): number {
+  let bytes = 0
+  for (const { values } of rows) bytes += OVERHEAD_BYTES + rowBytes(values)
+  return bytes
 }

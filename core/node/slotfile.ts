@@ -1,46 +1,42 @@
-// The SQLite file of one slot and its -wal file: opening, rows, transactions, checkpoints. Invariant: what `sync`
-// confirmed survives a crash at any moment, also in the middle of a checkpoint.
+// The SQLite file of one slot and its -wal file: transactions, checkpoints, the state of shards. Invariant: what `sync`
+// confirmed survives a crash at any moment, also during a checkpoint.
 //
-// Why synchronous=NORMAL. Its COMMIT does not sync (`sync` does, outside the event loop), but SQLite still syncs where
-// it must: both files before a WAL is overwritten or removed at close, the WAL's header when it starts again. With OFF
-// a stale header could bring old frames back over newer pages. FULL would sync every COMMIT inside the event loop.
-// A checkpoint copies with OFF, so that the database file is synced outside the event loop too; until that is done
-// nobody may commit, because the first COMMIT afterwards overwrites the WAL. See `checkpoint` and `close`.
-// locking_mode=EXCLUSIVE keeps every other process out by the kernel's lock, which dies with the process. A sync is of
-// the inode, so descriptors of our own serve; that of the database file is closed after SQLite's, because closing any
-// descriptor of a file drops the POSIX locks of the process on it.
+// Why synchronous=NORMAL: its COMMIT does not sync (`sync` does, outside the event loop), but SQLite still syncs where
+// it must: both files before a WAL is overwritten or removed at close, and the WAL's header when the WAL restarts. With
+// OFF a stale header could replay old frames over newer pages. FULL would sync every COMMIT inside the event loop.
+// A checkpoint copies with OFF, so that the sync of the database file also runs outside the event loop. Until it is
+// done no transaction may commit, because the next COMMIT overwrites the WAL. See `checkpoint` and `closeFile`.
+// locking_mode=EXCLUSIVE excludes other processes by a kernel lock that ends with the process. A sync applies to the
+// inode, so our own descriptors are enough. Ours of the database file is closed after SQLite's, because closing any
+// descriptor of a file releases the POSIX locks of the process on it.
 
-import { closeSync, openSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { closeSync } from 'node:fs'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 
 import * as sql from '../../schemas/slot.ts'
-import type {
-  ChannelWrite,
-  RowChange,
-  StoredCast,
-  StoredChannel,
-  StoredTimer,
-  WriteSet,
-} from '../ports/store.ts'
+import { isNewerMark, type StoreTables } from '../outbox/storetables.ts'
 import type { CriticalState } from '../ports/database.ts'
-import type { ShardId } from '../wire/shardid.ts'
-import { channelWrite } from '../ports/store.ts'
-import { shardName } from '../wire/shardid.ts'
-import type { TableSet } from '../sql/layout.ts'
-import { isNewerMark, StoreTables } from '../outbox/storetables.ts'
-import { linkWalBackup, restoreWalBackup, syncFolder } from './datafolder.ts'
+import {
+  channelWrite,
+  type ChannelWrite,
+  type RowChange,
+  type ShardChange,
+  type StoredCast,
+  type StoredChannel,
+  type StoredTimer,
+  type WriteSet,
+} from '../ports/store.ts'
 import { TIMES } from '../wire/limits.ts'
-import { toStoreError, StoreError } from './storeerror.ts'
-import { PreparedStatements } from './statements.ts'
+import { shardName, type ShardId } from '../wire/shardid.ts'
+import { linkWalBackup, restoreWalBackup } from './datafolder.ts'
+import { openSlotFile, type RowTablesOptions } from './slotformat.ts'
+import type { PreparedStatements } from './statements.ts'
+import { toStoreError } from './storeerror.ts'
 
-/** A WAL that grew past this is cut back when it starts again. */
-const MAX_WAL_BYTES = 16_777_216
-
-/** Replaced only by tests that break the disk. */
+/** Replaced only by tests that inject disk errors. */
 export type Fdatasync = (fd: number, done: (error: Error | null) => void) => void
 
-/** Everything of one shard that its activation begins with. */
+/** The stored state with which an activation of a shard starts. */
 export interface StoredShardState {
   readonly kv: Map<string, Uint8Array>
   readonly timers: StoredTimer[]
@@ -48,37 +44,29 @@ export interface StoredShardState {
   readonly casts: StoredCast[]
 }
 
-export interface RowTablesOptions {
-  readonly tables: TableSet
-  /** MySQL stands behind. */
-  readonly outbox: boolean
-  /** 16 unguessable bytes. */
-  readonly newId: () => Uint8Array
-}
-
 export class SlotFile {
   readonly path: string
-  /** To be changed inside a transaction only. */
+  /** Changed inside a transaction only. */
   readonly rows: StoreTables
   readonly #db: DatabaseSync
   readonly #fd: number
   readonly #walFd: number
-  /** A checkpoint's pages are not known to be on disk, though SQLite believes that the WAL is of no more use. */
+  /** The pages of a checkpoint are not synced yet, although SQLite considers the WAL obsolete. */
   #isCheckpointUnsynced = false
   readonly #statements: PreparedStatements
-  /** Two for each write set: not looked up. */
+  /** Run for each write set, so they are not looked up by text. */
   readonly #beginSavepoint: StatementSync
   readonly #releaseSavepoint: StatementSync
-  /** Of this transaction, by shard and id: only the last write of each is worth a row. */
+  /** Channels written in this transaction, by shard and id; only the last write of each becomes a row. */
   readonly #transactionChannels = new Map<string, SavedChannel>()
-  /** Those of the part under way. */
+  /** Channels written in the current savepoint. */
   #savepointChannels: SavedChannel[] = []
   #pruneCursor: readonly [shard: string, id: string] = ['', '']
 
-  /** Also what a killed process committed but did not sync is on disk before anyone reads it. @throws StoreError */
-  constructor(path: string, setup: RowTablesOptions) {
+  /** @throws StoreError */
+  constructor(path: string, options: RowTablesOptions) {
     this.path = path
-    const { db, statements, rows, fd, walFd } = openFile(path, setup)
+    const { db, statements, rows, fd, walFd } = openSlotFile(path, options)
     this.#db = db
     this.#statements = statements
     this.#beginSavepoint = db.prepare('SAVEPOINT part')
@@ -88,52 +76,52 @@ export class SlotFile {
     this.#walFd = walFd
   }
 
-  /** Frames in the WAL. */
+  /** Number of frames in the WAL. */
   get walFrames(): number {
-    return (this.#prepared('PRAGMA wal_checkpoint(NOOP)').get() as unknown as { log: number }).log
+    return this.#statements.row<{ log: number }>('PRAGMA wal_checkpoint(NOOP)')!.log
   }
 
   begin(): void {
-    this.#prepared('BEGIN IMMEDIATE').run()
+    this.#statements.run('BEGIN IMMEDIATE')
   }
   commit(): void {
     for (const { shard, channel } of this.#transactionChannels.values()) {
       const { id, mark, nowMs, replies } = channel
-      this.#prepared(sql.SET_CHANNEL).run(shard, id, mark, nowMs, replies)
+      this.#statements.run(sql.SET_CHANNEL, shard, id, mark, nowMs, replies)
     }
     this.#transactionChannels.clear()
-    this.#prepared('COMMIT').run()
+    this.#statements.run('COMMIT')
   }
-  /** Also where SQLite has done it by itself. */
+  /** Also called after SQLite rolled back by itself. */
   rollback(): void {
     this.#transactionChannels.clear()
-    if (this.#db.isTransaction) this.#prepared('ROLLBACK').run()
+    if (this.#db.isTransaction) this.#statements.run('ROLLBACK')
     this.rows.outbox.reloadCounters()
   }
 
-  /** Runs a part of a transaction whose failure leaves the other parts standing; returns what it threw. */
+  /** Runs a part of a transaction. If it fails, the other parts stay; returns what it threw. */
   runInSavepoint(run: () => void): { readonly cause: unknown } | null {
     this.#beginSavepoint.run()
     this.#savepointChannels = []
     try {
       run()
     } catch (cause) {
-      // A full or failing disk may have ended the whole transaction.
+      // After a disk error SQLite may have rolled back the whole transaction.
       if (!this.#db.isTransaction) throw cause
-      this.#prepared('ROLLBACK TO part').run()
+      this.#statements.run('ROLLBACK TO part')
       this.#releaseSavepoint.run()
       this.rows.outbox.reloadCounters()
       return { cause: toStoreError(cause, this.path) }
     }
     this.#releaseSavepoint.run()
-    for (const one of this.#savepointChannels)
-      this.#transactionChannels.set(channelName(one.shard, one.channel.id), one)
+    for (const saved of this.#savepointChannels)
+      this.#transactionChannels.set(channelName(saved.shard, saved.channel.id), saved)
     return null
   }
 
   /**
-   * The same for a single statement, which SQLite takes back by itself. It is cheaper where pages are freed: under a
-   * savepoint they are all written.
+   * The same for a single statement, which SQLite rolls back by itself. Cheaper when pages are freed, because a
+   * savepoint would write all of them.
    */
   runStatement(run: () => void): { readonly cause: unknown } | null {
     try {
@@ -145,16 +133,16 @@ export class SlotFile {
     }
   }
 
-  /** Everything committed so far is on disk once `done` is told no error. */
+  /** All commits before this call are durable when `done` receives no error. */
   sync(fdatasync: Fdatasync, done: (error: Error | null) => void): void {
     fdatasync(this.#walFd, done)
   }
 
-  /** Copies the WAL's frames into the database file. No transaction may begin before `done` is told no error. */
+  /** Copies the WAL's frames into the database file. No transaction may begin before `done` receives no error. */
   checkpoint(fdatasync: Fdatasync, done: (error: Error | null) => void): void {
     this.#db.exec('PRAGMA synchronous = OFF')
     try {
-      this.#prepared('PRAGMA wal_checkpoint(PASSIVE)').get()
+      this.#statements.row('PRAGMA wal_checkpoint(PASSIVE)')
       this.#isCheckpointUnsynced = true
     } finally {
       this.#db.exec('PRAGMA synchronous = NORMAL')
@@ -165,9 +153,9 @@ export class SlotFile {
     })
   }
 
-  /** SQLite copies the WAL once more, with its own syncs, and removes it if that went well. */
+  /** SQLite copies the WAL a last time, with its own syncs, and removes it on success. */
   closeFile(): void {
-    // It would not copy what it believes to be copied: the WAL survives under a second name.
+    // SQLite would remove a WAL whose copied pages are not synced, so it is linked under a second name.
     const hasWalBackup = this.#isCheckpointUnsynced
     if (hasWalBackup) linkWalBackup(this.path)
     closeSync(this.#walFd)
@@ -177,15 +165,12 @@ export class SlotFile {
   }
 
   loadShard(shard: string): StoredShardState {
-    const kv = new Map<string, Uint8Array>()
-    const values = this.#prepared(sql.ALL_KV).all(shard) as unknown as { name: string; value: Uint8Array }[]
-    for (const { name, value } of values) kv.set(name, value)
-    const timers = this.#prepared(sql.ALL_TIMERS).all(shard) as unknown as StoredTimer[]
-    const row = this.#prepared(sql.GET_SNAPSHOT).get(shard) as unknown as { data: Uint8Array } | undefined
+    const values = this.#statements.rows<{ name: string; value: Uint8Array }>(sql.ALL_KV, shard)
+    const timers = this.#statements.rows<StoredTimer>(sql.ALL_TIMERS, shard)
     return {
-      kv,
+      kv: new Map(values.map(({ name, value }) => [name, value])),
       timers: timers.map(({ name, dueMs, data }) => ({ name, dueMs, data })),
-      snapshot: row?.data ?? null,
+      snapshot: this.#statements.row<{ data: Uint8Array }>(sql.GET_SNAPSHOT, shard)?.data ?? null,
       casts: this.rows.pendingCasts(shard),
     }
   }
@@ -193,20 +178,17 @@ export class SlotFile {
   readChannel(shard: string, id: string): StoredChannel | null {
     const saved = this.#transactionChannels.get(channelName(shard, id))?.channel
     if (saved) return saved
-    const row = this.#prepared(sql.GET_CHANNEL).get(shard, id) as unknown as StoredChannel | undefined
+    const row = this.#statements.row<StoredChannel>(sql.GET_CHANNEL, shard, id)
     return row ? { mark: row.mark, replies: row.replies } : null
   }
 
-  /** When each shard must be awake that has a durable timer due by `untilMs`. */
+  /** Returns the shards with a durable timer due by `untilMs`, each with the time of its earliest one. */
   timerDueTimes(untilMs: number): Map<string, number> {
-    const timers = this.#prepared(sql.DUE_TIMERS).all(untilMs) as unknown as {
-      shard: string
-      dueMs: number
-    }[]
+    const timers = this.#statements.rows<{ shard: string; dueMs: number }>(sql.DUE_TIMERS, untilMs)
     return new Map(timers.map(({ shard, dueMs }) => [shard, dueMs]))
   }
 
-  /** The same, and at once those that have a cast without an answer. */
+  /** The same, plus the shards with an unanswered cast, which are due at `nowMs`. */
   wakeTimes(nowMs: number, untilMs: number): Map<string, number> {
     const wakes = this.timerDueTimes(untilMs)
     for (const shard of this.rows.shardsWithCasts())
@@ -215,21 +197,21 @@ export class SlotFile {
   }
 
   reservedNumbers(): number {
-    return (this.#prepared(sql.GET_RESERVED).get() as unknown as { reserved: number }).reserved
+    return this.#statements.row<{ reserved: number }>(sql.GET_RESERVED)!.reserved
   }
 
   reserveNumbers(upTo: number): void {
-    this.#prepared(sql.SET_RESERVED).run(upTo)
+    this.#statements.run(sql.SET_RESERVED, upTo)
   }
 
-  /** Returns the outbox sequence, 0 = MySQL need not hear of it. */
+  /** Returns the outbox sequence, 0 = no outbox entry. */
   apply(shard: string, write: WriteSet): number {
     this.#applyChange(shard, write.shard.key, write)
-    if (write.snapshot) this.#prepared(sql.SET_SNAPSHOT).run(shard, write.snapshot)
+    if (write.snapshot) this.#statements.run(sql.SET_SNAPSHOT, shard, write.snapshot)
     return this.rows.appendTurn(shard, write)
   }
 
-  /** Takes what MySQL has of a shard; `done` = that was the last of it. */
+  /** Stores a part of what MySQL has of a shard. @param isLast the shard is loaded completely */
   fill(
     id: ShardId,
     rows: readonly RowChange[],
@@ -246,7 +228,7 @@ export class SlotFile {
     if (isLast) this.rows.markLoaded(shard)
   }
 
-  /** Takes turns back from `fromSeq` on. Returns when the shard must be awake now; undefined = as before. */
+  /** Undoes turns from `fromSeq` on. Returns the new wake time of the shard, undefined = unchanged. */
   reject(id: ShardId, fromSeq: number, channel: WriteSet['channel']): number | null | undefined {
     const shard = shardName(id)
     let wakeMs: number | null | undefined
@@ -258,17 +240,17 @@ export class SlotFile {
     return wakeMs
   }
 
-  #applyChange(shard: string, key: string, { kv, timers, channel, rows, casts }: SlotChange): void {
+  #applyChange(shard: string, key: string, { kv, timers, channel, rows, casts }: ShardChange): void {
     if (kv) {
       for (const [name, value] of kv) {
-        if (value) this.#prepared(sql.SET_KV).run(shard, name, value)
-        else this.#prepared(sql.DELETE_KV).run(shard, name)
+        if (value) this.#statements.run(sql.SET_KV, shard, name, value)
+        else this.#statements.run(sql.DELETE_KV, shard, name)
       }
     }
     if (timers) {
       for (const [name, timer] of timers) {
-        if (timer) this.#prepared(sql.SET_TIMER).run(shard, name, timer.dueMs, timer.data)
-        else this.#prepared(sql.DELETE_TIMER).run(shard, name)
+        if (timer) this.#statements.run(sql.SET_TIMER, shard, name, timer.dueMs, timer.data)
+        else this.#statements.run(sql.DELETE_TIMER, shard, name)
       }
     }
     if (channel) this.#saveChannel(shard, channel)
@@ -280,24 +262,22 @@ export class SlotFile {
     this.#savepointChannels.push({ shard, channel })
   }
 
-  /** Looks at the next `rows` channels and deletes those that are too old; goes round for ever. */
+  /** Deletes the channels that are too old among the next `rows` ones; starts again after the last channel. */
   pruneChannels(nowMs: number, rows: number): void {
     const [shard, id] = this.#pruneCursor
-    const page = this.#prepared(sql.PAGE_OF_CHANNELS).all(shard, id, rows) as unknown as {
-      shard: string
-      id: string
-      seenMs: number
-    }[]
+    const page = this.#statements.rows<{ shard: string; id: string; seenMs: number }>(
+      sql.PAGE_OF_CHANNELS,
+      shard,
+      id,
+      rows,
+    )
     for (const row of page) {
+      // An id with '@' is the receipt of a durable cast.
       const keepMs = row.id.startsWith('@') ? TIMES.keepReceiptsMs : TIMES.keepMarksMs
-      if (row.seenMs < nowMs - keepMs) this.#prepared(sql.DELETE_CHANNEL).run(row.shard, row.id)
+      if (row.seenMs < nowMs - keepMs) this.#statements.run(sql.DELETE_CHANNEL, row.shard, row.id)
     }
     const last = page.length === rows ? page.at(-1) : undefined
     this.#pruneCursor = last ? [last.shard, last.id] : ['', '']
-  }
-
-  #prepared(text: string): StatementSync {
-    return this.#statements.prepare(text)
   }
 }
 
@@ -306,69 +286,7 @@ interface SavedChannel {
   readonly channel: ChannelWrite
 }
 
-/** Unmistakable: no key has a control character. */
+/** Unique, because a shard's key contains no control character. */
 function channelName(shard: string, id: string): string {
   return `${shard}\n${id}`
-}
-
-type SlotChange = Pick<WriteSet, 'kv' | 'timers' | 'channel' | 'rows' | 'casts'>
-
-interface OpenedSlotFile {
-  readonly db: DatabaseSync
-  readonly statements: PreparedStatements
-  readonly rows: StoreTables
-  readonly fd: number
-  readonly walFd: number
-}
-
-function openFile(path: string, setup: RowTablesOptions): OpenedSlotFile {
-  let db: DatabaseSync | null = null
-  const fds: number[] = []
-  try {
-    restoreWalBackup(path)
-    db = new DatabaseSync(path, { timeout: 0 })
-    db.exec('PRAGMA locking_mode = EXCLUSIVE')
-    const format = formatOf(db, path)
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0')
-    db.exec(`PRAGMA journal_size_limit = ${MAX_WAL_BYTES}`)
-    const statements = new PreparedStatements(db)
-    const rows = new StoreTables(statements, setup.tables, setup.outbox)
-    db.exec('BEGIN IMMEDIATE')
-    for (const step of sql.SLOT_STEPS.slice(format)) db.exec(step)
-    if (format < sql.SLOT_FORMAT) db.exec(`PRAGMA user_version = ${sql.SLOT_FORMAT}`)
-    rows.prepare(setup.newId)
-    db.exec('COMMIT')
-    // After a crash the WAL may hold frames that were never synced: they are made durable before they are believed.
-    db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
-    const fd = openSync(path, 'r+')
-    fds.push(fd)
-    const walFd = openSync(`${path}-wal`, 'r+')
-    fds.push(walFd)
-    // The -wal file keeps its name until the last close, so its directory entry is synced once.
-    syncFolder(dirname(path))
-    return { db, statements, rows, fd, walFd }
-  } catch (cause) {
-    db?.close()
-    for (const fd of fds) closeSync(fd)
-    throw toStoreError(cause, path)
-  }
-}
-
-/** 0 = the file is new. Its header counts as ours only together with its tables: one transaction made both. */
-function formatOf(db: DatabaseSync, path: string): number {
-  const application = Number(db.prepare('PRAGMA application_id').get()?.['application_id'])
-  const format = Number(db.prepare('PRAGMA user_version').get()?.['user_version'])
-  const tables = Number(db.prepare(sql.COUNT_TABLES).get()?.['tables'])
-  if (application === 0 && format === 0 && tables === 0) return 0
-  if (application !== sql.SLOT_APPLICATION_ID || format < 1) {
-    throw new StoreError('FOREIGN', `${path} is not a slot file of Firefly: choose another data directory`)
-  }
-  if (format > sql.SLOT_FORMAT) {
-    const advice = 'start the newer version, or choose another data directory'
-    throw new StoreError(
-      'NEWER',
-      `${path} has format ${format}, this Firefly reads up to ${sql.SLOT_FORMAT}: ${advice}`,
-    )
-  }
-  return format
 }

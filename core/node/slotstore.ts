@@ -1,12 +1,14 @@
-// The Store of a Node host: shards hash into slots, each a file of its own. Invariants: one process at a time has a
-// data directory open, and a shard is always in the same slot, so neither the hash nor the number of slots may change.
+// The Store of a Node host: one data directory with one file per slot. Invariants: one process at a time has the
+// directory open; a shard is always in the same slot (see slotname.ts).
 
-import { fdatasync, readdirSync } from 'node:fs'
+import { fdatasync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
-import type { TableDefinition } from '../game/table.ts'
 import type { Awaitable } from '../game/shard.ts'
+import type { TableDefinition } from '../game/table.ts'
+import type { LocalStore, Outbox } from '../outbox/localstore.ts'
 import type { Clock } from '../ports/clock.ts'
+import type { CriticalState } from '../ports/database.ts'
 import type { Log } from '../ports/log.ts'
 import type {
   Outcome,
@@ -14,52 +16,47 @@ import type {
   RowChange,
   RowKey,
   RowQuery,
-  StoredShard,
   StoredChannel,
+  StoredShard,
   WriteSet,
 } from '../ports/store.ts'
-import type { CriticalState } from '../ports/database.ts'
-import type { ShardId } from '../wire/shardid.ts'
-import { shardName } from '../wire/shardid.ts'
 import { TableSet } from '../sql/layout.ts'
-import type { LocalStore, Outbox, OutboxEntry } from '../outbox/localstore.ts'
+import { parseShardName, shardName, type ShardId } from '../wire/shardid.ts'
 import { createFolder } from './datafolder.ts'
-import { toStoreError, StoreError, type StoreErrorCode } from './storeerror.ts'
 import { DirectoryLock } from './lock.ts'
 import { Slot } from './slot.ts'
 import type { Fdatasync } from './slotfile.ts'
-
-export { StoreError }
+import { existingSlots, slotName, slotOf } from './slotname.ts'
+import { outcomeOf, SlotOutbox } from './slotoutbox.ts'
+import { toStoreError, StoreError, type StoreErrorCode } from './storeerror.ts'
 
 export interface SlotStoreOptions {
   readonly dir: string
-  /** Number of slot files; fixed for the life of a data directory. Default 32. */
+  /** Number of slot files; never changes for a data directory. Default 32. */
   readonly slots?: number
   readonly clock: Clock
   readonly log: Log
   /** The tables of the game. Default: none. */
   readonly tables?: readonly TableDefinition[]
-  /** MySQL stands behind: what it must hear of is queued. Default false. */
+  /** Changes are queued in an outbox for MySQL. Default false. */
   readonly outbox?: boolean
-  /** New entries of this owner's outbox are durable. Those of earlier lives are not told: see `owners`. */
+  /** Called when new entries of this owner's outbox are durable. Entries of earlier processes: `ownersWithEntries`. */
   readonly onOutboxDurable?: (owner: string) => void
   /**
-   * When a shard must be awake for its next durable timer or cast, wall clock; null = it has none left. Told for
-   * everything stored before `open` returns, and after each commit that changed timers or casts.
+   * Receives the time (wall clock) at which a shard must be active for its next durable timer or cast; null = none is
+   * left. Called for all stored shards before `open` returns, and after each commit that changed timers or casts.
    */
   readonly onWake: (shard: ShardId, dueMs: number | null) => void
-  /** Replaced only by tests that break the disk. */
+  /** Replaced only by tests that inject disk errors. */
   readonly fdatasync?: Fdatasync
 }
 
 const DEFAULT_SLOTS = 32
-/** Names sort, and a file name has room for them. */
 const MAX_SLOTS = 4_096
-/** Batches of several slots share the event loop with everything else: after this it may look at its sockets. */
+/** Time limit for batches in one event-loop turn, so that sockets are served between them. */
 const MAX_BATCH_RUN_MS = 2
-/** What is wrong with one file alone. */
+/** Errors that concern one file only. */
 const SINGLE_FILE_ERRORS: ReadonlySet<StoreErrorCode> = new Set(['CORRUPT', 'FOREIGN', 'NEWER'])
-const SLOT_FILE = /^slot-(\d+)-of-(\d+)\.sqlite$/
 
 export class SlotStore implements LocalStore {
   readonly #options: SlotStoreOptions
@@ -69,9 +66,9 @@ export class SlotStore implements LocalStore {
   /** By slot. */
   readonly #owners: readonly string[]
   readonly #slots: (Slot | undefined)[]
-  /** Only shards whose last commit failed and that were not opened since. */
+  /** Shards whose last commit failed and that were not opened since. */
   readonly #fencedActivations = new Map<string, number>()
-  /** Batches to be run, at most one of each slot. */
+  /** Batches to run, at most one per slot. */
   readonly #readyBatches: (() => void)[] = []
   #isDeferred = false
   #closed: Promise<void> | null = null
@@ -85,17 +82,17 @@ export class SlotStore implements LocalStore {
     this.#lock = lock
   }
 
-  /** Opens the directory, every slot file in it, and tells `onWake` their timers and casts. @throws StoreError */
+  /** Opens the directory and every slot file in it, and reports their wake times. @throws StoreError */
   static async open(options: SlotStoreOptions): Promise<SlotStore> {
     const { slots = DEFAULT_SLOTS } = options
     const dir = resolve(options.dir)
     if (!(Number.isInteger(slots) && slots >= 1 && slots <= MAX_SLOTS)) {
-      throw new StoreError('SLOTS', `${slots} is not a number of slots: choose 1 to ${MAX_SLOTS}`)
+      throw new StoreError('SLOTS', `${slots} slots are not in 1..${MAX_SLOTS}`)
     }
     createFolder(dir)
     const store = new SlotStore(options, dir, slots, new DirectoryLock(dir))
     try {
-      store.#openSlots(slotFiles(dir, slots))
+      store.#openSlots(existingSlots(dir, slots))
     } catch (cause) {
       await store.closeStore()
       throw toStoreError(cause, dir)
@@ -103,7 +100,7 @@ export class SlotStore implements LocalStore {
     return store
   }
 
-  /** A file that cannot be read costs the shards in it, not the others; unless there are no others. */
+  /** An unreadable file only makes its own shards unavailable, unless every file is unreadable. */
   #openSlots(indexes: readonly number[]): void {
     const { log, onWake } = this.#options
     const broken: StoreError[] = []
@@ -117,13 +114,13 @@ export class SlotStore implements LocalStore {
     }
     if (broken.length > 0 && broken.length === indexes.length) throw broken[0]!
     for (const cause of broken)
-      log.error('a slot cannot be read: its shards are not available, the others are', {
+      log.error('a slot file cannot be read: its shards are unavailable, the other slots work', {
         code: cause.code,
         cause: cause.message,
       })
   }
 
-  /** Gives the shards that have a durable timer due within TIMES.wakeAheadMs, and when. */
+  /** Reports each shard with a durable timer due within TIMES.wakeAheadMs. */
   scanDueTimers(onDue: (shard: ShardId, dueMs: number) => void): void {
     for (const slot of this.#slots) {
       if (!slot || slot.needsReopen) continue
@@ -131,25 +128,25 @@ export class SlotStore implements LocalStore {
         for (const [shard, dueMs] of slot.timerDueTimes()) onDue(parseShardName(shard), dueMs)
       } catch (cause) {
         if (!(cause instanceof StoreError)) throw cause
-        this.#options.log.error('a slot does not say which timers are due', { cause: cause.message })
+        this.#options.log.error('the due timers of a slot cannot be read', { cause: cause.message })
       }
     }
   }
 
-  /** Write sets that wait for their commit, in all slots. */
+  /** Write sets of all slots that are not settled yet. */
   get pendingJobs(): number {
     let sum = 0
     for (const slot of this.#slots) sum += slot?.pendingJobs ?? 0
     return sum
   }
 
-  /** @throws StoreError, at once or by its promise */
+  /** @throws StoreError, synchronously or through the promise */
   open(shard: ShardId): Awaitable<StoredShard> {
     const name = shardName(shard)
     return this.#slotOf(name).openShard(name)
   }
 
-  /** @throws StoreError, at once or by its promise */
+  /** @throws StoreError, synchronously or through the promise */
   channel(shard: ShardId, channel: string): Awaitable<StoredChannel | null> {
     const name = shardName(shard)
     return this.#slotOf(name).readChannel(name, channel)
@@ -199,7 +196,7 @@ export class SlotStore implements LocalStore {
     return this.#owners[slotOf(shardName(shard), this.#slots.length)]!
   }
 
-  /** Of a slot that must be opened anew nobody knows what it holds. */
+  /** Includes a slot that must be reopened, because its contents are unknown. */
   ownersWithEntries(): readonly string[] {
     return this.#owners.filter((_, index) => {
       const slot = this.#slots[index]
@@ -207,14 +204,14 @@ export class SlotStore implements LocalStore {
     })
   }
 
-  /** Each use throws a StoreError when the slot cannot be opened; what gives an outcome says so by it. */
+  /** If the slot cannot be opened, methods of the outbox throw a StoreError or return the outcome 'failed'. */
   outboxOf(owner: string): Outbox {
     const index = this.#owners.indexOf(owner)
     if (index < 0) throw new Error(`${owner} is not a slot of ${this.#dir}`)
     return new SlotOutbox(() => this.#openSlot(index))
   }
 
-  /** Waits for all commits, copies them from the WAL into the files, and lets the directory go. */
+  /** Waits for all commits, closes the files, and unlocks the directory. */
   closeStore(): Promise<void> {
     this.#closed ??= this.#closeSlots()
     return this.#closed
@@ -240,7 +237,7 @@ export class SlotStore implements LocalStore {
   #slotAt(index: number): Slot {
     const open = this.#slots[index]
     if (open && !open.needsReopen) return open
-    const { clock, log, onWake, onOutboxDurable: onOutbox, outbox = false } = this.#options
+    const { clock, log, onWake, onOutboxDurable, outbox = false } = this.#options
     const slot = new Slot({
       path: join(this.#dir, `slot-${slotName(index, this.#slots.length)}.sqlite`),
       clock,
@@ -252,14 +249,14 @@ export class SlotStore implements LocalStore {
       },
       fencedActivations: this.#fencedActivations,
       onWake,
-      onOutboxDurable: () => onOutbox?.(this.#owners[index]!),
+      onOutboxDurable: () => onOutboxDurable?.(this.#owners[index]!),
       tables: this.#tables,
       outbox,
       newId: () => clock.id(),
     })
     this.#slots[index] = slot
-    // What was not known to be durable when the disk failed is durable now.
-    if (open && slot.hasOutboxEntries) onOutbox?.(this.#owners[index]!)
+    // Entries whose sync failed were synced by the reopening.
+    if (open && slot.hasOutboxEntries) onOutboxDurable?.(this.#owners[index]!)
     return slot
   }
 
@@ -274,89 +271,5 @@ export class SlotStore implements LocalStore {
       this.#isDeferred = false
       this.#runBatchesLater()
     })
-  }
-}
-
-/** FNV-1a over UTF-16 units, then murmur3's finaliser, because FNV alone leaves the low bits of short names uneven. */
-export function slotOf(name: string, slots: number): number {
-  let hash = 0x811c9dc5
-  for (let at = 0; at < name.length; at++) hash = Math.imul(hash ^ name.charCodeAt(at), 0x01000193)
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-  return ((hash ^ (hash >>> 16)) >>> 0) % slots
-}
-
-/** `07-of-32`: the name says how its shards were hashed. */
-function slotName(index: number, slots: number): string {
-  return `${String(index).padStart(String(slots - 1).length, '0')}-of-${slots}`
-}
-
-/** The slots that have a file. */
-function slotFiles(dir: string, slots: number): number[] {
-  const found: number[] = []
-  for (const name of readdirSync(dir)) {
-    const [, index, count] = SLOT_FILE.exec(name) ?? []
-    if (index === undefined) continue
-    if (Number(count) !== slots || Number(index) >= slots) {
-      throw new StoreError(
-        'SLOTS',
-        `${join(dir, name)} was made with ${count} slots, not ${slots}: start with ${count}`,
-      )
-    }
-    found.push(Number(index))
-  }
-  return found.sort((a, b) => a - b)
-}
-
-function parseShardName(name: string): ShardId {
-  const slash = name.indexOf('/')
-  return { contract: name.slice(0, slash), key: name.slice(slash + 1) }
-}
-
-async function outcomeOf(run: () => Awaitable<Outcome>): Promise<Outcome> {
-  try {
-    return await run()
-  } catch (cause) {
-    return { kind: 'failed', cause }
-  }
-}
-
-/** One slot's outbox, whichever opening of its file holds it. */
-class SlotOutbox implements Outbox {
-  readonly #openSlot: () => Slot
-
-  constructor(slot: () => Slot) {
-    this.#openSlot = slot
-  }
-
-  get storeId(): string {
-    return this.#openSlot().storeId
-  }
-  get lastSeq(): number {
-    return this.#openSlot().lastSeq
-  }
-  get leasedSeq(): number {
-    return this.#openSlot().leasedSeq
-  }
-  markUnleased(): Awaitable<Outcome> {
-    return outcomeOf(() => this.#openSlot().markUnleased())
-  }
-  markLeased(): Awaitable<Outcome> {
-    return outcomeOf(() => this.#openSlot().markLeased())
-  }
-  read(after: number, maxEntries: number, maxBytes: number): readonly OutboxEntry[] {
-    return this.#openSlot().read(after, maxEntries, maxBytes)
-  }
-  lastSeqOf(shard: ShardId, critical: boolean): number {
-    return this.#openSlot().lastSeqOf(shard, critical)
-  }
-  drop(upTo: number): Awaitable<Outcome> {
-    return outcomeOf(() => this.#openSlot().drop(upTo))
-  }
-  raiseSeq(seq: number): Awaitable<Outcome> {
-    return outcomeOf(() => this.#openSlot().raiseSeq(seq))
-  }
-  async reset(): Promise<readonly OutboxEntry[]> {
-    return this.#openSlot().reset()
   }
 }

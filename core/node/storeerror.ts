@@ -1,27 +1,26 @@
-// What can be wrong with a data directory, in the operator's words. Invariant: a message names the file, the cause as
-// the system told it, and what to do.
+// Errors of a data directory, worded for the operator. Invariant: a message names the file, the cause as the system
+// reported it, and the remedy.
 
-import { TableError } from '../sql/layout.ts'
 import { DetachedError } from '../outbox/storetables.ts'
+import { TableError } from '../sql/layout.ts'
 
 export type StoreErrorCode =
   | 'ACCESS' // the directory or a file cannot be opened or written
   | 'CLOSED' // the store was closed
   | 'CORRUPT' // a slot file is damaged
-  | 'DETACHED' // MySQL stood behind the rows, and was not named this time
+  | 'DETACHED' // the rows belong to a MySQL that was not named at this start
   | 'DISK' // the disk reported an error
   | 'DISK_FULL' // no space is left
-  | 'FOREIGN' // a file that is not a slot file stands in its place
+  | 'FOREIGN' // a file with the name of a slot file is not one
   | 'LOCKED' // another process has the data directory open
   | 'NEWER' // a slot file was written by a newer Firefly
   | 'NUMBERS' // a slot has used all 4,294,967,295 activation numbers
   | 'OVERLOADED' // the disk is slower than the commits
-  | 'SLOTS' // the data directory was made with another number of slots
-  | 'SUPERSEDED' // an earlier commit of the same activation failed, or was taken back
-  | 'TOO_LARGE' // one turn writes more than may wait for the disk
+  | 'SLOTS' // the data directory was created with another number of slots
+  | 'SUPERSEDED' // an earlier commit of the same activation failed or was undone
+  | 'TOO_LARGE' // one turn writes more than the commit queue may hold
   | 'TABLES' // a table is stored in a form that the game cannot read
 
-/** What is wrong with the data directory and what to do about it. */
 export class StoreError extends Error {
   override readonly name = 'StoreError'
   readonly code: StoreErrorCode
@@ -31,40 +30,28 @@ export class StoreError extends Error {
   }
 }
 
-/** An error of SQLite or of the file system in the operator's words; any other error as it is. */
+/** Converts an error of SQLite or of the file system; returns any other error unchanged. */
 export function toStoreError(cause: unknown, path: string): unknown {
   if (!(cause instanceof Error) || cause instanceof StoreError) return cause
-  if (cause instanceof DetachedError)
-    return new StoreError('DETACHED', `${path}: ${cause.message}`, { cause })
-  if (cause instanceof TableError) return new StoreError('TABLES', `${path}: ${cause.message}`, { cause })
+  const storeError = (code: StoreErrorCode, message: string): StoreError =>
+    new StoreError(code, message, { cause })
+  if (cause instanceof DetachedError) return storeError('DETACHED', `${path}: ${cause.message}`)
+  if (cause instanceof TableError) return storeError('TABLES', `${path}: ${cause.message}`)
   const { errcode, code, syscall } = cause as { errcode?: number; code?: string; syscall?: string }
-  const why = `(${cause.message})`
+  const reason = `(${cause.message})`
+  /** SQLite's primary result code. */
   const primary = errcode === undefined ? -1 : errcode & 0xff
-  if (primary === 5 || primary === 6) {
-    return new StoreError('LOCKED', `${path} is open in another process ${why}: stop that one first`, {
-      cause,
-    })
-  }
+  if (primary === 5 || primary === 6)
+    return storeError('LOCKED', `${path} is open in another process ${reason}: stop that one first`)
   if (primary === 11 || primary === 26) {
-    const advice = 'put a backup in its place, or move it and its -wal file away to begin this slot empty'
-    return new StoreError('CORRUPT', `${path} is damaged ${why}: ${advice}`, { cause })
+    const advice = 'replace it by a backup, or move it and its -wal file away to start this slot empty'
+    return storeError('CORRUPT', `${path} is damaged ${reason}: ${advice}`)
   }
-  if (primary === 13 || code === 'ENOSPC' || code === 'EDQUOT') {
-    return new StoreError('DISK_FULL', `no space is left for ${path} ${why}: free some on its disk`, {
-      cause,
-    })
-  }
-  if (primary === 10 || code === 'EIO') {
-    return new StoreError(
-      'DISK',
-      `the disk failed at ${path} ${why}: look into the kernel's log, then restart`,
-      { cause },
-    )
-  }
-  if ([3, 8, 14].includes(primary) || syscall !== undefined) {
-    return new StoreError('ACCESS', `${path} cannot be used ${why}: check path, owner and permissions`, {
-      cause,
-    })
-  }
+  if (primary === 13 || code === 'ENOSPC' || code === 'EDQUOT')
+    return storeError('DISK_FULL', `no space is left for ${path} ${reason}: free some on its disk`)
+  if (primary === 10 || code === 'EIO')
+    return storeError('DISK', `the disk failed at ${path} ${reason}: check the kernel log, then restart`)
+  if ([3, 8, 14].includes(primary) || syscall !== undefined)
+    return storeError('ACCESS', `${path} cannot be used ${reason}: check path, owner and permissions`)
   return cause
 }

@@ -125,3 +125,5 @@ export interface WriteSet {
   /** When the shard must be awake for its next durable timer, wall clock; null = no durable timer is left. */
   readonly wakeMs: number | null
 }
+/** The part of a write set that an undo also has: what is applied to the stored state of a shard. */
+export type ShardChange = Pick<WriteSet, 'kv' | 'timers' | 'channel' | 'rows' | 'casts'>

@@ -12,6 +12,12 @@ export function shardName(id: ShardId): string {
   return `${id.contract}/${id.key}`
 }
 
+/** The inverse of `shardName`. */
+export function parseShardName(name: string): ShardId {
+  const slash = name.indexOf('/')
+  return { contract: name.slice(0, slash), key: name.slice(slash + 1) }
+}
+
 /** 1..maxBytes bytes of text without control characters, not ending in a space, which MySQL ignores. */
 export function isKey(key: string, maxBytes: number): boolean {
   if (

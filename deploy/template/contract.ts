@@ -1,5 +1,5 @@
-// What players may say to the game and what they hear. Server and client import it, so a wrong field is a compile
-// error on both sides. The number is the command on the wire: never give it to another command.
+// The commands and events between client and game. Server and client import it, so a wrong field is a compile error on
+// both sides. The number is the command id on the wire: never reuse it for another command.
 
 import { command, contract, t } from 'firefly-game'
 

@@ -1,3 +1,3 @@
-// The players' door alone, for `wrangler deploy -e edge`: no game in it, so a deploy of the game leaves it alone.
+// The edge Worker alone, for `wrangler deploy -e edge`. It has no game code, so a deploy of the game does not change it.
 
 export { default } from 'firefly-game/edge'

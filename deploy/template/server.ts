@@ -1,4 +1,4 @@
-// The game: one public shard, one command. It knows neither Cloudflare nor Node and runs on both.
+// The game: one public shard with one command. It uses no API of Cloudflare or Node and runs on both.
 
 import { firefly, shard } from 'firefly-game'
 

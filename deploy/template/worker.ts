@@ -1,4 +1,5 @@
-// The game on Cloudflare: the players' door, and the class of the Durable Objects that hold the shards.
+// The game on Cloudflare: the edge Worker, which terminates the players' connections, and the class of the Durable
+// Objects that run the shards.
 
 import { shardObject } from 'firefly-game/worker'
 

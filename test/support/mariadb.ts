@@ -1,6 +1,6 @@
-// A private MariaDB for tests, drills and development, with its own folder, port and password; as a command it runs
-// until Ctrl-C. Invariant: it does not outlive the process that started it (on Linux not even a killed one), is
-// stopped by its own process id only, and the machine's own database is never touched.
+// A private MariaDB for tests, drills and development, with its own folder, port and password. As a command it runs until
+// Ctrl-C. Invariants: it ends with the process that started it (on Linux also with a killed one); it is stopped only by
+// its own process id; the machine's own database is never used.
 
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -31,29 +31,29 @@ export interface Mariadb {
   readonly port: number
   readonly socket: string
   readonly dir: string
-  /** 0 while it does not run. */
+  /** 0 while it is not running. */
   readonly pid: number
-  /** SIGKILL, and waits for the end. */
+  /** Sends SIGKILL and waits for the exit. */
   kill(): Promise<void>
-  /** Again, on the same data and port. */
+  /** Restarts with the same data and port. */
   start(): Promise<void>
-  /** SIGTERM, and waits for the end. */
+  /** Sends SIGTERM and waits for the exit. */
   stop(): Promise<void>
-  /** SIGSTOP, which takes effect a moment later. */
+  /** Sends SIGSTOP, which takes effect asynchronously. */
   pause(): void
   resume(): void
-  /** Kills it, and removes its folder unless the caller named that. */
+  /** Kills it, and removes its folder unless the caller provided the folder. */
   [Symbol.asyncDispose](): Promise<void>
 }
 
 export interface MariadbOptions {
   readonly port?: number | undefined
-  /** Kept at the end, and begun with what is in it; by default a temporary folder in memory. */
+  /** Not removed at the end; existing data is used. By default a temporary folder in memory. */
   readonly dir?: string | undefined
   readonly flags?: readonly string[]
 }
 
-/** MariaDB is not installed; the message says how to get it or do without. */
+/** MariaDB is not installed; the message names the remedies. */
 export class MariadbMissing extends Error {
   override readonly name = 'MariadbMissing'
 }
@@ -66,7 +66,7 @@ const SETPRIV = '/usr/bin/setpriv'
 const FLAGS = [
   '--bind-address=127.0.0.1',
   '--skip-name-resolve',
-  // The collation stays the server's default, so that tables which forget to name theirs are found out.
+  // The server's default collation, so that tests detect a table without an explicit collation.
   '--character-set-server=utf8mb4',
   '--innodb-flush-log-at-trx-commit=1',
   '--innodb-buffer-pool-size=64M',
@@ -74,11 +74,11 @@ const FLAGS = [
   '--innodb-buffer-pool-load-at-startup=0',
   '--performance-schema=0',
 ]
-/** Small, because it is copied for every instance. */
+/** Small, because the file is copied for every instance. */
 const LOG_FLAG = '--innodb-log-file-size=16M'
 const ROOT_FLAGS = USER_ID === 0 ? ['--user=root'] : []
 
-/** @throws MariadbMissing; Error with the end of MariaDB's own log when it does not start */
+/** @throws MariadbMissing; Error with the end of MariaDB's log when it does not start */
 export async function startMariadb({ port, dir, flags = [] }: MariadbOptions = {}): Promise<Mariadb> {
   const binary = findBinary('mariadbd')
   const template = await dataTemplate(binary)
@@ -96,7 +96,7 @@ export async function startMariadb({ port, dir, flags = [] }: MariadbOptions = {
       await instance.start()
       return instance
     } catch (error) {
-      // Someone may take a free port before MariaDB does.
+      // Another process may bind the free port before MariaDB does.
       if (port === undefined && tries < PORT_TRIES && /already in use/.test((error as Error).message))
         continue
       await instance[Symbol.asyncDispose]()
@@ -107,12 +107,12 @@ export async function startMariadb({ port, dir, flags = [] }: MariadbOptions = {
 
 export interface TestDatabase {
   readonly url: string
-  /** Null when FIREFLY_TEST_MYSQL names a server, which is not ours to kill. */
+  /** null with FIREFLY_TEST_MYSQL, whose server must not be killed. */
   readonly mariadb: Mariadb | null
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** A fresh database: on the server that FIREFLY_TEST_MYSQL names, else in an own instance. @throws MariadbMissing */
+/** A new database on the server of FIREFLY_TEST_MYSQL, or else in a private instance. @throws MariadbMissing */
 export async function testDatabase(): Promise<TestDatabase> {
   const server = process.env.FIREFLY_TEST_MYSQL
   if (!server) {
@@ -154,7 +154,7 @@ class PrivateMariadb implements Mariadb {
     writeFileSync(join(dir, 'client.cnf'), client, { mode: 0o600 })
     writeFileSync(join(dir, 'init.sql'), initSql(password), { mode: 0o600 })
     this.#command = [
-      // The kernel's promise, because a killed parent can keep none.
+      // The kernel kills the child, because a killed parent cannot.
       ...(existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL'] : []),
       binary,
       '--no-defaults',
@@ -176,7 +176,7 @@ class PrivateMariadb implements Mariadb {
   }
 
   async start(): Promise<void> {
-    if (this.#child) throw new Error(`MariaDB runs already, as process ${this.pid}`)
+    if (this.#child) throw new Error(`MariaDB already runs as process ${this.pid}`)
     const log = openSync(this.#log, 'a', 0o600)
     const [command, ...args] = this.#command
     const child = spawn(command!, args, { cwd: this.dir, stdio: ['ignore', log, log] })
@@ -197,7 +197,7 @@ class PrivateMariadb implements Mariadb {
     }
   }
 
-  /** Only this instance knows the password: whoever else may listen on the port is not taken for it. */
+  /** The password is unique to this instance, so another server on the port is not mistaken for it. */
   async #waitUntilReady(): Promise<void> {
     const untilMs = performance.now() + START_MS
     for (;;) {
@@ -208,7 +208,7 @@ class PrivateMariadb implements Mariadb {
         if (this.#child && performance.now() < untilMs) await sleep(POLL_MS)
         else {
           const log = readFileSync(this.#log, 'utf8').slice(-LOG_TAIL)
-          throw new Error(`MariaDB did not start on port ${this.port}; it says:\n${log}`, { cause })
+          throw new Error(`MariaDB did not start on port ${this.port}; its log:\n${log}`, { cause })
         }
       }
     }
@@ -258,7 +258,7 @@ async function runStatement(url: string, sql: string): Promise<void> {
   }
 }
 
-/** A fresh data folder, made once for each version of MariaDB, by whoever is first. */
+/** Returns an empty data folder, created once per version of MariaDB by the first process that needs it. */
 async function dataTemplate(binary: string): Promise<string> {
   const run = promisify(execFile)
   const { stdout } = await run(binary, ['--no-defaults', '--version'])
@@ -268,11 +268,11 @@ async function dataTemplate(binary: string): Promise<string> {
     const fresh = temporaryFolder()
     const data = join(fresh, 'data')
     try {
-      // Its own place for temporary files, because a MariaDB that starts removes whatever others have in theirs.
+      // A separate folder for temporary files, because a starting MariaDB deletes those of others.
       const folders = [`--datadir=${data}`, `--tmpdir=${fresh}`]
       const root = ['--auth-root-authentication-method=normal', '--skip-test-db', ...ROOT_FLAGS]
       await run(findBinary('mariadb-install-db'), ['--no-defaults', '--force', ...folders, ...root, LOG_FLAG])
-      // Refused when someone was faster, because a folder that is not empty is never replaced.
+      // Fails if another process was faster, because rename never replaces a folder that is not empty.
       await rename(data, path).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error
       })
@@ -280,16 +280,16 @@ async function dataTemplate(binary: string): Promise<string> {
       await rm(fresh, { recursive: true, force: true })
     }
   }
-  if (process.getuid && statSync(path).uid !== USER_ID) throw new Error(`${path} belongs to someone else`)
+  if (process.getuid && statSync(path).uid !== USER_ID) throw new Error(`${path} belongs to another user`)
   return path
 }
 
 function findBinary(name: string): string {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
-  const found = folders.map((folder) => join(folder, name)).find((file) => existsSync(file))
-  if (found) return found
-  const cure = `apt-get install ${program.packages.join(' ')}, or FIREFLY_TEST_MYSQL=mysql://…`
-  throw new MariadbMissing(`${name} is not installed (${cure})`)
+  const file = folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+  if (file) return file
+  const remedy = `apt-get install ${program.packages.join(' ')}, or FIREFLY_TEST_MYSQL=mysql://…`
+  throw new MariadbMissing(`${name} is not installed (${remedy})`)
 }
 
 async function freePort(): Promise<number> {
@@ -298,7 +298,7 @@ async function freePort(): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** Installed first where it is missing and that may be done. */
+/** Installs MariaDB first if it is missing and the user may install it. */
 async function startInstalled(options: MariadbOptions): Promise<Mariadb> {
   try {
     return await startMariadb(options)
@@ -318,8 +318,8 @@ if (import.meta.main) {
     port: values.port ? Number(values.port) : undefined,
     dir: values.dir,
   })
-  const told = new Promise((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve))
+  const signalled = new Promise((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve))
   process.stdout.write(`${mariadb.url}\n`)
-  process.stderr.write(`mariadb --defaults-file=${mariadb.dir}/client.cnf connects; Ctrl-C ends\n`)
-  await told
+  process.stderr.write(`mariadb --defaults-file=${mariadb.dir}/client.cnf connects; Ctrl-C stops it\n`)
+  await signalled
 }

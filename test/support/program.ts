@@ -1,4 +1,4 @@
-// Starts the `firefly` program as an operator does, and waits for its ready line.
+// Starts the `firefly` command as an operator does, and waits for its ready line.
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -14,7 +14,7 @@ export interface Program {
   /** Milliseconds from the start of the process to its ready line. */
   readonly readyMs: number
   readonly lines: readonly string[]
-  /** SIGTERM; resolves with the exit code. */
+  /** Sends SIGTERM; resolves with the exit code. */
   stop(): Promise<number | null>
 }
 
@@ -23,7 +23,7 @@ export interface ExitResult {
   readonly stderr: string
 }
 
-/** A folder that is removed when the process ends. */
+/** Creates a folder that is removed when the process exits. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'firefly-test-'))
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
@@ -50,7 +50,7 @@ function spawnProgram(
   return child
 }
 
-/** Runs a program that is expected to end by itself. */
+/** Runs a program that is expected to exit by itself. */
 export function runToEnd(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
@@ -62,7 +62,7 @@ export function runToEnd(
   return new Promise((resolve) => child.on('close', (code) => resolve({ code, stderr })))
 }
 
-/** Starts `firefly serve` on free ports and a fresh data folder. */
+/** Starts `firefly serve` on free ports, with a new data folder by default. */
 export function serve(app: string, args: readonly string[] = [], data = temporaryFolder()): Promise<Program> {
   const startedMs = performance.now()
   const child = spawnProgram(['serve', '--app', app, '--http', '0', '--tcp', '0', '--data', data, ...args])
@@ -72,7 +72,9 @@ export function serve(app: string, args: readonly string[] = [], data = temporar
   child.stderr!.on('data', (chunk: Buffer) => (errors += chunk.toString()))
   const exited = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)))
   return new Promise((resolve, reject) => {
-    void exited.then((code) => reject(new Error(`firefly ended with ${code} before it was ready: ${errors}`)))
+    void exited.then((code) =>
+      reject(new Error(`firefly exited with ${code} before it was ready: ${errors}`)),
+    )
     child.stdout!.on('data', (chunk: Buffer) => {
       output += chunk.toString()
       lines.splice(0, lines.length, ...output.split('\n').filter((line) => line !== ''))

@@ -1,5 +1,5 @@
-// Folders of private databases, in memory where there is room. Invariant: a folder is removed by its process, or, when
-// that was killed, by the next one of the same user.
+// Folders of private databases, in memory if there is enough space. Invariant: a folder is removed by its process, or,
+// if that was killed, by the next process of the same user.
 
 import { accessSync, constants, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,14 +7,14 @@ import { join } from 'node:path'
 
 export const FOLDER_PREFIX = 'firefly-mariadb'
 export const USER_ID = process.getuid?.() ?? 0
-/** Where less is free, as in a container's /dev/shm of 64 MB, a database does not fit. */
+/** A database needs more than the 64 MB of a container's /dev/shm. */
 const MIN_FREE_BYTES = 512 << 20
 
 export function temporaryFolder(): string {
   return mkdtempSync(join(scratchRoot(), `${FOLDER_PREFIX}-${USER_ID}-${process.pid}-`))
 }
 
-/** Folders of processes that were killed; their MariaDB died with them. */
+/** Removes folders of killed processes, whose MariaDB ended with them. */
 export function removeOrphans(): void {
   for (const name of readdirSync(scratchRoot())) {
     const [, owner] = new RegExp(`^${FOLDER_PREFIX}-${USER_ID}-(\\d+)-\\w+$`).exec(name) ?? []

@@ -1,5 +1,5 @@
-// The arena in a real browser, on the Node host and under miniflare: two players see each other move, and one whose
-// connection is cut flies on. The pictures go to shots/, for eyes.
+// The arena in a real browser, on the Node host and under miniflare: two players see each other move, and a player
+// resumes after a cut connection. Screenshots are written to shots/ for visual inspection.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -14,14 +14,6 @@ import { serve, temporaryFolder } from '../support/program.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 type Ship = ShipDot & { readonly nick: string; readonly score: number; readonly away: boolean }
-/** What the page offers to tests. */
-interface ArenaWindow {
-  readonly arena: {
-    readonly seat: number
-    readonly ping: number
-    ships(): Ship[]
-  }
-}
 
 async function launchBrowser(): Promise<Browser> {
   const args = [
@@ -34,7 +26,7 @@ async function launchBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath: CHROMIUM, args })
 }
 
-/** Stands between a browser and the server, and can be cut like a cable. */
+/** A TCP proxy between a browser and the server that can reset all connections and refuse new ones. */
 interface CuttableProxy {
   readonly url: string
   cut(): void
@@ -50,18 +42,18 @@ function openCuttableProxy(http: string): Promise<CuttableProxy> {
     for (const socket of sockets) socket.resetAndDestroy()
     sockets.clear()
   }
-  const server = createServer((near) => {
-    const far = dialTcp(Number(port), hostname)
-    for (const socket of [near, far]) {
+  const server = createServer((client) => {
+    const upstream = dialTcp(Number(port), hostname)
+    for (const socket of [client, upstream]) {
       sockets.add(socket)
       socket.on('error', () => undefined)
       socket.on('close', () => {
-        near.destroy()
-        far.destroy()
+        client.destroy()
+        upstream.destroy()
       })
     }
     if (isCut) return resetAll()
-    near.pipe(far).pipe(near)
+    client.pipe(upstream).pipe(client)
   })
   return new Promise((resolve) =>
     server.listen(0, '127.0.0.1', () =>
@@ -83,23 +75,15 @@ function openCuttableProxy(http: string): Promise<CuttableProxy> {
 
 async function openPlayerPage(chrome: Browser, url: string, nick: string): Promise<Page> {
   const page = await chrome.newPage({ viewport: { width: 1_280, height: 720 } })
-  const problems: string[] = []
-  page.on('pageerror', (error) => problems.push(error.message))
+  const errors: string[] = []
+  page.on('pageerror', (error) => errors.push(error.message))
   await page.goto(`${url}/?nick=${nick}&auto=1`)
   await page.waitForFunction(
-    (name) => (window as unknown as ArenaWindow).arena?.ships().some((ship) => ship.nick === name),
+    (name) => (window as Partial<Window>).arena?.ships().some((ship) => ship.nick === name),
     nick,
   )
-  assert.deepEqual(problems, [])
+  assert.deepEqual(errors, [])
   return page
-}
-
-/** Where `page` sees the player of that name. */
-function positionOf(page: Page, nick: string): Promise<{ x: number; y: number } | undefined> {
-  return page.evaluate(
-    (name) => (window as unknown as ArenaWindow).arena.ships().find((ship) => ship.nick === name),
-    nick,
-  )
 }
 
 async function assertPlayersSeeEachOther(url: string, host: string): Promise<void> {
@@ -112,18 +96,15 @@ async function assertPlayersSeeEachOther(url: string, host: string): Promise<voi
       [ada, 'Bob'],
       [bob, 'Ada'],
     ] as const) {
-      await page.waitForFunction(
-        (name) => (window as unknown as ArenaWindow).arena.ships().some((ship) => ship.nick === name),
-        other,
-      )
+      await page.waitForFunction((name) => window.arena.ships().some((ship) => ship.nick === name), other)
     }
-    // Ada steers; Bob watches. A ship that was shot on the way comes back, which is movement as well.
-    const before = await positionOf(bob, 'Ada')
+    // Ada steers; Bob watches. If the ship is destroyed, its respawn counts as movement too.
+    const before = await shipOf(bob, 'Ada')
     await ada.keyboard.down('ArrowUp')
     await ada.keyboard.down('ArrowLeft')
     await bob.waitForFunction(
       ({ name, x, y }) => {
-        const ship = (window as unknown as ArenaWindow).arena.ships().find(({ nick }) => nick === name)
+        const ship = window.arena.ships().find(({ nick }) => nick === name)
         return ship !== undefined && Math.hypot(ship.x - x, ship.y - y) > 40
       },
       { name: 'Ada', x: before!.x, y: before!.y },
@@ -131,7 +112,7 @@ async function assertPlayersSeeEachOther(url: string, host: string): Promise<voi
     await ada.keyboard.up('ArrowLeft')
     await ada.keyboard.down('Space')
     await bob.keyboard.down('ArrowUp')
-    await ada.waitForFunction(() => (window as unknown as ArenaWindow).arena.ping > 0)
+    await ada.waitForFunction(() => window.arena.ping > 0)
     await ada.screenshot({ path: `shots/arena-${host}-ada.png` })
     await bob.screenshot({ path: `shots/arena-${host}-bob.png` })
   } finally {
@@ -139,15 +120,12 @@ async function assertPlayersSeeEachOther(url: string, host: string): Promise<voi
   }
 }
 
-/** What `page` knows of the player of that name. */
+/** The ship of the player `nick` as `page` sees it. */
 function shipOf(page: Page, nick: string): Promise<Ship | undefined> {
-  return page.evaluate(
-    (name) => (window as unknown as ArenaWindow).arena.ships().find((ship) => ship.nick === name),
-    nick,
-  )
+  return page.evaluate((name) => window.arena.ships().find((ship) => ship.nick === name), nick)
 }
 
-/** Flies the page's ship: it turns to the nearest other and fires, until the returned function is called. */
+/** Turns the page's ship to the nearest other one and fires, until the returned function is called. */
 function startPursuit(page: Page, nick: string): () => Promise<void> {
   const press = (code: string, down: boolean): Promise<void> =>
     down ? page.keyboard.down(code) : page.keyboard.up(code)
@@ -155,19 +133,19 @@ function startPursuit(page: Page, nick: string): () => Promise<void> {
   const pursue = async (): Promise<void> => {
     await press('Space', true)
     while (!end.signal.aborted) {
-      const off = await page.evaluate((name) => {
-        const ships = (window as unknown as ArenaWindow).arena.ships()
+      const angle = await page.evaluate((name) => {
+        const ships = window.arena.ships()
         const own = ships.find((ship) => ship.nick === name)
         if (!own) return 0
-        const way = (ship: Ship): number => Math.hypot(ship.x - own.x, ship.y - own.y)
+        const distance = (ship: Ship): number => Math.hypot(ship.x - own.x, ship.y - own.y)
         const others = ships.filter((ship) => ship !== own && !ship.dead && !ship.shield)
-        const target = others.toSorted((a, b) => way(a) - way(b))[0]
+        const target = others.toSorted((a, b) => distance(a) - distance(b))[0]
         if (!target) return 0
         const turn = Math.atan2(target.y - own.y, target.x - own.x) - own.heading
         return Math.atan2(Math.sin(turn), Math.cos(turn))
       }, nick)
-      await press('ArrowLeft', off < -0.15)
-      await press('ArrowRight', off > 0.15)
+      await press('ArrowLeft', angle < -0.15)
+      await press('ArrowRight', angle > 0.15)
     }
     for (const code of ['Space', 'ArrowLeft', 'ArrowRight']) await press(code, false)
   }
@@ -179,18 +157,18 @@ function startPursuit(page: Page, nick: string): () => Promise<void> {
   }
 }
 
-/** Waits until `page` sees the ship of that name so. */
+/** Waits until `page` sees the ship of `nick` in this state. */
 async function waitForShipState(
   page: Page,
   nick: string,
-  what: { thrust: boolean; away: boolean },
+  state: { thrust: boolean; away: boolean },
 ): Promise<void> {
   await page.waitForFunction(
     ({ name, thrust, away }) =>
-      (window as unknown as ArenaWindow).arena
+      window.arena
         .ships()
         .some((ship) => ship.nick === name && !ship.dead && ship.thrust === thrust && ship.away === away),
-    { name: nick, ...what },
+    { name: nick, ...state },
   )
 }
 
@@ -199,18 +177,15 @@ async function assertResumesAfterCut(url: string): Promise<void> {
   const proxy = await openCuttableProxy(url)
   const watcher = await connect(`${url.replace('http', 'ws')}/ws`)
   try {
-    const said: string[] = []
-    watcher.at(Arena).on('joined', ({ nick }) => said.push(`joined ${nick}`))
-    watcher.at(Arena).on('left', ({ nick }) => said.push(`left ${nick}`))
+    const events: string[] = []
+    watcher.at(Arena).on('joined', ({ nick }) => events.push(`joined ${nick}`))
+    watcher.at(Arena).on('left', ({ nick }) => events.push(`left ${nick}`))
     await watcher.at(Arena).enter({ nick: 'Watcher' })
     const bob = await openPlayerPage(chrome, url, 'Bob')
     const ada = await openPlayerPage(chrome, proxy.url, 'Ada')
     const stop = startPursuit(ada, 'Ada')
     await ada.waitForFunction(
-      () =>
-        (window as unknown as ArenaWindow).arena
-          .ships()
-          .some((ship) => ship.nick === 'Ada' && ship.score > 0),
+      () => window.arena.ships().some((ship) => ship.nick === 'Ada' && ship.score > 0),
       undefined,
       { timeout: 90_000 },
     )
@@ -223,19 +198,21 @@ async function assertResumesAfterCut(url: string): Promise<void> {
     await ada.waitForSelector('body.paused')
     await waitForShipState(bob, 'Ada', { thrust: false, away: true })
     assert.equal(await ada.locator('#banner').textContent(), 'connection lost, reconnecting…')
-    // The banner has slid in, and the picture has paled.
-    await ada.waitForFunction(() => !document.getAnimations().some((one) => one instanceof CSSTransition))
+    // Wait for the transitions of banner and canvas.
+    await ada.waitForFunction(
+      () => !document.getAnimations().some((animation) => animation instanceof CSSTransition),
+    )
     await ada.screenshot({ path: 'shots/arena-node-paused.png' })
     await bob.screenshot({ path: 'shots/arena-node-away.png' })
 
     proxy.restore()
     await ada.waitForSelector('body:not(.paused)')
-    // The key was held all the while.
+    // The key is still pressed.
     await waitForShipState(bob, 'Ada', { thrust: true, away: false })
     const after = await shipOf(bob, 'Ada')
     assert.equal(after?.seat, before?.seat)
     assert.ok(after!.score >= before!.score && before!.score > 0, `${before!.score}, then ${after!.score}`)
-    assert.deepEqual(said, ['joined Bob', 'joined Ada'])
+    assert.deepEqual(events, ['joined Bob', 'joined Ada'])
   } finally {
     await watcher.close()
     proxy.close()
@@ -243,7 +220,7 @@ async function assertResumesAfterCut(url: string): Promise<void> {
   }
 }
 
-/** Without a browser and without root to install one there is nothing to test; CI has both. */
+/** CI has a browser, or root to install one. */
 const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not installed`
 
 test('two players see each other move on the Node host', { skip }, async () => {
@@ -252,7 +229,7 @@ test('two players see each other move on the Node host', { skip }, async () => {
   assert.equal(await program.stop(), 0)
 })
 
-test('a player whose connection is cut keeps seat and score, and flies on', { skip }, async () => {
+test('a player resumes after a cut connection with the same seat and score', { skip }, async () => {
   const program = await serve('examples/arena')
   await assertResumesAfterCut(program.http)
   assert.equal(await program.stop(), 0)
@@ -269,13 +246,13 @@ test('two players see each other move under miniflare', { skip }, async () => {
   try {
     const url = await new Promise<string>((resolve, reject) => {
       let output = ''
-      const listen = (chunk: Buffer): void => {
+      const onOutput = (chunk: Buffer): void => {
         output += chunk.toString()
         const match = /Ready on (http:\/\/\S+)/.exec(output)
         if (match) resolve(match[1]!)
       }
-      dev.stdout.on('data', listen)
-      dev.stderr.on('data', listen)
+      dev.stdout.on('data', onOutput)
+      dev.stderr.on('data', onOutput)
       void ended.then(() => reject(new Error(`wrangler dev ended: ${output}`)))
     })
     await assertPlayersSeeEachOther(url, 'miniflare')

@@ -1,4 +1,4 @@
-// Every example runs on both hosts and behaves the same; the arena's players are in browser.test.ts.
+// Every example behaves the same on both hosts. browser.test.ts tests the arena in a browser.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -17,11 +17,11 @@ import { Hello } from '../../examples/hello/contract.ts'
 import { startWorkers } from '../support/workers.ts'
 import { serve } from '../support/program.ts'
 
-interface Running {
+interface RunningHost {
   readonly url: string
   stop(): Promise<unknown>
 }
-const HOSTS: Readonly<Record<string, (example: string) => Promise<Running>>> = {
+const HOSTS: Readonly<Record<string, (example: string) => Promise<RunningHost>>> = {
   node: async (example) => {
     const program = await serve(`examples/${example}`)
     return { url: `${program.http.replace('http', 'ws')}/ws`, stop: () => program.stop() }
@@ -33,8 +33,8 @@ const HOSTS: Readonly<Record<string, (example: string) => Promise<Running>>> = {
   },
 }
 
-/** A legacy client over WebSocket: sends frames, resolves with the answers once `count` are there. */
-function askLegacy(
+/** A legacy client over WebSocket: sends frames, resolves with `count` answers. */
+function exchangeLegacy(
   url: string,
   frames: readonly [number, Uint8Array][],
   count: number,
@@ -64,13 +64,13 @@ function askLegacy(
   })
 }
 
-/** Resolves with the first event of that name. */
+/** Resolves with the first event. */
 function firstEvent<T>(listen: (listener: (data: T) => void) => unknown): Promise<T> {
   return new Promise((resolve) => void listen(resolve))
 }
 
-/** A WebSocket that can be taken away; while it is, no other is to be had. */
-function cuttableDialer(): { readonly dial: Dial; cut(): void; mend(): void } {
+/** Dials WebSockets that can be cut; until `restore` no new one connects. */
+function cuttableDialer(): { readonly dial: Dial; cut(): void; restore(): void } {
   let isDown = false
   let socket: { close(): void } | null = null
   return {
@@ -83,34 +83,35 @@ function cuttableDialer(): { readonly dial: Dial; cut(): void; mend(): void } {
       isDown = true
       socket?.close()
     },
-    mend: () => (isDown = false),
+    restore: () => (isDown = false),
   }
 }
 
-/** What a pilot sees of another. */
+/** Observes the pilot `nick` through the client `game`. */
 function watchPilot(
   game: Firefly,
   nick: string,
-): { ship(): ShipDot | undefined; away(): boolean; said: string[] } {
-  const said: string[] = []
+): { ship(): ShipDot | undefined; away(): boolean; readonly events: string[] } {
+  const events: string[] = []
   let ships: readonly ShipDot[] = []
   let pilots: readonly { readonly seat: number; readonly nick: string; readonly away: boolean }[] = []
   const arena = game.at(Arena)
   arena.on('world', (bytes) => (ships = unpackWorld(bytes).ships))
   arena.on('roster', (roster) => (pilots = roster.pilots))
-  arena.on('joined', (who) => said.push(`joined ${who.nick}`))
-  arena.on('left', (who) => said.push(`left ${who.nick}`))
-  const line = (): (typeof pilots)[number] | undefined => pilots.find((pilot) => pilot.nick === nick)
+  arena.on('joined', (pilot) => events.push(`joined ${pilot.nick}`))
+  arena.on('left', (pilot) => events.push(`left ${pilot.nick}`))
+  const entry = (): (typeof pilots)[number] | undefined => pilots.find((pilot) => pilot.nick === nick)
   return {
-    ship: () => ships.find(({ seat }) => seat === line()?.seat),
-    away: () => line()?.away ?? false,
-    said,
+    ship: () => ships.find(({ seat }) => seat === entry()?.seat),
+    away: () => entry()?.away ?? false,
+    events,
   }
 }
 
-async function waitUntil(done: () => boolean, what: string): Promise<void> {
-  for (const end = Date.now() + 20_000; !done(); await new Promise((resolve) => setTimeout(resolve, 5)))
-    if (Date.now() > end) throw new Error(`never came: ${what}`)
+async function waitUntil(condition: () => boolean, what: string): Promise<void> {
+  const endMs = Date.now() + 20_000
+  for (; !condition(); await new Promise((resolve) => setTimeout(resolve, 5)))
+    if (Date.now() > endMs) throw new Error(`not within 20 s: ${what}`)
 }
 
 const CHECKS: Readonly<Record<string, (game: Firefly, url: string) => Promise<void>>> = {
@@ -124,9 +125,9 @@ const CHECKS: Readonly<Record<string, (game: Firefly, url: string) => Promise<vo
   echo: async (game, url) => {
     const json = '{"text":"hi"}'
     const pack = Buffer.from('81a474657874a26869', 'hex')
-    const heard = firstEvent<Uint8Array>((listener) => game.at(Echo).on('heard', listener))
+    const event = firstEvent<Uint8Array>((listener) => game.at(Echo).on('heard', listener))
     assert.deepEqual(await game.at(Echo).raw(Uint8Array.of(1, 2, 3)), Uint8Array.of(1, 2, 3))
-    const answers = await askLegacy(
+    const answers = await exchangeLegacy(
       url,
       [
         [1, Buffer.from('abc')],
@@ -143,8 +144,8 @@ const CHECKS: Readonly<Record<string, (game: Firefly, url: string) => Promise<vo
       [3, pack.toString()],
       [50, 'all'],
     ])
-    // The SDK's session has spoken to the shard as well, so it hears the legacy client.
-    assert.equal(Buffer.from(await heard).toString(), 'all')
+    // The SDK's session is a member of the shard too, so it receives the legacy client's broadcast.
+    assert.equal(Buffer.from(await event).toString(), 'all')
   },
   arena: async (game) => {
     const world = firstEvent<Uint8Array>((listener) => game.at(Arena).on('world', listener))
@@ -170,13 +171,13 @@ for (const [host, start] of Object.entries(HOSTS)) {
 }
 
 for (const [host, start] of Object.entries(HOSTS)) {
-  test(`examples/arena on ${host}: who loses the connection drifts, keeps the seat and flies on`, async () => {
+  test(`examples/arena on ${host}: a disconnected player's ship drifts and resumes with the same seat`, async () => {
     const running = await start('arena')
     try {
-      const wire = cuttableDialer()
-      const ada = await connect(running.url, { dial: wire.dial })
+      const dialer = cuttableDialer()
+      const ada = await connect(running.url, { dial: dialer.dial })
       const bob = await connect(running.url)
-      const seen = watchPilot(bob, 'Ada')
+      const pilot = watchPilot(bob, 'Ada')
       await bob.at(Arena).enter({ nick: 'Bob' })
       const arena = ada.at(Arena)
       const { seat } = await arena.enter({ nick: 'Ada' })
@@ -185,27 +186,27 @@ for (const [host, start] of Object.entries(HOSTS)) {
       ada.on('resumed', () => states.push('resumed'))
       ada.on('resynced', () => states.push('resynced'))
       arena.steer({ turn: 1, thrust: true, fire: false })
-      await waitUntil(() => seen.ship()?.thrust === true, 'Bob sees how Ada flies')
+      await waitUntil(() => pilot.ship()?.thrust === true, 'Bob sees thrust of the ship of Ada')
 
-      wire.cut()
-      await waitUntil(() => seen.away(), 'Bob reads that Ada is away')
-      // A ship that is shot has no thrust either, but a pilot who is there would have it again.
-      await waitUntil(() => seen.ship()?.thrust === false && !seen.ship()?.dead, 'her ship drifts')
+      dialer.cut()
+      await waitUntil(() => pilot.away(), 'Bob sees Ada as away')
+      // A destroyed ship has no thrust either, so the ship must be alive.
+      await waitUntil(() => pilot.ship()?.thrust === false && !pilot.ship()?.dead, 'the ship of Ada drifts')
       const worlds: number[] = []
       arena.on('world', (bytes) => worlds.push(unpackWorld(bytes).clock))
-      wire.mend()
-      await waitUntil(() => states.includes('resumed'), 'Ada is back')
+      dialer.restore()
+      await waitUntil(() => states.includes('resumed'), 'Ada has resumed')
       arena.steer({ turn: 1, thrust: true, fire: false })
-      await waitUntil(() => seen.ship()?.thrust === true && !seen.away(), 'Bob sees Ada fly again')
+      await waitUntil(() => pilot.ship()?.thrust === true && !pilot.away(), 'Bob sees thrust again')
       assert.equal((await arena.enter({ nick: 'Ada' })).seat, seat)
       assert.deepEqual(states, ['paused', 'resumed'])
-      assert.deepEqual(seen.said, ['joined Ada'])
+      assert.deepEqual(pilot.events, ['joined Ada'])
       assert.deepEqual(
         worlds,
         worlds.toSorted((a, b) => a - b),
       )
       await ada.close()
-      await waitUntil(() => seen.said.includes('left Ada'), 'Bob hears that Ada has left')
+      await waitUntil(() => pilot.events.includes('left Ada'), 'Bob receives that Ada has left')
       await bob.close()
     } finally {
       await running.stop()

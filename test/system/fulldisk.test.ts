@@ -1,5 +1,5 @@
-// A disk that is really full: what cannot be stored is not acknowledged, other players go on, and when there is room
-// again everything goes on by itself, on the same connections.
+// A full disk (a small tmpfs): a write that cannot be stored is not acknowledged, other players continue, and after
+// space is freed all calls complete on the same connections.
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -15,7 +15,7 @@ import { serve } from '../support/program.ts'
 
 const SIZE = '4m'
 
-/** A folder on a disk of its own; null where this process may not mount one. */
+/** Mounts a folder with a disk of SIZE; returns null if this process may not mount. */
 function mountSmallDisk(): string | null {
   const folder = mkdtempSync(join(tmpdir(), 'firefly-full-'))
   try {
@@ -37,7 +37,7 @@ function fillDisk(path: string): void {
   }
 }
 
-test('on a full disk nothing false is acknowledged, reads go on, and room makes everything go on', async (t) => {
+test('on a full disk no lost write is acknowledged and reads work; after space is freed all calls complete', async (t) => {
   const folder = mountSmallDisk()
   if (folder === null) return t.skip('this process may not mount a small disk')
   t.after(() => {
@@ -53,30 +53,30 @@ test('on a full disk nothing false is acknowledged, reads go on, and room makes 
   t.after(() => Promise.all([...games.map((game) => game.close()), program.stop()]))
   for (const [i, player] of names.entries()) await games[i]!.at(Market).open({ player })
   const purses = games.map((game) => game.at(Purse))
-  for (const purse of purses) assert.deepEqual(await purse.deposit({ amount: 10, id: 'calm' }), { gold: 10 })
+  for (const purse of purses) assert.deepEqual(await purse.deposit({ amount: 10, id: 'first' }), { gold: 10 })
 
   const filler = join(folder, 'filler')
   fillDisk(filler)
-  // Each may find a little room in a page that is there already; then none of them does.
+  // Some deposits may still fit into existing pages; after that all fail.
   const acknowledged = names.map(() => 10)
-  const asked = names.map(() => 0)
+  const deposited = names.map(() => 0)
   const answers: Promise<unknown>[] = []
-  const ask = (i: number): void => {
+  const deposit = (i: number): void => {
     const amount = 1
-    asked[i]! += amount
-    const answer = purses[i]!.deposit({ amount, id: `full-${asked[i]}` }).then(({ gold }) => {
+    deposited[i]! += amount
+    const answer = purses[i]!.deposit({ amount, id: `full-${deposited[i]}` }).then(({ gold }) => {
       acknowledged[i] = Math.max(acknowledged[i]!, gold)
     })
     answers.push(answer)
   }
   const isFull = (): boolean => log.includes('no space is left')
   for (let n = 0; n < 200 && !isFull(); n++) {
-    for (const i of [0, 1]) ask(i)
+    for (const i of [0, 1]) deposit(i)
     await new Promise((resolve) => setTimeout(resolve, 10))
     fillDisk(filler)
   }
   assert.ok(isFull(), 'the disk was never full')
-  // Whose commit failed waits; the others are answered, also new ones.
+  // Players without a failed commit are answered, also a new one.
   assert.deepEqual(await purses[3]!.balance(), { gold: 10 })
   const failures = (): number => log.split('the activation ends').length - 1
   await waitUntil(() => failures() >= 12)
@@ -84,10 +84,10 @@ test('on a full disk nothing false is acknowledged, reads go on, and room makes 
 
   rmSync(filler)
   await Promise.all(answers)
-  for (const i of [0, 1]) assert.deepEqual(await purses[i]!.balance(), { gold: 10 + asked[i]! })
+  for (const i of [0, 1]) assert.deepEqual(await purses[i]!.balance(), { gold: 10 + deposited[i]! })
   assert.deepEqual(
     acknowledged.slice(0, 2),
-    asked.slice(0, 2).map((sum) => 10 + sum),
+    deposited.slice(0, 2).map((sum) => 10 + sum),
   )
   assert.deepEqual(await purses[2]!.deposit({ amount: 5, id: 'after' }), { gold: 15 })
   assert.deepEqual(

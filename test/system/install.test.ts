@@ -1,4 +1,4 @@
-// What is installed for tests and tools, by an apt-get that only writes down what it is told.
+// Installation of Debian packages for tests and tools, with a fake apt-get that records its calls.
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
@@ -20,15 +20,16 @@ interface FakeApt {
   recordedCalls(): string[]
 }
 
-function createFakeApt(then = ''): FakeApt {
+/** @param extra shell commands that the fake apt-get runs after recording its call */
+function createFakeApt(extra = ''): FakeApt {
   const folder = temporaryFolder()
   const log = join(folder, 'log')
-  const put = (name: string, text: string): void => {
+  const writeScript = (name: string, text: string): void => {
     writeFileSync(join(folder, name), `#!/bin/sh\n${text}\n`)
     chmodSync(join(folder, name), 0o755)
   }
-  put('apt-get', `echo "$* ($DEBIAN_FRONTEND)" >> ${log}; echo progress; ${then}`)
-  put('sudo', `echo "sudo $*" >> ${log}; shift; exec "$@"`)
+  writeScript('apt-get', `echo "$* ($DEBIAN_FRONTEND)" >> ${log}; echo progress; ${extra}`)
+  writeScript('sudo', `echo "sudo $*" >> ${log}; shift; exec "$@"`)
   return {
     env: { ...process.env, PATH: `${folder}:${process.env.PATH}` },
     recordedCalls: () => (existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n') : []),
@@ -44,7 +45,7 @@ function install(
   return spawnSync(process.execPath, ['--input-type=module', '-e', code], { env, encoding: 'utf8' })
 }
 
-test('root installs, with progress on stderr', () => {
+test('installs as root, with progress on stderr', () => {
   const apt = createFakeApt()
   const { stdout, stderr } = install(apt, '[]')
   assert.deepEqual(apt.recordedCalls(), CALLS)
@@ -55,19 +56,19 @@ test('root installs, with progress on stderr', () => {
   )
 })
 
-test('one whom sudo asks no password installs by sudo', () => {
+test('installs by sudo if sudo needs no password', () => {
   const apt = createFakeApt()
   assert.equal(install(apt, "['sudo', '-n']").stdout, 'true\n')
-  const by = 'sudo -n env DEBIAN_FRONTEND=noninteractive apt-get'
+  const command = 'sudo -n env DEBIAN_FRONTEND=noninteractive apt-get'
   assert.deepEqual(apt.recordedCalls(), [
-    `${by} update -qq`,
+    `${command} update -qq`,
     CALLS[0],
-    `${by} install -y -qq mariadb-server-core mariadb-client-core`,
+    `${command} install -y -qq mariadb-server-core mariadb-client-core`,
     CALLS[1],
   ])
 })
 
-test('others install nothing, and a failure ends it', () => {
+test('installs nothing without the right to, and exits after a failure', () => {
   const apt = createFakeApt()
   assert.deepEqual([install(apt, 'null').stdout, apt.recordedCalls()], ['false\n', []])
   const { status, stderr } = install(createFakeApt('exit 100'), '[]')
@@ -76,7 +77,7 @@ test('others install nothing, and a failure ends it', () => {
 })
 
 const UNSHARE = '/usr/bin/unshare'
-/** Where MariaDB is, but for this process and its children, nothing is. */
+/** Hides MariaDB from this process and its children. */
 const HIDE_MARIADB = 'mount -t tmpfs none /usr/sbin'
 const skip =
   existsSync('/usr/bin/setpriv') &&
@@ -87,7 +88,7 @@ const skip =
     ? false
     : 'needs root, Debian, MariaDB and a mount namespace of its own'
 
-test('`npm run mariadb` installs MariaDB where it is missing, and starts it', { skip }, () => {
+test('`npm run mariadb` installs MariaDB if it is missing, and starts it', { skip }, () => {
   const apt = createFakeApt('case "$1" in install) umount /usr/sbin;; esac')
   const command = `${HIDE_MARIADB} && exec timeout -s INT 5 ${process.execPath} ${SCRIPT}`
   const { stdout, stderr } = spawnSync(UNSHARE, ['-m', 'sh', '-c', command], {
@@ -102,10 +103,10 @@ test('`npm run mariadb` installs MariaDB where it is missing, and starts it', { 
   )
 })
 
-test('`npm run mariadb` says what to do where it may not install', { skip }, () => {
+test('`npm run mariadb` names the remedies if it may not install', { skip }, () => {
   const nobody = 'setpriv --reuid 65534 --regid 65534 --clear-groups'
   const command = `${HIDE_MARIADB} && exec ${nobody} ${process.execPath} ${SCRIPT}`
   const { status, stdout, stderr } = spawnSync(UNSHARE, ['-m', 'sh', '-c', command], { encoding: 'utf8' })
-  const cure = 'apt-get install mariadb-server-core mariadb-client-core, or FIREFLY_TEST_MYSQL=mysql://…'
-  assert.deepEqual([status, stdout, stderr], [1, '', `firefly: mariadbd is not installed (${cure})\n`])
+  const remedy = 'apt-get install mariadb-server-core mariadb-client-core, or FIREFLY_TEST_MYSQL=mysql://…'
+  assert.deepEqual([status, stdout, stderr], [1, '', `firefly: mariadbd is not installed (${remedy})\n`])
 })

@@ -96,7 +96,7 @@ purses  missing  -     critical  player
 pets    missing  -     local     player
 
 Firefly's own tables: 0001_firefly.sql not run yet
-nobody has written yet
+no writer yet
 `,
   )
   // As it is pasted somewhere.
@@ -190,7 +190,7 @@ slot-10  12     0                ${since} UTC
 test('drift: the differences on stderr, exit 1, and nothing is done', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
   assertSuccess(await runMigrate(['apply', '--app', 'one', '--mysql', database.url]))
-  const drift = `firefly: nothing was changed, because of 3 differences that Firefly does not settle by itself:
+  const drift = `firefly: nothing was changed, because of 3 differences that Firefly does not resolve by itself:
 table pets
   there:  PRIMARY KEY (player, name)
   wanted: PRIMARY KEY (player)
@@ -314,9 +314,9 @@ test('options come from the command line, the environment and firefly.json, and 
       [],
       { FIREFLY_MYSQL: place },
       folder,
-      /^firefly: which game\? give --app PATH, FIREFLY_APP, or app in firefly\.json\n$/,
+      /^firefly: no game: give --app PATH, FIREFLY_APP, or app in firefly\.json\n$/,
     ],
-    [['--app', 'one'], {}, folder, /^firefly: which database\? give --mysql URL, .*\n$/],
+    [['--app', 'one'], {}, folder, /^firefly: no database: give --mysql URL, .*\n$/],
     [
       ['--mysql', 'ada:secret-word@host/db'],
       {},
@@ -340,7 +340,7 @@ test('options come from the command line, the environment and firefly.json, and 
   await Promise.all(cases.map(check))
   assert.match((await runMigrate(['fix'], {}, cwd)).err, /Allowed choices are plan, apply, status\.\n$/)
   const { out } = await runMigrate(['--help'], {}, cwd)
-  assert.match(out, /MySQL behind the data folder/)
+  assert.match(out, /MySQL database: mysql:/)
 })
 
 test('a login or a database that is wrong is one line, exit 2', { skip }, async () => {

@@ -49,7 +49,7 @@ const OTHER_SERVERS: readonly (readonly [string, () => Promise<OtherServer>, Reg
   [
     'a web server',
     () => startWebServer((_, answer) => answer.end('hello')),
-    /, it says "HTTP\/1\.1 200 OK": /,
+    /, it sent "HTTP\/1\.1 200 OK": /,
   ],
   [
     'one that hangs up',
@@ -61,7 +61,7 @@ const OTHER_SERVERS: readonly (readonly [string, () => Promise<OtherServer>, Reg
     () => startTcpServer((socket) => socket.write('SSH-2.0-OpenSSH_9.2\r\n')),
     /"SSH-2\.0-OpenSSH_9\.2"/,
   ],
-  ['one byte after the other', () => startTcpServer(sendByteByByte), /, it says "SSH[^"]*": /],
+  ['one byte after the other', () => startTcpServer(sendByteByByte), /, it sent "SSH[^"]*": /],
   [
     'noise',
     () => startTcpServer((socket) => socket.write(Uint8Array.of(9, 8, 7, 6, 5, 4))),
@@ -79,21 +79,21 @@ for (const [what, start, says] of OTHER_SERVERS)
     const url = `mysql://someone:s3cret@${listener.address}/db`
     await using client = openClient(url, { connectTimeoutMs: 300 })
     const { message } = await assertDatabaseError(client.query(sql('SELECT 1')), 'unavailable', url)
-    const head = `mysql ${listener.address}/db: what answers there does not speak the MySQL protocol`
+    const head = `mysql ${listener.address}/db: the server does not use the MySQL protocol`
     assert.ok(message.startsWith(head), message)
     assert.match(message, says)
-    assert.match(message, /: look at host and port of the URL$/)
+    assert.match(message, /: check host and port of the URL$/)
   })
 
 test('silence, a connection that ends at once, and half a greeting are told as such', async () => {
   const cases: readonly (readonly [(socket: Socket) => void, RegExp])[] = [
     [
       () => {},
-      /: not connected within 200 ms: nothing is said there, .*; if it is none, look at host and port/,
+      /: not connected within 200 ms: the server sent no MySQL greeting; if it is not MySQL, check host and port/,
     ],
     [
       (socket) => socket.end(),
-      /: the server closed the connection and said nothing, .*look at host and port/,
+      /: the server closed the connection without a MySQL greeting; .*check host and port/,
     ],
     [(socket) => socket.write(Uint8Array.of(74, 0, 0, 0, 10, 53)), /: not connected within 200 ms$/],
     [
@@ -146,13 +146,13 @@ test('a server does not start with a URL that leads to no MySQL', async () => {
   const page: RequestListener = (_, answer) => answer.end('<html>welcome</html>')
   const api: RequestListener = (_, answer) =>
     answer.writeHead(404).end('{"error":{"message":"no such thing"}}')
-  const http = /: what answers there is not PlanetScale's HTTP API; look at the URL\n$/
+  const http = /: the server is not PlanetScale's HTTP API; check the URL\n$/
   const cases: readonly (readonly [string, () => Promise<OtherServer>, RegExp])[] = [
-    ['mysql', () => startWebServer(page), /: what answers there does not speak the MySQL protocol, .*URL\n$/],
+    ['mysql', () => startWebServer(page), /: the server does not use the MySQL protocol, .*URL\n$/],
     [
       'mysql',
       () => startTcpServer((socket) => socket.write('SSH-2.0-x\r\n')),
-      /does not speak the MySQL protocol/,
+      /does not use the MySQL protocol/,
     ],
     ['http', () => startWebServer(served), http],
     ['http', () => startWebServer(page), http],

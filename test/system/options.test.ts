@@ -1,4 +1,4 @@
-// Options of the program that reach further than a value: secrets, tickets and a game's own cipher.
+// Options of the program with effects beyond one value: secrets, tickets and a game's own cipher.
 
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
@@ -15,7 +15,7 @@ import { runToEnd, serve, temporaryFolder } from '../support/program.ts'
 
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 
-/** The body of the first frame that answers this one. */
+/** Sends one frame; resolves with the body of the first answer. */
 function callLegacy(port: number, command: number, body: Uint8Array): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1')
@@ -30,7 +30,7 @@ function callLegacy(port: number, command: number, body: Uint8Array): Promise<Bu
   })
 }
 
-test('tickets and secrets that cannot be used are one clear line, which repeats none of them', async () => {
+test('an invalid ticket option or secret is an error of one line, which does not contain the secret', async () => {
   const folder = temporaryFolder()
   const keys = join(folder, 'keys.json')
   writeFileSync(keys, '{"keys":[{"kty":"RSA"}]}')
@@ -55,7 +55,7 @@ test('tickets and secrets that cannot be used are one clear line, which repeats 
   assert.doesNotMatch(stderr, /hunter2/)
 })
 
-test('without --secret one is made, kept in the data folder and used again', async () => {
+test('without --secret one is generated, stored in the data folder and reused', async () => {
   const data = temporaryFolder()
   const file = join(data, 'secret')
   await (await serve('examples/echo', [], data)).stop()
@@ -68,7 +68,7 @@ test('without --secret one is made, kept in the data folder and used again', asy
   assert.throws(() => statSync(join(other, 'secret')), /ENOENT/)
 })
 
-test('a game that exports a cipher gets its bodies opened and sealed by it', async () => {
+test('opens and seals bodies with the cipher that a game exports', async () => {
   const app = join(temporaryFolder(), 'game')
   mkdirSync(app)
   const server = join(app, 'server.ts')
@@ -83,5 +83,5 @@ test('a game that exports a cipher gets its bodies opened and sealed by it', asy
   writeFileSync(server, `export { default } from ${echo}\nexport const cipher = 'rot13'\n`)
   const { code, stderr } = await runToEnd(['serve', '--app', app])
   assert.equal(code, 2)
-  assert.match(stderr, /what it exports as cipher must be a function/)
+  assert.match(stderr, /its export cipher is string, not a cipher factory function/)
 })

@@ -1,6 +1,6 @@
-// A game of one's own: the packed package, installed in an empty folder, carries the template's game on Node, through
-// the type check and into a Worker. TypeScript, wrangler and the types of workerd are this checkout's, because
-// their download would be most of the time; everything that a studio's game runs on is installed as a studio does.
+// The packed package, installed in an empty folder, runs the template's game on Node, passes its type check and bundles
+// it into a Worker. TypeScript, wrangler and the types of workerd come from this checkout, because their download would
+// take most of the time; every runtime dependency is installed as a studio installs it.
 
 import assert from 'node:assert/strict'
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
@@ -25,14 +25,14 @@ const binaries = join(root, 'node_modules', '.bin')
 const mysql = await openTestDatabase()
 const temp = mkdtempSync(join(tmpdir(), 'firefly-pack-'))
 const studioFolder = join(temp, 'studio')
-/** wrangler is quiet and asks nobody; npm's scripts and its shebangs run on the checkout's Node. */
+/** wrangler runs without metrics and prompts; npm's scripts and its shebangs use the checkout's Node. */
 const env: NodeJS.ProcessEnv = {
   ...process.env,
   PATH: `${binaries}:${process.env['PATH']}`,
   WRANGLER_SEND_METRICS: 'false',
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
 }
-// The test's own parent is `npm test` as a rule: what it says of this package must not reach the studio's npm.
+// The parent is usually `npm test`, whose variables about this package must not reach the studio's npm.
 for (const name of Object.keys(env)) if (/^npm_(package|lifecycle|command)/.test(name)) delete env[name]
 
 interface Manifest {
@@ -49,14 +49,14 @@ async function run(command: string, args: readonly string[], cwd: string): Promi
     return stdout
   } catch (error) {
     const { stdout, stderr } = error as { stdout?: string; stderr?: string }
-    const said = `${stdout ?? ''}${stderr ?? ''}`
-    throw new Error(`${command} ${args.join(' ')} failed\n${said}`, { cause: error })
+    const output = `${stdout ?? ''}${stderr ?? ''}`
+    throw new Error(`${command} ${args.join(' ')} failed\n${output}`, { cause: error })
   }
 }
 
 let tarball = ''
 before(async () => {
-  // What `prepack` prints comes first, the name last.
+  // The output of `prepack` comes first, the file name last.
   const packed = await run('npm', ['pack', '--silent', '--pack-destination', temp], root)
   tarball = join(temp, packed.trim().split('\n').at(-1)!)
   mkdirSync(studioFolder)
@@ -81,11 +81,11 @@ after(() => {
 interface RunningProgram extends AsyncDisposable {
   readonly http: string
   readonly tcp: { readonly host: string; readonly port: number }
-  /** SIGTERM, and the code that it exits with. */
+  /** Sends SIGTERM; resolves with the exit code. */
   stop(): Promise<number | null>
 }
 
-/** `firefly serve` of the installed package, under a given Node. */
+/** Starts `firefly serve` of the installed package under a given Node. */
 async function serve([node, ...flags]: readonly string[], ...args: string[]): Promise<RunningProgram> {
   const bin = join(studioFolder, 'node_modules', '.bin', 'firefly')
   const ports = ['--http', '0', '--tcp', '0']
@@ -94,7 +94,7 @@ async function serve([node, ...flags]: readonly string[], ...args: string[]): Pr
     env,
   })
   running.add(child)
-  let said = ''
+  let output = ''
   const exited = new Promise<number | null>((resolve) => {
     child.on('close', (code) => {
       running.delete(child)
@@ -102,20 +102,20 @@ async function serve([node, ...flags]: readonly string[], ...args: string[]): Pr
     })
   })
   const line = await new Promise<RegExpExecArray>((resolve, reject) => {
-    const fail = (why: string): void => {
+    const fail = (reason: string): void => {
       clearTimeout(timer)
-      reject(new Error(`firefly serve: ${why}\n${said}`))
+      reject(new Error(`firefly serve: ${reason}\n${output}`))
     }
     const timer = setTimeout(() => fail('not ready in 30 s'), 30_000)
-    const hear = (chunk: Buffer): void => {
-      said += chunk.toString()
-      const ready = /^firefly ready http=(\S+) tcp=(\S+):(\d+) pid=(\d+)$/m.exec(said)
+    const onOutput = (chunk: Buffer): void => {
+      output += chunk.toString()
+      const ready = /^firefly ready http=(\S+) tcp=(\S+):(\d+) pid=(\d+)$/m.exec(output)
       if (!ready) return
       clearTimeout(timer)
       resolve(ready)
     }
-    child.stdout.on('data', hear)
-    child.stderr.on('data', hear)
+    child.stdout.on('data', onOutput)
+    child.stderr.on('data', onOutput)
     child.on('error', (error) => fail(error.message))
     void exited.then((code) => fail(`exit ${code}`))
   })
@@ -133,7 +133,7 @@ async function serve([node, ...flags]: readonly string[], ...args: string[]): Pr
   }
 }
 
-/** One call of a legacy client: a frame there, a frame back. */
+/** One call of a legacy client: sends a frame and resolves with the decoded answer. */
 function greetByFrame({ host, port }: RunningProgram['tcp'], name: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const socket = dialTcp(port, host)
@@ -149,7 +149,7 @@ function greetByFrame({ host, port }: RunningProgram['tcp'], name: string): Prom
   })
 }
 
-/** Makes this Node look like 18 to the launcher, where the system has no old one. */
+/** Reports this Node as version 18 to the launcher, if the system has no old Node. */
 const FAKE_NODE_18 =
   'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"18.0.0"}});' +
   'delete process.execve'
@@ -161,28 +161,28 @@ await using game = await connect(process.argv[2]!)
 console.log((await game.at(Hello).greet({ name: 'Ada' })).text)
 `
 
-test('the game runs on Node: the SDK and a legacy frame are answered, SIGTERM ends it with 0', async () => {
+test('serves the SDK and a legacy client on Node, and exits 0 on SIGTERM', async () => {
   await using server = await serve([process.execPath])
   const { port } = new URL(server.http)
   assert.deepEqual(await greetByFrame(server.tcp, 'Bob'), { text: 'Hello, Bob!' })
   writeFileSync(join(studioFolder, 'client.mts'), CLIENT)
-  const said = await run(process.execPath, ['client.mts', `ws://127.0.0.1:${port}/ws`], studioFolder)
+  const output = await run(process.execPath, ['client.mts', `ws://127.0.0.1:${port}/ws`], studioFolder)
   rmSync(join(studioFolder, 'client.mts'))
-  assert.equal(said, 'Hello, Ada!\n')
+  assert.equal(output, 'Hello, Ada!\n')
   assert.equal(await server.stop(), 0)
 })
 
-test('a Node that is too old hands over to the packaged one, with signals and exit code', async () => {
-  const found = await exec('/usr/bin/node', ['-p', 'process.versions.node']).catch(() => ({ stdout: '99' }))
-  const old =
-    Number.parseInt(found.stdout) < 22 ? ['/usr/bin/node'] : [process.execPath, '--import', FAKE_NODE_18]
-  await using server = await serve(old)
+test('an old Node starts the packaged one, and forwards signals and exit code', async () => {
+  const system = await exec('/usr/bin/node', ['-p', 'process.versions.node']).catch(() => ({ stdout: '99' }))
+  const oldNode =
+    Number.parseInt(system.stdout) < 22 ? ['/usr/bin/node'] : [process.execPath, '--import', FAKE_NODE_18]
+  await using server = await serve(oldNode)
   assert.deepEqual(await greetByFrame(server.tcp, 'Eve'), { text: 'Hello, Eve!' })
   assert.equal(await server.stop(), 0)
-  await assert.rejects(serve(old, '--nonsense'), /exit 2[^]*unknown option '--nonsense'/)
+  await assert.rejects(serve(oldNode, '--nonsense'), /exit 2[^]*unknown option '--nonsense'/)
 })
 
-test('a page of the studio gets the client SDK of the installed package', async () => {
+test('bundles the client SDK of the installed package into a page of the studio', async () => {
   const page = join(studioFolder, 'page')
   mkdirSync(page)
   writeFileSync(join(page, 'index.html'), '<script type="module" src="/main.js"></script>')
@@ -196,7 +196,7 @@ test('a page of the studio gets the client SDK of the installed package', async 
   assert.equal(await server.stop(), 0)
 })
 
-test('the game type-checks, and the public declarations hold up without skipLibCheck', async () => {
+test('type-checks the game, also without skipLibCheck', async () => {
   const tsc = join(binaries, 'tsc')
   await run(tsc, ['-p', '.'], studioFolder)
   await run(tsc, ['-p', '.', '--skipLibCheck', 'false'], studioFolder)
@@ -208,7 +208,7 @@ test('the game type-checks, and the public declarations hold up without skipLibC
   rmSync(join(studioFolder, 'wrong.ts'))
 })
 
-test('the Worker passes wrangler deploy --dry-run: the game is in the core, and not in the edge', async () => {
+test('wrangler deploy --dry-run bundles the game into the core and not into the edge', async () => {
   const bundle = async (environment: string, file: string): Promise<string> => {
     const out = join(temp, `worker-${environment}`)
     const args = ['deploy', '--dry-run', '--outdir', out, `--env=${environment}`]
@@ -221,10 +221,10 @@ test('the Worker passes wrangler deploy --dry-run: the game is in the core, and 
   assert.doesNotMatch(await bundle('edge', 'edge.js'), game)
 })
 
-test('firefly new writes a game under its own name, and nothing over what is there', async () => {
+test('firefly new creates a game with its own name, and never writes into a folder that is not empty', async () => {
   const firefly = join(studioFolder, 'node_modules', '.bin', 'firefly')
-  const said = await run(process.execPath, [firefly, 'new', join(temp, 'duel')], studioFolder)
-  assert.match(said, /^duel is written; now: cd /)
+  const output = await run(process.execPath, [firefly, 'new', join(temp, 'duel')], studioFolder)
+  assert.match(output, /^created duel; next: cd /)
   const manifest = JSON.parse(readFileSync(join(temp, 'duel', 'package.json'), 'utf8')) as { name: string }
   assert.equal(manifest.name, 'duel')
   await assert.rejects(
@@ -240,17 +240,17 @@ const heroes = table('heroes', { name: t.string(20), level: t.u8 }, { key: 'name
 export default firefly({ hero: shard(Hero).tables({ heroes }).on('rest', () => {}) })
 `
 
-test('firefly migrate knows its own SQL, and that of a game', { skip: mysql.skip }, async () => {
+test('firefly migrate plans the tables of Firefly and of a game', { skip: mysql.skip }, async () => {
   writeFileSync(join(studioFolder, 'heroes.ts'), HERO)
   const firefly = join(studioFolder, 'node_modules', '.bin', 'firefly')
   const args = [firefly, 'migrate', 'plan', '--app', 'heroes.ts', '--mysql', mysql.url]
-  const said = await run(process.execPath, args, studioFolder)
+  const output = await run(process.execPath, args, studioFolder)
   rmSync(join(studioFolder, 'heroes.ts'))
-  assert.match(said, /^CREATE TABLE IF NOT EXISTS firefly_owner \($/m)
-  assert.match(said, /^CREATE TABLE `heroes` \($/m)
+  assert.match(output, /^CREATE TABLE IF NOT EXISTS firefly_owner \($/m)
+  assert.match(output, /^CREATE TABLE `heroes` \($/m)
 })
 
-test('the template asks for the tools that this checkout is tested with', () => {
+test('the template requires the tool versions that this checkout is tested with', () => {
   const own = manifestOf(root)
   for (const [name, version] of Object.entries(manifestOf(join(root, 'deploy', 'template')).devDependencies))
     assert.equal(version, own.devDependencies[name], name)

@@ -1,4 +1,4 @@
-// The operator's contract: options, the ready line, signals, and one clear line for what cannot start.
+// The operator's contract: options, the ready line, signals, and one line for a failed start.
 
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -18,7 +18,7 @@ import { runToEnd, serve, temporaryFolder } from '../support/program.ts'
 
 const ZERO: FrameIdentity = { head: [0, 0, 0, 0], protoVersion: 0, serverVersion: 0 }
 
-/** Sends chunks over a real TCP socket; resolves with all frames once `count` are there or the server closed. */
+/** Sends chunks over a real TCP socket; resolves with all frames after `count` frames or when the server closes. */
 function exchangeFrames(
   port: number,
   chunks: readonly Uint8Array[],
@@ -36,9 +36,9 @@ function exchangeFrames(
       if (frames.length >= count) socket.end()
     })
     socket.on('error', reject)
-    let weEnded = false
-    socket.on('end', () => (weEnded ||= frames.length >= count && count > 0))
-    socket.on('close', () => resolve({ frames, closed: !weEnded }))
+    let isOwnEnd = false
+    socket.on('end', () => (isOwnEnd ||= frames.length >= count && count > 0))
+    socket.on('close', () => resolve({ frames, closed: !isOwnEnd }))
     socket.setNoDelay(true)
     void (async () => {
       for (const chunk of chunks) {
@@ -49,7 +49,7 @@ function exchangeFrames(
   })
 }
 
-test('it says one ready line, serves, and SIGTERM drains to exit 0', async () => {
+test('prints one ready line, serves, and exits 0 after a drain on SIGTERM', async () => {
   const program = await serve('examples/hello')
   assert.equal(program.lines.filter((line) => line.startsWith('firefly ready ')).length, 1)
   assert.equal(program.pid, program.child.pid)
@@ -72,7 +72,7 @@ test('it says one ready line, serves, and SIGTERM drains to exit 0', async () =>
   assert.equal(await program.stop(), 0)
 })
 
-test('every command of examples/echo answers a legacy client over TCP', async () => {
+test('answers every command of examples/echo of a legacy client over TCP', async () => {
   const program = await serve('examples/echo')
   const identity = frameIdentityBytes(ZERO)
   const json = Buffer.from('{"text":"hi"}')
@@ -124,9 +124,9 @@ interface Vectors {
   }[]
 }
 
-test('the vectors of the original code pass through a real TCP socket', async () => {
+test('handles the vectors of the original code over a real TCP socket', async () => {
   const vectors = JSON.parse(readFileSync('schemas/vectors/frames.json', 'utf8')) as Vectors
-  /** One server per identity. */
+  /** One server per frame identity. */
   const groups = new Map<string, { identity: FrameIdentity; run: ((port: number) => Promise<void>)[] }>()
   const add = (
     head: FrameIdentity['head'],
@@ -140,7 +140,7 @@ test('the vectors of the original code pass through a real TCP socket', async ()
     groups.set(key, group)
   }
   let checked = 0
-  // An echo behind every frame shows what the server has read: command 1 returns its body.
+  // An echo after every frame shows that the server has read the frame: command 1 returns its body.
   for (const frame of vectors.frames) {
     add(frame.head, frame.protoVersion, frame.serverVersion, async (port) => {
       const identity = {
@@ -162,7 +162,7 @@ test('the vectors of the original code pass through a real TCP socket', async ()
     const bytes = Buffer.from(head.headerHex, 'hex')
     if (bytes.length < HEADER_BYTES || head.name.includes('18 bytes')) {
       checked++
-      continue // Not a header but a length: the original's unpack() was called with it; streams cover it.
+      continue // The original's unpack() was called with a wrong length, which the streams cover.
     }
     add(head.expectHead, head.expectProtoVersion, head.expectServerVersion, async (port) => {
       const identity = {
@@ -172,7 +172,7 @@ test('the vectors of the original code pass through a real TCP socket', async ()
       }
       const before = encodeFrame(frameIdentityBytes(identity), 1, Buffer.from('before'))
       const { frames, closed } = await exchangeFrames(port, [before, bytes], 2, identity)
-      assert.equal(frames.length, 1, `${head.name}: the frame before is answered`)
+      assert.equal(frames.length, 1, `${head.name}: the previous frame is answered`)
       assert.ok(closed, `${head.name}: closed`)
       checked++
     })
@@ -186,7 +186,7 @@ test('the vectors of the original code pass through a real TCP socket', async ()
       }
       const chunks = stream.chunksHex.map((hex) => Buffer.from(hex, 'hex'))
       const echoes = stream.expected.dispatched.filter(([command]) => command === 1)
-      // A stream that waits for more is given an end that shows that it waited.
+      // Waits for more frames than come if the server must close, or if an incomplete stream ends by its idle time.
       const { frames, closed } = await exchangeFrames(
         port,
         chunks,
@@ -214,14 +214,14 @@ test('the vectors of the original code pass through a real TCP socket', async ()
       '--idle',
       '400',
     ])
-    // One after the other: they share a shard, whose broadcasts would reach the others.
-    for (const one of run) await one(program.tcp.port)
+    // In sequence, because they share a shard whose broadcasts would reach the other connections.
+    for (const check of run) await check(program.tcp.port)
     await program.stop()
   }
   assert.equal(checked, vectors.frames.length + vectors.illegal.length + vectors.streams.length)
 })
 
-test('what cannot start says one clear line and exits 2', async () => {
+test('a failed start prints one line and exits 2', async () => {
   const folder = temporaryFolder()
   const bad = join(folder, 'bad.ts')
   writeFileSync(bad, 'this is not typescript')
@@ -261,7 +261,7 @@ test('what cannot start says one clear line and exits 2', async () => {
   taken.close()
 })
 
-test('options come from the command line, then the environment, then firefly.json', async () => {
+test('reads options from the command line, then the environment, then firefly.json', async () => {
   const folder = temporaryFolder()
   writeFileSync(join(folder, 'firefly.json'), JSON.stringify({ http: 70_000 }))
   const fromFile = await runToEnd(['serve'], {}, folder)
@@ -279,12 +279,12 @@ test('options come from the command line, then the environment, then firefly.jso
   assert.match(both.stderr, /app from-line does not exist/)
 })
 
-test('what a WebSocket peer is closed for may quote what it sent, and the server lives on', async () => {
+test('a close reason that quotes a long message does not stop the server', async () => {
   const program = await serve('examples/hello')
   const socket = new WebSocket(`${program.http.replace('http', 'ws')}/ws`)
   const closed = new Promise<CloseEvent>((resolve) => (socket.onclose = resolve))
   await new Promise((resolve) => (socket.onopen = resolve))
-  // {name: '€' x 200}: too long, and each character is three bytes of the close reason that would quote it.
+  // {name: '€' x 200}: too long, and each character takes three bytes of the close reason.
   const name = Buffer.from('€'.repeat(200))
   const body = Buffer.concat([
     Buffer.from('81a46e616d65da', 'hex'),

@@ -1,4 +1,4 @@
-// Tables at the bounds of `table`, on a real MariaDB: what a definition takes is created, and holds a full row.
+// Tables at the bounds of `table`, on a real MariaDB: an accepted definition can be created and stores a full row.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -23,7 +23,7 @@ const many = (count: number, type: Schema<unknown>, prefix = 'c'): Columns =>
 const names = (columns: Columns): string[] => Object.keys(columns)
 const own = { own: t.string(255) }
 
-/** As many bytes as the column can hold, but for what has its own table anyway: there 40, which stay in the row. */
+/** The longest value of a column; for TEXT and BLOB 40 bytes, which MySQL stores in the row. */
 function largestValue(type: string): SqlValue {
   const [, name, length] = /^(\w+)(?:\((\d+)[),])?/.exec(type)!
   if (name === 'VARBINARY') return new Uint8Array(Number(length)).fill(255)
@@ -32,7 +32,7 @@ function largestValue(type: string): SqlValue {
   return name === 'DATETIME' ? '2026-11-22 23:59:59.987' : 0
 }
 
-/** Also a row whose movable columns are so short that none of them moves. */
+/** The longest value that MySQL stores in the row, for a column that it may otherwise store outside of the row. */
 function smallestValue(type: string): SqlValue {
   const [, name, length] = /^(\w+)(?:\((\d+)[),])?/.exec(type)!
   if (name === 'VARCHAR' && Number(length) > 63 && !type.includes('ascii')) return '🐉'.repeat(10)
@@ -40,7 +40,7 @@ function smallestValue(type: string): SqlValue {
   return largestValue(type)
 }
 
-/** Another of the same length; numbers stay. */
+/** A different value of the same length; numbers are unchanged. */
 function changedValue(value: SqlValue): SqlValue {
   if (value instanceof Uint8Array) return value.map((byte) => byte ^ 1)
   if (typeof value !== 'string') return 0
@@ -67,7 +67,11 @@ const TABLES_AT_BOUNDS: readonly (readonly [string, Columns, object])[] = [
   ['bytes', { own: t.id, ...many(16, t.nullable(t.bytes(4_000))), last: t.bytes(1_401) }, { key: 'own' }],
   ['short strings', { own: t.id, ...many(31, t.string(63)), last: t.bytes(171) }, { key: 'own' }],
   ['short strings that may be null', { own: t.id, ...many(31, t.nullable(t.string(63))) }, { key: 'own' }],
-  ['strings that just can move', { own: t.id, ...many(89, t.string(64)) }, { key: 'own' }],
+  [
+    'shortest strings that MySQL may store outside of the row',
+    { own: t.id, ...many(89, t.string(64)) },
+    { key: 'own' },
+  ],
   ['ids', { own: t.id, ...many(89, t.nullable(t.id)) }, { key: 'own' }],
   ['objects', { own: t.id, ...many(89, t.object({ a: t.u8 })) }, { key: 'own' }],
   ['decimals', { own: t.id, ...many(89, t.decimal(65, 30)) }, { key: 'own' }],
@@ -118,7 +122,7 @@ const TABLES_AT_BOUNDS: readonly (readonly [string, Columns, object])[] = [
   ],
 ]
 
-test('MariaDB takes what stands at the bounds, and full rows of it', { skip }, async (context) => {
+test('MariaDB accepts tables at the bounds and full rows', { skip }, async (context) => {
   await using client = openClient(url, { poolSize: 1 })
   for (const [what, columns, options] of TABLES_AT_BOUNDS)
     await context.test(what, () => assertHoldsFullRow(client, define(columns, { key: 'c0', ...options })))
@@ -145,17 +149,17 @@ const arbitraryTable = fc
   })
   .map(({ types, key, by, unique }): [Columns, object] => {
     const columns: Columns = { own: t.string(64) }
-    for (const [one, isNullable, times] of types)
+    for (const [columnType, isNullable, times] of types)
       for (let i = 0; i < times; i++)
-        columns[`c${names(columns).length}`] = isNullable ? t.nullable(one) : one
+        columns[`c${names(columns).length}`] = isNullable ? t.nullable(columnType) : columnType
     const pick = (places: number[]): string[] =>
       [...new Set(places.map((at) => `c${at + 1}`))].filter((c) => c in columns)
     return [columns, { key: ['own', ...pick(key)], by: ['own', ...pick(by)], unique: pick(unique) }]
   })
 
-test('MariaDB takes whatever `table` takes', { skip }, async () => {
+test('MariaDB accepts every table that `table` accepts', { skip }, async () => {
   await using client = openClient(url, { poolSize: 1 })
-  let taken = 0
+  let accepted = 0
   const property = fc.asyncProperty(arbitraryTable, async ([columns, options]) => {
     let definition: TableDefinition
     try {
@@ -165,8 +169,8 @@ test('MariaDB takes whatever `table` takes', { skip }, async () => {
       return fc.pre(false)
     }
     await assertHoldsFullRow(client, definition)
-    taken++
+    accepted++
   })
   await fc.assert(property, { numRuns: 60, maxSkipsPerRun: 200 })
-  assert.ok(taken >= 60)
+  assert.ok(accepted >= 60)
 })

@@ -199,14 +199,11 @@ test(
     const player = await connectTls(program.tcp.port)
     put(second)
     process.kill(program.pid, 'SIGHUP')
-    await waitUntil(() => log.includes('certificate and key were read again'), 'the new certificate')
+    await waitUntil(() => log.includes('certificate and key were reloaded'), 'the new certificate')
     for (const port of ports) assert.equal(await served(port), 'second')
     writeFileSync(keyFile, 'not a key')
     process.kill(program.pid, 'SIGHUP')
-    await waitUntil(
-      () => log.includes('could not be read again; the old ones stay'),
-      'the refusal of the next',
-    )
+    await waitUntil(() => log.includes('could not be reloaded; the old ones stay'), 'the refusal of the next')
     assert.match(log, /served\.key is not PEM/)
     for (const port of ports) assert.equal(await served(port), 'second')
     assert.equal(await echo(player, 'since the first'), 'since the first')

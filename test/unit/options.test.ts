@@ -1,5 +1,5 @@
-// The options of `firefly serve` are said in four places: the command, its schema, the handbook, and the ports' limits.
-// They say the same; and a secret never shows up in what a bad one is answered with.
+// The options of `firefly serve`: the command, its schema, the handbook and the default limits agree. Error messages do
+// not contain secrets.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -14,18 +14,18 @@ interface Schema {
   readonly properties: Readonly<Record<string, { readonly default?: unknown }>>
 }
 
-/** What `serve` is called with for these words. */
+/** Returns the options of a command line. */
 async function parsed(...words: string[]): Promise<ServeOptions> {
-  let options: ServeOptions | null = null
-  const command = serveCommand((given) => {
-    options = given
+  let parsedOptions: ServeOptions | null = null
+  const command = serveCommand((options) => {
+    parsedOptions = options
     return Promise.resolve()
   }).configureOutput({ writeErr: () => {} })
   await command.parseAsync(words, { from: 'user' })
-  return options!
+  return parsedOptions!
 }
 
-test('schema and handbook know every option, and the schema has its default', () => {
+test('schema and handbook contain every option, and the schema its default', () => {
   const { options } = serveCommand(() => Promise.resolve())
   const { properties } = JSON.parse(readFileSync('schemas/firefly.schema.json', 'utf8')) as Schema
   const names = options.map((option) => option.attributeName())
@@ -43,7 +43,7 @@ test('schema and handbook know every option, and the schema has its default', ()
   }
 })
 
-test('what an option does not take is refused', async () => {
+test('rejects an invalid value of an option, and accepts valid ones', async () => {
   const rows: [string[], RegExp][] = [
     [['--heartbeat', '99'], /Not a whole number from 100 to 3600000/],
     [['--max-connections', '0'], /Not a whole number/],
@@ -67,14 +67,14 @@ test('what an option does not take is refused', async () => {
   assert.equal(options.secret.length, 32)
 })
 
-test('a secret that is too short is not said again', async () => {
+test('the error for a short secret does not contain the secret', async () => {
   await assert.rejects(parsed('--secret', 'hunter2'), (error: Error) => {
     assert.equal(error.message, 'secret has 7 characters, at least 32 are needed')
     return true
   })
 })
 
-test('the kept secret is made once, for its owner alone, and a damaged one is named', () => {
+test('creates the stored secret once, readable by its owner only, and rejects a damaged one', () => {
   const dir = mkdtempSync(join(tmpdir(), 'firefly-secret-'))
   try {
     const secret = loadOrCreateSecret(dir)
@@ -86,7 +86,7 @@ test('the kept secret is made once, for its owner alone, and a damaged one is na
       () => loadOrCreateSecret(dir),
       (error: Error) => {
         assert.ok(error instanceof StoreError)
-        assert.match(error.message, /secret holds 5 characters, at least 32 are needed: remove it/)
+        assert.match(error.message, /secret has 5 characters, at least 32 are needed: remove it/)
         return true
       },
     )

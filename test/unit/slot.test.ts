@@ -1,5 +1,5 @@
-// The slot store on real files: what was committed is there for the next open and after a reopen, commits share
-// syncs, and timers, channels and activation numbers are kept.
+// The slot store on real files: committed state survives a reopening, commits share syncs, and timers, channels and
+// activation numbers are stored.
 
 import assert from 'node:assert/strict'
 import { fdatasync, readdirSync, readFileSync } from 'node:fs'
@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { systemClock } from '../../core/node/clock.ts'
-import { slotOf } from '../../core/node/slotstore.ts'
+import { slotOf } from '../../core/node/slotname.ts'
 import { shardName } from '../../core/wire/shardid.ts'
 import type { WriteSet } from '../../core/ports/store.ts'
 import { TIMES } from '../../core/wire/limits.ts'
@@ -24,7 +24,7 @@ import {
 } from './slotfixture.ts'
 
 slotTest(
-  'what was committed is there for the next open, and after the store was opened anew',
+  'a committed write set is returned by the next open, also after a restart of the store',
   async ({ open }) => {
     let store = await open()
     const first = await store.open(ada)
@@ -58,7 +58,7 @@ slotTest(
   },
 )
 
-slotTest('a null deletes a value and a timer, and leaves the others', async ({ open }) => {
+slotTest('a null deletes only its own value or timer', async ({ open }) => {
   const store = await open()
   const { activation } = await store.open(ada)
   const timer = (name: string) => ({ name, dueMs: 5, data: bytes(name) })
@@ -66,28 +66,28 @@ slotTest('a null deletes a value and a timer, and leaves the others', async ({ o
   await store.commit(kvWriteSet(ada, activation, 'b', '2'))
   const both = new Map([['x', timer('x')] as const, ['y', timer('y')] as const])
   await store.commit(writeSet(ada, activation, { timers: both, wakeMs: 5 }))
-  const gone = writeSet(ada, activation, {
+  const deletion = writeSet(ada, activation, {
     kv: new Map([['a', null]]),
     timers: new Map([['x', null]]),
     wakeMs: 5,
   })
-  await store.commit(gone)
+  await store.commit(deletion)
   const { kv, timers } = await store.open(ada)
   assert.deepEqual([...kv.keys()], ['b'])
   assert.deepEqual(timers, [timer('y')])
 })
 
 slotTest(
-  'write sets that are ready together cost one sync, and a slow sync gathers the next ones',
+  'concurrent write sets share one sync, and those that arrive during a slow sync share the next',
   async ({ open }) => {
     const syncs: (() => void)[] = []
-    let hold = false
+    let isPaused = false
     const store = await open({
       slots: 1,
       fdatasync: (fd, done) => {
         const run = (): void => fdatasync(fd, done)
         syncs.push(run)
-        if (!hold) run()
+        if (!isPaused) run()
       },
     })
     const { activation } = await store.open(ada)
@@ -97,7 +97,7 @@ slotTest(
     )
     assert.equal(syncs.length - before, 1)
 
-    hold = true
+    isPaused = true
     let settled = 0
     const commit = async (name: string): Promise<void> => {
       assert.equal((await store.commit(kvWriteSet(ada, activation, name, 'y'))).kind, 'committed')
@@ -110,7 +110,7 @@ slotTest(
     await new Promise((resolve) => setImmediate(resolve))
     assert.equal(settled, 0)
     assert.equal(syncs.length - before, 2)
-    hold = false
+    isPaused = false
     syncs.at(-1)!()
     await Promise.all([first, ...later])
     assert.equal(syncs.length - before, 3)
@@ -120,29 +120,36 @@ slotTest(
   },
 )
 
-slotTest('open sees all earlier commits without anybody waiting for them', async ({ open }) => {
+slotTest('open returns all earlier commits, although the caller did not wait for them', async ({ open }) => {
   const store = await open()
   const { activation } = await store.open(ada)
   for (let n = 0; n < 3_000; n++) void store.commit(kvWriteSet(ada, activation, 'n', String(n)))
   assert.equal(text((await store.open(ada)).kv.get('n')), '2999')
 })
 
-slotTest('a channel is its mark and its replies, and null when never heard of', async ({ open }) => {
-  const store = await open()
-  const { activation } = await store.open(ada)
-  assert.equal(await store.channel(ada, 'c:1'), null)
-  const nowMs = Date.now()
-  void store.commit(
-    writeSet(ada, activation, { channel: { id: 'c:1', mark: 4, replies: bytes('four'), nowMs, weight: 0 } }),
-  )
-  void store.commit(
-    writeSet(ada, activation, { channel: { id: 'c:1', mark: 5, replies: bytes('five'), nowMs, weight: 0 } }),
-  )
-  assert.deepEqual(await store.channel(ada, 'c:1'), { mark: 5, replies: bytes('five') })
-  assert.equal(await store.channel(bob, 'c:1'), null)
-})
+slotTest(
+  'stores mark and replies of a channel, and returns null for an unknown channel',
+  async ({ open }) => {
+    const store = await open()
+    const { activation } = await store.open(ada)
+    assert.equal(await store.channel(ada, 'c:1'), null)
+    const nowMs = Date.now()
+    void store.commit(
+      writeSet(ada, activation, {
+        channel: { id: 'c:1', mark: 4, replies: bytes('four'), nowMs, weight: 0 },
+      }),
+    )
+    void store.commit(
+      writeSet(ada, activation, {
+        channel: { id: 'c:1', mark: 5, replies: bytes('five'), nowMs, weight: 0 },
+      }),
+    )
+    assert.deepEqual(await store.channel(ada, 'c:1'), { mark: 5, replies: bytes('five') })
+    assert.equal(await store.channel(bob, 'c:1'), null)
+  },
+)
 
-slotTest('of many marks in one transaction the last that was committed stands', async ({ open }) => {
+slotTest('stores the last committed mark when one transaction has several', async ({ open }) => {
   const store = await open({ slots: 1 })
   const { activation } = await store.open(ada)
   const mark = async (n: number, extra: Partial<WriteSet> = {}) =>
@@ -156,7 +163,7 @@ slotTest('of many marks in one transaction the last that was committed stands', 
   const outcomes = [
     mark(1),
     mark(2),
-    // A value that SQLite refuses: this part of the transaction is taken back, and all of this activation behind it.
+    // SQLite rejects this value: this part of the transaction fails, and all later parts of the same activation.
     mark(3, { kv: new Map([['gold', {} as Uint8Array]]) }),
     mark(4),
     Promise.resolve(store.commit(kvWriteSet(bob, other.activation, 'gold', '1'))),
@@ -168,7 +175,7 @@ slotTest('of many marks in one transaction the last that was committed stands', 
   assert.deepEqual(await store.channel(ada, 'c:1'), { mark: 2, replies: bytes('2') })
 })
 
-slotTest('marks that nobody came back for are pruned, the others stay', async ({ open }) => {
+slotTest('prunes channels that are older than the limit, and no others', async ({ open }) => {
   let monoMs = 0
   const store = await open({ slots: 1, clock: { ...systemClock, mono: () => monoMs } })
   const { activation } = await store.open(ada)
@@ -189,9 +196,9 @@ slotTest('marks that nobody came back for are pruned, the others stay', async ({
 })
 
 slotTest(
-  'onWake hears of every change of timers, and at the start of the earliest timer of each shard',
-  async (bench) => {
-    const store = await bench.open()
+  'onWake receives every change of timers, and at the start the earliest timer of each shard',
+  async (fixture) => {
+    const store = await fixture.open()
     const { activation } = await store.open(ada)
     const other = await store.open(bob)
     const timer = (name: string, dueMs: number) => [name, { name, dueMs, data: bytes('') }] as const
@@ -202,7 +209,7 @@ slotTest(
     await store.commit(writeSet(bob, other.activation, { timers: new Map([timer('one', 500)]), wakeMs: 500 }))
     await store.commit(writeSet(ada, activation, { timers: new Map([['soon', null]]), wakeMs: 900 }))
     await store.commit(writeSet(bob, other.activation, { timers: new Map([['one', null]]), wakeMs: null }))
-    assert.deepEqual(bench.wakes, [
+    assert.deepEqual(fixture.wakes, [
       [shardName(ada), 300],
       [shardName(bob), 500],
       [shardName(ada), 900],
@@ -215,17 +222,17 @@ slotTest(
       }),
     )
     await store.closeStore()
-    bench.wakes.length = 0
-    await bench.open()
-    assert.deepEqual(bench.wakes.toSorted(), [
+    fixture.wakes.length = 0
+    await fixture.open()
+    assert.deepEqual(fixture.wakes.toSorted(), [
       [shardName(ada), 900],
       [shardName(bob), 600],
     ])
   },
 )
 
-slotTest('timers that are due much later are left on the disk until they are due soon', async (bench) => {
-  const store = await bench.open()
+slotTest('does not report timers that are due much later until they are due soon', async (fixture) => {
+  const store = await fixture.open()
   const { activation } = await store.open(ada)
   const other = await store.open(bob)
   const [soonMs, lateMs] = [Date.now() + 1_000, Date.now() + 2 * TIMES.wakeAheadMs]
@@ -233,37 +240,34 @@ slotTest('timers that are due much later are left on the disk until they are due
     new Map(dues.map((dueMs, i) => [`${i}`, { name: `${i}`, dueMs, data: bytes('') }]))
   await store.commit(writeSet(ada, activation, { timers: timers(lateMs, soonMs), wakeMs: soonMs }))
   await store.commit(writeSet(bob, other.activation, { timers: timers(lateMs), wakeMs: lateMs }))
-  const found: [string, number][] = []
-  store.scanDueTimers((shard, dueMs) => found.push([shardName(shard), dueMs]))
-  assert.deepEqual(found, [[shardName(ada), soonMs]])
+  const due: [string, number][] = []
+  store.scanDueTimers((shard, dueMs) => due.push([shardName(shard), dueMs]))
+  assert.deepEqual(due, [[shardName(ada), soonMs]])
   await store.closeStore()
-  bench.wakes.length = 0
-  await bench.open()
-  assert.deepEqual(bench.wakes, [[shardName(ada), soonMs]])
+  fixture.wakes.length = 0
+  await fixture.open()
+  assert.deepEqual(fixture.wakes, [[shardName(ada), soonMs]])
 })
 
-slotTest(
-  'activation numbers only rise, over many blocks and over reopens, with few syncs',
-  async ({ open }) => {
-    let last = 0
-    let syncs = 0
-    for (let life = 0; life < 3; life++) {
-      const store = await open({ fdatasync: (fd, done) => (syncs++, fdatasync(fd, done)) })
-      for (let n = 0; n < 1_500; n++) {
-        const { activation } = await store.open(ada)
-        assert(activation > last, `${activation} after ${last}`)
-        last = activation
-      }
-      await store.closeStore()
+slotTest('activation numbers rise over many blocks and restarts, with few syncs', async ({ open }) => {
+  let last = 0
+  let syncs = 0
+  for (let round = 0; round < 3; round++) {
+    const store = await open({ fdatasync: (fd, done) => (syncs++, fdatasync(fd, done)) })
+    for (let n = 0; n < 1_500; n++) {
+      const { activation } = await store.open(ada)
+      assert(activation > last, `${activation} after ${last}`)
+      last = activation
     }
-    assert(syncs <= 9, `${syncs} syncs`)
-  },
-)
+    await store.closeStore()
+  }
+  assert(syncs <= 9, `${syncs} syncs`)
+})
 
-slotTest('checkpoints keep the WAL short and lose nothing', async ({ dir, open }) => {
+slotTest('checkpoints bound the WAL without losing a row', async ({ dir, open }) => {
   const store = await open({ slots: 1 })
   const { activation } = await store.open(ada)
-  // Every byte differs from the value before: SQLite writes only pages that changed.
+  // Every byte differs from the previous value, because SQLite writes only changed pages.
   const value = (n: number): string => String(n).repeat(33_333)
   for (let n = 0; n < 200; n++) await store.commit(kvWriteSet(ada, activation, `n${n % 20}`, value(n)))
   const wal = readFileSync(join(dir, 'slot-0-of-1.sqlite-wal'))
@@ -274,17 +278,17 @@ slotTest('checkpoints keep the WAL short and lose nothing', async ({ dir, open }
   for (let n = 180; n < 200; n++) assert.equal(text(kv.get(`n${n % 20}`)), value(n))
 })
 
-slotTest('a closed store refuses, and has committed what came before', async ({ open }) => {
+slotTest('a closed store has settled earlier commits, and rejects later use', async ({ open }) => {
   const store = await open()
   const { activation } = await store.open(ada)
-  const last = store.commit(kvWriteSet(ada, activation, 'last', 'word'))
+  const last = store.commit(kvWriteSet(ada, activation, 'last', '1'))
   await store.closeStore()
   assert.equal((await last).kind, 'committed')
   assert.throws(() => store.open(ada), isStoreError('CLOSED', /is closed/))
-  assert.equal((await store.commit(kvWriteSet(ada, activation, 'too', 'late'))).kind, 'failed')
+  assert.equal((await store.commit(kvWriteSet(ada, activation, 'later', '2'))).kind, 'failed')
 })
 
-test('names spread evenly over the slots, always to the same one', () => {
+test('distributes names evenly over the slots, each always to the same slot', () => {
   assert.deepEqual([slotOf('player/ada', 32), slotOf('arena/duel-7', 32), slotOf('', 32)], [11, 9, 11])
   for (const name of [(n: number) => `player/${n}`, (n: number) => `arena/room-${n * 64}`]) {
     const counts = new Array<number>(32).fill(0)

@@ -1,5 +1,5 @@
-// The slot store in trouble: what is acknowledged survives SIGKILL, what failed leaves no trace, and a directory that
-// cannot be used is refused with words. This file is also the child that is killed.
+// Faults of the slot store: acknowledged writes survive SIGKILL, failed ones change nothing, and an unusable directory is
+// rejected with a clear message. This file is also the program of the child that is killed.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -12,7 +12,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { systemClock } from '../../core/node/clock.ts'
 import { jsonLog } from '../../core/node/log.ts'
 import { SlotFile } from '../../core/node/slotfile.ts'
-import { slotOf, SlotStore } from '../../core/node/slotstore.ts'
+import { slotOf } from '../../core/node/slotname.ts'
+import { SlotStore } from '../../core/node/slotstore.ts'
 import { shardName, type ShardId } from '../../core/wire/shardid.ts'
 import type { WriteSet } from '../../core/ports/store.ts'
 import { TableSet } from '../../core/sql/layout.ts'
@@ -24,7 +25,7 @@ const ROUNDS = 10
 if (process.argv[2] === 'commit') await commitUntilKilled(process.argv[3]!)
 
 slotTest(
-  'a write set that fails leaves no trace, and the others of its batch are committed',
+  'a failed write set changes nothing, and the others of its batch are committed',
   async ({ open }) => {
     const store = await open({ slots: 1 })
     const a = (await store.open(ada)).activation
@@ -33,7 +34,7 @@ slotTest(
       store.commit(kvWriteSet(ada, a, 'before', '1')),
       store.commit(unbindableWriteSet(ada, a)),
       store.commit(kvWriteSet(bob, b, 'gold', '2')),
-      // Computed from what was not stored, so it must not be stored either.
+      // Computed from state that was not stored, so it must fail too.
       store.commit(kvWriteSet(ada, a, 'after', '3')),
     ])
     assert.deepEqual(
@@ -49,48 +50,48 @@ slotTest(
 )
 
 slotTest(
-  'a sync that fails makes its batch unknown and the waiting ones fail; the slot is opened anew',
-  async (bench) => {
-    let broken = false
+  'after a failed sync its batch is unknown, queued write sets fail, and the slot is reopened',
+  async (fixture) => {
+    let isBroken = false
     const eio = Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO', syscall: 'fdatasync' })
-    const store = await bench.open({
+    const store = await fixture.open({
       slots: 1,
-      fdatasync: (fd, done) => (broken ? void setImmediate(done, eio) : fdatasync(fd, done)),
+      fdatasync: (fd, done) => (isBroken ? void setImmediate(done, eio) : fdatasync(fd, done)),
     })
     const { activation } = await store.open(ada)
-    broken = true
+    isBroken = true
     const lost = store.commit(kvWriteSet(ada, activation, 'lost', '1'))
     await new Promise((resolve) => setImmediate(resolve))
     const waiting = store.commit(kvWriteSet(bob, activation, 'waiting', '2'))
     const unknown = await lost
     assert.equal(unknown.kind, 'unknown')
-    isStoreError('DISK', /the disk failed at .*slot-0-of-1\.sqlite .*kernel's log/)(unknown.cause)
+    isStoreError('DISK', /the disk failed at .*slot-0-of-1\.sqlite .*kernel log/)(unknown.cause)
     assert.equal((await waiting).kind, 'failed')
-    broken = false
+    isBroken = false
     assert.equal((await store.commit(kvWriteSet(ada, activation, 'stale', '3'))).kind, 'failed')
     const next = await store.open(ada)
     assert(next.activation > activation)
     assert(!next.kv.has('stale'))
     assert.equal((await store.commit(kvWriteSet(ada, next.activation, 'new', '4'))).kind, 'committed')
-    assert(bench.log.lines.some(({ level, message }) => level === 'error' && /opened anew/.test(message)))
+    assert(fixture.log.lines.some(({ level, message }) => level === 'error' && /reopened/.test(message)))
   },
 )
 
-slotTest('a checkpoint whose sync fails costs no row: the WAL is kept and copied again', async (bench) => {
+slotTest('a checkpoint with a failed sync loses no row, because the WAL is copied again', async (fixture) => {
   let walFd: number | null = null
-  let broke = false
-  const store = await bench.open({
+  let hasFailed = false
+  const store = await fixture.open({
     slots: 1,
     fdatasync: (fd, done) => {
       walFd ??= fd
       // Any other descriptor is that of the database file.
-      if (fd === walFd || broke) return fdatasync(fd, done)
-      broke = true
+      if (fd === walFd || hasFailed) return fdatasync(fd, done)
+      hasFailed = true
       setImmediate(done, Object.assign(new Error('EIO'), { code: 'EIO' }))
     },
   })
   let { activation } = await store.open(ada)
-  // Every byte differs from the value before: SQLite writes only pages that changed.
+  // Every byte differs from the previous value, because SQLite writes only changed pages.
   const value = (n: number): string => String(n).repeat(50_000)
   let failures = 0
   for (let n = 0; n < 60; n++) {
@@ -102,16 +103,16 @@ slotTest('a checkpoint whose sync fails costs no row: the WAL is kept and copied
     n--
   }
   assert.equal(failures, 1)
-  assert(bench.log.lines.some(({ message }) => /opened anew/.test(message)))
+  assert(fixture.log.lines.some(({ message }) => /reopened/.test(message)))
   await store.closeStore()
-  assert.deepEqual(readdirSync(bench.dir).toSorted(), ['slot-0-of-1.sqlite', 'store.lock', 'store.pid'])
-  const { kv } = await (await bench.open({ slots: 1 })).open(ada)
+  assert.deepEqual(readdirSync(fixture.dir).toSorted(), ['slot-0-of-1.sqlite', 'store.lock', 'store.pid'])
+  const { kv } = await (await fixture.open({ slots: 1 })).open(ada)
   for (let n = 50; n < 60; n++) assert.equal(text(kv.get(`n${n % 10}`)), value(n))
 })
 
-slotTest('a slot file that is closed after such a checkpoint leaves its WAL', async ({ dir }) => {
+slotTest('a slot file closed after such a checkpoint keeps its WAL', async ({ dir }) => {
   const path = join(dir, 'alone.sqlite')
-  const left: string[][] = []
+  const remainingFiles: string[][] = []
   for (const error of [new Error('EIO'), null]) {
     const file = new SlotFile(path, { tables: new TableSet([]), outbox: false, newId: systemClock.id })
     file.begin()
@@ -124,18 +125,18 @@ slotTest('a slot file that is closed after such a checkpoint leaves its WAL', as
       ),
     )
     file.closeFile()
-    left.push(readdirSync(dir).toSorted())
+    remainingFiles.push(readdirSync(dir).toSorted())
   }
-  assert.deepEqual(left, [['alone.sqlite', 'alone.sqlite-wal'], ['alone.sqlite']])
+  assert.deepEqual(remainingFiles, [['alone.sqlite', 'alone.sqlite-wal'], ['alone.sqlite']])
 })
 
-slotTest('a WAL that was kept under its second name is found again', async ({ dir, open }) => {
+slotTest('restores a WAL from its backup name', async ({ dir, open }) => {
   const path = join(dir, 'slot-0-of-1.sqlite')
   const store = await open({ slots: 1 })
   const { activation } = await store.open(ada)
   await store.commit(kvWriteSet(ada, activation, 'gold', '7'))
-  // As if the process was killed between SQLite's close and the renaming: rows that only the kept WAL has. Reading
-  // the file here costs SQLite its lock on it, which nobody needs in this test.
+  // As if the process was killed between SQLite's close and the renaming: some rows are only in the backup of the WAL.
+  // Reading the file here releases SQLite's lock on it, which this test does not need.
   const [file, wal] = [readFileSync(path), readFileSync(`${path}-wal`)]
   await store.closeStore()
   writeFileSync(path, file)
@@ -144,17 +145,20 @@ slotTest('a WAL that was kept under its second name is found again', async ({ di
   assert.equal(text((await again.open(ada)).kv.get('gold')), '7')
 })
 
-slotTest('a second opener of the directory is refused and told who has it', async ({ open }) => {
-  const store = await open()
-  await assert.rejects(
-    open(),
-    isStoreError('LOCKED', new RegExp(`in use by process ${process.pid}: stop that one`)),
-  )
-  await store.closeStore()
-  await open()
-})
+slotTest(
+  'rejects a second opening of the directory, naming the process that has it open',
+  async ({ open }) => {
+    const store = await open()
+    await assert.rejects(
+      open(),
+      isStoreError('LOCKED', new RegExp(`in use by process ${process.pid}: stop that one`)),
+    )
+    await store.closeStore()
+    await open()
+  },
+)
 
-slotTest('a slot file of a newer format is refused', async ({ dir, open }) => {
+slotTest('rejects a slot file of a newer format', async ({ dir, open }) => {
   const store = await open({ slots: 1 })
   await store.open(ada)
   await store.closeStore()
@@ -168,12 +172,12 @@ slotTest('a slot file of a newer format is refused', async ({ dir, open }) => {
   )
 })
 
-slotTest('a damaged slot file, and a file that is not ours, are refused', async ({ dir, open }) => {
+slotTest('rejects a damaged slot file, and a file that is not a slot file', async ({ dir, open }) => {
   const path = join(dir, 'slot-0-of-1.sqlite')
   writeFileSync(path, Buffer.alloc(8_192, 65))
   await assert.rejects(
     open({ slots: 1 }),
-    isStoreError('CORRUPT', /slot-0-of-1\.sqlite is damaged .*put a backup/),
+    isStoreError('CORRUPT', /slot-0-of-1\.sqlite is damaged .*replace it by a backup/),
   )
   rmSync(path)
   const db = new DatabaseSync(path)
@@ -182,7 +186,7 @@ slotTest('a damaged slot file, and a file that is not ours, are refused', async 
   await assert.rejects(open({ slots: 1 }), isStoreError('FOREIGN', /is not a slot file of Firefly/))
 })
 
-slotTest('a slot file that cannot be read costs its own shards only', async ({ dir, log, open }) => {
+slotTest('an unreadable slot file makes only its own shards unavailable', async ({ dir, log, open }) => {
   let store = await open({ slots: 2 })
   const [a, b] = [ada, bob].map((shard) => slotOf(shardName(shard), 2)) as [number, number]
   assert.notEqual(a, b)
@@ -199,9 +203,9 @@ slotTest('a slot file that cannot be read costs its own shards only', async ({ d
   ] as const) {
     writeFileSync(path, bad)
     store = await open({ slots: 2 })
-    const said = log.lines.at(-1)
-    assert.deepEqual([said?.level, said?.fields['code']], ['error', code])
-    assert.match(String(said?.fields['cause']), /slot-\d-of-2\.sqlite is damaged/)
+    const line = log.lines.at(-1)
+    assert.deepEqual([line?.level, line?.fields['code']], ['error', code])
+    assert.match(String(line?.fields['cause']), /slot-\d-of-2\.sqlite is damaged/)
     await assert.rejects(async () => store.open(ada), isStoreError(code, /is damaged/))
     const { activation, kv } = await store.open(bob)
     assert.equal(text(kv.get('gold')), '7')
@@ -213,32 +217,35 @@ slotTest('a slot file that cannot be read costs its own shards only', async ({ d
   assert.equal(text((await store.open(ada)).kv.get('gold')), '7')
 })
 
-slotTest('a turn that is too large for the disk’s queue fails alone, and says so', async ({ open }) => {
-  const store = await open({ slots: 1 })
-  const { activation } = await store.open(ada)
-  const large = new Uint8Array(70_000_000)
-  const outcome = await store.commit(writeSet(ada, activation, { kv: new Map([['gold', large]]) }))
-  assert.equal(outcome.kind, 'failed')
-  isStoreError(
-    'TOO_LARGE',
-    /one turn writes 70\d{6} bytes, more than 67108864: split it/,
-  )(outcome.kind === 'failed' && outcome.cause)
-  const other = await store.open(bob)
-  assert.equal((await store.commit(kvWriteSet(bob, other.activation, 'gold', '7'))).kind, 'committed')
-})
+slotTest(
+  'a turn above the bound of the commit queue fails with its size, and no other turn fails',
+  async ({ open }) => {
+    const store = await open({ slots: 1 })
+    const { activation } = await store.open(ada)
+    const large = new Uint8Array(70_000_000)
+    const outcome = await store.commit(writeSet(ada, activation, { kv: new Map([['gold', large]]) }))
+    assert.equal(outcome.kind, 'failed')
+    isStoreError(
+      'TOO_LARGE',
+      /a turn writes 70\d{6} bytes, which exceeds 67108864: split it/,
+    )(outcome.kind === 'failed' && outcome.cause)
+    const other = await store.open(bob)
+    assert.equal((await store.commit(kvWriteSet(bob, other.activation, 'gold', '7'))).kind, 'committed')
+  },
+)
 
-slotTest('another number of slots is refused: the shards would not be found again', async ({ open }) => {
+slotTest('rejects another number of slots than the directory was created with', async ({ open }) => {
   const store = await open({ slots: 4 })
   await store.open(ada)
   await store.closeStore()
   await assert.rejects(
     open({ slots: 5 }),
-    isStoreError('SLOTS', /was made with 4 slots, not 5: start with 4/),
+    isStoreError('SLOTS', /was created with 4 slots, not 5: start with 4/),
   )
-  await assert.rejects(open({ slots: 0 }), isStoreError('SLOTS', /0 is not a number of slots/))
+  await assert.rejects(open({ slots: 0 }), isStoreError('SLOTS', /0 slots are not in 1..4096/))
 })
 
-slotTest('a path that is no directory is refused', async ({ dir, open }) => {
+slotTest('rejects a path that is not a directory', async ({ dir, open }) => {
   const path = join(dir, 'file')
   writeFileSync(path, '')
   await assert.rejects(open({ dir: path }), isStoreError('ACCESS', /file cannot be used .*check path, owner/))
@@ -246,7 +253,7 @@ slotTest('a path that is no directory is refused', async ({ dir, open }) => {
 })
 
 slotTest(
-  `after SIGKILL at any moment every acknowledged write is there (${ROUNDS} times)`,
+  `every acknowledged write survives a SIGKILL at any moment (${ROUNDS} times)`,
   async ({ dir, open }) => {
     const acknowledged = new Map<string, Set<string>>()
     const highest = new Map<string, number>()
@@ -258,10 +265,13 @@ slotTest(
       const killAfter = 1 + Math.floor(Math.random() * 3_000)
       const ended = once(child, 'exit')
       let seen = 0
-      let torn = ''
-      child.stdout.on('data', (chunk: Buffer) => (torn = (torn + chunk.toString('latin1')).slice(-80)))
+      let outputTail = ''
+      child.stdout.on(
+        'data',
+        (chunk: Buffer) => (outputTail = (outputTail + chunk.toString('latin1')).slice(-80)),
+      )
       for await (const line of createInterface({ input: child.stdout })) {
-        // The last line may be cut short by the kill.
+        // The kill may truncate the last line.
         const [, shard, name, number] = /^ok (\S+) (\S+) (\d+);$/.exec(line) ?? []
         if (shard === undefined) continue
         if (!acknowledged.has(shard)) acknowledged.set(shard, new Set())
@@ -271,12 +281,12 @@ slotTest(
         if (++seen === killAfter) child.kill('SIGKILL')
       }
       const [, signal] = await ended
-      assert.equal(signal, 'SIGKILL', torn)
+      assert.equal(signal, 'SIGKILL', outputTail)
 
       const store = await open()
       for (const [shard, names] of acknowledged) {
         const { activation, kv } = await store.open({ contract: 'test', key: shard })
-        assert(activation > highest.get(shard)!, `${activation} was given to ${shard} before`)
+        assert(activation > highest.get(shard)!, `${shard} had activation ${activation} before`)
         highest.set(shard, activation)
         for (const name of names) assert.equal(text(kv.get(name)), name)
       }
@@ -286,16 +296,16 @@ slotTest(
   },
 )
 
-/** What node:sqlite refuses to bind. */
+/** Contains a value that node:sqlite cannot bind. */
 function unbindableWriteSet(shard: ShardId, activation: number): WriteSet {
   const kv = new Map<string, Uint8Array>([
     ['half', bytes('written')],
-    ['bad', {} as unknown as Uint8Array],
+    ['bad', {} as Uint8Array],
   ])
   return writeSet(shard, activation, { kv })
 }
 
-/** The child: several shards commit one new name after the other and print each that was acknowledged. */
+/** The child: several shards commit new names continuously and print each acknowledged one. */
 async function commitUntilKilled(dir: string): Promise<void> {
   const log = jsonLog('warn')
   const store = await SlotStore.open({ dir, slots: 4, clock: systemClock, log, onWake: () => {} })

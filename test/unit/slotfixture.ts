@@ -1,4 +1,4 @@
-// What the tests of the slot store share: two shards, write sets, and a directory that is gone when its test ends.
+// Fixtures of the slot store tests: two shards, write sets, and a directory that is removed after its test.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { systemClock } from '../../core/node/clock.ts'
-import { SlotStore, StoreError, type SlotStoreOptions } from '../../core/node/slotstore.ts'
+import { SlotStore, type SlotStoreOptions } from '../../core/node/slotstore.ts'
+import { StoreError } from '../../core/node/storeerror.ts'
 import { MemoryLog } from '../../core/testing/memory.ts'
 import { shardName, type ShardId } from '../../core/wire/shardid.ts'
 import type { WriteSet } from '../../core/ports/store.ts'
@@ -43,8 +44,8 @@ export interface SlotFixture {
   open(options?: Partial<SlotStoreOptions>): Promise<SlotStore>
 }
 
-/** A directory and the stores in it, gone when the test ends. */
-export function slotTest(name: string, body: (bench: SlotFixture) => Promise<void>): void {
+/** Runs a test with a new directory; closes the opened stores and removes the directory at its end. */
+export function slotTest(name: string, body: (fixture: SlotFixture) => Promise<void>): void {
   test(name, async () => {
     const dir = mkdtempSync(join(tmpdir(), 'firefly-slot-'))
     const stores: SlotStore[] = []

@@ -1,5 +1,5 @@
-// Rows, casts and the outbox of the slot store on real files: what is read of the outbox is on disk, a refused turn is
-// taken back whole, and files of other formats and starts without their MySQL are refused or migrated.
+// Rows, casts and the outbox of the slot store on real files: only synced outbox entries are read, a refused turn is
+// undone completely, older file formats are migrated, and a start without the MySQL of the rows is rejected.
 
 import assert from 'node:assert/strict'
 import { fdatasync, writeFileSync } from 'node:fs'
@@ -29,8 +29,8 @@ const OUTBOX_OPTIONS = { slots: 1, tables, outbox: true } as const
 const everything: RowQuery = { by: {}, descending: false, limit: 0 }
 const OWNER = 'slot/0-of-1'
 
-slotTest('a turn commits its rows, its casts and its entry, and the next open has them', async (bench) => {
-  let store = await bench.open(OUTBOX_OPTIONS)
+slotTest('a turn commits rows, casts and outbox entry, and the next open returns them', async (fixture) => {
+  let store = await fixture.open(OUTBOX_OPTIONS)
   const { activation, casts } = await store.open(ada)
   assert.deepEqual(casts, [])
   const first = await store.commit(
@@ -44,7 +44,7 @@ slotTest('a turn commits its rows, its casts and its entry, and the next open ha
   assert.deepEqual(await store.commit(kvWriteSet(ada, activation, 'no', 'rows')), { kind: 'committed' })
   const second = await store.commit(writeSet(ada, activation, { rows: [update(items, ['a'], { count: 2 })] }))
   assert.deepEqual(second, { kind: 'committed', seq: 2 })
-  for (let life = 0; life < 2; life++) {
+  for (let round = 0; round < 2; round++) {
     assert.deepEqual({ ...store.row(ada, items, ['a']) }, item('a', { count: 2 }))
     assert.deepEqual(
       store.list(ada, items, { ...everything, by: { kind: 'bow' } }).map(({ id }) => id),
@@ -54,46 +54,47 @@ slotTest('a turn commits its rows, its casts and its entry, and the next open ha
     assert.deepEqual((await store.open(ada)).casts, [storedCast(5, 'paid')])
     await store.closeStore()
     const before = Date.now()
-    bench.wakes.length = 0
-    store = await bench.open(OUTBOX_OPTIONS)
-    // A cast is to be sent at once.
-    assert.equal(bench.wakes.length, 1)
-    assert.equal(bench.wakes[0]![0], shardName(ada))
-    assert(bench.wakes[0]![1]! >= before && bench.wakes[0]![1]! <= Date.now())
+    fixture.wakes.length = 0
+    store = await fixture.open(OUTBOX_OPTIONS)
+    // A cast is due immediately.
+    assert.equal(fixture.wakes.length, 1)
+    assert.equal(fixture.wakes[0]![0], shardName(ada))
+    assert(fixture.wakes[0]![1]! >= before && fixture.wakes[0]![1]! <= Date.now())
   }
 })
 
-slotTest('rows are read while a sync is under way, and the outbox is not', async (bench) => {
-  const held: (() => void)[] = []
-  let hold = false
-  const told: string[] = []
-  const store = await bench.open({
+slotTest('reads unsynced rows, and no unsynced outbox entries', async (fixture) => {
+  const pausedSyncs: (() => void)[] = []
+  let isPaused = false
+  const notified: string[] = []
+  const store = await fixture.open({
     ...OUTBOX_OPTIONS,
-    onOutboxDurable: (owner) => told.push(owner),
-    fdatasync: (fd, done) => (hold ? void held.push(() => fdatasync(fd, done)) : fdatasync(fd, done)),
+    onOutboxDurable: (owner) => notified.push(owner),
+    fdatasync: (fd, done) =>
+      isPaused ? void pausedSyncs.push(() => fdatasync(fd, done)) : fdatasync(fd, done),
   })
   const { activation } = await store.open(ada)
   const outbox = store.outboxOf(OWNER)
   assert.deepEqual([store.ownerOf(ada), store.ownersWithEntries()], [OWNER, []])
-  hold = true
+  isPaused = true
   const outcome = store.commit(
     writeSet(ada, activation, { rows: [insert(items, item('a'))], critical: true }),
   )
-  await waitUntil(() => held.length === 1)
-  const meanwhile = [store.row(ada, items, ['a'])?.['id'], outbox.read(0, 99, 9_999), [...told]]
-  // It waits here already, for whoever wants to know when MySQL has all of it.
-  const waiting = [outbox.lastSeqOf(ada, true), outbox.lastSeqOf(bob, false), outbox.lastSeq]
-  hold = false
-  held[0]!()
+  await waitUntil(() => pausedSyncs.length === 1)
+  const meanwhile = [store.row(ada, items, ['a'])?.['id'], outbox.read(0, 99, 9_999), [...notified]]
+  // The entry already counts, for callers that wait until MySQL has all entries.
+  const sequences = [outbox.lastSeqOf(ada, true), outbox.lastSeqOf(bob, false), outbox.lastSeq]
+  isPaused = false
+  pausedSyncs[0]!()
   assert.deepEqual(await outcome, { kind: 'committed', seq: 1 })
   assert.deepEqual(
-    [meanwhile, waiting],
+    [meanwhile, sequences],
     [
       ['a', [], []],
       [1, 0, 1],
     ],
   )
-  assert.deepEqual([told, store.ownersWithEntries()], [[OWNER], [OWNER]])
+  assert.deepEqual([notified, store.ownersWithEntries()], [[OWNER], [OWNER]])
   assert.deepEqual(outbox.read(0, 99, 9_999)[0]?.shard, shardName(ada))
 })
 
@@ -110,14 +111,14 @@ slotTest('a write set that fails uses no sequence and leaves no row', async ({ o
     good(bob, b, 'x'),
   ])
   assert.deepEqual(
-    outcomes.map((one) => (one.kind === 'committed' ? one.seq : one.kind)),
+    outcomes.map((outcome) => (outcome.kind === 'committed' ? outcome.seq : outcome.kind)),
     [1, 'failed', 'failed', 2],
   )
   assert.equal(store.list(ada, items, everything).length, 1)
 })
 
-slotTest('a refused turn is taken back with all behind it, and its activation is over', async (bench) => {
-  const store = await bench.open(OUTBOX_OPTIONS)
+slotTest('undoes a refused turn and all later ones, and fences its activation', async (fixture) => {
+  const store = await fixture.open(OUTBOX_OPTIONS)
   const { activation } = await store.open(ada)
   const timer = (dueMs: number) => ({ name: 'bell', dueMs, data: bytes('t') })
   const nowMs = Date.now()
@@ -144,11 +145,11 @@ slotTest('a refused turn is taken back with all behind it, and its activation is
     }),
   )
   assert.deepEqual(refused, { kind: 'committed', seq: 2 })
-  // Behind it: nothing for MySQL, and yet computed from what is taken back.
+  // A later turn without changes for MySQL, but computed from the undone one.
   const later = writeSet(ada, activation, { kv: new Map([['gold', bytes('5000')]]) })
-  const back = writeSet(ada, activation, { kv: new Map([['gold', null]]), wakeMs: 200 })
-  await store.commit({ ...later, undo: back })
-  bench.wakes.length = 0
+  const laterUndo = writeSet(ada, activation, { kv: new Map([['gold', null]]), wakeMs: 200 })
+  await store.commit({ ...later, undo: laterUndo })
+  fixture.wakes.length = 0
   const patch = { id: 'c', mark: 2, replies: bytes('refused'), nowMs, weight: 0 }
   const rejected = store.reject(ada, 2, patch)
   const stale = store.commit(kvWriteSet(ada, activation, 'gold', '9'))
@@ -160,12 +161,12 @@ slotTest('a refused turn is taken back with all behind it, and its activation is
   assert.deepEqual([timers, casts], [[timer(100)], [storedCast(1, 'old')]])
   assert.deepEqual({ ...store.row(ada, items, ['a']) }, item('a'))
   assert.deepEqual(await store.channel(ada, 'c'), { mark: 2, replies: bytes('refused') })
-  assert.deepEqual(bench.wakes, [[shardName(ada), 100]])
+  assert.deepEqual(fixture.wakes, [[shardName(ada), 100]])
   const outbox = store.outboxOf(OWNER)
   assert.deepEqual([outbox.read(0, 99, 9_999).map(({ seq }) => seq), outbox.lastSeq], [[1], 3])
 })
 
-slotTest('drops cost no sync, and the sequence goes on after a reopening', async ({ dir, open }) => {
+slotTest('a drop needs no sync, and the sequence continues after a restart', async ({ dir, open }) => {
   let syncs = 0
   let afterMs: (() => void) | null = null
   const clock = {
@@ -207,7 +208,7 @@ slotTest('drops cost no sync, and the sequence goes on after a reopening', async
   assert.deepEqual([store.ownersWithEntries(), store.outboxOf(OWNER).lastSeq], [[], 91])
 })
 
-slotTest('fill takes what MySQL has, and a mark never goes back', async ({ open }) => {
+slotTest('fill stores the state from MySQL, and never lowers a mark', async ({ open }) => {
   const store = await open(OUTBOX_OPTIONS)
   const { activation } = await store.open(ada)
   const nowMs = Date.now()
@@ -233,7 +234,7 @@ slotTest('fill takes what MySQL has, and a mark never goes back', async ({ open 
 })
 
 slotTest(
-  'a reset forgets the rows of all shards of its slot and ends their activations',
+  'a reset deletes the rows of all shards of its slot and fences their activations',
   async ({ open }) => {
     const store = await open(OUTBOX_OPTIONS)
     const { activation } = await store.open(ada)
@@ -258,32 +259,32 @@ slotTest(
   },
 )
 
-slotTest('a slot that is opened anew after an error of the disk tells what waits in it', async ({ open }) => {
-  let broken = false
-  const told: string[] = []
+slotTest('a slot reopened after an error of the disk reports its outbox entries', async ({ open }) => {
+  let isBroken = false
+  const notified: string[] = []
   const eio = Object.assign(new Error('EIO'), { code: 'EIO' })
   const store = await open({
     ...OUTBOX_OPTIONS,
-    onOutboxDurable: (owner) => told.push(owner),
-    fdatasync: (fd, done) => (broken ? void setImmediate(done, eio) : fdatasync(fd, done)),
+    onOutboxDurable: (owner) => notified.push(owner),
+    fdatasync: (fd, done) => (isBroken ? void setImmediate(done, eio) : fdatasync(fd, done)),
   })
   const { activation } = await store.open(ada)
   const outbox = store.outboxOf(OWNER)
-  broken = true
+  isBroken = true
   const lost = await store.commit(writeSet(ada, activation, { rows: [insert(items, item('a'))] }))
   assert.equal(lost.kind, 'unknown')
-  assert.deepEqual([told, store.ownersWithEntries()], [[], [OWNER]])
-  broken = false
-  // Any read opens it, an outbox that was asked for before as well.
+  assert.deepEqual([notified, store.ownersWithEntries()], [[], [OWNER]])
+  isBroken = false
+  // Any read reopens it, also one of an outbox object created before.
   assert.deepEqual(
     outbox.read(0, 99, 9_999).map(({ seq }) => seq),
     [1],
   )
-  assert.deepEqual(told, [OWNER])
+  assert.deepEqual(notified, [OWNER])
   assert.equal(store.row(ada, items, ['a'])?.['id'], 'a')
 })
 
-slotTest('a file of format 1 gets what it lacks and keeps what it has', async ({ dir, open }) => {
+slotTest('migrates a file of format 1 without losing its data', async ({ dir, open }) => {
   const path = join(dir, 'slot-0-of-1.sqlite')
   const db = new DatabaseSync(path)
   db.exec(FORMAT_1)
@@ -292,39 +293,42 @@ slotTest('a file of format 1 gets what it lacks and keeps what it has', async ({
     INSERT INTO channels VALUES ('${shardName(ada)}', 'c', 4, 1e15, x'34');
     UPDATE activations SET reserved = 2000`)
   db.close()
-  for (let life = 0; life < 2; life++) {
+  for (let round = 0; round < 2; round++) {
     const store = await open(OUTBOX_OPTIONS)
     const { activation, kv, timers } = await store.open(ada)
     assert(activation > 2_000)
     assert.equal(text(kv.get('gold')), '7')
     assert.deepEqual(timers, [{ name: 'bell', dueMs: 300, data: bytes('') }])
     assert.equal((await store.channel(ada, 'c'))?.mark, 4)
-    const change = life === 0 ? insert(items, item('a')) : update(items, ['a'], { count: 2 })
+    const change = round === 0 ? insert(items, item('a')) : update(items, ['a'], { count: 2 })
     const outcome = await store.commit(writeSet(ada, activation, { rows: [change] }))
-    assert.deepEqual(outcome, { kind: 'committed', seq: life + 1 })
+    assert.deepEqual(outcome, { kind: 'committed', seq: round + 1 })
     await store.closeStore()
   }
 })
 
-slotTest('rows from before MySQL are queued at its first start, and then belong to it', async ({ open }) => {
-  let store = await open({ slots: 1, tables })
-  const { activation } = await store.open(ada)
-  const alone = await store.commit(writeSet(ada, activation, { rows: [insert(items, item('a'))] }))
-  assert.deepEqual(alone, { kind: 'committed' })
-  await store.closeStore()
-  store = await open(OUTBOX_OPTIONS)
-  assert.deepEqual(store.ownersWithEntries(), [OWNER])
-  const queued = store.outboxOf(OWNER).read(0, 99, 9_999)
-  assert.deepEqual(queued[0]?.shard, shardName(ada))
-  assert.deepEqual([store.isLoaded(ada), store.isLoaded(bob)], [true, false])
-  await store.closeStore()
-  await assert.rejects(
-    open({ slots: 1, tables }),
-    isStoreError('DETACHED', /slot-0-of-1\.sqlite: its rows belong to a MySQL: start with --mysql/),
-  )
-})
+slotTest(
+  'queues existing rows at the first start with MySQL, and rejects a later start without it',
+  async ({ open }) => {
+    let store = await open({ slots: 1, tables })
+    const { activation } = await store.open(ada)
+    const alone = await store.commit(writeSet(ada, activation, { rows: [insert(items, item('a'))] }))
+    assert.deepEqual(alone, { kind: 'committed' })
+    await store.closeStore()
+    store = await open(OUTBOX_OPTIONS)
+    assert.deepEqual(store.ownersWithEntries(), [OWNER])
+    const queued = store.outboxOf(OWNER).read(0, 99, 9_999)
+    assert.deepEqual(queued[0]?.shard, shardName(ada))
+    assert.deepEqual([store.isLoaded(ada), store.isLoaded(bob)], [true, false])
+    await store.closeStore()
+    await assert.rejects(
+      open({ slots: 1, tables }),
+      isStoreError('DETACHED', /slot-0-of-1\.sqlite: its rows belong to a MySQL: start with --mysql/),
+    )
+  },
+)
 
-slotTest('a table that the game cannot read is refused, and so are damaged files', async ({ dir, open }) => {
+slotTest('rejects a table that the game cannot read, and a damaged file', async ({ dir, open }) => {
   const store = await open(OUTBOX_OPTIONS)
   await store.open(ada)
   await store.closeStore()
@@ -339,14 +343,14 @@ slotTest('a table that the game cannot read is refused, and so are damaged files
   await assert.rejects(open(OUTBOX_OPTIONS), isStoreError('CORRUPT', /is damaged/))
 })
 
-slotTest('owners are named by their slots', async ({ open }) => {
+slotTest('names owners after their slots', async ({ open }) => {
   const store = await open({ slots: 32 })
   assert.equal(store.ownerOf({ contract: 'player', key: 'ada' }), 'slot/11-of-32')
   assert.equal(store.ownerOf({ contract: 'arena', key: 'duel-7' }), 'slot/09-of-32')
   assert.throws(() => store.outboxOf('slot/32-of-32'), /is not a slot of/)
 })
 
-/** As Firefly made it before tables came. */
+/** A slot file as created by Firefly before it had tables. */
 const FORMAT_1 = `
   PRAGMA journal_mode = WAL;
   BEGIN;

@@ -1,5 +1,5 @@
-// The room that a table takes in MySQL: what it would refuse is refused while the game is put together, by table,
-// columns, sum and bound.
+// The space of a table in MySQL: a definition that MySQL would refuse is rejected when the game is defined. The error
+// names table, columns, sum and bound.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -19,7 +19,7 @@ const names = (columns: Columns): string[] => Object.keys(columns)
 const own = { own: t.string(255) }
 const keyed = { key: 'own' }
 
-/** What is taken, the same with one thing more, and what is said of that. */
+/** A table at a bound, a table just beyond it, and the error of that. */
 const BOUNDS: readonly (readonly [string, [Columns, object], [Columns, object], string])[] = [
   [
     'strings of a row',
@@ -34,13 +34,13 @@ const BOUNDS: readonly (readonly [string, [Columns, object], [Columns, object], 
     'its columns take 65501 bytes of a row (c0 4002, c1 4002, c2 4002, c3 4002, 14 more), which exceeds 65500',
   ],
   [
-    'what cannot leave the page',
+    'columns that MySQL stores in the page',
     [{ own: t.id, ...many(31, t.string(63)), last: t.bytes(171) }, keyed],
     [{ own: t.id, ...many(31, t.string(63)), last: t.bytes(172) }, keyed],
     'its columns take 8081 bytes of a page (c0 253, c1 253, c2 253, c3 253, 29 more), which exceeds 8080',
   ],
   [
-    'a key, which cannot leave the page either',
+    'a key and columns that MySQL stores in the page',
     [{ ...own, a: t.string(255), b: t.string(255), ...many(19, t.string(63)) }, { key: ['own', 'a', 'b'] }],
     [{ ...own, a: t.string(255), b: t.string(255), ...many(20, t.string(63)) }, { key: ['own', 'a', 'b'] }],
     'its columns take 8126 bytes of a page (own 1022, a 1022, b 1022, c0 253, 19 more), which exceeds 8080',
@@ -88,13 +88,13 @@ const BOUNDS: readonly (readonly [string, [Columns, object], [Columns, object], 
     '91 columns are not 1..90',
   ],
   [
-    'letters of a key',
+    'characters of a key',
     [{ ...own, a: t.oneOf('b', 'x'.repeat(255)) }, { key: ['own', 'a'] }],
     [{ ...own, a: t.oneOf('b', 'x'.repeat(256)) }, { key: ['own', 'a'] }],
     'key column a: 256 characters exceed 255',
   ],
   [
-    'what is noted of a row',
+    'undo record of a row',
     [
       { own: t.id, ...many(7, t.string(255)), last: t.string(154), ...many(9, t.string(999), 'f') },
       { key: 'own', by: ['own', ...names(many(7, t.u8)), 'last'] },
@@ -118,7 +118,7 @@ const BOUNDS: readonly (readonly [string, [Columns, object], [Columns, object], 
     `by or unique needs the index by_${'a'.repeat(61)} twice`,
   ],
   [
-    'an index once',
+    'one index per column',
     [
       { ...own, a: t.u8 },
       { ...keyed, by: ['own', 'a'], unique: ['a'] },
@@ -137,7 +137,7 @@ const BOUNDS: readonly (readonly [string, [Columns, object], [Columns, object], 
   ],
 ]
 for (const [what, within, beyond, message] of BOUNDS)
-  test(`the bound of ${what}`, () => {
+  test(`accepts a table at the bound and rejects one beyond it: ${what}`, () => {
     define(...within)
     assert.throws(
       () => define(...beyond),
@@ -149,7 +149,7 @@ for (const [what, within, beyond, message] of BOUNDS)
     )
   })
 
-test('the advice says what takes less room', () => {
+test('the error names a type that takes less space', () => {
   assert.throws(() => define({ own: t.id, ...many(33, t.string(63)) }, keyed), {
     message:
       /^table "items": .* exceeds 8080; outside the key an object or a t\.string of 64 or more takes 41 bytes of it$/,
@@ -172,7 +172,7 @@ const SIZES: readonly (readonly [type: Type<unknown>, bytes: number, inlineBytes
   [t.bytes(0), 2, 2, 1], [t.bytes(255), 256, 256, 255], [t.bytes(256), 258, 41, 256], [t.bytes(4_001), 11, 41, Infinity],
   [t.oneOf('a', 'abc'), 13, 13, 12], [t.array(t.u8, 9), 12, 41, Infinity],
 ]
-test('every kind of column has its bytes', () => {
+test('computes the bytes of every kind of column', () => {
   for (const [{ spec }, ...expected] of SIZES) {
     const { type, bytes, inlineBytes, keyBytes } = storageOf(spec)
     assert.deepEqual([bytes, inlineBytes, keyBytes], expected, type)

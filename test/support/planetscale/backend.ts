@@ -1,11 +1,11 @@
-// The MySQL or MariaDB behind the endpoint: a bounded pool of connections that speak UTC and MySQL 8's strict mode.
-// Invariant: a link that was killed or lost never goes back into the pool, and whoever waits on it is told.
+// The MySQL or MariaDB of the endpoint: a bounded pool of connections in UTC and MySQL 8's strict mode.
+// Invariant: a killed or lost connection never returns to the pool, and its pending statement is rejected.
 
 import { createPool, type FieldPacket, type Pool, type PoolConnection, type ResultSetHeader } from 'mysql2'
 import type { EndpointLimits } from './limits.ts'
 import { VitessError, vitessField, vitessRow, type VitessResult, type VitessRow } from './result.ts'
 
-/** The endpoint cannot start; the message says why and what to do. */
+/** The endpoint cannot start; the message names the reason and the remedy. */
 export class EndpointError extends Error {
   override readonly name = 'EndpointError'
 }
@@ -15,7 +15,7 @@ const SQL_MODE =
   'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'
 
 export class Backend {
-  /** Vitess's word for the database. */
+  /** Vitess's name of the database. */
   readonly keyspace: string
   readonly #pool: Pool
   readonly #limits: EndpointLimits
@@ -27,7 +27,7 @@ export class Backend {
     this.#limits = limits
   }
 
-  /** @param url `mysql://user:password@host:port/database` @throws EndpointError when it is not there */
+  /** @param url `mysql://user:password@host:port/database` @throws EndpointError when it cannot be used */
   static async open(url: string, limits: EndpointLimits): Promise<Backend> {
     const { host, port, user, password, database } = partsOf(url)
     const pool = createPool({
@@ -48,9 +48,9 @@ export class Backend {
     })
     const backend = new Backend(pool, database, limits)
     try {
-      const link = await backend.acquire()
-      await link.run('SELECT 1')
-      link.release()
+      const connection = await backend.acquire()
+      await connection.run('SELECT 1')
+      connection.release()
     } catch (error) {
       await backend.close()
       throw new EndpointError(connectHelp(error as NodeJS.ErrnoException, { host, port, user, database }), {
@@ -60,42 +60,42 @@ export class Backend {
     return backend
   }
 
-  /** A connection for one statement or one transaction. */
+  /** Returns a connection for one statement or one transaction. */
   acquire(): Promise<BackendConnection> {
     return new Promise((resolve, reject) => {
-      this.#pool.getConnection((error, connection) => {
+      this.#pool.getConnection((error, pooled) => {
         if (error) return reject(error)
-        const link = new BackendConnection(connection, this.#limits, (killed) => {
-          this.#acquired.delete(link)
-          // The server notices a closed socket only when it answers; a statement that waits for a lock would stay.
-          if (killed) this.#pool.query(`KILL ${connection.threadId}`, () => {})
+        const connection = new BackendConnection(pooled, this.#limits, (isKilled) => {
+          this.#acquired.delete(connection)
+          // The server detects a closed socket only when it answers, so a statement that waits for a lock would stay.
+          if (isKilled) this.#pool.query(`KILL ${pooled.threadId}`, () => {})
         })
-        this.#acquired.add(link)
-        resolve(link)
+        this.#acquired.add(connection)
+        resolve(connection)
       })
     })
   }
 
   async close(): Promise<void> {
-    for (const link of this.#acquired) link.discard()
+    for (const connection of this.#acquired) connection.discard()
     await new Promise((resolve) => this.#pool.end(resolve))
   }
 }
 
-/** One connection while it is taken; a statement at a time. */
+/** One acquired connection, which runs one statement at a time. */
 export class BackendConnection {
   readonly #connection: PoolConnection
   readonly #limits: EndpointLimits
-  readonly #onReturned: (killed: boolean) => void
+  readonly #onReturned: (isKilled: boolean) => void
   #isClosed = false
   #rejectStatement: ((error: Error) => void) | null = null
-  /** mysql2 tells a lost connection to the connection, not to a query that is read row by row. */
+  /** mysql2 reports a lost connection on the connection, not on a query that is read row by row. */
   readonly #onError = (error: Error): void => {
     this.#rejectStatement?.(error)
     this.discard()
   }
 
-  constructor(connection: PoolConnection, limits: EndpointLimits, onReturned: (killed: boolean) => void) {
+  constructor(connection: PoolConnection, limits: EndpointLimits, onReturned: (isKilled: boolean) => void) {
     this.#connection = connection
     this.#limits = limits
     this.#onReturned = onReturned
@@ -106,12 +106,12 @@ export class BackendConnection {
     return this.#isClosed
   }
 
-  /** Values as MySQL's text protocol has them. @throws VitessError beyond a limit, or the error of mysql2 */
+  /** Returns values in the form of MySQL's text protocol. @throws VitessError above a limit, or the error of mysql2 */
   run(sql: string): Promise<VitessResult> {
     const { rows: maxRows, resultBytes, statementMs } = this.#limits
     const deadlineError = new VitessError('DEADLINE_EXCEEDED', 'context deadline exceeded')
     const timer = setTimeout(() => this.kill(deadlineError), statementMs)
-    const ran = new Promise<VitessResult>((resolve, reject) => {
+    const result = new Promise<VitessResult>((resolve, reject) => {
       this.#rejectStatement = reject
       const rows: VitessRow[] = []
       let columns: readonly FieldPacket[] | undefined
@@ -128,7 +128,7 @@ export class BackendConnection {
         }
         count++
         for (const value of row) bytes += value?.length ?? 0
-        // What is beyond is read and dropped, so that the connection and its transaction stay usable.
+        // Further rows are read and dropped, so that the connection and its transaction stay usable.
         if (count <= maxRows && bytes <= resultBytes) rows.push(vitessRow(row))
       })
       query.on('end', () => {
@@ -139,36 +139,37 @@ export class BackendConnection {
         } else resolve(resultOf(columns, rows, header))
       })
     })
-    return ran.finally(() => {
+    return result.finally(() => {
       clearTimeout(timer)
       this.#rejectStatement = null
     })
   }
 
-  /** Ends the statement that runs, as Vitess does at a deadline: with the connection. */
+  /** Ends the running statement by closing the connection, as Vitess does at a deadline. */
   kill(reason: Error): void {
     this.#rejectStatement?.(reason)
-    this.#giveBack(true)
+    this.#markReturned(true)
     this.#connection.destroy()
   }
 
-  /** MySQL rolls back what was open. */
+  /** Closes the connection; MySQL rolls back an open transaction. */
   discard(): void {
-    if (!this.#giveBack(false)) return
+    if (!this.#markReturned(false)) return
     this.#rejectStatement?.(new Error('the connection is closed'))
     this.#connection.destroy()
   }
 
   release(): void {
-    if (!this.#giveBack(false)) return
+    if (!this.#markReturned(false)) return
     this.#connection.off('error', this.#onError)
     this.#connection.release()
   }
 
-  #giveBack(killed: boolean): boolean {
+  /** Returns false if the connection was returned before. */
+  #markReturned(isKilled: boolean): boolean {
     if (this.#isClosed) return false
     this.#isClosed = true
-    this.#onReturned(killed)
+    this.#onReturned(isKilled)
     return true
   }
 }
@@ -182,7 +183,7 @@ function resultOf(
     const fields = columns.map(vitessField)
     return rows.length > 0 ? { fields, rows } : { fields }
   }
-  // mysql2 reads the id as signed, and beyond 2^53 as a string.
+  // mysql2 decodes the id as signed, and above 2^53 as a string.
   const insertId = BigInt.asUintN(64, BigInt(header?.insertId ?? 0))
   return {
     ...(header?.affectedRows && { rowsAffected: String(header.affectedRows) }),

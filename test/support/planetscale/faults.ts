@@ -1,4 +1,4 @@
-// Faults that a drill switches on, each one that PlanetScale or the way to it can show.
+// Faults that a drill can switch on. Each can happen at PlanetScale or on the network path to it.
 
 export class Faults {
   #drop: (sql: string) => boolean = () => false
@@ -7,25 +7,25 @@ export class Faults {
   #delayMs = 0
 
   /**
-   * Execute, then cut the connection without a word: for the next so many statements, or for each that the function
-   * chooses (`(sql) => sql === 'COMMIT'`). 0 ends it.
+   * Executes, then closes the connection without an answer: for the next `which` statements, or for each that the
+   * function selects (`(sql) => sql === 'COMMIT'`). 0 stops it.
    */
   dropAnswers(which: number | ((sql: string) => boolean)): void {
     let left = typeof which === 'number' ? which : 0
     this.#drop = typeof which === 'function' ? which : () => left-- > 0
   }
 
-  /** Answer 503 to everything and execute nothing. */
+  /** Answers 503 to every request and executes nothing. */
   unavailable(on: boolean): void {
     this.#unavailable = on
   }
 
-  /** Execute, then answer the next `count` requests with a web page. */
+  /** Executes, then answers the next `count` requests with a web page. */
   garbage(count: number): void {
     this.#garbage = count
   }
 
-  /** Execute, then wait before every answer. */
+  /** Executes, then delays every answer. */
   delay(ms: number): void {
     this.#delayMs = ms
   }
@@ -38,7 +38,7 @@ export class Faults {
     return this.#delayMs
   }
 
-  /** What to do instead of answering this statement. */
+  /** Returns the fault for this statement, null = answer it. */
   next(sql: string): 'drop' | 'garbage' | null {
     if (this.#drop(sql)) return 'drop'
     return this.#garbage > 0 && this.#garbage-- > 0 ? 'garbage' : null

@@ -1,9 +1,9 @@
-// The bounds of the endpoint in one place. Where PlanetScale documents a limit, the default is that one.
+// All bounds of the endpoint. If PlanetScale documents a limit, it is the default.
 
 export interface EndpointLimits {
   /** Largest request. vtgate's own bound on a message (grpc_max_message_size) is 16 MiB. */
   readonly bodyBytes: number
-  /** Largest result in bytes of its values, so that one SELECT cannot take the memory of all. */
+  /** Largest result in bytes of its values, so that one SELECT cannot use all memory. */
   readonly resultBytes: number
   /** Rows of one result (PlanetScale, "Database limits"). */
   readonly rows: number
@@ -11,9 +11,9 @@ export interface EndpointLimits {
   readonly transactionMs: number
   /** One statement; PlanetScale's bound for writes. Its SELECTs may take 900 s. */
   readonly statementMs: number
-  /** Transactions that are open at the same time, each with a MySQL connection of its own. */
+  /** Open transactions, each with its own MySQL connection. */
   readonly transactions: number
-  /** MySQL connections besides those. */
+  /** MySQL connections besides those of transactions. */
   readonly connections: number
   /** Statements that wait for a connection. */
   readonly waiting: number

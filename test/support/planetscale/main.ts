@@ -1,5 +1,6 @@
-// `npm run planetscale -- --mysql URL`: a local PlanetScale for development. Prints one ready line with the url for
-// DATABASE_URL. SIGTERM and SIGINT end it with 0, a second one at once; what cannot start says one line and exits 2.
+// `npm run planetscale -- --mysql URL`: a local PlanetScale for development. Prints one ready line with the URL for
+// DATABASE_URL. SIGTERM and SIGINT exit with 0, a second one exits immediately; a start that fails prints one line and
+// exits 2.
 
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { EndpointError } from './backend.ts'
@@ -20,10 +21,10 @@ async function run({ password, ...options }: EndpointArguments): Promise<void> {
 }
 
 function endOnSignal(endpoint: Endpoint): void {
-  let ending = false
+  let isEnding = false
   const end = (): void => {
-    if (ending) process.exit(1)
-    ending = true
+    if (isEnding) process.exit(1)
+    isEnding = true
     endpoint.close().then(
       () => process.exit(0),
       (error: unknown) => {

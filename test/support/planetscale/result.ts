@@ -1,9 +1,9 @@
-// Results and errors of MySQL in the shape of PlanetScale's HTTP API: protojson of Vitess, where a zero is left out.
-// The values are the bytes that MySQL sent; nothing is parsed on the way.
+// Converts results and errors of MySQL to PlanetScale's HTTP API: protojson of Vitess, which omits zeros.
+// Invariant: values are the bytes that MySQL sent, never parsed.
 
 import type { FieldPacket } from 'mysql2'
 
-/** Rows are encoded as they come; `lengths` has "-1" for NULL, `values` is the base64 of all columns in one. */
+/** `lengths` has "-1" for NULL; `values` is the base64 of all columns, concatenated. */
 export interface VitessRow {
   readonly lengths: readonly string[]
   readonly values?: string
@@ -27,7 +27,7 @@ export interface VitessResult {
   readonly insertId?: string
 }
 
-/** What goes into `error` of the answer. */
+/** The `error` of an answer. */
 export class VitessError extends Error {
   override readonly name = 'VitessError'
   readonly code: string
@@ -42,7 +42,7 @@ const BINARY = 128
 const ENUM = 256
 const SET = 2048
 
-/** By MySQL's type number; what has two names is [text, binary] or [signed, unsigned]. */
+/** By MySQL's type number; a pair is [text, binary] or [signed, unsigned]. */
 const TYPES: Readonly<Record<number, string | readonly [string, string]>> = {
   0: 'DECIMAL',
   1: ['INT8', 'UINT8'],
@@ -75,8 +75,8 @@ const TYPES: Readonly<Record<number, string | readonly [string, string]>> = {
 const NULL_TYPE = 6
 
 /**
- * As sqltypes.MySQLToType of Vitess: by the BINARY flag, which text with a _bin collation has, too. So that is
- * VARBINARY with a charset other than 63, and whoever reads it must look at the charset.
+ * Same as sqltypes.MySQLToType of Vitess. It depends on the BINARY flag, which text with a _bin collation also has: such
+ * text is VARBINARY with a charset other than 63, so a reader must check the charset.
  */
 function typeOf(type: number, flags: number): string | undefined {
   if (type === NULL_TYPE) return undefined
@@ -87,7 +87,7 @@ function typeOf(type: number, flags: number): string | undefined {
   return flags & (names[0].startsWith('INT') ? UNSIGNED : BINARY) ? names[1] : names[0]
 }
 
-/** mysql2 knows more of a column than its types say. */
+/** Fields of mysql2 that its types do not declare. */
 type FieldMetadata = FieldPacket & {
   readonly schema: string
   readonly columnType: number
@@ -119,7 +119,7 @@ export function vitessRow(values: readonly (Buffer | null)[]): VitessRow {
   return bytes.length > 0 ? { lengths, values: bytes.toString('base64') } : { lengths }
 }
 
-/** The gRPC code that vttablet gives an error of MySQL; the others are Unknown. */
+/** vttablet's gRPC code for an error of MySQL; for all others it is Unknown. */
 const CODES: Readonly<Record<number, string>> = {
   1044: 'PermissionDenied',
   1045: 'PermissionDenied',
@@ -132,7 +132,7 @@ const CODES: Readonly<Record<number, string>> = {
   1406: 'FailedPrecondition',
 }
 
-/** An error that MySQL answered; the wording is that of database-js issue #103. @param bare by `bareSql` */
+/** Converts an error of MySQL; the text follows database-js issue #103. @param bare from `bareSql` */
 export function mysqlError(cause: Error, keyspace: string, user: string, bare: string): VitessError {
   const { errno, sqlState, sqlMessage } = cause as Error & {
     errno?: number

@@ -1,6 +1,6 @@
-// A local PlanetScale: the HTTP API that @planetscale/database speaks, in front of any MySQL or MariaDB.
-// This is not Vitess and not a Vitess parser. The protocol, the sessions, the limits and the wording of errors are
-// PlanetScale's as far as they are known; a statement that passes here may still be refused there (refuse.ts).
+// A local PlanetScale: the HTTP API that @planetscale/database uses, in front of any MySQL or MariaDB.
+// This is not Vitess and contains no Vitess parser. Protocol, sessions, limits and error texts follow PlanetScale as far
+// as they are known; a statement that passes here may still be refused there (vitessrules.ts).
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -12,13 +12,13 @@ import { DEFAULT_ENDPOINT_LIMITS, type EndpointLimits } from './limits.ts'
 import { EndpointSessions } from './session.ts'
 
 export interface EndpointOptions {
-  /** `mysql://user:password@host:port/database`, whose tables are served. */
+  /** `mysql://user:password@host:port/database` */
   readonly mysql: string
   readonly host?: string
   /** 0 picks a free one. */
   readonly port?: number
   readonly user?: string
-  /** Default: a random one, which `url` has. */
+  /** Default: a random one, included in `url`. */
   readonly password?: string
   readonly limits?: Partial<EndpointLimits>
 }
@@ -31,7 +31,7 @@ export interface Endpoint {
   close(): Promise<void>
 }
 
-/** Longer than any client keeps one, so that a request never meets a connection that is just being closed. */
+/** Longer than any client reuses a connection, so that no request arrives while the server closes it. */
 const KEEP_ALIVE_MS = 75_000
 const SERVICE = '/psdb.v1alpha1.Database/'
 
@@ -117,12 +117,12 @@ class HttpError extends Error {
   }
 }
 
-/** Of one length, so that the comparison tells nothing. */
+/** A fixed length, so that the comparison does not leak the length of the secret. */
 function digest(text: string): Buffer {
   return createHash('sha256').update(text).digest()
 }
 
-/** What is too long is read on for a while and dropped: a client that still sends would not read the answer. */
+/** The rest of a body above the limit is read and dropped, up to a bound: a client reads the answer after sending. */
 async function bodyOf(request: IncomingMessage, maxBytes: number): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
@@ -159,7 +159,7 @@ function respondText(response: ServerResponse, status: number, text: string): vo
   response.end(text)
 }
 
-/** The body may not have been read to its end, so the connection cannot go on. */
+/** Closes the connection, because the request body may not have been read completely. */
 function respondError(response: ServerResponse, { status, code, message }: HttpError): void {
   response.statusCode = status
   response.setHeader('connection', 'close')

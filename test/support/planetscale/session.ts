@@ -1,6 +1,6 @@
-// Sessions of the endpoint. As with Vitess, a session is a signed token that goes back and forth and holds nothing
-// here until BEGIN; from there to its end, or to the time limit, it owns one MySQL connection.
-// Invariant: at the end of a transaction its connection is either clean or gone.
+// Sessions of the endpoint. As in Vitess, a session is a signed token in each request and answer, without state in the
+// endpoint until BEGIN. A transaction owns one MySQL connection until its end or time limit.
+// Invariant: at the end of a transaction its connection is either clean or closed.
 
 import { createHmac, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
 import type { Backend, BackendConnection } from './backend.ts'
@@ -27,13 +27,13 @@ interface VitessSession {
 }
 interface Transaction {
   readonly id: string
-  readonly link: BackendConnection
+  readonly connection: BackendConnection
   readonly timer: NodeJS.Timeout
-  /** What it runs; a COMMIT is not interrupted. */
-  busy: 'no' | 'statement' | 'end'
+  /** `ending`: it runs COMMIT or ROLLBACK, which is not interrupted. */
+  state: 'idle' | 'statement' | 'ending'
 }
 
-/** How many ended transactions are remembered, to say why they ended. */
+/** Number of ended transactions that are stored, to report why they ended. */
 const MAX_ENDED = 1_000
 const BEGIN = /^(begin( work)?|start transaction( .*)?)$/
 const COMMIT = /^commit( work)?$/
@@ -62,11 +62,11 @@ export class EndpointSessions {
 
   /** @param lastSession the session of the last answer, null for a new one */
   async execute(sql: string, lastSession: unknown): Promise<ExecuteResponse> {
-    const started = performance.now()
+    const startedMs = performance.now()
     const bare = bareSql(sql)
     let session: SignedSession | null = null
     const respond = (rest: Pick<ExecuteResponse, 'result' | 'error'>): ExecuteResponse => {
-      return { session, ...rest, timing: (performance.now() - started) / 1_000 }
+      return { session, ...rest, timing: (performance.now() - startedMs) / 1_000 }
     }
     try {
       session =
@@ -76,7 +76,7 @@ export class EndpointSessions {
       const { transactionId } = session.vitessSession
       if (transactionId !== undefined) {
         if (COMMIT.test(bare) || ROLLBACK.test(bare)) {
-          // Whatever it answers, the session goes on without the transaction.
+          // Whatever the outcome, the session continues without the transaction.
           session = this.#sign({ autocommit: true, SessionUUID: session.vitessSession.SessionUUID })
           await this.#endTransaction(transactionId, COMMIT.test(bare) ? 'COMMIT' : 'ROLLBACK')
           return respond({ result: {} })
@@ -92,9 +92,9 @@ export class EndpointSessions {
       return respond({ result: await this.#runAutocommit(sql) })
     } catch (error) {
       const { keyspace } = this.#backend
-      const known =
+      const { code, message } =
         error instanceof VitessError ? error : mysqlError(error as Error, keyspace, this.#user, bare)
-      return respond({ error: { code: known.code, message: known.message } })
+      return respond({ error: { code, message } })
     }
   }
 
@@ -104,26 +104,26 @@ export class EndpointSessions {
   }
 
   async #runAutocommit(sql: string): Promise<VitessResult> {
-    const link = await this.#backend.acquire()
-    return link.run(sql).finally(() => link.release())
+    const connection = await this.#backend.acquire()
+    return connection.run(sql).finally(() => connection.release())
   }
 
   async #begin(sql: string): Promise<string> {
     const { transactions, transactionMs } = this.#limits
     if (this.#open.size + this.#openingCount >= transactions) {
-      const full = 'transaction pool connection limit exceeded (errno 1203) (sqlstate HY000)'
-      throw this.#tabletError('ResourceExhausted', full)
+      const message = 'transaction pool connection limit exceeded (errno 1203) (sqlstate HY000)'
+      throw this.#tabletError('ResourceExhausted', message)
     }
     this.#openingCount++
     try {
-      const link = await this.#backend.acquire()
+      const connection = await this.#backend.acquire()
       const id = `${Date.now()}${String(++this.#lastNumber).padStart(6, '0')}`
-      await link.run(sql).catch((error: unknown) => {
-        link.discard()
+      await connection.run(sql).catch((error: unknown) => {
+        connection.discard()
         throw error
       })
       const timer = setTimeout(() => this.#expire(id), transactionMs)
-      this.#open.set(id, { id, link, timer, busy: 'no' })
+      this.#open.set(id, { id, connection, timer, state: 'idle' })
       return id
     } finally {
       this.#openingCount--
@@ -133,66 +133,67 @@ export class EndpointSessions {
   async #runInTransaction(id: string, sql: string): Promise<VitessResult> {
     const transaction = this.#claim(id, 'statement')
     try {
-      return await transaction.link.run(sql)
+      return await transaction.connection.run(sql)
     } catch (error) {
-      if (transaction.link.isClosed) this.#removeTransaction(transaction, 'connection closed')
+      if (transaction.connection.isClosed) this.#removeTransaction(transaction, 'connection closed')
       throw error
     } finally {
-      transaction.busy = 'no'
+      transaction.state = 'idle'
     }
   }
 
-  async #endTransaction(id: string, how: 'COMMIT' | 'ROLLBACK'): Promise<void> {
-    const transaction = this.#claim(id, 'end')
+  async #endTransaction(id: string, statement: 'COMMIT' | 'ROLLBACK'): Promise<void> {
+    const transaction = this.#claim(id, 'ending')
     try {
-      await transaction.link.run(how)
-      transaction.link.release()
+      await transaction.connection.run(statement)
+      transaction.connection.release()
     } catch (error) {
-      transaction.link.discard()
+      transaction.connection.discard()
       throw error
     } finally {
       this.#removeTransaction(
         transaction,
-        how === 'COMMIT' ? 'transaction committed' : 'transaction rolled back',
+        statement === 'COMMIT' ? 'transaction committed' : 'transaction rolled back',
       )
     }
   }
 
-  #claim(id: string, why: 'statement' | 'end'): Transaction {
+  #claim(id: string, state: 'statement' | 'ending'): Transaction {
     const transaction = this.#open.get(id)
     if (!transaction) {
       const ended = this.#ended.get(id)
       throw this.#tabletError('Aborted', `transaction ${id}: ${ended ?? 'not found'}`)
     }
-    if (transaction.busy !== 'no') throw this.#tabletError('Aborted', `transaction ${id}: in use: for query`)
-    transaction.busy = why
+    if (transaction.state !== 'idle')
+      throw this.#tabletError('Aborted', `transaction ${id}: in use: for query`)
+    transaction.state = state
     return transaction
   }
 
   #expire(id: string): void {
     const transaction = this.#open.get(id)
-    if (!transaction || transaction.busy === 'end') return
-    const { link, busy } = transaction
+    if (!transaction || transaction.state === 'ending') return
+    const { connection, state } = transaction
     this.#removeTransaction(transaction, `exceeded timeout: ${this.#limits.transactionMs / 1_000}s`)
-    const ended = `transaction ${id}: ${this.#ended.get(id)}`
-    if (busy === 'statement') return link.kill(this.#tabletError('Aborted', ended))
-    link.run('ROLLBACK').then(
-      () => link.release(),
-      () => link.discard(),
+    const message = `transaction ${id}: ${this.#ended.get(id)}`
+    if (state === 'statement') return connection.kill(this.#tabletError('Aborted', message))
+    connection.run('ROLLBACK').then(
+      () => connection.release(),
+      () => connection.discard(),
     )
   }
 
-  #removeTransaction(transaction: Transaction, why: string): void {
+  #removeTransaction(transaction: Transaction, reason: string): void {
     clearTimeout(transaction.timer)
     if (!this.#open.delete(transaction.id)) return
     const at = new Date().toISOString().replace('T', ' ').replace('Z', ' UTC')
-    this.#ended.set(transaction.id, `ended at ${at} (${why})`)
+    this.#ended.set(transaction.id, `ended at ${at} (${reason})`)
     if (this.#ended.size <= MAX_ENDED) return
     for (const oldest of this.#ended.keys()) return void this.#ended.delete(oldest)
   }
 
-  #tabletError(code: string, what: string): VitessError {
-    return vttabletError(code, what, this.#backend.keyspace, this.#user)
+  #tabletError(code: string, message: string): VitessError {
+    return vttabletError(code, message, this.#backend.keyspace, this.#user)
   }
 
   #sign(vitessSession: VitessSession): SignedSession {
@@ -207,9 +208,9 @@ export class EndpointSessions {
 
   #verified(given: unknown): SignedSession {
     const { signature, vitessSession } = given as Partial<SignedSession>
-    const mine = Buffer.from(this.#signature(vitessSession))
-    const theirs = Buffer.from(String(signature))
-    if (mine.length !== theirs.length || !timingSafeEqual(mine, theirs)) {
+    const expected = Buffer.from(this.#signature(vitessSession))
+    const presented = Buffer.from(String(signature))
+    if (expected.length !== presented.length || !timingSafeEqual(expected, presented)) {
       throw new VitessError(
         'ABORTED',
         'the session was not issued by this endpoint, or before it was restarted',

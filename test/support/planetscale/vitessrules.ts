@@ -1,8 +1,8 @@
-// What Vitess refuses and MySQL or MariaDB would do. This is not a Vitess parser: it looks at the words of a
-// statement, so it misses what no row names, and its wording is Vitess's only where a VT code stands.
+// Rules for statements that Vitess refuses although MySQL or MariaDB executes them. This is not a Vitess parser: it
+// matches the words of a statement, so it only detects what a rule names. A text is Vitess's own if it has a VT code.
 
 interface VitessRule {
-  /** On the bare statement: lower case, single spaces, `:v` for a string, `x` for a quoted name, no comment. */
+  /** Matches the output of `bareSql`. */
   readonly pattern: RegExp
   readonly unless?: RegExp
   readonly message: string
@@ -21,7 +21,7 @@ const VITESS_RULES: readonly VitessRule[] = [
   {
     pattern: /\/\*!/,
     message: `syntax error near '/*!' ${SYNTAX}`,
-    reason: 'releases of Vitess read executable comments differently; the driver refuses the odd ones, too',
+    reason: 'releases of Vitess parse executable comments differently; the driver refuses unusual ones too',
   },
   {
     pattern: /^(insert|replace|delete|update)\b.* returning\b/,
@@ -41,17 +41,17 @@ const VITESS_RULES: readonly VitessRule[] = [
   {
     pattern: /^load\b/,
     message: `VT12001: unsupported: LOAD ${UNSUPPORTED}`,
-    reason: 'there is no file at the other end',
+    reason: 'the server has no file system for clients',
   },
   {
     pattern: /\binto (outfile|dumpfile)\b/,
     message: `VT12001: unsupported: INTO OUTFILE ${UNSUPPORTED}`,
-    reason: 'there is no file at the other end',
+    reason: 'the server has no file system for clients',
   },
   {
     pattern: /^(create|drop|alter) (database|schema)\b/,
     message: `VT12001: unsupported: create or drop database ${UNSUPPORTED}`,
-    reason: 'databases are made in the console of PlanetScale',
+    reason: 'databases are created in the console of PlanetScale',
   },
   {
     pattern:
@@ -67,28 +67,28 @@ const VITESS_RULES: readonly VitessRule[] = [
   {
     pattern: /^(lock|unlock) tables?\b/,
     message: `VT12001: unsupported: LOCK TABLES ${UNSUPPORTED}`,
-    reason: 'the connection behind a statement is shared',
+    reason: 'statements of several sessions share a connection',
   },
   {
     pattern: /\b(get|release|is_free|is_used|release_all)_locks? ?\(/,
     unless: /^select\b.* from dual$/,
     message: `VT12001: unsupported: lock functions outside of SELECT … FROM dual ${UNSUPPORTED}`,
-    reason: 'Vitess allows them there only; take a row as a lease instead',
+    reason: 'Vitess allows them only there; use a row as a lease instead',
   },
   {
     pattern: /\b(get|release|is_free|is_used|release_all)_locks? ?\(/,
-    message: `lock functions need a session of their own, which this endpoint does not have ${UNSUPPORTED}`,
-    reason: 'Vitess would pin a connection to the session; here the lock would outlive its owner',
+    message: `lock functions need a dedicated session, which this endpoint does not have ${UNSUPPORTED}`,
+    reason: 'Vitess would reserve a connection for the session; here the lock would outlive its owner',
   },
   {
     pattern: /^(create|alter)\b.* table\b.*\b(foreign key|references)\b/,
     message: 'VT10001: foreign key constraints are not allowed (errno 1105) (sqlstate HY000)',
-    reason: 'off unless the database has them enabled',
+    reason: 'disabled by default in PlanetScale',
   },
   {
     pattern: /^(create|alter)\b.*\bengine ?= ?(?!innodb\b)\w/,
     message: `VT12001: unsupported: storage engine other than InnoDB ${UNSUPPORTED}`,
-    reason: 'PlanetScale has InnoDB only',
+    reason: 'PlanetScale supports only InnoDB',
   },
   {
     pattern: /\bjson_table ?\(/,
@@ -104,24 +104,27 @@ const VITESS_RULES: readonly VitessRule[] = [
   {
     pattern: /^(grant|revoke|(create|alter|drop|rename) (user|role)|set password)\b/,
     message: `VT12001: unsupported: accounts ${UNSUPPORTED}`,
-    reason: 'passwords are made in the console of PlanetScale',
+    reason: 'passwords are created in the console of PlanetScale',
   },
   {
     pattern:
       /^(set|use|prepare|execute|deallocate|handler|xa|flush|reset|kill|shutdown|(un)?install|create( or replace)? temporary|(commit|rollback).* (chain|release))\b|@\w* ?:=/,
     unless: /^rollback to\b/,
-    message: `session state is not kept by this endpoint ${UNSUPPORTED}`,
-    reason: 'Vitess would reserve a connection; here the next statement may come from another session',
+    message: `this endpoint has no session state ${UNSUPPORTED}`,
+    reason: 'Vitess would reserve a connection; here another session may use it next',
   },
 ]
 
-/** The error text for a statement, or null when nothing here speaks against it. @param bare by `bareSql` */
+/** Returns the error text for a statement, null = no rule matches. @param bare from `bareSql` */
 export function vitessErrorOf(bare: string): string | null {
-  const found = VITESS_RULES.find(({ pattern, unless }) => pattern.test(bare) && !unless?.test(bare))
-  return found ? `${found.message}: ${found.reason}` : null
+  const rule = VITESS_RULES.find(({ pattern, unless }) => pattern.test(bare) && !unless?.test(bare))
+  return rule ? `${rule.message}: ${rule.reason}` : null
 }
 
-/** The statement without strings, quoted names, comments and a last semicolon; lower case with single spaces. */
+/**
+ * Returns the statement in lower case with single spaces, without comments and a final semicolon. `:v` replaces a
+ * string and `x` a quoted name.
+ */
 export function bareSql(sql: string): string {
   const opening = /['"`#]|--(?=\s|$)|\/\*(?!!)/g
   let bare = ''
@@ -138,8 +141,8 @@ export function bareSql(sql: string): string {
 }
 
 function tokenEnd(sql: string, mark: string, start: number): number {
-  if (mark === '#' || mark === '--') return after(sql, '\n', start)
-  if (mark === '/*') return after(sql, '*/', start)
+  if (mark === '#' || mark === '--') return indexAfter(sql, '\n', start)
+  if (mark === '/*') return indexAfter(sql, '*/', start)
   for (let at = start; at < sql.length; at++) {
     if (sql[at] === '\\' && mark !== '`') at++
     else if (sql[at] === mark) {
@@ -150,7 +153,7 @@ function tokenEnd(sql: string, mark: string, start: number): number {
   return sql.length
 }
 
-function after(sql: string, end: string, start: number): number {
+function indexAfter(sql: string, end: string, start: number): number {
   const at = sql.indexOf(end, start)
   return at < 0 ? sql.length : at + end.length
 }

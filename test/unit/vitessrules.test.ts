@@ -1,10 +1,10 @@
-// What the local PlanetScale endpoint refuses because Vitess does, and that it does not refuse the same words as data.
+// The rules by which the local PlanetScale endpoint refuses statements that Vitess refuses.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { bareSql, vitessErrorOf } from '../support/planetscale/vitessrules.ts'
 
-test('what Vitess refuses is refused, each with its reason', () => {
+test('refuses statements that Vitess refuses, with a reason', () => {
   const REFUSED: readonly (readonly [string, RegExp])[] = [
     ['SELECT 1; SELECT 2', /one statement/],
     ['SELECT /*!80000 1 */', /executable comment/],
@@ -21,7 +21,7 @@ test('what Vitess refuses is refused, each with its reason', () => {
     ['CREATE DEFINER = `a`@`b` TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET @a = 1', /trigger/],
     ['CREATE OR REPLACE FUNCTION f() RETURNS INT RETURN 1', /stored/],
     ['CALL p()', /CALL/],
-    ['LOCK TABLES t WRITE', /shared/],
+    ['LOCK TABLES t WRITE', /share a connection/],
     ["UPDATE t SET a = GET_LOCK('x', 1)", /outside of SELECT … FROM dual/],
     ["SELECT GET_LOCK('x', 1)", /outside of SELECT … FROM dual/],
     ["SELECT GET_LOCK('x', 1) FROM dual", /outlive/],
@@ -45,8 +45,8 @@ test('what Vitess refuses is refused, each with its reason', () => {
   }
 })
 
-test('the same words as data, name or comment are not refused', () => {
-  const FINE = [
+test('accepts the same words in strings, names and comments', () => {
+  const ACCEPTED = [
     "SELECT 'RETURNING; CALL', \"LOAD '' DATA\", 'it''s; \\'; ' FROM `REPLACE``; INTO`",
     'SELECT 1 -- ; LOCK TABLES\n + 1 # ; CALL\n + /* ; GET_LOCK( */ 1;',
     'CREATE TABLE event (id INT, trigger_id INT) ENGINE = InnoDB',
@@ -55,18 +55,18 @@ test('the same words as data, name or comment are not refused', () => {
     'ROLLBACK TO SAVEPOINT a',
     'UPDATE settings SET a = 1',
   ]
-  for (const text of FINE) assert.equal(vitessErrorOf(bareSql(text)), null, text)
+  for (const text of ACCEPTED) assert.equal(vitessErrorOf(bareSql(text)), null, text)
   assert.equal(bareSql(` SELECT\t'a', "b"  FROM \`c\`--\n WHERE x=-1 ; `), 'select :v, :v from x where x=-1')
   assert.equal(bareSql("SELECT 'open; "), 'select :v')
 })
 
-test('16 MB of strings and escapes take no stack and little time', () => {
+test('parses 16 MB of strings and escapes without recursion, in linear time', () => {
   const rows = String.raw`('a''b\\c\'d', "x""y"),`.repeat(600_000)
-  const began = performance.now()
+  const startedMs = performance.now()
   assert.equal(
     vitessErrorOf(bareSql(`INSERT INTO t VALUES ${rows}('', '') ON DUPLICATE KEY UPDATE a = VALUES(a)`)),
     null,
   )
   assert.equal(bareSql(`'${'\\\\'.repeat(8_000_000)}'`), ':v')
-  assert(performance.now() - began < 10_000)
+  assert(performance.now() - startedMs < 10_000)
 })
