@@ -9,7 +9,8 @@ import { TIMES } from '../../core/wire/limits.ts'
 import { startChild } from './attack/child.ts'
 import type { Transport } from '../support/rawclient.ts'
 import { readMemory, startTargetServer, type ServerMemory } from './attack/target.ts'
-import { printRatio, printProgress, roundFigure, type Profile } from './figure.ts'
+import { printRatio, type Profile } from './figure.ts'
+import { progress, roundFigure } from '../support/figure.ts'
 
 const AIM_BYTES = { tcp: 8_192, ws: 16_384 } as const satisfies Record<Transport, number>
 const SESSIONS_PROGRAM = new URL('idle/sessions.ts', import.meta.url)
@@ -26,7 +27,7 @@ export async function run(profile: Profile): Promise<void> {
     await using sessionsProcess = await startChild(SESSIONS_PROGRAM, { core: null, args: [transport, port] })
     await sessionsProcess.request('open', first)
     const before = await readMemory(server, 'collected')
-    printProgress(`idle: ${sessions} sessions over ${transport} …`)
+    progress(`idle: ${sessions} sessions over ${transport} …`)
     await sessionsProcess.request('open', sessions)
     await sleep(profile.quick ? 300 : HEARTBEATS_BEFORE_READING * TIMES.heartbeatMs)
     const counts = await sessionsProcess.request('count')

@@ -3,7 +3,8 @@
 // ratio may be quoted, the microseconds only together with the machine.
 
 import { type CpuReading, readCpu, spentNs } from './cpu.ts'
-import { type Profile, median, printFigure, printRatio, printProgress, roundFigure } from './figure.ts'
+import { type Profile, printRatio } from './figure.ts'
+import { median, printFigure, progress, roundFigure } from '../support/figure.ts'
 import { type MeasuredServer, canPin, startFirefly, startLoad, startRawEcho } from './server.ts'
 
 const CONNECTIONS = 50
@@ -35,9 +36,7 @@ export async function run(profile: Profile): Promise<void> {
   const rounds = profile.quick ? 2 : 5
   const window = { warmUpMs: profile.quick ? 500 : 1_000, measureMs: profile.quick ? 1_000 : 3_000 }
   const pinned = canPin()
-  printProgress(
-    pinned ? 'server on core 1, load on core 0' : 'not pinned: taskset or a second core is missing',
-  )
+  progress(pinned ? 'server on core 1, load on core 0' : 'not pinned: taskset or a second core is missing')
   const servers: MeasuredServer[] = []
   const samples = new Map<string, Sample[]>()
   try {
@@ -51,7 +50,7 @@ export async function run(profile: Profile): Promise<void> {
           const key = `${server.side} ${inFlight}`
           samples.set(key, [...(samples.get(key) ?? []), sample])
           const cpu = (sample.cpuUs / sample.messages).toFixed(2)
-          printProgress(`round ${n}/${rounds} ${server.side} P${inFlight}: ${cpu} us CPU per message`)
+          progress(`round ${n}/${rounds} ${server.side} P${inFlight}: ${cpu} us CPU per message`)
         }
       }
     }

@@ -11,7 +11,8 @@ import {
   frameIdentityBytes,
 } from '../../core/wire/frame.ts'
 import { readCpu, spentNs } from './cpu.ts'
-import { type Profile, median, printRatio, printProgress, roundFigure } from './figure.ts'
+import { type Profile, printRatio } from './figure.ts'
+import { median, progress, roundFigure } from '../support/figure.ts'
 import { type MeasuredServer, canPin, pinSelf, startFirefly } from './server.ts'
 
 const BODY_BYTES = 4_194_304
@@ -32,7 +33,7 @@ const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 export async function run(profile: Profile): Promise<void> {
   const pinned = canPin()
   if (pinned) pinSelf()
-  printProgress(
+  progress(
     pinned
       ? 'server on core 1, client and decoder on core 0'
       : 'not pinned: taskset or a second core is missing',

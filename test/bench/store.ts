@@ -16,7 +16,8 @@ import type { ShardId } from '../../core/wire/shardid.ts'
 import { contract } from '../../core/wire/contract.ts'
 import { t } from '../../core/wire/type.ts'
 import { diskFolder } from './disk.ts'
-import { type Profile, median, printFigure, printProgress, roundFigure } from './figure.ts'
+import type { Profile } from './figure.ts'
+import { median, printFigure, progress, roundFigure } from '../support/figure.ts'
 
 /** One store turn of a game: a row, and the mark of its channel with a short reply. */
 const VALUE_BYTES = 100
@@ -33,7 +34,7 @@ const heroes = table(
 export async function run(profile: Profile): Promise<void> {
   const dir = mkdtempSync(join(diskFolder(), 'firefly-bench-store-'))
   const ms = profile.quick ? 300 : 3_000
-  printProgress(`store: files in ${dir}`)
+  progress(`store: files in ${dir}`)
   try {
     printFigure({ bench: 'store', figure: 'fdatasync', ...(await measureFdatasync(join(dir, 'bare'), ms)) })
     for (const shards of [1, 32, 1_000, 10_000]) {

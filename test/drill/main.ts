@@ -4,66 +4,23 @@
 import { MariadbMissing } from '../support/mariadb.ts'
 import { usage } from './options.ts'
 
-/** A drill; sets `process.exitCode` to 1 when it finds a fault. */
+/** A drill sets `process.exitCode` to 1 when it finds a fault. */
 interface DrillModule {
-  readonly run?: (args: readonly string[]) => Promise<void>
+  readonly run: (args: readonly string[]) => Promise<void>
 }
-interface DrillEntry {
-  readonly description: string
-  readonly load: () => Promise<DrillModule>
-}
+type DrillEntry = readonly [description: string, load: () => Promise<DrillModule>]
 
-const drills: ReadonlyMap<string, DrillEntry> = new Map([
-  [
-    'crash',
-    {
-      description: 'kills Node servers and their MySQL under players who repeat unanswered requests',
-      load: () => import('./crash/crash.ts'),
-    },
-  ],
+const drills: ReadonlyMap<string, DrillEntry> = new Map<string, DrillEntry>([
+  ['crash', ['Node servers and their MySQL are killed under load', () => import('./crash/crash.ts')]],
   [
     'crashedge',
-    {
-      description: 'kills objects of the Cloudflare host and makes their database fail',
-      load: () => import('./crashedge/crashedge.ts'),
-    },
+    ['Durable Objects are aborted and their database fails', () => import('./crashedge/crashedge.ts')],
   ],
-  [
-    'sim',
-    {
-      description: 'whole clusters in one process and in virtual time, each from a seed, each seed twice',
-      load: () => import('./sim/sim.ts'),
-    },
-  ],
-  [
-    'soak',
-    {
-      description:
-        'sessions on connections that are cut at random bytes; login races of two clients for one uid',
-      load: () => import('./soak/soak.ts'),
-    },
-  ],
-  [
-    'fuzz',
-    {
-      description: 'mutated frames, bodies and conversations against a running server',
-      load: () => import('./fuzz/fuzz.ts'),
-    },
-  ],
-  [
-    'outage',
-    {
-      description: 'MySQL is unavailable under load and returns',
-      load: () => import('./outage/outage.ts'),
-    },
-  ],
-  [
-    'reset',
-    {
-      description: "players stay connected while their shard's object is reset on workerd",
-      load: () => import('./reset.ts'),
-    },
-  ],
+  ['fuzz', ['mutated frames, bodies and conversations against a server', () => import('./fuzz/fuzz.ts')]],
+  ['outage', ['MySQL is unavailable under load and returns', () => import('./outage/outage.ts')]],
+  ['reset', ["players stay connected while their shard's object is reset", () => import('./reset.ts')]],
+  ['sim', ['whole clusters in virtual time, each repeated from its seed', () => import('./sim/sim.ts')]],
+  ['soak', ['connections that are cut at random bytes; login races', () => import('./soak/soak.ts')]],
 ])
 
 // `exit` handlers stop the servers and remove the folders of a drill, also after a signal.
@@ -73,17 +30,13 @@ const [name, ...args] = process.argv.slice(2)
 const drill = drills.get(name ?? '')
 if (drill) {
   try {
-    // A drill without `run` starts when it is imported, and reads its options itself.
-    process.argv.splice(2, 1)
-    const { run } = await drill.load()
-    if (run) {
-      await run(args)
-      process.exit()
-    }
+    const { run } = await drill[1]()
+    await run(args)
+    process.exit()
   } catch (error) {
     if (!(error instanceof MariadbMissing)) throw error
     usage(name!, error.message)
   }
 } else if (name === undefined)
-  for (const [known, { description }] of drills) console.log(`${known.padEnd(10)}${description}`)
+  for (const [known, [description]] of drills) console.log(`${known.padEnd(10)}${description}`)
 else usage('drill', `no drill is called ${name}; there are: ${[...drills.keys()].join(', ')}`)

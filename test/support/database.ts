@@ -3,7 +3,6 @@
 
 import assert from 'node:assert/strict'
 import { after } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { mysqlClient, type MysqlOptions } from '../../core/node/mysqlpool.ts'
 import {
@@ -14,6 +13,7 @@ import {
   type SqlValue,
 } from '../../core/sql/client.ts'
 import { MariadbMissing, testDatabase, type Mariadb } from './mariadb.ts'
+import { waitFor } from './wait.ts'
 
 export interface TestDatabase {
   readonly url: string
@@ -64,7 +64,6 @@ export async function assertDatabaseError(
   return error
 }
 
-export async function waitUntil(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (const endMs = performance.now() + 10_000; !(await condition()); await sleep(5))
-    if (performance.now() > endMs) assert.fail(`never: ${condition.toString()}`)
+export function waitUntil(condition: () => boolean | Promise<boolean>): Promise<void> {
+  return waitFor(condition, condition.toString())
 }

@@ -1,4 +1,4 @@
-// Free TCP ports for servers that must come back on the same port. Invariant: one process gets a port once only.
+// Free TCP ports for servers that restart on the same port. Invariant: `next` returns a port only once.
 
 import { createServer } from 'node:net'
 

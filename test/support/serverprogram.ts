@@ -10,7 +10,7 @@ export interface ProgramOptions {
   readonly answer?: Readonly<Record<string, () => object | Promise<object>>>
 }
 
-/** How the parent wants the server, see ServerProcessOptions. */
+/** The `order` of ServerProcessOptions. */
 export function orderOf<Order>(): Order {
   return JSON.parse(process.argv[2]!) as Order
 }

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const POLL_MS = 10
-const DEFAULT_MS = 10_000
+const DEFAULT_MS = 20_000
 
 /** Returns false when the condition is still false after `ms`. */
 export async function until(condition: () => boolean | Promise<boolean>, ms: number): Promise<boolean> {
@@ -39,5 +39,3 @@ export async function waitFor(
 ): Promise<void> {
   if (!(await until(condition, ms))) throw new Error(`not within ${ms} ms: ${what}`)
 }
-
-export { untilCount as grows, withDeadline as within }

@@ -16,6 +16,7 @@ import { DEFAULT_LIMITS, type Limits } from '../../core/wire/limits.ts'
 import { start, type RunningServer } from '../../edge/node/server.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { temporaryFolder } from '../support/program.ts'
+import { waitFor } from '../support/wait.ts'
 
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 const running = new Set<RunningServer>()
@@ -50,14 +51,6 @@ async function tcp(server: RunningServer): Promise<Socket> {
 }
 const waitForClose = (socket: Socket): Promise<void> =>
   new Promise((resolve) => socket.once('close', () => resolve()))
-
-async function waitUntil(done: () => boolean, what: string): Promise<void> {
-  for (let i = 0; i < 2_000; i++) {
-    if (done()) return
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-  throw new Error(`never came: ${what}`)
-}
 
 test('a connection that sends nothing is closed, one that pings is not', async () => {
   const server = await serve({}, 400)
@@ -101,7 +94,7 @@ test('beyond the bound of connections a newcomer is told so, and room is made ag
   assert.equal(code, 1013)
   assert.match(reason, /^OVERLOADED/)
   one.destroy()
-  await waitUntil(() => server.gateway.connectionCount < 2, 'the server has seen the end')
+  await waitFor(() => server.gateway.connectionCount < 2, 'the server has seen the end')
   const game = await connect(webSocketUrl(server))
   assert.deepEqual(await game.at(Echo).json({ text: 'in' }), { text: 'in' })
   await game.close()
@@ -128,7 +121,7 @@ test('calls beyond the waiting bound pause their connection; none is lost', asyn
   })
   socket.on('data', (chunk) => void decoder.push(chunk))
   for (let i = 0; i < count; i++) socket.write(encodeFrame(identity, 1, Uint8Array.of(i >> 8, i & 255)))
-  await waitUntil(() => answers.length === count, 'all answers')
+  await waitFor(() => answers.length === count, 'all answers')
   assert.deepEqual(
     answers,
     Array.from({ length: count }, (_, i) => i),
@@ -144,7 +137,7 @@ test('a drain answers what was accepted, then closes and lets no one in', async 
   socket.on('data', (chunk) => void decoder.push(chunk))
   const end = waitForClose(socket)
   socket.write(encodeFrame(identity, 1, Uint8Array.of(1)))
-  await waitUntil(() => server.gateway.meter.framesIn === 1, 'the frame is in')
+  await waitFor(() => server.gateway.meter.framesIn === 1, 'the frame is in')
   await server.stop()
   await end
   assert.deepEqual(frames, [1])

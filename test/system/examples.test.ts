@@ -16,6 +16,7 @@ import { unpackWorld, type ShipDot } from '../../examples/arena/world.ts'
 import { Hello } from '../../examples/hello/contract.ts'
 import { startWorkers } from '../support/workers.ts'
 import { serve } from '../support/program.ts'
+import { waitFor } from '../support/wait.ts'
 
 interface RunningHost {
   readonly url: string
@@ -108,12 +109,6 @@ function watchPilot(
   }
 }
 
-async function waitUntil(condition: () => boolean, what: string): Promise<void> {
-  const endMs = Date.now() + 20_000
-  for (; !condition(); await new Promise((resolve) => setTimeout(resolve, 5)))
-    if (Date.now() > endMs) throw new Error(`not within 20 s: ${what}`)
-}
-
 const CHECKS: Readonly<Record<string, (game: Firefly, url: string) => Promise<void>>> = {
   hello: async (game) => {
     assert.deepEqual(await game.at(Hello).greet({ name: 'Ada' }), { text: 'Hello, Ada!' })
@@ -186,18 +181,18 @@ for (const [host, start] of Object.entries(HOSTS)) {
       ada.on('resumed', () => states.push('resumed'))
       ada.on('resynced', () => states.push('resynced'))
       arena.steer({ turn: 1, thrust: true, fire: false })
-      await waitUntil(() => pilot.ship()?.thrust === true, 'Bob sees thrust of the ship of Ada')
+      await waitFor(() => pilot.ship()?.thrust === true, 'Bob sees thrust of the ship of Ada')
 
       dialer.cut()
-      await waitUntil(() => pilot.away(), 'Bob sees Ada as away')
+      await waitFor(() => pilot.away(), 'Bob sees Ada as away')
       // A destroyed ship has no thrust either, so the ship must be alive.
-      await waitUntil(() => pilot.ship()?.thrust === false && !pilot.ship()?.dead, 'the ship of Ada drifts')
+      await waitFor(() => pilot.ship()?.thrust === false && !pilot.ship()?.dead, 'the ship of Ada drifts')
       const worlds: number[] = []
       arena.on('world', (bytes) => worlds.push(unpackWorld(bytes).clock))
       dialer.restore()
-      await waitUntil(() => states.includes('resumed'), 'Ada has resumed')
+      await waitFor(() => states.includes('resumed'), 'Ada has resumed')
       arena.steer({ turn: 1, thrust: true, fire: false })
-      await waitUntil(() => pilot.ship()?.thrust === true && !pilot.away(), 'Bob sees thrust again')
+      await waitFor(() => pilot.ship()?.thrust === true && !pilot.away(), 'Bob sees thrust again')
       assert.equal((await arena.enter({ nick: 'Ada' })).seat, seat)
       assert.deepEqual(states, ['paused', 'resumed'])
       assert.deepEqual(pilot.events, ['joined Ada'])
@@ -206,7 +201,7 @@ for (const [host, start] of Object.entries(HOSTS)) {
         worlds.toSorted((a, b) => a - b),
       )
       await ada.close()
-      await waitUntil(() => pilot.events.includes('left Ada'), 'Bob receives that Ada has left')
+      await waitFor(() => pilot.events.includes('left Ada'), 'Bob receives that Ada has left')
       await bob.close()
     } finally {
       await running.stop()

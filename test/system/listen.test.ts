@@ -13,6 +13,7 @@ import { start, type RunningServer } from '../../edge/node/server.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { temporaryFolder } from '../support/program.ts'
 import { requestRaw, statusCode, upgradeLines } from '../support/rawhttp.ts'
+import { waitFor } from '../support/wait.ts'
 
 const running = new Set<RunningServer>()
 after(() => Promise.all([...running].map((server) => server.stop())))
@@ -39,14 +40,6 @@ test('a secret that anybody could guess starts nothing, and is not said again', 
       },
     )
 })
-
-async function waitUntil(done: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (let i = 0; i < 2_000; i++) {
-    if (await done()) return
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-  throw new Error(`never came: ${what}`)
-}
 
 async function assertPlayerAnswered(port: number): Promise<void> {
   const game = await connect(`ws://127.0.0.1:${port}/ws`)
@@ -106,10 +99,7 @@ test('an upgrade that is none is answered, closed and counted, and the server li
   await assertPlayerAnswered(port)
   // Their sides of the connections are still open; ours are not.
   const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
-  await waitUntil(
-    async () => /^firefly_lobby 1$/m.test(await metrics()),
-    'all but the one that asks are gone',
-  )
+  await waitFor(async () => /^firefly_lobby 1$/m.test(await metrics()), 'all but the one that asks are gone')
 })
 
 test('a request that does not begin, or does not end, is closed', { timeout: 30_000 }, async () => {
@@ -146,14 +136,14 @@ test('pings, empty messages and empty pieces without end close their own connect
   assert.equal(refusalCount(server, 'websocket'), 1)
   const { socket, frames } = await openRawWebSocket(server.http.port)
   socket.write(Buffer.from('898000000000', 'hex'))
-  await waitUntil(() => Buffer.concat(frames).equals(Buffer.from('8a00', 'hex')), 'the pong')
+  await waitFor(() => Buffer.concat(frames).equals(Buffer.from('8a00', 'hex')), 'the pong')
   socket.destroy()
 })
 
 test('who is refused for the number of connections may break rules and reset: the process lives', async () => {
   const server = await serve({ maxConnections: 1 })
   const one = dial(server.tcp.port, '127.0.0.1')
-  await waitUntil(() => server.gateway.connectionCount === 1, 'the first is in')
+  await waitFor(() => server.gateway.connectionCount === 1, 'the first is in')
   for (let i = 0; i < 20; i++) {
     const late = dial(server.tcp.port, '127.0.0.1')
     await new Promise((resolve) => late.once('connect', resolve))
@@ -165,7 +155,7 @@ test('who is refused for the number of connections may break rules and reset: th
     await new Promise((resolve) => socket.once('close', resolve))
   }
   one.destroy()
-  await waitUntil(() => server.gateway.connectionCount === 0, 'the first is gone')
+  await waitFor(() => server.gateway.connectionCount === 0, 'the first is gone')
   await assertPlayerAnswered(server.http.port)
 })
 
@@ -180,15 +170,15 @@ test(
     after(() => child.kill('SIGKILL'))
     let said = ''
     child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
-    await waitUntil(() => said.includes(' pid='), 'the ready line')
+    await waitFor(() => said.includes(' pid='), 'the ready line')
     const [, http, tcp] = /http=http:\S+:(\d+) tcp=\S+:(\d+)/.exec(said)!
     let closed = 0
     const sockets = Array.from({ length: 200 }, (_, i) => dial(Number(i % 2 ? http : tcp), '127.0.0.1'))
     for (const socket of sockets) socket.on('error', () => {}).on('close', () => closed++)
-    await waitUntil(() => closed > 100, 'those beyond the descriptors are closed')
+    await waitFor(() => closed > 100, 'those beyond the descriptors are closed')
     assert.equal(child.exitCode, null)
     for (const socket of sockets) socket.destroy()
-    await waitUntil(async () => {
+    await waitFor(async () => {
       const health = await fetch(`http://127.0.0.1:${http}/healthz`).catch(() => null)
       return ((await health?.json()) as { connections: number } | undefined)?.connections === 0
     }, 'room again')

@@ -21,6 +21,7 @@ import type { TlsFiles } from '../../edge/node/tls.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { openssl } from '../../scripts/install.mjs'
 import { runToEnd, serve as serveProgram, temporaryFolder } from '../support/program.ts'
+import { waitFor } from '../support/wait.ts'
 
 const tool = openssl.files.find((file) => existsSync(file)) ?? ''
 const skip = tool === '' ? 'openssl is not installed' : false
@@ -93,14 +94,6 @@ function waitForClose(socket: Socket): Promise<void> {
   return new Promise((resolve) => socket.once('close', () => resolve()))
 }
 
-async function waitUntil(done: () => boolean, what: string): Promise<void> {
-  for (let i = 0; i < 2_000; i++) {
-    if (done()) return
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-  throw new Error(`never came: ${what}`)
-}
-
 test('an old client over TLS, the SDK over wss and a browser over https are answered', { skip }, async () => {
   const { certFile, keyFile } = firstCertificate
   const program = await serveProgram('examples/echo', ['--tls-cert', certFile, '--tls-key', keyFile])
@@ -128,7 +121,7 @@ test('who speaks no TLS is closed and counted, beside a player who is answered',
   }
   const outdated = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const
   await assert.rejects(connectTls(server.tcp.port, outdated))
-  await waitUntil(() => server.refusals.counts.get('tls') === 3, 'three are counted')
+  await waitFor(() => server.refusals.counts.get('tls') === 3, 'three are counted')
   assert.equal(await echo(player, 'still'), 'still')
   assert.equal(server.gateway.meter.accepted, 1)
   player.destroy()
@@ -158,12 +151,9 @@ test('handshakes are bounded, and a drain does not wait for one', { skip }, asyn
   const sockets = Array.from({ length: 80 }, () => dial(server.tcp.port, '127.0.0.1'))
   let gone = 0
   for (const socket of sockets) void waitForClose(socket).then(() => gone++)
-  await waitUntil(
-    () => (server.refusals.counts.get('crowd') ?? 0) === 15 && gone === 15,
-    '15 beyond the bound',
-  )
+  await waitFor(() => (server.refusals.counts.get('crowd') ?? 0) === 15 && gone === 15, '15 beyond the bound')
   await server.stop()
-  await waitUntil(() => gone === 80, 'all are closed')
+  await waitFor(() => gone === 80, 'all are closed')
 })
 
 test(
@@ -199,11 +189,11 @@ test(
     const player = await connectTls(program.tcp.port)
     put(second)
     process.kill(program.pid, 'SIGHUP')
-    await waitUntil(() => log.includes('certificate and key were reloaded'), 'the new certificate')
+    await waitFor(() => log.includes('certificate and key were reloaded'), 'the new certificate')
     for (const port of ports) assert.equal(await served(port), 'second')
     writeFileSync(keyFile, 'not a key')
     process.kill(program.pid, 'SIGHUP')
-    await waitUntil(() => log.includes('could not be reloaded; the old ones stay'), 'the refusal of the next')
+    await waitFor(() => log.includes('could not be reloaded; the old ones stay'), 'the refusal of the next')
     assert.match(log, /served\.key is not PEM/)
     for (const port of ports) assert.equal(await served(port), 'second')
     assert.equal(await echo(player, 'since the first'), 'since the first')

@@ -21,6 +21,7 @@ import {
 } from '../../core/wire/frame.ts'
 import { encodeWelcome, MESSAGE } from '../../core/wire/message.ts'
 import { Room, SESSION } from './scriptedserver.ts'
+import { waitFor } from '../support/wait.ts'
 
 const servers = new Set<Server>()
 after(() => {
@@ -57,27 +58,19 @@ async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-async function waitUntil(done: () => boolean): Promise<void> {
-  const deadlineMs = performance.now() + 10_000
-  while (!done()) {
-    assert.ok(performance.now() < deadlineMs, 'the condition was not met within 10 s')
-    await new Promise(setImmediate)
-  }
-}
-
 test('over TCP a session opens, resumes after a disconnect, and sends CLOSE before it ends', async () => {
   const clients: AcceptedClient[] = []
   const port = await listen(createServer((socket) => acceptClient(socket, clients)))
   const game = await connect(`tcp://127.0.0.1:${port}`, { dial: dialTcp })
   game.at(Room)
-  await waitUntil(() => clients[0]!.messageNumbers.length === 2)
+  await waitFor(() => clients[0]!.messageNumbers.length === 2, 'two messages')
   let resumes = 0
   game.on('state', (state) => void (state === 'open' && resumes++))
   clients[0]!.socket.destroy()
-  await waitUntil(() => resumes === 1)
+  await waitFor(() => resumes === 1, 'the session resumes')
   assert.deepEqual(clients[1]!.messageNumbers, [MESSAGE.HELLO, MESSAGE.RESUME])
   await game.close()
-  await waitUntil(() => clients[1]!.hasEnded)
+  await waitFor(() => clients[1]!.hasEnded, 'the second connection ends')
   assert.equal(clients[1]!.messageNumbers.at(-1), MESSAGE.CLOSE)
 })
 
@@ -102,7 +95,10 @@ test('over TLS the server needs a certificate that Node trusts', async () => {
     const game = await connect(`tls://${name}:${port}`, { dial: dialTcp })
     await game.close()
   }
-  await waitUntil(() => clients.length === 2 && clients.every(({ hasEnded: ended }) => ended))
+  await waitFor(
+    () => clients.length === 2 && clients.every(({ hasEnded: ended }) => ended),
+    'both connections end',
+  )
 })
 
 test('an unreachable host is UNAVAILABLE, with the reason', async () => {

@@ -6,7 +6,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { readCpu, spentNs } from '../cpu.ts'
-import { median, printRatio, printProgress, roundFigure, type Profile } from '../figure.ts'
+import { printRatio, type Profile } from '../figure.ts'
+import { median, progress, roundFigure } from '../../support/figure.ts'
 import { canPin } from '../server.ts'
 import { startChild, type ChildProcessClient } from './child.ts'
 import { Room } from './game.ts'
@@ -44,7 +45,7 @@ export async function flood(profile: Profile): Promise<void> {
     await players.request('pace', ACTS_PER_SECOND[load])
     await sleep(profile.quick ? 100 : 2_000)
     for (const kind of FLOOD_KINDS) {
-      printProgress(`attack: ${kind} flood, players ${load} …`)
+      progress(`attack: ${kind} flood, players ${load} …`)
       await using flooder = await startChild(FLOODER, {
         core: core(LOAD_CORE),
         lowPriority: true,

@@ -2,7 +2,8 @@
 // whether those who read miss anything beside them. What the kernel keeps is not the server's to bound, and is apart.
 
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
-import { printRatio, printProgress, roundFigure, type Profile } from '../figure.ts'
+import { printRatio, type Profile } from '../figure.ts'
+import { progress, roundFigure } from '../../support/figure.ts'
 import { canPin } from '../server.ts'
 import { startChild } from './child.ts'
 import { STORM_BYTES, STORM_HZ } from './game.ts'
@@ -39,7 +40,7 @@ async function measure(profile: Profile, protocol: Protocol): Promise<void> {
   await audience.request('readers', READERS)
   const alone = await audience.request('sample', sampleMs)
   const before = await readMemory(server, 'collected')
-  printProgress(`attack: ${nonReaders} ${protocol} clients that never read …`)
+  progress(`attack: ${nonReaders} ${protocol} clients that never read …`)
   await audience.request('sleepers', nonReaders)
   const peak = { rss: 0, heap: 0, kernel: 0, sum: 0 }
   let [readings, steady, news, leastNews] = [0, 0, 0, Infinity]

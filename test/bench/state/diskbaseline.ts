@@ -4,7 +4,7 @@
 import { closeSync, fdatasync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { median, printFigure, roundFigure } from '../figure.ts'
+import { median, printFigure, roundFigure } from '../../support/figure.ts'
 
 export interface DiskBaseline {
   readonly perSecond: number

@@ -10,7 +10,8 @@ import type { TieredStore } from '../../../core/outbox/tieredstore.ts'
 import { createDatabase } from '../../drill/market/sources.ts'
 import { startMariadb, type Mariadb } from '../../support/mariadb.ts'
 import { diskFolder } from '../disk.ts'
-import { printProgress, roundFigure, type Profile } from '../figure.ts'
+import type { Profile } from '../figure.ts'
+import { progress, roundFigure } from '../../support/figure.ts'
 
 export interface BenchEnvironment {
   readonly profile: Profile
@@ -25,7 +26,7 @@ const POLL_MS = 5
 /** statfs(2) */
 export function openEnvironment(profile: Profile): BenchEnvironment {
   const dir = mkdtempSync(join(diskFolder(), 'firefly-bench-state-'))
-  printProgress(`state: files in ${dir}`)
+  progress(`state: files in ${dir}`)
   const remove = (): void => rmSync(dir, { recursive: true, force: true, maxRetries: 10 })
   let mariadb: Promise<Mariadb> | null = null
   process.once('exit', remove)

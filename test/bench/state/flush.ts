@@ -7,7 +7,8 @@ import type { Database } from '../../../core/ports/database.ts'
 import type { ShardId } from '../../../core/wire/shardid.ts'
 import type { TieredStore } from '../../../core/outbox/tieredstore.ts'
 import { override } from '../../support/override.ts'
-import { printRatio, printProgress, roundFigure } from '../figure.ts'
+import { printRatio } from '../figure.ts'
+import { progress, roundFigure } from '../../support/figure.ts'
 import { LoadGenerator } from './loadgenerator.ts'
 import { game, Hero } from './game.ts'
 import { outboxDepth, waitUntilFlushed, measureLag, type BenchEnvironment } from './environment.ts'
@@ -46,7 +47,7 @@ export async function measureFlush(lab: BenchEnvironment): Promise<void> {
     await crowd.runCalls(rows / SHARDS - 1)
     const queued = outboxDepth(tiers)
     if (queued < rows) throw new Error(`flush: ${queued} of ${rows} turns are queued`)
-    printProgress(`flush: ${rows} rows wait`)
+    progress(`flush: ${rows} rows wait`)
     const before = transactionsOf(tiers)
     const cpu = process.cpuUsage()
     gate.resolve()

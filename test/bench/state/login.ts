@@ -8,7 +8,8 @@ import type { SqlValue } from '../../../core/sql/client.ts'
 import { insertInto } from '../../../core/sql/statements.ts'
 import { Purse } from '../../../examples/market/contract.ts'
 import market from '../../../examples/market/server.ts'
-import { printRatio, printProgress, roundFigure } from '../figure.ts'
+import { printRatio } from '../figure.ts'
+import { progress, roundFigure } from '../../support/figure.ts'
 import { percentile, measureLag, type BenchEnvironment } from './environment.ts'
 
 const ENTRIES = 5
@@ -21,7 +22,7 @@ export async function measureLogin(lab: BenchEnvironment): Promise<void> {
   const players = lab.profile.quick ? 800 : 5_000
   const mysql = await lab.createDatabase('login', market)
   await insertPlayers(mysql, players)
-  printProgress(`login: ${players} players stand in MySQL`)
+  progress(`login: ${players} players stand in MySQL`)
   const host = await openHost({ game: market, dir: lab.folderOf('login'), mysql, logLevel: 'silent' })
   try {
     const burst = new LoginBurst(host.engine, players)

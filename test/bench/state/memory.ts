@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
-import { printFigure, roundFigure } from '../figure.ts'
+import { printFigure, roundFigure } from '../../support/figure.ts'
 import type { BenchEnvironment } from './environment.ts'
 import type { HeapMeasurement } from './heap.ts'
 

@@ -4,7 +4,8 @@
 import { DatabaseSync } from 'node:sqlite'
 
 import { openHost } from '../../../core/node/host.ts'
-import { printRatio, roundFigure } from '../figure.ts'
+import { printRatio } from '../figure.ts'
+import { roundFigure } from '../../support/figure.ts'
 import { game } from './game.ts'
 import { waitUntilFlushed, type BenchEnvironment } from './environment.ts'
 import { createLoad } from './turns.ts'

@@ -1,6 +1,8 @@
 // Sends cases over many connections at once, block by block: each worker takes the next block and uses an idle
 // connection where the route allows it. Invariant: every case that was sent ends.
 
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import { every } from '../../support/figure.ts'
 import { BLOCK, isHello, routeOf, type Case, type Route } from './arbitraries/cases.ts'
 import type { ResumeState } from './arbitraries/messages.ts'
@@ -17,6 +19,8 @@ export interface CaseRunnerOptions {
   readonly findings: Findings
   /** The server has ended: the remaining cases are pointless. */
   readonly isOver: () => boolean
+  /** How long idle connections stay open after the last case. Default 0. */
+  readonly lingerMs?: number
 }
 
 /** Blocks at a time. The server would read more of them in one turn of its loop, which would look like a stall. */
@@ -24,12 +28,15 @@ const WORKERS = 16
 /** A connection is closed after so many blocks, so that many are opened and closed. */
 const MAX_BLOCKS = 40
 const CHECK_MS = 1_000
+/** Of `send` calls, each of up to a block. */
+const MAX_RECENT = 60
 
 export class CaseRunner {
   readonly #options: CaseRunnerOptions
   readonly #idleConnections = new Map<string, FuzzConnection[]>()
   readonly #connections = new Set<FuzzConnection>()
   readonly #inProgress = new Set<readonly Case[]>()
+  readonly #recent: (readonly Case[])[] = []
   #next: number
 
   constructor(options: CaseRunnerOptions) {
@@ -43,12 +50,13 @@ export class CaseRunner {
       for (const connection of this.#connections) connection.checkStuck()
     })
     await Promise.all(Array.from({ length: WORKERS }, () => this.#work()))
+    await sleep(this.#options.lingerMs ?? 0)
     for (const connection of this.#connections) connection.close(false)
   }
 
-  /** Cases that were sent and have not ended. */
-  get inProgress(): readonly Case[] {
-    return [...this.#inProgress].flat()
+  /** The cases in progress, then those that ended last: a log line of the server may arrive after the end of its case. */
+  get suspects(): readonly Case[] {
+    return [...this.#inProgress, ...this.#recent.toReversed()].flat()
   }
 
   async #work(): Promise<void> {
@@ -117,6 +125,7 @@ export class CaseRunner {
     this.#inProgress.add(cases)
     const ended = await connection.send(cases)
     this.#inProgress.delete(cases)
+    if (this.#recent.push(cases) > MAX_RECENT) this.#recent.shift()
     for (const one of cases.slice(0, ended)) this.#options.findings.caseEnded(one)
     return ended
   }

@@ -6,6 +6,7 @@ import type { Case } from './arbitraries/cases.ts'
 /** Something that must not happen, and the cases that were in progress when it was reported. */
 export interface Finding {
   readonly what: string
+  /** The first of them. */
   readonly cases: readonly number[]
   count: number
 }
@@ -25,11 +26,15 @@ export class Findings {
   readonly answers = new Map<string, number>()
   readonly warnings = new Map<string, number>()
   readonly #findings = new Map<string, Finding>()
+  readonly #candidates = new Map<Finding, readonly number[]>()
   readonly #reached: Uint8Array
 
-  /** `cases`: above the number of every case. */
-  constructor(cases: number) {
+  readonly #onNew: (line: string) => void
+
+  /** `cases`: above the number of every case. `onNew`: gets each new finding. */
+  constructor(cases: number, onNew: (line: string) => void = () => {}) {
     this.#reached = new Uint8Array(cases)
+    this.#onNew = onNew
   }
 
   get list(): readonly Finding[] {
@@ -38,6 +43,11 @@ export class Findings {
 
   get total(): number {
     return this.list.reduce((sum, { count }) => sum + count, 0)
+  }
+
+  /** All cases that may have caused the finding. */
+  candidates(finding: Finding): readonly number[] {
+    return this.#candidates.get(finding) ?? []
   }
 
   caseEnded({ kind, on, isComplete }: Case): void {
@@ -69,9 +79,11 @@ export class Findings {
     const known = this.#findings.get(name)
     if (known) known.count++
     else if (this.#findings.size < MAX_FINDINGS) {
-      const numbers = cases.slice(0, MAX_CASES).map(({ number }) => number)
-      this.#findings.set(name, { what: text, cases: numbers, count: 1 })
-      console.error(`finding: ${text}\n  cases ${numbers.join(' ')}`)
+      const numbers = cases.map(({ number }) => number)
+      const finding = { what: text, cases: numbers.slice(0, MAX_CASES), count: 1 }
+      this.#findings.set(name, finding)
+      this.#candidates.set(finding, numbers)
+      this.#onNew(`finding: ${text}\n  cases ${finding.cases.join(' ')}`)
     }
   }
 }

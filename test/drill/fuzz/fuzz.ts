@@ -5,7 +5,7 @@
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 
-import { printFigure, secondsSince } from '../../support/figure.ts'
+import { printFigure, progress, secondsSince } from '../../support/figure.ts'
 import { flag, parseDrill, temporaryFolder, whole } from '../options.ts'
 import { Findings } from './findings.ts'
 import { RAISED, runPhase } from './phase.ts'
@@ -20,6 +20,8 @@ const MAX_GROWTH_BYTES = 5_000_000
 /** When other processes take more of the machine, a stall may be theirs. */
 const QUIET_SHARE = 0.1
 
+type PhaseFigure = Awaited<ReturnType<typeof runPhase>>
+
 export async function run(args: readonly string[]): Promise<void> {
   const options = { cases: whole(), from: whole(0), seed: whole(1), quick: flag, only: whole() }
   const { quick, from, seed, only, ...given } = parseDrill('fuzz', options, args)
@@ -32,46 +34,35 @@ export async function run(args: readonly string[]): Promise<void> {
 async function runAll(seed: number, from: number, cases: number, folder: string): Promise<void> {
   const startMs = performance.now()
   const cpuBefore = machineSeconds()
-  const findings = new Findings(from + cases + 16)
+  const findings = new Findings(from + cases + 16, progress)
   const split = from + Math.round(cases * (1 - DEFAULT_LIMITS_SHARE))
-  const common = { seed, findings }
+  const phase = (name: string, first: number, last: number, limits: typeof RAISED): Promise<PhaseFigure> =>
+    runPhase({ name, seed, from: first, to: last, dir: join(folder, name), limits, findings })
   const phases = [
-    await runPhase({
-      ...common,
-      name: 'raised limits',
-      from,
-      to: split,
-      dir: join(folder, 'raised'),
-      limits: RAISED,
-    }),
-    await runPhase({
-      ...common,
-      name: 'default limits',
-      from: split,
-      to: from + cases,
-      dir: join(folder, 'preset'),
-      limits: {},
-    }),
+    await phase('raised limits', from, split, RAISED),
+    await phase('default limits', split, from + cases, {}),
   ]
   const seconds = secondsSince(startMs)
   const own = process.cpuUsage()
   const ownSeconds = (own.user + own.system) / 1e6 + sum(phases.map((phase) => phase.serverCpuSeconds))
   const othersShare = Math.max(0, machineSeconds() - cpuBefore - ownSeconds) / (seconds * cpus().length)
-  const shrunk = await shrinkFindings(seed, findings.list, folder)
+  const shrunk = await shrinkFindings(seed, findings, folder)
   const share = (count: number): number => Math.round((1_000 * count) / findings.ended) / 1_000
+  const total = (of: (phase: PhaseFigure) => number): number => sum(phases.map(of))
+  const max = (of: (phase: PhaseFigure) => number): number => Math.max(...phases.map(of))
   const figure = {
     drill: 'fuzz',
     cases: findings.ended,
     seed,
-    crashes: sum(phases.map((phase) => phase.crashes.length)),
+    crashes: total(({ crashes }) => crashes.length),
     bugs: findings.total,
-    stallMaxMs: Math.max(...phases.map((phase) => phase.stallMaxMs)),
-    busyMaxMs: Math.max(...phases.map((phase) => phase.busyMaxMs)),
+    stallMaxMs: max(({ stallMaxMs }) => stallMaxMs),
+    busyMaxMs: max(({ busyMaxMs }) => busyMaxMs),
     othersShare: Math.round(100 * othersShare) / 100,
-    heapGrowthBytes: Math.max(...phases.map((phase) => phase.heapGrowthBytes)),
-    rssGrowthBytes: Math.max(...phases.map((phase) => phase.rssGrowthBytes)),
-    playerAnswers: sum(phases.map((phase) => phase.playerAnswers)),
-    playerFaults: sum(phases.map((phase) => phase.playerFaults.length)),
+    heapGrowthBytes: max(({ heapGrowthBytes }) => heapGrowthBytes),
+    rssGrowthBytes: max(({ rssGrowthBytes }) => rssGrowthBytes),
+    playerAnswers: total(({ playerAnswers }) => playerAnswers),
+    playerFaults: total(({ playerFaults }) => playerFaults.length),
     framedShare: share(findings.framed),
     reachedShardShare: share(findings.reachedShard),
     perSecond: Math.round(findings.ended / seconds),
@@ -83,39 +74,25 @@ async function runAll(seed: number, from: number, cases: number, folder: string)
     findings: findings.list,
     shrunk,
   }
-  const broken = violationsOf(figure, phases, cases >= CASES)
+  const { stallMaxMs, busyMaxMs, heapGrowthBytes } = figure
+  const left = total(({ leftShards, leftConnections }) => leftShards + leftConnections)
+  const isLong = cases >= CASES
+  const isQuiet = othersShare < QUIET_SHARE
+  const broken = [
+    ...phases.flatMap(({ crashes }) => crashes).map((end) => `the server ended: ${end}`),
+    ...(findings.total > 0 ? [`${findings.total} findings`] : []),
+    ...phases.flatMap(({ playerFaults }) => playerFaults).slice(0, 5),
+    ...(left > 0 ? [`${left} shards or connections remain in memory without a client`] : []),
+    ...exceeds(heapGrowthBytes, MAX_GROWTH_BYTES, 'bytes of heap growth'),
+    ...(isLong && isQuiet ? exceeds(stallMaxMs, MAX_STALL_MS, 'ms of stall') : []),
+    ...(isLong ? exceeds(busyMaxMs, MAX_STALL_MS, 'ms of busy loop') : []),
+  ]
   printFigure({ ...figure, broken })
   if (broken.length > 0) process.exitCode = 1
 }
 
-type PhaseFigure = Awaited<ReturnType<typeof runPhase>>
-interface Measured {
-  readonly bugs: number
-  readonly heapGrowthBytes: number
-  readonly stallMaxMs: number
-  readonly busyMaxMs: number
-  readonly othersShare: number
-}
-
-/** What must not be, one line each. */
-function violationsOf(figure: Measured, phases: readonly PhaseFigure[], isLong: boolean): string[] {
-  const { bugs, heapGrowthBytes, stallMaxMs, busyMaxMs, othersShare } = figure
-  const left = sum(phases.map(({ leftShards, leftConnections }) => leftShards + leftConnections))
-  const checks: readonly (readonly [boolean, string])[] = [
-    [bugs > 0, `${bugs} findings`],
-    [left > 0, `${left} shards or connections remain in memory without a client`],
-    [heapGrowthBytes > MAX_GROWTH_BYTES, `heap growth ${heapGrowthBytes} bytes exceeds ${MAX_GROWTH_BYTES}`],
-    [
-      isLong && othersShare < QUIET_SHARE && stallMaxMs > MAX_STALL_MS,
-      `stall of the loop ${stallMaxMs} ms exceeds ${MAX_STALL_MS}`,
-    ],
-    [isLong && busyMaxMs > MAX_STALL_MS, `busy time of the loop ${busyMaxMs} ms exceeds ${MAX_STALL_MS}`],
-  ]
-  return [
-    ...phases.flatMap(({ crashes }) => crashes).map((end) => `the server ended: ${end}`),
-    ...phases.flatMap(({ playerFaults }) => playerFaults).slice(0, 5),
-    ...checks.filter(([isBroken]) => isBroken).map(([, what]) => what),
-  ]
+function exceeds(value: number, bound: number, what: string): readonly string[] {
+  return value > bound ? [`${value} ${what} exceed ${bound}`] : []
 }
 
 function sum(values: readonly number[]): number {

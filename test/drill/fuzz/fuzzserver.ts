@@ -38,9 +38,9 @@ export class FuzzServer extends ServerProcess<FuzzMessage> {
   }
 
   /** Its exit code, or the signal that ended it. */
-  async exitStatus(): Promise<string> {
+  async exitStatus(): Promise<number | string> {
     const { code, signal } = await this.ended
-    return String(signal ?? code)
+    return signal ?? code ?? -1
   }
 }
 

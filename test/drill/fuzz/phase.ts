@@ -44,10 +44,10 @@ export async function runPhase({ name, seed, from, to, dir, limits, findings }: 
   const server = new FuzzServer(
     { dir, limits },
     {
-      error: (what) => findings.add(what, runner?.inProgress ?? []),
+      error: (what) => findings.add(what, runner?.suspects ?? []),
       warning: (what) => findings.warning(what),
       stall: (ms, busyMs) => {
-        const cases = (runner?.inProgress ?? []).slice(0, MAX_CASES_SHOWN).map(({ number }) => number)
+        const cases = (runner?.suspects ?? []).slice(0, MAX_CASES_SHOWN).map(({ number }) => number)
         progress(`${name}: stalled ${ms} ms, ${busyMs} of them busy; cases ${cases.join(' ')} …`)
       },
     },
@@ -87,7 +87,7 @@ export async function runPhase({ name, seed, from, to, dir, limits, findings }: 
   await server.refreshed()
   const { memory: after, health } = await runCases(middle, to)
   const seconds = secondsSince(startMs)
-  const crashes = server.isRunning ? [] : [await server.exitStatus()]
+  const crashes = server.isRunning ? [] : [String(await server.exitStatus())]
   const { code, signal } = await server.stop()
   if (crashes.length === 0 && code !== 0) crashes.push(`at its end ${code ?? signal}`)
   return {

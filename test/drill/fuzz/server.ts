@@ -58,7 +58,7 @@ const SETTLE_MS = 90_000
 const UNCHANGED_MS = 3_000
 const POLL_MS = 50
 
-// While nothing runs, the monotonic clock skips the time until the last channel is forgotten.
+// While nothing runs, `settle` moves the monotonic clock past the time for which a closed connection is stored.
 let clockSkewMs = 0
 const realNow = performance.now.bind(performance)
 Object.defineProperty(performance, 'now', { value: () => realNow() + clockSkewMs })

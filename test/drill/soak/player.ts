@@ -75,7 +75,7 @@ export class SessionPlayer {
     return this.#game?.state === 'open'
   }
 
-  /** The SDK has given up. */
+  /** The SDK does not reconnect any more. */
   get isClosed(): boolean {
     return this.#game?.state === 'closed'
   }

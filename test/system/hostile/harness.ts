@@ -3,14 +3,14 @@
 // any other reason, and both players are still answered.
 
 import assert from 'node:assert/strict'
-import { fork, type ChildProcess } from 'node:child_process'
 import { after, before, test } from 'node:test'
-import { waitUntil } from '../../support/sockets.ts'
 import { temporaryFolder } from '../../support/program.ts'
-import { helloFrame, IDENTITY, openFrame, type HelloFields } from './frames.ts'
+import { ServerProcess, type Ready } from '../../support/serverprocess.ts'
+import { waitUntil } from '../../support/sockets.ts'
+import { helloFrame, openFrame, type HelloFields } from './frames.ts'
 import { ControlPlayers } from './controlplayers.ts'
 import { RawPeer } from './peer.ts'
-import type { Overrides, ListenPorts } from './server.ts'
+import type { BufferReport, HostileOrder, Overrides } from './server.ts'
 import type { Suite } from './suites.ts'
 import { upgradeRequest, WebSocketPeer } from './websocket.ts'
 
@@ -57,27 +57,28 @@ export function registerAttacks({ attacks, overrides }: Suite): void {
 }
 
 export class AttackHarness {
-  readonly ports: ListenPorts
+  readonly ports: Ready
   readonly controls: ControlPlayers
-  readonly #child: ChildProcess
+  readonly #server: ServerProcess<BufferReport>
   #peers: RawPeer[] = []
 
-  private constructor(child: ChildProcess, ports: ListenPorts, neighbours: ControlPlayers) {
-    this.#child = child
+  private constructor(server: ServerProcess<BufferReport>, ports: Ready, neighbours: ControlPlayers) {
+    this.#server = server
     this.ports = ports
     this.controls = neighbours
   }
 
   static async startServer(overrides: Overrides): Promise<AttackHarness> {
-    const args = [temporaryFolder(), JSON.stringify(IDENTITY), JSON.stringify(overrides)]
-    const options = { execPath: process.execPath, execArgv: ['--expose-gc'] }
-    const child = fork(new URL('server.ts', import.meta.url), args, options)
-    const ports = await new Promise<ListenPorts>((resolve, reject) => {
-      child.once('message', (told) => resolve(told as ListenPorts))
-      child.once('exit', (code) => reject(new Error(`the server ended with ${code} before it listened`)))
+    const order: HostileOrder = { dir: temporaryFolder(), overrides }
+    const server = new ServerProcess<BufferReport>({
+      program: new URL('server.ts', import.meta.url),
+      order,
+      execArgv: ['--expose-gc'],
+      log: (line) => console.error(line),
     })
+    const ports = await server.ready
     return new AttackHarness(
-      child,
+      server,
       ports,
       await ControlPlayers.connectPlayers(ports, overrides.game === 'membersgame'),
     )
@@ -143,7 +144,7 @@ export class AttackHarness {
 
   /** All figures of the server by name and labels. */
   async readMetrics(): Promise<ReadonlyMap<string, number>> {
-    assert.equal(this.#child.exitCode, null, 'the server process has ended')
+    assert.ok(this.#server.isRunning, 'the server process has ended')
     const text = await (await fetch(`http://127.0.0.1:${this.ports.http}/metrics`)).text()
     const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
     return new Map(
@@ -167,20 +168,15 @@ export class AttackHarness {
   async bufferBytes(maxBytes = Infinity): Promise<number> {
     const deadlineMs = performance.now() + TIMEOUT_MS
     for (;;) {
-      const reply = new Promise<number>((resolve) =>
-        this.#child.once('message', (bytes) => resolve(bytes as number)),
-      )
-      this.#child.send('buffers')
-      const bytes = await reply
+      const { bytes } = (await this.#server.request('buffers'))!
       if (bytes <= maxBytes || performance.now() > deadlineMs) return bytes
     }
   }
 
   async close(): Promise<void> {
     await this.controls.closePlayers()
-    const exited = new Promise((resolve) => this.#child.once('exit', resolve))
-    this.#child.kill('SIGKILL')
-    await exited
+    this.#server.kill()
+    await this.#server.ended
   }
 
   async #assertCounters(

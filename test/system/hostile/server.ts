@@ -1,10 +1,10 @@
-// The server process under attack. Run only by stage.ts, which gives it a data folder and the options in which it
-// differs from the defaults, and hears its ports.
+// The server process under attack, started by harness.ts with the options in which it differs from the defaults.
 
-import type { FrameIdentity } from '../../../core/wire/frame.ts'
-import { start, type ServerOptions } from '../../../edge/node/server.ts'
 import { ticketOptionsOf, type TicketEnvironment } from '../../../edge/gateway/ticket.ts'
+import type { ServerOptions } from '../../../edge/node/server.ts'
+import { orderOf, serve } from '../../support/serverprogram.ts'
 import { cipher } from './cipher.ts'
+import { IDENTITY } from './frames.ts'
 
 /** As JSON. */
 export type Overrides = Partial<Pick<ServerOptions, 'limits' | 'times' | 'secret'>> & {
@@ -13,29 +13,33 @@ export type Overrides = Partial<Pick<ServerOptions, 'limits' | 'times' | 'secret
   readonly tickets?: TicketEnvironment
   readonly sealed?: boolean
 }
-export interface ListenPorts {
-  readonly http: number
-  readonly tcp: number
+export interface HostileOrder {
+  readonly dir: string
+  readonly overrides: Overrides
+}
+/** The answer to `buffers`: bytes of its buffers after a garbage collection. */
+export interface BufferReport {
+  readonly what: 'buffers'
+  readonly bytes: number
 }
 
-const [dir, identity, overrides] = process.argv.slice(2)
-const { game = 'game', tickets = {}, sealed = false, ...options } = JSON.parse(overrides!) as Overrides
+const { dir, overrides } = orderOf<HostileOrder>()
+const { game = 'game', tickets = {}, sealed = false, ...options } = overrides
 const { default: targetGame } = (await import(`./${game}.ts`)) as typeof import('./game.ts')
-const server = await start({
+const serverOptions: ServerOptions = {
   ...options,
-  identity: JSON.parse(identity!) as FrameIdentity,
+  identity: IDENTITY,
   tickets: ticketOptionsOf(tickets),
   ...(sealed && { cipher }),
   game: targetGame,
-  dir: dir!,
-  http: 0,
-  tcp: 0,
+  dir,
   logLevel: 'silent',
+}
+await serve(serverOptions, {
+  answer: {
+    buffers: () => {
+      globalThis.gc!()
+      return { bytes: process.memoryUsage().external }
+    },
+  },
 })
-process.on('disconnect', () => process.exit(0))
-// Any message asks for what is left of its buffers after a collection of garbage.
-process.on('message', () => {
-  globalThis.gc!()
-  process.send!(process.memoryUsage().external)
-})
-process.send!({ http: server.http.port, tcp: server.tcp.port } satisfies ListenPorts)

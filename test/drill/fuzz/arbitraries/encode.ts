@@ -1,6 +1,7 @@
 // Trees as bytes, with every freedom that the formats leave and some that they do not: lengths wider than needed,
 // repeated keys, escapes where none is needed. Invariant: the same tree and style give the same bytes.
 
+import { utf8Encoder } from '../../../../core/wire/bytes.ts'
 import { Random } from '../../../support/random.ts'
 import { MapEntries, RawBytes, type ValueTree } from './tree.ts'
 
@@ -9,134 +10,91 @@ type Style = Random | null
 
 const styleOf = (seed: number): Style => (seed === 0 ? null : new Random(seed))
 
-/** A buffer that grows. One is enough: encoding is synchronous. */
-class ByteWriter {
-  #buffer = Buffer.allocUnsafe(4_096)
-  #at = 0
-
-  /** Reserves bytes for the caller to write. */
-  reserve(size: number): { readonly buffer: Buffer; readonly at: number } {
-    if (this.#at + size > this.#buffer.length) {
-      const grown = Buffer.allocUnsafe(2 * (this.#at + size))
-      this.#buffer.copy(grown, 0, 0, this.#at)
-      this.#buffer = grown
-    }
-    const at = this.#at
-    this.#at += size
-    return { buffer: this.#buffer, at }
-  }
-
-  u8(value: number): void {
-    const { buffer, at } = this.reserve(1)
-    buffer[at] = value
-  }
-
-  raw(bytes: Uint8Array): void {
-    const { buffer, at } = this.reserve(bytes.length)
-    buffer.set(bytes, at)
-  }
-
-  reset(): void {
-    this.#at = 0
-  }
-
-  copy(): Uint8Array {
-    return new Uint8Array(this.#buffer.subarray(0, this.#at))
-  }
-}
-
-const bytes = new ByteWriter()
+/** The bytes of the tree that is being encoded. One list is enough: encoding is synchronous. */
+const out: number[] = []
+const wide = new DataView(new ArrayBuffer(8))
 
 /** MessagePack. One of eight lengths is wider than needed. */
 export function packTree(seed: number, tree: ValueTree): Uint8Array {
-  bytes.reset()
+  out.length = 0
   pack(styleOf(seed), tree)
-  return bytes.copy()
+  return Uint8Array.from(out)
 }
 
 function pack(style: Style, tree: ValueTree): void {
-  if (tree === null) return bytes.u8(0xc0)
-  if (typeof tree === 'boolean') return bytes.u8(tree ? 0xc3 : 0xc2)
-  if (typeof tree === 'number') return packNumber(style, tree)
-  if (typeof tree === 'bigint') return packBigInt(tree)
-  if (typeof tree === 'string') {
-    const text = Buffer.from(tree, 'utf8')
+  if (tree === null) out.push(0xc0)
+  else if (typeof tree === 'boolean') out.push(tree ? 0xc3 : 0xc2)
+  else if (typeof tree === 'number') packNumber(style, tree)
+  else if (typeof tree === 'bigint') packBigInt(tree)
+  else if (typeof tree === 'string') {
+    const text = utf8Encoder.encode(tree)
     packLength(style, text.length, 0xa0, 32, 0xd9)
-    return bytes.raw(text)
-  }
-  if (tree instanceof RawBytes) return bytes.raw(tree.bytes)
-  if (tree instanceof Date) return packDate(tree)
-  if (tree instanceof Uint8Array) {
+    packRaw(text)
+  } else if (tree instanceof RawBytes) packRaw(tree.bytes)
+  else if (tree instanceof Date) packDate(tree)
+  else if (tree instanceof Uint8Array) {
     packLength(style, tree.length, 0, 0, 0xc4)
-    return bytes.raw(tree)
+    packRaw(tree)
+  } else {
+    const isMap = tree instanceof MapEntries
+    packLength(style, (isMap ? tree.entries : tree).length, isMap ? 0x80 : 0x90, 16, isMap ? 0xdd : 0xdb)
+    for (const item of isMap ? tree.entries.flat() : tree) pack(style, item)
   }
-  if (tree instanceof MapEntries) {
-    packLength(style, tree.entries.length, 0x80, 16, 0xdd)
-    for (const [key, value] of tree.entries) {
-      pack(style, key)
-      pack(style, value)
-    }
-    return
-  }
-  packLength(style, tree.length, 0x90, 16, 0xdb)
-  for (const item of tree) pack(style, item)
 }
 
-/** `wide`: the tag with a length of 1 byte; the tags for 2 and 4 bytes follow it. Arrays and maps have none for 1. */
-function packLength(style: Style, length: number, short: number, below: number, wide: number): void {
+/** `tag`: with a length of 1 byte; the tags for 2 and 4 bytes follow it. Arrays and maps have none for 1. */
+function packLength(style: Style, length: number, short: number, below: number, tag: number): void {
   const isWider = style?.chance(1 / 8)
-  if (length < below && !isWider) return bytes.u8(short | length)
-  const hasOne = wide !== 0xdb && wide !== 0xdd
+  if (length < below && !isWider) return void out.push(short | length)
+  const hasOne = tag !== 0xdb && tag !== 0xdd
   const width = length > 0xffff || (isWider && style?.chance(0.5)) ? 4 : length > 0xff || !hasOne ? 2 : 1
-  const { buffer, at } = bytes.reserve(1 + width)
-  buffer[at] = wide + (width === 1 ? 0 : width === 2 ? 1 : 2)
-  buffer.writeUIntBE(length, at + 1, width)
+  packInt(tag + (width === 1 ? 0 : width === 2 ? 1 : 2), width, length)
 }
 
 function packNumber(style: Style, value: number): void {
-  if (!Number.isSafeInteger(value) || Object.is(value, -0)) return packFloat(value)
-  if (value >= 0 && value < 128) return bytes.u8(value)
-  if (value < 0 && value >= -32) return bytes.u8(value & 0xff)
-  if (style?.chance(1 / 8)) return packFloat(value)
-  if (value >= 0 && value < 2 ** 32) {
-    const width = value < 256 ? 1 : value < 65_536 ? 2 : 4
-    const { buffer, at } = bytes.reserve(1 + width)
-    buffer[at] = width === 1 ? 0xcc : width === 2 ? 0xcd : 0xce
-    buffer.writeUIntBE(value, at + 1, width)
-  } else if (value < 0 && value >= -(2 ** 31)) {
-    const { buffer, at } = bytes.reserve(5)
-    buffer[at] = 0xd2
-    buffer.writeInt32BE(value, at + 1)
-  } else packBigInt(BigInt(value))
-}
-
-function packFloat(value: number): void {
-  const { buffer, at } = bytes.reserve(9)
-  buffer[at] = 0xcb
-  buffer.writeDoubleBE(value, at + 1)
+  const isFloat = !Number.isSafeInteger(value) || Object.is(value, -0)
+  if (!isFloat && value >= -32 && value < 128) return void out.push(value & 0xff)
+  if (isFloat || style?.chance(1 / 8)) {
+    wide.setFloat64(0, value)
+    packWide(0xcb)
+  } else if (value >= 2 ** 32 || value < -(2 ** 31)) packBigInt(BigInt(value))
+  else if (value < 0) packInt(0xd2, 4, value)
+  else if (value < 256) packInt(0xcc, 1, value)
+  else packInt(value < 65_536 ? 0xcd : 0xce, value < 65_536 ? 2 : 4, value)
 }
 
 function packBigInt(value: bigint): void {
-  const { buffer, at } = bytes.reserve(9)
-  buffer[at] = value < 0n ? 0xd3 : 0xcf
-  buffer.writeBigUInt64BE(BigInt.asUintN(64, value), at + 1)
+  wide.setBigUint64(0, BigInt.asUintN(64, value))
+  packWide(value < 0n ? 0xd3 : 0xcf)
 }
 
 /** A timestamp of 96 bits. */
 function packDate(date: Date): void {
   const ms = date.getTime()
   const seconds = Math.floor(ms / 1_000)
-  const { buffer, at } = bytes.reserve(15)
-  buffer[at] = 0xc7
-  buffer[at + 1] = 12
-  buffer[at + 2] = 0xff
-  buffer.writeUInt32BE((ms - seconds * 1_000) * 1_000_000, at + 3)
-  buffer.writeBigInt64BE(BigInt(seconds), at + 7)
+  out.push(0xc7, 12)
+  packInt(0xff, 4, (ms - seconds * 1_000) * 1_000_000)
+  wide.setBigInt64(0, BigInt(seconds))
+  packWide()
+}
+
+function packInt(tag: number, width: number, value: number): void {
+  out.push(tag)
+  for (let i = width - 1; i >= 0; i--) out.push(Math.floor(value / 256 ** i) & 0xff)
+}
+
+function packWide(...tags: readonly number[]): void {
+  out.push(...tags)
+  for (let i = 0; i < 8; i++) out.push(wide.getUint8(i))
+}
+
+function packRaw(bytes: Uint8Array): void {
+  for (const byte of bytes) out.push(byte)
 }
 
 /** JSON. Values that JSON has no form for are written as a careless encoder would. */
 export function jsonTree(seed: number, tree: ValueTree): Uint8Array {
-  return new Uint8Array(Buffer.from(json(styleOf(seed), tree), 'utf8'))
+  return utf8Encoder.encode(json(styleOf(seed), tree))
 }
 
 function json(style: Style, tree: ValueTree): string {

@@ -107,7 +107,7 @@ export const contractInputs = CONTRACTS.map(([contract, codec, ...rows]) => {
 })
 export const anyInput = weighted(...contractInputs)
 
-/** A longer body is cut: it would only take longer, because it exceeds every limit. */
+/** Above every limit. A longer body is cut, because its length would only cost time. */
 const MAX_BYTES = 70_000
 
 function encodeInput(

@@ -93,7 +93,8 @@ function editOnce(root: ValueTree, edit: TreeEdits[number]): ValueTree {
   const value = treeOf(edit.value)
   const places: Place[] = []
   collect(root, places)
-  if (places.length === 0 || op === 'replace root') return at % 2 === 0 ? value : wrapped(edit, root)
+  if (op === 'replace root') return value
+  if (places.length === 0) return at % 2 === 0 ? value : wrapped(edit, root)
   const place = itemAt(places, at)
   const { parent, index } = place
   if (op === REPLACE) put(place, value)
