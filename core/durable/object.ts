@@ -274,7 +274,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
   }
 
   #receiveCast(shard: ShardId, call: PeerCall): void {
-    if (this.#engine.planOf(shard.contract)) this.#engine.shard(shard).receivePeerCall(call, null)
+    if (this.#engine.planOf(shard.contract)) this.#engine.shard(shard).calls.receivePeerCall(call, null)
     else this.#log.warn('a cast is dropped: no shard serves its contract', { contract: shard.contract })
   }
 

@@ -1,21 +1,22 @@
-// How a shard comes to its next activation: one try at a time, at once while all is well, later after each failure.
-// Invariant: as long as somebody is attached another try follows, so nobody waits for an activation that never comes.
+// The next activation of a shard: one attempt at a time, at once or, after failures, with backoff. Invariant: while a
+// connection is attached another attempt follows each failure, so no client waits forever.
 
 import { backoffMs } from '../wire/backoff.ts'
-import type { Engine } from './engine.ts'
-import type { ShardPlan } from '../turn/plan.ts'
-import type { Awaitable } from '../game/shard.ts'
 import type { ShardId } from '../wire/shardid.ts'
-import type { StoredShard } from '../ports/store.ts'
+import type { Awaitable } from '../game/shard.ts'
 import type { Timer } from '../ports/clock.ts'
+import type { StoredShard } from '../ports/store.ts'
+import type { ShardPlan } from '../turn/plan.ts'
+import type { EngineServices } from './services.ts'
 
+/** The shard, as its activator uses it. */
 export interface ActivationTarget {
   readonly id: ShardId
   readonly plan: ShardPlan
-  /** Somebody who is attached waits to be told of an activation. */
+  /** A connection is attached and the shard is not active. */
   readonly needsActivation: boolean
   inRun(work: () => void): void
-  /** Makes the activation; what is returned begins it. @throws what keeps it from being activated */
+  /** Creates the activation; the returned function begins it. @throws Error when it cannot be created */
   createActivation(stored: StoredShard): () => void
   activationFailed(error: unknown): void
 }
@@ -23,36 +24,34 @@ export interface ActivationTarget {
 const RETRY = { minMs: 10, maxMs: 2_000 } as const
 
 export class Activator {
-  readonly #engine: Engine
+  readonly #services: Pick<EngineServices, 'clock' | 'openShard'>
   readonly #shard: ActivationTarget
   #isActivating = false
-  /** Activations in a row whose commits failed: what made them fail may last. */
+  /** Activations in a row whose commits failed. */
   #failedCommits = 0
-  /** Tries in a row that failed. */
+  /** Attempts in a row that failed. */
   #failedAttempts = 0
   #retry: Timer | null = null
 
-  constructor(engine: Engine, shard: ActivationTarget) {
-    this.#engine = engine
+  constructor(services: Pick<EngineServices, 'clock' | 'openShard'>, shard: ActivationTarget) {
+    this.#services = services
     this.#shard = shard
   }
 
-  /** A try is under way. */
+  /** An attempt is in progress or planned. */
   get isActivating(): boolean {
     return this.#isActivating
   }
 
-  /** A commit of the activation failed. */
   commitFailed(): void {
     this.#failedCommits++
   }
 
-  /** A commit of the activation succeeded. */
   commitSucceeded(): void {
     this.#failedCommits = 0
   }
 
-  /** The first activation after a setback comes at once. */
+  /** Activates the shard, at once after the first failed commit, with backoff after further ones. */
   activate(): void {
     if (this.#isActivating) return
     this.#isActivating = true
@@ -60,12 +59,12 @@ export class Activator {
     this.#afterBackoff(this.#failedCommits - 1, () => this.#openShard())
   }
 
-  /** No try before `until` has ended; then `next` says whether there is to be one. */
-  waitFor(until: Promise<unknown>, next: () => void): void {
+  /** Makes no attempt until `until` has settled, then calls `activateNext`. */
+  waitFor(until: Promise<unknown>, activateNext: () => void): void {
     this.#isActivating = true
     const resume = (): void => {
       this.#isActivating = false
-      this.#shard.inRun(next)
+      this.#shard.inRun(activateNext)
     }
     until.then(resume, resume)
   }
@@ -73,13 +72,13 @@ export class Activator {
   #openShard(): void {
     let stored: Awaitable<StoredShard>
     try {
-      stored = this.#engine.openShard(this.#shard.id, this.#shard.plan)
+      stored = this.#services.openShard(this.#shard.id, this.#shard.plan)
     } catch (error) {
       return this.#attemptFailed(error)
     }
     if (stored instanceof Promise)
       stored.then(
-        (found) => this.#startActivation(found),
+        (opened) => this.#startActivation(opened),
         (error: unknown) => this.#attemptFailed(error),
       )
     else this.#startActivation(stored)
@@ -108,9 +107,9 @@ export class Activator {
     })
   }
 
-  /** 10 ms, doubling up to 2 s, with jitter, so that the shards of a broken disk do not come back all at once. */
+  /** 10 ms, doubling up to 2 s, with jitter, so that the shards of a broken disk do not retry at the same time. */
   #afterBackoff(failures: number, run: () => void): Timer {
-    const { clock } = this.#engine
+    const { clock } = this.#services
     return clock.after(backoffMs(failures - 1, RETRY, clock.random()), () => this.#shard.inRun(run))
   }
 }

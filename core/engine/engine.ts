@@ -1,43 +1,48 @@
-// The engine: shards by name, and the one loop in which all their turns run. Hosts bring events in (`open`, the
-// channels' calls, `peer`); nothing here waits, reads a clock or touches a platform but through the ports.
+// The engine: all shards of one process by name. Its host passes events in: `open`, calls of channels, `receiveCall`,
+// `wake`. Invariant: it waits, reads the clock and uses the platform only through its ports.
 
 import type { Game } from '../game/game.ts'
+import type { SystemCode } from '../wire/errors.ts'
 import { DEFAULT_LIMITS, TIMES, type Limits } from '../wire/limits.ts'
 import { ValueCache } from './valuecache.ts'
 import type { DetachedChannels } from '../channel/channelregistry.ts'
 import { MailboxQuota } from './mailbox.ts'
-import { EngineMeter } from './meter.ts'
+import { EngineMeter } from '../turn/meter.ts'
 import { compileGame, type ShardPlan } from '../turn/plan.ts'
 import type { Awaitable } from '../game/shard.ts'
-import type { ChannelIn, ChannelOut, ShardLink, OpenRequest } from '../ports/link.ts'
+import {
+  refuseChannel,
+  type ChannelIn,
+  type ChannelOut,
+  type ShardLink,
+  type OpenRequest,
+} from '../ports/link.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { Directory, Peer, PeerAnswer, PeerCall } from '../ports/directory.ts'
 import type { Log } from '../ports/log.ts'
 import type { Outcome, Store, StoredShard, StoredCast, WriteSet } from '../ports/store.ts'
-import type { ShardId } from '../wire/shardid.ts'
-import { refuseChannel } from '../ports/link.ts'
-import { shardName } from '../wire/shardid.ts'
+import { shardName, type ShardId } from '../wire/shardid.ts'
 import { RowCache } from '../rows/rowcache.ts'
+import { RunLoop } from './runloop.ts'
+import type { EngineServices } from './services.ts'
+import { builtInShards } from './sessionshard.ts'
 import { Shard } from './shard.ts'
-
-/** Turns in one go before the event loop may breathe. */
-const MAX_TURNS_PER_RUN = 2_048
 
 export interface Ports {
   readonly clock: Clock
   readonly store: Store
   readonly log: Log
-  /** Left out where every shard lives in this engine. */
+  /** Omitted where all shards run in this engine. */
   readonly directory?: Directory
 }
 
 export interface EngineOptions {
   readonly limits?: Partial<Limits>
-  /** Idle shards leave memory after this; 0 = never by themselves (the host's platform does it). */
+  /** Idle shards are evicted after this; 0 = never, because the host's platform does it. */
   readonly evictMs?: number
 }
 
-export class Engine implements ShardLink, Directory {
+export class Engine implements ShardLink, EngineServices {
   readonly clock: Clock
   readonly log: Log
   readonly store: Store
@@ -46,16 +51,14 @@ export class Engine implements ShardLink, Directory {
   readonly rowCache: RowCache
   readonly valueCache: ValueCache
   readonly mailboxQuota: MailboxQuota
+  readonly runLoop: RunLoop
   readonly detachedChannels: DetachedChannels = new Map()
   readonly #plans: ReadonlyMap<string, ShardPlan>
   readonly #directory: Directory
   readonly #shards = new Map<string, Shard>()
-  readonly #queue: Shard[] = []
   readonly #evictMs: number
-  /** What stateless services are numbered with: they have no store. */
+  /** The activation number of stateless services, which have no Store. */
   readonly #statelessActivation: number
-  #isRunning = false
-  #isResumeScheduled = false
   #sweepTimer: Timer | null = null
   #isDraining = false
 
@@ -67,7 +70,8 @@ export class Engine implements ShardLink, Directory {
     this.rowCache = new RowCache(this.limits.maxRowCacheBytes)
     this.valueCache = new ValueCache(this.clock, this.meter)
     this.mailboxQuota = new MailboxQuota(this.limits.maxBacklog, this.limits.maxBacklogBytes)
-    this.#plans = compileGame(game)
+    this.runLoop = new RunLoop(this.clock)
+    this.#plans = compileGame(game, builtInShards(game))
     this.#directory = ports.directory ?? this
     this.#evictMs = options.evictMs ?? TIMES.evictMs
     this.#statelessActivation = 1 + Math.floor(this.clock.random() * 0xfffffffe)
@@ -77,25 +81,25 @@ export class Engine implements ShardLink, Directory {
     return this.#shards.size
   }
 
-  /** Work that waits in all mailboxes. */
+  /** Items in all mailboxes. */
   get backlog(): number {
     return this.mailboxQuota.size
   }
 
-  /** Attaches a gateway's channel. Contract and key were checked at the door; here they are trusted to exist. */
+  /** Attaches a channel of a gateway, which has checked contract and key. */
   open(request: OpenRequest, out: ChannelOut): ChannelIn {
     if (!this.#hasRoom(request.shard)) return refuseChannel(out, 'OVERLOADED')
     return this.shard(request.shard).channels.openChannel(request, out)
   }
 
-  /** The shard is here, or may come. */
+  /** The shard is in memory, or may be added. */
   #hasRoom(id: ShardId): boolean {
     if (this.#shards.size < this.limits.maxShards || this.#shards.has(shardName(id))) return true
     this.meter.overloads++
     return false
   }
 
-  /** Where another shard is reached from here. */
+  /** How this engine reaches another shard. */
   peer(id: ShardId): Peer {
     return this.#directory === this ? this.#localPeer(id) : this.#directory.peer(id)
   }
@@ -104,48 +108,36 @@ export class Engine implements ShardLink, Directory {
     return this.#plans.get(contract)
   }
 
-  /** A durable cast that arrived from another shard. */
+  /** Handles a durable cast that arrived from another shard. */
   receiveDurableCast(id: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer> {
     return this.#localPeer(id).deliver(sender, cast)
   }
 
-  /** A call that arrived from another shard. */
+  /** Handles a call that arrived from another shard. */
   receiveCall(id: ShardId, call: PeerCall): Promise<PeerAnswer> {
     return this.#localPeer(id).call(call)
   }
 
   #localPeer(id: ShardId): Peer {
-    if (!this.#plans.has(id.contract)) {
-      const answer = {
-        kind: 'system',
-        code: 'UNKNOWN_CONTRACT',
-        message: `no shard serves ${id.contract}`,
-      } as const
-      const refuse = (): Promise<PeerAnswer> => Promise.resolve(answer)
-      return { call: refuse, cast: () => this.log.warn(answer.message), deliver: refuse }
-    }
-    if (!this.#hasRoom(id)) {
-      const answer = {
-        kind: 'system',
-        code: 'OVERLOADED',
-        message: `${this.#shards.size} shards are here`,
-      } as const
-      const refuse = (): Promise<PeerAnswer> => Promise.resolve(answer)
-      return {
-        call: refuse,
-        cast: () => this.log.warn('a cast is dropped', { shard: shardName(id) }),
-        deliver: refuse,
-      }
-    }
+    if (!this.#plans.has(id.contract))
+      return this.#refusingPeer(id, 'UNKNOWN_CONTRACT', `no shard serves ${id.contract}`)
+    if (!this.#hasRoom(id))
+      return this.#refusingPeer(id, 'OVERLOADED', `${this.#shards.size} shards are in memory`)
     return {
-      call: (call) => new Promise((resolve) => this.shard(id).receivePeerCall(call, resolve)),
-      cast: (call) => this.shard(id).receivePeerCall(call, null),
+      call: (call) => new Promise((resolve) => this.shard(id).calls.receivePeerCall(call, resolve)),
+      cast: (call) => this.shard(id).calls.receivePeerCall(call, null),
       deliver: (sender, cast) =>
-        new Promise((resolve) => this.shard(id).receiveDurableCast(sender, cast, resolve)),
+        new Promise((resolve) => this.shard(id).calls.receiveDurableCast(sender, cast, resolve)),
     }
   }
 
-  /** A durable timer of this shard is near. */
+  #refusingPeer(id: ShardId, code: SystemCode, message: string): Peer {
+    const refuse = (): Promise<PeerAnswer> => Promise.resolve({ kind: 'system', code, message })
+    const cast = (): void => this.log.warn(`a cast is dropped: ${message}`, { shard: shardName(id) })
+    return { call: refuse, cast, deliver: refuse }
+  }
+
+  /** Activates a shard whose durable timer is due soon. */
   wake(id: ShardId): void {
     if (this.#plans.has(id.contract)) this.shard(id).wake()
     else
@@ -168,55 +160,6 @@ export class Engine implements ShardLink, Directory {
     return shard
   }
 
-  /** Begins a run of turns; false when one is under way and the caller must queue. */
-  tryBeginRun(): boolean {
-    if (this.#isRunning) return false
-    this.#isRunning = true
-    return true
-  }
-
-  /** Ends the outermost run: whatever its turns caused is run now, a burst at a time. */
-  endRun(last: Shard): void {
-    this.#enqueue(last)
-    try {
-      if (this.#queue.length > 0) this.#runQueue()
-    } finally {
-      this.#isRunning = false
-    }
-  }
-
-  /** This shard has mail. */
-  scheduleShard(shard: Shard): void {
-    if (this.tryBeginRun()) this.endRun(shard)
-    else this.#enqueue(shard)
-  }
-
-  #enqueue(shard: Shard): void {
-    if (shard.isQueued || !shard.isReady) return
-    shard.isQueued = true
-    this.#queue.push(shard)
-  }
-
-  #runQueue(): void {
-    let burst = MAX_TURNS_PER_RUN
-    for (let shard = this.#queue.shift(); shard; shard = this.#queue.shift()) {
-      shard.isQueued = false
-      if (shard.isReady) shard.runNext()
-      this.#enqueue(shard)
-      if (--burst === 0) return this.#scheduleResume()
-    }
-  }
-
-  #scheduleResume(): void {
-    if (this.#isResumeScheduled || this.#queue.length === 0) return
-    this.#isResumeScheduled = true
-    this.clock.after(0, () => {
-      this.#isResumeScheduled = false
-      const [first] = this.#queue
-      if (first && this.tryBeginRun()) this.endRun(first)
-    })
-  }
-
   commit(write: WriteSet): Awaitable<Outcome> {
     this.meter.commits++
     return this.store.commit(write)
@@ -227,7 +170,7 @@ export class Engine implements ShardLink, Directory {
     return { activation: this.#statelessActivation, kv: new Map(), timers: [], snapshot: null, casts: [] }
   }
 
-  /** Saves every snapshot and waits for all commits; a host drains its gateways first. */
+  /** Saves all snapshots and waits for all commits. A host drains its gateways before. */
   async drain(): Promise<void> {
     this.#isDraining = true
     this.#sweepTimer?.cancel()
@@ -235,13 +178,13 @@ export class Engine implements ShardLink, Directory {
     await Promise.all(activations.map((activation) => activation.saveState()))
   }
 
-  /** What these shards know of their Store is not to be believed any more: their activations end. */
+  /** Restarts the shards whose state in memory no longer matches their Store. */
   restartWhere(matches: (id: ShardId) => boolean): void {
     for (const shard of this.#shards.values())
       if (shard.activation && !shard.plan.definition.stateless && matches(shard.id)) shard.restart()
   }
 
-  /** Puts one shard out of memory, as the platform or the sweeper would. */
+  /** Evicts one shard from memory. */
   async evict(id: ShardId): Promise<void> {
     await this.#shards.get(shardName(id))?.evict()
   }
@@ -255,17 +198,8 @@ export class Engine implements ShardLink, Directory {
     })
   }
 
-  /** A shard that was idle for two sweeps leaves. */
   #sweep(): void {
     const now = this.clock.mono()
-    for (const [name, shard] of this.#shards) {
-      shard.channels.sweep(now, TIMES.rememberMs)
-      if (!shard.isIdle || shard.activation?.canEvict === false) {
-        shard.idleSweeps = 0
-        continue
-      }
-      if (shard.isEmpty) this.#shards.delete(name)
-      else if (++shard.idleSweeps >= 2) void shard.evict()
-    }
+    for (const [name, shard] of this.#shards) if (shard.sweep(now)) this.#shards.delete(name)
   }
 }

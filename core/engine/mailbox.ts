@@ -1,21 +1,25 @@
-// One shard's mailbox: a bounded FIFO. Never reorders; may refuse, also when all mailboxes together hold too much.
+// One shard's mailbox: a FIFO queue, bounded by its own limit and by a quota that all mailboxes of an engine share.
 
-/** What waits in all mailboxes of an engine. */
+/** Bounds the items in all mailboxes of an engine, and the bytes of their calls. */
 export class MailboxQuota {
   readonly maxItems: number
   readonly maxBytes: number
+  /** Written by Mailbox only. */
   size = 0
-  /** Of the calls that wait; kept by whoever puts them in. */
   bytes = 0
 
-  constructor(limit: number, maxBytes = Infinity) {
-    this.maxItems = limit
+  constructor(maxItems: number, maxBytes = Infinity) {
+    this.maxItems = maxItems
     this.maxBytes = maxBytes
   }
 
-  /** No call may be added. */
   get isFull(): boolean {
     return this.size >= this.maxItems || this.bytes >= this.maxBytes
+  }
+
+  /** Counts the bytes of a call that enters (negative: leaves) a mailbox. */
+  addBytes(count: number): void {
+    this.bytes += count
   }
 }
 
@@ -35,14 +39,14 @@ export class Mailbox<T> {
     return this.#size
   }
 
-  /** False when it is full and the item was not taken. */
+  /** Returns false when the mailbox or the quota is full: the item is not added. */
   push(item: T): boolean {
     if (this.#size >= this.#limit || this.#quota.isFull) return false
     this.#insert(item)
     return true
   }
 
-  /** For what must not be refused: the shard's own clock and the end of channels. Bounded by their number. */
+  /** Adds an item above the bounds. For the shard's own timers and channels, which are bounded by their number. */
   pushAlways(item: T): void {
     this.#insert(item)
   }
@@ -57,15 +61,15 @@ export class Mailbox<T> {
     return item
   }
 
-  /** Takes out what `keep` refuses, in order. */
+  /** Removes and returns, in order, the items for which `keep` is false. */
   removeUnless(keep: (item: T) => boolean): T[] {
-    const out: T[] = []
+    const removed: T[] = []
     for (let n = this.#size; n > 0; n--) {
       const item = this.shift()!
       if (keep(item)) this.#insert(item)
-      else out.push(item)
+      else removed.push(item)
     }
-    return out
+    return removed
   }
 
   #insert(item: T): void {
@@ -75,7 +79,7 @@ export class Mailbox<T> {
     this.#quota.size++
   }
 
-  /** Doubles the ring; its length stays a power of two. */
+  /** Doubles the ring. Its length is a power of two. */
   #grow(): void {
     const old = this.#ring
     this.#ring = new Array(old.length * 2)

@@ -1,11 +1,9 @@
-// Snapshots of volatile state: written at most every so often after turns, and when the shard leaves memory. What
-// comes back after a crash is as old as the last one; nothing waits for it.
+// Snapshots of volatile state, written after turns at most once per interval, and before the shard leaves memory. No
+// turn waits for them: after a crash the state is that of the last snapshot.
 
-import { CODECS } from '../wire/codec.ts'
+import { msgpack } from '../wire/codec.ts'
 import type { SnapshotOptions } from '../game/shard.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
-
-const codec = CODECS.get('msgpack')!
 
 export class Snapshots {
   readonly #options: SnapshotOptions<unknown, unknown>
@@ -13,23 +11,22 @@ export class Snapshots {
   readonly #write: () => void
   #timer: Timer | null = null
 
-  /** `write` stores what `encode` gives. */
+  /** `write` stores what `encode` returns. */
   constructor(options: SnapshotOptions<unknown, unknown>, clock: Clock, write: () => void) {
     this.#options = options
     this.#clock = clock
     this.#write = write
   }
 
-  /** The state that a stored snapshot stands for. */
   load(bytes: Uint8Array, key: string): unknown {
-    return this.#options.load(codec.decode(bytes), key)
+    return this.#options.load(msgpack.decode(bytes), key)
   }
 
   encode(state: unknown): Uint8Array {
-    return codec.encode(this.#options.save(state))
+    return msgpack.encode(this.#options.save(state))
   }
 
-  /** A turn has run: the state may be another. */
+  /** Plans a snapshot: a turn may have changed the state. */
   stateChanged(): void {
     this.#timer ??= this.#clock.after(this.#options.everyMs, () => {
       this.#timer = null

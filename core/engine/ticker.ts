@@ -1,30 +1,40 @@
-// The clock of a shard with members. A tick never queues up: a late one knows how late it is. Steps never jump:
-// late ones are caught up, a bounded number at a time.
+// The ticks or fixed steps of a shard with members. Invariant: at most one tick is queued. A late tick gets the elapsed
+// time; late steps are run one by one, up to a bound, and the rest is skipped.
 
-import type { Activation } from './activation.ts'
-import type { ShardPlan } from '../turn/plan.ts'
 import type { Timer } from '../ports/clock.ts'
+import type { ShardPlan } from '../turn/plan.ts'
+import type { HookRunner, WorkQueue } from '../turn/timers.ts'
+import type { ActivationContext } from '../turn/turnhost.ts'
+
+type TickerPlan = NonNullable<ShardPlan['ticker']>
+
+export interface TickerShard extends WorkQueue {
+  /** Asynchronous turns occupy the shard. */
+  readonly isBusy: boolean
+}
 
 const MAX_CATCH_UP = 5
 
 export class Ticker {
-  readonly #activation: Activation
-  readonly #plan: NonNullable<ShardPlan['ticker']>
+  readonly #activation: ActivationContext
+  readonly #runner: HookRunner
+  readonly #shard: TickerShard
+  readonly #plan: TickerPlan
   readonly #everyMs: number
   #timer: Timer | null = null
   #dueMs = 0
   #lastMs = 0
   #step = 0
-  /** Asked of the shard and not yet run. */
   #isTickQueued = false
 
-  constructor(activation: Activation, plan: NonNullable<ShardPlan['ticker']>) {
+  constructor(activation: ActivationContext, runner: HookRunner, shard: TickerShard, plan: TickerPlan) {
     this.#activation = activation
+    this.#runner = runner
+    this.#shard = shard
     this.#plan = plan
     this.#everyMs = 1_000 / plan.hz
   }
 
-  /** Runs while there is somebody to run for. */
   setRunning(isRunning: boolean): void {
     if (isRunning === (this.#timer !== null)) return
     if (!isRunning) {
@@ -38,16 +48,16 @@ export class Ticker {
   }
 
   #arm(): void {
-    const wait = Math.max(0, this.#dueMs - this.#activation.clock.mono())
-    this.#timer = this.#activation.clock.after(wait, () => {
+    const { clock } = this.#activation
+    this.#timer = clock.after(Math.max(0, this.#dueMs - clock.mono()), () => {
       this.#scheduleNext()
       if (this.#isTickQueued) return
       this.#isTickQueued = true
-      this.#activation.shard.enqueueWork(() => this.#runTick())
+      this.#shard.enqueueWork(() => this.#runTick())
     })
   }
 
-  /** Keeps the beat: the next tick is due by the plan, unless it is already past. */
+  /** The next tick is due one interval after this one was due. A late tick (not a late step) restarts the interval. */
   #scheduleNext(): void {
     const now = this.#activation.clock.mono()
     this.#dueMs += this.#everyMs
@@ -59,12 +69,10 @@ export class Ticker {
     this.#isTickQueued = false
     if (this.#timer === null || this.#activation.isEnded) return
     const now = this.#activation.clock.mono()
-    const { run } = this.#plan
     if (!this.#plan.fixed) {
       const seconds = (now - this.#lastMs) / 1_000
       this.#lastMs = now
-      this.#activation.runTurn(this.#activation.newTurn(null), run, seconds)
-      return
+      return this.#run(seconds)
     }
     let steps = Math.max(1, Math.floor((now - this.#lastMs) / this.#everyMs))
     if (steps > MAX_CATCH_UP) {
@@ -74,7 +82,10 @@ export class Ticker {
       steps = MAX_CATCH_UP
     }
     this.#lastMs += steps * this.#everyMs
-    for (; steps > 0 && !this.#activation.isEnded && !this.#activation.shard.isBusy; steps--)
-      this.#activation.runTurn(this.#activation.newTurn(null), run, ++this.#step)
+    for (; steps > 0 && !this.#activation.isEnded && !this.#shard.isBusy; steps--) this.#run(++this.#step)
+  }
+
+  #run(input: number): void {
+    this.#runner.runTurn(this.#runner.newTurn(null), this.#plan.run, input)
   }
 }

@@ -1,7 +1,8 @@
-// The values of `cacheable` in one process: each for its time, computed once however many ask. Never the truth.
+// The values of `cacheable` in one process. Invariant: while a value has not expired, its loader runs once for all
+// callers.
 
 import type { Cached } from '../game/cacheable.ts'
-import type { EngineMeter } from './meter.ts'
+import type { EngineMeter } from '../turn/meter.ts'
 import type { Clock } from '../ports/clock.ts'
 
 interface CachedValue {
@@ -22,18 +23,18 @@ export class ValueCache {
   get<Params, Value>(definition: Cached<Params, Value>, params: Params): Promise<Value> {
     const values = this.#valuesOf(definition)
     const key = definition.keyOf(params)
-    const known = values.get(key)
+    const cached = values.get(key)
     const now = this.#clock.mono()
-    if (known && now < known.expiresMs) {
+    if (cached && now < cached.expiresMs) {
       this.#meter.cacheHits++
-      return known.value as Promise<Value>
+      return cached.value as Promise<Value>
     }
     this.#meter.cacheLoads++
     values.delete(key)
-    // Oldest first: a map keeps the order in which its keys came.
-    for (const old of values.keys()) {
+    // A map iterates in the order of insertion: the oldest entry first.
+    for (const oldest of values.keys()) {
       if (values.size < definition.maxEntries) break
-      values.delete(old)
+      values.delete(oldest)
     }
     const value = definition.load(params)
     const entry = { value, expiresMs: now + definition.ttlMs }

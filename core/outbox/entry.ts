@@ -43,7 +43,7 @@ export function encodeEntry({
   critical,
   requiresFlush: saves,
 }: WriteSet): Uint8Array | null {
-  const packedRows = rows?.filter(({ op }) => op !== 'fill' && op !== 'drop').map(packRow) ?? []
+  const packedRows = rows?.filter(({ op }) => op !== 'store-put' && op !== 'store-delete').map(packRow) ?? []
   if (packedRows.length === 0 && !critical) return null
   const packedChannel: PackedChannel | null =
     critical && channel ? [channel.id, channel.mark, channel.replies] : null

@@ -81,7 +81,7 @@ export class ShardLoader {
         count += page.length
         if (count > maxRows)
           throw new Error(`${shardName(shard)} has more than ${maxRows} rows: split it into several shards`)
-        for (const row of page) rows.push({ table, op: 'fill', key: keyOf(table, row), values: row })
+        for (const row of page) rows.push({ table, op: 'store-put', key: keyOf(table, row), values: row })
         after = rows.at(-1)?.key ?? null
         if (rows.length >= PAGE_ROWS) {
           await this.#storeRows(shard, rows, null, false, check)
@@ -116,7 +116,7 @@ export class ShardLoader {
       const leftoverRows = this.#options.local.list(shard, table, { by: {}, descending: false, limit: 0 })
       const drops = leftoverRows.map((row): RowChange => ({
         table,
-        op: 'drop',
+        op: 'store-delete',
         key: keyOf(table, row),
         values: {},
       }))

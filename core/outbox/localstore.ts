@@ -16,7 +16,7 @@ export interface LocalStore extends Store {
   /** Every row of the shard is in this store. */
   isLoaded(shard: ShardId): boolean
   /**
-   * Takes rows that MySQL has ('fill'), and forgets what an unfinished load left ('drop'); `done` = that was the last
+   * Takes rows that MySQL has ('store-put'), and forgets what an unfinished load left ('store-delete'); `done` = that was the last
    * of them. A mark in `remains` counts only where it is above the one that stands here.
    */
   fill(

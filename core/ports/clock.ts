@@ -1,15 +1,17 @@
+// Time, timers and randomness of the host.
+
 export interface Clock {
-  /** Wall clock, milliseconds since 1970. */
+  /** Wall clock: milliseconds since 1970, UTC. */
   now(): number
   /** Monotonic, milliseconds. */
   mono(): number
   /** Runs once after `ms`. */
   after(ms: number, run: () => void): Timer
-  /** Runs soon, once the event in hand is done, in order. */
+  /** Runs after the current event of the host, in the order of the calls. */
   defer(run: () => void): void
-  /** 0 <= x < 1 */
+  /** Returns 0 <= x < 1. */
   random(): number
-  /** 16 unguessable bytes. */
+  /** Returns 16 random bytes that cannot be guessed. */
   id(): Uint8Array
 }
 export interface Timer {

@@ -1,38 +1,39 @@
+// MySQL, as the flushers and loaders of the Stores use it.
+
 import type { TableDefinition } from '../game/table.ts'
 import type { Row, RowChange, RowKey, StoredCast, StoredChannel } from './store.ts'
 
-/** MySQL behind the stores, one owner (a slot, an object) of many shards at a time. @throws DatabaseError */
+/** Each owner (a slot, an object) has its own lease, outbox sequence and shards. @throws DatabaseError */
 export interface Database {
-  /** Raises the owner's epoch: whoever held it before is fenced off from here on. */
+  /** Raises the owner's epoch: later batches of an earlier epoch are fenced. */
   takeover(owner: string, storeId: string): Promise<Lease>
   lease(owner: string): Promise<Lease | null>
-  /** One transaction behind the fence; 'fenced' = the fence did not match and nothing was done. */
+  /** One transaction. 'fenced' = epoch or sequence did not match the lease, and nothing was changed. */
   apply(batch: Batch): Promise<'applied' | 'fenced'>
-  /** The rows of one shard in the order of their keys, a page at a time; `after` = the last key of the page before. */
+  /** One page of the rows of a shard, in the order of their keys. `after`: the last key of the previous page. */
   load(table: TableDefinition, shardKey: string, after: RowKey | null, limit: number): Promise<readonly Row[]>
   row(table: TableDefinition, key: RowKey): Promise<Row | null>
-  /** What critical turns of a shard left beside their rows. */
+  /** Channels and casts that critical turns of a shard stored in MySQL. */
   criticalState(shard: string): Promise<CriticalState>
-  /** The turns of an owner that stand parked. */
   parkedTurns(owner: string): Promise<readonly ParkedTurn[]>
-  /** A new AUTO_INCREMENT value for a row with these values. */
+  /** Returns a new AUTO_INCREMENT value for a row with these values. */
   nextId(table: TableDefinition, values: Row): Promise<bigint>
   close(): Promise<void>
 }
 export interface Lease {
   readonly epoch: number
-  /** The highest outbox sequence of the store `storeId` that MySQL has. */
+  /** The highest outbox sequence of the store `storeId` that was applied. */
   readonly appliedSeq: number
-  /** The store (file, object) that `appliedSeq` belongs to. From `takeover`: the one before it. */
+  /** The store (file, object) that `appliedSeq` belongs to. In the result of `takeover`: the previous one. */
   readonly storeId: string
 }
 export interface Batch {
   readonly owner: string
   readonly epoch: number
-  /** First and last outbox sequence in it. */
+  /** The first outbox sequence in the batch. */
   readonly firstSeq: number
   readonly lastSeq: number
-  /** At most one a row, deletes first. */
+  /** At most one change per row, deletes first. */
   readonly rows: readonly RowChange[]
   readonly channels: readonly (StoredChannel & { readonly shard: string; readonly id: string })[]
   readonly casts: readonly {
@@ -44,7 +45,7 @@ export interface Batch {
   /** Sequences of parked turns whose rows are in this batch. */
   readonly unparkedSeqs?: readonly number[]
 }
-/** A turn whose rows MySQL refused: kept for the operator, out of the way of the others. */
+/** A turn whose rows MySQL refused: stored for the operator, so that later turns are not blocked. */
 export interface ParkedTurn {
   readonly seq: number
   readonly shard: string

@@ -1,16 +1,17 @@
+// How a shard reaches another shard, on the same machine or not.
+
 import type { ErrorKind } from '../wire/message.ts'
 import type { ShardId } from '../wire/shardid.ts'
 import type { StoredCast } from './store.ts'
 
-/** Where shards live, as other shards see it. */
 export interface Directory {
   peer(shard: ShardId): Peer
 }
 export interface Peer {
-  /** Resolves always, with a system error at the worst. */
+  /** Never rejects: a failure is a system error. */
   call(call: PeerCall): Promise<PeerAnswer>
   cast(call: PeerCall): void
-  /** A durable cast of the shard `sender`, as often as it takes; the receiver does it once. Resolves always. */
+  /** Delivers a durable cast of the shard `sender`; the receiver runs it once. Never rejects. */
   deliver(sender: string, cast: StoredCast): Promise<PeerAnswer>
 }
 export interface PeerCall {
@@ -23,4 +24,10 @@ export interface PeerCall {
 }
 export type PeerAnswer =
   | { readonly kind: 'reply'; readonly body: Uint8Array | null }
-  | { readonly kind: ErrorKind; readonly code: string; readonly message: string }
+  | {
+      readonly kind: ErrorKind
+      readonly code: string
+      readonly message: string
+      /** Of a stale durable cast: the last sequence that the receiver ran. Absent in answers of an earlier version. */
+      readonly mark?: number
+    }

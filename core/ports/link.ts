@@ -28,7 +28,7 @@ export interface ChannelOut {
 
 /** The shard's side of a channel: what the gateway sends. */
 export interface ChannelIn {
-  /** `body` is borrowed until the call returns. */
+  /** `body` is borrowed until the turn of the call ends. */
   submitCall(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void
   ack(calls: number, events: number): void
   /** true = the client reads too slowly: retain events until false follows. */

@@ -1,3 +1,5 @@
+// Log lines with structured fields.
+
 export interface Log {
   info(message: string, fields?: LogFields): void
   warn(message: string, fields?: LogFields): void

@@ -1,40 +1,40 @@
+// The transactional storage of shards, and what it stores. Invariant: one write set is one transaction.
+
 import type { TableDefinition } from '../game/table.ts'
 import type { ShardId } from '../wire/shardid.ts'
 import type { Awaitable } from '../game/shard.ts'
 
-/** A shard's transactional storage. */
 export interface Store {
-  /** Begins an activation: numbers it, higher than every earlier one of this shard, and reads what it needs. */
+  /** Begins an activation: numbers it, above all earlier activations of this shard, and reads its state. */
   open(shard: ShardId): Awaitable<StoredShard>
-  /** The durable mark and the unacknowledged replies of a channel; null = never heard of. */
+  /** The mark and the unacknowledged replies of a channel; null = nothing is stored. */
   channel(shard: ShardId, channel: string): Awaitable<StoredChannel | null>
   /**
-   * One transaction, all or nothing, in the order of the calls. 'unknown': it may or may not be there, and only
-   * a later `open` tells. After a write set that is not known to be committed, later ones of the same activation
-   * fail as well: they were computed from it. Never rejects.
+   * Commits in the order of the calls. Never rejects. 'unknown' = it may be committed; the next `open` reads the result.
+   * After a write set that failed or is unknown, later ones of the same activation fail, because they are based on it.
    */
   commit(write: WriteSet): Awaitable<Outcome>
-  /** A row as it was last committed; null = there is none. Synchronous, because handlers are. */
+  /** A row as last committed; null = it does not exist. Synchronous, because handlers are. */
   row(shard: ShardId, table: TableDefinition, key: RowKey): Row | null
-  /** Rows of the shard as they were last committed, in the order of their keys. */
+  /** Rows of the shard as last committed, in the order of their keys. */
   list(shard: ShardId, table: TableDefinition, query: RowQuery): readonly Row[]
   /**
-   * What MySQL holds of a row now, once it has all that this shard committed; its shardKey may be another shard's by
-   * now. Absent without MySQL behind. @throws RowError when the row stands parked
+   * Reads a row from MySQL after all commits of this shard were applied there. The row may belong to another shard by
+   * now. Absent without MySQL. @throws RowError when the row is in a parked turn
    */
   reload?(shard: ShardId, table: TableDefinition, key: RowKey): Promise<Row | null>
-  /** A new AUTO_INCREMENT value, never given out again. Absent without MySQL behind. */
+  /** Returns a new AUTO_INCREMENT value, which is never returned again. Absent without MySQL. */
   nextId?(shard: ShardId, table: TableDefinition, values: Row): Promise<bigint>
   /**
-   * After a 'refused' commit: takes back that turn and all later ones of the shard, of which nothing was told, and
-   * stores the channel as it is to be found by the next activation, in one transaction.
+   * After a 'refused' commit: undoes that turn and all later turns of the shard, none of which was answered, and stores
+   * the channel for the next activation, in one transaction.
    */
   reject?(shard: ShardId, seq: number, channel: WriteSet['channel']): Awaitable<Outcome>
 }
 export type Outcome =
-  /** `seq`: its place in the outbox, if it has one. */
+  /** `seq`: its outbox sequence, if it has one. */
   | { readonly kind: 'committed'; readonly seq?: number }
-  /** MySQL will never take the data of this critical turn; the Store still has it, see `reject`. */
+  /** MySQL permanently refuses the rows of this critical turn; the Store still has it, see `reject`. */
   | { readonly kind: 'refused'; readonly cause: Error; readonly seq: number }
   | { readonly kind: 'failed'; readonly cause: unknown }
   | { readonly kind: 'unknown'; readonly cause: unknown }
@@ -46,7 +46,7 @@ export interface StoredShard {
   readonly kv: ReadonlyMap<string, Uint8Array>
   readonly timers: readonly StoredTimer[]
   readonly snapshot: Uint8Array | null
-  /** Durable casts without an answer yet, oldest first. */
+  /** Unanswered durable casts, oldest first. */
   readonly casts: readonly StoredCast[]
 }
 export interface StoredTimer {
@@ -55,18 +55,19 @@ export interface StoredTimer {
   readonly dueMs: number
   readonly data: Uint8Array
 }
-/** A durable cast that left with its turn's commit and waits for its answer. */
+/** A durable cast that its turn has committed and that is not answered. */
 export interface StoredCast {
-  /** Ascending, unique for its sender. */
+  /** Ascending and unique per sender. */
   readonly sequence: number
   readonly target: ShardId
   readonly command: number
   readonly body: Uint8Array
-  /** The sender's hook that is told the answer, '' = none, and what it is given besides. */
+  /** The sender's hook that handles the answer, '' = none. */
   readonly answer: string
+  /** For the hook. */
   readonly data: Uint8Array
 }
-/** A row as the game sees it: frozen, with every column of its table. */
+/** A row: frozen, with every column of its table. */
 export type Row = Readonly<Record<string, unknown>>
 /** All values of the primary key, in the order of `table.key`. */
 export type RowKey = readonly unknown[]
@@ -77,27 +78,27 @@ export interface RowQuery {
   /** 0 = all. */
   readonly limit: number
 }
-/** What a turn did to one row; at most one change a row in a write set. */
+/** The change of one row. A write set has at most one per row. */
 export interface RowChange {
   readonly table: TableDefinition
-  /** 'fill' and 'drop' change the Store alone: MySQL has it already, or never heard of it. */
-  readonly op: 'insert' | 'update' | 'delete' | 'fill' | 'drop'
+  /** 'store-put' and 'store-delete' change the Store alone, not MySQL. */
+  readonly op: 'insert' | 'update' | 'delete' | 'store-put' | 'store-delete'
   readonly key: RowKey
-  /** insert, fill: every column; update: the changed ones; drop: none; delete: what the row must have to be deleted. */
+  /** insert, store-put: all columns; update: the changed ones; delete: a condition on the row; store-delete: none. */
   readonly values: Row
 }
 export interface StoredChannel {
-  /** A client's sequence, or that of a shard's durable cast (channel id `@contract/key`). */
+  /** The sequence of a client's call, or of a shard's durable cast (channel id `@contract/key`). */
   readonly mark: number
   /** Replies packed by core/channel/retainedreplies.ts. */
   readonly replies: Uint8Array
 }
 
-/** A channel as a turn leaves it. Its replies may be packed only when they are asked for. */
+/** A channel after a turn. `replies` may be packed when it is first read. */
 export interface ChannelWrite extends StoredChannel {
   readonly id: string
   readonly nowMs: number
-  /** Bytes of the replies, nearly. */
+  /** Approximate bytes of the replies. */
   readonly weight: number
 }
 
@@ -105,7 +106,7 @@ export function channelWrite(id: string, nowMs: number, { mark, replies }: Store
   return { id, nowMs, mark, replies, weight: replies.length }
 }
 
-/** What one turn changed. Absent parts did not change; null deletes. */
+/** The changes of one turn. null parts did not change; null values delete. */
 export interface WriteSet {
   readonly shard: ShardId
   readonly activation: number
@@ -114,15 +115,15 @@ export interface WriteSet {
   readonly channel: ChannelWrite | null
   readonly snapshot: Uint8Array | null
   readonly rows: readonly RowChange[] | null
-  /** By sequence; null = it was answered. */
+  /** By sequence; null = the cast was answered. */
   readonly casts: ReadonlyMap<number, StoredCast | null> | null
-  /** Committed only when MySQL has it, and everything that this shard committed before. */
+  /** Committed only when it and all earlier commits of this shard are applied in MySQL. */
   readonly critical: boolean
-  /** Critical also for what was written before: refused while MySQL will not take a turn of this shard. */
+  /** Refused while an earlier turn of this shard is parked. */
   readonly requiresFlush?: boolean
-  /** What takes this write set back; given where a later 'refused' may ask for it. */
+  /** The write set that undoes this one; set where a 'refused' outcome may need it. */
   readonly undo: WriteSet | null
-  /** When the shard must be awake for its next durable timer, wall clock; null = no durable timer is left. */
+  /** Wall clock; when the shard must be active for a durable timer or cast; null = none is pending. */
   readonly wakeMs: number | null
 }
 /** The part of a write set that an undo also has: what is applied to the stored state of a shard. */

@@ -1,20 +1,21 @@
-// The first tier: rows in the memory of one process, least recently used first out, bounded by bytes. Invariant: a row
-// that a turn has changed is pinned until its commit is known, because the Store does not show it before.
+// Rows of all shards in the memory of one process, bounded by bytes; the least recently used row is evicted first.
+// Invariant: a row with an uncommitted change is pinned until its commit ends, because until then the Store returns the
+// old values. Only this file writes the fields of a CachedRow.
 
 import type { Row, RowKey } from '../ports/store.ts'
 
-/** What a row of some five columns costs besides its values: objects, map entries. Measured by `bench -- state`. */
+/** Bytes of a row of about five columns besides its values: objects and map entries. Measured by `bench -- state`. */
 export const OVERHEAD_BYTES = 430
 
 export class CachedRow {
   readonly id: string
   readonly key: RowKey
-  /** As the shard sees it now; null = there is none. */
+  /** The row with all changes so far, committed or not; null = the row does not exist. */
   row: Row | null
   bytes = 0
-  /** Reasons to stay: uncommitted changes, a table that is never evicted. */
-  pins = 0
-  /** It left the cache; whoever holds it looks it up again. */
+  /** Reasons not to evict: uncommitted changes, a table with `evict: 'never'`. */
+  pins: number
+  /** True once the row left the cache; its users look the key up again. */
   isEvicted = false
   /** @internal */
   newer: CachedRow | null = null
@@ -22,10 +23,17 @@ export class CachedRow {
   older: CachedRow | null = null
   readonly #onEvicted: (row: CachedRow) => void
 
-  constructor(id: string, key: RowKey, row: Row | null, onEvicted: (row: CachedRow) => void) {
+  constructor(
+    id: string,
+    key: RowKey,
+    row: Row | null,
+    onEvicted: (row: CachedRow) => void,
+    isPinned = false,
+  ) {
     this.id = id
     this.key = key
     this.row = row
+    this.pins = isPinned ? 1 : 0
     this.#onEvicted = onEvicted
   }
 
@@ -54,71 +62,72 @@ export class RowCache {
     return this.#rows
   }
 
-  add(row: CachedRow): void {
-    row.bytes = OVERHEAD_BYTES + rowBytes(row.row)
-    this.#bytes += row.bytes
+  add(cached: CachedRow): void {
+    cached.bytes = OVERHEAD_BYTES + rowBytes(cached.row)
+    this.#bytes += cached.bytes
     this.#rows++
-    if (row.pins === 0) this.#link(row)
-    this.#shrink(row)
+    if (cached.pins === 0) this.#link(cached)
+    this.#shrink(cached)
   }
 
-  markUsed(row: CachedRow): void {
-    if (row === this.#newest || row.pins > 0) return
-    this.#unlink(row)
-    this.#link(row)
+  markUsed(cached: CachedRow): void {
+    if (cached === this.#newest || cached.pins > 0) return
+    this.#unlink(cached)
+    this.#link(cached)
   }
 
-  /** Its values changed. Returns what they weigh. */
-  updateSize(row: CachedRow): number {
-    const bytes = rowBytes(row.row)
-    this.#bytes += OVERHEAD_BYTES + bytes - row.bytes
-    row.bytes = OVERHEAD_BYTES + bytes
+  /** Replaces the row. Returns the bytes of its values. */
+  setRow(cached: CachedRow, row: Row | null): number {
+    const bytes = rowBytes(row)
+    cached.row = row
+    this.#bytes += OVERHEAD_BYTES + bytes - cached.bytes
+    cached.bytes = OVERHEAD_BYTES + bytes
     return bytes
   }
 
-  pin(row: CachedRow): void {
-    if (row.pins++ === 0) this.#unlink(row)
+  pin(cached: CachedRow): void {
+    if (cached.pins++ === 0) this.#unlink(cached)
   }
 
-  unpin(row: CachedRow): void {
-    if (row.isEvicted || --row.pins > 0) return
-    this.#link(row)
+  unpin(cached: CachedRow): void {
+    if (cached.isEvicted || --cached.pins > 0) return
+    this.#link(cached)
     this.#shrink()
   }
 
-  /** Takes it out, pinned or not. */
-  remove(row: CachedRow): void {
-    if (row.isEvicted) return
-    if (row.pins === 0) this.#unlink(row)
-    this.#bytes -= row.bytes
+  /** Removes a row, pinned or not. */
+  remove(cached: CachedRow): void {
+    if (cached.isEvicted) return
+    if (cached.pins === 0) this.#unlink(cached)
+    this.#bytes -= cached.bytes
     this.#rows--
-    row.markEvicted()
+    cached.markEvicted()
   }
 
-  /** Whoever has just asked for `asked` has it, even where pinned rows alone fill the cache. */
-  #shrink(protectedRow: CachedRow | null = null): void {
-    while (this.#bytes > this.maxBytes && this.#oldest !== null && this.#oldest !== protectedRow)
+  /** Evicts rows above the bound, but not `added`: its caller uses it now, even where pinned rows fill the cache. */
+  #shrink(added: CachedRow | null = null): void {
+    while (this.#bytes > this.maxBytes && this.#oldest !== null && this.#oldest !== added)
       this.remove(this.#oldest)
   }
 
-  #link(row: CachedRow): void {
-    row.older = this.#newest
-    row.newer = null
-    if (this.#newest) this.#newest.newer = row
-    else this.#oldest = row
-    this.#newest = row
+  #link(cached: CachedRow): void {
+    cached.older = this.#newest
+    cached.newer = null
+    if (this.#newest) this.#newest.newer = cached
+    else this.#oldest = cached
+    this.#newest = cached
   }
 
-  #unlink(row: CachedRow): void {
-    if (row.newer) row.newer.older = row.older
-    else if (this.#newest === row) this.#newest = row.older
-    if (row.older) row.older.newer = row.newer
-    else if (this.#oldest === row) this.#oldest = row.newer
-    row.newer = row.older = null
+  #unlink(cached: CachedRow): void {
+    if (cached.newer) cached.newer.older = cached.older
+    else if (this.#newest === cached) this.#newest = cached.older
+    if (cached.older) cached.older.newer = cached.newer
+    else if (this.#oldest === cached) this.#oldest = cached.newer
+    cached.newer = cached.older = null
   }
 }
 
-/** Bytes of a row's values, as a Store and MySQL would hold them, nearly: `lengthOf` text is its UTF-16 units. */
+/** Approximate bytes of a row's values in a Store and in MySQL. `lengthOf` text: by default its UTF-16 units. */
 export function rowBytes(row: Row | null, lengthOf: (text: string) => number = utf16Length): number {
   if (row === null) return 0
   let bytes = 0

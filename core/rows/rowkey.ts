@@ -1,11 +1,12 @@
-// Keys of rows: their order, which is that of SQLite and of utf8mb4_bin, how they are told, and new ones.
+// Keys of rows: their order, their text in messages, and generated ids. Invariant: the order of keys is that of SQLite
+// and of MySQL's utf8mb4_bin.
 
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import { shorten } from '../wire/errors.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { RowKey } from '../ports/store.ts'
 
-/** The order of keys of one table, as both databases sort them. */
+/** Compares two keys of one table, as both databases sort them. */
 export function compareKeys(a: RowKey, b: RowKey): number {
   for (let i = 0; i < a.length; i++) {
     const order = compare(a[i], b[i])
@@ -21,7 +22,7 @@ function compare(a: unknown, b: unknown): number {
   return x < y ? -1 : x > y ? 1 : 0
 }
 
-/** By code points: UTF-16 units sort characters beyond U+FFFF before U+E000, UTF-8 bytes do not. */
+/** Compares by code point, as UTF-8 bytes sort. By UTF-16 unit, characters above U+FFFF would sort before U+E000. */
 function compareText(a: string, b: string): number {
   const length = Math.min(a.length, b.length)
   for (let i = 0; i < length; i++) {
@@ -42,22 +43,22 @@ function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length
 }
 
-/** What tells rows of one shard apart: the key without the shard's own column, where it has another. */
+/** The columns that distinguish rows of one shard: the key without the shard key, if other columns are left. */
 export function keyColumns({ key, keyInShard: rest }: TableDefinition): readonly ColumnDefinition[] {
   return rest.length > 0 ? rest : key
 }
 
-/** The values of those columns as a message shows them. */
+/** The values of those columns, for a message. */
 export function describeKey(table: TableDefinition, key: RowKey): string {
   const columns = keyColumns(table)
   const maxChars = Math.max(16, Math.floor(80 / columns.length))
   return columns.map((column) => shorten(key[table.key.indexOf(column)], maxChars)).join(', ')
 }
 
-/** In the order of its values. */
+/** Crockford's base 32, ascending, so that ids sort by time. */
 const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 
-/** 26 characters: 48 bits of time, so that new rows stand together in an index, then 80 unguessable bits. */
+/** A ULID, 26 characters: 48 bits of time, so that new rows are neighbours in an index, then 80 random bits. */
 export function newRowId(clock: Clock): string {
   let time = clock.now()
   let id = ''

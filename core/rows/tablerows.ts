@@ -1,99 +1,124 @@
-// The rows of one activation as its turns see them: memory first, the Store behind it, both at once and without a
-// promise. A turn's changes are seen by itself and by later turns before they are committed, and are taken back when
-// it throws. Invariant: what stands in memory is the Store's row, or newer and pinned.
+// The rows of one table in one activation: memory first, then the Store, both synchronous. A turn's changes are visible
+// to itself and to later turns before they are committed, and are undone when the turn throws. Invariant: a row in
+// memory equals the Store's row, or is newer and pinned.
 
 import { utf8Encoder } from '../wire/bytes.ts'
+import type { ContextLog } from '../game/context.ts'
 import type { TableDefinition } from '../game/table.ts'
 import { RowError, shorten } from '../wire/errors.ts'
-import type { Activation } from '../engine/activation.ts'
+import type { ShardId } from '../wire/shardid.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Row, RowChange, RowKey, Store, WriteSet } from '../ports/store.ts'
 import { compareKeys } from './rowkey.ts'
-import { CachedRow, rowBytes } from './rowcache.ts'
-import type { Row, RowChange, RowKey } from '../ports/store.ts'
-import type { Turn } from '../turn/turn.ts'
+import { CachedRow, rowBytes, type RowCache } from './rowcache.ts'
 
-/** A row in SQLite of a Durable Object, with room for its key and names. */
+/** The activation, as its rows use it. */
+export interface RowHost {
+  readonly shardId: ShardId
+  readonly store: Store
+  readonly rowCache: RowCache
+  readonly meter: RowMeter
+  readonly clock: Clock
+  readonly log: ContextLog
+  /** Commits a change that no turn made. */
+  commitParts(parts: Partial<WriteSet>, onCommitted: () => void): void
+}
+
+export type RowMeter = Record<'rowHits' | 'rowReads', number>
+
+/** The turn, as rows use it. */
+export interface RowTurn {
+  /** @throws Error when the turn or its activation has ended */
+  requireActive(): void
+  rowsOf(table: TableDefinition): TableRows
+  hasChanged(cached: CachedRow): boolean
+  /** Records the first change of a row; `before` = the row as this turn found it. */
+  recordChange(cached: CachedRow, rows: TableRows, before: Row | null): void
+  addUndo(undo: () => void): void
+}
+
+/** Bound of a row in SQLite of a Durable Object (2 MB), minus room for its key and names. */
 const MAX_ROW_BYTES = 2_000_000
-/** An entry above this makes every tier slow. */
+/** A larger row makes SQLite, the outbox and MySQL slow. */
 const LARGE_ROW_BYTES = 102_400
-/** Lists of keys that a table keeps, and how long each may be: a longer one is asked of the Store again. */
+/** Cached results of `list` per table, and keys per result; a longer result is read from the Store each time. */
 const MAX_LISTS = 16
 const MAX_LIST_KEYS = 1_024
 
 export class TableRows {
+  readonly host: RowHost
   readonly table: TableDefinition
-  readonly #activation: Activation
   readonly #rows = new Map<string, CachedRow>()
-  /** Changed and not yet committed. */
+  /** Rows with uncommitted changes. */
   readonly #dirty = new Set<CachedRow>()
   readonly #lists = new Map<string, readonly RowKey[]>()
   #hasWarnedLarge = false
 
-  constructor(activation: Activation, table: TableDefinition) {
-    this.#activation = activation
+  constructor(host: RowHost, table: TableDefinition) {
+    this.host = host
     this.table = table
   }
 
   find(key: RowKey): CachedRow {
     const id = rowId(this.table, key)
-    const { rowCache, meter } = this.#activation
-    const known = this.#rows.get(id)
-    if (known) {
+    const { rowCache, meter, store, shardId } = this.host
+    const cached = this.#rows.get(id)
+    if (cached) {
       meter.rowHits++
-      rowCache.markUsed(known)
-      return known
+      rowCache.markUsed(cached)
+      return cached
     }
-    const { shard } = this.#activation
     meter.rowReads++
-    return this.#addToCache(id, key, this.#activation.store.row(shard.id, this.table, key))
+    return this.#addToCache(id, key, store.row(shardId, this.table, key))
   }
 
   #addToCache(id: string, key: RowKey, row: Row | null): CachedRow {
-    const cached = new CachedRow(id, key, row, (evicted) => this.#rows.delete(evicted.id))
-    if (this.table.evict === 'never') cached.pins = 1
+    const isPinned = this.table.evict === 'never'
+    const cached = new CachedRow(id, key, row, (evicted) => this.#rows.delete(evicted.id), isPinned)
     this.#rows.set(id, cached)
-    this.#activation.rowCache.add(cached)
+    this.host.rowCache.add(cached)
     return cached
   }
 
-  /** Rows that exist now, in the order of their keys. */
+  /** The existing rows whose columns equal `by`, in the order of their keys. `limit` 0 = all. */
   list(by: Row, limit: number, descending: boolean): CachedRow[] {
     const name = listName(by, limit, descending)
     const keys = this.#lists.get(name)
     if (keys) return keys.map((key) => this.find(key)).filter(({ row }) => row !== null)
     const changed = [...this.#dirty]
-    const { shard, store, meter } = this.#activation
+    const { shardId, store, meter } = this.host
     const queryLimit = limit === 0 ? 0 : limit + changed.length
-    const stored = store.list(shard.id, this.table, { by, limit: queryLimit, descending })
+    const stored = store.list(shardId, this.table, { by, limit: queryLimit, descending })
     meter.rowReads++
-    const found: CachedRow[] = []
+    const result: CachedRow[] = []
     for (const row of stored) {
       const key = rowKeyOf(this.table, row)
       const id = rowId(this.table, key)
       const cached = this.#rows.get(id) ?? this.#addToCache(id, key, row)
-      if (!this.#dirty.has(cached)) found.push(cached)
+      if (!this.#dirty.has(cached)) result.push(cached)
     }
-    for (const cached of changed) if (cached.row !== null && matches(cached.row, by)) found.push(cached)
-    if (changed.length > 0) found.sort((a, b) => compareKeys(a.key, b.key) * (descending ? -1 : 1))
-    if (limit !== 0 && found.length > limit) found.length = limit
-    if (found.length <= MAX_LIST_KEYS && this.#lists.size < MAX_LISTS) {
+    for (const cached of changed) if (cached.row !== null && matches(cached.row, by)) result.push(cached)
+    if (changed.length > 0) result.sort((a, b) => compareKeys(a.key, b.key) * (descending ? -1 : 1))
+    if (limit !== 0 && result.length > limit) result.length = limit
+    if (result.length <= MAX_LIST_KEYS && this.#lists.size < MAX_LISTS) {
       this.#lists.set(
         name,
-        found.map(({ key }) => key),
+        result.map(({ key }) => key),
       )
     }
-    return found
+    return result
   }
 
-  /** Sets a row of a turn; null deletes it. @throws RowError when it is too large */
-  setRow(turn: Turn, cached: CachedRow, row: Row | null): void {
+  /** Sets a row in a turn; null deletes it. @throws RowError when the row is too large */
+  setRow(turn: RowTurn, cached: CachedRow, row: Row | null): void {
     const before = cached.row
     const bytes = row === null ? 0 : storedBytes(row)
     if (row !== null && bytes > MAX_ROW_BYTES) throw rowTooLarge(this.table, row, bytes)
-    const first = !turn.hasChanged(cached)
-    if (first) turn.recordChange(cached, this, before)
+    const isFirst = !turn.hasChanged(cached)
+    if (isFirst) turn.recordChange(cached, this, before)
     this.#replaceRow(cached, row)
-    if (!first) return
-    this.pin(cached)
+    if (!isFirst) return
+    this.#pin(cached)
     turn.addUndo(() => {
       this.#replaceRow(cached, before)
       this.unpin(cached)
@@ -101,12 +126,11 @@ export class TableRows {
   }
 
   #replaceRow(cached: CachedRow, row: Row | null): void {
-    cached.row = row
     this.#lists.clear()
-    const bytes = this.#activation.rowCache.updateSize(cached)
+    const bytes = this.host.rowCache.setRow(cached, row)
     if (bytes <= LARGE_ROW_BYTES || this.#hasWarnedLarge) return
     this.#hasWarnedLarge = true
-    this.#activation.log.warn('a row is large: every change rewrites it in the Store', {
+    this.host.log.warn('a row is large: every change rewrites it in the Store', {
       table: this.table.name,
       key: shorten(cached.id),
       bytes,
@@ -114,32 +138,28 @@ export class TableRows {
     })
   }
 
-  pin(cached: CachedRow): void {
+  #pin(cached: CachedRow): void {
     this.#dirty.add(cached)
-    this.#activation.rowCache.pin(cached)
+    this.host.rowCache.pin(cached)
   }
 
-  /** A change of it was committed, or taken back. */
+  /** Removes the pin of one change, after its commit or its undo. */
   unpin(cached: CachedRow): void {
-    this.#activation.rowCache.unpin(cached)
+    this.host.rowCache.unpin(cached)
     if (cached.pins === (this.table.evict === 'never' ? 1 : 0)) this.#dirty.delete(cached)
   }
 
-  /** What MySQL holds now stands here too, once it is committed in the Store. A row that moved to another shard is gone. */
-  beginRefresh(key: RowKey, found: Row | null): RowChange {
-    const isOurs = found?.[this.table.shardKey.name] === this.#activation.shard.id.key
-    const row = isOurs ? found : null
+  /** Replaces a row by what MySQL returned, here and in the Store. A row of another shard is removed. */
+  refreshRow(key: RowKey, loaded: Row | null): void {
+    const row = loaded?.[this.table.shardKey.name] === this.host.shardId.key ? loaded : null
     const cached = this.find(key)
-    this.pin(cached)
+    this.#pin(cached)
     this.#replaceRow(cached, row)
-    return { table: this.table, op: row ? 'fill' : 'drop', key, values: row ?? NO_VALUES }
+    const change = storeChange(this.table, key, row)
+    this.host.commitParts({ rows: [change] }, () => this.unpin(this.find(key)))
   }
 
-  endRefresh(key: RowKey): void {
-    this.unpin(this.find(key))
-  }
-
-  /** @throws RowError when another row of this shard has the value */
+  /** @throws RowError when another row of this shard has the value of a unique column */
   checkUnique(cached: CachedRow, row: Row): void {
     for (const column of this.table.unique) {
       const value = row[column.name]
@@ -156,11 +176,11 @@ export class TableRows {
   }
 
   releaseRows(): void {
-    for (const cached of this.#rows.values()) this.#activation.rowCache.remove(cached)
+    for (const cached of this.#rows.values()) this.host.rowCache.remove(cached)
   }
 }
 
-/** What a turn did to a row, from how it was before and is now; null = nothing. */
+/** The change of a row between `before` and now; null = no change. */
 export function rowChangeOf(
   { table }: TableRows,
   { key, row }: CachedRow,
@@ -170,25 +190,27 @@ export function rowChangeOf(
   if (row === null) return { table, op: 'delete', key, values: NO_VALUES }
   if (before === null) return { table, op: 'insert', key, values: row }
   const values: Record<string, unknown> = {}
-  let changed = false
+  let hasChanged = false
   for (const { name } of table.columns) {
     if (sameValue(before[name], row[name])) continue
     values[name] = row[name]
-    changed = true
+    hasChanged = true
   }
-  return changed ? { table, op: 'update', key, values } : null
+  return hasChanged ? { table, op: 'update', key, values } : null
 }
 
-/** What takes that back in the Store alone. */
-export function undoChangeOf({ table, key }: RowChange, before: Row | null): RowChange {
-  return before ? { table, op: 'fill', key, values: before } : { table, op: 'drop', key, values: NO_VALUES }
+/** Sets (null: removes) a row in the Store alone. */
+export function storeChange(table: TableDefinition, key: RowKey, row: Row | null): RowChange {
+  return row
+    ? { table, op: 'store-put', key, values: row }
+    : { table, op: 'store-delete', key, values: NO_VALUES }
 }
 
 export function rowKeyOf(table: TableDefinition, row: Row): RowKey {
   return table.key.map(({ name }) => row[name])
 }
 
-/** What tells rows of one shard apart, as one string. */
+/** A string that identifies a row within its shard. */
 function rowId(table: TableDefinition, key: RowKey): string {
   const { keyInShard: rest } = table
   if (rest.length === 0) return ''
@@ -207,7 +229,7 @@ function listName(by: Row, limit: number, descending: boolean): string {
   let name = `${limit}${descending ? '-' : '+'}`
   for (const column in by) {
     const value = by[column]
-    // The text 'null' stands in quotes, null does not.
+    // The text 'null' is quoted, null is not.
     name += `,${column}:${value === null ? null : JSON.stringify(textOf(value))}`
   }
   return name
@@ -224,7 +246,7 @@ function sameValue(a: unknown, b: unknown): boolean {
   return a instanceof Date && b instanceof Date && a.getTime() === b.getTime()
 }
 
-/** Exact where it matters: a UTF-16 unit takes at most 3 bytes of UTF-8. */
+/** An upper bound far below MAX_ROW_BYTES, exact near it: a UTF-16 unit takes at most 3 bytes of UTF-8. */
 function storedBytes(row: Row): number {
   const units = rowBytes(row)
   return units * 3 <= MAX_ROW_BYTES ? units : utf8Bytes(row)
@@ -232,13 +254,13 @@ function storedBytes(row: Row): number {
 
 function rowTooLarge({ name }: TableDefinition, row: Row, bytes: number): RowError {
   let largest = ''
-  let most = 0
+  let largestBytes = 0
   for (const column in row) {
     const size = utf8Bytes({ [column]: row[column] })
-    if (size > most) [largest, most] = [column, size]
+    if (size > largestBytes) [largest, largestBytes] = [column, size]
   }
-  const message = `a row of ${bytes} bytes exceeds ${MAX_ROW_BYTES}, ${most} of them here: ${shorten(row[largest])}`
-  return new RowError('TOO_LARGE', name, message, largest)
+  const part = `${largestBytes} of them in this column: ${shorten(row[largest])}`
+  return new RowError('TOO_LARGE', name, `a row of ${bytes} bytes exceeds ${MAX_ROW_BYTES}, ${part}`, largest)
 }
 
 function utf8Bytes(row: Row): number {

@@ -1,24 +1,70 @@
-// What a turn does with rows: `c.rows.items.get(id)`, `item.update({ … })`. Values are checked when they are given, so
-// that a bad one fails its own turn, with a message that names table, column, value and bound.
+// The rows that a handler reads and writes: `c.rows.items.get(id)`, `item.update({ … })`. Invariant: a value is checked
+// when it is passed in, so that a bad one fails its own turn with a message that names table, column, value and bound.
 
 import { Unserializable } from '../wire/codec.ts'
-import type { RowOf, Rows, Tables, TableMethods } from '../game/context.ts'
+import type { RowMethods, RowOf, Rows, Tables, TableMethods } from '../game/context.ts'
 import type { ColumnDefinition, TableDefinition, TableTypes } from '../game/table.ts'
 import { RowError, shorten } from '../wire/errors.ts'
 import { INVALID, findKind, pathText } from '../wire/schema.ts'
 import type { Row, RowKey } from '../ports/store.ts'
 import type { CachedRow } from './rowcache.ts'
 import { keyColumns, describeKey, newRowId } from './rowkey.ts'
-import { rowKeyOf, type TableRows } from './tablerows.ts'
-import type { Turn } from '../turn/turn.ts'
+import { rowKeyOf, type RowTurn, type TableRows } from './tablerows.ts'
 
-/** The verbs of one table in one turn: `c.rows.items`. */
+export type RowsView = new (turn: RowTurn) => Rows<Tables>
+
+/** Creates the class of `c.rows` for one kind of shard: one getter per table. */
+export function rowsView(tables: ReadonlyMap<string, TableDefinition>): RowsView {
+  class View {
+    readonly [table: string]: TableMethods<TableTypes>
+    readonly [TURN]: RowTurn
+    constructor(turn: RowTurn) {
+      this[TURN] = turn
+    }
+  }
+  for (const [name, table] of tables) {
+    const handle = handleClass(table)
+    Object.defineProperty(View.prototype, name, {
+      get(this: View) {
+        return new TableView(this[TURN], this[TURN].rowsOf(table), handle)
+      },
+    })
+  }
+  return View
+}
+
+/** Freezes a value and all values in it, but for bytes, which cannot be frozen. */
+export function freezeDeep<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
+  for (const inner of Object.values(value)) freezeDeep(inner)
+  return Object.freeze(value)
+}
+
+/** A symbol, because every text may be the name of a table. */
+const TURN = Symbol('turn')
+type HandleClass = new (turn: RowTurn, rows: TableRows, cached: CachedRow) => RowHandle
+
+/** Creates the class of a table's rows: one getter per column, and the methods of RowHandle. */
+function handleClass(table: TableDefinition): HandleClass {
+  class TableRow extends RowHandle {}
+  for (const { name } of table.columns) {
+    Object.defineProperty(TableRow.prototype, name, {
+      get(this: TableRow) {
+        return this.values[name]
+      },
+      enumerable: true,
+    })
+  }
+  return TableRow
+}
+
+/** The methods of one table in one turn: `c.rows.items`. */
 class TableView implements TableMethods<TableTypes> {
-  readonly #turn: Turn
+  readonly #turn: RowTurn
   readonly #rows: TableRows
   readonly #handle: HandleClass
 
-  constructor(turn: Turn, rows: TableRows, handle: HandleClass) {
+  constructor(turn: RowTurn, rows: TableRows, handle: HandleClass) {
     this.#turn = turn
     this.#rows = rows
     this.#handle = handle
@@ -41,10 +87,9 @@ class TableView implements TableMethods<TableTypes> {
     }
     const { limit, descending = false } = options
     if (limit !== undefined && !(Number.isInteger(limit) && limit >= 0))
-      throw new RowError('BAD_VALUE', table.name, `limit ${shorten(limit)} is not a whole number from 0`)
+      throw badValue(table, `limit ${shorten(limit)} is not a whole number from 0`)
     if (limit === 0) return []
-    const found = this.#rows.list(filter, limit ?? 0, descending)
-    return found.map((cached) => this.#handleOf(cached)!)
+    return this.#rows.list(filter, limit ?? 0, descending).map((cached) => this.#handleOf(cached)!)
   }
 
   insert(values: object): never {
@@ -58,81 +103,66 @@ class TableView implements TableMethods<TableTypes> {
     const { table } = this.#rows
     const row = this.#complete(values)
     const cached = this.#rows.find(rowKeyOf(table, row))
-    if (cached.row !== null)
-      throw new RowError(
-        'DUPLICATE',
-        table.name,
-        `a row with the key ${describeKey(table, cached.key)} is there`,
-        keyColumns(table)
-          .map(({ name }) => name)
-          .join(),
-      )
+    if (cached.row !== null) {
+      const columns = keyColumns(table).map(({ name }) => name)
+      const message = `a row with the key ${describeKey(table, cached.key)} exists`
+      throw new RowError('DUPLICATE', table.name, message, columns.join())
+    }
     this.#rows.checkUnique(cached, row)
     this.#rows.setRow(this.#turn, cached, row)
     return this.#handleOf(cached)!
   }
 
   async #insertAuto(values: Row): Promise<RowOf<TableTypes>> {
-    const { table } = this.#rows
+    const { table, host } = this.#rows
     const [idColumn] = table.keyInShard
-    if (values[idColumn!.name] !== undefined) return this.#insert(values)
-    const { store, shard } = this.#turn.activation
-    if (!store.nextId)
-      throw new RowError(
-        'BAD_VALUE',
-        table.name,
-        `ids 'auto' come from MySQL, and none stands behind`,
-        idColumn!.name,
-      )
-    const sample = this.#complete({ ...values, [idColumn!.name]: idColumn!.defaultValue })
-    const id = await store.nextId(shard.id, table, sample)
+    const { name, kind, defaultValue } = idColumn!
+    if (values[name] !== undefined) return this.#insert(values)
+    if (!host.store.nextId) throw badValue(table, `ids 'auto' come from MySQL, and none is configured`, name)
+    const sample = this.#complete({ ...values, [name]: defaultValue })
+    const id = await host.store.nextId(host.shardId, table, sample)
     this.#turn.requireActive()
-    return this.#insert({ ...values, [idColumn!.name]: idColumn!.kind === 'big' ? id : Number(id) })
+    return this.#insert({ ...values, [name]: kind === 'big' ? id : Number(id) })
   }
 
   async invalidate(...key: readonly unknown[]): Promise<RowOf<TableTypes> | undefined> {
-    const activation = this.#turn.requireActive()
-    const full = this.#fullKey(key[0])
-    const { store, shard } = activation
-    this.#refuseIfChanged(full)
-    if (store.reload) {
-      const fresh = await store.reload(shard.id, this.#rows.table, full)
+    this.#turn.requireActive()
+    const fullKey = this.#fullKey(key[0])
+    const { table, host } = this.#rows
+    this.#refuseIfChanged(fullKey)
+    if (host.store.reload) {
+      const loaded = await host.store.reload(host.shardId, table, fullKey)
       this.#turn.requireActive()
-      this.#refuseIfChanged(full)
-      activation.refreshRow(this.#rows, full, fresh)
+      this.#refuseIfChanged(fullKey)
+      this.#rows.refreshRow(fullKey, loaded)
     }
-    return this.#handleOf(this.#rows.find(full))
+    return this.#handleOf(this.#rows.find(fullKey))
   }
 
   #refuseIfChanged(key: RowKey): void {
     if (this.#turn.hasChanged(this.#rows.find(key)))
-      throw new RowError(
-        'BAD_VALUE',
-        this.#rows.table.name,
-        'this turn has changed the row: invalidate it first',
-      )
+      throw badValue(this.#rows.table, 'this turn has changed the row: invalidate it first')
   }
 
-  #handleOf(cached: CachedRow): RowOf<TableTypes> | undefined {
+  #handleOf(cached: CachedRow): RowHandle | undefined {
     return cached.row === null ? undefined : new this.#handle(this.#turn, this.#rows, cached)
   }
 
   #fullKey(given: unknown): RowKey {
-    const { table } = this.#rows
-    const { key } = this.#turn.activation.shard.id
+    const { table, host } = this.#rows
     const [only] = table.keyInShard
     return table.key.map((column) => {
-      if (column === table.shardKey) return key
+      if (column === table.shardKey) return host.shardId.key
       const value =
         column === only && table.keyInShard.length === 1 ? given : (given as Row | undefined)?.[column.name]
       return checkValue(table, column, value)
     })
   }
 
-  /** A whole row, checked, frozen, in the order of the columns. */
+  /** Returns the whole row, checked and frozen, in the order of the columns. */
   #complete(values: Row): Row {
-    const { table } = this.#rows
-    const { shard, clock } = this.#turn.activation
+    const { table, host } = this.#rows
+    const { key } = host.shardId
     for (const name in values) {
       if (!table.columnByName.has(name)) throw unknownColumn(table, name, values[name])
     }
@@ -141,12 +171,12 @@ class TableView implements TableMethods<TableTypes> {
       const { name } = column
       let value = values[name]
       if (column === table.shardKey) {
-        if (value !== undefined && value !== shard.id.key)
-          throw new RowError('BAD_VALUE', table.name, `${shorten(value)} is another shard's`, name)
-        value = shard.id.key
+        if (value !== undefined && value !== key)
+          throw badValue(table, `${shorten(value)} is another shard's`, name)
+        value = key
       } else if (value === undefined && column.optional) {
-        value =
-          table.ids === 'generated' && table.keyInShard[0] === column ? newRowId(clock) : column.defaultValue
+        const isGenerated = table.ids === 'generated' && table.keyInShard[0] === column
+        value = isGenerated ? newRowId(host.clock) : column.defaultValue
       }
       row[name] = checkValue(table, column, value)
     }
@@ -154,53 +184,12 @@ class TableView implements TableMethods<TableTypes> {
   }
 }
 
-/** No name that a table may have. */
-const TURN = Symbol('turn')
-
-export type RowsView = new (turn: Turn) => Rows<Tables>
-
-/** The class of `c.rows` of one kind of shard: a getter a table. */
-export function rowsView(tables: ReadonlyMap<string, TableDefinition>): RowsView {
-  class View {
-    readonly [TURN]: Turn
-    constructor(turn: Turn) {
-      this[TURN] = turn
-    }
-  }
-  for (const [name, table] of tables) {
-    const handle = handleClass(table)
-    Object.defineProperty(View.prototype, name, {
-      get(this: View) {
-        return new TableView(this[TURN], this[TURN].requireActive().rows(table), handle)
-      },
-    })
-  }
-  return View as unknown as RowsView
-}
-
-type Handle = RowOf<TableTypes>
-type HandleClass = new (turn: Turn, rows: TableRows, cached: CachedRow) => Handle
-
-/** The class of a table's rows: a getter a column, and the verbs. Made once for each table. */
-function handleClass(table: TableDefinition): HandleClass {
-  class TableRow extends RowHandle {}
-  for (const { name } of table.columns) {
-    Object.defineProperty(TableRow.prototype, name, {
-      get(this: TableRow) {
-        return this.values[name]
-      },
-      enumerable: true,
-    })
-  }
-  return TableRow as unknown as HandleClass
-}
-
-class RowHandle extends Unserializable {
-  readonly #turn: Turn
+class RowHandle extends Unserializable implements RowMethods<TableTypes> {
+  readonly #turn: RowTurn
   readonly #rows: TableRows
   #cached: CachedRow
 
-  constructor(turn: Turn, rows: TableRows, cached: CachedRow) {
+  constructor(turn: RowTurn, rows: TableRows, cached: CachedRow) {
     super()
     this.#turn = turn
     this.#rows = rows
@@ -210,13 +199,10 @@ class RowHandle extends Unserializable {
   get values(): Row {
     this.#turn.requireActive()
     if (this.#cached.isEvicted) this.#cached = this.#rows.find(this.#cached.key)
-    const { row } = this.#cached
+    const { key, row } = this.#cached
+    const { table } = this.#rows
     if (row === null)
-      throw new RowError(
-        'MISSING',
-        this.#rows.table.name,
-        `the row ${describeKey(this.#rows.table, this.#cached.key)} was deleted`,
-      )
+      throw new RowError('MISSING', table.name, `the row ${describeKey(table, key)} was deleted`)
     return row
   }
 
@@ -224,88 +210,81 @@ class RowHandle extends Unserializable {
     return this.values
   }
 
-  update(patch: Row): void {
+  update(patch: object): void {
     const { table } = this.#rows
     const row: Record<string, unknown> = { ...this.values }
-    for (const name in patch) {
+    const values = patch as Row
+    for (const name in values) {
       const column = table.columnByName.get(name)
-      if (!column) throw unknownColumn(table, name, patch[name])
+      if (!column) throw unknownColumn(table, name, values[name])
       if (table.key.includes(column) || column === table.shardKey)
-        throw new RowError(
-          'BAD_VALUE',
-          table.name,
-          `${shorten(patch[name])} cannot be set, it is part of the key: delete the row and insert another`,
+        throw badValue(
+          table,
+          `${shorten(values[name])} cannot be set, it is part of the key: delete the row and insert another`,
           name,
         )
-      if (patch[name] !== undefined) row[name] = checkValue(table, column, patch[name])
+      if (values[name] !== undefined) row[name] = checkValue(table, column, values[name])
     }
     if (table.unique.length > 0) this.#rows.checkUnique(this.#cached, row)
     this.#rows.setRow(this.#turn, this.#cached, Object.freeze(row))
   }
 
-  increment(name: string, by: number | bigint): unknown {
+  increment(name: string, by: number | bigint): never {
     const { table } = this.#rows
     const { values } = this
     if (!table.columnByName.has(name)) throw unknownColumn(table, name, by)
     const now = values[name]
     if (typeof now !== typeof by || (typeof by !== 'number' && typeof by !== 'bigint'))
-      throw new RowError('BAD_VALUE', table.name, `${shorten(by)} cannot be added to it`, name)
+      throw badValue(table, `${shorten(by)} cannot be added to it`, name)
     const sum = typeof now === 'bigint' ? now + (by as bigint) : (now as number) + (by as number)
     this.update({ [name]: sum })
-    return sum
+    return sum as never
   }
 
   delete(): void {
-    // Reading it says whether it is still there.
+    // `values` throws where the row was deleted before.
     if (this.values) this.#rows.setRow(this.#turn, this.#cached, null)
   }
 }
 
 function checkValue(table: TableDefinition, column: ColumnDefinition, value: unknown): unknown {
-  const out = column.schema.read(value)
-  if (out === INVALID || out === undefined) {
+  const checked = column.schema.read(value)
+  if (checked === INVALID || checked === undefined) {
     const missing = { message: `missing, expected ${column.spec.kind}`, path: [] }
     const { message, path } = value === undefined ? missing : column.schema.diagnose(value)
-    throw new RowError('BAD_VALUE', table.name, message, column.name, pathText(path))
+    throw badValue(table, message, column.name, pathText(path))
   }
-  // The Store would tell `a` from `a `. MySQL's utf8mb4_bin does not, and would refuse the second after its answer.
-  if (typeof out === 'string' && out.endsWith(' ') && isDistinct(table, column)) {
-    const message = `${shorten(out)} ends in a space, which MySQL ignores in a key or a unique value`
-    throw new RowError('BAD_VALUE', table.name, message, column.name)
+  // To the Store `a` and `a ` differ. To MySQL's utf8mb4_bin they are equal, and it would refuse the second row late.
+  if (typeof checked === 'string' && checked.endsWith(' ') && isDistinct(table, column)) {
+    const message = `${shorten(checked)} ends in a space, which MySQL ignores in a key or a unique value`
+    throw badValue(table, message, column.name)
   }
-  return ownedValue(column, out)
+  return ownedValue(column, checked)
 }
 
-/** No two rows may be the same in it, alone or with other columns. */
+/** Whether values of the column, alone or with other columns, are unique. */
 function isDistinct({ key, unique }: TableDefinition, column: ColumnDefinition): boolean {
   return key.includes(column) || unique.includes(column)
 }
 
-function unknownColumn(
-  { name: table }: TableDefinition,
-  name: string,
-  value: unknown,
-  what = 'column',
-): RowError {
-  return new RowError('UNKNOWN_COLUMN', table, `no such ${what}, was given ${shorten(value)}`, name)
+function unknownColumn(table: TableDefinition, name: string, value: unknown, what = 'column'): RowError {
+  return new RowError('UNKNOWN_COLUMN', table.name, `no such ${what}, was given ${shorten(value)}`, name)
+}
+
+function badValue(table: TableDefinition, message: string, column?: string, path?: string): RowError {
+  return new RowError('BAD_VALUE', table.name, message, column, path)
 }
 
 /**
- * As the row holds it, whatever becomes of what the author gave. Values are shared between turns: JSON is frozen; bytes
- * and dates cannot be, and are the author's to leave alone.
+ * The value that the row stores, independent of the author's object. Turns share stored values: JSON is frozen; bytes and
+ * dates cannot be frozen, so authors must not change them.
  */
 function ownedValue({ kind, spec }: ColumnDefinition, value: unknown): unknown {
   if (value instanceof Uint8Array) return new Uint8Array(value)
   if (value instanceof Date) return new Date(value)
-  // Another library's value may be more than JSON gives back.
+  // A value of a foreign schema may hold more than JSON preserves.
   const isOurs = kind !== 'json' || findKind(spec, ['foreign']) === null
-  return freeze(isOurs ? value : JSON.parse(JSON.stringify(value)))
-}
-
-function freeze<T>(value: T): T {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
-  for (const inner of Object.values(value)) freeze(inner)
-  return Object.freeze(value)
+  return freezeDeep(isOurs ? value : JSON.parse(JSON.stringify(value)))
 }
 
 const NO_VALUES: Row = Object.freeze({})

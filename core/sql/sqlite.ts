@@ -220,7 +220,8 @@ export class SqliteTable {
       for (const cell of this.#keyCells(shardKey, key)) cells[at++] = cell
       return sql.run(text, ...cells)
     }
-    if (op === 'delete' || op === 'drop') return sql.run(this.#delete, ...this.#keyCells(shardKey, key))
+    if (op === 'delete' || op === 'store-delete')
+      return sql.run(this.#delete, ...this.#keyCells(shardKey, key))
     if (values[this.#shardKey] !== shardKey)
       throw new Error(
         `a row of ${this.definition.name} is not its shard's: ${String(values[this.#shardKey])}`,

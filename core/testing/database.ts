@@ -1,6 +1,6 @@
-// MySQL in memory, as strict as the real one where it matters: the fence, plain inserts, updates that must find their
-// row, unique values, values that their column refuses. What may go wrong on the way to it is ordered by a test or
-// drawn from a given random function; all promises resolve through the given clock, so a seed reproduces a run.
+// The Database port in memory. Like MySQL it checks leases, existing rows, unique values and column types. Faults of
+// requests are injected by a test or drawn from a random function. Invariant: all promises settle through the given
+// clock, so a seed reproduces a run.
 
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import { keyString } from './memory.ts'
@@ -13,18 +13,18 @@ import { INVALID } from '../wire/schema.ts'
 import { DatabaseError } from '../sql/client.ts'
 
 /**
- * What happens to one request: it never arrives; it is done and its answer is lost; its sender gives up and it is done
- * later, when `release` or chance says; MySQL refuses it for its data.
+ * 'unavailable': the request is lost; 'lost': it is executed and its answer is lost; 'held': the sender times out, and
+ * `releaseHeld` executes the request later; 'refused': MySQL refuses the data.
  */
 export type Fault = 'unavailable' | 'lost' | 'held' | 'refused'
 type DatabaseMethod = Exclude<keyof Database, 'close'>
 
-/** Chances of each request, 0 to 1, and bounds of time. */
+/** Probabilities per request, 0 to 1, and time bounds. */
 export interface RandomFaults {
   readonly random: () => number
   readonly unavailable: number
   readonly lost: number
-  /** Done up to `lateMs` after its sender gave up; only batches. */
+  /** Of a batch: executed up to `lateMs` after its arrival, while the sender times out. */
   readonly late: number
   readonly lateMs: number
   readonly slowMs: number
@@ -41,20 +41,20 @@ export class MemoryDatabase implements Database {
   readonly casts = new Map<string, { readonly shard: string; readonly cast: StoredCast }>()
   /** firefly_parked */
   readonly parkedRecords: (ParkedTurn & { readonly owner: string })[] = []
-  /** Requests that arrived, by verb. */
+  /** Requests that arrived, by method. */
   readonly requestCounts = new Map<DatabaseMethod, number>()
-  /** Batches whose sender has given up and that were not released. */
+  /** Batches with the fault 'held' that were not released. */
   readonly heldBatches: (() => 'applied' | 'fenced')[] = []
-  /** Nothing arrives. */
+  /** All requests are lost. */
   isUnavailable = false
   randomFaults: RandomFaults | null = null
-  /** Why MySQL refuses a change, null = it does not. */
+  /** Returns why MySQL refuses a change; null = it does not. */
   refuseChange: ((change: RowChange) => string | null) | null = null
-  /** Told of each batch in the moment in which it is committed. */
+  /** Called when a batch is committed. */
   onApply: (batch: Batch) => void = () => {}
-  /** Of an answered request, there and back. */
+  /** Round trip of an answered request. */
   latencyMs = 2
-  /** After which a sender gives up. */
+  /** Time after which a sender without an answer fails. */
   timeoutMs = 50
   readonly #clock: Clock
   readonly #tables = new Map<string, Map<string, MemoryRow>>()
@@ -66,17 +66,17 @@ export class MemoryDatabase implements Database {
     for (const { name } of tables) this.#tables.set(name, new Map())
   }
 
-  /** What the next requests of this kind meet. */
-  injectFaults(verb: DatabaseMethod, ...faults: Fault[]): void {
-    this.#faults.set(verb, [...(this.#faults.get(verb) ?? []), ...faults])
+  /** Sets the faults of the next requests of this method. */
+  injectFaults(method: DatabaseMethod, ...faults: Fault[]): void {
+    this.#faults.set(method, [...(this.#faults.get(method) ?? []), ...faults])
   }
 
-  /** Rows of a table, of all shards, in the order of their keys. */
+  /** The rows of all shards in the order of their keys. */
   rows(table: TableDefinition): Row[] {
     return [...this.#tableOf(table).values()].sort((a, b) => compareKeys(a.key, b.key)).map(({ row }) => row)
   }
 
-  /** What another program does. */
+  /** Writes a row as another program would. */
   putRow(table: TableDefinition, row: Row): void {
     const key = table.key.map(({ name }) => row[name])
     this.#tableOf(table).set(keyString(key), { key, row: Object.freeze({ ...row }) })
@@ -127,13 +127,13 @@ export class MemoryDatabase implements Database {
 
   criticalState(shard: string): Promise<CriticalState> {
     return this.#request('criticalState', () => ({
-      channels: [...this.channels.values()].filter((one) => one.shard === shard),
-      casts: [...this.casts.values()].filter((one) => one.shard === shard).map(({ cast }) => cast),
+      channels: [...this.channels.values()].filter((channel) => channel.shard === shard),
+      casts: [...this.casts.values()].filter((stored) => stored.shard === shard).map(({ cast }) => cast),
     }))
   }
 
   parkedTurns(owner: string): Promise<readonly ParkedTurn[]> {
-    return this.#request('parkedTurns', () => this.parkedRecords.filter((one) => one.owner === owner))
+    return this.#request('parkedTurns', () => this.parkedRecords.filter((record) => record.owner === owner))
   }
 
   nextId(table: TableDefinition, _values: Row): Promise<bigint> {
@@ -149,9 +149,9 @@ export class MemoryDatabase implements Database {
     return Promise.resolve()
   }
 
-  /** Does what was held, as a packet that was under way for long. */
+  /** Executes the held batches, like packets that arrive late. */
   releaseHeld(): ('applied' | 'fenced')[] {
-    return this.heldBatches.splice(0).map((work) => work())
+    return this.heldBatches.splice(0).map((apply) => apply())
   }
 
   #request<T>(method: DatabaseMethod, work: () => T): Promise<T> {
@@ -184,9 +184,9 @@ export class MemoryDatabase implements Database {
   }
 
   #apply(batch: Batch): 'applied' | 'fenced' {
-    const { owner, epoch, firstSeq: lo, lastSeq: hi } = batch
+    const { owner, epoch, firstSeq, lastSeq } = batch
     const lease = this.leases.get(owner)
-    if (!lease || lease.epoch !== epoch || lease.appliedSeq >= lo) return 'fenced'
+    if (!lease || lease.epoch !== epoch || lease.appliedSeq >= firstSeq) return 'fenced'
     const undo: (() => void)[] = []
     try {
       for (const change of batch.rows) this.#write(change, undo)
@@ -201,10 +201,10 @@ export class MemoryDatabase implements Database {
     }
     for (const parked of batch.parked) this.parkedRecords.push({ owner, ...parked })
     for (const seq of batch.unparkedSeqs ?? []) {
-      const at = this.parkedRecords.findIndex((one) => one.owner === owner && one.seq === seq)
+      const at = this.parkedRecords.findIndex((record) => record.owner === owner && record.seq === seq)
       if (at >= 0) this.parkedRecords.splice(at, 1)
     }
-    this.leases.set(owner, { ...lease, appliedSeq: hi })
+    this.leases.set(owner, { ...lease, appliedSeq: lastSeq })
     this.onApply(batch)
     return 'applied'
   }
@@ -234,7 +234,9 @@ export class MemoryDatabase implements Database {
     }
     const row = Object.freeze({ ...before?.row, ...values })
     for (const { name: unique } of table.unique) {
-      const duplicate = [...rows].find(([other, { row: it }]) => other !== name && it[unique] === row[unique])
+      const duplicate = [...rows].find(
+        ([other, stored]) => other !== name && stored.row[unique] === row[unique],
+      )
       if (duplicate && row[unique] !== null)
         throw new DatabaseError('refused', `table ${table.name}: duplicate ${unique}`, { errno: 1062 })
     }
@@ -257,7 +259,7 @@ function drawFault(randomFaults: RandomFaults, method: DatabaseMethod): Fault | 
     : null
 }
 
-/** Nobody hears the answer. */
+/** For a request whose sender has timed out. */
 function ignoreErrors(work: () => 'applied' | 'fenced'): 'applied' | 'fenced' {
   try {
     return work()

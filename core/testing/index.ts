@@ -1,5 +1,5 @@
-// What a studio's tests import as 'firefly-game/testing': the engine on ports that live in memory, and a clock that
-// only moves when it is told to.
+// The public entry 'firefly-game/testing', for tests of games: the engine on in-memory ports, with a clock that the
+// test advances.
 
 export { Engine, type EngineOptions } from '../engine/engine.ts'
 export { ManualClock, MemoryLog, MemoryStore } from './memory.ts'

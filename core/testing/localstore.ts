@@ -1,15 +1,14 @@
-// A host's Store in memory, with an outbox for each owner: what SQLite holds elsewhere. It outlives the flushers and
-// engines that are put on it, so a restart is a new one of those on the same store. Held commits are not in the outbox
-// until they are released, as a disk that has not synced.
+// The LocalStore of a host in memory, with an outbox per owner. It outlives flushers and engines: a test restarts a
+// process by creating new ones on the same store. Invariant: a commit enters the readable outbox when it has ended,
+// like a write that the disk has synced.
 
 import { hexOf } from '../wire/bytes.ts'
 import { MemoryStore } from './memory.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Outcome, RowChange, WriteSet } from '../ports/store.ts'
 import type { CriticalState } from '../ports/database.ts'
-import type { ShardId } from '../wire/shardid.ts'
 import { COMMITTED } from '../ports/store.ts'
-import { shardName } from '../wire/shardid.ts'
+import { shardName, type ShardId } from '../wire/shardid.ts'
 import { encodeEntry } from '../outbox/entry.ts'
 import type { LocalStore, Outbox, OutboxEntry } from '../outbox/localstore.ts'
 
@@ -17,9 +16,9 @@ export { MemoryDatabase, type RandomFaults as Chaos, type Fault } from './databa
 
 export interface MemoryLocalStoreOptions {
   readonly clock: Clock
-  /** Default: one owner of all. */
+  /** Default: one owner for all shards. */
   readonly ownerOf?: (shard: ShardId) => string
-  /** Default: 32 hex digits from the clock; given, this is a copy of another store. */
+  /** Default: 32 hex digits from the clock. The id of another store makes this a copy of it. */
   readonly storeId?: string
 }
 
@@ -27,7 +26,7 @@ interface MemoryOutboxTurn {
   readonly seq: number
   readonly shard: string
   readonly critical: boolean
-  /** null: it can only be taken back. */
+  /** null = the turn has no rows, only an undo. */
   readonly data: Uint8Array | null
   readonly undo: WriteSet | null
   isDurable: boolean
@@ -124,9 +123,9 @@ export class MemoryOutbox implements Outbox {
   turns: MemoryOutboxTurn[] = []
   lastSeq = 0
   #leasedSeq: number | null = null
-  /** The last commit that is held: what is asked of the store comes after it. */
+  /** Settles when the last commit that is held has ended. */
   pendingSync: Promise<unknown> = Promise.resolve()
-  /** How often it was read, and what came out: the bound of what a flusher keeps. */
+  /** Calls of `read`, and the entries that they returned. */
   reads = 0
   entriesRead = 0
 
@@ -142,16 +141,16 @@ export class MemoryOutbox implements Outbox {
 
   read(after: number, maxEntries: number, maxBytes: number): readonly OutboxEntry[] {
     this.reads++
-    const found: OutboxEntry[] = []
+    const entries: OutboxEntry[] = []
     let bytes = 0
     for (const { seq, shard, critical, data, isDurable: durable } of this.turns) {
       if (seq <= after || !data || !durable) continue
       bytes += data.length
-      if (found.length > 0 && (found.length >= maxEntries || bytes > maxBytes)) break
-      found.push({ seq, shard, critical, data })
+      if (entries.length > 0 && (entries.length >= maxEntries || bytes > maxBytes)) break
+      entries.push({ seq, shard, critical, data })
     }
-    this.entriesRead += found.length
-    return found
+    this.entriesRead += entries.length
+    return entries
   }
 
   get leasedSeq(): number {
@@ -181,17 +180,17 @@ export class MemoryOutbox implements Outbox {
 
   lastSeqOf(shard: ShardId, critical: boolean): number {
     const name = shardName(shard)
-    const found = this.turns.findLast(
+    const last = this.turns.findLast(
       (turn) => turn.shard === name && turn.data && (turn.critical || !critical),
     )
-    return found?.seq ?? 0
+    return last?.seq ?? 0
   }
 
-  /** Turns of the shard from `seq` on, newest first; they are forgotten. */
+  /** Removes and returns the turns of the shard from sequence `from` on, newest first. */
   removeTurns(shard: string, from: number): readonly MemoryOutboxTurn[] {
-    const out = this.turns.filter((turn) => turn.shard === shard && turn.seq >= from)
-    this.turns = this.turns.filter((turn) => !out.includes(turn))
-    return out.toReversed()
+    const removed = this.turns.filter((turn) => turn.shard === shard && turn.seq >= from)
+    this.turns = this.turns.filter((turn) => !removed.includes(turn))
+    return removed.toReversed()
   }
 
   async reset(): Promise<readonly OutboxEntry[]> {

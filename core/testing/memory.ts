@@ -1,5 +1,5 @@
-// Every port in memory, with a clock that only moves when it is told to: whole games run from a seed. The store
-// can be told to fail or to leave its outcome unknown, which a real disk does only when one does not look.
+// In-memory ports for tests and simulations. Invariant: time advances only by `advance`, and all randomness comes from
+// a seed, so a run can be reproduced. The store can fail commits or leave their outcome unknown on request.
 
 import type { TableDefinition } from '../game/table.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
@@ -17,9 +17,8 @@ import type {
   StoredTimer,
   WriteSet,
 } from '../ports/store.ts'
-import type { ShardId } from '../wire/shardid.ts'
 import { COMMITTED } from '../ports/store.ts'
-import { shardName } from '../wire/shardid.ts'
+import { shardName, type ShardId } from '../wire/shardid.ts'
 import { compareKeys } from '../rows/rowkey.ts'
 
 interface ScheduledTimer {
@@ -66,12 +65,12 @@ export class ManualClock implements Clock {
     return Uint8Array.from({ length: 16 }, () => Math.floor(this.random() * 256))
   }
 
-  /** Runs what was deferred, and what that deferred. */
+  /** Runs all deferred work, and the work that it defers. */
   settle(): void {
     for (let run = this.#deferred.shift(); run; run = this.#deferred.shift()) run()
   }
 
-  /** Moves time on; everything that becomes due runs at its own moment, in order. */
+  /** Advances the time. Each timer that becomes due runs at its own time, in order. */
   advance(ms: number): void {
     const until = this.#nowMs + ms
     this.settle()
@@ -84,39 +83,39 @@ export class ManualClock implements Clock {
   }
 
   #takeDue(until: number): ScheduledTimer | undefined {
-    let best: ScheduledTimer | undefined
+    let first: ScheduledTimer | undefined
     for (const timer of this.#timers) {
       if (timer.dueMs > until) continue
-      if (!best || timer.dueMs < best.dueMs || (timer.dueMs === best.dueMs && timer.order < best.order))
-        best = timer
+      if (!first || timer.dueMs < first.dueMs || (timer.dueMs === first.dueMs && timer.order < first.order))
+        first = timer
     }
-    if (best) this.#timers = this.#timers.filter((timer) => timer !== best)
-    return best
+    if (first) this.#timers = this.#timers.filter((timer) => timer !== first)
+    return first
   }
 }
 
-/** What a store holds of one shard. */
+/** The stored state of one shard. */
 export interface MemoryShard {
   readonly shard: ShardId
   activation: number
-  /** Write sets of activations up to this one are refused. */
+  /** Write sets of activations up to this number fail. */
   fenced: number
   readonly kv: Map<string, Uint8Array>
   readonly timers: Map<string, StoredTimer>
   readonly channels: Map<string, StoredChannel>
   snapshot: Uint8Array | null
-  /** By table, then by the text of the key. */
+  /** By table name, then by `keyString`. */
   readonly rows: Map<string, Map<string, Row>>
   readonly casts: Map<number, StoredCast>
 }
 
 export class MemoryStore implements Store {
   readonly #shards = new Map<string, MemoryShard>()
-  /** Told when a shard must be awake, as a host is. */
+  /** Called when the wake time of a shard changes. */
   onWake: (shard: ShardId, dueMs: number | null) => void = () => {}
-  /** What the next commits do instead of succeeding: 'failed' leaves no trace, 'applied' commits but says unknown. */
+  /** Outcomes of the next commits. 'failed', or unknown: 'dropped' = not applied; 'applied' = applied. */
   readonly faults: ('failed' | 'applied' | 'dropped')[] = []
-  /** When set, a commit answers only when the returned function is called. */
+  /** When set, it receives a function per commit, and the commit ends when that function is called. */
   hold: ((release: () => void) => void) | null = null
 
   open(shard: ShardId): StoredShard {
@@ -138,15 +137,15 @@ export class MemoryStore implements Store {
   commit(write: WriteSet): Outcome | Promise<Outcome> {
     const stored = this.shardOf(write.shard)
     if (stored.fenced >= write.activation)
-      return { kind: 'failed', cause: new Error('an earlier commit is not there') }
+      return { kind: 'failed', cause: new Error('an earlier commit of this activation failed') }
     const fault = this.faults.shift()
     const conflict = fault ? null : rowConflict(stored, write)
     if (fault || conflict) stored.fenced = write.activation
     if (conflict) return { kind: 'failed', cause: conflict }
-    if (fault === 'failed') return { kind: 'failed', cause: new Error('the test refuses this commit') }
-    if (fault === 'dropped') return { kind: 'unknown', cause: new Error('the test loses this commit') }
+    if (fault === 'failed') return { kind: 'failed', cause: new Error('commit failed by the test') }
+    if (fault === 'dropped') return { kind: 'unknown', cause: new Error('commit lost by the test') }
     const outcome = this.apply(write)
-    if (fault === 'applied') return { kind: 'unknown', cause: new Error('the test loses this answer') }
+    if (fault === 'applied') return { kind: 'unknown', cause: new Error('outcome lost by the test') }
     const { hold } = this
     return hold ? new Promise((resolve) => hold(() => resolve(outcome))) : outcome
   }
@@ -156,16 +155,16 @@ export class MemoryStore implements Store {
   }
 
   list(shard: ShardId, table: TableDefinition, { by, descending, limit }: RowQuery): readonly Row[] {
-    const found: { readonly key: RowKey; readonly row: Row }[] = []
+    const matching: { readonly key: RowKey; readonly row: Row }[] = []
     for (const row of this.shardOf(shard).rows.get(table.name)?.values() ?? []) {
       const matches = Object.keys(by).every((name) => keyString([row[name]]) === keyString([by[name]]))
-      if (matches) found.push({ key: table.key.map(({ name }) => row[name]), row })
+      if (matches) matching.push({ key: table.key.map(({ name }) => row[name]), row })
     }
-    found.sort((a, b) => compareKeys(a.key, b.key) * (descending ? -1 : 1))
-    return found.slice(0, limit === 0 ? found.length : limit).map(({ row }) => row)
+    matching.sort((a, b) => compareKeys(a.key, b.key) * (descending ? -1 : 1))
+    return matching.slice(0, limit === 0 ? matching.length : limit).map(({ row }) => row)
   }
 
-  /** Does all of a write set at once. */
+  /** Applies a whole write set. */
   protected apply(write: WriteSet): Outcome {
     this.put(write.shard, write)
     return COMMITTED
@@ -183,7 +182,7 @@ export class MemoryStore implements Store {
     if (write.timers || write.casts) this.onWake(shard, write.wakeMs ?? null)
   }
 
-  /** All shards that were ever spoken of. */
+  /** All shards that were ever used. */
   protected shards(): readonly MemoryShard[] {
     return [...this.#shards.values()]
   }
@@ -209,7 +208,7 @@ export class MemoryStore implements Store {
   }
 }
 
-/** A key as one string: equal keys of one table, equal strings. */
+/** A key as one string. Keys of one table are equal if and only if their strings are. */
 export function keyString(key: RowKey): string {
   return JSON.stringify(key.map(textOf))
 }
@@ -226,13 +225,13 @@ function put<K, V>(into: Map<K, V>, changes: ReadonlyMap<K, V | null> | null | u
   }
 }
 
-/** A row whose insert or update could not be meant. */
+/** The first insert of an existing row or update of a missing row. */
 function rowConflict(stored: MemoryShard, { rows }: WriteSet): Error | null {
   for (const { table, op, key } of rows ?? []) {
     const exists = stored.rows.get(table.name)?.has(keyString(key)) ?? false
     if ((op === 'insert' && exists) || (op === 'update' && !exists))
       return new Error(
-        `table ${table.name}: ${op} of ${keyString(key)}, which ${exists ? 'is there' : 'is not there'}`,
+        `table ${table.name}: ${op} of ${keyString(key)}, which ${exists ? 'exists' : 'does not exist'}`,
       )
   }
   return null
@@ -242,11 +241,11 @@ function putRow(stored: MemoryShard, { table, op, key, values }: RowChange): voi
   let rows = stored.rows.get(table.name)
   if (!rows) stored.rows.set(table.name, (rows = new Map()))
   const text = keyString(key)
-  if (op === 'delete' || op === 'drop') rows.delete(text)
+  if (op === 'delete' || op === 'store-delete') rows.delete(text)
   else rows.set(text, Object.freeze(op === 'update' ? { ...rows.get(text), ...values } : { ...values }))
 }
 
-/** A log that keeps its last lines. */
+/** A log that stores its last 1,000 lines. */
 export class MemoryLog implements Log {
   readonly lines: { level: string; message: string; fields: LogFields }[] = []
   info(message: string, fields: LogFields = {}): void {

@@ -1,89 +1,132 @@
-// Durable casts, the receiver's end: the last cast of each sender and its answer, committed with what the turn did.
-// Invariant: a cast takes effect once, however often it is delivered, and is answered the same each time.
+// Durable casts at the receiver: the last cast of each sender and its answer. Invariant: a cast runs once and each
+// delivery of it gets the same answer, because sequence and answer are stored in the commit of the cast's turn.
 
 import { ByteReader, ByteWriter, EMPTY_BYTES, utf8Encoder, utf8Decoder } from '../wire/bytes.ts'
-import type { Activation } from '../engine/activation.ts'
 import type { PeerAnswer } from '../ports/directory.ts'
-import type { StoredCast, StoredChannel } from '../ports/store.ts'
-import { NO_CALLER } from './turn.ts'
+import { channelWrite, type ChannelWrite, type StoredCast, type StoredChannel } from '../ports/store.ts'
+import { NO_CALLER, type CastReceipt, type TurnCause } from './turnhost.ts'
 
-/** The answer to a cast older than the last: it was never delivered, and needs a number above `message`. */
-export const STALE = 'STALE'
+/** Senders in memory; the Store has them all. */
+const MAX_SENDERS = 1_024
 
-/** What is remembered of one sender. */
-export interface CastReceipt {
-  /** As a channel of the Store: `@contract/key`. */
-  readonly id: string
-  /** The last cast that was begun. */
-  sequence: number
-  /** Its answer, once its commit is known. */
-  answer: PeerAnswer | null
-  /** How the Store has it. */
-  storedState: StoredChannel
-  /** Deliveries of that cast that wait for its commit. */
-  readonly waitingReplies: ((answer: PeerAnswer) => void)[]
+export interface CommandRunner {
+  runCommand(cause: TurnCause, number: number, body: Uint8Array): void
 }
 
-/** Senders remembered in memory; the Store has them all. */
-const MAX_RECEIPTS = 1_024
-
 export class CastReceiver {
-  readonly #activation: Activation
-  readonly #bySender = new Map<string, CastReceipt>()
+  readonly #runner: CommandRunner
+  readonly #bySender = new Map<string, SenderReceipt>()
 
-  constructor(activation: Activation) {
-    this.#activation = activation
+  constructor(runner: CommandRunner) {
+    this.#runner = runner
   }
 
   hasSender(sender: string): boolean {
     return this.#bySender.has(sender)
   }
 
-  /** What the Store has of a sender, null = nothing. */
+  /** `stored`: what the Store has of the sender; null = nothing. */
   loadSender(sender: string, stored: StoredChannel | null): void {
     for (const [name, receipt] of this.#bySender) {
-      if (this.#bySender.size < MAX_RECEIPTS) break
-      if (receipt.answer !== null) this.#bySender.delete(name)
+      if (this.#bySender.size < MAX_SENDERS) break
+      if (receipt.hasAnswer) this.#bySender.delete(name)
     }
-    this.#bySender.set(sender, {
-      id: `@${sender}`,
-      sequence: stored?.mark ?? 0,
-      answer: stored && stored.replies.length > 0 ? decodeCastAnswer(stored.replies) : null,
-      storedState: stored ?? { mark: 0, replies: EMPTY_BYTES },
-      waitingReplies: [],
-    })
+    this.#bySender.set(sender, new SenderReceipt(sender, stored))
   }
 
-  /** A delivery from a sender that was loaded. */
-  applyCast(sender: string, cast: StoredCast, reply: (answerAll: PeerAnswer) => void): void {
+  /** Handles a delivery from a sender that was loaded. */
+  applyCast(sender: string, cast: StoredCast, reply: (answer: PeerAnswer) => void): void {
     const receipt = this.#bySender.get(sender)!
-    if (cast.sequence < receipt.sequence)
-      return reply({ kind: 'system', code: STALE, message: String(receipt.sequence) })
-    if (cast.sequence === receipt.sequence && receipt.answer) return reply(receipt.answer)
-    receipt.waitingReplies.push(reply)
-    if (cast.sequence === receipt.sequence) return
-    receipt.sequence = cast.sequence
-    receipt.answer = null
-    const answerAll = (given: PeerAnswer): void => {
-      receipt.answer = given
-      for (const replyTo of receipt.waitingReplies.splice(0)) replyTo(given)
-    }
-    this.#activation.runCommand({ ...NO_CALLER, onAnswer: answerAll, receipt }, cast.command, cast.body)
+    if (!receipt.receive(cast.sequence, reply)) return
+    const onAnswer = (answer: PeerAnswer): void => receipt.answer(answer)
+    this.#runner.runCommand({ ...NO_CALLER, onAnswer, receipt }, cast.command, cast.body)
   }
 
-  /** The activation is over: who waits for an answer has to ask the next. */
+  /** The activation ended: senders must deliver to the next one. */
   failWaiting(): void {
-    for (const { waitingReplies: waiting } of this.#bySender.values())
-      for (const reply of waiting.splice(0)) reply({ kind: 'system', code: 'SHARD_RESTARTED', message: '' })
+    for (const receipt of this.#bySender.values()) receipt.failWaiting()
   }
 }
 
-const KINDS = ['reply', 'refusal', 'system', 'silence'] as const
+/** The last cast of one sender, and its answer. */
+class SenderReceipt implements CastReceipt {
+  /** As a channel of the Store: `@contract/key`. */
+  readonly #id: string
+  /** Sequence of the last cast that was started. */
+  #sequence: number
+  /** Its answer, once its turn is committed. */
+  #answer: PeerAnswer | null
+  /** What the Store has, or will have after the commits in progress. */
+  #stored: StoredChannel
+  /** Deliveries of that cast that wait for its commit. */
+  #waiting: ((answer: PeerAnswer) => void)[] = []
 
-/** An answer as a Store keeps it. */
+  constructor(sender: string, stored: StoredChannel | null) {
+    this.#id = `@${sender}`
+    this.#stored = stored ?? { mark: 0, replies: EMPTY_BYTES }
+    this.#sequence = this.#stored.mark
+    this.#answer = this.#stored.replies.length > 0 ? decodeCastAnswer(this.#stored.replies) : null
+  }
+
+  get hasAnswer(): boolean {
+    return this.#answer !== null
+  }
+
+  /** Answers a delivery now or with the cast's commit. Returns true when the cast is new and must be run. */
+  receive(sequence: number, reply: (answer: PeerAnswer) => void): boolean {
+    const isNew = sequence > this.#sequence
+    if (isNew) [this.#sequence, this.#answer] = [sequence, null]
+    if (sequence < this.#sequence) reply(staleAnswer(this.#sequence))
+    else if (this.#answer) reply(this.#answer)
+    else this.#waiting.push(reply)
+    return isNew
+  }
+
+  /** The cast is committed: sends its answer to all deliveries. */
+  answer(answer: PeerAnswer): void {
+    this.#answer = answer
+    for (const reply of this.#waiting.splice(0)) reply(answer)
+  }
+
+  failWaiting(): void {
+    for (const reply of this.#waiting.splice(0))
+      reply({ kind: 'system', code: 'SHARD_RESTARTED', message: '' })
+  }
+
+  createWrite(nowMs: number, answer: PeerAnswer): ChannelWrite {
+    this.#stored = { mark: this.#sequence, replies: encodeCastAnswer(answer) }
+    return channelWrite(this.#id, nowMs, this.#stored)
+  }
+
+  createUndoWrite(nowMs: number): ChannelWrite {
+    return channelWrite(this.#id, nowMs, this.#stored)
+  }
+}
+
+const STALE = 'STALE'
+
+/**
+ * The answer to a cast whose sequence is below the last one: it was not run, and needs a sequence above `mark`. Sender and
+ * receiver may run different versions, and the version before `mark` reads the number from `message`. So both carry it
+ * for one version.
+ */
+function staleAnswer(mark: number): PeerAnswer {
+  return { kind: 'system', code: STALE, message: String(mark), mark }
+}
+
+/** The mark of a stale answer; null = another answer. Reads `message` of a receiver of the version before `mark`. */
+export function staleMarkOf(answer: PeerAnswer): number | null {
+  if (answer.kind !== 'system' || answer.code !== STALE) return null
+  return answer.mark ?? Number(answer.message)
+}
+
+/** The index is stored: append only. */
+const KINDS = ['reply', 'refusal', 'system', 'no-reply'] as const
+
+/** An answer as a Store holds it. */
 export function encodeCastAnswer(answer: PeerAnswer): Uint8Array {
   if (answer.kind === 'reply') {
-    const kind = KINDS.indexOf(answer.body ? 'reply' : 'silence')
+    const kind = KINDS.indexOf(answer.body ? 'reply' : 'no-reply')
     const body = answer.body ?? EMPTY_BYTES
     return new ByteWriter(1 + body.length).u8(kind).raw(body).bytes
   }
@@ -96,7 +139,7 @@ export function encodeCastAnswer(answer: PeerAnswer): Uint8Array {
 export function decodeCastAnswer(bytes: Uint8Array): PeerAnswer {
   const reader = new ByteReader('a stored answer', bytes, 0, bytes.length)
   const kind = KINDS[reader.u8()] ?? 'system'
-  if (kind === 'silence') return { kind: 'reply', body: null }
+  if (kind === 'no-reply') return { kind: 'reply', body: null }
   if (kind === 'reply') return { kind, body: bytes.slice(1) }
   const size = reader.u8()
   const code = utf8Decoder.decode(reader.raw(size))

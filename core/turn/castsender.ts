@@ -1,61 +1,75 @@
-// Durable casts, the sender's end. Each is a row until its answer has been acted on, and one at a time is on its way to
-// each target: the receiver remembers the last one only. Invariant: its sender acts once on one answer.
+// Durable casts at the sender. A cast is stored until its answer was handled. One cast at a time is delivered to each
+// target, because the receiver stores only the last one. Invariant: the answer of a cast is handled once.
 
 import { EMPTY_BYTES } from '../wire/bytes.ts'
 import { backoffMs } from '../wire/backoff.ts'
-import { CODECS } from '../wire/codec.ts'
+import { msgpack } from '../wire/codec.ts'
 import { InputError, shorten, TRANSIENT_CODES } from '../wire/errors.ts'
-import type { Activation } from '../engine/activation.ts'
 import { shardName } from '../wire/shardid.ts'
-import type { PeerAnswer } from '../ports/directory.ts'
-import type { StoredCast } from '../ports/store.ts'
 import type { Timer } from '../ports/clock.ts'
-import { STALE } from './castreceiver.ts'
+import type { PeerAnswer } from '../ports/directory.ts'
+import type { StoredCast, WriteSet } from '../ports/store.ts'
+import type { CastAnswers } from './castanswers.ts'
+import { staleMarkOf } from './castreceiver.ts'
+import type { WorkQueue } from './timers.ts'
+import type { ActivationContext, TurnCasts } from './turnhost.ts'
+
+/** The activation, as its casts use it. */
+export interface CastHost extends ActivationContext {
+  /** The number of the activation. */
+  readonly number: number
+  commitParts(parts: Partial<WriteSet>, onCommitted: () => void): void
+}
 
 /**
- * Sequences of one millisecond, of which each activation uses one: so two of them never give the same number to two
- * casts, even within one moment. They grow by the clock, so that they go on growing where the Store was lost.
+ * Sequences per millisecond. An activation uses only those that equal its number modulo this, so two activations never
+ * give the same sequence to two casts, even within one millisecond. Sequences follow the clock, so that they also rise
+ * after a loss of the Store.
  */
 const SEQUENCES_PER_MS = 1_024
-/** A delivery that was not answered is made again: its answer may be lost, and a receiver does it once anyway. */
+/** An unanswered delivery is repeated: the answer may be lost, and the receiver runs a cast once. */
 const DELIVERY_TIMEOUT_MS = 10_000
 const RETRY = { minMs: 100, maxMs: 10_000 } as const
-/** A host wakes the sender after this, in case it was put out of memory meanwhile. */
+/** The host activates the sender after this time, in case it was evicted meanwhile. */
 const WAKE_MS = 30_000
 const MAX_FAILURES = 5
 
 interface CastQueue {
   readonly waiting: StoredCast[]
-  /** The head of `waiting` is on its way, or its answer is being acted on. */
+  /** The head of `waiting` is being delivered, or its answer handled. */
   isBusy: boolean
-  /** Deliveries of the head that came to nothing. */
+  /** Failed deliveries of the head. */
   tries: number
-  /** Turns of its answer that threw. */
+  /** Failed turns of its answer. */
   failures: number
-  /** Of the delivery, or until the next. */
+  /** Ends the delivery, or starts the next one. */
   timer: Timer | null
 }
 
-export class CastSender {
-  readonly #activation: Activation
+export class CastSender implements TurnCasts {
+  readonly #activation: CastHost
+  readonly #answers: CastAnswers
+  readonly #shard: WorkQueue
   readonly #pending = new Map<number, StoredCast>()
   readonly #queues = new Map<string, CastQueue>()
   #lastSequence = 0
 
-  constructor(activation: Activation) {
+  constructor(activation: CastHost, answers: CastAnswers, shard: WorkQueue) {
     this.#activation = activation
+    this.#answers = answers
+    this.#shard = shard
   }
 
   get size(): number {
     return this.#pending.size
   }
 
-  /** When the shard must be awake for them; null = none waits. */
+  /** When the shard must be active for its casts; null = none is pending. */
   get wakeMs(): number | null {
     return this.#pending.size === 0 ? null : this.#activation.clock.now() + WAKE_MS
   }
 
-  /** What an earlier activation left. They leave at once. */
+  /** Takes over the pending casts of an earlier activation; `start` delivers them. */
   restore(stored: readonly StoredCast[]): void {
     for (const cast of stored) {
       this.#pending.set(cast.sequence, cast)
@@ -67,28 +81,27 @@ export class CastSender {
     for (const cast of this.#pending.values()) this.enqueueCast(cast)
   }
 
-  /** A cast of a turn that has made `others` before. @throws InputError when too many wait, or no such answer is declared */
-  createCast(cast: Omit<StoredCast, 'sequence' | 'data'>, data: unknown, others: number): StoredCast {
+  createCast(cast: Omit<StoredCast, 'sequence' | 'data'>, data: unknown, earlier: number): StoredCast {
     const { plan, limits } = this.#activation
-    if (this.#pending.size + others >= limits.maxCasts)
+    if (this.#pending.size + earlier >= limits.maxCasts)
       throw new InputError(`${limits.maxCasts} durable casts of this shard wait for their answers already`)
     const answer = plan.definition.answers.get(cast.answer)
     if (cast.answer !== '' && !answer)
       throw new InputError(`no answer ${shorten(cast.answer)}; declare it with .answer(name, fields, run)`)
-    const encoded = answer ? codec.encode(answer.parse(data)) : EMPTY_BYTES
+    const encoded = answer ? msgpack.encode(answer.parse(data)) : EMPTY_BYTES
     return { ...cast, sequence: this.#nextSequence(), data: encoded }
   }
 
-  /** A number above all before it, and none of another activation. */
+  /** A sequence above all before it, and of no other activation. */
   #nextSequence(): number {
     const { clock, number } = this.#activation
-    const least = Math.max(this.#lastSequence + 1, clock.now() * SEQUENCES_PER_MS)
-    const short = (number - least) % SEQUENCES_PER_MS
-    this.#lastSequence = least + (short < 0 ? short + SEQUENCES_PER_MS : short)
+    const minSequence = Math.max(this.#lastSequence + 1, clock.now() * SEQUENCES_PER_MS)
+    const offset = (number - minSequence) % SEQUENCES_PER_MS
+    this.#lastSequence = minSequence + (offset < 0 ? offset + SEQUENCES_PER_MS : offset)
     return this.#lastSequence
   }
 
-  /** A turn is about to commit these. */
+  /** Updates the pending casts by a write set that is about to be committed. */
   applyWrites(casts: ReadonlyMap<number, StoredCast | null>): void {
     for (const [sequence, cast] of casts) {
       if (cast) this.#pending.set(sequence, cast)
@@ -96,12 +109,12 @@ export class CastSender {
     }
   }
 
-  /** Those that wait now, for taking a turn back. */
+  /** The rows that undo a turn which changes these casts; called before the change. */
   castsForUndo(sequences: Iterable<number>): Map<number, StoredCast | null> {
     return new Map([...sequences].map((sequence) => [sequence, this.#pending.get(sequence) ?? null]))
   }
 
-  /** It is committed: it leaves behind those before it. */
+  /** Delivers a committed cast, after the earlier ones to its target. */
   enqueueCast(cast: StoredCast): void {
     const name = shardName(cast.target)
     let queue = this.#queues.get(name)
@@ -128,11 +141,11 @@ export class CastSender {
       if (activation.isEnded || isAnswered) return
       isAnswered = true
       queue.timer?.cancel()
-      if (answer.kind === 'system' && answer.code === STALE)
-        return this.#renumber(name, queue, Number(answer.message))
-      // It was not done, as far as is known: it is delivered again.
+      const mark = staleMarkOf(answer)
+      if (mark !== null) return this.#renumber(name, queue, mark)
+      // As far as is known the cast was not run: deliver it again.
       if (answer.kind === 'system' && TRANSIENT_CODES.has(answer.code)) return this.#retryLater(name, queue)
-      activation.shard.enqueueWork(() => this.#handleAnswer(name, queue, cast, answer))
+      this.#shard.enqueueWork(() => this.#handleAnswer(name, queue, cast, answer))
     }
     const onTimeout = (): void => onAnswer({ kind: 'system', code: 'DEADLINE', message: '' })
     queue.timer = activation.clock.after(DELIVERY_TIMEOUT_MS, onTimeout)
@@ -149,17 +162,12 @@ export class CastSender {
     queue.timer = clock.after(ms, () => this.#deliverHead(name, queue))
   }
 
-  /** The turn of an answer: what it writes is committed together with the end of the cast. */
   #handleAnswer(name: string, queue: CastQueue, cast: StoredCast, answer: PeerAnswer): void {
-    this.#activation.castAnswered(cast, answer, (done) => {
-      if (done) return this.#removeHead(name, queue)
-      if (queue.failures++ < MAX_FAILURES) return this.#retryLater(name, queue)
-      this.#dropHead(name, queue, cast)
+    const onCommitted = (): void => this.#removeHead(name, queue)
+    this.#answers.run(cast, answer, onCommitted, () => {
+      if (queue.failures++ < MAX_FAILURES) this.#retryLater(name, queue)
+      else this.#answers.drop(cast, onCommitted)
     })
-  }
-
-  #dropHead(name: string, queue: CastQueue, cast: StoredCast): void {
-    this.#activation.dropCast(cast, () => this.#removeHead(name, queue))
   }
 
   #removeHead(name: string, queue: CastQueue): void {
@@ -169,22 +177,18 @@ export class CastSender {
     this.#deliverHead(name, queue)
   }
 
-  /** Its number, and those of all behind it, are raised above what the receiver has seen. */
+  /** Gives all casts of a queue new sequences, above the mark of the receiver. */
   #renumber(name: string, queue: CastQueue, mark: number): void {
-    const writes = new Map<number, StoredCast | null>()
+    const casts = new Map<number, StoredCast | null>()
     this.#lastSequence = Math.max(this.#lastSequence, mark)
     for (const [i, cast] of queue.waiting.entries()) {
       const renumbered = { ...cast, sequence: this.#nextSequence() }
-      writes.set(cast.sequence, null)
-      writes.set(renumbered.sequence, renumbered)
+      casts.set(cast.sequence, null)
+      casts.set(renumbered.sequence, renumbered)
       queue.waiting[i] = renumbered
     }
-    this.applyWrites(writes)
-    this.#activation.turnCommit.commitParts(
-      { casts: writes, critical: this.#activation.plan.hasCriticalTable },
-      () => this.#deliverHead(name, queue),
-    )
+    this.applyWrites(casts)
+    const critical = this.#activation.plan.hasCriticalTable
+    this.#activation.commitParts({ casts, critical }, () => this.#deliverHead(name, queue))
   }
 }
-
-const codec = CODECS.get('msgpack')!

@@ -1,24 +1,23 @@
-// Effects in the order of their turns, each held until its commit is known. Invariant: nothing of a turn leaves
-// before its own commit and before everything of earlier turns; after a commit that is not known to be good,
-// nothing leaves at all.
+// Turns that wait for their commits, in order. Invariant: the effects and the answer of a turn leave after its own
+// commit and after all effects of earlier turns; after a commit that failed or whose outcome is unknown, nothing
+// leaves.
 
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { Outcome } from '../ports/store.ts'
 
-/** What waits for a commit. */
 export interface CommitCallbacks {
-  /** Lets the effects and the answer go. */
+  /** Runs the effects and sends the answer. */
   onCommitted(): void
-  /** The commit is not known to be good; everything behind it is given up too. */
+  /** The commit failed or its outcome is unknown; the queue dropped all turns behind it. */
   onFailed(outcome: Exclude<Outcome, { kind: 'committed' }>): void
-  /** Tells the caller, who has waited `patienceMs`, to ask again; null = nobody is to be told. */
+  /** Called once when the turn still waits after the timeout; null = no caller waits. */
   readonly onTimeout: (() => void) | null
 }
 
 interface QueuedCommit {
   readonly callbacks: CommitCallbacks
   isPending: boolean
-  onTimeout: (() => void) | null
+  hasTimedOut: boolean
   readonly dueMs: number
 }
 
@@ -31,14 +30,14 @@ export class CommitQueue {
   #waiters: (() => void)[] = []
   #timer: Timer | null = null
 
-  /** `inRun` does work inside the engine's run, so that what an effect causes waits for the effects behind it. */
+  /** `inRun` runs work inside the engine's run: turns that an effect causes run after the effects behind it. */
   constructor(clock: Clock, timeoutMs: number, inRun: (work: () => void) => void) {
     this.#clock = clock
     this.#timeoutMs = timeoutMs
     this.#inRun = inRun
   }
 
-  /** Nothing waits: a turn without writes may speak at once. */
+  /** Nothing waits: a turn without writes can be released at once. */
   get isEmpty(): boolean {
     return this.#queue.length === 0
   }
@@ -47,19 +46,15 @@ export class CommitQueue {
     return this.#queue.length
   }
 
-  /** Releases when `commit` (null = nothing to commit) and all before it are done. */
+  /** Calls `onCommitted` when `commit` (null = nothing to commit) and all before it have ended. */
   push(commit: Outcome | Promise<Outcome> | null, callbacks: CommitCallbacks): void {
     if (commit !== null && !(commit instanceof Promise)) {
       if (commit.kind !== 'committed') return this.#failAll(callbacks, commit)
       commit = null
     }
-    const dueMs = callbacks.onTimeout ? this.#clock.mono() + this.#timeoutMs : 0
-    const queued: QueuedCommit = {
-      callbacks,
-      isPending: commit !== null,
-      onTimeout: callbacks.onTimeout,
-      dueMs,
-    }
+    const hasTimedOut = callbacks.onTimeout === null
+    const dueMs = hasTimedOut ? 0 : this.#clock.mono() + this.#timeoutMs
+    const queued: QueuedCommit = { callbacks, isPending: commit !== null, hasTimedOut, dueMs }
     this.#queue.push(queued)
     if (commit === null) {
       this.#releaseCommitted()
@@ -75,7 +70,7 @@ export class CommitQueue {
     })
   }
 
-  /** Resolves when nothing waits any more, whether it left or was given up. */
+  /** Resolves when the queue is empty: all turns were released or dropped. */
   whenEmpty(): Promise<void> {
     if (this.isEmpty) return Promise.resolve()
     return new Promise((resolve) => this.#waiters.push(resolve))
@@ -108,20 +103,19 @@ export class CommitQueue {
     callbacks.onFailed(outcome)
   }
 
-  /** One timer for the caller that has waited longest. */
+  /** One timer, for the caller that has waited longest. */
   #armTimeout(): void {
     if (this.#timer || this.#isStopped) return
-    const next = this.#queue.find(({ onTimeout: tell }) => tell !== null)
+    const next = this.#queue.find(({ hasTimedOut }) => !hasTimedOut)
     if (!next) return
     this.#timer = this.#clock.after(Math.max(0, next.dueMs - this.#clock.mono()), () => {
       this.#timer = null
       const now = this.#clock.mono()
       this.#inRun(() => {
         for (const queued of this.#queue) {
-          if (queued.onTimeout === null || queued.dueMs > now) continue
-          const { onTimeout: tell } = queued
-          queued.onTimeout = null
-          tell()
+          if (queued.hasTimedOut || queued.dueMs > now) continue
+          queued.hasTimedOut = true
+          queued.callbacks.onTimeout?.()
         }
       })
       this.#armTimeout()

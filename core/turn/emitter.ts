@@ -1,15 +1,14 @@
-// Events on their way out of a turn: `c.broadcast.moved({...})`. One prototype per kind of shard, made once;
-// a body is encoded once, when the event is sent, and goes to everybody as the same bytes.
+// Events of a turn: `c.broadcast.moved({...})`. One prototype per kind of shard. Invariant: a body is encoded once,
+// when the handler emits the event, and all receivers share the same bytes.
 
 import { Session, uidShardKey } from '../wire/systemcontract.ts'
 import type { Emit } from '../game/context.ts'
 import type { Entries } from '../wire/contract.ts'
-import type { Activation } from '../engine/activation.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { OutgoingEvent } from '../channel/eventhistory.ts'
-import { castToSession } from './login.ts'
 import type { EventPlan, ShardPlan } from './plan.ts'
-import type { Turn } from './turn.ts'
+import { castToSession } from './sessioncast.ts'
+import type { TurnHost, TurnScope } from './turnhost.ts'
 
 export type Audience =
   | { readonly to: 'all'; readonly except: Channel | null }
@@ -19,19 +18,19 @@ export type Audience =
   | { readonly to: 'uid'; readonly uid: string }
 
 interface Emitter {
-  readonly turn: Turn
+  readonly turn: TurnScope
   readonly audience: Audience
 }
 
 const prototypes = new WeakMap<ShardPlan, object>()
 
-export function emitterOf(turn: Turn, plan: ShardPlan, audience: Audience): Emit<Entries> {
+export function emitterOf(turn: TurnScope, plan: ShardPlan, audience: Audience): Emit<Entries> {
   let prototype = prototypes.get(plan)
   if (!prototype) {
     prototype = prototypeOf(plan)
     prototypes.set(plan, prototype)
   }
-  const emitter: { turn?: Turn; audience?: Audience } = Object.create(prototype) as object
+  const emitter: { turn?: TurnScope; audience?: Audience } = Object.create(prototype) as object
   emitter.turn = turn
   emitter.audience = audience
   return emitter
@@ -50,17 +49,17 @@ function prototypeOf(plan: ShardPlan): object {
 function emit({ turn, audience }: Emitter, event: EventPlan, data: unknown): void {
   const checked = event.data(data)
   let body = event.codec.encode(checked)
-  // `raw` gives the handler's own bytes, which it may change before they leave, or before its next event.
+  // `raw` returns the handler's own array, which the handler may change before the event is sent.
   if (body === data) body = new Uint8Array(body)
   const sent: OutgoingEvent = { event: event.number, body, latest: event.latest(checked) }
-  turn.addEffect((activation) => {
-    activation.meter.events++
-    deliverEvent(activation, audience, sent)
+  turn.addEffect((host) => {
+    host.meter.events++
+    deliverEvent(host, audience, sent)
   })
 }
 
-export function deliverEvent(activation: Activation, audience: Audience, sent: OutgoingEvent): void {
-  const { members } = activation
+export function deliverEvent(host: TurnHost, audience: Audience, sent: OutgoingEvent): void {
+  const { members } = host
   switch (audience.to) {
     case 'all':
       for (const { channel } of members.all()) if (channel !== audience.except) channel.emit(sent)
@@ -76,6 +75,6 @@ export function deliverEvent(activation: Activation, audience: Audience, sent: O
       audience.channel?.emit(sent)
       return
     case 'uid':
-      castToSession(activation, uidShardKey(audience.uid), Session.entries.push, sent)
+      castToSession(host, uidShardKey(audience.uid), Session.entries.push, sent)
   }
 }

@@ -1,19 +1,32 @@
-// A shard's small durable state in memory: every value that was committed or waits for its commit. Values are
-// parsed, frozen and encoded when they are set, so that a bad one fails its own turn and no other.
+// A shard's small durable state in memory: every value that was committed or waits for its commit. Invariant: a value
+// is parsed, frozen and encoded when it is set, so that a bad one fails its own turn and no other.
 
 import type { Kv } from '../game/context.ts'
-import { CODECS } from '../wire/codec.ts'
+import { msgpack } from '../wire/codec.ts'
 import type { Parser } from '../wire/contract.ts'
 import { InputError, shorten } from '../wire/errors.ts'
 import type { Fields } from '../wire/type.ts'
-import type { UndoStep } from '../channel/members.ts'
-import type { Turn } from './turn.ts'
+import { freezeDeep } from '../rows/tableview.ts'
+import type { TurnWrites } from './turnwrites.ts'
 
-const codec = CODECS.get('msgpack')!
+/** The turn, as `c.kv` uses it. */
+export interface KvTurn {
+  /** @throws Error when the turn or its activation has ended */
+  requireActive(): void
+  changeWrites(): Pick<TurnWrites, 'setKv'>
+  addUndo(undo: () => void): void
+}
 
 interface KvEntry {
   readonly value: unknown
   readonly encoded: Uint8Array
+}
+
+interface KvChange {
+  /** The encoded value to commit; null = deleted. */
+  readonly bytes: Uint8Array | null
+  readonly before: Uint8Array | null
+  readonly undo: () => void
 }
 
 export class KvState {
@@ -27,11 +40,11 @@ export class KvState {
     this.#maxBytes = maxBytes
   }
 
-  /** Takes what the store holds. A name that the game dropped is left alone; a value must still fit its type. */
+  /** Loads stored values; ignores names that the game no longer declares. @throws InputError for a bad value */
   load(stored: ReadonlyMap<string, Uint8Array>): void {
     for (const [name, bytes] of stored) {
       const parse = this.#types.get(name)
-      if (parse) this.#put(name, { value: freeze(parse(codec.decode(bytes))), encoded: bytes })
+      if (parse) this.#put(name, { value: freezeDeep(parse(msgpack.decode(bytes))), encoded: bytes })
     }
   }
 
@@ -40,23 +53,24 @@ export class KvState {
     return this.#entries.get(name)?.value
   }
 
-  /** Sets or (undefined) deletes. Returns what to commit and how to take it back. */
-  set(name: string, value: unknown): { bytes: Uint8Array | null; before: Uint8Array | null; undo: UndoStep } {
+  /** Sets a value; undefined deletes it. */
+  set(name: string, value: unknown): KvChange {
     const parse = this.#typeOf(name)
-    const before = this.#entries.get(name)
-    const undo = (): void => this.#put(name, before)
+    const entry = this.#entries.get(name)
+    const before = entry?.encoded ?? null
+    const undo = (): void => this.#put(name, entry)
     if (value === undefined) {
       this.#put(name, undefined)
-      return { bytes: null, before: before?.encoded ?? null, undo }
+      return { bytes: null, before, undo }
     }
-    const parsed = freeze(parse(value))
-    const bytes = codec.encode(parsed)
-    const total = this.#bytes - entryBytes(name, before) + name.length + bytes.length
+    const parsed = freezeDeep(parse(value))
+    const bytes = msgpack.encode(parsed)
+    const total = this.#bytes - entryBytes(name, entry) + name.length + bytes.length
     if (total > this.#maxBytes) {
       throw new InputError(`kv.${name}: ${total} bytes in this shard exceed ${this.#maxBytes}`)
     }
     this.#put(name, { value: parsed, encoded: bytes })
-    return { bytes, before: before?.encoded ?? null, undo }
+    return { bytes, before, undo }
   }
 
   #put(name: string, entry: KvEntry | undefined): void {
@@ -74,12 +88,14 @@ export class KvState {
 
 /** `c.kv` of one turn. */
 export class KvView implements Kv<Fields> {
-  readonly #turn: Turn
-  constructor(turn: Turn) {
+  readonly #turn: KvTurn
+  readonly #state: KvState
+  constructor(turn: KvTurn, state: KvState) {
     this.#turn = turn
+    this.#state = state
   }
   get(name: string): never {
-    return this.#turn.activation.kv.get(name) as never
+    return this.#state.get(name) as never
   }
   set(name: string, value: unknown): void {
     this.#change(name, value)
@@ -88,23 +104,13 @@ export class KvView implements Kv<Fields> {
     this.#change(name, undefined)
   }
   #change(name: string, value: unknown): void {
-    const turn = this.#turn
-    turn.requireActive()
-    const { bytes, before, undo } = turn.activation.kv.set(name, value)
-    turn.kvWrites ??= new Map()
-    turn.kvBefore ??= new Map()
-    turn.kvWrites.set(name, bytes)
-    if (!turn.kvBefore.has(name)) turn.kvBefore.set(name, before)
-    turn.addUndo(undo)
+    this.#turn.requireActive()
+    const { bytes, before, undo } = this.#state.set(name, value)
+    this.#turn.changeWrites().setKv(name, bytes, before)
+    this.#turn.addUndo(undo)
   }
 }
 
 function entryBytes(name: string, entry: KvEntry | undefined): number {
   return entry ? name.length + entry.encoded.length : 0
-}
-
-function freeze<T>(value: T): T {
-  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
-  for (const inner of Object.values(value)) freeze(inner)
-  return Object.freeze(value)
 }

@@ -1,20 +1,18 @@
-// A game compiled for running: per kind of shard the commands by number, the events and the emitter prototypes.
-// Made once at start; the turn path only looks up.
+// A game compiled for execution: for each kind of shard its commands by number, its events and its hooks. Created once
+// at start, so that a turn only looks up.
 
 import type { Codec } from '../wire/codec.ts'
 import type { Game } from '../game/game.ts'
-import type { CastAnswer } from '../game/context.ts'
+import type { CastAnswer, SessionContext } from '../game/context.ts'
 import type { Admit, ShardDefinition } from '../game/shard.ts'
 import { entryCodec, type AnyCommand, type AnyEvent, type Contract, type Parser } from '../wire/contract.ts'
 import { toParser } from '../wire/type.ts'
-import { builtInShards } from '../engine/sessionshard.ts'
 import { rowsView, type RowsView } from '../rows/tableview.ts'
-import type { Turn } from './turn.ts'
 
-/** A handler with its types erased: they were checked where the game was written. */
-export type TurnHandler = (c: Turn, input: unknown) => unknown
+/** A handler with erased types; the compiler checked them in the game. */
+export type TurnHandler = (c: SessionContext, input: unknown) => unknown
 
-export type AnswerHandler = (c: Turn, data: unknown, answer: CastAnswer) => unknown
+export type AnswerHandler = (c: SessionContext, data: unknown, answer: CastAnswer) => unknown
 
 export interface CommandPlan {
   readonly name: string
@@ -33,7 +31,7 @@ export interface EventPlan {
   readonly number: number
   readonly codec: Codec
   readonly data: Parser<unknown>
-  /** What the data speaks of, '' = nothing that a later event could replace. */
+  /** Events with equal text replace each other before they are sent; '' = never replaced. */
   readonly latest: (data: unknown) => string
 }
 
@@ -52,15 +50,18 @@ export interface ShardPlan {
   readonly admit: Admit | null
   readonly timers: ReadonlyMap<string, TurnHandler>
   readonly answers: ReadonlyMap<string, AnswerHandler>
-  /** What `c.rows` is. */
+  /** The class of `c.rows`. */
   readonly rowsView: RowsView
-  /** It has a table of class critical. */
   readonly hasCriticalTable: boolean
   readonly ticker: { readonly hz: number; readonly fixed: boolean; readonly run: TurnHandler } | null
 }
 
-export function compileGame(game: Game): ReadonlyMap<string, ShardPlan> {
-  const shards = [...game.shards, ...builtInShards(game)]
+/** `builtIns`: the definitions of the framework's own shards, by contract name. */
+export function compileGame(
+  game: Game,
+  builtIns: ReadonlyMap<string, ShardDefinition>,
+): ReadonlyMap<string, ShardPlan> {
+  const shards = [...game.shards, ...builtIns]
   return new Map(shards.map(([name, definition]) => [name, compileShard(definition)]))
 }
 

@@ -1,16 +1,22 @@
-// Another shard seen from a turn: `c.at(Market, 'main').call.price({...})`. A call never hangs: it has a deadline,
-// and a circle of waiting shards is refused before it can close.
+// Calls and casts to another shard: `c.at(Market, 'main').call.price({...})`. Invariant: every call ends, because it
+// has a deadline, and a call that would close a cycle of waiting shards fails with CYCLE.
 
 import type { ShardHandle } from '../game/context.ts'
 import { entryCodec, type AnyCommand, type Contract, type Entries } from '../wire/contract.ts'
 import { CallError, Refusal, type SystemCode } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
+import type { Clock } from '../ports/clock.ts'
 import type { PeerAnswer } from '../ports/directory.ts'
-import type { Turn } from './turn.ts'
+import type { StoredCast } from '../ports/store.ts'
+import type { TurnScope } from './turnhost.ts'
+
+export interface RemoteTurn extends TurnScope {
+  addCast(cast: Omit<StoredCast, 'sequence' | 'data'>, data: unknown): void
+}
 
 interface RemoteTarget {
-  readonly turn: Turn
+  readonly turn: RemoteTurn
   readonly id: ShardId
 }
 type SendCommand = (
@@ -23,7 +29,11 @@ type SendCommand = (
 
 const prototypes = new WeakMap<Contract, { readonly call: object; readonly cast: object }>()
 
-export function remoteOf(turn: Turn, contract: Contract, key: string): ShardHandle<Entries> {
+export function remoteOf<E extends Entries, Code extends string>(
+  turn: RemoteTurn,
+  contract: Contract<E, Code>,
+  key: string,
+): ShardHandle<E> {
   let senders = prototypes.get(contract)
   if (!senders) {
     senders = { call: prototypeOf(contract, callRemote), cast: prototypeOf(contract, castRemote) }
@@ -31,8 +41,8 @@ export function remoteOf(turn: Turn, contract: Contract, key: string): ShardHand
   }
   const target: RemoteTarget = { turn, id: { contract: contract.name, key } }
   return {
-    call: Object.assign(Object.create(senders.call) as object, target),
-    cast: Object.assign(Object.create(senders.cast) as object, target),
+    call: Object.assign(Object.create(senders.call) as ShardHandle<E>['call'], target),
+    cast: Object.assign(Object.create(senders.cast) as ShardHandle<E>['cast'], target),
   }
 }
 
@@ -58,22 +68,20 @@ function castRemote(
   input: unknown,
   answer?: { readonly answer: string; readonly data?: unknown },
 ): void {
-  const given = command.input(input)
-  const encoded = entryCodec(contract, command).encode(given)
-  // `raw` gives the handler's own bytes, which it may use again before they leave.
-  const body = encoded === given ? new Uint8Array(encoded) : encoded
+  const checked = command.input(input)
+  const encoded = entryCodec(contract, command).encode(checked)
+  // `raw` returns the handler's own array, which the handler may change before the cast is sent.
+  const body = encoded === checked ? new Uint8Array(encoded) : encoded
   if (command.options.durable) {
     if (turn.requireActive().plan.definition.stateless)
-      throw new Error('a service keeps nothing, so it casts nothing durable')
+      throw new Error('a service has no storage, so it cannot send a durable cast')
     return turn.addCast(
       { target: id, command: command.number, body, answer: answer?.answer ?? '' },
       answer?.data,
     )
   }
-  if (answer) throw new Error(`${contract.name}: only a cast of a durable command is answered`)
-  turn.addEffect((activation) =>
-    activation.peer(id).cast({ command: command.number, body, chain: [], deadlineMs: 0 }),
-  )
+  if (answer) throw new Error(`${contract.name}: only a cast of a durable command has an answer`)
+  turn.addEffect((host) => host.peer(id).cast({ command: command.number, body, chain: [], deadlineMs: 0 }))
 }
 
 async function callRemote(
@@ -82,19 +90,19 @@ async function callRemote(
   command: AnyCommand,
   input: unknown,
 ): Promise<unknown> {
-  const activation = turn.requireActive()
+  const host = turn.requireActive()
   const codec = entryCodec(contract, command)
   const body = codec.encode(command.input(input))
-  const chain = [...turn.cause.chain, shardName(activation.shard.id)]
+  const chain = [...turn.cause.chain, host.name]
   const target = shardName(id)
   if (chain.includes(target)) {
-    throw new CallError('CYCLE', `shards wait in a circle: ${[...chain, target].join(' > ')}`)
+    throw new CallError('CYCLE', `shards wait for each other: ${[...chain, target].join(' > ')}`)
   }
-  const now = activation.clock.now()
-  const until = turn.cause.deadlineMs || Number.POSITIVE_INFINITY
-  const deadlineMs = Math.min(now + TIMES.callMs, until)
-  const answer = await withDeadline(turn, target, deadlineMs - now, (done) => {
-    activation
+  const now = host.clock.now()
+  const callerDeadlineMs = turn.cause.deadlineMs || Number.POSITIVE_INFINITY
+  const deadlineMs = Math.min(now + TIMES.callMs, callerDeadlineMs)
+  const answer = await withDeadline(host.clock, target, deadlineMs - now, (done) => {
+    host
       .peer(id)
       .call({ command: command.number, body, chain, deadlineMs })
       .then(done, (cause: unknown) => {
@@ -108,13 +116,13 @@ async function callRemote(
 }
 
 function withDeadline(
-  turn: Turn,
+  clock: Clock,
   target: string,
   ms: number,
   start: (done: (answer: PeerAnswer) => void) => void,
 ): Promise<PeerAnswer> {
   return new Promise((resolve) => {
-    const timer = turn.activation.clock.after(Math.max(0, ms), () => {
+    const timer = clock.after(Math.max(0, ms), () => {
       resolve({ kind: 'system', code: 'DEADLINE', message: `${target} did not answer within ${ms} ms` })
     })
     start((answer) => {

@@ -1,40 +1,57 @@
-// The named timers of one activation. Durable ones are rows: their turn deletes the row in its own commit, so it
-// takes effect exactly once; volatile ones end with the activation.
+// The named timers of one activation, and the turns that they cause. Invariant: a durable timer takes effect exactly
+// once, because its turn deletes its row in its own commit. Volatile timers end with the activation.
 
-import { CODECS } from '../wire/codec.ts'
+import { msgpack } from '../wire/codec.ts'
 import { InputError, shorten } from '../wire/errors.ts'
-import type { Activation } from '../engine/activation.ts'
-import type { StoredTimer } from '../ports/store.ts'
 import type { Timer } from '../ports/clock.ts'
+import type { StoredTimer } from '../ports/store.ts'
+import type { Channel } from '../channel/channel.ts'
+import type { TurnHandler } from './plan.ts'
+import type { Turn } from './turn.ts'
+import type { ActivationContext, TurnCause, TurnTimers } from './turnhost.ts'
+import type { TimerWrite } from './turnwrites.ts'
 
-const codec = CODECS.get('msgpack')!
-/** setTimeout's range; a longer wait is cut into pieces. */
+/** Runs turns that no call caused. */
+export interface HookRunner {
+  /** `cause` as in NO_CALLER, but for `channel` and these parts. */
+  newTurn(channel: Channel | null, cause?: Partial<TurnCause>): Turn
+  runTurn(turn: Turn, handler: TurnHandler, input: unknown): void
+  /** Commits a turn that no handler ran in. */
+  commitTurn(turn: Turn): void
+}
+
+export interface WorkQueue {
+  enqueueWork(run: () => void): void
+}
+
+/** The range of setTimeout; a longer wait is split. */
 const LONGEST_MS = 2_147_483_647
 const RETRY_MS = 1_000
-const MAX_TRIES = 5
+const MAX_RETRIES = 5
 
-interface DurableTimer {
-  readonly dueMs: number
-  readonly data: unknown
-  readonly tries: number
+interface DurableTimer extends TimerWrite {
+  readonly retries: number
   timer: Timer | null
 }
 
-export class Timers {
-  readonly #activation: Activation
+export class Timers implements TurnTimers {
+  readonly #activation: ActivationContext
+  readonly #runner: HookRunner
+  readonly #shard: WorkQueue
   readonly #durable = new Map<string, DurableTimer>()
   readonly #volatile = new Map<string, Timer>()
 
-  constructor(activation: Activation) {
+  constructor(activation: ActivationContext, runner: HookRunner, shard: WorkQueue) {
     this.#activation = activation
+    this.#runner = runner
+    this.#shard = shard
   }
 
-  /** Whether the shard must stay in memory for a volatile timer. */
   get hasVolatile(): boolean {
     return this.#volatile.size > 0
   }
 
-  /** When the next durable timer is due; null = there is none. */
+  /** When the next durable timer is due; null = none is set. */
   get wakeMs(): number | null {
     let next: number | null = null
     for (const { dueMs } of this.#durable.values()) if (next === null || dueMs < next) next = dueMs
@@ -45,41 +62,37 @@ export class Timers {
     return this.#durable.has(name)
   }
 
-  /** The data as its timer declares it. */
   checkTimer(name: string, ms: number, data: unknown): unknown {
-    const { definition } = this.#activation.plan
-    const timer = definition.timers.get(name)
+    const { plan, limits } = this.#activation
+    const timer = plan.definition.timers.get(name)
     if (!timer) throw new InputError(`no timer ${shorten(name)}; declare it with .timer(name, fields, run)`)
     if (!(ms >= 0)) throw new InputError(`timer ${name}: ${ms} ms is not a delay`)
-    if (this.#durable.size + this.#volatile.size >= this.#activation.limits.maxTimers) {
-      throw new InputError(
-        `timer ${name}: this shard has ${this.#activation.limits.maxTimers} timers already`,
-      )
-    }
+    if (this.#durable.size + this.#volatile.size >= limits.maxTimers)
+      throw new InputError(`timer ${name}: this shard has ${limits.maxTimers} timers already`)
     return timer.parse(data)
   }
 
   restore(stored: readonly StoredTimer[]): void {
-    for (const { name, dueMs, data } of stored) this.setDurable(name, { dueMs, data: codec.decode(data) })
+    for (const { name, dueMs, data } of stored) this.setDurable(name, { dueMs, data: msgpack.decode(data) })
   }
 
-  /** Starts, moves or (null) stops a durable timer in memory; its row is the commit's business. */
-  setDurable(name: string, change: { dueMs: number; data: unknown } | null, tries = 0): void {
+  /** Starts, moves or (null) stops a durable timer in memory. Its row is changed by the commit. */
+  setDurable(name: string, change: TimerWrite | null, retries = 0): void {
     this.#durable.get(name)?.timer?.cancel()
     if (!change) {
       this.#durable.delete(name)
       return
     }
-    const pending: DurableTimer = { ...change, tries, timer: null }
+    const pending: DurableTimer = { ...change, retries, timer: null }
     this.#durable.set(name, pending)
-    this.#arm(name, pending, change.dueMs - this.#activation.clock.now())
+    this.#arm(name, pending)
   }
 
   setVolatile(name: string, ms: number, data: unknown): void {
     this.cancelVolatile(name)
     const timer = this.#activation.clock.after(Math.min(ms, LONGEST_MS), () => {
       this.#volatile.delete(name)
-      this.#activation.shard.enqueueWork((activation) => activation.fireTimer(name, data, false))
+      this.#shard.enqueueWork(() => this.#fire(name, data, false))
     })
     this.#volatile.set(name, timer)
   }
@@ -89,25 +102,6 @@ export class Timers {
     this.#volatile.delete(name)
   }
 
-  /** A durable timer's turn threw: again later, a bounded number of times. */
-  retryDurable(name: string): boolean {
-    const pending = this.#durable.get(name)
-    if (!pending || pending.tries >= MAX_TRIES) return false
-    const tries = pending.tries + 1
-    this.setDurable(
-      name,
-      { dueMs: this.#activation.clock.now() + RETRY_MS * 2 ** tries, data: pending.data },
-      tries,
-    )
-    return true
-  }
-
-  /** Whether the timer is still the one that became due: not moved or stopped meanwhile. */
-  isDue(name: string, now: number): boolean {
-    const pending = this.#durable.get(name)
-    return pending !== undefined && pending.dueMs <= now
-  }
-
   stopAll(): void {
     for (const { timer } of this.#durable.values()) timer?.cancel()
     for (const timer of this.#volatile.values()) timer.cancel()
@@ -115,25 +109,55 @@ export class Timers {
     this.#volatile.clear()
   }
 
-  /** Timers as they are now, for taking a turn back; null = there is none. */
-  timersForUndo(names: Iterable<string>): Map<string, { dueMs: number; data: unknown } | null> {
-    return new Map([...names].map((name) => [name, this.#durable.get(name) ?? null]))
+  /** The rows that undo a turn which changes these timers; called before the change. */
+  encodeUndo(names: Iterable<string>): Map<string, StoredTimer | null> {
+    return encodeTimers(new Map([...names].map((name) => [name, this.#durable.get(name) ?? null])))
   }
 
-  /** Rows for a commit. */
-  encode(writes: Map<string, { dueMs: number; data: unknown } | null>): Map<string, StoredTimer | null> {
-    const rows = new Map<string, StoredTimer | null>()
-    for (const [name, write] of writes) {
-      rows.set(name, write && { name, dueMs: write.dueMs, data: codec.encode(write.data) })
-    }
-    return rows
-  }
-
-  #arm(name: string, pending: DurableTimer, ms: number): void {
-    pending.timer = this.#activation.clock.after(Math.max(0, Math.min(ms, LONGEST_MS)), () => {
-      const remainingMs = pending.dueMs - this.#activation.clock.now()
-      if (remainingMs > 0) this.#arm(name, pending, remainingMs)
-      else this.#activation.shard.enqueueWork((activation) => activation.fireTimer(name, pending.data, true))
+  #arm(name: string, pending: DurableTimer): void {
+    const { clock } = this.#activation
+    const delayMs = Math.max(0, Math.min(pending.dueMs - clock.now(), LONGEST_MS))
+    pending.timer = clock.after(delayMs, () => {
+      if (pending.dueMs > clock.now()) this.#arm(name, pending)
+      else this.#shard.enqueueWork(() => this.#fire(name, pending.data, true))
     })
   }
+
+  /** Runs the turn of a timer that is due. A durable timer that was moved or stopped meanwhile is skipped. */
+  #fire(name: string, data: unknown, isDurable: boolean): void {
+    const { plan, clock, log } = this.#activation
+    const pending = this.#durable.get(name)
+    if (isDurable && !(pending && pending.dueMs <= clock.now())) return
+    const handler = plan.timers.get(name)
+    const turn = this.#runner.newTurn(null, isDurable ? { onBug: () => this.#retry(name) } : {})
+    if (isDurable) turn.changeWrites().setTimer(name, null)
+    if (handler) return this.#runner.runTurn(turn, handler, data)
+    log.warn('a stored timer that the game does not declare is deleted', { timer: name })
+    this.#runner.commitTurn(turn)
+  }
+
+  /** The handler of a durable timer threw: the turn runs again later, a bounded number of times. */
+  #retry(name: string): void {
+    const pending = this.#durable.get(name)
+    if (pending && pending.retries < MAX_RETRIES) {
+      const retries = pending.retries + 1
+      const dueMs = this.#activation.clock.now() + RETRY_MS * 2 ** retries
+      return this.setDurable(name, { dueMs, data: pending.data }, retries)
+    }
+    this.#activation.log.error('a timer failed too often and is deleted', { timer: name })
+    const turn = this.#runner.newTurn(null)
+    turn.changeWrites().setTimer(name, null)
+    this.#runner.commitTurn(turn)
+  }
+}
+
+/** Timers as the Store holds them. */
+export function encodeTimers(
+  writes: ReadonlyMap<string, TimerWrite | null>,
+): Map<string, StoredTimer | null> {
+  const rows = new Map<string, StoredTimer | null>()
+  for (const [name, write] of writes) {
+    rows.set(name, write && { name, dueMs: write.dueMs, data: msgpack.encode(write.data) })
+  }
+  return rows
 }

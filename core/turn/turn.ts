@@ -1,93 +1,61 @@
-// One turn: the context a handler sees and the write set and effects it gathers. Nothing of it leaves before the
-// turn has ended well; a turn that throws is undone. After its end the context refuses to be used.
+// One turn: the context that a handler sees, and the writes and effects that it collects. Invariant: effects run only
+// after the turn ended well and was committed; a turn that throws is undone; a context throws when it is used later.
 
 import type { Cached } from '../game/cacheable.ts'
-import type { Emit, Kv, ShardHandle, Rows, Tables, User } from '../game/context.ts'
+import type {
+  ContextLog,
+  Emit,
+  Kv,
+  Rows,
+  SessionContext,
+  ShardHandle,
+  Tables,
+  User,
+} from '../game/context.ts'
+import type { TableDefinition } from '../game/table.ts'
 import type { Contract, Entries } from '../wire/contract.ts'
 import { Refusal } from '../wire/errors.ts'
 import type { Fields } from '../wire/type.ts'
-import type { Activation } from '../engine/activation.ts'
-import type { Channel } from '../channel/channel.ts'
-import { emitterOf, type Audience } from './emitter.ts'
-import { encodeGrant, sendGrant, type SessionGrant } from '../channel/grant.ts'
-import { loginSession, userOf } from './login.ts'
-import { KvView } from './kv.ts'
-import type { Member, UndoStep } from '../channel/members.ts'
-import type { CommandPlan } from './plan.ts'
-import type { PeerAnswer } from '../ports/directory.ts'
 import type { Row, StoredCast } from '../ports/store.ts'
-import type { CastReceipt } from './castreceiver.ts'
-import { remoteOf } from './remote.ts'
+import type { Channel } from '../channel/channel.ts'
+import { encodeGrant, sendGrant, type SessionGrant } from '../channel/grant.ts'
+import type { Members } from '../channel/members.ts'
 import type { CachedRow } from '../rows/rowcache.ts'
-import type { TableRows } from '../rows/tablerows.ts'
+import type { RowTurn, TableRows } from '../rows/tablerows.ts'
+import { emitterOf, type Audience } from './emitter.ts'
+import { KvView, type KvTurn } from './kv.ts'
+import { loginSession, userOf, type LoginTurn } from './login.ts'
+import type { CommandPlan } from './plan.ts'
+import { remoteOf } from './remote.ts'
+import type { Effect, TurnCause, TurnHost } from './turnhost.ts'
+import { TurnWrites } from './turnwrites.ts'
 
-/** Leaves when the turn has committed. */
-export type Effect = (life: Activation) => void
-
-/** Why the turn runs. */
-export interface TurnCause {
-  readonly channel: Channel | null
-  readonly command: CommandPlan | null
-  readonly sequence: number
-  readonly flags: number
-  /** Shards that wait for this turn, outermost first. */
-  readonly chain: readonly string[]
-  /** Wall clock by which a calling shard wants its answer; 0 = nobody waits. */
-  readonly deadlineMs: number
-  readonly onAnswer: ((answer: PeerAnswer) => void) | null
-  /** The durable timer that is due. */
-  readonly timer: string | null
-  /** A durable cast of another shard: remembered with whatever the turn did. */
-  readonly receipt: CastReceipt | null
-}
-
-/** A turn that nobody waits for. */
-export const NO_CALLER: Omit<TurnCause, 'command'> = {
-  channel: null,
-  sequence: 0,
-  flags: 0,
-  chain: [],
-  deadlineMs: 0,
-  onAnswer: null,
-  timer: null,
-  receipt: null,
-}
-export class Turn {
-  readonly activation: Activation
+export class Turn implements SessionContext, RowTurn, KvTurn, LoginTurn {
   readonly cause: TurnCause
+  readonly command: CommandPlan | null
+  /** @internal Only this class writes these fields. */
   isEnded = false
-  /** In a `leave` hook: who has just gone. */
-  leavingMember: Member<Channel> | null = null
-  effects: Effect[] | null = null
-  undoSteps: UndoStep[] | null = null
-  /** Changed keys, encoded; null deletes. */
-  kvWrites: Map<string, Uint8Array | null> | null = null
-  timerWrites: Map<string, { dueMs: number; data: unknown } | null> | null = null
-  /** The same keys as they were before this turn. */
-  kvBefore: Map<string, Uint8Array | null> | null = null
-  /** Durable casts that it makes (or, null, ends). */
-  castWrites: Map<number, StoredCast | null> | null = null
-  /** Rows that it changed, with how they were before. */
-  changedRows: Map<CachedRow, { readonly rows: TableRows; readonly before: Row | null }> | null = null
-  /** Its answer waits for MySQL. */
-  requiresFlush = false
-  /** What it grants the session that caused it. */
-  grants: SessionGrant[] | null = null
-  /** Its caller was told RETRY_LATER. */
+  /** @internal The caller received RETRY_LATER. */
   isAnsweredEarly = false
-  /** It acts on the answer of a durable cast. */
-  answeredCast: { readonly sequence: number; readonly failed: () => void } | null = null
+  /** @internal null = the turn changed nothing that is committed. */
+  writes: TurnWrites | null = null
+  /** @internal What the turn granted to its session. */
+  grants: SessionGrant[] | null = null
+  readonly #host: TurnHost
+  #effects: Effect[] | null = null
+  #undoSteps: (() => void)[] | null = null
   #now = 0
-  /** Logged in by this very turn. */
+  /** Set by a login in this turn. */
   #uid = ''
 
-  constructor(activation: Activation, cause: TurnCause) {
-    this.activation = activation
+  constructor(host: TurnHost, cause: TurnCause, command: CommandPlan | null) {
+    this.#host = host
     this.cause = cause
+    this.command = command
   }
 
   get key(): string {
-    return this.requireActive().shard.id.key
+    return this.requireActive().shardId.key
   }
   get state(): unknown {
     return this.requireActive().state
@@ -109,12 +77,12 @@ export class Turn {
     return this.cause.channel?.member != null
   }
   get seat(): number {
-    const member = this.leavingMember ?? this.cause.channel?.member
+    const member = this.cause.leavingMember ?? this.cause.channel?.member
     if (!member) throw new Error('this session has no seat: join first')
     return member.seat
   }
-  get log(): Activation['log'] {
-    return this.activation.log
+  get log(): ContextLog {
+    return this.#host.log
   }
   random(): number {
     return this.requireActive().clock.random()
@@ -135,7 +103,10 @@ export class Turn {
   to(seat: number): Emit<Entries> {
     return this.#emitter({ to: 'seat', seat })
   }
-  at(contract: Contract, key: string = contract.key): ShardHandle<Entries> {
+  at<E extends Entries, Code extends string>(
+    contract: Contract<E, Code>,
+    key: string = contract.key,
+  ): ShardHandle<E> {
     this.requireActive()
     return remoteOf(this, contract, key)
   }
@@ -146,7 +117,7 @@ export class Turn {
 
   save(): void {
     this.requireActive()
-    this.requiresFlush = true
+    this.changeWrites().requireFlush()
   }
 
   cached<Params, Value>(what: Cached<Params, Value>, params: Params): Promise<Value> {
@@ -172,51 +143,45 @@ export class Turn {
   }
 
   get kv(): Kv<Fields> {
-    this.requireActive()
-    return new KvView(this)
+    return new KvView(this, this.requireActive().kv)
   }
 
   join(...groups: string[]): number {
-    const activation = this.requireActive()
-    const channel = this.cause.channel
+    const { members } = this.requireActive()
+    const { channel } = this.cause
     if (!channel) throw new Error('only a session can join')
     if (channel.member && groups.length === 0) return channel.member.seat
-    if (!channel.member) this.addUndo(activation.members.add(channel))
-    for (const group of groups) this.addUndo(activation.members.joinGroup(channel.member!, group))
+    if (!channel.member) this.addUndo(members.add(channel))
+    for (const group of groups) this.addUndo(members.joinGroup(channel.member!, group))
     this.#membershipChanged(channel)
-    // Its connection went while the call waited: it has joined as one that is away.
-    if (channel.out === null)
-      this.addEffect((activation) => activation.shard.channels.startSeatTimeout(channel))
+    // The connection closed while the call waited: the member joins as detached.
+    if (channel.out === null) this.addEffect((host) => host.channels.startSeatTimeout(channel))
     return channel.member!.seat
   }
 
   leave(...groups: string[]): void {
-    const activation = this.requireActive()
+    const { members } = this.requireActive()
     const member = this.cause.channel?.member
     if (!member) return
-    if (groups.length === 0) this.addUndo(activation.members.remove(member))
-    for (const group of groups) this.addUndo(activation.members.leaveGroup(member, group))
+    if (groups.length === 0) this.addUndo(members.remove(member))
+    for (const group of groups) this.addUndo(members.leaveGroup(member, group))
     this.#membershipChanged(member.channel)
   }
 
   after(ms: number, name: string, data: unknown = {}): void {
     const parsed = this.requireActive().timers.checkTimer(name, ms, data)
-    this.timerWrites ??= new Map()
-    this.timerWrites.set(name, { dueMs: this.now + ms, data: parsed })
+    this.changeWrites().setTimer(name, { dueMs: this.now + ms, data: parsed })
   }
 
   later(ms: number, name: string, data: unknown = {}): void {
     const parsed = this.requireActive().timers.checkTimer(name, ms, data)
-    this.addEffect((activation) => activation.timers.setVolatile(name, ms, parsed))
+    this.addEffect((host) => host.timers.setVolatile(name, ms, parsed))
   }
 
   cancel(name: string): void {
     const { timers } = this.requireActive()
-    if (timers.isDurable(name) || this.timerWrites?.has(name)) {
-      this.timerWrites ??= new Map()
-      this.timerWrites.set(name, null)
-    }
-    this.addEffect((activation) => activation.timers.cancelVolatile(name))
+    if (timers.isDurable(name) || this.writes?.timers?.has(name)) this.changeWrites().setTimer(name, null)
+    this.addEffect((host) => host.timers.cancelVolatile(name))
   }
 
   fail(code: string, message?: string): Error {
@@ -227,52 +192,77 @@ export class Turn {
     return new Refusal(code, message)
   }
 
-  /** @internal A durable cast: a row of this turn, on its way once it is committed. */
-  addCast(cast: Omit<StoredCast, 'sequence' | 'data'>, data: unknown): void {
-    this.castWrites ??= new Map()
-    const made = this.requireActive().castSender.createCast(cast, data, this.castWrites.size)
-    this.castWrites.set(made.sequence, made)
-    this.addEffect((activation) => activation.castSender.enqueueCast(made))
+  /** @internal */
+  get channel(): Channel | null {
+    return this.cause.channel
   }
-
-  /** @internal Somebody waits for its answer, and may be told to ask again. */
+  /** @internal */
+  get members(): Members<Channel> {
+    return this.requireActive().members
+  }
+  /** @internal A caller waits for the answer, and can send the call again. */
   get hasWaitingCaller(): boolean {
-    const { channel, sequence, onAnswer: answer, receipt } = this.cause
-    return channel ? sequence !== 0 : answer !== null && receipt === null
-  }
-
-  /** @internal It changed something that is to be committed. */
-  get hasWrites(): boolean {
-    return (
-      Boolean(this.kvWrites ?? this.timerWrites ?? this.castWrites ?? this.changedRows) || this.requiresFlush
-    )
+    const { channel, sequence, onAnswer, receipt } = this.cause
+    return channel ? sequence !== 0 : onAnswer !== null && receipt === null
   }
 
   /** @internal */
-  hasChanged(row: CachedRow): boolean {
-    return this.changedRows?.has(row) ?? false
+  end(): void {
+    this.isEnded = true
   }
 
   /** @internal */
-  recordChange(row: CachedRow, rows: TableRows, before: Row | null): void {
-    this.changedRows ??= new Map()
-    this.changedRows.set(row, { rows, before })
+  markAnsweredEarly(): void {
+    this.isAnsweredEarly = true
   }
 
-  /** @internal Nothing of it is committed or leaves. */
+  /** @internal Ends the turn without writes and effects. */
   discard(): void {
-    this.effects =
-      this.kvWrites =
-      this.kvBefore =
-      this.timerWrites =
-      this.castWrites =
-      this.changedRows =
-        null
-    this.grants = null
-    this.requiresFlush = false
+    this.isEnded = true
+    this.#effects = this.writes = this.grants = null
   }
 
-  /** @internal Said before the answer, and again with it if it has to be. */
+  /** @internal Undoes what the turn changed in memory, last change first. */
+  rollback(): void {
+    if (!this.#undoSteps) return
+    for (let i = this.#undoSteps.length - 1; i >= 0; i--) this.#undoSteps[i]!()
+    this.#host.membershipChanged()
+  }
+
+  /** @internal */
+  runEffects(): void {
+    if (this.#effects !== null) for (const effect of this.#effects) effect(this.#host)
+  }
+
+  /** @internal Creates a durable cast, which is stored by this turn and sent after its commit. */
+  addCast(cast: Omit<StoredCast, 'sequence' | 'data'>, data: unknown): void {
+    const { castSender } = this.requireActive()
+    const created = castSender.createCast(cast, data, this.writes?.casts?.size ?? 0)
+    this.changeWrites().setCast(created.sequence, created)
+    this.addEffect((host) => host.castSender.enqueueCast(created))
+  }
+
+  /** @internal Returns the write set of this turn, which is created at the first change. */
+  changeWrites(): TurnWrites {
+    return (this.writes ??= new TurnWrites())
+  }
+
+  /** @internal */
+  rowsOf(table: TableDefinition): TableRows {
+    return this.requireActive().rows(table)
+  }
+
+  /** @internal */
+  hasChanged(cached: CachedRow): boolean {
+    return this.writes?.rows?.has(cached) ?? false
+  }
+
+  /** @internal */
+  recordChange(cached: CachedRow, rows: TableRows, before: Row | null): void {
+    this.changeWrites().setRow(cached, { rows, before })
+  }
+
+  /** @internal Sends a grant before the answer, and again with each resend of the answer. */
   addGrant(grant: SessionGrant): void {
     const { channel } = this.cause
     this.grants ??= []
@@ -284,36 +274,29 @@ export class Turn {
   /** @internal */
   addEffect(effect: Effect): void {
     this.requireActive()
-    if (this.effects === null) this.effects = [effect]
-    else this.effects.push(effect)
+    if (this.#effects === null) this.#effects = [effect]
+    else this.#effects.push(effect)
   }
 
   /** @internal */
-  addUndo(undo: UndoStep): void {
-    if (this.undoSteps === null) this.undoSteps = [undo]
-    else this.undoSteps.push(undo)
+  addUndo(undo: () => void): void {
+    if (this.#undoSteps === null) this.#undoSteps = [undo]
+    else this.#undoSteps.push(undo)
   }
 
-  /** @internal Takes back what the turn changed in memory, last first. */
-  rollback(): void {
-    if (!this.undoSteps) return
-    for (let i = this.undoSteps.length - 1; i >= 0; i--) this.undoSteps[i]!()
-    this.activation.membershipChanged()
+  /** @internal @throws Error when the turn or its activation has ended */
+  requireActive(): TurnHost {
+    if (this.isEnded) throw new Error('this context is over: its turn has ended (was an await forgotten?)')
+    if (this.#host.isEnded) throw new Error('this context is over: its activation has ended')
+    return this.#host
   }
 
   #membershipChanged(channel: Channel): void {
-    this.activation.membershipChanged()
+    this.#host.membershipChanged()
     this.addEffect(() => channel.sendMembershipToken())
   }
 
   #emitter(audience: Audience): Emit<Entries> {
     return emitterOf(this, this.requireActive().plan, audience)
-  }
-
-  /** @internal The activation, if this turn may still act for it. */
-  requireActive(): Activation {
-    if (this.isEnded) throw new Error('this context is over: its turn has ended (was an await forgotten?)')
-    if (this.activation.isEnded) throw new Error('this context is over: its activation has ended')
-    return this.activation
   }
 }

@@ -1,18 +1,28 @@
-// How a turn ends: its write set, its commit, then its effects and its answer, in the order of the turns. A turn that
-// MySQL refuses is taken back together with all behind it, of which nothing was told yet.
+// The end of a turn: its write set, its commit, then its effects and its answer, in the order of the turns. A critical
+// turn that MySQL refuses is undone together with all turns behind it, none of which has been answered.
 
 import { EMPTY_BYTES } from '../wire/bytes.ts'
 import { TIMES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
-import type { Activation } from '../engine/activation.ts'
-import { CommitQueue } from './commitqueue.ts'
-import type { Engine } from '../engine/engine.ts'
-import { channelWrite, type Outcome, type Row, type RowChange, type WriteSet } from '../ports/store.ts'
+import type { Awaitable } from '../game/shard.ts'
+import {
+  channelWrite,
+  type Outcome,
+  type Row,
+  type RowChange,
+  type Store,
+  type WriteSet,
+} from '../ports/store.ts'
 import { RETAIN } from '../ports/link.ts'
 import type { PeerAnswer } from '../ports/directory.ts'
-import { encodeCastAnswer } from './castreceiver.ts'
-import { rowChangeOf, undoChangeOf } from '../rows/tablerows.ts'
+import { rowChangeOf, storeChange } from '../rows/tablerows.ts'
+import type { CastSender } from './castsender.ts'
+import { CommitQueue } from './commitqueue.ts'
+import type { CommandPlan } from './plan.ts'
+import { encodeTimers, type Timers } from './timers.ts'
 import type { Turn } from './turn.ts'
+import type { ActivationContext } from './turnhost.ts'
+import type { TurnWrites } from './turnwrites.ts'
 
 export interface TurnFailure {
   readonly kind: ErrorKind
@@ -21,50 +31,76 @@ export interface TurnFailure {
 }
 type FailedOutcome = Exclude<Outcome, { kind: 'committed' }>
 
+/** The activation, as its commits use it. */
+export interface CommitHost extends ActivationContext {
+  /** The number of the activation. */
+  readonly number: number
+  /** When the shard must be active again; null = no durable timer or cast is pending. */
+  readonly wakeMs: number | null
+  readonly timers: Timers
+  readonly castSender: CastSender
+  /** Called for every turn that ended. */
+  stateChanged(): void
+}
+
+/** The shard, as commits use it. */
+export interface CommitShard {
+  inRun(work: () => void): void
+  commitSucceeded(): void
+  /** Ends the activation after a failed commit; the next one starts after `until` settled. */
+  restartAfterFailure(until?: Promise<unknown>): void
+}
+
+export interface CommitStore {
+  readonly store: Store
+  commit(write: WriteSet): Awaitable<Outcome>
+}
+
 export class TurnCommit {
-  readonly #activation: Activation
-  readonly #engine: Engine
+  readonly #activation: CommitHost
+  readonly #shard: CommitShard
+  readonly #store: CommitStore
   readonly #queue: CommitQueue
-  /** Turns on their way that only MySQL's answer ends. */
+  /** Queued turns that wait for MySQL. */
   #pendingCritical = 0
 
-  constructor(activation: Activation, engine: Engine) {
+  constructor(activation: CommitHost, shard: CommitShard, store: CommitStore) {
     this.#activation = activation
-    this.#engine = engine
-    this.#queue = new CommitQueue(engine.clock, TIMES.criticalMs, (work) => activation.shard.inRun(work))
+    this.#shard = shard
+    this.#store = store
+    this.#queue = new CommitQueue(activation.clock, TIMES.criticalMs, (work) => shard.inRun(work))
   }
 
-  /** Nothing waits for a commit. */
+  /** No turn waits for a commit. */
   get isIdle(): boolean {
     return this.#queue.isEmpty
   }
 
-  /** So much waits for MySQL that no further call may join it. */
+  /** So many turns wait for MySQL that further calls are refused. */
   get isCongested(): boolean {
-    return this.#pendingCritical > 0 && this.#queue.size >= this.#engine.limits.maxHeld
+    return this.#pendingCritical > 0 && this.#queue.size >= this.#activation.limits.maxHeld
   }
 
   whenEmpty(): Promise<void> {
     return this.#queue.whenEmpty()
   }
 
-  /** No turn of this activation is answered from here on; those who are owed an answer to a cast are told so. */
+  /** Drops all turns that wait. */
   stop(): void {
     this.#queue.stop()
-    this.#activation.castReceiver.failWaiting()
   }
 
-  /** Commits what is to be committed, then lets the effects and the answer go, in order. */
-  commitTurn(turn: Turn, reply: Uint8Array | null, failure: TurnFailure | null): void {
+  /** Commits the writes of a turn, then runs its effects and sends its answer, after those of earlier turns. */
+  commitTurn(turn: Turn, reply: Uint8Array | null = null, failure: TurnFailure | null = null): void {
     const write = this.#writeSet(turn, reply, failure)
     this.#activation.stateChanged()
     if (write === null && this.#queue.isEmpty) return this.#releaseTurn(turn, reply, failure)
     const critical = write?.critical ?? false
     if (critical) this.#pendingCritical++
-    this.#queue.push(write && this.#engine.commit(write), {
+    this.#queue.push(write && this.#store.commit(write), {
       onCommitted: () => {
         if (critical) this.#pendingCritical--
-        if (write) this.#activation.shard.activator.commitSucceeded()
+        if (write) this.#shard.commitSucceeded()
         this.#releaseTurn(turn, reply, failure)
       },
       onFailed: (outcome) => this.#commitFailed(turn, outcome),
@@ -73,87 +109,79 @@ export class TurnCommit {
     })
   }
 
-  /** Commits what no turn waits for: a snapshot, a row read anew. */
+  /** Commits a change that belongs to no turn: a snapshot, a refreshed row. */
   commitParts(parts: Partial<WriteSet>, onCommitted: () => void): void {
-    this.#queue.push(this.#engine.commit(this.#newWriteSet(parts)), {
-      onCommitted: onCommitted,
+    this.#queue.push(this.#store.commit(this.#newWriteSet(parts)), {
+      onCommitted,
       onFailed: (outcome) => this.#commitFailed(null, outcome),
       onTimeout: null,
     })
   }
 
   #writeSet(turn: Turn, reply: Uint8Array | null, failure: TurnFailure | null): WriteSet | null {
-    const {
-      kvWrites,
-      timerWrites,
-      castWrites: casts,
-      changedRows: changed,
-      cause,
-      requiresFlush: saved,
-    } = turn
-    const { receipt } = cause
-    if (!kvWrites && !timerWrites && !casts && !changed && !receipt && !saved) return null
-    const activation = this.#activation
+    const { writes, cause } = turn
+    const { receipt, channel, flags } = cause
+    if (!writes && !receipt) return null
+    const { timers, castSender, plan, clock } = this.#activation
     const changes: RowChange[] = []
     const before: (Row | null)[] = []
-    for (const [cached, changedRow] of changed ?? []) {
-      const change = rowChangeOf(changedRow.rows, cached, changedRow.before)
+    for (const [cached, write] of writes?.rows ?? []) {
+      const change = rowChangeOf(write.rows, cached, write.before)
       if (change) changes.push(change)
-      if (change) before.push(changedRow.before)
+      if (change) before.push(write.before)
     }
-    if (!kvWrites && !timerWrites && !casts && changes.length === 0 && !receipt && !saved) return null
-    const critical =
-      saved || (activation.plan.hasCriticalTable && (casts !== null || changes.some(isCritical)))
-    const undo = critical || this.#pendingCritical > 0 ? this.#undoWriteSet(turn, changes, before) : null
-    const { channel, flags } = cause
+    const casts = writes?.casts ?? null
+    const requiresFlush = writes?.requiresFlush ?? false
+    const hasChanges = changes.length > 0
+    if (!writes?.kv && !writes?.timers && !casts && !hasChanges && !receipt && !requiresFlush) return null
+    const critical = requiresFlush || (plan.hasCriticalTable && (casts !== null || changes.some(isCritical)))
+    const undo =
+      critical || this.#pendingCritical > 0 ? this.#undoWriteSet(turn, writes, changes, before) : null
     let stored: WriteSet['channel'] = null
-    if (receipt) {
-      const answer = encodeCastAnswer(failure ?? { kind: 'reply', body: reply })
-      receipt.storedState = { mark: receipt.sequence, replies: answer }
-      stored = channelWrite(receipt.id, activation.clock.now(), receipt.storedState)
-    } else if (channel && (flags & RETAIN) !== 0) {
-      stored = channel.createWrite(activation.clock.now())
-    }
-    if (timerWrites) for (const [name, write] of timerWrites) activation.timers.setDurable(name, write)
-    if (casts) activation.castSender.applyWrites(casts)
-    const timers = timerWrites && activation.timers.encode(timerWrites)
-    const rows = changes.length > 0 ? changes : null
+    if (receipt) stored = receipt.createWrite(clock.now(), failure ?? { kind: 'reply', body: reply })
+    else if (channel && (flags & RETAIN) !== 0) stored = channel.createWrite(clock.now())
+    if (writes?.timers) for (const [name, write] of writes.timers) timers.setDurable(name, write)
+    if (casts) castSender.applyWrites(casts)
     return this.#newWriteSet({
-      kv: kvWrites,
-      timers,
+      kv: writes?.kv ?? null,
+      timers: writes?.timers ? encodeTimers(writes.timers) : null,
       casts,
-      rows,
+      rows: hasChanges ? changes : null,
       channel: stored,
       critical,
-      requiresFlush: saved,
+      requiresFlush,
       undo,
     })
   }
 
-  /** Taken before the turn's timers and channel are put in their new state. */
-  #undoWriteSet(turn: Turn, changes: readonly RowChange[], before: readonly (Row | null)[]): WriteSet {
-    const { kvBefore, timerWrites, castWrites: casts, cause } = turn
-    const activation = this.#activation
+  /** Created before the turn changes the timers, the casts and the stored state of its channel. */
+  #undoWriteSet(
+    { cause }: Turn,
+    writes: TurnWrites | null,
+    changes: readonly RowChange[],
+    before: readonly (Row | null)[],
+  ): WriteSet {
+    const { timers, castSender, clock } = this.#activation
     const { receipt, channel, flags } = cause
     let stored: WriteSet['channel'] = null
-    const nowMs = activation.clock.now()
-    if (receipt) stored = channelWrite(receipt.id, nowMs, receipt.storedState)
+    if (receipt) stored = receipt.createUndoWrite(clock.now())
     else if (channel && (flags & RETAIN) !== 0)
-      stored = channelWrite(channel.name, nowMs, channel.storedState)
+      stored = channelWrite(channel.name, clock.now(), channel.storedState)
     return this.#newWriteSet({
-      kv: kvBefore,
-      timers: timerWrites && activation.timers.encode(activation.timers.timersForUndo(timerWrites.keys())),
-      rows: changes.map((change, i) => undoChangeOf(change, before[i] ?? null)),
-      casts: casts && activation.castSender.castsForUndo(casts.keys()),
+      kv: writes?.kvBefore ?? null,
+      timers: writes?.timers ? timers.encodeUndo(writes.timers.keys()) : null,
+      rows: changes.map(({ table, key }, i) => storeChange(table, key, before[i] ?? null)),
+      casts: writes?.casts ? castSender.castsForUndo(writes.casts.keys()) : null,
       channel: stored,
     })
   }
 
+  /** Runs the effects of a turn and sends its answer. */
   #releaseTurn(turn: Turn, reply: Uint8Array | null, failure: TurnFailure | null): void {
-    const { effects, cause, changedRows: changed } = turn
-    if (changed !== null) for (const [cached, changedRow] of changed) changedRow.rows.unpin(cached)
-    if (effects !== null) for (const effect of effects) effect(this.#activation)
-    const { channel, command, sequence } = cause
+    const { writes, cause, command } = turn
+    if (writes?.rows) for (const [cached, write] of writes.rows) write.rows.unpin(cached)
+    turn.runEffects()
+    const { channel, sequence } = cause
     if (channel !== null) {
       if (sequence === 0) return
       channel.callCommitted(sequence)
@@ -167,73 +195,64 @@ export class TurnCommit {
     } else cause.onAnswer?.(failure ?? { kind: 'reply', body: reply })
   }
 
-  /** MySQL has not confirmed in time. The turn goes on to its end; only its caller need not wait. */
+  /** MySQL has not confirmed in time: the caller is answered, and the turn still ends as usual. */
   #answerRetryLater(turn: Turn): void {
-    turn.isAnsweredEarly = true
-    this.#engine.meter.retryLaters++
-    this.#sendSystemError(
-      turn,
-      'RETRY_LATER',
-      'the database has not confirmed in time; it may take effect later',
-    )
+    turn.markAnsweredEarly()
+    this.#activation.meter.retryLaters++
+    const message = 'the database has not confirmed in time; it may take effect later'
+    this.#sendSystemError(turn, 'RETRY_LATER', message)
   }
 
-  /** An answer of ours to a turn that is not released: a legacy client hears it in its contract's form. */
-  #sendSystemError({ cause }: Turn, code: string, message: string): void {
-    const { channel, command, sequence, onAnswer: answer } = cause
-    if (channel === null) return answer?.({ kind: 'system', code, message })
-    const body = channel.legacy && command ? this.#activation.shard.encodeLegacyRefusal(command, code) : null
+  /** Answers a turn that is not released. A legacy client receives the error in its contract's form. */
+  #sendSystemError({ cause, command }: Turn, code: string, message: string): void {
+    const { channel, sequence, onAnswer } = cause
+    if (channel === null) return onAnswer?.({ kind: 'system', code, message })
+    const body = channel.legacy && command ? encodeLegacyRefusal(this.#activation, command, code) : null
     if (body) channel.out?.reply(sequence, command!.number, body)
     else channel.out?.error(sequence, command?.number ?? 0, 'system', code, message)
   }
 
   #commitFailed(turn: Turn | null, outcome: FailedOutcome): void {
-    const activation = this.#activation
-    this.#engine.meter.lostCommits++
-    const cause = String(outcome.cause)
-    this.#engine.log.error(`commit ${outcome.kind}, the activation ends`, { shard: activation.name, cause })
+    const { meter, log } = this.#activation
+    meter.lostCommits++
+    log.error(`commit ${outcome.kind}, the activation ends`, { cause: String(outcome.cause) })
     if (outcome.kind === 'refused' && turn) this.#rejectTurn(turn, outcome)
-    else activation.shard.restartAfterFailure()
+    else this.#shard.restartAfterFailure()
   }
 
-  /** MySQL will never take this turn: the Store takes it back, and remembers the answer for a caller that asks again. */
+  /** MySQL refuses this turn permanently: the Store undoes it, and stores REJECTED as the answer to a resend. */
   #rejectTurn(turn: Turn, { cause, seq }: Extract<FailedOutcome, { kind: 'refused' }>): void {
-    const { store, clock, log } = this.#engine
-    const activation = this.#activation
-    const { channel, sequence, flags, command, receipt } = turn.cause
+    const { shardId, clock, log } = this.#activation
+    const { store } = this.#store
+    const { channel, sequence, flags, receipt } = turn.cause
     const failure: PeerAnswer & TurnFailure = {
       kind: 'system',
       code: 'REJECTED',
       message: cause.message.slice(0, 500),
     }
-    let patch: WriteSet['channel'] = null
-    const nowMs = clock.now()
-    if (receipt)
-      patch = channelWrite(receipt.id, nowMs, { mark: receipt.sequence, replies: encodeCastAnswer(failure) })
+    let stored: WriteSet['channel'] = null
+    if (receipt) stored = receipt.createWrite(clock.now(), failure)
     else if (channel && (flags & RETAIN) !== 0) {
-      const refused = channel.refusedState(sequence, command?.number ?? 0, failure.code, failure.message)
-      patch = channelWrite(channel.name, nowMs, refused)
+      const number = turn.command?.number ?? 0
+      const refused = channel.refusedState(sequence, number, failure.code, failure.message)
+      stored = channelWrite(channel.name, clock.now(), refused)
     }
-    const rejection = Promise.resolve(store.reject?.(activation.shard.id, seq, patch) ?? null)
-    activation.shard.restartAfterFailure(rejection)
+    const rejection = Promise.resolve(store.reject?.(shardId, seq, stored) ?? null)
+    this.#shard.restartAfterFailure(rejection)
     void rejection.then(
       (outcome) => {
         if (outcome?.kind === 'committed') return this.#sendSystemError(turn, failure.code, failure.message)
-        log.error('a refused turn could not be taken back', {
-          shard: activation.name,
-          cause: String(outcome?.cause),
-        })
+        log.error('a refused turn could not be taken back', { cause: String(outcome?.cause) })
       },
-      (error: unknown) =>
-        log.error('a refused turn could not be taken back', { shard: activation.name, error: String(error) }),
+      (error: unknown) => log.error('a refused turn could not be taken back', { error: String(error) }),
     )
   }
 
   /** A write set of this activation that changes `parts`. */
   #newWriteSet(parts: Partial<WriteSet>): WriteSet {
-    const { shard, number } = this.#activation
+    const { shardId, number, wakeMs } = this.#activation
     return {
-      shard: shard.id,
+      shard: shardId,
       activation: number,
       kv: null,
       timers: null,
@@ -243,9 +262,28 @@ export class TurnCommit {
       casts: null,
       critical: false,
       undo: null,
-      wakeMs: this.#activation.wakeMs,
+      wakeMs,
       ...parts,
     }
+  }
+}
+
+/** The reply that refuses a legacy client's call. null = none, where the codec cannot encode it (raw and `{error}`). */
+export function encodeLegacyRefusal(
+  { name, plan, meter, log }: Pick<ActivationContext, 'name' | 'plan' | 'meter' | 'log'>,
+  command: CommandPlan,
+  code: string,
+): Uint8Array | null {
+  try {
+    return command.codec.encode(plan.contract.refuseLegacy(code))
+  } catch (error) {
+    meter.bugs++
+    log.error('a legacy refusal could not be encoded; declare legacy.refuse for its codec', {
+      shard: name,
+      command: command.name,
+      error: String(error),
+    })
+    return null
   }
 }
 

@@ -1,4 +1,4 @@
-// A Store that fails for a while: tries become rare, and whoever is attached goes on when it is over, by itself.
+// A Store that fails for a while: attempts back off, and attached channels continue without a new call when it recovers.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -27,11 +27,11 @@ const id = { contract: 'till', key: 'a' }
 
 class FailingOpenStore extends MemoryStore {
   openCount = 0
-  /** Shards that cannot be opened. */
+  /** Keys of shards whose `open` throws. */
   readonly failingShards = new Set<string>()
   override open(shard: ShardId): StoredShard {
     this.openCount++
-    if (this.failingShards.has(shard.key)) throw new Error('the disk of the test is broken')
+    if (this.failingShards.has(shard.key)) throw new Error('the disk of the test failed')
     return super.open(shard)
   }
 }
@@ -39,17 +39,17 @@ class FailingOpenStore extends MemoryStore {
 function createFixture() {
   const [clock, store, log] = [new ManualClock(), new FailingOpenStore(), new MemoryLog()]
   const engine = new Engine(firefly({ till }), { clock, store, log })
-  /** Lets time pass, and with it all that waits for it. */
+  /** Advances the clock in steps, and settles promises between them. */
   const advance = async (ms: number): Promise<void> => {
     for (let left = ms; left >= 0; left -= 10) {
       clock.advance(Math.min(10, left))
       await Promise.resolve()
     }
   }
-  return { store, engine, pass: advance }
+  return { store, engine, advance }
 }
 
-/** A client of version 2: it sends what was not answered again to each activation. */
+/** A client of version 2: it sends unanswered calls again to each activation. */
 function openClient(engine: Engine, legacy = false) {
   const received: string[] = []
   const waiting = new Map<number, { command: number; body: Uint8Array }>()
@@ -67,9 +67,9 @@ function openClient(engine: Engine, legacy = false) {
       legacy,
     },
     {
-      channelOpened: (_activation, _mark, lost) => {
+      channelOpened: (_activation, _mark, callsLost) => {
         received.push('opened')
-        if (lost) for (const sequence of [...waiting.keys()]) send(sequence)
+        if (callsLost) for (const sequence of [...waiting.keys()]) send(sequence)
       },
       reply: (sequence, _command, body) => {
         waiting.delete(sequence)
@@ -92,73 +92,73 @@ function openClient(engine: Engine, legacy = false) {
     waiting.set(sequence, { command: number, body: msgpack.encode(input) })
     send(sequence)
   }
-  return { said: received, call }
+  return { received, call }
 }
 
-test('commits that go on failing are tried ever more rarely, and the call that waits is done once when they succeed', async () => {
-  const { store, engine, pass } = createFixture()
-  const { said, call } = openClient(engine)
+test('backs off while commits fail, and runs the waiting call once when they succeed', async () => {
+  const { store, engine, advance } = createFixture()
+  const { received, call } = openClient(engine)
   store.faults.push(...Array.from({ length: 10_000 }, () => 'failed' as const))
   call(1, Till.entries.take.number, { n: 5 })
-  await pass(60_000)
+  await advance(60_000)
   assert.ok(store.openCount > 10 && store.openCount < 60, `${store.openCount} activations in a minute`)
   assert.deepEqual(
-    said.filter((one) => one !== 'opened'),
+    received.filter((line) => line !== 'opened'),
     [],
   )
   store.faults.length = 0
-  await pass(5_000)
-  assert.equal(said.at(-1), '{"sum":5}')
-  const { openCount: opens } = store
+  await advance(5_000)
+  assert.equal(received.at(-1), '{"sum":5}')
+  const { openCount } = store
   call(2, Till.entries.take.number, { n: 5 })
-  assert.equal(said.at(-1), '{"sum":10}')
-  // The trouble is over: the next activation after a failure comes at once again.
+  assert.equal(received.at(-1), '{"sum":10}')
+  // After a successful commit the backoff restarts: the next failure is retried at once.
   store.faults.push('failed')
   call(3, Till.entries.take.number, { n: 5 })
-  await pass(0)
-  assert.equal(store.openCount, opens + 1)
-  assert.equal(said.at(-1), '{"sum":15}')
+  await advance(0)
+  assert.equal(store.openCount, openCount + 1)
+  assert.equal(received.at(-1), '{"sum":15}')
 })
 
-test('a shard that cannot be activated again comes back by itself for those who are attached', async () => {
-  const { store, engine, pass } = createFixture()
-  const { said, call } = openClient(engine)
+test('retries a failed activation while a channel is attached', async () => {
+  const { store, engine, advance } = createFixture()
+  const { received, call } = openClient(engine)
   call(1, Till.entries.take.number, { n: 5 })
-  assert.deepEqual(said, ['opened', '{"sum":5}'])
+  assert.deepEqual(received, ['opened', '{"sum":5}'])
   store.failingShards.add('a')
   store.faults.push('failed')
   call(2, Till.entries.take.number, { n: 5 })
-  const { openCount: opens } = store
-  await pass(60_000)
+  const { openCount } = store
+  await advance(60_000)
   assert.ok(
-    store.openCount - opens > 5 && store.openCount - opens < 60,
-    `${store.openCount - opens} tries in a minute`,
+    store.openCount - openCount > 5 && store.openCount - openCount < 60,
+    `${store.openCount - openCount} attempts in a minute`,
   )
-  assert.equal(said.length, 2)
+  assert.equal(received.length, 2)
   store.failingShards.clear()
-  await pass(5_000)
-  assert.deepEqual(said.slice(2), ['opened', '{"sum":10}'])
+  await advance(5_000)
+  assert.deepEqual(received.slice(2), ['opened', '{"sum":10}'])
 })
 
-test('nobody tries for a shard to which nobody is attached', async () => {
-  const { store, engine, pass } = createFixture()
+test('does not retry a failed activation without an attached channel', async () => {
+  const { store, engine, advance } = createFixture()
   store.failingShards.add('a')
   const body = msgpack.encode({ n: 1 })
   const answer = await engine.receiveCall(id, { command: 1, body, chain: [], deadlineMs: 0 })
   assert.equal(answer.kind === 'system' && answer.code, 'UNAVAILABLE')
-  await pass(60_000)
+  await advance(60_000)
   assert.equal(store.openCount, 1)
 })
 
-for (const [what, legacy, told] of [
+for (const [what, legacy, expected] of [
   ['a client', false, 'UNAVAILABLE'],
-  ['a legacy client, in its contract’s form', true, '{"error":"UNAVAILABLE"}'],
+  ['a legacy client in the form of its contract', true, '{"error":"UNAVAILABLE"}'],
 ] as const)
-  test(`that another shard is not there now is told to ${what}`, async () => {
-    const { store, engine, pass } = createFixture()
+  test(`reports the UNAVAILABLE of another shard to ${what}`, async () => {
+    const { store, engine, advance } = createFixture()
     store.failingShards.add('broken')
-    const { said, call } = openClient(engine, legacy)
+    const { received, call } = openClient(engine, legacy)
     call(1, Till.entries.relay.number, {})
-    await pass(10)
-    assert.equal(said.at(-1), told)
+    await advance(10)
+    assert.equal(received.at(-1), expected)
   })

@@ -38,8 +38,8 @@ const PLATFORM = /^(node:|cloudflare:|ws$|pino$|prom-client$|@hono\/|esbuild$|co
 const FORBIDDEN =
   /\b(Date\.now|setTimeout|setInterval|setImmediate|Math\.random|performance\.now|queueMicrotask)\b/
 
-/** Files of the two rings that are still to be cut. */
-const RING = /^(core\/(rows|turn|engine)|edge\/gateway)\//
+/** Files of the ring that is still to be cut. */
+const RING = /^edge\/gateway\//
 
 const files = globSync(Object.keys(FOLDERS).map((folder) => `${folder}/*.ts`))
 const sources = new Map(files.map((file) => [file, readFileSync(file, 'utf8')]))

@@ -1,4 +1,5 @@
-// Durable casts behind a path that loses, delays and refuses, and a clock that goes back: every cast takes effect once.
+// Durable casts over a path that loses, delays and refuses deliveries, with a clock that jumps back. Invariant: every cast
+// takes effect once.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -15,7 +16,7 @@ const Till = contract('till', {
   pay: command(1, { to: t.string(9), n: t.array(t.u32, 99) }, {}),
   take: command(2, { n: t.u32 }, { sum: t.u32 }, { durable: true }),
 })
-/** What a delivery comes to, given the delivery itself. */
+/** Delivers a cast, or not, and returns the answer that the sender receives. */
 type DeliveryPath = (cast: StoredCast, deliver: () => Promise<PeerAnswer>) => Promise<PeerAnswer>
 const NEVER_SETTLES = new Promise<never>(() => {})
 const UNAVAILABLE = Promise.resolve({ kind: 'system', code: 'UNAVAILABLE', message: '' } as const)
@@ -27,17 +28,21 @@ class SkewedClock extends ManualClock {
   }
 }
 
-/** Two tills, `a` and `b`, and what happened to them. */
-function createFixture({ path = (_cast, deliver) => deliver(), hookFails = 0, maxCasts = 99 }: Options = {}) {
+/** Two shards, `a` and `b`; `a` casts to `b`. */
+function createFixture({
+  path = (_cast, deliver) => deliver(),
+  hookFailures = 0,
+  maxCasts = 99,
+}: Options = {}) {
   const [clock, store, log] = [new SkewedClock(), new MemoryStore(), new MemoryLog()]
-  const receivedAnswers: string[] = []
-  const takenAmounts: number[] = []
-  let fails = hookFails
+  const answers: string[] = []
+  const taken: number[] = []
+  let failuresLeft = hookFailures
   const till = shard(Till)
     .kv({ sum: t.u32 })
     .answer('paid', { n: t.u32 }, (_c, { n }, answer) => {
-      if (fails-- > 0) throw new Error('the bug of the test')
-      receivedAnswers.push(`${n} ${answer.ok ? JSON.stringify(answer.output) : answer.code}`)
+      if (failuresLeft-- > 0) throw new Error('the bug of the test')
+      answers.push(`${n} ${answer.ok ? JSON.stringify(answer.output) : answer.code}`)
     })
     .on('pay', (c, { to, n: all }) => {
       for (const n of all) c.at(Till, to).cast.take({ n }, { answer: 'paid', data: { n } })
@@ -46,7 +51,7 @@ function createFixture({ path = (_cast, deliver) => deliver(), hookFails = 0, ma
     .on('take', (c, { n }) => {
       const sum = (c.kv.get('sum') ?? 0) + n
       c.kv.set('sum', sum)
-      takenAmounts.push(n)
+      taken.push(n)
       return { sum }
     })
   const engine: Engine = new Engine(
@@ -58,7 +63,7 @@ function createFixture({ path = (_cast, deliver) => deliver(), hookFails = 0, ma
       directory: {
         peer: (id) => ({
           call: (call) => engine.receiveCall(id, call),
-          cast: () => assert.fail('no volatile casts here'),
+          cast: () => assert.fail('a volatile cast was sent'),
           deliver: (sender, cast) => path(cast, () => engine.receiveDurableCast(id, sender, cast)),
         }),
       },
@@ -70,7 +75,7 @@ function createFixture({ path = (_cast, deliver) => deliver(), hookFails = 0, ma
     return engine.receiveCall({ contract: 'till', key: 'a' }, { command: 1, body, chain: [], deadlineMs: 0 })
   }
   const restart = (key: string): void => engine.shard({ contract: 'till', key }).restart()
-  /** Lets time pass, and with it all that waits for it. */
+  /** Advances the clock in steps, and settles promises between them. */
   const advance = async (ms: number): Promise<void> => {
     for (let left = ms; left >= 0; left -= 10) {
       await new Promise(setImmediate)
@@ -78,96 +83,120 @@ function createFixture({ path = (_cast, deliver) => deliver(), hookFails = 0, ma
     }
     await new Promise(setImmediate)
   }
-  return { clock, engine, log, heard: receivedAnswers, took: takenAmounts, pay, restart, pass: advance }
+  return { clock, engine, log, answers, taken, pay, restart, advance }
 }
 interface Options {
   readonly path?: DeliveryPath
-  readonly hookFails?: number
+  readonly hookFailures?: number
   readonly maxCasts?: number
 }
 
-test('lives of a sender within one moment never give two casts the same number', async () => {
-  const { heard, took, pay, restart, pass } = createFixture()
+test('activations of a sender within one millisecond never give two casts the same sequence', async () => {
+  const { answers, taken, pay, restart, advance } = createFixture()
   for (const n of [[1], [2], [3, 4], [5], [6, 7, 8], [9]]) {
     await pay(...n)
     await new Promise(setImmediate)
     restart('a')
   }
-  await pass(0)
-  assert.deepEqual(took, [1, 2, 3, 4, 5, 6, 7, 8, 9])
-  assert.equal(heard.length, 9)
+  await advance(0)
+  assert.deepEqual(taken, [1, 2, 3, 4, 5, 6, 7, 8, 9])
+  assert.equal(answers.length, 9)
 })
 
-test('a sender whose clock went back numbers its casts anew, and each takes effect once, in order', async () => {
-  const { clock, heard, took, pay, restart, pass } = createFixture()
+test('a sender whose clock jumped back renumbers its casts, and each takes effect once, in order', async () => {
+  const { clock, answers, taken, pay, restart, advance } = createFixture()
   await pay(1)
-  await pass(0)
+  await advance(0)
   clock.skewMs = -31_536_000_000
   for (const key of ['a', 'b']) restart(key)
   await pay(2, 3, 4)
   await pay(5)
-  await pass(100)
-  assert.deepEqual(took, [1, 2, 3, 4, 5])
-  assert.deepEqual(heard, ['1 {"sum":1}', '2 {"sum":3}', '3 {"sum":6}', '4 {"sum":10}', '5 {"sum":15}'])
+  await advance(100)
+  assert.deepEqual(taken, [1, 2, 3, 4, 5])
+  assert.deepEqual(answers, ['1 {"sum":1}', '2 {"sum":3}', '3 {"sum":6}', '4 {"sum":10}', '5 {"sum":15}'])
 })
 
-test('casts of a life whose clock went back stand behind those that an earlier life has left', async () => {
-  let open = false
-  const path: DeliveryPath = (_cast, deliver) => (open ? deliver() : UNAVAILABLE)
-  const { clock, took, pay, restart, pass } = createFixture({ path })
+test('renumbers by the mark of a stale answer, and by its text when the receiver runs an earlier version', async () => {
+  const stale: PeerAnswer[] = []
+  for (const isEarlierVersion of [false, true]) {
+    const path: DeliveryPath = async (_cast, deliver) => {
+      const answer = await deliver()
+      if (answer.kind !== 'system') return answer
+      stale.push(answer)
+      const { kind, code, message } = answer
+      return isEarlierVersion ? { kind, code, message } : { ...answer, message: '' }
+    }
+    const { clock, taken, pay, restart, advance } = createFixture({ path })
+    await pay(1)
+    await advance(0)
+    clock.skewMs = -31_536_000_000
+    restart('a')
+    await pay(2)
+    await advance(100)
+    assert.deepEqual(taken, [1, 2])
+  }
+  for (const answer of stale)
+    assert.ok(answer.kind === 'system' && answer.code === 'STALE' && answer.message === String(answer.mark))
+  assert.equal(stale.length, 2)
+})
+
+test('delivers casts of an earlier activation first although the clock jumped back', async () => {
+  let isOpen = false
+  const path: DeliveryPath = (_cast, deliver) => (isOpen ? deliver() : UNAVAILABLE)
+  const { clock, taken, pay, restart, advance } = createFixture({ path })
   await pay(1)
   clock.skewMs = -31_536_000_000
   restart('a')
   await pay(2)
   restart('a')
-  open = true
+  isOpen = true
   await pay(3)
-  await pass(1_000)
-  assert.deepEqual(took, [1, 2, 3])
+  await advance(1_000)
+  assert.deepEqual(taken, [1, 2, 3])
 })
 
-test('what was not done is delivered again, and an answer that comes late is heard though its hook throws', async () => {
+test('repeats a delivery after a transient error, and the answer when its hook throws', async () => {
   for (const code of ['UNAVAILABLE', 'OVERLOADED', 'DEADLINE', 'RETRY_LATER', 'SHARD_RESTARTED']) {
     let refusals = 8
     const path: DeliveryPath = async (_cast, deliver) =>
       refusals-- > 0 ? { kind: 'system', code, message: '' } : deliver()
-    const { heard, took, pay, pass, engine } = createFixture({ path, hookFails: 2 })
+    const { answers, taken, pay, advance, engine } = createFixture({ path, hookFailures: 2 })
     await pay(7)
-    await pass(80_000)
-    assert.deepEqual([took, heard, engine.meter.castRetries], [[7], ['7 {"sum":7}'], 10], code)
+    await advance(80_000)
+    assert.deepEqual([taken, answers, engine.meter.castRetries], [[7], ['7 {"sum":7}'], 10], code)
   }
 })
 
-test('a delivery that is never answered is made again, and so is one whose path breaks', async () => {
+test('repeats a delivery that is never answered or whose path fails', async () => {
   let tries = 0
   const path: DeliveryPath = (_cast, deliver) => {
     tries++
     if (tries === 1) return NEVER_SETTLES
-    if (tries === 2) return Promise.reject(new Error('the path broke'))
-    // It is taken, and its answer is lost.
+    if (tries === 2) return Promise.reject(new Error('the path failed'))
+    // The cast is run, and its answer is lost.
     if (tries === 3) return deliver().then(() => NEVER_SETTLES)
     return deliver()
   }
-  const { heard, took, pay, pass } = createFixture({ path })
+  const { answers, taken, pay, advance } = createFixture({ path })
   await pay(7)
-  await pass(60_000)
-  assert.deepEqual([took, heard, tries], [[7], ['7 {"sum":7}'], 4])
+  await advance(60_000)
+  assert.deepEqual([taken, answers, tries], [[7], ['7 {"sum":7}'], 4])
 })
 
-test('an answer that comes after its delivery was made again is not acted on twice', async () => {
-  const late: (() => void)[] = []
+test('handles an answer once when the delivery was repeated before it arrived', async () => {
+  const releases: (() => void)[] = []
   const path: DeliveryPath = async (_cast, deliver) => {
     const answer = await deliver()
-    if (late.length === 0) await new Promise<void>((resolve) => late.push(resolve))
+    if (releases.length === 0) await new Promise<void>((resolve) => releases.push(resolve))
     return answer
   }
-  const { heard, took, pay, pass } = createFixture({ path })
+  const { answers, taken, pay, advance } = createFixture({ path })
   await pay(1, 2)
-  await pass(11_000)
-  for (const come of late) come()
-  await pass(11_000)
+  await advance(11_000)
+  for (const release of releases) release()
+  await advance(11_000)
   assert.deepEqual(
-    [took, heard],
+    [taken, answers],
     [
       [1, 2],
       ['1 {"sum":1}', '2 {"sum":3}'],
@@ -175,19 +204,19 @@ test('an answer that comes after its delivery was made again is not acted on twi
   )
 })
 
-test('a delivery that arrives when those behind it were taken is not taken again', async () => {
-  const late: (() => void)[] = []
+test('a delivery that arrives after later casts were run is not run again', async () => {
+  const releases: (() => void)[] = []
   const path: DeliveryPath = (_cast, deliver) => {
-    if (late.length > 0) return deliver()
-    return new Promise((resolve) => late.push(() => void deliver().then(resolve)))
+    if (releases.length > 0) return deliver()
+    return new Promise((resolve) => releases.push(() => void deliver().then(resolve)))
   }
-  const { heard, took, pay, pass } = createFixture({ path })
+  const { answers, taken, pay, advance } = createFixture({ path })
   await pay(1, 2)
-  await pass(11_000)
-  for (const come of late) come()
-  await pass(11_000)
+  await advance(11_000)
+  for (const release of releases) release()
+  await advance(11_000)
   assert.deepEqual(
-    [took, heard],
+    [taken, answers],
     [
       [1, 2],
       ['1 {"sum":1}', '2 {"sum":3}'],
@@ -195,33 +224,33 @@ test('a delivery that arrives when those behind it were taken is not taken again
   )
 })
 
-test('an answer that comes to a life that is over is not acted on; the next life is answered again', async () => {
-  let go: () => void = () => {}
+test('ignores an answer to an ended activation; the next activation receives it again', async () => {
+  let release: () => void = () => {}
   const path: DeliveryPath = async (_cast, deliver) => {
     const answer = await deliver()
-    await new Promise<void>((resolve) => (go = resolve))
+    await new Promise<void>((resolve) => (release = resolve))
     return answer
   }
-  const { engine, heard, took, pay, restart, pass } = createFixture({ path })
+  const { engine, answers, taken, pay, restart, advance } = createFixture({ path })
   await pay(7)
-  await pass(0)
-  const early = go
+  await advance(0)
+  const releaseEarly = release
   restart('a')
-  early()
-  await pass(50)
-  assert.deepEqual([took, heard], [[7], []])
-  // Nobody speaks to it: its host wakes it.
+  releaseEarly()
+  await advance(50)
+  assert.deepEqual([taken, answers], [[7], []])
+  // The host activates the shard, which receives no calls.
   engine.wake({ contract: 'till', key: 'a' })
-  await pass(0)
-  go()
-  await pass(50)
-  assert.deepEqual([took, heard], [[7], ['7 {"sum":7}']])
+  await advance(0)
+  release()
+  await advance(50)
+  assert.deepEqual([taken, answers], [[7], ['7 {"sum":7}']])
 })
 
-test('a shard has but so many casts without an answer, and takes more when they are answered', async () => {
-  let open = false
-  const path: DeliveryPath = (_cast, deliver) => (open ? deliver() : UNAVAILABLE)
-  const { log, heard, pay, pass } = createFixture({ path, maxCasts: 3 })
+test('bounds the pending casts of a shard, and accepts more when they are answered', async () => {
+  let isOpen = false
+  const path: DeliveryPath = (_cast, deliver) => (isOpen ? deliver() : UNAVAILABLE)
+  const { log, answers, pay, advance } = createFixture({ path, maxCasts: 3 })
   for (let n = 1; n <= 3; n++) assert.equal((await pay(n)).kind, 'reply')
   assert.equal((await pay(4)).kind, 'system')
   const [error] = log.lines.filter(({ level }) => level === 'error')
@@ -229,21 +258,21 @@ test('a shard has but so many casts without an answer, and takes more when they 
     String(error?.fields['error']),
     /InputError: 3 durable casts of this shard wait for their answers/,
   )
-  open = true
-  await pass(30_000)
-  assert.equal(heard.length, 3)
+  isOpen = true
+  await advance(30_000)
+  assert.equal(answers.length, 3)
   assert.equal((await pay(5)).kind, 'reply')
 })
 
-test('an answer is kept by a store as it was given', () => {
-  const answers: readonly PeerAnswer[] = [
+test('decodes a stored answer to the answer that was encoded', () => {
+  const cases: readonly PeerAnswer[] = [
     { kind: 'reply', body: null },
     { kind: 'reply', body: new Uint8Array([1, 2, 3]) },
     { kind: 'refusal', code: 'FULL', message: 'no room' },
     { kind: 'system', code: 'INTERNAL', message: '' },
     { kind: 'system', code: 'X'.repeat(64), message: 'é語\u{1f600}'.repeat(100) },
   ]
-  for (const answer of answers) assert.deepEqual(decodeCastAnswer(encodeCastAnswer(answer)), answer)
+  for (const answer of cases) assert.deepEqual(decodeCastAnswer(encodeCastAnswer(answer)), answer)
   assert.deepEqual(decodeCastAnswer(encodeCastAnswer({ kind: 'reply', body: new Uint8Array(0) })), {
     kind: 'reply',
     body: new Uint8Array(0),

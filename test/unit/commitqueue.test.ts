@@ -1,4 +1,4 @@
-// Effects stay in the order of their turns, however late a commit is and whatever an effect sets off.
+// Effects keep the order of their turns, however late a commit ends and whatever an effect causes.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -8,76 +8,76 @@ import { ManualClock } from '../../core/testing/memory.ts'
 import type { Outcome } from '../../core/ports/store.ts'
 import { memoryHost } from '../conformance/memoryhost.ts'
 
-const plain = (work: () => void): void => work()
+const runNow = (work: () => void): void => work()
 const commitCallbacks = (
-  release: () => unknown,
-  broken: (outcome: Outcome) => unknown = () => assert.fail('broken'),
+  onCommitted: () => unknown,
+  onFailed: (outcome: Outcome) => unknown = () => assert.fail('the commit failed'),
 ): CommitCallbacks => ({
-  onCommitted: () => void release(),
-  onFailed: (outcome) => void broken(outcome),
+  onCommitted: () => void onCommitted(),
+  onFailed: (outcome) => void onFailed(outcome),
   onTimeout: null,
 })
 
-test('effects wait for the commits before them, and leave in order', async () => {
-  const left: number[] = []
-  const egress = new CommitQueue(new ManualClock(), 1_000, plain)
+test('releases effects in order, after the commits before them', async () => {
+  const released: number[] = []
+  const queue = new CommitQueue(new ManualClock(), 1_000, runNow)
   const { promise, resolve } = Promise.withResolvers<Outcome>()
-  egress.push(
+  queue.push(
     promise,
-    commitCallbacks(() => left.push(1)),
+    commitCallbacks(() => released.push(1)),
   )
-  egress.push(
+  queue.push(
     null,
-    commitCallbacks(() => left.push(2)),
+    commitCallbacks(() => released.push(2)),
   )
-  egress.push(
+  queue.push(
     { kind: 'committed' },
-    commitCallbacks(() => left.push(3)),
+    commitCallbacks(() => released.push(3)),
   )
-  assert.deepEqual(left, [])
-  const emptied = egress.whenEmpty()
+  assert.deepEqual(released, [])
+  const emptied = queue.whenEmpty()
   resolve({ kind: 'committed' })
   await emptied
-  assert.deepEqual(left, [1, 2, 3])
+  assert.deepEqual(released, [1, 2, 3])
 })
 
-test('after a commit that is not known to be good nothing leaves, and nobody waits for it', async () => {
+test('releases nothing after a commit that failed or is unknown, and empties the queue', async () => {
   for (const kind of ['failed', 'unknown'] as const) {
-    const broken: string[] = []
-    const egress = new CommitQueue(new ManualClock(), 1_000, plain)
-    egress.push(
+    const failed: string[] = []
+    const queue = new CommitQueue(new ManualClock(), 1_000, runNow)
+    queue.push(
       Promise.resolve({ kind, cause: null }),
-      commitCallbacks(assert.fail, (outcome) => broken.push(outcome.kind)),
+      commitCallbacks(assert.fail, (outcome) => failed.push(outcome.kind)),
     )
-    egress.push(null, commitCallbacks(assert.fail))
-    await egress.whenEmpty()
-    assert.deepEqual(broken, [kind])
+    queue.push(null, commitCallbacks(assert.fail))
+    await queue.whenEmpty()
+    assert.deepEqual(failed, [kind])
   }
 })
 
-test('a caller that waits too long is told once; what it caused still leaves when the commit is there', async () => {
+test('calls onTimeout of a late commit once, and still releases its effects when it ends', async () => {
   const clock = new ManualClock()
-  const egress = new CommitQueue(clock, 1_000, plain)
+  const queue = new CommitQueue(clock, 1_000, runNow)
   const { promise, resolve } = Promise.withResolvers<Outcome>()
-  const heard: string[] = []
+  const calls: string[] = []
   const caller = (name: string): CommitCallbacks => ({
-    onCommitted: () => heard.push(`${name} left`),
-    onFailed: () => assert.fail('broken'),
-    onTimeout: () => heard.push(`${name} told`),
+    onCommitted: () => calls.push(`${name} committed`),
+    onFailed: () => assert.fail('the commit failed'),
+    onTimeout: () => calls.push(`${name} timed out`),
   })
-  egress.push(promise, caller('first'))
+  queue.push(promise, caller('first'))
   clock.advance(600)
-  egress.push(null, caller('second'))
+  queue.push(null, caller('second'))
   clock.advance(399)
-  assert.deepEqual(heard, [])
+  assert.deepEqual(calls, [])
   clock.advance(1)
-  assert.deepEqual(heard, ['first told'])
+  assert.deepEqual(calls, ['first timed out'])
   clock.advance(600)
-  assert.deepEqual(heard, ['first told', 'second told'])
+  assert.deepEqual(calls, ['first timed out', 'second timed out'])
   clock.advance(5_000)
   resolve({ kind: 'committed' })
-  await egress.whenEmpty()
-  assert.deepEqual(heard, ['first told', 'second told', 'first left', 'second left'])
+  await queue.whenEmpty()
+  assert.deepEqual(calls, ['first timed out', 'second timed out', 'first committed', 'second committed'])
 })
 
 const Note = contract('note', {
@@ -98,19 +98,19 @@ const note = shard(Note)
   })
   .on('echo', (c) => c.broadcast.second())
 
-test('a cast that is released by a late commit does not overtake the events behind it', async () => {
+test('a cast that a late commit releases does not overtake the events behind it', async () => {
   const host = memoryHost(firefly({ note }))
   const releases: (() => void)[] = []
   host.store.hold = (release) => releases.push(release)
   const game = await host.sdkClient()
-  const told: string[] = []
-  game.at(Note).on('first', () => told.push('first'))
-  game.at(Note).on('second', () => told.push('second'))
+  const received: string[] = []
+  game.at(Note).on('first', () => received.push('first'))
+  game.at(Note).on('second', () => received.push('second'))
   const written = game.at(Note).write()
   await host.waitUntil(() => releases.length === 1, 'the commit is held')
-  assert.deepEqual(told, [])
+  assert.deepEqual(received, [])
   releases[0]!()
-  await host.waitUntil(() => told.length === 2, 'both events')
-  assert.deepEqual(told, ['first', 'second'])
+  await host.waitUntil(() => received.length === 2, 'both events')
+  assert.deepEqual(received, ['first', 'second'])
   await written
 })

@@ -52,7 +52,7 @@ export class FlusherFixture extends TiersFixture {
     const critical = rows.some((change) => change.table.class === 'critical')
     const undo = rows.map(({ table, key }): RowChange => {
       const before = this.local.row(shard, table, key)
-      return { table, key, op: before ? 'fill' : 'drop', values: before ?? {} }
+      return { table, key, op: before ? 'store-put' : 'store-delete', values: before ?? {} }
     })
     const write = writeSet(shard, activation, {
       rows,

@@ -1,4 +1,4 @@
-// One shard's mailbox: first in, first out, whatever is sifted out of it and however it grows.
+// One shard's mailbox: first in, first out, also after items were removed and after the ring has grown.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -13,7 +13,7 @@ function drain<T>(mailbox: Mailbox<T>): T[] {
   return out
 }
 
-test('items leave in the order in which they came', () => {
+test('shifts items in the order of their pushes', () => {
   const mailbox = new Mailbox<number>(10)
   for (const item of [3, 1, 2]) assert.equal(mailbox.push(item), true)
   assert.deepEqual(drain(mailbox), [3, 1, 2])
@@ -21,7 +21,7 @@ test('items leave in the order in which they came', () => {
   assert.equal(mailbox.size, 0)
 })
 
-test('a full mailbox refuses and keeps what it has', () => {
+test('rejects a push when full, and retains its items', () => {
   const mailbox = new Mailbox<number>(2)
   assert.deepEqual([mailbox.push(1), mailbox.push(2), mailbox.push(3)], [true, true, false])
   assert.equal(mailbox.size, 2)
@@ -30,7 +30,7 @@ test('a full mailbox refuses and keeps what it has', () => {
   assert.deepEqual(drain(mailbox), [2, 4])
 })
 
-test('what must not be refused goes in behind the rest, beyond the bound', () => {
+test('pushAlways appends above the bound', () => {
   const mailbox = new Mailbox<number>(1)
   mailbox.push(1)
   mailbox.pushAlways(2)
@@ -38,7 +38,7 @@ test('what must not be refused goes in behind the rest, beyond the bound', () =>
   assert.deepEqual(drain(mailbox), [1, 2])
 })
 
-test('it grows past its first ring from any position, and keeps the order', () => {
+test('preserves the order when the ring grows, from any position', () => {
   for (let offset = 0; offset < 8; offset++) {
     const mailbox = new Mailbox<number>(1_000)
     for (let i = 0; i < offset; i++) {
@@ -51,7 +51,7 @@ test('it grows past its first ring from any position, and keeps the order', () =
   }
 })
 
-test('sift takes out what is not kept, and both parts stay in order', () => {
+test('removeUnless splits the items and preserves the order of both parts', () => {
   const mailbox = new Mailbox<number>(100)
   for (let i = 0; i < 20; i++) mailbox.push(i)
   for (let i = 0; i < 5; i++) mailbox.shift()
@@ -66,7 +66,7 @@ test('sift takes out what is not kept, and both parts stay in order', () => {
   )
 })
 
-test('it behaves as a plain array would, in any order of operations', () => {
+test('behaves like an array for any sequence of operations', () => {
   const operation = fc.oneof(
     { weight: 4, arbitrary: fc.constant({ what: 'push' as const }) },
     { weight: 2, arbitrary: fc.constant({ what: 'always' as const }) },
@@ -87,18 +87,18 @@ test('it behaves as a plain array would, in any order of operations', () => {
         for (const operation of operations) {
           const item = next++
           if (operation.what === 'push') {
-            const taken = model.length < limit
-            assert.equal(mailbox.push(item), taken)
-            if (taken) model.push(item)
+            const isAccepted = model.length < limit
+            assert.equal(mailbox.push(item), isAccepted)
+            if (isAccepted) model.push(item)
           } else if (operation.what === 'always') {
             mailbox.pushAlways(item)
             model.push(item)
           } else if (operation.what === 'shift') assert.equal(mailbox.shift(), model.shift())
           else {
-            const keep = (one: number): boolean => one % operation.by === 0
+            const keep = (value: number): boolean => value % operation.by === 0
             assert.deepEqual(
               mailbox.removeUnless(keep),
-              model.filter((one) => !keep(one)),
+              model.filter((value) => !keep(value)),
             )
             model = model.filter(keep)
           }

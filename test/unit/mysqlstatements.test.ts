@@ -143,7 +143,10 @@ const statements: [
       2,
     ],
   ],
-  ['what concerns the Store alone', [change('fill', items, ['a'], row('a')), change('drop', items, ['b'])]],
+  [
+    'what concerns the Store alone',
+    [change('store-put', items, ['a'], row('a')), change('store-delete', items, ['b'])],
+  ],
 ]
 for (const [what, changes, ...expected] of statements) {
   test(`the statements of ${what}`, () => {

@@ -1,4 +1,4 @@
-// Beyond capacity a call is refused at once, and what was accepted before is answered all the same.
+// Above capacity a call is refused at once, and calls that were accepted before are still answered.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -17,7 +17,7 @@ const Slow = contract('slow', {
 })
 const body = msgpack.encode({})
 
-/** An engine with shards that work while the gate is closed, and what their channels hear. */
+/** An engine whose `work` calls run until `open` is called, and the messages of its channels. */
 function createFixture(limits: Partial<Limits>, admitted: Promise<boolean> | true = true) {
   let open: () => void = () => {}
   const gate = new Promise<void>((resolve) => (open = resolve))
@@ -64,28 +64,28 @@ function createFixture(limits: Partial<Limits>, admitted: Promise<boolean> | tru
     clock.settle()
     return channel
   }
-  return { engine, clock, said: received, channelOf, open }
+  return { engine, clock, received, channelOf, open }
 }
 
 async function settlePromises(): Promise<void> {
   for (let i = 0; i < 100; i++) await new Promise(setImmediate)
 }
 
-test('when all mailboxes together are full, each further call hears OVERLOADED at once, whatever its shard', async () => {
-  const { engine, said, channelOf, open } = createFixture({ maxBacklog: 6 })
+test('refuses calls to all shards with OVERLOADED when their mailboxes are full together', async () => {
+  const { engine, received, channelOf, open } = createFixture({ maxBacklog: 6 })
   const [one, two] = [channelOf('one'), channelOf('two')]
-  // The first runs, six wait, the others are too many.
+  // The first call runs, six wait, the others are refused.
   for (let sequence = 1; sequence <= 9; sequence++) one.submitCall(sequence, 1, 1, 0, body)
-  assert.deepEqual(said, ['one 8 OVERLOADED', 'one 9 OVERLOADED'])
+  assert.deepEqual(received, ['one 8 OVERLOADED', 'one 9 OVERLOADED'])
   assert.equal(engine.backlog, 6)
-  // Another shard is idle: it runs its first call without a mailbox, and has no room for the next.
+  // An idle shard runs its first call without the mailbox; the next call is refused.
   two.submitCall(1, 1, 1, 0, body)
   two.submitCall(2, 1, 1, 0, body)
-  assert.equal(said.at(-1), 'two 2 OVERLOADED')
+  assert.equal(received.at(-1), 'two 2 OVERLOADED')
   assert.equal(engine.meter.overloads, 3)
   open()
   await settlePromises()
-  assert.deepEqual(said.filter((line) => !line.includes('OVERLOADED')).sort(), [
+  assert.deepEqual(received.filter((line) => !line.includes('OVERLOADED')).sort(), [
     'one 1',
     'one 2',
     'one 3',
@@ -98,57 +98,60 @@ test('when all mailboxes together are full, each further call hears OVERLOADED a
   assert.equal(engine.backlog, 0)
   two.submitCall(3, 1, 1, 0, body)
   await settlePromises()
-  assert.equal(said.at(-1), 'two 3')
+  assert.equal(received.at(-1), 'two 3')
 })
 
-test('bodies that wait are bounded in bytes, and those that have run make room', async () => {
-  const { engine, said, channelOf, open } = createFixture({ maxBacklogBytes: 1_000 })
+test('bounds the bytes of waiting bodies, and frees them when the calls have run', async () => {
+  const { engine, received, channelOf, open } = createFixture({ maxBacklogBytes: 1_000 })
   const one = channelOf('one')
   const large = msgpack.encode({ pad: 'x'.repeat(600) })
   for (let sequence = 1; sequence <= 5; sequence++) one.submitCall(sequence, 1, 1, 0, large)
-  assert.deepEqual(said, ['one 4 OVERLOADED', 'one 5 OVERLOADED'])
+  assert.deepEqual(received, ['one 4 OVERLOADED', 'one 5 OVERLOADED'])
   open()
   await settlePromises()
   assert.equal(engine.mailboxQuota.bytes, 0)
   one.submitCall(6, 1, 1, 0, large)
   await settlePromises()
-  assert.equal(said.at(-1), 'one 6')
+  assert.equal(received.at(-1), 'one 6')
 })
 
-test('a process that holds all the shards it may opens no further one, and those that are here go on', () => {
-  const { engine, said, channelOf } = createFixture({ maxShards: 2 })
+test('opens no shard above the limit, and the open shards continue', () => {
+  const { engine, received, channelOf } = createFixture({ maxShards: 2 })
   const [one] = [channelOf('one'), channelOf('two')]
   channelOf('three').submitCall(1, 2, 1, 0, body)
-  assert.deepEqual(said, ['three closed OVERLOADED'])
+  assert.deepEqual(received, ['three closed OVERLOADED'])
   assert.equal(engine.shards, 2)
   one.submitCall(1, 2, 1, 0, body)
   channelOf('two', 1).submitCall(1, 2, 1, 0, body)
-  assert.deepEqual(said.slice(1), ['one 1', 'two 1'])
+  assert.deepEqual(received.slice(1), ['one 1', 'two 1'])
 })
 
-test('of too many members without connection the one that is absent longest leaves', () => {
-  const { engine, said, channelOf } = createFixture({ maxAbsent: 3 })
+test('removes the longest detached member above the limit', () => {
+  const { engine, received, channelOf } = createFixture({ maxAbsent: 3 })
   const members = Array.from({ length: 6 }, (_, i) => channelOf('one', i + 1))
   for (const member of members) member.submitCall(1, 2, 1, 0, body)
   for (const member of members.slice(0, 5)) member.closeChannel(false)
   assert.equal(engine.detachedChannels.size, 3)
   members[5]!.submitCall(2, 3, 1, 0, body)
-  assert.equal(said.at(-1), 'one has 4')
-  // One that is back is absent no more.
+  assert.equal(received.at(-1), 'one has 4')
+  // A member that attaches again is not counted as detached.
   channelOf('one', 5)
   assert.equal(engine.detachedChannels.size, 2)
 })
 
-test('what waits for an admit is bounded, and is forgotten when it is refused', async () => {
+test('bounds the calls that wait for admission, and drops them when it is refused', async () => {
   let decide: (isAdmitted: boolean) => void = () => {}
-  const { said, channelOf } = createFixture({ maxWaiting: 3 }, new Promise((resolve) => (decide = resolve)))
+  const { received, channelOf } = createFixture(
+    { maxWaiting: 3 },
+    new Promise((resolve) => (decide = resolve)),
+  )
   const one = channelOf('one')
   for (let sequence = 1; sequence <= 5; sequence++) one.submitCall(sequence, 2, 1, 0, body)
-  assert.deepEqual(said, ['one 4 OVERLOADED', 'one 5 OVERLOADED'])
+  assert.deepEqual(received, ['one 4 OVERLOADED', 'one 5 OVERLOADED'])
   const two = channelOf('two')
   two.submitCall(1, 2, 1, 0, new Uint8Array(300_000))
-  assert.equal(said.at(-1), 'two 1 OVERLOADED')
+  assert.equal(received.at(-1), 'two 1 OVERLOADED')
   decide(false)
   await settlePromises()
-  assert.deepEqual(said.slice(3).sort(), ['one closed FORBIDDEN', 'two closed FORBIDDEN'])
+  assert.deepEqual(received.slice(3).sort(), ['one closed FORBIDDEN', 'two closed FORBIDDEN'])
 })

@@ -61,7 +61,10 @@ test('only what MySQL must hear of is queued, and only with MySQL behind', () =>
   assert.equal(rows.isLoaded(A), false)
   const kv = new Map([['gold', new Uint8Array(1)]])
   assert.equal(rows.appendTurn(A, rowWriteSet(null, { kv })), 0)
-  assert.equal(rows.appendTurn(A, rowWriteSet([fill(items, item('a')), remove(items, ['b'], 'drop')])), 0)
+  assert.equal(
+    rows.appendTurn(A, rowWriteSet([fill(items, item('a')), remove(items, ['b'], 'store-delete')])),
+    0,
+  )
   assert.equal(rows.appendTurn(A, rowWriteSet([update(items, ['a'], { count: 2 })])), 1)
   assert.equal(rows.appendTurn(A, rowWriteSet(null, { critical: true })), 2)
   // It says nothing to MySQL, but stands behind a critical turn and may have to be taken back.

@@ -1,5 +1,5 @@
-// Rows in memory: what stays and what leaves, what a turn sees however small the memory is, keys in the order of both
-// databases, and ids that follow the clock.
+// Rows in memory: eviction, what a turn reads however small the cache is, the order of keys in both databases, and ids
+// that rise with the clock.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -15,48 +15,52 @@ import { CachedRow, OVERHEAD_BYTES, RowCache, rowBytes } from '../../core/rows/r
 import { compareKeys, newRowId } from '../../core/rows/rowkey.ts'
 import type { RowError } from '../../core/wire/errors.ts'
 
-/** A row of 1,000 bytes with all that is around it. */
+/** A row that takes 1,000 bytes with its overhead. */
 const ROW_OF_1000_BYTES: Row = { text: 'x'.repeat(984 - OVERHEAD_BYTES) }
-function cachedRow(name: string, gone: string[] = [], row: Row | null = ROW_OF_1000_BYTES): CachedRow {
-  return new CachedRow(name, [name], row, ({ id }) => gone.push(id))
+function cachedRow(
+  name: string,
+  evicted: string[] = [],
+  row: Row | null = ROW_OF_1000_BYTES,
+  isPinned = false,
+): CachedRow {
+  return new CachedRow(name, [name], row, ({ id }) => evicted.push(id), isPinned)
 }
 
-test('rows in memory are bounded by bytes, and the least recently used leave first', () => {
-  const gone: string[] = []
+test('bounds rows in memory by bytes, and evicts the least recently used first', () => {
+  const evicted: string[] = []
   const cache = new RowCache(3_000)
-  const rows = ['a', 'b', 'c'].map((name) => cachedRow(name, gone))
+  const rows = ['a', 'b', 'c'].map((name) => cachedRow(name, evicted))
   for (const row of rows) cache.add(row)
-  assert.deepEqual([cache.bytes, cache.rows, gone], [3_000, 3, []])
+  assert.deepEqual([cache.bytes, cache.rows, evicted], [3_000, 3, []])
   cache.markUsed(rows[0]!)
-  cache.add(cachedRow('d', gone))
-  assert.deepEqual([cache.bytes, cache.rows, gone], [3_000, 3, ['b']])
-  cache.add(cachedRow('e', gone, { text: 'x'.repeat(1_984 - OVERHEAD_BYTES) }))
-  assert.deepEqual([cache.bytes, gone], [3_000, ['b', 'c', 'a']])
+  cache.add(cachedRow('d', evicted))
+  assert.deepEqual([cache.bytes, cache.rows, evicted], [3_000, 3, ['b']])
+  cache.add(cachedRow('e', evicted, { text: 'x'.repeat(1_984 - OVERHEAD_BYTES) }))
+  assert.deepEqual([cache.bytes, evicted], [3_000, ['b', 'c', 'a']])
   assert.equal(rows[1]!.isEvicted, true)
 })
 
-test('a pinned row stays, however full the memory is, until the last pin is out', () => {
-  const gone: string[] = []
+test('does not evict a pinned row until its last pin is removed', () => {
+  const evicted: string[] = []
   const cache = new RowCache(1_000)
-  const row = cachedRow('pinned', gone)
+  const row = cachedRow('pinned', evicted)
   cache.add(row)
   cache.pin(row)
   cache.pin(row)
-  for (const name of ['a', 'b']) cache.add(cachedRow(name, gone))
-  assert.deepEqual([gone, cache.rows], [['a'], 2], 'the last one that was asked for is there as well')
+  for (const name of ['a', 'b']) cache.add(cachedRow(name, evicted))
+  assert.deepEqual([evicted, cache.rows], [['a'], 2], 'the last added row is not evicted')
   cache.unpin(row)
   cache.markUsed(row)
   assert.equal(row.isEvicted, false)
   cache.unpin(row)
-  assert.deepEqual([gone, cache.bytes], [['a', 'b'], 1_000])
-  const never = cachedRow('never', gone)
-  never.pins = 1
+  assert.deepEqual([evicted, cache.bytes], [['a', 'b'], 1_000])
+  const never = cachedRow('never', evicted, ROW_OF_1000_BYTES, true)
   cache.add(never)
-  for (const name of ['c', 'd']) cache.add(cachedRow(name, gone))
-  assert.deepEqual([never.isEvicted, gone], [false, ['a', 'b', 'pinned', 'c']])
+  for (const name of ['c', 'd']) cache.add(cachedRow(name, evicted))
+  assert.deepEqual([never.isEvicted, evicted], [false, ['a', 'b', 'pinned', 'c']])
 })
 
-test('the bytes in memory are those of its rows, whatever happens to them', () => {
+test('counts the bytes of its rows through any sequence of operations', () => {
   const step = fc.tuple(
     fc.constantFrom('add', 'use', 'pin', 'unpin', 'change', 'remove'),
     fc.nat(9),
@@ -69,34 +73,33 @@ test('the bytes in memory are those of its rows, whatever happens to them', () =
       for (const [what, name, size] of steps) {
         const row = rows.get(name)
         if (what === 'add' && !row) {
-          const made = new CachedRow(String(name), [name], { text: 'x'.repeat(size) }, () =>
+          const added = new CachedRow(String(name), [name], { text: 'x'.repeat(size) }, () =>
             rows.delete(name),
           )
-          rows.set(name, made)
-          cache.add(made)
+          rows.set(name, added)
+          cache.add(added)
         } else if (!row) continue
         else if (what === 'use') cache.markUsed(row)
         else if (what === 'pin') cache.pin(row)
         else if (what === 'unpin' && row.pins > 0) cache.unpin(row)
         else if (what === 'remove') cache.remove(row)
         else if (what === 'change' && row.pins > 0) {
-          row.row = size % 3 === 0 ? null : { text: 'y'.repeat(size) }
-          cache.updateSize(row)
+          cache.setRow(row, size % 3 === 0 ? null : { text: 'y'.repeat(size) })
         }
-        const held = [...rows.values()]
-        assert.equal(cache.rows, held.length)
+        const present = [...rows.values()]
+        assert.equal(cache.rows, present.length)
         assert.equal(
           cache.bytes,
-          held.reduce((sum, one) => sum + OVERHEAD_BYTES + rowBytes(one.row), 0),
+          present.reduce((sum, { row: values }) => sum + OVERHEAD_BYTES + rowBytes(values), 0),
         )
-        const loose = held.filter(({ pins }) => pins === 0)
-        assert.ok(cache.bytes <= 5_000 || loose.length <= 1, 'what may leave has left')
+        const unpinned = present.filter(({ pins }) => pins === 0)
+        assert.ok(cache.bytes <= 5_000 || unpinned.length <= 1, 'rows above the bound are evicted')
       }
     }),
   )
 })
 
-test('keys stand in the order of UTF-8, of numbers and of bytes', () => {
+test('orders keys by UTF-8 bytes, by number and by bytes', () => {
   const texts = [
     '',
     ' ',
@@ -139,15 +142,15 @@ test('keys stand in the order of UTF-8, of numbers and of bytes', () => {
   )
 })
 
-test('ids that are made later stand behind, and two of one moment differ', () => {
+test('generates ids that rise with time, and differ within one millisecond', () => {
   const clock = new ManualClock()
-  const made: string[] = []
+  const ids: string[] = []
   for (let i = 0; i < 100; i++) {
-    made.push(newRowId(clock))
+    ids.push(newRowId(clock))
     clock.advance(1 + i * i * 1_000)
   }
-  assert.deepEqual(made.toSorted(), made)
-  for (const id of made) assert.match(id, /^[0-9A-HJKMNP-TV-Z]{26}$/)
+  assert.deepEqual(ids.toSorted(), ids)
+  for (const id of ids) assert.match(id, /^[0-9A-HJKMNP-TV-Z]{26}$/)
   assert.equal(new Set(Array.from({ length: 1_000 }, () => newRowId(clock))).size, 1_000)
 })
 
@@ -160,12 +163,12 @@ const tables = {
   ),
   stays: table('stays', { own: t.string(64), n: t.u32 }, { key: ['own', 'n'], owner: Own, evict: 'never' }),
   made: table('made', { own: t.string(64), n: t.u32 }, { key: ['own', 'n'], owner: Own, ids: 'auto' }),
-  /** Called as what `c.rows` might be thought to have of its own. */
+  /** Has the name of an internal field of `c.rows`. */
   turn: table('turns', { own: t.string(64), n: t.u32 }, { key: 'own', owner: Own }),
 }
 type Own = Rows<typeof tables>
 
-/** An engine in memory, and a shard that does what it is told in one turn. */
+/** An engine in memory, with a shard that runs the given work in one turn. */
 function createFixture(maxRowCacheBytes: number) {
   const log = new MemoryLog()
   const store = new MemoryStore()
@@ -189,12 +192,12 @@ function createFixture(maxRowCacheBytes: number) {
     const error = log.lines.findLast(({ level }) => level === 'error')
     assert.equal(answer.kind, 'reply', String(error?.fields['error']))
   }
-  return { engine, store, log, run, does: runExpectingReply }
+  return { engine, store, log, run, runOk: runExpectingReply }
 }
 
 for (const maxBytes of [1, 600, 1_000_000]) {
-  test(`a turn sees its own rows and those of others where memory has room for ${maxBytes} bytes`, async () => {
-    const { engine, run, does } = createFixture(maxBytes)
+  test(`a turn reads its own changes and those of earlier turns with a cache of ${maxBytes} bytes`, async () => {
+    const { engine, run, runOk } = createFixture(maxBytes)
     const model = new Map<number, number>()
     const check = (rows: Own): void => {
       const expected = [...model].toSorted(([a], [b]) => a - b)
@@ -205,23 +208,23 @@ for (const maxBytes of [1, 600, 1_000_000]) {
       )
       for (const [n, mark] of model) assert.equal(rows.things.get(n)?.mark, mark)
     }
-    await does((rows) => {
+    await runOk((rows) => {
       for (let n = 0; n < 20; n++) {
         rows.things.insert({ n, mark: n })
         model.set(n, n)
       }
       check(rows)
     })
-    await does((rows) => {
+    await runOk((rows) => {
       check(rows)
-      const held = [...model.keys()].map((n) => rows.things.get(n)!)
-      for (const row of held) {
+      const handles = [...model.keys()].map((n) => rows.things.get(n)!)
+      for (const row of handles) {
         row.update({ mark: row.n * 2 + 100 })
         assert.equal(row.increment('mark', 1), row.n * 2 + 101)
         model.set(row.n, row.n * 2 + 101)
       }
       check(rows)
-      for (const row of held.slice(0, 5)) {
+      for (const row of handles.slice(0, 5)) {
         model.delete(row.n)
         row.delete()
       }
@@ -231,28 +234,28 @@ for (const maxBytes of [1, 600, 1_000_000]) {
       assert.throws(() => rows.things.insert({ n: 4, mark: 3 }), /thing\.mark: 3 is taken/)
       check(rows)
     })
-    const bad = await run((rows) => {
+    const answer = await run((rows) => {
       for (const row of rows.things.all()) row.delete()
       for (let n = 0; n < 40; n++) rows.things.insert({ n, mark: n })
       throw new Error('the bug of the test')
     })
-    assert.equal(bad.kind, 'system')
-    await does(check)
+    assert.equal(answer.kind, 'system')
+    await runOk(check)
     const { bytes } = engine.rowCache
     assert.ok(bytes <= maxBytes || engine.rowCache.rows <= 1, `${bytes} bytes`)
   })
 }
 
-test('rows of a table that is never evicted are read once, and leave with their shard', async () => {
-  const { engine, does } = createFixture(1)
-  await does((rows) => {
+test('reads rows of a table with evict never once, and removes them with their shard', async () => {
+  const { engine, runOk } = createFixture(1)
+  await runOk((rows) => {
     for (let n = 0; n < 10; n++) rows.stays.insert({ n })
   })
-  await does((rows) => {
+  await runOk((rows) => {
     for (let n = 0; n < 10; n++) rows.things.insert({ n })
   })
   const before = engine.meter.rowReads
-  await does((rows) => {
+  await runOk((rows) => {
     for (let n = 0; n < 10; n++) assert.equal(rows.stays.get(n)?.n, n)
   })
   assert.equal(engine.meter.rowReads, before)
@@ -260,77 +263,77 @@ test('rows of a table that is never evicted are read once, and leave with their 
   assert.deepEqual([engine.rowCache.bytes, engine.rowCache.rows], [0, 0])
 })
 
-test('a row above 100 KB is warned of once', async () => {
-  const { log, does } = createFixture(1_000_000)
+test('warns once about rows above 100 KB', async () => {
+  const { log, runOk } = createFixture(1_000_000)
   const warnings = (): unknown[] =>
     log.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields)
-  await does((rows) => rows.things.insert({ n: 1, word: 'x'.repeat(102_300) }))
+  await runOk((rows) => rows.things.insert({ n: 1, word: 'x'.repeat(102_300) }))
   assert.deepEqual(warnings(), [])
   for (const size of [102_400, 200_000])
-    await does((rows) => rows.things.get(1)!.update({ word: 'x'.repeat(size) }))
+    await runOk((rows) => rows.things.get(1)!.update({ word: 'x'.repeat(size) }))
   const [{ table: name, key, bytes }, ...others] = warnings() as [Record<string, unknown>]
   assert.deepEqual([name, key, others], ['thing', '"1"', []])
   assert.ok(typeof bytes === 'number' && bytes > 102_400 && bytes < 103_000, String(bytes))
 })
 
-test('a table may be called like a part of the engine', async () => {
-  const { does } = createFixture(1_000_000)
-  await does((rows) => rows.turn.insert({ n: 7 }))
-  await does((rows) => assert.equal(rows.turn.get()?.n, 7))
+test('a table may have the name of an internal field', async () => {
+  const { runOk } = createFixture(1_000_000)
+  await runOk((rows) => rows.turn.insert({ n: 7 }))
+  await runOk((rows) => assert.equal(rows.turn.get()?.n, 7))
 })
 
-test('a row whose id comes late is not inserted by a turn that is over', async () => {
-  const { store, run, does } = createFixture(1_000_000)
+test('does not insert a row when its id arrives after the end of the turn', async () => {
+  const { store, run, runOk } = createFixture(1_000_000)
   const { promise, resolve } = Promise.withResolvers<bigint>()
   Object.assign(store, { nextId: () => promise })
-  let late: Promise<unknown> = Promise.resolve()
-  await does((rows) => {
-    // A forgotten await.
-    late = rows.made.insert({})
-    late.catch(() => {})
+  let inserted: Promise<unknown> = Promise.resolve()
+  await runOk((rows) => {
+    // The handler does not await the insert.
+    inserted = rows.made.insert({})
+    inserted.catch(() => {})
     return 0
   })
   resolve(7n)
-  await assert.rejects(late, /this context is over: its turn has ended/)
-  await does((rows) => assert.deepEqual(rows.made.all(), []))
-  await does(async (rows) => assert.equal((await rows.made.insert({})).n, 7))
+  await assert.rejects(inserted, /this context is over: its turn has ended/)
+  await runOk((rows) => assert.deepEqual(rows.made.all(), []))
+  await runOk(async (rows) => assert.equal((await rows.made.insert({})).n, 7))
   const { kind } = await run((rows) => rows.made.insert({}))
   assert.equal(kind, 'system', 'the id is taken')
 })
 
-test('a row that its turn changes while it is read again is not put back', async () => {
-  const { store, does } = createFixture(1_000_000)
+test('invalidate does not overwrite a row that its turn changed meanwhile', async () => {
+  const { store, runOk } = createFixture(1_000_000)
   const { promise, resolve } = Promise.withResolvers<Row>()
   Object.assign(store, { reload: () => promise })
-  await does((rows) => rows.turn.insert({ n: 1 }))
-  await does(async (rows) => {
-    const again = rows.turn.invalidate()
+  await runOk((rows) => rows.turn.insert({ n: 1 }))
+  await runOk(async (rows) => {
+    const refreshed = rows.turn.invalidate()
     rows.turn.get()!.update({ n: 2 })
     resolve({ own: 'k', n: 9 })
-    await assert.rejects(again, /turns: this turn has changed the row: invalidate it first/)
+    await assert.rejects(refreshed, /turns: this turn has changed the row: invalidate it first/)
   })
-  await does((rows) => assert.equal(rows.turn.get()?.n, 2))
-  await does(async (rows) => {
+  await runOk((rows) => assert.equal(rows.turn.get()?.n, 2))
+  await runOk(async (rows) => {
     assert.equal((await rows.turn.invalidate())?.n, 9)
     assert.equal(rows.turn.get()?.n, 9)
   })
 })
 
-test('a row that moved to another shard is gone when it is read again, and its shard goes on', async () => {
-  const { store, does } = createFixture(1_000_000)
+test('invalidate removes a row that moved to another shard', async () => {
+  const { store, runOk } = createFixture(1_000_000)
   Object.assign(store, { reload: async () => ({ own: 'other', n: 9 }) })
-  await does((rows) => rows.turn.insert({ n: 1 }))
-  await does(async (rows) => {
+  await runOk((rows) => rows.turn.insert({ n: 1 }))
+  await runOk(async (rows) => {
     assert.equal(await rows.turn.invalidate(), undefined)
     assert.deepEqual([rows.turn.get(), rows.turn.all()], [undefined, []])
   })
   assert.equal(store.row({ contract: 'own', key: 'k' }, tables.turn.definition, ['k']), null)
-  await does((rows) => assert.equal(rows.turn.insert({ n: 2 }).n, 2))
+  await runOk((rows) => assert.equal(rows.turn.insert({ n: 2 }).n, 2))
 })
 
-test('a refused row names its column, the columns of its key, or the largest of them', async () => {
-  const { does } = createFixture(1_000_000)
-  await does((rows) => {
+test('a RowError names the refused column, the columns of the key, or the largest column', async () => {
+  const { runOk } = createFixture(1_000_000)
+  await runOk((rows) => {
     const { things, turn } = rows
     things.insert({ n: 1, mark: 1 })
     turn.insert({ n: 1 })

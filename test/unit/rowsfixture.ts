@@ -1,4 +1,4 @@
-// What the tests of stored rows share: a contract and two tables of it, write sets, and SQLite in memory.
+// Shared by the tests of stored rows: a contract and a table, write sets, and SQLite in memory.
 
 import { DatabaseSync } from 'node:sqlite'
 
@@ -33,7 +33,7 @@ export function insert(table: TableDefinition, row: Row): RowChange {
   return { table, op: 'insert', key: keyOf(table, row), values: row }
 }
 export function fill(table: TableDefinition, row: Row): RowChange {
-  return { ...insert(table, row), op: 'fill' }
+  return { ...insert(table, row), op: 'store-put' }
 }
 export function update(table: TableDefinition, key: readonly unknown[], values: Row): RowChange {
   return { table, op: 'update', key, values }
@@ -41,18 +41,18 @@ export function update(table: TableDefinition, key: readonly unknown[], values: 
 export function remove(
   table: TableDefinition,
   key: readonly unknown[],
-  op: 'delete' | 'drop' = 'delete',
+  op: 'delete' | 'store-delete' = 'delete',
 ): RowChange {
   return { table, op, key, values: {} }
 }
-export function storedCast(sequence: number, word: string): StoredCast {
+export function storedCast(sequence: number, answer: string): StoredCast {
   const target = { contract: 'guild', key: 'knights' }
   return {
     sequence,
     target,
     command: 7,
     body: new Uint8Array([sequence]),
-    answer: word,
+    answer,
     data: new Uint8Array(0),
   }
 }
@@ -64,7 +64,7 @@ export function rowWriteSet(
   return writeSet(shard, 1, { rows, ...part })
 }
 
-/** Counts the rows that statements change. */
+/** A SQLite handle that counts changed rows. */
 class CountingSql implements SqliteHandle {
   readonly #statements: PreparedStatements
   readonly #db: DatabaseSync
@@ -86,7 +86,7 @@ class CountingSql implements SqliteHandle {
 export interface InMemoryTables {
   readonly db: DatabaseSync
   readonly sql: CountingSql
-  /** As another start of a game with these tables sees it. */
+  /** Opens the same database as another start of a game with these tables. */
   open(tables: readonly TableDefinition[], outbox?: boolean): StoreTables
 }
 

@@ -209,7 +209,7 @@ test('insert refuses a key that is there, fill replaces the row, delete and drop
   assert.deepEqual({ ...rows.row(items, ada.key, ['a']) }, item('a', { count: 5, charm: 'elf' }))
   rows.applyChanges(ada.key, [remove(items, ['a'])])
   assert.equal(rows.row(items, ada.key, ['a']), null)
-  rows.applyChanges(ada.key, [fill(items, item('a')), remove(items, ['a'], 'drop')])
+  rows.applyChanges(ada.key, [fill(items, item('a')), remove(items, ['a'], 'store-delete')])
   assert.equal(rows.row(items, ada.key, ['a']), null)
   assert.throws(
     () => rows.applyChanges(ada.key, [insert(items, item('a', {}, 'eve'))]),

@@ -183,7 +183,7 @@ export class ActiveShard {
     const critical = rows.some((change) => change.table.class === 'critical')
     const undo = rows.map(({ table, key }): RowChange => {
       const before = this.local.row(this.shard, table, key)
-      return { table, key, op: before ? 'fill' : 'drop', values: before ?? {} }
+      return { table, key, op: before ? 'store-put' : 'store-delete', values: before ?? {} }
     })
     return this.tiers.commit(
       writeSet(this.shard, this.activation, {

@@ -106,7 +106,7 @@ test('a store that comes back when another has gone on is emptied, and what it h
   world.database.isUnavailable = true
   shard.commitTurn([insert(items, item(ada, 'axe', 1))])
   // Not acknowledged: its mark must not answer the client that asks again.
-  const before: RowChange = { ...update(coins, ada, 'gold', coin(ada, 'gold', 1)), op: 'fill' }
+  const before: RowChange = { ...update(coins, ada, 'gold', coin(ada, 'gold', 1)), op: 'store-put' }
   const undo = writeSet(ada, 1, { ...put(1), rows: [before] })
   void shard.commitTurn([update(coins, ada, 'gold', { n: 9 })], { ...put(2), undo })
   await world.advance(10)
@@ -301,7 +301,7 @@ test('an older copy of the store is emptied: its sequences say nothing', async (
   }
   first.crash()
   const backup = world.createStore({ storeId: disk.outboxOf('owner').storeId })
-  backup.fill(ada, [{ ...insert(coins, coin(ada, 'gold', 1)), op: 'fill' }], null, true)
+  backup.fill(ada, [{ ...insert(coins, coin(ada, 'gold', 1)), op: 'store-put' }], null, true)
   await backup.outboxOf('owner').raiseSeq(1)
   const second = world.startProcess(backup)
   const again = await activateShard(world, second.tiers, backup, ada)
@@ -348,7 +348,7 @@ test('an older copy does not pass for the newer one by what it does while MySQL 
   first.crash()
   const { storeId } = disk.outboxOf('owner')
   const backup = world.createStore({ storeId })
-  backup.fill(ada, [{ ...insert(items, item(ada, 'axe', 1)), op: 'fill' }], null, true)
+  backup.fill(ada, [{ ...insert(items, item(ada, 'axe', 1)), op: 'store-put' }], null, true)
   await backup.outboxOf('owner').raiseSeq(1)
   world.database.isUnavailable = true
   for (const life of [1, 2]) {

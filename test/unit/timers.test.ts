@@ -1,4 +1,4 @@
-// A durable timer that is due beyond what a host keeps in memory rings all the same.
+// A durable timer that is due later than a host holds timers in memory.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -15,13 +15,13 @@ import { TIMES } from '../../core/wire/limits.ts'
 const AHEAD_MS = 100
 const Bell = contract('bell', { wind: command(1, { ms: t.u32 }) })
 
-test('a timer that is due later than a host looks ahead rings when it is due', async () => {
-  const dir = mkdtempSync(join(tmpdir(), 'firefly-alarms-'))
+test('fires a durable timer that is due after the look-ahead of the host', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'firefly-timers-'))
   const { wakeAheadMs } = TIMES
   Object.assign(TIMES, { wakeAheadMs: AHEAD_MS })
-  const rung = Promise.withResolvers<number>()
+  const fired = Promise.withResolvers<number>()
   const bell = shard(Bell)
-    .timer('ring', {}, () => rung.resolve(Date.now()))
+    .timer('ring', {}, () => fired.resolve(Date.now()))
     .on('wind', (c, { ms }) => c.after(ms, 'ring'))
   const host = await openHost({ game: firefly({ bell }), dir, slots: 1, evictMs: 20 })
   try {
@@ -31,9 +31,9 @@ test('a timer that is due later than a host looks ahead rings when it is due', a
     const channel = host.engine.open({ ...NEW_CHANNEL_DEFAULTS, ...bells }, out)
     const dueMs = Date.now() + 5 * AHEAD_MS
     channel.submitCall(1, 1, 0, 0, msgpack.encode({ ms: 5 * AHEAD_MS }))
-    // Nobody is there any more: its host alone can wake it.
+    // Without a channel only the host can activate the shard.
     setTimeout(() => channel.closeChannel(true), AHEAD_MS / 2)
-    assert.ok((await rung.promise) >= dueMs - 1)
+    assert.ok((await fired.promise) >= dueMs - 1)
   } finally {
     Object.assign(TIMES, { wakeAheadMs })
     await host.close()

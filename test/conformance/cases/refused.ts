@@ -76,11 +76,11 @@ const REFUSED: readonly (readonly [RowStep, RegExp])[] = [
     ['insert', 'items', { kind: 'y'.repeat(500) }],
     /^BAD_VALUE keep_item\.kind: "y{60,80}….{1,60}sword\|shield$/,
   ],
-  [['insert', 'items', { id: 'one' }], /^DUPLICATE keep_item\.id: a row with the key "one" is there$/],
+  [['insert', 'items', { id: 'one' }], /^DUPLICATE keep_item\.id: a row with the key "one" exists$/],
   [['insert', 'items', { mark: 'taken' }], /^DUPLICATE keep_item\.mark: "taken" is taken/],
   [
     ['insert', 'spots', { x: 1, word: 'w' }],
-    /^DUPLICATE keep_spot\.x,word: a row with the key 1, "w" is there$/,
+    /^DUPLICATE keep_spot\.x,word: a row with the key 1, "w" exists$/,
   ],
   [['insert', 'spots', { x: 1 }], /^BAD_VALUE keep_spot\.word: missing, expected string$/],
   [
@@ -89,11 +89,11 @@ const REFUSED: readonly (readonly [RowStep, RegExp])[] = [
   ],
   [
     ['pad', 'notes', { id: 'big' }, 'text', 'x', 2_100_000],
-    /^TOO_LARGE keep_note\.text: .*2100\d{3} bytes exceeds 2000000, 2100016 of them here: "x{78}…$/,
+    /^TOO_LARGE keep_note\.text: .*2100\d{3} bytes exceeds 2000000, 2100016 of them in this column: "x{78}…$/,
   ],
   [
     ['pad', 'notes', { id: 'big' }, 'text', '語', 700_000],
-    /^TOO_LARGE keep_note\.text: .* bytes exceeds 2000000, 2100016 of them here: "語{78}…$/,
+    /^TOO_LARGE keep_note\.text: .* bytes exceeds 2000000, 2100016 of them in this column: "語{78}…$/,
   ],
   [
     ['pad', 'notes', { id: 'big' }, 'text', 'x', 3_000_001],

@@ -59,7 +59,7 @@ export class ShardNetwork {
           )
         },
         cast: (call) => {
-          if (isOwn(id)) self.engine.shard(id).receivePeerCall(call, null)
+          if (isOwn(id)) self.engine.shard(id).calls.receivePeerCall(call, null)
         },
         deliver: (sender, cast) => {
           if (isOwn(id)) return self.engine.receiveDurableCast(id, sender, cast)

@@ -1,4 +1,4 @@
-// What the engine counts, as plain numbers: a host publishes them under these names.
+// Counters of an engine. A host publishes each under the name of its field.
 
 export class EngineMeter {
   turns = 0
@@ -8,7 +8,7 @@ export class EngineMeter {
   badInputs = 0
   overloads = 0
   commits = 0
-  /** Commits whose outcome was failed or unknown. */
+  /** Commits that failed or whose outcome is unknown. */
   lostCommits = 0
   activations = 0
   evictions = 0
@@ -18,9 +18,9 @@ export class EngineMeter {
   rowReads = 0
   cacheHits = 0
   cacheLoads = 0
-  /** Callers that were told RETRY_LATER, because MySQL had not confirmed in time. */
+  /** Calls answered with RETRY_LATER because MySQL had not confirmed in time. */
   retryLaters = 0
   castRetries = 0
-  /** Channels whose missed events were not all there any more. */
+  /** Channels that missed events which were not stored any more. */
   resyncs = 0
 }

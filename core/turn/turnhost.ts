@@ -1,0 +1,112 @@
+// A turn's cause, and the activation as turns and their parts use it: interfaces, so that Turn, Timers and CastSender
+// need not import each other. core/engine/activation.ts implements TurnHost.
+
+import type { Cached } from '../game/cacheable.ts'
+import type { TableDefinition } from '../game/table.ts'
+import type { Contract } from '../wire/contract.ts'
+import type { Limits } from '../wire/limits.ts'
+import type { ShardId } from '../wire/shardid.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Log } from '../ports/log.ts'
+import type { Peer, PeerAnswer } from '../ports/directory.ts'
+import type { ChannelWrite, StoredCast } from '../ports/store.ts'
+import type { Channel } from '../channel/channel.ts'
+import type { ChannelActivation, ChannelRegistry } from '../channel/channelregistry.ts'
+import type { Member, Members } from '../channel/members.ts'
+import type { RowHost, TableRows } from '../rows/tablerows.ts'
+import type { KvState } from './kv.ts'
+import type { EngineMeter } from './meter.ts'
+import type { ShardPlan } from './plan.ts'
+
+/** Why a turn runs, and what waits for its answer. */
+export interface TurnCause {
+  readonly channel: Channel | null
+  /** Of the channel's call; 0 = the turn is no call. */
+  readonly sequence: number
+  readonly flags: number
+  /** The shards that wait for this turn, first caller first. */
+  readonly chain: readonly string[]
+  /** Wall clock; the calling shard waits until then. 0 = no deadline. */
+  readonly deadlineMs: number
+  readonly onAnswer: ((answer: PeerAnswer) => void) | null
+  /** Of a durable cast from another shard: stored in the commit of this turn. */
+  readonly receipt: CastReceipt | null
+  /** Runs when the handler threw an unexpected error and the turn was rolled back. */
+  readonly onBug: (() => void) | null
+  /** In a `leave` hook: the member that left. */
+  readonly leavingMember: Member<Channel> | null
+}
+
+export const NO_CALLER: TurnCause = {
+  channel: null,
+  sequence: 0,
+  flags: 0,
+  chain: [],
+  deadlineMs: 0,
+  onAnswer: null,
+  receipt: null,
+  onBug: null,
+  leavingMember: null,
+}
+
+/** The last durable cast of one sender, as its commit stores it. */
+export interface CastReceipt {
+  createWrite(nowMs: number, answer: PeerAnswer): ChannelWrite
+  /** What the Store gets back when the turn is undone; called before `createWrite`. */
+  createUndoWrite(nowMs: number): ChannelWrite
+}
+
+/** Work of a turn that runs when the turn is committed. */
+export type Effect = (host: TurnHost) => void
+
+/** What every part of an activation uses. */
+export interface ActivationContext {
+  readonly shardId: ShardId
+  readonly name: string
+  readonly plan: ShardPlan
+  readonly clock: Clock
+  readonly limits: Limits
+  readonly meter: EngineMeter
+  /** Adds the name of the shard to each line. */
+  readonly log: Log
+  readonly isEnded: boolean
+  peer(id: ShardId): Peer
+}
+
+export interface TurnHost extends ActivationContext, RowHost, ChannelActivation {
+  readonly log: Log
+  readonly meter: EngineMeter
+  readonly state: unknown
+  readonly kv: KvState
+  readonly members: Members<Channel>
+  readonly timers: TurnTimers
+  readonly castSender: TurnCasts
+  readonly channels: Pick<ChannelRegistry, 'startSeatTimeout' | 'endChannel' | 'expectSession'>
+  rows(table: TableDefinition): TableRows
+  cached<Params, Value>(definition: Cached<Params, Value>, params: Params): Promise<Value>
+  /** @throws InputError when no session can be bound to this key */
+  checkKey(contract: Contract, key: string): void
+  membershipChanged(): void
+}
+
+export interface TurnTimers {
+  /** Returns the parsed data. @throws InputError for an unknown name, a bad delay, bad data, too many timers */
+  checkTimer(name: string, ms: number, data: unknown): unknown
+  isDurable(name: string): boolean
+  setVolatile(name: string, ms: number, data: unknown): void
+  cancelVolatile(name: string): void
+}
+
+export interface TurnCasts {
+  /** `earlier`: casts that the turn made before. @throws InputError for too many pending casts, an unknown answer */
+  createCast(cast: Omit<StoredCast, 'sequence' | 'data'>, data: unknown, earlier: number): StoredCast
+  enqueueCast(cast: StoredCast): void
+}
+
+/** The turn, as its emitters and handles of other shards use it. */
+export interface TurnScope {
+  readonly cause: TurnCause
+  /** @throws Error when the turn or its activation has ended */
+  requireActive(): TurnHost
+  addEffect(effect: Effect): void
+}
