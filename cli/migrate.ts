@@ -7,16 +7,9 @@ import { join } from 'node:path'
 import { loadApp } from '../core/node/app.ts'
 import { mysqlClient } from '../core/node/mysqlpool.ts'
 import { DatabaseError, type SqlClient, type SqlStatement, type SqlValue } from '../core/sql/client.ts'
-import {
-  applyMigration,
-  DriftError,
-  parseMigrationFile,
-  planMigration,
-  type Difference,
-  type MigrationFile,
-  type MigrationPlan,
-  type MigrationTarget,
-} from '../core/migrate/migrations.ts'
+import type { SchemaDifference as Difference } from '../core/migrate/compare.ts'
+import { applyMigration, DriftError, parseMigrationFile, planMigration } from '../core/migrate/migrations.ts'
+import type { MigrationFile, MigrationPlan, MigrationTarget } from '../core/migrate/plan.ts'
 import { planetscaleClient } from '../core/sql/planetscale.ts'
 import { packageRoot } from './scaffold.ts'
 import { OptionError, sharedOptions } from './options.ts'
@@ -144,7 +137,7 @@ async function applyAndPrint(
       if (progress === 'begin') {
         startedMs = performance.now()
         for (const detail of details) report(`  ${detail}\n`)
-        report(`${kind === 'ours' ? 'run' : kind}: ${reason} … `)
+        report(`${kind === 'firefly-tables' ? 'run' : kind}: ${reason} … `)
       } else {
         report(progress === 'done' ? `done in ${ms} ms\n` : 'another process has done it\n')
         if (progress === 'done') done.push({ kind, why: reason, ms })

@@ -1,7 +1,7 @@
 // The report of `firefly migrate status`: the tables of the game, their writers, and turns that MySQL refused.
 
 import type { SqlClient } from '../core/sql/client.ts'
-import type { MigrationPlan, TableState } from '../core/migrate/migrations.ts'
+import type { MigrationPlan, TableState } from '../core/migrate/plan.ts'
 
 export interface MigrationStatus {
   readonly tables: readonly {

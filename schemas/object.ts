@@ -1,9 +1,10 @@
-// The tables of one shard's Durable Object. Text keys stand in WITHOUT ROWID tables, because every index is another
-// written row on the bill. Invariant: a statement names one row, so the platform's 100 bound parameters are never met.
+// The tables of one shard's Durable Object. Tables with text keys are WITHOUT ROWID, because Cloudflare bills the row
+// of an index as a further written row. Invariant: a statement binds the values of one row, fewer than the 100
+// parameters of the platform.
 
 import { ROW_TABLES } from './rows.ts'
 
-/** Run before anything else; each is a no-op when its table is there. */
+/** Run first; each is a no-op when its table exists. */
 export const OBJECT_TABLES = [
   ...ROW_TABLES,
   'CREATE TABLE IF NOT EXISTS kv (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID',
@@ -17,7 +18,7 @@ export const HAS_TABLES = "SELECT count(*) AS n FROM sqlite_master WHERE type = 
 
 export const GET_META = 'SELECT value FROM meta WHERE name = ?'
 export const ADD_META = 'INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)'
-/** The number of a new activation. */
+/** Numbers a new activation. */
 export const NEXT_ACTIVATION = `INSERT INTO meta (name, value) VALUES ('activation', 1)
   ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value`
 
@@ -35,7 +36,7 @@ export const DELETE_TIMER = 'DELETE FROM timers WHERE name = ?'
 export const GET_CHANNEL = 'SELECT mark, replies FROM channels WHERE id = ?'
 export const SET_CHANNEL = `INSERT INTO channels (id, mark, replies, touched_ms) VALUES (?, ?, ?, ?)
   ON CONFLICT (id) DO UPDATE SET mark = excluded.mark, replies = excluded.replies, touched_ms = excluded.touched_ms`
-/** A receipt of another shard's cast, `@contract/key`, has a time of its own. */
+/** A receipt of another shard's cast has the id `@contract/key` and an age limit of its own. */
 export const PRUNE_CHANNELS = `DELETE FROM channels
   WHERE touched_ms < ? AND (id NOT GLOB '@*' OR touched_ms < ?)`
 
@@ -43,5 +44,5 @@ export const ALL_SNAPSHOT = 'SELECT bytes FROM snapshot ORDER BY part'
 export const SET_SNAPSHOT =
   'INSERT INTO snapshot (part, bytes) VALUES (?, ?) ON CONFLICT (part) DO UPDATE SET bytes = excluded.bytes'
 export const TRIM_SNAPSHOT = 'DELETE FROM snapshot WHERE part >= ?'
-/** One part of a snapshot; a row of a Durable Object holds 2 MB at most. */
+/** Size of one part of a snapshot; a row of a Durable Object holds at most 2 MB. */
 export const SNAPSHOT_PART_BYTES = 1_048_576

@@ -1,14 +1,14 @@
-// What a slot file and an object hold beside the authors' tables: durable casts, the outbox, which shards have all
-// their rows here, and what the store knows of itself. An author's table is `r_<name>`, made by core/sql/layout.ts.
-// Invariant: the highest row of `outbox` is never deleted, because it is the counter.
+// Firefly's own tables in a slot file and in an object: durable casts, the outbox, the loaded shards, and the metadata
+// of the store. A game's table is `r_<name>`, created by core/sql/layout.ts. Invariant: the row of `outbox` with the
+// highest sequence is never deleted, because it is the counter.
 
-/** Each is a no-op when its table is there. */
+/** Each is a no-op when its table exists. */
 export const ROW_TABLES = [
   'CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID',
   `CREATE TABLE IF NOT EXISTS casts
     (shard TEXT, sequence INTEGER, target_contract TEXT NOT NULL, target_key TEXT NOT NULL, command INTEGER NOT NULL,
      body BLOB NOT NULL, answer TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (shard, sequence)) WITHOUT ROWID`,
-  // A row without data is nothing for MySQL: the counter alone, or an undo alone.
+  // A row without data is not for MySQL: it is the counter, or holds only an undo.
   `CREATE TABLE IF NOT EXISTS outbox
     (seq INTEGER PRIMARY KEY, shard TEXT NOT NULL, critical INTEGER NOT NULL, data BLOB NOT NULL, undo BLOB)`,
   'CREATE INDEX IF NOT EXISTS outbox_critical ON outbox (shard, seq) WHERE critical = 1',
@@ -39,13 +39,13 @@ export const DELETE_ALL_LOADED = 'DELETE FROM loaded'
 export const ADD_ENTRY = 'INSERT INTO outbox (seq, shard, critical, data, undo) VALUES (?, ?, ?, ?, ?)'
 export const OUTBOX_BOUNDS = `SELECT min(seq) AS low, max(seq) AS high,
   (SELECT length(data) FROM outbox ORDER BY seq DESC LIMIT 1) AS bytes FROM outbox`
-/** length() of a blob does not read its overflow pages. */
+/** length() of a BLOB does not read its overflow pages. */
 export const ENTRY_SIZES = `SELECT seq, length(data) AS bytes FROM outbox
   WHERE seq > ? AND seq <= ? AND length(data) > 0 ORDER BY seq LIMIT ?`
 export const ENTRIES = `SELECT seq, shard, critical, data FROM outbox
   WHERE seq > ? AND seq <= ? AND length(data) > 0 ORDER BY seq`
 export const ANY_ENTRY = 'SELECT 1 FROM outbox WHERE seq > ? AND length(data) > 0 LIMIT 1'
-/** Looks through what waits, newest first, without an index: asked only where somebody waits for MySQL anyway. */
+/** Scans the waiting entries, newest first, without an index: used only when a caller waits for MySQL anyway. */
 export const LAST_ENTRY = `SELECT seq FROM outbox
   WHERE shard = ? AND seq > ? AND length(data) > 0 ORDER BY seq DESC LIMIT 1`
 export const LAST_CRITICAL = `SELECT seq FROM outbox
@@ -54,5 +54,5 @@ export const UNDOS = `SELECT seq, undo FROM outbox
   WHERE seq >= ? AND shard = ? AND undo IS NOT NULL ORDER BY seq DESC`
 export const DROP_ENTRIES = 'DELETE FROM outbox WHERE seq <= ?'
 export const DELETE_ENTRY = 'DELETE FROM outbox WHERE seq = ?'
-/** What is left of the row that is the counter. */
+/** Removes the data of the row that is the counter. */
 export const BLANK_ENTRY = "UPDATE outbox SET shard = '', critical = 0, data = x'', undo = NULL WHERE seq = ?"

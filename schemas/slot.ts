@@ -1,15 +1,15 @@
-// The tables of one slot file: the rows of many shards, each under its name `contract/key`. Text keys stand in
-// WITHOUT ROWID tables, so that a row is written once and not once more for an index. Invariant: a file whose
-// format is not ours is neither read nor changed.
+// The tables of one slot file: the data of many shards, each identified by its name `contract/key`. Tables with text
+// keys are WITHOUT ROWID, so that a row is not written a second time for an index. Invariant: a file of another format
+// is neither read nor changed.
 
 import { ROW_TABLES } from './rows.ts'
 
-/** `PRAGMA application_id`: "Fire". Tells a slot file from any other SQLite file. */
+/** `PRAGMA application_id`: "Fire". Identifies a slot file among SQLite files. */
 export const SLOT_APPLICATION_ID = 0x46697265
 /**
- * Step n makes a file of format n from one of format n - 1; a new file takes all of them, in one transaction. `PRAGMA
- * user_version` tells a file's format. A change is a step of its own, behind these. In `channels` the replies come last,
- * so that `seen_ms` is read without following a long reply to its overflow pages.
+ * Step n migrates a file from format n - 1 to n; a new file runs all steps, in one transaction. `PRAGMA user_version`
+ * is a file's format. A change is a new step at the end. In `channels` the replies come last, so that `seen_ms` is read
+ * without the overflow pages of a long reply.
  */
 export const SLOT_STEPS: readonly string[] = [
   // 1: values, timers, channels, snapshots
@@ -28,7 +28,7 @@ export const SLOT_STEPS: readonly string[] = [
   PRAGMA application_id = ${SLOT_APPLICATION_ID}`,
   // 2: rows, durable casts, the outbox
   ROW_TABLES.join(';\n  '),
-  // 3: which timers are due next, among millions that are not
+  // 3: finds the next due timers among millions
   'CREATE INDEX timers_due ON timers (due_ms)',
 ]
 export const SLOT_FORMAT = SLOT_STEPS.length
@@ -44,14 +44,14 @@ export const ALL_TIMERS = 'SELECT name, due_ms AS dueMs, data FROM timers WHERE 
 export const SET_TIMER = `INSERT INTO timers (shard, name, due_ms, data) VALUES (?, ?, ?, ?)
   ON CONFLICT DO UPDATE SET due_ms = excluded.due_ms, data = excluded.data`
 export const DELETE_TIMER = 'DELETE FROM timers WHERE shard = ? AND name = ?'
-/** Durable timers that are due by then; the next one of a shard is its last row. */
+/** Durable timers that are due until a time; the last row of a shard is its earliest timer. */
 export const DUE_TIMERS = `SELECT shard, due_ms AS dueMs FROM timers INDEXED BY timers_due WHERE due_ms <= ?
   ORDER BY due_ms DESC`
 
 export const GET_CHANNEL = 'SELECT mark, replies FROM channels WHERE shard = ? AND id = ?'
 export const SET_CHANNEL = `INSERT INTO channels (shard, id, mark, seen_ms, replies) VALUES (?, ?, ?, ?, ?)
   ON CONFLICT DO UPDATE SET mark = excluded.mark, seen_ms = excluded.seen_ms, replies = excluded.replies`
-/** One page of channels behind a place in the key order: old ones are looked for a page at a time, without an index. */
+/** One page of channels after a key: old channels are searched page by page, without an index. */
 export const PAGE_OF_CHANNELS = `SELECT shard, id, seen_ms AS seenMs FROM channels
   WHERE (shard, id) > (?, ?) ORDER BY shard, id LIMIT ?`
 export const DELETE_CHANNEL = 'DELETE FROM channels WHERE shard = ? AND id = ?'
@@ -60,6 +60,6 @@ export const GET_SNAPSHOT = 'SELECT data FROM snapshots WHERE shard = ?'
 export const SET_SNAPSHOT = `INSERT INTO snapshots (shard, data) VALUES (?, ?)
   ON CONFLICT DO UPDATE SET data = excluded.data`
 
-/** Every activation number up to `reserved` may have been handed out. */
+/** Every activation number up to `reserved` may have been used. */
 export const GET_RESERVED = 'SELECT reserved FROM activations WHERE id = 1'
 export const SET_RESERVED = 'UPDATE activations SET reserved = ? WHERE id = 1'

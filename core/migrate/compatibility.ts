@@ -1,10 +1,10 @@
-// Does every value of a column have a place in one that Firefly did not make? Invariant: null is said only where a
-// value that is written comes back equal and where keys that differ for us differ for MySQL; in doubt it does not fit.
+// Checks whether a column that Firefly did not create holds every value of the game's column. Invariant: a column is
+// compatible only if written values read back equal, and keys that differ in the game differ in MySQL.
 
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import type { FoundColumn } from '../sql/catalog.ts'
 
-/** Why some value would be refused, changed or taken for another; null when each fits. */
+/** Why MySQL would refuse or change some value, or treat two values as equal; null = compatible. */
 export function typeMismatch(
   table: TableDefinition,
   column: ColumnDefinition,
@@ -15,8 +15,8 @@ export function typeMismatch(
   if (found.hasOnUpdate) return 'MySQL changes it at every update of the row'
   if (found.isAutoIncrement && !isAutoIncrement)
     return table.key.includes(column) ? "AUTO_INCREMENT needs ids: 'auto'" : 'AUTO_INCREMENT replaces a 0'
-  if (isAutoIncrement && !found.isAutoIncrement) return "ids: 'auto' need AUTO_INCREMENT"
-  if (column.nullable && !found.nullable) return 'it takes no NULL'
+  if (isAutoIncrement && !found.isAutoIncrement) return "ids: 'auto' needs AUTO_INCREMENT"
+  if (column.nullable && !found.nullable) return 'it does not allow NULL'
   const type = parseType(found.type)
   switch (column.kind) {
     case 'int':
@@ -71,14 +71,17 @@ function integerMismatch(
     foundMin = isUnsigned ? 0n : -foundMax - 1n
   } else if (base === 'decimal') {
     const [precision, scale] = digitsOf(args)
-    // What comes back would not look whole.
-    if (scale > 0) return 'it is no whole number'
+    // MySQL would return digits after the point.
+    if (scale > 0) return NOT_INTEGER
     foundMax = 10n ** BigInt(precision) - 1n
     foundMin = isUnsigned ? 0n : -foundMax
-  } else return 'it is no whole number'
-  if (min < foundMin) return `it begins at ${foundMin}, the game's column at ${min}`
-  return max > foundMax ? `it ends at ${foundMax}, the game's column at ${max}` : null
+  } else return NOT_INTEGER
+  if (min < foundMin) return `its minimum is ${foundMin}, that of the game's column ${min}`
+  return max > foundMax ? `its maximum is ${foundMax}, that of the game's column ${max}` : null
 }
+
+const NOT_INTEGER = 'it is not an integer type'
+const MINIMUM_ZERO = 'its minimum is 0'
 
 function boundsOf({ spec }: ColumnDefinition): readonly [bigint, bigint] {
   if ('min' in spec) return [BigInt(spec.min), BigInt(spec.max)]
@@ -86,16 +89,16 @@ function boundsOf({ spec }: ColumnDefinition): readonly [bigint, bigint] {
 }
 
 function realMismatch({ spec }: ColumnDefinition, { base, args, isUnsigned }: TypeParts): string | null {
-  // FLOAT is printed with six digits.
-  if (base !== 'double' || args !== undefined) return 'only DOUBLE gives back what was put in'
-  return isUnsigned && 'min' in spec && spec.min < 0 ? 'it begins at 0' : null
+  // MySQL prints a FLOAT with six digits.
+  if (base !== 'double' || args !== undefined) return 'only DOUBLE returns every value unchanged'
+  return isUnsigned && 'min' in spec && spec.min < 0 ? MINIMUM_ZERO : null
 }
 
 function decimalMismatch({ spec }: ColumnDefinition, { base, args, isUnsigned }: TypeParts): string | null {
-  if (base !== 'decimal' || spec.kind !== 'decimal') return 'only DECIMAL gives back what was put in'
-  if (isUnsigned) return 'it begins at 0'
+  if (base !== 'decimal' || spec.kind !== 'decimal') return 'only DECIMAL returns every value unchanged'
+  if (isUnsigned) return MINIMUM_ZERO
   const [precision, scale] = digitsOf(args)
-  if (scale < spec.scale) return `it has ${scale} digits behind the point, the game's column ${spec.scale}`
+  if (scale < spec.scale) return `it has ${scale} digits after the point, the game's column ${spec.scale}`
   const integerDigits = precision - scale
   const neededDigits = spec.precision - spec.scale
   return integerDigits < neededDigits
@@ -108,14 +111,14 @@ function digitsOf(args = '10,0'): readonly [precision: number, scale: number] {
   return [precision!, scale ?? 0]
 }
 
-/** In bytes. */
+/** By the prefix of the type. */
 const CAPACITY_BYTES: Readonly<Record<string, number>> = {
   tiny: 255,
   '': 65_535,
   medium: 16_777_215,
   long: 4_294_967_295,
 }
-/** One UTF-16 unit takes at most so many of utf8mb4; a pair of them takes 4. */
+/** Maximum bytes of one UTF-16 unit in utf8mb4; a surrogate pair takes 4. */
 const MAX_UTF8_BYTES_PER_UNIT = 3
 
 function textMismatch(
@@ -129,34 +132,39 @@ function textMismatch(
   if (base === 'enum') return enumMismatch(values, args, isIndexed(table, column))
   const max = values ? Math.max(...values.map(({ length }) => length)) : 'max' in spec ? spec.max : 0
   if (base === 'varchar' || base === 'char') {
-    if (Number(args ?? 1) < max) return `it ends at ${args ?? 1} characters, the game's column at ${max}`
+    if (Number(args ?? 1) < max)
+      return `its maximum is ${args ?? 1} characters, that of the game's column ${max}`
     const mayEndInSpace = values ? values.some((value) => value.endsWith(' ')) : spec.kind !== 'id'
-    if (base === 'char' && mayEndInSpace) return 'CHAR drops spaces at the end'
+    if (base === 'char' && mayEndInSpace) return 'CHAR removes trailing spaces'
   } else {
     const [, size] = /^(tiny|medium|long|)text$/.exec(base) ?? []
     const capacity = size === undefined ? undefined : CAPACITY_BYTES[size]
     if (capacity === undefined) return 'text needs VARCHAR or TEXT'
     if (isIndexed(table, column)) return 'MySQL cannot index a whole TEXT'
     if (capacity < max * MAX_UTF8_BYTES_PER_UNIT)
-      return `it ends at ${capacity} bytes, the game's column at ${max * MAX_UTF8_BYTES_PER_UNIT} of them`
+      return bytesExceeded(capacity, max * MAX_UTF8_BYTES_PER_UNIT)
   }
   const isAscii = spec.kind === 'id' || values?.every((value) => !/[^ -~]/.test(value))
   if (found.charset !== 'utf8mb4' && !isAscii) return charsetMismatch(found)
-  // Others take `bob` for `Bob`, or an `é` for another spelling of it.
+  // Other collations treat `bob` and `Bob`, or two spellings of `é`, as equal.
   const mustDistinguish = table.key.includes(column) || table.unique.includes(column)
   if (mustDistinguish && !found.collation?.endsWith('_bin'))
-    return `by ${found.collation} different texts are equal, so that keys would collide; it must end in _bin`
+    return `${found.collation} treats different keys as equal; a collation with _bin is needed`
   return null
 }
 
+function bytesExceeded(capacity: number, max: number): string {
+  return `its maximum is ${capacity} bytes, that of the game's column ${max}`
+}
+
 function enumMismatch(values: readonly string[] | null, args = '', isIndexed: boolean): string | null {
-  // Sorted by place, compared as text: pages of rows would have gaps.
+  // MySQL sorts an ENUM by position and compares it as text, so pages of rows would have gaps.
   if (!values || isIndexed) return 'text needs VARCHAR or TEXT'
   const enumValues = new Set(
     [...args.matchAll(/'((?:[^']|'')*)'/g)].map(([, value]) => value!.replaceAll("''", "'")),
   )
   const missing = values.find((value) => !enumValues.has(value))
-  return missing === undefined ? null : `it has no ${JSON.stringify(missing)}`
+  return missing === undefined ? null : `it lacks ${JSON.stringify(missing)}`
 }
 
 function bytesMismatch(
@@ -170,7 +178,7 @@ function bytesMismatch(
     size === undefined ? (base === 'varbinary' ? Number(args) : undefined) : CAPACITY_BYTES[size]
   if (capacity === undefined) return base === 'binary' ? 'BINARY adds zeros' : 'bytes need VARBINARY or BLOB'
   if (size !== undefined && isIndexed(table, column)) return 'MySQL cannot index a whole BLOB'
-  return capacity < max ? `it ends at ${capacity} bytes, the game's column at ${max}` : null
+  return capacity < max ? bytesExceeded(capacity, max) : null
 }
 
 function jsonMismatch(found: FoundColumn, { base }: TypeParts): string | null {
@@ -181,7 +189,7 @@ function jsonMismatch(found: FoundColumn, { base }: TypeParts): string | null {
 
 function dateMismatch({ base, args }: TypeParts): string | null {
   if (base !== 'datetime') return 'the years 1000 to 9999 with milliseconds need DATETIME(3)'
-  return Number(args ?? 0) >= 3 ? null : 'it loses the milliseconds'
+  return Number(args ?? 0) >= 3 ? null : 'it drops the milliseconds'
 }
 
 function isIndexed({ key, shardKey, by, unique }: TableDefinition, column: ColumnDefinition): boolean {
@@ -191,5 +199,5 @@ function isIndexed({ key, shardKey, by, unique }: TableDefinition, column: Colum
 function charsetMismatch({ charset }: FoundColumn): string {
   return charset === null
     ? 'it has no character set'
-    : `CHARACTER SET ${charset} does not hold every character; utf8mb4 does`
+    : `CHARACTER SET ${charset} lacks some characters; utf8mb4 has them all`
 }

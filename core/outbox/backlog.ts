@@ -1,12 +1,12 @@
-// What waits in one outbox, by sequences alone: how much, since when, and when it is due. Nothing of it is read or kept.
+// The backlog of one outbox, from sequences alone: its size, its age, and when the next batch is due. Holds no entries.
 
 interface AgeSample {
-  /** Entries from this one on were noticed at `ms` or later. */
+  /** Entries from this sequence on were added at `ms` or later. */
   readonly fromSeq: number
   readonly ms: number
 }
 
-/** How finely ages are known: beyond it every second notice is forgotten, and an age is told too high. */
+/** Bound of the samples: beyond it every second one is dropped, and the reported age may be too high. */
 const MAX_AGE_SAMPLES = 64
 
 export class OutboxBacklog {
@@ -16,16 +16,16 @@ export class OutboxBacklog {
   #samples: AgeSample[] = []
   #sampleIntervalMs = 0
 
-  /** Entries that wait; more than there are where sequences were left out. */
+  /** Number of waiting entries; too high where sequences were skipped. */
   get depth(): number {
     return this.#lastSeq - this.#appliedSeq
   }
-  /** The highest sequence that somebody waits for, 0 = nobody. */
+  /** The highest sequence for which a caller waits; 0 = none. */
   get urgentSeq(): number {
     return this.#urgentSeq > this.#appliedSeq ? this.#urgentSeq : 0
   }
 
-  /** An entry stands in the outbox. */
+  /** Records that the outbox contains an entry with this sequence. */
   entryAdded(seq: number, nowMs: number): void {
     if (seq <= this.#lastSeq) return
     const newest = this.#samples.at(-1)
@@ -37,34 +37,34 @@ export class OutboxBacklog {
     this.#sampleIntervalMs = Math.max(1, 2 * this.#sampleIntervalMs)
   }
 
-  /** Somebody waits for this entry, so it does not wait for others. */
+  /** Records that a caller waits for this entry, so that it is flushed without delay. */
   markUrgent(seq: number): void {
     this.#urgentSeq = Math.max(this.#urgentSeq, seq)
   }
 
-  /** Everything up to this sequence is in MySQL, or gone. */
+  /** Records that MySQL has everything up to this sequence, or that it was removed. */
   flushedUpTo(upTo: number): void {
     this.#appliedSeq = upTo
     this.#lastSeq = Math.max(this.#lastSeq, upTo)
-    const notices = this.#samples
-    while (notices.length > 0 && (notices[1]?.fromSeq ?? this.#lastSeq + 1) <= upTo + 1) notices.shift()
-    if (notices.length === 0) this.#sampleIntervalMs = 0
+    const samples = this.#samples
+    while (samples.length > 0 && (samples[1]?.fromSeq ?? this.#lastSeq + 1) <= upTo + 1) samples.shift()
+    if (samples.length === 0) this.#sampleIntervalMs = 0
   }
 
-  /** The outbox was looked at and nothing is there: turns that were taken back, or that are not durable yet. */
+  /** Records that the outbox is empty: the turns were taken back, or are not durable yet. */
   clear(): void {
     this.#lastSeq = this.#appliedSeq
     this.#samples = []
     this.#sampleIntervalMs = 0
   }
 
-  /** Until the next batch is due; Infinity = nothing waits. `full` entries are a batch. */
+  /** Time until the next batch is due; Infinity = the backlog is empty. `batchSize`: entries of a full batch. */
   dueMs(nowMs: number, flushMs: number, batchSize: number): number {
     if (this.depth === 0) return Infinity
     return this.urgentSeq > 0 || this.depth >= batchSize ? 0 : Math.max(0, flushMs - this.oldestMs(nowMs))
   }
 
-  /** Age of the oldest entry since it was noticed. */
+  /** Age of the oldest entry. */
   oldestMs(nowMs: number): number {
     return this.#samples.length === 0 ? 0 : nowMs - this.#samples[0]!.ms
   }

@@ -1,13 +1,16 @@
-// How one flusher waits: one wait at a time, each for something that can cut it short, and longer after each failure.
+// The sleeps of one flusher: one at a time, each with the reason that can end it early, and longer after each failure.
 
 import { backoffMs } from '../wire/backoff.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 
-/** 'work' is cut short by any entry, 'database' by urgent ones only, 'reject' when a refused turn was taken back. */
-export type SleepReason = 'work' | 'database' | 'reject'
+/**
+ * 'entries': waits for entries, ended by any entry. 'retry': waits after a failure, shortened by urgent entries only.
+ * 'rejection': waits until a refused turn was taken back.
+ */
+export type SleepReason = 'entries' | 'retry' | 'rejection'
 
 const BACKOFF = { minMs: 100, maxMs: 5_000 } as const
-/** Somebody waits for MySQL. */
+/** Maximum backoff while a caller waits for MySQL. */
 const URGENT_BACKOFF_MS = 250
 
 export class RetryBackoff {
@@ -23,7 +26,7 @@ export class RetryBackoff {
     this.#clock = clock
   }
 
-  /** Resolves after `ms` (Infinity: never by itself), or when it is cut. */
+  /** Resolves after `ms` (Infinity = no timer), or when it is ended early. */
   sleep(reason: SleepReason, ms: number): Promise<void> {
     if (this.#isDisabled) return Promise.resolve()
     this.#reason = reason
@@ -33,29 +36,29 @@ export class RetryBackoff {
     })
   }
 
-  /** After a failure: 100 ms, doubling up to 5 s, with jitter, so that owners do not come back all at once. */
+  /** Sleeps after a failure: 100 ms, doubled up to 5 s, with jitter, so that owners do not retry together. */
   sleepAfterFailure(isUrgent: boolean): Promise<void> {
     const ms = backoffMs(this.#failures++, BACKOFF, this.#clock.random())
-    return this.sleep('database', isUrgent ? Math.min(ms, URGENT_BACKOFF_MS) : ms)
+    return this.sleep('retry', isUrgent ? Math.min(ms, URGENT_BACKOFF_MS) : ms)
   }
 
-  /** The last try was answered. */
+  /** Called when MySQL answered the last attempt. */
   resetFailures(): void {
     this.#failures = 0
   }
 
-  /** What this waits for is there in `ms`. */
-  wakeWithin(reason: Exclude<SleepReason, 'database'>, ms = 0): void {
+  /** Ends a sleep with this reason after `ms`. */
+  wakeWithin(reason: Exclude<SleepReason, 'retry'>, ms = 0): void {
     if (this.#reason === reason) this.#shortenTo(ms)
   }
 
-  /** Somebody waits from now on. */
+  /** Called when a caller starts to wait for MySQL. */
   expedite(): void {
-    this.wakeWithin('work')
-    if (this.#reason === 'database') this.#shortenTo(URGENT_BACKOFF_MS)
+    this.wakeWithin('entries')
+    if (this.#reason === 'retry') this.#shortenTo(URGENT_BACKOFF_MS)
   }
 
-  /** No wait from now on. */
+  /** Ends the sleep; later sleeps end immediately. */
   disable(): void {
     this.#isDisabled = true
     this.#endSleep()

@@ -1,5 +1,5 @@
-// The next batch of an outbox: whole turns in order, coalesced. Invariant: a turn is in the batch as a whole, parked
-// as a whole, or not yet in it, and no turn overtakes another.
+// Builds the next batch of an outbox: complete turns in order, coalesced. Invariant: a turn is in the batch completely,
+// parked completely, or left for a later batch, and no turn overtakes another.
 
 import type { TableDefinition } from '../game/table.ts'
 import type { Batch, ParkedTurn } from '../ports/database.ts'
@@ -13,17 +13,21 @@ export interface BatchBuildOptions {
   readonly tables: ReadonlyMap<string, TableDefinition>
   readonly parkedRows: ParkedRows
   readonly maxRows: number
-  /** This turn was refused when it stood alone: it is parked, and with it the batch ends. */
+  /** MySQL refused this turn alone: it is parked, and the batch ends with it. */
   readonly poisonTurn: { readonly seq: number; readonly cause: Error } | null
 }
 export interface BuiltBatch {
   readonly contents: Pick<Batch, 'rows' | 'channels' | 'casts' | 'parked' | 'unparkedSeqs'>
-  /** What of the entries is in it; at least the first. */
+  /** The entries that the batch contains; at least the first. */
   readonly entries: readonly OutboxEntry[]
-  /** Parked turns, to be kept in quarantine once MySQL has them. */
-  readonly parked: readonly { readonly turn: ParkedTurn; readonly entry: DecodedEntry }[]
+  /** Turns that the batch parks; the planner records them when MySQL has the batch. */
+  readonly parked: readonly NewlyParkedTurn[]
 }
-/** The first entry is critical and cannot be in MySQL: a parked turn has its row, or it is no sane turn. */
+export interface NewlyParkedTurn {
+  readonly turn: ParkedTurn
+  readonly entry: DecodedEntry
+}
+/** The first entry is critical and cannot be flushed: a parked turn has one of its rows, or it is invalid. */
 export interface BlockedTurn {
   readonly blocked: OutboxEntry
   readonly cause: Error
@@ -38,14 +42,13 @@ export function buildBatch(
   const coalescer = new RowCoalescer()
   const channels = new Map<string, Batch['channels'][number]>()
   const casts = new Map<string, Batch['casts'][number]>()
-  const parked: { turn: ParkedTurn; entry: DecodedEntry }[] = []
-  // What this batch parks, on top of what earlier ones did.
-  const newlyParked = new ParkedRows()
+  const parked: NewlyParkedTurn[] = []
+  const newlyParkedRows = new ParkedRows()
   const turns: OutboxEntry[] = []
   for (const outboxEntry of entries) {
     const entry = decodeUnlessLater(outboxEntry, tables, turns.length === 0)
     if (entry === null) break
-    const [parkedSeq, blocker] = findParkedBlocker(outboxEntry, entry, [parkedRows, newlyParked])
+    const [parkedSeq, blocker] = findParkedBlocker(outboxEntry, entry, [parkedRows, newlyParkedRows])
     let parkCause = parkedSeq === null ? null : new Error(`${blocker} is parked since seq ${parkedSeq}`)
     if (poisonTurn?.seq === outboxEntry.seq) parkCause = poisonTurn.cause
     if (parkCause === null && turns.length > 0 && coalescer.size + entry.rows.length > maxRows) break
@@ -61,7 +64,7 @@ export function buildBatch(
     if (parkCause !== null) {
       const { seq, shard, data } = outboxEntry
       parked.push({ turn: { seq, shard, data, error: parkCause.message }, entry })
-      newlyParked.addTurn(seq, shard, entry.rows)
+      newlyParkedRows.addTurn(seq, shard, entry.rows)
       if (poisonTurn?.seq === seq) break
       continue
     }
@@ -82,22 +85,22 @@ export function buildBatch(
   }
 }
 
-/** The parked turn behind which this one stands, null = none. */
+/** The parked turn that blocks this one, and the reason; null = none. */
 function findParkedBlocker(
   { shard }: OutboxEntry,
-  { rows, saves }: DecodedEntry,
+  { rows, requiresFlush }: DecodedEntry,
   parked: readonly ParkedRows[],
-): readonly [seq: number | null, what: string] {
-  for (const one of parked) {
-    const holder = one.parkedSeqOfRows(rows)
-    if (holder !== null) return [holder, 'row']
-    const saved = saves ? one.parkedSeqOfShard(shard) : null
-    if (saved !== null) return [saved, 'a turn of this shard']
+): readonly [seq: number | null, blocker: string] {
+  for (const parkedRows of parked) {
+    const rowSeq = parkedRows.parkedSeqOfRows(rows)
+    if (rowSeq !== null) return [rowSeq, 'row']
+    const shardSeq = requiresFlush ? parkedRows.parkedSeqOfShard(shard) : null
+    if (shardSeq !== null) return [shardSeq, 'a turn of this shard']
   }
   return [null, '']
 }
 
-/** null: it must wait until those before it are through. */
+/** null = another version wrote the entry, which ends the batch before it. */
 function decodeUnlessLater(
   { data }: OutboxEntry,
   tables: BatchBuildOptions['tables'],

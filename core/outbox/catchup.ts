@@ -1,10 +1,10 @@
-// How many owners of a process catch up with MySQL at a time: after an outage all of them have much to send, and what
-// that takes of the processor is taken from the players. One is enough as long as the backlog shrinks; else there are
-// more. Invariant: somebody who is waited for never waits here.
+// Limits how many owners of a process catch up with MySQL at the same time. After an outage all of them have a backlog,
+// and their flushing takes processor time from the players. The limit is one while the backlog shrinks, and rises while
+// it grows. Invariant: an owner for which a caller waits is admitted at once.
 
 import type { Clock } from '../ports/clock.ts'
 
-/** Over which the backlog is watched. */
+/** Interval between two measurements of the backlog. */
 const MEASURE_INTERVAL_MS = 250
 const MAX_CONCURRENT = 16
 
@@ -14,17 +14,17 @@ export class CatchUpLimiter {
   readonly #waiting = new Map<object, () => void>()
   #active = 0
   #limit = 1
-  /** What the backlog was, and when; Infinity = it was not looked at since the last failure. */
+  /** The last measured backlog; Infinity = not measured since the last failure. */
   #previousBacklog = Infinity
   #measuredAtMs = 0
 
-  /** `backlog`: entries that wait, of all owners together. */
+  /** `backlog`: number of waiting entries of all owners. */
   constructor(clock: Clock, backlog: () => number) {
     this.#clock = clock
     this.#backlog = backlog
   }
 
-  /** Lets `owner` send its next batch when it is its turn. @throws what `send` throws */
+  /** Runs `task` when the limit admits `owner`. @throws what `task` throws */
   async run(owner: object, task: () => Promise<void>): Promise<void> {
     await this.#acquire(owner)
     let isSuccessful = false
@@ -36,7 +36,7 @@ export class CatchUpLimiter {
     }
   }
 
-  /** Somebody waits for `owner` from now on. */
+  /** Admits `owner` above the limit, because a caller waits for it. */
   admitNow(owner: object): void {
     const admit = this.#waiting.get(owner)
     if (!admit) return
@@ -54,12 +54,11 @@ export class CatchUpLimiter {
   #release(isSuccessful: boolean): void {
     this.#active--
     if (isSuccessful) this.#adjustLimit()
-    else [this.#limit, this.#previousBacklog] = [1, Infinity]
+    if (!isSuccessful || (this.#active === 0 && this.#waiting.size === 0)) this.#resetLimit()
     for (const owner of this.#waiting.keys()) {
       if (this.#active >= this.#limit) return
       this.admitNow(owner)
     }
-    if (this.#active === 0) [this.#limit, this.#previousBacklog] = [1, Infinity]
   }
 
   #adjustLimit(): void {
@@ -69,5 +68,10 @@ export class CatchUpLimiter {
     if (backlog > this.#previousBacklog) this.#limit = Math.min(MAX_CONCURRENT, 2 * this.#limit)
     this.#previousBacklog = backlog
     this.#measuredAtMs = now
+  }
+
+  #resetLimit(): void {
+    this.#limit = 1
+    this.#previousBacklog = Infinity
   }
 }

@@ -1,10 +1,10 @@
-// What many turns did to rows, as the least that MySQL must do. Invariant: after the result MySQL holds what it would
-// hold after the turns one by one; where that is not certain, the turn does not fit and begins the next batch.
+// Reduces the row changes of many turns to the net changes. Invariant: the net changes leave MySQL in the same state as
+// the turns one by one; a turn for which that is not certain is not added, and starts the next batch.
 
 import type { TableDefinition } from '../game/table.ts'
 import type { Row, RowChange, RowKey } from '../ports/store.ts'
 
-/** What is left to do to one row: `deleted` comes first, then `put`. */
+/** The net change of one row: `deleted` comes first, then `put`. */
 interface NetChange {
   readonly table: TableDefinition
   readonly key: RowKey
@@ -15,12 +15,12 @@ interface NetChange {
 export class RowCoalescer {
   readonly #rows = new Map<string, NetChange>()
 
-  /** Rows that are touched. */
+  /** Number of changed rows. */
   get size(): number {
     return this.#rows.size
   }
 
-  /** Adds one turn, all of it or (false) nothing: two of its changes to a row cannot follow each other. */
+  /** Adds one turn. Returns false, and adds nothing, when two changes of a row cannot be combined. */
   add(changes: readonly RowChange[]): boolean {
     const next = new Map<string, NetChange>()
     for (const change of changes) {
@@ -33,7 +33,7 @@ export class RowCoalescer {
     return true
   }
 
-  /** Deletes first, because one of them may free the unique value that an insert takes. */
+  /** Deletes come first, because a delete may release the unique value of an insert. */
   changes(): RowChange[] {
     const deletes: RowChange[] = []
     const puts: RowChange[] = []
@@ -45,7 +45,7 @@ export class RowCoalescer {
   }
 }
 
-/** One string for a row of any table. */
+/** A string that identifies a row of any table. */
 export function rowName(table: TableDefinition, key: RowKey): string {
   return `${table.name} ${JSON.stringify(key.map(keyPartText))}`
 }
@@ -54,7 +54,7 @@ function keyPartText(value: unknown): string {
   return String(value instanceof Date ? value.getTime() : (value as string | number | bigint | Uint8Array))
 }
 
-/** null: it is not known that a row is there which is changed, or gone which is inserted. MySQL will say. */
+/** null = the change may fail (the row to change may not exist, the inserted one may exist): MySQL must decide. */
 function combine(net: NetChange | undefined, { table, key, op, values }: RowChange): NetChange | null {
   const netChange = (deleted: boolean, put: NetChange['put']): NetChange => ({ table, key, deleted, put })
   if (net === undefined) {
@@ -65,7 +65,7 @@ function combine(net: NetChange | undefined, { table, key, op, values }: RowChan
   if (op === 'insert') return put === null ? netChange(deleted, { op, values }) : null
   if (put === null) return null
   if (op === 'update') return netChange(deleted, { op: put.op, values: { ...put.values, ...values } })
-  // The row of an insert was not in MySQL: what is left is the delete before it, if there was one.
+  // MySQL never had an inserted row: only a delete before it remains.
   return op === 'delete' ? netChange(deleted || put.op === 'update', null) : null
 }
 

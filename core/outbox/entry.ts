@@ -1,5 +1,5 @@
-// One turn as its outbox keeps it: the changed rows, and of a critical turn also its mark and its casts; and the
-// write set that would take it back. Invariant: what is decoded equals what was encoded, 64-bit integers included.
+// The encoding of outbox entries: the changed rows of a turn, of a critical turn also its mark and casts; and the write
+// set that undoes it. Invariant: a decoded entry equals the encoded one, 64-bit integers included.
 
 import type { TableDefinition } from '../game/table.ts'
 import { channelWrite } from '../ports/store.ts'
@@ -12,11 +12,11 @@ export interface DecodedEntry {
   readonly channel: { readonly id: string; readonly mark: number; readonly replies: Uint8Array } | null
   /** Only of a critical turn. */
   readonly casts: readonly { readonly sequence: number; readonly cast: StoredCast | null }[]
-  /** It is refused while a turn of its shard stands parked. */
-  readonly saves: boolean
+  /** It is refused while a turn of its shard is parked. */
+  readonly requiresFlush: boolean
 }
 
-/** An entry names a table or column that this game does not have: an older or newer version wrote it. */
+/** An older or newer version of the game wrote the entry: it names a table or column that this game does not have. */
 export class EntryError extends Error {
   override readonly name = 'EntryError'
 }
@@ -25,7 +25,12 @@ type TablesByName = ReadonlyMap<string, TableDefinition>
 type PackedRow = [table: string, op: string, key: unknown[], names: string[], values: unknown[]]
 type PackedCastWrite = [sequence: number, cast: StoredCast | null]
 type PackedChannel = [id: string, mark: number, replies: Uint8Array]
-type PackedEntry = [rows: PackedRow[], channel: PackedChannel | null, casts: PackedCastWrite[], saves?: true]
+type PackedEntry = [
+  rows: PackedRow[],
+  channel: PackedChannel | null,
+  casts: PackedCastWrite[],
+  requiresFlush?: true,
+]
 type PackedUndo = [
   rows: PackedRow[],
   kv: [string, Uint8Array | null][],
@@ -35,31 +40,25 @@ type PackedUndo = [
   wakeMs: number | null,
 ]
 
-/** null where MySQL need not hear of the turn. */
-export function encodeEntry({
-  rows,
-  channel,
-  casts,
-  critical,
-  requiresFlush: saves,
-}: WriteSet): Uint8Array | null {
+/** null = MySQL does not need the turn. */
+export function encodeEntry({ rows, channel, casts, critical, requiresFlush }: WriteSet): Uint8Array | null {
   const packedRows = rows?.filter(({ op }) => op !== 'store-put' && op !== 'store-delete').map(packRow) ?? []
   if (packedRows.length === 0 && !critical) return null
   const packedChannel: PackedChannel | null =
     critical && channel ? [channel.id, channel.mark, channel.replies] : null
   const packed: PackedEntry = [packedRows, packedChannel, critical && casts ? [...casts] : []]
-  if (saves) packed.push(true)
+  if (requiresFlush) packed.push(true)
   return pack(packed)
 }
 
 /** @throws EntryError */
 export function decodeEntry(data: Uint8Array, tables: TablesByName): DecodedEntry {
-  const [rows, channel, casts, saves = false] = unpack(data) as PackedEntry
+  const [rows, channel, casts, requiresFlush = false] = unpack(data) as PackedEntry
   return {
     rows: rows.map((row) => unpackRow(row, tables)),
     channel: channel && { id: channel[0], mark: channel[1], replies: channel[2] },
     casts: casts.map(([sequence, cast]) => ({ sequence, cast })),
-    saves,
+    requiresFlush,
   }
 }
 
@@ -75,7 +74,7 @@ export function encodeUndo({ rows, kv, timers, channel, casts, wakeMs }: WriteSe
   return pack(packed)
 }
 
-/** The parts of a write set that take a turn back. @throws EntryError */
+/** The parts of a write set that undo a turn. @throws EntryError */
 export function decodeUndo(
   data: Uint8Array,
   tables: TablesByName,
@@ -97,7 +96,7 @@ function packRow({ table, op, key, values }: RowChange): PackedRow {
 
 function unpackRow([name, op, key, names, values]: PackedRow, tables: TablesByName): RowChange {
   const table = tables.get(name)
-  if (!table) throw new EntryError(`the outbox holds rows of table ${name}, which this game does not have`)
+  if (!table) throw new EntryError(`the outbox contains rows of table ${name}, which this game does not have`)
   const row: Record<string, unknown> = {}
   for (const [i, column] of names.entries()) row[column] = restoreInteger(table, column, values[i])
   return {
@@ -108,12 +107,12 @@ function unpackRow([name, op, key, names, values]: PackedRow, tables: TablesByNa
   }
 }
 
-/** MessagePack has one form for all integers: the column says which of them are bigint. */
+/** MessagePack has one encoding for all integers; the column's kind decides which of them are bigint. */
 function restoreInteger(table: TableDefinition, columnName: string, value: unknown): unknown {
   const column = table.columnByName.get(columnName)
   if (!column) {
     throw new EntryError(
-      `the outbox holds column ${table.name}.${columnName}, which this game does not have: start the version that has it, or add it`,
+      `the outbox contains column ${table.name}.${columnName}, which this game does not have: start the version that has it, or add it`,
     )
   }
   return column.kind === 'big' && typeof value === 'number' ? BigInt(value) : value

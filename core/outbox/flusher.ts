@@ -1,12 +1,12 @@
-// One owner's flusher: drains its outbox into MySQL, one fenced transaction at a time, for as long as nobody else has
-// taken the owner over. Invariant: MySQL holds exactly the turns up to `applied`, whole and in order, but for those
-// that stand parked beside them; a commit is confirmed by MySQL's own word only; and nothing is read ahead, however
-// long MySQL is away.
+// The flusher of one owner: sends the entries of its outbox to MySQL, one fenced transaction at a time, until another
+// process takes the owner over. Invariant: MySQL has exactly the turns up to `appliedSeq`, complete and in order,
+// except for parked turns; a commit is confirmed only after MySQL confirmed it; and entries are read only to be sent.
 
 import type { Awaitable } from '../game/shard.ts'
 import type { Outcome, RowChange } from '../ports/store.ts'
 import { OutboxBacklog } from './backlog.ts'
 import { FlushLog } from './flushlog.ts'
+import { newFlushCounters, type FlusherMetrics } from './flushmetrics.ts'
 import type { BlockedTurn } from './batch.ts'
 import { LeaseHolder } from './lease.ts'
 import { CatchUpLimiter } from './catchup.ts'
@@ -21,54 +21,28 @@ export interface FlusherOptions
   extends
     Omit<BatchPlannerOptions, 'maxBatch' | 'maxBytes'>,
     Pick<TakeoverOptions, 'owner' | 'database' | 'reject'> {
-  /** The store was found stale and is empty now: whatever lives of it must end. */
+  /** The store was stale and is empty now: all its activations must end. */
   readonly onStale?: () => void
-  /** The flusher is over: the owner is served elsewhere, or cannot be served. */
+  /** The flusher has ended: another process serves the owner, or it cannot be served. */
   readonly onFenced?: (cause: Error) => void
-  /** How long an entry that nobody waits for may wait for others. */
+  /** Maximum delay of an entry for which no caller waits. */
   readonly flushMs?: number
-  /** Rows, and entries, of one transaction; and bytes. */
+  /** Maximum number of rows, and of entries, of one transaction; and of bytes. */
   readonly maxBatch?: number
   readonly maxBytes?: number
-  /** Shared by the owners of a process. Default: its own. */
+  /** Shared by the owners of a process. Default: one of its own. */
   readonly catchUpLimiter?: CatchUpLimiter
-}
-
-export interface FlusherMetrics {
-  /** Entries that wait, and the age of the oldest since it was noticed. */
-  readonly depth: number
-  readonly oldestMs: number
-  /** These count since the start. */
-  readonly flushedRows: number
-  readonly flushedTurns: number
-  readonly transactions: number
-  readonly retries: number
-  /** Local turns of which MySQL refused the rows. */
-  readonly parked: number
-  /** Critical turns that MySQL will not take. */
-  readonly refused: number
-  /** Turns that a stale store had acknowledged and that MySQL will not have. */
-  readonly lost: number
-  readonly fenced: number
 }
 
 const FLUSH_MS = 100
 const MAX_BATCH = 500
 const MAX_BYTES = 1_048_576
-/** How long a refused turn may wait for the engine that runs its shard; the whole owner waits with it. */
+/** How long a refused turn waits for the engine of its shard to take it back; the whole owner waits with it. */
 const REJECT_WAIT_MS = 5_000
 
 export class Flusher {
   readonly status = new OwnerStatus()
-  readonly #counters = {
-    flushedRows: 0,
-    flushedTurns: 0,
-    transactions: 0,
-    retries: 0,
-    refused: 0,
-    lost: 0,
-    fenced: 0,
-  }
+  readonly #counters = newFlushCounters()
   readonly #options: FlusherOptions
   readonly #flushMs: number
   readonly #maxBatch: number
@@ -79,40 +53,47 @@ export class Flusher {
   readonly #flushLog: FlushLog
   readonly #planner: BatchPlanner
   readonly #leaseHolder: LeaseHolder
+  /** null = not started. */
   #loop: Promise<void> | null = null
   #isStopping = false
+  /** The outbox may have entries that `entryCommitted` did not report. */
   #mustCheckOutbox = false
-  /** The lease was held once in this life. */
-  #wasLeased = false
-  #isMarkedUnleased = false
-  /** What stands parked from before is known. */
+  /** The parked turns of earlier processes were read. */
   #isParkedLoaded = false
   #appliedSeq = 0
+  /** A transaction that is sent until its outcome is known. */
   #attempt: FlushAttempt | null = null
   #drainCallbacks: (() => void)[] = []
   #drops: Promise<void> = Promise.resolve()
 
   constructor(options: FlusherOptions) {
-    const { clock, log, owner, flushMs = FLUSH_MS, maxBatch = MAX_BATCH, maxBytes = MAX_BYTES } = options
+    const { owner, database, outbox, tables, clock, log, readRow, isLoaded, reject } = options
+    const { flushMs = FLUSH_MS, maxBatch = MAX_BATCH, maxBytes = MAX_BYTES } = options
     this.#options = options
     this.#flushMs = flushMs
     this.#maxBatch = maxBatch
     this.#catchUpLimiter = options.catchUpLimiter ?? new CatchUpLimiter(clock, () => this.#backlog.depth)
     this.#backoff = new RetryBackoff(clock)
     this.#flushLog = new FlushLog(clock, log, owner)
-    this.#planner = new BatchPlanner({ ...options, maxBatch, maxBytes }, this.#flushLog)
+    this.#planner = new BatchPlanner(
+      { outbox, tables, clock, log, readRow, isLoaded, maxBatch, maxBytes },
+      this.#flushLog,
+    )
     this.#leaseHolder = new LeaseHolder({
-      ...options,
-      onLeaseAcquired: () => (this.#wasLeased = true),
+      owner,
+      database,
+      outbox,
+      log,
+      reject,
       onStale: () => {
         this.status.resetStarted()
         this.#waiters.resolveStale(Infinity)
       },
-      onEntriesLost: (lost) => this.#storeReset(lost),
+      onEntriesLost: (lostEntries) => this.#storeReset(lostEntries),
     })
   }
 
-  /** MySQL has everything up to this sequence, as far as is known. */
+  /** MySQL is known to have everything up to this sequence. */
   get appliedSeq(): number {
     return this.#appliedSeq
   }
@@ -121,20 +102,14 @@ export class Flusher {
     return { ...this.#counters, depth: this.#backlog.depth, oldestMs, parked: this.#planner.parkedCount }
   }
 
-  /** A turn is about to be committed. Without the lease nobody knows yet whether this store is the newest. */
+  /** Called before a turn is committed; see LeaseHolder. */
   markUnleased(): void {
-    if (this.#wasLeased || this.#isMarkedUnleased) return
-    this.#isMarkedUnleased = true
-    const { outbox, log, owner } = this.#options
-    void Promise.resolve(outbox.markUnleased()).then((outcome) => {
-      if (outcome.kind !== 'committed')
-        log.error('a doubt could not be stored', { owner, cause: String(outcome.cause) })
-    })
+    this.#leaseHolder.markUnleased()
   }
 
-  /** Takes the owner over and goes to work. */
+  /** Starts to acquire the lease and to flush. */
   start(): void {
-    if (!this.status.endCause) this.#loop ??= this.#runLoop()
+    if (this.status.state !== 'ended') this.#loop ??= this.#runLoop()
   }
 
   whenReady(): Promise<void> {
@@ -147,27 +122,27 @@ export class Flusher {
     return this.status.whenAttempted()
   }
 
-  /** A turn was committed under this sequence. */
+  /** Called when a turn was committed with this sequence. */
   entryCommitted(seq: number): void {
     const { clock } = this.#options
     this.#backlog.entryAdded(seq, clock.mono())
     if (this.#loop === null) return this.start()
-    this.#backoff.wakeWithin('work', this.#dueMs())
+    this.#backoff.wakeWithin('entries', this.#dueMs())
   }
 
-  /** The outbox may hold what nobody noticed. */
+  /** Called when the outbox may have entries that were not reported. */
   checkOutbox(): void {
     this.#mustCheckOutbox = true
     this.start()
-    this.#backoff.wakeWithin('work')
+    this.#backoff.wakeWithin('entries')
   }
 
-  /** What becomes of a critical turn of this shard (`contract/key`). */
+  /** Resolves with the outcome of a critical turn of this shard (`contract/key`). */
   waitForCommit(seq: number, shard: string): Awaitable<Outcome> {
     return this.#waitForEntry(seq, shard, true)
   }
 
-  /** Resolves when the turn is out of the way: in MySQL, or taken back. */
+  /** Resolves when MySQL has the turn, or when it was taken back. */
   waitUntilSettled(seq: number, shard: string): Awaitable<Outcome> {
     return this.#waitForEntry(seq, shard, false)
   }
@@ -182,22 +157,22 @@ export class Flusher {
     return outcome
   }
 
-  /** The parked turn whose rows MySQL does not have, null = none of these. */
+  /** The parked turn to which one of these rows belongs; null = none. */
   parkedSeqOfRows(rows: readonly Pick<RowChange, 'table' | 'key'>[]): number | null {
     return this.#planner.parkedSeqOfRows(rows)
   }
 
-  /** This turn of the shard and all later ones were taken back. */
+  /** Called when this turn of the shard and all later ones were taken back. */
   turnsRejected(shard: string, seq: number): void {
     this.#waiters.resolveRejected(shard, seq, this.#options.outbox.lastSeq)
-    this.#backoff.wakeWithin('reject')
+    this.#backoff.wakeWithin('rejection')
   }
 
-  /** Flushes at once what can be flushed; tells how many entries are left. */
+  /** Flushes without delay until the outbox is empty or the deadline. Returns the number of entries that are left. */
   async drain(deadlineMs: number): Promise<number> {
     const { outbox, clock } = this.#options
     const isIdle = this.#loop === null && outbox.read(this.#appliedSeq, 1, 1).length === 0
-    if (isIdle || this.status.endCause) return this.#backlog.depth
+    if (isIdle || this.status.state === 'ended') return this.#backlog.depth
     this.start()
     const { promise, resolve } = Promise.withResolvers<void>()
     const timer = clock.after(deadlineMs, resolve)
@@ -206,17 +181,17 @@ export class Flusher {
     this.#backoff.expedite()
     await promise
     timer.cancel()
-    this.#drainCallbacks = this.#drainCallbacks.filter((one) => one !== resolve)
+    this.#drainCallbacks = this.#drainCallbacks.filter((callback) => callback !== resolve)
     return this.#backlog.depth
   }
 
-  /** Finishes the transaction that runs, and ends. */
+  /** Finishes the running transaction and ends. */
   async stop(): Promise<void> {
     this.#isStopping = true
     this.#catchUpLimiter.admitNow(this)
     this.#backoff.disable()
     await this.#loop
-    this.#finish(new Error(`the flusher of ${this.#options.owner} was stopped`))
+    this.#end(new Error(`the flusher of ${this.#options.owner} was stopped`))
     await this.#drops
   }
 
@@ -234,39 +209,31 @@ export class Flusher {
   }
 
   async #acquireLease(): Promise<void> {
-    const { outbox } = this.#options
+    const { database, outbox, owner } = this.#options
     const applied = await this.#leaseHolder.acquire().finally(() => {
-      if (this.status.isResetting) this.#waiters.resolveStale(outbox.lastSeq)
+      if (this.status.state === 'resetting') this.#waiters.resolveStale(outbox.lastSeq)
       this.status.resetFinished()
     })
     this.#databaseAnswered()
     this.#advance(applied)
     this.#mustCheckOutbox = true
-    if (!this.#isParkedLoaded) await this.#loadParked()
-    this.status.leaseAcquired()
-  }
-
-  async #loadParked(): Promise<void> {
-    const { database, owner } = this.#options
-    this.#planner.restoreParked(await database.parkedTurns(owner))
+    if (!this.#isParkedLoaded) this.#planner.restoreParked(await database.parkedTurns(owner))
     this.#isParkedLoaded = true
+    this.status.leaseAcquired()
   }
 
   #storeReset(lostEntries: readonly OutboxEntry[]): void {
     const { owner, outbox, log, onStale } = this.#options
     this.#planner.storeReset(lostEntries)
     this.#counters.lost += lostEntries.length
-    for (const { shard, seq } of lostEntries)
-      this.#flushLog.logTurn('an acknowledged turn is lost: MySQL had gone on without this store', {
-        shard,
-        seq,
-      })
+    const message = 'an acknowledged turn is lost: another store has flushed to MySQL since'
+    for (const { shard, seq } of lostEntries) this.#flushLog.logTurn(message, { shard, seq })
     if (outbox.lastSeq > 0)
-      log.warn('the store was stale and is empty now', { owner, lost: lostEntries.length })
+      log.warn('the store was stale and has been emptied', { owner, lost: lostEntries.length })
     onStale?.()
   }
 
-  /** More waits than one batch, and nobody for it. */
+  /** True = the backlog exceeds one batch, and no caller waits for it. */
   get #isCatchingUp(): boolean {
     return (
       this.#backlog.depth >= this.#maxBatch &&
@@ -306,13 +273,13 @@ export class Flusher {
     }
   }
 
-  /** MySQL has everything up to here. */
+  /** MySQL has everything up to this sequence. */
   #advance(upTo: number): void {
     const { outbox, log, owner } = this.#options
     this.#appliedSeq = upTo
     this.#backlog.flushedUpTo(upTo)
     this.#waiters.resolveApplied(upTo)
-    // Not waited for: what stays is passed over, and dropped at the next start.
+    // Not awaited: an entry that was not dropped is skipped, and dropped after the next start.
     this.#drops = this.#drops
       .then(() => outbox.drop(upTo))
       .then(assertCommitted)
@@ -321,16 +288,13 @@ export class Flusher {
       )
   }
 
-  /** A critical turn that MySQL will not take: whoever runs its shard takes it back, or we do. */
+  /** Takes back a critical turn that MySQL refused: the engine of its shard does it, or else this flusher. */
   async #rejectTurn({ blocked: { seq, shard }, cause }: BlockedTurn): Promise<void> {
     this.#counters.refused++
-    this.#flushLog.logTurn('MySQL refused a critical turn: it is taken back', {
-      shard,
-      seq,
-      error: cause.message,
-    })
+    const fields = { shard, seq, error: cause.message }
+    this.#flushLog.logTurn('MySQL refused a critical turn: it is taken back', fields)
     if (this.#waiters.resolveRefused(seq, cause)) {
-      await this.#backoff.sleep('reject', REJECT_WAIT_MS)
+      await this.#backoff.sleep('rejection', REJECT_WAIT_MS)
       if (this.#waiters.isRejected(seq, shard)) return
     }
     if (this.#isStopping) return
@@ -351,7 +315,7 @@ export class Flusher {
 
   async #waitForEntries(ms: number): Promise<void> {
     if (this.#backlog.depth === 0) for (const drained of this.#drainCallbacks) drained()
-    await this.#backoff.sleep('work', ms)
+    await this.#backoff.sleep('entries', ms)
   }
 
   async #backOff(error: unknown): Promise<void> {
@@ -361,7 +325,6 @@ export class Flusher {
     await this.#backoff.sleepAfterFailure(this.#waiters.size > 0 || this.#drainCallbacks.length > 0)
   }
 
-  /** MySQL answered. */
   #databaseAnswered(): void {
     this.#backoff.resetFailures()
     this.#flushLog.flushSucceeded()
@@ -370,14 +333,14 @@ export class Flusher {
   #endFenced(cause: FencedError): void {
     const { owner, log, onFenced } = this.#options
     this.#counters.fenced++
-    log.error('the owner is not served here any more', { owner, error: cause.message })
-    this.#finish(cause)
+    log.error('this process no longer serves the owner', { owner, error: cause.message })
+    this.#end(cause)
     onFenced?.(cause)
   }
 
-  #finish(cause: Error): void {
+  #end(cause: Error): void {
     this.#attempt = null
-    this.status.markEnded(cause)
+    this.status.end(cause)
     this.#waiters.resolveAll(cause)
     for (const drained of this.#drainCallbacks) drained()
   }

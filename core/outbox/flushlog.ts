@@ -1,4 +1,4 @@
-// What a flusher has to say of MySQL, often enough to be seen and seldom enough not to fill the disk.
+// The log lines of one flusher, rate limited so that an outage is visible and does not fill the disk.
 
 import type { Clock } from '../ports/clock.ts'
 import type { Log, LogFields } from '../ports/log.ts'
@@ -6,22 +6,26 @@ import { DatabaseError, type DatabaseErrorKind } from '../sql/client.ts'
 import { EntryError } from './entry.ts'
 
 const MINUTE_MS = 60_000
-/** Turns of which each has its own line, in a minute. */
+/** Maximum number of turns per minute that get a line of their own. */
 const MAX_TURNS_PER_MINUTE = 20
 
-const ADVICE: Record<DatabaseErrorKind, string> = {
+type FailureKind = DatabaseErrorKind | 'newer-entry' | 'internal'
+
+const ADVICE: Record<FailureKind, string> = {
   access: 'check user, password, database name and rights',
-  refused: 'look at the row that the error names',
+  refused: 'check the row that the error names',
   schema: 'run `firefly migrate`',
-  unavailable: 'nothing is lost: it is tried again',
+  unavailable: 'nothing is lost: the flush is retried',
+  'newer-entry': 'nothing is dropped: the flush is retried',
+  internal: 'nothing is dropped: the flush is retried',
 }
 
 export class FlushLog {
   readonly #clock: Clock
   readonly #log: Log
   readonly #owner: string
-  /** When each kind of trouble was told last. */
-  readonly #loggedAtMs = new Map<string, number>()
+  /** Time of the last line of each kind of failure. */
+  readonly #loggedAtMs = new Map<FailureKind, number>()
   #turnsLogged = 0
   #windowStartMs = 0
 
@@ -31,30 +35,28 @@ export class FlushLog {
     this.#owner = owner
   }
 
-  /** Nothing goes into MySQL at present; told once a minute for each kind of reason. */
+  /** Logs a failed flush, at most once a minute for each kind of failure. */
   logFlushFailed(error: unknown, depth: number): void {
-    const kind = error instanceof DatabaseError ? error.kind : error instanceof EntryError ? 'version' : 'bug'
+    const kind = failureKindOf(error)
     const now = this.#clock.mono()
     if (now - (this.#loggedAtMs.get(kind) ?? -Infinity) < MINUTE_MS) return
     this.#loggedAtMs.set(kind, now)
-    const advice =
-      error instanceof DatabaseError ? ADVICE[error.kind] : 'nothing is dropped: it is tried again'
-    const fields = { owner: this.#owner, error: String(error), waiting: depth, advice }
-    if (kind === 'unavailable') this.#log.warn('MySQL takes nothing at present', fields)
-    else this.#log.error('MySQL takes nothing at present', fields)
+    const fields = { owner: this.#owner, error: String(error), waiting: depth, advice: ADVICE[kind] }
+    if (kind === 'unavailable') this.#log.warn('the flush to MySQL failed', fields)
+    else this.#log.error('the flush to MySQL failed', fields)
   }
 
-  /** It goes on: the next trouble is told at once. */
+  /** Called after a successful flush: the next failure is logged immediately. */
   flushSucceeded(): void {
     this.#loggedAtMs.clear()
   }
 
-  /** One turn will not be in MySQL. */
+  /** Logs a turn that MySQL will not have, or not yet. */
   logTurn(message: string, fields: LogFields): void {
     const now = this.#clock.mono()
     if (now - this.#windowStartMs >= MINUTE_MS || this.#turnsLogged === 0) {
       if (this.#turnsLogged > MAX_TURNS_PER_MINUTE)
-        this.#log.error(`${this.#turnsLogged - MAX_TURNS_PER_MINUTE} more turns like these`, {
+        this.#log.error(`${this.#turnsLogged - MAX_TURNS_PER_MINUTE} more turns of this kind`, {
           owner: this.#owner,
         })
       this.#turnsLogged = 0
@@ -63,4 +65,9 @@ export class FlushLog {
     if (++this.#turnsLogged <= MAX_TURNS_PER_MINUTE)
       this.#log.error(message, { owner: this.#owner, ...fields })
   }
+}
+
+function failureKindOf(error: unknown): FailureKind {
+  if (error instanceof DatabaseError) return error.kind
+  return error instanceof EntryError ? 'newer-entry' : 'internal'
 }

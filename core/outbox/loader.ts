@@ -1,35 +1,34 @@
-// Brings a cold shard's rows from MySQL into its Store, a page at a time. Invariant: the shard counts as loaded only
-// with its last page, and rows of a load that was cut off are gone before the next begins.
+// Loads the rows of a cold shard from MySQL into its Store, page by page. Invariant: the shard counts as loaded only
+// with its last page, and the rows of an interrupted load are dropped before the next one.
 
 import type { TableDefinition } from '../game/table.ts'
 import type { Database, CriticalState } from '../ports/database.ts'
 import type { Row, RowChange, RowKey } from '../ports/store.ts'
-import type { ShardId } from '../wire/shardid.ts'
-import { shardName } from '../wire/shardid.ts'
+import { shardName, type ShardId } from '../wire/shardid.ts'
 import type { LocalStore } from './localstore.ts'
 import { assertCommitted } from './takeover.ts'
 
 export interface ShardLoaderOptions {
   readonly local: LocalStore
   readonly database: Database
-  /** Of one shard, all tables together. */
+  /** Maximum number of rows of one shard, all tables together. */
   readonly maxRows: number
 }
 
-/** Rows of one question to MySQL; a transaction of the Store has less than twice as many. */
+/** Rows of one query to MySQL; a transaction of the Store has less than twice as many. */
 const PAGE_ROWS = 1_000
 /**
- * Loads at a time. Those that ask at the same time share statements (reads.ts), so there are enough of them for some
- * full ones. Each may hold two pages of rows; what cannot be shared waits for a connection, in a queue of 1,000.
+ * Maximum number of concurrent loads. Concurrent loads share statements (sql/batchreader.ts), so many of them fill the
+ * statements. Each may hold two pages of rows; queries that cannot share wait for a connection, in a queue of 1,000.
  */
 const MAX_LOADS = 256
 
 export class ShardLoader {
-  loadedShards = 0
-  loadedRows = 0
+  #loads = 0
+  #loadedRows = 0
   readonly #options: ShardLoaderOptions
   readonly #inFlight = new Map<string, Promise<void>>()
-  /** Loads that wait for their turn. */
+  /** Loads above the limit, oldest first. */
   readonly #waiting: (() => void)[] = []
   #active = 0
 
@@ -37,9 +36,13 @@ export class ShardLoader {
     this.#options = options
   }
 
+  get metrics(): { readonly loads: number; readonly loadedRows: number } {
+    return { loads: this.#loads, loadedRows: this.#loadedRows }
+  }
+
   /**
-   * Loads a shard, once however many ask. `check` throws when what was read may not be stored any more.
-   * @throws DatabaseError, or an error that says what is wrong with the rows
+   * Loads a shard, once for all concurrent callers. `check` throws when the rows may no longer be stored.
+   * @throws DatabaseError, or an error that describes invalid rows
    */
   load(shard: ShardId, tables: readonly TableDefinition[], check: () => void): Promise<void> {
     const name = shardName(shard)
@@ -49,7 +52,7 @@ export class ShardLoader {
         this.#inFlight.delete(name),
       )
       this.#inFlight.set(name, running)
-      // Whoever asked may have given up by then.
+      // Every caller may have reached its deadline before the load fails.
       running.catch(() => {})
     }
     return running
@@ -73,7 +76,7 @@ export class ShardLoader {
     const isCritical = tables.some((table) => table.class === 'critical')
     const criticalState = isCritical ? await database.criticalState(shardName(shard)) : null
     let count = 0
-    // Of several tables, if they are few: then the whole shard is one transaction.
+    // Small tables share a page, so a small shard is stored in one transaction.
     let rows: RowChange[] = []
     for (const table of tables) {
       for (let after: RowKey | null = null; ;) {
@@ -91,22 +94,22 @@ export class ShardLoader {
       }
     }
     await this.#storeRows(shard, rows, criticalState, true, check)
-    this.loadedShards++
-    this.loadedRows += count
+    this.#loads++
+    this.#loadedRows += count
   }
 
   async #storeRows(
     shard: ShardId,
     rows: readonly RowChange[],
-    remains: CriticalState | null,
+    criticalState: CriticalState | null,
     isLast: boolean,
     check: () => void,
   ): Promise<void> {
     check()
-    assertCommitted(await this.#options.local.fill(shard, rows, remains, isLast))
+    assertCommitted(await this.#options.local.fill(shard, rows, criticalState, isLast))
   }
 
-  /** What a load left behind that a crash cut off: MySQL may not have these rows any more. */
+  /** Drops the rows of a load that a crash interrupted: MySQL may not have them any more. */
   async #dropUnfinished(
     shard: ShardId,
     tables: readonly TableDefinition[],

@@ -1,6 +1,6 @@
-// A host's own Store as the tiers above it see it: complete rows of the shards that live here, and for each owner (a
-// slot file, an object) an outbox of what MySQL has still to hear. Invariant: a turn's rows, mark and outbox entry
-// stand in one transaction, and an outbox sequence is used once in the life of its store.
+// The interface of a host's own Store to TieredStore: complete rows of loaded shards, and one outbox per owner (a slot
+// file, an object) with the changes that MySQL does not have yet. Invariant: a turn's rows, mark and outbox entry are
+// one transaction, and a store uses an outbox sequence only once.
 
 import type { Awaitable } from '../game/shard.ts'
 import type { Outcome, RowChange, Store } from '../ports/store.ts'
@@ -8,48 +8,47 @@ import type { CriticalState } from '../ports/database.ts'
 import type { ShardId } from '../wire/shardid.ts'
 
 export interface LocalStore extends Store {
-  /** Who writes this shard's rows to MySQL: the name of a slot, of an object. */
+  /** The owner that writes this shard's rows to MySQL: the name of a slot or of an object. */
   ownerOf(shard: ShardId): string
-  /** Owners whose outbox holds something. */
+  /** Owners whose outbox has entries. */
   ownersWithEntries(): readonly string[]
   outboxOf(owner: string): Outbox
-  /** Every row of the shard is in this store. */
+  /** True = this store has every row of the shard. */
   isLoaded(shard: ShardId): boolean
   /**
-   * Takes rows that MySQL has ('store-put'), and forgets what an unfinished load left ('store-delete'); `done` = that was the last
-   * of them. A mark in `remains` counts only where it is above the one that stands here.
+   * Stores rows of MySQL ('store-put'), and removes rows of an unfinished load ('store-delete'). `isLast`: the shard is loaded with
+   * these rows. A mark of `criticalState` replaces only a lower one.
    */
   fill(
     shard: ShardId,
     rows: readonly RowChange[],
-    remains: CriticalState | null,
+    criticalState: CriticalState | null,
     isLast: boolean,
   ): Awaitable<Outcome>
 }
 
 export interface Outbox {
-  /** Made with the store and never changed: 32 hex digits. */
+  /** Random id of the store, which never changes: 32 hex digits. */
   readonly storeId: string
   /** The highest sequence that was ever used. */
   readonly lastSeq: number
-  /** The same without the turns since `doubt`: what a stale store adds must not make it look newer than it is. */
+  /** The same without the turns since `markUnleased`, which must not make a stale store look newer than it is. */
   readonly leasedSeq: number
-  /** What is committed after this call is made before the lease is held. Kept over restarts until `trust`. */
+  /** Records that later commits are made without the lease. A restart keeps the record, `markLeased` removes it. */
   markUnleased(): Awaitable<Outcome>
-  /** The lease is held: the turns so far are MySQL's next. */
+  /** Records that the lease is held: the turns so far are MySQL's next. */
   markLeased(): Awaitable<Outcome>
-  /** Durable entries above `after`, in order; at least one if there is any, else as many as the bounds allow. */
+  /** Durable entries above `after`, in order, within the bounds; at least one if there is any. */
   read(after: number, maxEntries: number, maxBytes: number): readonly OutboxEntry[]
-  /** Forgets entries up to this one; the counter stays. */
+  /** Removes entries up to this sequence; the counter stays. */
   drop(upTo: number): Awaitable<Outcome>
-  /** Every later sequence is above this one. Answers after every commit that was asked for before. */
+  /** Makes every later sequence higher than this one. Completes after all commits that were started before. */
   raiseSeq(seq: number): Awaitable<Outcome>
-  /** The highest sequence of this shard that waits here, durable or not, 0 = none; `critical`: of critical entries. */
+  /** The highest waiting sequence of this shard, durable or not; 0 = none. `critical`: only of critical entries. */
   lastSeqOf(shard: ShardId, critical: boolean): number
   /**
-   * MySQL went on without this store: forgets every row and which shards are loaded, takes every waiting entry out,
-   * and from then on refuses the commits of activations that are open. The entries are returned: their
-   * acknowledgements are lost, and somebody must hear of it.
+   * Empties a stale store: removes every row, the record of loaded shards, and every waiting entry; later commits of
+   * open activations fail. Returns the entries, whose acknowledgements are lost, so that the caller reports them.
    */
   reset(): Promise<readonly OutboxEntry[]>
 }
@@ -59,6 +58,6 @@ export interface OutboxEntry {
   /** `contract/key` */
   readonly shard: string
   readonly critical: boolean
-  /** See entry.ts. */
+  /** Encoded by entry.ts. */
   readonly data: Uint8Array
 }

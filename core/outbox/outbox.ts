@@ -1,7 +1,7 @@
-// The outbox of one store: what its turns have still to tell MySQL, and how to take them back. Invariant: a sequence
-// is used once in the life of a store. So the highest row stays when it is dropped. While turns go on it is only passed
-// over until the next one takes it away: an entry costs one written row, its drop another, the counter none. After a
-// restart such a row is seen once more; it is in MySQL already, and is dropped once more. In a quiet moment it is erased.
+// The outbox table of one store: turns that MySQL does not have yet, and the data to undo them. Invariant: a store uses
+// a sequence only once, so the row with the highest sequence is never deleted. During traffic a dropped last row is
+// skipped until the next drop deletes it: an entry costs one written row, its drop another, the counter none. After a
+// restart the row is read and dropped once more, because MySQL has it already. Without traffic the row is blanked.
 
 import { EMPTY_BYTES } from '../wire/bytes.ts'
 import type { OutboxEntry } from './localstore.ts'
@@ -11,11 +11,11 @@ import * as rows from '../../schemas/rows.ts'
 export class OutboxTable {
   readonly #sql: SqliteHandle
   #lastSeq = 0
-  /** The row `#seq` holds nothing. */
+  /** The row `#lastSeq` has no data. */
   #isLastBlank = true
-  /** Entries up to this one are forgotten, though they may still stand. Known to this process only. */
+  /** Entries up to this one are dropped, though their rows may exist. In memory only. */
   #droppedSeq = 0
-  /** The lowest row that may stand. */
+  /** The lowest row that may exist. */
   #lowestSeq = 1
   #leasedSeq: number | null = null
 
@@ -28,26 +28,26 @@ export class OutboxTable {
     return this.#lastSeq
   }
 
-  /** The highest sequence of a turn that was made, or followed, under the lease of this store. */
+  /** The highest sequence before the first turn without the lease; see Outbox. */
   get leasedSeq(): number {
     return this.#leasedSeq ?? this.#lastSeq
   }
 
-  /** Turns from here on are made before it is known whether this store still is the one that MySQL knows. */
+  /** Records that later turns are made without the lease. */
   markUnleased(): void {
     if (this.#leasedSeq !== null) return
     this.#sql.run(rows.SET_META, 'trusted', this.#lastSeq)
     this.#leasedSeq = this.#lastSeq
   }
 
-  /** The lease is held: the turns so far are MySQL's next. */
+  /** Records that the lease is held. */
   markLeased(): void {
     if (this.#leasedSeq === null) return
     this.#sql.run(rows.DELETE_TRUSTED)
     this.#leasedSeq = null
   }
 
-  /** Reads the counter: at first, and after a part of a transaction was taken back. */
+  /** Reads the counters from the table: at the start, and after a part of a transaction was rolled back. */
   reloadCounters(): void {
     const [bounds] = this.#sql.all(rows.OUTBOX_BOUNDS)
     this.#lastSeq = Number(bounds?.['high'] ?? 0)
@@ -57,7 +57,7 @@ export class OutboxTable {
     this.#leasedSeq = trusted ? Number(trusted['value']) : null
   }
 
-  /** `data` null: MySQL need not hear of it, it can only be taken back. */
+  /** `data` null = MySQL does not need the turn; the row only holds its undo. */
   appendTurn(shard: string, critical: boolean, data: Uint8Array | null, undo: Uint8Array | null): number {
     const seq = this.#lastSeq + 1
     this.#sql.run(rows.ADD_ENTRY, seq, shard, critical ? 1 : 0, data ?? EMPTY_BYTES, undo)
@@ -66,7 +66,7 @@ export class OutboxTable {
     return seq
   }
 
-  /** Every later sequence is above this one. */
+  /** Makes every later sequence higher than this one. */
   raiseSeq(seq: number): void {
     if (seq <= this.#lastSeq) return
     this.#sql.run(rows.ADD_ENTRY, seq, '', 0, EMPTY_BYTES, null)
@@ -93,7 +93,6 @@ export class OutboxTable {
     }))
   }
 
-  /** Something waits. */
   hasEntries(): boolean {
     return this.#sql.all(rows.ANY_ENTRY, this.#droppedSeq).length > 0
   }
@@ -103,17 +102,17 @@ export class OutboxTable {
     return Number(row?.['seq'] ?? 0)
   }
 
-  /** Forgets entries up to this one; their rows go with the next `clear`. */
+  /** Drops entries up to this one; `deleteDropped` deletes their rows. */
   drop(upTo: number): void {
     this.#droppedSeq = Math.max(this.#droppedSeq, Math.min(upTo, this.#lastSeq))
   }
 
-  /** `clear` has something to do. */
+  /** True = `deleteDropped` has rows to delete or to blank. */
   get hasRowsToDelete(): boolean {
     return this.#lowestSeq <= Math.min(this.#droppedSeq, this.#lastSeq - 1) || this.#isFullyDropped
   }
 
-  /** Deletes rows that are dropped, some `maxRows` of them. `isQuiet`: what the last one held goes as well. */
+  /** Deletes up to `maxRows` dropped rows. `isQuiet` = no traffic: also blanks a dropped last row. */
   deleteDropped(maxRows: number, isQuiet: boolean): void {
     const upTo = Math.min(this.#droppedSeq, this.#lastSeq - 1, this.#lowestSeq + maxRows - 1)
     if (upTo >= this.#lowestSeq) {
@@ -123,7 +122,7 @@ export class OutboxTable {
     if (isQuiet && this.#isFullyDropped) this.#blankLast()
   }
 
-  /** Nothing waits any more, and the last row does not say so. */
+  /** True = every entry is dropped, and the last row still has data. */
   get #isFullyDropped(): boolean {
     return !this.#isLastBlank && this.#droppedSeq >= this.#lastSeq
   }
@@ -133,7 +132,7 @@ export class OutboxTable {
     this.#isLastBlank = true
   }
 
-  /** Calls `apply` with what takes each turn of the shard back, newest first, down to `fromSeq`; they are forgotten. */
+  /** Removes the turns of the shard from the newest down to `fromSeq`, and calls `apply` with the undo of each. */
   undoTurns(shard: string, fromSeq: number, apply: (undo: Uint8Array) => void): void {
     for (const row of this.#sql.all(rows.UNDOS, fromSeq, shard)) {
       apply(blobBytes(row['undo']))
@@ -143,7 +142,7 @@ export class OutboxTable {
     }
   }
 
-  /** Takes everything out that waits. */
+  /** Removes all entries and returns them. */
   removeAll(): OutboxEntry[] {
     const entries = this.read(0, this.#lastSeq, -1, Infinity)
     if (this.#lastSeq === 0) return entries

@@ -1,67 +1,72 @@
-// How an owner stands with MySQL, for those who want to read its rows there: not yet asked, ready, being emptied
-// because its store was stale, over.
+// State of an owner towards MySQL, for its shards that are about to open, commit or reload rows:
+//
+//   state     | meaning                                     | transitions
+//   ----------+---------------------------------------------+--------------------------------------------------------
+//   waiting   | the lease was not acquired yet              | leaseAcquired: ready; resetStarted: resetting
+//   ready     | MySQL's rows of this owner may be read      | resetStarted: resetting
+//   resetting | the store is stale and is being emptied     | resetFinished: waiting
+//   ended     | fenced or stopped; final, from every state  |
+
+export type OwnerState = 'waiting' | 'ready' | 'resetting' | 'ended'
 
 export class OwnerStatus {
-  #readyPromise = createSignal()
-  readonly #attemptedPromise = createSignal()
-  #isReady = false
-  #isResetting = false
+  #state: OwnerState = 'waiting'
+  #ready = createSignal()
+  readonly #attempted = createSignal()
   #resetCount = 0
   #endCause: Error | null = null
 
-  /** MySQL's rows of this owner are ours to read, as far as is known. */
-  get isReady(): boolean {
-    return this.#isReady
+  get state(): OwnerState {
+    return this.#state
   }
-  /** The store is being emptied: nothing may be committed there. */
-  get isResetting(): boolean {
-    return this.#isResetting
-  }
-  /** How often it was. */
+  /** Number of resets of the store. */
   get resetCount(): number {
     return this.#resetCount
   }
-  /** Why nothing will come any more. */
+  /** Why the state is 'ended'; otherwise null. */
   get endCause(): Error | null {
     return this.#endCause
   }
 
-  /** Resolves when it is ready; rejects when it is over. */
+  /** Resolves in the state 'ready'; rejects in 'ended'. */
   whenReady(): Promise<void> {
-    return this.#readyPromise.promise
+    return this.#ready.promise
   }
-  /** Resolves when the lease is held, or could not be taken at the first attempt. */
+  /** Resolves after the first attempt to acquire the lease, successful or not. */
   whenAttempted(): Promise<void> {
-    return this.#attemptedPromise.promise
+    return this.#attempted.promise
   }
 
   leaseAcquired(): void {
-    this.#isReady = true
-    this.#readyPromise.resolve()
-    this.#attemptedPromise.resolve()
+    this.#state = 'ready'
+    this.#ready.resolve()
+    this.#attempted.resolve()
   }
   attemptFailed(): void {
-    this.#attemptedPromise.resolve()
+    this.#attempted.resolve()
   }
   resetStarted(): void {
     this.#resetCount++
-    this.#isResetting = true
-    if (this.#isReady) this.#readyPromise = createSignal()
-    this.#isReady = false
+    this.#leaveReady('resetting')
   }
   resetFinished(): void {
-    this.#isResetting = false
+    if (this.#state === 'resetting') this.#state = 'waiting'
   }
-  markEnded(cause: Error): void {
-    this.#endCause ??= cause
-    if (this.#isReady) this.#readyPromise = createSignal()
-    this.#isReady = false
-    this.#readyPromise.reject(cause)
-    this.#attemptedPromise.resolve()
+  end(cause: Error): void {
+    if (this.#state === 'ended') return
+    this.#endCause = cause
+    this.#leaveReady('ended')
+    this.#ready.reject(cause)
+    this.#attempted.resolve()
+  }
+
+  #leaveReady(next: OwnerState): void {
+    if (this.#state === 'ready') this.#ready = createSignal()
+    this.#state = next
   }
 }
 
-/** A promise that may be rejected though nobody waits for it. */
+/** A promise whose rejection needs no handler. */
 function createSignal(): PromiseWithResolvers<void> {
   const signal = Promise.withResolvers<void>()
   signal.promise.catch(() => {})

@@ -1,14 +1,14 @@
-// Rows of turns that MySQL refused: parked turns, known to this process. Whatever touches one of their rows is parked
-// as well, so that MySQL never holds half of what happened. Invariant: while a row stands here, MySQL's copy is older
-// than the Store's, and it is written again only together with all rows of the turns that share a row with it.
+// The rows of parked turns, in memory. A later turn that changes one of these rows is parked as well, so that MySQL
+// never has only a part of related changes. Invariant: while a row is listed here, MySQL's copy is older than the
+// Store's, and it is written again only together with all rows of its group.
 
 import type { TableDefinition } from '../game/table.ts'
 import type { RowChange, RowKey } from '../ports/store.ts'
 import { rowName } from './coalescer.ts'
 
-/** Parked turns of one shard that hang together by their rows. */
+/** Parked turns of one shard that are connected by common rows. */
 export interface ParkedGroup {
-  /** The first of them keeps the others. */
+  /** Ascending. A message names the first one. */
   readonly seqs: number[]
   readonly shard: string
   readonly rows: Map<string, { readonly table: TableDefinition; readonly key: RowKey }>
@@ -17,7 +17,7 @@ export interface ParkedGroup {
 export class ParkedRows {
   readonly #byRow = new Map<string, ParkedGroup>()
 
-  /** Rows. */
+  /** Number of rows. */
   get size(): number {
     return this.#byRow.size
   }
@@ -26,13 +26,13 @@ export class ParkedRows {
     return [...new Set(this.#byRow.values())]
   }
 
-  /** It was neither released nor has become part of another. */
+  /** False = the group was removed, or merged into another one. */
   isCurrent(group: ParkedGroup): boolean {
     const [name] = group.rows.keys()
     return name !== undefined && this.#byRow.get(name) === group
   }
 
-  /** The parked turn that keeps one of these rows, null = none. */
+  /** The parked turn to which one of these rows belongs; null = none. */
   parkedSeqOfRows(rows: readonly Pick<RowChange, 'table' | 'key'>[]): number | null {
     if (this.#byRow.size === 0) return null
     for (const { table, key } of rows) {
@@ -42,7 +42,7 @@ export class ParkedRows {
     return null
   }
 
-  /** The parked turn of this shard, null = none. */
+  /** A parked turn of this shard; null = none. */
   parkedSeqOfShard(shard: string): number | null {
     for (const group of this.#byRow.values()) if (group.shard === shard) return group.seqs[0]!
     return null
@@ -69,7 +69,7 @@ export class ParkedRows {
     }
   }
 
-  /** MySQL holds the rows of these turns as the Store does. */
+  /** Called when MySQL has the rows of this group with the values of the Store. */
   removeGroup(group: ParkedGroup): void {
     for (const name of group.rows.keys()) this.#byRow.delete(name)
   }

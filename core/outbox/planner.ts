@@ -1,15 +1,16 @@
-// What an owner's flusher has to do next: the turns that wait in the outbox, then what a stale store had acknowledged,
-// then the parked rows that MySQL may take by now. A refused batch is halved until one turn stands alone: a local one
-// is parked beside the others, a critical one must be taken back. Invariant: nothing is forgotten before MySQL has it.
+// Selects the next transaction of a flusher: first the turns of the outbox, then acknowledged turns of a stale store,
+// then a retry of parked rows. A refused batch is halved down to one turn: a local turn is parked, a critical one must
+// be taken back. Invariant: nothing is removed here before MySQL has it.
 
 import type { TableDefinition } from '../game/table.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
 import type { ParkedTurn } from '../ports/database.ts'
 import type { Row, RowChange, RowKey } from '../ports/store.ts'
+import { parseShardName } from '../wire/shardid.ts'
 import type { FlushLog } from './flushlog.ts'
-import { decodeEntry, type DecodedEntry } from './entry.ts'
-import { buildBatch, type BlockedTurn, type BuiltBatch } from './batch.ts'
+import { decodeEntry } from './entry.ts'
+import { buildBatch, type BlockedTurn, type BuiltBatch, type NewlyParkedTurn } from './batch.ts'
 import type { Outbox, OutboxEntry } from './localstore.ts'
 import { ParkedRows, type ParkedGroup } from './parkedrows.ts'
 import { assertCommitted } from './takeover.ts'
@@ -20,41 +21,43 @@ export interface BatchPlannerOptions {
   readonly tables: ReadonlyMap<string, TableDefinition>
   readonly clock: Clock
   readonly log: Log
-  /** A row as the Store has it; shard is `contract/key`. */
+  /** Reads a row from the Store; shard is `contract/key`. */
   readonly readRow: (shard: string, table: TableDefinition, key: RowKey) => Row | null
-  /** Every row of the shard is in the Store. */
+  /** True = the Store has every row of the shard. */
   readonly isLoaded: (shard: string) => boolean
-  /** Rows, and entries, of one transaction. */
+  /** Maximum number of rows, and of entries, of one transaction. */
   readonly maxBatch: number
   readonly maxBytes: number
 }
 
 /** One transaction, until its outcome is known. */
 export interface FlushAttempt {
+  /** Its highest sequence. */
   readonly hi: number
   readonly contents: BuiltBatch['contents']
   readonly turnCount: number
-  /** MySQL has it. */
+  /** Called when MySQL has it. */
   onApplied(): void
-  /** MySQL will not take it as it is. */
+  /** Called when MySQL refused it. Returns the turn that must be taken back; null = none. */
   onRefused(cause: Error): BlockedTurn | null
 }
 
 const RETRY_PARKED_MS = 60_000
-/** When the moment was not right. */
+/** Delay until lost turns are parked again, after other turns were in the outbox. */
 const RETRY_LOST_MS = 1_000
-/** Beyond it MySQL and the game disagree altogether, and going on would only fill the memory. */
+/** Bound of the parked rows in memory: above it the schema of MySQL and the game do not match. */
 const MAX_PARKED_ROWS = 10_000
-/** Lost turns in one transaction. */
+/** Maximum number of lost turns in one transaction. */
 const MAX_LOST_ENTRIES = 100
+/** Prefix of `firefly_parked.error`, by which a restart recognizes lost turns. */
 const LOST_ERROR = 'lost: acknowledged by a store'
 
 export class BatchPlanner {
-  parkedCount = 0
+  #parkedCount = 0
   readonly #options: BatchPlannerOptions
   readonly #flushLog: FlushLog
   readonly #parkedRows = new ParkedRows()
-  /** Entries of a batch: halved while one of them is refused. */
+  /** Maximum number of entries of a batch: halved while MySQL refuses one of them. */
   #maxEntries: number
   #poisonTurn: { readonly seq: number; readonly cause: Error } | null = null
   #lostEntries: readonly OutboxEntry[] = []
@@ -62,25 +65,30 @@ export class BatchPlanner {
   #retryGroups: readonly ParkedGroup[] = []
   #retryAtMs = 0
 
-  constructor(options: BatchPlannerOptions, complaints: FlushLog) {
+  constructor(options: BatchPlannerOptions, flushLog: FlushLog) {
     this.#options = options
-    this.#flushLog = complaints
+    this.#flushLog = flushLog
     this.#maxEntries = options.maxBatch
   }
 
-  /** Until there is something to do beside the outbox; Infinity = there is not. */
+  /** Turns that were parked since the start. */
+  get parkedCount(): number {
+    return this.#parkedCount
+  }
+
+  /** Time until a transaction apart from the outbox is due; Infinity = none. */
   dueMs(now: number): number {
     if (this.#lostEntries.length > 0) return Math.max(0, this.#parkLostAtMs - now)
     if (this.#retryGroups.length > 0) return 0
     return this.#parkedRows.size > 0 ? Math.max(0, this.#retryAtMs - now) : Infinity
   }
 
-  /** The parked turn whose rows MySQL does not have, null = none of these. */
+  /** The parked turn to which one of these rows belongs; null = none. */
   parkedSeqOfRows(rows: readonly Pick<RowChange, 'table' | 'key'>[]): number | null {
     return this.#parkedRows.parkedSeqOfRows(rows)
   }
 
-  /** What an earlier process left parked is kept apart here too, and tried again at once. */
+  /** Restores the parked turns of an earlier process. Their rows are retried at once. */
   restoreParked(parked: readonly ParkedTurn[]): void {
     const { tables, isLoaded, log } = this.#options
     for (const { seq, shard, error, data } of parked) {
@@ -88,21 +96,21 @@ export class BatchPlanner {
       try {
         this.#parkedRows.addTurn(seq, shard, decodeEntry(data, tables).rows)
       } catch (cause) {
-        log.warn('a parked turn cannot be read', { shard, seq, error: String(cause) })
+        log.warn('a parked turn cannot be decoded', { shard, seq, error: String(cause) })
       }
     }
     this.#retryAtMs = this.#options.clock.mono()
   }
 
-  /** The store was emptied; these turns were acknowledged, and an operator may want them. */
-  storeReset(lost: readonly OutboxEntry[]): void {
-    this.#lostEntries = [...this.#lostEntries, ...lost]
+  /** Called after a reset of the store, with the acknowledged turns that will be parked for the operator. */
+  storeReset(lostEntries: readonly OutboxEntry[]): void {
+    this.#lostEntries = [...this.#lostEntries, ...lostEntries]
     this.#parkedRows.clear()
     this.#retryGroups = []
     this.#poisonTurn = null
   }
 
-  /** @throws EntryError, or what the store says */
+  /** Returns the next transaction; null = nothing is due. @throws EntryError, or the error of the store */
   async nextAttempt(applied: number): Promise<FlushAttempt | BlockedTurn | null> {
     const { outbox, maxBytes } = this.#options
     const entries = outbox.read(applied, this.#maxEntries, maxBytes)
@@ -121,53 +129,45 @@ export class BatchPlanner {
     const { tables, maxBatch } = this.#options
     const parkedRows = this.#parkedRows
     if (parkedRows.size > MAX_PARKED_ROWS)
-      throw new Error(`MySQL refused ${parkedRows.size} rows: until some of them are mended no more are sent`)
+      throw new Error(
+        `${parkedRows.size} parked rows exceed ${MAX_PARKED_ROWS}: repair some of them to go on`,
+      )
     const batch = buildBatch(entries, { tables, parkedRows, maxRows: maxBatch, poisonTurn: this.#poisonTurn })
     if ('blocked' in batch) return batch
-    const { contents: parts, entries: turns, parked } = batch
+    const { contents, entries: turns, parked } = batch
     return {
       hi: turns.at(-1)!.seq,
-      contents: parts,
+      contents,
       turnCount: turns.length,
       onApplied: () => {
         this.#maxEntries = Math.min(maxBatch, 2 * this.#maxEntries)
         this.#poisonTurn = null
-        for (const one of parked) this.#turnParked(one)
+        for (const newlyParked of parked) this.#turnParked(newlyParked)
       },
       onRefused: (cause) => this.#narrowBatch(turns, cause),
     }
   }
 
-  /** Halves the batch; a turn that is refused alone is the one. */
+  /** Halves the batch after a refusal; a turn that was refused alone is parked or taken back. */
   #narrowBatch(turns: readonly OutboxEntry[], cause: Error): BlockedTurn | null {
     const [firstEntry] = turns
     if (turns.length > 1) this.#maxEntries = turns.length >> 1
     else if (firstEntry!.critical) return { blocked: firstEntry!, cause }
     else if (this.#poisonTurn?.seq !== firstEntry!.seq) this.#poisonTurn = { seq: firstEntry!.seq, cause }
-    else throw new Error(`MySQL does not even park a turn: ${cause.message}`, { cause })
+    else throw new Error(`MySQL refused to park a turn: ${cause.message}`, { cause })
     return null
   }
 
-  #turnParked({
-    turn: { seq, shard, error },
-    entry,
-  }: {
-    readonly turn: ParkedTurn
-    readonly entry: DecodedEntry
-  }): void {
+  #turnParked({ turn: { seq, shard, error }, entry }: NewlyParkedTurn): void {
     if (this.#parkedRows.size === 0) this.#retryAtMs = this.#options.clock.mono() + RETRY_PARKED_MS
     this.#parkedRows.addTurn(seq, shard, entry.rows)
-    this.parkedCount++
+    this.#parkedCount++
     const tables = [...new Set(entry.rows.map(({ table }) => table.name))].join(', ')
-    this.#flushLog.logTurn('MySQL refused a turn: it is parked in firefly_parked', {
-      shard,
-      seq,
-      tables,
-      error,
-    })
+    const fields = { shard, seq, tables, error }
+    this.#flushLog.logTurn('MySQL refused a turn: it is parked in firefly_parked', fields)
   }
 
-  /** Keeps a stale store's acknowledged turns in firefly_parked, under sequences of this store. */
+  /** Stores acknowledged turns of a stale store in firefly_parked, with sequences of this store. */
   async #parkLost(applied: number): Promise<FlushAttempt | null> {
     const { clock } = this.#options
     const lostEntries = this.#lostEntries.slice(0, MAX_LOST_ENTRIES)
@@ -181,7 +181,7 @@ export class BatchPlanner {
       error,
       data,
     }))
-    const done = (): void => {
+    const removeFromQueue = (): void => {
       this.#lostEntries = this.#lostEntries.slice(lostEntries.length)
       this.#parkLostAtMs = 0
     }
@@ -189,19 +189,19 @@ export class BatchPlanner {
       hi,
       contents: { ...EMPTY_CONTENTS, parked },
       turnCount: 0,
-      onApplied: done,
+      onApplied: removeFromQueue,
       onRefused: (cause) => {
         this.#flushLog.logTurn('lost turns could not be parked', {
           turns: lostEntries.length,
           error: cause.message,
         })
-        done()
+        removeFromQueue()
         return null
       },
     }
   }
 
-  /** Writes the rows of parked turns that hang together as the Store has them now. */
+  /** Writes the rows of a group of parked turns with their current values in the Store. */
   async #retryParked(applied: number): Promise<FlushAttempt | null> {
     const [group, ...others] = this.#retryGroups
     const hi = await this.#reserveSeqs(applied, 1)
@@ -209,23 +209,23 @@ export class BatchPlanner {
       this.#retryGroups = []
       return null
     }
-    const rows: RowChange[] = []
+    const deletes: RowChange[] = []
     const inserts: RowChange[] = []
     const { shard, seqs } = group
-    const shardKey = shard.slice(shard.indexOf('/') + 1)
+    const shardKey = parseShardName(shard).key
     for (const { table, key } of group.rows.values()) {
       const row = this.#options.readRow(shard, table, key)
-      rows.push({ table, op: 'delete', key, values: { [table.shardKey.name]: shardKey } })
+      deletes.push({ table, op: 'delete', key, values: { [table.shardKey.name]: shardKey } })
       if (row) inserts.push({ table, op: 'insert', key, values: row })
     }
     return {
       hi,
-      contents: { ...EMPTY_CONTENTS, rows: [...rows, ...inserts], unparkedSeqs: seqs },
+      contents: { ...EMPTY_CONTENTS, rows: [...deletes, ...inserts], unparkedSeqs: seqs },
       turnCount: 0,
       onApplied: () => {
         this.#retryGroups = others
         this.#parkedRows.removeGroup(group)
-        this.#options.log.info('MySQL has the rows of a parked turn now', { shard, seq: seqs[0] })
+        this.#options.log.info('MySQL accepted the rows of a parked turn', { shard, seq: seqs[0] })
       },
       onRefused: () => {
         this.#retryGroups = others
@@ -234,12 +234,12 @@ export class BatchPlanner {
     }
   }
 
-  /** The last of `count` sequences of ours, above which and below which no turn waits; null = one does. */
+  /** Reserves `count` sequences while the outbox is empty, and returns the last; null = it is not empty. */
   async #reserveSeqs(applied: number, count: number): Promise<number | null> {
     const { outbox } = this.#options
     const hi = Math.max(applied, outbox.lastSeq) + count
     assertCommitted(await outbox.raiseSeq(hi))
-    // Every commit before it is durable now, and may have taken some of the sequences; those after it are above.
+    // Earlier commits are durable now, and may have used some of the sequences; later commits get higher ones.
     return outbox.lastSeq === hi && outbox.read(applied, 1, 1).length === 0 ? hi : null
   }
 }

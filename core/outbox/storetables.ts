@@ -1,13 +1,12 @@
-// Rows, durable casts and the outbox of one store, whichever host's SQLite it is: a slot file of many shards, or the
-// object of one. It opens no transaction: its host calls it inside one. Invariant: a store that MySQL has ever stood
-// behind is not used without it, and rows from before that time are queued for it.
+// Rows, durable casts and the outbox of one store, in the SQLite of any host: a slot file with many shards, or the
+// object of one shard. The host calls it inside a transaction. Invariant: a store that was ever attached to MySQL is
+// not used without it, and rows from before the attachment are queued for MySQL.
 
 import { hexOf } from '../wire/bytes.ts'
 import type { TableDefinition } from '../game/table.ts'
 import { rowBytes } from '../rows/rowcache.ts'
-import { shardName } from '../wire/shardid.ts'
 import type { Row, RowChange, RowKey, RowQuery, StoredCast, StoredChannel, WriteSet } from '../ports/store.ts'
-import type { ShardId } from '../wire/shardid.ts'
+import { shardName, type ShardId } from '../wire/shardid.ts'
 import * as rows from '../../schemas/rows.ts'
 import { decodeUndo, encodeEntry, encodeUndo } from './entry.ts'
 import { ensureTables, createdTables, type TableSet } from '../sql/layout.ts'
@@ -15,14 +14,14 @@ import type { OutboxEntry } from './localstore.ts'
 import { OutboxTable } from './outbox.ts'
 import { blobBytes, quotedTableName, type SqliteHandle, type SqliteTable } from '../sql/sqlite.ts'
 
-/** MySQL stood behind this store, so what the store holds alone is not the whole truth. */
+/** The store was attached to MySQL, and was opened without it: its own data may be incomplete. */
 export class DetachedError extends Error {
   override readonly name = 'DetachedError'
 }
 
 export type UndoWriteSet = ReturnType<typeof decodeUndo>
 
-/** Rows and bytes of one outbox entry of a store that MySQL comes to stand behind. */
+/** Bounds of one outbox entry with rows from before the attachment to MySQL. */
 const QUEUED_ROWS = 200
 const QUEUED_BYTES = 1_000_000
 
@@ -33,11 +32,11 @@ export class StoreTables {
   readonly #hasOutbox: boolean
   #storeId = ''
 
-  /** `hasOutbox`: MySQL stands behind. */
-  constructor(sql: SqliteHandle, set: TableSet, hasOutbox: boolean) {
+  /** `hasOutbox`: the store is attached to MySQL. */
+  constructor(sql: SqliteHandle, tableSet: TableSet, hasOutbox: boolean) {
     this.outbox = new OutboxTable(sql)
     this.#sql = sql
-    this.#tableSet = set
+    this.#tableSet = tableSet
     this.#hasOutbox = hasOutbox
   }
 
@@ -46,12 +45,12 @@ export class StoreTables {
     return this.#storeId
   }
 
-  /** Once, before anything else; the tables of schemas/rows.ts stand. @throws TableError DetachedError */
+  /** Called once, before any other method; the tables of schemas/rows.ts exist. @throws TableError, DetachedError */
   prepare(newId: () => Uint8Array): void {
     const meta = this.#meta()
     const attached = meta.get('attached')
     if (attached !== undefined && !this.#hasOutbox)
-      throw new DetachedError('its rows belong to a MySQL: start with --mysql')
+      throw new DetachedError('its rows belong to a MySQL database: start with --mysql')
     this.#storeId = meta.get('store_id') ?? hexOf(newId())
     if (!meta.has('store_id')) this.#sql.run(rows.SET_META, 'store_id', this.#storeId)
     ensureTables(this.#sql, meta, this.#tableSet)
@@ -94,7 +93,7 @@ export class StoreTables {
     }))
   }
 
-  /** Shards with such casts. */
+  /** Shards with pending casts. */
   shardsWithCasts(): string[] {
     return this.#sql.all(rows.CASTING_SHARDS).map(({ shard }) => String(shard))
   }
@@ -103,84 +102,85 @@ export class StoreTables {
     return !this.#hasOutbox || this.#sql.all(rows.IS_LOADED, shard).length > 0
   }
 
-  /** All rows of the shard are in this store. */
+  /** Records that the store has every row of the shard. */
   markLoaded(shard: string): void {
     this.#sql.run(rows.SET_LOADED, shard)
   }
 
-  /** The last step of a commit: queues what MySQL must hear of. Returns the sequence, 0 = nothing was queued. */
+  /** The last step of a commit: queues the turn for MySQL. Returns its sequence; 0 = nothing was queued. */
   appendTurn(shard: string, write: WriteSet): number {
     if (!this.#hasOutbox || (write.rows === null && !write.critical && write.undo === null)) return 0
     const data = encodeEntry(write)
-    // A turn behind a critical one may have to be taken back with it, though it has nothing for MySQL.
+    // A turn after a critical one may have to be taken back with it, even if MySQL does not need it.
     const undo = write.undo && encodeUndo(write.undo)
     return data || undo ? this.outbox.appendTurn(shard, write.critical, data, undo) : 0
   }
 
   /**
-   * Takes back the turn `fromSeq` of this shard and all later ones, newest first: `apply` undoes one. A turn that
-   * says no undo (casts that got new numbers) stays.
+   * Takes back the turn `fromSeq` of this shard and all later ones, newest first. `apply` undoes one turn. A turn
+   * without an undo (casts that got new numbers) stays.
    */
   undoTurns(shard: string, fromSeq: number, apply: (undo: UndoWriteSet) => void): void {
     this.outbox.undoTurns(shard, fromSeq, (undo) => apply(decodeUndo(undo, this.#tableSet.definitions)))
   }
 
-  /** Forgets every row, also of tables that the game dropped, and takes out all that waits for MySQL. */
+  /** Deletes every row, also of tables that the game no longer declares, and returns the removed outbox entries. */
   resetStore(): OutboxEntry[] {
     for (const name of createdTables(this.#meta())) this.#sql.run(`DELETE FROM ${quotedTableName(name)}`)
-    // Casts of turns that are not there: their targets would get what nobody gives.
+    // Their turns are lost, so their targets must not receive them.
     this.#sql.run(rows.DELETE_ALL_CASTS)
     this.#sql.run(rows.DELETE_ALL_LOADED)
     return this.outbox.removeAll()
   }
 
   /**
-   * Notes that MySQL stands behind, and of which tables it hears everything from now on. Rows that were here before
-   * it are queued, and a shard that has such rows is complete: its rows never lived anywhere else.
+   * Records the attachment to MySQL and the attached tables. Queues the existing rows of newly attached tables; a shard
+   * with such rows counts as loaded, because no other store ever had its rows.
    */
   #attachMysql(attached: readonly string[] | null): void {
-    const attachedTables = new Set(attached)
+    const attachedNames = new Set(attached)
     const newTables = [...this.#tableSet.tables.values()].filter(
-      ({ definition }) => !attachedTables.has(definition.name),
+      ({ definition }) => !attachedNames.has(definition.name),
     )
     if (attached !== null && newTables.length === 0) return
     for (const table of newTables) {
       this.#queueTable(table)
-      attachedTables.add(table.definition.name)
+      attachedNames.add(table.definition.name)
     }
-    this.#sql.run(rows.SET_META, 'attached', JSON.stringify([...attachedTables]))
+    this.#sql.run(rows.SET_META, 'attached', JSON.stringify([...attachedNames]))
   }
 
   #queueTable(table: SqliteTable): void {
     let last: Row | null = null
     for (;;) {
       const page: Row[] = table.readPage(this.#sql, last, QUEUED_ROWS)
-      let entry: Row[] = []
+      let entryRows: Row[] = []
       let bytes = 0
       for (const row of page) {
-        const weight = rowBytes(row)
+        const size = rowBytes(row)
         const { name } = table.definition.shardKey
-        if (entry.length > 0 && (entry[0]![name] !== row[name] || bytes + weight > QUEUED_BYTES)) {
-          this.#queueRows(table, entry)
-          entry = []
+        if (entryRows.length > 0 && (entryRows[0]![name] !== row[name] || bytes + size > QUEUED_BYTES)) {
+          this.#queueRows(table, entryRows)
+          entryRows = []
           bytes = 0
         }
-        entry.push(row)
-        bytes += weight
+        entryRows.push(row)
+        bytes += size
       }
-      if (entry.length > 0) this.#queueRows(table, entry)
+      if (entryRows.length > 0) this.#queueRows(table, entryRows)
       if (page.length < QUEUED_ROWS) return
       last = page.at(-1)!
     }
   }
 
-  #queueRows(table: SqliteTable, values: readonly Row[]): void {
+  /** Queues rows of one shard as one entry. */
+  #queueRows(table: SqliteTable, entryRows: readonly Row[]): void {
     const { definition } = table
     const shard: ShardId = {
       contract: definition.owner,
-      key: String(values[0]![definition.shardKey.name]),
+      key: String(entryRows[0]![definition.shardKey.name]),
     }
-    const changes = values.map((row): RowChange => ({
+    const changes = entryRows.map((row): RowChange => ({
       table: definition,
       op: 'insert',
       key: table.keyOf(row),
@@ -197,12 +197,12 @@ export class StoreTables {
 
   #tableOf({ name }: TableDefinition): SqliteTable {
     const table = this.#tableSet.tables.get(name)
-    if (!table) throw new Error(`table ${name} is not one of this store's tables`)
+    if (!table) throw new Error(`the store has no table ${name}`)
     return table
   }
 }
 
-/** Whether what MySQL remembers of a channel is to replace what stands here: a mark never goes back. */
+/** True = the channel from MySQL replaces the stored one: a mark never decreases. */
 export function isNewerMark(fromMysql: StoredChannel, stored: StoredChannel | null): boolean {
   return stored === null || fromMysql.mark > stored.mark
 }

@@ -1,34 +1,34 @@
-// How an owner's flusher gets its lease, and what it then believes of its own store. `applied` belongs to the outbox
-// of one store, so it says nothing about the entries of another:
+// How a flusher acquires the lease of its owner, and how the lease decides about the owner's store. `applied` counts
+// the outbox entries of one store, so it does not apply to the entries of another:
 //
-//   the lease says          | this store                         | so
-//   ------------------------+------------------------------------+-----------------------------------------------
-//   nothing was applied     | any                                | all entries are still to be flushed
-//   ours, applied <= trust  | the one that MySQL knows           | entries up to `applied` are there: dropped
-//   ours, applied > trust   | an older copy of it (a backup)     | stale: reset, then raised to `applied`
-//   another's, applied > 0  | fresh: no sequence was ever used   | raised to `applied`
-//   another's, applied > 0  | entry 1 waits: it had no lease yet | refused: an operator joined two games; nothing
-//                           |                                    | is touched here or there
-//   another's, applied > 0  | entries, or rows loaded earlier    | stale: reset, then raised to `applied`
+//   lease                        | this store                         | action
+//   -----------------------------+------------------------------------+------------------------------------------------
+//   nothing applied              | any                                | flush all entries
+//   this store, applied <= trust | the one that MySQL knows           | drop the entries up to `applied`
+//   this store, applied > trust  | an older copy of it (a backup)     | stale: reset, then raise to `applied`
+//   another, applied > 0         | new: no sequence was ever used     | raise to `applied`
+//   another, applied > 0         | has entry 1: never had the lease   | refuse: an operator joined two games; change
+//                                |                                    | neither of them
+//   another, applied > 0         | has entries, or rows loaded before | stale: reset, then raise to `applied`
 //
-// `trust` is the highest sequence that was used before the first turn of a life without the lease, and before a reset was
-// begun: a stale store that runs on while MySQL is away, or dies half emptied, must not pass for the newer one.
+// `trust` is the highest sequence that was used before the first turn of a process without the lease, and before a
+// reset: a stale store that runs during an outage of MySQL, or ends during a reset, must not look newer than it is.
 //
-// Entries under another's lease are never given new numbers and flushed: they were computed from rows that the other
-// store has been free to change since. A stale store's unacknowledged turns are taken back first, with their marks,
-// or a client that asks again would be told that they are done; then come the acknowledged ones, which are reported.
+// Entries under another store's lease are never renumbered and flushed: they were computed from rows that the other
+// store may have changed since. A reset first takes back the unacknowledged turns of the stale store with their marks,
+// or a retry of a client would be answered as done; then it reports the acknowledged turns.
 //
-// MySQL notes the new store together with the new epoch, so an answer that is lost must not make another's `applied`
-// ours: while the lease is another's it is taken in that one's name, and in ours only once this store holds nothing
-// that could be mistaken. What is left: a third store that takes the lease and flushes between our reading and
-// our taking it, of which the answer is then lost.
+// MySQL stores the id of the new store together with the new epoch. If the answer is lost, this must not make the other
+// store's `applied` look like this store's. So while the lease belongs to another store, it is acquired with the id of
+// that store, and with this store's id only after the reset. The remaining gap: a third store acquires the lease and
+// flushes between the read and the takeover of this store, and the answer of that takeover is lost.
 
 import type { Database, Lease } from '../ports/database.ts'
 import type { Outcome } from '../ports/store.ts'
 import { DatabaseError } from '../sql/client.ts'
 import type { Outbox, OutboxEntry } from './localstore.ts'
 
-/** This owner is served elsewhere, or cannot be served: its flusher is over, and so are its shards here. */
+/** Another process serves this owner, or it cannot be served: its flusher ends, and its shards in this process. */
 export class FencedError extends Error {
   override readonly name = 'FencedError'
 }
@@ -37,72 +37,70 @@ export interface TakeoverOptions {
   readonly owner: string
   readonly database: Database
   readonly outbox: Outbox
-  /** Looks at the lease as it is before it is taken; throws where it must not be. */
-  readonly check: (lease: Lease) => void
-  /** Takes back this turn of the shard (`contract/key`) and all later ones, where no engine does. */
+  /** Checks the current lease before it is acquired; throws when it must not be. */
+  readonly checkLease: (lease: Lease) => void
+  /** Takes back this turn of the shard (`contract/key`) and all later ones, without an engine. */
   readonly reject: (shard: string, seq: number) => Promise<Outcome>
-  /** The lease is held: no turn is made in doubt any more. */
+  /** Called when the lease is held: later turns are made under the lease. */
   readonly onLeaseAcquired: () => void
-  /** Told before the store is emptied: what waits will not be known, and nothing may be committed. */
+  /** Called before the store is emptied: the outcome of waiting turns is unknown, and nothing may be committed. */
   readonly onStale: () => void
-  /** Told at once, with what was acknowledged and will not be in MySQL. */
+  /** Called after the reset with the acknowledged turns that MySQL will not have. */
   readonly onEntriesLost: (entries: readonly OutboxEntry[]) => void
 }
 
 const NO_LEASE: Lease = { epoch: 0, appliedSeq: 0, storeId: '' }
 const PAGE_ENTRIES = 500
 const PAGE_BYTES = 1_048_576
-/** Each try needs another store that takes the lease at the same moment. */
-const MAX_TRIES = 3
-/** @throws FencedError, DatabaseError, or what the store says */
+/** Each further attempt means that another store acquired the lease at the same moment. */
+const MAX_ATTEMPTS = 3
+
+/** @throws FencedError, DatabaseError, or the error of the store */
 export async function takeOver(options: TakeoverOptions): Promise<{ epoch: number; applied: number }> {
   const { owner, database, outbox } = options
   const currentLease = (await database.lease(owner)) ?? NO_LEASE
-  options.check(currentLease)
+  options.checkLease(currentLease)
   assertNoConflict(options, currentLease)
   const lease = await raiseEpoch(options, currentLease)
   assertNoConflict(options, lease)
   const { appliedSeq } = lease
-  if (!isOfOtherStore(outbox, lease)) {
-    if (outbox.leasedSeq >= appliedSeq) {
-      assertCommitted(await outbox.drop(appliedSeq))
-      // So that entry 1 tells what was written before there was ever a lease.
-      if (outbox.lastSeq === 0) assertCommitted(await outbox.raiseSeq(1))
-      await leaseAcquired(options)
-      return { epoch: lease.epoch, applied: appliedSeq }
-    }
+  if (isOfOtherStore(outbox, lease)) {
     await resetStore(options)
     assertCommitted(await outbox.raiseSeq(appliedSeq))
-    await leaseAcquired(options)
-    return { epoch: lease.epoch, applied: appliedSeq }
-  }
-  await resetStore(options)
-  assertCommitted(await outbox.raiseSeq(appliedSeq))
-  const ownLease = await database.takeover(owner, outbox.storeId)
-  if (ownLease.appliedSeq === appliedSeq) {
+    const ownLease = await database.takeover(owner, outbox.storeId)
+    if (ownLease.appliedSeq !== appliedSeq)
+      throw new DatabaseError('unavailable', `${owner}: another store flushed during the takeover`)
     await leaseAcquired(options)
     return { epoch: ownLease.epoch, applied: appliedSeq }
   }
-  throw new DatabaseError('unavailable', `${owner}: another store flushed during the takeover`)
+  if (outbox.leasedSeq >= appliedSeq) {
+    assertCommitted(await outbox.drop(appliedSeq))
+    // Uses up sequence 1, so that an entry 1 always means that the store never had the lease.
+    if (outbox.lastSeq === 0) assertCommitted(await outbox.raiseSeq(1))
+  } else {
+    await resetStore(options)
+    assertCommitted(await outbox.raiseSeq(appliedSeq))
+  }
+  await leaseAcquired(options)
+  return { epoch: lease.epoch, applied: appliedSeq }
 }
 
-/** Turns that were made in doubt are the next; none is from here on. Before anything is flushed. */
-async function leaseAcquired({ outbox, onLeaseAcquired: onHeld }: TakeoverOptions): Promise<void> {
-  onHeld()
+/** Runs before anything is flushed: the turns that were made without the lease are MySQL's next. */
+async function leaseAcquired({ outbox, onLeaseAcquired }: TakeoverOptions): Promise<void> {
+  onLeaseAcquired()
   assertCommitted(await outbox.markLeased())
 }
 
-/** What was never flushed has met what another store flushed: neither may be overwritten. @throws FencedError */
+/** Rows that were never flushed conflict with rows of another store: neither may be overwritten. @throws FencedError */
 function assertNoConflict({ owner, outbox }: TakeoverOptions, lease: Lease): void {
   if (!isOfOtherStore(outbox, lease) || outbox.read(0, 1, 1)[0]?.seq !== 1) return
-  const conflict = `MySQL holds ${lease.appliedSeq} turns of another store (${lease.storeId})`
   throw new FencedError(
-    `${owner}: ${conflict}, and this one (${outbox.storeId}) has rows that MySQL never saw: ` +
-      'start with an empty data directory or an empty database',
+    `${owner}: MySQL has ${lease.appliedSeq} turns of another store (${lease.storeId}), and this store ` +
+      `(${outbox.storeId}) has rows that were never in MySQL: start with an empty data directory or an empty database`,
   )
 }
 
-/** @throws what the store says */
+/** @throws the error of the store, unless the outcome is 'committed' */
 export function assertCommitted(outcome: Outcome): void {
   if (outcome.kind === 'committed') return
   throw outcome.cause instanceof Error
@@ -110,19 +108,19 @@ export function assertCommitted(outcome: Outcome): void {
     : new Error(`the store answered ${outcome.kind}`, { cause: outcome.cause })
 }
 
-/** Raises the epoch in the name of the store to which `appliedSeq` belongs, which the returned lease says. */
+/** Raises the epoch with the id of the store to which `appliedSeq` belongs. The returned lease has that id. */
 async function raiseEpoch({ owner, database, outbox }: TakeoverOptions, currentLease: Lease): Promise<Lease> {
   let before = currentLease
   let writtenStoreId = currentLease.storeId
-  for (let i = 0; i < MAX_TRIES; i++) {
-    const name = storeIdFor(outbox, before)
-    const lease = await database.takeover(owner, name)
+  for (let i = 0; i < MAX_ATTEMPTS; i++) {
+    const storeId = storeIdFor(outbox, before)
+    const lease = await database.takeover(owner, storeId)
     const actualLease = lease.storeId === writtenStoreId ? { ...lease, storeId: before.storeId } : lease
-    if (storeIdFor(outbox, actualLease) === name) return actualLease
+    if (storeIdFor(outbox, actualLease) === storeId) return actualLease
     before = actualLease
-    writtenStoreId = name
+    writtenStoreId = storeId
   }
-  throw new DatabaseError('unavailable', `${owner}: other stores take it over all the time`)
+  throw new DatabaseError('unavailable', `${owner}: other stores took it over ${MAX_ATTEMPTS} times in a row`)
 }
 
 function storeIdFor(outbox: Outbox, lease: Lease): string {
@@ -133,29 +131,28 @@ function isOfOtherStore({ storeId }: Outbox, lease: Lease): boolean {
   return lease.storeId !== storeId && lease.appliedSeq > 0
 }
 
-/** Nothing is left of what this store believed to know of MySQL's rows. */
-async function resetStore({
-  outbox,
-  reject,
-  onStale,
-  onEntriesLost: onLost,
-}: TakeoverOptions): Promise<void> {
+/** Empties the store: its copies of MySQL's rows are out of date. */
+async function resetStore({ outbox, reject, onStale, onEntriesLost }: TakeoverOptions): Promise<void> {
   onStale()
-  // What is used up here must not make it look newer, should it end before it is empty.
+  // The sequences that a reset uses up must not make the store look newer if the reset fails.
   assertCommitted(await outbox.markUnleased())
   if (outbox.lastSeq > 0) {
-    // Behind every commit that is on its way.
+    // Completes after every commit that is in progress.
     assertCommitted(await outbox.raiseSeq(outbox.lastSeq + 1))
-    const firstCriticalSeqs = new Map<string, number>()
-    for (let after = 0; ;) {
-      const entries = outbox.read(after, PAGE_ENTRIES, PAGE_BYTES)
-      for (const { shard, critical, seq } of entries)
-        if (critical && !firstCriticalSeqs.has(shard)) firstCriticalSeqs.set(shard, seq)
-      const last = entries.at(-1)
-      if (!last) break
-      after = last.seq
-    }
-    for (const [shard, seq] of firstCriticalSeqs) assertCommitted(await reject(shard, seq))
+    for (const [shard, seq] of firstCriticalSeqs(outbox)) assertCommitted(await reject(shard, seq))
   }
-  onLost(await outbox.reset())
+  onEntriesLost(await outbox.reset())
+}
+
+/** The first critical entry of each shard. */
+function firstCriticalSeqs(outbox: Outbox): ReadonlyMap<string, number> {
+  const firstSeqs = new Map<string, number>()
+  for (let after = 0; ;) {
+    const entries = outbox.read(after, PAGE_ENTRIES, PAGE_BYTES)
+    for (const { shard, critical, seq } of entries)
+      if (critical && !firstSeqs.has(shard)) firstSeqs.set(shard, seq)
+    const last = entries.at(-1)
+    if (!last) return firstSeqs
+    after = last.seq
+  }
 }

@@ -1,6 +1,6 @@
-// The three tiers as one Store: what is committed stands in the host's own Store, and a flusher for each owner takes
-// it on to MySQL. Invariants: a shard runs only on a complete copy of its rows, loaded under the lease of its owner;
-// and a critical commit is answered by what MySQL says of it, or not at all.
+// The Store of a process with MySQL: commits go to the host's own Store, and one flusher per owner sends them on to
+// MySQL. Invariants: a shard opens only on a complete copy of its rows, loaded under the lease of its owner; a critical
+// commit succeeds only when MySQL has it.
 
 import type { TableDefinition } from '../game/table.ts'
 import type { Awaitable } from '../game/shard.ts'
@@ -17,13 +17,13 @@ import type {
   StoredChannel,
   WriteSet,
 } from '../ports/store.ts'
-import type { ShardId } from '../wire/shardid.ts'
-import { shardName } from '../wire/shardid.ts'
+import { parseShardName, shardName, type ShardId } from '../wire/shardid.ts'
 import { describeKey } from '../rows/rowkey.ts'
 import { CallError, RowError } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { DatabaseError } from '../sql/client.ts'
-import { Flusher, type FlusherMetrics } from './flusher.ts'
+import { Flusher } from './flusher.ts'
+import type { FlusherMetrics } from './flushmetrics.ts'
 import { CatchUpLimiter } from './catchup.ts'
 import { ShardLoader } from './loader.ts'
 import type { LocalStore } from './localstore.ts'
@@ -35,18 +35,18 @@ export interface TieredStoreOptions {
   readonly tables: readonly TableDefinition[]
   readonly clock: Clock
   readonly log: Log
-  /** MySQL went on without the store of this owner, which is empty now: end all activations of its shards. */
+  /** The store of this owner was stale and is empty now: the host must end all activations of its shards. */
   readonly onStale?: (owner: string) => void
-  /** This owner is served elsewhere, or cannot be served: end all activations of its shards. */
+  /** Another process serves this owner, or it cannot be served: the host must end all activations of its shards. */
   readonly onFenced?: (owner: string, cause: Error) => void
-  /** How long an open or a reload waits for MySQL. */
+  /** Maximum time that an open or a reload waits for MySQL. */
   readonly waitMs?: number
   readonly flushMs?: number
-  /** Rows of one shard, all tables together. */
+  /** Maximum number of rows of one shard, all tables together. */
   readonly maxRows?: number
   /**
-   * The first open of an owner's shards asks MySQL whether another store has gone on meanwhile, if MySQL answers
-   * soon. Not where no other store can have (a Durable Object's): there it costs a takeover for each awakening.
+   * The first open of an owner's shards checks in MySQL, for a short time, whether another store has flushed since.
+   * Default true. False for a Durable Object, where no other store exists: the check would cost a takeover per start.
    */
   readonly checksLeaseFirst?: boolean
 }
@@ -58,9 +58,9 @@ export interface TieredStoreMetrics {
 }
 
 const MAX_ROWS = 100_000
-/** Waits of one open or reload, one after the other: entries that pass, a lease, a load. */
+/** Maximum number of successive waits of one open or reload: entries, the lease, a load. */
 const MAX_PREREQUISITES = 20
-/** A shard that is here need not wait longer to learn that MySQL is away. */
+/** Maximum time for which a loaded shard waits for the check of the lease. */
 const LEASE_CHECK_MS = 1_000
 
 export class TieredStore implements Store {
@@ -68,14 +68,14 @@ export class TieredStore implements Store {
   readonly #local: LocalStore
   readonly #waitMs: number
   readonly #tablesByName: ReadonlyMap<string, TableDefinition>
-  /** By contract: the shards that have rows. */
+  /** Contracts without tables are missing. */
   readonly #tablesByContract: ReadonlyMap<string, readonly TableDefinition[]>
   readonly #loader: ShardLoader
   readonly #catchUpLimiter: CatchUpLimiter
   readonly #flushers = new Map<string, Flusher>()
-  /** Owners of whom something may live. */
+  /** Owners whose shards may have activations. */
   readonly #openedOwners = new Set<string>()
-  /** Owners of whom MySQL was asked, or was too slow to answer. */
+  /** Owners whose lease was checked, or whose check timed out. */
   readonly #checkedOwners = new Set<string>()
 
   constructor(options: TieredStoreOptions) {
@@ -95,20 +95,20 @@ export class TieredStore implements Store {
 
   get metrics(): TieredStoreMetrics {
     const owners = new Map([...this.#flushers].map(([owner, flusher]) => [owner, flusher.metrics]))
-    return { loads: this.#loader.loadedShards, loadedRows: this.#loader.loadedRows, owners }
+    return { ...this.#loader.metrics, owners }
   }
 
-  /** Sends on what an earlier process left in the outboxes. */
+  /** Flushes the outboxes that an earlier process left. */
   start(): void {
     for (const owner of this.#local.ownersWithEntries()) this.#flusherOf(owner).start()
   }
 
-  /** The outbox of this owner has entries that no commit through here has told of. */
+  /** The outbox of this owner may have entries that were not committed through this store. */
   checkOutbox(owner: string): void {
     this.#flushers.get(owner)?.checkOutbox()
   }
 
-  /** @throws CallError RETRY_LATER while MySQL is needed and does not answer */
+  /** @throws CallError RETRY_LATER when MySQL is needed and does not answer in time */
   open(shard: ShardId): Awaitable<StoredShard> {
     const prerequisite = this.#prerequisite(shard)
     return prerequisite === null ? this.#openLocal(shard) : this.#openAfter(shard, prerequisite)
@@ -123,7 +123,7 @@ export class TieredStore implements Store {
       await this.#withDeadline(untilMs, prerequisite, context)
       prerequisite = this.#prerequisite(shard)
     }
-    throw new CallError('RETRY_LATER', `${context}: its rows do not come to rest`)
+    throw new CallError('RETRY_LATER', `${context}: ${UNSETTLED}`)
   }
 
   #openLocal(shard: ShardId): Awaitable<StoredShard> {
@@ -146,14 +146,16 @@ export class TieredStore implements Store {
   commit(write: WriteSet): Awaitable<Outcome> {
     if (!this.#tablesByContract.has(write.shard.contract)) return this.#local.commit(write)
     const flusher = this.#flushers.get(this.#local.ownerOf(write.shard))
-    if (!flusher) return { kind: 'failed', cause: new Error(`${shardName(write.shard)} is not open here`) }
-    if (flusher.status.endCause) return { kind: 'failed', cause: flusher.status.endCause }
-    if (flusher.status.isResetting)
+    if (!flusher)
+      return { kind: 'failed', cause: new Error(`${shardName(write.shard)} is not open in this process`) }
+    const { state, endCause } = flusher.status
+    if (endCause) return { kind: 'failed', cause: endCause }
+    if (state === 'resetting')
       return { kind: 'failed', cause: new Error('the store is stale and is being emptied') }
     if (this.#options.checksLeaseFirst !== false) flusher.markUnleased()
     const outcome = this.#local.commit(write)
     return outcome instanceof Promise
-      ? outcome.then((done) => this.#afterCommit(flusher, write, done))
+      ? outcome.then((result) => this.#afterCommit(flusher, write, result))
       : this.#afterCommit(flusher, write, outcome)
   }
 
@@ -165,29 +167,28 @@ export class TieredStore implements Store {
     return outcome
   }
 
-  /** @throws CallError RETRY_LATER, DatabaseError, RowError where MySQL does not have the row as it is here */
+  /** @throws CallError RETRY_LATER, DatabaseError, RowError PARKED when MySQL does not have this store's row */
   async reload(shard: ShardId, table: TableDefinition, key: RowKey): Promise<Row | null> {
     const untilMs = this.#options.clock.mono() + this.#waitMs
     const owner = this.#local.ownerOf(shard)
     const flusher = this.#flushers.get(owner)
-    if (!flusher) throw new Error(`${shardName(shard)} is not open here`)
-    const context = `${shardName(shard)}: a row of ${table.name} cannot be read anew`
+    if (!flusher) throw new Error(`${shardName(shard)} is not open in this process`)
+    const context = `${shardName(shard)}: a row of ${table.name} cannot be reloaded`
     for (let i = 0; ; i++) {
-      if (flusher.status.endCause) throw flusher.status.endCause
+      const { state, endCause } = flusher.status
+      if (endCause) throw endCause
       const last = this.#local.outboxOf(owner).lastSeqOf(shard, false)
-      if (flusher.status.isReady && last <= flusher.appliedSeq) break
-      if (i === MAX_PREREQUISITES)
-        throw new CallError('RETRY_LATER', `${context}: its rows do not come to rest`)
-      const prerequisite = flusher.status.isReady
-        ? flusher.waitUntilSettled(last, shardName(shard))
-        : flusher.whenReady()
+      if (state === 'ready' && last <= flusher.appliedSeq) break
+      if (i === MAX_PREREQUISITES) throw new CallError('RETRY_LATER', `${context}: ${UNSETTLED}`)
+      const prerequisite =
+        state === 'ready' ? flusher.waitUntilSettled(last, shardName(shard)) : flusher.whenReady()
       await this.#withDeadline<unknown>(untilMs, prerequisite, context)
     }
     const parkedSeq = flusher.parkedSeqOfRows([{ table, key }])
     if (parkedSeq !== null) {
-      const reason = `MySQL refused the row ${describeKey(table, key)} as it is here: it stands in firefly_parked with the error`
-      const advice = 'change it here, or mend MySQL: it is tried again every minute'
-      throw new RowError('PARKED', table.name, `${reason} since seq ${parkedSeq}. ${advice}`)
+      const reason = `MySQL refused the row ${describeKey(table, key)}: firefly_parked has the error since seq ${parkedSeq}`
+      const advice = 'change the row, or repair MySQL; the row is retried every minute'
+      throw new RowError('PARKED', table.name, `${reason}; ${advice}`)
     }
     return this.#withDeadline(untilMs, this.#options.database.row(table, key), context)
   }
@@ -204,50 +205,51 @@ export class TieredStore implements Store {
     return outcome
   }
 
-  /** Flushes what can be flushed; tells how many entries are left. */
+  /** Flushes what can be flushed until the deadline. Returns the number of entries that are left. */
   async drain(deadlineMs: number): Promise<number> {
-    const left = await Promise.all([...this.#flushers.values()].map((flusher) => flusher.drain(deadlineMs)))
-    return left.reduce((sum, one) => sum + one, 0)
+    const depths = await Promise.all([...this.#flushers.values()].map((flusher) => flusher.drain(deadlineMs)))
+    return depths.reduce((sum, depth) => sum + depth, 0)
   }
 
-  /** The owner's shards are gone from here: finishes its transaction and forgets it. It may come back. */
+  /** Called when the owner's shards left this process: finishes its transaction and stops its flusher. */
   async releaseOwner(owner: string): Promise<void> {
     await this.#flushers.get(owner)?.stop()
     this.#flushers.delete(owner)
     this.#checkedOwners.delete(owner)
   }
 
-  /** Finishes the transactions that run, and lets MySQL go. */
+  /** Finishes the running transactions and closes the connections to MySQL. */
   async close(): Promise<void> {
     await Promise.all([...this.#flushers.values()].map((flusher) => flusher.stop()))
     await this.#options.database.close()
   }
 
-  /** What must be waited for before the shard may be opened, null = nothing. */
+  /** What must complete before the shard may be opened; null = nothing. */
   #prerequisite(shard: ShardId): Promise<unknown> | null {
     const tables = this.#tablesByContract.get(shard.contract)
     if (!tables) return null
     const owner = this.#local.ownerOf(shard)
     const flusher = this.#flusherOf(owner)
-    if (flusher.status.endCause) throw flusher.status.endCause
-    if (flusher.status.isResetting) return flusher.whenReady()
-    const critical = this.#local.outboxOf(owner).lastSeqOf(shard, true)
-    if (critical > flusher.appliedSeq)
-      return Promise.resolve(flusher.waitUntilSettled(critical, shardName(shard)))
+    const { status } = flusher
+    if (status.endCause) throw status.endCause
+    if (status.state === 'resetting') return flusher.whenReady()
+    const criticalSeq = this.#local.outboxOf(owner).lastSeqOf(shard, true)
+    if (criticalSeq > flusher.appliedSeq)
+      return Promise.resolve(flusher.waitUntilSettled(criticalSeq, shardName(shard)))
     if (this.#local.isLoaded(shard)) return this.#checkLease(owner, flusher)
-    if (!flusher.status.isReady) return flusher.whenReady()
-    const { status: readiness } = flusher
-    const { resetCount: resets } = readiness
+    if (status.state !== 'ready') return flusher.whenReady()
+    const { resetCount } = status
     return this.#loader.load(shard, tables, () => {
-      if (flusher.status.endCause) throw flusher.status.endCause
-      if (readiness.resetCount !== resets)
-        throw new CallError('RETRY_LATER', 'the store was emptied meanwhile')
+      if (status.endCause) throw status.endCause
+      if (status.resetCount !== resetCount)
+        throw new CallError('RETRY_LATER', 'the store was emptied during the load')
     })
   }
 
+  /** Waits for the first attempt to acquire the lease, up to LEASE_CHECK_MS; null = no check is needed. */
   #checkLease(owner: string, flusher: Flusher): Promise<void> | null {
-    if (this.#options.checksLeaseFirst === false || flusher.status.isReady || this.#checkedOwners.has(owner))
-      return null
+    const needsCheck = this.#options.checksLeaseFirst !== false && flusher.status.state !== 'ready'
+    if (!needsCheck || this.#checkedOwners.has(owner)) return null
     const { promise, resolve } = Promise.withResolvers<void>()
     const timer = this.#options.clock.after(Math.min(LEASE_CHECK_MS, this.#waitMs), resolve)
     void flusher.whenAttempted().then(resolve)
@@ -268,10 +270,10 @@ export class TieredStore implements Store {
       tables: this.#tablesByName,
       clock,
       log,
-      readRow: (shard, table, key) => this.#local.row(shardId(shard), table, key),
-      isLoaded: (shard) => this.#local.isLoaded(shardId(shard)),
+      readRow: (shard, table, key) => this.#local.row(parseShardName(shard), table, key),
+      isLoaded: (shard) => this.#local.isLoaded(parseShardName(shard)),
       reject: async (shard, seq) =>
-        (await this.#local.reject?.(shardId(shard), seq, null)) ?? REJECT_UNSUPPORTED,
+        (await this.#local.reject?.(parseShardName(shard), seq, null)) ?? REJECT_UNSUPPORTED,
       onStale: () => {
         if (this.#openedOwners.delete(owner)) onStale?.(owner)
       },
@@ -283,7 +285,7 @@ export class TieredStore implements Store {
     return flusher
   }
 
-  /** @throws CallError RETRY_LATER at the deadline, or when MySQL is away */
+  /** @throws CallError RETRY_LATER at the deadline, or when MySQL is unavailable */
   async #withDeadline<T>(untilMs: number, awaited: Awaitable<T>, context: string): Promise<T> {
     const { clock } = this.#options
     const deadline = Promise.withResolvers<never>()
@@ -303,9 +305,5 @@ export class TieredStore implements Store {
   }
 }
 
-const REJECT_UNSUPPORTED: Outcome = { kind: 'failed', cause: new Error('this store cannot take a turn back') }
-
-function shardId(name: string): ShardId {
-  const slash = name.indexOf('/')
-  return { contract: name.slice(0, slash), key: name.slice(slash + 1) }
-}
+const UNSETTLED = `still not settled after ${MAX_PREREQUISITES} waits`
+const REJECT_UNSUPPORTED = { kind: 'failed', cause: new Error('this store cannot take a turn back') } as const

@@ -1,5 +1,5 @@
-// Who waits for an outbox entry to be in MySQL: critical commits, and those who need a shard's entries out of the way.
-// Invariant: 'committed' is said of a turn of this store only, and only when MySQL has it.
+// The callers that wait until MySQL has an outbox entry: critical commits, and openings and reloads that need the
+// earlier entries of a shard flushed. Invariant: 'committed' is returned only for a turn of this store that MySQL has.
 
 import type { Outcome } from '../ports/store.ts'
 
@@ -7,19 +7,19 @@ interface EntryWaiter {
   readonly seq: number
   /** `contract/key` */
   readonly shard: string
-  /** A commit, whose engine is told that MySQL refused it; others only wait until it is gone. */
+  /** True = a commit, which receives 'refused' when MySQL refuses it; others wait until the turn was taken back. */
   readonly isCommit: boolean
   readonly resolve: (outcome: Outcome) => void
 }
 
-/** Shards of which it is known what was taken back last: commits of those turns may still come to wait. */
+/** Maximum number of shards whose last rejection is recorded for commits that start to wait later. */
 const MAX_REJECTED_SHARDS = 1_000
 
 export class EntryWaiters {
   readonly #waiters = new Set<EntryWaiter>()
   readonly #rejected = new Map<string, { readonly from: number; readonly to: number }>()
   #appliedSeq = 0
-  /** Sequences up to here were used before the store was emptied: nobody knows of their turns. */
+  /** Sequences up to here were used before a reset of the store: the outcome of their turns is unknown. */
   #staleSeq = 0
   #endCause: Error | null = null
 
@@ -27,7 +27,7 @@ export class EntryWaiters {
     return this.#waiters.size
   }
 
-  /** What becomes of a turn; an outcome at once where it is known. */
+  /** Returns the outcome of a turn, without a promise when it is known. */
   wait(seq: number, shard: string, isCommit: boolean): Outcome | Promise<Outcome> {
     if (this.#endCause) return { kind: 'unknown', cause: this.#endCause }
     if (seq <= this.#staleSeq) return { kind: 'unknown', cause: staleStoreError() }
@@ -45,21 +45,21 @@ export class EntryWaiters {
     )
   }
 
-  /** MySQL will not take this turn. False where no commit waits for it. */
+  /** MySQL refused this turn. Returns false when no commit waits for it. */
   resolveRefused(seq: number, cause: Error): boolean {
     return this.#resolveMatching(
-      (one) => one.seq === seq && one.isCommit,
+      (waiter) => waiter.seq === seq && waiter.isCommit,
       () => ({ kind: 'refused', cause, seq }),
     )
   }
 
-  /** These turns of a shard were taken back. */
+  /** The turns `from`..`to` of a shard were taken back. */
   resolveRejected(shard: string, from: number, to: number): void {
     this.#rejected.delete(shard)
     this.#rejected.set(shard, { from, to })
     if (this.#rejected.size > MAX_REJECTED_SHARDS) this.#rejected.delete(this.#rejected.keys().next().value!)
     this.#resolveMatching(
-      (one) => one.shard === shard && one.seq >= from,
+      (waiter) => waiter.shard === shard && waiter.seq >= from,
       () => ({ kind: 'failed', cause: rejectedError(shard) }),
     )
   }
@@ -78,7 +78,7 @@ export class EntryWaiters {
     )
   }
 
-  /** Nobody will ever know from here. */
+  /** The flusher has ended: every outcome stays unknown. */
   resolveAll(cause: Error): void {
     this.#endCause ??= cause
     this.#resolveMatching(
@@ -103,7 +103,7 @@ export class EntryWaiters {
 }
 
 function staleStoreError(): Error {
-  return new Error('the store was stale: MySQL had gone on without it')
+  return new Error('the store was stale: another store has flushed to MySQL since')
 }
 
 function rejectedError(shard: string): Error {

@@ -1,20 +1,20 @@
-// Questions about single keys, asked together. Invariant: an answer is never older than the `get` that it answers, and
-// nobody waits for company: what is asked while there is room for a question leaves with the turn that asked.
+// Combines lookups of single keys into queries of many keys. Invariant: a value is never older than the `get` that it
+// answers, and no lookup waits to fill a batch: while a query slot is free, it leaves in the turn that requested it.
 
 import type { Awaitable } from '../game/shard.ts'
 
 export interface KeyBatcherOptions<Key, Value> {
-  /** One question; answers in the order of the keys. */
+  /** Runs one query; returns the values in the order of the keys. */
   readonly query: (keys: readonly Key[]) => Awaitable<readonly Value[]>
-  /** Of one question. */
+  /** Maximum number of keys of one query. */
   readonly maxKeys: number
-  /** Questions that are on their way at the same time. */
+  /** Maximum number of queries that run at the same time. */
   readonly maxInFlight: number
 }
 
 export class KeyBatcher<Key, Value> {
   readonly #options: KeyBatcherOptions<Key, Value>
-  /** In no question yet, the oldest first; as many as there are callers, whose number is theirs to bound. */
+  /** Keys that no query contains yet, oldest first. The callers bound their own number. */
   readonly #pending = new Map<Key, PromiseWithResolvers<Value>>()
   #inFlight = 0
   #isScheduled = false
@@ -23,7 +23,7 @@ export class KeyBatcher<Key, Value> {
     this.#options = options
   }
 
-  /** Rejects with what the question rejected with, as for every key of it. */
+  /** Rejects with the error of the query, as does every other key of that query. */
   get(key: Key): Promise<Value> {
     let waiter = this.#pending.get(key)
     if (!waiter) {
@@ -34,7 +34,7 @@ export class KeyBatcher<Key, Value> {
     return waiter.promise
   }
 
-  /** Behind the promises that have settled by now: their callers ask, too. */
+  /** Queries run after the promises that are settled now, so that the lookups of their callers join the batch. */
   #scheduleQuery(): void {
     if (this.#isScheduled || this.#inFlight >= this.#options.maxInFlight) return
     this.#isScheduled = true
@@ -52,7 +52,7 @@ export class KeyBatcher<Key, Value> {
     try {
       const values = await this.#options.query(keys)
       if (values.length !== keys.length)
-        throw new RangeError(`${values.length} answers to a question of ${keys.length} keys`)
+        throw new RangeError(`the query returned ${values.length} values for ${keys.length} keys`)
       for (const [index, [, { resolve }]] of batch.entries()) resolve(values[index]!)
     } catch (error) {
       for (const [, { reject }] of batch) reject(error)

@@ -1,5 +1,5 @@
-// What a cold shard is loaded from, many shards in one statement when many are loaded at once. Invariant: a shard gets
-// what a statement of its own would give it; where that is not certain, it is asked with one.
+// Reads the data of cold shards, many shards in one statement when many are loaded at the same time. Invariant: a shard
+// gets the same value as from a statement of its own; where that is not certain, it gets a statement of its own.
 
 import { DatabaseError, type SqlResult } from './client.ts'
 import { KeyBatcher } from './batcher.ts'
@@ -7,25 +7,25 @@ import { KeyBatcher } from './batcher.ts'
 type ResultRows = SqlResult['rows']
 
 export interface BatchReaderOptions<Value> {
-  /** The one key, by a statement of its own. */
+  /** Reads one key with a statement of its own. */
   readonly querySingle: (key: string) => Promise<Value>
-  /** The first `limit` rows of these keys, by key; those of one key in the order of `alone`. */
+  /** Reads the first `limit` rows of these keys, ordered by key; rows of one key in the order of `querySingle`. */
   readonly queryMany: (keys: readonly string[], limit: number) => Promise<SqlResult>
-  /** The column of the answer that holds the key. */
+  /** The column of the result that holds the key. */
   readonly keyColumn: string
-  /** Rows of one statement for many keys. */
+  /** Maximum number of rows of one statement for many keys. */
   readonly maxRows: number
-  /** So many rows of a key are all that `alone` would give, however many there are; Infinity = it gives every row. */
+  /** Maximum number of rows that `querySingle` reads of a key; Infinity = every row. */
   readonly pageRows: number
-  /** From rows of one key, at most a page of them. @throws DatabaseError */
-  readonly parse: (found: SqlResult) => Value
+  /** Parses the rows of one key, at most a page of them. @throws DatabaseError */
+  readonly parse: (result: SqlResult) => Value
 }
 
-/** Far below eq_range_index_dive_limit (200), from which on MySQL guesses how many rows a key has. */
+/** Far below eq_range_index_dive_limit (200), above which MySQL estimates how many rows a key has. */
 const MAX_KEYS = 64
-/** Half of the connections of a pool: flushes need some, too. */
+/** Half of the connections of a pool: the rest is for flushes. */
 const MAX_IN_FLIGHT = 4
-/** Parts into which keys go whose rows were too many for one statement. */
+/** Number of parts into which keys are split when their rows exceed one statement. */
 const SPLIT_PARTS = 4
 
 export class BatchReader<Value> {
@@ -43,7 +43,7 @@ export class BatchReader<Value> {
 
   /** @throws DatabaseError */
   async get(key: string): Promise<Value> {
-    // Refused, and none of the others with it.
+    // MySQL would refuse a key that ends in a space, and with it the whole batch.
     const value = key.endsWith(' ') ? null : await this.#batcher.get(key)
     return value ?? (await this.#options.querySingle(key))
   }
@@ -51,52 +51,52 @@ export class BatchReader<Value> {
   async #readBatch(keys: readonly string[]): Promise<readonly (Value | null)[]> {
     const [singleKey] = keys
     if (keys.length === 1) return [await this.#options.querySingle(singleKey!)]
-    const found = new Map<string, Value>()
-    await this.#readParts(keys, found)
-    return keys.map((key) => found.get(key) ?? null)
+    const values = new Map<string, Value>()
+    await this.#readParts(keys, values)
+    return keys.map((key) => values.get(key) ?? null)
   }
 
-  /** Finds what is certain. Smaller parts may fit where all did not, one key is never asked here. */
-  async #readParts(keys: readonly string[], found: Map<string, Value>): Promise<void> {
+  /** Adds the values that are certain. Splits the rest into smaller parts, which may fit; leaves single keys out. */
+  async #readParts(keys: readonly string[], values: Map<string, Value>): Promise<void> {
     if (keys.length < 2) return
-    const unresolvedKeys = await this.#readTogether(keys, found)
+    const unresolvedKeys = await this.#readTogether(keys, values)
     const size = Math.ceil(keys.length / SPLIT_PARTS)
     for (let i = 0; i < unresolvedKeys.length; i += size)
-      await this.#readParts(unresolvedKeys.slice(i, i + size), found)
+      await this.#readParts(unresolvedKeys.slice(i, i + size), values)
   }
 
-  /** One statement. Returns the keys to be asked again in smaller parts. */
-  async #readTogether(keys: readonly string[], found: Map<string, Value>): Promise<readonly string[]> {
-    const { queryMany: together, keyColumn: column, maxRows: limit, pageRows: page } = this.#options
+  /** Runs one statement. Returns the keys that must be read again in smaller parts. */
+  async #readTogether(keys: readonly string[], values: Map<string, Value>): Promise<readonly string[]> {
+    const { queryMany, keyColumn, maxRows, pageRows } = this.#options
     let result: SqlResult
     try {
-      result = await together(keys, limit)
+      result = await queryMany(keys, maxRows)
     } catch (error) {
-      // An answer, perhaps to one of the keys alone: 'é' cannot be compared with a column of ASCII.
+      // The server rejected the statement, perhaps because of one key: 'é' cannot be compared with an ASCII column.
       if (error instanceof DatabaseError && error.errno !== 0) return keys
       throw error
     }
     const { rows, columns } = result
-    const keyPosition = columns.indexOf(column)
-    // Binary, which only an error is right for.
+    const keyPosition = columns.indexOf(keyColumn)
+    // A binary key is an error of the table, which `querySingle` reports.
     if (rows.some((row) => typeof row[keyPosition] !== 'string')) return keys
-    // By its very text: the collation of an adopted table may not tell `Bob` from `bob`.
+    // Compares the exact text: the collation of an adopted table may treat `Bob` and `bob` as equal.
     const byKey: ReadonlyMap<unknown, ResultRows[number][]> = Map.groupBy(rows, (row) => row[keyPosition])
     return keys.filter((key) => {
-      const own = byKey.get(key) ?? []
-      // Nor can be told where in the answer one key ends and the next begins: each may have lost its last rows.
-      if (rows.length >= limit && own.length < page) return true
-      this.#parseInto(key, { ...result, rows: own.slice(0, page) }, found)
+      const ownRows = byKey.get(key) ?? []
+      // With such a collation the rows of several keys are mixed, so any key may miss its last rows.
+      if (rows.length >= maxRows && ownRows.length < pageRows) return true
+      this.#parseInto(key, { ...result, rows: ownRows.slice(0, pageRows) }, values)
       return false
     })
   }
 
-  /** Alone a shard hears what is wrong with its rows. */
-  #parseInto(key: string, own: SqlResult, found: Map<string, Value>): void {
+  /** Ignores an error: `querySingle` reports it to this shard alone. */
+  #parseInto(key: string, ownResult: SqlResult, values: Map<string, Value>): void {
     try {
-      found.set(key, this.#options.parse(own))
+      values.set(key, this.#options.parse(ownResult))
     } catch {
-      found.delete(key)
+      values.delete(key)
     }
   }
 }

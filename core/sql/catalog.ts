@@ -1,5 +1,5 @@
-// What a database has, from information_schema, in one shape for MySQL 8, Vitess and MariaDB. Invariant: types are
-// written as MySQL 8 writes them, and a default is the value itself, so that nobody else knows the dialects.
+// The tables of a database, from information_schema, in one form for MySQL 8, Vitess and MariaDB. Invariant: types are
+// in the notation of MySQL 8, and a default is the plain value, so no other file depends on the dialect of a server.
 
 import { utf8Decoder } from '../wire/bytes.ts'
 import type { SqlClient } from './client.ts'
@@ -8,14 +8,14 @@ export type Catalog = ReadonlyMap<string, FoundTable>
 
 export interface FoundTable {
   readonly name: string
-  /** Null for a view. */
+  /** null = a view. */
   readonly engine: string | null
-  /** The server's estimate. */
+  /** Estimate of the server. */
   readonly estimatedRows: number
-  /** By their name in lower case, because MySQL does not tell `Level` from `level`. */
+  /** By name in lower case, because MySQL ignores the case of column names. */
   readonly columns: ReadonlyMap<string, FoundColumn>
   readonly primaryKey: readonly string[]
-  /** Without the primary key. */
+  /** All indexes except the primary key. */
   readonly indexes: readonly FoundIndex[]
 }
 
@@ -24,13 +24,12 @@ export interface FoundColumn {
   /** Such as `smallint unsigned`, `decimal(10,2)`, `varchar(20)`. */
   readonly type: string
   readonly nullable: boolean
-  /** As text; null when there is none, or when it is NULL. */
+  /** As text; null = no default, or NULL. */
   readonly defaultText: string | null
   readonly charset: string | null
   readonly collation: string | null
-  /** AUTO_INCREMENT */
   readonly isAutoIncrement: boolean
-  /** GENERATED ALWAYS AS: nobody can write it. */
+  /** GENERATED ALWAYS AS: cannot be written. */
   readonly isGenerated: boolean
   /** ON UPDATE CURRENT_TIMESTAMP */
   readonly hasOnUpdate: boolean
@@ -40,7 +39,7 @@ export interface FoundIndex {
   readonly name: string
   readonly isUnique: boolean
   readonly columns: readonly string[]
-  /** It orders whole values: no prefixes, no expressions, no full text. */
+  /** A BTREE of whole values: no prefixes, no expressions, no full text. */
   readonly isPlainBtree: boolean
 }
 
@@ -54,11 +53,14 @@ const COLUMNS =
 const STATISTICS =
   'table_name, index_name, non_unique, column_name, sub_part, index_type FROM information_schema.statistics'
 
-/** Those of these tables that the client's user may see. @param names not empty @throws DatabaseError */
+/** Reads these tables, as far as the client's user may see them. @param names not empty @throws DatabaseError */
 export async function readCatalog(client: SqlClient, names: readonly string[]): Promise<Catalog> {
   const where = `WHERE table_schema = DATABASE() AND table_name IN (${names.map(() => '?').join(', ')})`
-  const query = async (what: string, order: string): Promise<CatalogRow[]> => {
-    const { rows } = await client.query({ sql: `SELECT ${what} ${where} ORDER BY ${order}`, params: names })
+  const query = async (columns: string, order: string): Promise<CatalogRow[]> => {
+    const { rows } = await client.query({
+      sql: `SELECT ${columns} ${where} ORDER BY ${order}`,
+      params: names,
+    })
     return rows.map((row) => row.map(toText))
   }
   return catalogOf(
@@ -68,7 +70,7 @@ export async function readCatalog(client: SqlClient, names: readonly string[]): 
   )
 }
 
-/** The rows in the order of the SELECTs above. */
+/** Builds the catalog from rows with the columns and the order of the SELECTs above. */
 export function catalogOf(
   tables: readonly CatalogRow[],
   columns: readonly CatalogRow[],
@@ -78,13 +80,13 @@ export function catalogOf(
   const statisticsOf = Map.groupBy(statistics, ([table]) => table)
   const foundTables = tables.map(([name, engine, rows, version]): FoundTable => {
     const isMaria = /mariadb/i.test(version ?? '')
-    const list = (columnsOf.get(name) ?? []).map((cells) => columnOf(cells, isMaria))
+    const foundColumns = (columnsOf.get(name) ?? []).map((cells) => columnOf(cells, isMaria))
     const indexes = [...Map.groupBy(statisticsOf.get(name) ?? [], ([, index]) => index!)].map(indexOf)
     return {
       name: name!,
       engine: engine ?? null,
       estimatedRows: Number(rows ?? 0),
-      columns: new Map(list.map((column) => [column.name.toLowerCase(), column])),
+      columns: new Map(foundColumns.map((column) => [column.name.toLowerCase(), column])),
       primaryKey: indexes.find((index) => index.name === 'PRIMARY' && index.isPlainBtree)?.columns ?? [],
       indexes: indexes.filter((index) => index.name !== 'PRIMARY'),
     }
@@ -103,20 +105,20 @@ function columnOf(cells: CatalogRow, isMaria: boolean): FoundColumn {
     charset: charset ?? null,
     collation: collation ?? null,
     isAutoIncrement: has('auto_increment'),
-    // Not DEFAULT_GENERATED, which is MySQL's word for a default that is an expression.
+    // Not DEFAULT_GENERATED, which marks a default that is an expression.
     isGenerated: /\b(VIRTUAL|STORED|PERSISTENT)\b/i.test(extra ?? ''),
     hasOnUpdate: has('on update'),
   }
 }
 
-/** The display width of integers is gone in MySQL 8.0.19, but for TINYINT(1). */
+/** Removes the display width of integers, which MySQL 8.0.19 no longer shows except for TINYINT(1). */
 function typeOf(text: string): string {
   const type = text.replace(/^((?:tiny|small|medium|big)?int)\(\d+\)/i, '$1')
-  // What stands in quotes is the data of an ENUM.
+  // The quoted values of an ENUM keep their case.
   return type.includes("'") ? type : type.toLowerCase()
 }
 
-/** MariaDB has a default as it would stand in SQL: `NULL`, `5`, `'it''s\n'`. */
+/** MariaDB shows a default as SQL text: `NULL`, `5`, `'it''s\n'`. */
 function unquote(text: string | null): string | null {
   if (text === null || text === 'NULL') return null
   if (!/^'.*'$/s.test(text)) return text
@@ -139,7 +141,7 @@ function indexOf([name, parts]: readonly [string, readonly CatalogRow[]]): Found
   }
 }
 
-/** Which text columns of information_schema count as binary depends on the server and the driver. */
+/** Some text columns of information_schema arrive as bytes, depending on the server and the driver. */
 function toText(value: string | Uint8Array | null): string | null {
   return value instanceof Uint8Array ? utf8Decoder.decode(value) : value
 }

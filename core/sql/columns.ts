@@ -1,36 +1,54 @@
-// A column's value in MySQL: the type it is declared with, the parameter it becomes, and the way back. Invariant: what
-// is written reads back equal, and what another program has put there is checked against the column before it counts.
+// Columns in MySQL: their declaration, and the encoding of their values. Invariant: a value reads back equal to what
+// was written, and a value that another program wrote is checked against the column's type.
 
-import { utf8Encoder } from '../wire/bytes.ts'
+import { hexOf, utf8Encoder } from '../wire/bytes.ts'
 import { storageOf } from '../game/storage.ts'
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import type { Row } from '../ports/store.ts'
+import { deepFreeze } from '../rows/freeze.ts'
 import { shorten } from '../wire/errors.ts'
 import { INVALID, findKind } from '../wire/schema.ts'
 import { DatabaseError, type SqlResult, type SqlValue } from './client.ts'
 
-/** Keys of a record may be as long as they like. */
+/** Bound of a path in a message, because the keys of a record have no bound. */
 const MAX_PATH_LENGTH = 100
+
+/** How CREATE TABLE declares a column. */
+export interface ColumnDeclaration {
+  /** Without NULL and DEFAULT, such as `SMALLINT UNSIGNED`. */
+  readonly type: string
+  readonly nullable: boolean
+  readonly isAutoIncrement: boolean
+  /** The DEFAULT; undefined = none. */
+  readonly defaultValue: SqlValue | undefined
+}
 
 /** The MySQL type without NULL and DEFAULT, such as `SMALLINT UNSIGNED`. */
 export function columnType({ spec }: ColumnDefinition): string {
   return storageOf(spec).type
 }
 
-/** As CREATE TABLE and ALTER TABLE have it, behind the column's name. */
-export function columnClause(table: TableDefinition, column: ColumnDefinition): string {
+export function columnDeclaration(table: TableDefinition, column: ColumnDefinition): ColumnDeclaration {
   const type = columnType(column)
   if (isKeyColumn(table, column)) {
-    const autoIncrement = table.ids === 'auto' && column === table.keyInShard[0]
-    return `${type} NOT NULL${autoIncrement ? ' AUTO_INCREMENT' : ''}`
+    const isAutoIncrement = table.ids === 'auto' && column === table.keyInShard[0]
+    return { type, nullable: false, isAutoIncrement, defaultValue: undefined }
   }
-  // A unique column with a default could stand in one row only, and two rows could not exchange their values.
-  if (table.unique.includes(column) || /TEXT|BLOB/.test(type)) return `${type} NULL`
-  const defaultLiteral = sqlLiteral(encodeColumn(column, column.defaultValue))
-  return `${type} ${column.nullable ? 'NULL' : 'NOT NULL'} DEFAULT ${defaultLiteral}`
+  // A default in a unique column would fit one row only; NULL lets two rows exchange their values.
+  if (table.unique.includes(column) || /TEXT|BLOB/.test(type))
+    return { type, nullable: true, isAutoIncrement: false, defaultValue: undefined }
+  const defaultValue = encodeColumn(column, column.defaultValue)
+  return { type, nullable: column.nullable, isAutoIncrement: false, defaultValue }
 }
 
-/** The value as a parameter; it is the caller's that it is one of the column's. */
+/** The declaration as CREATE TABLE and ALTER TABLE contain it after the column's name. */
+export function columnClause(table: TableDefinition, column: ColumnDefinition): string {
+  const { type, nullable, isAutoIncrement, defaultValue } = columnDeclaration(table, column)
+  const defaultClause = defaultValue === undefined ? '' : ` DEFAULT ${sqlLiteral(defaultValue)}`
+  return `${type} ${nullable ? 'NULL' : 'NOT NULL'}${isAutoIncrement ? ' AUTO_INCREMENT' : ''}${defaultClause}`
+}
+
+/** Encodes a value as a parameter. The caller ensures that it is a value of the column's type. */
 export function encodeColumn(column: ColumnDefinition, value: unknown): SqlValue {
   if (value === null && (column.nullable || column.kind !== 'json')) return null
   switch (column.kind) {
@@ -45,7 +63,7 @@ export function encodeColumn(column: ColumnDefinition, value: unknown): SqlValue
   }
 }
 
-/** Frozen rows with every column of the table, in its order. @throws DatabaseError 'refused' for a foreign value */
+/** Frozen rows with every column, in declared order. @throws DatabaseError 'refused' for a value outside of the type */
 export function decodeRows(table: TableDefinition, { columns, rows }: SqlResult): Row[] {
   const positions = table.columns.map(({ name }) => columns.indexOf(name))
   return rows.map((values) => {
@@ -59,7 +77,7 @@ export function decodeRows(table: TableDefinition, { columns, rows }: SqlResult)
   })
 }
 
-/** @throws DatabaseError 'refused' that names table, column, value and bound */
+/** @throws DatabaseError 'refused' with table, column, value and bound */
 export function decodeColumn(
   table: TableDefinition,
   column: ColumnDefinition,
@@ -67,9 +85,9 @@ export function decodeColumn(
 ): unknown {
   if (raw === null && !column.nullable && !isKeyColumn(table, column)) return deepFreeze(column.defaultValue)
   const value = raw === null ? null : parseColumn(column, raw)
-  const out = value === undefined ? INVALID : hasForeignSchema(column) ? value : column.schema.read(value)
-  if (out !== INVALID) return deepFreeze(out)
-  // What a program that does not know the column leaves in it: `''` for a t.id, which no t.id may be.
+  const decoded = value === undefined ? INVALID : hasForeignSchema(column) ? value : column.schema.read(value)
+  if (decoded !== INVALID) return deepFreeze(decoded)
+  // A program that does not know the column writes its default, which may be invalid: `''` for a t.id.
   if (value === column.defaultValue) return value
   const { message, path } =
     value === undefined ? { message: 'not JSON', path: [] } : column.schema.diagnose(value)
@@ -77,32 +95,33 @@ export function decodeColumn(
   throw new DatabaseError('refused', `table ${table.name}: column ${where} holds ${shorten(raw)}: ${message}`)
 }
 
-/** Literals stand in DDL only, which takes no parameters. What no reader could take for anything else stands plainly. */
+/** Literals occur in DDL only, which takes no parameters. Text that needs no escaping stays readable. */
 export function sqlLiteral(value: SqlValue): string {
   if (value === null) return 'NULL'
   if (typeof value === 'string') {
     if (/^[\w .,:+-]*$/.test(value)) return `'${value}'`
-    return `_utf8mb4 x'${hex(utf8Encoder.encode(value))}'`
+    return `_utf8mb4 x'${hexOf(utf8Encoder.encode(value))}'`
   }
-  if (value instanceof Uint8Array) return value.length === 0 ? "''" : `x'${hex(value)}'`
+  if (value instanceof Uint8Array) return value.length === 0 ? "''" : `x'${hexOf(value)}'`
   return String(typeof value === 'boolean' ? Number(value) : value)
 }
 
-/** Another library's schema may have made the value of something else, which it would want back. */
+/** True = a column without which a row cannot exist. */
+export function isKeyColumn(table: TableDefinition, column: ColumnDefinition): boolean {
+  return table.key.includes(column) || column === table.shardKey
+}
+
+/** A schema of another library may transform its input, so it cannot parse the stored value once more. */
 function hasForeignSchema({ kind, spec }: ColumnDefinition): boolean {
   return kind === 'json' && findKind(spec, ['foreign']) !== null
 }
 
-function isKeyColumn(table: TableDefinition, column: ColumnDefinition): boolean {
-  return table.key.includes(column) || column === table.shardKey
-}
-
 const INTEGER_TEXT = /^-?\d+$/
 const REAL_TEXT = /^-?\d+(\.\d+)?(e[+-]?\d+)?$/i
-/** A DATE, DATETIME or TIMESTAMP of an adopted table may have less, or microseconds. */
+/** A DATE, DATETIME or TIMESTAMP of an adopted table may lack the time, or have microseconds. */
 const DATE_TEXT = /^(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d:\d\d)(\.\d{1,6})?)?$/
 
-/** What cannot be parsed is given back as it is, for the column's type to refuse; undefined = text that is not JSON. */
+/** Returns text that it cannot parse unchanged, which the column's type then rejects; undefined = not JSON. */
 function parseColumn({ kind }: ColumnDefinition, raw: string | Uint8Array): unknown {
   if (raw instanceof Uint8Array) {
     if (kind === 'json') return undefined
@@ -132,16 +151,4 @@ function parseColumn({ kind }: ColumnDefinition, raw: string | Uint8Array): unkn
     default:
       return raw
   }
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
-}
-
-/** As the rows of the engine are: JSON is frozen, bytes and dates cannot be. */
-function deepFreeze<T>(value: T): T {
-  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || value instanceof Date)
-    return value
-  for (const inner of Object.values(value)) deepFreeze(inner)
-  return Object.freeze(value)
 }

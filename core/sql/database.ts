@@ -1,159 +1,103 @@
-// The Database port over a SqlClient. Invariant: whatever changes rows stands in one transaction behind the fence of
-// its owner, and what MySQL did not do as asked is an error or 'fenced', never a success.
+// The Database port on a SqlClient. Invariant: rows change only in a transaction that starts with the fence of their
+// owner, and a write that MySQL did not do as requested is an error or 'fenced', never a success.
 
 import type { TableDefinition } from '../game/table.ts'
 import type { Batch, Database, Lease, ParkedTurn, CriticalState } from '../ports/database.ts'
 import type { Row, RowKey } from '../ports/store.ts'
-import { decodeCast, encodeCast } from './cast.ts'
+import { BatchReader } from './batchreader.ts'
 import { DatabaseError, type SqlClient, type SqlResult, type SqlStatement, type SqlValue } from './client.ts'
 import { decodeRows } from './columns.ts'
-import {
-  deleteFrom,
-  insertAutoIncrement,
-  insertInto,
-  padded,
-  clearUniqueValues,
-  rowWrites,
-  selectPage,
-  selectRow,
-  selectShards,
-  type WriteStatement,
-} from './statements.ts'
-import { BatchReader } from './batchreader.ts'
+import * as records from './fireflytables.ts'
+import { decodeCast } from './pack.ts'
+import { selectPage, selectRow, selectShards } from './select.ts'
+import { clearUniqueValues, insertAutoIncrement, rowWrites, type WriteStatement } from './statements.ts'
 
 export interface SqlDatabaseOptions {
-  /** Parents first: rows are inserted in this order, and deleted in the other. */
+  /** Parents first: rows are inserted in this order, and deleted in the reverse order. */
   readonly tables: readonly TableDefinition[]
 }
 
-/** Of what critical turns left, in one answer. */
+/** Rows of a page of channels, casts or parked turns. */
 const PAGE_ROWS = 1_000
-/** Rows of many shards, in one answer; for each table four of them may be on their way. */
+/** Rows of one statement for many shards; each table may run four such statements at the same time. */
 const MAX_BATCHED_ROWS = 4_000
-/** What MySQL said, in a message of ours: it may quote a value. */
+/** Bound of MySQL's message inside of a message of Firefly: it may quote a value. */
 const MAX_MESSAGE_LENGTH = 300
-/** `firefly_parked.error` */
-const MAX_PARKED_ERROR_LENGTH = 1_000
 const ERRNO_NOT_NULL = 1048
 const ERRNO_DUPLICATE = new Set([1062, 1586])
-
-const UPDATE_FENCE =
-  'UPDATE firefly_owner SET applied_seq = ? WHERE owner = ? AND epoch = ? AND applied_seq < ?'
-const SELECT_LEASE = 'SELECT epoch, applied_seq, store_id FROM firefly_owner WHERE owner = ?'
-/** Locks the row, new or not: `epoch = epoch` changes nothing. */
-const INSERT_OWNER =
-  'INSERT INTO firefly_owner (owner, epoch, applied_seq, store_id, taken_at) VALUES (?, 0, 0, ?, UTC_TIMESTAMP(3)) ' +
-  'ON DUPLICATE KEY UPDATE epoch = epoch'
-const RAISE_EPOCH =
-  'UPDATE firefly_owner SET epoch = epoch + 1, store_id = ?, taken_at = UTC_TIMESTAMP(3) WHERE owner = ?'
-const SELECT_CHANNELS =
-  'SELECT id, mark, replies FROM firefly_channel WHERE shard = ? AND id > ? ORDER BY id LIMIT ?'
-const SELECT_CASTS =
-  'SELECT sequence, data FROM firefly_cast WHERE shard = ? AND sequence > ? ORDER BY sequence LIMIT ?'
-const SELECT_CHANNELS_OF = 'SELECT id, mark, replies, shard FROM firefly_channel WHERE shard'
-const SELECT_CASTS_OF = 'SELECT sequence, data, shard FROM firefly_cast WHERE shard'
-const CAST_CONDITION = '(shard = ? AND sequence = ?)'
-const SELECT_PARKED =
-  'SELECT seq, shard, error, data FROM firefly_parked WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?'
-const PARKED_CONDITION = '(owner = ? AND seq = ?)'
-const INSERT_PARKED =
-  'INSERT INTO firefly_parked (owner, seq, shard, error, data, parked_at) VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(3)) ' +
-  'ON DUPLICATE KEY UPDATE error = VALUES(error), data = VALUES(data), parked_at = VALUES(parked_at)'
-
-/** Owners of two kinds would write the same rows, each behind a fence of its own. */
-const OWNER_KIND_SETTING = 'owners'
-const SELECT_OWNER_KIND: SqlStatement = {
-  sql: 'SELECT value FROM firefly_setting WHERE name = ?',
-  params: [OWNER_KIND_SETTING],
-}
-function insertOwnerKind(kind: string): SqlStatement {
-  const sql = 'INSERT INTO firefly_setting (name, value) VALUES (?, ?) ON DUPLICATE KEY UPDATE name = name'
-  return { sql, params: [OWNER_KIND_SETTING, kind] }
-}
-
-/** `slot/07-of-32` is one of `slot/*-of-32`, `object/player/ada` one of `object/*`; others stand for themselves. */
-function ownerKindOf(owner: string): string | null {
-  if (owner.startsWith('object/')) return 'object/*'
-  return owner.startsWith('slot/') ? owner.replace(/\d+/, '*') : null
-}
 
 export class SqlDatabase implements Database {
   readonly #client: SqlClient
   readonly #tableOrder: ReadonlyMap<string, number>
-  /** By table and size of a page, of which the loader has one. */
+  /** By table and page size; the loader uses one page size. */
   readonly #firstPageReaders = new WeakMap<TableDefinition, Map<number, BatchReader<Row[]>>>()
   readonly #channelReader: BatchReader<SqlResult['rows']>
   readonly #castReader: BatchReader<SqlResult['rows']>
 
   constructor(client: SqlClient, { tables }: SqlDatabaseOptions) {
     this.#client = client
-    this.#tableOrder = new Map(tables.map(({ name }, place) => [name, place]))
-    this.#channelReader = this.#allRowsReader(SELECT_CHANNELS, '', SELECT_CHANNELS_OF, 'id')
-    this.#castReader = this.#allRowsReader(SELECT_CASTS, -1, SELECT_CASTS_OF, 'sequence')
+    this.#tableOrder = new Map(tables.map(({ name }, index) => [name, index]))
+    this.#channelReader = this.#allRowsReader(records.SELECT_CHANNELS, '', records.SELECT_CHANNELS_OF, 'id')
+    this.#castReader = this.#allRowsReader(records.SELECT_CASTS, -1, records.SELECT_CASTS_OF, 'sequence')
   }
 
   async takeover(owner: string, storeId: string): Promise<Lease> {
-    const kind = ownerKindOf(owner)
-    let foundKind = ''
+    const kind = records.ownerKindOf(owner)
+    let storedKind = ''
     const results = await this.#client.transact(
-      [
-        { sql: INSERT_OWNER, params: [assertNoTrailingSpace('owner', owner), ''] },
-        { sql: `${SELECT_LEASE} FOR UPDATE`, params: [owner] },
-        { sql: RAISE_EPOCH, params: [storeId, owner] },
-        ...(kind === null ? [] : [insertOwnerKind(kind), SELECT_OWNER_KIND]),
-      ],
+      records.takeoverStatements(owner, storeId, kind),
       (index, { rows }) => {
-        if (index === 4) foundKind = String(rows[0]?.[0])
-        return index < 4 || foundKind === kind
+        if (index === records.OWNER_KIND_RESULT) storedKind = String(rows[0]?.[0])
+        return index < records.OWNER_KIND_RESULT || storedKind === kind
       },
     )
     if (!results) {
-      const advice = 'use another database, or empty firefly_setting when nothing else writes to this one'
+      const message = `the database belongs to owners ${storedKind}, not to ${kind}: use another database, or `
       throw new DatabaseError(
         'access',
-        `the database belongs to owners ${foundKind}, not to ${kind}: ${advice}`,
+        `${message}empty firefly_setting when nothing else writes to this one`,
       )
     }
-    const before = leaseOf(results[1]!)!
+    const before = records.leaseOf(results[records.LEASE_RESULT]!)!
     return { ...before, epoch: before.epoch + 1 }
   }
 
   async lease(owner: string): Promise<Lease | null> {
-    return leaseOf(
-      await this.#client.query({ sql: SELECT_LEASE, params: [assertNoTrailingSpace('owner', owner)] }),
-    )
+    const params = [records.assertNoTrailingSpace('owner', owner)]
+    return records.leaseOf(await this.#client.query({ sql: records.SELECT_LEASE, params }))
   }
 
   async apply(batch: Batch): Promise<'applied' | 'fenced'> {
     const writes = rowWrites(batch.rows, ({ name }) => this.#tableOrder.get(name) ?? Infinity)
-    const otherWrites = nonRowWrites(batch)
+    const otherWrites = records.recordWrites(batch)
     try {
       return await this.#apply(batch, [...writes, ...otherWrites])
     } catch (error) {
       const uniqueReleases = clearUniqueValues(batch.rows)
       if (!isDatabaseError(error) || !ERRNO_DUPLICATE.has(error.errno) || uniqueReleases.length === 0)
         throw error
-      // Perhaps a duplicate only on the way.
+      // Perhaps only an intermediate state of the batch has a duplicate.
       const firstInsert = writes.findIndex(({ verb }) => verb !== 'delete')
       const retryWrites = writes.toSpliced(firstInsert, 0, ...uniqueReleases)
       return await this.#apply(batch, [...retryWrites, ...otherWrites]).catch((second: unknown) => {
-        // An adopted column that takes no NULL can be freed of no value.
+        // An adopted column that forbids NULL cannot release its value.
         throw isDatabaseError(second) && second.errno === ERRNO_NOT_NULL ? error : second
       })
     }
   }
 
   async #apply(
-    { owner, epoch, firstSeq: lo, lastSeq: hi }: Batch,
+    { owner, epoch, firstSeq, lastSeq }: Batch,
     writes: readonly WriteStatement[],
   ): Promise<'applied' | 'fenced'> {
-    const fence = { sql: UPDATE_FENCE, params: [hi, assertNoTrailingSpace('owner', owner), epoch, lo] }
-    let failed = -1
+    const params = [lastSeq, records.assertNoTrailingSpace('owner', owner), epoch, firstSeq]
+    const fence = { sql: records.UPDATE_FENCE, params }
+    let failedIndex = -1
     let affectedRows = 0
     const accept = (index: number, { affected }: SqlResult): boolean => {
       const write = writes[index - 1]
       const isAccepted = write ? !write.mustFindAll || affected === write.rows : affected === 1
-      if (!isAccepted) [failed, affectedRows] = [index, affected]
+      if (!isAccepted) [failedIndex, affectedRows] = [index, affected]
       return isAccepted
     }
     const statements = [fence, ...writes.map(({ statement }) => statement)]
@@ -161,10 +105,10 @@ export class SqlDatabase implements Database {
       throw addWriteContext(error, writes[isDatabaseError(error) ? error.statement - 1 : -1])
     })
     if (results) return 'applied'
-    if (failed === 0) return 'fenced'
-    const { table, verb, rows } = writes[failed - 1]!
+    if (failedIndex === 0) return 'fenced'
+    const { table, verb, rows } = writes[failedIndex - 1]!
     const message = `table ${table}: ${rows - affectedRows} of ${rows} rows to ${verb} are not in MySQL`
-    throw new DatabaseError('refused', message, { statement: failed })
+    throw new DatabaseError('refused', message, { statement: failedIndex })
   }
 
   async load(
@@ -188,7 +132,7 @@ export class SqlDatabase implements Database {
       const missing = limit - rows.length
       const statement = selectPage(table, shardKey, from, missing)
       const page = decodeRows(table, await this.#query(statement, table))
-      // The collation of an adopted table may not tell `Bob` from `bob`.
+      // The collation of an adopted table may treat `Bob` and `bob` as equal.
       for (const row of page) if (row[table.shardKey.name] === shardKey) rows.push(row)
       const last = page.at(-1)
       if (!last || page.length < missing || rows.length === limit || table.keyInShard.length === 0)
@@ -200,18 +144,18 @@ export class SqlDatabase implements Database {
   #firstPageReader(table: TableDefinition, limit: number): BatchReader<Row[]> {
     let byLimit = this.#firstPageReaders.get(table)
     if (!byLimit) this.#firstPageReaders.set(table, (byLimit = new Map()))
-    let pages = byLimit.get(limit)
-    if (pages) return pages
-    pages = new BatchReader({
+    let reader = byLimit.get(limit)
+    if (reader) return reader
+    reader = new BatchReader({
       querySingle: (key) => this.#readPage(table, key, null, limit),
-      queryMany: (keys, rows) => this.#query(selectShards(table, keys, rows), table),
+      queryMany: (keys, maxRows) => this.#query(selectShards(table, keys, maxRows), table),
       keyColumn: table.shardKey.name,
       maxRows: MAX_BATCHED_ROWS,
       pageRows: limit,
-      parse: (found) => decodeRows(table, found),
+      parse: (result) => decodeRows(table, result),
     })
-    byLimit.set(limit, pages)
-    return pages
+    byLimit.set(limit, reader)
+    return reader
   }
 
   async row(table: TableDefinition, key: RowKey): Promise<Row | null> {
@@ -222,24 +166,25 @@ export class SqlDatabase implements Database {
   }
 
   async criticalState(shard: string): Promise<CriticalState> {
-    const channels = await this.#channelReader.get(assertNoTrailingSpace('shard', shard))
+    const channels = await this.#channelReader.get(records.assertNoTrailingSpace('shard', shard))
     const casts = await this.#castReader.get(shard)
     return {
       channels: channels.map(([id, mark, replies]) => ({
         id: id as string,
-        mark: toSafeInteger('mark', mark),
+        mark: records.toSafeInteger('mark', mark),
         replies: replies as Uint8Array,
       })),
       casts: casts.map(([sequence, data]) =>
-        decodeCast(toSafeInteger('sequence', sequence), data as Uint8Array),
+        decodeCast(records.toSafeInteger('sequence', sequence), data as Uint8Array),
       ),
     }
   }
 
   async parkedTurns(owner: string): Promise<readonly ParkedTurn[]> {
-    const found = await this.#readAllPages(SELECT_PARKED, assertNoTrailingSpace('owner', owner), 0)
-    return found.map(([seq, shard, error, data]) => ({
-      seq: toSafeInteger('seq', seq),
+    const key = records.assertNoTrailingSpace('owner', owner)
+    const rows = await this.#readAllPages(records.SELECT_PARKED, key, 0)
+    return rows.map(([seq, shard, error, data]) => ({
+      seq: records.toSafeInteger('seq', seq),
       shard: shard as string,
       error: error as string,
       data: data as Uint8Array,
@@ -266,19 +211,19 @@ export class SqlDatabase implements Database {
     })
   }
 
-  /** Every row of a shard or owner, in the order of the first column. */
-  async #readAllPages(sql: string, shard: string, first: SqlValue): Promise<SqlResult['rows']> {
-    const found: SqlResult['rows'][number][] = []
-    for (let after = first; ; after = found.at(-1)![0]!) {
-      const { rows } = await this.#client.query({ sql, params: [shard, after, PAGE_ROWS] })
-      found.push(...rows)
-      if (rows.length < PAGE_ROWS) return found
+  /** Every row of a shard or owner, ordered by the first column. */
+  async #readAllPages(sql: string, key: string, first: SqlValue): Promise<SqlResult['rows']> {
+    const allRows: SqlResult['rows'][number][] = []
+    for (let after = first; ; after = allRows.at(-1)![0]!) {
+      const { rows } = await this.#client.query({ sql, params: [key, after, PAGE_ROWS] })
+      allRows.push(...rows)
+      if (rows.length < PAGE_ROWS) return allRows
     }
   }
 
   /**
-   * Of an INSERT that is rolled back: InnoDB never gives a value out twice. It may after a crash, or a failover to a
-   * replica, for values of which no row was stored by then; then the second row is refused as a duplicate.
+   * Reserves the id of an INSERT that is rolled back: InnoDB does not assign a value twice. After a crash, or a
+   * failover to a replica, it may assign values again for which no row was stored; MySQL then refuses the second row.
    */
   async nextId(table: TableDefinition, values: Row): Promise<bigint> {
     const write = insertAutoIncrement(table, values)
@@ -290,11 +235,8 @@ export class SqlDatabase implements Database {
     await this.#client.transact([write.statement], readIdAndRollBack).catch((error: unknown) => {
       throw addWriteContext(error, write)
     })
-    if (id === 0n)
-      throw new DatabaseError(
-        'schema',
-        `table ${table.name}: ${table.keyInShard[0]?.name} is not AUTO_INCREMENT`,
-      )
+    const column = table.keyInShard[0]?.name
+    if (id === 0n) throw new DatabaseError('schema', `table ${table.name}: ${column} is not AUTO_INCREMENT`)
     return id
   }
 
@@ -309,51 +251,6 @@ export class SqlDatabase implements Database {
       throw isDatabaseError(error) ? addContext(error, `table ${name}`) : error
     }
   }
-}
-
-/** What a batch holds beside the rows of the game. */
-function nonRowWrites({
-  owner,
-  channels,
-  casts,
-  parked,
-  unparkedSeqs: healed = [],
-}: Batch): WriteStatement[] {
-  const marks = channels.map(({ shard, id, mark, replies }) => [
-    assertNoTrailingSpace('shard', shard),
-    assertNoTrailingSpace('channel', id),
-    mark,
-    replies,
-  ])
-  const newCasts: SqlValue[][] = []
-  const answeredCasts: SqlValue[][] = []
-  for (const { shard, sequence, cast } of casts) {
-    const params = [assertNoTrailingSpace('shard', shard), sequence]
-    if (cast) newCasts.push([...params, encodeCast(cast)])
-    else answeredCasts.push(params)
-  }
-  return [
-    ...insertInto('firefly_channel', ['shard', 'id', 'mark', 'replies'], marks, ['mark', 'replies']),
-    ...insertInto('firefly_cast', ['shard', 'sequence', 'data'], newCasts, ['data']),
-    ...deleteFrom('firefly_cast', answeredCasts, (count) =>
-      new Array(count).fill(CAST_CONDITION).join(' OR '),
-    ),
-    ...deleteFrom(
-      'firefly_parked',
-      healed.map((seq) => [owner, seq]),
-      (count) => new Array(count).fill(PARKED_CONDITION).join(' OR '),
-    ),
-    ...parked.map(({ seq, shard, error, data }): WriteStatement => {
-      const params = [owner, seq, shard, error.slice(0, MAX_PARKED_ERROR_LENGTH).toWellFormed(), data]
-      const statement = { sql: INSERT_PARKED, params }
-      return { statement, table: 'firefly_parked', verb: 'insert', rows: 1, mustFindAll: false }
-    }),
-  ]
-}
-
-function assertNoTrailingSpace(what: string, name: string): string {
-  if (name.endsWith(' ')) throw padded(what, name)
-  return name
 }
 
 function addWriteContext(error: unknown, write: WriteStatement | undefined): unknown {
@@ -375,22 +272,4 @@ function addContext(cause: DatabaseError, context: string): DatabaseError {
 
 function isDatabaseError(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError
-}
-
-function leaseOf({ rows: [row] }: SqlResult): Lease | null {
-  if (!row) return null
-  const [epoch, appliedSeq, storeId] = row
-  return {
-    epoch: toSafeInteger('epoch', epoch),
-    appliedSeq: toSafeInteger('applied_seq', appliedSeq),
-    storeId: storeId as string,
-  }
-}
-
-/** A BIGINT that we wrote; anything but a safe integer would be another number. */
-function toSafeInteger(what: string, text: string | Uint8Array | null | undefined): number {
-  const value = typeof text === 'string' ? Number(text) : NaN
-  if (!Number.isSafeInteger(value))
-    throw new DatabaseError('refused', `${what} ${String(text)} is no safe integer`)
-  return value
 }

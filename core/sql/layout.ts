@@ -1,6 +1,6 @@
-// The authors' tables as a store holds them, brought to what the game declares. A store remembers what it made, so
-// that a start with the same game asks for one row. Invariant: columns and tables are only ever added; what cannot be
-// read as the game declares it is refused before anything is changed.
+// Migrates the game's tables of a store to the game's declaration. A store records the layout that it created, so a
+// start with the same game reads one row. Invariant: tables and columns are only added; a layout that cannot be read as
+// declared is rejected before anything is changed.
 
 import type { TableDefinition } from '../game/table.ts'
 import * as rows from '../../schemas/rows.ts'
@@ -18,31 +18,31 @@ import {
   type SqliteColumn,
 } from './sqlite.ts'
 
-/** A store holds a table in a form that the game cannot read. */
+/** A table of the store has a layout that the game cannot read. */
 export class TableError extends Error {
   override readonly name = 'TableError'
   readonly table: string
-  /** null = the table as a whole. */
+  /** null = the whole table. */
   readonly column: string | null
   readonly actual: string
   readonly expected: string
-  constructor(table: string, column: string | null, is: string, wanted: string) {
-    const what = column === null ? `table ${table}` : `column ${table}.${column}`
+  constructor(table: string, column: string | null, actual: string, expected: string) {
+    const name = column === null ? `table ${table}` : `column ${table}.${column}`
     super(
-      `${what} is ${is} in the store, the game wants ${wanted}: give it a new name, or start the old game`,
+      `${name} is ${actual} in the store, the game expects ${expected}: give it a new name, or start the earlier version`,
     )
     this.table = table
     this.column = column
-    this.actual = is
-    this.expected = wanted
+    this.actual = actual
+    this.expected = expected
   }
 }
 
-/** The tables of a game, for all stores of a process. */
+/** The tables of a game, shared by all stores of a process. */
 export class TableSet {
   readonly tables: ReadonlyMap<string, SqliteTable>
   readonly definitions: ReadonlyMap<string, TableDefinition>
-  /** What a store remembers to have made ready. */
+  /** Identifies the declared layout; a store records the fingerprint for which it was migrated. */
   readonly fingerprint: string
 
   constructor(definitions: readonly TableDefinition[]) {
@@ -53,16 +53,16 @@ export class TableSet {
 }
 
 interface TableLayout {
-  /** Contract name. */
+  /** Name of the contract. */
   readonly owner: string
   readonly key: readonly string[]
   readonly columns: Map<string, ColumnEncoding>
-  /** Indexed columns; true = NULL in them means null, and not that the row is older than the column. */
+  /** Indexed columns; true = NULL means null, false = NULL would mean that the row is older than the column. */
   readonly indexes: Map<string, boolean>
 }
 type StoreLayout = Map<string, TableLayout>
 
-/** Runs in a transaction of the caller. @throws TableError */
+/** Migrates the tables, in a transaction of the caller. @throws TableError */
 export function ensureTables(sql: SqliteHandle, meta: ReadonlyMap<string, string>, tableSet: TableSet): void {
   if (meta.get('layout') === tableSet.fingerprint) return
   const layout = decodeLayout(meta.get('tables'))
@@ -75,7 +75,7 @@ export function ensureTables(sql: SqliteHandle, meta: ReadonlyMap<string, string
   sql.run(rows.SET_META, 'layout', tableSet.fingerprint)
 }
 
-/** Every table that this store ever made, also those of which the game knows no more. */
+/** Every table that this store ever created, including those that the game no longer declares. */
 export function createdTables(meta: ReadonlyMap<string, string>): string[] {
   return [...decodeLayout(meta.get('tables')).keys()]
 }
@@ -85,15 +85,17 @@ function checkLayout(stored: TableLayout | undefined, table: TableDefinition): v
   const { name } = table
   const expected = layoutOf(table)
   if (stored.owner !== expected.owner)
-    throw new TableError(name, null, `${stored.owner}'s`, `${expected.owner}'s`)
-  const [key, wantedKey] = [stored.key.join(', '), expected.key.join(', ')]
-  if (key !== wantedKey) throw new TableError(name, null, `keyed by (${key})`, `(${wantedKey})`)
-  for (const [column, form] of expected.columns) {
-    const old = stored.columns.get(column)
-    if (old === form) continue
-    if (old !== undefined) throw new TableError(name, column, `of kind ${old}`, form)
-    const folded = [...stored.columns.keys()].find((one) => one.toLowerCase() === column.toLowerCase())
-    if (folded !== undefined) throw new TableError(name, column, `called ${folded}`, column)
+    throw new TableError(name, null, `owned by ${stored.owner}`, `owner ${expected.owner}`)
+  const [storedKey, expectedKey] = [stored.key.join(', '), expected.key.join(', ')]
+  if (storedKey !== expectedKey)
+    throw new TableError(name, null, `keyed by (${storedKey})`, `(${expectedKey})`)
+  for (const [column, encoding] of expected.columns) {
+    const storedEncoding = stored.columns.get(column)
+    if (storedEncoding === encoding) continue
+    if (storedEncoding !== undefined)
+      throw new TableError(name, column, `of kind ${storedEncoding}`, encoding)
+    const sameName = [...stored.columns.keys()].find((other) => other.toLowerCase() === column.toLowerCase())
+    if (sameName !== undefined) throw new TableError(name, column, `called ${sameName}`, column)
   }
 }
 
@@ -116,7 +118,7 @@ function ensureTable(sql: SqliteHandle, stored: TableLayout | undefined, table: 
     const nullable = expected.indexes.get(column.name)
     if (nullable === undefined) continue
     const before = stored.indexes.get(column.name)
-    // What is looked for by its value must stand there: NULL is found by null alone.
+    // An index finds only stored values, so NULL must be replaced by the default.
     if (!nullable && before !== false) fillDefault(sql, definition, column)
     if (before === undefined) sql.run(createSqliteIndex(definition, column.name))
   }
@@ -127,10 +129,10 @@ function ensureTable(sql: SqliteHandle, stored: TableLayout | undefined, table: 
 
 function fillDefault(sql: SqliteHandle, { name }: TableDefinition, column: SqliteColumn): void {
   const target = quoteSqliteIdentifier(column.name)
-  sql.run(`UPDATE ${quotedTableName(name)} SET ${target} = ? WHERE ${target} IS NULL`, column.fallback)
+  sql.run(`UPDATE ${quotedTableName(name)} SET ${target} = ? WHERE ${target} IS NULL`, column.defaultCell)
 }
 
-/** Without rowid: a row is written once, and not once more for the index of its key. */
+/** WITHOUT ROWID, so that a row is not written a second time for the index of its key. */
 function createSqliteTable(table: TableDefinition): string {
   const key = primaryKey(table)
   const columns = table.columns.map((column) => {
@@ -162,22 +164,22 @@ type EncodedLayout = [
   indexes: [string, boolean][],
 ][]
 
-/** Lists, because a table or column may be called `constructor`. */
+/** Encodes lists instead of objects, because a table or column may be called `constructor`. */
 function encodeLayout(layout: StoreLayout): string {
-  const written: EncodedLayout = [...layout].map(([name, { owner, key, columns, indexes }]) => [
+  const encoded: EncodedLayout = [...layout].map(([name, { owner, key, columns, indexes }]) => [
     name,
     owner,
     [...key],
     [...columns],
     [...indexes],
   ])
-  return JSON.stringify(written)
+  return JSON.stringify(encoded)
 }
 
 function decodeLayout(text = '[]'): StoreLayout {
-  const written = JSON.parse(text) as EncodedLayout
+  const encoded = JSON.parse(text) as EncodedLayout
   return new Map(
-    written.map(([name, owner, key, columns, indexes]) => [
+    encoded.map(([name, owner, key, columns, indexes]) => [
       name,
       { owner, key, columns: new Map(columns), indexes: new Map(indexes) },
     ]),

@@ -1,8 +1,10 @@
-// Our own values as bytes: outbox entries and casts. Invariant: what is unpacked equals what was packed, bytes are copies.
+// Firefly's own values as bytes (MessagePack): outbox entries, and durable casts as `firefly_cast.data` holds them.
+// Invariant: an unpacked value equals the packed one, and its byte arrays are copies.
 
 import { Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr/index-no-eval'
+import type { StoredCast } from '../ports/store.ts'
 
-// Our own bytes, so no scan; the items of a large turn may exceed what a client may send.
+// Only Firefly writes these bytes, so they are not scanned; a large turn may have more items than a client may send.
 const PACKR_OPTIONS = {
   useRecords: false,
   mapsAsObjects: true,
@@ -16,10 +18,29 @@ const PACKR_OPTIONS = {
 const packr = new Packr({ ...PACKR_OPTIONS })
 const unpackr = new Unpackr({ ...PACKR_OPTIONS })
 
+type PackedCastData = [
+  contract: string,
+  key: string,
+  command: number,
+  body: Uint8Array,
+  answer: string,
+  data: Uint8Array,
+]
+
 export function pack(value: unknown): Uint8Array {
   return new Uint8Array(packr.pack(value, RESET_BUFFER_MODE))
 }
 
 export function unpack(data: Uint8Array): unknown {
   return unpackr.unpack(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+}
+
+export function encodeCast({ target, command, body, answer, data }: StoredCast): Uint8Array {
+  const packed: PackedCastData = [target.contract, target.key, command, body, answer, data]
+  return pack(packed)
+}
+
+export function decodeCast(sequence: number, bytes: Uint8Array): StoredCast {
+  const [contract, key, command, body, answer, data] = unpack(bytes) as PackedCastData
+  return { sequence, target: { contract, key }, command, body, answer, data }
 }

@@ -1,8 +1,9 @@
-// SQL over HTTP by @planetscale/database: how a Worker, or any host without sockets, reaches PlanetScale.
-// Invariant: no text leaves before it is complete and safe, and no answer counts that is not the protocol's, because
-// the driver takes `{}` for an empty result, and a BEGIN whose session is missing for a transaction.
+// SQL over HTTP by @planetscale/database: connects a Worker, or any host without sockets, to PlanetScale. Invariant: a
+// statement is rendered completely before it is sent, and a response outside of the protocol is an error, because the
+// driver accepts `{}` as an empty result, and a BEGIN without a session as a transaction.
 
 import { Connection, DatabaseError as DriverError, type Field } from '@planetscale/database'
+import { hexOf } from '../wire/bytes.ts'
 import {
   DatabaseError,
   errorKindOf,
@@ -13,20 +14,20 @@ import {
 } from './client.ts'
 
 export interface PlanetscaleOptions {
-  /** `https://user:password@host/database`; `http:` is for the local endpoint. The login chooses the database. */
+  /** `https://user:password@host/database`; `http:` is for the local endpoint. The login selects the database. */
   readonly url: string
   readonly fetch?: typeof fetch
-  /** Longest wait for one answer; default 20,000, because no transaction of PlanetScale lives longer. */
+  /** Maximum wait for one answer; default 20,000, the maximum duration of a transaction of PlanetScale. */
   readonly timeoutMs?: number
 }
 
 const DEFAULT_TIMEOUT_MS = 20_000
-/** A ROLLBACK only frees locks early, since an open transaction ends by itself; so nobody waits long for it. */
+/** Short, because a ROLLBACK only releases locks early: an open transaction ends by itself. */
 const ROLLBACK_TIMEOUT_MS = 2_000
 const MAX_MESSAGE_LENGTH = 500
 const MAX_SQL_LENGTH = 200
 
-/** An answer that says all is well, and is none of PlanetScale's. */
+/** A successful HTTP response outside of PlanetScale's protocol. */
 export class PlanetscaleProtocolError extends TypeError {}
 
 /** @throws DatabaseError 'access' when the url cannot be used */
@@ -37,9 +38,10 @@ export function planetscaleClient(options: PlanetscaleOptions): SqlClient {
   const running = new Set<Promise<unknown>>()
   let isClosed = false
 
-  function withConnection<T>(work: (link: PlanetscaleConnection) => Promise<T>): Promise<T> {
+  function withConnection<T>(work: (connection: PlanetscaleConnection) => Promise<T>): Promise<T> {
     if (isClosed) throw databaseError('unavailable', credentials, 'this client is closed')
-    const run = work(new PlanetscaleConnection(credentials, fetchFunction)).finally(() => running.delete(run))
+    const connection = new PlanetscaleConnection(credentials, fetchFunction)
+    const run = work(connection).finally(() => running.delete(run))
     running.add(run)
     return run
   }
@@ -47,15 +49,15 @@ export function planetscaleClient(options: PlanetscaleOptions): SqlClient {
   return {
     async query(statement) {
       const text = renderStatement(statement)
-      return withConnection((link) => link.execute(text, timeoutMs))
+      return withConnection((connection) => connection.execute(text, timeoutMs))
     },
 
     async transact(statements, accept) {
       const texts = statements.map(renderStatement)
-      return withConnection((link) => runTransaction(link, texts, accept, timeoutMs))
+      return withConnection((connection) => runTransaction(connection, texts, accept, timeoutMs))
     },
 
-    /** What is under way still ends. */
+    /** Waits for running requests. */
     async close() {
       isClosed = true
       await Promise.allSettled(running)
@@ -88,18 +90,18 @@ async function runTransaction(
   return results
 }
 
-/** Its failure says nothing: what was not committed ends with the session. The driver's own one hides the cause. */
+/** Ignores failures: uncommitted work ends with the session. The driver's own rollback would hide the cause. */
 async function rollback(connection: PlanetscaleConnection, timeoutMs: number): Promise<void> {
   await connection.execute('ROLLBACK', Math.min(timeoutMs, ROLLBACK_TIMEOUT_MS)).catch(() => {})
 }
 
-/** Whatever COMMIT answers but success, it may have been done, except where the login was not accepted. */
+/** After any failure of COMMIT, except a rejected login, the outcome is unknown. */
 async function commit(connection: PlanetscaleConnection, timeoutMs: number): Promise<void> {
   try {
     await connection.execute('COMMIT', timeoutMs)
   } catch (error) {
     const { kind, errno, message } = error as DatabaseError
-    // Either the answer is lost or the COMMIT: the second would hold locks until the session ends.
+    // If the COMMIT did not arrive, the open transaction would hold its locks until the session ends.
     await rollback(connection, timeoutMs)
     if (kind === 'access' || kind === 'unavailable') throw error
     throw new DatabaseError('unavailable', message, { errno, cause: error })
@@ -114,15 +116,15 @@ interface PlanetscaleCredentials {
 }
 
 function parseCredentials(text: string): PlanetscaleCredentials {
-  const invalidUrl = (why: string): DatabaseError =>
-    new DatabaseError('access', `the database url ${why}; its form is https://user:password@host/database`)
-  // The message of URL's own error, and its `input`, would tell the password.
+  const invalidUrl = (reason: string): DatabaseError =>
+    new DatabaseError('access', `the database url ${reason}; its form is https://user:password@host/database`)
+  // The error that `new URL` throws contains the password, in its message and in `input`.
   const url = URL.canParse(text) ? new URL(text) : null
   if (!url) throw invalidUrl('is not a url')
   if (url.protocol !== 'https:' && url.protocol !== 'http:') throw invalidUrl(`begins with ${url.protocol}`)
   if (url.username === '' || url.password === '') throw invalidUrl('has no user or no password')
   const [user, password] = [decodePercent(url.username), decodePercent(url.password)]
-  // The driver's btoa() throws beyond Latin-1, and nobody agrees on what lies between it and ASCII.
+  // The driver's btoa() throws above Latin-1, and servers differ in how they decode Latin-1 above ASCII.
   const printable = /^[ -~]+$/
   if (!printable.test(user) || !printable.test(password)) {
     throw invalidUrl('has a user or password that is not printable ASCII')
@@ -138,55 +140,55 @@ function decodePercent(text: string): string {
   }
 }
 
-/** One connection of the driver: outside of a transaction nothing but a token that goes back and forth. */
+/** One connection of the driver. Its only state is the session token of a transaction. */
 class PlanetscaleConnection {
-  readonly #login: PlanetscaleCredentials
+  readonly #credentials: PlanetscaleCredentials
   readonly #fetch: typeof fetch
   readonly #connection: Connection
-  #deadlineMs = 0
+  #timeoutMs = 0
 
-  constructor(login: PlanetscaleCredentials, send: typeof fetch) {
-    this.#login = login
-    this.#fetch = send
+  constructor(credentials: PlanetscaleCredentials, fetchFunction: typeof fetch) {
+    this.#credentials = credentials
+    this.#fetch = fetchFunction
     this.#connection = new Connection({
-      // Not `url`: the driver would send user and password as they are percent-encoded there.
-      host: login.host,
-      username: login.user,
-      password: login.password,
+      // Not `url`: the driver would send the percent-encoded user and password.
+      host: credentials.host,
+      username: credentials.user,
+      password: credentials.password,
       fetch: (input, init) => this.#postRequest(input, init?.headers ?? {}, init?.body ?? ''),
       cast: decodeCell,
     })
   }
 
-  /** @param index names the statement in an error */
-  async execute(text: string, deadlineMs: number, index = -1): Promise<SqlResult> {
-    this.#deadlineMs = deadlineMs
+  /** @param index the statement that an error names */
+  async execute(text: string, timeoutMs: number, index = -1): Promise<SqlResult> {
+    this.#timeoutMs = timeoutMs
     try {
       const executed = await this.#connection.execute<SqlResult['rows'][number]>(text, null, { as: 'array' })
       const { rows, headers, rowsAffected } = executed
-      if (!Number.isSafeInteger(rowsAffected)) throw new TypeError('the answer has no number of rows')
+      if (!Number.isSafeInteger(rowsAffected)) throw new TypeError('the response has no number of rows')
       const affected = headers.length > 0 ? 0 : rowsAffected
       return { rows, columns: headers, affected, insertId: BigInt(executed.insertId) }
     } catch (error) {
-      throw toDatabaseError(error, this.#login, deadlineMs, index)
+      throw toDatabaseError(error, this.#credentials, timeoutMs, index)
     }
   }
 
-  /** A request of our own: workerd refuses the driver's `cache` on older compatibility dates, and it has no deadline. */
+  /** Builds its own request: workerd rejects the driver's `cache` on older compatibility dates, and adds a deadline. */
   async #postRequest(input: string, headers: Record<string, string>, body: string) {
-    // On its own: workerd's fetch refuses to be a method.
-    const send = this.#fetch
-    const response = await send(input.replace(/^https:/, this.#login.scheme), {
+    // In a local variable, because workerd's fetch cannot be called as a method.
+    const fetchFunction = this.#fetch
+    const response = await fetchFunction(input.replace(/^https:/, this.#credentials.scheme), {
       method: 'POST',
       headers,
       body,
       redirect: 'manual',
-      signal: AbortSignal.timeout(this.#deadlineMs),
+      signal: AbortSignal.timeout(this.#timeoutMs),
     })
     const text = await response.text()
-    // Names are quoted in JSON, values are base64: neither can look like this.
+    // JSON escapes quotes in names, and values are base64, so neither can match this.
     if (response.ok && !/"(?:session|error)"\s*:\s*\{/.test(text)) {
-      throw new PlanetscaleProtocolError('the answer is not of the PlanetScale protocol')
+      throw new PlanetscaleProtocolError('the response is not in the PlanetScale protocol')
     }
     const { ok, status, statusText } = response
     return { ok, status, statusText, headers: response.headers, text: () => Promise.resolve(text) }
@@ -196,13 +198,13 @@ class PlanetscaleConnection {
 const BINARY_CHARSET = 63
 const BINARY_TYPES = new Set(['BLOB', 'BINARY', 'VARBINARY'])
 const BYTES_TYPES = new Set(['BIT', 'GEOMETRY', 'VECTOR'])
-/** A leading U+FEFF is data; the driver's own decoder drops it. */
+/** Keeps a leading U+FEFF, which the driver's own decoder drops. */
 const utf8 = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true })
 
-/** Numbers, dates and JSON stay text. Vitess calls text with a _bin collation VARBINARY: the charset tells. */
+/** Numbers, dates and JSON stay text. Vitess reports text with a _bin collation as VARBINARY: the charset decides. */
 function decodeCell(field: Field, value: string | null): string | Uint8Array | null {
   if (value === null) return null
-  if (typeof value !== 'string') throw new TypeError('a row of the answer is shorter than its columns')
+  if (typeof value !== 'string') throw new TypeError('a row of the response has fewer cells than columns')
   const bytes = new Uint8Array(value.length)
   for (let i = 0; i < value.length; i++) bytes[i] = value.charCodeAt(i)
   const isBinary = BINARY_TYPES.has(field.type) && (field.charset ?? BINARY_CHARSET) === BINARY_CHARSET
@@ -210,14 +212,14 @@ function decodeCell(field: Field, value: string | null): string | Uint8Array | n
 }
 
 /**
- * The statement as text, because the protocol has no parameters; all of a transaction before its BEGIN.
- * @throws TypeError, RangeError: it is a bug, as in mysqlClient
+ * Renders a statement with its parameters as text, because the protocol has no parameters. The caller renders all
+ * statements of a transaction before its BEGIN. @throws TypeError, RangeError on a bug, as mysqlClient does
  */
 function renderStatement({ sql, params }: SqlStatement): string {
   const excerpt = sql.slice(0, MAX_SQL_LENGTH)
-  // DDL of our own, whose literals were written with care.
+  // Firefly's own DDL, whose literals sqlLiteral has escaped.
   if (params.length === 0 && !sql.includes('?')) return sql
-  if (/['"]/.test(sql)) throw new TypeError(`a statement holds a quote instead of a parameter: ${excerpt}`)
+  if (/['"]/.test(sql)) throw new TypeError(`a statement contains a quote instead of a parameter: ${excerpt}`)
   const parts = sql.split('?')
   if (parts.length !== params.length + 1) {
     throw new RangeError(`${params.length} parameters for ${parts.length - 1} placeholders: ${excerpt}`)
@@ -238,25 +240,17 @@ function renderLiteral(value: SqlValue): string | null {
   if (typeof value === 'number') return Number.isFinite(value) ? String(value) : null
   if (typeof value === 'bigint') return String(value)
   if (typeof value === 'boolean') return value ? '1' : '0'
-  return value instanceof Uint8Array ? `X'${hex(value)}'` : null
+  return value instanceof Uint8Array ? `X'${hexOf(value)}'` : null
 }
 
 function describeValue(value: unknown): string {
   return typeof value === 'number' ? String(value) : typeof value
 }
 
-/** Half a surrogate pair becomes U+FFFD, as mysql2 has it; Go's JSON, at the other end, would refuse the request. */
+/** Replaces a lone surrogate by U+FFFD, as mysql2 does; the server's JSON parser would reject the request. */
 function quoteString(text: string): string {
   const escaped = text.toWellFormed().replaceAll('\\', '\\\\').replaceAll("'", "''").replaceAll('\0', '\\0')
   return `'${escaped}'`
-}
-
-const HEX_DIGITS = '0123456789abcdef'
-
-function hex(bytes: Uint8Array): string {
-  let text = ''
-  for (const byte of bytes) text += HEX_DIGITS[byte >> 4]! + HEX_DIGITS[byte & 15]!
-  return text
 }
 
 function databaseError(
@@ -271,41 +265,34 @@ function databaseError(
 function toDatabaseError(
   error: unknown,
   credentials: PlanetscaleCredentials,
-  deadlineMs: number,
+  timeoutMs: number,
   statement: number,
 ): DatabaseError {
+  const options = { cause: error, statement }
   if (error instanceof DriverError) {
     const { status, message } = error
-    if (status === 401 || status === 403) {
-      return databaseError('access', credentials, `the login is not accepted: ${message}`, {
-        cause: error,
-        statement,
-      })
-    }
+    if (status === 401 || status === 403)
+      return databaseError('access', credentials, `the server rejected the login: ${message}`, options)
     const errno = errnoOf(error)
-    // Repeating makes no statement smaller.
+    // A retry would send the same large statement.
     const kind =
       errno === ERRNO_PACKET_TOO_LARGE ? 'refused' : status >= 500 ? 'unavailable' : errorKindOf(errno)
-    return databaseError(kind, credentials, message, { cause: error, errno, statement })
+    return databaseError(kind, credentials, message, { ...options, errno })
   }
-  if (error instanceof Error && error.name === 'TimeoutError') {
-    return databaseError('unavailable', credentials, `no answer within ${deadlineMs} ms`, {
-      cause: error,
-      statement,
-    })
-  }
-  return databaseError('unavailable', credentials, describeCause(error), { cause: error, statement })
+  const isTimeout = error instanceof Error && error.name === 'TimeoutError'
+  const message = isTimeout ? `no answer within ${timeoutMs} ms` : describeCause(error)
+  return databaseError('unavailable', credentials, message, options)
 }
 
-/** "fetch failed" alone helps nobody. */
+/** Adds the cause, because the message is often only "fetch failed". */
 function describeCause(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const { cause } = error
-  const why = cause instanceof Error ? cause.message || (cause as { code?: string }).code : undefined
-  return why ? `${error.message}: ${why}` : error.message
+  const reason = cause instanceof Error ? cause.message || (cause as { code?: string }).code : undefined
+  return reason ? `${error.message}: ${reason}` : error.message
 }
 
-/** Vitess's own refusals carry no errno: rights on a table (vttablet), names (vtgate). */
+/** Error codes of Vitess without an errno: rights on a table (vttablet), names (vtgate). */
 const ERRNO_BY_CODE: Readonly<Record<string, number>> = {
   unauthenticated: 1045,
   permissiondenied: 1142,
@@ -314,7 +301,7 @@ const ERRNO_BY_CODE: Readonly<Record<string, number>> = {
 }
 const ERRNO_PACKET_TOO_LARGE = 1153
 
-/** The last one counts: before it stands the data, as in "Duplicate entry '…'", behind it a text without values. */
+/** The last errno counts: the text before it contains data, as in "Duplicate entry '…'"; the text after it does not. */
 function errnoOf({ message, body, status }: DriverError): number {
   if (status === 413) return ERRNO_PACKET_TOO_LARGE
   const errno = [...message.matchAll(/\(errno (\d+)\) \(sqlstate \w{5}\)/g)].at(-1)?.[1]

@@ -1,4 +1,4 @@
-// How rows are found and read: the WHERE of every statement, and the SELECTs. Invariant: as in mysql.ts, identifiers are
+// The SELECTs of rows, and the WHERE conditions of all statements. Invariant: as in statements.ts, identifiers are
 // quoted and values are parameters.
 
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
@@ -12,7 +12,7 @@ export function selectRow(table: TableDefinition, key: RowKey): SqlStatement {
   return { sql, params: encodeKey(table, key) }
 }
 
-/** The first `limit` rows of a shard behind the key `after`, in the order of their keys. */
+/** Selects the first `limit` rows of a shard after the key `after`, ordered by key. */
 export function selectPage(
   table: TableDefinition,
   shardKey: string,
@@ -23,7 +23,7 @@ export function selectPage(
   const params: SqlValue[] = encodeKeyColumns(table, [table.shardKey], [shardKey])
   let sql = `SELECT ${columnList(table.columns)} FROM ${quoteIdentifier(table.name)} WHERE ${allColumnsEqual([table.shardKey])}`
   if (after !== null && rest.length > 0) {
-    // Not (a, b) > (?, ?), for which no index is used.
+    // Not (a, b) > (?, ?), for which MySQL uses no index.
     const lastValues = encodeKeyColumns(
       table,
       rest,
@@ -39,14 +39,14 @@ export function selectPage(
   return { sql: `${sql} LIMIT ?`, params: [...params, limit] }
 }
 
-/** Rows of many shards, by shard and then as `selectPage` has them: the first `limit` of all of them together. */
+/** Selects the first `limit` rows of many shards together, ordered by shard and then as in `selectPage`. */
 export function selectShards(
   table: TableDefinition,
   shardKeys: readonly string[],
   limit: number,
 ): SqlStatement {
   const columns = shardKeys.map(() => table.shardKey)
-  // Not by the rest alone: MySQL would go through the primary key for it, past the rows of all the others.
+  // Not by `keyInShard` alone: MySQL would scan the primary key, with the rows of all other shards.
   const order = columnList([table.shardKey, ...table.keyInShard])
   const sql =
     `SELECT ${columnList(table.columns)} FROM ${quoteIdentifier(table.name)} ` +
@@ -72,8 +72,8 @@ export function encodeKeyColumns(
 }
 
 /**
- * utf8mb4_bin ignores spaces at the end, and no collation that does not is known to both MySQL and MariaDB: with the
- * key `bob ` one shard would write the rows of another.
+ * utf8mb4_bin ignores trailing spaces, and MySQL and MariaDB share no collation that compares them: with the key `bob `
+ * one shard would write the rows of another.
  */
 export function trailingSpaceError(what: string, value: string): DatabaseError {
   return new DatabaseError(
@@ -82,29 +82,30 @@ export function trailingSpaceError(what: string, value: string): DatabaseError {
   )
 }
 
-/** All columns equal a parameter. */
+/** The condition that all columns equal their parameters. */
 export function allColumnsEqual(columns: readonly ColumnDefinition[]): string {
   return columns.map(columnEquals).join(' AND ')
 }
 
+/** The condition that the key equals one of `count` keys. */
 export function anyKeyEqual(key: readonly ColumnDefinition[], count: number): string {
-  const [only] = key
+  const [column] = key
   if (key.length > 1) return new Array(count).fill(`(${allColumnsEqual(key)})`).join(' OR ')
   if (count === 1) return allColumnsEqual(key)
-  return `${quoteIdentifier(only!.name)} IN (${new Array(count).fill(comparisonPlaceholder(only!)).join(', ')})`
+  return `${quoteIdentifier(column!.name)} IN (${new Array(count).fill(comparisonPlaceholder(column!)).join(', ')})`
 }
 
 function columnEquals(column: ColumnDefinition): string {
   return `${quoteIdentifier(column.name)} = ${comparisonPlaceholder(column)}`
 }
 
-/** What stands in a comparison. MySQL compares a DECIMAL with text as two DOUBLEs, which confuses long ones. */
+/** The right side of a comparison. MySQL compares a DECIMAL with text as DOUBLEs, which loses digits of long values. */
 function comparisonPlaceholder({ spec }: ColumnDefinition): string {
   return spec.kind === 'decimal' ? `CAST(? AS DECIMAL(${spec.precision}, ${spec.scale}))` : '?'
 }
 
 export function quoteIdentifier(name: string): string {
-  if (!/^\w{1,64}$/.test(name)) throw new RangeError(`${shorten(name)} is no identifier`)
+  if (!/^\w{1,64}$/.test(name)) throw new RangeError(`${shorten(name)} is not an identifier`)
   return `\`${name}\``
 }
 

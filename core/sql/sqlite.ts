@@ -1,36 +1,24 @@
-// One author's table in SQLite: the form of each kind of column, and the statements. Identifiers come from a
-// TableDefinition and nowhere else. Invariant: what is read equals what was written, and keys sort in SQLite as
-// core/rows/rowkey.ts sorts them.
+// A game's table in SQLite: the encoding of each kind of column, and the statements. Identifiers come from a
+// TableDefinition only. Invariant: a row reads back equal to what was written, and SQLite orders keys as
+// core/rows/rowkey.ts does.
 
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import type { Row, RowChange, RowKey, RowQuery } from '../ports/store.ts'
+import { deepFreeze } from '../rows/freeze.ts'
 import { INVALID, findKind } from '../wire/schema.ts'
 
 export type SqliteValue = number | string | Uint8Array | null
 export type SqliteRow = Record<string, unknown>
 
-/** A host's SQLite. Statements are kept by their text, so equal texts are the same string. */
+/** A host's SQLite. The host caches statements by their text. */
 export interface SqliteHandle {
   run(sql: string, ...cells: SqliteValue[]): void
   /** INTEGER as number or bigint, BLOB as Uint8Array or ArrayBuffer. */
   all(sql: string, ...cells: SqliteValue[]): SqliteRow[]
 }
 
-/** What tells columns apart that cannot be read as each other. */
-export type ColumnEncoding =
-  | 'int'
-  | 'real'
-  | 'bool'
-  | 'i64'
-  | 'u64'
-  | 'decimal'
-  | 'text'
-  | 'bytes'
-  | 'json'
-  | 'date'
-
-/** SQLite's type of a form: its affinity keeps `5` an integer and `5.0` a real, whatever a host binds. */
-export const SQLITE_TYPES: Readonly<Record<ColumnEncoding, 'INTEGER' | 'REAL' | 'TEXT' | 'BLOB'>> = {
+/** SQLite's type of each encoding. Its affinity keeps `5` an integer and `5.0` a real, whatever a host binds. */
+export const SQLITE_TYPES = {
   int: 'INTEGER',
   real: 'REAL',
   bool: 'INTEGER',
@@ -41,7 +29,10 @@ export const SQLITE_TYPES: Readonly<Record<ColumnEncoding, 'INTEGER' | 'REAL' | 
   bytes: 'BLOB',
   json: 'TEXT',
   date: 'INTEGER',
-}
+} as const
+
+/** How a column is encoded. Two columns with different encodings cannot read each other's cells. */
+export type ColumnEncoding = keyof typeof SQLITE_TYPES
 
 export function encodingOf({ kind, spec }: ColumnDefinition): ColumnEncoding {
   if (kind !== 'big') return kind
@@ -60,35 +51,30 @@ export function quoteSqliteIdentifier(identifier: string): string {
 export function quotedTableName(table: string): string {
   return `"r_${table}"`
 }
-/** A dot stands in no name of ours, so two tables never share the name of an index. */
+/** No table name contains a dot, so two tables never share the name of an index. */
 export function quotedIndexName(table: string, column: string): string {
   return `"i_${table}.${column}"`
 }
 
-/** SQLite's primary key: a shard's rows stand together. */
-export function primaryKey({ shardKey, keyInShard: rest }: TableDefinition): readonly ColumnDefinition[] {
-  return [shardKey, ...rest]
+/** The primary key in SQLite, which stores the rows of a shard together. */
+export function primaryKey({ shardKey, keyInShard }: TableDefinition): readonly ColumnDefinition[] {
+  return [shardKey, ...keyInShard]
 }
 
-/** Columns with an index of their own: those asked for that do not follow the shard's in the primary key anyway. */
-export function indexedColumns({
-  by,
-  unique,
-  shardKey,
-  keyInShard: rest,
-}: TableDefinition): ColumnDefinition[] {
-  return [...new Set([...by, ...unique])].filter((column) => column !== shardKey && column !== rest[0])
+/** Columns of `by` and `unique` that need an index: those for which the primary key is not enough. */
+export function indexedColumns({ by, unique, shardKey, keyInShard }: TableDefinition): ColumnDefinition[] {
+  return [...new Set([...by, ...unique])].filter((column) => column !== shardKey && column !== keyInShard[0])
 }
 
-/** One column's values as cells, both ways. */
+/** Encodes and decodes the values of one column. */
 export class SqliteColumn {
   readonly name: string
   readonly encoding: ColumnEncoding
   readonly nullable: boolean
-  /** What NULL stands for: the row is older than the column. */
-  readonly fallback: SqliteValue
+  /** The cell that NULL stands for: the row is older than the column. */
+  readonly defaultCell: SqliteValue
   readonly #definition: ColumnDefinition
-  /** Run JSON through its type: t.record gives objects without a prototype. A foreign schema may transform. */
+  /** True = the type parses JSON (t.record: no prototype); false = a foreign schema, which may transform its input. */
   readonly #parsesJson: boolean
 
   constructor(definition: ColumnDefinition) {
@@ -97,22 +83,22 @@ export class SqliteColumn {
     this.nullable = definition.nullable
     this.#definition = definition
     this.#parsesJson = findKind(definition.spec, ['foreign']) === null
-    this.fallback = this.nullable ? null : this.encodeCell(definition.defaultValue)
+    this.defaultCell = this.nullable ? null : this.encodeCell(definition.defaultValue)
   }
 
   encodeCell(value: unknown): SqliteValue {
-    const { encoding: form } = this
-    if (value === null) return form === 'json' && !this.nullable ? 'null' : null
-    if (form === 'bool') return value ? 1 : 0
-    if (form === 'i64') return toHex64((value as bigint) + I64_OFFSET)
-    if (form === 'u64') return toHex64(value as bigint)
-    if (form === 'json') return JSON.stringify(value) ?? null
-    if (form === 'date') return (value as Date).getTime()
+    const { encoding } = this
+    if (value === null) return encoding === 'json' && !this.nullable ? 'null' : null
+    if (encoding === 'bool') return value ? 1 : 0
+    if (encoding === 'i64') return toHex64((value as bigint) + I64_OFFSET)
+    if (encoding === 'u64') return toHex64(value as bigint)
+    if (encoding === 'json') return JSON.stringify(value) ?? null
+    if (encoding === 'date') return (value as Date).getTime()
     return value as SqliteValue
   }
 
   decodeCell(stored: unknown): unknown {
-    const cell = stored ?? this.fallback
+    const cell = stored ?? this.defaultCell
     if (cell === null) return null
     switch (this.encoding) {
       case 'int':
@@ -145,7 +131,7 @@ export class SqliteColumn {
 interface UpdateStatement {
   readonly sql: string
   readonly columns: readonly SqliteColumn[]
-  /** Filled anew for each use: a statement is over when its call returns. */
+  /** Reused buffer of the parameters: a statement has ended when its call returns. */
   readonly cells: SqliteValue[]
 }
 interface ListStatement {
@@ -154,14 +140,14 @@ interface ListStatement {
   readonly descending: string
 }
 
-/** The statements of one table, for every host and file that holds it. */
+/** The statements of one table, shared by all stores of a process. */
 export class SqliteTable {
   readonly definition: TableDefinition
   readonly columns: readonly SqliteColumn[]
   readonly #shardKey: string
-  readonly #rest: readonly SqliteColumn[]
-  /** Where a RowKey holds them. */
-  readonly #restPositions: readonly number[]
+  readonly #keyInShard: readonly SqliteColumn[]
+  /** Positions of `#keyInShard` in a RowKey. */
+  readonly #keyPositions: readonly number[]
   readonly #select: string
   readonly #where: string
   readonly #selectByKey: string
@@ -178,18 +164,18 @@ export class SqliteTable {
     this.columns = definition.columns.map((column) => new SqliteColumn(column))
     const byName = new Map(this.columns.map((column) => [column.name, column]))
     this.#shardKey = definition.shardKey.name
-    this.#rest = definition.keyInShard.map(({ name }) => byName.get(name)!)
-    this.#restPositions = definition.keyInShard.map((column) => definition.key.indexOf(column))
+    this.#keyInShard = definition.keyInShard.map(({ name }) => byName.get(name)!)
+    this.#keyPositions = definition.keyInShard.map((column) => definition.key.indexOf(column))
     const name = quotedTableName(definition.name)
     const key = primaryKey(definition).map((column) => quoteSqliteIdentifier(column.name))
     const names = this.columns.map((column) => quoteSqliteIdentifier(column.name))
-    const others = names.filter((column) => !key.includes(column))
+    const otherColumns = names.filter((column) => !key.includes(column))
     this.#where = key.map((column) => `${column} = ?`).join(' AND ')
     this.#select = `SELECT ${names.join(', ')} FROM ${name}`
     this.#selectByKey = `${this.#select} WHERE ${this.#where}`
     this.#insert = `INSERT INTO ${name} (${names.join(', ')}) VALUES (${placeholders(names.length)})`
-    const change = others.map((column) => `${column} = excluded.${column}`).join(', ')
-    const conflict = change === '' ? 'NOTHING' : `UPDATE SET ${change}`
+    const assignments = otherColumns.map((column) => `${column} = excluded.${column}`).join(', ')
+    const conflict = assignments === '' ? 'NOTHING' : `UPDATE SET ${assignments}`
     this.#upsert = `${this.#insert} ON CONFLICT (${key.join(', ')}) DO ${conflict}`
     this.#delete = `DELETE FROM ${name} WHERE ${this.#where}`
     this.#rowCells = names.map(() => null)
@@ -211,7 +197,7 @@ export class SqliteTable {
     return sql.all(descending ? list.descending : list.ascending, ...cells).map((row) => this.decodeRow(row))
   }
 
-  /** @throws the host's error where an inserted key is there already: whoever inserts has looked */
+  /** @throws the host's error when an inserted key exists; the caller has checked that it does not */
   writeChange(sql: SqliteHandle, shardKey: string, { op, key, values }: RowChange): void {
     if (op === 'update') {
       const { sql: text, columns, cells } = this.#updates.get(values)
@@ -224,14 +210,14 @@ export class SqliteTable {
       return sql.run(this.#delete, ...this.#keyCells(shardKey, key))
     if (values[this.#shardKey] !== shardKey)
       throw new Error(
-        `a row of ${this.definition.name} is not its shard's: ${String(values[this.#shardKey])}`,
+        `a row of ${this.definition.name} belongs to shard ${String(values[this.#shardKey])}, not ${shardKey}`,
       )
     let at = 0
     for (const column of this.columns) this.#rowCells[at++] = column.encodeCell(values[column.name])
     sql.run(op === 'insert' ? this.#insert : this.#upsert, ...this.#rowCells)
   }
 
-  /** Rows of all shards in the order of the primary key, behind the row `after`. */
+  /** Rows of all shards after the row `after`, in the order of the primary key. */
   readPage(sql: SqliteHandle, after: Row | null, limit: number): Row[] {
     const key = primaryKey(this.definition).map(({ name }) => quoteSqliteIdentifier(name))
     const afterCondition = after === null ? '' : ` WHERE (${key.join(', ')}) > (${placeholders(key.length)})`
@@ -244,7 +230,7 @@ export class SqliteTable {
     return this.definition.key.map(({ name }) => row[name])
   }
 
-  /** Frozen, every column, in the declared order. */
+  /** A frozen row with every column, in declared order. */
   decodeRow(cells: SqliteRow): Row {
     const row: Record<string, unknown> = {}
     for (const column of this.columns) row[column.name] = column.decodeCell(cells[column.name])
@@ -254,8 +240,8 @@ export class SqliteTable {
   #keyCells(shardKey: string, key: RowKey): SqliteValue[] {
     const cells = this.#keyBuffer
     cells[0] = shardKey
-    for (let i = 0; i < this.#rest.length; i++)
-      cells[i + 1] = this.#rest[i]!.encodeCell(key[this.#restPositions[i]!])
+    for (let i = 0; i < this.#keyInShard.length; i++)
+      cells[i + 1] = this.#keyInShard[i]!.encodeCell(key[this.#keyPositions[i]!])
     return cells
   }
 
@@ -266,19 +252,20 @@ export class SqliteTable {
   }
 
   #buildList(columns: readonly SqliteColumn[]): ListStatement {
-    const { name, keyInShard: rest, shardKey } = this.definition
-    // Left to itself, SQLite takes the primary key for rows of which it has no statistics.
-    const inKey = columns.some((column) => column.name === rest[0]?.name)
-    const indexed = indexedColumns(this.definition).find((one) => columns.some((it) => it.name === one.name))
-    const hint = indexed && !inKey ? ` INDEXED BY ${quotedIndexName(name, indexed.name)}` : ''
+    const { name, keyInShard, shardKey } = this.definition
+    const names = new Set(columns.map((column) => column.name))
+    const indexed = indexedColumns(this.definition).find((column) => names.has(column.name))
+    const usesPrimaryKey = keyInShard[0] !== undefined && names.has(keyInShard[0].name)
+    // Without the hint SQLite uses the primary key, because it has no statistics of the rows.
+    const hint = indexed && !usesPrimaryKey ? ` INDEXED BY ${quotedIndexName(name, indexed.name)}` : ''
     const where = [
       `${quoteSqliteIdentifier(shardKey.name)} = ?`,
       ...columns.map((column) => `${quoteSqliteIdentifier(column.name)} IS ?`),
     ]
     const order = (direction: string): string => {
-      const key = rest.map((column) => `${quoteSqliteIdentifier(column.name)}${direction}`).join(', ')
-      const by = key === '' ? '' : ` ORDER BY ${key}`
-      return `${this.#select}${hint} WHERE ${where.join(' AND ')}${by} LIMIT ?`
+      const key = keyInShard.map((column) => `${quoteSqliteIdentifier(column.name)}${direction}`).join(', ')
+      const orderBy = key === '' ? '' : ` ORDER BY ${key}`
+      return `${this.#select}${hint} WHERE ${where.join(' AND ')}${orderBy} LIMIT ?`
     }
     return { columns, ascending: order(''), descending: order(' DESC') }
   }
@@ -289,28 +276,28 @@ interface CacheNode<T> {
   readonly next: (CacheNode<T> | undefined)[]
 }
 
-/** Sets of columns come from the game's code, which may build them from what a client sends. */
+/** Bounds the cache, because a game may build sets of columns from what a client sends. */
 const MAX_CACHED_STATEMENTS = 256
 
-/** What is made once for each set of columns, found without making a name for the set. */
+/** Caches a statement for each set of columns, in a tree, so that a lookup builds no key string. */
 class StatementCache<T> {
   readonly #columns: readonly SqliteColumn[]
-  readonly #make: (columns: readonly SqliteColumn[]) => T
+  readonly #build: (columns: readonly SqliteColumn[]) => T
   #root: CacheNode<T> = { value: null, next: [] }
   #count = 0
 
-  constructor(columns: readonly SqliteColumn[], make: (columns: readonly SqliteColumn[]) => T) {
+  constructor(columns: readonly SqliteColumn[], build: (columns: readonly SqliteColumn[]) => T) {
     this.#columns = columns
-    this.#make = make
+    this.#build = build
   }
 
   get(values: Row): T {
-    let branch = this.#root
+    let node = this.#root
     for (let i = 0; i < this.#columns.length; i++) {
       if (!Object.hasOwn(values, this.#columns[i]!.name)) continue
-      branch = branch.next[i] ??= { value: null, next: [] }
+      node = node.next[i] ??= { value: null, next: [] }
     }
-    return (branch.value ??= this.#add(values))
+    return (node.value ??= this.#add(values))
   }
 
   #add(values: Row): T {
@@ -318,11 +305,11 @@ class StatementCache<T> {
       this.#root = { value: null, next: [] }
       this.#count = 1
     }
-    return this.#make(this.#columns.filter(({ name }) => Object.hasOwn(values, name)))
+    return this.#build(this.#columns.filter(({ name }) => Object.hasOwn(values, name)))
   }
 }
 
-/** i64 counted from its minimum: 16 hex digits sort as the numbers do. */
+/** Added to an i64, so that 16 hex digits sort as the numbers do. */
 const I64_OFFSET = 2n ** 63n
 
 function toHex64(value: bigint): string {
@@ -331,10 +318,4 @@ function toHex64(value: bigint): string {
 
 function placeholders(count: number): string {
   return Array.from({ length: count }, () => '?').join(', ')
-}
-
-function deepFreeze(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
-  for (const inner of Object.values(value)) deepFreeze(inner)
-  return Object.freeze(value)
 }

@@ -1,7 +1,7 @@
-// SQL from table descriptors, for MySQL 8, Vitess and MariaDB alike. Invariant: identifiers come from descriptors and
-// are quoted, values are parameters, and a statement with parameters holds no literal at all.
+// DDL and writes of the game's tables, for MySQL 8, Vitess and MariaDB. Invariant: identifiers come from table
+// definitions and are quoted, values are parameters, and a statement with parameters contains no literal.
 
-import { indexesOf } from '../game/storage.ts'
+import { indexesOf, type TableIndex } from '../game/storage.ts'
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import type { Row, RowChange } from '../ports/store.ts'
 import type { SqlStatement, SqlValue } from './client.ts'
@@ -15,50 +15,54 @@ import {
   quoteIdentifier,
 } from './select.ts'
 
-export { columnType } from './columns.ts'
-export { trailingSpaceError as padded, selectPage, selectRow, selectShards } from './select.ts'
-
 /** A statement that changes rows of one table. */
 export interface WriteStatement {
   readonly statement: SqlStatement
   readonly table: string
   readonly verb: 'insert' | 'update' | 'delete'
-  /** How many rows it is about. */
+  /** Number of rows that it writes. */
   readonly rows: number
-  /** It must find every one of them. */
+  /** The batch fails unless the statement matches every row. */
   readonly mustFindAll: boolean
 }
 
-/** More bring nothing: inserts are as fast with 200 as with 500, deletes by OR slower with 500 (MariaDB 10.11). */
+/** Inserts of 500 rows are as fast as of 200, deletes by OR of 500 rows are slower (MariaDB 10.11). */
 const MAX_STATEMENT_ROWS = 200
 /**
- * Rows x columns of an UPDATE: each CASE looks for its key from the top, so its work grows with the square of the rows.
- * 40 columns, MariaDB 10.11: 3,300 rows/s with 200 rows a statement, 7,100 with 25.
+ * Rows x columns of an UPDATE. Each CASE searches its keys from the first one, so its cost is quadratic in the rows.
+ * 40 columns, MariaDB 10.11: 3,300 rows/s with 200 rows per statement, 7,100 with 25.
  */
 const MAX_UPDATE_CELLS = 1_000
-/** Parameters of one statement, nearly; a sixteenth of the smallest usual max_allowed_packet. */
+/** Approximate bytes of the parameters of one statement; 1/16 of the smallest usual max_allowed_packet. */
 const MAX_STATEMENT_BYTES = 1_048_576
 
 export function createTable(table: TableDefinition): SqlStatement[] {
   const lines = [
     ...table.columns.map((column) => `${quoteIdentifier(column.name)} ${columnClause(table, column)}`),
     `PRIMARY KEY (${columnList(table.key)})`,
-    ...indexClauses(table),
+    ...indexesOf(table).map(indexClause),
   ]
   const sql = `CREATE TABLE ${quoteIdentifier(table.name)} (\n  ${lines.join(',\n  ')}\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin`
   return [{ sql, params: [] }]
 }
 
-/** With the indexes that the column brings. Rows that are there get its default. */
+/** Adds a column with its indexes. Existing rows get its default. */
 export function addColumn(table: TableDefinition, column: ColumnDefinition): SqlStatement[] {
   const clauses = [
     `ADD COLUMN ${quoteIdentifier(column.name)} ${columnClause(table, column)}`,
-    ...indexClauses(table, column).map((index) => `ADD ${index}`),
+    ...indexesOf(table)
+      .filter(({ columns }) => columns.includes(column))
+      .map((index) => `ADD ${indexClause(index)}`),
   ]
   return [{ sql: `ALTER TABLE ${quoteIdentifier(table.name)} ${clauses.join(', ')}`, params: [] }]
 }
 
-/** The statements of a file: each ends with a `;` at the end of a line; lines that begin with `--` are comments. */
+/** The index as CREATE TABLE and ALTER TABLE … ADD contain it. */
+export function indexClause({ name, isUnique, columns }: TableIndex<ColumnDefinition>): string {
+  return `${isUnique ? 'UNIQUE KEY' : 'KEY'} ${quoteIdentifier(name)} (${columnList(columns)})`
+}
+
+/** Splits a file into statements, each ending with `;` at a line end. Lines that begin with `--` are comments. */
 export function splitStatements(file: string): string[] {
   const code = file.replace(/^[ \t]*--.*$/gm, '')
   return code
@@ -68,26 +72,26 @@ export function splitStatements(file: string): string[] {
 }
 
 /**
- * What a batch does to rows: deletes, then inserts, then updates; parents (the tables that stand first in `order`)
- * are inserted before their children and deleted after them.
+ * The row writes of a batch: deletes, then inserts, then updates. Parents (the tables that come first in `order`) are
+ * inserted before their children and deleted after them.
  */
 export function rowWrites(
   changes: readonly RowChange[],
   order: (table: TableDefinition) => number,
 ): WriteStatement[] {
   const byTable = [...Map.groupBy(changes, ({ table }) => table)].sort(([a], [b]) => order(a) - order(b))
-  const only = (op: RowChange['op'], list: readonly RowChange[]): RowChange[] =>
-    list.filter((one) => one.op === op)
+  const withOp = (op: RowChange['op'], list: readonly RowChange[]): RowChange[] =>
+    list.filter((change) => change.op === op)
   return [
-    ...byTable.toReversed().flatMap(([table, list]) => deleteRows(table, only('delete', list))),
-    ...byTable.flatMap(([table, list]) => insertRows(table, only('insert', list))),
-    ...byTable.flatMap(([table, list]) => updateRows(table, only('update', list))),
+    ...byTable.toReversed().flatMap(([table, list]) => deleteRows(table, withOp('delete', list))),
+    ...byTable.flatMap(([table, list]) => insertRows(table, withOp('insert', list))),
+    ...byTable.flatMap(([table, list]) => updateRows(table, withOp('update', list))),
   ]
 }
 
 /**
- * Takes unique values away from the rows that are about to get others, because MySQL looks for duplicates after each
- * row and not after the statement: two rows could not exchange theirs. To be run before the writes of the batch.
+ * Sets unique values to NULL in the rows whose unique values change, because MySQL checks for duplicates after each row
+ * and not after the statement: without it, two rows could not exchange their values. Runs before inserts and updates.
  */
 export function clearUniqueValues(changes: readonly RowChange[]): WriteStatement[] {
   const cleared = changes.flatMap(({ table, op, key, values }) => {
@@ -96,11 +100,11 @@ export function clearUniqueValues(changes: readonly RowChange[]): WriteStatement
     return [{ table, op, key, values: Object.fromEntries(unique.map(({ name }) => [name, null])) }]
   })
   const writes = [...Map.groupBy(cleared, ({ table }) => table)]
-  // Not through the column: NULL is what its type may not be and the table is.
+  // Not encodeColumn: the column's type may forbid NULL, while its declaration in the table always allows it.
   return writes.flatMap(([table, list]) => updateRows(table, list, () => null))
 }
 
-/** Rows into a table as it is named, all or none; `onDuplicate` columns of a row that is there are replaced. */
+/** Inserts rows into the named table; `onDuplicate`: columns to replace in a row that exists. */
 export function insertInto(
   table: string,
   columns: readonly string[],
@@ -119,7 +123,7 @@ export function insertInto(
   })
 }
 
-/** Rows that may be gone already; `where` finds so many of them by the parameters of their keys. */
+/** Deletes rows, which need not exist. `where` returns the condition for `count` keys. */
 export function deleteFrom(
   table: string,
   keys: readonly (readonly SqlValue[])[],
@@ -131,7 +135,7 @@ export function deleteFrom(
   })
 }
 
-/** One row; MySQL makes the value of its AUTO_INCREMENT column. */
+/** Inserts one row, whose AUTO_INCREMENT value MySQL assigns. */
 export function insertAutoIncrement(table: TableDefinition, values: Row): WriteStatement {
   const columns = table.columns.filter((column) => table.ids !== 'auto' || column !== table.keyInShard[0])
   const [write] = insertInto(table.name, columns.map(nameOf), [encodeRow(columns, values)])
@@ -143,7 +147,7 @@ function deleteRows(table: TableDefinition, changes: readonly RowChange[]): Writ
   const keys = changes
     .filter((change) => !guardedChanges.includes(change))
     .map(({ key }) => encodeKey(table, key))
-  // Only where nobody else's row has taken the key.
+  // Not if the row with this key belongs to another shard by now.
   const guardedKeys = guardedChanges.map(({ key, values }) => [
     ...encodeKey(table, key),
     ...encodeKeyColumns(table, [table.shardKey], [values[table.shardKey.name]]),
@@ -154,10 +158,10 @@ function deleteRows(table: TableDefinition, changes: readonly RowChange[]): Writ
   ]
 }
 
-/** A plain INSERT: a duplicate is refused, never overwritten. */
+/** A plain INSERT: MySQL refuses a duplicate. */
 function insertRows(table: TableDefinition, changes: readonly RowChange[]): WriteStatement[] {
   const rows = changes.map(({ key, values }) => {
-    // For their refusal.
+    // Throws for a trailing space.
     encodeKey(table, key)
     encodeKeyColumns(table, [table.shardKey], [values[table.shardKey.name]])
     return encodeRow(table.columns, values)
@@ -170,7 +174,7 @@ interface RowUpdate {
   readonly values: readonly SqlValue[]
 }
 
-/** Only the columns that changed, because another program may have written the others. */
+/** Writes only the changed columns, because another program may have written the others. */
 function updateRows(
   table: TableDefinition,
   changes: readonly RowChange[],
@@ -224,17 +228,7 @@ function writeStatement(
   return { statement, table, verb, rows, mustFindAll: verb === 'update' }
 }
 
-/** The KEY clauses; with `column` only those that it stands in. */
-function indexClauses(table: TableDefinition, column?: ColumnDefinition): string[] {
-  return indexesOf(table)
-    .filter(({ columns }) => !column || columns.includes(column))
-    .map(
-      ({ name, isUnique, columns }) =>
-        `${isUnique ? 'UNIQUE KEY' : 'KEY'} ${quoteIdentifier(name)} (${columnList(columns)})`,
-    )
-}
-
-/** In the order of the columns; what an older program did not know gets its default. */
+/** Values in the order of the columns; a column that an older program did not know gets its default. */
 function encodeRow(columns: readonly ColumnDefinition[], values: Row): SqlValue[] {
   return columns.map((column) => {
     const value = values[column.name]
@@ -246,30 +240,30 @@ function nameOf({ name }: ColumnDefinition): string {
   return name
 }
 
-/** In parts of so many rows and bytes; a row that is larger has its own. */
+/** Splits rows into chunks bounded in rows and bytes; a larger row gets a chunk of its own. */
 function splitIntoChunks<T>(
   rows: readonly T[],
   bytesOf: (row: T) => number,
   maxRows = MAX_STATEMENT_ROWS,
 ): T[][] {
-  const found: T[][] = []
+  const chunks: T[][] = []
   let chunk: T[] = []
   let bytes = 0
   for (const row of rows) {
     const size = bytesOf(row)
     if (chunk.length > 0 && (chunk.length === maxRows || bytes + size > MAX_STATEMENT_BYTES)) {
-      found.push(chunk)
+      chunks.push(chunk)
       chunk = []
       bytes = 0
     }
     chunk.push(row)
     bytes += size
   }
-  if (chunk.length > 0) found.push(chunk)
-  return found
+  if (chunk.length > 0) chunks.push(chunk)
+  return chunks
 }
 
-/** As text: bytes are written in hexadecimal. */
+/** Size as text, where bytes are hexadecimal. */
 function paramBytes(values: readonly SqlValue[]): number {
   let bytes = 0
   for (const value of values) {

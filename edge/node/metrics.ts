@@ -3,7 +3,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Host } from '../../core/node/host.ts'
 import type { EngineMeter } from '../../core/turn/meter.ts'
-import type { FlusherMetrics } from '../../core/outbox/flusher.ts'
+import type { FlusherMetrics } from '../../core/outbox/flushmetrics.ts'
 import type { TieredStore } from '../../core/outbox/tieredstore.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 

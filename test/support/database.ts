@@ -1,5 +1,5 @@
-// What the tests of MySQL share: a database for the file that asks, a client that closes itself, and failures that are
-// searched for the password, however deep it may be.
+// Helpers of the MySQL tests: a database per test file, a disposable client, and a check of failures that also searches
+// the error, in any depth, for the password.
 
 import assert from 'node:assert/strict'
 import { after } from 'node:test'
@@ -17,13 +17,13 @@ import { waitFor } from './wait.ts'
 
 export interface TestDatabase {
   readonly url: string
-  /** Null when it is not ours to kill. */
+  /** null = a server from outside, which tests must not stop. */
   readonly mariadb: Mariadb | null
-  /** Why the tests cannot run. */
+  /** Why the tests cannot run; false = they can. */
   readonly skip: string | false
 }
 
-/** Gone when the tests of the file have ended. */
+/** Opens a database, and drops it after the tests of the file. */
 export async function openTestDatabase(): Promise<TestDatabase> {
   try {
     const created = await testDatabase()
@@ -42,7 +42,7 @@ export function openClient(url: string, options: Partial<MysqlOptions> = {}): Sq
 
 export const sql = (text: string, ...params: SqlValue[]): SqlStatement => ({ sql: text, params })
 
-/** The DatabaseError of this kind with which it rejects; the password of `url` is nowhere in it. */
+/** Asserts a rejection with a DatabaseError of this kind that does not contain the password of `url`. */
 export async function assertDatabaseError(
   promise: Promise<unknown>,
   kind: DatabaseErrorKind,
@@ -55,11 +55,11 @@ export async function assertDatabaseError(
   assert.ok(error instanceof DatabaseError, inspect(error))
   assert.equal(error.kind, kind, error.message)
   assert.ok(error.message.length <= 500)
-  assert.ok(!(error.cause instanceof Error && 'sql' in error.cause), 'the statement is told')
+  assert.ok(!(error.cause instanceof Error && 'sql' in error.cause), 'the error contains the statement')
   const { password } = new URL(url)
   assert.ok(
     password.length > 5 && !inspect(error, { depth: 9, showHidden: true }).includes(password),
-    'a secret is told',
+    'the error contains the password',
   )
   return error
 }

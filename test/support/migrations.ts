@@ -1,15 +1,10 @@
-// What the tests of migrations share: databases of their own on one server, tables of a game, and all that is there.
+// Fixture of the migration tests: empty databases on one server, tables of a game, and a dump of a database.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { table, type TableDefinition, type TableOptions } from '../../core/game/table.ts'
 import type { SqlClient } from '../../core/sql/client.ts'
-import {
-  applyMigration,
-  parseMigrationFile,
-  type MigrationFile,
-  type MigrationStep,
-  type MigrationTarget,
-} from '../../core/migrate/migrations.ts'
+import { applyMigration, parseMigrationFile } from '../../core/migrate/migrations.ts'
+import type { MigrationFile, MigrationStep, MigrationTarget } from '../../core/migrate/plan.ts'
 import { command, contract } from '../../core/wire/contract.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
 import { openClient, sql } from './database.ts'
@@ -48,13 +43,13 @@ export const targetOf = (tables: readonly TableDefinition[], adopt = false): Mig
   adopt,
 })
 
-/** The kinds of what was done. */
+/** Applies a migration and returns the kinds of its steps. */
 export async function applySteps(
   client: SqlClient,
   target: MigrationTarget,
 ): Promise<MigrationStep['kind'][]> {
   const done: MigrationStep['kind'][] = []
-  await applyMigration(client, target, ({ kind }, what) => what === 'done' && done.push(kind))
+  await applyMigration(client, target, ({ kind }, event) => event === 'done' && done.push(kind))
   return done
 }
 
@@ -65,7 +60,7 @@ export interface EmptyDatabase extends AsyncDisposable {
 }
 
 let databaseCount = 0
-/** An empty database beside that of `server`, gone when it is disposed of. */
+/** Creates an empty database on the server of the url `server`; its disposal drops it. */
 export async function createEmptyDatabase(server: string): Promise<EmptyDatabase> {
   const name = `firefly_migrate_${process.pid}_${++databaseCount}`
   const url = new URL(server)

@@ -1,4 +1,4 @@
-// What the tests of SqlDatabase share: a MariaDB with our own tables, both ways to it, and owners that write batches.
+// Fixture of the SqlDatabase tests: a MariaDB with Firefly's own tables, both clients, and owners that write batches.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -22,7 +22,7 @@ const SCHEMA = new URL('../../schemas/mysql/0001_firefly.sql', import.meta.url)
 
 type DriverTest = (database: SqlDatabase, owner: OutboxOwner, client: SqlClient) => Promise<void>
 
-/** A server for the file that asks, gone when its tests have ended. */
+/** Opens a database for the calling test file, and drops it after its tests. */
 export async function openSqlFixture() {
   const { url, skip } = await openTestDatabase()
   const direct = openClient(url || 'mysql://nobody@localhost/nothing')
@@ -45,7 +45,7 @@ export async function openSqlFixture() {
     async ask(text: string, ...params: SqlValue[]): Promise<SqlResult['rows']> {
       return (await direct.query(sql(text, ...params))).rows
     },
-    /** A table that no other test has. */
+    /** Creates a table with a unique name. */
     async create<const C extends Fields>(
       columns: C,
       options: Omit<TableOptions<C>, 'owner'>,
@@ -54,8 +54,8 @@ export async function openSqlFixture() {
       for (const statement of createTable(definition)) await direct.query(statement)
       return definition
     },
-    /** A test, by mysqlClient and by planetscaleClient. */
-    given(name: string, work: DriverTest): void {
+    /** Defines a test for mysqlClient and one for planetscaleClient. */
+    testBothDrivers(name: string, work: DriverTest): void {
       for (const [driver, client] of Object.entries({ mysql2: direct, planetscale }))
         test(`${driver}: ${name}`, { skip }, () => {
           const database = new SqlDatabase(client, { tables: [] })
@@ -70,7 +70,7 @@ export function uniqueTableName(): string {
   return `t${++tableCount}`
 }
 
-/** One owner of rows, with an outbox of its own. */
+/** One owner of rows, with its own outbox sequences. */
 export class OutboxOwner {
   readonly name = `slot-${uniqueTableName()}`
   readonly database: SqlDatabase
@@ -81,11 +81,11 @@ export class OutboxOwner {
   }
   async createBatch(rows: readonly RowChange[], rest: Partial<Batch> = {}): Promise<Batch> {
     this.#lease ??= await this.database.takeover(this.name, 'a'.repeat(32))
-    const lo = this.#seq + 1
-    this.#seq = lo + rows.length
+    const firstSeq = this.#seq + 1
+    this.#seq = firstSeq + rows.length
     const { epoch } = this.#lease
     const none = { channels: [], casts: [], parked: [] }
-    return { ...none, rows, owner: this.name, epoch, firstSeq: lo, lastSeq: this.#seq, ...rest }
+    return { ...none, rows, owner: this.name, epoch, firstSeq, lastSeq: this.#seq, ...rest }
   }
   async applyBatch(rows: readonly RowChange[], rest: Partial<Batch> = {}): Promise<void> {
     assert.equal(await this.database.apply(await this.createBatch(rows, rest)), 'applied')
@@ -106,18 +106,18 @@ export async function assertRefused(promise: Promise<unknown>, message: RegExp):
   return error
 }
 
-/** All rows of a shard, by pages of this size. */
+/** Loads all rows of a shard, in pages of this size. */
 export async function loadAll(
   database: SqlDatabase,
   table: TableDefinition,
   shard: string,
-  page: number,
+  pageRows: number,
 ): Promise<Row[]> {
   const rows: Row[] = []
-  for (let from: RowKey | null = null; ; from = keyOf(table, rows.at(-1)!)) {
-    const found = await database.load(table, shard, from, page)
-    rows.push(...found)
-    if (found.length < page) return rows
+  for (let after: RowKey | null = null; ; after = keyOf(table, rows.at(-1)!)) {
+    const page = await database.load(table, shard, after, pageRows)
+    rows.push(...page)
+    if (page.length < pageRows) return rows
   }
 }
 

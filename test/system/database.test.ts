@@ -1,5 +1,5 @@
-// SqlDatabase on a real MariaDB, by both clients: a batch is there whole or not at all, and whoever has lost the fence
-// writes no more.
+// SqlDatabase on a real MariaDB, with both clients: a batch is applied completely or not at all, and an owner without the
+// current epoch cannot write.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -18,11 +18,11 @@ import {
   update,
 } from '../support/sqldatabase.ts'
 
-const { skip, planetscale, faults, migrate, ask, create, given } = await openSqlFixture()
+const { skip, planetscale, faults, migrate, ask, create, testBothDrivers } = await openSqlFixture()
 
-test('our own tables can be made again without harm', { skip }, migrate)
+test("creates Firefly's own tables a second time without an error", { skip }, migrate)
 
-given('a takeover raises the epoch and tells what was there', async (database, { name }) => {
+testBothDrivers('a takeover raises the epoch and returns the previous lease', async (database, { name }) => {
   assert.equal(await database.lease(name), null)
   const [first, second] = ['1'.repeat(32), '2'.repeat(32)]
   assert.deepEqual(await database.takeover(name, first), { epoch: 1, appliedSeq: 0, storeId: '' })
@@ -41,8 +41,8 @@ given('a takeover raises the epoch and tells what was there', async (database, {
   )
 })
 
-given(
-  'an owner of an earlier epoch writes nothing, nor does a batch a second time',
+testBothDrivers(
+  'fences off an owner of an earlier epoch, and a batch that was applied',
   async (database, owner) => {
     const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
     const first = await owner.createBatch([insert(items, { id: 'a', count: 1 })])
@@ -58,10 +58,10 @@ given(
   },
 )
 
-given('a COMMIT whose answer is lost is found again by its sequence', async (database, owner) => {
+testBothDrivers('finds a COMMIT whose answer was lost by its sequence', async (database, owner) => {
   const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
   const batch = await owner.createBatch([insert(items, { id: 'a', count: 1 })])
-  // Only the endpoint of PlanetScale can be asked to be silent.
+  // Only the PlanetScale endpoint can drop answers.
   const lossy = new SqlDatabase(planetscale, { tables: [] })
   faults!.dropAnswers((sql) => sql === 'COMMIT')
   await assert.rejects(lossy.apply(batch), { kind: 'unavailable' })
@@ -71,7 +71,7 @@ given('a COMMIT whose answer is lost is found again by its sequence', async (dat
   assert.deepEqual(await database.row(items, ['a']), { id: 'a', count: 1 })
 })
 
-given('a duplicate is refused, and nothing of its batch is there', async (database, owner) => {
+testBothDrivers('refuses a duplicate, and applies nothing of its batch', async (database, owner) => {
   const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
   await owner.applyBatch([insert(items, { id: 'a', count: 1 })])
   const again = ['b', 'a'].map((id) => insert(items, { id, count: 2 }))
@@ -82,7 +82,7 @@ given('a duplicate is refused, and nothing of its batch is there', async (databa
   assert.equal((await database.lease(owner.name))!.appliedSeq, 2)
 })
 
-given('a row to update that is not there is noticed, one to delete is not', async (database, owner) => {
+testBothDrivers('refuses an update of a missing row, but not a delete', async (database, owner) => {
   const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
   await owner.applyBatch(['a', 'b'].map((id) => insert(items, { id, count: 1 })))
   const all = ['a', 'b', 'c'].map((id) => update(items, [id], { count: 2 }))
@@ -94,7 +94,7 @@ given('a row to update that is not there is noticed, one to delete is not', asyn
   assert.equal(await database.row(items, ['a']), null)
 })
 
-given('an update leaves the columns alone that another program wrote', async (database, owner) => {
+testBothDrivers('does not update columns that only another program changed', async (database, owner) => {
   const items = await create({ id: t.id, count: t.u32, note: t.string(99) }, { key: 'id' })
   await owner.applyBatch(['a', 'b', 'c'].map((id) => insert(items, { id, count: 1, note: 'ours' })))
   await ask(`UPDATE ${items.name} SET note = ?`, 'theirs')
@@ -111,48 +111,51 @@ given('an update leaves the columns alone that another program wrote', async (da
   ])
 })
 
-given('rows exchange their unique values, and hand them on to new ones', async (database, owner) => {
-  const heroes = await create(
-    { uid: t.id, name: t.string(20), rank: t.nullable(t.u8) },
-    { key: 'uid', unique: ['name', 'rank'] },
-  )
-  const names = async () =>
-    (await ask(`SELECT uid, name, \`rank\` FROM ${heroes.name} ORDER BY uid`)).join(' ')
-  await owner.applyBatch([
-    insert(heroes, { uid: 'a', name: 'Ada', rank: 1 }),
-    insert(heroes, { uid: 'b', name: 'Bob', rank: 2 }),
-    insert(heroes, { uid: 'c', name: 'Cyd', rank: null }),
-  ])
-  await owner.applyBatch([
-    update(heroes, ['a'], { name: 'Bob', rank: 2 }),
-    update(heroes, ['b'], { name: 'Ada', rank: 1 }),
-    update(heroes, ['c'], { rank: null }),
-  ])
-  assert.equal(await names(), 'a,Bob,2 b,Ada,1 c,Cyd,')
-  await owner.applyBatch([
-    remove(heroes, 'b'),
-    insert(heroes, { uid: 'd', name: 'Bob', rank: 2 }),
-    update(heroes, ['a'], { name: 'Cyd', rank: null }),
-    update(heroes, ['c'], { name: 'Ada' }),
-  ])
-  assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
-  const stolen = [update(heroes, ['a'], { name: 'Bob' }), update(heroes, ['c'], { name: 'Eve' })]
-  await owner.assertRefused(stolen, /Duplicate entry 'Bob' for key '(t\d+\.)?unique_name'/)
-  assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
-  await ask(`ALTER TABLE ${heroes.name} MODIFY name VARCHAR(20) COLLATE utf8mb4_bin NOT NULL`)
-  const exchange = [update(heroes, ['a'], { name: 'Ada' }), update(heroes, ['c'], { name: 'Cyd' })]
-  await owner.assertRefused(exchange, /Duplicate entry '(Ada|Cyd)'/)
-  assert.deepEqual(await database.row(heroes, ['a']), { uid: 'a', name: 'Cyd', rank: null })
-})
+testBothDrivers(
+  'exchanges unique values between rows, and moves them to new rows',
+  async (database, owner) => {
+    const heroes = await create(
+      { uid: t.id, name: t.string(20), rank: t.nullable(t.u8) },
+      { key: 'uid', unique: ['name', 'rank'] },
+    )
+    const names = async () =>
+      (await ask(`SELECT uid, name, \`rank\` FROM ${heroes.name} ORDER BY uid`)).join(' ')
+    await owner.applyBatch([
+      insert(heroes, { uid: 'a', name: 'Ada', rank: 1 }),
+      insert(heroes, { uid: 'b', name: 'Bob', rank: 2 }),
+      insert(heroes, { uid: 'c', name: 'Cyd', rank: null }),
+    ])
+    await owner.applyBatch([
+      update(heroes, ['a'], { name: 'Bob', rank: 2 }),
+      update(heroes, ['b'], { name: 'Ada', rank: 1 }),
+      update(heroes, ['c'], { rank: null }),
+    ])
+    assert.equal(await names(), 'a,Bob,2 b,Ada,1 c,Cyd,')
+    await owner.applyBatch([
+      remove(heroes, 'b'),
+      insert(heroes, { uid: 'd', name: 'Bob', rank: 2 }),
+      update(heroes, ['a'], { name: 'Cyd', rank: null }),
+      update(heroes, ['c'], { name: 'Ada' }),
+    ])
+    assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
+    const stolen = [update(heroes, ['a'], { name: 'Bob' }), update(heroes, ['c'], { name: 'Eve' })]
+    await owner.assertRefused(stolen, /Duplicate entry 'Bob' for key '(t\d+\.)?unique_name'/)
+    assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
+    await ask(`ALTER TABLE ${heroes.name} MODIFY name VARCHAR(20) COLLATE utf8mb4_bin NOT NULL`)
+    const exchange = [update(heroes, ['a'], { name: 'Ada' }), update(heroes, ['c'], { name: 'Cyd' })]
+    await owner.assertRefused(exchange, /Duplicate entry '(Ada|Cyd)'/)
+    assert.deepEqual(await database.row(heroes, ['a']), { uid: 'a', name: 'Cyd', rank: null })
+  },
+)
 
-given('a key is deleted and inserted again in one batch', async (database, owner) => {
+testBothDrivers('deletes and inserts the same key in one batch', async (database, owner) => {
   const items = await create({ uid: t.id, n: t.u32, count: t.u32 }, { key: ['uid', 'n'] })
   await owner.applyBatch([insert(items, { uid: 'a', n: 1, count: 1 })])
   await owner.applyBatch([insert(items, { uid: 'a', n: 1, count: 2 }), remove(items, 'a', 1)])
   assert.deepEqual(await database.row(items, ['a', 1]), { uid: 'a', n: 1, count: 2 })
 })
 
-given('10,000 rows are one batch, in order and by pages', async (database, owner) => {
+testBothDrivers('writes 10,000 rows in one batch, and loads them in pages', async (database, owner) => {
   const items = await create({ uid: t.string(20), n: t.u32, count: t.u32 }, { key: ['uid', 'n'] })
   const rows = Array.from({ length: 10_000 }, (_, n) => ({ uid: 'a', n, count: n * 3 }))
   await owner.applyBatch(rows.map((row) => insert(items, row)))
@@ -164,7 +167,7 @@ given('10,000 rows are one batch, in order and by pages', async (database, owner
   assert.deepEqual(await loadAll(database, items, 'a', 10), [{ uid: 'a', n: 0, count: 0 }])
 })
 
-given('an id is reserved, never twice, and leaves nothing', async (database, owner) => {
+testBothDrivers('reserves an id only once, and stores no row for it', async (database, owner) => {
   const mails = await create(
     { uid: t.string(9), id: t.u64, text: t.string(9) },
     { key: ['uid', 'id'], ids: 'auto', unique: ['text'] },
@@ -189,9 +192,9 @@ given('an id is reserved, never twice, and leaves nothing', async (database, own
     database.nextId(mails, { uid: 'a', id: 0n, text: 'taken' }),
     /insert of 1 row: .*Duplicate/,
   )
-  await ask(`INSERT INTO ${mails.name} (uid, text) VALUES (?, ?)`, 'b', 'theirs')
-  const [[theirs]] = (await ask(`SELECT id FROM ${mails.name} WHERE uid = ?`, 'b')) as [[string]]
-  ids.push(BigInt(theirs))
+  await ask(`INSERT INTO ${mails.name} (uid, text) VALUES (?, ?)`, 'b', 'foreign')
+  const [[foreignId]] = (await ask(`SELECT id FROM ${mails.name} WHERE uid = ?`, 'b')) as [[string]]
+  ids.push(BigInt(foreignId))
   await owner.applyBatch([remove(mails, 'a', id)])
   await next()
   assert.equal(new Set(ids).size, ids.length)
@@ -204,7 +207,7 @@ given('an id is reserved, never twice, and leaves nothing', async (database, own
   assert.equal((await ask(`SELECT * FROM ${mails.name}`)).length, 2)
 })
 
-given('marks, casts and parked turns stay beside the rows', async (database, owner) => {
+testBothDrivers('stores marks, casts and parked turns together with the rows', async (database, owner) => {
   const shard = `player/😀-${uniqueTableName()}`
   const cast = (sequence: number) => ({
     shard,
@@ -244,18 +247,21 @@ given('marks, casts and parked turns stay beside the rows', async (database, own
   assert.deepEqual(rows, [['5', shard, '🐉'.repeat(500), ALL_BYTES]])
 })
 
-given('children are inserted after their parents and deleted before them', async (_, { name }, client) => {
-  const guilds = await create({ id: t.id, uid: t.id }, { key: 'id', shardKey: 'uid' })
-  const members = await create({ id: t.id, uid: t.id, guild: t.id }, { key: 'id', shardKey: 'uid' })
-  await ask(`ALTER TABLE ${members.name} ADD FOREIGN KEY (guild) REFERENCES ${guilds.name} (id)`)
-  const owner = new OutboxOwner(new SqlDatabase(client, { tables: [guilds, members] }))
-  const uid = name
-  await owner.applyBatch([insert(members, { id: 'm', uid, guild: 'g' }), insert(guilds, { id: 'g', uid })])
-  await owner.assertRefused([remove(guilds, 'g')], /delete of 1 row: .*foreign key/)
-  await owner.applyBatch([remove(guilds, 'g'), remove(members, 'm')])
-})
+testBothDrivers(
+  'inserts children after their parents, and deletes them before',
+  async (_, { name }, client) => {
+    const guilds = await create({ id: t.id, uid: t.id }, { key: 'id', shardKey: 'uid' })
+    const members = await create({ id: t.id, uid: t.id, guild: t.id }, { key: 'id', shardKey: 'uid' })
+    await ask(`ALTER TABLE ${members.name} ADD FOREIGN KEY (guild) REFERENCES ${guilds.name} (id)`)
+    const owner = new OutboxOwner(new SqlDatabase(client, { tables: [guilds, members] }))
+    const uid = name
+    await owner.applyBatch([insert(members, { id: 'm', uid, guild: 'g' }), insert(guilds, { id: 'g', uid })])
+    await owner.assertRefused([remove(guilds, 'g')], /delete of 1 row: .*foreign key/)
+    await owner.applyBatch([remove(guilds, 'g'), remove(members, 'm')])
+  },
+)
 
-given('owners of two kinds do not share a database', async (database) => {
+testBothDrivers('refuses a second kind of owners in one database', async (database) => {
   const store = 'c'.repeat(32)
   assert.equal((await database.takeover('slot/03-of-32', store)).epoch, 1)
   assert.equal((await database.takeover('slot/31-of-32', store)).epoch, 1)

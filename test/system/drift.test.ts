@@ -1,5 +1,5 @@
-// What Firefly does not settle by itself: each difference is named with what is there, what is wanted and what to do,
-// and nothing is changed, not even what could have been.
+// Drift: each difference is reported with the actual state, the expected state and advice, and nothing is changed, not
+// even what could be added.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -31,13 +31,13 @@ const ask = async (client: SqlClient, text: string) => (await client.query(sql(t
 const NOT_READY = 'the database is not ready for this game: '
 const APPLY_HINT = '; run: firefly migrate apply --app … --mysql …'
 
-const CHANGE_HINT = "give the game's column back what is there, or look at the values and do it by hand: "
+const CHANGE_HINT = 'use the existing declaration in the game, or check the values and change it by hand: '
 const TEXT = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
 const COUNT = 'SMALLINT UNSIGNED NOT NULL DEFAULT 3'
-const countDrift = (there: string): string =>
-  `table items, column count: ${there} is there, wanted is ${COUNT}: ${CHANGE_HINT}` +
+const countDrift = (actual: string): string =>
+  `table items, column count: found ${actual}, expected ${COUNT}: ${CHANGE_HINT}` +
   `ALTER TABLE \`items\` MODIFY COLUMN \`count\` ${COUNT}`
-const NO_KEY = 'a key never changes: give the game the key that is there, or move the rows to a new table'
+const NO_KEY = 'a key cannot change: use the existing key in the game, or move the rows to a new table'
 const DRIFT: readonly (readonly [sql: string, ...drift: string[]])[] = [
   [
     'ALTER TABLE items MODIFY count INT UNSIGNED NOT NULL DEFAULT 3',
@@ -52,48 +52,48 @@ const DRIFT: readonly (readonly [sql: string, ...drift: string[]])[] = [
   ['ALTER TABLE items ALTER count DROP DEFAULT', countDrift('smallint unsigned NOT NULL')],
   [
     'ALTER TABLE items MODIFY uid VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL',
-    `table items, column uid: varchar(20) COLLATE utf8mb4_general_ci NOT NULL is there, wanted is VARCHAR(20) ${TEXT} ` +
+    `table items, column uid: found varchar(20) COLLATE utf8mb4_general_ci NOT NULL, expected VARCHAR(20) ${TEXT} ` +
       `NOT NULL: ${CHANGE_HINT}ALTER TABLE \`items\` MODIFY COLUMN \`uid\` VARCHAR(20) ${TEXT} NOT NULL`,
   ],
   [
     'ALTER TABLE items CHANGE count Count SMALLINT UNSIGNED NOT NULL DEFAULT 3',
-    `table items, column count: Count smallint unsigned NOT NULL DEFAULT "3" is there, wanted is ${COUNT}: ` +
-      "give the game's column the name Count",
-    'table items: KEY by_count (uid, Count) is there, wanted is KEY `by_count` (`uid`, `count`): ' +
-      'another index has its name; by hand: ALTER TABLE `items` DROP INDEX `by_count`',
+    `table items, column count: found Count smallint unsigned NOT NULL DEFAULT "3", expected ${COUNT}: ` +
+      "rename the game's column to Count",
+    'table items: found KEY by_count (uid, Count), expected KEY `by_count` (`uid`, `count`): ' +
+      'another index has this name; by hand: ALTER TABLE `items` DROP INDEX `by_count`',
   ],
   [
     'ALTER TABLE bags DROP PRIMARY KEY, ADD PRIMARY KEY (slot, uid)',
-    `table bags: PRIMARY KEY (slot, uid) is there, wanted is PRIMARY KEY (uid, slot): ${NO_KEY}`,
+    `table bags: found PRIMARY KEY (slot, uid), expected PRIMARY KEY (uid, slot): ${NO_KEY}`,
   ],
   [
     'ALTER TABLE bags DROP PRIMARY KEY, DROP COLUMN slot, ADD PRIMARY KEY (uid)',
-    `table bags: PRIMARY KEY (uid) is there, wanted is PRIMARY KEY (uid, slot): ${NO_KEY}`,
-    'table bags, column slot: no such column is there, wanted is TINYINT UNSIGNED NOT NULL: ' +
-      'the rows that are there have no value for it: add and fill it by hand, or use another table',
+    `table bags: found PRIMARY KEY (uid), expected PRIMARY KEY (uid, slot): ${NO_KEY}`,
+    'table bags, column slot: found no such column, expected TINYINT UNSIGNED NOT NULL: ' +
+      'existing rows have no value for it: add and fill it by hand, or use another table',
   ],
   [
     'ALTER TABLE bags ADD COLUMN weight INT NOT NULL',
-    'table bags, column weight: int NOT NULL is there, wanted is no such column, or one that an INSERT may leave out: ' +
-      'the game does not know it: declare it there, or let it be NULL or have a DEFAULT',
+    'table bags, column weight: found int NOT NULL, expected no such column, or one that an INSERT may omit: ' +
+      'the game does not declare it: declare it, or make it NULL or give it a DEFAULT',
   ],
   [
     'ALTER TABLE bags ADD UNIQUE KEY only_one (item)',
-    "table bags: UNIQUE KEY only_one (item) is there, wanted is no such rule: declare unique: ['item'] in the game, " +
+    "table bags: found UNIQUE KEY only_one (item), expected no such index: declare unique: ['item'] in the game, " +
       'or by hand: ALTER TABLE `bags` DROP INDEX `only_one`',
   ],
   [
     'ALTER TABLE bags ENGINE=Aria',
-    'table bags: ENGINE=Aria is there, wanted is ENGINE=InnoDB: Aria has no transactions; ' +
+    'table bags: found ENGINE=Aria, expected ENGINE=InnoDB: Aria has no transactions; ' +
       'by hand: ALTER TABLE `bags` ENGINE=InnoDB',
   ],
   [
     'CREATE OR REPLACE VIEW bags AS SELECT 1 AS uid',
-    'table bags: a view is there, wanted is a table: rename the table in the game, or put a table in the place of the view',
+    'table bags: found a view, expected a table: rename the table in the game, or replace the view by a table',
   ],
 ]
 for (const [ddl, ...drift] of DRIFT) {
-  test(`drift is refused, and nothing is done: ${ddl}`, { skip }, async () => {
+  test(`reports drift and changes nothing: ${ddl}`, { skip }, async () => {
     await using database = await createEmptyDatabase(url)
     const { client } = database
     await applySteps(client, game)
@@ -119,7 +119,7 @@ for (const [ddl, ...drift] of DRIFT) {
 }
 
 test(
-  'what others add is fine: columns that fill themselves, indexes, comments, triggers',
+  'accepts additions of others: columns with defaults, indexes, comments, triggers',
   { skip },
   async () => {
     await using database = await createEmptyDatabase(url)
@@ -138,7 +138,7 @@ test(
   },
 )
 
-test('a numbered file that was changed after it was run stops everything', { skip }, async () => {
+test('refuses to migrate when a numbered file was changed after it was run', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
   const { client } = database
   await applySteps(client, game)
@@ -146,9 +146,9 @@ test('a numbered file that was changed after it was run stops everything', { ski
   const changed = await parseMigrationFile(first!.name, `${first!.statements.join(';\n')};\nSELECT 1;\n`)
   const target = { ...game, files: [changed, ...rest] }
   const drift =
-    `table firefly_migration: ${first!.name} with the checksum ${first!.checksum} is there, wanted is ${first!.name} ` +
-    `with the checksum ${changed.checksum}: the file was changed after it was run: put it back, and make the change in ` +
-    'a file of a new number'
+    `table firefly_migration: found ${first!.name} with the checksum ${first!.checksum}, expected ${first!.name} ` +
+    `with the checksum ${changed.checksum}: the file was changed after it was run: restore it, and put the change ` +
+    'into a file with a new number'
   assert.deepEqual((await planMigration(client, target)).drift.map(describeDifference), [drift])
   const before = await dumpDatabase(client)
   await assert.rejects(
@@ -162,8 +162,8 @@ test('a numbered file that was changed after it was run stops everything', { ski
   const next = await parseMigrationFile('0099_more.sql', 'CREATE TABLE IF NOT EXISTS firefly_more (a INT);\n')
   const later = { ...game, files: [...files, next] }
   assert.deepEqual((await planMigration(client, later)).pendingFiles, ['0099_more.sql'])
-  assert.deepEqual(await applySteps(client, later), ['ours'])
-  // The version before goes on.
+  assert.deepEqual(await applySteps(client, later), ['firefly-tables'])
+  // The previous version still works.
   assert.deepEqual(await applySteps(client, game), [])
   await checkSchema(client, [items, bags])
 })

@@ -1,4 +1,4 @@
-// The local PlanetScale endpoint: its protocol on the wire, what it refuses, its limits, and its command.
+// The local PlanetScale endpoint: its protocol, its errors, its limits, and its command.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -56,7 +56,7 @@ interface Answer {
   readonly error?: { code: string; message: string }
 }
 
-/** What the driver would send, and what it would not. */
+/** Sends a request to the endpoint, also one that the driver would not send. */
 async function post(to: Endpoint, body: unknown, method = 'Execute', login?: string): Promise<Answer> {
   const { username, password } = new URL(to.url)
   const response = await fetch(`http://127.0.0.1:${to.port}/psdb.v1alpha1.Database/${method}`, {
@@ -76,35 +76,35 @@ async function table(columns: string): Promise<string> {
 }
 const rowsOf = async (text: string) => (await direct.query({ sql: text, params: [] })).rows
 
-test('what Vitess refuses is an error in its wording', async () => {
+test('returns the errors of Vitess with its wording', async () => {
   const { status, error, session } = await executeQuery('REPLACE INTO t VALUES (1)')
   assert.equal(status, 200)
   assert(session)
   assert.match(error!.message, /^VT12001: unsupported: REPLACE INTO .* \(errno 1235\) \(sqlstate 42000\)/)
 })
 
-test('fields have the types, charsets and flags of Vitess', async () => {
+test('returns fields with the types, charsets and flags of Vitess', async () => {
   const name = await table(
     'a INT UNSIGNED NOT NULL, b VARCHAR(9) COLLATE utf8mb4_bin, c VARBINARY(9), d TEXT',
   )
   const { result } = await executeQuery(`SELECT *, NULL AS n FROM ${name} AS t`)
-  const known = result!.fields!.map(({ name, type, charset, table, orgTable }) => {
+  const fields = result!.fields!.map(({ name, type, charset, table, orgTable }) => {
     return [name, type, charset === 63, table, orgTable]
   })
-  assert.deepEqual(known, [
+  assert.deepEqual(fields, [
     ['a', 'UINT32', true, 't', name],
-    // Text with a _bin collation is VARBINARY to Vitess, with the charset of text.
+    // Vitess reports text with a _bin collation as VARBINARY with the charset of text.
     ['b', 'VARBINARY', false, 't', name],
     ['c', 'VARBINARY', true, 't', name],
     ['d', 'TEXT', false, 't', name],
     ['n', undefined, true, undefined, undefined],
   ])
   assert.equal(result!.rows, undefined)
-  const { result: one } = await executeQuery("SELECT 'aß', NULL, ''")
-  assert.deepEqual(one!.rows, [{ lengths: ['3', '-1', '0'], values: btoa('a\xc3\x9f') }])
+  const { result: singleRow } = await executeQuery("SELECT 'aß', NULL, ''")
+  assert.deepEqual(singleRow!.rows, [{ lengths: ['3', '-1', '0'], values: btoa('a\xc3\x9f') }])
 })
 
-test('a session is good only as it was issued, and names one transaction', async () => {
+test('accepts a session only as it was issued, for one transaction', async () => {
   const created = (await post(endpoint, {}, 'CreateSession')).session
   const { session } = await executeQuery('BEGIN', created)
   assert.equal(session!.vitessSession['inTransaction'], true)
@@ -129,12 +129,12 @@ test('a session is good only as it was issued, and names one transaction', async
       /code = Aborted desc = transaction \d+: ended at .* UTC \(transaction committed\)/,
     )
   }
-  // Without a transaction they do nothing, as in MySQL.
+  // Without a transaction they have no effect, as in MySQL.
   for (const query of ['COMMIT', 'ROLLBACK', 'SAVEPOINT a'])
     assert.deepEqual((await executeQuery(query)).result, {})
 })
 
-test('a transaction is isolated, has savepoints, and takes one statement at a time', async () => {
+test('isolates transactions, supports savepoints, and runs one statement at a time', async () => {
   const name = await table('id INT')
   const { session } = await executeQuery('START TRANSACTION')
   const statements = [
@@ -155,7 +155,7 @@ test('a transaction is isolated, has savepoints, and takes one statement at a ti
   assert.deepEqual(await rowsOf(`SELECT id FROM ${name}`), [['1']])
 })
 
-test('a transaction beyond its time is rolled back, idle or busy, and says so', async () => {
+test('rolls back a transaction at its timeout, idle or busy, and reports it', async () => {
   const name = await table('id INT PRIMARY KEY')
   const { session: idle } = await executeQuery('BEGIN', null, limitedEndpoint)
   await executeQuery(`INSERT INTO ${name} VALUES (1)`, idle, limitedEndpoint)
@@ -166,15 +166,15 @@ test('a transaction beyond its time is rolled back, idle or busy, and says so', 
   assert.match(killed!.message, exceeded)
   for (const session of [idle, busy])
     assert.match((await executeQuery('COMMIT', session, limitedEndpoint)).error!.message, exceeded)
-  // The locks are gone.
+  // The locks are released.
   assert.equal((await executeQuery(`INSERT INTO ${name} VALUES (1), (2)`)).result?.rowsAffected, '2')
 
-  const by = planetscaleClient({ url: limitedEndpoint.url })
-  const slow = by.transact([{ sql: 'SELECT SLEEP(5)', params: [] }], () => true)
+  const client = planetscaleClient({ url: limitedEndpoint.url })
+  const slow = client.transact([{ sql: 'SELECT SLEEP(5)', params: [] }], () => true)
   await assert.rejects(slow, { kind: 'unavailable', statement: 0, errno: 0 })
 })
 
-test('transactions, rows, results, requests and the time of a statement are bounded', async () => {
+test('bounds transactions, rows, results, requests and the time of a statement', async () => {
   const [a, b] = [
     await executeQuery('BEGIN', null, limitedEndpoint),
     await executeQuery('BEGIN', null, limitedEndpoint),
@@ -192,7 +192,7 @@ test('transactions, rows, results, requests and the time of a statement are boun
     (await executeQuery(many(101), session, limitedEndpoint)).error!.message,
     /Row count exceeded 100/,
   )
-  // A result beyond its limit costs neither the connection nor the transaction.
+  // A result above its limit ends neither the connection nor the transaction.
   assert.equal((await executeQuery('COMMIT', session, limitedEndpoint)).error, undefined)
   assert.match(
     (await executeQuery("SELECT REPEAT('x', 20001)", null, limitedEndpoint)).error!.message,
@@ -201,8 +201,8 @@ test('transactions, rows, results, requests and the time of a statement are boun
 
   const long = await executeQuery(`SELECT '${'x'.repeat(5_000)}'`, null, limitedEndpoint)
   assert.deepEqual([long.status, long.error?.code], [413, 'RESOURCE_EXHAUSTED'])
-  const by = planetscaleClient({ url: limitedEndpoint.url })
-  const large = by.transact([{ sql: 'SELECT ?', params: ['x'.repeat(5_000)] }], () => true)
+  const client = planetscaleClient({ url: limitedEndpoint.url })
+  const large = client.transact([{ sql: 'SELECT ?', params: ['x'.repeat(5_000)] }], () => true)
   await assert.rejects(large, { kind: 'refused', statement: 0, errno: 1153 })
   assert.match(
     (await executeQuery('SELECT SLEEP(5)', null, limitedEndpoint)).error!.message,
@@ -210,21 +210,21 @@ test('transactions, rows, results, requests and the time of a statement are boun
   )
 })
 
-test('what is not a request is answered, and not executed', async () => {
-  const ODD: readonly (readonly [unknown, number])[] = [
+test('answers an invalid request with an error, and executes nothing', async () => {
+  const INVALID: readonly (readonly [unknown, number])[] = [
     ['', 400],
     ['{', 400],
     ['null', 400],
     [{}, 400],
     [{ query: 1 }, 400],
   ]
-  for (const [body, status] of ODD) assert.equal((await post(endpoint, body)).status, status)
+  for (const [body, status] of INVALID) assert.equal((await post(endpoint, body)).status, status)
   assert.equal((await post(endpoint, {}, 'Execute', 'a:b')).error?.code, 'UNAUTHENTICATED')
   assert.equal((await post(endpoint, {}, 'CloseSession')).status, 404)
   assert.equal((await fetch(`http://127.0.0.1:${endpoint.port}/`)).status, 404)
 })
 
-test('it closes at once, and what was open is rolled back', async () => {
+test('closes at once, and rolls open transactions back', async () => {
   const name = await table('id INT PRIMARY KEY')
   const other = await startPlanetscale({ mysql })
   const { session } = await executeQuery('BEGIN', null, other)
@@ -239,7 +239,7 @@ test('it closes at once, and what was open is rolled back', async () => {
   assert.equal((await executeQuery(`INSERT INTO ${name} VALUES (1)`)).result?.rowsAffected, '1')
 })
 
-test('the end of MySQL is an error, and its return is enough', async () => {
+test('reports an error while MySQL is down, and recovers when it is up', async () => {
   if (database instanceof MariadbMissing || !database.mariadb) return
   const name = await table('id INT')
   const { session } = await executeQuery('BEGIN')
@@ -268,28 +268,28 @@ function runCommand(...args: string[]) {
   return { child, ended, ready }
 }
 
-test('the command says one ready line, serves, and ends on SIGTERM and SIGINT', async () => {
+test('the command prints one ready line, serves, and ends on SIGTERM and SIGINT', async () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const { child, ended, ready } = runCommand('--mysql', mysql, '--port', '0')
     const [, url] = /^planetscale ready url=(http:\S+) pid=\d+\n$/.exec(await ready) ?? []
-    const by = planetscaleClient({ url: url! })
-    assert.deepEqual((await by.query({ sql: 'SELECT 1', params: [] })).rows, [['1']])
+    const client = planetscaleClient({ url: url! })
+    assert.deepEqual((await client.query({ sql: 'SELECT 1', params: [] })).rows, [['1']])
     child.kill(signal)
     assert.deepEqual(await ended, [0, ''])
   }
 })
 
-test('what cannot start says one clear line and exits 2', async () => {
+test('the command prints one line and exits with 2 when it cannot start', async () => {
   const url = new URL(mysql)
   const variant = (change: (url: URL) => void): string => {
     const copy = new URL(url)
     change(copy)
     return copy.href
   }
-  const taken = createServer().listen(0, '127.0.0.1')
-  await once(taken, 'listening')
-  const { port } = taken.address() as AddressInfo
-  const WRONG: readonly (readonly [string[], RegExp])[] = [
+  const listener = createServer().listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  const { port } = listener.address() as AddressInfo
+  const CASES: readonly (readonly [string[], RegExp])[] = [
     [[], /required option '--mysql <url>'/],
     [['--mysql', url.href, '--port', 'x'], /Not a port/],
     [['--mysql', url.href, '--frob'], /unknown option/],
@@ -302,7 +302,7 @@ test('what cannot start says one clear line and exits 2', async () => {
     [['--mysql', url.href, '--port', String(port)], /in use/],
   ]
   await Promise.all(
-    WRONG.map(async ([args, message]) => {
+    CASES.map(async ([args, message]) => {
       const [code, stderr] = await runCommand(...args).ended
       assert.match(stderr, message)
       assert.match(stderr, /^[^\n]+\n$/)
@@ -310,6 +310,6 @@ test('what cannot start says one clear line and exits 2', async () => {
       assert.equal(code, 2)
     }),
   )
-  taken.close()
+  listener.close()
   await assert.rejects(startPlanetscale({ mysql: 'x' }), EndpointError)
 })

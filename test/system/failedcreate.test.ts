@@ -1,5 +1,5 @@
-// A CREATE TABLE that MySQL refuses: nothing is left that says otherwise, the plan can be run again, and what somebody
-// makes by hand instead is adopted like any other table.
+// A CREATE TABLE that MySQL refuses: no record of the table remains, the plan can be run again, and a table that an
+// operator creates instead is adopted like any other.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -13,7 +13,7 @@ import { applySteps, bags, files, createEmptyDatabase, items, targetOf } from '.
 const { url, skip } = await openTestDatabase()
 const game = targetOf([items, bags])
 
-test('a table that was not made is missing, and is made when MySQL lets it be', { skip }, async () => {
+test('reports a table as missing after a failed CREATE, and retries it', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
   const { client, name } = database
   await using root = openClient(url)
@@ -21,18 +21,18 @@ test('a table that was not made is missing, and is made when MySQL lets it be', 
   await root.query(sql(`CREATE USER writer@localhost, writer@'127.0.0.1' IDENTIFIED BY 'secret-word'`))
   const rights = `SELECT, INSERT, UPDATE, DELETE ON ${name}.*`
   await root.query(sql(`GRANT ${rights} TO writer@localhost, writer@'127.0.0.1'`))
-  const writing = new URL(database.url)
-  writing.username = 'writer'
-  writing.password = 'secret-word'
-  await using writer = openClient(writing.href, { poolSize: 1 })
+  const writerUrl = new URL(database.url)
+  writerUrl.username = 'writer'
+  writerUrl.password = 'secret-word'
+  await using writer = openClient(writerUrl.href, { poolSize: 1 })
   const recorded = async () =>
     (await client.query(sql('SELECT name FROM firefly_table ORDER BY name'))).rows.map(String)
   try {
-    for (let tries = 0; tries < 2; tries++) {
-      const { message } = await assertDatabaseError(applySteps(writer, game), 'access', writing.href)
+    for (let attempts = 0; attempts < 2; attempts++) {
+      const { message } = await assertDatabaseError(applySteps(writer, game), 'access', writerUrl.href)
       assert.match(
         message,
-        /^table items is missing; mending it failed: .*CREATE command denied to user 'writer'/,
+        /^table items is missing; the migration failed: .*CREATE command denied to user 'writer'/,
       )
       assert.deepEqual(await recorded(), ['bags'])
       const plan = await planMigration(writer, game)
@@ -43,12 +43,12 @@ test('a table that was not made is missing, and is made when MySQL lets it be', 
       assert.match(statusText(await readMigrationStatus(writer, plan)), /^items +missing +- /m)
     }
 
-    // Made by hand, and not as Firefly would have made it.
+    // Created by hand, with another type than Firefly's.
     const [create] = createTable(items)
     await client.query(sql(create!.sql.replace('VARCHAR(20)', 'VARCHAR(30)')))
     assert.match(
       (await planMigration(writer, game)).drift.map(describeDifference).join(),
-      /that Firefly did not make/,
+      /that Firefly did not create/,
     )
     assert.deepEqual(await applySteps(writer, { ...game, adopt: true }), ['adopt'])
     assert.deepEqual(await applySteps(writer, game), [])
@@ -58,10 +58,10 @@ test('a table that was not made is missing, and is made when MySQL lets it be', 
   }
 })
 
-test('a table that is made has its record, also when another took it back meanwhile', { skip }, async () => {
+test('records a created table again when another process has deleted its record', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
   const { client } = database
-  const meddling = {
+  const deletingClient = {
     ...client,
     query: async (statement: Parameters<typeof client.query>[0]) => {
       const result = await client.query(statement)
@@ -70,6 +70,9 @@ test('a table that is made has its record, also when another took it back meanwh
       return result
     },
   }
-  assert.deepEqual(await applySteps(meddling, { ...targetOf([items]), files }), ['ours', 'create'])
+  assert.deepEqual(await applySteps(deletingClient, { ...targetOf([items]), files }), [
+    'firefly-tables',
+    'create',
+  ])
   assert.deepEqual((await client.query(sql('SELECT name FROM firefly_table'))).rows, [['items']])
 })

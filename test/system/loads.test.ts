@@ -1,5 +1,5 @@
-// Shards that are loaded at the same time share statements, and each gets exactly what it would get alone: on a real
-// MariaDB, by both clients.
+// Concurrent loads of shards share statements, and each shard gets the same rows as from statements of its own: on a real
+// MariaDB, with both clients.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -8,13 +8,14 @@ import { table, type TableDefinition } from '../../core/game/table.ts'
 import type { Row } from '../../core/ports/store.ts'
 import { DatabaseError, type SqlClient, type SqlValue } from '../../core/sql/client.ts'
 import { SqlDatabase } from '../../core/sql/database.ts'
-import { insertInto, selectShards } from '../../core/sql/statements.ts'
+import { selectShards } from '../../core/sql/select.ts'
+import { insertInto } from '../../core/sql/statements.ts'
 import { t } from '../../core/wire/type.ts'
 import { loadAll, uniqueTableName, Player, assertRefused, openSqlFixture } from '../support/sqldatabase.ts'
 
-const { direct, ask, create, given } = await openSqlFixture()
+const { direct, ask, create, testBothDrivers } = await openSqlFixture()
 
-/** Rows of shard `i`: none, one, few, so many that not all fit into one answer, and more than a page. */
+/** Number of rows of shard `i`: none, one, few, too many for one shared statement, and more than a page. */
 const sizeOf = (i: number): number => [0, 1, 3, 120, i % 40 === 4 ? 1_200 : 3][i % 5]!
 const SHARDS = Array.from({ length: 200 }, (_, i) => `s${i}`)
 
@@ -23,7 +24,7 @@ async function insertRows(table: TableDefinition, rows: readonly (readonly SqlVa
   for (const { statement } of insertInto(table.name, columns, rows)) await direct.query(statement)
 }
 
-/** Another database over this client, that counts its statements. */
+/** A database on this client that counts its statements. */
 function countingDatabase(client: SqlClient) {
   const count = { statements: 0 }
   const counting: SqlClient = {
@@ -40,7 +41,7 @@ async function loadSequentially<T>(keys: readonly string[], get: (key: string) =
   return found
 }
 
-test('rows of many shards are ordered by shard, and within it as a page of it alone', () => {
+test('orders the rows of many shards by shard, and then as in a page of one shard', () => {
   const columns = { place: t.u8, uid: t.id, n: t.u8 }
   const { definition: places } = table('places', columns, {
     key: ['place', 'uid', 'n'],
@@ -53,9 +54,9 @@ test('rows of many shards are ordered by shard, and within it as a page of it al
   })
 })
 
-given('200 loads at once give what they give one after the other', async (_, __, client) => {
+testBothDrivers('200 concurrent loads return the same rows as sequential ones', async (_, __, client) => {
   const bags = await create({ uid: t.string(9), n: t.u32, count: t.u32 }, { key: ['uid', 'n'] })
-  // Its primary key goes through all shards.
+  // The shard key is not part of its primary key.
   const items = await create({ id: t.u32, uid: t.string(9) }, { key: 'id', shardKey: 'uid' })
   await insertRows(
     bags,
@@ -86,7 +87,7 @@ given('200 loads at once give what they give one after the other', async (_, __,
   assert.equal(few.statements, Math.ceil(small.length / 64))
 })
 
-given('pages of several sizes and tables, and the same shard twice, are asked at once', async (database) => {
+testBothDrivers('loads several page sizes and tables, and a shard twice, concurrently', async (database) => {
   const bags = await create({ uid: t.string(9), n: t.u32 }, { key: ['uid', 'n'] })
   const heroes = await create({ uid: t.string(9), level: t.u8 }, { key: 'uid' })
   await insertRows(
@@ -103,17 +104,17 @@ given('pages of several sizes and tables, and the same shard twice, are asked at
       [2, 4, 9].map(async (limit) => numbers(await database.load(bags, uid, null, limit))),
     ),
   )
-  const of = (uid: string) => [
+  const pagesOf = (uid: string) => [
     `${uid}0 ${uid}1`,
     `${uid}0 ${uid}1 ${uid}2 ${uid}3`,
     `${uid}0 ${uid}1 ${uid}2 ${uid}3`,
   ]
-  assert.deepEqual(found, [...of('a'), ...of('b'), ...of('c'), ...of('a'), '', '', ''])
+  assert.deepEqual(found, [...pagesOf('a'), ...pagesOf('b'), ...pagesOf('c'), ...pagesOf('a'), '', '', ''])
   const levels = await Promise.all(['a', 'b', 'c'].map((uid) => database.load(heroes, uid, null, 1)))
   assert.deepEqual(levels, [[{ uid: 'a', level: 1 }], [], [{ uid: 'c', level: 3 }]])
 })
 
-given('shards that a collation takes for the same have rows of their own', async (database) => {
+testBothDrivers('separates the rows of shards that a collation treats as equal', async (database) => {
   const { definition: old } = table(
     uniqueTableName(),
     { id: t.u32, uid: t.string(20) },
@@ -124,7 +125,7 @@ given('shards that a collation takes for the same have rows of their own', async
       uid VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL, KEY (uid))`,
   )
   const bobs = ['Bob', 'bob', 'BOB', 'bOb', 'Böb']
-  // For the collation 4,500 rows of one shard: an answer of 4,000 has some of each and all of none.
+  // The collation treats the 4,500 rows as one shard: a result of 4,000 has all rows of none of them.
   await insertRows(
     old,
     Array.from({ length: 4_500 }, (_, i) => [i, bobs[i % 5]!]),
@@ -141,7 +142,7 @@ given('shards that a collation takes for the same have rows of their own', async
   }
 })
 
-given('what is wrong with one shard is told to it alone', async (database) => {
+testBothDrivers('reports an error of one shard to its load alone', async (database) => {
   // t.id is ASCII: MariaDB refuses to compare it with an é.
   const items = await create({ uid: t.id, n: t.u32, count: t.int(0, 99) }, { key: ['uid', 'n'] })
   await insertRows(
@@ -150,16 +151,16 @@ given('what is wrong with one shard is told to it alone', async (database) => {
   )
   await ask(`UPDATE ${items.name} SET count = 100 WHERE uid = ? AND n = 1`, 's50')
   const keys = [...SHARDS, 'é', 's1 ']
-  const found = await Promise.allSettled(keys.map((uid) => database.load(items, uid, null, 9)))
-  const failed = found.flatMap(({ status }, i) => (status === 'rejected' ? [keys[i]] : []))
+  const results = await Promise.allSettled(keys.map((uid) => database.load(items, uid, null, 9)))
+  const failed = results.flatMap(({ status }, i) => (status === 'rejected' ? [keys[i]] : []))
   assert.deepEqual(failed, ['s50', 'é', 's1 '])
-  for (const [i, one] of found.entries()) {
-    if (one.status === 'fulfilled')
+  for (const [i, result] of results.entries()) {
+    if (result.status === 'fulfilled')
       assert.deepEqual(
-        one.value,
+        result.value,
         [0, 1].map((n) => ({ uid: keys[i], n, count: 7 })),
       )
-    else assert.ok(one.reason instanceof DatabaseError)
+    else assert.ok(result.reason instanceof DatabaseError)
   }
   const [wrong] = await Promise.all([
     assertRefused(database.load(items, 's50', null, 9), /column count holds "100": 100 is outside 0\.\.99$/),
@@ -167,16 +168,18 @@ given('what is wrong with one shard is told to it alone', async (database) => {
   ])
   assert.equal(wrong.kind, 'refused')
   await ask(`DROP TABLE ${items.name}`)
-  const gone = await Promise.allSettled(SHARDS.map((uid) => database.load(items, uid, null, 9)))
-  for (const one of gone)
+  const afterDrop = await Promise.allSettled(SHARDS.map((uid) => database.load(items, uid, null, 9)))
+  for (const result of afterDrop)
     assert.ok(
-      one.status === 'rejected' && one.reason instanceof DatabaseError && one.reason.kind === 'schema',
+      result.status === 'rejected' &&
+        result.reason instanceof DatabaseError &&
+        result.reason.kind === 'schema',
     )
 })
 
-given('what critical turns left of many shards is asked at once', async (_, owner, client) => {
+testBothDrivers('loads the critical state of many shards concurrently', async (_, owner, client) => {
   const shards = SHARDS.map((key) => `${owner.name}/${key}`)
-  // A page has 1,000; the answer to several shards as well.
+  // A page has 1,000 rows, as has a statement for several shards.
   const sizeOf = (i: number): number => [0, 1, 3, 40, i === 14 ? 1_100 : 2][i % 5]!
   const numbers = (i: number) => Array.from({ length: sizeOf(i) }, (_, n) => n)
   const replies = Uint8Array.of(1, 2)
@@ -201,7 +204,7 @@ given('what critical turns left of many shards is asked at once', async (_, owne
   assert.deepEqual(found, expected)
   assert.ok(shared.statements < alone.statements / 4, `${shared.statements} of ${alone.statements}`)
   const settled = await Promise.allSettled(
-    [...shards.slice(0, 9), 'bob '].map((one) => shared.database.criticalState(one)),
+    [...shards.slice(0, 9), 'bob '].map((shard) => shared.database.criticalState(shard)),
   )
   assert.deepEqual(
     settled.map(({ status }) => status),
@@ -209,8 +212,8 @@ given('what critical turns left of many shards is asked at once', async (_, owne
   )
 })
 
-given(
-  'a statement without an answer fails the loads that share it, and no later one',
+testBothDrivers(
+  'fails the loads that share a statement without an answer, and no later load',
   async (_, __, client) => {
     const items = await create({ uid: t.id, n: t.u32 }, { key: ['uid', 'n'] })
     await insertRows(items, [['s1', 1]])
@@ -221,8 +224,8 @@ given(
       { ...client, query: (statement) => (isLost ? Promise.reject(lost) : query(statement)) },
       { tables: [] },
     )
-    for (const one of await Promise.allSettled(SHARDS.map((uid) => database.load(items, uid, null, 9))))
-      assert.ok(one.status === 'rejected' && (one.reason as DatabaseError).kind === 'unavailable')
+    for (const result of await Promise.allSettled(SHARDS.map((uid) => database.load(items, uid, null, 9))))
+      assert.ok(result.status === 'rejected' && (result.reason as DatabaseError).kind === 'unavailable')
     isLost = false
     const found = await Promise.all(SHARDS.map((uid) => database.load(items, uid, null, 9)))
     assert.deepEqual(found.flat(), [{ uid: 's1', n: 1 }])

@@ -1,5 +1,5 @@
-// The mysql2 client against servers that are absent, talk nonsense, are killed, frozen or not trusted; and the private
-// instances of MariaDB with which that is tried.
+// The mysql2 client against servers that are absent, send invalid data, are killed, paused or not trusted; and the private
+// MariaDB instances of the tests.
 
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
@@ -14,13 +14,13 @@ import { openTestDatabase, assertDatabaseError, openClient, sql, waitUntil } fro
 
 const { url, mariadb, skip: missing } = await openTestDatabase()
 const privateOnly = {
-  skip: missing || (mariadb ? false : 'the server of FIREFLY_TEST_MYSQL is not ours to kill'),
+  skip: missing || (mariadb ? false : 'tests must not stop the server of FIREFLY_TEST_MYSQL'),
 }
 const SCRIPT = new URL('../support/mariadb.ts', import.meta.url).pathname
 const OPENSSL = '/usr/bin/openssl'
 const selectOne = sql('SELECT 1')
 
-/** A process that the kernel keeps only until init asks for it has ended, too. */
+/** A process that has ended and waits to be reaped counts as ended. */
 function hasEnded(pid: number): boolean {
   try {
     return readFileSync(`/proc/${pid}/cmdline`).length === 0
@@ -31,24 +31,24 @@ function hasEnded(pid: number): boolean {
 
 const BROKEN_SERVERS: Readonly<Record<string, (socket: Socket) => void>> = {
   'a web server': (socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'),
-  'one that hangs up': (socket) => socket.end(),
-  'one that resets': (socket) => socket.resetAndDestroy(),
-  'one that is silent': () => {},
-  'one that sends zeros': (socket) => socket.write(new Uint8Array(4_096)),
-  'one that greets wrongly': (socket) =>
+  'a server that closes the connection': (socket) => socket.end(),
+  'a server that resets the connection': (socket) => socket.resetAndDestroy(),
+  'a server that sends nothing': () => {},
+  'a server that sends zeros': (socket) => socket.write(new Uint8Array(4_096)),
+  'a server with an invalid greeting': (socket) =>
     socket.write(Uint8Array.of(5, 0, 0, 0, 10, 65, 0, 1, 2, 1, 0, 0, 1, 0)),
-  'one that greets and goes on with noise': (socket) =>
+  'a server with random bytes after its greeting': (socket) =>
     socket.write(Uint8Array.of(74, 0, 0, 0, 10, ...Array.from({ length: 400 }, (_, at) => (at * 37) & 255))),
 }
 
-test('no server, and servers that talk nonsense, are unavailable', async () => {
+test('reports absent and broken servers as unavailable', async () => {
   const absent = 'mysql://u:s3cret@localhost:1/db'
-  await using nobody = openClient(absent)
+  await using disconnected = openClient(absent)
   assert.match(
-    (await assertDatabaseError(nobody.query(selectOne), 'unavailable', absent)).message,
+    (await assertDatabaseError(disconnected.query(selectOne), 'unavailable', absent)).message,
     /localhost:1.*ECONNREFUSED/,
   )
-  for (const [who, greet] of Object.entries(BROKEN_SERVERS)) {
+  for (const [name, greet] of Object.entries(BROKEN_SERVERS)) {
     const sockets: Socket[] = []
     await using listener = createServer((socket) => {
       sockets.push(socket)
@@ -56,53 +56,54 @@ test('no server, and servers that talk nonsense, are unavailable', async () => {
       greet(socket)
     }).listen(0, '127.0.0.1')
     await once(listener, 'listening')
-    const there = `mysql://u:s3cret@127.0.0.1:${(listener.address() as AddressInfo).port}/db`
-    await using client = openClient(there, { connectTimeoutMs: 100 })
-    const { message } = await assertDatabaseError(client.query(selectOne), 'unavailable', there)
-    assert.ok(message.includes('127.0.0.1'), `${who}: ${message}`)
+    const url = `mysql://u:s3cret@127.0.0.1:${(listener.address() as AddressInfo).port}/db`
+    await using client = openClient(url, { connectTimeoutMs: 100 })
+    const { message } = await assertDatabaseError(client.query(selectOne), 'unavailable', url)
+    assert.ok(message.includes('127.0.0.1'), `${name}: ${message}`)
     await waitUntil(() => sockets.every(({ closed }) => closed))
   }
 })
 
 test(
-  'a server killed or frozen in a transaction is unavailable, and used again when it is back',
+  'reports a server that was killed or paused in a transaction as unavailable, and uses it again later',
   privateOnly,
   async () => {
     await using client = openClient(url, { connectTimeoutMs: 300, statementTimeoutMs: 300 })
     await client.query(sql('CREATE TABLE torn (id INT PRIMARY KEY)'))
-    // A process stops a moment after it is told to, so the statement that it shall not answer takes longer.
+    // SIGSTOP takes effect with a delay, so a slow statement follows that the server must not answer.
     const torn = [
       sql('INSERT INTO torn VALUES (1)'),
       sql('SELECT SLEEP(0.1)'),
       sql('INSERT INTO torn VALUES (2)'),
     ]
-    const during = async (act: () => void) => {
+    const failDuring = async (act: () => void) => {
       const first = (index: number) => (index === 0 && act(), true)
       return (await assertDatabaseError(client.transact(torn, first), 'unavailable', url)).message
     }
-    const nothing = async () => assert.deepEqual((await client.query(sql('SELECT * FROM torn'))).rows, [])
+    const assertNoRows = async () =>
+      assert.deepEqual((await client.query(sql('SELECT * FROM torn'))).rows, [])
 
-    const ends: Promise<void>[] = []
-    await during(() => ends.push(mariadb!.kill()))
-    await Promise.all(ends)
+    const kills: Promise<void>[] = []
+    await failDuring(() => kills.push(mariadb!.kill()))
+    await Promise.all(kills)
     assert.equal(mariadb!.pid, 0)
     await assertDatabaseError(client.query(selectOne), 'unavailable', url)
     await mariadb!.start()
-    await nothing()
+    await assertNoRows()
 
-    assert.match(await during(() => mariadb!.pause()), /no answer within 300 ms/)
+    assert.match(await failDuring(() => mariadb!.pause()), /no answer within 300 ms/)
     const { message } = await assertDatabaseError(client.query(selectOne), 'unavailable', url)
     assert.match(message, /not connected within 300 ms/)
     mariadb!.resume()
-    await nothing()
+    await assertNoRows()
 
     await mariadb!.stop()
     await mariadb!.start()
-    await nothing()
+    await assertNoRows()
   },
 )
 
-test('a frozen server keeps neither a connection nor a client from closing', privateOnly, async () => {
+test('closes a client and its connections while the server is paused', privateOnly, async () => {
   await using frozen = await startMariadb()
   const sockets = () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
   const before = sockets()
@@ -116,7 +117,7 @@ test('a frozen server keeps neither a connection nor a client from closing', pri
 })
 
 const openssl = existsSync(OPENSSL) ? privateOnly.skip : `${OPENSSL} is not installed`
-test('with ssl the certificate must be trusted and name the host', { skip: openssl }, async () => {
+test('requires with ssl a trusted certificate with the name of the host', { skip: openssl }, async () => {
   await using plain = await startMariadb()
   const file = (name: string) => join(plain.dir, name)
   const secure = async (name: string, host: string) => {
@@ -155,61 +156,57 @@ test('with ssl the certificate must be trusted and name the host', { skip: opens
   }
 })
 
-test(
-  'instances stand side by side, keep their data over a kill and come from one template',
-  privateOnly,
-  async () => {
-    const home = dirname(mariadb!.dir)
-    const templates = () =>
-      readdirSync(home)
-        .filter((name) => name.startsWith('firefly-mariadb-template'))
-        .map((name) => [name, statSync(join(home, name)).ino])
-    const before = templates()
-    await using first = await startMariadb()
-    await using second = await startMariadb()
-    for (const { url, port } of [first, second]) {
-      await using client = openClient(url)
-      await client.query(sql('CREATE TABLE home (port INT)'))
-      await client.query(sql('INSERT INTO home VALUES (?)', port))
-    }
-    const pid = first.pid
-    await first.kill()
-    assert.ok(hasEnded(pid))
-    await first.start()
-    await second.stop()
-    await second.start()
-    assert.notEqual(first.port, second.port)
-    for (const { url, port } of [first, second]) {
-      await using client = openClient(url)
-      assert.deepEqual((await client.query(sql('SELECT * FROM home'))).rows, [[String(port)]])
-    }
-    assert.deepEqual(templates(), before)
-    await first[Symbol.asyncDispose]()
-    assert.ok(!existsSync(first.dir))
-  },
-)
-
-test('a server that someone names gets a database for the test, which is dropped', privateOnly, async () => {
-  process.env.FIREFLY_TEST_MYSQL = mariadb!.url
-  const made = await testDatabase().finally(() => delete process.env.FIREFLY_TEST_MYSQL)
-  const name = new URL(made.url).pathname.slice(1)
-  assert.ok(made.mariadb === null && name.startsWith('firefly_test_'))
-  {
-    await using client = openClient(made.url)
-    assert.deepEqual((await client.query(sql('SELECT DATABASE()'))).rows, [[name]])
+test('runs several instances from one template, which keep their data over a kill', privateOnly, async () => {
+  const home = dirname(mariadb!.dir)
+  const templates = () =>
+    readdirSync(home)
+      .filter((name) => name.startsWith('firefly-mariadb-template'))
+      .map((name) => [name, statSync(join(home, name)).ino])
+  const before = templates()
+  await using first = await startMariadb()
+  await using second = await startMariadb()
+  for (const { url, port } of [first, second]) {
+    await using client = openClient(url)
+    await client.query(sql('CREATE TABLE home (port INT)'))
+    await client.query(sql('INSERT INTO home VALUES (?)', port))
   }
-  await made[Symbol.asyncDispose]()
-  await using client = openClient(made.url)
-  assert.equal((await assertDatabaseError(client.query(selectOne), 'access', made.url)).errno, 1049)
+  const pid = first.pid
+  await first.kill()
+  assert.ok(hasEnded(pid))
+  await first.start()
+  await second.stop()
+  await second.start()
+  assert.notEqual(first.port, second.port)
+  for (const { url, port } of [first, second]) {
+    await using client = openClient(url)
+    assert.deepEqual((await client.query(sql('SELECT * FROM home'))).rows, [[String(port)]])
+  }
+  assert.deepEqual(templates(), before)
+  await first[Symbol.asyncDispose]()
+  assert.ok(!existsSync(first.dir))
 })
 
-test('an instance that cannot start says why', privateOnly, async () => {
+test('creates a database for the test on a given server, and drops it', privateOnly, async () => {
+  process.env.FIREFLY_TEST_MYSQL = mariadb!.url
+  const created = await testDatabase().finally(() => delete process.env.FIREFLY_TEST_MYSQL)
+  const name = new URL(created.url).pathname.slice(1)
+  assert.ok(created.mariadb === null && name.startsWith('firefly_test_'))
+  {
+    await using client = openClient(created.url)
+    assert.deepEqual((await client.query(sql('SELECT DATABASE()'))).rows, [[name]])
+  }
+  await created[Symbol.asyncDispose]()
+  await using client = openClient(created.url)
+  assert.equal((await assertDatabaseError(client.query(selectOne), 'access', created.url)).errno, 1049)
+})
+
+test('reports why an instance cannot start', privateOnly, async () => {
   await assert.rejects(startMariadb({ flags: ['--no-such-flag'] }), /unknown option '--no-such-flag'/)
   await assert.rejects(startMariadb({ port: mariadb!.port }), /Address already in use/)
 })
 
 test(
-  'an instance dies with the process that began it, and the next one clears its folder away',
+  'ends an instance with the process that started it, and the next one removes its folder',
   privateOnly,
   async () => {
     const program = `const { startMariadb } = await import('${SCRIPT}')
@@ -229,7 +226,7 @@ test(
   },
 )
 
-test('the command serves until it is told to end', privateOnly, async () => {
+test('the command serves until it receives a signal', privateOnly, async () => {
   const command = spawn(process.execPath, [SCRIPT], { stdio: ['ignore', 'pipe', 'pipe'] })
   const [line] = (await once(createInterface({ input: command.stdout }), 'line')) as [string]
   const [hint] = (await once(createInterface({ input: command.stderr }), 'line')) as [string]

@@ -1,5 +1,5 @@
-// examples/market on both hosts, with and without MySQL behind: what a player is told, what two players' purses hold
-// in the end, and what stands in the database.
+// examples/market on both hosts, with and without MySQL: the answers to a player, the purses of two players at the end,
+// and the rows in the database.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -36,7 +36,7 @@ const workerd = async (coreVars: Record<string, string> = {}): Promise<Running> 
   return { url: workers.url, stop: () => workers.close() }
 }
 
-/** Any tool that knows frames and JSON. */
+/** A client that uses only frames and JSON. */
 class LegacyClient {
   readonly #socket: WebSocket
   readonly #answers: [number, unknown][] = []
@@ -52,7 +52,7 @@ class LegacyClient {
     this.#socket.onclose = ({ reason }) => (this.closeReason = reason || 'closed')
   }
 
-  /** Sends all at once and gives as many answers as there are commands. */
+  /** Sends all commands together and returns one answer per command. */
   async ask(...commands: readonly (readonly [number, unknown])[]): Promise<[number, unknown][]> {
     await waitUntil(() => this.#socket.readyState === WebSocket.OPEN)
     const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
@@ -72,7 +72,7 @@ class LegacyClient {
 async function assertMarketWorks(url: string, run: string): Promise<void> {
   const [ada, bob] = [`ada.${run}`, `bob.${run}`]
   const tool = new LegacyClient(url)
-  // Nobody waits for the answer that says whose purse it is.
+  // The later commands do not wait for the answer of the first one, which opens the purse.
   assert.deepEqual(
     await tool.ask(
       [401, { player: ada }],
@@ -130,7 +130,7 @@ async function assertMarketWorks(url: string, run: string): Promise<void> {
   await assert.rejects(purse.deposit({ amount: 11, id: 'more' }), { code: 'PURSE_FULL' })
   await assert.rejects(purse.receive({ from: ada, amount: 1, id: 'forged' }), { code: 'UNKNOWN_COMMAND' })
 
-  // What does not fit comes back.
+  // The gold that exceeds the receiver's purse is returned.
   assert.deepEqual(await tool.ask([403, { to: bob, amount: 50, id: 'big' }]), [[403, { gold: 25 }]])
   await waitUntil(async () => (await goldOf(tool)) === 65)
   assert.deepEqual(await purse.balance(), { gold: MAX_GOLD })
@@ -171,17 +171,17 @@ async function goldOf(tool: LegacyClient): Promise<unknown> {
   return (answer![1] as { gold: number }).gold
 }
 
-test('market on node, without MySQL', async () => {
+test('runs the market on Node without MySQL', async () => {
   const running = await node()
   await assertMarketWorksOn(running, 'n')
 })
 
-test('market on workerd, without MySQL', async () => {
+test('runs the market on workerd without MySQL', async () => {
   const running = await workerd()
   await assertMarketWorksOn(running, 'w')
 })
 
-test('market before its tables are made is told what to run', { skip }, async () => {
+test('refuses to start before the migration, with the command to run', { skip }, async () => {
   const { code, stderr } = await runToEnd([
     'serve',
     '--app',
@@ -197,9 +197,9 @@ test('market before its tables are made is told what to run', { skip }, async ()
   assert.match(stderr, /^firefly: the database is not ready .*run: firefly migrate apply/)
 })
 
-test('market on node and on workerd, with MySQL behind', { skip }, async (t) => {
-  const made = await runToEnd(['migrate', 'apply', '--app', APP, '--mysql', mysql])
-  assert.equal(made.code, 0, made.stderr)
+test('runs the market on Node and on workerd with MySQL', { skip }, async (t) => {
+  const migration = await runToEnd(['migrate', 'apply', '--app', APP, '--mysql', mysql])
+  assert.equal(migration.code, 0, migration.stderr)
   await using client = openClient(mysql)
   const sum = async (run: string): Promise<unknown> => {
     const text = 'SELECT COUNT(*), SUM(gold), SUM(pending), SUM(entries) FROM purse WHERE player LIKE ?'
@@ -211,13 +211,13 @@ test('market on node and on workerd, with MySQL behind', { skip }, async (t) => 
     await client.query(sql('DELETE FROM firefly_setting'))
   }
 
-  await t.test('local, on node', async () => {
+  await t.test('class local, on Node', async () => {
     const running = await node('--mysql', mysql)
     await assertMarketWorksOn(running, 'l')
     assert.deepEqual(await sum('l'), total)
   })
 
-  await t.test('critical, on node: a lost disk loses nothing', async () => {
+  await t.test('class critical, on Node: loses nothing with a lost disk', async () => {
     const running = await node('--mysql', mysql, '--critical')
     await assertMarketWorks(running.url, 'c')
     assert.deepEqual(await sum('c'), total)
@@ -231,7 +231,7 @@ test('market on node and on workerd, with MySQL behind', { skip }, async (t) => 
     await fresh.stop()
   })
 
-  await t.test('on workerd, by PlanetScale’s HTTP API', async () => {
+  await t.test('on workerd, with the HTTP API of PlanetScale', async () => {
     await reset()
     const endpoint = await startPlanetscale({ mysql })
     const running = await workerd({ DATABASE_URL: endpoint.url })
@@ -242,7 +242,7 @@ test('market on node and on workerd, with MySQL behind', { skip }, async (t) => 
   })
 })
 
-test('critical without MySQL is refused', async () => {
+test('refuses critical tables without MySQL', async () => {
   const { code, stderr } = await runToEnd(['serve', '--app', APP, '--critical', '--http', '0', '--tcp', '0'])
   assert.equal(code, 2)
   assert.match(stderr, /^firefly: table purse is critical: start with --mysql/)

@@ -1,5 +1,5 @@
-// `firefly migrate` on a real MariaDB, by both clients: from nothing to in place, again without harm, beside programs
-// of the version before, and never over what it does not understand.
+// Migrations on a real MariaDB, with both clients: from an empty database, repeated, interrupted, concurrent, and next to
+// processes of the previous version.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -9,13 +9,8 @@ import fc from 'fast-check'
 import { createTable } from '../../core/sql/statements.ts'
 import type { SqlClient } from '../../core/sql/client.ts'
 import { SqlDatabase } from '../../core/sql/database.ts'
-import {
-  checkSchema,
-  describeDifference,
-  DriftError,
-  planMigration,
-  type MigrationTarget,
-} from '../../core/migrate/migrations.ts'
+import { checkSchema, describeDifference, DriftError, planMigration } from '../../core/migrate/migrations.ts'
+import type { MigrationTarget } from '../../core/migrate/plan.ts'
 import { planetscaleClient } from '../../core/sql/planetscale.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
 import { startPlanetscale } from '../support/planetscale/server.ts'
@@ -34,7 +29,7 @@ import {
 
 const { url, skip } = await openTestDatabase()
 
-/** By mysqlClient and by planetscaleClient, each in a database of its own. */
+/** Runs a test with mysqlClient and with planetscaleClient, each in its own database. */
 function testBothDrivers(
   name: string,
   work: (client: SqlClient, database: EmptyDatabase) => Promise<void>,
@@ -65,19 +60,19 @@ const ask = async (client: SqlClient, text: string) => (await client.query(sql(t
 const NOT_READY = 'the database is not ready for this game: '
 const APPLY_HINT = '; run: firefly migrate apply --app … --mysql …'
 
-testBothDrivers('from nothing to in place, and then nothing is left to do', async (client) => {
+testBothDrivers('migrates an empty database, and then has nothing to do', async (client) => {
   assert.deepEqual(await statesOf(client, game), ['missing', 'missing'])
   await assert.rejects(checkSchema(client, [items, bags]), {
     kind: 'schema',
     message: `${NOT_READY}Firefly's own tables are missing; table items is missing; table bags is missing${APPLY_HINT}`,
   })
-  assert.deepEqual(await applySteps(client, game), ['ours', 'create', 'create'])
+  assert.deepEqual(await applySteps(client, game), ['firefly-tables', 'create', 'create'])
   assert.deepEqual(await statesOf(client, game), ['in place', 'in place'])
-  const there = await dumpDatabase(client)
+  const before = await dumpDatabase(client)
   assert.deepEqual((await planMigration(client, game)).steps, [])
   assert.deepEqual(await applySteps(client, game), [])
   assert.deepEqual(await applySteps(client, { ...game, adopt: true }), [])
-  assert.equal(await dumpDatabase(client), there)
+  assert.equal(await dumpDatabase(client), before)
   await checkSchema(client, [items, bags])
   await checkSchema(client, [])
   assert.deepEqual(await ask(client, 'SELECT number, name, checksum FROM firefly_migration'), [
@@ -101,7 +96,7 @@ testBothDrivers('from nothing to in place, and then nothing is left to do', asyn
   ])
 })
 
-/** Up to 80 columns, whose defaults nobody would think of. */
+/** A table of up to 80 columns with unusual defaults. */
 function tableWithUnusualDefaults(seed: number): ReturnType<typeof defineTable> {
   const columns: Record<string, Fields[string]> = { id: t.id }
   const defaults: Record<string, unknown> = {}
@@ -134,7 +129,7 @@ function tableWithUnusualDefaults(seed: number): ReturnType<typeof defineTable> 
   return defineTable(`odd${seed}`, columns, { key: 'id', defaults })
 }
 
-testBothDrivers('whatever the defaults are, what was created is what was wanted', async (client) => {
+testBothDrivers('finds no drift in a created table, whatever its defaults are', async (client) => {
   for (const seed of [1, 2, 3]) {
     const odd = targetOf([tableWithUnusualDefaults(seed)])
     await applySteps(client, odd)
@@ -144,15 +139,15 @@ testBothDrivers('whatever the defaults are, what was created is what was wanted'
   }
 })
 
-testBothDrivers('a row of an older program gets these defaults', async (client) => {
+testBothDrivers('gives these defaults to a row of an older version', async (client) => {
   const odd = tableWithUnusualDefaults(4)
   await applySteps(client, targetOf([odd]))
   await client.query(sql('INSERT INTO odd4 (id) VALUES (?)', 'a'))
   const row = await new SqlDatabase(client, { tables: [odd] }).row(odd, ['a'])
   for (const column of odd.columns.slice(1)) {
-    const wanted =
+    const expected =
       column.spec.kind === 'decimal' ? column.schema.read(column.defaultValue) : column.defaultValue
-    assert.deepEqual(row![column.name], wanted, column.name)
+    assert.deepEqual(row![column.name], expected, column.name)
   }
 })
 
@@ -177,73 +172,68 @@ const items2 = defineTable(
   },
 )
 
-testBothDrivers(
-  'columns come while a program of the version before goes on writing',
-  async (client, { url }) => {
-    await applySteps(client, game)
-    await using other = openClient(url)
-    const old = new SqlDatabase(other, { tables: [items] })
-    const { epoch } = await old.takeover('old', 'a'.repeat(32))
-    const state = { written: 0, isOver: false }
-    const writing = (async () => {
-      while (!state.isOver) {
-        const n = ++state.written
-        const values = { id: `i${n}`, uid: 'u', count: n % 9, gem: null, tags: ['a'] }
-        const insert = { table: items, op: 'insert', key: [`i${n}`], values } as const
-        const update = { table: items, op: 'update', key: [`i${n}`], values: { count: 9 } } as const
-        const rest = {
-          owner: 'old',
-          epoch,
-          firstSeq: 2 * n - 1,
-          lastSeq: 2 * n,
-          channels: [],
-          casts: [],
-          parked: [],
-        }
-        assert.equal(await old.apply({ ...rest, rows: n % 2 ? [insert] : [insert, update] }), 'applied')
+testBothDrivers('adds columns while a process of the previous version writes', async (client, { url }) => {
+  await applySteps(client, game)
+  await using other = openClient(url)
+  const old = new SqlDatabase(other, { tables: [items] })
+  const { epoch } = await old.takeover('old', 'a'.repeat(32))
+  const state = { written: 0, isStopped: false }
+  const writing = (async () => {
+    while (!state.isStopped) {
+      const n = ++state.written
+      const values = { id: `i${n}`, uid: 'u', count: n % 9, gem: null, tags: ['a'] }
+      const insert = { table: items, op: 'insert', key: [`i${n}`], values } as const
+      const update = { table: items, op: 'update', key: [`i${n}`], values: { count: 9 } } as const
+      const rest = {
+        owner: 'old',
+        epoch,
+        firstSeq: 2 * n - 1,
+        lastSeq: 2 * n,
+        channels: [],
+        casts: [],
+        parked: [],
       }
-    })()
-    const next = targetOf([items2, bags])
-    assert.deepEqual(await applySteps(client, next), ['add-column', 'add-column', 'add-column', 'add-column'])
-    const enough = state.written + 9
-    await waitUntil(() => state.written > enough)
-    state.isOver = true
-    await writing
-    assert.deepEqual(await statesOf(client, next), ['in place', 'in place'])
-    assert.deepEqual((await planMigration(client, next)).steps, [])
-    // Both versions may start.
-    await checkSchema(client, [items, bags])
-    await checkSchema(client, [items2, bags])
-    const rows = await new SqlDatabase(client, { tables: [items2] }).load(items2, 'u', null, 10_000)
-    assert.equal(rows.length, state.written)
-    for (const { level, name, pet, kind } of rows) assert.deepEqual({ level, name, pet, kind }, ADDED)
-  },
-)
+      assert.equal(await old.apply({ ...rest, rows: n % 2 ? [insert] : [insert, update] }), 'applied')
+    }
+  })()
+  const next = targetOf([items2, bags])
+  assert.deepEqual(await applySteps(client, next), ['add-column', 'add-column', 'add-column', 'add-column'])
+  const enough = state.written + 9
+  await waitUntil(() => state.written > enough)
+  state.isStopped = true
+  await writing
+  assert.deepEqual(await statesOf(client, next), ['in place', 'in place'])
+  assert.deepEqual((await planMigration(client, next)).steps, [])
+  // Both versions can start.
+  await checkSchema(client, [items, bags])
+  await checkSchema(client, [items2, bags])
+  const rows = await new SqlDatabase(client, { tables: [items2] }).load(items2, 'u', null, 10_000)
+  assert.equal(rows.length, state.written)
+  for (const { level, name, pet, kind } of rows) assert.deepEqual({ level, name, pet, kind }, ADDED)
+})
 const ADDED = { level: 7, name: '', pet: {}, kind: 'bow' }
 
-testBothDrivers(
-  'an index that is gone comes back, a unique one only when no rows are in its way',
-  async (client) => {
-    await applySteps(client, game)
-    await ask(client, 'ALTER TABLE items DROP INDEX by_count, DROP INDEX unique_gem')
-    for (const id of ['a', 'b'])
-      await client.query(sql('INSERT INTO items (id, uid, gem) VALUES (?, ?, ?)', id, 'u', 'red'))
-    await assert.rejects(checkSchema(client, [items, bags]), {
-      message:
-        `${NOT_READY}table items lacks KEY by_count (uid, count); ` +
-        `table items lacks UNIQUE KEY unique_gem (gem)${APPLY_HINT}`,
-    })
-    await assert.rejects(applySteps(client, game), {
-      kind: 'refused',
-      message: /^table items lacks UNIQUE KEY unique_gem \(gem\); mending it failed: .*Duplicate entry 'red'/,
-    })
-    await ask(client, 'UPDATE items SET gem = NULL')
-    assert.deepEqual(await applySteps(client, game), ['add-index'])
-    await checkSchema(client, [items, bags])
-  },
-)
+testBothDrivers('adds a dropped index again, a unique one only if the rows allow it', async (client) => {
+  await applySteps(client, game)
+  await ask(client, 'ALTER TABLE items DROP INDEX by_count, DROP INDEX unique_gem')
+  for (const id of ['a', 'b'])
+    await client.query(sql('INSERT INTO items (id, uid, gem) VALUES (?, ?, ?)', id, 'u', 'red'))
+  await assert.rejects(checkSchema(client, [items, bags]), {
+    message:
+      `${NOT_READY}table items lacks KEY by_count (uid, count); ` +
+      `table items lacks UNIQUE KEY unique_gem (gem)${APPLY_HINT}`,
+  })
+  await assert.rejects(applySteps(client, game), {
+    kind: 'refused',
+    message:
+      /^table items lacks UNIQUE KEY unique_gem \(gem\); the migration failed: .*Duplicate entry 'red'/,
+  })
+  await ask(client, 'UPDATE items SET gem = NULL')
+  assert.deepEqual(await applySteps(client, game), ['add-index'])
+  await checkSchema(client, [items, bags])
+})
 
-testBothDrivers('cut short after any statement, it is finished by the next', async (client, { url }) => {
+testBothDrivers('completes a migration that was interrupted after any statement', async (client, { url }) => {
   const all = (await planMigration(client, game)).steps.flatMap(({ statements }) => statements)
   assert.ok(all.length >= 11)
   await using direct = openClient(url)
@@ -262,7 +252,7 @@ testBothDrivers('cut short after any statement, it is finished by the next', asy
 })
 
 testBothDrivers(
-  'many at the same time end in the same place, each step done by one of them',
+  'runs concurrent migrations to the same state, each step by one of them',
   async (client, { url }) => {
     const more = Array.from({ length: 5 }, (_, n) =>
       defineTable(`more${n}`, { id: t.id, a: t.u8 }, { key: 'id' }),
@@ -272,37 +262,41 @@ testBothDrivers(
     )
     const others = Array.from({ length: 3 }, () => openClient(url))
     const together = async (target: MigrationTarget): Promise<string[]> => {
-      const done = await Promise.all([client, ...others].map((one) => applySteps(one, target)))
+      const done = await Promise.all([client, ...others].map((each) => applySteps(each, target)))
       return done.flat().sort()
     }
     const kinds = (kind: string, n: number): string[] => new Array<string>(n).fill(kind)
     const created = await together(targetOf([items, ...more]))
     assert.deepEqual(
-      created.filter((kind) => kind !== 'ours'),
+      created.filter((kind) => kind !== 'firefly-tables'),
       kinds('create', 6),
     )
     assert.deepEqual(await together(targetOf([items2, ...grown])), kinds('add-column', 14))
-    await Promise.all(others.map((one) => one.close()))
+    await Promise.all(others.map((other) => other.close()))
     assert.deepEqual((await planMigration(client, targetOf([items2, ...grown]))).steps, [])
   },
 )
 
 testBothDrivers(
-  'a table without its record needs a word, and is ours again when it is as we made it',
+  "adopts a table without its record only with the option, as Firefly's own if it matches exactly",
   async (client) => {
     await applySteps(client, game)
-    // As after a deploy request of PlanetScale, which carries no rows.
+    // The state after a deploy request of PlanetScale, which transfers no rows.
     await ask(client, 'DELETE FROM firefly_table')
     await ask(client, 'DELETE FROM firefly_migration')
     await assert.rejects(
       checkSchema(client, [items, bags]),
-      /Firefly's own tables are missing; table items: a table of 5/,
+      /Firefly's own tables are missing; table items: found a table of 5/,
     )
     await assert.rejects(applySteps(client, game), DriftError)
     const { steps } = await planMigration(client, targetOf([items, bags], true))
     for (const { statements } of steps)
       for (const { sql } of statements) assert.match(sql, /^INSERT INTO firefly_/)
-    assert.deepEqual(await applySteps(client, targetOf([items, bags], true)), ['ours', 'adopt', 'adopt'])
+    assert.deepEqual(await applySteps(client, targetOf([items, bags], true)), [
+      'firefly-tables',
+      'adopt',
+      'adopt',
+    ])
     assert.deepEqual(await ask(client, 'SELECT name, adopted FROM firefly_table ORDER BY name'), [
       ['bags', '0'],
       ['items', '0'],
@@ -311,46 +305,46 @@ testBothDrivers(
   },
 )
 
-test('a user who may only look plans and checks, and is told what it may not', { skip }, async () => {
+test('plans and checks as a read-only user, and reports the missing rights on apply', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
   const { client, name } = database
   await using root = openClient(url)
-  await root.query(sql(`CREATE USER looker@localhost, looker@'127.0.0.1' IDENTIFIED BY 'secret-word'`))
-  await root.query(sql(`GRANT SELECT ON ${name}.* TO looker@localhost, looker@'127.0.0.1'`))
-  const looking = new URL(database.url)
-  looking.username = 'looker'
-  looking.password = 'secret-word'
-  await using looker = openClient(looking.href)
+  await root.query(sql(`CREATE USER reader@localhost, reader@'127.0.0.1' IDENTIFIED BY 'secret-word'`))
+  await root.query(sql(`GRANT SELECT ON ${name}.* TO reader@localhost, reader@'127.0.0.1'`))
+  const readerUrl = new URL(database.url)
+  readerUrl.username = 'reader'
+  readerUrl.password = 'secret-word'
+  await using reader = openClient(readerUrl.href)
   try {
-    assert.equal((await planMigration(looker, game)).steps.length, 3)
-    await assert.rejects(applySteps(looker, game), {
+    assert.equal((await planMigration(reader, game)).steps.length, 3)
+    await assert.rejects(applySteps(reader, game), {
       kind: 'access',
       message: /^0001_firefly\.sql .*CREATE command denied/,
     })
     for (const [create] of [items, bags].map(createTable)) await client.query(create!)
     await applySteps(client, { ...game, adopt: true })
-    assert.deepEqual(await applySteps(looker, game), [])
-    await checkSchema(looker, [items, bags])
-    await assert.rejects(applySteps(looker, targetOf([items2])), {
+    assert.deepEqual(await applySteps(reader, game), [])
+    await checkSchema(reader, [items, bags])
+    await assert.rejects(applySteps(reader, targetOf([items2])), {
       kind: 'access',
-      message: /^table items lacks the column level; mending it failed: .*INSERT.* command denied/,
+      message: /^table items lacks the column level; the migration failed: .*INSERT.* command denied/,
     })
   } finally {
-    await root.query(sql(`DROP USER looker@localhost, looker@'127.0.0.1'`))
+    await root.query(sql(`DROP USER reader@localhost, reader@'127.0.0.1'`))
   }
 })
 
-test('a database that is not there, or not ours, is told as it is', { skip }, async () => {
-  const wrong = (change: (url: URL) => void): SqlClient => {
+test('reports a missing database and a rejected login', { skip }, async () => {
+  const openVariant = (change: (url: URL) => void): SqlClient => {
     const other = new URL(url)
     change(other)
-    // Never connected, so nothing to close.
+    // It never connects, so it needs no close.
     return openClient(other.href, { connectTimeoutMs: 1_000 })
   }
   const cases: [SqlClient, string, RegExp][] = [
-    [wrong((other) => (other.password = 'not-the-password')), 'access', /Access denied/],
-    [wrong((other) => (other.pathname = 'nothing_here')), 'access', /Unknown database 'nothing_here'/],
-    [wrong((other) => (other.port = '1')), 'unavailable', /ECONNREFUSED/],
+    [openVariant((other) => (other.password = 'not-the-password')), 'access', /Access denied/],
+    [openVariant((other) => (other.pathname = 'nothing_here')), 'access', /Unknown database 'nothing_here'/],
+    [openVariant((other) => (other.port = '1')), 'unavailable', /ECONNREFUSED/],
   ]
   for (const [client, kind, message] of cases) {
     await assert.rejects(checkSchema(client, [items]), { name: 'DatabaseError', kind, message })

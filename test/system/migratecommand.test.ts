@@ -1,5 +1,4 @@
-// `firefly migrate` as an operator types it: what it prints, where its options come from, what it exits with, and that
-// it is safe to kill.
+// The `firefly migrate` command: its output, the sources of its options, its exit codes, and a kill during a step.
 
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
@@ -26,7 +25,7 @@ const purses = table('purses', { player: t.string(20), gold: t.u32 }, { key: 'pl
 const pets = table('pets', ${pets})
 export default firefly({ player: shard(Player).tables({ purses, pets }).on('hello', () => {}) })
 `
-/** The game, its next version, and one that wants what it must not. */
+/** The game, its next version, and a version with incompatible tables. */
 const GAMES = {
   one: "{ player: t.string(20), name: t.string(9) }, { key: ['player', 'name'], owner: Player, defaults: { name: \"?'\" } }",
   two: "{ player: t.string(20), name: t.string(9), level: t.u8, mood: t.oneOf('calm', 'wild') }, { key: ['player', 'name'], by: ['player', 'level'], owner: Player }",
@@ -58,9 +57,9 @@ function runMigrate(
   })
 }
 const SECRETS = new RegExp(`secret-word|pscale_pw|${url ? new URL(url).password : 'secret-word'}`)
-const assertSuccess = (said: CommandResult): string => {
-  assert.deepEqual([said.code, said.err], [0, ''])
-  return said.out
+const assertSuccess = (result: CommandResult): string => {
+  assert.deepEqual([result.code, result.err], [0, ''])
+  return result.out
 }
 const ask = async (client: SqlClient, text: string) => (await client.query(sql(text))).rows
 
@@ -76,7 +75,7 @@ CREATE TABLE \`purses\` (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 `
 
-test('plan, apply, status: by hand or by Firefly, the database is in place', { skip }, async () => {
+test('plan, apply and status: migrates by hand or with apply', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
   const by = (verb: string, app = 'one') => runMigrate([verb, '--app', app, '--mysql', database.url])
   const place = new URL(database.url)
@@ -99,7 +98,7 @@ Firefly's own tables: 0001_firefly.sql not run yet
 no writer yet
 `,
   )
-  // As it is pasted somewhere.
+  // An operator runs the printed statements.
   for (const statement of splitStatements(plan)) await ask(database.client, statement)
   const inPlace = '2 tables and 1 numbered file are in place'
   assert.equal(
@@ -124,7 +123,7 @@ ${inPlace}
   )
 })
 
-test('status tells who writes, and what MySQL refused', { skip }, async () => {
+test('status prints the writers and the number of parked turns', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
   const { client } = database
   const args = ['--app', 'one', '--mysql', database.url]
@@ -151,9 +150,9 @@ create: table pets is missing … done in N ms
   const parked =
     'INSERT INTO firefly_parked (owner, seq, shard, error, data, parked_at) VALUES (?, ?, ?, ?, ?, ?)'
   await client.query(sql(parked, 'slot-1', 4_710, 'player/ada', 'Duplicate', new Uint8Array(1), since))
-  const told = assertSuccess(await runMigrate(['status', ...args]))
+  const status = assertSuccess(await runMigrate(['status', ...args]))
   assert.equal(
-    told,
+    status,
     `TABLE   STATE     ROWS  CLASS     OWNER
 purses  in place  ~0    critical  player
 pets    in place  ~0    local     player
@@ -187,23 +186,23 @@ slot-10  12     0                ${since} UTC
   assert.deepEqual([json['pending'], json['moreOwners'], json['parked'], json['drift']], [[], true, 1, []])
 })
 
-test('drift: the differences on stderr, exit 1, and nothing is done', { skip }, async () => {
+test('prints drift on stderr, exits with 1 and changes nothing', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
   assertSuccess(await runMigrate(['apply', '--app', 'one', '--mysql', database.url]))
   const drift = `firefly: nothing was changed, because of 3 differences that Firefly does not resolve by itself:
 table pets
   there:  PRIMARY KEY (player, name)
   wanted: PRIMARY KEY (player)
-  advice: a key never changes: give the game the key that is there, or move the rows to a new table
+  advice: a key cannot change: use the existing key in the game, or move the rows to a new table
 table pets, column player
   there:  varchar(20) COLLATE utf8mb4_bin NOT NULL
   wanted: VARCHAR(40) ${BIN} NOT NULL
-  advice: give the game's column back what is there, or look at the values and do it by hand: \
+  advice: use the existing declaration in the game, or check the values and change it by hand: \
 ALTER TABLE \`pets\` MODIFY COLUMN \`player\` VARCHAR(40) ${BIN} NOT NULL
 table pets, column name
   there:  varchar(9) COLLATE utf8mb4_bin NOT NULL
   wanted: TINYINT UNSIGNED NOT NULL DEFAULT 0
-  advice: give the game's column back what is there, or look at the values and do it by hand: \
+  advice: use the existing declaration in the game, or check the values and change it by hand: \
 ALTER TABLE \`pets\` MODIFY COLUMN \`name\` TINYINT UNSIGNED NOT NULL DEFAULT 0
 `
   const args = ['--app', 'bad', '--mysql', database.url]
@@ -218,7 +217,7 @@ ALTER TABLE \`pets\` MODIFY COLUMN \`name\` TINYINT UNSIGNED NOT NULL DEFAULT 0
   }
 })
 
-test('an adoption shows what is compared before it is done', { skip }, async () => {
+test('prints the compared columns before an adoption', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
   await ask(
     database.client,
@@ -228,37 +227,40 @@ test('an adoption shows what is compared before it is done', { skip }, async () 
   assert.match(assertSuccess(await runMigrate(['status', ...args])), /^purses +adoptable +~0 /m)
   const refused = await runMigrate(['apply', ...args])
   assert.deepEqual([refused.code, refused.out], [1, ''])
-  assert.match(refused.err, /there: {2}a table of 3 columns and about 0 rows that Firefly did not make\n/)
-  assert.match(refused.err, /compare with `firefly migrate plan --adopt`, then `… apply --adopt`\n$/)
+  assert.match(refused.err, /there: {2}a table of 3 columns and about 0 rows that Firefly did not create\n/)
+  assert.match(refused.err, /compare with `firefly migrate plan --adopt`, then run `… apply --adopt`\n$/)
   const details = [
     `player: varchar(40) COLLATE utf8mb4_bin NOT NULL holds VARCHAR(20) ${BIN} NOT NULL`,
     'gold: bigint NULL holds INT UNSIGNED NOT NULL DEFAULT 0',
   ]
-  const why = 'table purses is there already, and every value of the game fits into it'
+  const reason = 'table purses exists already, and every value of the game fits into it'
   const plan = assertSuccess(await runMigrate(['plan', '--adopt', ...args]))
   assert.ok(
-    plan.includes(`-- 2. ${why}\n--    ${details.join('\n--    ')}\nINSERT INTO firefly_table `),
+    plan.includes(`-- 2. ${reason}\n--    ${details.join('\n--    ')}\nINSERT INTO firefly_table `),
     plan,
   )
   const applied = assertSuccess(await runMigrate(['apply', '--adopt', ...args]))
-  assert.ok(applied.includes(`  ${details.join('\n  ')}\nadopt: ${why} … done in `), applied)
+  assert.ok(applied.includes(`  ${details.join('\n  ')}\nadopt: ${reason} … done in `), applied)
   assert.match(assertSuccess(await runMigrate(['status', ...args])), /^purses +in place, adopted +~0 /m)
 })
 
-test('killed in the middle of a step, or run twice at once, it comes to the same end', { skip }, async () => {
+test('reaches the same state after a kill during a step, and when run twice at once', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
   const args = (app: string): string[] => ['apply', '--app', app, '--mysql', database.url]
   const both = await Promise.all([runMigrate(args('one')), runMigrate(args('one'))])
-  for (const said of both) assert.match(assertSuccess(said), /are in place\n$/)
+  for (const result of both) assert.match(assertSuccess(result), /are in place\n$/)
 
-  // A transaction that has read the table keeps ALTER TABLE waiting, for a while.
+  // An ALTER TABLE waits for the open transactions that have read the table, up to a timeout.
   await using reader = openClient(database.url, { poolSize: 1 })
   await reader.query(sql('BEGIN'))
   await reader.query(sql('SELECT * FROM pets'))
-  const late = await runMigrate(args('two'))
-  assert.deepEqual([late.code, late.out], [2, 'add-column: table pets lacks the column level … failed\n'])
+  const timedOut = await runMigrate(args('two'))
+  assert.deepEqual(
+    [timedOut.code, timedOut.out],
+    [2, 'add-column: table pets lacks the column level … failed\n'],
+  )
   assert.match(
-    late.err,
+    timedOut.err,
     /^firefly: table pets .*\(1205\); a transaction that has used the table is still open\n$/,
   )
   const child = spawn(process.execPath, [SCRIPT, 'migrate', ...args('two')], { cwd: folder, env })
@@ -274,7 +276,7 @@ test('killed in the middle of a step, or run twice at once, it comes to the same
   assert.match(assertSuccess(await runMigrate(['status', ...args('two').slice(1)])), /^pets +in place /m)
 })
 
-test('over HTTP it is the same', { skip }, async () => {
+test('works over HTTP in the same way', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
   const endpoint = await startPlanetscale({ mysql: database.url })
   try {
@@ -294,13 +296,13 @@ test('over HTTP it is the same', { skip }, async () => {
       args('plan', 'two').with(4, endpoint.url.replace(/:[^:@]+@/, ':secret-word@')),
     )
     assert.equal(wrong.code, 2)
-    assert.match(wrong.err, /^firefly: 127\.0\.0\.1:\d+: the login is not accepted: .*\n$/)
+    assert.match(wrong.err, /^firefly: 127\.0\.0\.1:\d+: the server rejected the login: .*\n$/)
   } finally {
     await endpoint.close()
   }
 })
 
-test('options come from the command line, the environment and firefly.json, and no password is shown', async () => {
+test('reads options from the command line, the environment and firefly.json, and prints no password', async () => {
   const cwd = temporaryFolder()
   const place = 'mysql://ada:secret-word@127.0.0.1:1/nothing'
   writeFileSync(join(cwd, 'firefly.json'), JSON.stringify({ app: join(folder, 'one'), mysql: place }))
@@ -343,18 +345,22 @@ test('options come from the command line, the environment and firefly.json, and 
   assert.match(out, /MySQL database: mysql:/)
 })
 
-test('a login or a database that is wrong is one line, exit 2', { skip }, async () => {
-  const at = (change: (url: URL) => void): string => {
+test('prints one line and exits with 2 for a rejected login or an unknown database', { skip }, async () => {
+  const urlWith = (change: (url: URL) => void): string => {
     const other = new URL(url)
     change(other)
     return other.href
   }
   const cases: [string, string, RegExp][] = [
-    ['plan', at((other) => (other.password = 'secret-word')), /Access denied for user '\w+'@'[^']+' .*\n$/],
-    ['apply', at((other) => (other.password = 'secret-word')), /Access denied for user /],
+    [
+      'plan',
+      urlWith((other) => (other.password = 'secret-word')),
+      /Access denied for user '\w+'@'[^']+' .*\n$/,
+    ],
+    ['apply', urlWith((other) => (other.password = 'secret-word')), /Access denied for user /],
     [
       'status',
-      at((other) => (other.pathname = 'nothing_here')),
+      urlWith((other) => (other.pathname = 'nothing_here')),
       /Unknown database 'nothing_here' \(1049\), as user '\w+'\n$/,
     ],
   ]

@@ -1,4 +1,5 @@
-// The mysql2 client on a healthy server: what goes in comes out, what is refused is told apart, what waits is bounded.
+// The mysql2 client on a healthy server: values read back unchanged, errors have the right kind, and waiting requests are
+// bounded.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -10,7 +11,7 @@ import { openTestDatabase, assertDatabaseError, openClient, sql, waitUntil } fro
 
 const { url, mariadb, skip: missing } = await openTestDatabase()
 const skip = { skip: missing }
-const privateOnly = { skip: missing || (mariadb ? false : 'FIREFLY_TEST_MYSQL says nothing of its settings') }
+const privateOnly = { skip: missing || (mariadb ? false : 'the settings of FIREFLY_TEST_MYSQL are unknown') }
 const acceptAll = () => true
 const bytesOf = (...bytes: number[]) => Uint8Array.from(bytes)
 
@@ -73,7 +74,7 @@ async function assertEveryType(client: SqlClient, table: string): Promise<void> 
     ['1', ...TYPES.map(([, , expected]) => expected)],
     ['2', ...TYPES.map(() => null)],
   ])
-  // Each value finds its own row, but for BIT, which wants a number, padded BINARY, inexact FLOAT, and JSON.
+  // Each value finds its row, except BIT, which needs a number, padded BINARY, inexact FLOAT, and JSON.
   for (const [index, [type, value]] of TYPES.entries())
     if (!/^(BIT|BINARY|FLOAT|JSON)/.test(type))
       assert.equal(
@@ -83,13 +84,13 @@ async function assertEveryType(client: SqlClient, table: string): Promise<void> 
       )
 }
 
-test('every type comes back as MySQL prints it, binary types as bytes', skip, async () => {
+test('returns every type as MySQL prints it, binary types as bytes', skip, async () => {
   await using client = openClient(url)
   await assertEveryType(client, 'types')
 })
 
-test('the session is ours whatever the server prefers', privateOnly, async () => {
-  await using hostile = await startMariadb({
+test('sets its own session settings, whatever the defaults of the server are', privateOnly, async () => {
+  await using server = await startMariadb({
     flags: [
       '--sql-mode=ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT',
       '--character-set-server=latin1',
@@ -100,30 +101,30 @@ test('the session is ours whatever the server prefers', privateOnly, async () =>
       '--max-allowed-packet=1M',
     ],
   })
-  await using client = openClient(hostile.url, { poolSize: 1 })
+  await using client = openClient(server.url, { poolSize: 1 })
   await assertEveryType(client, 'types')
   await client.query(sql('CREATE TABLE t (id INT PRIMARY KEY)'))
   await client.query(sql('INSERT INTO t VALUES (1)'))
-  await using other = openClient(hostile.url)
+  await using other = openClient(server.url)
   assert.equal((await other.query(sql('SELECT * FROM t'))).rows.length, 1, 'autocommit')
   const settings = '@@time_zone, @@tx_isolation, @@collation_connection, @@sql_mode'
   assert.deepEqual((await client.query(sql(`SELECT ${settings}`))).rows, [
     ['+00:00', 'READ-COMMITTED', 'utf8mb4_bin', 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'],
   ])
-  await assertDatabaseError(client.query(sql('SELECT 1; SELECT 2')), 'schema', hostile.url)
+  await assertDatabaseError(client.query(sql('SELECT 1; SELECT 2')), 'schema', server.url)
 
-  // A packet that the server would answer by hanging up is never sent.
+  // A packet above max_allowed_packet is not sent, because the server would close the connection.
   const big = [sql('INSERT INTO t VALUES (2)'), sql('SELECT LENGTH(?)', 'x'.repeat(1 << 20))]
   const { errno, statement } = await assertDatabaseError(
     client.transact(big, acceptAll),
     'refused',
-    hostile.url,
+    server.url,
   )
   assert.deepEqual([errno, statement], [1153, 1])
   assert.equal((await client.query(sql('SELECT * FROM t'))).rows.length, 1)
 })
 
-test('a write tells how many rows it found, and the key that it made', skip, async () => {
+test('returns the number of matched rows and the generated key of a write', skip, async () => {
   await using client = openClient(url)
   await client.query(sql('CREATE TABLE made (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, n INT)'))
   const write = async (text: string, ...params: SqlValue[]) => {
@@ -132,7 +133,11 @@ test('a write tells how many rows it found, and the key that it made', skip, asy
     return [affected, insertId]
   }
   assert.deepEqual(await write('INSERT INTO made (n) VALUES (?), (?), (?)', 1, 2, 2), [3, 1n])
-  assert.deepEqual(await write('UPDATE made SET n = 2 WHERE n = 2'), [2, 0n], 'a no-op finds its rows')
+  assert.deepEqual(
+    await write('UPDATE made SET n = 2 WHERE n = 2'),
+    [2, 0n],
+    'an update without effect matches its rows',
+  )
   assert.deepEqual(await write('UPDATE made SET n = 2 WHERE n = 9'), [0, 0n])
   assert.deepEqual(await write('DELETE FROM made WHERE n = 2'), [2, 0n])
   for (const id of [9_007_199_254_740_993n, 18_446_744_073_709_551_614n]) {
@@ -141,7 +146,7 @@ test('a write tells how many rows it found, and the key that it made', skip, asy
   }
 })
 
-test('a statement refused for its data names its place, and takes the earlier ones back', skip, async () => {
+test('reports the index of a refused statement, and rolls the transaction back', skip, async () => {
   await using client = openClient(url, { poolSize: 1 })
   await client.query(sql('CREATE TABLE strict (id TINYINT PRIMARY KEY, name VARCHAR(3) NOT NULL)'))
   const insert = (...params: SqlValue[]) => sql('INSERT INTO strict VALUES (?, ?)', ...params)
@@ -166,7 +171,7 @@ test('a statement refused for its data names its place, and takes the earlier on
   assert.equal((await assertDatabaseError(client.query(signal), 'refused', url)).message.length, 500)
 })
 
-test('what the operator must repair is told apart', skip, async () => {
+test('distinguishes errors that the operator must repair', skip, async () => {
   await using client = openClient(url)
   assert.equal(
     (await assertDatabaseError(client.query(sql('SELECT * FROM nowhere')), 'schema', url)).errno,
@@ -176,21 +181,21 @@ test('what the operator must repair is told apart', skip, async () => {
     (await assertDatabaseError(client.query(sql('SELECT nothing FROM DUAL')), 'schema', url)).errno,
     1054,
   )
-  const stranger = new URL(url)
-  stranger.password = 's3cret'
-  await using refused = openClient(stranger.href)
+  const wrongLogin = new URL(url)
+  wrongLogin.password = 's3cret'
+  await using refused = openClient(wrongLogin.href)
   assert.equal(
-    (await assertDatabaseError(refused.query(sql('SELECT 1')), 'access', stranger.href)).errno,
+    (await assertDatabaseError(refused.query(sql('SELECT 1')), 'access', wrongLogin.href)).errno,
     1045,
   )
-  const nowhere = new URL(url)
-  nowhere.pathname = 'no_such'
-  await using lost = openClient(nowhere.href)
-  assert.equal((await assertDatabaseError(lost.query(sql('SELECT 1')), 'access', url)).errno, 1049)
+  const wrongDatabase = new URL(url)
+  wrongDatabase.pathname = 'no_such'
+  await using unknown = openClient(wrongDatabase.href)
+  assert.equal((await assertDatabaseError(unknown.query(sql('SELECT 1')), 'access', url)).errno, 1049)
 })
 
-test('a malformed URL is refused without a word of it', () => {
-  for (const [text, why] of [
+test('rejects a malformed URL without its text in the error', () => {
+  for (const [text, reason] of [
     ['s3cret', 'not a URL'],
     ['postgres://u:s3cret@h/db', 'mysql://'],
     ['mysql://u:1/s3cret@h/db', 'no user'],
@@ -206,18 +211,18 @@ test('a malformed URL is refused without a word of it', () => {
       () => mysqlClient({ url: text }),
       (error: unknown) => {
         assert.ok(error instanceof DatabaseError && error.kind === 'access')
-        assert.ok(error.message.includes(why), `${text}: ${error.message}`)
+        assert.ok(error.message.includes(reason), `${text}: ${error.message}`)
         return !inspect(error, { depth: 9 }).includes('s3cret')
       },
     )
 })
 
-test('a bug in a statement throws before anything is sent', skip, async () => {
+test('rejects an invalid statement before anything is sent', skip, async () => {
   await using client = openClient('mysql://u:p@127.0.0.1:1/db')
-  const wrong = [undefined, Number.NaN, Infinity, {}, [1], new Date()].map((value) =>
+  const invalid = [undefined, Number.NaN, Infinity, {}, [1], new Date()].map((value) =>
     sql('SELECT ?', value as SqlValue),
   )
-  for (const statement of wrong) {
+  for (const statement of invalid) {
     await assert.rejects(client.query(statement), TypeError)
     await assert.rejects(client.transact([sql('SELECT 1'), statement], acceptAll), TypeError)
   }
@@ -225,12 +230,12 @@ test('a bug in a statement throws before anything is sent', skip, async () => {
     await assert.rejects(client.query({ sql: 'SELECT ?', params }), RangeError)
 })
 
-test('a transaction that is not accepted leaves nothing behind', skip, async () => {
+test('rolls back a transaction that is not accepted', skip, async () => {
   await using client = openClient(url, { poolSize: 1 })
   await client.query(sql('CREATE TABLE fenced (id INT PRIMARY KEY)'))
   const two = [sql('INSERT INTO fenced VALUES (1)'), sql('UPDATE fenced SET id = 3 WHERE id = 2')]
-  const found = (_: number, { affected }: SqlResult) => affected === 1
-  assert.equal(await client.transact(two, found), null)
+  const matchesOne = (_: number, { affected }: SqlResult) => affected === 1
+  assert.equal(await client.transact(two, matchesOne), null)
   await assert.rejects(
     client.transact(two, (index) => {
       if (index === 1) throw new RangeError('a bug in accept')
@@ -247,7 +252,7 @@ test('a transaction that is not accepted leaves nothing behind', skip, async () 
 })
 
 test(
-  'transactions side by side share two connections, and of a deadlock one side is unavailable',
+  'shares two connections between concurrent transactions, and reports a deadlock as unavailable',
   skip,
   async () => {
     await using client = openClient(url, { poolSize: 2 })
@@ -259,23 +264,23 @@ test(
     )
     const used = new Set(results.map((result) => result![1]!.rows[0]![0]))
     assert.equal(used.size, 2)
-    const nap = sql('SELECT SLEEP(0.1)')
+    const delay = sql('SELECT SLEEP(0.1)')
     const both = [
-      client.transact([add(1), nap, add(2)], acceptAll),
-      client.transact([add(2), nap, add(1)], acceptAll),
+      client.transact([add(1), delay, add(2)], acceptAll),
+      client.transact([add(2), delay, add(1)], acceptAll),
     ]
-    const lost = (await Promise.allSettled(both)).findIndex(({ status }) => status === 'rejected')
-    const { errno, statement } = await assertDatabaseError(both[lost]!, 'unavailable', url)
+    const victim = (await Promise.allSettled(both)).findIndex(({ status }) => status === 'rejected')
+    const { errno, statement } = await assertDatabaseError(both[victim]!, 'unavailable', url)
     assert.deepEqual([errno, statement], [1213, 2])
     assert.deepEqual((await client.query(sql('SELECT n FROM shared'))).rows, [['41'], ['1']])
     const again = await Promise.all(
       [1, 2].map(() => client.query(sql('SELECT CONNECTION_ID(), SLEEP(0.02)'))),
     )
-    assert.deepEqual(new Set(again.map(({ rows }) => rows[0]![0])), used, 'a deadlock costs no connection')
+    assert.deepEqual(new Set(again.map(({ rows }) => rows[0]![0])), used, 'a deadlock closes no connection')
   },
 )
 
-test('waiting requests are bounded in number and in time', skip, async () => {
+test('bounds waiting requests in number and in time', skip, async () => {
   await using client = openClient(url, { poolSize: 1, statementTimeoutMs: 300 })
   await client.query(sql('SELECT 1'))
   const busy = assertDatabaseError(client.query(sql('SELECT SLEEP(5)')), 'unavailable', url)
@@ -292,7 +297,7 @@ test('waiting requests are bounded in number and in time', skip, async () => {
   await client.query(sql('SELECT 1'))
 })
 
-test('a closed client finishes what runs, refuses the rest and leaves no connection', skip, async () => {
+test('close() waits for running requests, rejects the others and closes every connection', skip, async () => {
   await using watcher = openClient(url)
   const client = openClient(url, { poolSize: 1 })
   const { rows } = await client.query(sql('SELECT CONNECTION_ID()'))

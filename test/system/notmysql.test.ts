@@ -1,5 +1,5 @@
-// A URL that leads to something else than a MySQL: it is told as what it is, and a server does not start with it; one
-// that leads nowhere may be an outage, with which a server starts.
+// A database URL whose server is not MySQL: the error describes the server, and Firefly does not start. A URL without a
+// reachable server may be an outage, and Firefly starts.
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -52,7 +52,7 @@ const OTHER_SERVERS: readonly (readonly [string, () => Promise<OtherServer>, Reg
     /, it sent "HTTP\/1\.1 200 OK": /,
   ],
   [
-    'one that hangs up',
+    'a server that closes the connection',
     () => startTcpServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')),
     /400 Bad/,
   ],
@@ -61,20 +61,20 @@ const OTHER_SERVERS: readonly (readonly [string, () => Promise<OtherServer>, Reg
     () => startTcpServer((socket) => socket.write('SSH-2.0-OpenSSH_9.2\r\n')),
     /"SSH-2\.0-OpenSSH_9\.2"/,
   ],
-  ['one byte after the other', () => startTcpServer(sendByteByByte), /, it sent "SSH[^"]*": /],
+  ['a server that sends byte by byte', () => startTcpServer(sendByteByByte), /, it sent "SSH[^"]*": /],
   [
-    'noise',
+    'a server that sends random bytes',
     () => startTcpServer((socket) => socket.write(Uint8Array.of(9, 8, 7, 6, 5, 4))),
     /the bytes 090807060504: /,
   ],
   [
-    'zeros',
+    'a server that sends only zeros',
     () => startTcpServer((socket) => socket.write(new Uint8Array(99))),
     /the bytes 0000000000000000: /,
   ],
 ]
-for (const [what, start, says] of OTHER_SERVERS)
-  test(`no MySQL but ${what}: it is told as such`, async () => {
+for (const [name, start, says] of OTHER_SERVERS)
+  test(`reports ${name} as not MySQL`, async () => {
     await using listener = await start()
     const url = `mysql://someone:s3cret@${listener.address}/db`
     await using client = openClient(url, { connectTimeoutMs: 300 })
@@ -85,7 +85,7 @@ for (const [what, start, says] of OTHER_SERVERS)
     assert.match(message, /: check host and port of the URL$/)
   })
 
-test('silence, a connection that ends at once, and half a greeting are told as such', async () => {
+test('reports a missing greeting, a closed connection, and an incomplete greeting', async () => {
   const cases: readonly (readonly [(socket: Socket) => void, RegExp])[] = [
     [
       () => {},
@@ -102,29 +102,29 @@ test('silence, a connection that ends at once, and half a greeting are told as s
       /Too many/,
     ],
   ]
-  for (const [greet, says] of cases) {
+  for (const [greet, expected] of cases) {
     await using listener = await startTcpServer(greet)
     const url = `mysql://someone:s3cret@${listener.address}/db`
     await using client = openClient(url, { connectTimeoutMs: 200 })
     const { message } = await assertDatabaseError(client.query(sql('SELECT 1')), 'unavailable', url)
     assert.ok(message.startsWith(`mysql ${listener.address}/db: `), message)
-    assert.match(message, says)
+    assert.match(message, expected)
   }
 })
 
-test('a wrong user, password or database names user, host and database', { skip }, async () => {
+test('reports user, host and database for a wrong user, password or database', { skip }, async () => {
   const variants: readonly (readonly [(url: URL) => void, RegExp])[] = [
     [(url) => (url.password = 'not-the-password'), /Access denied for user 'root'/],
     [(url) => (url.username = 'nobody'), /Access denied for user 'nobody'/],
     [(url) => (url.pathname = 'nothing_here'), /Unknown database 'nothing_here' .*, as user 'root'$/],
   ]
-  for (const [change, says] of variants) {
+  for (const [change, expected] of variants) {
     const url = new URL(mysql)
     change(url)
     await using client = openClient(url.href)
     const { message } = await assertDatabaseError(client.query(sql('SELECT 1')), 'access', url.href)
     assert.ok(message.startsWith(`mysql ${url.host}${url.pathname}: `), message)
-    assert.match(message, says)
+    assert.match(message, expected)
     const { code, stderr } = await runToEnd([
       'serve',
       '--app',
@@ -141,7 +141,7 @@ test('a wrong user, password or database names user, host and database', { skip 
   }
 })
 
-test('a server does not start with a URL that leads to no MySQL', async () => {
+test('does not start with the URL of a server that is not MySQL', async () => {
   const served: RequestListener = (_, answer) => answer.writeHead(404).end('<html>not here</html>')
   const page: RequestListener = (_, answer) => answer.end('<html>welcome</html>')
   const api: RequestListener = (_, answer) =>
@@ -158,7 +158,7 @@ test('a server does not start with a URL that leads to no MySQL', async () => {
     ['http', () => startWebServer(page), http],
     ['http', () => startWebServer(api), http],
   ]
-  for (const [scheme, start, says] of cases) {
+  for (const [scheme, start, expected] of cases) {
     await using listener = await start()
     const url = `${scheme}://someone:s3cret@${listener.address}/db`
     const { code, stderr } = await runToEnd([
@@ -173,7 +173,7 @@ test('a server does not start with a URL that leads to no MySQL', async () => {
       url,
     ])
     assert.equal(code, 2, stderr)
-    assert.match(stderr, says)
+    assert.match(stderr, expected)
     assert.equal(stderr.trim().split('\n').length, 1)
     assert.ok(
       stderr.startsWith('firefly: ') && stderr.includes(listener.address) && !stderr.includes('s3cret'),
@@ -182,7 +182,7 @@ test('a server does not start with a URL that leads to no MySQL', async () => {
   }
 })
 
-test('a server starts with a URL where nobody or nothing answers now', async () => {
+test('starts with the URL of a server that does not answer now', async () => {
   const busy: RequestListener = (_, answer) => answer.writeHead(503).end('<html>later</html>')
   const many: RequestListener = (_, answer) => answer.writeHead(429).end('<html>slower</html>')
   const cases: readonly (readonly [string, () => Promise<OtherServer>])[] = [

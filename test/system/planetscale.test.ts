@@ -1,5 +1,5 @@
-// planetscaleClient with the real driver, against the local endpoint in front of a real MariaDB; and what differs
-// from mysqlClient on the same database: nothing but the way.
+// planetscaleClient with the real driver, against the local endpoint in front of a real MariaDB. Its results equal those
+// of mysqlClient on the same database.
 
 import assert from 'node:assert/strict'
 import { after, before, test as run } from 'node:test'
@@ -39,10 +39,10 @@ after(async () => {
 
 const sql = (text: string, ...params: SqlValue[]) => ({ sql: text, params })
 const accept = () => true
-const rowsOf = async (by: SqlClient, text: string, ...params: SqlValue[]) =>
-  (await by.query(sql(text, ...params))).rows
+const rowsOf = async (client: SqlClient, text: string, ...params: SqlValue[]) =>
+  (await client.query(sql(text, ...params))).rows
 
-/** A table that no other test has. */
+/** Creates a table with a unique name. */
 let tables = 0
 async function table(columns: string): Promise<string> {
   const name = `t${++tables}`
@@ -57,8 +57,8 @@ function isDatabaseError(kind: string, message: RegExp, more: { errno?: number; 
     assert(error.message.length <= 500)
     const all = inspect(error, { depth: 9, showHidden: true })
     for (const secret of [password, btoa(`firefly:${password}`)]) assert(!all.includes(secret), all)
-    const seen = { kind: error.kind, errno: error.errno, statement: error.statement }
-    assert.deepEqual(seen, { ...seen, kind, ...more })
+    const actual = { kind: error.kind, errno: error.errno, statement: error.statement }
+    assert.deepEqual(actual, { ...actual, kind, ...more })
     return true
   }
 }
@@ -66,7 +66,7 @@ function isDatabaseError(kind: string, message: RegExp, more: { errno?: number; 
 const bytes = Uint8Array.from({ length: 256 }, (_, i) => i)
 const TEXT = '\uFEFF😀 it\'s "quoted" \\ back\\\\slash ? :v `tick` \0 \b\n\r\t\x1a -- /* # ; \u2028 ß'
 
-/** Column type, what goes in, what comes out when that is not the same. */
+/** Column type, written value, and the value read back if it differs. */
 const VALUES: readonly (readonly [string, SqlValue, (string | Uint8Array | null)?])[] = [
   ['TINYINT', -128, '-128'],
   ['TINYINT UNSIGNED', 255, '255'],
@@ -108,21 +108,21 @@ const VALUES: readonly (readonly [string, SqlValue, (string | Uint8Array | null)
   ['BLOB', null],
 ]
 
-test('every type comes back as text, bytes or null, the same through both drivers', async () => {
+test('returns every type as text, bytes or null, equal with both drivers', async () => {
   const columns = VALUES.map(([type], i) => `c${i} ${type} NULL`)
   const name = await table(['id INT', ...columns].join(', '))
   const params = VALUES.map(([, value]) => value)
   const insert = `INSERT INTO ${name} VALUES (?${', ?'.repeat(params.length)})`
   await client.query(sql(insert, 1, ...params))
   await direct.query(sql(insert, 2, ...params))
-  const expected = VALUES.map(([, value, back]) => (back === undefined ? value : back))
-  for (const by of [client, direct]) {
-    const { rows, columns } = await by.query(sql(`SELECT * FROM ${name} ORDER BY id`))
+  const expected = VALUES.map(([, value, readBack]) => (readBack === undefined ? value : readBack))
+  for (const driver of [client, direct]) {
+    const { rows, columns } = await driver.query(sql(`SELECT * FROM ${name} ORDER BY id`))
     assert.deepEqual(columns, ['id', ...VALUES.map((_, i) => `c${i}`)])
     for (const [i, [id, ...row]] of rows.entries()) {
       assert.equal(id, String(i + 1))
       for (const [j, value] of row.entries()) {
-        // mysql2 hands out Buffer.
+        // mysql2 returns a Buffer.
         const plain = value instanceof Uint8Array ? Uint8Array.from(value) : value
         assert.deepEqual(plain, expected[j], `${VALUES[j]![0]} of row ${id}`)
       }
@@ -131,7 +131,7 @@ test('every type comes back as text, bytes or null, the same through both driver
   }
 })
 
-test('expressions, SHOW and empty results are the same through both drivers', async () => {
+test('returns equal expressions, SHOW and empty results with both drivers', async () => {
   const name = await table('id INT PRIMARY KEY, v VARCHAR(20)')
   const statements = [
     sql('SELECT 1, 1.5, 2.5e0, NULL, ?, ?, ? AS same, ? AS same', 'ß', bytes, true, 12n),
@@ -145,16 +145,16 @@ test('expressions, SHOW and empty results are the same through both drivers', as
     sql(`DELETE FROM ${name}`),
   ]
   for (const statement of statements) {
-    const over = async (by: SqlClient) => {
-      let seen: unknown
-      await by.transact([statement], (_, result) => ((seen = result), false))
-      return JSON.stringify(seen, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value))
+    const resultOf = async (driver: SqlClient) => {
+      let result: unknown
+      await driver.transact([statement], (_, received) => ((result = received), false))
+      return JSON.stringify(result, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value))
     }
-    assert.equal(await over(client), await over(direct), statement.sql)
+    assert.equal(await resultOf(client), await resultOf(direct), statement.sql)
   }
 })
 
-test('a write tells the rows that it found, an INSERT its first id up to 2^64 - 2', async () => {
+test('returns the matched rows of a write, and the first id of an INSERT up to 2^64 - 2', async () => {
   const name = await table('id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, v INT')
   const first = await client.query(sql(`INSERT INTO ${name} (v) VALUES (?), (?)`, 1, 2))
   assert.deepEqual([first.affected, first.insertId], [2, 1n])
@@ -168,16 +168,16 @@ test('a write tells the rows that it found, an INSERT its first id up to 2^64 - 
   }
 })
 
-test('a transaction commits whole or is rolled back whole', async () => {
+test('commits a transaction completely or rolls it back completely', async () => {
   const name = await table('id INT PRIMARY KEY, v INT')
   const insert = (id: number) => sql(`INSERT INTO ${name} VALUES (?, 0)`, id)
   const results = await client.transact([insert(1), insert(2), sql(`SELECT COUNT(*) FROM ${name}`)], accept)
   assert.deepEqual([results?.[0]?.affected, results?.[2]?.rows], [1, [['2']]])
   assert.deepEqual(await client.transact([], accept), [])
 
-  const seen: number[] = []
-  const none = await client.transact([insert(3), insert(4), insert(5)], (index) => seen.push(index) < 2)
-  assert.deepEqual([none, seen], [null, [0, 1]])
+  const checked: number[] = []
+  const none = await client.transact([insert(3), insert(4), insert(5)], (index) => checked.push(index) < 2)
+  assert.deepEqual([none, checked], [null, [0, 1]])
   const refused = client.transact([insert(6), insert(1), insert(7)], accept)
   await assert.rejects(
     refused,
@@ -187,18 +187,18 @@ test('a transaction commits whole or is rolled back whole', async () => {
   await assert.rejects(bug, /a bug/)
   assert.deepEqual(await rowsOf(direct, `SELECT id FROM ${name} ORDER BY id`), [['1'], ['2']])
 
-  // Two at once: the second waits for the row, and then finds what the first has committed.
+  // Concurrent transactions: the second waits for the row lock, and then reads the committed value.
   const add = sql(`UPDATE ${name} SET v = v + 1 WHERE id = 1`)
   await Promise.all(Array.from({ length: 8 }, () => client.transact([add, add], accept)))
   assert.deepEqual(await rowsOf(client, `SELECT v FROM ${name} WHERE id = 1`), [['16']])
 })
 
-test('an error names its kind, its number and the host, never the password', async () => {
+test('reports an error with kind, number and host, without the password', async () => {
   const name = await table('id INT PRIMARY KEY, v VARCHAR(400) UNIQUE')
-  const dup = sql(`INSERT INTO ${name} VALUES (?, ?)`, 1, '(errno 1205) (sqlstate HY000)'.repeat(12))
-  await client.query(dup)
+  const duplicate = sql(`INSERT INTO ${name} VALUES (?, ?)`, 1, '(errno 1205) (sqlstate HY000)'.repeat(12))
+  await client.query(duplicate)
   const CASES: readonly (readonly [ReturnType<typeof sql>, string, RegExp, number])[] = [
-    [dup, 'refused', /^127\.0\.0\.1:\d+: target: firefly\w*\.-\.primary: vttablet/, 1062],
+    [duplicate, 'refused', /^127\.0\.0\.1:\d+: target: firefly\w*\.-\.primary: vttablet/, 1062],
     [sql(`INSERT INTO ${name} VALUES (NULL, ?)`, 'x'), 'refused', /cannot be null/, 1048],
     [sql(`INSERT INTO ${name} VALUES (?, NULL)`, 2n ** 40n), 'refused', /Out of range/, 1264],
     [sql(`INSERT INTO ${name} VALUES (2, ?)`, 'x'.repeat(401)), 'refused', /Data too long/, 1406],
@@ -210,30 +210,33 @@ test('an error names its kind, its number and the host, never the password', asy
     await assert.rejects(client.query(statement), isDatabaseError(kind, message, { errno, statement: -1 }))
 
   const url = endpoint.url.replace(password, 'wrong%2Fword')
-  const wrong = planetscaleClient({ url })
+  const wrongLogin = planetscaleClient({ url })
   await assert.rejects(
-    wrong.query(sql('SELECT 1')),
-    isDatabaseError('access', /not accepted: invalid username/),
+    wrongLogin.query(sql('SELECT 1')),
+    isDatabaseError('access', /rejected the login: invalid username/),
   )
-  await assert.rejects(wrong.transact([sql('SELECT 1')], accept), isDatabaseError('access', /not accepted/))
-  const nobody = planetscaleClient({ url: endpoint.url.replace(/:\d+\//, ':1/') })
   await assert.rejects(
-    nobody.query(sql('SELECT 1')),
+    wrongLogin.transact([sql('SELECT 1')], accept),
+    isDatabaseError('access', /rejected the login/),
+  )
+  const unreachable = planetscaleClient({ url: endpoint.url.replace(/:\d+\//, ':1/') })
+  await assert.rejects(
+    unreachable.query(sql('SELECT 1')),
     isDatabaseError('unavailable', /^127\.0\.0\.1:1: fetch failed: \w/),
   )
-  await nobody.close()
-  await assert.rejects(nobody.query(sql('SELECT 1')), isDatabaseError('unavailable', /closed/))
+  await unreachable.close()
+  await assert.rejects(unreachable.query(sql('SELECT 1')), isDatabaseError('unavailable', /closed/))
 })
 
-test('a password is sent as it is meant, not as a url writes it', async () => {
-  const secret = { user: 'us%er', password: "p@ss:/?#%40'&" }
-  const other = await startPlanetscale({ mysql, ...secret })
-  const by = planetscaleClient({ url: other.url })
-  assert.deepEqual(await rowsOf(by, 'SELECT 1'), [['1']])
+test('sends the decoded password of a percent-encoded url', async () => {
+  const login = { user: 'us%er', password: "p@ss:/?#%40'&" }
+  const other = await startPlanetscale({ mysql, ...login })
+  const client = planetscaleClient({ url: other.url })
+  assert.deepEqual(await rowsOf(client, 'SELECT 1'), [['1']])
   await other.close()
 })
 
-test('a lost answer of COMMIT is unavailable, and the commit is there', async () => {
+test('reports a lost answer of COMMIT as unavailable, though the commit was applied', async () => {
   const name = await table('id INT')
   const insert = (id: number) => [sql(`INSERT INTO ${name} VALUES (?)`, id)]
   endpoint.faults.dropAnswers((text) => text === 'COMMIT')
@@ -249,17 +252,17 @@ test('a lost answer of COMMIT is unavailable, and the commit is there', async ()
   assert.deepEqual(await rowsOf(client, `SELECT id FROM ${name} ORDER BY id`), [['1'], ['3'], ['4']])
 })
 
-test('a lost COMMIT is unavailable, nothing is committed and no lock stays', async () => {
+test('reports a lost COMMIT as unavailable, commits nothing and releases its locks', async () => {
   const name = await table('id INT PRIMARY KEY')
   const lossy: typeof fetch = (input, init) =>
     (init!.body as string).includes('"COMMIT"') ? Promise.reject(new Error('no route')) : fetch(input, init)
-  const by = planetscaleClient({ url: endpoint.url, fetch: lossy })
+  const lossyClient = planetscaleClient({ url: endpoint.url, fetch: lossy })
   const insert = [sql(`INSERT INTO ${name} VALUES (1)`)]
-  await assert.rejects(by.transact(insert, accept), isDatabaseError('unavailable', /no route/))
+  await assert.rejects(lossyClient.transact(insert, accept), isDatabaseError('unavailable', /no route/))
   assert.equal((await client.transact(insert, accept))?.[0]?.affected, 1)
 })
 
-test('a failing ROLLBACK does not hide why', async () => {
+test('reports the error of the statement when the ROLLBACK fails too', async () => {
   endpoint.faults.dropAnswers((text) => text === 'ROLLBACK')
   const schema = client.transact([sql('SELECT 1'), sql('SELECT * FROM nowhere')], accept)
   await assert.rejects(schema, isDatabaseError('schema', /nowhere/, { errno: 1146, statement: 1 }))
@@ -267,21 +270,21 @@ test('a failing ROLLBACK does not hide why', async () => {
   endpoint.faults.dropAnswers(0)
 })
 
-test('garbage, 503 and silence are unavailable', async () => {
+test('reports an invalid answer, a 503 and a timeout as unavailable', async () => {
   endpoint.faults.garbage(1)
   await assert.rejects(
     client.query(sql('SELECT 1')),
-    isDatabaseError('unavailable', /not of the PlanetScale protocol/),
+    isDatabaseError('unavailable', /not in the PlanetScale protocol/),
   )
   endpoint.faults.unavailable(true)
   await assert.rejects(client.transact([], accept), isDatabaseError('unavailable', /HTTP 503/))
   endpoint.faults.unavailable(false)
-  const hasty = planetscaleClient({ url: endpoint.url, timeoutMs: 100 })
+  const shortTimeout = planetscaleClient({ url: endpoint.url, timeoutMs: 100 })
   endpoint.faults.delay(300)
   await assert.rejects(
-    hasty.query(sql('SELECT 1')),
+    shortTimeout.query(sql('SELECT 1')),
     isDatabaseError('unavailable', /no answer within 100 ms/),
   )
   endpoint.faults.delay(0)
-  assert.deepEqual(await rowsOf(hasty, 'SELECT 1'), [['1']])
+  assert.deepEqual(await rowsOf(shortTimeout, 'SELECT 1'), [['1']])
 })

@@ -1,4 +1,4 @@
-// planetscaleClient inside of workerd: its fetch has rules that Node's has not.
+// planetscaleClient in workerd, whose fetch is stricter than Node's.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -7,7 +7,7 @@ import { mysqlClient } from '../../core/node/mysqlpool.ts'
 import { MariadbMissing, testDatabase } from '../support/mariadb.ts'
 import { startPlanetscale } from '../support/planetscale/server.ts'
 
-test('planetscaleClient works in a Worker', async (t) => {
+test('runs planetscaleClient in a Worker', async (t) => {
   const database = await testDatabase().catch((error: unknown) => {
     if (error instanceof MariadbMissing) return error
     throw error

@@ -1,5 +1,5 @@
-// Rows in a real MariaDB, by both clients: every kind of value comes back as it was, pages follow the keys, and what
-// other programs write is taken for what it is.
+// Rows in a real MariaDB, with both clients: every kind of value reads back unchanged, pages are ordered by key, and
+// values of other programs are checked.
 
 import assert from 'node:assert/strict'
 
@@ -23,7 +23,7 @@ import {
   update,
 } from '../support/sqldatabase.ts'
 
-const { direct, ask, create, given } = await openSqlFixture()
+const { direct, ask, create, testBothDrivers } = await openSqlFixture()
 
 const EVERY_KIND = {
   key: t.string(20),
@@ -57,7 +57,7 @@ const EVERY_KIND = {
   maybeText: t.nullable(t.string(2_000)),
   maybePet: t.nullable(t.array(t.u8, 9)),
 }
-const NASTY = "🐉 ü ' \" \\ \\' ` ? ?? % _ ; -- \0\b\n\r\t\u001a \u2028\ufeff"
+const SPECIAL_TEXT = "🐉 ü ' \" \\ \\' ` ? ?? % _ ; -- \0\b\n\r\t\u001a \u2028\ufeff"
 const LOW: Row = {
   key: 'low',
   u8: 0,
@@ -108,22 +108,22 @@ const HIGH: Row = {
   whole: '99999999999999999999',
   id: 'Az09_-'.padEnd(64, 'z'),
   name: '😀'.repeat(20),
-  text: NASTY,
-  book: `${NASTY}${'ü'.repeat(100_000)}`,
+  text: SPECIAL_TEXT,
+  book: `${SPECIAL_TEXT}${'ü'.repeat(100_000)}`,
   mood: 'wütend 😀',
   bytes: ALL_BYTES,
   blob: ALL_BYTES,
   image: new Uint8Array(70_000).fill(0xff),
   tags: ['"', '\\', '?', "'", '🐉', '\0', ''],
   stats: EVERY_KIND.stats.parse({ '?"\\': -0.5, ü: 1e-7 }),
-  pet: { name: NASTY, level: 255 },
+  pet: { name: SPECIAL_TEXT, level: 255 },
   at: new Date('9999-12-31T23:59:59.999Z'),
   maybe: 255,
-  maybeText: NASTY,
+  maybeText: SPECIAL_TEXT,
   maybePet: [0, 255],
 }
 
-given('every kind of value comes back as it was, inserted and updated', async (database, owner) => {
+testBothDrivers('reads back every kind of value, inserted and updated', async (database, owner) => {
   const all = await create(EVERY_KIND, { key: 'key' })
   await owner.applyBatch([insert(all, LOW), insert(all, HIGH)])
   for (const row of [LOW, HIGH]) {
@@ -141,7 +141,7 @@ given('every kind of value comes back as it was, inserted and updated', async (d
   assert.deepEqual(await database.row(all, ['low']), LOW)
 })
 
-given('any number and any text survive, many in one statement', async (database, owner) => {
+testBothDrivers('stores any number and any text, many rows in one statement', async (database, owner) => {
   const any = await create({ uid: t.id, n: t.u32, real: t.f64, text: t.string(300) }, { key: ['uid', 'n'] })
   const double = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0)
   const text = fc.string({ unit: 'binary', maxLength: 100 })
@@ -158,7 +158,7 @@ given('any number and any text survive, many in one statement', async (database,
   assert.deepEqual(await database.load(any, 'u', null, 300), swapped)
 })
 
-given('pages follow the key: case, emoji, numbers, bytes and dates', async (database, owner) => {
+testBothDrivers('orders pages by key: case, emoji, numbers, bytes and dates', async (database, owner) => {
   const bags = await create(
     { place: t.string(9), uid: t.string(9), at: t.date, tag: t.bytes(2), worth: t.decimal(40, 2) },
     { key: ['place', 'uid', 'at', 'tag', 'worth'], shardKey: 'uid' },
@@ -179,7 +179,7 @@ given('pages follow the key: case, emoji, numbers, bytes and dates', async (data
   assert.deepEqual(await loadAll(database, bags, 'ME', 1_000), others)
 })
 
-given('a shard that is one row is one page', async (database, owner) => {
+testBothDrivers('loads a shard with a single row as one page', async (database, owner) => {
   const heroes = await create({ uid: t.string(9), level: t.u8 }, { key: 'uid' })
   await owner.applyBatch([insert(heroes, { uid: 'a', level: 1 })])
   assert.deepEqual(await database.load(heroes, 'a', null, 1), [{ uid: 'a', level: 1 }])
@@ -187,40 +187,43 @@ given('a shard that is one row is one page', async (database, owner) => {
   assert.deepEqual(await database.load(heroes, 'é'.repeat(99), null, 1), [])
 })
 
-given('what another program put there is refused by name, value and bound', async (database, owner) => {
-  const items = await create(
-    {
-      id: t.id,
-      count: t.int(0, 99),
-      name: t.string(9, 3),
-      mood: t.oneOf('calm', 'wild'),
-      tags: t.array(t.u8, 2),
-      at: t.date,
-      on: t.bool,
-    },
-    { key: 'id' },
-  )
-  const good = { id: 'a', count: 1, name: 'Ada', mood: 'calm', tags: [1], at: new Date(0), on: true }
-  await owner.applyBatch([insert(items, good)])
-  const foreign: [column: string, value: SqlValue, message: RegExp][] = [
-    ['count', 100, /^table t\d+: column count holds "100": 100 is outside 0\.\.99$/],
-    ['name', 'Al', /column name holds "Al": string of 2 characters is below 3: "Al"$/],
-    ['mood', 'sad', /column mood holds "sad": .*calm/],
-    ['tags', '[1,2,3]', /column tags holds "\[1,2,3\]": array of 3 items exceeds 2: \[1, 2, 3\]$/],
-    ['tags', '[1,', /column tags holds "\[1,": not JSON$/],
-    ['on', 7, /column on holds "7": expected bool, got "7"$/],
-  ]
-  for (const [column, value, message] of foreign) {
-    await ask(`UPDATE ${items.name} SET \`${column}\` = ?`, value)
-    await assertRefused(database.load(items, 'a', null, 9), message)
-    await assertRefused(database.row(items, ['a']), message)
-    const before = good[column as keyof typeof good]
-    await owner.applyBatch([update(items, ['a'], { [column]: before })])
-  }
-  assert.deepEqual(await database.row(items, ['a']), good)
-})
+testBothDrivers(
+  'refuses invalid values of another program with column, value and bound',
+  async (database, owner) => {
+    const items = await create(
+      {
+        id: t.id,
+        count: t.int(0, 99),
+        name: t.string(9, 3),
+        mood: t.oneOf('calm', 'wild'),
+        tags: t.array(t.u8, 2),
+        at: t.date,
+        on: t.bool,
+      },
+      { key: 'id' },
+    )
+    const good = { id: 'a', count: 1, name: 'Ada', mood: 'calm', tags: [1], at: new Date(0), on: true }
+    await owner.applyBatch([insert(items, good)])
+    const foreign: [column: string, value: SqlValue, message: RegExp][] = [
+      ['count', 100, /^table t\d+: column count holds "100": 100 is outside 0\.\.99$/],
+      ['name', 'Al', /column name holds "Al": string of 2 characters is below 3: "Al"$/],
+      ['mood', 'sad', /column mood holds "sad": .*calm/],
+      ['tags', '[1,2,3]', /column tags holds "\[1,2,3\]": array of 3 items exceeds 2: \[1, 2, 3\]$/],
+      ['tags', '[1,', /column tags holds "\[1,": not JSON$/],
+      ['on', 7, /column on holds "7": expected bool, got "7"$/],
+    ]
+    for (const [column, value, message] of foreign) {
+      await ask(`UPDATE ${items.name} SET \`${column}\` = ?`, value)
+      await assertRefused(database.load(items, 'a', null, 9), message)
+      await assertRefused(database.row(items, ['a']), message)
+      const before = good[column as keyof typeof good]
+      await owner.applyBatch([update(items, ['a'], { [column]: before })])
+    }
+    assert.deepEqual(await database.row(items, ['a']), good)
+  },
+)
 
-given('a table of another program is read as it is', async (database, owner) => {
+testBothDrivers('reads and writes a table of another program', async (database, owner) => {
   const { definition: old } = table(
     uniqueTableName(),
     { id: t.u32, uid: t.string(20), on: t.bool, level: t.u8, born: t.date, name: t.string(20) },
@@ -262,17 +265,20 @@ given('a table of another program is read as it is', async (database, owner) => 
   })
 })
 
-given('a row is found by its own key, whatever the collation takes for the same', async (database, owner) => {
-  const heroes = await create({ uid: t.string(20), level: t.u8 }, { key: 'uid' })
-  await ask(`ALTER TABLE ${heroes.name} MODIFY uid VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL`)
-  await owner.applyBatch([insert(heroes, { uid: 'Bob', level: 1 })])
-  assert.deepEqual(await database.row(heroes, ['Bob']), { uid: 'Bob', level: 1 })
-  assert.equal(await database.row(heroes, ['bob']), null)
-  assert.deepEqual(await database.load(heroes, 'bob', null, 9), [])
-  await owner.assertRefused([insert(heroes, { uid: 'bob', level: 2 })], /Duplicate entry 'bob'/)
-})
+testBothDrivers(
+  'finds a row by its exact key, whatever the collation treats as equal',
+  async (database, owner) => {
+    const heroes = await create({ uid: t.string(20), level: t.u8 }, { key: 'uid' })
+    await ask(`ALTER TABLE ${heroes.name} MODIFY uid VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL`)
+    await owner.applyBatch([insert(heroes, { uid: 'Bob', level: 1 })])
+    assert.deepEqual(await database.row(heroes, ['Bob']), { uid: 'Bob', level: 1 })
+    assert.equal(await database.row(heroes, ['bob']), null)
+    assert.deepEqual(await database.load(heroes, 'bob', null, 9), [])
+    await owner.assertRefused([insert(heroes, { uid: 'bob', level: 2 })], /Duplicate entry 'bob'/)
+  },
+)
 
-given('a key that ends in a space is refused, because MySQL does not see it', async (database, owner) => {
+testBothDrivers('refuses a key that ends in a space, which MySQL ignores', async (database, owner) => {
   const items = await create({ uid: t.string(20), n: t.u32 }, { key: ['uid', 'n'] })
   await owner.applyBatch([insert(items, { uid: 'bob', n: 1 })])
   const message = /table t\d+: uid: the key "bob " ends in a space/
@@ -291,7 +297,7 @@ given('a key that ends in a space is refused, because MySQL does not see it', as
   assert.deepEqual(await database.load(items, 'bob', null, 9), [{ uid: 'bob', n: 1 }])
 })
 
-given('a program that does not know a new column goes on', async (database, owner) => {
+testBothDrivers('accepts rows of a version that does not know a new column', async (database, owner) => {
   const columns = { id: t.string(9), n: t.u8 }
   const old = await create(columns, { key: 'id' })
   await owner.applyBatch([insert(old, { id: 'before', n: 1 }), insert(old, { id: 'too', n: 1 })])
@@ -324,13 +330,13 @@ given('a program that does not know a new column goes on', async (database, owne
     defaults: { ...defaults, big: 2n ** 64n - 1n },
     owner: Player,
   } as const
-  const { definition: now } = table(old.name, all, options)
+  const { definition: current } = table(old.name, all, options)
   for (const name of Object.keys(added))
-    for (const statement of addColumn(now, now.columnByName.get(name)!)) await direct.query(statement)
+    for (const statement of addColumn(current, current.columnByName.get(name)!)) await direct.query(statement)
   await owner.applyBatch([insert(old, { id: 'after', n: 1 })])
-  await ask(`INSERT INTO ${old.name} (id, n) VALUES (?, 1)`, 'theirs')
-  for (const id of ['before', 'too', 'after', 'theirs']) {
-    assert.deepEqual(await database.row(now, [id]), {
+  await ask(`INSERT INTO ${old.name} (id, n) VALUES (?, 1)`, 'foreign')
+  for (const id of ['before', 'too', 'after', 'foreign']) {
+    assert.deepEqual(await database.row(current, [id]), {
       id,
       n: 1,
       mana: 0,

@@ -1,4 +1,4 @@
-// One table of the game beside one of information_schema, in the words of each server.
+// Comparison of a table of the game with a table of information_schema, in the notation of each server.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -24,16 +24,12 @@ for (const version of [MARIA, MYSQL, VITESS]) {
   const foundWith = (columns: readonly Column[], indexes = PETS_INDEXES) =>
     catalog('pets', columns, indexes, version).get('pets')!
 
-  test(`${version}: our own table is as we made it`, () => {
-    const {
-      drift,
-      missingColumns: columns,
-      missingIndexes: indexes,
-    } = compareTable(pets, foundWith(PETS[version]!), 'exact')
-    assert.deepEqual([drift.map(describeDifference), columns, indexes], [[], [], []])
+  test(`${version}: finds no difference in a table that Firefly created`, () => {
+    const { drift, missingColumns, missingIndexes } = compareTable(pets, foundWith(PETS[version]!), 'exact')
+    assert.deepEqual([drift.map(describeDifference), missingColumns, missingIndexes], [[], [], []])
   })
 
-  test(`${version}: one thing that is other than we made it is drift`, () => {
+  test(`${version}: reports a single changed property of a column as drift`, () => {
     const changes: readonly Column[] = [
       ['id', 'varchar(64)', 'NO', null, 'utf8mb4', 'utf8mb4_bin'],
       ['uid', 'varchar(20)', 'NO', null, 'utf8mb4', 'utf8mb4_general_ci'],
@@ -70,8 +66,8 @@ for (const version of [MARIA, MYSQL, VITESS]) {
   })
 }
 
-test('defaults of any text are read back from either dialect', () => {
-  const nasty = [
+test('reads defaults of any text from both dialects', () => {
+  const texts = [
     '',
     "'",
     "''",
@@ -97,7 +93,7 @@ test('defaults of any text are read back from either dialect', () => {
     '\b': '\\b',
     '\u001a': '\\Z',
   }
-  for (const text of nasty) {
+  for (const text of texts) {
     for (const [version, shown] of [
       [MARIA, mariadb(text)],
       [MYSQL, text],
@@ -108,7 +104,7 @@ test('defaults of any text are read back from either dialect', () => {
   }
 })
 
-test('keys, indexes and columns of others: what is drift, what is missing, what is fine', () => {
+test('classifies foreign keys, indexes and columns as drift, missing or acceptable', () => {
   const definition = define(
     'x',
     { uid: t.id, n: t.u8, name: t.string(9) },
@@ -133,7 +129,7 @@ test('keys, indexes and columns of others: what is drift, what is missing, what 
     ['unique_name', '0', 'name'],
   ]
   const table: [
-    what: string,
+    name: string,
     columns: readonly Column[],
     indexes: readonly Index[],
     drift: RegExp[],
@@ -142,7 +138,7 @@ test('keys, indexes and columns of others: what is drift, what is missing, what 
     ['all', [], [...key, ...both], [], []],
     ['no indexes', [], key, [], ['by_name', 'unique_name']],
     [
-      'by other names, and longer',
+      'other names, and more columns',
       [],
       [...key, ['a', '1', 'uid'], ['a', '1', 'name'], ['a', '1', 'n'], ['b', '0', 'name']],
       [],
@@ -166,14 +162,14 @@ test('keys, indexes and columns of others: what is drift, what is missing, what 
       'a name that is taken',
       [],
       [...key, ['by_name', '1', 'n'], ['b', '0', 'name']],
-      [/KEY by_name \(n\) is there/],
+      [/found KEY by_name \(n\)/],
       ['by_name'],
     ],
     [
       'another key',
       [],
       [['PRIMARY', '0', 'n'], ...both],
-      [/PRIMARY KEY \(n\) is there, wanted is PRIMARY KEY \(uid, n\)/],
+      [/found PRIMARY KEY \(n\), expected PRIMARY KEY \(uid, n\)/],
       [],
     ],
     [
@@ -184,105 +180,115 @@ test('keys, indexes and columns of others: what is drift, what is missing, what 
       [],
     ],
     [
-      'the key turned round',
+      'the key in reverse order',
       [],
       [['PRIMARY', '0', 'n'], ['PRIMARY', '0', 'uid'], ...both],
       [/PRIMARY KEY \(n, uid\)/],
       [],
     ],
     [
-      'a unique of another',
+      'a unique of another program',
       [],
       [...key, ...both, ['u', '0', 'n']],
-      [/UNIQUE KEY u \(n\) is there.*declare unique: \['n'\]/],
+      [/found UNIQUE KEY u \(n\),.*declare unique: \['n'\]/],
       [],
     ],
     ['a unique expression', [], [...key, ...both, ['u', '0', null]], [/UNIQUE KEY u \(an expression\)/], []],
     ['a unique that follows from the key', [], [...key, ...both, ['u', '0', 'n'], ['u', '0', 'uid']], [], []],
-    ['a unique that follows from ours', [], [...key, ...both, ['u', '0', 'n'], ['u', '0', 'name']], [], []],
     [
-      'a unique of a later version, in which our rows have NULL',
+      'a unique that follows from the game',
+      [],
+      [...key, ...both, ['u', '0', 'n'], ['u', '0', 'name']],
+      [],
+      [],
+    ],
+    [
+      'a unique of a later version, in which this version writes NULL',
       [['later', 'int(11)', 'YES', 'NULL']],
       [...key, ...both, ['u', '0', 'n'], ['u', '0', 'later']],
       [],
       [],
     ],
     [
-      'a unique column that is computed',
+      'a generated unique column',
       [['later', 'int(11)', 'YES', 'NULL', null, null, 'STORED GENERATED']],
       [...key, ...both, ['u', '0', 'later']],
       [/UNIQUE KEY u \(later\)/],
       [],
     ],
     [
-      'a unique column with a default, of which there can be one row only',
+      'a unique column with a default, which fits one row only',
       [['later', 'int(11)', 'YES', '5']],
       [...key, ...both, ['u', '0', 'later']],
       [/UNIQUE KEY u \(later\)/],
       [],
     ],
     [
-      'one that only seems to',
+      'a unique prefix that does not follow from the key',
       [],
       [...key, ...both, ['u', '0', 'n'], ['u', '0', 'uid', '2']],
       [/UNIQUE KEY u/],
       [],
     ],
-    ['a column more', [['more', 'int', 'YES', 'NULL']], [...key, ...both], [], []],
-    ['one with a default', [['more', 'int', 'NO', '5']], [...key, ...both], [], []],
+    ['an additional column', [['more', 'int', 'YES', 'NULL']], [...key, ...both], [], []],
+    ['an additional column with a default', [['more', 'int', 'NO', '5']], [...key, ...both], [], []],
     [
-      'one that is computed',
+      'an additional generated column',
       [['more', 'int', 'NO', null, null, null, 'STORED GENERATED']],
       [...key, ...both],
       [],
       [],
     ],
     [
-      'one that we cannot fill',
+      'an additional column that inserts would have to set',
       [['more', 'int(11)', 'NO', null]],
       [...key, ...both],
-      [/column more: int NOT NULL is there/],
+      [/column more: found int NOT NULL/],
       [],
     ],
   ]
-  for (const how of ['exact', 'fit'] as const)
-    for (const [what, more, indexes, drift, missing] of table) {
+  for (const strictness of ['exact', 'compatible'] as const)
+    for (const [name, more, indexes, drift, missing] of table) {
       const found = catalog('x', [...columns, ...more], indexes).get('x')!
-      const compared = compareTable(definition, found, how)
-      const described = compared.drift.map(describeDifference)
-      assert.equal(described.length, drift.length, `${what}: ${described.join()}`)
-      for (const [i, line] of described.entries()) assert.match(line, drift[i]!, what)
+      const comparison = compareTable(definition, found, strictness)
+      const described = comparison.drift.map(describeDifference)
+      assert.equal(described.length, drift.length, `${name}: ${described.join()}`)
+      for (const [i, line] of described.entries()) assert.match(line, drift[i]!, name)
       assert.deepEqual(
-        compared.missingIndexes.map(({ name }) => name),
+        comparison.missingIndexes.map((index) => index.name),
         missing,
-        what,
+        name,
       )
     }
-  const view = compareTable(definition, catalog('x', columns, [], MARIA, null).get('x')!, 'fit')
+  const view = compareTable(definition, catalog('x', columns, [], MARIA, null).get('x')!, 'compatible')
   assert.deepEqual(
-    view.drift.map(({ actual: there }) => there),
+    view.drift.map(({ actual }) => actual),
     ['a view'],
   )
   const isam = compareTable(
     definition,
     catalog('x', columns, [...key, ...both], MARIA, 'MyISAM').get('x')!,
-    'fit',
+    'compatible',
   )
   assert.deepEqual(
-    isam.drift.map(({ actual: there }) => there),
+    isam.drift.map(({ actual }) => actual),
     ['ENGINE=MyISAM'],
   )
-  const cased = columns.map((column): Column =>
+  const otherCase = columns.map((column): Column =>
     column[0] === 'name' ? ['Name', 'varchar(9)', 'YES', 'NULL', ...UTF8MB4_BIN] : column,
   )
-  const { drift } = compareTable(definition, catalog('x', cased, [...key, ...both]).get('x')!, 'fit')
+  const { drift } = compareTable(
+    definition,
+    catalog('x', otherCase, [...key, ...both]).get('x')!,
+    'compatible',
+  )
   assert.match(
     drift.map(describeDifference).join(),
-    /column name: Name varchar\(9\).*give the game's column the name Name/,
+    /column name: found Name varchar\(9\).*rename the game's column to Name/,
   )
 })
 
-test('what is there is told in one form', () => {
+test('describes the existing columns of every server in one form', () => {
   const found = catalog(
     'x',
     [

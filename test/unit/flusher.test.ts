@@ -1,4 +1,4 @@
-// One owner's flusher: what it sends, in which batches and when, and what lost answers and late packets do to it.
+// The flusher of one owner: which batches it sends and when, and its behaviour after lost answers.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -7,10 +7,10 @@ import type { RowChange } from '../../core/ports/store.ts'
 import { RowCoalescer } from '../../core/outbox/coalescer.ts'
 import { FlusherFixture } from './flusherfixture.ts'
 import { writeSet } from './slotfixture.ts'
-import { ada, bob, coin, coins, insert, item, items, remove, update } from './tiersfixture.ts'
+import { ada, bob, coin, coins, insert, item, items, remove, update } from './tieredstorefixture.ts'
 
-test('what turns did to a row becomes the least that MySQL must do', () => {
-  const [put, change, change2, gone] = [
+test('coalesces the changes of a row into the net change', () => {
+  const [put, change, change2, removal] = [
     insert(items, item(ada, 'a', 1)),
     update(items, ada, 'a', { n: 2 }),
     update(items, ada, 'a', { mark: 'm' }),
@@ -20,27 +20,27 @@ test('what turns did to a row becomes the least that MySQL must do', () => {
     [[put], ['insert {"player":"ada","name":"a","n":1,"mark":null}']],
     [[put, change], ['insert {"player":"ada","name":"a","n":2,"mark":null}']],
     [[change, change2], ['update {"n":2,"mark":"m"}']],
-    [[put, gone], []],
-    [[change, gone], ['delete {}']],
-    [[gone], ['delete {}']],
+    [[put, removal], []],
+    [[change, removal], ['delete {}']],
+    [[removal], ['delete {}']],
     [
-      [gone, put],
+      [removal, put],
       ['delete {}', 'insert {"player":"ada","name":"a","n":1,"mark":null}'],
     ],
     [
-      [gone, put, change],
+      [removal, put, change],
       ['delete {}', 'insert {"player":"ada","name":"a","n":2,"mark":null}'],
     ],
-    [[gone, put, gone], ['delete {}']],
-    [[put, gone, put], ['insert {"player":"ada","name":"a","n":1,"mark":null}']],
+    [[removal, put, removal], ['delete {}']],
+    [[put, removal, put], ['insert {"player":"ada","name":"a","n":1,"mark":null}']],
     [
-      [change, gone, put, change2],
+      [change, removal, put, change2],
       ['delete {}', 'insert {"player":"ada","name":"a","n":1,"mark":"m"}'],
     ],
   ]
   for (const [turns, expected] of cases) {
     const rows = new RowCoalescer()
-    for (const one of turns) assert.ok(rows.add([one]))
+    for (const turn of turns) assert.ok(rows.add([turn]))
     assert.deepEqual(
       rows.changes().map(({ op, values }) => `${op} ${JSON.stringify(values)}`),
       expected,
@@ -48,8 +48,8 @@ test('what turns did to a row becomes the least that MySQL must do', () => {
   }
 })
 
-test('changes that cannot follow each other are left to MySQL, one batch each, and all of their turn with them', () => {
-  const [put, change, gone] = [
+test('rejects a turn whose change cannot follow an earlier one, and adds none of its changes', () => {
+  const [put, change, removal] = [
     insert(items, item(ada, 'a', 1)),
     update(items, ada, 'a', { n: 2 }),
     remove(items, ada, 'a'),
@@ -57,8 +57,8 @@ test('changes that cannot follow each other are left to MySQL, one batch each, a
   for (const [first, second] of [
     [put, put],
     [change, put],
-    [gone, gone],
-    [gone, change],
+    [removal, removal],
+    [removal, change],
   ] as const) {
     const rows = new RowCoalescer()
     assert.ok(rows.add([first]))
@@ -67,43 +67,43 @@ test('changes that cannot follow each other are left to MySQL, one batch each, a
   }
 })
 
-test('local turns gather for a moment, a critical one takes them with it at once', async () => {
-  const bench = new FlusherFixture()
-  await bench.waitFor(bench.flusher.whenReady())
-  bench.commitTurn(ada, [insert(items, item(ada, 'a', 1))])
-  await bench.advance(60)
-  bench.commitTurn(bob, [insert(items, item(bob, 'b', 1))])
-  await bench.advance(30)
-  assert.deepEqual(bench.sentBatches, [])
-  await bench.advance(20)
-  assert.deepEqual(bench.sentBatches, ['1..3 insert a=1 insert b=1'])
-  bench.commitTurn(ada, [update(items, ada, 'a', { n: 2 })])
-  const start = bench.clock.mono()
-  await bench.waitFor(
-    bench.flusher.waitForCommit(bench.commitTurn(ada, [insert(coins, coin(ada, 'c', 1))]), 'player/ada'),
+test('delays local turns up to flushMs, and flushes them at once with a critical turn', async () => {
+  const fixture = new FlusherFixture()
+  await fixture.waitFor(fixture.flusher.whenReady())
+  fixture.commitTurn(ada, [insert(items, item(ada, 'a', 1))])
+  await fixture.advance(60)
+  fixture.commitTurn(bob, [insert(items, item(bob, 'b', 1))])
+  await fixture.advance(30)
+  assert.deepEqual(fixture.sentBatches, [])
+  await fixture.advance(20)
+  assert.deepEqual(fixture.sentBatches, ['1..3 insert a=1 insert b=1'])
+  fixture.commitTurn(ada, [update(items, ada, 'a', { n: 2 })])
+  const start = fixture.clock.mono()
+  await fixture.waitFor(
+    fixture.flusher.waitForCommit(fixture.commitTurn(ada, [insert(coins, coin(ada, 'c', 1))]), 'player/ada'),
   )
-  assert.ok(bench.clock.mono() - start < 10)
-  assert.deepEqual(bench.sentBatches.slice(1), ['4..5 update a=2 insert c=1'])
+  assert.ok(fixture.clock.mono() - start < 10)
+  assert.deepEqual(fixture.sentBatches.slice(1), ['4..5 update a=2 insert c=1'])
 })
 
-test('a full batch goes at once; batches are bounded in rows, entries and bytes', async () => {
-  const bench = new FlusherFixture(1, { maxBatch: 10, maxBytes: 100_000 })
-  await bench.waitFor(bench.flusher.whenReady())
-  await bench.advance(20)
-  for (let n = 0; n < 25; n++) bench.commitTurn(ada, [insert(items, item(ada, `i${n}`, n))])
-  await bench.advance(20)
+test('flushes a full batch at once; bounds batches in rows, entries and bytes', async () => {
+  const fixture = new FlusherFixture(1, { maxBatch: 10, maxBytes: 100_000 })
+  await fixture.waitFor(fixture.flusher.whenReady())
+  await fixture.advance(20)
+  for (let n = 0; n < 25; n++) fixture.commitTurn(ada, [insert(items, item(ada, `i${n}`, n))])
+  await fixture.advance(20)
   assert.deepEqual(
-    bench.batches.map(({ firstSeq: lo, lastSeq: hi }) => [lo, hi]),
+    fixture.batches.map(({ firstSeq, lastSeq }) => [firstSeq, lastSeq]),
     [
       [1, 11],
       [12, 21],
     ],
   )
   const many = Array.from({ length: 9 }, (_, n) => insert(items, item(ada, `m${n}`, n)))
-  bench.commitTurn(ada, many)
-  await bench.advance(150)
+  fixture.commitTurn(ada, many)
+  await fixture.advance(150)
   assert.deepEqual(
-    bench.batches.slice(2).map(({ firstSeq: lo, lastSeq: hi, rows }) => [lo, hi, rows.length]),
+    fixture.batches.slice(2).map(({ firstSeq, lastSeq, rows }) => [firstSeq, lastSeq, rows.length]),
     [
       [22, 26, 5],
       [27, 27, 9],
@@ -116,37 +116,37 @@ test('a full batch goes at once; batches are bounded in rows, entries and bytes'
   assert.equal(small.batches.length, 4)
 })
 
-test('deletes stand before inserts, so that a unique value can move', async () => {
-  const bench = new FlusherFixture()
-  bench.commitTurn(ada, [insert(items, item(ada, 'a', 1, 'crown'))])
-  await bench.advance(200)
-  bench.commitTurn(ada, [remove(items, ada, 'a')])
-  bench.commitTurn(ada, [insert(items, item(ada, 'b', 2, 'crown'))])
-  bench.commitTurn(ada, [remove(items, ada, 'b')])
-  bench.commitTurn(ada, [insert(items, item(ada, 'b', 3, 'crown'))])
-  await bench.advance(200)
-  assert.deepEqual(bench.sentBatches, ['1..1 insert a=1', '2..5 delete a insert b=3'])
-  assert.equal(bench.flusher.metrics.parked, 0)
+test('puts deletes before inserts, so that a unique value can move', async () => {
+  const fixture = new FlusherFixture()
+  fixture.commitTurn(ada, [insert(items, item(ada, 'a', 1, 'crown'))])
+  await fixture.advance(200)
+  fixture.commitTurn(ada, [remove(items, ada, 'a')])
+  fixture.commitTurn(ada, [insert(items, item(ada, 'b', 2, 'crown'))])
+  fixture.commitTurn(ada, [remove(items, ada, 'b')])
+  fixture.commitTurn(ada, [insert(items, item(ada, 'b', 3, 'crown'))])
+  await fixture.advance(200)
+  assert.deepEqual(fixture.sentBatches, ['1..1 insert a=1', '2..5 delete a insert b=3'])
+  assert.equal(fixture.flusher.metrics.parked, 0)
 })
 
-test('unique values that change hands in one batch are sent turn by turn', async () => {
-  const bench = new FlusherFixture()
-  bench.commitTurn(ada, [insert(items, item(ada, 'a', 1, 'x'))])
-  bench.commitTurn(ada, [insert(items, item(ada, 'b', 1, 'y'))])
-  await bench.advance(200)
-  bench.commitTurn(ada, [update(items, ada, 'a', { mark: 'z' })])
-  bench.commitTurn(ada, [update(items, ada, 'b', { mark: 'x' })])
-  bench.commitTurn(ada, [update(items, ada, 'a', { mark: 'y' })])
-  await bench.advance(200)
+test('sends turns one by one when a batch exchanges unique values', async () => {
+  const fixture = new FlusherFixture()
+  fixture.commitTurn(ada, [insert(items, item(ada, 'a', 1, 'x'))])
+  fixture.commitTurn(ada, [insert(items, item(ada, 'b', 1, 'y'))])
+  await fixture.advance(200)
+  fixture.commitTurn(ada, [update(items, ada, 'a', { mark: 'z' })])
+  fixture.commitTurn(ada, [update(items, ada, 'b', { mark: 'x' })])
+  fixture.commitTurn(ada, [update(items, ada, 'a', { mark: 'y' })])
+  await fixture.advance(200)
   assert.deepEqual(
-    bench.database.rows(items).map(({ mark }) => mark),
+    fixture.database.rows(items).map(({ mark }) => mark),
     ['y', 'x'],
   )
-  assert.equal(bench.flusher.metrics.parked, 0)
+  assert.equal(fixture.flusher.metrics.parked, 0)
 })
 
-test('of a critical turn MySQL keeps the last mark and the last state of each cast', async () => {
-  const bench = new FlusherFixture()
+test('sends the last mark and the last state of each cast of critical turns', async () => {
+  const fixture = new FlusherFixture()
   const mark = (n: number) => ({
     channel: { id: 'c', mark: n, replies: new Uint8Array([n]), nowMs: 0, weight: 0 },
   })
@@ -158,17 +158,17 @@ test('of a critical turn MySQL keeps the last mark and the last state of each ca
     answer: '',
     data: new Uint8Array(0),
   })
-  bench.commitTurn(ada, [insert(coins, coin(ada, 'a', 1))], {
+  fixture.commitTurn(ada, [insert(coins, coin(ada, 'a', 1))], {
     ...mark(1),
     casts: new Map([
       [1, cast(1)],
       [2, cast(2)],
     ]),
   })
-  bench.commitTurn(ada, [update(coins, ada, 'a', { n: 2 })], { ...mark(2), casts: new Map([[1, null]]) })
-  bench.commitTurn(ada, [insert(items, item(ada, 'i', 1))], mark(3))
-  await bench.advance(200)
-  const [batch] = bench.batches
+  fixture.commitTurn(ada, [update(coins, ada, 'a', { n: 2 })], { ...mark(2), casts: new Map([[1, null]]) })
+  fixture.commitTurn(ada, [insert(items, item(ada, 'i', 1))], mark(3))
+  await fixture.advance(200)
+  const [batch] = fixture.batches
   assert.deepEqual(
     batch?.channels.map(({ shard, id, mark }) => [shard, id, mark]),
     [['player/ada', 'c', 2]],
@@ -182,100 +182,102 @@ test('of a critical turn MySQL keeps the last mark and the last state of each ca
   )
 })
 
-test('a lost answer of COMMIT is read back: the batch is not applied twice and its turns are confirmed', async () => {
-  const bench = new FlusherFixture()
-  bench.database.injectFaults('apply', 'lost')
-  const critical = bench.commitCriticalTurn(ada, [insert(coins, coin(ada, 'a', 1))])
-  await bench.advance(500)
-  assert.deepEqual(critical.told, { kind: 'committed', seq: 1 })
-  assert.deepEqual(bench.sentBatches, ['1..1 insert a=1'])
-  assert.deepEqual([bench.callCount('apply'), bench.flusher.metrics.retries], [2, 1])
+test('confirms the turns of a batch whose COMMIT answer was lost, and applies it only once', async () => {
+  const fixture = new FlusherFixture()
+  fixture.database.injectFaults('apply', 'lost')
+  const critical = fixture.commitCriticalTurn(ada, [insert(coins, coin(ada, 'a', 1))])
+  await fixture.advance(500)
+  assert.deepEqual(critical.outcome, { kind: 'committed', seq: 1 })
+  assert.deepEqual(fixture.sentBatches, ['1..1 insert a=1'])
+  assert.deepEqual([fixture.callCount('apply'), fixture.flusher.metrics.retries], [2, 1])
 })
 
-test('the read-back may fail as well, and answers may be lost again', async () => {
-  const bench = new FlusherFixture()
-  bench.database.injectFaults('apply', 'lost', 'lost', 'unavailable')
-  bench.database.injectFaults('lease', 'unavailable')
-  const critical = bench.commitCriticalTurn(ada, [insert(coins, coin(ada, 'a', 1))])
-  await bench.advance(3_000)
-  assert.equal(critical.told?.kind, 'committed')
-  assert.deepEqual(bench.sentBatches, ['1..1 insert a=1'])
+test('recovers when several answers of COMMIT and the read of the lease are lost', async () => {
+  const fixture = new FlusherFixture()
+  fixture.database.injectFaults('apply', 'lost', 'lost', 'unavailable')
+  fixture.database.injectFaults('lease', 'unavailable')
+  const critical = fixture.commitCriticalTurn(ada, [insert(coins, coin(ada, 'a', 1))])
+  await fixture.advance(3_000)
+  assert.equal(critical.outcome?.kind, 'committed')
+  assert.deepEqual(fixture.sentBatches, ['1..1 insert a=1'])
 })
 
-test('while MySQL is away nothing is read ahead; then everything drains in order', async () => {
-  const bench = new FlusherFixture(7, { maxBatch: 100 })
-  await bench.waitFor(bench.flusher.whenReady())
-  bench.database.isUnavailable = true
+test('reads no entries ahead while MySQL is unavailable, and then flushes everything in order', async () => {
+  const fixture = new FlusherFixture(7, { maxBatch: 100 })
+  await fixture.waitFor(fixture.flusher.whenReady())
+  fixture.database.isUnavailable = true
   for (let n = 0; n < 3_000; n++) {
     const name = `i${n % 50}`
-    bench.commitTurn(ada, [n < 50 ? insert(items, item(ada, name, n)) : update(items, ada, name, { n })])
-    if (n % 10 === 0) await bench.advance(100, 100)
+    fixture.commitTurn(ada, [n < 50 ? insert(items, item(ada, name, n)) : update(items, ada, name, { n })])
+    if (n % 10 === 0) await fixture.advance(100, 100)
   }
-  const outbox = bench.local.outboxOf('owner')
+  const outbox = fixture.local.outboxOf('owner')
   assert.ok(outbox.entriesRead <= 100, `${outbox.entriesRead} entries are in memory`)
-  const { depth, oldestMs, retries } = bench.flusher.metrics
-  assert.equal(depth, 3_001, 'the sequence that tells of the lease is no entry')
+  const { depth, oldestMs, retries } = fixture.flusher.metrics
+  assert.equal(depth, 3_001, 'sequence 1 was used by the takeover and is not an entry')
   assert.ok(oldestMs > 29_000 && oldestMs <= 32_000, `${oldestMs} ms`)
   assert.ok(retries >= 7 && retries <= 20, `${retries} retries in 30 s`)
-  bench.database.isUnavailable = false
-  await bench.advance(6_000, 20)
-  assert.deepEqual([bench.flusher.metrics.depth, bench.flusher.metrics.oldestMs], [0, 0])
+  fixture.database.isUnavailable = false
+  await fixture.advance(6_000, 20)
+  assert.deepEqual([fixture.flusher.metrics.depth, fixture.flusher.metrics.oldestMs], [0, 0])
   assert.deepEqual(
-    bench.database.rows(items),
-    bench.local.list(ada, items, { by: {}, descending: false, limit: 0 }),
+    fixture.database.rows(items),
+    fixture.local.list(ada, items, { by: {}, descending: false, limit: 0 }),
   )
-  assert.equal(bench.flusher.metrics.flushedTurns, 3_000)
-  assert.ok(bench.batches.every(({ firstSeq: lo }, i) => lo === (bench.batches[i - 1]?.lastSeq ?? 0) + 1))
+  assert.equal(fixture.flusher.metrics.flushedTurns, 3_000)
+  assert.ok(
+    fixture.batches.every(({ firstSeq }, i) => firstSeq === (fixture.batches[i - 1]?.lastSeq ?? 0) + 1),
+  )
 })
 
-test('who waits is not kept waiting by a long backoff', async () => {
-  const bench = new FlusherFixture()
-  bench.commitTurn(ada, [insert(items, item(ada, 'a', 1))])
-  bench.database.isUnavailable = true
-  await bench.advance(30_000, 50)
-  bench.database.isUnavailable = false
-  const critical = bench.commitCriticalTurn(ada, [insert(coins, coin(ada, 'c', 1))])
-  await bench.advance(330)
-  assert.equal(critical.told?.kind, 'committed')
-  bench.database.isUnavailable = true
-  const another = bench.commitCriticalTurn(ada, [insert(coins, coin(ada, 'd', 1))])
-  await bench.advance(20_000, 50)
-  bench.database.isUnavailable = false
-  await bench.advance(330)
-  assert.equal(another.told?.kind, 'committed')
-  const lines = bench.log.lines.filter(({ message }) => message.includes('takes nothing'))
-  assert.equal(lines.length, 2, 'each outage is told once')
+test('shortens a long backoff when a caller waits', async () => {
+  const fixture = new FlusherFixture()
+  fixture.commitTurn(ada, [insert(items, item(ada, 'a', 1))])
+  fixture.database.isUnavailable = true
+  await fixture.advance(30_000, 50)
+  fixture.database.isUnavailable = false
+  const critical = fixture.commitCriticalTurn(ada, [insert(coins, coin(ada, 'c', 1))])
+  await fixture.advance(330)
+  assert.equal(critical.outcome?.kind, 'committed')
+  fixture.database.isUnavailable = true
+  const another = fixture.commitCriticalTurn(ada, [insert(coins, coin(ada, 'd', 1))])
+  await fixture.advance(20_000, 50)
+  fixture.database.isUnavailable = false
+  await fixture.advance(330)
+  assert.equal(another.outcome?.kind, 'committed')
+  const lines = fixture.log.lines.filter(({ message }) => message.includes('flush to MySQL failed'))
+  assert.equal(lines.length, 2, 'one line per outage')
 })
 
-test('a stop finishes the transaction that runs; a drain that cannot ends with its deadline', async () => {
-  const bench = new FlusherFixture()
-  await bench.waitFor(bench.flusher.whenReady())
-  const critical = bench.commitCriticalTurn(ada, [insert(coins, coin(ada, 'a', 1))])
-  await bench.advance(1, 1)
-  await bench.waitFor(bench.flusher.stop())
-  assert.equal(critical.told?.kind, 'committed')
+test('finishes the running transaction on stop; ends a drain at its deadline', async () => {
+  const fixture = new FlusherFixture()
+  await fixture.waitFor(fixture.flusher.whenReady())
+  const critical = fixture.commitCriticalTurn(ada, [insert(coins, coin(ada, 'a', 1))])
+  await fixture.advance(1, 1)
+  await fixture.waitFor(fixture.flusher.stop())
+  assert.equal(critical.outcome?.kind, 'committed')
   const other = new FlusherFixture()
   other.database.isUnavailable = true
-  const waits = other.commitCriticalTurn(ada, [insert(coins, coin(ada, 'a', 1))])
+  const waiting = other.commitCriticalTurn(ada, [insert(coins, coin(ada, 'a', 1))])
   assert.equal(await other.waitFor(other.flusher.drain(300)), 1)
   await other.waitFor(other.flusher.stop())
-  assert.equal(waits.told?.kind, 'unknown')
+  assert.equal(waiting.outcome?.kind, 'unknown')
 })
 
-test('an entry that was told of before it was durable is not forgotten', async () => {
-  const bench = new FlusherFixture()
-  await bench.waitFor(bench.flusher.whenReady())
+test('flushes an entry that was reported before it was durable', async () => {
+  const fixture = new FlusherFixture()
+  await fixture.waitFor(fixture.flusher.whenReady())
   const releases: (() => void)[] = []
-  bench.local.hold = (release) => void releases.push(release)
-  const { activation } = bench.local.open(ada)
+  fixture.local.hold = (release) => void releases.push(release)
+  const { activation } = fixture.local.open(ada)
   const row = insert(coins, coin(ada, 'a', 1))
-  const committed = bench.local.commit(writeSet(ada, activation, { rows: [row], critical: true }))
-  const passed = bench.flusher.waitUntilSettled(1, 'player/ada')
-  await bench.advance(200)
-  assert.deepEqual(bench.batches, [], 'MySQL must not have what a power cut could take back here')
+  const committed = fixture.local.commit(writeSet(ada, activation, { rows: [row], critical: true }))
+  const settled = fixture.flusher.waitUntilSettled(1, 'player/ada')
+  await fixture.advance(200)
+  assert.deepEqual(fixture.batches, [], 'MySQL must not have a turn that the store could still lose')
   for (const release of releases) release()
   const outcome = await committed
   assert.ok(outcome.kind === 'committed')
-  bench.flusher.entryCommitted(outcome.seq!)
-  assert.equal((await bench.waitFor(passed, 50)).kind, 'committed')
+  fixture.flusher.entryCommitted(outcome.seq!)
+  assert.equal((await fixture.waitFor(settled, 50)).kind, 'committed')
 })

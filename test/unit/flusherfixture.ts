@@ -1,16 +1,16 @@
-// What the tests of the flusher share: one flusher on a Store and MySQL in memory, turns in its outbox, and what it sent.
+// Fixture of the flusher tests: one flusher on a Store and a MySQL in memory, turns in its outbox, and the sent batches.
 
 import assert from 'node:assert/strict'
 
 import type { Batch } from '../../core/ports/database.ts'
 import type { Outcome, RowChange, WriteSet } from '../../core/ports/store.ts'
-import type { ShardId } from '../../core/wire/shardid.ts'
+import { parseShardName, type ShardId } from '../../core/wire/shardid.ts'
 import { Flusher, type FlusherOptions } from '../../core/outbox/flusher.ts'
 import type { MemoryLocalStore } from '../../core/testing/localstore.ts'
 import { writeSet } from './slotfixture.ts'
-import { tablesByName, TiersFixture } from './tiersfixture.ts'
+import { tablesByName, TieredStoreFixture } from './tieredstorefixture.ts'
 
-export class FlusherFixture extends TiersFixture {
+export class FlusherFixture extends TieredStoreFixture {
   readonly local: MemoryLocalStore
   readonly batches: Batch[] = []
   readonly rejectedTurns: [string, number][] = []
@@ -32,19 +32,18 @@ export class FlusherFixture extends TiersFixture {
       tables: tablesByName,
       clock: this.clock,
       log: this.log,
-      readRow: (shard, table, key) =>
-        local.row({ contract: 'player', key: shard.split('/')[1]! }, table, key),
+      readRow: (shard, table, key) => local.row(parseShardName(shard), table, key),
       isLoaded: () => true,
       reject: async (shard, seq) => {
         this.rejectedTurns.push([shard, seq])
-        return local.reject({ contract: 'player', key: shard.split('/')[1]! }, seq, null)
+        return local.reject(parseShardName(shard), seq, null)
       },
       onFenced: (cause) => this.notifications.push(cause.message),
       ...options,
     })
   }
 
-  /** A turn in the outbox; returns its sequence. */
+  /** Commits a turn to the outbox; returns its sequence. */
   commitTurn(shard: ShardId, rows: RowChange[], part: Partial<WriteSet> = {}): number {
     const name = shard.key
     const activation = this.#activations.get(name) ?? this.local.open(shard).activation
@@ -66,25 +65,25 @@ export class FlusherFixture extends TiersFixture {
     return outcome.seq
   }
 
-  /** A critical turn that waits, and what it is told. */
+  /** Commits a critical turn and waits for its outcome. */
   commitCriticalTurn(
     shard: ShardId,
     rows: RowChange[],
     part: Partial<WriteSet> = {},
-  ): { seq: number; told: Outcome | null } {
-    const result: { seq: number; told: Outcome | null } = {
+  ): { seq: number; outcome: Outcome | null } {
+    const result: { seq: number; outcome: Outcome | null } = {
       seq: this.commitTurn(shard, rows, part),
-      told: null,
+      outcome: null,
     }
     void Promise.resolve(this.flusher.waitForCommit(result.seq, `player/${shard.key}`)).then(
-      (it) => (result.told = it),
+      (outcome) => (result.outcome = outcome),
     )
     return result
   }
 
   get sentBatches(): string[] {
-    return this.batches.map(({ firstSeq: lo, lastSeq: hi, rows }) =>
-      `${lo}..${hi} ${rows.map(changeText).join(' ')}`.trim(),
+    return this.batches.map(({ firstSeq, lastSeq, rows }) =>
+      `${firstSeq}..${lastSeq} ${rows.map(changeText).join(' ')}`.trim(),
     )
   }
   callCount(verb: 'apply' | 'takeover' | 'lease'): number {

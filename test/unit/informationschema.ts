@@ -1,4 +1,4 @@
-// What information_schema says, for the tests of migrations: rows by hand, and those of one table on each server.
+// Rows of information_schema for the tests of migrations: written by hand, and those of one table on each server.
 
 import { table, type TableOptions } from '../../core/game/table.ts'
 import { catalogOf, type Catalog, type CatalogRow } from '../../core/sql/catalog.ts'
@@ -39,12 +39,12 @@ export function catalog(
 ): Catalog {
   return catalogOf(
     [[name, engine, '7', version]],
-    columns.map(([column, type, nullable, fallback, charset, collation, extra]): CatalogRow => [
+    columns.map(([column, type, nullable, defaultText, charset, collation, extra]): CatalogRow => [
       name,
       column,
       type,
       nullable,
-      fallback ?? null,
+      defaultText ?? null,
       charset ?? null,
       collation ?? null,
       extra ?? '',
@@ -105,7 +105,7 @@ const PETS_ON_MYSQL: readonly Column[] = [
   ['wild', 'tinyint(1)', 'NO', '0'],
   ['speed', 'double', 'NO', '-0.00000015'],
 ]
-/** As each server says it of the table that createTable makes. */
+/** The columns of the table that createTable creates, as each server shows them. */
 export const PETS: Readonly<Record<string, readonly Column[]>> = {
   [MARIA]: [
     ['id', 'varchar(64)', 'NO', null, 'ascii', 'ascii_bin'],

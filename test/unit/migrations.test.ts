@@ -1,4 +1,4 @@
-// What is planned for a database: from its catalog and its records to steps, or to what only an operator may settle.
+// The plan of a migration: from the catalog and the records of a database to steps, or to drift for the operator.
 
 import assert from 'node:assert/strict'
 import { globSync, readFileSync } from 'node:fs'
@@ -7,13 +7,8 @@ import test from 'node:test'
 
 import type { TableDefinition } from '../../core/game/table.ts'
 import type { Catalog } from '../../core/sql/catalog.ts'
-import {
-  describeDifference,
-  REQUIRED_FILE,
-  parseMigrationFile,
-  planFromCatalog,
-  type MigrationRecords,
-} from '../../core/migrate/migrations.ts'
+import { describeDifference, parseMigrationFile, REQUIRED_FILE } from '../../core/migrate/migrations.ts'
+import { planFromCatalog, type MigrationRecords } from '../../core/migrate/plan.ts'
 import { t } from '../../core/wire/type.ts'
 import { catalog, define, MARIA, pets, PETS, PETS_INDEXES, type Column } from './informationschema.ts'
 
@@ -28,14 +23,14 @@ const recorded = (isAdopted = false): MigrationRecords => ({
   ...NONE,
   tables: new Map([['pets', { isAdopted }]]),
 })
-const petsThere = (change: (column: Column) => Column | null = (column) => column): Catalog =>
+const existingPets = (change: (column: Column) => Column | null = (column) => column): Catalog =>
   catalog(
     'pets',
     PETS[MARIA]!.map(change).filter((column) => column !== null),
     PETS_INDEXES,
   )
 
-test('the plan: files first, a record before each table, a step for each column and index', async () => {
+test('plans files first, a record before each table, and a step for each column and index', async () => {
   const first = await parseMigrationFile(
     '0001_a.sql',
     'CREATE TABLE IF NOT EXISTS firefly_a (\n  a INT\n);\n-- b\nALTER;\n',
@@ -46,10 +41,10 @@ test('the plan: files first, a record before each table, a step for each column 
   const all = planFromCatalog(new Map(), NONE, target([pets], { files }))
   assert.deepEqual(all.pendingFiles, ['0001_a.sql', '0002_b.sql'])
   assert.deepEqual(
-    all.steps.map(({ kind, reason: why }) => `${kind}: ${why}`),
+    all.steps.map(({ kind, reason }) => `${kind}: ${reason}`),
     [
-      "ours: 0001_a.sql was not run yet (Firefly's own tables)",
-      "ours: 0002_b.sql was not run yet (Firefly's own tables)",
+      "firefly-tables: 0001_a.sql was not run yet (Firefly's own tables)",
+      "firefly-tables: 0002_b.sql was not run yet (Firefly's own tables)",
       'create: table pets is missing',
     ],
   )
@@ -66,11 +61,11 @@ test('the plan: files first, a record before each table, a step for each column 
     files: new Map([[1, first]]),
     tables: new Map([['pets', { isAdopted: false }]]),
   }
-  const without = petsThere((column) => (['level', 'born'].includes(column[0]) ? null : column))
-  const less = new Map([...without].map(([name, found]) => [name, { ...found, indexes: [] }] as const))
-  const rest = planFromCatalog(less, done, target([pets], { files }))
+  const incomplete = existingPets((column) => (['level', 'born'].includes(column[0]) ? null : column))
+  const bare = new Map([...incomplete].map(([name, found]) => [name, { ...found, indexes: [] }] as const))
+  const rest = planFromCatalog(bare, done, target([pets], { files }))
   assert.deepEqual(
-    rest.steps.map(({ reason: why }) => why),
+    rest.steps.map(({ reason }) => reason),
     [
       "0002_b.sql was not run yet (Firefly's own tables)",
       'table pets lacks the column level',
@@ -84,20 +79,20 @@ test('the plan: files first, a record before each table, a step for each column 
     /ADD COLUMN `level` .*, ADD KEY `by_level` \(`uid`, `level`\)$/,
   )
   assert.equal(rest.steps[4]!.statements[0]!.sql, 'ALTER TABLE `pets` ADD UNIQUE KEY `unique_name` (`name`)')
-  assert.deepEqual(planFromCatalog(petsThere(), recorded(), target([pets])).steps, [])
+  assert.deepEqual(planFromCatalog(existingPets(), recorded(), target([pets])).steps, [])
 })
 
-test('a statement that would create what is there is left out, because deploy requests refuse it', async () => {
+test('omits a statement that would create an existing table, because deploy requests refuse it', async () => {
   const file = await parseMigrationFile('0001_a.sql', 'CREATE TABLE IF NOT EXISTS firefly_a (a INT);\n')
-  const there = catalog('firefly_a', [['a', 'int', 'YES']], [])
-  const [step] = planFromCatalog(there, NONE, target([], { files: [file] })).steps
+  const existing = catalog('firefly_a', [['a', 'int', 'YES']], [])
+  const [step] = planFromCatalog(existing, NONE, target([], { files: [file] })).steps
   assert.deepEqual(
     step!.statements.map(({ sql }) => sql.slice(0, 12)),
     ['INSERT INTO '],
   )
 })
 
-test('a file that was changed after it was run is drift, line ends are not a change', async () => {
+test('reports a file that was changed after it was run as drift, except for its line ends', async () => {
   const ran = await parseMigrationFile('0001_a.sql', 'SELECT 1;\nSELECT 2;\n')
   assert.equal((await parseMigrationFile('0001_a.sql', 'SELECT 1;\r\nSELECT 2;\r\n')).checksum, ran.checksum)
   assert.deepEqual(
@@ -112,7 +107,7 @@ test('a file that was changed after it was run is drift, line ends are not a cha
     assert.deepEqual(steps, [])
     assert.match(
       drift.map(describeDifference).join(),
-      /^table firefly_migration: 0001_a.sql with the checksum \w{64} is there/,
+      /^table firefly_migration: found 0001_a.sql with the checksum \w{64}, expected /,
     )
   }
   const unknown = new Map([
@@ -125,35 +120,37 @@ test('a file that was changed after it was run is drift, line ends are not a cha
   )
 })
 
-test('a table that Firefly did not make is taken over only when asked, and only when it fits', () => {
-  const wide = petsThere((column) => (column[0] === 'level' ? ['level', 'int(11)', 'NO', '3'] : column))
-  const narrow = petsThere((column) => (column[0] === 'level' ? ['level', 'tinyint(4)', 'NO', '3'] : column))
-  const asked = { adopt: true }
+test('adopts a table that Firefly did not create only with the option, and only if it is compatible', () => {
+  const wide = existingPets((column) => (column[0] === 'level' ? ['level', 'int(11)', 'NO', '3'] : column))
+  const narrow = existingPets((column) =>
+    column[0] === 'level' ? ['level', 'tinyint(4)', 'NO', '3'] : column,
+  )
+  const withAdopt = { adopt: true }
 
-  for (const there of [wide, petsThere()]) {
-    const { steps, drift, tables } = planFromCatalog(there, NONE, target([pets]))
+  for (const existing of [wide, existingPets()]) {
+    const { steps, drift, tables } = planFromCatalog(existing, NONE, target([pets]))
     assert.deepEqual(steps, [])
     assert.deepEqual(
-      drift.map(({ actual: there }) => there),
-      ['a table of 12 columns and about 7 rows that Firefly did not make'],
+      drift.map(({ actual }) => actual),
+      ['a table of 12 columns and about 7 rows that Firefly did not create'],
     )
     assert.match(drift[0]!.advice, /apply --adopt/)
     assert.equal(tables[0]!.state, 'adoptable')
   }
 
-  const [adopted, ...none] = planFromCatalog(wide, NONE, target([pets], asked)).steps
-  assert.equal(adopted!.reason, 'table pets is there already, and every value of the game fits into it')
+  const [adopted, ...none] = planFromCatalog(wide, NONE, target([pets], withAdopt)).steps
+  assert.equal(adopted!.reason, 'table pets exists already, and every value of the game fits into it')
   assert.equal(
     adopted!.details[2],
     'level: int NOT NULL DEFAULT "3" holds SMALLINT UNSIGNED NOT NULL DEFAULT 1',
   )
   assert.equal(adopted!.statements[0]!.params[2], 1)
   assert.deepEqual(none, [])
-  const [same] = planFromCatalog(petsThere(), NONE, target([pets], asked)).steps
-  assert.equal(same!.reason, 'table pets is there already, and it is as Firefly would have made it')
+  const [same] = planFromCatalog(existingPets(), NONE, target([pets], withAdopt)).steps
+  assert.equal(same!.reason, 'table pets exists already, and it is as Firefly would have created it')
   assert.equal(same!.statements[0]!.params[2], 0)
 
-  const { steps, drift } = planFromCatalog(narrow, NONE, target([pets], asked))
+  const { steps, drift } = planFromCatalog(narrow, NONE, target([pets], withAdopt))
   assert.deepEqual(steps, [])
   assert.deepEqual(drift, [
     {
@@ -162,27 +159,27 @@ test('a table that Firefly did not make is taken over only when asked, and only 
       actual: 'tinyint NOT NULL DEFAULT "3"',
       expected: 'SMALLINT UNSIGNED NOT NULL DEFAULT 1',
       advice:
-        "it ends at 127, the game's column at 65535; change the game's column, or by hand: " +
+        "its maximum is 127, that of the game's column 65535; change the game's column, or by hand: " +
         'ALTER TABLE `pets` MODIFY COLUMN `level` SMALLINT UNSIGNED NOT NULL DEFAULT 1',
     },
   ])
 
-  // What was adopted stays so; what we made must be as we made it.
+  // An adopted table stays adopted; a table that Firefly created must match exactly.
   assert.deepEqual(planFromCatalog(wide, recorded(true), target([pets])).steps, [])
   assert.equal(planFromCatalog(wide, recorded(true), target([pets])).tables[0]!.state, 'in place')
-  assert.equal(planFromCatalog(wide, recorded(), target([pets], asked)).drift[0]!.column, 'level')
+  assert.equal(planFromCatalog(wide, recorded(), target([pets], withAdopt)).drift[0]!.column, 'level')
 })
 
-test('no statement holds a literal, whatever the defaults are', () => {
-  const nasty = define(
-    'nasty',
+test('puts no literal into a statement, whatever the defaults are', () => {
+  const special = define(
+    'special',
     { id: t.id, a: t.string(40), b: t.bytes(9), c: t.date, d: t.decimal(5, 2), e: t.string(9) },
     {
       key: 'id',
       defaults: { a: 'it\'s "?"\\ \0😀', b: Uint8Array.of(0, 63, 255), d: '-1.50', e: '?'.repeat(3) },
     },
   )
-  const [step] = planFromCatalog(new Map(), NONE, target([nasty])).steps
+  const [step] = planFromCatalog(new Map(), NONE, target([special])).steps
   const create = step!.statements[1]!
   assert.doesNotMatch(create.sql, /['"]/)
   assert.equal(create.sql.split('?').length - 1, create.params.length)
@@ -195,7 +192,7 @@ test('no statement holds a literal, whatever the defaults are', () => {
   ])
 })
 
-test("Firefly's own files are numbered without gaps, hold no literals, and the code needs the last", async () => {
+test("numbers Firefly's own files without gaps, without literals, and requires the last one", async () => {
   const files = await Promise.all(
     globSync('schemas/mysql/*.sql')
       .sort()

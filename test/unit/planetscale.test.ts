@@ -1,4 +1,4 @@
-// planetscaleClient without a database: what it does not send, and what it makes of odd answers.
+// planetscaleClient without a database: the requests that it sends, and its handling of invalid answers.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -20,7 +20,7 @@ function isDatabaseError(kind: string, message: RegExp, errno = 0) {
   }
 }
 
-test('a url that cannot be used is told without its password', () => {
+test('reports an unusable url without its password', () => {
   const BAD = [
     '',
     'x',
@@ -37,30 +37,31 @@ test('a url that cannot be used is told without its password', () => {
     )
 })
 
-test('a request goes to the host of the url, with the login of the url and without `cache`', async () => {
-  let seen: Request | undefined
-  const by = planetscaleClient({
+test('sends a request to the host of the url, with the login of the url and without `cache`', async () => {
+  let sent: Request | undefined
+  const client = planetscaleClient({
     url: 'http://a%25:b%2F%3A@[::1]:81/game?x=1',
     fetch: async (input, init) => {
       assert(init?.signal && !('cache' in init))
-      seen = new Request(input, init)
+      sent = new Request(input, init)
       return new Response('{"session":{}}')
     },
   })
-  const { rows, columns, affected, insertId } = await by.query({ sql: 'SELECT ?, ?', params: ["it's", true] })
+  const statement = { sql: 'SELECT ?, ?', params: ["it's", true] }
+  const { rows, columns, affected, insertId } = await client.query(statement)
   assert.deepEqual([rows, columns, affected, insertId], [[], [], 0, 0n])
-  assert(seen)
-  assert.equal(seen.url, 'http://[::1]:81/psdb.v1alpha1.Database/Execute')
-  assert.deepEqual([seen.method, seen.redirect], ['POST', 'manual'])
-  assert.equal(seen.headers.get('authorization'), `Basic ${btoa('a%:b/:')}`)
-  assert.deepEqual(await seen.json(), { query: "SELECT 'it''s', 1", session: null })
+  assert(sent)
+  assert.equal(sent.url, 'http://[::1]:81/psdb.v1alpha1.Database/Execute')
+  assert.deepEqual([sent.method, sent.redirect], ['POST', 'manual'])
+  assert.equal(sent.headers.get('authorization'), `Basic ${btoa('a%:b/:')}`)
+  assert.deepEqual(await sent.json(), { query: "SELECT 'it''s', 1", session: null })
 })
 
-test('a statement that is a bug is refused before anything is sent', async () => {
-  const silent = planetscaleClient({ url: ADDRESS, fetch: () => assert.fail('sent') })
+test('rejects an invalid statement before anything is sent', async () => {
+  const client = planetscaleClient({ url: ADDRESS, fetch: () => assert.fail('sent') })
   const BUGS: readonly (readonly [string, unknown[], RegExp])[] = [
-    ["SELECT 'a?'", [], /TypeError: a statement holds a quote/],
-    ['SELECT "a?"', [1], /TypeError: a statement holds a quote/],
+    ["SELECT 'a?'", [], /TypeError: a statement contains a quote/],
+    ['SELECT "a?"', [1], /TypeError: a statement contains a quote/],
     ['SELECT ?', [], /RangeError: 0 parameters for 1 placeholders/],
     ['SELECT ?', [1, 2], /RangeError: 2 parameters for 1 placeholders/],
     ['SELECT ?', [NaN], /TypeError: parameter 0 is not a SQL value: NaN/],
@@ -72,15 +73,15 @@ test('a statement that is a bug is refused before anything is sent', async () =>
   ]
   for (const [text, params, message] of BUGS) {
     const bug = { sql: text, params: params as SqlValue[] }
-    await assert.rejects(silent.query(bug), message)
+    await assert.rejects(client.query(bug), message)
     await assert.rejects(
-      silent.transact([ONE, bug], () => true),
+      client.transact([ONE, bug], () => true),
       message,
     )
   }
 })
 
-/** Texts as PlanetScale and Vitess are known to say them, and what we make of them. */
+/** Known error texts of PlanetScale and Vitess, with the expected kind and errno. */
 const SERVER_ERRORS: readonly (readonly [number, string, string, number])[] = [
   [
     200,
@@ -102,14 +103,14 @@ const SERVER_ERRORS: readonly (readonly [number, string, string, number])[] = [
   [429, 'slow down', 'unavailable', 0],
 ]
 
-test('answers of PlanetScale, and such that are not of its protocol, become what they mean', async () => {
+test('converts error answers of PlanetScale, and answers outside of its protocol, to a DatabaseError', async () => {
   const answering = (body: string, status = 200) =>
     planetscaleClient({ url: ADDRESS, fetch: async () => new Response(body, { status }) })
   for (const [status, message, kind, errno] of SERVER_ERRORS) {
-    const by = answering(JSON.stringify({ error: { code: 'UNKNOWN', message } }), status)
-    await assert.rejects(by.query(ONE), isDatabaseError(kind, /^db\.example: ./, errno))
+    const client = answering(JSON.stringify({ error: { code: 'UNKNOWN', message } }), status)
+    await assert.rejects(client.query(ONE), isDatabaseError(kind, /^db\.example: ./, errno))
   }
-  const ODD = [
+  const INVALID_BODIES = [
     '',
     '{}',
     'null',
@@ -121,7 +122,7 @@ test('answers of PlanetScale, and such that are not of its protocol, become what
     '{"session":{},"result":{"rowsAffected":"x"}}',
     '{"session":{},"result":{"insertId":"x"}}',
   ]
-  for (const body of ODD) {
+  for (const body of INVALID_BODIES) {
     await assert.rejects(answering(body).query(ONE), isDatabaseError('unavailable', /./), body)
   }
   await assert.rejects(answering('{"error":{}}').query(ONE), isDatabaseError('unavailable', /./))

@@ -336,7 +336,7 @@ slotTest('rejects a table that the game cannot read, and a damaged file', async 
     open({ ...OUTBOX_OPTIONS, tables: [{ ...items, owner: 'guild' }] }),
     isStoreError(
       'TABLES',
-      /slot-0-of-1\.sqlite: table items is player's in the store, the game wants guild's/,
+      /slot-0-of-1\.sqlite: table items is owned by player in the store, the game expects owner guild/,
     ),
   )
   writeFileSync(join(dir, 'slot-0-of-1.sqlite'), Buffer.alloc(8_192, 65))

@@ -3,7 +3,7 @@
 import { openHost } from '../../../core/node/host.ts'
 import { mysqlClient } from '../../../core/node/mysqlpool.ts'
 import type { ShardId } from '../../../core/wire/shardid.ts'
-import { selectRow } from '../../../core/sql/statements.ts'
+import { selectRow } from '../../../core/sql/select.ts'
 import { CODECS } from '../../../core/wire/codec.ts'
 import { printRatio } from '../figure.ts'
 import { median, roundFigure } from '../../support/figure.ts'

@@ -1,4 +1,4 @@
-// The SQL for MySQL: from descriptors and changes of rows to exact statements.
+// SQL for MySQL: the exact statements for table definitions and row changes.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -6,7 +6,17 @@ import test from 'node:test'
 import { table, type TableDefinition, type TableOptions } from '../../core/game/table.ts'
 import type { Row, RowChange, RowKey } from '../../core/ports/store.ts'
 import type { SqlStatement, SqlValue } from '../../core/sql/client.ts'
-import * as mysql from '../../core/sql/statements.ts'
+import { selectPage, selectRow } from '../../core/sql/select.ts'
+import {
+  addColumn,
+  clearUniqueValues,
+  createTable,
+  insertAutoIncrement,
+  insertInto,
+  rowWrites,
+  splitStatements,
+  type WriteStatement,
+} from '../../core/sql/statements.ts'
 import { command, contract } from '../../core/wire/contract.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
 
@@ -25,10 +35,10 @@ const bags = define({ uid: t.string(36), slot: t.u8, item: t.id }, { key: ['uid'
 const change = (op: RowChange['op'], table: TableDefinition, key: RowKey, values: Row = {}): RowChange => {
   return { table, op, key, values }
 }
-const writesOf = (...changes: RowChange[]): mysql.WriteStatement[] => mysql.rowWrites(changes, () => 0)
+const writesOf = (...changes: RowChange[]): WriteStatement[] => rowWrites(changes, () => 0)
 
-test('a table is created with the keys that loading it and finding its duplicates need', () => {
-  assert.deepEqual(mysql.createTable(items), [
+test('creates a table with the indexes for loading rows and for unique columns', () => {
+  assert.deepEqual(createTable(items), [
     {
       sql: `CREATE TABLE \`items\` (
   \`id\` VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -51,7 +61,7 @@ test('a table is created with the keys that loading it and finding its duplicate
     unique: ['name'],
     ids: 'auto',
   } as const
-  const [{ sql }] = mysql.createTable(define(columns, options)) as [SqlStatement]
+  const [{ sql }] = createTable(define(columns, options)) as [SqlStatement]
   assert.deepEqual(sql.split('\n').slice(1, -1), [
     `  \`uid\` VARCHAR(36) ${TEXT} NOT NULL,`,
     '  `id` BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,',
@@ -65,7 +75,7 @@ test('a table is created with the keys that loading it and finding its duplicate
     '  UNIQUE KEY `unique_name` (`name`)',
   ])
   const added = define(columns, options)
-  assert.deepEqual(mysql.addColumn(added, added.columnByName.get('from')!), [
+  assert.deepEqual(addColumn(added, added.columnByName.get('from')!), [
     {
       sql: `ALTER TABLE \`items\` ADD COLUMN \`from\` VARCHAR(20) ${TEXT} NOT NULL DEFAULT '', ADD KEY \`by_from\` (\`uid\`, \`from\`)`,
       params: [],
@@ -75,18 +85,14 @@ test('a table is created with the keys that loading it and finding its duplicate
 
 const row = (id: string, gem: string | null = null): Row => ({ id, uid: 'u', kind: 1, count: 2, gem })
 const INSERT = 'INSERT INTO `items` (`id`, `uid`, `kind`, `count`, `gem`) VALUES'
-const statements: [
-  what: string,
-  changes: RowChange[],
-  ...[sql: string, params: SqlValue[], rows: number][],
-][] = [
+const CASES: [name: string, changes: RowChange[], ...[sql: string, params: SqlValue[], rows: number][]][] = [
   [
     'one insert',
     [change('insert', items, ['a'], row('a', '?'))],
     [`${INSERT} (?, ?, ?, ?, ?)`, ['a', 'u', 1, 2, '?'], 1],
   ],
   [
-    'inserts, one of them by a program that did not know two columns',
+    'inserts, one of them by a version without two columns',
     [
       change('insert', items, ['a'], { id: 'a', uid: 'u', kind: 1 }),
       change('insert', items, ['b'], row('b')),
@@ -125,7 +131,7 @@ const statements: [
     ],
   ],
   [
-    'deletes first, whatever the order',
+    'deletes before inserts, whatever the order',
     [
       change('insert', items, ['b'], row('b')),
       change('delete', items, ['b']),
@@ -144,20 +150,20 @@ const statements: [
     ],
   ],
   [
-    'what concerns the Store alone',
+    'changes of the Store alone',
     [change('store-put', items, ['a'], row('a')), change('store-delete', items, ['b'])],
   ],
 ]
-for (const [what, changes, ...expected] of statements) {
-  test(`the statements of ${what}`, () => {
+for (const [name, changes, ...expected] of CASES) {
+  test(`builds the statements of ${name}`, () => {
     const writes = writesOf(...changes)
     assert.deepEqual(
       writes.map(({ statement: { sql, params }, rows }) => [sql, params, rows]),
       expected,
     )
-    for (const { statement, table, verb, mustFindAll: strict } of writes) {
+    for (const { statement, table, verb, mustFindAll } of writes) {
       assert.equal(table, 'items')
-      assert.equal(strict, verb === 'update')
+      assert.equal(mustFindAll, verb === 'update')
       assert.ok(statement.sql.toLowerCase().startsWith(verb))
       assert.equal(statement.sql.split('?').length - 1, statement.params.length)
       assert.doesNotMatch(statement.sql, /['"]/)
@@ -165,8 +171,8 @@ for (const [what, changes, ...expected] of statements) {
   })
 }
 
-test('unique values are released by those rows that get others', () => {
-  const writes = mysql.clearUniqueValues([
+test('clears the unique values of rows whose unique values change', () => {
+  const writes = clearUniqueValues([
     change('update', items, ['a'], { gem: 'y', count: 1 }),
     change('update', items, ['b'], { gem: null }),
     change('update', items, ['c'], { count: 1 }),
@@ -187,7 +193,7 @@ test('unique values are released by those rows that get others', () => {
   ])
 })
 
-test('statements are bounded by rows, by what a CASE has to look at, and by bytes', () => {
+test('bounds statements in rows, in cells of an UPDATE, and in bytes', () => {
   const sizes = (op: 'insert' | 'update' | 'delete', count: number, values: Row): number[] =>
     writesOf(...Array.from({ length: count }, (_, i) => change(op, items, [`k${i}`], values))).map(
       ({ rows }) => rows,
@@ -220,23 +226,23 @@ test('statements are bounded by rows, by what a CASE has to look at, and by byte
   )
 })
 
-test('parents are inserted first and deleted last', () => {
+test('inserts parents first and deletes them last', () => {
   const named = (name: string) => table(name, { id: t.id }, { key: 'id', owner: Player }).definition
   const [guilds, members] = [named('guilds'), named('members')]
   const changes = [members, guilds].flatMap((table) => [
     change('insert', table, ['a'], { id: 'a' }),
     change('delete', table, ['b']),
   ])
-  const writes = mysql.rowWrites(changes, (table) => [guilds, members].indexOf(table))
+  const writes = rowWrites(changes, (table) => [guilds, members].indexOf(table))
   assert.deepEqual(
     writes.map(({ verb, table }) => `${verb} ${table}`),
     ['delete members', 'delete guilds', 'insert guilds', 'insert members'],
   )
 })
 
-test('a page begins behind a key, column by column', () => {
+test('selects a page after a key, column by column', () => {
   const page = (table: TableDefinition, after: RowKey | null) => {
-    const { sql, params } = mysql.selectPage(table, 'u', after, 50)
+    const { sql, params } = selectPage(table, 'u', after, 50)
     return [sql.replace(/^SELECT .* WHERE /, ''), params]
   }
   const places = define(
@@ -257,40 +263,40 @@ test('a page begins behind a key, column by column', () => {
       '(`place` = ? AND `x` = ? AND `worth` > CAST(? AS DECIMAL(9, 2)))) ORDER BY `place`, `x`, `worth` LIMIT ?',
     ['u', 1, 1, 2, 1, 2, '3.00', 50],
   ])
-  assert.deepEqual(mysql.selectRow(bags, ['u', 7]), {
+  assert.deepEqual(selectRow(bags, ['u', 7]), {
     sql: 'SELECT `uid`, `slot`, `item` FROM `items` WHERE `uid` = ? AND `slot` = ?',
     params: ['u', 7],
   })
 })
 
-test('a reserving insert leaves the number to MySQL', () => {
+test('omits the AUTO_INCREMENT column of an insert that reserves an id', () => {
   const auto = define({ uid: t.id, id: t.u32, text: t.string(9) }, { key: ['uid', 'id'], ids: 'auto' })
-  const { statement } = mysql.insertAutoIncrement(auto, { uid: 'u', id: 0, text: 'x' })
+  const { statement } = insertAutoIncrement(auto, { uid: 'u', id: 0, text: 'x' })
   assert.deepEqual(statement, {
     sql: 'INSERT INTO `items` (`uid`, `text`) VALUES (?, ?)',
     params: ['u', 'x'],
   })
 })
 
-test('a key that ends in a space and a name that is none are refused', () => {
+test('rejects a key that ends in a space, and an invalid identifier', () => {
   const refused = { kind: 'refused', message: /^table items: uid: the key "bob " ends in a space/ }
   const bob = { uid: 'bob ', slot: 1, item: 'x' }
   for (const op of ['insert', 'update', 'delete'] as const)
     assert.throws(() => writesOf(change(op, bags, ['bob ', 1], bob)), refused)
   assert.throws(() => writesOf(change('insert', items, ['a'], { ...row('a'), uid: 'bob ' })), refused)
-  assert.throws(() => mysql.selectRow(bags, ['bob ', 1]), refused)
-  assert.throws(() => mysql.selectPage(items, 'bob ', null, 1), refused)
-  assert.throws(() => mysql.insertInto('a`b', ['c'], [[1]]), RangeError)
+  assert.throws(() => selectRow(bags, ['bob ', 1]), refused)
+  assert.throws(() => selectPage(items, 'bob ', null, 1), refused)
+  assert.throws(() => insertInto('a`b', ['c'], [[1]]), RangeError)
 })
 
-test('a file of SQL is split where a line ends in a semicolon', () => {
+test('splits a SQL file at semicolons at the end of a line', () => {
   const file =
     '-- one; two\nCREATE TABLE a (\n  b INT -- not; here\n);\r\n  -- more\n\nSELECT 1;  \nSELECT 2\n;\n'
-  assert.deepEqual(mysql.splitStatements(file), [
+  assert.deepEqual(splitStatements(file), [
     'CREATE TABLE a (\n  b INT -- not; here\n)',
     'SELECT 1',
     'SELECT 2',
   ])
-  assert.deepEqual(mysql.splitStatements('SELECT 1'), ['SELECT 1'])
-  assert.deepEqual(mysql.splitStatements('-- nothing\n'), [])
+  assert.deepEqual(splitStatements('SELECT 1'), ['SELECT 1'])
+  assert.deepEqual(splitStatements('-- nothing\n'), [])
 })

@@ -1,12 +1,12 @@
-// Values and MySQL: how each kind of column is declared, and what its values are on the way there and back.
+// Columns in MySQL: the declaration of each kind of column, and the encoding of its values.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { table, type TableDefinition } from '../../core/game/table.ts'
 import type { SqlStatement, SqlValue } from '../../core/sql/client.ts'
-import { decodeColumn, encodeColumn, sqlLiteral, decodeRows } from '../../core/sql/columns.ts'
-import { addColumn, columnType } from '../../core/sql/statements.ts'
+import { columnType, decodeColumn, decodeRows, encodeColumn, sqlLiteral } from '../../core/sql/columns.ts'
+import { addColumn } from '../../core/sql/statements.ts'
 import { command, contract } from '../../core/wire/contract.ts'
 import { t, type Schema, type StandardSchema } from '../../core/wire/type.ts'
 
@@ -22,7 +22,7 @@ const foreign: StandardSchema<unknown> = {
 }
 
 // prettier-ignore
-const declared: [what: string, type: Schema<unknown>, sql: string, defaults?: object][] = [
+const DECLARATIONS: [name: string, type: Schema<unknown>, sql: string, defaults?: object][] = [
   ['u8', t.u8, 'TINYINT UNSIGNED NOT NULL DEFAULT 0'],
   ['i8', t.i8, 'TINYINT NOT NULL DEFAULT 0'],
   ['u16', t.u16, 'SMALLINT UNSIGNED NOT NULL DEFAULT 0'],
@@ -44,7 +44,7 @@ const declared: [what: string, type: Schema<unknown>, sql: string, defaults?: ob
   ['decimal', t.decimal(65, 30), `DECIMAL(65, 30) NOT NULL DEFAULT '0.${'0'.repeat(30)}'`],
   ['id', t.id, "VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT ''"],
   ['string', t.string(1_000), `VARCHAR(1000) ${TEXT} NOT NULL DEFAULT ''`],
-  ['no string at all', t.string(0), `VARCHAR(1) ${TEXT} NOT NULL DEFAULT ''`],
+  ['empty string', t.string(0), `VARCHAR(1) ${TEXT} NOT NULL DEFAULT ''`],
   ['long string', t.string(1_001), `MEDIUMTEXT ${TEXT} NULL`],
   ['longest MEDIUMTEXT', t.string(5_592_405), `MEDIUMTEXT ${TEXT} NULL`],
   ['longer string', t.string(5_592_406), `LONGTEXT ${TEXT} NULL`],
@@ -60,10 +60,10 @@ const declared: [what: string, type: Schema<unknown>, sql: string, defaults?: ob
   ['date', t.date, "DATETIME(3) NOT NULL DEFAULT '1970-01-01 00:00:00.000'"],
   ['nullable', t.nullable(t.u8), 'TINYINT UNSIGNED NULL DEFAULT NULL'],
   ['nullable with a default', t.nullable(t.u8), 'TINYINT UNSIGNED NULL DEFAULT 7', { c: 7 }],
-  ['text that could end its literal', t.string(9), `VARCHAR(9) ${TEXT} NOT NULL DEFAULT _utf8mb4 x'275c3f3b'`, { c: "'\\?;" }],
+  ['text that needs escaping', t.string(9), `VARCHAR(9) ${TEXT} NOT NULL DEFAULT _utf8mb4 x'275c3f3b'`, { c: "'\\?;" }],
 ]
-for (const [what, type, sql, defaults] of declared) {
-  test(`column of ${what} is declared ${sql.slice(0, 60)}`, () => {
+for (const [name, type, sql, defaults] of DECLARATIONS) {
+  test(`declares a column of ${name} as ${sql.slice(0, 60)}`, () => {
     const definition = tableOf(type, defaults)
     const [{ sql: alter }] = addColumn(definition, definition.columnByName.get('c')!) as [SqlStatement]
     assert.equal(alter, `ALTER TABLE \`items\` ADD COLUMN \`c\` ${sql}`)
@@ -71,7 +71,7 @@ for (const [what, type, sql, defaults] of declared) {
   })
 }
 
-test('literals stand plainly only where no reader could take them for anything else', () => {
+test('writes a literal as plain text only if it needs no escaping', () => {
   const cases: [value: SqlValue, sql: string][] = [
     ['', "''"],
     ['Ada_9 a.b,c:d+e-f', "'Ada_9 a.b,c:d+e-f'"],
@@ -95,7 +95,7 @@ test('literals stand plainly only where no reader could take them for anything e
 
 const bytes = Uint8Array.from({ length: 256 }, (_, i) => i)
 // prettier-ignore
-const values: [what: string, type: Schema<unknown>, ...[value: unknown, sql: SqlValue, text?: string][]][] = [
+const VALUES: [name: string, type: Schema<unknown>, ...[value: unknown, sql: SqlValue, text?: string][]][] = [
   ['u8', t.u8, [0, 0, '0'], [255, 255, '255']],
   ['i32', t.i32, [-(2 ** 31), -(2 ** 31), '-2147483648']],
   ['int', t.int(-1, 2 ** 53 - 1), [2 ** 53 - 1, 2 ** 53 - 1, '9007199254740991']],
@@ -116,8 +116,8 @@ const values: [what: string, type: Schema<unknown>, ...[value: unknown, sql: Sql
   ['nullable', t.nullable(t.u8), [null, null], [7, 7, '7']],
   ['nullable array', t.nullable(t.array(t.u8, 9)), [null, null], [[1], '[1]']],
 ]
-for (const [what, type, ...pairs] of values) {
-  test(`a ${what} becomes a parameter and is read back`, () => {
+for (const [name, type, ...pairs] of VALUES) {
+  test(`encodes a ${name} as a parameter and decodes it`, () => {
     const definition = tableOf(type)
     const column = columnOf(type)
     for (const [value, sql, text] of pairs) {
@@ -127,7 +127,7 @@ for (const [what, type, ...pairs] of values) {
   })
 }
 
-test('what is no number, date or bool of ours says so', () => {
+test('rejects a value outside of the column type, with column, value and bound', () => {
   const cases: [type: Schema<unknown>, text: string | Uint8Array | null, message: string][] = [
     [t.u8, '256', 'holds "256": 256 is outside 0..255'],
     [t.u8, '1.5', 'holds "1.5": expected u8, got "1.5"'],
@@ -182,7 +182,7 @@ test('what is no number, date or bool of ours says so', () => {
   })
 })
 
-test('an adopted column may be of another type that means the same', () => {
+test('decodes the values of adopted columns with another type', () => {
   const read = (type: Schema<unknown>, text: string | Uint8Array) =>
     decodeColumn(tableOf(type), columnOf(type), text)
   assert.equal(read(t.bool, Uint8Array.of(1)), true)
@@ -194,7 +194,7 @@ test('an adopted column may be of another type that means the same', () => {
   assert.equal(read(t.f64, '-12.50'), -12.5)
 })
 
-test('rows are frozen, complete and in order, and what is missing has its default', () => {
+test('decodes rows as frozen, complete and in declared order, with defaults for missing columns', () => {
   const { definition } = table(
     'items',
     {
@@ -207,7 +207,7 @@ test('rows are frozen, complete and in order, and what is missing has its defaul
     { key: 'id', defaults: { level: 3 }, owner: Player },
   )
   const found = decodeRows(definition, {
-    columns: ['tags', 'id', 'stranger', 'nick', 'motto'],
+    columns: ['tags', 'id', 'unknown', 'nick', 'motto'],
     rows: [
       ['[{"n":1}]', 'a', 'x', 'b', 'm'],
       [null, 'b', null, '', null],

@@ -1,5 +1,5 @@
-// What the tests of the tiers share: two tables of one kind of shard, stores and MySQL in memory on one manual clock,
-// and lives of the process above them that can end between any two of its steps.
+// Fixture of the TieredStore tests: two tables of one contract, stores and MySQL in memory on one manual clock, and
+// processes that can crash between any two of their steps.
 
 import { table, type TableDefinition } from '../../core/game/table.ts'
 import { ManualClock, MemoryLog } from '../../core/testing/memory.ts'
@@ -18,20 +18,20 @@ import { t } from '../../core/wire/type.ts'
 import { writeSet } from './slotfixture.ts'
 
 export const Player = contract('player', {})
-/** Of class local. */
+/** A table of class local. */
 export const items = table(
   'items',
   { player: t.id, name: t.string(20), n: t.int(0, 1_000_000), mark: t.nullable(t.string(20)) },
   { key: ['player', 'name'], owner: Player, unique: ['mark'] },
 ).definition
-/** Of class critical. */
+/** A table of class critical. */
 export const coins = table(
   'coins',
   { player: t.id, name: t.string(20), n: t.int(0, 1_000_000) },
   { key: ['player', 'name'], owner: Player, class: 'critical' },
 ).definition
 export const tables = [items, coins]
-export const tablesByName = new Map(tables.map((one) => [one.name, one]))
+export const tablesByName = new Map(tables.map((table) => [table.name, table]))
 
 export const player = (key: string): ShardId => ({ contract: 'player', key })
 export const ada = player('ada')
@@ -53,7 +53,7 @@ export function remove(table: TableDefinition, shard: ShardId, name: string): Ro
   return { table, op: 'delete', key: [shard.key, name], values: {} }
 }
 
-/** One life of a process: a clock and a way to MySQL that end with it. What it has sent still arrives. */
+/** A process: a clock and a connection to MySQL that stop when it ends. Requests that it has sent still arrive. */
 export class ProcessLifetime {
   readonly #clock: Clock
   #hasEnded = false
@@ -99,8 +99,8 @@ export class ProcessLifetime {
   }
 }
 
-/** A clock, MySQL, and the processes that come and go. */
-export class TiersFixture {
+/** A clock, MySQL, and any number of processes. */
+export class TieredStoreFixture {
   readonly clock: ManualClock
   readonly log = new MemoryLog()
   readonly database: MemoryDatabase
@@ -111,18 +111,18 @@ export class TiersFixture {
     this.database = new MemoryDatabase(this.clock, tables)
   }
 
-  /** A disk. */
+  /** Creates the store of one disk. */
   createStore(options: Partial<MemoryLocalStoreOptions> = {}): MemoryLocalStore {
     return new MemoryLocalStore({ clock: this.clock, ...options })
   }
 
-  /** A process on that disk. */
+  /** Starts a process on that store. */
   startProcess(
     local: MemoryLocalStore,
     options: Partial<TieredStoreOptions> = {},
-  ): { readonly tiers: TieredStore; readonly crash: () => void } {
+  ): { readonly store: TieredStore; readonly crash: () => void } {
     const lifetime = new ProcessLifetime(this.clock)
-    const tiers = new TieredStore({
+    const store = new TieredStore({
       local,
       database: lifetime.database(this.database),
       tables,
@@ -132,10 +132,10 @@ export class TiersFixture {
       onFenced: (owner) => this.notifications.push(`fenced ${owner}`),
       ...options,
     })
-    return { tiers, crash: () => lifetime.end() }
+    return { store, crash: () => lifetime.end() }
   }
 
-  /** Time goes by, in steps so small that promises keep up with it. */
+  /** Advances the clock in steps small enough for promises to settle in between. */
   async advance(ms: number, stepMs = 5): Promise<void> {
     await settlePromises()
     for (let left = ms; left > 0; left -= stepMs) {
@@ -144,7 +144,7 @@ export class TiersFixture {
     }
   }
 
-  /** Lets time go by until it is settled. */
+  /** Advances the clock until the promise is settled. */
   async waitFor<T>(promise: T | Promise<T>, maxMs = 60_000): Promise<T> {
     let isSettled = false
     const settled = (): void => void (isSettled = true)
@@ -164,28 +164,28 @@ export class TiersFixture {
 
 const settlePromises = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** A shard that is awake: turns as its engine would commit them. */
+/** An activation of a shard: commits turns as its engine would. */
 export class ActiveShard {
-  readonly tiers: TieredStore
+  readonly store: TieredStore
   readonly local: MemoryLocalStore
   readonly shard: ShardId
   readonly activation: number
 
-  constructor(tiers: TieredStore, local: MemoryLocalStore, shard: ShardId, { activation }: StoredShard) {
-    this.tiers = tiers
+  constructor(store: TieredStore, local: MemoryLocalStore, shard: ShardId, { activation }: StoredShard) {
+    this.store = store
     this.local = local
     this.shard = shard
     this.activation = activation
   }
 
-  /** A turn that changes these rows; critical where one of their tables is. */
+  /** Commits a turn that changes these rows; critical if one of their tables is. */
   commitTurn(rows: RowChange[], part: Partial<WriteSet> = {}): Outcome | Promise<Outcome> {
     const critical = rows.some((change) => change.table.class === 'critical')
     const undo = rows.map(({ table, key }): RowChange => {
       const before = this.local.row(this.shard, table, key)
       return { table, key, op: before ? 'store-put' : 'store-delete', values: before ?? {} }
     })
-    return this.tiers.commit(
+    return this.store.commit(
       writeSet(this.shard, this.activation, {
         rows,
         critical,
@@ -197,10 +197,10 @@ export class ActiveShard {
 }
 
 export async function activateShard(
-  fixture: TiersFixture,
-  tiers: TieredStore,
+  fixture: TieredStoreFixture,
+  store: TieredStore,
   local: MemoryLocalStore,
   shard: ShardId,
 ): Promise<ActiveShard> {
-  return new ActiveShard(tiers, local, shard, await fixture.waitFor(tiers.open(shard)))
+  return new ActiveShard(store, local, shard, await fixture.waitFor(store.open(shard)))
 }

@@ -1,5 +1,5 @@
-// The outbox of a store, its casts and what ties them to MySQL, whichever host holds it: no sequence is used twice,
-// turns are taken back, and rows from before MySQL are queued.
+// The outbox and the casts of a store, on any host: no sequence is used twice, turns are taken back, and rows from before
+// the attachment to MySQL are queued.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -28,7 +28,7 @@ const B = shardName(bob)
 const pets = table('pets', { owner: t.id, name: t.id }, { key: ['owner', 'name'], owner: Player }).definition
 const rex = { owner: 'ada', name: 'rex' }
 
-test('a durable cast is there until it is answered, in the order of the sequences', () => {
+test('stores durable casts until they are answered, in the order of their sequences', () => {
   const rows = openInMemoryTables().open([])
   rows.writeCasts(
     A,
@@ -51,13 +51,11 @@ test('a durable cast is there until it is answered, in the order of the sequence
   assert.deepEqual(rows.shardsWithCasts(), [B])
 })
 
-test('only what MySQL must hear of is queued, and only with MySQL behind', () => {
-  const { open } = openInMemoryTables()
-  const alone = open([items])
-  assert.equal(alone.appendTurn(A, rowWriteSet([insert(items, item('a'))])), 0)
-  assert.equal(alone.isLoaded(A), true)
-  const { open: openBeside } = openInMemoryTables()
-  const rows = openBeside([items], true)
+test('queues only the turns that MySQL needs, and only in a store that is attached to MySQL', () => {
+  const detached = openInMemoryTables().open([items])
+  assert.equal(detached.appendTurn(A, rowWriteSet([insert(items, item('a'))])), 0)
+  assert.equal(detached.isLoaded(A), true)
+  const rows = openInMemoryTables().open([items], true)
   assert.equal(rows.isLoaded(A), false)
   const kv = new Map([['gold', new Uint8Array(1)]])
   assert.equal(rows.appendTurn(A, rowWriteSet(null, { kv })), 0)
@@ -67,7 +65,7 @@ test('only what MySQL must hear of is queued, and only with MySQL behind', () =>
   )
   assert.equal(rows.appendTurn(A, rowWriteSet([update(items, ['a'], { count: 2 })])), 1)
   assert.equal(rows.appendTurn(A, rowWriteSet(null, { critical: true })), 2)
-  // It says nothing to MySQL, but stands behind a critical turn and may have to be taken back.
+  // MySQL does not need it, but it comes after a critical turn and may have to be taken back.
   assert.equal(rows.appendTurn(A, rowWriteSet(null, { kv, undo: rowWriteSet(null, { kv }) })), 3)
   const entries = rows.outbox.read(0, 9, 9, 9_999)
   assert.deepEqual(
@@ -84,7 +82,7 @@ test('only what MySQL must hear of is queued, and only with MySQL behind', () =>
   assert.equal(rows.outbox.lastSeqOf(B, false), 0)
 })
 
-test('a read is bounded by entries, by bytes and by what is durable, but gives one if there is any', () => {
+test('bounds a read in entries, bytes and durable sequences, but returns at least one entry', () => {
   const { outbox } = openInMemoryTables().open([], true)
   for (let n = 1; n <= 5; n++) outbox.appendTurn(A, false, new Uint8Array(100), null)
   const seqs = (...bounds: [number, number, number, number]): number[] =>
@@ -97,12 +95,12 @@ test('a read is bounded by entries, by bytes and by what is durable, but gives o
   assert.deepEqual(seqs(5, 5, 10, 1_000), [])
 })
 
-test('a sequence is used once: after drops, after a reopening, after raise and reset', () => {
+test('uses a sequence only once, across drops, restarts, raises and resets', () => {
   const { open, sql } = openInMemoryTables()
   let { outbox } = open([], true)
   const append = (): number => outbox.appendTurn(A, true, new Uint8Array(3), null)
   assert.deepEqual([append(), append(), append()], [1, 2, 3])
-  // More than there is: what comes later is not dropped by it.
+  // Above the last sequence: later entries are not dropped.
   outbox.drop(1_000)
   assert.deepEqual([append(), outbox.lastSeqOf(A, true)], [4, 4])
   outbox.drop(4)
@@ -117,7 +115,7 @@ test('a sequence is used once: after drops, after a reopening, after raise and r
   )
   assert.deepEqual(outbox.read(0, 99, 99, 999), [])
   outbox = open([], true).outbox
-  // Who dropped it is gone: it is seen once more, and dropped once more.
+  // The drop was in memory only: the entry is read again, and dropped again.
   assert.deepEqual(
     outbox.read(0, 99, 99, 999).map(({ seq }) => seq),
     [4],
@@ -138,7 +136,7 @@ test('a sequence is used once: after drops, after a reopening, after raise and r
   assert.deepEqual([outbox.hasEntries(), append()], [false, 9])
 })
 
-test('in a quiet moment the last row says that nothing waits', () => {
+test('blanks the last row when there is no traffic', () => {
   const { open, sql } = openInMemoryTables()
   let { outbox } = open([], true)
   outbox.appendTurn(A, true, new Uint8Array(3), null)
@@ -147,7 +145,7 @@ test('in a quiet moment the last row says that nothing waits', () => {
   assert.deepEqual([outbox.hasRowsToDelete, outbox.lastSeqOf(A, true)], [false, 0])
   outbox = open([], true).outbox
   assert.deepEqual([outbox.hasEntries(), outbox.hasRowsToDelete, outbox.removeAll()], [false, false, []])
-  // A dropped row that is not the last costs nothing but its deletion.
+  // A dropped row that is not the last costs only its deletion.
   outbox.appendTurn(A, true, new Uint8Array(3), null)
   outbox.appendTurn(A, true, new Uint8Array(3), null)
   outbox.drop(2)
@@ -156,7 +154,7 @@ test('in a quiet moment the last row says that nothing waits', () => {
   assert.deepEqual([sql.changes - before, outbox.hasRowsToDelete, outbox.hasEntries()], [2, false, true])
 })
 
-test('a failed part of a transaction uses no sequence', () => {
+test('uses no sequence for a part of a transaction that was rolled back', () => {
   const { open, db } = openInMemoryTables()
   const { outbox } = open([], true)
   outbox.appendTurn(A, false, new Uint8Array(1), null)
@@ -168,7 +166,7 @@ test('a failed part of a transaction uses no sequence', () => {
   assert.equal(outbox.appendTurn(A, false, new Uint8Array(1), null), 2)
 })
 
-test('a turn with one row writes four rows, flush included', () => {
+test('writes four rows for a turn with one row, including its flush', () => {
   const { open, sql } = openInMemoryTables()
   const rows = open([items], true)
   rows.applyChanges(ada.key, [insert(items, item('a'))])
@@ -179,24 +177,24 @@ test('a turn with one row writes four rows, flush included', () => {
     rows.appendTurn(A, rowWriteSet(change))
     rows.outbox.drop(n)
     rows.outbox.deleteDropped(10, false)
-    // The fourth is the mark, which is the host's.
+    // The fourth row is the mark, which the host writes.
     assert.equal(sql.changes - before, n === 1 ? 2 : 3)
   }
 })
 
-test('dropped rows are deleted some at a time', () => {
+test('deletes dropped rows in parts', () => {
   const { outbox } = openInMemoryTables().open([], true)
   for (let n = 1; n <= 10; n++) outbox.appendTurn(A, false, new Uint8Array(1), null)
   outbox.drop(10)
-  const left: boolean[] = []
+  const remaining: boolean[] = []
   while (outbox.hasRowsToDelete) {
     outbox.deleteDropped(4, true)
-    left.push(outbox.hasRowsToDelete)
+    remaining.push(outbox.hasRowsToDelete)
   }
-  assert.deepEqual(left, [true, true, false])
+  assert.deepEqual(remaining, [true, true, false])
 })
 
-test('turns are taken back from the newest to the refused one, those of other shards stay', () => {
+test('takes the turns of a shard back from the newest to the refused one, and no turns of other shards', () => {
   const { open, sql } = openInMemoryTables()
   const rows = open([items], true)
   rows.applyChanges(ada.key, [insert(items, item('a', { count: 1 }))])
@@ -209,12 +207,12 @@ test('turns are taken back from the newest to the refused one, those of other sh
   assert.deepEqual([turn(2, false), turn(3, true), turn(4, false)], [1, 2, 3])
   rows.appendTurn(B, rowWriteSet([update(items, ['a'], { count: 1 })], { undo: rowWriteSet(null) }, bob))
   assert.equal(turn(5, false), 5)
-  const wakes: unknown[] = []
+  const wakeTimes: unknown[] = []
   rows.undoTurns(A, 2, (undo) => {
-    wakes.push(undo.wakeMs)
+    wakeTimes.push(undo.wakeMs)
     rows.applyChanges(ada.key, undo.rows ?? [])
   })
-  assert.deepEqual(wakes, [5, 4, 3])
+  assert.deepEqual(wakeTimes, [5, 4, 3])
   assert.equal(rows.row(items, ada.key, ['a'])?.['count'], 2)
   assert.deepEqual(
     rows.outbox.read(0, 99, 99, 9_999).map(({ seq, shard }) => [seq, shard]),
@@ -230,7 +228,7 @@ test('turns are taken back from the newest to the refused one, those of other sh
   assert.equal(open([items], true).outbox.appendTurn(A, false, new Uint8Array(1), null), 6)
 })
 
-test('reset forgets rows, loaded shards and entries, also of tables that the game dropped', () => {
+test('reset deletes rows, loaded shards and entries, also of tables that the game no longer declares', () => {
   const { open, sql } = openInMemoryTables()
   let rows = open([items, pets], true)
   rows.applyChanges(ada.key, [insert(items, item('a')), insert(pets, rex)])
@@ -250,7 +248,7 @@ test('reset forgets rows, loaded shards and entries, also of tables that the gam
   assert.equal(rows.storeId, storeId)
 })
 
-test('rows from before MySQL are queued once, and their shards are complete', () => {
+test('queues the rows from before the attachment to MySQL once, and marks their shards as loaded', () => {
   const { open } = openInMemoryTables()
   let rows = open([items])
   const many = Array.from({ length: 450 }, (_, n) => item(`n${String(n).padStart(3, '0')}`))
@@ -276,7 +274,7 @@ test('rows from before MySQL are queued once, and their shards are complete', ()
   assert.throws(() => open([items]), DetachedError)
 })
 
-test('a table that comes back after MySQL was attached without it is queued then', () => {
+test('queues the rows of a table that the game declares again after the attachment to MySQL', () => {
   const { open } = openInMemoryTables()
   open([items, pets]).applyChanges(ada.key, [insert(pets, rex)])
   assert.equal(open([items], true).outbox.lastSeq, 0)
