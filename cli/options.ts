@@ -4,7 +4,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { readFileSync } from 'node:fs'
 import { MIN_SECRET_CHARS } from '../core/node/secret.ts'
-import type { FrameIdentity } from '../core/wire/frame.ts'
+import { parseFrameHead, type FrameIdentity } from '../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../core/wire/limits.ts'
 import { originFilter } from '../edge/gateway/origin.ts'
 
@@ -58,12 +58,9 @@ function integerParser(min: number, max: number): (text: string) => number {
 }
 
 function parseHead(text: string): FrameIdentity['head'] {
-  const bytes = text.split(',').map((part) => (/^\d{1,3}$/.test(part.trim()) ? Number(part) : -1))
-  const [a = -1, b = -1, c = -1, d = -1] = bytes
-  const head = [a, b, c, d] as const
-  if (bytes.length > 4 || head.some((byte) => byte < 0 || byte > 255))
-    throw new InvalidArgumentError('Not four numbers from 0 to 255, such as 78,37,38,48.')
-  return head
+  const head = parseFrameHead(text)
+  if (head) return head
+  throw new InvalidArgumentError('Not four numbers from 0 to 255, such as 78,37,38,48.')
 }
 
 type OptionDefinition = readonly [

@@ -23,6 +23,14 @@ export interface FrameIdentity {
 
 export const DEFAULT_FRAME_IDENTITY: FrameIdentity = { head: [0, 0, 0, 0], protoVersion: 0, serverVersion: 0 }
 
+/** Parses HEAD_0..HEAD_3, such as `78,37,38,48`; null = not four numbers 0..255. */
+export function parseFrameHead(text: string): FrameIdentity['head'] | null {
+  const bytes = text.split(',').map((part) => (/^\s*\d{1,3}\s*$/.test(part) ? Number(part) : 256))
+  const [a, b, c, d] = bytes
+  if (bytes.length !== 4 || bytes.some((byte) => byte > 255)) return null
+  return [a!, b!, c!, d!]
+}
+
 /** The nine identity bytes at the start of every frame. */
 export function frameIdentityBytes(identity: FrameIdentity): Uint8Array {
   const bytes = new Uint8Array(9)

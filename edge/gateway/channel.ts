@@ -1,5 +1,5 @@
-// One channel of a version 2 session, as its gateway knows it: what was sent, what is waited for, and which calls come
-// from before a loss. Sequences, marks, answers and events are the shard's business.
+// Channels on the gateway's side: the calls that were sent and are pending. Sequence numbers, marks, replies and events of
+// a version 2 channel are made by the client and the shard. Invariant: settled calls <= sent calls.
 
 import {
   CLOSED_CHANNEL,
@@ -8,7 +8,10 @@ import {
   SUPERSEDED,
   type ChannelIn,
   type ChannelOut,
+  type OpenRequest,
+  type ShardLink,
 } from '../../core/ports/link.ts'
+import type { Log } from '../../core/ports/log.ts'
 import {
   encodeAck,
   encodeClose,
@@ -17,142 +20,197 @@ import {
   MESSAGE,
   type ErrorKind,
 } from '../../core/wire/message.ts'
-import type { Session } from './session.ts'
+import { shardName } from '../../core/wire/shardid.ts'
+import type { GatewayContext } from './context.ts'
+import { LOGGED_IN_ELSEWHERE, RESUMED_ELSEWHERE, type SessionConnection } from './gatewaysession.ts'
+import type { SessionIdentity } from './identity.ts'
 
-export class SessionChannel implements ChannelOut {
-  readonly #session: Session
-  readonly #number: number
-  readonly #shardName: string
-  /** Set right after construction: the link may speak to us while it opens. */
-  shard: ChannelIn = CLOSED_CHANNEL
-  /** The last durable call: the client waits for its mark even if it has no reply. */
-  unackedDurableCall = 0
-  /** Calls of an opening below this one were sent before the client heard of a loss. */
-  minOpening = 0
-  /** Its events wait beside the shard. */
-  areEventsPaused = false
-  #openedCount = 0
+type CallContext = Pick<GatewayContext, 'clock' | 'meter'>
+type CallCounter = Pick<SessionConnection, 'addPendingCalls'>
+
+/** What the channels of both kinds of session share. */
+export abstract class GatewayChannel {
+  readonly #context: CallContext
+  readonly #calls: CallCounter
+  /** Set when `link.open` returns; the link may use this channel before that. */
+  #shard: ChannelIn = CLOSED_CHANNEL
   #lastSent = 0
   #lastSettled = 0
+  /** The call that is being timed; 0 = none. */
   #sampledSequence = 0
   #sampledMs = 0
 
-  constructor(session: Session, number: number, name: string) {
-    this.#session = session
-    this.#number = number
-    this.#shardName = name
+  constructor(context: CallContext, calls: CallCounter) {
+    this.#context = context
+    this.#calls = calls
   }
 
-  sendCall(sequence: number, command: number, replyAck: number, body: Uint8Array): void {
-    const { connection } = this.#session
+  get shard(): ChannelIn {
+    return this.#shard
+  }
+
+  get lastSent(): number {
+    return this.#lastSent
+  }
+
+  get lastSettled(): number {
+    return this.#lastSettled
+  }
+
+  get isSettled(): boolean {
+    return this.#lastSettled >= this.#lastSent
+  }
+
+  openShard(this: GatewayChannel & ChannelOut, link: ShardLink, request: OpenRequest): void {
+    this.#shard = link.open(request, this)
+  }
+
+  /** Records a call, before it is sent; it may be one that is sent again. */
+  protected recordCall(sequence: number): void {
+    const { meter, clock } = this.#context
     if (sequence > this.#lastSent) {
-      if (this.#lastSent === 0) this.#lastSettled = Math.max(this.#lastSettled, sequence - 1)
-      connection.addPendingCalls(sequence - Math.max(this.#lastSent, this.#lastSettled))
+      // The first call of a resumed channel: earlier ones are not pending on this connection.
+      if (this.#lastSent === 0) this.#lastSettled = sequence - 1
+      this.#calls.addPendingCalls(sequence - Math.max(this.#lastSent, this.#lastSettled))
       this.#lastSent = sequence
     }
-    if (connection.gateway.meter.shouldSample()) {
+    if (meter.shouldSample()) {
       this.#sampledSequence = sequence
-      this.#sampledMs = connection.gateway.clock.mono()
+      this.#sampledMs = clock.mono()
     }
+  }
+
+  /** Settles the calls up to this one: they are answered, or known to have taken effect. */
+  settle(sequence: number): void {
+    const { meter, clock } = this.#context
+    if (this.#sampledSequence !== 0 && sequence >= this.#sampledSequence) {
+      meter.recordLatency('call', clock.mono() - this.#sampledMs)
+      this.#sampledSequence = 0
+    }
+    const settled = Math.min(sequence, this.#lastSent) - this.#lastSettled
+    if (settled <= 0) return
+    this.#lastSettled += settled
+    this.#calls.addPendingCalls(-settled)
+  }
+
+  /** Settles all calls: they are answered or dropped. */
+  settleAll(): void {
+    this.settle(this.#lastSent)
+  }
+}
+
+export interface ChannelOwner {
+  readonly identity: Pick<SessionIdentity, 'bindKey' | 'applyLogin'> | null
+  sendError(channel: number, sequence: number, kind: ErrorKind, code: string, message: string): void
+  /** The channel no longer exists. */
+  removeChannel(number: number): void
+}
+
+export class SessionChannel extends GatewayChannel implements ChannelOut {
+  readonly #owner: ChannelOwner
+  readonly #connection: SessionConnection
+  readonly #log: Log
+  readonly #number: number
+  readonly #shardName: string
+  /** The last durable call whose mark the client has not received, as it may get no reply; 0 = none. */
+  #unackedDurableCall = 0
+  /** Calls of an older opening were sent before the client received `lost`. */
+  #minOpening = 0
+  #areEventsPaused = false
+  #openedCount = 0
+
+  constructor(
+    owner: ChannelOwner,
+    connection: SessionConnection,
+    context: CallContext & Pick<GatewayContext, 'log'>,
+    { channel, shard }: OpenRequest,
+  ) {
+    super(context, connection)
+    this.#owner = owner
+    this.#connection = connection
+    this.#log = context.log
+    this.#number = channel
+    this.#shardName = shardName(shard)
+  }
+
+  /** True for a call that was sent before the client received `lost`: the client sends it again, in order. */
+  isStale(opening: number): boolean {
+    return opening < this.#minOpening
+  }
+
+  sendCall(sequence: number, command: number, isDurable: boolean, replyAck: number, body: Uint8Array): void {
+    if (isDurable) this.#unackedDurableCall = sequence
+    this.recordCall(sequence)
     this.shard.submitCall(sequence, command, RETAIN, replyAck, body)
   }
 
   pauseEvents(isPaused: boolean): void {
-    if (isPaused === this.areEventsPaused) return
-    this.areEventsPaused = isPaused
+    if (isPaused === this.#areEventsPaused) return
+    this.#areEventsPaused = isPaused
     this.shard.pauseEvents(isPaused)
-  }
-
-  #settleThrough(sequence: number): void {
-    const { connection } = this.#session
-    if (this.#sampledSequence !== 0 && sequence >= this.#sampledSequence) {
-      connection.gateway.meter.onCallLatency(connection.gateway.clock.mono() - this.#sampledMs)
-      this.#sampledSequence = 0
-    }
-    const upTo = Math.min(sequence, this.#lastSent)
-    if (upTo <= this.#lastSettled) return
-    const settledCalls = upTo - this.#lastSettled
-    this.#lastSettled = upTo
-    connection.addPendingCalls(-settledCalls)
-  }
-
-  /** Nothing of this channel is waited for any more. */
-  settleAll(): void {
-    this.#settleThrough(this.#lastSent)
   }
 
   channelOpened(activation: number, mark: number, lost: boolean): void {
     const channel = this.#number
     const opening = ++this.#openedCount
-    this.#session.connection.writer.writeFrame(
+    this.#connection.writer.writeFrame(
       MESSAGE.OPENED,
       encodeOpened({ channel, activation, mark, lost, opening }),
     )
     if (!lost) return
-    this.minOpening = opening
+    this.#minOpening = opening
     this.settleAll()
   }
 
   reply(sequence: number, _command: number, body: Uint8Array): void {
-    const { connection } = this.#session
-    connection.writer.writeMessage(MESSAGE.REPLY, this.#number, sequence, null, connection.encryptBody(body))
-    this.#settleThrough(sequence)
+    const { writer } = this.#connection
+    writer.writeMessage(MESSAGE.REPLY, this.#number, sequence, null, this.#connection.encryptBody(body))
+    this.settle(sequence)
   }
 
   error(sequence: number, _command: number, kind: ErrorKind, code: string, message: string): void {
-    this.#session.sendError(this.#number, sequence, kind, code, message)
-    this.#settleThrough(sequence)
+    this.#owner.sendError(this.#number, sequence, kind, code, message)
+    this.settle(sequence)
   }
 
   event(sequence: number, event: number, body: Uint8Array): void {
-    const { connection } = this.#session
-    connection.writer.writeMessage(MESSAGE.EVENT, this.#number, sequence, event, connection.encryptBody(body))
+    const { writer } = this.#connection
+    writer.writeMessage(MESSAGE.EVENT, this.#number, sequence, event, this.#connection.encryptBody(body))
   }
 
   resyncRequired(events: number): void {
-    this.#session.connection.writer.writeFrame(
-      MESSAGE.RESYNC,
-      encodeResync({ channel: this.#number, events }),
-    )
+    this.#connection.writer.writeFrame(MESSAGE.RESYNC, encodeResync({ channel: this.#number, events }))
   }
 
   callsApplied(mark: number): void {
-    if (this.unackedDurableCall !== 0) {
+    if (this.#unackedDurableCall !== 0) {
       const ack = encodeAck({ channel: this.#number, calls: mark, events: 0 })
-      this.#session.connection.writer.writeFrame(MESSAGE.ACK, ack)
-      if (mark >= this.unackedDurableCall) this.unackedDurableCall = 0
+      this.#connection.writer.writeFrame(MESSAGE.ACK, ack)
+      if (mark >= this.#unackedDurableCall) this.#unackedDurableCall = 0
     }
-    this.#settleThrough(mark)
+    this.settle(mark)
   }
 
   membershipToken(): void {}
 
   keyBound(contract: string, key: string): void {
-    this.#session.identity?.bindKey(contract, key)
+    this.#owner.identity?.bindKey(contract, key)
   }
 
   loggedIn(uid: string, epoch: number): void {
-    this.#session.identity?.applyLogin(uid, epoch)
+    this.#owner.identity?.applyLogin(uid, epoch)
   }
 
   channelClosed(code: string): void {
-    const { connection } = this.#session
-    // Taken over by a newer connection or login: nothing of it is ours to close.
-    this.#session.removeChannel(this.#number)
+    const connection = this.#connection
+    this.#owner.removeChannel(this.#number)
     this.settleAll()
-    if (code === REPLACED)
-      return connection.closeConnection('REPLACED', 'the session arrived on a newer connection')
-    if (code === SUPERSEDED)
-      return connection.closeConnection('REPLACED', 'this player has logged in elsewhere', true)
+    if (code === REPLACED) return connection.closeConnection('REPLACED', RESUMED_ELSEWHERE)
+    if (code === SUPERSEDED) return connection.closeConnection('REPLACED', LOGGED_IN_ELSEWHERE, true)
     if (code === 'FORBIDDEN') {
-      this.#session.sendError(
-        this.#number,
-        0,
-        'system',
-        code,
-        `${this.#shardName} does not admit this session`,
-      )
+      const message = `${this.#shardName} does not admit this session`
+      this.#owner.sendError(this.#number, 0, 'system', code, message)
     } else connection.writer.writeFrame(MESSAGE.CLOSE, encodeClose({ channel: this.#number, code }))
-    connection.gateway.log.info('a channel is closed by its shard', { shard: this.#shardName, code })
+    this.#log.info('a shard closed a channel', { shard: this.#shardName, code })
   }
 }

@@ -1,153 +1,161 @@
-// How many connections stand: in all, of each address, and those that have not proven yet that they speak the protocol
-// (or have not logged in, where the game demands it). An address also counts for the seats that its lost connections
-// keep. What enters leaves exactly once, and an address that has neither left takes no memory.
+// Limits open connections: in total, per address, and unauthenticated ones (before their first complete frame, or before
+// the login where the game requires one). An address also counts for the seats that its closed connections may resume.
+// Invariant: each admitted connection is released exactly once, and an address without any takes no memory.
+
+import ipaddr from 'ipaddr.js'
 
 import type { Limits } from '../../core/wire/limits.ts'
 
 type ConnectionLimits = Pick<Limits, 'maxConnections' | 'maxPerAddress' | 'maxPerLoopback' | 'maxUnproven'>
 
-/** Which bound a connection met. */
 export type ConnectionBound = 'total' | 'address' | 'unproven'
 
-/** The connection must be closed (OVERLOADED); it was not counted and has nothing to leave. */
+/** The connection must be closed with OVERLOADED. It is not counted and must not be released. */
 export interface ConnectionRejection {
   readonly reason: ConnectionBound
-  /** Says how many stand and the bound; fit for the peer, as it names no address. */
+  /** Count and bound; safe to send to the peer, as it contains no address. */
   readonly message: string
 }
 
-/** A connection that is counted. Its calls may come in any order and more than once. */
+/** A connection that is counted. Methods may be called in any order and more than once. */
 export interface ConnectionPermit {
   readonly reason: null
   /**
-   * It has said its first whole frame. Where its address had room only because somebody may come back, it must be that
-   * one (`returns`); null = it is welcome.
+   * Called after the first complete frame. A connection admitted on the place of a reserved seat must be the one that
+   * resumes it (`isResuming`). Returns null when the connection is accepted.
    */
   confirmFirstFrame(isResuming: boolean): ConnectionRejection | null
-  /** It has said its first whole frame, or has logged in. */
+  /** Called after the first complete frame, or after the login where the game requires one. */
   markAuthenticated(): void
-  /** It is gone, but keeps seats: it counts for its address and for nothing else. */
+  /** The connection closed, but its session may be resumed: it counts for its address only. */
   reserveForResume(): void
-  /** It is gone. */
   release(): void
 }
 
 export class ConnectionLimiter {
   readonly #limits: ConnectionLimits
-  readonly #addresses = new Map<string, AddressUse>()
-  /** Connections that stand. */
-  openConnections = 0
-  /** Of these, the ones that have proven nothing yet. */
-  unauthenticated = 0
-  /** Connections refused since the start. */
-  readonly rejections: Record<ConnectionBound, number> = { total: 0, address: 0, unproven: 0 }
+  readonly #counts: ConnectionCounts = {
+    open: 0,
+    unauthenticated: 0,
+    addresses: new Map(),
+    rejections: { total: 0, address: 0, unproven: 0 },
+  }
 
   constructor(limits: ConnectionLimits) {
     this.#limits = limits
   }
 
-  /** Distinct addresses with a connection or a seat. */
-  get addressCount(): number {
-    return this.#addresses.size
+  /** Open connections, unauthenticated ones among them, and the rejections since the start. */
+  get counts(): Readonly<Pick<ConnectionCounts, 'open' | 'unauthenticated' | 'rejections'>> {
+    return this.#counts
   }
 
-  /** Counts a connection of this peer address in; an entry has `reason` null. */
+  /** Distinct addresses with a connection or a reservation. */
+  get addressCount(): number {
+    return this.#counts.addresses.size
+  }
+
+  /** Counts a new connection of a peer address, or rejects it. */
   admit(address: string): ConnectionPermit | ConnectionRejection {
     const { maxConnections, maxPerAddress, maxPerLoopback, maxUnproven } = this.#limits
-    if (this.openConnections >= maxConnections)
-      return this.reject('total', 'connections', this.openConnections, maxConnections)
+    const counts = this.#counts
+    if (counts.open >= maxConnections)
+      return reject(counts, 'total', 'connections', counts.open, maxConnections)
     const key = addressKey(address)
     const max = key === LOOPBACK || key === UNKNOWN ? maxPerLoopback : maxPerAddress
-    const known = this.#addresses.get(key)
+    const known = counts.addresses.get(key)
     const count = known?.connections ?? 0
-    if (count >= max) return this.reject('address', 'connections of this address', count, max)
-    if (this.unauthenticated >= maxUnproven) {
-      return this.reject('unproven', 'connections without a first message', this.unauthenticated, maxUnproven)
-    }
+    if (count >= max) return reject(counts, 'address', 'connections of this address', count, max)
+    if (counts.unauthenticated >= maxUnproven)
+      return reject(counts, 'unproven', 'unauthenticated connections', counts.unauthenticated, maxUnproven)
     const addressUse = known ?? { key, max, connections: 0, reservations: 0 }
-    if (known === undefined) this.#addresses.set(key, addressUse)
+    if (known === undefined) counts.addresses.set(key, addressUse)
     addressUse.connections++
-    this.openConnections++
-    this.unauthenticated++
-    return new CountedPermit(this, this.#addresses, addressUse)
+    counts.open++
+    counts.unauthenticated++
+    return new CountedPermit(counts, addressUse)
   }
+}
 
-  /** @internal */
-  reject(reason: ConnectionBound, what: string, count: number, max: number): ConnectionRejection {
-    this.rejections[reason]++
-    return { reason, message: `${count} ${what} stand, at most ${max} may` }
-  }
+/** Shared by a limiter and its permits. */
+interface ConnectionCounts {
+  open: number
+  unauthenticated: number
+  readonly addresses: Map<string, AddressUse>
+  readonly rejections: Record<ConnectionBound, number>
 }
 
 interface AddressUse {
   readonly key: string
   readonly max: number
-  /** Connections that stand. */
+  /** Open connections. */
   connections: number
-  /** What others have left behind that may come back. */
+  /** Closed connections whose sessions may be resumed. */
   reservations: number
 }
 
 class CountedPermit implements ConnectionPermit {
   readonly reason = null
-  readonly #limiter: ConnectionLimiter
-  readonly #addresses: Map<string, AddressUse>
-  /** null = it has left. */
-  #address: AddressUse | null
-  #isUnauthenticated = true
-  /** Its address has no room for it but that of a seat. */
+  readonly #counts: ConnectionCounts
+  readonly #address: AddressUse
+  #state: 'unauthenticated' | 'authenticated' | 'reserved' | 'released' = 'unauthenticated'
+  /** The address has no place but that of a reserved seat. */
   #mustResume: boolean
-  #isReserved = false
 
-  constructor(limiter: ConnectionLimiter, addresses: Map<string, AddressUse>, address: AddressUse) {
-    this.#limiter = limiter
-    this.#addresses = addresses
+  constructor(counts: ConnectionCounts, address: AddressUse) {
+    this.#counts = counts
     this.#address = address
     this.#mustResume = exceedsLimit(address)
   }
 
   confirmFirstFrame(isResuming: boolean): ConnectionRejection | null {
-    const address = this.#address
-    if (address === null || !this.#mustResume || isResuming) return null
-    const { connections: count, reservations: seats, max } = address
-    if (exceedsLimit(address))
-      return this.#limiter.reject(
-        'address',
-        'connections and kept seats of this address',
-        count - 1 + seats,
-        max,
-      )
+    if (this.#state === 'released' || !this.#mustResume || isResuming) return null
+    const { connections, reservations, max } = this.#address
+    if (exceedsLimit(this.#address)) {
+      const what = 'connections and reserved seats of this address'
+      return reject(this.#counts, 'address', what, connections - 1 + reservations, max)
+    }
     this.#mustResume = false
     return null
   }
 
   markAuthenticated(): void {
-    if (!this.#isUnauthenticated) return
-    this.#isUnauthenticated = false
-    this.#limiter.unauthenticated--
+    if (this.#state !== 'unauthenticated') return
+    this.#state = 'authenticated'
+    this.#counts.unauthenticated--
   }
 
   reserveForResume(): void {
-    const address = this.#address
-    if (address === null || this.#isReserved) return
-    this.#isReserved = true
     this.markAuthenticated()
-    this.#limiter.openConnections--
-    address.connections--
-    address.reservations++
+    if (this.#state !== 'authenticated') return
+    this.#state = 'reserved'
+    this.#counts.open--
+    this.#address.connections--
+    this.#address.reservations++
   }
 
   release(): void {
     this.reserveForResume()
-    const address = this.#address
-    if (address === null) return
-    this.#address = null
-    if (--address.reservations + address.connections === 0) this.#addresses.delete(address.key)
+    if (this.#state !== 'reserved') return
+    this.#state = 'released'
+    const { key, connections } = this.#address
+    if (--this.#address.reservations + connections === 0) this.#counts.addresses.delete(key)
   }
 }
 
-function exceedsLimit({ connections: count, reservations: seats, max }: AddressUse): boolean {
-  return count + seats > max
+function exceedsLimit({ connections, reservations, max }: AddressUse): boolean {
+  return connections + reservations > max
+}
+
+function reject(
+  { rejections }: ConnectionCounts,
+  reason: ConnectionBound,
+  what: string,
+  count: number,
+  max: number,
+): ConnectionRejection {
+  rejections[reason]++
+  return { reason, message: `${count} ${what} reach the limit of ${max}` }
 }
 
 const LOOPBACK = 'loopback'
@@ -156,60 +164,32 @@ const UNKNOWN = 'unknown'
 const MAX_ADDRESS_CHARS = 80
 
 /**
- * Whom an address counts for: an IPv4 address (also one mapped into IPv6) as it is, an IPv6 address as its /64, the
- * least that one home has; `loopback` and `unknown` for what these words say.
+ * The group an address counts for: an IPv4 address (also one mapped into IPv6) alone, an IPv6 address as its /64, the
+ * smallest network of one home; `loopback`, or `unknown` for text that is no address.
  */
 export function addressKey(address: string): string {
   if (address.length > MAX_ADDRESS_CHARS) return UNKNOWN
-  if (!address.includes(':')) return ipv4Key(parseIpv4(address))
-  const groups = parseIpv6(address.split('%', 1)[0]!)
-  if (groups === null) return UNKNOWN
-  const [a, b, c, d, e, f, g, h] = groups as [number, number, number, number, number, number, number, number]
-  if ((a | b | c | d | e) === 0) {
-    if (f === 0xffff) return ipv4Key([g >> 8, g & 255, h >> 8, h & 255])
-    if ((f | g) === 0 && h === 1) return LOOPBACK
-  }
-  return `${a.toString(16)}:${b.toString(16)}:${c.toString(16)}:${d.toString(16)}::/64`
+  if (!address.includes(':')) return ipv4Key(address)
+  const text = withoutDottedTail(address.split('%', 1)[0]!)
+  if (!ipaddr.IPv6.isValid(text)) return UNKNOWN
+  const parsed = ipaddr.IPv6.parse(text)
+  if (parsed.isIPv4MappedAddress()) return ipv4Key(parsed.toIPv4Address().toString())
+  if (parsed.range() === 'loopback') return LOOPBACK
+  const network = parsed.parts.slice(0, 4).map((part) => part.toString(16))
+  return `${network.join(':')}::/64`
 }
 
-function ipv4Key(bytes: readonly number[] | null): string {
-  if (bytes === null) return UNKNOWN
-  return bytes[0] === 127 ? LOOPBACK : bytes.join('.')
+function ipv4Key(text: string): string {
+  if (!ipaddr.IPv4.isValidFourPartDecimal(text)) return UNKNOWN
+  return text.startsWith('127.') ? LOOPBACK : text
 }
 
-/** Four bytes of dotted decimals. */
-function parseIpv4(text: string): readonly number[] | null {
-  const parts = text.split('.')
-  if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part))) return null
-  const bytes = parts.map(Number)
-  return bytes.every((byte) => byte <= 255) ? bytes : null
-}
-
-/** Eight groups of 16 bits, of any spelling of RFC 4291 section 2.2. */
-function parseIpv6(text: string): readonly number[] | null {
-  const halves = text.split('::')
-  if (halves.length > 2) return null
-  const head = parseGroups(halves[0]!, halves.length === 1)
-  if (head === null) return null
-  if (halves.length === 1) return head.length === 8 ? head : null
-  const tail = parseGroups(halves[1]!, true)
-  // A `::` stands for one group at least.
-  if (tail === null || head.length + tail.length > 7) return null
-  return [...head, ...new Array<number>(8 - head.length - tail.length).fill(0), ...tail]
-}
-
-/** The groups of one side of `::`; only the last two of an address may be written as dotted decimals. */
-function parseGroups(text: string, isLast: boolean): readonly number[] | null {
-  if (text === '') return []
-  const parsed: number[] = []
-  const parts = text.split(':')
-  for (const [index, part] of parts.entries()) {
-    if (isLast && index === parts.length - 1 && part.includes('.')) {
-      const bytes = parseIpv4(part)
-      if (bytes === null) return null
-      parsed.push(bytes[0]! * 256 + bytes[1]!, bytes[2]! * 256 + bytes[3]!)
-    } else if (/^[\da-f]{1,4}$/i.test(part)) parsed.push(Number.parseInt(part, 16))
-    else return null
-  }
-  return parsed
+/** ipaddr.js reads a dotted tail with octal numbers, and `::1.2.3.4` as mapped: such a tail is written as two groups. */
+function withoutDottedTail(text: string): string {
+  if (!text.includes('.')) return text
+  const at = text.lastIndexOf(':') + 1
+  const tail = text.slice(at)
+  if (!ipaddr.IPv4.isValidFourPartDecimal(tail)) return ''
+  const mapped = ipaddr.IPv4.parse(tail).toIPv4MappedAddress().toString()
+  return text.slice(0, at) + mapped.slice('::ffff:'.length)
 }

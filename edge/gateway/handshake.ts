@@ -1,88 +1,88 @@
-// What comes between HELLO and WELCOME: who is this, and does its shard agree? A new session, one with a login ticket,
-// or one that comes back with its token. Each ends in exactly one of `welcome` and `refuse`.
+// The handshake between HELLO and WELCOME: authenticates a new session, one with a login ticket, or one that resumes with
+// its token. Invariant: each handshake ends in exactly one callback.
 
-import { Auth } from '../../core/wire/systemcontract.ts'
 import { SUPERSEDED } from '../../core/ports/link.ts'
 import type { Awaitable } from '../../core/game/shard.ts'
-import type { CloseReason } from '../../core/wire/errors.ts'
+import { CLOSE_CODES, type CloseReason } from '../../core/wire/errors.ts'
 import type { Hello } from '../../core/wire/message.ts'
+import { Auth } from '../../core/wire/systemcontract.ts'
+import type { GatewayContext } from './context.ts'
+import { SessionIdentity, type SessionIdentityOwner } from './identity.ts'
 import { SessionLink, type RequestResult } from './sessionlink.ts'
-import type { Gateway } from './gateway.ts'
-import { SessionIdentity, isCloseReason, type SessionIdentityOwner } from './identity.ts'
-import { TicketError, type TicketClaims } from './ticket.ts'
+import { MAX_TICKET_BYTES, TicketError, type TicketClaims } from './ticket.ts'
 import { verifyResumeToken } from './token.ts'
+
+export type HandshakeContext = Pick<
+  GatewayContext,
+  'clock' | 'link' | 'log' | 'routingTable' | 'ticketVerifier' | 'tokenSigner'
+>
 
 export interface HandshakeCallbacks {
   onAccepted(identity: SessionIdentity, isResumed: boolean): void
   onRejected(reason: CloseReason, message: string): void
-  /** A bug of ours. */
   onInternalError(error: unknown): void
 }
 
-/** `remote`: where the client comes from, for the game's `auth`. */
+/** `owner` gets the identity. `remote`: the client's address, for the game's `auth`. */
 export function startHandshake(
   hello: Hello,
   owner: SessionIdentityOwner,
+  context: HandshakeContext,
   remote: string,
   callbacks: HandshakeCallbacks,
 ): void {
   const isNew = hello.token.length === 0 && hello.session.every((byte) => byte === 0)
-  if (!isNew) return resumeSession(hello, owner, callbacks)
-  if (hello.ticket.length > MAX_TICKET_BYTES)
-    return callbacks.onRejected(
-      'BAD_TICKET',
-      `a ticket of ${hello.ticket.length} bytes exceeds ${MAX_TICKET_BYTES}`,
-    )
-  const identity = new SessionIdentity(owner, owner.gateway.clock.id())
-  if (hello.ticket.length === 0) return callbacks.onAccepted(identity, false)
-  loginWithTicket(hello.ticket, identity, owner.gateway, remote, callbacks)
+  if (!isNew) return resumeSession(hello, owner, context, callbacks)
+  const { length } = hello.ticket
+  if (length > MAX_TICKET_BYTES)
+    return callbacks.onRejected('BAD_TICKET', `a ticket of ${length} bytes exceeds ${MAX_TICKET_BYTES}`)
+  const identity = new SessionIdentity(owner, context, context.clock.id())
+  if (length === 0) return callbacks.onAccepted(identity, false)
+  loginWithTicket(hello.ticket, identity, context, remote, callbacks)
 }
 
 function resumeSession(
   { session, token }: Hello,
   owner: SessionIdentityOwner,
+  context: HandshakeContext,
   callbacks: HandshakeCallbacks,
 ): void {
-  const { gateway } = owner
-  const reject = (): void =>
-    callbacks.onRejected('BAD_TOKEN', 'the resume token is forged, expired or of another session')
-  awaitValue(
-    verifyResumeToken(gateway.tokenSigner, token, gateway.clock.now()),
-    callbacks,
-    null,
-    (claims) => {
-      if (claims === null || !claims.session.every((byte, i) => byte === session[i])) return reject()
-      const identity = new SessionIdentity(owner, claims.session)
-      identity.resumeSession(claims, (result) => finishHandshake(result, identity, callbacks, true))
-    },
-  )
+  const verified = verifyResumeToken(context.tokenSigner, token, context.clock.now())
+  awaitValue(verified, callbacks, null, (claims) => {
+    if (claims === null || !claims.session.every((byte, i) => byte === session[i]))
+      return callbacks.onRejected('BAD_TOKEN', 'the resume token is forged, expired or of another session')
+    const identity = new SessionIdentity(owner, context, claims.session)
+    identity.resumeSession(claims, (result) => finishHandshake(result, identity, callbacks, true))
+  })
 }
 
-/** A ticket: what the gateway can check itself comes first, then the game's word. */
+/** Verifies a ticket: first what the gateway can check itself, then the game's `auth`. */
 function loginWithTicket(
   ticket: Uint8Array,
   identity: SessionIdentity,
-  gateway: Gateway,
+  context: HandshakeContext,
   remote: string,
   callbacks: HandshakeCallbacks,
 ): void {
-  const { ticketVerifier: tickets, routingTable: door } = gateway
-  if (!tickets && !door.auth) return callbacks.onRejected('BAD_TICKET', 'this server takes no tickets')
+  const { ticketVerifier, log } = context
+  const { auth } = context.routingTable
+  if (!ticketVerifier && !auth)
+    return callbacks.onRejected('BAD_TICKET', 'this server does not accept tickets')
   const onVerifyError = (error: unknown): void => {
     if (error instanceof TicketError) return callbacks.onRejected('BAD_TICKET', error.message)
-    gateway.log.error('a ticket could not be checked', { error: String(error) })
-    callbacks.onRejected('UNAVAILABLE', 'the ticket could not be checked')
+    log.error('a ticket could not be verified', { error: String(error) })
+    callbacks.onRejected('UNAVAILABLE', 'the ticket could not be verified')
   }
-  awaitValue(tickets ? tickets.verify(ticket) : ANONYMOUS, callbacks, onVerifyError, (claims) => {
+  const verified = ticketVerifier ? ticketVerifier.verify(ticket) : ANONYMOUS
+  awaitValue(verified, callbacks, onVerifyError, (claims) => {
     const login = (uid: string): void =>
       identity.loginWithTicket(uid, claims.jti, claims.expiresMs, (result) =>
         finishHandshake(result, identity, callbacks, false),
       )
-    if (!door.auth) return login(claims.uid)
-    const { link, clock } = gateway
-    const key = String(identity.session[0]! % AUTH_SHARDS)
-    const request = { contract: Auth, key, session: identity.session, uid: '', epoch: 0, generation: 0 }
-    const authLink = new SessionLink(link, clock, request, null)
+    if (!auth) return login(claims.uid)
+    const { session } = identity
+    const shard = { contract: Auth.name, key: String(session[0]! % AUTH_SHARDS) }
+    const authLink = new SessionLink(context, shard, { session }, null)
     const input = { ticket, uid: claims.uid, session: identity.sessionHex, remote: remote.slice(0, 64) }
     authLink.request(Auth.entries.verify, input, (result) => {
       authLink.closeLink(true)
@@ -99,12 +99,18 @@ function finishHandshake(
   isResumed: boolean,
 ): void {
   if (result.ok) return callbacks.onAccepted(identity, isResumed)
+  const { code, message } = result
   identity.onConnectionClosed(true)
-  if (result.code === SUPERSEDED) callbacks.onRejected('REPLACED', result.message)
-  else if (isCloseReason(result.code)) callbacks.onRejected(result.code, result.message)
-  else callbacks.onRejected('UNAVAILABLE', `${result.code}: ${result.message}`)
+  if (code === SUPERSEDED) callbacks.onRejected('REPLACED', message)
+  else if (isCloseReason(code)) callbacks.onRejected(code, message)
+  else callbacks.onRejected('UNAVAILABLE', `${code}: ${message}`)
 }
 
+function isCloseReason(code: string): code is CloseReason {
+  return Object.hasOwn(CLOSE_CODES, code)
+}
+
+/** Calls `onValue` at once for a value, later for a promise; `onError` null = an error is a bug. */
 function awaitValue<T>(
   value: Awaitable<T>,
   callbacks: HandshakeCallbacks,
@@ -117,7 +123,6 @@ function awaitValue<T>(
     .catch((error: unknown) => callbacks.onInternalError(error))
 }
 
-/** Objects that share the work of `auth` on Cloudflare. */
+/** Number of shards of the game's `auth`: on Cloudflare that many objects share its work. */
 const AUTH_SHARDS = 32
-const MAX_TICKET_BYTES = 4_096
 const ANONYMOUS: TicketClaims = { uid: '', jti: '', expiresMs: 0 }

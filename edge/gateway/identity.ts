@@ -1,27 +1,34 @@
-// Who a connection's session is: its login, the keys that its game has bound, and the line to the uid's session shard,
-// through which a newer login, a kick or a push reaches it. Invariant: what it may reach is in its last token.
+// The identity of a session: its login, its bound keys, and the link to its session shard, which delivers pushes, kicks and
+// newer logins. Invariant: the last token grants exactly what the session may access.
 
 import { hexOf } from '../../core/wire/bytes.ts'
 import { Session, sessionShardKey, uidShardKey } from '../../core/wire/systemcontract.ts'
 import type { AnyCommand } from '../../core/wire/contract.ts'
-import { CLOSE_CODES, type CloseReason } from '../../core/wire/errors.ts'
+import type { CloseReason } from '../../core/wire/errors.ts'
 import { TIMES } from '../../core/wire/limits.ts'
 import { KICKED, REPLACED, SUPERSEDED } from '../../core/ports/link.ts'
 import type { Awaitable } from '../../core/game/shard.ts'
-import { SessionLink, type SessionLinkListener, type RequestResult } from './sessionlink.ts'
-import type { Gateway } from './gateway.ts'
+import { LOGGED_IN_ELSEWHERE, RESUMED_ELSEWHERE } from './gatewaysession.ts'
+import type { GatewayContext } from './context.ts'
+import {
+  SessionLink,
+  type ChannelOpener,
+  type RequestResult,
+  type SessionLinkListener,
+} from './sessionlink.ts'
 import { signResumeToken, type ResumeClaims } from './token.ts'
 
-/** The session that has it. */
+export type IdentityContext = Pick<GatewayContext, 'clock' | 'link' | 'tokenSigner'>
+
+/** The session of an identity. */
 export interface SessionIdentityOwner {
-  readonly gateway: Gateway
-  /** It has logged in, or its token is to be replaced. */
+  /** The session logged in, or its token must be replaced. */
   onIdentityChanged(): void
   onLinkOpened(activation: number): void
   onPush(sequence: number, event: number, body: Uint8Array): void
   onEventsMissed(events: number): void
-  /** `forget`: the session does not go on elsewhere. */
-  closeConnection(reason: CloseReason, message: string, forget?: boolean): void
+  /** `isFinal`: the session ends with the connection. */
+  closeConnection(reason: CloseReason, message: string, isFinal?: boolean): void
 }
 
 export class SessionIdentity implements SessionLinkListener {
@@ -29,33 +36,40 @@ export class SessionIdentity implements SessionLinkListener {
   /** 32 hex digits. */
   readonly sessionHex: string
   readonly #owner: SessionIdentityOwner
+  readonly #context: IdentityContext
   uid = ''
   epoch = 0
-  /** Of this connection: higher than that of every earlier one. */
+  /** Higher than on every earlier connection of the session. */
   connectionGeneration = 1
-  /** Of the last token that the client has been given on it. */
+  /** Of the last token sent on this connection. */
   #tokenGeneration = 1
   #tokenIssuedMs = 0
-  /** Contract to key; few are bound. */
+  /** Contract to key; null = none, the usual case. */
   #boundKeys: Map<string, string> | null = null
   #sessionLink: SessionLink | null = null
-  /** Tokens without the uid are about. */
+  /** Tokens from before the login may still be valid. */
   #hasAnonymousTokens = false
-  /** What is pushed to it waits. */
   #areEventsPaused = false
 
-  constructor(owner: SessionIdentityOwner, session: Uint8Array) {
+  /** `session`: 16 bytes. */
+  constructor(owner: SessionIdentityOwner, context: IdentityContext, session: Uint8Array) {
     this.#owner = owner
+    this.#context = context
     this.session = session
     this.sessionHex = hexOf(session)
   }
 
-  /** The key that this session means when it speaks to a contract. */
+  /** What identifies this session when a channel is opened. */
+  get opener(): ChannelOpener {
+    return { session: this.session, uid: this.uid, epoch: this.epoch, generation: this.connectionGeneration }
+  }
+
+  /** The key that the game bound for a contract. */
   boundKey(contract: string): string | undefined {
     return this.#boundKeys?.get(contract)
   }
 
-  /** False = so it was bound before. */
+  /** Returns false when this key was bound before. */
   bindKey(contract: string, key: string): boolean {
     if (this.#boundKeys?.get(contract) === key) return false
     this.#boundKeys ??= new Map()
@@ -64,13 +78,13 @@ export class SessionIdentity implements SessionLinkListener {
     return true
   }
 
-  /** Takes up an earlier session, if its shard agrees that this token is the last one. */
+  /** Resumes an earlier session if its shard confirms that this token is the latest one. */
   resumeSession(claims: ResumeClaims, onResult: (result: RequestResult) => void): void {
-    const { uid, epoch, generation, boundKeys: keys, hasAnonymousTokens: wasNobody } = claims
+    const { uid, epoch, generation, boundKeys, hasAnonymousTokens } = claims
     this.uid = uid
     this.epoch = epoch
-    this.#hasAnonymousTokens = wasNobody
-    if (keys.size > 0) this.#boundKeys = new Map(keys)
+    this.#hasAnonymousTokens = hasAnonymousTokens
+    if (boundKeys.size > 0) this.#boundKeys = new Map(boundKeys)
     this.#requestOnce(
       this.#sessionShardKey,
       Session.entries.resume,
@@ -82,15 +96,15 @@ export class SessionIdentity implements SessionLinkListener {
         onResult(result)
       },
     )
-    if (!wasNobody) return
-    // Those of the time before the login are dead from here on; until that is answered, the next token says it again.
-    const before = { session: this.sessionHex, epoch: 0, generation }
-    this.#requestOnce(sessionShardKey(this.sessionHex), Session.entries.resume, before, (result) => {
+    if (!hasAnonymousTokens) return
+    // Invalidates the tokens from before the login; until that is confirmed, the next token repeats the flag.
+    const anonymous = { session: this.sessionHex, epoch: 0, generation }
+    this.#requestOnce(sessionShardKey(this.sessionHex), Session.entries.resume, anonymous, (result) => {
       if (result.ok) this.#hasAnonymousTokens = false
     })
   }
 
-  /** Logs in by a ticket. */
+  /** Logs in with the claims of a ticket. */
   loginWithTicket(
     uid: string,
     jti: string,
@@ -107,14 +121,14 @@ export class SessionIdentity implements SessionLinkListener {
     })
   }
 
-  /** A shard has logged this session in; said again until its answer has arrived. */
+  /** Applies a login made by a shard, which repeats it until its reply arrives. */
   applyLogin(uid: string, epoch: number): void {
     if (uid === this.uid && epoch <= this.epoch) return
-    const isSame = uid === this.uid
+    const isSameUid = uid === this.uid
     this.#hasAnonymousTokens ||= this.uid === ''
     this.uid = uid
     this.epoch = epoch
-    if (isSame && this.#sessionLink) {
+    if (isSameUid && this.#sessionLink) {
       this.#sessionLink.identify(uid, epoch)
       this.#requestAttach(this.#sessionLink)
     } else {
@@ -124,12 +138,10 @@ export class SessionIdentity implements SessionLinkListener {
     this.#owner.onIdentityChanged()
   }
 
-  /** From here on the session's own shard reaches it: of a uid, or of one that has come back. */
+  /** Opens the link over which the session shard reaches this session; needed after a login or a resume. */
   openSessionLink(): void {
-    const { session, uid, epoch, connectionGeneration: generation } = this
-    const { link, clock } = this.#owner.gateway
-    const request = { contract: Session, key: this.#sessionShardKey, session, uid, epoch, generation }
-    const sessionLink = (this.#sessionLink = new SessionLink(link, clock, request, this))
+    const shard = { contract: Session.name, key: this.#sessionShardKey }
+    const sessionLink = (this.#sessionLink = new SessionLink(this.#context, shard, this.opener, this))
     if (this.#areEventsPaused) sessionLink.pauseEvents(true)
     this.#requestAttach(sessionLink)
   }
@@ -152,25 +164,20 @@ export class SessionIdentity implements SessionLinkListener {
     input: unknown,
     onResult: (result: RequestResult) => void,
   ): void {
-    const { link, clock } = this.#owner.gateway
-    const requestLink = new SessionLink(
-      link,
-      clock,
-      { contract: Session, key, session: this.session, uid: '', epoch: 0, generation: 0 },
-      null,
-    )
+    const shard = { contract: Session.name, key }
+    const requestLink = new SessionLink(this.#context, shard, { session: this.session }, null)
     requestLink.request(command, input, (result) => {
       requestLink.closeLink(true)
       onResult(result)
     })
   }
 
-  /** The token that opens this session again. */
+  /** Returns a token that resumes this session. */
   createToken(): Awaitable<Uint8Array> {
-    const { tokenSigner: seal, clock } = this.#owner.gateway
+    const { tokenSigner, clock } = this.#context
     const { session, uid, epoch } = this
     this.#tokenIssuedMs = clock.mono()
-    return signResumeToken(seal, {
+    return signResumeToken(tokenSigner, {
       session,
       generation: this.#tokenGeneration,
       expiresSeconds: Math.ceil((clock.now() + TIMES.tokenMs) / 1_000),
@@ -181,15 +188,15 @@ export class SessionIdentity implements SessionLinkListener {
     })
   }
 
-  /** The one that takes its place, on the same connection. */
+  /** Returns the next token on the same connection. */
   renewToken(): Awaitable<Uint8Array> {
     this.#tokenGeneration++
     return this.createToken()
   }
 
-  /** Half of the token's life is over. */
+  /** True when half of the token's lifetime has passed. */
   get isTokenStale(): boolean {
-    return this.#owner.gateway.clock.mono() - this.#tokenIssuedMs > TIMES.tokenMs / 2
+    return this.#context.clock.mono() - this.#tokenIssuedMs > TIMES.tokenMs / 2
   }
 
   ackEvents(events: number): void {
@@ -201,7 +208,7 @@ export class SessionIdentity implements SessionLinkListener {
     this.#sessionLink?.pauseEvents(isPaused)
   }
 
-  /** The connection is gone; `forget`: the session as well. */
+  /** `isFinal`: the session ends with the connection. */
   onConnectionClosed(isFinal: boolean): void {
     const sessionLink = this.#sessionLink
     this.#sessionLink = null
@@ -220,19 +227,13 @@ export class SessionIdentity implements SessionLinkListener {
     this.#owner.onEventsMissed(events)
   }
 
-  /** By a newer login, by the game, or because the shard is not to be reached. */
+  /** A newer connection or login, a kick, or an unreachable shard ended the session. */
   onSessionEnded(code: string, reason = ''): void {
-    if (code === REPLACED)
-      this.#owner.closeConnection('REPLACED', 'the session arrived on a newer connection')
-    else if (code === SUPERSEDED)
-      this.#owner.closeConnection('REPLACED', 'this player has logged in elsewhere', true)
+    if (code === REPLACED) this.#owner.closeConnection('REPLACED', RESUMED_ELSEWHERE)
+    else if (code === SUPERSEDED) this.#owner.closeConnection('REPLACED', LOGGED_IN_ELSEWHERE, true)
     else if (code === KICKED) this.#owner.closeConnection('KICKED', reason)
-    else this.#owner.closeConnection('UNAVAILABLE', `the session's shard has ended the line: ${code}`)
+    else this.#owner.closeConnection('UNAVAILABLE', `the session shard closed the link: ${code}`)
   }
 }
 
 const NO_KEYS: ReadonlyMap<string, string> = new Map()
-
-export function isCloseReason(code: string): code is CloseReason {
-  return Object.hasOwn(CLOSE_CODES, code)
-}

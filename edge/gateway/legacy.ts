@@ -1,63 +1,68 @@
-// A legacy client's session: commands by number, no sequences, no keys. Each contract it speaks to is one channel, to
-// the key its game has bound it to, else to the contract's default key. What it does wrong is met with silence and a
-// strike.
+// A legacy client's session: commands by number, without sequence numbers or keys. It has one channel per contract, to the
+// key that its game bound, else to the contract's default key. A message that breaks a rule gets no reply but a strike.
 
-import { EMPTY_BYTES } from '../../core/wire/bytes.ts'
 import type { RoutedContract } from '../../core/game/routing.ts'
-import { RETAIN, SUPERSEDED, type ChannelIn, type ChannelOut } from '../../core/ports/link.ts'
-import { FIRST_RESERVED, type ErrorKind } from '../../core/wire/message.ts'
+import { NEW_CHANNEL_DEFAULTS, RETAIN, SUPERSEDED, type ChannelOut } from '../../core/ports/link.ts'
 import type { CloseReason } from '../../core/wire/errors.ts'
-import type { Connection } from './connection.ts'
-import type { Gateway } from './gateway.ts'
+import { FIRST_RESERVED, type ErrorKind } from '../../core/wire/message.ts'
+import { GatewayChannel } from './channel.ts'
+import type { GatewayContext } from './context.ts'
+import { LOGGED_IN_ELSEWHERE, OPEN_COST } from './gatewaysession.ts'
+import type { GatewaySession, SessionConnection } from './gatewaysession.ts'
 import { SessionIdentity, type SessionIdentityOwner } from './identity.ts'
 
-/** Bytes of commands that came before the answer that says whose shard they are for. */
+/** Bytes of queued commands: they arrived before the reply to a login, which decides their shard. */
 const MAX_QUEUED_BYTES = 65_536
+
+type LegacyContext = Pick<
+  GatewayContext,
+  'clock' | 'limits' | 'link' | 'meter' | 'routingTable' | 'tokenSigner'
+>
 
 interface QueuedCommand {
   readonly command: number
   readonly body: Uint8Array
 }
 
-export class LegacySession implements SessionIdentityOwner {
-  readonly connection: Connection
+export class LegacySession implements GatewaySession, SessionIdentityOwner {
+  readonly kind = 'legacy'
+  readonly resumableId = ''
+  readonly #connection: SessionConnection
+  readonly #context: LegacyContext
   readonly identity: SessionIdentity
   readonly #channels = new Map<string, LegacyChannel>()
   #lastChannel = 0
   #areEventsPaused = false
-  /** Calls without an answer yet. */
   #pendingCalls = 0
-  /** In the order they came: the first is for a shard that this session is not bound to yet. */
+  /** In order of arrival; the first is for a shard that this session may not access yet. */
   #queuedCommands: QueuedCommand[] = []
   #queuedBytes = 0
 
-  constructor(connection: Connection) {
-    this.connection = connection
-    this.identity = new SessionIdentity(this, connection.gateway.clock.id())
+  constructor(connection: SessionConnection, context: LegacyContext) {
+    this.#connection = connection
+    this.#context = context
+    this.identity = new SessionIdentity(this, context, context.clock.id())
   }
 
   handleFrame(command: number, source: Uint8Array, start: number, end: number): void {
     if (this.#queuedCommands.length > 0) return this.#queueCommand(command, source.slice(start, end))
-    const { gateway } = this.connection
-    const route = gateway.routingTable.byNumber.get(command)
+    const connection = this.#connection
+    const route = this.#context.routingTable.byNumber.get(command)
     if (!route || !(route.contract.public || route.contract.bound || route.contract.players)) {
       const what = command >= FIRST_RESERVED ? 'a session message before HELLO' : 'unknown command'
-      return this.connection.addStrike(`${what} ${command}`)
+      return connection.addStrike(`${what} ${command}`)
     }
     const { contract } = route
     const { maxBytes, durable, cost } = route.command
-    if (maxBytes !== 0 && end - start > maxBytes) {
-      return this.connection.addStrike(`command ${command}: body ${end - start} bytes exceeds ${maxBytes}`)
-    }
+    if (maxBytes !== 0 && end - start > maxBytes)
+      return connection.addStrike(`command ${command}: body ${end - start} bytes exceeds ${maxBytes}`)
     if (!this.#canAccess(contract)) {
-      // A client that does not wait for the answer of its login: that answer says whose shard this is for.
+      // A client may send commands before the reply to its login.
       if (this.#pendingCalls > 0) return this.#queueCommand(command, source.slice(start, end))
-      return this.connection.addStrike(
-        `command ${command}: this session may not speak to ${contract.name} yet`,
-      )
+      return connection.addStrike(`command ${command}: this session may not access ${contract.name} yet`)
     }
-    if (cost > 1) this.connection.addCost(cost - 1)
-    const body = this.connection.decryptBody(source.subarray(start, end))
+    if (cost > 1) connection.reader.addCost(cost - 1)
+    const body = connection.decryptBody(source.subarray(start, end))
     const channel = this.#channels.get(contract.name) ?? this.#openChannel(contract)
     channel?.sendCall(command, durable ? RETAIN : 0, body)
   }
@@ -70,198 +75,172 @@ export class LegacySession implements SessionIdentityOwner {
   #queueCommand(command: number, body: Uint8Array): void {
     this.#queuedCommands.push({ command, body })
     this.#queuedBytes += body.length
-    this.connection.addPendingCalls(1)
-    if (this.#queuedBytes > MAX_QUEUED_BYTES)
-      this.connection.closeConnection('OVERLOADED', `${this.#queuedBytes} bytes wait for a login`)
+    this.#connection.addPendingCalls(1)
+    if (this.#queuedBytes > MAX_QUEUED_BYTES) {
+      const message = `${this.#queuedBytes} bytes queued before the login exceed ${MAX_QUEUED_BYTES}`
+      this.#connection.closeConnection('OVERLOADED', message)
+    }
   }
 
   #openChannel(contract: RoutedContract): LegacyChannel | null {
-    const { gateway } = this.connection
-    if (this.#channels.size >= gateway.limits.maxChannels) {
-      this.connection.addStrike(`more than ${gateway.limits.maxChannels} shards`)
+    const { maxChannels } = this.#context.limits
+    if (this.#channels.size >= maxChannels) {
+      this.#connection.addStrike(`more than ${maxChannels} shards`)
       return null
     }
-    this.connection.addCost(OPEN_COST)
+    this.#connection.reader.addCost(OPEN_COST)
     const key = this.identity.boundKey(contract.name) ?? contract.key
-    const channel = new LegacyChannel(this, ++this.#lastChannel, contract, key)
+    const request = {
+      ...NEW_CHANNEL_DEFAULTS,
+      ...this.identity.opener,
+      shard: { contract: contract.name, key },
+      channel: ++this.#lastChannel,
+      legacy: true,
+    }
+    const channel = new LegacyChannel(this, this.#connection, this.#context)
+    channel.openShard(this.#context.link, request)
     if (this.#areEventsPaused) channel.shard.pauseEvents(true)
     this.#channels.set(contract.name, channel)
     return channel
   }
 
-  /** The game says which key of a contract this session means from now on. */
+  /** Binds a contract to another key; calls to the earlier key are still answered. */
   bindKey(contract: string, key: string): void {
     if (!this.identity.bindKey(contract, key)) return
     const channel = this.#channels.get(contract)
-    if (!channel) return
     this.#channels.delete(contract)
-    channel.closeWhenSettled()
+    channel?.closeWhenSettled()
   }
 
-  /** It reads too slowly. */
   pauseEvents(isPaused: boolean): void {
     this.#areEventsPaused = isPaused
     this.identity.pauseEvents(isPaused)
     for (const { shard } of this.#channels.values()) shard.pauseEvents(isPaused)
   }
 
-  get gateway(): Gateway {
-    return this.connection.gateway
-  }
-
-  /** It has logged in. */
   onIdentityChanged(): void {
     const { uid, epoch } = this.identity
-    this.connection.updateAuthentication(uid)
+    this.#connection.updateAuthentication(uid)
     if (uid !== '') for (const { shard } of this.#channels.values()) shard.identify(uid, epoch)
   }
 
   onLinkOpened(): void {}
 
   onPush(_sequence: number, event: number, body: Uint8Array): void {
-    this.connection.sendLegacyEvent(event, body)
+    this.#connection.sendLegacyEvent(event, body)
   }
 
-  /** It has no word for what it missed. */
+  /** The legacy protocol has no message for lost events. */
   onEventsMissed(): void {
-    this.connection.closeConnection('SLOW_CONSUMER', 'events were lost')
+    this.#connection.closeConnection('SLOW_CONSUMER', 'events were lost')
   }
 
-  closeConnection(reason: CloseReason, message: string, forget = false): void {
-    this.connection.closeConnection(reason, message, forget)
+  closeConnection(reason: CloseReason, message: string, isFinal = false): void {
+    this.#connection.closeConnection(reason, message, isFinal)
   }
 
-  /** The game does not admit this session to the shard: what was sent there is void. */
+  /** The game does not admit this session to the shard: its pending calls are dropped. */
   onChannelForbidden(channel: LegacyChannel): void {
     for (const [contract, candidate] of this.#channels)
       if (candidate === channel) this.#channels.delete(contract)
     channel.cancelPending()
-    this.connection.addStrike('the shard does not admit this session')
+    this.#connection.addStrike('the shard does not admit this session')
   }
 
-  /** `count` calls were sent (negative: have ended). */
+  /** Records that `count` calls were sent (negative: are settled). */
   addPendingCalls(count: number): void {
     this.#pendingCalls += count
-    this.connection.addPendingCalls(count)
+    this.#connection.addPendingCalls(count)
     if (count < 0 && this.#queuedCommands.length > 0)
-      this.connection.gateway.clock.defer(() => this.#runQueuedCommands())
+      this.#context.clock.defer(() => this.#runQueuedCommands())
   }
 
-  /** Takes up the commands that came early, as far as it goes. */
+  /** Handles the queued commands; those whose shard is still undecided are queued again. */
   #runQueuedCommands(): void {
+    const connection = this.#connection
+    if (connection.isClosed) return
     const queued = this.#queuedCommands
     this.#queuedCommands = []
     this.#queuedBytes = 0
-    this.connection.runQueuedFrames(() => {
+    connection.reader.runQueuedFrames(() => {
       let handled = 0
       try {
         for (const { command, body } of queued) {
-          if (this.connection.isClosed) return
-          // It may be the last thing that a closing connection waits for, and opens no channel after that.
+          if (connection.isClosed) return
+          // Pending until it is handled: a closing connection closes when nothing is pending.
           this.handleFrame(command, body, 0, body.length)
           handled++
-          this.connection.addPendingCalls(-1)
+          connection.addPendingCalls(-1)
         }
       } finally {
-        // What came behind a fault is void.
-        this.connection.addPendingCalls(handled - queued.length)
+        // Commands after an error are dropped.
+        connection.addPendingCalls(handled - queued.length)
       }
     })
   }
 
   onConnectionClosed(): void {
-    for (const channel of this.#channels.values()) channel.shard.closeChannel(true)
+    for (const { shard } of this.#channels.values()) shard.closeChannel(true)
     this.identity.onConnectionClosed(true)
   }
 }
 
-class LegacyChannel implements ChannelOut {
+class LegacyChannel extends GatewayChannel implements ChannelOut {
   readonly #session: LegacySession
-  readonly shard: ChannelIn
-  #lastSent = 0
-  #lastSettled = 0
-  /** The session was bound to another key: answers still come, events do not. */
+  readonly #connection: SessionConnection
+  /** The session is bound to another key: replies are still sent, events are not. */
   #isDetached = false
-  /** The call that is being timed, and since when. */
-  #sampledSequence = 0
-  #sampledMs = 0
 
-  constructor(session: LegacySession, channel: number, { name: contract }: RoutedContract, key: string) {
+  constructor(session: LegacySession, connection: SessionConnection, context: LegacyContext) {
+    super(context, session)
     this.#session = session
-    const shard = { contract, key }
-    const { session: id, uid, epoch, connectionGeneration: generation } = session.identity
-    const request = {
-      shard,
-      session: id,
-      channel,
-      legacy: true,
-      activation: 0,
-      membershipToken: EMPTY_BYTES,
-      eventAck: 0,
-      uid,
-      epoch,
-      generation,
-    }
-    this.shard = session.connection.gateway.link.open(request, this)
+    this.#connection = connection
   }
 
   sendCall(command: number, flags: number, body: Uint8Array): void {
-    const { gateway } = this.#session.connection
-    if (gateway.meter.shouldSample()) {
-      this.#sampledSequence = this.#lastSent + 1
-      this.#sampledMs = gateway.clock.mono()
-    }
-    this.#session.addPendingCalls(1)
-    this.shard.submitCall(++this.#lastSent, command, flags, this.#lastSettled, body)
+    this.recordCall(this.lastSent + 1)
+    this.shard.submitCall(this.lastSent, command, flags, this.lastSettled, body)
   }
 
-  /** Nothing of it will be answered. */
+  /** Drops all pending calls. */
   cancelPending(): void {
     this.#isDetached = true
-    this.#settleThrough(this.#lastSent)
+    this.settleAll()
   }
 
-  /** Closed once its calls are answered. */
+  /** Closes the channel once its calls are answered. */
   closeWhenSettled(): void {
     this.#isDetached = true
-    if (this.#lastSettled >= this.#lastSent) this.shard.closeChannel(true)
+    if (this.isSettled) this.shard.closeChannel(true)
   }
 
-  #settleThrough(sequence: number): void {
-    if (sequence <= this.#lastSettled) return
-    const { gateway } = this.#session.connection
-    if (this.#sampledSequence !== 0 && sequence >= this.#sampledSequence) {
-      gateway.meter.onCallLatency(gateway.clock.mono() - this.#sampledMs)
-      this.#sampledSequence = 0
-    }
-    const settledCalls = sequence - this.#lastSettled
-    this.#lastSettled = sequence
-    this.#session.addPendingCalls(-settledCalls)
-    if (this.#isDetached && this.#lastSettled >= this.#lastSent) this.shard.closeChannel(true)
+  override settle(sequence: number): void {
+    if (sequence <= this.lastSettled) return
+    super.settle(sequence)
+    if (this.#isDetached && this.isSettled) this.shard.closeChannel(true)
   }
 
   channelOpened(_activation: number, _mark: number, lost: boolean): void {
-    if (lost) this.#settleThrough(this.#lastSent)
+    if (lost) this.settleAll()
   }
 
   reply(sequence: number, command: number, body: Uint8Array): void {
-    const { connection } = this.#session
-    connection.writer.writeFrame(command, connection.encryptBody(body))
-    this.#settleThrough(sequence)
+    this.#connection.writer.writeFrame(command, this.#connection.encryptBody(body))
+    this.settle(sequence)
   }
 
   error(sequence: number, command: number, _kind: ErrorKind, code: string, message: string): void {
-    this.#settleThrough(sequence)
+    this.settle(sequence)
     if (code === 'BAD_INPUT' || code === 'UNKNOWN_COMMAND')
-      this.#session.connection.addStrike(`command ${command}: ${message}`)
+      this.#connection.addStrike(`command ${command}: ${message}`)
   }
 
   event(_sequence: number, event: number, body: Uint8Array): void {
-    if (!this.#isDetached) this.#session.connection.sendLegacyEvent(event, body)
+    if (!this.#isDetached) this.#connection.sendLegacyEvent(event, body)
   }
 
   callsApplied(mark: number): void {
-    this.#settleThrough(mark)
+    this.settle(mark)
   }
 
   membershipToken(): void {}
@@ -280,12 +259,8 @@ class LegacyChannel implements ChannelOut {
 
   channelClosed(code: string): void {
     if (this.#isDetached) return
-    const { connection } = this.#session
-    if (code === SUPERSEDED) connection.closeConnection('REPLACED', 'this player has logged in elsewhere')
+    if (code === SUPERSEDED) this.#connection.closeConnection('REPLACED', LOGGED_IN_ELSEWHERE)
     else if (code === 'FORBIDDEN') this.#session.onChannelForbidden(this)
-    else connection.closeConnection('OVERLOADED', `the shard ended the channel: ${code}`)
+    else this.#connection.closeConnection('OVERLOADED', `the shard closed the channel: ${code}`)
   }
 }
-
-/** What opening a channel costs of a session's budget: it may wake a shard. */
-const OPEN_COST = 20

@@ -1,32 +1,53 @@
-// What a gateway counts, as plain numbers; the host publishes them. Latency is sampled, because a clock read per
-// message would cost more than the routing.
+// Counters of one gateway, as plain numbers; the host publishes them. Invariant: only the methods of this class change
+// them. Latency is sampled, because a clock read per call would cost more than the routing.
 
 import type { CloseReason } from '../../core/wire/errors.ts'
 
 /** One call in this many is timed. */
 const SAMPLE_EVERY = 32
 
-export class GatewayMeter {
+/** Receives the time of a sampled call, from frame to reply, or of a heartbeat, from PING to PONG. */
+export type LatencyObserver = (kind: 'call' | 'roundTrip', ms: number) => void
+
+type GatewayCounter =
+  | 'accepted'
+  | 'framesIn'
+  | 'bytesIn'
+  | 'bytesOut'
+  | 'strikes'
+  | 'pauses'
+  | 'throttles'
+  | 'holds'
+  | 'resumes'
+  | 'pings'
+
+export class GatewayMeter implements Record<GatewayCounter, number> {
   accepted = 0
   framesIn = 0
   bytesIn = 0
   bytesOut = 0
   strikes = 0
   pauses = 0
-  /** Times a connection was above its budget, or read so slowly that its events waited. */
+  /** Times a connection exceeded its rate limit. */
   throttles = 0
+  /** Times events were paused because a client read too slowly. */
   holds = 0
-  /** Sessions that came back. */
+  /** Sessions that were resumed. */
   resumes = 0
   pings = 0
   readonly closes = new Map<CloseReason | 'PEER', number>()
-  /** System errors that version 2 clients were answered, by code. */
+  /** System errors sent to version 2 clients, by code. */
   readonly errors = new Map<string, number>()
-  /** A sampled call took so many milliseconds from its frame to its answer. */
-  onCallLatency: (ms: number) => void = () => {}
-  /** A heartbeat was answered after so many milliseconds. */
-  onRoundTrip: (ms: number) => void = () => {}
+  #observer: LatencyObserver | null = null
   #untilSample = 1
+
+  observeLatency(observer: LatencyObserver): void {
+    this.#observer = observer
+  }
+
+  count(counter: GatewayCounter, amount = 1): void {
+    this[counter] += amount
+  }
 
   countClose(reason: CloseReason | 'PEER'): void {
     this.closes.set(reason, (this.closes.get(reason) ?? 0) + 1)
@@ -36,10 +57,14 @@ export class GatewayMeter {
     this.errors.set(code, (this.errors.get(code) ?? 0) + 1)
   }
 
-  /** Whether the call in hand is to be timed. */
+  /** Returns true when the current call is to be timed. */
   shouldSample(): boolean {
     if (--this.#untilSample > 0) return false
     this.#untilSample = SAMPLE_EVERY
     return true
+  }
+
+  recordLatency(kind: 'call' | 'roundTrip', ms: number): void {
+    this.#observer?.(kind, ms)
   }
 }

@@ -1,19 +1,19 @@
-// Which web pages may open a WebSocket here: a browser sends the page's origin along, and lets any page of the web
-// dial any address. A list of origins stops the others. Native clients send none and pass.
+// The list of web pages that may open a WebSocket. Browsers let any page connect to any address, but send the page's
+// origin; pages whose origin is not in the list are rejected. Native clients send no origin and are accepted.
 
-/** The origin of a page as a browser writes it, or null when the request has none. */
+/** Returns true when a page of this origin, as a browser sends it, may connect; null = the request has none. */
 export type OriginFilter = (origin: string | null) => boolean
 
-/** An entry of a list of origins that cannot be used; the message names it and what to write. */
+/** An invalid entry of a list of origins; the message contains it and valid examples. */
 export class OriginError extends Error {
   override readonly name = 'OriginError'
 }
 
-/** scheme://host or scheme://host:port; the host may begin with `*.`. */
+/** `scheme://host` or `scheme://host:port`; the host may begin with `*.`. */
 const ORIGIN_PATTERN =
   /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?(\[[0-9a-f:]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::(\d{1,5}))?$/
 const SUBDOMAIN_PATTERN = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/
-/** A browser leaves these out. */
+/** Browsers omit these. */
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '443', ws: '80', wss: '443' }
 
 interface OriginWildcard {
@@ -22,8 +22,8 @@ interface OriginWildcard {
 }
 
 /**
- * The filter of a list such as `https://game.example,https://*.game.example`: `*.` stands for one label or more, never
- * for none. An empty list and `*` let all pass; `null` is what a page from a file or a sandboxed frame sends.
+ * The filter of a list such as `https://game.example,https://*.game.example`: `*.` matches one or more labels. An empty
+ * list and `*` accept all; pages from a file or a sandboxed frame send the origin `null`.
  * @throws OriginError
  */
 export function originFilter(list: string): OriginFilter {
@@ -54,7 +54,7 @@ function addOrigin(entry: string, exact: Set<string>, wildcards: OriginWildcard[
   else wildcards.push({ prefix: `${scheme}://`, suffix: `.${host}${port}` })
 }
 
-function matchesWildcard(name: string, { prefix: front, suffix: back }: OriginWildcard): boolean {
-  if (!name.startsWith(front) || !name.endsWith(back)) return false
-  return SUBDOMAIN_PATTERN.test(name.slice(front.length, -back.length))
+function matchesWildcard(name: string, { prefix, suffix }: OriginWildcard): boolean {
+  if (!name.startsWith(prefix) || !name.endsWith(suffix)) return false
+  return SUBDOMAIN_PATTERN.test(name.slice(prefix.length, -suffix.length))
 }

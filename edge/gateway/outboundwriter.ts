@@ -1,39 +1,53 @@
-// What one connection writes: frames, gathered until the event in hand is done, behind what belongs before them. A peer
-// that reads too slowly is first spared its events, which then wait beside their shards, and in the end let go.
+// The outbound side of a connection: gathers frames, writes them once per event-loop turn, and detects a slow consumer.
+// Invariant: frames leave in order, after what `corkUntil` puts first. For a peer that reads too slowly events are paused at
+// their shards; it is closed when its unread bytes exceed the limit or stop shrinking.
 
-import type { Gateway, Transport } from './gateway.ts'
+import type { GatewayContext, Transport } from './context.ts'
 import { WriteBuffer } from './writebuffer.ts'
 
-/** The connection that it writes for. */
+type WriterContext = Pick<
+  GatewayContext,
+  'clock' | 'limits' | 'times' | 'meter' | 'slab' | 'frameIdentityBytes'
+>
+
+export interface OutboundWriterHost extends WriterContext {
+  /** Calls `flush` when the current event is done. */
+  scheduleFlush(writer: OutboundWriter): void
+  /** Polls `checkCongestion` until it returns false. */
+  watchSlowWriter(writer: OutboundWriter): void
+  /** Returns the frame of a broadcast, encoded once for all connections. */
+  encodeBroadcast(event: number, body: Uint8Array): Uint8Array
+}
+
 export interface OutboundWriterOwner {
-  readonly gateway: Gateway
-  readonly transport: Transport
-  /** Events had better wait, until (false) the peer has read. */
+  /** The peer reads too slowly for events, or (false) has caught up. */
   onCongestionChanged(isCongested: boolean): void
-  /** The peer reads too slowly to be kept. */
+  /** The connection must be closed: its peer reads too slowly. */
   onSlowConsumer(message: string): void
-  /** A bug of ours. */
   onInternalError(error: unknown): void
 }
 
 export class OutboundWriter {
   readonly #owner: OutboundWriterOwner
+  readonly #host: OutboundWriterHost
+  readonly #transport: Transport
   readonly #buffer: WriteBuffer
-  /** The event in hand flushes when it is done. */
-  isBatching = false
+  /** Between `beginBatch` and `endBatch`. */
+  #isBatching = false
   #isFlushScheduled = false
-  /** Something must be written first. */
+  /** Number of promises that must settle before the next write. */
   #corkCount = 0
-  /** Its events wait; how much was not read, when last looked, and when that last became less. */
   #isCongested = false
+  /** While congested: the unread bytes at the last poll, and when they last shrank. */
   #unreadBytes = 0
   #lastProgressMs = 0
   #isClosed = false
 
-  constructor(owner: OutboundWriterOwner) {
-    const { slab, frameIdentityBytes: identityBytes } = owner.gateway
+  constructor(owner: OutboundWriterOwner, host: OutboundWriterHost, transport: Transport) {
     this.#owner = owner
-    this.#buffer = new WriteBuffer(slab, identityBytes)
+    this.#host = host
+    this.#transport = transport
+    this.#buffer = new WriteBuffer(host.slab, host.frameIdentityBytes)
   }
 
   writeFrame(command: number, body: Uint8Array): void {
@@ -48,14 +62,14 @@ export class OutboundWriter {
     this.#afterAppend()
   }
 
-  /** A frame that many connections are given, encoded once. */
+  /** Writes a frame that many connections receive. */
   writeBroadcast(command: number, body: Uint8Array): void {
     if (this.#isClosed) return
-    this.#buffer.appendEncoded(this.#owner.gateway.encodeBroadcast(command, body))
+    this.#buffer.appendEncoded(this.#host.encodeBroadcast(command, body))
     this.#afterAppend()
   }
 
-  /** Nothing more is written until `first` has put in what belongs before it. */
+  /** Delays all writes until `first` has settled; what it writes is sent first. */
   corkUntil(first: Promise<void>): void {
     this.#corkCount++
     const uncork = (): void => {
@@ -68,55 +82,62 @@ export class OutboundWriter {
     })
   }
 
+  /** Until `endBatch` frames only gather. */
+  beginBatch(): void {
+    this.#isBatching = true
+  }
+
+  endBatch(): void {
+    this.#isBatching = false
+    this.flush()
+  }
+
   #afterAppend(): void {
-    const { gateway } = this.#owner
-    // A burst that is larger than what may wait shows at once whether its reader keeps up.
-    if (this.#buffer.bytes > gateway.limits.maxUnreadBytes) this.flush()
-    if (this.#isFlushScheduled || this.isBatching) return
+    // A burst above the limit is written at once, to detect a slow peer early.
+    if (this.#buffer.bytes > this.#host.limits.maxUnreadBytes) this.flush()
+    if (this.#isFlushScheduled || this.#isBatching) return
     this.#isFlushScheduled = true
-    gateway.scheduleFlush(this)
+    this.#host.scheduleFlush(this)
   }
 
-  /** So much waits for its reader that events had better wait elsewhere. */
+  /** So many bytes are unread that events should be paused. */
   get isOverUnreadLimit(): boolean {
-    const { gateway, transport } = this.#owner
-    return this.#buffer.bytes + transport.bufferedBytes > gateway.limits.maxUnreadBytes
+    return this.#buffer.bytes + this.#transport.bufferedBytes > this.#host.limits.maxUnreadBytes
   }
 
-  /** Gives the socket what is ready. */
+  /** Writes the gathered bytes to the socket. */
   flush(): void {
     this.#isFlushScheduled = false
     if (this.#isClosed || this.#corkCount > 0) return
     const bytes = this.#buffer.take()
     if (bytes === null) return
-    const { gateway, transport } = this.#owner
-    const { meter, limits, clock } = gateway
-    meter.bytesOut += bytes.length
-    transport.write(bytes)
-    const { bufferedBytes } = transport
+    const { meter, limits, clock } = this.#host
+    meter.count('bytesOut', bytes.length)
+    this.#transport.write(bytes)
+    const { bufferedBytes } = this.#transport
     if (bufferedBytes > limits.maxOutboundBytes) {
       this.#owner.onSlowConsumer(`${bufferedBytes} unread bytes exceed ${limits.maxOutboundBytes}`)
     } else if (bufferedBytes > limits.maxUnreadBytes && !this.#isCongested) {
       this.#isCongested = true
       this.#unreadBytes = bufferedBytes
       this.#lastProgressMs = Math.trunc(clock.mono())
-      meter.holds++
+      meter.count('holds')
       this.#owner.onCongestionChanged(true)
-      gateway.watchSlowWriter(this)
+      this.#host.watchSlowWriter(this)
     }
   }
 
-  /** @internal Whether it is still read too slowly; asked now and then. */
+  /** Returns true while the peer still reads too slowly. */
   checkCongestion(): boolean {
     if (this.#isClosed) return false
-    const { limits, clock, times } = this.#owner.gateway
-    const unreadBytes = this.#owner.transport.bufferedBytes
+    const { limits, clock, times } = this.#host
+    const unreadBytes = this.#transport.bufferedBytes
     if (unreadBytes < this.#unreadBytes) this.#lastProgressMs = Math.trunc(clock.mono())
     this.#unreadBytes = unreadBytes
     if (unreadBytes > limits.maxUnreadBytes / 2) {
       const stalledMs = clock.mono() - this.#lastProgressMs
       if (stalledMs > times.unreadMs)
-        this.#owner.onSlowConsumer(`nothing of ${unreadBytes} bytes was read for ${stalledMs} ms`)
+        this.#owner.onSlowConsumer(`none of ${unreadBytes} unread bytes was read for ${stalledMs} ms`)
       return !this.#isClosed
     }
     this.#owner.onCongestionChanged(false)
@@ -126,14 +147,14 @@ export class OutboundWriter {
     return this.#isCongested
   }
 
-  /** Writes what there is, whatever belongs before it: it is the last. */
+  /** Writes the last bytes, without waiting for `corkUntil`. */
   flushAndClose(): void {
     this.#corkCount = 0
     this.flush()
     this.closeWriter()
   }
 
-  /** Nothing is written any more. */
+  /** Ignores all later writes. */
   closeWriter(): void {
     this.#isClosed = true
   }

@@ -1,5 +1,5 @@
-// Sessions whose connection is lost and whose seats are kept: for as long their address is counted for them, so that one
-// address holds no more seats than it may have connections, however fast it comes and goes.
+// Sessions whose connection closed and whose seats are reserved. Invariant: until the seats expire each one counts for its
+// address, so that an address holds no more seats than it may have connections, however fast it reconnects.
 
 import type { Clock, Timer } from '../../core/ports/clock.ts'
 import { TIMES } from '../../core/wire/limits.ts'
@@ -13,11 +13,11 @@ interface ResumeReservation {
 export class ResumeReservations {
   readonly #clock: Clock
   readonly #maxReservations: number
-  /** By session, 32 hex digits; the one that ends next is first. */
+  /** By session, 32 hex digits; the first one expires next. */
   readonly #reservations = new Map<string, ResumeReservation>()
   #timer: Timer | null = null
 
-  /** Of more than `most` the oldest is let go. */
+  /** Beyond `maxReservations` the oldest one is released. */
   constructor(clock: Clock, maxReservations: number) {
     this.#clock = clock
     this.#maxReservations = maxReservations
@@ -31,7 +31,7 @@ export class ResumeReservations {
     return this.#reservations.has(session)
   }
 
-  /** The session may come back within TIMES.lingerMs. */
+  /** Reserves for TIMES.lingerMs. */
   reserve(session: string, permit: ConnectionPermit): void {
     this.release(session)
     permit.reserveForResume()
@@ -41,7 +41,6 @@ export class ResumeReservations {
     this.#scheduleExpiry()
   }
 
-  /** It has come back, or never will. */
   release(session: string): void {
     this.#reservations.get(session)?.permit.release()
     this.#reservations.delete(session)
@@ -55,8 +54,8 @@ export class ResumeReservations {
 
   #scheduleExpiry(): void {
     if (this.#timer) return
-    for (const { expiresMs: untilMs } of this.#reservations.values()) {
-      this.#timer = this.#clock.after(Math.max(0, untilMs - this.#clock.mono()), () => this.#expire())
+    for (const { expiresMs } of this.#reservations.values()) {
+      this.#timer = this.#clock.after(Math.max(0, expiresMs - this.#clock.mono()), () => this.#expire())
       return
     }
   }
@@ -64,8 +63,8 @@ export class ResumeReservations {
   #expire(): void {
     this.#timer = null
     const now = this.#clock.mono()
-    for (const [session, { expiresMs: untilMs }] of this.#reservations) {
-      if (untilMs > now) break
+    for (const [session, { expiresMs }] of this.#reservations) {
+      if (expiresMs > now) break
       this.release(session)
     }
     this.#scheduleExpiry()

@@ -1,8 +1,8 @@
-// A version 2 session: HELLO, then channels to shards by contract and key. It checks who may open what and keeps
-// the windows; sequences, marks, answers and events are the shard's business.
+// A version 2 session: the handshake, then channels to shards by contract and key. It checks which shards the session may
+// open and how many replies may be unacknowledged; sequence numbers, marks, replies and events are made by the shards.
 
-import { EMPTY_BYTES } from '../../core/wire/bytes.ts'
-import { isKey, shardName } from '../../core/wire/shardid.ts'
+import { NEW_CHANNEL_DEFAULTS } from '../../core/ports/link.ts'
+import { isKey } from '../../core/wire/shardid.ts'
 import { ProtocolError, type CloseReason, type SystemCode } from '../../core/wire/errors.ts'
 import {
   CALL_BYTES,
@@ -22,35 +22,50 @@ import {
   type ErrorKind,
   type Open,
 } from '../../core/wire/message.ts'
-import { SessionChannel } from './channel.ts'
-import { PAUSE_REASON, type Connection } from './connection.ts'
-import type { Gateway } from './gateway.ts'
-import { startHandshake } from './handshake.ts'
+import { SessionChannel, type ChannelOwner } from './channel.ts'
+import { OPEN_COST, type GatewaySession, type SessionConnection } from './gatewaysession.ts'
+import type { GatewayContext } from './context.ts'
+import { startHandshake, type HandshakeContext } from './handshake.ts'
 import type { SessionIdentity, SessionIdentityOwner } from './identity.ts'
+import { PAUSE_REASON } from './reader.ts'
 
-/** What opening a channel costs of a session's budget: it may wake a shard. */
-const OPEN_COST = 20
+export interface SessionHost extends HandshakeContext, Pick<GatewayContext, 'limits' | 'meter' | 'times'> {
+  /** Makes this the connection of a session; an earlier one is closed with REPLACED. */
+  registerSession(sessionHex: string, connection: SessionConnection): void
+  /** Has no effect when a newer connection is registered. */
+  unregisterSession(sessionHex: string, connection: SessionConnection): void
+}
 
-export class Session implements SessionIdentityOwner {
-  readonly connection: Connection
+export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwner {
+  readonly kind = 'session'
+  readonly #connection: SessionConnection
+  readonly #host: SessionHost
+  readonly #remote: string
   readonly #channels = new Map<number, SessionChannel>()
-  #hasHello = false
-  identity: SessionIdentity | null = null
-  /** OPENED of channel 0. */
+  /** `accepted`: HELLO was accepted, but its WELCOME waits for the token. */
+  #state: 'awaitingHello' | 'handshake' | 'accepted' | 'welcomed' = 'awaitingHello'
+  #identity: SessionIdentity | null = null
+  /** OPENED messages of channel 0. */
   #openedCount = 0
-  /** What the session's own shard said before WELCOME; null = WELCOME has been said. */
-  #untilWelcome: (() => void)[] | null = []
+  /** Messages of the session shard that must follow WELCOME. */
+  #untilWelcome: (() => void)[] = []
   #areEventsPaused = false
 
-  constructor(connection: Connection) {
-    this.connection = connection
+  constructor(connection: SessionConnection, host: SessionHost, remote: string) {
+    this.#connection = connection
+    this.#host = host
+    this.#remote = remote
   }
 
-  get gateway(): Gateway {
-    return this.connection.gateway
+  /** null until HELLO is accepted. */
+  get identity(): SessionIdentity | null {
+    return this.#identity
   }
 
-  /** @throws ProtocolError */
+  get resumableId(): string {
+    return this.#identity?.sessionHex ?? ''
+  }
+
   handleFrame(command: number, source: Uint8Array, start: number, end: number): void {
     if (command === MESSAGE.CALL) return this.#handleCall(source, start, end)
     switch (command) {
@@ -63,90 +78,85 @@ export class Session implements SessionIdentityOwner {
         return
       case MESSAGE.ACK: {
         const ack = decodeAck(source, start, end)
-        if (ack.channel === 0) return this.identity?.ackEvents(ack.events)
+        if (ack.channel === 0) return this.#identity?.ackEvents(ack.events)
         return this.#channels.get(ack.channel)?.shard.ack(ack.calls, ack.events)
       }
       case MESSAGE.PING:
-        if (this.identity?.isTokenStale) this.onIdentityChanged()
-        return this.connection.writer.writeFrame(MESSAGE.PONG, source.subarray(start, end))
+        if (this.#identity?.isTokenStale) this.onIdentityChanged()
+        return this.#connection.writer.writeFrame(MESSAGE.PONG, source.subarray(start, end))
       case MESSAGE.PONG:
-        return this.connection.handlePong(source, start, end)
+        return this.#connection.handlePong(source, start, end)
       case MESSAGE.CLOSE:
-        return this.closeChannel(decodeClose(source, start, end).channel)
+        return this.#closeChannel(decodeClose(source, start, end).channel)
       default:
-        throw new ProtocolError('BAD_MESSAGE', `message ${command} is not one a client sends`)
+        throw new ProtocolError('BAD_MESSAGE', `message ${command} is not one that a client sends`)
     }
   }
 
   #handleHello(source: Uint8Array, start: number, end: number): void {
-    if (this.#hasHello) throw new ProtocolError('BAD_MESSAGE', 'HELLO was said before')
-    this.#hasHello = true
+    if (this.#state !== 'awaitingHello') throw new ProtocolError('BAD_MESSAGE', 'HELLO was sent twice')
+    this.#state = 'handshake'
     const hello = decodeHello(source, start, end)
     if (hello.minVersion > PROTOCOL_VERSION || hello.maxVersion < PROTOCOL_VERSION) {
       const range = `${hello.minVersion}..${hello.maxVersion}`
-      throw new ProtocolError(
-        'BAD_MESSAGE',
-        `client speaks versions ${range}, this server ${PROTOCOL_VERSION}`,
-      )
+      const message = `the client supports versions ${range}, this server ${PROTOCOL_VERSION}`
+      throw new ProtocolError('BAD_MESSAGE', message)
     }
-    const { connection } = this
-    connection.pauseReading(PAUSE_REASON.greeting)
-    startHandshake(hello, this, connection.transport.remote, {
+    const connection = this.#connection
+    connection.reader.pause(PAUSE_REASON.handshake)
+    startHandshake(hello, this, this.#host, this.#remote, {
       onAccepted: (identity, isResumed) => this.#startSession(identity, isResumed),
       onRejected: (reason, message) => {
-        connection.resumeReading(PAUSE_REASON.greeting)
+        connection.reader.resume(PAUSE_REASON.handshake)
         connection.closeConnection(reason, message)
       },
       onInternalError: (error) => {
-        connection.resumeReading(PAUSE_REASON.greeting)
+        connection.reader.resume(PAUSE_REASON.handshake)
         connection.onInternalError(error)
       },
     })
   }
 
   #startSession(identity: SessionIdentity, isResumed: boolean): void {
-    const { connection, gateway } = this
+    const connection = this.#connection
     if (connection.isClosed) return identity.onConnectionClosed(false)
-    this.identity = identity
-    const { sessions, limits, times } = gateway
-    sessions
-      .get(identity.sessionHex)
-      ?.closeConnection('REPLACED', 'the session arrived on a newer connection')
-    sessions.set(identity.sessionHex, connection)
-    if (isResumed) gateway.meter.resumes++
+    this.#identity = identity
+    this.#state = 'accepted'
+    this.#host.registerSession(identity.sessionHex, connection)
+    if (isResumed) this.#host.meter.count('resumes')
     connection.updateAuthentication(identity.uid)
     if (isResumed || identity.uid !== '') identity.openSessionLink()
     const token = identity.createToken()
-    const sendWelcome = (bytes: Uint8Array): void => {
-      const welcome = {
-        version: PROTOCOL_VERSION,
-        resumed: isResumed,
-        session: identity.session,
-        heartbeatMs: times.heartbeatMs,
-        maxBodyBytes: limits.maxBodyBytes,
-        token: bytes,
-      }
-      connection.writer.writeFrame(MESSAGE.WELCOME, encodeWelcome(welcome))
-      const deferred = this.#untilWelcome ?? []
-      this.#untilWelcome = null
-      for (const run of deferred) run()
-      connection.resumeReading(PAUSE_REASON.greeting)
-    }
-    if (token instanceof Promise)
-      token.then(sendWelcome, (error: unknown) => connection.onInternalError(error))
-    else sendWelcome(token)
+    if (!(token instanceof Promise)) return this.#sendWelcome(identity, isResumed, token)
+    token.then(
+      (bytes) => this.#sendWelcome(identity, isResumed, bytes),
+      (error: unknown) => connection.onInternalError(error),
+    )
+  }
+
+  #sendWelcome({ session }: SessionIdentity, resumed: boolean, token: Uint8Array): void {
+    const { heartbeatMs } = this.#host.times
+    const { maxBodyBytes } = this.#host.limits
+    const welcome = { version: PROTOCOL_VERSION, resumed, session, heartbeatMs, maxBodyBytes, token }
+    this.#connection.writer.writeFrame(MESSAGE.WELCOME, encodeWelcome(welcome))
+    this.#state = 'welcomed'
+    const deferred = this.#untilWelcome
+    this.#untilWelcome = []
+    for (const run of deferred) run()
+    this.#connection.reader.resume(PAUSE_REASON.handshake)
   }
 
   #openChannel(open: Open): void {
-    const { identity, connection } = this
+    const identity = this.#identity
     if (!identity) throw new ProtocolError('BAD_MESSAGE', 'OPEN before WELCOME')
-    const { routingTable: door, limits, link } = this.gateway
-    if (this.#channels.has(open.channel))
-      throw new ProtocolError('BAD_MESSAGE', `channel ${open.channel} is open`)
-    connection.addCost(OPEN_COST)
-    const contract = door.byName.get(open.contract)
+    const { routingTable, limits, link } = this.#host
+    const { channel: number, activation, eventAck } = open
+    if (this.#channels.has(number))
+      throw new ProtocolError('BAD_MESSAGE', `channel ${number} is already open`)
+    this.#connection.reader.addCost(OPEN_COST)
+    const contract = routingTable.byName.get(open.contract)
     const reject = (code: SystemCode, message: string): void =>
-      this.sendError(open.channel, 0, 'system', code, message)
+      this.sendError(number, 0, 'system', code, message)
     if (!contract) return reject('UNKNOWN_CONTRACT', 'this game has no such contract')
     const boundKey = contract.bound ? identity.boundKey(contract.name) : undefined
     if (contract.bound && boundKey === undefined)
@@ -156,143 +166,119 @@ export class Session implements SessionIdentityOwner {
       return reject('FORBIDDEN', `${contract.name} is not public${contract.players ? ': log in first' : ''}`)
     const key = boundKey ?? (contract.stateless ? contract.key : open.key)
     if (!contract.stateless && !isKey(key, limits.maxKeyBytes))
-      return reject('BAD_KEY', `a key is 1..${limits.maxKeyBytes} bytes of text`)
+      return reject('BAD_KEY', `a key must be 1..${limits.maxKeyBytes} bytes of text`)
     if (this.#channels.size >= limits.maxChannels)
-      return reject('TOO_MANY_CHANNELS', `at most ${limits.maxChannels}`)
+      return reject('TOO_MANY_CHANNELS', `at most ${limits.maxChannels} channels`)
+    const { opener } = identity
     const shard = { contract: contract.name, key }
-    const channel = new SessionChannel(this, open.channel, shardName(shard))
-    this.#channels.set(open.channel, channel)
-    const { session, uid, epoch, connectionGeneration: generation } = identity
-    const { activation, eventAck } = open
-    channel.shard = link.open(
-      {
-        shard,
-        session,
-        channel: open.channel,
-        legacy: false,
-        activation,
-        membershipToken: EMPTY_BYTES,
-        eventAck,
-        uid,
-        epoch,
-        generation,
-      },
-      channel,
-    )
-    // What the shard had granted before, and says again while it opens.
-    if (identity.uid !== uid) channel.shard.identify(identity.uid, identity.epoch)
+    const request = { ...NEW_CHANNEL_DEFAULTS, ...opener, shard, channel: number, activation, eventAck }
+    const channel = new SessionChannel(this, this.#connection, this.#host, request)
+    this.#channels.set(number, channel)
+    channel.openShard(link, request)
+    // The shard may log the session in while the channel opens.
+    if (identity.uid !== opener.uid) channel.shard.identify(identity.uid, identity.epoch)
     if (this.#areEventsPaused) channel.pauseEvents(true)
   }
 
   #handleCall(source: Uint8Array, start: number, end: number): void {
     const call = decodeCall(source, start, end)
-    const { connection } = this
+    const connection = this.#connection
     const channel = this.#channels.get(call.channel)
     if (!channel)
       return this.sendError(call.channel, call.sequence, 'system', 'CLOSED', 'the channel is not open')
-    const { routingTable: door, limits } = this.gateway
-    if (call.sequence - call.replyAck > limits.maxUnackedReplies) {
-      throw new ProtocolError('WINDOW', `${call.sequence - call.replyAck} calls without acknowledged reply`)
-    }
-    const command = door.byNumber.get(call.command)?.command
-    if (command !== undefined && command.cost > 1) connection.addCost(command.cost - 1)
+    const { routingTable, limits } = this.#host
+    const unackedReplies = call.sequence - call.replyAck
+    if (unackedReplies > limits.maxUnackedReplies)
+      throw new ProtocolError(
+        'WINDOW',
+        `${unackedReplies} calls without acknowledged reply exceed ${limits.maxUnackedReplies}`,
+      )
+    const command = routingTable.byNumber.get(call.command)?.command
+    if (command !== undefined && command.cost > 1) connection.reader.addCost(command.cost - 1)
     const maxBytes = command?.maxBytes ?? 0
     const size = end - start - CALL_BYTES
     if (maxBytes !== 0 && size > maxBytes) {
       const message = `body ${size} bytes exceeds ${maxBytes}`
       return this.sendError(call.channel, call.sequence, 'system', 'BAD_INPUT', message)
     }
-    // Sent before the client heard that its shard was lost; it comes again, behind what is older.
-    if (call.opening < channel.minOpening) return
+    if (channel.isStale(call.opening)) return
     const body = connection.decryptBody(source.subarray(start + CALL_BYTES, end))
-    if (command?.durable) channel.unackedDurableCall = call.sequence
-    channel.sendCall(call.sequence, call.command, call.replyAck, body)
+    channel.sendCall(call.sequence, call.command, command?.durable === true, call.replyAck, body)
   }
 
   sendError(channel: number, sequence: number, kind: ErrorKind, code: string, message: string): void {
-    if (kind === 'system') this.gateway.meter.countError(code)
-    this.connection.writer.writeFrame(MESSAGE.ERROR, encodeError({ channel, sequence, kind, code, message }))
+    if (kind === 'system') this.#host.meter.countError(code)
+    const error = encodeError({ channel, sequence, kind, code, message })
+    this.#connection.writer.writeFrame(MESSAGE.ERROR, error)
   }
 
-  /** The client leaves a channel for good. */
-  closeChannel(number: number): void {
+  #closeChannel(number: number): void {
     const channel = this.removeChannel(number)
     channel?.settleAll()
     channel?.shard.closeChannel(true)
   }
 
-  /** The channel is no longer ours. */
   removeChannel(number: number): SessionChannel | undefined {
     const channel = this.#channels.get(number)
     this.#channels.delete(number)
     return channel
   }
 
-  /** The client reads too slowly: events wait beside their shards, until (false) it has caught up. */
   pauseEvents(isPaused: boolean): void {
     this.#areEventsPaused = isPaused
-    this.identity?.pauseEvents(isPaused)
+    this.#identity?.pauseEvents(isPaused)
     for (const channel of this.#channels.values()) {
-      // What has waited may fill it again.
-      if (!isPaused && this.connection.writer.isOverUnreadLimit) return void (this.#areEventsPaused = true)
+      // The events of the channels before this one may have filled the buffer again.
+      if (!isPaused && this.#connection.writer.isOverUnreadLimit) return void (this.#areEventsPaused = true)
       channel.pauseEvents(isPaused)
     }
   }
 
   onIdentityChanged(): void {
-    const { identity, connection } = this
+    const identity = this.#identity
     if (!identity) return
-    connection.updateAuthentication(identity.uid)
+    const { writer } = this.#connection
+    this.#connection.updateAuthentication(identity.uid)
     for (const { shard } of this.#channels.values()) shard.identify(identity.uid, identity.epoch)
     const token = identity.renewToken()
-    const sendToken = (bytes: Uint8Array): void =>
-      connection.writer.writeFrame(MESSAGE.TOKEN, encodeToken(bytes))
-    // On Workers it is made in its own time; all that is said meanwhile leaves in one message with it.
-    if (token instanceof Promise) connection.writer.corkUntil(token.then(sendToken))
+    const sendToken = (bytes: Uint8Array): void => writer.writeFrame(MESSAGE.TOKEN, encodeToken(bytes))
+    // On Workers signing is asynchronous; later frames leave in one message after the token.
+    if (token instanceof Promise) writer.corkUntil(token.then(sendToken))
     else sendToken(token)
   }
 
   onLinkOpened(activation: number): void {
     this.#afterWelcome(() => {
       const opened = { channel: 0, activation, mark: 0, lost: false, opening: ++this.#openedCount }
-      if (this.identity?.uid !== '') this.connection.writer.writeFrame(MESSAGE.OPENED, encodeOpened(opened))
+      if (this.#identity?.uid !== '') this.#connection.writer.writeFrame(MESSAGE.OPENED, encodeOpened(opened))
     })
   }
 
   onPush(sequence: number, event: number, body: Uint8Array): void {
+    const { writer } = this.#connection
     this.#afterWelcome(() =>
-      this.connection.writer.writeMessage(
-        MESSAGE.EVENT,
-        0,
-        sequence,
-        event,
-        this.connection.encryptBody(body),
-      ),
+      writer.writeMessage(MESSAGE.EVENT, 0, sequence, event, this.#connection.encryptBody(body)),
     )
   }
 
   onEventsMissed(events: number): void {
-    this.#afterWelcome(() =>
-      this.connection.writer.writeFrame(MESSAGE.RESYNC, encodeResync({ channel: 0, events })),
-    )
+    const { writer } = this.#connection
+    this.#afterWelcome(() => writer.writeFrame(MESSAGE.RESYNC, encodeResync({ channel: 0, events })))
   }
 
   #afterWelcome(run: () => void): void {
-    if (this.#untilWelcome) this.#untilWelcome.push(run)
-    else run()
+    if (this.#state === 'welcomed') run()
+    else this.#untilWelcome.push(run)
   }
 
-  closeConnection(reason: CloseReason, message: string, forget = false): void {
-    this.connection.closeConnection(reason, message, forget)
+  closeConnection(reason: CloseReason, message: string, isFinal = false): void {
+    this.#connection.closeConnection(reason, message, isFinal)
   }
 
-  /** `forget`: the client does not come back. */
   onConnectionClosed(isFinal: boolean): void {
-    const { sessions } = this.gateway
-    const name = this.identity?.sessionHex ?? ''
-    if (sessions.get(name) === this.connection) sessions.delete(name)
-    for (const channel of this.#channels.values()) channel.shard.closeChannel(isFinal)
+    this.#host.unregisterSession(this.resumableId, this.#connection)
+    for (const { shard } of this.#channels.values()) shard.closeChannel(isFinal)
     this.#channels.clear()
-    this.identity?.onConnectionClosed(isFinal)
+    this.#identity?.onConnectionClosed(isFinal)
   }
 }

@@ -1,51 +1,44 @@
-// A gateway's line to a shard that every game has beside its own: a session's, or the service that knows the game's
-// `auth`. The line of an owner is the session's channel 0, of which the newest stands; one without is only for questions,
-// and disturbs nobody. Each question is asked until it is answered or too late; what breaks is mended by the link.
+// A link from the gateway to a built-in shard: the session shard, or the service that runs the game's `auth`. With a
+// listener it is the session's channel 0, and a newer one replaces it; without, it only sends requests, on a random channel.
+// Invariant: every request gets one result, UNAVAILABLE at the latest after the deadline of a call.
 
 import {
   NEW_CHANNEL_DEFAULTS,
   type ChannelIn,
   type ChannelOut,
-  type ShardLink,
+  type OpenRequest,
 } from '../../core/ports/link.ts'
 import type { Clock, Timer } from '../../core/ports/clock.ts'
 import { CODECS } from '../../core/wire/codec.ts'
-import type { AnyCommand, Contract } from '../../core/wire/contract.ts'
+import type { AnyCommand } from '../../core/wire/contract.ts'
 import type { SystemCode } from '../../core/wire/errors.ts'
 import { TIMES } from '../../core/wire/limits.ts'
 import type { ErrorKind } from '../../core/wire/message.ts'
+import type { ShardId } from '../../core/wire/shardid.ts'
+import type { GatewayContext } from './context.ts'
 
 export type RequestResult =
   | { readonly ok: true; readonly output: unknown }
-  /** A refusal of the contract, or a system code. */
+  /** `code`: a refusal of the contract, or a system code. */
   | { readonly ok: false; readonly code: string; readonly message: string }
 
-/** Who has the line. */
 export interface SessionLinkListener {
-  /** The line stands with this activation of the shard, with what number of `opened`. */
+  /** The link is open to this activation of the shard; again after the activation changed. */
   onLinkOpened(activation: number): void
   onPush(sequence: number, event: number, body: Uint8Array): void
-  /** Events up to this number are gone. */
+  /** Events up to this number are lost. */
   onEventsMissed(events: number): void
-  /** The shard has ended the session. `reason`: the game's, of KICKED. */
+  /** The shard ended the session. `reason`: the text of a kick. */
   onSessionEnded(code: string, reason?: string): void
 }
 
-export interface SessionLinkRequest {
-  readonly contract: Contract
-  readonly key: string
-  /** 16 bytes. */
-  readonly session: Uint8Array
-  readonly uid: string
-  readonly epoch: number
-  readonly generation: number
-}
+export type ChannelOpener = Pick<OpenRequest, 'session' | 'uid' | 'epoch' | 'generation'>
 
 interface PendingRequest {
   readonly command: AnyCommand
   readonly body: Uint8Array
   readonly timer: Timer
-  readonly onResult: (answer: RequestResult) => void
+  readonly onResult: (result: RequestResult) => void
   /** 0 = not sent yet. */
   sequence: number
 }
@@ -56,32 +49,26 @@ export class SessionLink implements ChannelOut {
   readonly #clock: Clock
   readonly #listener: SessionLinkListener | null
   readonly #pendingRequests = new Set<PendingRequest>()
-  /** Set right after the link gave it: a link may speak while it opens. */
+  /** Set when `link.open` returns; the link may use this object before that. */
   #channel: ChannelIn | null = null
   #lastSequence = 0
-  #isOpen = false
-  #isClosed = false
+  /** Requests are sent from `open` on. */
+  #state: 'opening' | 'open' | 'closed' = 'opening'
 
   constructor(
-    link: ShardLink,
-    clock: Clock,
-    request: SessionLinkRequest,
+    { link, clock }: Pick<GatewayContext, 'link' | 'clock'>,
+    shard: ShardId,
+    opener: Pick<ChannelOpener, 'session'> & Partial<ChannelOpener>,
     listener: SessionLinkListener | null,
   ) {
     this.#clock = clock
     this.#listener = listener
-    const { contract, key, session, uid, epoch, generation } = request
     const channel = listener ? 0 : 1 + Math.floor(clock.random() * 0xfffffffe)
-    const shard = { contract: contract.name, key }
-    this.#channel = link.open(
-      { ...NEW_CHANNEL_DEFAULTS, shard, session, channel, uid, epoch, generation },
-      this,
-    )
+    this.#channel = link.open({ ...NEW_CHANNEL_DEFAULTS, ...opener, shard, channel }, this)
   }
 
-  /** Asks; `done` hears the answer once, UNAVAILABLE at the latest after the deadline of a call. */
-  request(command: AnyCommand, input: unknown, onResult: (answer: RequestResult) => void): void {
-    if (this.#isClosed) return onResult(unavailableResult('the line is closed'))
+  request(command: AnyCommand, input: unknown, onResult: (result: RequestResult) => void): void {
+    if (this.#state === 'closed') return onResult(unavailableResult('the link is closed'))
     let body: Uint8Array
     try {
       body = codec.encode(command.input(input))
@@ -89,7 +76,7 @@ export class SessionLink implements ChannelOut {
       return onResult({ ok: false, code: 'BAD_INPUT', message: error instanceof Error ? error.message : '' })
     }
     const onTimeout = (): void =>
-      this.#complete(pending, unavailableResult(`no answer within ${TIMES.callMs} ms`))
+      this.#complete(pending, unavailableResult(`no reply within ${TIMES.callMs} ms`))
     const pending: PendingRequest = {
       command,
       body,
@@ -98,7 +85,7 @@ export class SessionLink implements ChannelOut {
       sequence: 0,
     }
     this.#pendingRequests.add(pending)
-    if (this.#isOpen) this.#send(pending)
+    if (this.#state === 'open') this.#send(pending)
   }
 
   #send(pending: PendingRequest): void {
@@ -122,17 +109,17 @@ export class SessionLink implements ChannelOut {
     this.#channel?.identify(uid, epoch)
   }
 
-  /** `forget`: the session is over for good. */
+  /** `isFinal`: the session has ended. */
   closeLink(isFinal: boolean): void {
-    if (this.#isClosed) return
+    if (this.#state === 'closed') return
     this.#closeAndFailPending()
     this.#channel?.closeChannel(isFinal)
   }
 
   #closeAndFailPending(): void {
-    this.#isClosed = true
+    this.#state = 'closed'
     for (const pending of [...this.#pendingRequests])
-      this.#complete(pending, unavailableResult('the line is closed'))
+      this.#complete(pending, unavailableResult('the link is closed'))
   }
 
   #complete(pending: PendingRequest | undefined, result: RequestResult): void {
@@ -148,11 +135,11 @@ export class SessionLink implements ChannelOut {
 
   channelOpened(activation: number, mark: number, lost: boolean): void {
     this.#listener?.onLinkOpened(activation)
-    const isFirst = !this.#isOpen
-    this.#isOpen = true
-    // Earlier connections of this session have asked up to here.
+    const isFirst = this.#state === 'opening'
+    if (isFirst) this.#state = 'open'
+    // Earlier connections of this session used the numbers up to the mark.
     this.#lastSequence = Math.max(this.#lastSequence, mark)
-    // The link gives what `open` returns only after it; then the constructor asks.
+    // Without a channel `link.open` has not returned, so there is no request yet.
     if (this.#channel === null || !(isFirst || lost)) return
     for (const pending of this.#pendingRequests) this.#send(pending)
   }
@@ -168,15 +155,15 @@ export class SessionLink implements ChannelOut {
   }
 
   event(sequence: number, event: number, body: Uint8Array): void {
-    if (!this.#isClosed) this.#listener?.onPush(sequence, event, body)
+    if (this.#state !== 'closed') this.#listener?.onPush(sequence, event, body)
   }
 
   resyncRequired(events: number): void {
-    if (!this.#isClosed) this.#listener?.onEventsMissed(events)
+    if (this.#state !== 'closed') this.#listener?.onEventsMissed(events)
   }
 
   channelClosed(code: string, reason?: string): void {
-    if (this.#isClosed) return
+    if (this.#state === 'closed') return
     this.#closeAndFailPending()
     this.#listener?.onSessionEnded(code, reason)
   }

@@ -1,5 +1,5 @@
-// Resume tokens: who a session is and what it may reach, signed, so that any gateway can take it up. Invariant: nothing
-// in a token is believed before its signature is; which tokens are dead already is known to the session's own shard.
+// Resume tokens: the identity of a session and what it may access, signed, so that any gateway can resume it. Invariant: no
+// field of a token is used before its signature is verified. The session shard rejects tokens that are no longer valid.
 
 import type { Awaitable } from '../../core/game/shard.ts'
 import { ByteReader, ByteWriter, utf8Encoder } from '../../core/wire/bytes.ts'
@@ -18,32 +18,24 @@ export interface ResumeClaims {
   readonly generation: number
   /** Wall clock, seconds. */
   readonly expiresSeconds: number
-  /** '' = nobody has logged in. */
+  /** '' = not logged in. */
   readonly uid: string
-  /** Which login of that uid. */
+  /** Number of the login of that uid. */
   readonly epoch: number
-  /** Contract to key, as the game has bound it. */
+  /** Contract to key, as the game bound it. */
   readonly boundKeys: ReadonlyMap<string, string>
-  /** Tokens of this session from before its login may be about. */
+  /** Tokens from before the login may still be valid. */
   readonly hasAnonymousTokens: boolean
 }
 
 const FORMAT = 1
 const SIGNATURE_BYTES = 32
 
-/** The token of a grant. Its keys are at most 255, and so short that a token stays below 64 KiB (256 B as a rule). */
+/** Returns a token below 64 KiB, usually 256 bytes: there are at most 255 short keys. */
 export function signResumeToken(signer: TokenSigner, claims: ResumeClaims): Awaitable<Uint8Array> {
-  const {
-    session,
-    generation,
-    expiresSeconds: expires,
-    uid,
-    epoch,
-    boundKeys: keys,
-    hasAnonymousTokens: wasNobody,
-  } = claims
+  const { session, generation, expiresSeconds, uid, epoch, boundKeys, hasAnonymousTokens } = claims
   const uidBytes = utf8Encoder.encode(uid)
-  const pairs = [...keys].map(
+  const pairs = [...boundKeys].map(
     ([contract, key]) => [utf8Encoder.encode(contract), utf8Encoder.encode(key)] as const,
   )
   const size = pairs.reduce((sum, [contract, key]) => sum + 4 + contract.length + key.length, 0)
@@ -52,9 +44,9 @@ export function signResumeToken(signer: TokenSigner, claims: ResumeClaims): Awai
     .u8(FORMAT)
     .raw(session)
     .u32(generation)
-    .u32(expires)
+    .u32(expiresSeconds)
     .u32(epoch)
-    .u8(wasNobody ? 1 : 0)
+    .u8(hasAnonymousTokens ? 1 : 0)
     .blob(uidBytes)
     .u8(pairs.length)
   for (const [contract, key] of pairs) writer.blob(contract).blob(key)
@@ -67,7 +59,7 @@ export function signResumeToken(signer: TokenSigner, claims: ResumeClaims): Awai
   return signature instanceof Promise ? signature.then(signed) : signed(signature)
 }
 
-/** What a token grants; null = it is forged, damaged, or expired by `nowMs` (wall clock). */
+/** Returns the claims; null = the token is forged, damaged, or expired at `nowMs` (wall clock). */
 export function verifyResumeToken(
   signer: TokenSigner,
   token: Uint8Array,
@@ -78,38 +70,30 @@ export function verifyResumeToken(
   const givenSignature = token.subarray(token.length - SIGNATURE_BYTES)
   const verify = (signature: Uint8Array): ResumeClaims | null => {
     if (!isEqualConstantTime(signature, givenSignature)) return null
-    const grant = decodeClaims(signed)
-    return grant !== null && grant.expiresSeconds * 1_000 > nowMs ? grant : null
+    const claims = decodeClaims(signed)
+    return claims !== null && claims.expiresSeconds * 1_000 > nowMs ? claims : null
   }
   const signature = signer.sign(signed)
   return signature instanceof Promise ? signature.then(verify) : verify(signature)
 }
 
 function decodeClaims(bytes: Uint8Array): ResumeClaims | null {
-  const r = new ByteReader('a token', bytes, 1, bytes.length)
+  const reader = new ByteReader('a token', bytes, 1, bytes.length)
   try {
-    const session = r.raw(SESSION_BYTES)
-    const [generation, expires, epoch] = [r.u32(), r.u32(), r.u32()]
-    const wasNobody = r.u8() === 1
-    const uid = r.text16()
-    const keys = new Map<string, string>()
-    for (let remaining = r.u8(); remaining > 0; remaining--) keys.set(r.text16(), r.text16())
-    return {
-      session,
-      generation,
-      expiresSeconds: expires,
-      uid,
-      epoch,
-      boundKeys: keys,
-      hasAnonymousTokens: wasNobody,
-    }
+    const session = reader.raw(SESSION_BYTES)
+    const [generation, expiresSeconds, epoch] = [reader.u32(), reader.u32(), reader.u32()]
+    const hasAnonymousTokens = reader.u8() === 1
+    const uid = reader.text16()
+    const boundKeys = new Map<string, string>()
+    for (let count = reader.u8(); count > 0; count--) boundKeys.set(reader.text16(), reader.text16())
+    return { session, generation, expiresSeconds, uid, epoch, boundKeys, hasAnonymousTokens }
   } catch (error) {
     if (error instanceof ProtocolError) return null
     throw error
   }
 }
 
-/** Takes as long for every wrong signature. */
+/** Takes the same time for every wrong signature. */
 function isEqualConstantTime(a: Uint8Array, b: Uint8Array): boolean {
   let different = a.length ^ b.length
   for (let i = 0; i < b.length; i++) different |= a[i]! ^ b[i]!

@@ -1,15 +1,16 @@
-// What a connection has to say, gathered into as few writes as there are event-loop turns. Bytes are copied once,
-// into a slab that all connections of a gateway share; a slab is never written twice, so the platform may keep
-// what it was given for as long as it likes.
+// The outbound bytes of a connection, gathered into one write per event-loop turn. Bytes are copied once, into a slab that
+// all connections of a gateway share. Invariant: a region of a slab is written once, so the platform may use the bytes
+// that it received for as long as it needs.
 
 import { writeU32 } from '../../core/wire/bytes.ts'
 import { HEADER_BYTES, writeHeader } from '../../core/wire/frame.ts'
 
 const SLAB_BYTES = 65_536
 
-/** Memory handed out front to back. `allocate` may return a platform's own kind of Uint8Array. */
+/** Memory reserved front to back. `allocate` may return a platform's own kind of Uint8Array. */
 export class Slab {
   readonly #allocate: (bytes: number) => Uint8Array
+  /** The memory of the last reservation. */
   buffer: Uint8Array
   #offset = 0
 
@@ -18,7 +19,7 @@ export class Slab {
     this.buffer = allocate(SLAB_BYTES)
   }
 
-  /** Where `bytes` bytes of `buffer` (which may be a new one) are the caller's. */
+  /** Reserves bytes of `buffer`, which may be a new one; returns their offset. */
   reserve(bytes: number): number {
     if (bytes > this.buffer.length - this.#offset) {
       this.buffer = this.#allocate(Math.max(SLAB_BYTES, bytes))
@@ -33,27 +34,26 @@ export class Slab {
 export class WriteBuffer {
   readonly #slab: Slab
   readonly #frameIdentity: Uint8Array
-  /** Full regions before the current one; frames of a broadcast stand here as they are. */
+  /** Completed regions before the current one, and frames of broadcasts, uncopied. */
   #regions: Uint8Array[] | null = null
   #buffer: Uint8Array | null = null
   #start = 0
   #end = 0
-  /** Bytes that wait for the next flush. */
+  /** Bytes to be written by the next flush. */
   bytes = 0
 
-  constructor(slab: Slab, identity: Uint8Array) {
+  constructor(slab: Slab, frameIdentity: Uint8Array) {
     this.#slab = slab
-    this.#frameIdentity = identity
+    this.#frameIdentity = frameIdentity
   }
 
-  /** One frame. */
   appendFrame(command: number, body: Uint8Array): void {
     const at = this.#reserve(HEADER_BYTES + body.length)
     writeHeader(this.#buffer!, at, this.#frameIdentity, command, body.length)
     this.#buffer!.set(body, at + HEADER_BYTES)
   }
 
-  /** A session message: two or three u32 fields, then a body. */
+  /** Appends a session message: two or three u32 fields, then a body. */
   appendMessage(
     command: number,
     first: number,
@@ -71,14 +71,14 @@ export class WriteBuffer {
     buffer.set(body, at + HEADER_BYTES + fields)
   }
 
-  /** A whole frame that many connections send. */
+  /** Appends an encoded frame without a copy: many connections send it. */
   appendEncoded(frame: Uint8Array): void {
     this.#endRegion()
     this.#regions!.push(frame)
     this.bytes += frame.length
   }
 
-  /** All that waits, as one piece; null = nothing. */
+  /** Removes and returns all bytes as one array; null = none. */
   take(): Uint8Array | null {
     if (this.bytes === 0) return null
     let joined: Uint8Array

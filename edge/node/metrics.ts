@@ -1,4 +1,5 @@
-// The Node host's figures for Prometheus. Engine and gateway only count; here the counts get names and units.
+// The metrics of the Node host for Prometheus. Engine and gateway only count; this file gives the counts names and units.
+// A counter's name is derived from its property.
 
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Host } from '../../core/node/host.ts'
@@ -6,52 +7,67 @@ import type { EngineMeter } from '../../core/turn/meter.ts'
 import type { FlusherMetrics } from '../../core/outbox/flushmetrics.ts'
 import type { TieredStore } from '../../core/outbox/tieredstore.ts'
 import type { Gateway } from '../gateway/gateway.ts'
+import type { PendingSockets } from './pendingsockets.ts'
+import type { ListenerRejections } from './rejections.ts'
 
 const LATENCY_BUCKETS = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5,
 ]
 
 const ENGINE_COUNTERS: readonly (readonly [keyof EngineMeter, string])[] = [
-  ['turns', 'turns begun'],
-  ['events', 'events sent by turns, each counted once however many receive it'],
+  ['turns', 'turns started'],
+  ['events', 'events sent by turns; an event to many sessions counts once'],
   ['refusals', 'turns that ended with a declared refusal'],
-  ['bugs', 'turns that threw and were rolled back'],
-  ['badInputs', 'bodies refused by codec or schema'],
-  ['overloads', 'calls refused because a queue was full'],
-  ['commits', 'write sets given to the store'],
+  ['bugs', 'turns that threw an error and were rolled back'],
+  ['badInputs', 'bodies rejected by codec or schema'],
+  ['overloads', 'calls rejected because a queue was full'],
+  ['commits', 'write sets committed to the store'],
   ['lostCommits', 'commits that failed or whose outcome is unknown'],
   ['activations', 'shards activated'],
-  ['evictions', 'idle shards put out of memory'],
-  ['stepsSkipped', 'fixed steps left out because the shard was late'],
+  ['evictions', 'idle shards removed from memory'],
+  ['stepsSkipped', 'fixed steps skipped because the shard was late'],
   ['rowHits', 'rows found in memory'],
   ['rowReads', 'rows and lists of rows read from the store'],
   ['cacheHits', 'recomputable values found in memory'],
   ['cacheLoads', 'recomputable values computed'],
-  ['retryLaters', 'callers told RETRY_LATER because MySQL had not confirmed in time'],
-  ['castRetries', 'durable casts delivered again'],
-  ['resyncs', 'channels whose missed events were not all kept'],
+  ['retryLaters', 'calls answered RETRY_LATER because MySQL did not confirm in time'],
+  ['castRetries', 'durable casts that were sent again'],
+  ['resyncs', 'channels that were resynchronized because missed events were no longer stored'],
 ]
 
 const GATEWAY_COUNTERS = [
-  ['throttles', 'times a connection was above its budget and was not read'],
-  ['holds', 'times a connection read so slowly that its events waited'],
-  ['resumes', 'sessions that came back on a new connection'],
+  ['accepted', 'connections accepted'],
+  ['framesIn', 'frames received'],
+  ['bytesIn', 'bytes received'],
+  ['bytesOut', 'bytes sent'],
+  ['throttles', 'times reading paused because a connection exceeded its rate limit'],
+  ['holds', 'times events paused because a client read too slowly'],
+  ['resumes', 'sessions resumed on a new connection'],
   ['pings', 'heartbeats sent'],
+  ['strikes', 'rejected messages of legacy clients'],
+  ['pauses', 'times reading paused because too many calls were pending'],
 ] as const
 
 const FLUSH_COUNTERS: readonly (readonly [key: keyof FlusherMetrics, help: string, name?: string])[] = [
-  ['flushedRows', 'row changes that MySQL has'],
-  ['flushedTurns', 'turns that MySQL has'],
+  ['flushedRows', 'row changes written to MySQL'],
+  ['flushedTurns', 'turns written to MySQL'],
   ['transactions', 'transactions sent to MySQL'],
-  ['retries', 'transactions sent again'],
-  ['parked', 'turns that MySQL refused and that stand in firefly_parked'],
-  ['refused', 'critical turns that MySQL refused and that were taken back', 'refused_turns'],
-  ['lost', 'acknowledged turns that MySQL will never have'],
-  ['fenced', 'owners that were taken over by somebody else'],
+  ['retries', 'transactions that were sent again'],
+  ['parked', 'turns that MySQL rejected and that are stored in firefly_parked'],
+  ['refused', 'critical turns that MySQL rejected and that were reverted', 'refused_turns'],
+  ['lost', 'acknowledged turns that will never be written to MySQL'],
+  ['fenced', 'owners that lost their lease to another process'],
 ]
 
-/** A registry with all figures of this process; `metrics()` renders it. */
-export function createMetrics({ engine, tiers }: Host, gateway: Gateway): Registry {
+type Counts = Iterable<readonly [value: string, count: number]>
+
+/** Returns a registry with all metrics of this process; `metrics()` renders it. */
+export function createMetrics(
+  { engine, tiers }: Host,
+  gateway: Gateway,
+  rejections: ListenerRejections,
+  pendingSockets: PendingSockets,
+): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -68,27 +84,25 @@ export function createMetrics({ engine, tiers }: Host, gateway: Gateway): Regist
       this.inc(read())
     }
   }
+  const counterBy = (name: string, help: string, label: string, read: () => Counts): void => {
+    new Counter({ name, help, labelNames: [label], registers, collect: set })
+    function set(this: Counter): void {
+      this.reset()
+      for (const [value, count] of read()) this.inc({ [label]: value }, count)
+    }
+  }
+  const histogram = (name: string, help: string): Histogram =>
+    new Histogram({ name, help, buckets: LATENCY_BUCKETS, registers })
+  const { meter, connectionLimiter } = gateway
   gauge('firefly_connections', 'open connections', () => gateway.connectionCount)
-  gauge('firefly_sessions', 'sessions with a live connection', () => gateway.sessions.size)
+  gauge('firefly_sessions', 'sessions with an open connection', () => gateway.sessionCount)
   gauge('firefly_shards', 'shards known to this process', () => engine.shards)
-  gauge('firefly_backlog', 'work that waits in all mailboxes', () => engine.backlog)
-  counter('firefly_accepted_total', 'connections accepted', () => gateway.meter.accepted)
-  counter('firefly_frames_in_total', 'frames received', () => gateway.meter.framesIn)
-  counter('firefly_bytes_in_total', 'bytes received', () => gateway.meter.bytesIn)
-  counter('firefly_bytes_out_total', 'bytes sent', () => gateway.meter.bytesOut)
-  for (const [key, help] of GATEWAY_COUNTERS) counter(`firefly_${key}_total`, help, () => gateway.meter[key])
-  gauge(
-    'firefly_unproven',
-    'connections that have not proven themselves yet',
-    () => gateway.connectionLimiter.unauthenticated,
-  )
-  gauge('firefly_addresses', 'addresses with a connection', () => gateway.connectionLimiter.addressCount)
-  counter('firefly_strikes_total', 'refused messages of legacy clients', () => gateway.meter.strikes)
-  counter(
-    'firefly_pauses_total',
-    'times a connection was paused because its calls waited',
-    () => gateway.meter.pauses,
-  )
+  gauge('firefly_backlog', 'entries in all mailboxes', () => engine.backlog)
+  for (const [key, help] of GATEWAY_COUNTERS)
+    counter(`firefly_${snakeCase(key)}_total`, help, () => meter[key])
+  gauge('firefly_unproven', 'unauthenticated connections', () => connectionLimiter.counts.unauthenticated)
+  const addressesHelp = 'addresses with a connection or a reserved seat'
+  gauge('firefly_addresses', addressesHelp, () => connectionLimiter.addressCount)
   for (const [key, help] of ENGINE_COUNTERS) {
     counter(`firefly_${snakeCase(key)}_total`, help, () => engine.meter[key])
   }
@@ -100,51 +114,20 @@ export function createMetrics({ engine, tiers }: Host, gateway: Gateway): Regist
     for (const [key, help, name = snakeCase(key)] of FLUSH_COUNTERS)
       counter(`firefly_${name}_total`, help, () => sumOf(tiers, key))
   }
-  new Counter({
-    name: 'firefly_closes_total',
-    help: 'connections closed, by reason',
-    labelNames: ['reason'],
-    registers,
-    collect() {
-      this.reset()
-      for (const [reason, count] of gateway.meter.closes) this.inc({ reason }, count)
-    },
-  })
-  new Counter({
-    name: 'firefly_turned_away_total',
-    help: 'connections refused with OVERLOADED, by the bound they met',
-    labelNames: ['bound'],
-    registers,
-    collect() {
-      this.reset()
-      for (const [bound, count] of Object.entries(gateway.connectionLimiter.rejections))
-        this.inc({ bound }, count)
-    },
-  })
-  new Counter({
-    name: 'firefly_errors_total',
-    help: 'system errors answered to version 2 clients, by code',
-    labelNames: ['code'],
-    registers,
-    collect() {
-      this.reset()
-      for (const [code, count] of gateway.meter.errors) this.inc({ code }, count)
-    },
-  })
-  const rtt = new Histogram({
-    name: 'firefly_rtt_seconds',
-    help: 'heartbeats of version 2, from PING to PONG',
-    buckets: LATENCY_BUCKETS,
-    registers,
-  })
-  gateway.meter.onRoundTrip = (ms) => rtt.observe(ms / 1_000)
-  const latency = new Histogram({
-    name: 'firefly_message_latency_seconds',
-    help: 'sampled calls, from their frame to their answer',
-    buckets: LATENCY_BUCKETS,
-    registers,
-  })
-  gateway.meter.onCallLatency = (ms) => latency.observe(ms / 1_000)
+  counterBy('firefly_closes_total', 'connections closed, by reason', 'reason', () => meter.closes)
+  const turnedAwayHelp = 'connections rejected with OVERLOADED, by exceeded limit'
+  counterBy('firefly_turned_away_total', turnedAwayHelp, 'bound', () =>
+    Object.entries(connectionLimiter.counts.rejections),
+  )
+  const errorsHelp = 'system errors sent to version 2 clients, by code'
+  counterBy('firefly_errors_total', errorsHelp, 'code', () => meter.errors)
+  const refusedHelp = 'connections and upgrades rejected by the listeners, by reason'
+  counterBy('firefly_refused_total', refusedHelp, 'reason', () => rejections.counts)
+  gauge('firefly_lobby', 'sockets in a TLS handshake or in use by HTTP', () => pendingSockets.socketCount)
+  const rtt = histogram('firefly_rtt_seconds', 'round trip of version 2 heartbeats, from PING to PONG')
+  const latencyHelp = 'latency of sampled calls, from frame to reply'
+  const latency = histogram('firefly_message_latency_seconds', latencyHelp)
+  meter.observeLatency((kind, ms) => (kind === 'call' ? latency : rtt).observe(ms / 1_000))
   return registry
 }
 

@@ -1,6 +1,6 @@
-// Connections that the gateway does not know yet: in a TLS handshake, or speaking HTTP. They are bounded in all and by
-// address, a handshake has a deadline however slowly its bytes come, and whoever leaves (for the gateway, or for good)
-// leaves once.
+// Sockets that are not yet connections of the gateway: in a TLS handshake, or in use by HTTP. Their number is limited in
+// total and per address, and a handshake has a deadline. Invariant: a socket is released exactly once, when it closes or
+// becomes a connection.
 
 import type { Server, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
@@ -8,15 +8,14 @@ import type { Limits } from '../../core/wire/limits.ts'
 import { ConnectionLimiter, type ConnectionPermit } from '../gateway/connectionlimiter.ts'
 import type { ListenerRejections } from './rejections.ts'
 
-/** Room above the gateway's own bounds, so that it can say its OVERLOADED itself. */
+/** Added to the gateway's limits, so that the gateway can answer with OVERLOADED itself. */
 const GATEWAY_HEADROOM = 64
 
 interface PendingSocket {
   readonly socket: Socket
   readonly permit: ConnectionPermit
-  /** The end of its TLS handshake. */
+  /** Of its TLS handshake. */
   readonly deadline: NodeJS.Timeout | null
-  /** Hears that it is gone from here for good. */
   readonly onClose: () => void
 }
 
@@ -24,7 +23,7 @@ export class PendingSockets {
   readonly #limiter: ConnectionLimiter
   readonly #rejections: ListenerRejections
   readonly #handshakeMs: number
-  /** By peer, because a TLS socket does not tell the socket it stands on. */
+  /** By peer, because a TLS socket does not expose its underlying socket. */
   readonly #sockets = new Map<string, PendingSocket>()
 
   constructor(limits: Limits, handshakeMs: number, rejections: ListenerRejections) {
@@ -42,18 +41,18 @@ export class PendingSockets {
     return this.#sockets.size
   }
 
-  /** Receives the connections of a server of net, http, tls or https. */
+  /** Adds the sockets of a server of net, http, tls or https. */
   watchServer(server: Server, isTls: boolean): void {
     server.on('connection', (socket: Socket) => this.#add(socket, isTls))
     if (!isTls) return
     server.on('secureConnection', (socket: TLSSocket) => this.#onHandshakeCompleted(socket))
     server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
-      // A peer that only went away (a load balancer's probe) is no news.
+      // Probes of load balancers only connect and reset.
       if (error.code !== 'ECONNRESET') this.#rejections.count('tls')
     })
   }
 
-  /** The connection is the gateway's from now on. */
+  /** The socket becomes a connection of the gateway. */
   remove(socket: Socket): void {
     const peer = peerKey(socket)
     const pending = this.#sockets.get(peer)
@@ -64,7 +63,6 @@ export class PendingSockets {
     pending.permit.release()
   }
 
-  /** Ends all that are here. */
   destroyAll(): void {
     for (const { socket } of this.#sockets.values()) socket.destroy()
   }
@@ -80,7 +78,7 @@ export class PendingSockets {
     const onClose = (): void => {
       if (pending.deadline) clearTimeout(pending.deadline)
       admission.release()
-      // The peer may have come again from the same port.
+      // The peer may have connected again from the same port.
       if (this.#sockets.get(peer) === pending) this.#sockets.delete(peer)
     }
     const pending: PendingSocket = {
@@ -94,7 +92,7 @@ export class PendingSockets {
     socket.once('close', onClose)
   }
 
-  /** Node's own handshakeTimeout begins anew with every byte. */
+  /** Node's own handshakeTimeout restarts with every byte. */
   #startHandshakeTimer(socket: Socket): NodeJS.Timeout {
     return setTimeout(() => {
       this.#rejections.count('tls_timeout')

@@ -1,9 +1,8 @@
-// The Node door: TCP, WebSocket and HTTP in front of an engine in the same process. `start` resolves when all
-// listeners stand; `stop` drains: no new connections, last answers out, snapshots saved, store closed.
+// The Node server: TCP, WebSocket and HTTP listeners, gateway and engine in one process. `start` resolves when all listeners
+// are open; `stop` drains: no new connections, pending calls answered, snapshots saved, store closed.
 
 import { createHmac } from 'node:crypto'
 import type { AddressInfo, Server } from 'node:net'
-import { Counter, Gauge, type Registry } from 'prom-client'
 import { systemClock } from '../../core/node/clock.ts'
 import { openHost, type Host, type HostOptions } from '../../core/node/host.ts'
 import { loadOrCreateSecret, MIN_SECRET_CHARS } from '../../core/node/secret.ts'
@@ -12,7 +11,7 @@ import type { Log } from '../../core/ports/log.ts'
 import { DefinitionError } from '../../core/wire/errors.ts'
 import { DEFAULT_FRAME_IDENTITY, type FrameIdentity } from '../../core/wire/frame.ts'
 import type { CipherFactory } from '../../core/wire/cipher.ts'
-import { Gateway, type GatewayTimes } from '../gateway/gateway.ts'
+import { Gateway } from '../gateway/gateway.ts'
 import { tcpServer } from './transport.ts'
 import { PendingSockets } from './pendingsockets.ts'
 import { createMetrics } from './metrics.ts'
@@ -22,6 +21,7 @@ import { ListenerRejections } from './rejections.ts'
 import { TicketVerifier, type TicketOptions } from '../gateway/ticket.ts'
 import { Certificate, type TlsFiles } from './tls.ts'
 import type { TokenSigner } from '../gateway/token.ts'
+import type { GatewayTimes } from '../gateway/context.ts'
 import { webServer, type Page, type WebServer } from './web.ts'
 
 export interface ServerOptions extends HostOptions {
@@ -36,13 +36,13 @@ export interface ServerOptions extends HostOptions {
   readonly times?: Partial<GatewayTimes>
   /** Files of the game's page by URL path, '/' first. */
   readonly page?: Page
-  /** Both listeners speak TLS with these. Default: no TLS. */
+  /** Certificate and key of both listeners. Default: no TLS. */
   readonly tls?: TlsFiles
-  /** Whose pages may open a WebSocket, as `originFilter` reads it. Default: all. */
+  /** Pages that may open a WebSocket, in the format of `originFilter`. Default: all. */
   readonly origins?: string
-  /** Who signs login tickets. Default: there are none. */
+  /** Keys and required claims of login tickets. Default: no tickets. */
   readonly tickets?: TicketOptions | null
-  /** Signs resume tokens, at least 32 characters. Default: made once and kept in the data folder. */
+  /** Signs resume tokens, at least 32 characters. Default: created once and stored in the data folder. */
   readonly secret?: string
   /** For games whose clients encrypt bodies themselves. */
   readonly cipher?: CipherFactory
@@ -53,17 +53,17 @@ export interface RunningServer {
   readonly tcp: { readonly host: string; readonly port: number }
   readonly host: Host
   readonly gateway: Gateway
-  /** What the listeners turned away before the gateway saw it. */
+  /** What the listeners rejected before the gateway. */
   readonly refusals: ListenerRejections
-  /** Reads certificate and key again, for connections to come. @throws TlsError, and the old ones stay */
+  /** Reads certificate and key again for new connections. @throws TlsError, and the old ones stay in use */
   reloadTls(): void
   /** Drains and closes everything; safe to call twice. */
   stop(): Promise<void>
 }
 
 /**
- * Starts the server; leaves nothing open when it rejects: with the listener's error (for instance EADDRINUSE), or
- * a TlsError, OriginError, DefinitionError or StoreError that says which option cannot be used.
+ * Starts the server. Rejects, and leaves nothing open, with the listener's error (for instance EADDRINUSE), or with a
+ * TlsError, OriginError, DefinitionError or StoreError that names the invalid option.
  */
 export async function start(options: ServerOptions): Promise<RunningServer> {
   checkSecret(options.secret)
@@ -81,20 +81,11 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
   const rejections = new ListenerRejections()
   const { limits } = gateway
   const pendingSockets = new PendingSockets(limits, gateway.times.firstFrameMs, rejections)
-  const registry = createMetrics(host, gateway)
-  registerListenerMetrics(registry, rejections, pendingSockets)
+  const registry = createMetrics(host, gateway, rejections, pendingSockets)
   const tcp = tcpServer(gateway, pendingSockets, certificate)
-  const page = options.page ?? new Map()
-  const web = webServer({
-    host,
-    gateway,
-    registry,
-    page,
-    pendingSockets,
-    rejections,
-    isOriginAllowed,
-    certificate,
-  })
+  const { page = new Map() } = options
+  const shared = { pendingSockets, rejections, certificate }
+  const web = webServer({ ...shared, host, gateway, registry, page, isOriginAllowed })
   let stopPromise: Promise<void> | null = null
   const stop = (): Promise<void> => (stopPromise ??= shutDown(host, gateway, pendingSockets, tcp, web))
   const address = options.host ?? '127.0.0.1'
@@ -134,41 +125,16 @@ function gatewayOf(options: ServerOptions, host: Host, tickets: TicketVerifier |
   })
 }
 
-/** A short one can be guessed, and with it every session taken over. */
+/** Whoever guesses a short secret can take over every session. */
 function checkSecret(secret: string | undefined): void {
   if (secret === undefined || secret.length >= MIN_SECRET_CHARS) return
   throw new DefinitionError(
-    `secret has ${secret.length} characters, at least ${MIN_SECRET_CHARS} are needed (without one it is made and kept)`,
+    `secret has ${secret.length} characters, at least ${MIN_SECRET_CHARS} are needed (without this option one is created and stored)`,
   )
 }
 
 function tokenSignerOf(secret: string): TokenSigner {
   return { sign: (bytes) => createHmac('sha256', secret).update(bytes).digest() }
-}
-
-function registerListenerMetrics(
-  registry: Registry,
-  rejections: ListenerRejections,
-  pendingSockets: PendingSockets,
-): void {
-  new Counter({
-    name: 'firefly_refused_total',
-    help: 'connections and upgrades that the listeners turned away, by reason',
-    labelNames: ['reason'],
-    registers: [registry],
-    collect() {
-      this.reset()
-      for (const [reason, count] of rejections.counts) this.inc({ reason }, count)
-    },
-  })
-  new Gauge({
-    name: 'firefly_lobby',
-    help: 'connections in a TLS handshake or speaking HTTP',
-    registers: [registry],
-    collect() {
-      this.set(pendingSockets.socketCount)
-    },
-  })
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {
@@ -181,13 +147,13 @@ function listen(server: Server, port: number, host: string): Promise<void> {
   })
 }
 
-/** Without descriptors (EMFILE) the next connection is lost and not the process. */
+/** Without free descriptors (EMFILE) only the new connection is lost. */
 function countAcceptErrors(servers: readonly Server[], rejections: ListenerRejections, log: Log): void {
   let isLogged = false
   const onError = (error: Error): void => {
     rejections.count('accept')
     if (!isLogged)
-      log.error('a connection could not be accepted; more are only counted', { error: error.message })
+      log.error('a connection could not be accepted; later ones are only counted', { error: error.message })
     isLogged = true
   }
   for (const server of servers) server.on('error', onError)

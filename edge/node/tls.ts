@@ -1,17 +1,17 @@
-// The certificate of the Node listeners, from two PEM files that may be renewed while players are connected. What
-// cannot be read, or does not fit together, never takes the place of what can.
+// The certificate of the Node listeners, from two PEM files that can be reloaded while clients are connected. Invariant:
+// invalid files never replace a valid certificate.
 
 import { readFileSync } from 'node:fs'
 import { createSecureContext, type SecureContextOptions, type Server } from 'node:tls'
 
 export interface TlsFiles {
-  /** PEM: the certificate, then those between it and the root. */
+  /** PEM: the certificate, then the intermediate certificates. */
   readonly certFile: string
   /** PEM: its private key, without a passphrase. */
   readonly keyFile: string
 }
 
-/** A certificate or key that cannot be used; the message names the file and the cause. */
+/** An invalid certificate or key; the message contains the file and the cause. */
 export class TlsError extends Error {
   override readonly name = 'TlsError'
 }
@@ -19,7 +19,7 @@ export class TlsError extends Error {
 export class Certificate {
   readonly #files: TlsFiles
   readonly #servers: Server[] = []
-  /** What a server of node:tls or node:https is made with. */
+  /** Options for a server of node:tls or node:https. */
   readonly credentials: SecureContextOptions
 
   /** @throws TlsError */
@@ -28,12 +28,12 @@ export class Certificate {
     this.credentials = readCredentials(files)
   }
 
-  /** From now on `reload` is for this server, too. */
+  /** Adds a server that `reload` updates. */
   addServer(server: Server): void {
     this.#servers.push(server)
   }
 
-  /** Reads the files again, for connections to come; those that stand stay. @throws TlsError, and nothing has changed */
+  /** Reads the files again for new connections. @throws TlsError, and the old certificate stays in use */
   reload(): void {
     const credentials = readCredentials(this.#files)
     for (const server of this.#servers) server.setSecureContext(credentials)
@@ -49,8 +49,8 @@ function readCredentials({ certFile, keyFile }: TlsFiles): SecureContextOptions 
   try {
     createSecureContext(credentials)
   } catch (cause) {
-    const why = (cause as Error).message
-    throw new TlsError(`TLS certificate ${certFile} and key ${keyFile} cannot be used together: ${why}`, {
+    const { message } = cause as Error
+    throw new TlsError(`TLS certificate ${certFile} and key ${keyFile} cannot be used together: ${message}`, {
       cause,
     })
   }
@@ -66,7 +66,7 @@ function readPem(what: string, file: string): Buffer {
       cause,
     })
   }
-  // OpenSSL takes an empty key without a word and then fails every handshake.
+  // OpenSSL accepts an empty key and then fails every handshake.
   if (bytes.includes('-----BEGIN ')) return bytes
   throw new TlsError(`TLS ${what} ${file} is not PEM: it has no -----BEGIN line`)
 }

@@ -1,27 +1,28 @@
-// Sockets of the Node host as the gateway's transports: TCP with keep-alive and no Nagle delay, WebSocket without
-// compression; either over TLS. One read event is one `receive`; one flush is one write.
+// The transports of the Node host: TCP with keep-alive and no Nagle delay, WebSocket without compression; either over TLS.
+// One read event is one `receive`; one flush is one write.
 
-import type { IncomingMessage } from 'node:http'
+import { STATUS_CODES, type IncomingMessage } from 'node:http'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createServer as createTlsServer } from 'node:tls'
 import { WebSocketServer, type WebSocket } from 'ws'
 import { TokenBucket } from '../gateway/tokenbucket.ts'
 import type { Connection } from '../gateway/connection.ts'
-import type { Gateway, Transport } from '../gateway/gateway.ts'
+import type { Gateway } from '../gateway/gateway.ts'
+import type { Transport } from '../gateway/context.ts'
 import type { PendingSockets } from './pendingsockets.ts'
 import type { ListenerRejections } from './rejections.ts'
 import type { Certificate } from './tls.ts'
 
-/** Before the system asks whether a silent peer is still there. */
+/** Idle time before the system probes a peer. */
 export const KEEP_ALIVE_MS = 30_000
-/** A peer that does not finish its side of a close is cut. */
+/** Deadline of the peer's side of a close. */
 const CLOSE_GRACE_MS = 2_000
-/** Pieces of one message: more than any library makes, and empty ones cost no bytes. */
+/** Fragments of one message: more than any library sends; empty ones would cost no bytes. */
 const MAX_FRAGMENTS = 1_024
-/** Reads of one message: each keeps some 200 bytes of memory, however little it brought. */
+/** Reads of one message: each takes some 200 bytes of memory, however short it is. */
 const MAX_CHUNKS = 16_384
-/** WebSocket's own pings and pongs, and empty messages: no frame is in them that the gateway could count. */
+/** WebSocket pings and pongs, and empty messages: they contain no frame that the gateway could charge. */
 const MAX_CONTROL_FRAMES_PER_SECOND = 20
 
 class TcpTransport implements Transport {
@@ -55,7 +56,7 @@ class TcpTransport implements Transport {
   }
 }
 
-/** A TCP listener that feeds the gateway; with a certificate it speaks TLS. */
+/** Returns the TCP server of the gateway, over TLS when there is a certificate. */
 export function tcpServer(
   gateway: Gateway,
   pendingSockets: PendingSockets,
@@ -73,7 +74,7 @@ export function tcpServer(
 }
 
 function acceptTcp(gateway: Gateway, socket: Socket): void {
-  // Before the gateway may refuse it: an error that nobody hears ends the process. 'close' follows it always.
+  // Added before `accept`: an error event without a listener ends the process. 'close' always follows it.
   socket.on('error', ignore)
   const connection = gateway.accept(new TcpTransport(socket))
   if (!connection) return
@@ -112,7 +113,7 @@ class WebSocketTransport implements Transport {
   }
 }
 
-/** Answers WebSocket upgrades: to be called with what an HTTP server's 'upgrade' event brings. */
+/** Returns the listener of an HTTP server's 'upgrade' event. */
 export function webSocketUpgrade(
   gateway: Gateway,
   pendingSockets: PendingSockets,
@@ -122,12 +123,12 @@ export function webSocketUpgrade(
     noServer: true,
     perMessageDeflate: false,
     skipUTF8Validation: false,
-    // A message may hold several frames; each frame's own limit is checked by the decoder.
+    // A message may contain several frames; the decoder checks the limit of each.
     maxPayload: gateway.limits.maxBodyBytes + 65_536,
     maxFragments: MAX_FRAGMENTS,
     maxBufferedChunks: MAX_CHUNKS,
   })
-  // Its listener takes the place of ws's own answer, which is the same, but is not counted.
+  // The same response as the one of ws, but counted.
   sockets.on('wsClientError', (error, socket, request) => {
     rejections.count('upgrade')
     rejectUpgrade(socket, request.method === 'GET' ? 400 : 405, error.message)
@@ -140,14 +141,14 @@ export function webSocketUpgrade(
   }
 }
 
-/** Apart from the upgrade, so that none of its listeners holds the request for as long as the socket lives. */
+/** A function of its own, so that its listeners do not keep the request in memory while the socket is open. */
 function acceptWebSocket(
   ws: WebSocket,
   socket: Socket,
   gateway: Gateway,
   rejections: ListenerRejections,
 ): void {
-  // As above: also where the gateway refuses it.
+  // Added before `accept`, as for TCP.
   ws.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code?.startsWith('WS_ERR_')) rejections.count('websocket')
     terminateAfterGrace(ws)
@@ -165,12 +166,12 @@ function attachWebSocket(ws: WebSocket, connection: Connection): void {
     if (controlBucket.waitMs(now) > 0) {
       connection.closeConnection(
         'FLOOD',
-        `more than ${MAX_CONTROL_FRAMES_PER_SECOND} WebSocket pings or empty messages a second`,
+        `more than ${MAX_CONTROL_FRAMES_PER_SECOND} WebSocket pings or empty messages per second`,
       )
     }
   }
   ws.on('message', (data: Buffer, isBinary: boolean) => {
-    if (!isBinary) connection.closeConnection('TEXT_MESSAGE', 'frames travel in binary messages')
+    if (!isBinary) connection.closeConnection('TEXT_MESSAGE', 'frames must be binary messages')
     else if (data.length === 0) countControlFrame()
     else connection.receive(data)
   })
@@ -180,17 +181,10 @@ function attachWebSocket(ws: WebSocket, connection: Connection): void {
   ws.on('close', (code) => connection.onTransportClosed(code === 1_000 || code === 1_001))
 }
 
-const STATUS_TEXT: Readonly<Record<number, string>> = {
-  400: 'Bad Request',
-  403: 'Forbidden',
-  404: 'Not Found',
-  405: 'Method Not Allowed',
-}
-
-/** Answers an upgrade that is not to be. The peer's side is not waited for: HTTP sockets may stay half open for ever. */
+/** Answers a rejected upgrade and closes the socket without waiting for the peer, which might never close its side. */
 export function rejectUpgrade(socket: Duplex, status: number, message: string): void {
   const head = [
-    `HTTP/1.1 ${status} ${STATUS_TEXT[status]}`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'Connection: close',
     'Content-Type: text/plain; charset=utf-8',
     ...(status === 400 ? ['Sec-WebSocket-Version: 13'] : []),

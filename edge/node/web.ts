@@ -1,5 +1,5 @@
-// The HTTP door of the Node host: page, health and metrics, and the upgrade to a WebSocket. A request has a deadline
-// and a size whatever its sender does, and nothing that is asked ends the process.
+// The HTTP server of the Node host: page, health, metrics, and the upgrade to a WebSocket. Invariant: every request has a
+// deadline and a maximum size, and no request ends the process.
 
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
@@ -35,55 +35,55 @@ export interface WebOptions {
 
 export type WebServer = Server | TlsServer
 
-/** `requestMs`: until a request is whole, as no request has a body worth more. */
+/** `requestMs`: deadline of a complete request; no request needs a body. */
 const httpOptionsOf = (requestMs: number): HttpOptions => ({
-  /** Cookies of a large site have room. */
+  /** Enough for the cookies of a large site. */
   maxHeaderSize: 16_384,
   headersTimeout: requestMs,
   requestTimeout: requestMs,
-  /** How late the two above may be; Node's default is 30 s. */
+  /** How late the two deadlines above may fire; Node's default is 30 s. */
   connectionsCheckingInterval: Math.min(requestMs, 1_000),
   noDelay: true,
   keepAlive: true,
   keepAliveInitialDelay: KEEP_ALIVE_MS,
   insecureHTTPParser: false,
-  // Any other upgrade, such as h2c, is a plain request: elsewhere than at /ws with a header that nobody needs.
+  // Any other upgrade, such as h2c, is handled as a plain request.
   shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
 })
 
-/** The HTTP server, over TLS when there is a certificate; it listens nowhere yet. */
+/** Returns the HTTP server, over TLS when there is a certificate; it does not listen yet. */
 export function webServer(options: WebOptions): WebServer {
-  const { certificate, gateway, pendingSockets: lobby, rejections: refusals } = options
-  const server = certificate ? createHttpsServer(options, certificate) : createHttpServer(options)
-  lobby.watchServer(server, certificate !== null)
-  const upgrade = webSocketUpgrade(gateway, lobby, refusals)
+  const { certificate, gateway, pendingSockets, rejections } = options
+  const server = createHttpServer(options)
+  pendingSockets.watchServer(server, certificate !== null)
+  const upgrade = webSocketUpgrade(gateway, pendingSockets, rejections)
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy())
-    // Not URL: it throws at `//`.
+    // URL would throw for `//`.
     const [path] = (request.url ?? '').split('?', 1)
     if (hasMultipleHosts(request)) {
-      refusals.count('upgrade')
+      rejections.count('upgrade')
       rejectUpgrade(socket, 400, MULTIPLE_HOSTS)
     } else if (path !== '/ws') {
-      refusals.count('upgrade')
+      rejections.count('upgrade')
       rejectUpgrade(socket, 404, 'the WebSocket is at /ws')
     } else if (!options.isOriginAllowed(request.headers.origin ?? null)) {
-      refusals.count('origin')
-      rejectUpgrade(socket, 403, 'pages of this origin may not connect')
+      rejections.count('origin')
+      rejectUpgrade(socket, 403, 'this origin may not open a WebSocket')
     } else upgrade(request, socket, head)
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
-    onClientError(error, socket as Socket, refusals),
+    onClientError(error, socket as Socket, rejections),
   )
   return server
 }
 
-/** What Node's parser refuses. TLS faults and resets come here as well: they are counted elsewhere, or no news. */
+/** Answers what Node's parser rejects. TLS errors and resets arrive here too: they are counted elsewhere, or not. */
 function onClientError(error: NodeJS.ErrnoException, socket: Socket, rejections: ListenerRejections): void {
   const code = error.code ?? ''
   const isRequest = code.startsWith('HPE_') || code === 'ERR_HTTP_REQUEST_TIMEOUT'
   if (isRequest) rejections.count('request')
-  // Behind a request that was answered, or is being answered, there is no place for another answer.
+  // After or during a response there is no place for another one.
   if (!isRequest || !socket.writable || socket.bytesWritten > 0) return void socket.destroy()
   socket.once('finish', () => socket.destroy())
   socket.end(`HTTP/1.1 ${CLIENT_ERROR_STATUS[code] ?? '400 Bad Request'}\r\nConnection: close\r\n\r\n`)
@@ -94,21 +94,17 @@ const CLIENT_ERROR_STATUS: Readonly<Record<string, string>> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 }
 
-/** RFC 9112 section 3.2: two machines on the way could each believe another of them. */
+/** RFC 9112 section 3.2: two intermediaries could each use another of the headers. */
 function hasMultipleHosts({ headersDistinct }: IncomingMessage): boolean {
   return (headersDistinct['host']?.length ?? 0) > 1
 }
-const MULTIPLE_HOSTS = 'a request has one Host header'
+const MULTIPLE_HOSTS = 'a request must have one Host header'
 
-function createHttpServer(options: WebOptions): Server {
+function createHttpServer(options: WebOptions): WebServer {
+  const { certificate, gateway } = options
   const { fetch } = routes(options)
-  const serverOptions = httpOptionsOf(options.gateway.times.firstFrameMs)
-  return createAdaptorServer({ fetch, createServer, serverOptions }) as Server
-}
-
-function createHttpsServer(options: WebOptions, certificate: Certificate): TlsServer {
-  const { fetch } = routes(options)
-  const serverOptions = { ...httpOptionsOf(options.gateway.times.firstFrameMs), ...certificate.credentials }
+  const serverOptions = { ...httpOptionsOf(gateway.times.firstFrameMs), ...certificate?.credentials }
+  if (!certificate) return createAdaptorServer({ fetch, createServer, serverOptions }) as Server
   const server = createAdaptorServer({ fetch, createServer: createTlsServer, serverOptions }) as TlsServer
   certificate.addServer(server)
   return server
@@ -116,15 +112,15 @@ function createHttpsServer(options: WebOptions, certificate: Certificate): TlsSe
 
 type Bindings = { Bindings: HttpBindings }
 
-function routes({ host, gateway, registry, page, rejections: refusals }: WebOptions): Hono<Bindings> {
+function routes({ host, gateway, registry, page, rejections }: WebOptions): Hono<Bindings> {
   const app = new Hono<Bindings>()
   app.use(async (c, next) => {
     if (!hasMultipleHosts(c.env.incoming)) return next()
-    refusals.count('request')
+    rejections.count('request')
     return c.text(MULTIPLE_HOSTS, 400, { connection: 'close' })
   })
   app.all('/ws', (c) => {
-    refusals.count('upgrade')
+    rejections.count('upgrade')
     return c.text('expected a WebSocket', 426, { upgrade: 'websocket', connection: 'close' })
   })
   app.get('/healthz', (c) =>

@@ -1,4 +1,5 @@
-// Calls that a link keeps while it is down, or until a legacy client's durable call is answered: in order, bounded.
+// Calls buffered by a link while it has no socket, and durable calls of a legacy client until they are answered. Invariant:
+// in order, and bounded.
 
 import { RETAIN } from '../../core/ports/link.ts'
 
@@ -25,7 +26,7 @@ export class ResendBuffer {
     return this.#calls
   }
 
-  /** False when it is full. The body is copied. */
+  /** Copies the body. Returns false when the buffer is full. */
   add(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): boolean {
     if (this.#calls.length >= MAX.calls) return false
     if (this.#calls.length > 0 && this.#bytes + body.length > MAX.bytes) return false
@@ -34,12 +35,12 @@ export class ResendBuffer {
     return true
   }
 
-  /** Replies up to here have reached the client: nothing below it will be sent again. `next` is the call in hand. */
+  /** Returns the last call that will not be sent again; all before `nextSequence` when the buffer is empty. */
   replyAck(nextSequence: number): number {
     return (this.#calls[0]?.sequence ?? nextSequence) - 1
   }
 
-  /** The call is answered. */
+  /** Removes a call that is answered. */
   remove(sequence: number): void {
     const at = this.#calls.findIndex((call) => call.sequence === sequence)
     if (at < 0) return
@@ -47,12 +48,12 @@ export class ResendBuffer {
     this.#calls.splice(at, 1)
   }
 
-  /** Every call up to the mark has taken effect. */
+  /** Removes the calls up to the mark: they have taken effect. */
   removeThrough(mark: number): void {
     while (this.#calls.length > 0 && this.#calls[0]!.sequence <= mark) this.remove(this.#calls[0]!.sequence)
   }
 
-  /** All has been sent again: what needs no answer is done with. */
+  /** Removes what needs no reply once it is sent. */
   removeNonDurable(): void {
     this.#calls = this.#calls.filter(({ flags }) => (flags & RETAIN) !== 0)
     this.#bytes = this.#calls.reduce((sum, { body }) => sum + body.length, 0)

@@ -1,5 +1,5 @@
-// The bounds of the Node door, through real sockets: who is silent, does not read, speaks text or comes too late is
-// let go, and a player beside him still gets his answers.
+// The limits of the Node gateway, through real sockets: connections that are idle, do not read, send text or exceed the
+// number of connections are closed, and other players are still answered.
 
 import assert from 'node:assert/strict'
 import { connect as dial, type Socket } from 'node:net'
@@ -52,56 +52,56 @@ async function tcp(server: RunningServer): Promise<Socket> {
 const waitForClose = (socket: Socket): Promise<void> =>
   new Promise((resolve) => socket.once('close', () => resolve()))
 
-test('a connection that sends nothing is closed, one that pings is not', async () => {
+test('closes an idle connection, and not one that sends', async () => {
   const server = await serve({}, 400)
-  const talker = await tcp(server)
-  const silent = await tcp(server)
-  silent.resume()
-  talker.resume()
-  const beat = setInterval(() => talker.write(encodeFrame(identity, 4, new Uint8Array(0))), 50)
-  await waitForClose(silent)
+  const active = await tcp(server)
+  const idle = await tcp(server)
+  idle.resume()
+  active.resume()
+  const beat = setInterval(() => active.write(encodeFrame(identity, 4, new Uint8Array(0))), 50)
+  await waitForClose(idle)
   clearInterval(beat)
   assert.equal(closeCount(server, 'IDLE'), 1)
-  assert.equal(talker.destroyed, false)
-  talker.destroy()
+  assert.equal(active.destroyed, false)
+  active.destroy()
 })
 
-test('a client that does not read is closed at its bound, and its neighbour is answered meanwhile', async () => {
+test('closes a client that does not read at its limit while another client is answered', async () => {
   const server = await serve({ maxOutboundBytes: 262_144, maxBytesPerSecond: 1 << 30 })
   const slow = await tcp(server)
   slow.pause()
   const body = new Uint8Array(60_000)
   const ended = waitForClose(slow)
-  const neighbour = await connect(webSocketUrl(server))
+  const other = await connect(webSocketUrl(server))
   let sent = 0
   while (closeCount(server, 'SLOW_CONSUMER') === 0 && sent < 1_000) {
     slow.write(encodeFrame(identity, 1, body))
     sent++
-    const answer = await neighbour.at(Echo).raw(Uint8Array.of(sent & 255))
+    const answer = await other.at(Echo).raw(Uint8Array.of(sent & 255))
     assert.equal(answer[0], sent & 255)
   }
   assert.equal(closeCount(server, 'SLOW_CONSUMER'), 1)
   slow.resume()
   await ended
-  await neighbour.close()
+  await other.close()
 })
 
-test('beyond the bound of connections a newcomer is told so, and room is made again', async () => {
+test('rejects a connection above the limit with OVERLOADED until another one closes', async () => {
   const server = await serve({ maxConnections: 2 })
-  const [one, two] = [await tcp(server), await tcp(server)]
-  const late = new WebSocket(webSocketUrl(server))
-  const { code, reason } = await new Promise<CloseEvent>((resolve) => (late.onclose = resolve))
+  const [first, second] = [await tcp(server), await tcp(server)]
+  const rejected = new WebSocket(webSocketUrl(server))
+  const { code, reason } = await new Promise<CloseEvent>((resolve) => (rejected.onclose = resolve))
   assert.equal(code, 1013)
   assert.match(reason, /^OVERLOADED/)
-  one.destroy()
-  await waitFor(() => server.gateway.connectionCount < 2, 'the server has seen the end')
+  first.destroy()
+  await waitFor(() => server.gateway.connectionCount < 2, 'the server closes the connection')
   const game = await connect(webSocketUrl(server))
   assert.deepEqual(await game.at(Echo).json({ text: 'in' }), { text: 'in' })
   await game.close()
-  two.destroy()
+  second.destroy()
 })
 
-test('a WebSocket text message closes with 1003', async () => {
+test('closes a WebSocket with 1003 after a text message', async () => {
   const server = await serve()
   const socket = new WebSocket(webSocketUrl(server))
   await new Promise((resolve) => (socket.onopen = resolve))
@@ -111,7 +111,7 @@ test('a WebSocket text message closes with 1003', async () => {
   assert.equal(closeCount(server, 'TEXT_MESSAGE'), 1)
 })
 
-test('calls beyond the waiting bound pause their connection; none is lost', async () => {
+test('pauses a connection above the limit of pending calls without losing any', async () => {
   const server = await serve()
   const socket = await tcp(server)
   const count = 20 * DEFAULT_LIMITS.maxWaiting
@@ -129,7 +129,7 @@ test('calls beyond the waiting bound pause their connection; none is lost', asyn
   socket.destroy()
 })
 
-test('a drain answers what was accepted, then closes and lets no one in', async () => {
+test('answers accepted calls when it stops, then closes and accepts no connection', async () => {
   const server = await serve()
   const socket = await tcp(server)
   const frames: number[] = []
@@ -137,15 +137,15 @@ test('a drain answers what was accepted, then closes and lets no one in', async 
   socket.on('data', (chunk) => void decoder.push(chunk))
   const end = waitForClose(socket)
   socket.write(encodeFrame(identity, 1, Uint8Array.of(1)))
-  await waitFor(() => server.gateway.meter.framesIn === 1, 'the frame is in')
+  await waitFor(() => server.gateway.meter.framesIn === 1, 'the frame is received')
   await server.stop()
   await end
   assert.deepEqual(frames, [1])
-  const late = dial(server.tcp.port, '127.0.0.1')
+  const later = dial(server.tcp.port, '127.0.0.1')
   await assert.rejects(
     new Promise((resolve, reject) => {
-      late.once('connect', resolve)
-      late.once('error', reject)
+      later.once('connect', resolve)
+      later.once('error', reject)
     }),
     /ECONNREFUSED/,
   )

@@ -1,5 +1,5 @@
-// The Node listeners against peers that keep no rule of HTTP or WebSocket: each is answered or cut, nothing that they
-// send ends the process, and a player beside them is answered.
+// The Node listeners against peers that break the rules of HTTP or WebSocket: each one is answered or closed, none of them
+// ends the process, and other players are still answered.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -27,7 +27,7 @@ async function serve(limits: Partial<Limits> = {}): Promise<RunningServer> {
 const refusalCount = (server: RunningServer, reason: 'upgrade' | 'websocket'): number =>
   server.refusals.counts.get(reason) ?? 0
 
-test('a secret that anybody could guess starts nothing, and is not said again', async () => {
+test('rejects a short secret at the start without printing it', async () => {
   const { game } = await loadApp('examples/echo')
   for (const secret of ['', 'hunter2'])
     await assert.rejects(
@@ -43,40 +43,40 @@ test('a secret that anybody could guess starts nothing, and is not said again', 
 
 async function assertPlayerAnswered(port: number): Promise<void> {
   const game = await connect(`ws://127.0.0.1:${port}/ws`)
-  assert.deepEqual(await game.at(Echo).json({ text: 'beside' }), { text: 'beside' })
+  assert.deepEqual(await game.at(Echo).json({ text: 'player' }), { text: 'player' })
   await game.close()
 }
 
-/** A WebSocket as bytes: what follows the server's 101 is in `frames`. */
+/** Opens a WebSocket without a library; `frames` gets the bytes after the server's 101. */
 async function openRawWebSocket(port: number): Promise<{ socket: Socket; frames: Buffer[] }> {
   const socket = dial(port, '127.0.0.1')
   socket.on('error', () => {})
   const frames: Buffer[] = []
   socket.write(`${upgradeLines('/ws').join('\r\n')}\r\n\r\n`)
-  let answer = ''
+  let response = ''
   await new Promise<void>((resolve) => {
     socket.on('data', (chunk) => {
-      if (answer.includes('\r\n\r\n')) {
+      if (response.includes('\r\n\r\n')) {
         frames.push(chunk)
         return
       }
-      answer += chunk.toString('latin1')
-      const end = answer.indexOf('\r\n\r\n')
+      response += chunk.toString('latin1')
+      const end = response.indexOf('\r\n\r\n')
       if (end < 0) return
-      frames.push(Buffer.from(answer.slice(end + 4), 'latin1'))
+      frames.push(Buffer.from(response.slice(end + 4), 'latin1'))
       resolve()
     })
   })
   return { socket, frames }
 }
-/** Code of the close frame, which is the last thing a server says. */
+/** Code of the close frame, which is the last frame of a server; 0 = none. */
 const closeCode = (frames: readonly Buffer[]): number => {
   const bytes = Buffer.concat(frames)
   const at = bytes.lastIndexOf(0x88)
   return at < 0 ? 0 : bytes.readUInt16BE(at + 2)
 }
 
-test('an upgrade that is none is answered, closed and counted, and the server lives on', async () => {
+test('answers, closes and counts an invalid upgrade, and keeps serving', async () => {
   const server = await serve()
   const { port } = server.http
   const rows: [string[], number][] = [
@@ -97,14 +97,17 @@ test('an upgrade that is none is answered, closed and counted, and the server li
     assert.equal(statusCode(await requestRaw(port, lines)), expected, lines[0])
   assert.equal(refusalCount(server, 'upgrade'), 8)
   await assertPlayerAnswered(port)
-  // Their sides of the connections are still open; ours are not.
+  // The peers' sides of the connections are still open; the server's are not.
   const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
-  await waitFor(async () => /^firefly_lobby 1$/m.test(await metrics()), 'all but the one that asks are gone')
+  await waitFor(
+    async () => /^firefly_lobby 1$/m.test(await metrics()),
+    'only the connection of this request is left',
+  )
 })
 
-test('a request that does not begin, or does not end, is closed', { timeout: 30_000 }, async () => {
+test('closes a connection whose request does not begin or does not end', { timeout: 30_000 }, async () => {
   const server = await serve()
-  const begun = performance.now()
+  const startedMs = performance.now()
   await Promise.all(
     ['', 'GET / HTTP/1.1\r\nHo', 'POST /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab'].map(
       (bytes) => {
@@ -113,21 +116,21 @@ test('a request that does not begin, or does not end, is closed', { timeout: 30_
       },
     ),
   )
-  assert.ok(performance.now() - begun < 15_000)
+  assert.ok(performance.now() - startedMs < 15_000)
 })
 
-test('pings, empty messages and empty pieces without end close their own connection', async () => {
+test('closes a connection that floods pings, empty messages or empty fragments', async () => {
   const server = await serve()
   const floods: [what: string, hex: string, count: number, code: number][] = [
     ['ping', '898000000000', 200, 1008],
     ['pong', '8a8000000000', 200, 1008],
     ['empty message', '828000000000', 200, 1008],
-    ['empty piece', '008000000000', 2_000, 1008],
+    ['empty fragment', '008000000000', 2_000, 1008],
   ]
   for (const [what, hex, count, code] of floods) {
     const { socket, frames } = await openRawWebSocket(server.http.port)
     const closed = new Promise((resolve) => socket.once('close', resolve))
-    if (what === 'empty piece') socket.write(Buffer.from('028000000000', 'hex'))
+    if (what === 'empty fragment') socket.write(Buffer.from('028000000000', 'hex'))
     socket.write(Buffer.from(hex.repeat(count), 'hex'))
     await closed
     assert.equal(closeCode(frames), code, what)
@@ -140,27 +143,27 @@ test('pings, empty messages and empty pieces without end close their own connect
   socket.destroy()
 })
 
-test('who is refused for the number of connections may break rules and reset: the process lives', async () => {
+test('keeps serving when a rejected connection breaks rules and resets', async () => {
   const server = await serve({ maxConnections: 1 })
-  const one = dial(server.tcp.port, '127.0.0.1')
-  await waitFor(() => server.gateway.connectionCount === 1, 'the first is in')
+  const first = dial(server.tcp.port, '127.0.0.1')
+  await waitFor(() => server.gateway.connectionCount === 1, 'the first connection is accepted')
   for (let i = 0; i < 20; i++) {
-    const late = dial(server.tcp.port, '127.0.0.1')
-    await new Promise((resolve) => late.once('connect', resolve))
-    late.on('error', () => {})
-    late.write('x')
-    late.resetAndDestroy()
+    const rejected = dial(server.tcp.port, '127.0.0.1')
+    await new Promise((resolve) => rejected.once('connect', resolve))
+    rejected.on('error', () => {})
+    rejected.write('x')
+    rejected.resetAndDestroy()
     const { socket } = await openRawWebSocket(server.http.port)
     socket.write(Buffer.from('ffffffffffff', 'hex'))
     await new Promise((resolve) => socket.once('close', resolve))
   }
-  one.destroy()
-  await waitFor(() => server.gateway.connectionCount === 0, 'the first is gone')
+  first.destroy()
+  await waitFor(() => server.gateway.connectionCount === 0, 'the first connection is closed')
   await assertPlayerAnswered(server.http.port)
 })
 
 test(
-  'a server that has no descriptors left closes newcomers, and lives',
+  'closes new connections and keeps serving when no descriptors are left',
   { skip: process.platform !== 'linux' },
   async () => {
     const script = join(import.meta.dirname, '../../cli/firefly.ts')
@@ -168,20 +171,20 @@ test(
     const words = [process.execPath, script, ...args, '--data', temporaryFolder()]
     const child = spawn('sh', ['-c', 'ulimit -n 80; exec "$@"', 'sh', ...words])
     after(() => child.kill('SIGKILL'))
-    let said = ''
-    child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
-    await waitFor(() => said.includes(' pid='), 'the ready line')
-    const [, http, tcp] = /http=http:\S+:(\d+) tcp=\S+:(\d+)/.exec(said)!
+    let output = ''
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    await waitFor(() => output.includes(' pid='), 'the ready line')
+    const [, http, tcp] = /http=http:\S+:(\d+) tcp=\S+:(\d+)/.exec(output)!
     let closed = 0
     const sockets = Array.from({ length: 200 }, (_, i) => dial(Number(i % 2 ? http : tcp), '127.0.0.1'))
     for (const socket of sockets) socket.on('error', () => {}).on('close', () => closed++)
-    await waitFor(() => closed > 100, 'those beyond the descriptors are closed')
+    await waitFor(() => closed > 100, 'the connections beyond the descriptors are closed')
     assert.equal(child.exitCode, null)
     for (const socket of sockets) socket.destroy()
     await waitFor(async () => {
       const health = await fetch(`http://127.0.0.1:${http}/healthz`).catch(() => null)
       return ((await health?.json()) as { connections: number } | undefined)?.connections === 0
-    }, 'room again')
+    }, 'all connections are closed')
     await assertPlayerAnswered(Number(http))
     child.kill('SIGTERM')
     assert.equal(await new Promise((resolve) => child.once('exit', resolve)), 0)

@@ -1,5 +1,5 @@
-// The list of origins: which pages may open a WebSocket is decided from the Origin header alone, before the gateway
-// knows of the connection; native clients, which send none, always pass.
+// The list of origins: the Origin header alone decides which pages may open a WebSocket, before the gateway accepts the
+// connection; native clients, which send none, are always accepted.
 
 import assert from 'node:assert/strict'
 import test, { after } from 'node:test'
@@ -21,7 +21,7 @@ async function serve(origins: string): Promise<RunningServer> {
   return server
 }
 
-test('a page that is not in the list gets 403 and is counted; one in the list and a native client pass', async () => {
+test('answers an origin outside the list with 403 and counts it; accepts the list and native clients', async () => {
   const server = await serve('https://game.example, https://*.game.example')
   const { port } = server.http
   assert.equal(statusCode(await requestRaw(port, upgradeLines('/ws', 'Origin: https://evil.example'))), 403)
@@ -49,8 +49,8 @@ test('a page that is not in the list gets 403 and is counted; one in the list an
   assert.match(metrics, /^firefly_refused_total\{reason="origin"\} 3$/m)
 })
 
-test('entries of the list mean what they say', () => {
-  const rows: [list: string, origin: string | null, passes: boolean][] = [
+test('matches origins by the entries of the list', () => {
+  const rows: [list: string, origin: string | null, isAccepted: boolean][] = [
     ['', 'https://any.example', true],
     ['*', 'https://any.example', true],
     ['https://a.example', null, true],
@@ -75,8 +75,8 @@ test('entries of the list mean what they say', () => {
     ['https://a.example', 'null', false],
     ['https://a.example,null', 'null', true],
   ]
-  for (const [list, origin, passes] of rows)
-    assert.equal(originFilter(list)(origin), passes, `${list} ${origin}`)
+  for (const [list, origin, isAccepted] of rows)
+    assert.equal(originFilter(list)(origin), isAccepted, `${list} ${origin}`)
   for (const list of [
     'a.example',
     'https://',
@@ -91,7 +91,7 @@ test('entries of the list mean what they say', () => {
     assert.throws(() => originFilter(list), OriginError, list)
 })
 
-test('a list that cannot be read is one clear line', async () => {
+test('prints one line for an invalid list', async () => {
   const { code, stderr } = await runToEnd(['serve', '--origins', 'https://a.example,b.example'])
   assert.equal(code, 2)
   assert.match(stderr, /origin "b\.example" is not like https:\/\/game\.example/)

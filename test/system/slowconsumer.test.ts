@@ -1,5 +1,5 @@
-// A player who never reads, at the edge Worker in raw workerd: what waits for him is bounded, he is let go, and the
-// player beside him still gets his answers.
+// A client that never reads, at the edge Worker in raw workerd: its unread bytes are bounded, it is closed, and another client
+// is still answered.
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
@@ -12,16 +12,16 @@ import { temporaryFolder } from '../support/program.ts'
 import { serveWorkerd, type RawWorkerd } from '../support/workerd.ts'
 
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
-/** Of `pad`: a request of 17 + 15 bytes that is answered with 60 KB. */
+/** Number of the command `pad`: 17 + 15 bytes that are answered with 60 KB. */
 const PAD = 307
-const ASKED = 16
-/** Far more than what the kernel takes for both ends of a loopback connection. */
+const CALLS_PER_ROUND = 16
+/** Far more than the kernel buffers at both ends of a loopback connection. */
 const MAX_ROUNDS = 200
 
 let running: RawWorkerd | null = null
 after(() => running?.child.kill('SIGKILL'))
 
-test('the edge Worker closes a client that never reads, and its neighbour is answered', async () => {
+test('closes a client that never reads while another client is answered', async () => {
   running = await serveWorkerd(
     new URL('../conformance/fixtures/resetworker.ts', import.meta.url).pathname,
     temporaryFolder(),
@@ -33,10 +33,10 @@ test('the edge Worker closes a client that never reads, and its neighbour is ans
 
   const slow = await openUnreadWebSocket(port)
   const closed = (): string | undefined => lines.find((line) => line.includes('SLOW_CONSUMER'))
-  const ask = messageFrame(encodeFrame(identity, PAD, Buffer.from(JSON.stringify({ bytes: 60_000 }))))
+  const call = messageFrame(encodeFrame(identity, PAD, Buffer.from(JSON.stringify({ bytes: 60_000 }))))
   let rounds = 0
   for (; rounds < MAX_ROUNDS && !closed(); rounds++) {
-    for (let i = 0; i < ASKED; i++) slow.write(ask)
+    for (let i = 0; i < CALLS_PER_ROUND; i++) slow.write(call)
     assert.equal((await room.echo({ text: `${rounds}` })).text, `${rounds}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
@@ -45,10 +45,10 @@ test('the edge Worker closes a client that never reads, and its neighbour is ans
     Number(unread) > 1_048_576,
     `no SLOW_CONSUMER after ${rounds} rounds: ${lines.slice(-5).join('\n')}`,
   )
-  assert.ok(Number(unread) < 4_194_304, `${unread} bytes were let wait`)
+  assert.ok(Number(unread) < 4_194_304, `${unread} bytes were buffered`)
   assert.equal((await room.echo({ text: 'after' })).text, 'after')
 
-  // When it reads at last, what was on its way is followed by the reason.
+  // Once it reads, the buffered bytes are followed by the reason.
   const tail = await readToEnd(slow)
   const at = tail.lastIndexOf('SLOW_CONSUMER: ')
   assert.ok(at > 0, 'a Close frame ends the connection')
@@ -57,7 +57,7 @@ test('the edge Worker closes a client that never reads, and its neighbour is ans
   await good.close()
 })
 
-/** A WebSocket by hand that reads the answer to its upgrade and not a byte more. */
+/** Opens a WebSocket without a library that reads the response to its upgrade and nothing more. */
 async function openUnreadWebSocket(port: number): Promise<Socket> {
   const socket = dial({ port, host: '127.0.0.1' })
   socket.on('error', () => {})
@@ -75,7 +75,7 @@ function messageFrame(body: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from([0x82, 0x80 | body.length, 0, 0, 0, 0]), body])
 }
 
-/** Reads on; the last bytes, once a Close frame or the end of the stream has come. */
+/** Reads on; returns the last bytes after a Close frame or the end of the stream. */
 function readToEnd(socket: Socket): Promise<Buffer> {
   return new Promise((resolve) => {
     let tail = Buffer.alloc(0)

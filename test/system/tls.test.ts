@@ -1,5 +1,5 @@
-// TLS on both listeners: old clients over TCP and the SDK over wss, certificates renewed under way, and peers that
-// speak no TLS, or not in time, who are let go and counted while a player beside them is answered.
+// TLS on both listeners: legacy clients over TCP and the SDK over wss, certificates reloaded while clients are connected, and
+// peers without TLS or with a slow handshake, which are closed and counted while other players are answered.
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -30,7 +30,7 @@ const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 const running = new Set<RunningServer>()
 after(() => Promise.all([...running].map((server) => server.stop())))
 
-/** A certificate of its own for 127.0.0.1, which this process trusts from now on. */
+/** Creates a self-signed certificate for 127.0.0.1, which this process trusts from now on. */
 function createCertificate(name: string): TlsFiles {
   const files = { certFile: join(folder, `${name}.crt`), keyFile: join(folder, `${name}.key`) }
   const key = [
@@ -76,7 +76,7 @@ async function connectTls(port: number, options: tls.ConnectionOptions = {}): Pr
   return socket
 }
 
-/** The answer of an old client's command 1, which is its body. */
+/** Returns the reply to a legacy client's command 1, which is its body. */
 function echo(socket: Socket, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const answered = (_command: number, source: Uint8Array, start: number, end: number): void =>
@@ -94,23 +94,23 @@ function waitForClose(socket: Socket): Promise<void> {
   return new Promise((resolve) => socket.once('close', () => resolve()))
 }
 
-test('an old client over TLS, the SDK over wss and a browser over https are answered', { skip }, async () => {
+test('answers a legacy client over TLS, the SDK over wss and a browser over https', { skip }, async () => {
   const { certFile, keyFile } = firstCertificate
   const program = await serveProgram('examples/echo', ['--tls-cert', certFile, '--tls-key', keyFile])
   assert.match(program.http, /^https:\/\/127\.0\.0\.1:\d+$/)
   assert.ok(program.lines.some((line) => line.startsWith('firefly ready http=https://')))
-  const old = await connectTls(program.tcp.port)
-  assert.equal(await echo(old, 'old'), 'old')
+  const legacy = await connectTls(program.tcp.port)
+  assert.equal(await echo(legacy, 'legacy'), 'legacy')
   const game = await connect(`${program.http.replace('https', 'wss')}/ws`)
   assert.deepEqual(await game.at(Echo).json({ text: 'new' }), { text: 'new' })
   assert.equal((await fetch(`${program.http}/healthz`)).status, 200)
   assert.match(await (await fetch(`${program.http}/metrics`)).text(), /^firefly_connections 2$/m)
   await game.close()
-  old.destroy()
+  legacy.destroy()
   assert.equal(await program.stop(), 0)
 })
 
-test('who speaks no TLS is closed and counted, beside a player who is answered', { skip }, async () => {
+test('closes and counts a peer without TLS while a player is answered', { skip }, async () => {
   const server = await serve()
   const player = await connectTls(server.tcp.port)
   const frame = encodeFrame(identity, 1, Buffer.from('plain'))
@@ -121,13 +121,13 @@ test('who speaks no TLS is closed and counted, beside a player who is answered',
   }
   const outdated = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const
   await assert.rejects(connectTls(server.tcp.port, outdated))
-  await waitFor(() => server.refusals.counts.get('tls') === 3, 'three are counted')
+  await waitFor(() => server.refusals.counts.get('tls') === 3, 'three rejections are counted')
   assert.equal(await echo(player, 'still'), 'still')
   assert.equal(server.gateway.meter.accepted, 1)
   player.destroy()
 })
 
-test('a handshake has a deadline, however slowly its bytes come', { skip }, async () => {
+test('limits the time of a handshake, however slowly its bytes arrive', { skip }, async () => {
   const server = await serve({ times: { firstFrameMs: 400 } })
   const player = await connectTls(server.tcp.port)
   assert.equal(await echo(player, 'in time'), 'in time')
@@ -146,28 +146,28 @@ test('a handshake has a deadline, however slowly its bytes come', { skip }, asyn
   player.destroy()
 })
 
-test('handshakes are bounded, and a drain does not wait for one', { skip }, async () => {
+test('limits the number of handshakes, and does not wait for them at the end', { skip }, async () => {
   const server = await serve({ limits: { maxUnproven: 1 } })
   const sockets = Array.from({ length: 80 }, () => dial(server.tcp.port, '127.0.0.1'))
-  let gone = 0
-  for (const socket of sockets) void waitForClose(socket).then(() => gone++)
-  await waitFor(() => (server.refusals.counts.get('crowd') ?? 0) === 15 && gone === 15, '15 beyond the bound')
+  let closed = 0
+  for (const socket of sockets) void waitForClose(socket).then(() => closed++)
+  await waitFor(() => (server.refusals.counts.get('crowd') ?? 0) === 15 && closed === 15, '15 are rejected')
   await server.stop()
-  await waitFor(() => gone === 80, 'all are closed')
+  await waitFor(() => closed === 80, 'all are closed')
 })
 
 test(
-  'SIGHUP brings a new certificate, keeps connections, and keeps the old one when the new is unusable',
+  'reloads the certificate at SIGHUP, keeps connections, and keeps the old one when the new one is invalid',
   { skip },
   async () => {
     const second = createCertificate('second')
     const certFile = join(folder, 'served.crt')
     const keyFile = join(folder, 'served.key')
-    const put = (files: TlsFiles): void => {
+    const install = (files: TlsFiles): void => {
       copyFileSync(files.certFile, certFile)
       copyFileSync(files.keyFile, keyFile)
     }
-    put(firstCertificate)
+    install(firstCertificate)
     const program = await serveProgram('examples/echo', [
       '--log',
       'info',
@@ -178,31 +178,34 @@ test(
     ])
     let log = ''
     program.child.stderr!.on('data', (chunk: Buffer) => (log += chunk.toString()))
-    const served = async (port: number): Promise<string> => {
+    const certificateName = async (port: number): Promise<string> => {
       const socket = await connectTls(port)
       const name = String(socket.getPeerCertificate().subject.CN)
       socket.destroy()
       return name
     }
     const ports = [program.tcp.port, Number(new URL(program.http).port)]
-    for (const port of ports) assert.equal(await served(port), 'first')
+    for (const port of ports) assert.equal(await certificateName(port), 'first')
     const player = await connectTls(program.tcp.port)
-    put(second)
+    install(second)
     process.kill(program.pid, 'SIGHUP')
     await waitFor(() => log.includes('certificate and key were reloaded'), 'the new certificate')
-    for (const port of ports) assert.equal(await served(port), 'second')
+    for (const port of ports) assert.equal(await certificateName(port), 'second')
     writeFileSync(keyFile, 'not a key')
     process.kill(program.pid, 'SIGHUP')
-    await waitFor(() => log.includes('could not be reloaded; the old ones stay'), 'the refusal of the next')
+    await waitFor(
+      () => log.includes('could not be reloaded; the old ones stay'),
+      'the rejection of the invalid key',
+    )
     assert.match(log, /served\.key is not PEM/)
-    for (const port of ports) assert.equal(await served(port), 'second')
-    assert.equal(await echo(player, 'since the first'), 'since the first')
+    for (const port of ports) assert.equal(await certificateName(port), 'second')
+    assert.equal(await echo(player, 'still open'), 'still open')
     player.destroy()
     assert.equal(await program.stop(), 0)
   },
 )
 
-test('a certificate or key that cannot be used is one clear line and exit 2', { skip }, async () => {
+test('prints one line and exits with 2 for an invalid certificate or key', { skip }, async () => {
   const { certFile, keyFile } = firstCertificate
   const empty = join(folder, 'empty.pem')
   writeFileSync(empty, '')

@@ -1,4 +1,4 @@
-// The census of connections: its three bounds, what leaves, and whom an address counts for.
+// The connection limiter: its three limits, release of permits, and the group that an address counts for.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -20,7 +20,7 @@ function assertAdmitted(result: ConnectionPermit | ConnectionRejection): Connect
   return result
 }
 
-test('an address keys as its IPv4 address, its /64, or a word', () => {
+test('maps an address to its IPv4 address, its /64 network, or loopback', () => {
   const table: readonly (readonly [string, string])[] = [
     ['203.0.113.7', '203.0.113.7'],
     ['0.0.0.0', '0.0.0.0'],
@@ -53,7 +53,7 @@ test('an address keys as its IPv4 address, its /64, or a word', () => {
   for (const [address, key] of table) assert.equal(addressKey(address), key, address)
 })
 
-test('what is no address is one key', () => {
+test('maps text that is not an address to one key', () => {
   const table = [
     '',
     ' ',
@@ -87,12 +87,12 @@ test('what is no address is one key', () => {
   for (const address of table) assert.equal(addressKey(address), 'unknown', address)
 })
 
-test('any spelling of an IPv6 address has the same key', () => {
+test('maps every spelling of an IPv6 address to the same key', () => {
   const group = fc.integer({ min: 0, max: 0xffff })
   fc.assert(
     fc.property(fc.array(group, { minLength: 8, maxLength: 8 }), fc.boolean(), (groups, upper) => {
-      const plain = groups.map((one) => one.toString(16)).join(':')
-      const padded = groups.map((one) => one.toString(16).padStart(4, '0')).join(':')
+      const plain = groups.map((part) => part.toString(16)).join(':')
+      const padded = groups.map((part) => part.toString(16).padStart(4, '0')).join(':')
       const short = new URL(`http://[${plain}]/`).hostname.slice(1, -1)
       const key = addressKey(plain)
       assert.notEqual(key, 'unknown')
@@ -102,111 +102,111 @@ test('any spelling of an IPv6 address has the same key', () => {
   )
 })
 
-test('any text at all has a key', () => {
+test('maps any text to a key', () => {
   fc.assert(fc.property(fc.string({ maxLength: 60 }), (text) => addressKey(text).length > 0))
 })
 
-test('one address holds only so many, the neighbours are not hurt', () => {
-  const census = new ConnectionLimiter(LIMITS)
-  const mine = [1, 2, 3].map((host) => assertAdmitted(census.admit(`2001:db8::${host}`)))
-  for (const one of mine) one.markAuthenticated()
-  const refused = census.admit('2001:db8::4')
-  assert.equal(refused.reason, 'address')
-  assert.equal(refused.message, '3 connections of this address stand, at most 3 may')
-  assertAdmitted(census.admit('2001:db8:0:1::4'))
-  mine[0]!.release()
-  assertAdmitted(census.admit('2001:db8::4'))
-  assert.deepEqual(census.rejections, { total: 0, address: 1, unproven: 0 })
+test('limits the connections of one address without affecting others', () => {
+  const limiter = new ConnectionLimiter(LIMITS)
+  const permits = [1, 2, 3].map((host) => assertAdmitted(limiter.admit(`2001:db8::${host}`)))
+  for (const permit of permits) permit.markAuthenticated()
+  const rejected = limiter.admit('2001:db8::4')
+  assert.equal(rejected.reason, 'address')
+  assert.equal(rejected.message, '3 connections of this address reach the limit of 3')
+  assertAdmitted(limiter.admit('2001:db8:0:1::4'))
+  permits[0]!.release()
+  assertAdmitted(limiter.admit('2001:db8::4'))
+  assert.deepEqual(limiter.counts.rejections, { total: 0, address: 1, unproven: 0 })
 })
 
-test('loopback and the unknown have a bound of their own', () => {
+test('limits loopback and unknown addresses separately', () => {
   for (const address of ['127.0.0.1', '']) {
-    const census = new ConnectionLimiter(LIMITS)
-    for (let i = 0; i < 6; i++) assertAdmitted(census.admit(address)).markAuthenticated()
-    assert.equal(census.admit(address).reason, 'address')
+    const limiter = new ConnectionLimiter(LIMITS)
+    for (let i = 0; i < 6; i++) assertAdmitted(limiter.admit(address)).markAuthenticated()
+    assert.equal(limiter.admit(address).reason, 'address')
   }
 })
 
-test('connections without a first message are bounded until they prove themselves or leave', () => {
-  const census = new ConnectionLimiter(LIMITS)
-  const standing = Array.from({ length: 5 }, (_, i) => assertAdmitted(census.admit(`192.0.2.${i}`)))
-  assert.equal(census.unauthenticated, 5)
-  assert.equal(census.admit('192.0.2.9').reason, 'unproven')
-  standing[0]!.markAuthenticated()
-  standing.push(assertAdmitted(census.admit('192.0.2.9')))
-  assert.equal(census.admit('192.0.2.10').reason, 'unproven')
-  standing[1]!.release()
-  assertAdmitted(census.admit('192.0.2.10'))
-  assert.deepEqual(census.rejections, { total: 0, address: 0, unproven: 2 })
+test('limits unauthenticated connections until they authenticate or close', () => {
+  const limiter = new ConnectionLimiter(LIMITS)
+  const open = Array.from({ length: 5 }, (_, i) => assertAdmitted(limiter.admit(`192.0.2.${i}`)))
+  assert.equal(limiter.counts.unauthenticated, 5)
+  assert.equal(limiter.admit('192.0.2.9').reason, 'unproven')
+  open[0]!.markAuthenticated()
+  open.push(assertAdmitted(limiter.admit('192.0.2.9')))
+  assert.equal(limiter.admit('192.0.2.10').reason, 'unproven')
+  open[1]!.release()
+  assertAdmitted(limiter.admit('192.0.2.10'))
+  assert.deepEqual(limiter.counts.rejections, { total: 0, address: 0, unproven: 2 })
 })
 
-test('connections in all are bounded', () => {
-  const census = new ConnectionLimiter(LIMITS)
-  const standing = Array.from({ length: 10 }, (_, i) => {
-    const entry = assertAdmitted(census.admit(`192.0.2.${i}`))
-    entry.markAuthenticated()
-    return entry
+test('limits the total number of connections', () => {
+  const limiter = new ConnectionLimiter(LIMITS)
+  const open = Array.from({ length: 10 }, (_, i) => {
+    const permit = assertAdmitted(limiter.admit(`192.0.2.${i}`))
+    permit.markAuthenticated()
+    return permit
   })
-  const refused = census.admit('192.0.2.99')
-  assert.equal(refused.reason, 'total')
-  assert.equal(refused.message, '10 connections stand, at most 10 may')
-  standing[9]!.release()
-  assertAdmitted(census.admit('192.0.2.99'))
+  const rejected = limiter.admit('192.0.2.99')
+  assert.equal(rejected.reason, 'total')
+  assert.equal(rejected.message, '10 connections reach the limit of 10')
+  open[9]!.release()
+  assertAdmitted(limiter.admit('192.0.2.99'))
 })
 
-test('proving and leaving twice counts once', () => {
-  const census = new ConnectionLimiter(LIMITS)
-  const first = assertAdmitted(census.admit('192.0.2.1'))
-  assertAdmitted(census.admit('192.0.2.1'))
+test('counts a repeated authentication or release once', () => {
+  const limiter = new ConnectionLimiter(LIMITS)
+  const first = assertAdmitted(limiter.admit('192.0.2.1'))
+  assertAdmitted(limiter.admit('192.0.2.1'))
   first.markAuthenticated()
   first.markAuthenticated()
-  assert.equal(census.unauthenticated, 1)
+  assert.equal(limiter.counts.unauthenticated, 1)
   first.release()
   first.release()
   first.markAuthenticated()
-  assert.deepEqual([census.openConnections, census.unauthenticated, census.addressCount], [1, 1, 1])
+  assert.deepEqual([limiter.counts.open, limiter.counts.unauthenticated, limiter.addressCount], [1, 1, 1])
 })
 
-test('what is refused changes nothing but its counter', () => {
-  const census = new ConnectionLimiter({ ...LIMITS, maxUnproven: 0 })
-  assert.equal(census.admit('192.0.2.1').reason, 'unproven')
-  assert.deepEqual([census.openConnections, census.unauthenticated, census.addressCount], [0, 0, 0])
+test('changes only the rejection counter when it rejects a connection', () => {
+  const limiter = new ConnectionLimiter({ ...LIMITS, maxUnproven: 0 })
+  assert.equal(limiter.admit('192.0.2.1').reason, 'unproven')
+  assert.deepEqual([limiter.counts.open, limiter.counts.unauthenticated, limiter.addressCount], [0, 0, 0])
 })
 
-test('when all have left nothing is remembered, in any order of comings and goings', () => {
-  const step = fc.record({ address: fc.integer({ min: 0, max: 4 }), what: fc.integer({ min: 0, max: 2 }) })
+test('stores nothing when all connections have closed, in any order of steps', () => {
+  const step = fc.record({ address: fc.integer({ min: 0, max: 4 }), action: fc.integer({ min: 0, max: 2 }) })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
-      const census = new ConnectionLimiter(LIMITS)
-      let standing: ConnectionPermit[] = []
-      for (const { address, what } of steps) {
-        if (what > 0 && standing.length > 0) {
-          const entry = standing[address % standing.length]!
-          if (what === 1) entry.markAuthenticated()
+      const limiter = new ConnectionLimiter(LIMITS)
+      let open: ConnectionPermit[] = []
+      for (const { address, action } of steps) {
+        if (action > 0 && open.length > 0) {
+          const permit = open[address % open.length]!
+          if (action === 1) permit.markAuthenticated()
           else {
-            entry.release()
-            standing = standing.filter((one) => one !== entry)
+            permit.release()
+            open = open.filter((other) => other !== permit)
           }
         } else {
-          const result = census.admit(`192.0.2.${address}`)
-          if (result.reason === null) standing.push(result)
+          const result = limiter.admit(`192.0.2.${address}`)
+          if (result.reason === null) open.push(result)
         }
-        assert.equal(census.openConnections, standing.length)
+        assert.equal(limiter.counts.open, open.length)
         assert.ok(
-          census.openConnections <= 10 &&
-            census.unauthenticated <= 5 &&
-            census.unauthenticated <= census.openConnections,
+          limiter.counts.open <= 10 &&
+            limiter.counts.unauthenticated <= 5 &&
+            limiter.counts.unauthenticated <= limiter.counts.open,
         )
       }
-      for (const entry of standing) entry.release()
-      assert.deepEqual([census.openConnections, census.unauthenticated, census.addressCount], [0, 0, 0])
+      for (const permit of open) permit.release()
+      assert.deepEqual([limiter.counts.open, limiter.counts.unauthenticated, limiter.addressCount], [0, 0, 0])
     }),
   )
 })
 
-test('the default limits let a crowd in behind a proxy of this machine', () => {
-  const census = new ConnectionLimiter(DEFAULT_LIMITS)
+test('admits as many connections of a local proxy as in total, with the default limits', () => {
+  const limiter = new ConnectionLimiter(DEFAULT_LIMITS)
   for (let i = 0; i < DEFAULT_LIMITS.maxConnections; i++)
-    assertAdmitted(census.admit('127.0.0.1')).markAuthenticated()
-  assert.equal(census.admit('127.0.0.1').reason, 'total')
+    assertAdmitted(limiter.admit('127.0.0.1')).markAuthenticated()
+  assert.equal(limiter.admit('127.0.0.1').reason, 'total')
 })

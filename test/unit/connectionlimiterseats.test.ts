@@ -1,5 +1,5 @@
-// What a lost connection leaves behind: its address is counted for the seats that its session keeps, until it comes back
-// or they are free, and nobody else is hurt by it.
+// Reservations of closed connections: an address counts for the seats of its sessions until they are resumed or expire, and
+// other addresses are not affected.
 
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
@@ -9,6 +9,7 @@ import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
 import { RoutingTable, routingTableOf } from '../../core/game/routing.ts'
 import { Engine } from '../../core/engine/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
+import { EMPTY_BYTES } from '../../core/wire/bytes.ts'
 import {
   DEFAULT_FRAME_IDENTITY,
   encodeFrame,
@@ -29,7 +30,6 @@ import { ResumeReservations } from '../../edge/gateway/resumereservations.ts'
 const ADDRESS = '203.0.113.7'
 const MAX_PER_ADDRESS = 3
 const LIMITS = { maxConnections: 10, maxPerAddress: MAX_PER_ADDRESS, maxPerLoopback: 6, maxUnproven: 5 }
-const EMPTY_BYTES = new Uint8Array(0)
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 
 const Hall = contract('hall', { shout: command(1, t.bytes(), t.bytes(), { codec: 'raw' }) })
@@ -46,12 +46,12 @@ function assertAdmitted(result: ConnectionPermit | ConnectionRejection): Connect
 
 interface Player {
   readonly connection: Connection
-  /** The newest WELCOME, undefined = none. */
+  /** The WELCOME it received; undefined = none. */
   welcome(): Welcome | undefined
   errors(): string[]
 }
 
-/** A gateway on one clock, with room for MOST connections of an address. */
+/** A gateway on a manual clock that accepts MAX_PER_ADDRESS connections of an address. */
 class GatewayFixture {
   readonly clock = new ManualClock()
   readonly gateway: Gateway
@@ -73,8 +73,8 @@ class GatewayFixture {
     })
   }
 
-  /** Connects from ADDRESS and says this; null = there is no room. */
-  connectWith(first: Uint8Array): Player | null {
+  /** Connects from ADDRESS and sends a frame; null = the connection was rejected. */
+  connectWith(firstFrame: Uint8Array): Player | null {
     const frames: { readonly command: number; readonly body: Uint8Array }[] = []
     const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 24, (command, source, start, end) => {
       frames.push({ command, body: source.slice(start, end) })
@@ -89,10 +89,10 @@ class GatewayFixture {
       abort: () => {},
     })
     if (!connection) return null
-    connection.receive(first)
+    connection.receive(firstFrame)
     this.clock.settle()
     const bodiesOf = (command: number): Uint8Array[] =>
-      frames.filter((one) => one.command === command).map(({ body }) => body)
+      frames.filter((frame) => frame.command === command).map(({ body }) => body)
     return {
       connection,
       welcome: () => bodiesOf(MESSAGE.WELCOME).map((body) => decodeWelcome(body, 0, body.length))[0],
@@ -100,12 +100,12 @@ class GatewayFixture {
     }
   }
 
-  /** A session, new or resumed. */
+  /** Opens a new session, or resumes the given one. */
   openSession(
     credentials: Pick<Welcome, 'session' | 'token'> = { session: new Uint8Array(16), token: EMPTY_BYTES },
   ): Player {
     const player = this.connectWith(helloFrame(credentials))
-    assert.ok(player, 'there is no room')
+    assert.ok(player, 'the connection was rejected')
     return player
   }
 
@@ -114,7 +114,7 @@ class GatewayFixture {
     this.clock.settle()
   }
 
-  /** Nobody new is let in, though a connection may still say who it is. */
+  /** Asserts that a new session is rejected; a connection may still send its first frame. */
   assertFull(): void {
     const rejected = this.openSession()
     assert.deepEqual(
@@ -129,126 +129,126 @@ function helloFrame({ session, token }: Pick<Welcome, 'session' | 'token'>): Uin
   return encodeFrame(identity, MESSAGE.HELLO, body)
 }
 
-test('a seat counts for its address alone, and only whoever returns may come while the address is full', () => {
-  const census = new ConnectionLimiter(LIMITS)
-  const seats = [1, 2, 3].map(() => assertAdmitted(census.admit(ADDRESS)))
+test('counts a reserved seat for its address only, and admits only a resuming session to a full address', () => {
+  const limiter = new ConnectionLimiter(LIMITS)
+  const seats = [1, 2, 3].map(() => assertAdmitted(limiter.admit(ADDRESS)))
   for (const seat of seats) seat.reserveForResume()
-  assert.deepEqual([census.openConnections, census.unauthenticated, census.addressCount], [0, 0, 1])
-  const stranger = assertAdmitted(census.admit(ADDRESS))
+  assert.deepEqual([limiter.counts.open, limiter.counts.unauthenticated, limiter.addressCount], [0, 0, 1])
+  const unknown = assertAdmitted(limiter.admit(ADDRESS))
   assert.equal(
-    stranger.confirmFirstFrame(false)?.message,
-    '3 connections and kept seats of this address stand, at most 3 may',
+    unknown.confirmFirstFrame(false)?.message,
+    '3 connections and reserved seats of this address reach the limit of 3',
   )
-  assert.equal(census.rejections.address, 1)
-  const known = assertAdmitted(census.admit(ADDRESS))
+  assert.equal(limiter.counts.rejections.address, 1)
+  const known = assertAdmitted(limiter.admit(ADDRESS))
   assert.equal(known.confirmFirstFrame(true), null)
-  stranger.release()
+  unknown.release()
   seats[0]!.release()
   known.reserveForResume()
   known.reserveForResume()
-  for (const entry of [known, ...seats]) entry.release()
-  assert.deepEqual([census.openConnections, census.unauthenticated, census.addressCount], [0, 0, 0])
+  for (const permit of [known, ...seats]) permit.release()
+  assert.deepEqual([limiter.counts.open, limiter.counts.unauthenticated, limiter.addressCount], [0, 0, 0])
 })
 
-test('room that comes free before the first word is room', () => {
-  const census = new ConnectionLimiter(LIMITS)
-  const seats = [1, 2, 3].map(() => assertAdmitted(census.admit(ADDRESS)))
+test('admits a new session when a seat is released before its first frame', () => {
+  const limiter = new ConnectionLimiter(LIMITS)
+  const seats = [1, 2, 3].map(() => assertAdmitted(limiter.admit(ADDRESS)))
   for (const seat of seats) seat.reserveForResume()
-  const stranger = assertAdmitted(census.admit(ADDRESS))
+  const unknown = assertAdmitted(limiter.admit(ADDRESS))
   seats[0]!.release()
-  assert.equal(stranger.confirmFirstFrame(false), null)
+  assert.equal(unknown.confirmFirstFrame(false), null)
 })
 
-test('of more sessions than may linger the oldest is let go', () => {
+test('releases the oldest reservation beyond the limit', () => {
   const clock = new ManualClock()
-  const census = new ConnectionLimiter(LIMITS)
-  const lingering = new ResumeReservations(clock, 2)
-  for (const name of ['a', 'b', 'c']) lingering.reserve(name, assertAdmitted(census.admit(ADDRESS)))
+  const limiter = new ConnectionLimiter(LIMITS)
+  const reservations = new ResumeReservations(clock, 2)
+  for (const name of ['a', 'b', 'c']) reservations.reserve(name, assertAdmitted(limiter.admit(ADDRESS)))
   assert.deepEqual(
-    ['a', 'b', 'c'].map((name) => lingering.has(name)),
+    ['a', 'b', 'c'].map((name) => reservations.has(name)),
     [false, true, true],
   )
   clock.advance(TIMES.lingerMs)
-  assert.deepEqual([lingering.reservationCount, census.addressCount], [0, 0])
+  assert.deepEqual([reservations.reservationCount, limiter.addressCount], [0, 0])
 })
 
-test('lost sessions fill their address until their seats are free, each in its time', () => {
-  const bench = new GatewayFixture()
-  bench.disconnect(bench.openSession())
-  bench.clock.advance(1_000)
-  bench.disconnect(bench.openSession())
-  bench.disconnect(bench.openSession())
-  bench.assertFull()
+test('counts closed sessions for their address until their seats expire one by one', () => {
+  const fixture = new GatewayFixture()
+  fixture.disconnect(fixture.openSession())
+  fixture.clock.advance(1_000)
+  fixture.disconnect(fixture.openSession())
+  fixture.disconnect(fixture.openSession())
+  fixture.assertFull()
   assert.ok(
-    bench.connectWith(encodeFrame(identity, 1, EMPTY_BYTES))?.connection.isClosed,
-    'a legacy client is no different',
+    fixture.connectWith(encodeFrame(identity, 1, EMPTY_BYTES))?.connection.isClosed,
+    'a legacy client is rejected as well',
   )
-  bench.clock.advance(TIMES.lingerMs - 1_000)
-  assert.ok(bench.openSession().welcome())
-  bench.assertFull()
-  bench.clock.advance(1_000)
-  assert.ok(bench.openSession().welcome())
-  assert.ok(bench.openSession().welcome())
+  fixture.clock.advance(TIMES.lingerMs - 1_000)
+  assert.ok(fixture.openSession().welcome())
+  fixture.assertFull()
+  fixture.clock.advance(1_000)
+  assert.ok(fixture.openSession().welcome())
+  assert.ok(fixture.openSession().welcome())
 })
 
-test('a lost session comes back to a full address as often as it likes', () => {
-  const bench = new GatewayFixture()
-  let player = bench.openSession()
-  for (let i = 1; i < MAX_PER_ADDRESS; i++) bench.disconnect(bench.openSession())
+test('resumes a closed session on a full address any number of times', () => {
+  const fixture = new GatewayFixture()
+  let player = fixture.openSession()
+  for (let i = 1; i < MAX_PER_ADDRESS; i++) fixture.disconnect(fixture.openSession())
   for (let i = 0; i < 5; i++) {
     const known = player.welcome()!
-    bench.disconnect(player)
-    player = bench.openSession(known)
+    fixture.disconnect(player)
+    player = fixture.openSession(known)
     assert.equal(player.welcome()?.resumed, true)
-    bench.assertFull()
+    fixture.assertFull()
   }
 })
 
-test('a session that comes back before it was missed counts once', () => {
-  const bench = new GatewayFixture()
-  for (let i = 2; i < MAX_PER_ADDRESS; i++) bench.disconnect(bench.openSession())
-  bench.disconnect(bench.openSession())
-  const first = bench.openSession()
-  const second = bench.openSession(first.welcome())
+test('counts a session once that is resumed before its connection closes', () => {
+  const fixture = new GatewayFixture()
+  for (let i = 2; i < MAX_PER_ADDRESS; i++) fixture.disconnect(fixture.openSession())
+  fixture.disconnect(fixture.openSession())
+  const first = fixture.openSession()
+  const second = fixture.openSession(first.welcome())
   assert.equal(second.welcome()?.resumed, true)
   assert.ok(first.connection.isClosed)
   assert.deepEqual(
-    [bench.gateway.connectionCount, bench.gateway.resumeReservations.reservationCount],
+    [fixture.gateway.connectionCount, fixture.gateway.resumeReservations.reservationCount],
     [1, MAX_PER_ADDRESS - 1],
   )
 })
 
-test('who has come back and leaves for good is counted for what it has not taken up', () => {
-  const bench = new GatewayFixture({ times: { heartbeatMs: 10 * TIMES.lingerMs } })
+test('reserves the seats of a resumed session that closes permanently before it has reopened its channels', () => {
+  const fixture = new GatewayFixture({ times: { heartbeatMs: 10 * TIMES.lingerMs } })
   for (let i = 0; i < MAX_PER_ADDRESS; i++) {
-    const player = bench.openSession()
-    bench.disconnect(player)
-    bench.openSession(player.welcome()).connection.onTransportClosed(true)
+    const player = fixture.openSession()
+    fixture.disconnect(player)
+    fixture.openSession(player.welcome()).connection.onTransportClosed(true)
   }
-  bench.assertFull()
-  bench.clock.advance(TIMES.lingerMs)
-  const player = bench.openSession()
-  bench.disconnect(player)
-  const back = bench.openSession(player.welcome())
-  bench.clock.advance(TIMES.lingerMs)
+  fixture.assertFull()
+  fixture.clock.advance(TIMES.lingerMs)
+  const player = fixture.openSession()
+  fixture.disconnect(player)
+  const back = fixture.openSession(player.welcome())
+  fixture.clock.advance(TIMES.lingerMs)
   back.connection.onTransportClosed(true)
-  assert.equal(bench.gateway.connectionLimiter.addressCount, 0)
+  assert.equal(fixture.gateway.connectionLimiter.addressCount, 0)
 })
 
-test('who leaves for good, a legacy client and who was never welcome keep nothing', () => {
-  const bench = new GatewayFixture()
+test('reserves nothing for a final close, a legacy client or a rejected session', () => {
+  const fixture = new GatewayFixture()
   for (let i = 0; i < 2 * MAX_PER_ADDRESS; i++) {
-    bench.openSession().connection.onTransportClosed(true)
-    bench.disconnect(bench.connectWith(encodeFrame(identity, 1, EMPTY_BYTES))!)
-    bench.openSession({ session: new Uint8Array(16).fill(1), token: EMPTY_BYTES })
+    fixture.openSession().connection.onTransportClosed(true)
+    fixture.disconnect(fixture.connectWith(encodeFrame(identity, 1, EMPTY_BYTES))!)
+    fixture.openSession({ session: new Uint8Array(16).fill(1), token: EMPTY_BYTES })
   }
   assert.deepEqual(
-    [bench.gateway.resumeReservations.reservationCount, bench.gateway.connectionLimiter.addressCount],
+    [fixture.gateway.resumeReservations.reservationCount, fixture.gateway.connectionLimiter.addressCount],
     [0, 0],
   )
 })
 
-test('a gateway that drains, or does not outlive its connection, keeps nobody', () => {
+test('reserves nothing in a gateway that drains or serves one connection', () => {
   const alone = new GatewayFixture({ canReserveForResume: false })
   alone.disconnect(alone.openSession())
   assert.equal(alone.gateway.connectionLimiter.addressCount, 0)

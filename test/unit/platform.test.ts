@@ -9,11 +9,11 @@ import { test } from 'node:test'
 import { systemClock } from '../../core/node/clock.ts'
 import { jsonLog } from '../../core/node/log.ts'
 
-test('a log line is JSON with the message in front, its values are bounded', () => {
+test('writes a log line as JSON, the message first and its values bounded', () => {
   const dir = mkdtempSync(join(tmpdir(), 'firefly-log-'))
   const fd = openSync(join(dir, 'log'), 'w')
   const log = jsonLog('warn', fd)
-  log.info('not said')
+  log.info('below the level')
   log.warn('careful', {
     level: 'mine',
     long: 'x'.repeat(5_000),
@@ -45,7 +45,7 @@ test('a log line is JSON with the message in front, its values are bounded', () 
   assert.match(String(fields['cause']), /^Error: why\n/)
 })
 
-test('a timer beyond the range of setTimeout does not fire at once, and can be cancelled', async () => {
+test('does not fire a timer beyond the range of setTimeout at once, and cancels it', async () => {
   let fired = false
   const timer = systemClock.after(3_000_000_000, () => (fired = true))
   // Node would fire after 1 ms.

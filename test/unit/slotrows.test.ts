@@ -323,7 +323,10 @@ slotTest(
     await store.closeStore()
     await assert.rejects(
       open({ slots: 1, tables }),
-      isStoreError('DETACHED', /slot-0-of-1\.sqlite: its rows belong to a MySQL: start with --mysql/),
+      isStoreError(
+        'DETACHED',
+        /slot-0-of-1\.sqlite: its rows belong to a MySQL database: start with --mysql/,
+      ),
     )
   },
 )

@@ -1,4 +1,4 @@
-// Tickets for tests, signed by jose itself or (for what jose would not sign) by hand, and how they are shown to a server.
+// Tickets for tests, signed by jose, or by hand where jose would refuse to sign; and their verification.
 
 import assert from 'node:assert/strict'
 
@@ -13,7 +13,7 @@ import {
   type TicketOptions,
 } from '../../edge/gateway/ticket.ts'
 
-/** Where a manual clock starts. */
+/** Start of a manual clock. */
 export const NOW_MS = 1_700_000_000_000
 export const NOW = NOW_MS / 1_000
 export const utf8 = new TextEncoder()
@@ -30,7 +30,7 @@ export function sign(claims: JWTPayload, key: Signer = SECRET, header: object = 
   return new SignJWT(claims).setProtectedHeader({ alg: 'HS256', ...header }).sign(key)
 }
 export const base64url = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url')
-/** A ticket whose parts are any text, with a signature that is good. */
+/** Returns a ticket of any text with a valid signature. */
 export async function signText(header: string, claims: string, secret: Uint8Array = SECRET): Promise<string> {
   const input = `${base64url(utf8.encode(header))}.${base64url(utf8.encode(claims))}`
   return `${input}.${base64url(await hmacSha256(input, secret))}`
@@ -49,8 +49,8 @@ export function verify(
   const bytes = typeof ticket === 'string' ? utf8.encode(ticket) : ticket
   return new TicketVerifier({ keys: [HMAC], ...options }, clock).verify(bytes)
 }
-/** Refused with BAD_TICKET, for the reason that is meant, and without a word of the ticket. */
-export async function assertRefused(
+/** Asserts BAD_TICKET with the expected message and without a cause, which could quote the ticket. */
+export async function assertRejected(
   ticket: string | Uint8Array,
   message: RegExp,
   options: Partial<TicketOptions> = {},

@@ -1,4 +1,4 @@
-// The keys of login tickets: what a server may be given, by its options and variables, and the snippets of the document.
+// The keys of login tickets: options and variables of a server, and the code blocks of docs/tickets.md.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -20,7 +20,7 @@ import {
   verify,
 } from './ticketfixture.ts'
 
-test('keys that cannot hold are refused when the server is put together', () => {
+test('rejects invalid keys when the verifier is created', () => {
   const make =
     (keys: readonly TicketKey[], rest: object = {}) =>
     () =>
@@ -38,8 +38,8 @@ test('keys that cannot hold are refused when the server is put together', () => 
   )
   const jwks: readonly (readonly [object, RegExp])[] = [
     [{ ...publicKey, d: 'AAAA' }, /a private key/],
-    [{ ...publicKey, crv: 'X25519' }, /crv "X25519" is no Ed25519 key/],
-    [{ kty: 'RSA', n: 'AQAB', e: 'AQAB' }, /kty "RSA", crv undefined is no Ed25519/],
+    [{ ...publicKey, crv: 'X25519' }, /crv "X25519" is not an Ed25519 key/],
+    [{ kty: 'RSA', n: 'AQAB', e: 'AQAB' }, /kty "RSA", crv undefined is not an Ed25519/],
     [{ ...publicKey, x: 'AAAA' }, /x must be 32 bytes/],
     [{ ...publicKey, x: undefined }, /x must be 32 bytes/],
   ]
@@ -50,7 +50,7 @@ test('keys that cannot hold are refused when the server is put together', () => 
   assert.throws(make([HMAC], { clockToleranceMs: NaN }), /clockToleranceMs NaN must be 0 or more/)
 })
 
-test('the variables make the options', async () => {
+test('reads the options from the variables', async () => {
   assert.equal(ticketOptionsOf({}), null)
   assert.equal(ticketOptionsOf({ FIREFLY_TICKET_SECRET: '', FIREFLY_TICKET_ONCE: 'false' }), null)
   const secret = 'a secret of the login server, long enough'
@@ -78,7 +78,7 @@ test('the variables make the options', async () => {
   )
 })
 
-test('a variable that cannot be used is named, with the cure and without the secret', () => {
+test('names an invalid variable with a correction and without the secret', () => {
   const keys = (...jwks: readonly unknown[]) => ({ FIREFLY_TICKET_KEYS: JSON.stringify({ keys: jwks }) })
   const table: readonly (readonly [object, RegExp])[] = [
     [{ FIREFLY_TICKET_SECRET: 'hunter2' }, /FIREFLY_TICKET_SECRET has 7 bytes, at least 32: set it to/],
@@ -87,12 +87,12 @@ test('a variable that cannot be used is named, with the cure and without the sec
     [{ FIREFLY_TICKET_KEYS: 'null' }, /FIREFLY_TICKET_KEYS must be a JWK set/],
     [{ FIREFLY_TICKET_KEYS: '[]' }, /FIREFLY_TICKET_KEYS must be a JWK set/],
     [keys(), /FIREFLY_TICKET_KEYS must be a JWK set of 1..16 keys/],
-    [keys(null), /FIREFLY_TICKET_KEYS: key 1 is no object/],
+    [keys(null), /FIREFLY_TICKET_KEYS: key 1 is not an object/],
     [keys(publicKey, { ...publicKey, kid: 7 }), /key 2: kid 7 must be text/],
     [keys({ ...publicKey, alg: 'ES256' }), /key 1: alg "ES256" must be EdDSA or Ed25519/],
     [keys({ ...publicKey, use: 'enc' }), /key 1: use "enc" must be "sig"/],
     [keys({ ...publicKey, d: 'hunter2' }), /key 1: a private key/],
-    [keys({ kty: 'EC', crv: 'P-256' }), /key 1: kty "EC", crv "P-256" is no Ed25519 key/],
+    [keys({ kty: 'EC', crv: 'P-256' }), /key 1: kty "EC", crv "P-256" is not an Ed25519 key/],
     [keys({ kty: 'oct', k: 'hunter2' }), /key 1: k must be at least 32 bytes/],
     [keys({ kty: 'oct', k: 'hunter2!'.repeat(9) }), /key 1: k must be at least 32 bytes/],
     [keys({ kty: 'oct' }), /key 1: k must be at least 32 bytes/],
@@ -119,8 +119,8 @@ test('a variable that cannot be used is named, with the cure and without the sec
 })
 
 const run = promisify(execFile)
-/** The code blocks of docs/tickets.md, each with a line that uses it, run as a login server would run it. */
-async function fromDocument(block: number, use: string, env: Record<string, string>): Promise<string> {
+/** Runs a code block of docs/tickets.md and a line that uses it as a login server would; returns what it prints. */
+async function runDocumentBlock(block: number, use: string, env: Record<string, string>): Promise<string> {
   const document = readFileSync(new URL('../../docs/tickets.md', import.meta.url), 'utf8')
   const code = [...document.matchAll(/```js\n([\s\S]*?)```/g)][block]?.[1]
   assert.ok(code, `docs/tickets.md has code block ${block}`)
@@ -133,9 +133,9 @@ async function fromDocument(block: number, use: string, env: Record<string, stri
 }
 const wallClock = { now: () => Date.now() }
 
-test('the login server of docs/tickets.md makes tickets that are taken', async () => {
+test('accepts tickets of the login server in docs/tickets.md', async () => {
   const env = { FIREFLY_TICKET_SECRET: base64url(crypto.getRandomValues(new Uint8Array(32))) }
-  const ticket = await fromDocument(0, `console.log(await ticketFor('player-7'))`, env)
+  const ticket = await runDocumentBlock(0, `console.log(await ticketFor('player-7'))`, env)
   const options = ticketOptionsOf({
     ...env,
     FIREFLY_TICKET_ISSUER: 'https://login.example',
@@ -148,11 +148,13 @@ test('the login server of docs/tickets.md makes tickets that are taken', async (
   assert.ok(expiresMs > Date.now() && expiresMs < Date.now() + 70_000)
 })
 
-test('the key pair of docs/tickets.md signs what its public half verifies', async () => {
-  const printed = await fromDocument(1, '', {})
+test('verifies a ticket signed with the key pair of docs/tickets.md', async () => {
+  const printed = await runDocumentBlock(1, '', {})
   const [set, privateJwk] = printed.split('\n') as [string, string]
   const options = ticketOptionsOf({ FIREFLY_TICKET_KEYS: set })
-  const ticket = await fromDocument(2, `console.log(await ticketFor('player-7'))`, { LOGIN_KEY: privateJwk })
+  const ticket = await runDocumentBlock(2, `console.log(await ticketFor('player-7'))`, {
+    LOGIN_KEY: privateJwk,
+  })
   const { uid } = await new TicketVerifier(options!, wallClock).verify(utf8.encode(ticket))
   assert.equal(uid, 'player-7')
   assert.throws(() => ticketOptionsOf({ FIREFLY_TICKET_KEYS: `{"keys":[${privateJwk}]}` }), /a private key/)

@@ -1,4 +1,4 @@
-// Resume tokens: what was signed comes back, anything else grants nothing, and no damage throws.
+// Resume tokens: signed claims are returned, any other token grants nothing, and no damage throws.
 
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
@@ -13,14 +13,14 @@ import {
   type TokenSigner,
 } from '../../edge/gateway/token.ts'
 
-const sealOf = (secret: string): TokenSigner => ({
+const signerOf = (secret: string): TokenSigner => ({
   sign: (bytes) => new Uint8Array(createHmac('sha256', secret).update(bytes).digest()),
 })
-const seal = sealOf('the secret of the tests')
-const slow: TokenSigner = { sign: async (bytes) => seal.sign(bytes) }
+const signer = signerOf('the secret of the tests')
+const asyncSigner: TokenSigner = { sign: async (bytes) => signer.sign(bytes) }
 const NOW = 1_700_000_000_000
 
-const grant: ResumeClaims = {
+const claims: ResumeClaims = {
   session: Uint8Array.from({ length: 16 }, (_, i) => i),
   generation: 7,
   expiresSeconds: NOW / 1_000 + 60,
@@ -33,38 +33,38 @@ const grant: ResumeClaims = {
   hasAnonymousTokens: true,
 }
 
-test('a token grants what was sealed, whether its seal takes its time or not', async () => {
-  const token = signResumeToken(seal, grant) as Uint8Array
-  assert.deepEqual(verifyResumeToken(seal, token, NOW), grant)
-  assert.deepEqual(await signResumeToken(slow, grant), token)
-  assert.deepEqual(await verifyResumeToken(slow, token, NOW), grant)
+test('returns the signed claims, with a synchronous and an asynchronous signer', async () => {
+  const token = signResumeToken(signer, claims) as Uint8Array
+  assert.deepEqual(verifyResumeToken(signer, token, NOW), claims)
+  assert.deepEqual(await signResumeToken(asyncSigner, claims), token)
+  assert.deepEqual(await verifyResumeToken(asyncSigner, token, NOW), claims)
 })
 
-test('an expired token, and one under another secret, grant nothing', () => {
-  const token = signResumeToken(seal, grant) as Uint8Array
-  assert.equal(verifyResumeToken(seal, token, NOW + 60_000), null)
-  assert.notEqual(verifyResumeToken(seal, token, NOW + 59_999), null)
-  assert.equal(verifyResumeToken(sealOf('another'), token, NOW), null)
+test('rejects an expired token, and one that was signed with another secret', () => {
+  const token = signResumeToken(signer, claims) as Uint8Array
+  assert.equal(verifyResumeToken(signer, token, NOW + 60_000), null)
+  assert.notEqual(verifyResumeToken(signer, token, NOW + 59_999), null)
+  assert.equal(verifyResumeToken(signerOf('another'), token, NOW), null)
 })
 
-test('every bent bit and every cut of a token grants nothing', () => {
-  const token = signResumeToken(seal, grant) as Uint8Array
+test('rejects a token with any flipped bit or any truncation', () => {
+  const token = signResumeToken(signer, claims) as Uint8Array
   for (let size = 0; size < token.length; size++)
-    assert.equal(verifyResumeToken(seal, token.subarray(0, size), NOW), null, `cut at ${size}`)
+    assert.equal(verifyResumeToken(signer, token.subarray(0, size), NOW), null, `${size} bytes`)
   for (let bit = 0; bit < token.length * 8; bit++) {
-    const bent = token.slice()
-    bent[bit >> 3]! ^= 1 << (bit & 7)
-    assert.equal(verifyResumeToken(seal, bent, NOW), null, `bit ${bit}`)
+    const flipped = token.slice()
+    flipped[bit >> 3]! ^= 1 << (bit & 7)
+    assert.equal(verifyResumeToken(signer, flipped, NOW), null, `bit ${bit}`)
   }
 })
 
-test('bytes that are signed and no grant are refused without a throw', () => {
+test('rejects signed bytes that are not claims, without throwing', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => {
       const body = Uint8Array.of(1, ...bytes)
-      const token = Uint8Array.of(...body, ...(seal.sign(body) as Uint8Array))
-      const found = verifyResumeToken(seal, token, NOW) as ResumeClaims | null
-      assert.ok(found === null || found.session.length === 16)
+      const token = Uint8Array.of(...body, ...(signer.sign(body) as Uint8Array))
+      const decoded = verifyResumeToken(signer, token, NOW) as ResumeClaims | null
+      assert.ok(decoded === null || decoded.session.length === 16)
     }),
   )
 })

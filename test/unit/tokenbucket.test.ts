@@ -1,43 +1,43 @@
-// A session's budget: what bursts through, what it waits for, and what clocks may do meanwhile.
+// The rate limit of a connection: bursts, debts, clocks that stop or step back, and flood detection.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { TokenBucket } from '../../edge/gateway/tokenbucket.ts'
+import { FLOOD_DETECTED, TokenBucket } from '../../edge/gateway/tokenbucket.ts'
 
-test('a full bucket lets two seconds of the rate pass at once, and no more', () => {
-  const budget = new TokenBucket(100, Infinity)
+test('accepts a burst of two seconds of the rate without a wait, and no more', () => {
+  const bucket = new TokenBucket(100, Infinity)
   for (let i = 0; i < 200; i++) {
-    assert.equal(budget.waitMs(5_000), 0)
-    budget.consume(1, 0, 5_000)
+    assert.equal(bucket.waitMs(5_000), 0)
+    bucket.consume(1, 0, 5_000)
   }
-  assert.equal(budget.waitMs(5_000), 0)
-  budget.consume(1, 0, 5_000)
-  assert.equal(budget.waitMs(5_000), 10)
+  assert.equal(bucket.waitMs(5_000), 0)
+  bucket.consume(1, 0, 5_000)
+  assert.equal(bucket.waitMs(5_000), 10)
 })
 
-test('the frame that overdraws is served, and its debt is waited for', () => {
-  const budget = new TokenBucket(Infinity, 1_000)
-  budget.consume(1, 65_000, 0)
-  assert.equal(budget.waitMs(0), 63_000)
-  assert.equal(budget.waitMs(62_999), 1)
-  assert.equal(budget.waitMs(63_000), 0)
-  budget.consume(1, 10, 63_000)
-  assert.equal(budget.waitMs(63_000), 10)
+test('accepts the frame that overdraws, then waits until its debt is paid', () => {
+  const bucket = new TokenBucket(Infinity, 1_000)
+  bucket.consume(1, 65_000, 0)
+  assert.equal(bucket.waitMs(0), 63_000)
+  assert.equal(bucket.waitMs(62_999), 1)
+  assert.equal(bucket.waitMs(63_000), 0)
+  bucket.consume(1, 10, 63_000)
+  assert.equal(bucket.waitMs(63_000), 10)
 })
 
-test('the emptier of the two buckets decides', () => {
-  const budget = new TokenBucket(10, 1_000)
-  budget.consume(30, 0, 0)
-  assert.equal(budget.waitMs(0), 1_000)
-  budget.consume(0, 5_000, 0)
-  assert.equal(budget.waitMs(0), 3_000)
-  assert.equal(budget.waitMs(2_999), 1)
+test('waits for the emptier of the two buckets', () => {
+  const bucket = new TokenBucket(10, 1_000)
+  bucket.consume(30, 0, 0)
+  assert.equal(bucket.waitMs(0), 1_000)
+  bucket.consume(0, 5_000, 0)
+  assert.equal(bucket.waitMs(0), 3_000)
+  assert.equal(bucket.waitMs(2_999), 1)
 })
 
-test('a steady sender at the rate never waits, one at twice the rate is slowed to it', () => {
+test('never delays a sender at the rate, and slows one at twice the rate to it', () => {
   const steady = new TokenBucket(50, Infinity)
   for (let now = 0; now < 60_000; now += 20) {
     steady.consume(1, 0, now)
@@ -53,40 +53,40 @@ test('a steady sender at the rate never waits, one at twice the rate is slowed t
   assert.ok(served >= 3_000 && served <= 3_000 + 101, `${served} served in 60 s at 50 a second`)
 })
 
-test('while the clock stands still nothing is refilled', () => {
-  const budget = new TokenBucket(100, 100)
-  for (let i = 0; i < 1_000; i++) budget.consume(1, 1, 1_700_000_000_000)
-  assert.equal(budget.waitMs(1_700_000_000_000), 8_000)
-  assert.equal(budget.waitMs(1_700_000_000_000), 8_000)
-  assert.equal(budget.waitMs(1_700_000_001_000), 7_000)
+test('refills nothing while the clock does not advance', () => {
+  const bucket = new TokenBucket(100, 100)
+  for (let i = 0; i < 1_000; i++) bucket.consume(1, 1, 1_700_000_000_000)
+  assert.equal(bucket.waitMs(1_700_000_000_000), 8_000)
+  assert.equal(bucket.waitMs(1_700_000_000_000), 8_000)
+  assert.equal(bucket.waitMs(1_700_000_001_000), 7_000)
 })
 
-test('a clock that steps back refills nothing and does not stop the refill either', () => {
-  const budget = new TokenBucket(100, Infinity)
-  budget.consume(300, 0, 1_000_000)
-  assert.equal(budget.waitMs(1_000_000), 1_000)
-  assert.equal(budget.waitMs(400_000), 1_000)
-  assert.equal(budget.waitMs(401_000), 0)
+test('refills nothing when the clock steps back, and refills from there on', () => {
+  const bucket = new TokenBucket(100, Infinity)
+  bucket.consume(300, 0, 1_000_000)
+  assert.equal(bucket.waitMs(1_000_000), 1_000)
+  assert.equal(bucket.waitMs(400_000), 1_000)
+  assert.equal(bucket.waitMs(401_000), 0)
 })
 
-test('a gap of years fills the bucket and does not overfill it', () => {
-  const budget = new TokenBucket(100, 100)
-  budget.consume(100_000, 100_000, 0)
+test('fills but does not overfill a bucket after a gap of years', () => {
+  const bucket = new TokenBucket(100, 100)
+  bucket.consume(100_000, 100_000, 0)
   const later = 10 * 365 * 86_400_000
-  assert.equal(budget.waitMs(later), 0)
-  budget.consume(200, 200, later)
-  assert.equal(budget.waitMs(later), 0)
-  budget.consume(1, 0, later)
-  assert.equal(budget.waitMs(later), 10)
+  assert.equal(bucket.waitMs(later), 0)
+  bucket.consume(200, 200, later)
+  assert.equal(bucket.waitMs(later), 0)
+  bucket.consume(1, 0, later)
+  assert.equal(bucket.waitMs(later), 10)
 })
 
-test('Infinity is off', () => {
-  const budget = new TokenBucket(Infinity, Infinity)
-  for (let i = 0; i < 100; i++) budget.consume(1e9, 1e12, 0)
-  assert.equal(budget.waitMs(0), 0)
+test('disables a bucket with the rate Infinity', () => {
+  const bucket = new TokenBucket(Infinity, Infinity)
+  for (let i = 0; i < 100; i++) bucket.consume(1e9, 1e12, 0)
+  assert.equal(bucket.waitMs(0), 0)
 })
 
-test('a rate that is no rate is refused', () => {
+test('rejects a rate that is not above 0', () => {
   for (const rate of [0, -1, NaN]) {
     assert.throws(() => new TokenBucket(rate, 1), { name: 'RangeError', message: new RegExp(`${rate} cost`) })
     assert.throws(() => new TokenBucket(1, rate), {
@@ -96,7 +96,7 @@ test('a rate that is no rate is refused', () => {
   }
 })
 
-test('who waits as told sends no more than the rate and the bucket, whatever the frames', () => {
+test('limits a sender that waits to the rate plus one bucket, for any frames', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 5_000 }),
@@ -105,19 +105,57 @@ test('who waits as told sends no more than the rate and the bucket, whatever the
         maxLength: 300,
       }),
       (rate, frames) => {
-        const budget = new TokenBucket(rate, Infinity)
+        const bucket = new TokenBucket(rate, Infinity)
         let now = 0
         let sent = 0
-        let last = 0
+        let lastCost = 0
         for (const { cost, gap } of frames) {
-          now += gap + budget.waitMs(now + gap)
-          assert.ok(budget.waitMs(now) <= 1)
-          budget.consume(cost, 0, now)
+          now += gap + bucket.waitMs(now + gap)
+          assert.ok(bucket.waitMs(now) <= 1)
+          bucket.consume(cost, 0, now)
           sent += cost
-          last = cost
+          lastCost = cost
         }
-        assert.ok(sent - last <= (rate * (now + 2_000)) / 1_000 + rate / 1_000 + 1e-6)
+        assert.ok(sent - lastCost <= (rate * (now + 2_000)) / 1_000 + rate / 1_000 + 1e-6)
       },
     ),
   )
+})
+
+const FLOOD_MS = 1_000
+/** A bucket of 2,000. */
+const RATE = 1_000
+
+test('requires no pause within the rate, and a pause until the debt is paid above it', () => {
+  const bucket = new TokenBucket(RATE, Infinity)
+  assert.equal(bucket.throttle(2_000, 0, 0, FLOOD_MS), 0)
+  assert.equal(bucket.throttle(300, 0, 0, FLOOD_MS), 300)
+})
+
+test('detects a flood when the rate is exceeded for too long', () => {
+  const bucket = new TokenBucket(RATE, Infinity)
+  let now = 0
+  assert.equal(bucket.throttle(2_400, 0, now, FLOOD_MS), 400)
+  assert.equal(bucket.throttle(400, 0, (now += 400), FLOOD_MS), 400)
+  assert.equal(bucket.throttle(400, 0, (now += 400), FLOOD_MS), 400)
+  assert.equal(bucket.throttle(400, 0, (now += 400), FLOOD_MS), FLOOD_DETECTED)
+})
+
+test('starts a new series of debts after a pause of more than a second', () => {
+  const bucket = new TokenBucket(RATE, Infinity)
+  let now = 0
+  assert.equal(bucket.throttle(2_900, 0, now, FLOOD_MS), 900)
+  assert.equal(bucket.throttle(1_950, 0, (now += 2_000), FLOOD_MS), 850)
+  assert.equal(bucket.throttle(900, 0, (now += 850), FLOOD_MS), 900)
+})
+
+test('detects a flood at once when the debt of one chunk is too long', () => {
+  for (const [cost, bytes, expected] of [
+    [3_000, 0, 1_000],
+    [3_001, 0, FLOOD_DETECTED],
+    [0, 30_000, 1_000],
+    [0, 30_010, FLOOD_DETECTED],
+    [1_000_000, 0, FLOOD_DETECTED],
+  ] as const)
+    assert.equal(new TokenBucket(RATE, 10 * RATE).throttle(cost, bytes, 0, FLOOD_MS), expected)
 })

@@ -1,5 +1,4 @@
-// What a connection has to say: everything in order, in as few pieces and copies as there can be, and never a byte
-// of another connection.
+// Outbound bytes of a connection: in order, in as few pieces and copies as possible, and never mixed with another connection's.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -13,15 +12,17 @@ import { WriteBuffer, Slab } from '../../edge/gateway/writebuffer.ts'
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 const SLAB_BYTES = 65_536
 
-/** Outboxes on one slab, and the memory that it asked for. */
-function createBuffers<const N extends number>(count: N): { boxes: WriteBuffer[]; allocated: Uint8Array[] } {
+/** Buffers on one slab, and the memory that it allocated. */
+function createBuffers<const N extends number>(
+  count: N,
+): { buffers: WriteBuffer[]; allocated: Uint8Array[] } {
   const allocated: Uint8Array[] = []
   const slab = new Slab((size) => {
     const memory = new Uint8Array(size)
     allocated.push(memory)
     return memory
   })
-  return { boxes: Array.from({ length: count }, () => new WriteBuffer(slab, identity)), allocated }
+  return { buffers: Array.from({ length: count }, () => new WriteBuffer(slab, identity)), allocated }
 }
 
 const body = (size: number, fill = 1): Uint8Array => new Uint8Array(size).fill(fill)
@@ -29,22 +30,22 @@ const frame = (command: number, bytes: Uint8Array): Uint8Array => encodeFrame(id
 const join = (...parts: Uint8Array[]): string => Buffer.concat(parts).toString('hex')
 const hex = (bytes: Uint8Array | null): string | null => bytes && Buffer.from(bytes).toString('hex')
 
-test('nothing to say is null, and again after it was taken', () => {
-  const [box] = createBuffers(1).boxes
-  assert.equal(box!.take(), null)
-  box!.appendFrame(1, body(3))
-  assert.equal(box!.bytes, 20)
-  assert.notEqual(box!.take(), null)
-  assert.deepEqual([box!.bytes, box!.take()], [0, null])
+test('returns null when it is empty, also after its bytes were taken', () => {
+  const [buffer] = createBuffers(1).buffers
+  assert.equal(buffer!.take(), null)
+  buffer!.appendFrame(1, body(3))
+  assert.equal(buffer!.bytes, 20)
+  assert.notEqual(buffer!.take(), null)
+  assert.deepEqual([buffer!.bytes, buffer!.take()], [0, null])
 })
 
-test('frames and messages of one turn are one view into the slab, copied once', () => {
-  const { boxes, allocated } = createBuffers(1)
-  const [box] = boxes
-  box!.appendFrame(201, body(2, 0xaa))
-  box!.appendMessage(MESSAGE.REPLY, 1, 2, null, body(3, 0xbb))
-  box!.appendMessage(MESSAGE.EVENT, 1, 4, 250, body(1, 0xcc))
-  const taken = box!.take()!
+test('returns the frames and messages of one turn as one view into the slab', () => {
+  const { buffers, allocated } = createBuffers(1)
+  const [buffer] = buffers
+  buffer!.appendFrame(201, body(2, 0xaa))
+  buffer!.appendMessage(MESSAGE.REPLY, 1, 2, null, body(3, 0xbb))
+  buffer!.appendMessage(MESSAGE.EVENT, 1, 4, 250, body(1, 0xcc))
+  const taken = buffer!.take()!
   const reply = encodeReply({ channel: 1, sequence: 2 }, body(3, 0xbb))
   const event = encodeEvent({ channel: 1, sequence: 4, event: 250 }, body(1, 0xcc))
   const expected = [frame(201, body(2, 0xaa)), frame(MESSAGE.REPLY, reply), frame(MESSAGE.EVENT, event)]
@@ -54,8 +55,8 @@ test('frames and messages of one turn are one view into the slab, copied once', 
   assert.equal(taken.byteOffset, 0)
 })
 
-test('connections that write in turn get their own bytes, in their own order', () => {
-  const [a, b] = createBuffers(2).boxes
+test('separates the bytes of connections that write alternately', () => {
+  const [a, b] = createBuffers(2).buffers
   for (let i = 0; i < 3; i++) {
     a!.appendFrame(i, body(2, 0xa0 + i))
     b!.appendFrame(100 + i, body(3, 0xb0 + i))
@@ -64,101 +65,103 @@ test('connections that write in turn get their own bytes, in their own order', (
   assert.equal(hex(b!.take()), join(...[0, 1, 2].map((i) => frame(100 + i, body(3, 0xb0 + i)))))
 })
 
-test('what was taken is never written again', () => {
-  const [a, b] = createBuffers(2).boxes
+test('never overwrites bytes that were taken', () => {
+  const [a, b] = createBuffers(2).buffers
   a!.appendFrame(1, body(100, 1))
   const first = a!.take()!
   const before = hex(first)
   for (let i = 0; i < 2_000; i++) {
     b!.appendFrame(2, body(100, 2))
     a!.appendFrame(3, body(100, 3))
-    if (i % 10 === 0) for (const box of [a, b]) box!.take()
+    if (i % 10 === 0) for (const buffer of [a, b]) buffer!.take()
   }
   assert.equal(hex(first), before)
 })
 
-test('a frame of a broadcast keeps its place among the others', () => {
-  const [box] = createBuffers(1).boxes
-  const [shout, cry] = [frame(50, body(4, 5)), frame(51, body(2, 6))]
-  box!.appendFrame(1, body(1))
-  box!.appendEncoded(shout)
-  box!.appendEncoded(cry)
-  box!.appendFrame(2, body(1))
-  box!.appendFrame(3, body(1))
-  box!.appendEncoded(shout)
-  const expected = [frame(1, body(1)), shout, cry, frame(2, body(1)), frame(3, body(1)), shout]
+test('keeps the order of broadcast frames among others', () => {
+  const [buffer] = createBuffers(1).buffers
+  const [first, second] = [frame(50, body(4, 5)), frame(51, body(2, 6))]
+  buffer!.appendFrame(1, body(1))
+  buffer!.appendEncoded(first)
+  buffer!.appendEncoded(second)
+  buffer!.appendFrame(2, body(1))
+  buffer!.appendFrame(3, body(1))
+  buffer!.appendEncoded(first)
+  const expected = [frame(1, body(1)), first, second, frame(2, body(1)), frame(3, body(1)), first]
   assert.equal(
-    box!.bytes,
+    buffer!.bytes,
     expected.reduce((sum, { length }) => sum + length, 0),
   )
-  assert.equal(hex(box!.take()), join(...expected))
+  assert.equal(hex(buffer!.take()), join(...expected))
 })
 
-test('a broadcast alone goes out as it is, to everybody, without a copy', () => {
-  const { boxes, allocated } = createBuffers(3)
-  const shout = frame(50, body(1_000))
-  for (const box of boxes) box.appendEncoded(shout)
-  for (const box of boxes) assert.equal(box.take(), shout)
+test('returns a broadcast frame alone without a copy, to every connection', () => {
+  const { buffers, allocated } = createBuffers(3)
+  const broadcast = frame(50, body(1_000))
+  for (const buffer of buffers) buffer.appendEncoded(broadcast)
+  for (const buffer of buffers) assert.equal(buffer.take(), broadcast)
   assert.equal(allocated.length, 1)
 })
 
-test('bodies larger than a slab have memory of their own size', () => {
-  const { boxes, allocated } = createBuffers(1)
-  const [box] = boxes
+test('allocates memory of its own for a body larger than a slab', () => {
+  const { buffers, allocated } = createBuffers(1)
+  const [buffer] = buffers
   const [small, large] = [body(10, 1), body(300_000, 2)]
-  box!.appendFrame(1, small)
-  box!.appendFrame(2, large)
-  box!.appendFrame(3, small)
-  assert.equal(hex(box!.take()), join(frame(1, small), frame(2, large), frame(3, small)))
+  buffer!.appendFrame(1, small)
+  buffer!.appendFrame(2, large)
+  buffer!.appendFrame(3, small)
+  assert.equal(hex(buffer!.take()), join(frame(1, small), frame(2, large), frame(3, small)))
   assert.equal(allocated[1]!.length, 300_017)
-  box!.appendFrame(2, large)
-  assert.equal(hex(box!.take()), join(frame(2, large)))
+  buffer!.appendFrame(2, large)
+  assert.equal(hex(buffer!.take()), join(frame(2, large)))
 })
 
-test('a slab that is full is followed by the next, and the region over the edge stays whole', () => {
-  const { boxes, allocated } = createBuffers(1)
-  const [box] = boxes
+test('continues in the next slab, and keeps a region that does not fit in one piece', () => {
+  const { buffers, allocated } = createBuffers(1)
+  const [buffer] = buffers
   const frames = Array.from({ length: 200 }, (_, i) => body(1_000, i))
-  for (const [i, one] of frames.entries()) box!.appendFrame(i, one)
-  assert.equal(hex(box!.take()), join(...frames.map((one, i) => frame(i, one))))
+  for (const [i, bytes] of frames.entries()) buffer!.appendFrame(i, bytes)
+  assert.equal(hex(buffer!.take()), join(...frames.map((bytes, i) => frame(i, bytes))))
   const memory = allocated.reduce((sum, { length }) => sum + length, 0)
   assert.ok(memory <= 8 * SLAB_BYTES + 200 * 1_017, `${memory} bytes of memory`)
 })
 
-test('any writes of any connections come out as each wrote them', () => {
+test('returns any writes of any connections as each wrote them', () => {
   const write = fc.record({
-    who: fc.nat(2),
-    what: fc.constantFrom('frame', 'reply', 'event', 'shared', 'take' as const),
+    connection: fc.nat(2),
+    kind: fc.constantFrom('frame', 'reply', 'event', 'shared', 'take' as const),
     size: fc.oneof(fc.nat(40), fc.constantFrom(0, 65_519, 65_536, 70_000)),
   })
   fc.assert(
     fc.property(fc.array(write, { maxLength: 30 }), (writes) => {
-      const { boxes } = createBuffers(3)
-      const said: Uint8Array[][] = [[], [], []]
-      const check = (who: number): void => {
-        const mine = said[who]!.splice(0)
-        const taken = boxes[who]!.take()
-        assert.ok(Buffer.concat(mine).equals(taken ?? new Uint8Array(0)))
+      const { buffers } = createBuffers(3)
+      const written: Uint8Array[][] = [[], [], []]
+      const check = (connection: number): void => {
+        const expected = written[connection]!.splice(0)
+        const taken = buffers[connection]!.take()
+        assert.ok(Buffer.concat(expected).equals(taken ?? new Uint8Array(0)))
       }
-      for (const [i, { who, what, size }] of writes.entries()) {
-        const [box, bytes] = [boxes[who]!, body(size, i)]
-        if (what === 'take') check(who)
-        else if (what === 'frame') {
-          box.appendFrame(i, bytes)
-          said[who]!.push(frame(i, bytes))
-        } else if (what === 'reply') {
-          box.appendMessage(MESSAGE.REPLY, 7, i, null, bytes)
-          said[who]!.push(frame(MESSAGE.REPLY, encodeReply({ channel: 7, sequence: i }, bytes)))
-        } else if (what === 'event') {
-          box.appendMessage(MESSAGE.EVENT, 7, i, 250, bytes)
-          said[who]!.push(frame(MESSAGE.EVENT, encodeEvent({ channel: 7, sequence: i, event: 250 }, bytes)))
+      for (const [i, { connection, kind, size }] of writes.entries()) {
+        const [buffer, bytes] = [buffers[connection]!, body(size, i)]
+        if (kind === 'take') check(connection)
+        else if (kind === 'frame') {
+          buffer.appendFrame(i, bytes)
+          written[connection]!.push(frame(i, bytes))
+        } else if (kind === 'reply') {
+          buffer.appendMessage(MESSAGE.REPLY, 7, i, null, bytes)
+          written[connection]!.push(frame(MESSAGE.REPLY, encodeReply({ channel: 7, sequence: i }, bytes)))
+        } else if (kind === 'event') {
+          buffer.appendMessage(MESSAGE.EVENT, 7, i, 250, bytes)
+          written[connection]!.push(
+            frame(MESSAGE.EVENT, encodeEvent({ channel: 7, sequence: i, event: 250 }, bytes)),
+          )
         } else {
-          const whole = frame(i, bytes)
-          box.appendEncoded(whole)
-          said[who]!.push(whole)
+          const encoded = frame(i, bytes)
+          buffer.appendEncoded(encoded)
+          written[connection]!.push(encoded)
         }
       }
-      for (const who of [0, 1, 2]) check(who)
+      for (const connection of [0, 1, 2]) check(connection)
     }),
   )
 })

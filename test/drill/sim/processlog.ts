@@ -13,7 +13,7 @@ export const LOG_ALARMS: readonly (readonly [
   // A login waits for another shard, which can be unavailable.
   [/a handler threw/, ({ shard }) => !String(shard).startsWith('purse/')],
   [/the answer of a cast failed too often/, () => false],
-  [/a connection is closed by a bug/, () => false],
+  [/an internal error closes a connection/, () => false],
   [/an acknowledged turn is lost/, (_, { faults }) => faults.has('loss')],
   [/MySQL refused a/, (_, { poison }) => poison],
   [/could not be taken back/, (_, { faults }) => faults.has('disk')],

@@ -1,0 +1,59 @@
+// What a gateway shares with its connections, and one client socket as a gateway uses it. Each host implements Transport
+// for its kinds of sockets.
+
+import type { RoutingTable } from '../../core/game/routing.ts'
+import type { Clock } from '../../core/ports/clock.ts'
+import type { ShardLink } from '../../core/ports/link.ts'
+import type { Log } from '../../core/ports/log.ts'
+import type { CipherFactory } from '../../core/wire/cipher.ts'
+import type { Limits } from '../../core/wire/limits.ts'
+import type { GatewayMeter } from './meter.ts'
+import type { TicketVerifier } from './ticket.ts'
+import type { TokenSigner } from './token.ts'
+import type { Slab } from './writebuffer.ts'
+
+/** Time limits in milliseconds. Default: TIMES. */
+export type GatewayTimes = Record<
+  'idleMs' | 'heartbeatMs' | 'firstFrameMs' | 'frameMs' | 'unreadMs' | 'loginMs' | 'floodMs',
+  number
+>
+
+/** Each part of a gateway picks what it needs. */
+export interface GatewayContext {
+  readonly clock: Clock
+  readonly log: Log
+  readonly limits: Limits
+  readonly times: GatewayTimes
+  readonly meter: Readonly<GatewayMeter>
+  readonly link: ShardLink
+  /** Replaced when the core publishes another version. */
+  readonly routingTable: RoutingTable
+  /** Signs resume tokens; the same for all gateways of a game. */
+  readonly tokenSigner: TokenSigner
+  /** Verifies login tickets; null = only the game's `auth` does. */
+  readonly ticketVerifier: TicketVerifier | null
+  /** For games whose clients encrypt bodies themselves. */
+  readonly cipher: CipherFactory | null
+  readonly frameIdentityBytes: Uint8Array
+  /** Memory of outbound bytes, shared by all gateways of a process. */
+  readonly slab: Slab
+}
+
+export interface Transport {
+  readonly kind: 'tcp' | 'ws'
+  /** The peer, for logs. */
+  readonly remote: string
+  /** The peer's IP address alone; '' = unknown. */
+  readonly address: string
+  /** Written bytes that the peer has not taken yet. */
+  readonly bufferedBytes: number
+  /** Takes ownership of the bytes; never throws. */
+  write(bytes: Uint8Array): void
+  /** Sends the written bytes, then closes. `reason`: at most 120 ASCII characters. */
+  close(code: number, reason: string): void
+  /** Closes at once; unsent bytes are dropped. */
+  abort(code: number, reason: string): void
+  /** Stop and restart reading, where the platform can. */
+  pause?(): void
+  resume?(): void
+}
