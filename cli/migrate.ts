@@ -95,12 +95,7 @@ function databaseLabel(url: string): string {
   return host + pathname
 }
 
-async function printPlan(
-  client: SqlClient,
-  target: MigrationTarget,
-  place: string,
-  json: boolean,
-): Promise<void> {
+async function printPlan(client: SqlClient, target: MigrationTarget, place: string, json: boolean): Promise<void> {
   const { steps, drift } = await planMigration(client, target)
   if (json) {
     const jsonSteps = steps.map(({ kind, reason, details, statements }) => {

@@ -63,12 +63,7 @@ function parseHead(text: string): FrameIdentity['head'] {
   throw new InvalidArgumentError('Not four numbers from 0 to 255, such as 78,37,38,48.')
 }
 
-type OptionDefinition = readonly [
-  flags: string,
-  help: string,
-  defaultValue: unknown,
-  parse: (text: string) => unknown,
-]
+type OptionDefinition = readonly [flags: string, help: string, defaultValue: unknown, parse: (text: string) => unknown]
 const parseText = (value: string): string => value
 
 const OPTIONS: readonly OptionDefinition[] = [
@@ -93,12 +88,7 @@ const OPTIONS: readonly OptionDefinition[] = [
     TIMES.heartbeatMs,
     integerParser(100, 3_600_000),
   ],
-  [
-    '--max-connections <n>',
-    'connections in total',
-    DEFAULT_LIMITS.maxConnections,
-    integerParser(1, 1_000_000),
-  ],
+  ['--max-connections <n>', 'connections in total', DEFAULT_LIMITS.maxConnections, integerParser(1, 1_000_000)],
   [
     '--max-per-address <n>',
     'connections of one IPv4 address, or of one /64 of IPv6',
@@ -131,19 +121,9 @@ const OPTIONS: readonly OptionDefinition[] = [
     parseSecret,
   ],
   ['--slots <n>', 'number of slot files of a new data folder', 32, integerParser(1, 1_024)],
-  [
-    '--mysql <url>',
-    'MySQL database: mysql://user:password@host/database, or https:// for PlanetScale',
-    '',
-    parseText,
-  ],
+  ['--mysql <url>', 'MySQL database: mysql://user:password@host/database, or https:// for PlanetScale', '', parseText],
   ['--mysql-pool <n>', 'number of connections to MySQL', 8, integerParser(1, 256)],
-  [
-    '--critical [on]',
-    'treat every table as critical: an answer is sent after the commit in MySQL',
-    false,
-    parseFlag,
-  ],
+  ['--critical [on]', 'treat every table as critical: an answer is sent after the commit in MySQL', false, parseFlag],
   ['--log <level>', LOG_LEVELS.join(', '), 'warn', parseLogLevel],
 ]
 

@@ -103,11 +103,7 @@ export class ClientCalls {
     for (const call of [...this.#pending.values()]) {
       const { durable, resend } = call.entry.command.options
       if (!call.wasSent || resend) continue
-      this.#fail(
-        call,
-        durable ? 'DEADLINE' : 'SHARD_RESTARTED',
-        'the session was lost, the outcome is unknown',
-      )
+      this.#fail(call, durable ? 'DEADLINE' : 'SHARD_RESTARTED', 'the session was lost, the outcome is unknown')
     }
     const remaining = [...this.#pending.values()]
     this.#pending.clear()

@@ -20,14 +20,7 @@ import {
   type OutputOf,
   type Parser,
 } from '../core/wire/contract.ts'
-import {
-  encodeClose,
-  encodeOpen,
-  MESSAGE,
-  type ErrorMessage,
-  type Open,
-  type Opened,
-} from '../core/wire/message.ts'
+import { encodeClose, encodeOpen, MESSAGE, type ErrorMessage, type Open, type Opened } from '../core/wire/message.ts'
 import { EventDeduplicator } from './deduplicator.ts'
 import { ClientCalls, type CallTransport } from './calls.ts'
 import { Listeners } from './listeners.ts'
@@ -167,8 +160,7 @@ export class ClientChannel {
   }
 
   openedReceived(opened: Opened): void {
-    const restarted =
-      this.#mustReportRestart || (this.#activation !== 0 && this.#activation !== opened.activation)
+    const restarted = this.#mustReportRestart || (this.#activation !== 0 && this.#activation !== opened.activation)
     this.#mustReportRestart = false
     this.#activation = opened.activation
     this.#deduplicator.startActivation(opened.activation)

@@ -42,17 +42,12 @@ const FINAL_CODES: ReadonlySet<string> = new Set<CloseReason>([
 const FINAL_CLOSE_CODES: ReadonlySet<string> = new Set<CloseReason>(['BAD_IDENTITY', 'BAD_LENGTH'])
 
 /** The final reason in an ERROR of channel 0; null = reconnect, unless the WebSocket's close reason is final. */
-export function finalErrorReason(
-  code: string,
-  message: string,
-): { code: CloseReason; message: string } | null {
+export function finalErrorReason(code: string, message: string): { code: CloseReason; message: string } | null {
   return FINAL_CODES.has(code) ? { code: code as CloseReason, message } : null
 }
 
 /** The final reason in a WebSocket's close reason, `CODE: message`; before a HELLO the server reports it nowhere else. */
 export function finalCloseReason(reason: string): { code: CloseReason; message: string } | null {
   const [, code = '', message = ''] = /^([A-Z_]+)(?:: (.*))?$/s.exec(reason) ?? []
-  return FINAL_CLOSE_CODES.has(code)
-    ? { code: code as CloseReason, message }
-    : finalErrorReason(code, message)
+  return FINAL_CLOSE_CODES.has(code) ? { code: code as CloseReason, message } : finalErrorReason(code, message)
 }

@@ -77,8 +77,7 @@ export class ClientConnection {
     for (let first = 0; first < frames.length;) {
       let size = frames[first]!.length
       let next = first + 1
-      while (next < frames.length && size + frames[next]!.length <= MESSAGE_BYTES)
-        size += frames[next++]!.length
+      while (next < frames.length && size + frames[next]!.length <= MESSAGE_BYTES) size += frames[next++]!.length
       this.#settings.traffic.out += size
       this.#socket?.send(next === first + 1 ? frames[first]! : join(frames.slice(first, next), size))
       first = next

@@ -58,12 +58,7 @@ export class Heartbeat {
   }
 
   pongReceived(source: Uint8Array, start: number, end: number): void {
-    if (
-      this.#pingSentMs === null ||
-      end - start < PING_BYTES ||
-      readU32(source, start + 4) !== this.#pingNumber
-    )
-      return
+    if (this.#pingSentMs === null || end - start < PING_BYTES || readU32(source, start + 4) !== this.#pingNumber) return
     const ms = this.#clock.mono() - this.#pingSentMs
     this.#pingSentMs = null
     this.#events.onRoundTrip(ms)

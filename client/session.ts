@@ -78,12 +78,7 @@ export class ClientSession implements Firefly {
   #lastError = 'no connection yet'
 
   constructor(url: string, options: ConnectOptions, callbacks: ConnectCallbacks) {
-    const {
-      clock = platformClock,
-      dial = dialWebSocket,
-      identity = DEFAULT_FRAME_IDENTITY,
-      metrics,
-    } = options
+    const { clock = platformClock, dial = dialWebSocket, identity = DEFAULT_FRAME_IDENTITY, metrics } = options
     const traffic = { in: 0, out: 0 }
     const send = (command: number, body: Uint8Array): void => this.#connector.send(command, body)
     const measure: Measure = (metric) => {
@@ -147,12 +142,8 @@ export class ClientSession implements Firefly {
     return this.#lastError
   }
 
-  at<E extends Entries, Code extends string>(
-    contract: Contract<E, Code>,
-    key: string = contract.key,
-  ): Remote<E> {
-    if (key.length > MAX_KEY_CHARS)
-      throw new InputError(`key of ${key.length} characters exceeds ${MAX_KEY_CHARS}`)
+  at<E extends Entries, Code extends string>(contract: Contract<E, Code>, key: string = contract.key): Remote<E> {
+    if (key.length > MAX_KEY_CHARS) throw new InputError(`key of ${key.length} characters exceeds ${MAX_KEY_CHARS}`)
     const existing = this.#byShard.get(`${contract.name}/${key}`)
     if (existing) return existing.remote as Remote<E>
     const channel = new ClientChannel(this.#transport, this.#nextChannel++, contract, key)
@@ -223,10 +214,7 @@ export class ClientSession implements Firefly {
       }
       case MESSAGE.REPLY: {
         const reply = decodeReply(source, start, end)
-        return channel(reply.channel)?.replyReceived(
-          reply.sequence,
-          source.subarray(start + REPLY_BYTES, end),
-        )
+        return channel(reply.channel)?.replyReceived(reply.sequence, source.subarray(start + REPLY_BYTES, end))
       }
       case MESSAGE.EVENT: {
         const { channel: number, sequence, event } = decodeEvent(source, start, end)

@@ -15,10 +15,7 @@ export class SessionEvents {
   readonly #listeners: Listeners
   readonly #send: (command: number, body: Uint8Array) => void
   /** By event number. */
-  readonly #events = new Map<
-    number,
-    { readonly name: string; readonly codec: Codec; readonly data: Parser<unknown> }
-  >()
+  readonly #events = new Map<number, { readonly name: string; readonly codec: Codec; readonly data: Parser<unknown> }>()
   #activation = 0
 
   constructor(clock: ClientClock, send: (command: number, body: Uint8Array) => void) {

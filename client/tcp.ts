@@ -24,10 +24,7 @@ export const dialTcp: Dial = (url, events) => {
   socket.once(secure ? 'secureConnect' : 'connect', () => events.opened())
   socket.on('data', (chunk: Buffer) => events.message(chunk))
   // If several addresses were tried, the message is empty and only the code is set.
-  socket.on(
-    'error',
-    (error: NodeJS.ErrnoException) => (problem = error.message || (error.code ?? 'no connection')),
-  )
+  socket.on('error', (error: NodeJS.ErrnoException) => (problem = error.message || (error.code ?? 'no connection')))
   socket.once('close', () => events.closed(problem))
   return {
     send: (bytes) => {

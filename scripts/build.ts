@@ -24,10 +24,7 @@ function rewriteDeclaration(declaration: string): string {
 }
 
 rmSync(out, { recursive: true, force: true })
-await runSteps([
-  emit('portable and Node', 'tsconfig.build.json'),
-  emit('Cloudflare', 'tsconfig.build.worker.json'),
-])
+await runSteps([emit('portable and Node', 'tsconfig.build.json'), emit('Cloudflare', 'tsconfig.build.worker.json')])
 for (const file of globSync('**/*.d.ts', { cwd: out })) {
   const path = join(out, file)
   writeFileSync(path, rewriteDeclaration(readFileSync(path, 'utf8')))

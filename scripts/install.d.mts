@@ -7,8 +7,4 @@ export const chromium: Program
 export const mariadb: Program
 export const openssl: Program
 export function run(command: string, args: readonly string[], env?: Record<string, string>): void
-export function install(
-  programs: readonly Program[],
-  purpose: string,
-  before?: readonly string[] | null,
-): boolean
+export function install(programs: readonly Program[], purpose: string, before?: readonly string[] | null): boolean

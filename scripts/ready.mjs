@@ -17,8 +17,7 @@ function missingPackage() {
   const installed = packagesOf('node_modules/.package-lock.json')
   for (const [path, wanted] of Object.entries(packagesOf('package-lock.json'))) {
     if (path === '' || wanted.optional || (wanted.dev && !isForTests)) continue
-    if (installed[path]?.version !== wanted.version)
-      return `${path.replace('node_modules/', '')} ${wanted.version}`
+    if (installed[path]?.version !== wanted.version) return `${path.replace('node_modules/', '')} ${wanted.version}`
   }
   return null
 }

@@ -154,8 +154,7 @@ export class Channel implements ChannelIn {
     const reported = this.#reported
     const reportedActivation = reported?.activation ?? 0
     const isSame = this.#introducedActivation === activation
-    const callsLost =
-      this.#callsLost || (reportedActivation !== 0 && !(reportedActivation === activation && isSame))
+    const callsLost = this.#callsLost || (reportedActivation !== 0 && !(reportedActivation === activation && isSame))
     this.#introducedActivation = activation
     this.#callsLost = false
     this.#reported = null
@@ -199,8 +198,7 @@ export class Channel implements ChannelIn {
   /** attaching, sending, paused -> attaching. The next activation restores what was committed and the membership. */
   endActivation(): void {
     // Before the introduction the gateway still has the token that it presented.
-    if (this.#member && this.#introducedActivation !== 0)
-      this.#membershipToken = encodeMembershipToken(this.#member)
+    if (this.#member && this.#introducedActivation !== 0) this.#membershipToken = encodeMembershipToken(this.#member)
     if (this.#state !== 'detached') this.#state = 'attaching'
     this.#mark = this.#committedMark = 0
     this.#storedState = { mark: 0, replies: EMPTY_BYTES }

@@ -164,8 +164,7 @@ export class ChannelRegistry implements ChannelHost {
     if (!this.#shard.activation) return
     const seatTimeoutMs = this.#shard.plan.definition.lingerMs ?? TIMES.lingerMs
     const leavesNow = channel.legacy || seatTimeoutMs === 0 || this.#channels.get(channel.name) !== channel
-    if (!leavesNow)
-      channel.setSeatTimer(this.#services.clock.after(seatTimeoutMs, () => this.#seatExpired(channel)))
+    if (!leavesNow) channel.setSeatTimer(this.#services.clock.after(seatTimeoutMs, () => this.#seatExpired(channel)))
     this.#runIfDetached(channel, ({ memberLifecycle }) =>
       leavesNow ? memberLifecycle.removeMember(channel) : memberLifecycle.memberDetached(channel),
     )

@@ -46,8 +46,7 @@ export class EventHistory {
     }
     unacked.set(sequence, sent)
     this.#bytes += sent.body.length
-    if (unacked.size > bounds.maxUnackedEvents || this.#bytes > bounds.maxUnackedEventBytes)
-      this.#trim(bounds)
+    if (unacked.size > bounds.maxUnackedEvents || this.#bytes > bounds.maxUnackedEventBytes) this.#trim(bounds)
     return sequence
   }
 

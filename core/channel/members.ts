@@ -63,8 +63,7 @@ export class Members<C extends MemberChannel> {
 
   joinGroup(member: Member<C>, group: string): UndoStep {
     if (member.groups.has(group)) return NO_UNDO
-    if (member.groups.size >= MAX_GROUPS)
-      throw new Error(`a member of ${MAX_GROUPS} groups cannot join another`)
+    if (member.groups.size >= MAX_GROUPS) throw new Error(`a member of ${MAX_GROUPS} groups cannot join another`)
     member.groups.add(group)
     const set = this.#byGroup.get(group) ?? new Set()
     this.#byGroup.set(group, set.add(member))

@@ -52,11 +52,7 @@ export class RetainedReplies {
   /** Sends the grants of committed calls again: of one call, or (0) of all. */
   sendGrants(out: ChannelOut | null, committedMark: number, sequence = 0): void {
     for (const { kind, body, sequence: call } of this.#retained)
-      if (
-        (kind === 'login' || kind === 'bind') &&
-        call <= committedMark &&
-        (sequence === 0 || call === sequence)
-      )
+      if ((kind === 'login' || kind === 'bind') && call <= committedMark && (sequence === 0 || call === sequence))
         sendGrant(out, kind, body)
   }
 
@@ -135,8 +131,7 @@ function retainedBytesOf({ code, body }: RetainedReply): number {
 /** Packs the replies up to a mark. Codes are ASCII names. */
 function packReplies(retained: readonly RetainedReply[], mark: number): Uint8Array {
   let size = 0
-  for (const { sequence, code, body } of retained)
-    if (sequence <= mark) size += 14 + code.length + body.length
+  for (const { sequence, code, body } of retained) if (sequence <= mark) size += 14 + code.length + body.length
   const writer = new ByteWriter(size)
   for (const { sequence, command, kind, code, body } of retained) {
     if (sequence > mark) continue

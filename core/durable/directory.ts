@@ -41,12 +41,7 @@ export class ObjectDirectory implements Directory {
   /** The name of this object's shard; null until it is known. */
   #ownName: string | null = null
 
-  constructor(
-    isLocal: (contract: string) => boolean,
-    namespace: DurableObjectNamespace,
-    log: Log,
-    local: LocalShards,
-  ) {
+  constructor(isLocal: (contract: string) => boolean, namespace: DurableObjectNamespace, log: Log, local: LocalShards) {
     this.#isLocal = isLocal
     this.#namespace = namespace as ShardNamespace
     this.#log = log

@@ -84,8 +84,7 @@ export class LinkSocket implements ShardRecords, ChannelOut {
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
     const channel = this.#requireChannel()
     // Sent before the edge received `lost`; the client resends it after the older calls.
-    if (this.#dropsStaleCalls && flags >> 1 !== this.#activationTag && !this.#attachment.opening?.legacy)
-      return
+    if (this.#dropsStaleCalls && flags >> 1 !== this.#activationTag && !this.#attachment.opening?.legacy) return
     channel.submitCall(sequence, command, flags & RETAIN, replyAck, body)
   }
 

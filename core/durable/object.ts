@@ -155,8 +155,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     const key = url.searchParams.get('key') ?? ''
     if (url.pathname !== '/link') return new Response('not found', { status: 404 })
     if (!this.#engine.planOf(contract)) return new Response(`no shard serves ${contract}`, { status: 404 })
-    if (request.headers.get('Upgrade') !== 'websocket')
-      return new Response('expected a WebSocket', { status: 426 })
+    if (request.headers.get('Upgrade') !== 'websocket') return new Response('expected a WebSocket', { status: 426 })
     this.#setId({ contract, key })
     const { 0: edge, 1: socket } = new WebSocketPair()
     this.ctx.acceptWebSocket(socket)

@@ -205,9 +205,7 @@ export class ObjectStore implements LocalStore {
         outbox.drop(upTo)
         // Without new turns since the load the last row is blanked too: else it would look pending at each load.
         const hasNoNewTurns = outbox.lastSeq === this.#firstSeq
-        return outbox.hasRowsToDelete
-          ? this.#transact(() => outbox.deleteDropped(Infinity, hasNoNewTurns))
-          : COMMITTED
+        return outbox.hasRowsToDelete ? this.#transact(() => outbox.deleteDropped(Infinity, hasNoNewTurns)) : COMMITTED
       },
       raiseSeq: (seq) => this.#transact(() => outbox.raiseSeq(seq)),
       reset: async () => {

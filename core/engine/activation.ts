@@ -87,11 +87,9 @@ export class Activation implements TurnHost, CommitHost, CastHost, MemberHost {
     this.kv = new KvState(this.plan.kv, this.limits.maxKvBytes)
     this.kv.load(stored.kv)
     const { definition, ticker } = this.plan
-    this.#snapshots =
-      definition.snapshot && new Snapshots(definition.snapshot, this.clock, () => this.#saveSnapshot())
+    this.#snapshots = definition.snapshot && new Snapshots(definition.snapshot, this.clock, () => this.#saveSnapshot())
     const { key } = shard.id
-    this.state =
-      stored.snapshot && this.#snapshots ? this.#snapshots.load(stored.snapshot, key) : definition.init(key)
+    this.state = stored.snapshot && this.#snapshots ? this.#snapshots.load(stored.snapshot, key) : definition.init(key)
     this.timers.restore(stored.timers)
     this.castSender.restore(stored.casts)
     this.#ticker = ticker && new Ticker(this, this.runner, shard, ticker)
@@ -107,12 +105,7 @@ export class Activation implements TurnHost, CommitHost, CastHost, MemberHost {
 
   /** Nothing keeps it in memory: no members, volatile timers, casts or commits in progress. */
   get canEvict(): boolean {
-    return (
-      this.members.size === 0 &&
-      !this.timers.hasVolatile &&
-      this.castSender.size === 0 &&
-      this.turnCommit.isIdle
-    )
+    return this.members.size === 0 && !this.timers.hasVolatile && this.castSender.size === 0 && this.turnCommit.isIdle
   }
 
   get wakeMs(): number | null {

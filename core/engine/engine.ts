@@ -10,13 +10,7 @@ import { MailboxQuota } from './mailbox.ts'
 import { EngineMeter } from '../turn/meter.ts'
 import { compileGame, type ShardPlan } from '../turn/plan.ts'
 import type { Awaitable } from '../game/shard.ts'
-import {
-  refuseChannel,
-  type ChannelIn,
-  type ChannelOut,
-  type ShardLink,
-  type OpenRequest,
-} from '../ports/link.ts'
+import { refuseChannel, type ChannelIn, type ChannelOut, type ShardLink, type OpenRequest } from '../ports/link.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { Directory, Peer, PeerAnswer, PeerCall } from '../ports/directory.ts'
 import type { Log } from '../ports/log.ts'
@@ -121,8 +115,7 @@ export class Engine implements ShardLink, EngineServices {
   #localPeer(id: ShardId): Peer {
     if (!this.#plans.has(id.contract))
       return this.#refusingPeer(id, 'UNKNOWN_CONTRACT', `no shard serves ${id.contract}`)
-    if (!this.#hasRoom(id))
-      return this.#refusingPeer(id, 'OVERLOADED', `${this.#shards.size} shards are in memory`)
+    if (!this.#hasRoom(id)) return this.#refusingPeer(id, 'OVERLOADED', `${this.#shards.size} shards are in memory`)
     return {
       call: (call) => new Promise((resolve) => this.shard(id).calls.receivePeerCall(call, resolve)),
       cast: (call) => this.shard(id).calls.receivePeerCall(call, null),

@@ -186,8 +186,7 @@ export class IncomingCalls {
     const endTurn = this.#shard.beginAsyncTurn()
     stored.then(
       (loaded) => endTurn(() => onLoaded(loaded)),
-      (cause: unknown) =>
-        endTurn(() => reply({ kind: 'system', code: 'UNAVAILABLE', message: String(cause) })),
+      (cause: unknown) => endTurn(() => reply({ kind: 'system', code: 'UNAVAILABLE', message: String(cause) })),
     )
   }
 }

@@ -93,8 +93,7 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       const turn = systemContext(c)
       const { channel } = turn
       // Without a seat, earlier pushes were not stored: they arrived at an earlier activation, or before this command.
-      if (channel && epoch !== 0 && !c.joined)
-        turn.addEffect((host) => host.memberLifecycle.eventsMissed(channel))
+      if (channel && epoch !== 0 && !c.joined) turn.addEffect((host) => host.memberLifecycle.eventsMissed(channel))
       c.join()
       c.state.loggedInMs = 0
       return {}
@@ -167,9 +166,7 @@ function otherChannels(members: Members<Channel>, session: string): Channel[] {
 function endPreviousSession(turn: SystemContext, kv: SessionKv, reason: string): void {
   const [session, wasNobody] = [kv.get('session') ?? '', kv.get('wasNobody')]
   if (session === '' || !wasNobody) return
-  turn.addEffect((host) =>
-    castToSession(host, sessionShardKey(String(session)), Session.entries.end, { reason }),
-  )
+  turn.addEffect((host) => castToSession(host, sessionShardKey(String(session)), Session.entries.end, { reason }))
 }
 
 /** Why a session with that login is over; null = it is valid. */
@@ -188,7 +185,6 @@ function expectSession(turn: SystemContext, session: string): void {
 /** Ends all channels but those of `session`, once the turn is committed. */
 function endOtherSessions(turn: SystemContext, code: string, reason: string, session: string): void {
   turn.addEffect((host) => {
-    for (const channel of otherChannels(host.members, session))
-      host.channels.endChannel(channel, code, reason)
+    for (const channel of otherChannels(host.members, session)) host.channels.endChannel(channel, code, reason)
   })
 }

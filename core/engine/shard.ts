@@ -129,8 +129,7 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
   restart(until: Promise<unknown> | null = null): void {
     const hasCasts = this.#activation !== null && this.#activation.castSender.size > 0
     this.#endActivation()
-    for (const item of this.#mailbox.removeUnless((item) => item.survivesRestart))
-      item.drop('SHARD_RESTARTED')
+    for (const item of this.#mailbox.removeUnless((item) => item.survivesRestart)) item.drop('SHARD_RESTARTED')
     this.channels.markCallsLost()
     const activateNext = (): void => {
       if (hasCasts || this.channels.size > 0 || this.#mailbox.size > 0) this.schedule()
@@ -144,13 +143,7 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
     const activation = this.#activation
     if (!activation) return
     await activation.saveState()
-    if (
-      this.#activation !== activation ||
-      this.isBusy ||
-      this.#mailbox.size > 0 ||
-      !activation.isFullyCommitted
-    )
-      return
+    if (this.#activation !== activation || this.isBusy || this.#mailbox.size > 0 || !activation.isFullyCommitted) return
     this.#services.meter.evictions++
     this.#endActivation()
   }
@@ -201,7 +194,6 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
       error: error instanceof Error ? (error.stack ?? error.message).slice(0, 2_000) : String(error),
     })
     const isTransient = error instanceof CallError && error.code === 'RETRY_LATER'
-    for (const item of this.#mailbox.removeUnless(() => false))
-      item.drop(isTransient ? 'RETRY_LATER' : 'UNAVAILABLE')
+    for (const item of this.#mailbox.removeUnless(() => false)) item.drop(isTransient ? 'RETRY_LATER' : 'UNAVAILABLE')
   }
 }

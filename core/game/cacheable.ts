@@ -38,8 +38,6 @@ export function cacheable<const Name extends string, Value>(
   const parts = name.split(/\{(\w+)\}/)
   // JSON keeps keys distinct when parameters contain separators.
   const keyOf = (params: ParamsOf<Name>): string =>
-    parts
-      .map((part, i) => (i % 2 === 0 ? part : JSON.stringify((params as Record<string, unknown>)[part])))
-      .join('')
+    parts.map((part, i) => (i % 2 === 0 ? part : JSON.stringify((params as Record<string, unknown>)[part]))).join('')
   return { name, ttlMs, maxEntries, keyOf, load }
 }

@@ -25,9 +25,7 @@ export type Emit<E extends Entries> = {
 export interface ShardHandle<E extends Entries, A extends NamedTypes = NamedTypes> {
   /** Waits for the answer; rejects with CallError (DEADLINE, CYCLE, …) or Refusal. Always settles. */
   readonly call: {
-    readonly [K in Exclude<CommandNames<E>, CastNames<E>>]: (
-      ...input: Args<InputOf<E[K]>>
-    ) => Promise<OutputOf<E[K]>>
+    readonly [K in Exclude<CommandNames<E>, CastNames<E>>]: (...input: Args<InputOf<E[K]>>) => Promise<OutputOf<E[K]>>
   }
   /**
    * Sent when the turn has committed, in order; dropped when the turn throws. A cast of a `durable` command is a row of the
@@ -145,10 +143,7 @@ export interface Context<
   /** A player, wherever it is connected; no effect when that uid has no session. */
   user(uid: string): User<E>
   /** Another shard, or (without key) a service. */
-  at<E2 extends Entries, Code2 extends string>(
-    contract: Contract<E2, Code2>,
-    key?: string,
-  ): ShardHandle<E2, A>
+  at<E2 extends Entries, Code2 extends string>(contract: Contract<E2, Code2>, key?: string): ShardHandle<E2, A>
   /** Starts a durable timer: runs once after `ms`, also after a restart. The same name again moves it. */
   after<N extends keyof T & string>(ms: number, name: N, ...data: TimerArgs<T[N]>): void
   /** Starts a volatile timer, which ends with the activation. */

@@ -85,8 +85,7 @@ export function firefly<S extends Record<string, { readonly definition: ShardDef
     for (const [name, entry] of Object.entries(contract.entries)) {
       const full = `${contract.name}.${name}`
       const duplicate = numbers.get(entry.number)
-      if (duplicate !== undefined)
-        throw new DefinitionError(`number ${entry.number} is both ${duplicate} and ${full}`)
+      if (duplicate !== undefined) throw new DefinitionError(`number ${entry.number} is both ${duplicate} and ${full}`)
       numbers.set(entry.number, full)
       if (entry.kind === 'command' && !handlers.has(name)) throw new DefinitionError(`no handler for ${full}`)
     }
@@ -97,14 +96,10 @@ export function firefly<S extends Record<string, { readonly definition: ShardDef
 
 /** Returns the game with every table of class `critical`, for operators who must not lose data with a disk. */
 export function critical(game: Game): Game {
-  const tables = new Map(
-    [...game.tables].map(([name, table]) => [name, { ...table, class: 'critical' as const }]),
-  )
+  const tables = new Map([...game.tables].map(([name, table]) => [name, { ...table, class: 'critical' as const }]))
   const shards = new Map(
     [...game.shards].map(([name, definition]) => {
-      const own = [...definition.tables].map(
-        ([local, { name: table }]) => [local, tables.get(table)!] as const,
-      )
+      const own = [...definition.tables].map(([local, { name: table }]) => [local, tables.get(table)!] as const)
       return [name, { ...definition, tables: new Map(own) }]
     }),
   )

@@ -122,9 +122,7 @@ export class ShardBuilder<
     const { contract } = this.definition
     for (const [name, { definition }] of Object.entries(tables)) {
       if (definition.owner !== contract.name) {
-        throw new DefinitionError(
-          `table ${definition.name} belongs to ${definition.owner}, not to ${contract.name}`,
-        )
+        throw new DefinitionError(`table ${definition.name} belongs to ${definition.owner}, not to ${contract.name}`)
       }
       this.definition.tables.set(name, definition)
     }
@@ -152,10 +150,7 @@ export class ShardBuilder<
   /** The handler of one command. Returning undefined sends no reply to a legacy client. */
   on<N extends CommandNames<E>>(
     name: N,
-    handler: (
-      c: SessionContext<E, Code, State, K, T, R, A>,
-      input: InputOf<E[N]>,
-    ) => Awaitable<OutputOf<E[N]>>,
+    handler: (c: SessionContext<E, Code, State, K, T, R, A>, input: InputOf<E[N]>) => Awaitable<OutputOf<E[N]>>,
   ): ShardBuilder<E, Code, State, K, T, R, A, Handled | N> {
     const { contract, handlers } = this.definition
     if (contract.entries[name]?.kind !== 'command') {
@@ -193,10 +188,7 @@ export class ShardBuilder<
   timer<const N extends string, const F extends Fields>(
     name: N,
     fields: F,
-    run: (
-      c: Context<E, Code, State, K, T & Record<N, InferFields<F>>, R, A>,
-      data: InferFields<F>,
-    ) => unknown,
+    run: (c: Context<E, Code, State, K, T & Record<N, InferFields<F>>, R, A>, data: InferFields<F>) => unknown,
   ): ShardBuilder<E, Code, State, K, T & Record<N, InferFields<F>>, R, A, Handled> {
     this.#requireStateful('timer')
     const { contract, timers } = this.definition
@@ -221,8 +213,7 @@ export class ShardBuilder<
     this.#requireStateful('answers')
     const { contract, answers } = this.definition
     if (name === '') throw new DefinitionError(`${contract.name}: an answer needs a name`)
-    if (answers.has(name))
-      throw new DefinitionError(`${contract.name} has two answers ${JSON.stringify(name)}`)
+    if (answers.has(name)) throw new DefinitionError(`${contract.name} has two answers ${JSON.stringify(name)}`)
     answers.set(name, { parse: toParser(schemaOf(fields)), run })
     return this as never
   }
@@ -231,9 +222,7 @@ export class ShardBuilder<
   linger(ms: number): this {
     this.#requireStateful('linger')
     if (!(ms >= 0 && ms <= MAX_LINGER_MS))
-      throw new DefinitionError(
-        `${this.definition.contract.name}: linger ${ms} ms is not in 0..${MAX_LINGER_MS}`,
-      )
+      throw new DefinitionError(`${this.definition.contract.name}: linger ${ms} ms is not in 0..${MAX_LINGER_MS}`)
     this.definition.lingerMs = ms
     return this
   }
@@ -275,19 +264,15 @@ export class ShardBuilder<
 
   #ticker(hz: number, fixed: boolean, run: (c: never, arg: number) => unknown): this {
     this.#requireStateful(fixed ? 'step' : 'tick')
-    if (!(hz > 0 && hz <= 120))
-      throw new DefinitionError(`${this.definition.contract.name}: ${hz} Hz is not in 0..120`)
-    if (this.definition.ticker)
-      throw new DefinitionError(`${this.definition.contract.name} already has a tick`)
+    if (!(hz > 0 && hz <= 120)) throw new DefinitionError(`${this.definition.contract.name}: ${hz} Hz is not in 0..120`)
+    if (this.definition.ticker) throw new DefinitionError(`${this.definition.contract.name} already has a tick`)
     this.definition.ticker = { hz, fixed, run }
     return this
   }
 
   #requireStateful(what: string): void {
     if (this.definition.stateless) {
-      throw new DefinitionError(
-        `${this.definition.contract.name}: a service has no state, so it has no ${what}`,
-      )
+      throw new DefinitionError(`${this.definition.contract.name}: a service has no state, so it has no ${what}`)
     }
   }
 }

@@ -72,8 +72,7 @@ export function storageOf(spec: TypeSpec): ColumnStorage {
     case 'oneOf':
       return textOf(longest(spec.values))
     case 'bytes':
-      if (spec.max <= MAX_VARBINARY)
-        return varying(`VARBINARY(${Math.max(1, spec.max)})`, Math.max(1, spec.max))
+      if (spec.max <= MAX_VARBINARY) return varying(`VARBINARY(${Math.max(1, spec.max)})`, Math.max(1, spec.max))
       return large('BLOB', spec.max)
     case 'decimal':
       return fixed(

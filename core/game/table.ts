@@ -88,16 +88,8 @@ export interface ColumnDefinition {
   readonly optional: boolean
 }
 
-type KeyOf<O> = O extends { readonly key: infer K }
-  ? K extends readonly string[]
-    ? K[number]
-    : K & string
-  : never
-type FirstKey<O> = O extends { readonly key: infer K }
-  ? K extends readonly [infer F, ...unknown[]]
-    ? F
-    : K
-  : never
+type KeyOf<O> = O extends { readonly key: infer K } ? (K extends readonly string[] ? K[number] : K & string) : never
+type FirstKey<O> = O extends { readonly key: infer K } ? (K extends readonly [infer F, ...unknown[]] ? F : K) : never
 type ShardKeyOf<O> = O extends { readonly shardKey: infer S extends string }
   ? S
   : O extends { readonly by: readonly [infer B extends string, ...string[]] }
@@ -117,9 +109,7 @@ type KeyArgs<Row, Rest> = [Rest] extends [never]
     ? readonly [key: PickExisting<Row, Rest>]
     : readonly [key: Row[Rest & keyof Row]]
 /** Without such columns a query may name no column; the type `{}` would accept any. */
-type QueryBy<Row, By> = [By] extends [never]
-  ? { readonly [name: string]: never }
-  : Partial<PickExisting<Row, By>>
+type QueryBy<Row, By> = [By] extends [never] ? { readonly [name: string]: never } : Partial<PickExisting<Row, By>>
 
 export type TypesOf<C extends Fields, O> = {
   row: InferFields<C>
@@ -160,8 +150,7 @@ export function table<const C extends Fields, const O extends TableOptions<C>>(
   if (!TABLE_NAME.test(name) || name.startsWith('firefly_'))
     fail('the name must match [a-z][a-z0-9_]{0,47} and not begin with firefly_')
   const names = Object.keys(columns)
-  if (names.length === 0 || names.length > MAX_COLUMNS)
-    fail(`${names.length} columns are not 1..${MAX_COLUMNS}`)
+  if (names.length === 0 || names.length > MAX_COLUMNS) fail(`${names.length} columns are not 1..${MAX_COLUMNS}`)
   const lowerNames = new Set(names.map((column) => column.toLowerCase()))
   if (lowerNames.size !== names.length) fail('two columns differ only in letter case')
   const keyNames: readonly string[] = typeof options.key === 'string' ? [options.key] : options.key
@@ -181,8 +170,7 @@ export function table<const C extends Fields, const O extends TableOptions<C>>(
   const by = (options.by ?? []).map((column) => find('by', column)).filter((column) => column !== shardKey)
   const unique = (options.unique ?? []).map((column) => find('unique', column))
   for (const column of new Set([...key, shardKey, ...by, ...unique])) checkKeyColumn(name, column)
-  for (const column of [...key, shardKey])
-    if (column.nullable) fail(`key column ${column.name} cannot be null`)
+  for (const column of [...key, shardKey]) if (column.nullable) fail(`key column ${column.name} cannot be null`)
   if (shardKey.kind !== 'text') fail(`shardKey ${shardKey.name} must be text: it is the key of a shard`)
   const keyInShard = key.filter((column) => column !== shardKey)
   checkIds(ids, keyInShard, fail)
@@ -209,8 +197,7 @@ export function table<const C extends Fields, const O extends TableOptions<C>>(
 function checkIds(ids: Ids, keyInShard: readonly ColumnDefinition[], fail: (why: string) => never): void {
   if (ids === 'given') return
   const [generated] = keyInShard
-  if (keyInShard.length !== 1 || generated === undefined)
-    fail(`ids '${ids}' need one key column besides the shard's`)
+  if (keyInShard.length !== 1 || generated === undefined) fail(`ids '${ids}' need one key column besides the shard's`)
   else if (ids === 'generated' && generated.spec.kind !== 'id')
     fail(`ids 'generated' need a t.id, which ${generated.name} is not`)
   else if (ids === 'auto' && generated.kind !== 'int' && generated.kind !== 'big')
@@ -227,11 +214,9 @@ function columnOf(
   const where = `table ${table}: column ${shorten(name)}`
   if (!COLUMN_NAME.test(name)) throw new DefinitionError(`${where} must match [a-z][A-Za-z0-9_]{0,62}`)
   if (RESERVED_COLUMNS.has(name)) throw new DefinitionError(`${where}: a row has a method of that name`)
-  if (INNODB_COLUMNS.has(name.toLowerCase()))
-    throw new DefinitionError(`${where}: the name is reserved by MySQL`)
+  if (INNODB_COLUMNS.has(name.toLowerCase())) throw new DefinitionError(`${where}: the name is reserved by MySQL`)
   const schema = compileSchema(where, columns[name])
-  if (schema.spec.kind === 'optional')
-    throw new DefinitionError(`${where}: use t.nullable; a row has all its columns`)
+  if (schema.spec.kind === 'optional') throw new DefinitionError(`${where}: use t.nullable; a row has all its columns`)
   const nullable = schema.spec.kind === 'nullable'
   const spec = schema.spec.kind === 'nullable' ? schema.spec.item : schema.spec
   const kind = columnKindOf(where, spec)
@@ -303,13 +288,8 @@ function implicitDefault(kind: ColumnKind, spec: TypeSpec): unknown {
 /** Values of keys and indexes must be exact and short. */
 function checkKeyColumn(table: string, { name, kind, spec }: ColumnDefinition): void {
   const where = `table ${table}: key column ${name}`
-  if (
-    kind === 'json' ||
-    kind === 'real' ||
-    (kind === 'bytes' && spec.kind === 'bytes' && spec.max > MAX_KEY_CHARS)
-  )
+  if (kind === 'json' || kind === 'real' || (kind === 'bytes' && spec.kind === 'bytes' && spec.max > MAX_KEY_CHARS))
     throw new DefinitionError(`${where}: ${spec.kind} cannot be a key`)
   const chars = spec.kind === 'string' ? spec.max : spec.kind === 'oneOf' ? longest(spec.values) : 0
-  if (chars > MAX_KEY_CHARS)
-    throw new DefinitionError(`${where}: ${chars} characters exceed ${MAX_KEY_CHARS}`)
+  if (chars > MAX_KEY_CHARS) throw new DefinitionError(`${where}: ${chars} characters exceed ${MAX_KEY_CHARS}`)
 }

@@ -40,11 +40,7 @@ export interface ExpectedIndex {
  */
 export type Strictness = 'exact' | 'compatible'
 
-export function compareTable(
-  table: TableDefinition,
-  found: FoundTable,
-  strictness: Strictness,
-): TableComparison {
+export function compareTable(table: TableDefinition, found: FoundTable, strictness: Strictness): TableComparison {
   const drift = [...tableDrift(table, found)]
   if (found.engine === null) return { drift, missingColumns: [], missingIndexes: [] }
   const missingColumns: ColumnDefinition[] = []
@@ -135,8 +131,7 @@ function* columnDrift(
     yield { ...about, actual: `${found.name} ${actual}`, advice }
   } else if (strictness === 'compatible') {
     const reason = typeMismatch(table, column, found)
-    if (reason !== null)
-      yield { ...about, actual, advice: `${reason}; change the game's column, or ${modify}` }
+    if (reason !== null) yield { ...about, actual, advice: `${reason}; change the game's column, or ${modify}` }
   } else if (!matchesExactly(table, column, found)) {
     const advice = `use the existing declaration in the game, or check the values and change it ${modify}`
     yield { ...about, actual, advice }
@@ -146,8 +141,7 @@ function* columnDrift(
 function matchesExactly(table: TableDefinition, column: ColumnDefinition, found: FoundColumn): boolean {
   const declaration = columnDeclaration(table, column)
   const [, type, charset, collation] = TYPE_WITH_CHARSET.exec(declaration.type)!
-  if (found.isGenerated || found.hasOnUpdate || found.isAutoIncrement !== declaration.isAutoIncrement)
-    return false
+  if (found.isGenerated || found.hasOnUpdate || found.isAutoIncrement !== declaration.isAutoIncrement) return false
   if (found.type !== type!.toLowerCase().replace('tinyint(1)', 'tinyint').replace(', ', ',')) return false
   if (found.nullable !== declaration.nullable) return false
   if (charset !== undefined && (found.charset !== charset || found.collation !== collation)) return false
@@ -198,8 +192,7 @@ function* unknownUniqueDrift(table: TableDefinition, found: FoundTable): Iterabl
     const isImplied = knownUniques.some((unique) => unique.every((column) => columns.includes(column.name)))
     if (!isUnique || (isImplied && isPlainBtree)) continue
     if (columns.some((column) => isAlwaysNull(table, found, column))) continue
-    const declare =
-      columns.length === 1 && isPlainBtree ? `declare unique: ['${columns[0]}'] in the game, or ` : ''
+    const declare = columns.length === 1 && isPlainBtree ? `declare unique: ['${columns[0]}'] in the game, or ` : ''
     yield {
       table: table.name,
       column: null,
@@ -215,10 +208,7 @@ function isAlwaysNull(table: TableDefinition, found: FoundTable, name: string): 
   const foundColumn = found.columns.get(name.toLowerCase())
   if (!foundColumn || table.columnByName.has(foundColumn.name)) return false
   return (
-    foundColumn.nullable &&
-    foundColumn.defaultText === null &&
-    !foundColumn.isGenerated &&
-    !foundColumn.isAutoIncrement
+    foundColumn.nullable && foundColumn.defaultText === null && !foundColumn.isGenerated && !foundColumn.isAutoIncrement
   )
 }
 

@@ -5,11 +5,7 @@ import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import type { FoundColumn } from '../sql/catalog.ts'
 
 /** Why MySQL would refuse or change some value, or treat two values as equal; null = compatible. */
-export function typeMismatch(
-  table: TableDefinition,
-  column: ColumnDefinition,
-  found: FoundColumn,
-): string | null {
+export function typeMismatch(table: TableDefinition, column: ColumnDefinition, found: FoundColumn): string | null {
   const isAutoIncrement = table.ids === 'auto' && column === table.keyInShard[0]
   if (found.isGenerated) return 'MySQL computes it'
   if (found.hasOnUpdate) return 'MySQL changes it at every update of the row'
@@ -60,10 +56,7 @@ const INTEGER_BITS: Readonly<Record<string, bigint>> = {
   bigint: 64n,
 }
 
-function integerMismatch(
-  [min, max]: readonly [bigint, bigint],
-  { base, args, isUnsigned }: TypeParts,
-): string | null {
+function integerMismatch([min, max]: readonly [bigint, bigint], { base, args, isUnsigned }: TypeParts): string | null {
   let [foundMin, foundMax] = [0n, -1n]
   const bits = INTEGER_BITS[base]
   if (bits !== undefined) {
@@ -132,8 +125,7 @@ function textMismatch(
   if (base === 'enum') return enumMismatch(values, args, isIndexed(table, column))
   const max = values ? Math.max(...values.map(({ length }) => length)) : 'max' in spec ? spec.max : 0
   if (base === 'varchar' || base === 'char') {
-    if (Number(args ?? 1) < max)
-      return `its maximum is ${args ?? 1} characters, that of the game's column ${max}`
+    if (Number(args ?? 1) < max) return `its maximum is ${args ?? 1} characters, that of the game's column ${max}`
     const mayEndInSpace = values ? values.some((value) => value.endsWith(' ')) : spec.kind !== 'id'
     if (base === 'char' && mayEndInSpace) return 'CHAR removes trailing spaces'
   } else {
@@ -141,8 +133,7 @@ function textMismatch(
     const capacity = size === undefined ? undefined : CAPACITY_BYTES[size]
     if (capacity === undefined) return 'text needs VARCHAR or TEXT'
     if (isIndexed(table, column)) return 'MySQL cannot index a whole TEXT'
-    if (capacity < max * MAX_UTF8_BYTES_PER_UNIT)
-      return bytesExceeded(capacity, max * MAX_UTF8_BYTES_PER_UNIT)
+    if (capacity < max * MAX_UTF8_BYTES_PER_UNIT) return bytesExceeded(capacity, max * MAX_UTF8_BYTES_PER_UNIT)
   }
   const isAscii = spec.kind === 'id' || values?.every((value) => !/[^ -~]/.test(value))
   if (found.charset !== 'utf8mb4' && !isAscii) return charsetMismatch(found)
@@ -160,22 +151,15 @@ function bytesExceeded(capacity: number, max: number): string {
 function enumMismatch(values: readonly string[] | null, args = '', isIndexed: boolean): string | null {
   // MySQL sorts an ENUM by position and compares it as text, so pages of rows would have gaps.
   if (!values || isIndexed) return 'text needs VARCHAR or TEXT'
-  const enumValues = new Set(
-    [...args.matchAll(/'((?:[^']|'')*)'/g)].map(([, value]) => value!.replaceAll("''", "'")),
-  )
+  const enumValues = new Set([...args.matchAll(/'((?:[^']|'')*)'/g)].map(([, value]) => value!.replaceAll("''", "'")))
   const missing = values.find((value) => !enumValues.has(value))
   return missing === undefined ? null : `it lacks ${JSON.stringify(missing)}`
 }
 
-function bytesMismatch(
-  table: TableDefinition,
-  column: ColumnDefinition,
-  { base, args }: TypeParts,
-): string | null {
+function bytesMismatch(table: TableDefinition, column: ColumnDefinition, { base, args }: TypeParts): string | null {
   const max = column.spec.kind === 'bytes' ? column.spec.max : 0
   const [, size] = /^(tiny|medium|long|)blob$/.exec(base) ?? []
-  const capacity =
-    size === undefined ? (base === 'varbinary' ? Number(args) : undefined) : CAPACITY_BYTES[size]
+  const capacity = size === undefined ? (base === 'varbinary' ? Number(args) : undefined) : CAPACITY_BYTES[size]
   if (capacity === undefined) return base === 'binary' ? 'BINARY adds zeros' : 'bytes need VARBINARY or BLOB'
   if (size !== undefined && isIndexed(table, column)) return 'MySQL cannot index a whole BLOB'
   return capacity < max ? bytesExceeded(capacity, max) : null

@@ -116,11 +116,7 @@ export function describeDifference({ table, column, actual, expected, advice }: 
 }
 
 /** Checks after a failed step whether another process did it, or whether only the answer was lost. */
-async function isStillNeeded(
-  client: SqlClient,
-  target: MigrationTarget,
-  step: MigrationStep,
-): Promise<boolean> {
+async function isStillNeeded(client: SqlClient, target: MigrationTarget, step: MigrationStep): Promise<boolean> {
   const plan = await planMigration(client, target).catch(() => null)
   return !plan || plan.drift.length > 0 || plan.steps.some(({ reason }) => reason === step.reason)
 }
@@ -151,9 +147,7 @@ async function readRecords(client: SqlClient, catalog: Catalog): Promise<Migrati
   const files = await query('firefly_migration', 'number, name, checksum')
   const tables = await query('firefly_table', 'name, adopted')
   return {
-    files: new Map(
-      files.map(([number, name, checksum]) => [Number(number), { name: name!, checksum: checksum! }]),
-    ),
+    files: new Map(files.map(([number, name, checksum]) => [Number(number), { name: name!, checksum: checksum! }])),
     tables: new Map(tables.map(([name, adopted]) => [name!, { isAdopted: adopted !== '0' }])),
   }
 }

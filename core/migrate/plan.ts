@@ -7,13 +7,7 @@ import type { Catalog, FoundTable } from '../sql/catalog.ts'
 import type { SqlStatement, SqlValue } from '../sql/client.ts'
 import { columnClause } from '../sql/columns.ts'
 import { addColumn, createTable } from '../sql/statements.ts'
-import {
-  addIndex,
-  compareTable,
-  describeColumn,
-  type SchemaDifference,
-  type TableComparison,
-} from './compare.ts'
+import { addIndex, compareTable, describeColumn, type SchemaDifference, type TableComparison } from './compare.ts'
 
 /** A file of schemas/mysql. */
 export interface MigrationFile {
@@ -143,9 +137,7 @@ function planTable(
       ]),
     ),
     ...missingIndexes.map((index) =>
-      makeStep('add-index', `table ${table.name} lacks ${index.clause.replaceAll('`', '')}`, [
-        addIndex(table, index),
-      ]),
+      makeStep('add-index', `table ${table.name} lacks ${index.clause.replaceAll('`', '')}`, [addIndex(table, index)]),
     ),
   ]
   if (recordedAdoption !== undefined) {
@@ -160,10 +152,7 @@ function planTable(
   return { state: 'adoptable', isAdopted, comparison, steps, drift }
 }
 
-function unownedTableDifference(
-  { name }: TableDefinition,
-  { columns, estimatedRows }: FoundTable,
-): SchemaDifference {
+function unownedTableDifference({ name }: TableDefinition, { columns, estimatedRows }: FoundTable): SchemaDifference {
   return {
     table: name,
     column: null,
@@ -180,24 +169,17 @@ function adoptionStep(table: TableDefinition, found: FoundTable, isAdopted: bool
     const clause = columnClause(table, column)
     return `${column.name}: ${foundColumn ? `${describeColumn(foundColumn)} ${relation} ${clause}` : `added as ${clause}`}`
   })
-  const finding = isAdopted
-    ? 'every value of the game fits into it'
-    : 'it is as Firefly would have created it'
+  const finding = isAdopted ? 'every value of the game fits into it' : 'it is as Firefly would have created it'
   const reason = `table ${table.name} exists already, and ${finding}`
   return { ...makeStep('adopt', reason, [recordTable(table, isAdopted)]), details }
 }
 
 function recordTable(table: TableDefinition, isAdopted: boolean): SqlStatement {
-  const columns = Object.fromEntries(
-    table.columns.map((column) => [column.name, columnClause(table, column)]),
-  )
+  const columns = Object.fromEntries(table.columns.map((column) => [column.name, columnClause(table, column)]))
   return { sql: RECORD_TABLE, params: [table.name, JSON.stringify(columns), isAdopted ? 1 : 0] }
 }
 
-function fileDrift(
-  { number, name, checksum }: MigrationFile,
-  { files }: MigrationRecords,
-): SchemaDifference[] {
+function fileDrift({ number, name, checksum }: MigrationFile, { files }: MigrationRecords): SchemaDifference[] {
   const recorded = files.get(number)
   if (!recorded || (recorded.checksum === checksum && recorded.name === name)) return []
   return [
@@ -206,8 +188,7 @@ function fileDrift(
       column: null,
       actual: `${recorded.name} with the checksum ${recorded.checksum}`,
       expected: `${name} with the checksum ${checksum}`,
-      advice:
-        'the file was changed after it was run: restore it, and put the change into a file with a new number',
+      advice: 'the file was changed after it was run: restore it, and put the change into a file with a new number',
     },
   ]
 }
@@ -221,11 +202,7 @@ function fileStep({ number, name, checksum, statements }: MigrationFile, catalog
   ])
 }
 
-function makeStep(
-  kind: MigrationStep['kind'],
-  reason: string,
-  statements: readonly SqlStatement[],
-): MigrationStep {
+function makeStep(kind: MigrationStep['kind'], reason: string, statements: readonly SqlStatement[]): MigrationStep {
   return { kind, reason, details: [], statements: statements.map(literalsToParams) }
 }
 

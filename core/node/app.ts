@@ -73,9 +73,7 @@ async function importGame(entry: string): Promise<Pick<App, 'game' | 'cipher'>> 
       throw new AppError(`app ${entry} must export its game: export default firefly({ … })`)
     }
     if (module.cipher !== undefined && typeof module.cipher !== 'function') {
-      throw new AppError(
-        `app ${entry}: its export cipher is ${typeof module.cipher}, not a cipher factory function`,
-      )
+      throw new AppError(`app ${entry}: its export cipher is ${typeof module.cipher}, not a cipher factory function`)
     }
     return { game: module.default as Game, cipher: (module.cipher as CipherFactory | undefined) ?? null }
   } catch (error) {

@@ -29,9 +29,7 @@ function setLongTimer(ms: number, run: () => void): Timer {
   let timer: Timer
   const arm = (leftMs: number): void => {
     timer =
-      leftMs > MAX_TIMEOUT_MS
-        ? setTimer(MAX_TIMEOUT_MS, () => arm(leftMs - MAX_TIMEOUT_MS))
-        : setTimer(leftMs, run)
+      leftMs > MAX_TIMEOUT_MS ? setTimer(MAX_TIMEOUT_MS, () => arm(leftMs - MAX_TIMEOUT_MS)) : setTimer(leftMs, run)
   }
   arm(ms)
   return { cancel: () => timer.cancel() }

@@ -36,12 +36,9 @@ export async function openDatabase(
       await client.close()
       throw isOtherHttpApi(error) ? wrongUrlError(error) : error
     }
-    log.error(
-      'MySQL does not answer: shards with all rows in the data folder run, the others wait for MySQL',
-      {
-        error: error.message,
-      },
-    )
+    log.error('MySQL does not answer: shards with all rows in the data folder run, the others wait for MySQL', {
+      error: error.message,
+    })
   }
   return client
 }

@@ -1,16 +1,7 @@
 // Directory entries that must survive a crash: of a new directory, and of a WAL backup. Invariant: a change of a
 // directory entry is durable only after a sync of the directory, because a synced file without an entry is lost.
 
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  unlinkSync,
-} from 'node:fs'
+import { closeSync, existsSync, fsyncSync, linkSync, mkdirSync, openSync, renameSync, unlinkSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 import { toStoreError } from './storeerror.ts'

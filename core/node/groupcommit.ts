@@ -233,9 +233,7 @@ export class GroupCommit {
       this.#schedule()
     }
     try {
-      this.#file.checkpoint(fdatasync, (error) =>
-        error ? this.#closeAfterError(toStoreError(error, path)) : finish(),
-      )
+      this.#file.checkpoint(fdatasync, (error) => (error ? this.#closeAfterError(toStoreError(error, path)) : finish()))
       this.#checkpointFrames = CHECKPOINT_FRAMES
     } catch (cause) {
       // Nothing is lost. Retried after as many more frames.
@@ -284,8 +282,7 @@ export class GroupCommit {
     const { log } = this.#options
     const { path } = this.#file
     log.error('the disk failed; the slot is closed and will be reopened', { path, cause })
-    const closedError =
-      cause instanceof StoreError ? cause : new StoreError('DISK', `${path} failed`, { cause })
+    const closedError = cause instanceof StoreError ? cause : new StoreError('DISK', `${path} failed`, { cause })
     this.#close(closedError)
     for (const { settle } of this.#queue.splice(0)) settle({ kind: 'failed', cause: closedError })
     try {

@@ -111,8 +111,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
       wakeScheduler.stop()
       await waitAtMost(clock, DRAIN_MS, engine.drain())
       const unsentTurns = (await tiers?.drain(DRAIN_MS)) ?? 0
-      if (unsentTurns > 0)
-        log.warn('turns are not in MySQL yet; they stay in the data folder', { turns: unsentTurns })
+      if (unsentTurns > 0) log.warn('turns are not in MySQL yet; they stay in the data folder', { turns: unsentTurns })
       await tiers?.close()
       await slotStore.closeStore()
     },
@@ -142,10 +141,7 @@ class WakeScheduler {
     this.#clock = clock
   }
 
-  start(
-    wake: (shard: ShardId) => void,
-    scanDueTimers: (onDue: (shard: ShardId, dueMs: number) => void) => void,
-  ): void {
+  start(wake: (shard: ShardId) => void, scanDueTimers: (onDue: (shard: ShardId, dueMs: number) => void) => void): void {
     this.#wake = wake
     const scan = (): void => {
       // A shard with a timer here is skipped: that timer may be for an earlier cast.

@@ -45,8 +45,7 @@ function boundedLine(message: string, fields: LogFields | undefined): LogFields 
 
 function boundedValue(value: unknown): unknown {
   if (typeof value === 'string') return truncate(value)
-  if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
-    return value
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined) return value
   if (value instanceof Error) return truncate(value.stack ?? value.message)
   return shorten(value)
 }

@@ -26,10 +26,7 @@ const KEEP_ALIVE_MS = 30_000
  */
 export function parseMysqlUrl(text: string, tls: { readonly ca?: string } | undefined): MysqlTarget {
   const malformed = (why: string): DatabaseError =>
-    new DatabaseError(
-      'access',
-      `database URL: ${why}; expected mysql://user:password@host:3306/database?ssl=true`,
-    )
+    new DatabaseError('access', `database URL: ${why}; expected mysql://user:password@host:3306/database?ssl=true`)
   if (!URL.canParse(text)) throw malformed('not a URL (are special characters of the password %-encoded?)')
   const url = new URL(text)
   if (url.protocol !== 'mysql:') throw malformed('does not begin with mysql://')
@@ -43,8 +40,7 @@ export function parseMysqlUrl(text: string, tls: { readonly ca?: string } | unde
   } catch {
     throw malformed('a % in user or password is not %25')
   }
-  for (const key of url.searchParams.keys())
-    if (key !== 'ssl') throw malformed('has another parameter than ssl')
+  for (const key of url.searchParams.keys()) if (key !== 'ssl') throw malformed('has another parameter than ssl')
   return {
     host: url.hostname.replace(/^\[|\]$/g, ''),
     port: Number(url.port || 3306),
@@ -64,9 +60,7 @@ export function parseMysqlUrl(text: string, tls: { readonly ca?: string } | unde
 export function bindParameters({ sql, params }: SqlStatement): string {
   const parts = sql.split('?')
   if (parts.length !== params.length + 1)
-    throw new RangeError(
-      `${params.length} parameters for ${parts.length - 1} placeholders: ${sql.slice(0, 200)}`,
-    )
+    throw new RangeError(`${params.length} parameters for ${parts.length - 1} placeholders: ${sql.slice(0, 200)}`)
   let text = parts[0]!
   for (const [index, value] of params.entries()) text += sqlLiteral(value) + parts[index + 1]!
   return text
@@ -75,8 +69,7 @@ export function bindParameters({ sql, params }: SqlStatement): string {
 /** Backslash escapes work because the session sets sql_mode without NO_BACKSLASH_ESCAPES. */
 function sqlLiteral(value: SqlValue): string {
   if (value === null) return 'NULL'
-  if (typeof value === 'string')
-    return `'${value.replace(/['\\\0]/g, (c) => (c === '\0' ? '\\0' : `\\${c}`))}'`
+  if (typeof value === 'string') return `'${value.replace(/['\\\0]/g, (c) => (c === '\0' ? '\\0' : `\\${c}`))}'`
   if (typeof value === 'bigint' || Number.isFinite(value)) return String(value)
   if (typeof value === 'boolean') return value ? '1' : '0'
   if (value instanceof Uint8Array)

@@ -2,13 +2,7 @@
 // Invariant: a connection is reused only if the server has answered every statement and no transaction is open;
 // otherwise it is destroyed, and the server then rolls back.
 
-import {
-  DatabaseError,
-  errorKindOf,
-  type SqlClient,
-  type SqlResult,
-  type SqlStatement,
-} from '../sql/client.ts'
+import { DatabaseError, errorKindOf, type SqlClient, type SqlResult, type SqlStatement } from '../sql/client.ts'
 import { bindParameters, MysqlConnection, parseMysqlUrl, type MysqlTarget } from './mysqlconnection.ts'
 
 export interface MysqlOptions {
@@ -48,13 +42,7 @@ class MysqlPool implements SqlClient {
   #freePermits: number
   #isClosed = false
 
-  constructor({
-    url,
-    tls,
-    poolSize = 4,
-    connectTimeoutMs = 5_000,
-    statementTimeoutMs = 15_000,
-  }: MysqlOptions) {
+  constructor({ url, tls, poolSize = 4, connectTimeoutMs = 5_000, statementTimeoutMs = 15_000 }: MysqlOptions) {
     this.#target = parseMysqlUrl(url, tls)
     this.#name = `mysql ${this.#target.host}:${this.#target.port}/${this.#target.database}`
     this.#user = this.#target.user
@@ -199,9 +187,7 @@ class MysqlPool implements SqlClient {
   /** If it fails the connection is destroyed, which also rolls back. */
   async #rollback(connection: MysqlConnection): Promise<void> {
     if (!connection.isDestroyed)
-      await this.#execute(connection, 'ROLLBACK').catch((error: unknown) =>
-        connection.destroyConnection(error),
-      )
+      await this.#execute(connection, 'ROLLBACK').catch((error: unknown) => connection.destroyConnection(error))
   }
 
   #closedError(): DatabaseError {
@@ -216,8 +202,7 @@ class MysqlPool implements SqlClient {
     // The error of a localhost that refuses at both its addresses has no message.
     const text = `${this.#name}: ${error.message || error.code}${errno ? ` (${errno})` : ''}`
     const kind = errno ? errorKindOf(errno) : needsOperator(error) ? 'access' : 'unavailable'
-    const message =
-      kind === 'access' && !text.includes(`'${this.#user}'`) ? `${text}, as user '${this.#user}'` : text
+    const message = kind === 'access' && !text.includes(`'${this.#user}'`) ? `${text}, as user '${this.#user}'` : text
     return new DatabaseError(kind, message.slice(0, MAX_MESSAGE), { cause, errno, statement })
   }
 }

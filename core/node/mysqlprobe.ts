@@ -35,16 +35,13 @@ export class MysqlProbe {
   /** The error for a connection that the server closed. */
   get closedError(): Error {
     const closed = 'the server closed the connection'
-    return new Error(
-      this.#isMysql ? closed : `${closed} without a MySQL greeting; if it is not MySQL, ${ADVICE}`,
-    )
+    return new Error(this.#isMysql ? closed : `${closed} without a MySQL greeting; if it is not MySQL, ${ADVICE}`)
   }
 
   /** Called after a timeout: calls `report` with the reason. */
   async reportTimeout(timeoutMessage: string, report: (error: Error) => void): Promise<void> {
     if (this.#isMysql) return report(new Error(timeoutMessage))
-    if (this.#socket.connecting)
-      return report(new Error(`${timeoutMessage}: no server answers at host and port`))
+    if (this.#socket.connecting) return report(new Error(`${timeoutMessage}: no server answers at host and port`))
     // The answer of a web server reaches #onData, which reports it.
     this.#socket.write(HTTP_REQUEST)
     await new Promise((resolve) => setTimeout(resolve, HTTP_WAIT_MS))
@@ -63,9 +60,7 @@ export class MysqlProbe {
     this.#socket.off('data', this.#onData)
     if (!isNotMysql) return
     const [line = ''] = bytes.subarray(0, MAX_QUOTED_BYTES).toString('latin1').split(/\r?\n/)
-    const received = /^[ -~]+$/.test(line)
-      ? shorten(line)
-      : `the bytes ${bytes.subarray(0, 8).toString('hex')}`
+    const received = /^[ -~]+$/.test(line) ? shorten(line) : `the bytes ${bytes.subarray(0, 8).toString('hex')}`
     const message = `the server does not use the MySQL protocol, it sent ${received}: ${ADVICE}`
     this.#onNotMysql(new NotMysqlError(message))
   }

@@ -87,8 +87,7 @@ export class Slot implements Outbox {
 
   /** Waits for the commits of this shard only. @throws StoreError, synchronously or through the promise */
   openShard(shard: string): Awaitable<StoredShard> {
-    if (this.#groupCommit.hasPendingCommits(shard))
-      return this.#groupCommit.barrier().then(() => this.openShard(shard))
+    if (this.#groupCommit.hasPendingCommits(shard)) return this.#groupCommit.barrier().then(() => this.openShard(shard))
     if (this.#lastActivation >= this.#reservedUpTo) return this.#reserve().then(() => this.openShard(shard))
     return this.#guarded(() => {
       const state = this.#file.loadShard(shard)
@@ -137,12 +136,7 @@ export class Slot implements Outbox {
     })
   }
 
-  fill(
-    shard: ShardId,
-    rows: readonly RowChange[],
-    remains: CriticalState | null,
-    isLast: boolean,
-  ): Promise<Outcome> {
+  fill(shard: ShardId, rows: readonly RowChange[], remains: CriticalState | null, isLast: boolean): Promise<Outcome> {
     const nowMs = this.#options.clock.now()
     return this.#groupCommit.enqueueChange(shardName(shard), rowChangesBytes(rows), () =>
       this.#file.fill(shard, rows, remains, isLast, nowMs),
@@ -246,8 +240,7 @@ export class Slot implements Outbox {
 
   #apply(shard: string, write: WriteSet): number {
     const { fencedActivations: fences, path } = this.#options
-    const isFenced =
-      fences.size > 0 && write.activation <= Math.max(fences.get(shard) ?? 0, fences.get(path) ?? 0)
+    const isFenced = fences.size > 0 && write.activation <= Math.max(fences.get(shard) ?? 0, fences.get(path) ?? 0)
     if (isFenced) {
       const reason = `an earlier commit of activation ${write.activation} failed or was undone`
       throw new StoreError('SUPERSEDED', `${shard}: ${reason}`)
@@ -276,8 +269,7 @@ function writeSetBytes({ kv, timers, channel, snapshot, rows, casts, undo }: Wri
   if (timers) for (const timer of timers.values()) bytes += timer?.data.length ?? 0
   if (rows) bytes += rowChangesBytes(rows)
   if (casts)
-    for (const cast of casts.values())
-      bytes += OVERHEAD_BYTES + (cast?.body.length ?? 0) + (cast?.data.length ?? 0)
+    for (const cast of casts.values()) bytes += OVERHEAD_BYTES + (cast?.body.length ?? 0) + (cast?.data.length ?? 0)
   return undo ? bytes + writeSetBytes(undo) : bytes
 }
 

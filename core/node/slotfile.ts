@@ -191,8 +191,7 @@ export class SlotFile {
   /** The same, plus the shards with an unanswered cast, which are due at `nowMs`. */
   wakeTimes(nowMs: number, untilMs: number): Map<string, number> {
     const wakes = this.timerDueTimes(untilMs)
-    for (const shard of this.rows.shardsWithCasts())
-      wakes.set(shard, Math.min(wakes.get(shard) ?? nowMs, nowMs))
+    for (const shard of this.rows.shardsWithCasts()) wakes.set(shard, Math.min(wakes.get(shard) ?? nowMs, nowMs))
     return wakes
   }
 
@@ -212,13 +211,7 @@ export class SlotFile {
   }
 
   /** Stores a part of what MySQL has of a shard. @param isLast the shard is loaded completely */
-  fill(
-    id: ShardId,
-    rows: readonly RowChange[],
-    remains: CriticalState | null,
-    isLast: boolean,
-    nowMs: number,
-  ): void {
+  fill(id: ShardId, rows: readonly RowChange[], remains: CriticalState | null, isLast: boolean, nowMs: number): void {
     const shard = shardName(id)
     this.rows.applyChanges(id.key, rows)
     for (const channel of remains?.channels ?? [])

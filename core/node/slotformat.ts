@@ -77,10 +77,7 @@ function formatOf(db: DatabaseSync, path: string): number {
   }
   if (format > SLOT_FORMAT) {
     const advice = 'start the newer version, or choose another data directory'
-    throw new StoreError(
-      'NEWER',
-      `${path} has format ${format}, this Firefly reads up to ${SLOT_FORMAT}: ${advice}`,
-    )
+    throw new StoreError('NEWER', `${path} has format ${format}, this Firefly reads up to ${SLOT_FORMAT}: ${advice}`)
   }
   return format
 }

@@ -10,16 +10,7 @@ import type { LocalStore, Outbox } from '../outbox/localstore.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { CriticalState } from '../ports/database.ts'
 import type { Log } from '../ports/log.ts'
-import type {
-  Outcome,
-  Row,
-  RowChange,
-  RowKey,
-  RowQuery,
-  StoredChannel,
-  StoredShard,
-  WriteSet,
-} from '../ports/store.ts'
+import type { Outcome, Row, RowChange, RowKey, RowQuery, StoredChannel, StoredShard, WriteSet } from '../ports/store.ts'
 import { TableSet } from '../sql/layout.ts'
 import { parseShardName, shardName, type ShardId } from '../wire/shardid.ts'
 import { createFolder } from './datafolder.ts'
@@ -176,12 +167,7 @@ export class SlotStore implements LocalStore {
     return outcomeOf(() => this.#slotOf(shardName(shard)).reject(shard, seq, channel))
   }
 
-  fill(
-    shard: ShardId,
-    rows: readonly RowChange[],
-    remains: CriticalState | null,
-    isLast: boolean,
-  ): Awaitable<Outcome> {
+  fill(shard: ShardId, rows: readonly RowChange[], remains: CriticalState | null, isLast: boolean): Awaitable<Outcome> {
     return outcomeOf(() => this.#slotOf(shardName(shard)).fill(shard, rows, remains, isLast))
   }
 

@@ -33,8 +33,7 @@ export class StoreError extends Error {
 /** Converts an error of SQLite or of the file system; returns any other error unchanged. */
 export function toStoreError(cause: unknown, path: string): unknown {
   if (!(cause instanceof Error) || cause instanceof StoreError) return cause
-  const storeError = (code: StoreErrorCode, message: string): StoreError =>
-    new StoreError(code, message, { cause })
+  const storeError = (code: StoreErrorCode, message: string): StoreError => new StoreError(code, message, { cause })
   if (cause instanceof DetachedError) return storeError('DETACHED', `${path}: ${cause.message}`)
   if (cause instanceof TableError) return storeError('TABLES', `${path}: ${cause.message}`)
   const { errcode, code, syscall } = cause as { errcode?: number; code?: string; syscall?: string }

@@ -34,10 +34,7 @@ export interface BlockedTurn {
 }
 
 /** @throws EntryError when another version wrote the first entry */
-export function buildBatch(
-  entries: readonly OutboxEntry[],
-  options: BatchBuildOptions,
-): BuiltBatch | BlockedTurn {
+export function buildBatch(entries: readonly OutboxEntry[], options: BatchBuildOptions): BuiltBatch | BlockedTurn {
   const { tables, parkedRows, maxRows, poisonTurn } = options
   const coalescer = new RowCoalescer()
   const channels = new Map<string, Batch['channels'][number]>()

@@ -25,12 +25,7 @@ type TablesByName = ReadonlyMap<string, TableDefinition>
 type PackedRow = [table: string, op: string, key: unknown[], names: string[], values: unknown[]]
 type PackedCastWrite = [sequence: number, cast: StoredCast | null]
 type PackedChannel = [id: string, mark: number, replies: Uint8Array]
-type PackedEntry = [
-  rows: PackedRow[],
-  channel: PackedChannel | null,
-  casts: PackedCastWrite[],
-  requiresFlush?: true,
-]
+type PackedEntry = [rows: PackedRow[], channel: PackedChannel | null, casts: PackedCastWrite[], requiresFlush?: true]
 type PackedUndo = [
   rows: PackedRow[],
   kv: [string, Uint8Array | null][],
@@ -44,8 +39,7 @@ type PackedUndo = [
 export function encodeEntry({ rows, channel, casts, critical, requiresFlush }: WriteSet): Uint8Array | null {
   const packedRows = rows?.filter(({ op }) => op !== 'store-put' && op !== 'store-delete').map(packRow) ?? []
   if (packedRows.length === 0 && !critical) return null
-  const packedChannel: PackedChannel | null =
-    critical && channel ? [channel.id, channel.mark, channel.replies] : null
+  const packedChannel: PackedChannel | null = critical && channel ? [channel.id, channel.mark, channel.replies] : null
   const packed: PackedEntry = [packedRows, packedChannel, critical && casts ? [...casts] : []]
   if (requiresFlush) packed.push(true)
   return pack(packed)

@@ -18,9 +18,7 @@ import { EntryWaiters } from './waiters.ts'
 import { BatchPlanner, type FlushAttempt, type BatchPlannerOptions } from './planner.ts'
 
 export interface FlusherOptions
-  extends
-    Omit<BatchPlannerOptions, 'maxBatch' | 'maxBytes'>,
-    Pick<TakeoverOptions, 'owner' | 'database' | 'reject'> {
+  extends Omit<BatchPlannerOptions, 'maxBatch' | 'maxBytes'>, Pick<TakeoverOptions, 'owner' | 'database' | 'reject'> {
   /** The store was stale and is empty now: all its activations must end. */
   readonly onStale?: () => void
   /** The flusher has ended: another process serves the owner, or it cannot be served. */
@@ -228,18 +226,13 @@ export class Flusher {
     this.#counters.lost += lostEntries.length
     const message = 'an acknowledged turn is lost: another store has flushed to MySQL since'
     for (const { shard, seq } of lostEntries) this.#flushLog.logTurn(message, { shard, seq })
-    if (outbox.lastSeq > 0)
-      log.warn('the store was stale and has been emptied', { owner, lost: lostEntries.length })
+    if (outbox.lastSeq > 0) log.warn('the store was stale and has been emptied', { owner, lost: lostEntries.length })
     onStale?.()
   }
 
   /** True = the backlog exceeds one batch, and no caller waits for it. */
   get #isCatchingUp(): boolean {
-    return (
-      this.#backlog.depth >= this.#maxBatch &&
-      this.#backlog.urgentSeq === 0 &&
-      this.#drainCallbacks.length === 0
-    )
+    return this.#backlog.depth >= this.#maxBatch && this.#backlog.urgentSeq === 0 && this.#drainCallbacks.length === 0
   }
 
   async #flushNext(): Promise<void> {
@@ -283,9 +276,7 @@ export class Flusher {
     this.#drops = this.#drops
       .then(() => outbox.drop(upTo))
       .then(assertCommitted)
-      .catch((error: unknown) =>
-        log.error('flushed entries could not be dropped', { owner, error: String(error) }),
-      )
+      .catch((error: unknown) => log.error('flushed entries could not be dropped', { owner, error: String(error) }))
   }
 
   /** Takes back a critical turn that MySQL refused: the engine of its shard does it, or else this flusher. */
@@ -301,16 +292,13 @@ export class Flusher {
     const { outbox, reject } = this.#options
     assertCommitted(await reject(shard, seq))
     this.turnsRejected(shard, seq)
-    if (outbox.read(seq - 1, 1, 1)[0]?.seq === seq)
-      throw new Error(`${shard}: turn ${seq} could not be taken back`)
+    if (outbox.read(seq - 1, 1, 1)[0]?.seq === seq) throw new Error(`${shard}: turn ${seq} could not be taken back`)
   }
 
   #dueMs(): number {
     const now = this.#options.clock.mono()
     const dueMs = this.#backlog.dueMs(now, this.#flushMs, this.#maxBatch)
-    return this.#drainCallbacks.length > 0 && dueMs !== Infinity
-      ? 0
-      : Math.min(dueMs, this.#planner.dueMs(now))
+    return this.#drainCallbacks.length > 0 && dueMs !== Infinity ? 0 : Math.min(dueMs, this.#planner.dueMs(now))
   }
 
   async #waitForEntries(ms: number): Promise<void> {

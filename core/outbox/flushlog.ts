@@ -62,8 +62,7 @@ export class FlushLog {
       this.#turnsLogged = 0
       this.#windowStartMs = now
     }
-    if (++this.#turnsLogged <= MAX_TURNS_PER_MINUTE)
-      this.#log.error(message, { owner: this.#owner, ...fields })
+    if (++this.#turnsLogged <= MAX_TURNS_PER_MINUTE) this.#log.error(message, { owner: this.#owner, ...fields })
   }
 }
 

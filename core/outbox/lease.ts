@@ -76,8 +76,7 @@ export class LeaseHolder {
     const { owner, database } = this.#options
     const batch = { owner, epoch: this.#epoch, firstSeq: applied + 1, lastSeq: hi, ...contents }
     try {
-      if ((await database.apply(batch)) === 'fenced' && !(await this.#wasApplied(batch)))
-        return this.#dropLease()
+      if ((await database.apply(batch)) === 'fenced' && !(await this.#wasApplied(batch))) return this.#dropLease()
     } catch (error) {
       if (!(error instanceof DatabaseError && error.kind === 'refused')) {
         this.#hasUnknownOutcome = true
@@ -114,8 +113,7 @@ export class LeaseHolder {
   /** One process at a time opens a store, so a takeover with the id of this store can only be a late one of its own. */
   #assertOwnTakeover({ epoch, storeId }: Lease): void {
     const { owner, outbox } = this.#options
-    if (epoch > this.#epoch && storeId === outbox.storeId && this.#lateTakeovers++ < MAX_LATE_TAKEOVERS)
-      return
+    if (epoch > this.#epoch && storeId === outbox.storeId && this.#lateTakeovers++ < MAX_LATE_TAKEOVERS) return
     throw new FencedError(
       `${owner} was taken over by store ${storeId}: its epoch is ${epoch}, the epoch of this process was ${this.#epoch}`,
     )

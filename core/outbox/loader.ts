@@ -110,11 +110,7 @@ export class ShardLoader {
   }
 
   /** Drops the rows of a load that a crash interrupted: MySQL may not have them any more. */
-  async #dropUnfinished(
-    shard: ShardId,
-    tables: readonly TableDefinition[],
-    check: () => void,
-  ): Promise<void> {
+  async #dropUnfinished(shard: ShardId, tables: readonly TableDefinition[], check: () => void): Promise<void> {
     for (const table of tables) {
       const leftoverRows = this.#options.local.list(shard, table, { by: {}, descending: false, limit: 0 })
       const drops = leftoverRows.map((row): RowChange => ({

@@ -129,9 +129,7 @@ export class BatchPlanner {
     const { tables, maxBatch } = this.#options
     const parkedRows = this.#parkedRows
     if (parkedRows.size > MAX_PARKED_ROWS)
-      throw new Error(
-        `${parkedRows.size} parked rows exceed ${MAX_PARKED_ROWS}: repair some of them to go on`,
-      )
+      throw new Error(`${parkedRows.size} parked rows exceed ${MAX_PARKED_ROWS}: repair some of them to go on`)
     const batch = buildBatch(entries, { tables, parkedRows, maxRows: maxBatch, poisonTurn: this.#poisonTurn })
     if ('blocked' in batch) return batch
     const { contents, entries: turns, parked } = batch

@@ -149,8 +149,7 @@ function firstCriticalSeqs(outbox: Outbox): ReadonlyMap<string, number> {
   const firstSeqs = new Map<string, number>()
   for (let after = 0; ;) {
     const entries = outbox.read(after, PAGE_ENTRIES, PAGE_BYTES)
-    for (const { shard, critical, seq } of entries)
-      if (critical && !firstSeqs.has(shard)) firstSeqs.set(shard, seq)
+    for (const { shard, critical, seq } of entries) if (critical && !firstSeqs.has(shard)) firstSeqs.set(shard, seq)
     const last = entries.at(-1)
     if (!last) return firstSeqs
     after = last.seq

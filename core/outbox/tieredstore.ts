@@ -7,16 +7,7 @@ import type { Awaitable } from '../game/shard.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Database } from '../ports/database.ts'
 import type { Log } from '../ports/log.ts'
-import type {
-  Outcome,
-  Row,
-  RowKey,
-  RowQuery,
-  Store,
-  StoredShard,
-  StoredChannel,
-  WriteSet,
-} from '../ports/store.ts'
+import type { Outcome, Row, RowKey, RowQuery, Store, StoredShard, StoredChannel, WriteSet } from '../ports/store.ts'
 import { parseShardName, shardName, type ShardId } from '../wire/shardid.ts'
 import { describeKey } from '../rows/rowkey.ts'
 import { CallError, RowError } from '../wire/errors.ts'
@@ -146,12 +137,10 @@ export class TieredStore implements Store {
   commit(write: WriteSet): Awaitable<Outcome> {
     if (!this.#tablesByContract.has(write.shard.contract)) return this.#local.commit(write)
     const flusher = this.#flushers.get(this.#local.ownerOf(write.shard))
-    if (!flusher)
-      return { kind: 'failed', cause: new Error(`${shardName(write.shard)} is not open in this process`) }
+    if (!flusher) return { kind: 'failed', cause: new Error(`${shardName(write.shard)} is not open in this process`) }
     const { state, endCause } = flusher.status
     if (endCause) return { kind: 'failed', cause: endCause }
-    if (state === 'resetting')
-      return { kind: 'failed', cause: new Error('the store is stale and is being emptied') }
+    if (state === 'resetting') return { kind: 'failed', cause: new Error('the store is stale and is being emptied') }
     if (this.#options.checksLeaseFirst !== false) flusher.markUnleased()
     const outcome = this.#local.commit(write)
     return outcome instanceof Promise
@@ -180,8 +169,7 @@ export class TieredStore implements Store {
       const last = this.#local.outboxOf(owner).lastSeqOf(shard, false)
       if (state === 'ready' && last <= flusher.appliedSeq) break
       if (i === MAX_PREREQUISITES) throw new CallError('RETRY_LATER', `${context}: ${UNSETTLED}`)
-      const prerequisite =
-        state === 'ready' ? flusher.waitUntilSettled(last, shardName(shard)) : flusher.whenReady()
+      const prerequisite = state === 'ready' ? flusher.waitUntilSettled(last, shardName(shard)) : flusher.whenReady()
       await this.#withDeadline<unknown>(untilMs, prerequisite, context)
     }
     const parkedSeq = flusher.parkedSeqOfRows([{ table, key }])
@@ -241,8 +229,7 @@ export class TieredStore implements Store {
     const { resetCount } = status
     return this.#loader.load(shard, tables, () => {
       if (status.endCause) throw status.endCause
-      if (status.resetCount !== resetCount)
-        throw new CallError('RETRY_LATER', 'the store was emptied during the load')
+      if (status.resetCount !== resetCount) throw new CallError('RETRY_LATER', 'the store was emptied during the load')
     })
   }
 
@@ -290,9 +277,7 @@ export class TieredStore implements Store {
     const { clock } = this.#options
     const deadline = Promise.withResolvers<never>()
     const timer = clock.after(Math.max(0, untilMs - clock.mono()), () =>
-      deadline.reject(
-        new CallError('RETRY_LATER', `${context}: MySQL has not answered in ${this.#waitMs} ms`),
-      ),
+      deadline.reject(new CallError('RETRY_LATER', `${context}: MySQL has not answered in ${this.#waitMs} ms`)),
     )
     try {
       return await Promise.race([awaited, deadline.promise])

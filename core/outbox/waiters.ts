@@ -87,10 +87,7 @@ export class EntryWaiters {
     )
   }
 
-  #resolveMatching(
-    isMatch: (waiter: EntryWaiter) => boolean,
-    outcome: (waiter: EntryWaiter) => Outcome,
-  ): boolean {
+  #resolveMatching(isMatch: (waiter: EntryWaiter) => boolean, outcome: (waiter: EntryWaiter) => Outcome): boolean {
     let isAnyResolved = false
     for (const waiter of this.#waiters) {
       if (!isMatch(waiter)) continue

@@ -23,13 +23,7 @@ export class CachedRow {
   older: CachedRow | null = null
   readonly #onEvicted: (row: CachedRow) => void
 
-  constructor(
-    id: string,
-    key: RowKey,
-    row: Row | null,
-    onEvicted: (row: CachedRow) => void,
-    isPinned = false,
-  ) {
+  constructor(id: string, key: RowKey, row: Row | null, onEvicted: (row: CachedRow) => void, isPinned = false) {
     this.id = id
     this.key = key
     this.row = row
@@ -106,8 +100,7 @@ export class RowCache {
 
   /** Evicts rows above the bound, but not `added`: its caller uses it now, even where pinned rows fill the cache. */
   #shrink(added: CachedRow | null = null): void {
-    while (this.#bytes > this.maxBytes && this.#oldest !== null && this.#oldest !== added)
-      this.remove(this.#oldest)
+    while (this.#bytes > this.maxBytes && this.#oldest !== null && this.#oldest !== added) this.remove(this.#oldest)
   }
 
   #link(cached: CachedRow): void {

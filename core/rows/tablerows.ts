@@ -166,12 +166,7 @@ export class TableRows {
       if (value === null || (cached.row !== null && sameValue(cached.row[column.name], value))) continue
       const [duplicate] = this.list({ [column.name]: value }, 1, false)
       if (duplicate && duplicate !== cached)
-        throw new RowError(
-          'DUPLICATE',
-          this.table.name,
-          `${shorten(value)} is taken, and it is unique`,
-          column.name,
-        )
+        throw new RowError('DUPLICATE', this.table.name, `${shorten(value)} is taken, and it is unique`, column.name)
     }
   }
 
@@ -181,11 +176,7 @@ export class TableRows {
 }
 
 /** The change of a row between `before` and now; null = no change. */
-export function rowChangeOf(
-  { table }: TableRows,
-  { key, row }: CachedRow,
-  before: Row | null,
-): RowChange | null {
+export function rowChangeOf({ table }: TableRows, { key, row }: CachedRow, before: Row | null): RowChange | null {
   if (row === before) return null
   if (row === null) return { table, op: 'delete', key, values: NO_VALUES }
   if (before === null) return { table, op: 'insert', key, values: row }
@@ -201,9 +192,7 @@ export function rowChangeOf(
 
 /** Sets (null: removes) a row in the Store alone. */
 export function storeChange(table: TableDefinition, key: RowKey, row: Row | null): RowChange {
-  return row
-    ? { table, op: 'store-put', key, values: row }
-    : { table, op: 'store-delete', key, values: NO_VALUES }
+  return row ? { table, op: 'store-put', key, values: row } : { table, op: 'store-delete', key, values: NO_VALUES }
 }
 
 export function rowKeyOf(table: TableDefinition, row: Row): RowKey {

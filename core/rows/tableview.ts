@@ -153,8 +153,7 @@ class TableView implements TableMethods<TableTypes> {
     const [only] = table.keyInShard
     return table.key.map((column) => {
       if (column === table.shardKey) return host.shardId.key
-      const value =
-        column === only && table.keyInShard.length === 1 ? given : (given as Row | undefined)?.[column.name]
+      const value = column === only && table.keyInShard.length === 1 ? given : (given as Row | undefined)?.[column.name]
       return checkValue(table, column, value)
     })
   }
@@ -171,8 +170,7 @@ class TableView implements TableMethods<TableTypes> {
       const { name } = column
       let value = values[name]
       if (column === table.shardKey) {
-        if (value !== undefined && value !== key)
-          throw badValue(table, `${shorten(value)} is another shard's`, name)
+        if (value !== undefined && value !== key) throw badValue(table, `${shorten(value)} is another shard's`, name)
         value = key
       } else if (value === undefined && column.optional) {
         const isGenerated = table.ids === 'generated' && table.keyInShard[0] === column
@@ -201,8 +199,7 @@ class RowHandle extends Unserializable implements RowMethods<TableTypes> {
     if (this.#cached.isEvicted) this.#cached = this.#rows.find(this.#cached.key)
     const { key, row } = this.#cached
     const { table } = this.#rows
-    if (row === null)
-      throw new RowError('MISSING', table.name, `the row ${describeKey(table, key)} was deleted`)
+    if (row === null) throw new RowError('MISSING', table.name, `the row ${describeKey(table, key)} was deleted`)
     return row
   }
 

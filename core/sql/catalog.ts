@@ -135,9 +135,7 @@ function indexOf([name, parts]: readonly [string, readonly CatalogRow[]]): Found
     name,
     isUnique: parts[0]![2] === '0',
     columns: parts.map(([, , , column]) => column ?? ''),
-    isPlainBtree: parts.every(
-      ([, , , column, prefix, type]) => column && prefix === null && type === 'BTREE',
-    ),
+    isPlainBtree: parts.every(([, , , column, prefix, type]) => column && prefix === null && type === 'BTREE'),
   }
 }
 

@@ -71,8 +71,7 @@ const SCHEMA_ERRORS = new Set([1054, 1064, 1109, 1136, 1146, 1364])
  * a trigger, 1690 arithmetic range, 3140/3141 bad JSON, 3819/4025 check constraint.
  */
 const DATA_ERRORS = new Set([
-  1048, 1062, 1153, 1264, 1265, 1292, 1366, 1406, 1411, 1441, 1451, 1452, 1586, 1644, 1690, 3140, 3141, 3819,
-  4025,
+  1048, 1062, 1153, 1264, 1265, 1292, 1366, 1406, 1411, 1441, 1451, 1452, 1586, 1644, 1690, 3140, 3141, 3819, 4025,
 ])
 
 /** The kind of an error number of MySQL or MariaDB. Numbers that are not listed count as temporary. */

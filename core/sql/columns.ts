@@ -70,8 +70,7 @@ export function decodeRows(table: TableDefinition, { columns, rows }: SqlResult)
     const row: Record<string, unknown> = {}
     for (const [i, column] of table.columns.entries()) {
       const value = values[positions[i]!]
-      row[column.name] =
-        value === undefined ? deepFreeze(column.defaultValue) : decodeColumn(table, column, value)
+      row[column.name] = value === undefined ? deepFreeze(column.defaultValue) : decodeColumn(table, column, value)
     }
     return Object.freeze(row)
   })
@@ -89,8 +88,7 @@ export function decodeColumn(
   if (decoded !== INVALID) return deepFreeze(decoded)
   // A program that does not know the column writes its default, which may be invalid: `''` for a t.id.
   if (value === column.defaultValue) return value
-  const { message, path } =
-    value === undefined ? { message: 'not JSON', path: [] } : column.schema.diagnose(value)
+  const { message, path } = value === undefined ? { message: 'not JSON', path: [] } : column.schema.diagnose(value)
   const where = [column.name, ...path.map(String)].join('.').slice(0, MAX_PATH_LENGTH)
   throw new DatabaseError('refused', `table ${table.name}: column ${where} holds ${shorten(raw)}: ${message}`)
 }

@@ -44,19 +44,13 @@ export class SqlDatabase implements Database {
   async takeover(owner: string, storeId: string): Promise<Lease> {
     const kind = records.ownerKindOf(owner)
     let storedKind = ''
-    const results = await this.#client.transact(
-      records.takeoverStatements(owner, storeId, kind),
-      (index, { rows }) => {
-        if (index === records.OWNER_KIND_RESULT) storedKind = String(rows[0]?.[0])
-        return index < records.OWNER_KIND_RESULT || storedKind === kind
-      },
-    )
+    const results = await this.#client.transact(records.takeoverStatements(owner, storeId, kind), (index, { rows }) => {
+      if (index === records.OWNER_KIND_RESULT) storedKind = String(rows[0]?.[0])
+      return index < records.OWNER_KIND_RESULT || storedKind === kind
+    })
     if (!results) {
       const message = `the database belongs to owners ${storedKind}, not to ${kind}: use another database, or `
-      throw new DatabaseError(
-        'access',
-        `${message}empty firefly_setting when nothing else writes to this one`,
-      )
+      throw new DatabaseError('access', `${message}empty firefly_setting when nothing else writes to this one`)
     }
     const before = records.leaseOf(results[records.LEASE_RESULT]!)!
     return { ...before, epoch: before.epoch + 1 }
@@ -74,8 +68,7 @@ export class SqlDatabase implements Database {
       return await this.#apply(batch, [...writes, ...otherWrites])
     } catch (error) {
       const uniqueReleases = clearUniqueValues(batch.rows)
-      if (!isDatabaseError(error) || !ERRNO_DUPLICATE.has(error.errno) || uniqueReleases.length === 0)
-        throw error
+      if (!isDatabaseError(error) || !ERRNO_DUPLICATE.has(error.errno) || uniqueReleases.length === 0) throw error
       // Perhaps only an intermediate state of the batch has a duplicate.
       const firstInsert = writes.findIndex(({ verb }) => verb !== 'delete')
       const retryWrites = writes.toSpliced(firstInsert, 0, ...uniqueReleases)
@@ -111,22 +104,12 @@ export class SqlDatabase implements Database {
     throw new DatabaseError('refused', message, { statement: failedIndex })
   }
 
-  async load(
-    table: TableDefinition,
-    shardKey: string,
-    after: RowKey | null,
-    limit: number,
-  ): Promise<readonly Row[]> {
+  async load(table: TableDefinition, shardKey: string, after: RowKey | null, limit: number): Promise<readonly Row[]> {
     if (after === null) return this.#firstPageReader(table, limit).get(shardKey)
     return table.keyInShard.length === 0 ? [] : this.#readPage(table, shardKey, after, limit)
   }
 
-  async #readPage(
-    table: TableDefinition,
-    shardKey: string,
-    after: RowKey | null,
-    limit: number,
-  ): Promise<Row[]> {
+  async #readPage(table: TableDefinition, shardKey: string, after: RowKey | null, limit: number): Promise<Row[]> {
     const rows: Row[] = []
     for (let from = after; ;) {
       const missing = limit - rows.length
@@ -135,8 +118,7 @@ export class SqlDatabase implements Database {
       // The collation of an adopted table may treat `Bob` and `bob` as equal.
       for (const row of page) if (row[table.shardKey.name] === shardKey) rows.push(row)
       const last = page.at(-1)
-      if (!last || page.length < missing || rows.length === limit || table.keyInShard.length === 0)
-        return rows
+      if (!last || page.length < missing || rows.length === limit || table.keyInShard.length === 0) return rows
       from = table.key.map(({ name }) => last[name])
     }
   }
@@ -160,8 +142,7 @@ export class SqlDatabase implements Database {
 
   async row(table: TableDefinition, key: RowKey): Promise<Row | null> {
     const [row] = decodeRows(table, await this.#query(selectRow(table, key), table))
-    const isSameKey =
-      row && table.key.every(({ name }, i) => typeof key[i] !== 'string' || row[name] === key[i])
+    const isSameKey = row && table.key.every(({ name }, i) => typeof key[i] !== 'string' || row[name] === key[i])
     return isSameKey ? row : null
   }
 
@@ -191,12 +172,7 @@ export class SqlDatabase implements Database {
     }))
   }
 
-  #allRowsReader(
-    singleSql: string,
-    first: SqlValue,
-    manySql: string,
-    order: string,
-  ): BatchReader<SqlResult['rows']> {
+  #allRowsReader(singleSql: string, first: SqlValue, manySql: string, order: string): BatchReader<SqlResult['rows']> {
     return new BatchReader({
       querySingle: (shard) => this.#readAllPages(singleSql, shard, first),
       queryMany: (shards, limit) => {
@@ -255,10 +231,7 @@ export class SqlDatabase implements Database {
 
 function addWriteContext(error: unknown, write: WriteStatement | undefined): unknown {
   if (!isDatabaseError(error) || !write) return error
-  return addContext(
-    error,
-    `table ${write.table}: ${write.verb} of ${write.rows} row${write.rows === 1 ? '' : 's'}`,
-  )
+  return addContext(error, `table ${write.table}: ${write.verb} of ${write.rows} row${write.rows === 1 ? '' : 's'}`)
 }
 
 function addContext(cause: DatabaseError, context: string): DatabaseError {

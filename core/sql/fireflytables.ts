@@ -10,8 +10,7 @@ import { deleteFrom, insertInto, type WriteStatement } from './statements.ts'
 /** Maximum characters of `firefly_parked.error`. */
 const MAX_PARKED_ERROR_LENGTH = 1_000
 
-export const UPDATE_FENCE =
-  'UPDATE firefly_owner SET applied_seq = ? WHERE owner = ? AND epoch = ? AND applied_seq < ?'
+export const UPDATE_FENCE = 'UPDATE firefly_owner SET applied_seq = ? WHERE owner = ? AND epoch = ? AND applied_seq < ?'
 export const SELECT_LEASE = 'SELECT epoch, applied_seq, store_id FROM firefly_owner WHERE owner = ?'
 /** Locks the row, whether it is new or not: `epoch = epoch` changes nothing. */
 const INSERT_OWNER =
@@ -33,8 +32,7 @@ const INSERT_PARKED =
   'INSERT INTO firefly_parked (owner, seq, shard, error, data, parked_at) VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(3)) ' +
   'ON DUPLICATE KEY UPDATE error = VALUES(error), data = VALUES(data), parked_at = VALUES(parked_at)'
 const OWNER_KIND_SETTING = 'owners'
-const INSERT_OWNER_KIND =
-  'INSERT INTO firefly_setting (name, value) VALUES (?, ?) ON DUPLICATE KEY UPDATE name = name'
+const INSERT_OWNER_KIND = 'INSERT INTO firefly_setting (name, value) VALUES (?, ?) ON DUPLICATE KEY UPDATE name = name'
 const SELECT_OWNER_KIND = 'SELECT value FROM firefly_setting WHERE name = ?'
 
 /** Positions of the results of `takeoverStatements`. */

@@ -87,13 +87,11 @@ function checkLayout(stored: TableLayout | undefined, table: TableDefinition): v
   if (stored.owner !== expected.owner)
     throw new TableError(name, null, `owned by ${stored.owner}`, `owner ${expected.owner}`)
   const [storedKey, expectedKey] = [stored.key.join(', '), expected.key.join(', ')]
-  if (storedKey !== expectedKey)
-    throw new TableError(name, null, `keyed by (${storedKey})`, `(${expectedKey})`)
+  if (storedKey !== expectedKey) throw new TableError(name, null, `keyed by (${storedKey})`, `(${expectedKey})`)
   for (const [column, encoding] of expected.columns) {
     const storedEncoding = stored.columns.get(column)
     if (storedEncoding === encoding) continue
-    if (storedEncoding !== undefined)
-      throw new TableError(name, column, `of kind ${storedEncoding}`, encoding)
+    if (storedEncoding !== undefined) throw new TableError(name, column, `of kind ${storedEncoding}`, encoding)
     const sameName = [...stored.columns.keys()].find((other) => other.toLowerCase() === column.toLowerCase())
     if (sameName !== undefined) throw new TableError(name, column, `called ${sameName}`, column)
   }

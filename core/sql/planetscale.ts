@@ -275,8 +275,7 @@ function toDatabaseError(
       return databaseError('access', credentials, `the server rejected the login: ${message}`, options)
     const errno = errnoOf(error)
     // A retry would send the same large statement.
-    const kind =
-      errno === ERRNO_PACKET_TOO_LARGE ? 'refused' : status >= 500 ? 'unavailable' : errorKindOf(errno)
+    const kind = errno === ERRNO_PACKET_TOO_LARGE ? 'refused' : status >= 500 ? 'unavailable' : errorKindOf(errno)
     return databaseError(kind, credentials, message, { ...options, errno })
   }
   const isTimeout = error instanceof Error && error.name === 'TimeoutError'

@@ -40,11 +40,7 @@ export function selectPage(
 }
 
 /** Selects the first `limit` rows of many shards together, ordered by shard and then as in `selectPage`. */
-export function selectShards(
-  table: TableDefinition,
-  shardKeys: readonly string[],
-  limit: number,
-): SqlStatement {
+export function selectShards(table: TableDefinition, shardKeys: readonly string[], limit: number): SqlStatement {
   const columns = shardKeys.map(() => table.shardKey)
   // Not by `keyInShard` alone: MySQL would scan the primary key, with the rows of all other shards.
   const order = columnList([table.shardKey, ...table.keyInShard])
@@ -76,10 +72,7 @@ export function encodeKeyColumns(
  * one shard would write the rows of another.
  */
 export function trailingSpaceError(what: string, value: string): DatabaseError {
-  return new DatabaseError(
-    'refused',
-    `${what}: the key ${shorten(value)} ends in a space, which MySQL ignores`,
-  )
+  return new DatabaseError('refused', `${what}: the key ${shorten(value)} ends in a space, which MySQL ignores`)
 }
 
 /** The condition that all columns equal their parameters. */

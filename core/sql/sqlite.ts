@@ -206,8 +206,7 @@ export class SqliteTable {
       for (const cell of this.#keyCells(shardKey, key)) cells[at++] = cell
       return sql.run(text, ...cells)
     }
-    if (op === 'delete' || op === 'store-delete')
-      return sql.run(this.#delete, ...this.#keyCells(shardKey, key))
+    if (op === 'delete' || op === 'store-delete') return sql.run(this.#delete, ...this.#keyCells(shardKey, key))
     if (values[this.#shardKey] !== shardKey)
       throw new Error(
         `a row of ${this.definition.name} belongs to shard ${String(values[this.#shardKey])}, not ${shardKey}`,

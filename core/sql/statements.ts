@@ -6,14 +6,7 @@ import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import type { Row, RowChange } from '../ports/store.ts'
 import type { SqlStatement, SqlValue } from './client.ts'
 import { columnClause, encodeColumn } from './columns.ts'
-import {
-  anyKeyEqual,
-  encodeKey,
-  encodeKeyColumns,
-  columnList,
-  allColumnsEqual,
-  quoteIdentifier,
-} from './select.ts'
+import { anyKeyEqual, encodeKey, encodeKeyColumns, columnList, allColumnsEqual, quoteIdentifier } from './select.ts'
 
 /** A statement that changes rows of one table. */
 export interface WriteStatement {
@@ -75,10 +68,7 @@ export function splitStatements(file: string): string[] {
  * The row writes of a batch: deletes, then inserts, then updates. Parents (the tables that come first in `order`) are
  * inserted before their children and deleted after them.
  */
-export function rowWrites(
-  changes: readonly RowChange[],
-  order: (table: TableDefinition) => number,
-): WriteStatement[] {
+export function rowWrites(changes: readonly RowChange[], order: (table: TableDefinition) => number): WriteStatement[] {
   const byTable = [...Map.groupBy(changes, ({ table }) => table)].sort(([a], [b]) => order(a) - order(b))
   const withOp = (op: RowChange['op'], list: readonly RowChange[]): RowChange[] =>
     list.filter((change) => change.op === op)
@@ -111,9 +101,7 @@ export function insertInto(
   rows: readonly (readonly SqlValue[])[],
   onDuplicate: readonly string[] = [],
 ): WriteStatement[] {
-  const replaced = onDuplicate
-    .map((name) => `${quoteIdentifier(name)} = VALUES(${quoteIdentifier(name)})`)
-    .join(', ')
+  const replaced = onDuplicate.map((name) => `${quoteIdentifier(name)} = VALUES(${quoteIdentifier(name)})`).join(', ')
   const tail = replaced === '' ? '' : ` ON DUPLICATE KEY UPDATE ${replaced}`
   const tuple = `(${columns.map(() => '?').join(', ')})`
   return splitIntoChunks(rows, paramBytes).map((chunk) => {
@@ -144,9 +132,7 @@ export function insertAutoIncrement(table: TableDefinition, values: Row): WriteS
 
 function deleteRows(table: TableDefinition, changes: readonly RowChange[]): WriteStatement[] {
   const guardedChanges = changes.filter(({ values }) => table.shardKey.name in values)
-  const keys = changes
-    .filter((change) => !guardedChanges.includes(change))
-    .map(({ key }) => encodeKey(table, key))
+  const keys = changes.filter((change) => !guardedChanges.includes(change)).map(({ key }) => encodeKey(table, key))
   // Not if the row with this key belongs to another shard by now.
   const guardedKeys = guardedChanges.map(({ key, values }) => [
     ...encodeKey(table, key),
@@ -175,13 +161,8 @@ interface RowUpdate {
 }
 
 /** Writes only the changed columns, because another program may have written the others. */
-function updateRows(
-  table: TableDefinition,
-  changes: readonly RowChange[],
-  valueOf = encodeColumn,
-): WriteStatement[] {
-  const columnsOf = ({ values }: RowChange): ColumnDefinition[] =>
-    table.columns.filter(({ name }) => name in values)
+function updateRows(table: TableDefinition, changes: readonly RowChange[], valueOf = encodeColumn): WriteStatement[] {
+  const columnsOf = ({ values }: RowChange): ColumnDefinition[] => table.columns.filter(({ name }) => name in values)
   const groups = Map.groupBy(changes, (change) => columnsOf(change).map(nameOf).join())
   return [...groups.values()].flatMap((group) => {
     const columns = columnsOf(group[0]!)
@@ -211,9 +192,7 @@ function updateStatement(
     return { sql, params: [...singleRow!.values, ...singleRow!.key] }
   }
   const whens = ` WHEN ${allColumnsEqual(table.key)} THEN ?`.repeat(rows.length)
-  const cases = columns.map(
-    ({ name }) => `${quoteIdentifier(name)} = CASE${whens} ELSE ${quoteIdentifier(name)} END`,
-  )
+  const cases = columns.map(({ name }) => `${quoteIdentifier(name)} = CASE${whens} ELSE ${quoteIdentifier(name)} END`)
   const params = columns.flatMap((_, i) => rows.flatMap(({ key, values }) => [...key, values[i]!]))
   const sql = `${head} ${cases.join(', ')} WHERE ${anyKeyEqual(table.key, rows.length)}`
   return { sql, params: [...params, ...rows.flatMap(({ key }) => key)] }
@@ -241,11 +220,7 @@ function nameOf({ name }: ColumnDefinition): string {
 }
 
 /** Splits rows into chunks bounded in rows and bytes; a larger row gets a chunk of its own. */
-function splitIntoChunks<T>(
-  rows: readonly T[],
-  bytesOf: (row: T) => number,
-  maxRows = MAX_STATEMENT_ROWS,
-): T[][] {
+function splitIntoChunks<T>(rows: readonly T[], bytesOf: (row: T) => number, maxRows = MAX_STATEMENT_ROWS): T[][] {
   const chunks: T[][] = []
   let chunk: T[] = []
   let bytes = 0

@@ -103,12 +103,7 @@ export class MemoryDatabase implements Database {
     return this.#request('apply', () => this.#apply(batch))
   }
 
-  load(
-    table: TableDefinition,
-    shardKey: string,
-    after: RowKey | null,
-    limit: number,
-  ): Promise<readonly Row[]> {
+  load(table: TableDefinition, shardKey: string, after: RowKey | null, limit: number): Promise<readonly Row[]> {
     return this.#request('load', () => {
       const rows = this.rows(table).filter((row) => {
         const key = table.key.map(({ name }) => row[name])
@@ -215,8 +210,7 @@ export class MemoryDatabase implements Database {
     const name = keyString(key)
     const before = rows.get(name)
     const refused = this.refuseChange?.(change) ?? null
-    if (refused !== null)
-      throw new DatabaseError('refused', `table ${table.name}: ${refused}`, { errno: 1644 })
+    if (refused !== null) throw new DatabaseError('refused', `table ${table.name}: ${refused}`, { errno: 1644 })
     undo.push(() => (before ? rows.set(name, before) : rows.delete(name)))
     if (op === 'delete') {
       const isGuardMet = Object.entries(values).every(([column, value]) => before?.row[column] === value)
@@ -234,9 +228,7 @@ export class MemoryDatabase implements Database {
     }
     const row = Object.freeze({ ...before?.row, ...values })
     for (const { name: unique } of table.unique) {
-      const duplicate = [...rows].find(
-        ([other, stored]) => other !== name && stored.row[unique] === row[unique],
-      )
+      const duplicate = [...rows].find(([other, stored]) => other !== name && stored.row[unique] === row[unique])
       if (duplicate && row[unique] !== null)
         throw new DatabaseError('refused', `table ${table.name}: duplicate ${unique}`, { errno: 1062 })
     }
@@ -254,9 +246,7 @@ function drawFault(randomFaults: RandomFaults, method: DatabaseMethod): Fault | 
   const x = randomFaults.random()
   if (x < randomFaults.unavailable) return 'unavailable'
   if (x < randomFaults.unavailable + randomFaults.lost) return 'lost'
-  return method === 'apply' && x < randomFaults.unavailable + randomFaults.lost + randomFaults.late
-    ? 'late'
-    : null
+  return method === 'apply' && x < randomFaults.unavailable + randomFaults.lost + randomFaults.late ? 'late' : null
 }
 
 /** For a request whose sender has timed out. */

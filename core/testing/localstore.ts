@@ -49,15 +49,12 @@ export class MemoryLocalStore extends MemoryStore implements LocalStore {
   }
 
   ownersWithEntries(): readonly string[] {
-    return [...this.#outboxes]
-      .filter(([, { turns }]) => turns.some(({ data }) => data))
-      .map(([owner]) => owner)
+    return [...this.#outboxes].filter(([, { turns }]) => turns.some(({ data }) => data)).map(([owner]) => owner)
   }
 
   outboxOf(owner: string): MemoryOutbox {
     let outbox = this.#outboxes.get(owner)
-    if (!outbox)
-      this.#outboxes.set(owner, (outbox = new MemoryOutbox(this.#storeId, () => this.#reset(owner))))
+    if (!outbox) this.#outboxes.set(owner, (outbox = new MemoryOutbox(this.#storeId, () => this.#reset(owner))))
     return outbox
   }
 
@@ -180,9 +177,7 @@ export class MemoryOutbox implements Outbox {
 
   lastSeqOf(shard: ShardId, critical: boolean): number {
     const name = shardName(shard)
-    const last = this.turns.findLast(
-      (turn) => turn.shard === name && turn.data && (turn.critical || !critical),
-    )
+    const last = this.turns.findLast((turn) => turn.shard === name && turn.data && (turn.critical || !critical))
     return last?.seq ?? 0
   }
 

@@ -230,9 +230,7 @@ function rowConflict(stored: MemoryShard, { rows }: WriteSet): Error | null {
   for (const { table, op, key } of rows ?? []) {
     const exists = stored.rows.get(table.name)?.has(keyString(key)) ?? false
     if ((op === 'insert' && exists) || (op === 'update' && !exists))
-      return new Error(
-        `table ${table.name}: ${op} of ${keyString(key)}, which ${exists ? 'exists' : 'does not exist'}`,
-      )
+      return new Error(`table ${table.name}: ${op} of ${keyString(key)}, which ${exists ? 'exists' : 'does not exist'}`)
   }
   return null
 }

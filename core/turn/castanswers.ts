@@ -39,8 +39,7 @@ export class CastAnswers {
     turn.addEffect(onCommitted)
     const handler = plan.answers.get(cast.answer)
     if (!handler) {
-      if (cast.answer !== '')
-        log.warn('an answer that the game does not declare is dropped', { answer: cast.answer })
+      if (cast.answer !== '') log.warn('an answer that the game does not declare is dropped', { answer: cast.answer })
       return this.#runner.commitTurn(turn)
     }
     let castAnswer: CastAnswer

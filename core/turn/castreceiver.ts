@@ -89,8 +89,7 @@ class SenderReceipt implements CastReceipt {
   }
 
   failWaiting(): void {
-    for (const reply of this.#waiting.splice(0))
-      reply({ kind: 'system', code: 'SHARD_RESTARTED', message: '' })
+    for (const reply of this.#waiting.splice(0)) reply({ kind: 'system', code: 'SHARD_RESTARTED', message: '' })
   }
 
   createWrite(nowMs: number, answer: PeerAnswer): ChannelWrite {

@@ -118,8 +118,7 @@ export class CastSender implements TurnCasts {
   enqueueCast(cast: StoredCast): void {
     const name = shardName(cast.target)
     let queue = this.#queues.get(name)
-    if (!queue)
-      this.#queues.set(name, (queue = { waiting: [], isBusy: false, tries: 0, failures: 0, timer: null }))
+    if (!queue) this.#queues.set(name, (queue = { waiting: [], isBusy: false, tries: 0, failures: 0, timer: null }))
     queue.waiting.push(cast)
     if (!queue.isBusy) this.#deliverHead(name, queue)
   }

@@ -75,10 +75,7 @@ function castRemote(
   if (command.options.durable) {
     if (turn.requireActive().plan.definition.stateless)
       throw new Error('a service has no storage, so it cannot send a durable cast')
-    return turn.addCast(
-      { target: id, command: command.number, body, answer: answer?.answer ?? '' },
-      answer?.data,
-    )
+    return turn.addCast({ target: id, command: command.number, body, answer: answer?.answer ?? '' }, answer?.data)
   }
   if (answer) throw new Error(`${contract.name}: only a cast of a durable command has an answer`)
   turn.addEffect((host) => host.peer(id).cast({ command: command.number, body, chain: [], deadlineMs: 0 }))

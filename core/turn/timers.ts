@@ -152,9 +152,7 @@ export class Timers implements TurnTimers {
 }
 
 /** Timers as the Store holds them. */
-export function encodeTimers(
-  writes: ReadonlyMap<string, TimerWrite | null>,
-): Map<string, StoredTimer | null> {
+export function encodeTimers(writes: ReadonlyMap<string, TimerWrite | null>): Map<string, StoredTimer | null> {
   const rows = new Map<string, StoredTimer | null>()
   for (const [name, write] of writes) {
     rows.set(name, write && { name, dueMs: write.dueMs, data: msgpack.encode(write.data) })

@@ -2,16 +2,7 @@
 // after the turn ended well and was committed; a turn that throws is undone; a context throws when it is used later.
 
 import type { Cached } from '../game/cacheable.ts'
-import type {
-  ContextLog,
-  Emit,
-  Kv,
-  Rows,
-  SessionContext,
-  ShardHandle,
-  Tables,
-  User,
-} from '../game/context.ts'
+import type { ContextLog, Emit, Kv, Rows, SessionContext, ShardHandle, Tables, User } from '../game/context.ts'
 import type { TableDefinition } from '../game/table.ts'
 import type { Contract, Entries } from '../wire/contract.ts'
 import { Refusal } from '../wire/errors.ts'
@@ -103,10 +94,7 @@ export class Turn implements SessionContext, RowTurn, KvTurn, LoginTurn {
   to(seat: number): Emit<Entries> {
     return this.#emitter({ to: 'seat', seat })
   }
-  at<E extends Entries, Code extends string>(
-    contract: Contract<E, Code>,
-    key: string = contract.key,
-  ): ShardHandle<E> {
+  at<E extends Entries, Code extends string>(contract: Contract<E, Code>, key: string = contract.key): ShardHandle<E> {
     this.requireActive()
     return remoteOf(this, contract, key)
   }

@@ -5,14 +5,7 @@ import { EMPTY_BYTES } from '../wire/bytes.ts'
 import { TIMES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import type { Awaitable } from '../game/shard.ts'
-import {
-  channelWrite,
-  type Outcome,
-  type Row,
-  type RowChange,
-  type Store,
-  type WriteSet,
-} from '../ports/store.ts'
+import { channelWrite, type Outcome, type Row, type RowChange, type Store, type WriteSet } from '../ports/store.ts'
 import { RETAIN } from '../ports/link.ts'
 import type { PeerAnswer } from '../ports/directory.ts'
 import { rowChangeOf, storeChange } from '../rows/tablerows.ts'
@@ -104,8 +97,7 @@ export class TurnCommit {
         this.#releaseTurn(turn, reply, failure)
       },
       onFailed: (outcome) => this.#commitFailed(turn, outcome),
-      onTimeout:
-        this.#pendingCritical > 0 && turn.hasWaitingCaller ? () => this.#answerRetryLater(turn) : null,
+      onTimeout: this.#pendingCritical > 0 && turn.hasWaitingCaller ? () => this.#answerRetryLater(turn) : null,
     })
   }
 
@@ -135,8 +127,7 @@ export class TurnCommit {
     const hasChanges = changes.length > 0
     if (!writes?.kv && !writes?.timers && !casts && !hasChanges && !receipt && !requiresFlush) return null
     const critical = requiresFlush || (plan.hasCriticalTable && (casts !== null || changes.some(isCritical)))
-    const undo =
-      critical || this.#pendingCritical > 0 ? this.#undoWriteSet(turn, writes, changes, before) : null
+    const undo = critical || this.#pendingCritical > 0 ? this.#undoWriteSet(turn, writes, changes, before) : null
     let stored: WriteSet['channel'] = null
     if (receipt) stored = receipt.createWrite(clock.now(), failure ?? { kind: 'reply', body: reply })
     else if (channel && (flags & RETAIN) !== 0) stored = channel.createWrite(clock.now())
@@ -165,8 +156,7 @@ export class TurnCommit {
     const { receipt, channel, flags } = cause
     let stored: WriteSet['channel'] = null
     if (receipt) stored = receipt.createUndoWrite(clock.now())
-    else if (channel && (flags & RETAIN) !== 0)
-      stored = channelWrite(channel.name, clock.now(), channel.storedState)
+    else if (channel && (flags & RETAIN) !== 0) stored = channelWrite(channel.name, clock.now(), channel.storedState)
     return this.#newWriteSet({
       kv: writes?.kvBefore ?? null,
       timers: writes?.timers ? timers.encodeUndo(writes.timers.keys()) : null,

@@ -49,8 +49,7 @@ export class TurnRunner implements AnswerRunner, CommandRunner {
     const declared = plan.commands.get(number) ?? null
     const command = declared?.internal && cause.channel ? null : declared
     const turn = new Turn(this.#activation, cause, command)
-    if (!command)
-      return this.#refuseTurn(turn, 'system', 'UNKNOWN_COMMAND', `${name} has no command ${number}`, number)
+    if (!command) return this.#refuseTurn(turn, 'system', 'UNKNOWN_COMMAND', `${name} has no command ${number}`, number)
     let input: unknown
     try {
       input = command.input(command.codec.decode(body))

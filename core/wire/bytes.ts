@@ -22,9 +22,7 @@ export function hexOf(bytes: Uint8Array): string {
 
 /** The inverse of `hexOf`. */
 export function bytesOfHex(hex: string): Uint8Array {
-  return Uint8Array.from({ length: hex.length / 2 }, (_, i) =>
-    Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16),
-  )
+  return Uint8Array.from({ length: hex.length / 2 }, (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16))
 }
 
 export function writeU32(target: Uint8Array, at: number, value: number): void {
@@ -93,10 +91,7 @@ export class ByteReader {
   #take(size: number): number {
     const at = this.#at
     if (this.#end - at < size) {
-      throw new ProtocolError(
-        'BAD_MESSAGE',
-        `${this.#messageName} ends ${size - (this.#end - at)} bytes too early`,
-      )
+      throw new ProtocolError('BAD_MESSAGE', `${this.#messageName} ends ${size - (this.#end - at)} bytes too early`)
     }
     this.#at = at + size
     return at

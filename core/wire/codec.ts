@@ -114,9 +114,7 @@ export function customCodec(
 export class Unserializable {}
 
 /** The built-in codecs by name. */
-export const CODECS: ReadonlyMap<string, Codec> = new Map(
-  [raw, json, msgpack].map((codec) => [codec.name, codec]),
-)
+export const CODECS: ReadonlyMap<string, Codec> = new Map([raw, json, msgpack].map((codec) => [codec.name, codec]))
 
 // Unlike the text of a message, JSON may start with a byte order mark, which is removed (RFC 8259 section 8.1).
 const jsonDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
@@ -143,13 +141,10 @@ function createPackr(): Packr {
   const write = (value: unknown): never => {
     if (value instanceof Unserializable)
       throw new TypeError('a row cannot be encoded: it is valid only in its turn; use its values')
-    throw new TypeError(
-      `${Object.prototype.toString.call(value)} cannot be encoded; use a Uint8Array or an array`,
-    )
+    throw new TypeError(`${Object.prototype.toString.call(value)} cannot be encoded; use a Uint8Array or an array`)
   }
   const wide = [Int16Array, Uint16Array, Int32Array, Uint32Array, Float32Array, Float64Array]
-  for (const Class of [...wide, BigInt64Array, BigUint64Array, DataView, Unserializable])
-    addExtension({ Class, write })
+  for (const Class of [...wide, BigInt64Array, BigUint64Array, DataView, Unserializable]) addExtension({ Class, write })
   return new Packr({ ...options })
 }
 
@@ -163,8 +158,7 @@ function checkJsonDepth(body: Uint8Array, maxDepth: number): void {
     else if (inString) {
       if (byte === 0x5c) at++ // skip the escaped byte
     } else if (byte === 0x5b || byte === 0x7b) {
-      if (++depth > maxDepth)
-        throw new InputError(`json body is nested deeper than ${maxDepth}, at byte ${at}`)
+      if (++depth > maxDepth) throw new InputError(`json body is nested deeper than ${maxDepth}, at byte ${at}`)
     } else if (byte === 0x5d || byte === 0x7d) depth--
   }
 }

@@ -102,8 +102,7 @@ type DuplicateName<E, K extends keyof E> = {
 }[keyof E]
 type NumberOf<X> = X extends { readonly number: infer N } ? N : never
 
-export type CommandNames<E> = { [K in keyof E]: E[K] extends { kind: 'command' } ? K : never }[keyof E] &
-  string
+export type CommandNames<E> = { [K in keyof E]: E[K] extends { kind: 'command' } ? K : never }[keyof E] & string
 export type EventNames<E> = { [K in keyof E]: E[K] extends { kind: 'event' } ? K : never }[keyof E] & string
 export type CastNames<E> = {
   [K in CommandNames<E>]: E[K] extends Command<number, infer _In, infer Out>
@@ -228,28 +227,19 @@ export function entryCodec(owner: Pick<Contract, 'codec'>, entry: AnyCommand | A
 function codecOf(codec: CodecName | Codec | undefined): Codec {
   if (typeof codec === 'object') return codec
   const found = CODECS.get(codec ?? 'msgpack')
-  if (!found)
-    throw new DefinitionError(`codec ${JSON.stringify(codec)} is not one of ${[...CODECS.keys()].join(', ')}`)
+  if (!found) throw new DefinitionError(`codec ${JSON.stringify(codec)} is not one of ${[...CODECS.keys()].join(', ')}`)
   return found
 }
 
 /** Methods of the SDK beside a shard's commands; `then` would make the object a promise. */
-const RESERVED_COMMANDS: ReadonlySet<string> = new Set([
-  'on',
-  'onRestart',
-  'onResync',
-  'onClose',
-  'close',
-  'then',
-])
+const RESERVED_COMMANDS: ReadonlySet<string> = new Set(['on', 'onRestart', 'onResync', 'onClose', 'close', 'then'])
 const OFFLINE_MODES: ReadonlySet<string> = new Set<Offline>(['drop', 'keep', 'fail'])
 /** Kinds whose values have no unique text to compare by. */
 const UNKEYED_KINDS: ReadonlySet<string> = new Set(['array', 'record', 'object', 'bytes'])
 
 function offlineError({ offline, durable }: CommandOptions): string | null {
   if (offline === undefined) return null
-  if (!OFFLINE_MODES.has(offline))
-    return `offline ${shorten(offline)} is not one of ${[...OFFLINE_MODES].join(', ')}`
+  if (!OFFLINE_MODES.has(offline)) return `offline ${shorten(offline)} is not one of ${[...OFFLINE_MODES].join(', ')}`
   return durable && offline === 'drop' ? 'a durable command is never dropped; offline is keep or fail' : null
 }
 
@@ -257,9 +247,7 @@ function latestError({ options: { latest }, fields }: AnyEvent): string | null {
   if (latest === undefined || latest === true || fields === null) return null
   const kind = fields.get(latest)
   if (kind === undefined) return `latest ${shorten(latest)} is not one of ${[...fields.keys()].join(', ')}`
-  return UNKEYED_KINDS.has(kind)
-    ? `latest ${shorten(latest)} is of type ${kind}, which cannot be compared`
-    : null
+  return UNKEYED_KINDS.has(kind) ? `latest ${shorten(latest)} is of type ${kind}, which cannot be compared` : null
 }
 
 function fieldsOf(shape: Shape): ReadonlyMap<string, string> | null {

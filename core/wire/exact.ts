@@ -18,11 +18,7 @@ export const u64 = bigintType('u64', 0n, 2n ** 64n - 1n)
 /** Exact: text such as "-12.50" with at most `precision` digits, `scale` of them after the point. */
 export function decimal(precision: number, scale: number): Type<string> {
   const fits =
-    Number.isInteger(precision) &&
-    Number.isInteger(scale) &&
-    precision >= 1 &&
-    scale >= 0 &&
-    scale <= precision
+    Number.isInteger(precision) && Number.isInteger(scale) && precision >= 1 && scale >= 0 && scale <= precision
   if (!fits || precision > MAX_PRECISION || scale > MAX_SCALE)
     throw new DefinitionError(
       `t.decimal(${precision}, ${scale}): 1..${MAX_PRECISION} digits, 0..${MAX_SCALE} of them after the point`,
@@ -67,17 +63,13 @@ function bigintType(kind: 'i64' | 'u64', min: bigint, max: bigint): Type<bigint>
   return new Descriptor<bigint>(
     { kind },
     (value) => {
-      if (typeof value === 'number')
-        return Number.isSafeInteger(value) && value >= min ? BigInt(value) : INVALID
+      if (typeof value === 'number') return Number.isSafeInteger(value) && value >= min ? BigInt(value) : INVALID
       return typeof value === 'bigint' && value >= min && value <= max ? value : INVALID
     },
     (value) => {
-      if (typeof value === 'bigint')
-        return { message: `${shorten(String(value))} is outside ${min}..${max}`, path: [] }
+      if (typeof value === 'bigint') return { message: `${shorten(String(value))} is outside ${min}..${max}`, path: [] }
       if (typeof value !== 'number') return mismatch(kind, value)
-      const why = Number.isSafeInteger(value)
-        ? `is outside ${min}..${max}`
-        : 'is not a safe integer: use a bigint'
+      const why = Number.isSafeInteger(value) ? `is outside ${min}..${max}` : 'is not a safe integer: use a bigint'
       return { message: `${value} ${why}`, path: [] }
     },
   )

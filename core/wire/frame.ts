@@ -138,10 +138,7 @@ export class FrameDecoder {
     if (length < LENGTH_EXTRA) throw new ProtocolError('BAD_LENGTH', `frame length ${length} is below 4`)
     const bodyBytes = length - LENGTH_EXTRA
     if (bodyBytes > this.#maxBodyBytes) {
-      throw new ProtocolError(
-        'FRAME_TOO_LARGE',
-        `frame body ${bodyBytes} bytes exceeds ${this.#maxBodyBytes}`,
-      )
+      throw new ProtocolError('FRAME_TOO_LARGE', `frame body ${bodyBytes} bytes exceeds ${this.#maxBodyBytes}`)
     }
     return bodyBytes
   }
@@ -198,10 +195,7 @@ export class FrameDecoder {
       grown.set(this.#partial!.subarray(0, this.#bufferedBytes), 0)
       this.#partial = grown
     }
-    this.#partial!.set(
-      start === 0 && end === chunk.length ? chunk : chunk.subarray(start, end),
-      this.#bufferedBytes,
-    )
+    this.#partial!.set(start === 0 && end === chunk.length ? chunk : chunk.subarray(start, end), this.#bufferedBytes)
     this.#bufferedBytes = needed
   }
 }

@@ -194,11 +194,7 @@ export function encodeResume(opens: readonly Open[]): Uint8Array {
   return writer.bytes
 }
 
-export function decodeResume(
-  source: Uint8Array,
-  start: number,
-  end: number,
-): { readonly opens: readonly Open[] } {
+export function decodeResume(source: Uint8Array, start: number, end: number): { readonly opens: readonly Open[] } {
   const r = new ByteReader('RESUME', source, start, end)
   const opens: Open[] = []
   for (let left = r.u16(); left > 0; left--) opens.push(readOpen('RESUME', r))
@@ -287,11 +283,8 @@ export function decodeError(source: Uint8Array, start: number, end: number): Err
 }
 
 export function encodeEvent(event: EventHeader, body: Uint8Array): Uint8Array {
-  return new ByteWriter(EVENT_BYTES + body.length)
-    .u32(event.channel)
-    .u32(event.sequence)
-    .u32(event.event)
-    .raw(body).bytes
+  return new ByteWriter(EVENT_BYTES + body.length).u32(event.channel).u32(event.sequence).u32(event.event).raw(body)
+    .bytes
 }
 
 export function decodeEvent(source: Uint8Array, start: number, end: number): EventHeader {

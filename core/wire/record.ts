@@ -104,8 +104,7 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
   }
 
   open(opening: OpenRecord): void {
-    const { session, channel, legacy, activation, membershipToken, eventAck, uid, epoch, generation } =
-      opening
+    const { session, channel, legacy, activation, membershipToken, eventAck, uid, epoch, generation } = opening
     const uidBytes = utf8Encoder.encode(uid)
     this.#begin(RECORD.OPEN, SESSION_BYTES + 29 + membershipToken.length + uidBytes.length)
     this.#raw(session)

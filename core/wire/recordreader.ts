@@ -4,14 +4,7 @@
 import { ByteReader, decodeText, EMPTY_BYTES, readU32 } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 import { SESSION_BYTES } from './message.ts'
-import {
-  RECORD,
-  RECORD_FLAG,
-  RECORD_HEAD,
-  RECORD_VERSION,
-  type GatewayRecords,
-  type ShardRecords,
-} from './record.ts'
+import { RECORD, RECORD_FLAG, RECORD_HEAD, RECORD_VERSION, type GatewayRecords, type ShardRecords } from './record.ts'
 
 /** Passes every record of an edge's message to `to`, in order. @throws ProtocolError BAD_MESSAGE */
 export function readShardRecords(message: Uint8Array, to: ShardRecords): void {
@@ -140,10 +133,7 @@ export function readGatewayRecords(message: Uint8Array, to: GatewayRecords): voi
 function firstRecord(message: Uint8Array): number {
   if (message.length < 1 + RECORD_HEAD) throw tooShort('envelope', 1 + RECORD_HEAD - message.length)
   if (message[0] !== RECORD_VERSION) {
-    throw new ProtocolError(
-      'BAD_MESSAGE',
-      `envelope version ${message[0]} is not ${RECORD_VERSION}: deploy both ends`,
-    )
+    throw new ProtocolError('BAD_MESSAGE', `envelope version ${message[0]} is not ${RECORD_VERSION}: deploy both ends`)
   }
   return 1
 }

@@ -149,10 +149,8 @@ function checkExtension(body: Uint8Array, at: number, end: number, length: numbe
   if (nanoseconds > 999_999_999) throw scanError('contains a timestamp beyond a second of nanoseconds', start)
   if (length === 8) return
   const high = bigEndian(body, at + 5, 4)
-  const seconds =
-    (high >= 0x8000_0000 ? high - 0x1_0000_0000 : high) * 0x1_0000_0000 + bigEndian(body, at + 9, 4)
-  if (seconds < -MAX_SECONDS || seconds >= MAX_SECONDS)
-    throw scanError('contains a timestamp out of range', start)
+  const seconds = (high >= 0x8000_0000 ? high - 0x1_0000_0000 : high) * 0x1_0000_0000 + bigEndian(body, at + 9, 4)
+  if (seconds < -MAX_SECONDS || seconds >= MAX_SECONDS) throw scanError('contains a timestamp out of range', start)
 }
 
 // '__proto__' is 5f 5f 70 72 6f 74 6f 5f 5f. A decoder would rename it, which lets two keys become one.

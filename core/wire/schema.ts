@@ -129,9 +129,7 @@ function validateNow<Out>(schema: StandardSchema<Out>, value: unknown): Standard
   const result = props.validate(value)
   if (!('then' in result)) return result
   result.then(undefined, () => undefined) // not awaited: the definition itself is rejected
-  throw new DefinitionError(
-    `a schema of ${shorten(props.vendor)} returns a promise; validation must be synchronous`,
-  )
+  throw new DefinitionError(`a schema of ${shorten(props.vendor)} returns a promise; validation must be synchronous`)
 }
 
 // Uses the path of the first issue. Foreign messages may quote the received value, so they are truncated and escaped.

@@ -20,14 +20,8 @@ export function parseShardName(name: string): ShardId {
 
 /** 1..maxBytes bytes of text without control characters, not ending in a space, which MySQL ignores. */
 export function isKey(key: string, maxBytes: number): boolean {
-  if (
-    key.length === 0 ||
-    key.endsWith(' ') ||
-    key.length > maxBytes ||
-    utf8Encoder.encode(key).length > maxBytes
-  )
+  if (key.length === 0 || key.endsWith(' ') || key.length > maxBytes || utf8Encoder.encode(key).length > maxBytes)
     return false
-  for (let i = 0; i < key.length; i++)
-    if (key.charCodeAt(i) < 0x20 || key.charCodeAt(i) === 0x7f) return false
+  for (let i = 0; i < key.length; i++) if (key.charCodeAt(i) < 0x20 || key.charCodeAt(i) === 0x7f) return false
   return true
 }

@@ -18,11 +18,7 @@ export const Session = systemContract(
        * Logs the uid in: sent by a shard, or by a gateway for a ticket, whose `jti` is marked as used until `expiresMs`.
        * `wasNobody`: the session has tokens from before its login.
        */
-      login: command(
-        2,
-        { session: SESSION, jti: t.string(64), expiresMs: t.f64, wasNobody: t.bool },
-        { epoch: t.u32 },
-      ),
+      login: command(2, { session: SESSION, jti: t.string(64), expiresMs: t.f64, wasNobody: t.bool }, { epoch: t.u32 }),
       /** Sent by the gateway of the session's connection, which then receives pushes and the end of the session. */
       attach: command(3, { session: SESSION, epoch: t.u32 }, {}),
       kick: command(4, { reason: t.string(64) }),
@@ -40,11 +36,7 @@ export const Auth = systemContract(
   contract(
     'auth',
     {
-      verify: command(
-        1,
-        { ticket: t.bytes(8_192), uid: UID, session: SESSION, remote: t.string(64) },
-        { uid: UID },
-      ),
+      verify: command(1, { ticket: t.bytes(8_192), uid: UID, session: SESSION, remote: t.string(64) }, { uid: UID }),
     },
     { refuses: ['BAD_TICKET'] },
   ),

@@ -81,8 +81,7 @@ export const t = {
     if (min > max) throw new DefinitionError(`t.string(${max}, ${min}): the minimum is above the maximum`)
     return scalar<string>(
       { kind: 'string', min, max },
-      (value) =>
-        typeof value === 'string' && value.length <= max && value.length >= min && value.isWellFormed(),
+      (value) => typeof value === 'string' && value.length <= max && value.length >= min && value.isWellFormed(),
       (value) => {
         if (value.length <= max && value.length >= min) return `${shorten(value)} is not well-formed Unicode`
         const bound = value.length > max ? `exceeds ${max}` : `is below ${min}`
@@ -200,9 +199,7 @@ export const t = {
     return new Descriptor<InferFields<F>>(
       {
         kind: 'object',
-        fields: Object.fromEntries(
-          names.map((name, i) => [name, (parts[i] as CompiledSchema<unknown>).spec]),
-        ),
+        fields: Object.fromEntries(names.map((name, i) => [name, (parts[i] as CompiledSchema<unknown>).spec])),
       },
       (value) => {
         if (!isObject(value)) return INVALID
@@ -271,8 +268,7 @@ function scalar<Out>(
   return new Descriptor<Out>(
     spec,
     (value) => (accepts(value) ? (value as Out) : INVALID),
-    (value) =>
-      describe && isOfType(value) ? { message: describe(value), path: [] } : mismatch(spec.kind, value),
+    (value) => (describe && isOfType(value) ? { message: describe(value), path: [] } : mismatch(spec.kind, value)),
   )
 }
 
@@ -288,8 +284,7 @@ function number(kind: NumberKind, min: number, max: number): Type<number> {
     (value) => {
       if (typeof value !== 'number') return mismatch(kind, value)
       if (!Number.isFinite(value)) return { message: `${value} is not a finite number`, path: [] }
-      const message =
-        value < min || value > max ? `${value} is outside ${min}..${max}` : `${value} is not whole`
+      const message = value < min || value > max ? `${value} is outside ${min}..${max}` : `${value} is not whole`
       return { message, path: [] }
     },
   )

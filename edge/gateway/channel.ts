@@ -12,14 +12,7 @@ import {
   type ShardLink,
 } from '../../core/ports/link.ts'
 import type { Log } from '../../core/ports/log.ts'
-import {
-  encodeAck,
-  encodeClose,
-  encodeOpened,
-  encodeResync,
-  MESSAGE,
-  type ErrorKind,
-} from '../../core/wire/message.ts'
+import { encodeAck, encodeClose, encodeOpened, encodeResync, MESSAGE, type ErrorKind } from '../../core/wire/message.ts'
 import { shardName } from '../../core/wire/shardid.ts'
 import type { GatewayContext } from './context.ts'
 import { LOGGED_IN_ELSEWHERE, RESUMED_ELSEWHERE, type SessionConnection } from './gatewaysession.ts'
@@ -153,10 +146,7 @@ export class SessionChannel extends GatewayChannel implements ChannelOut {
   channelOpened(activation: number, mark: number, lost: boolean): void {
     const channel = this.#number
     const opening = ++this.#openedCount
-    this.#connection.writer.writeFrame(
-      MESSAGE.OPENED,
-      encodeOpened({ channel, activation, mark, lost, opening }),
-    )
+    this.#connection.writer.writeFrame(MESSAGE.OPENED, encodeOpened({ channel, activation, mark, lost, opening }))
     if (!lost) return
     this.#minOpening = opening
     this.settleAll()

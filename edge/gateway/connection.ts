@@ -257,13 +257,7 @@ export class Connection implements OutboundWriterOwner, FrameReaderOwner, Sessio
 }
 
 /** Reasons that end the session: its seats are released at once. */
-const FINAL_REASONS: ReadonlySet<CloseReason> = new Set([
-  'KICKED',
-  'STRIKES',
-  'FLOOD',
-  'BAD_MESSAGE',
-  'WINDOW',
-])
+const FINAL_REASONS: ReadonlySet<CloseReason> = new Set(['KICKED', 'STRIKES', 'FLOOD', 'BAD_MESSAGE', 'WINDOW'])
 
 /** A close reason has at most 123 bytes of UTF-8 (RFC 6455 section 5.5.1), and may quote what a peer sent. */
 function toPrintableAscii(text: string): string {

@@ -59,8 +59,7 @@ export class ConnectionLimiter {
   admit(address: string): ConnectionPermit | ConnectionRejection {
     const { maxConnections, maxPerAddress, maxPerLoopback, maxUnproven } = this.#limits
     const counts = this.#counts
-    if (counts.open >= maxConnections)
-      return reject(counts, 'total', 'connections', counts.open, maxConnections)
+    if (counts.open >= maxConnections) return reject(counts, 'total', 'connections', counts.open, maxConnections)
     const key = addressKey(address)
     const max = key === LOOPBACK || key === UNKNOWN ? maxPerLoopback : maxPerAddress
     const known = counts.addresses.get(key)

@@ -47,11 +47,7 @@ export class ConnectionDeadlines {
   }
 
   /** Returns the first deadline that has passed, or null. */
-  expired(
-    nowMs: number,
-    { kind, isPaused, mustLogin }: ConnectionState,
-    times: GatewayTimes,
-  ): ExpiredDeadline | null {
+  expired(nowMs: number, { kind, isPaused, mustLogin }: ConnectionState, times: GatewayTimes): ExpiredDeadline | null {
     const ageMs = nowMs - this.#openedMs
     const idleMs = nowMs - this.#lastReceivedMs
     if (kind === 'unknown' && ageMs > times.firstFrameMs)

@@ -185,8 +185,7 @@ export class Gateway implements ConnectionHost {
     this.#deadlineTimer?.cancel()
     this.#canReserveForResume = false
     this.resumeReservations.releaseAll()
-    for (const connection of this.#connections)
-      connection.closeConnection('SHUTDOWN', 'the server shuts down')
+    for (const connection of this.#connections) connection.closeConnection('SHUTDOWN', 'the server shuts down')
   }
 
   #scheduleDeadlineCheck(): void {

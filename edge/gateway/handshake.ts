@@ -66,8 +66,7 @@ function loginWithTicket(
 ): void {
   const { ticketVerifier, log } = context
   const { auth } = context.routingTable
-  if (!ticketVerifier && !auth)
-    return callbacks.onRejected('BAD_TICKET', 'this server does not accept tickets')
+  if (!ticketVerifier && !auth) return callbacks.onRejected('BAD_TICKET', 'this server does not accept tickets')
   const onVerifyError = (error: unknown): void => {
     if (error instanceof TicketError) return callbacks.onRejected('BAD_TICKET', error.message)
     log.error('a ticket could not be verified', { error: String(error) })

@@ -10,12 +10,7 @@ import { KICKED, REPLACED, SUPERSEDED } from '../../core/ports/link.ts'
 import type { Awaitable } from '../../core/game/shard.ts'
 import { LOGGED_IN_ELSEWHERE, RESUMED_ELSEWHERE } from './gatewaysession.ts'
 import type { GatewayContext } from './context.ts'
-import {
-  SessionLink,
-  type ChannelOpener,
-  type RequestResult,
-  type SessionLinkListener,
-} from './sessionlink.ts'
+import { SessionLink, type ChannelOpener, type RequestResult, type SessionLinkListener } from './sessionlink.ts'
 import { signResumeToken, type ResumeClaims } from './token.ts'
 
 export type IdentityContext = Pick<GatewayContext, 'clock' | 'link' | 'tokenSigner'>
@@ -90,8 +85,7 @@ export class SessionIdentity implements SessionLinkListener {
       Session.entries.resume,
       { session: this.sessionHex, epoch, generation },
       (result) => {
-        if (result.ok)
-          this.connectionGeneration = (result.output as { readonly generation: number }).generation
+        if (result.ok) this.connectionGeneration = (result.output as { readonly generation: number }).generation
         this.#tokenGeneration = this.connectionGeneration
         onResult(result)
       },
@@ -105,12 +99,7 @@ export class SessionIdentity implements SessionLinkListener {
   }
 
   /** Logs in with the claims of a ticket. */
-  loginWithTicket(
-    uid: string,
-    jti: string,
-    expiresMs: number,
-    onResult: (result: RequestResult) => void,
-  ): void {
+  loginWithTicket(uid: string, jti: string, expiresMs: number, onResult: (result: RequestResult) => void): void {
     const login = { session: this.sessionHex, jti, expiresMs, wasNobody: false }
     this.#requestOnce(uidShardKey(uid), Session.entries.login, login, (result) => {
       if (result.ok) {
@@ -158,12 +147,7 @@ export class SessionIdentity implements SessionLinkListener {
     return this.uid === '' ? sessionShardKey(this.sessionHex) : uidShardKey(this.uid)
   }
 
-  #requestOnce(
-    key: string,
-    command: AnyCommand,
-    input: unknown,
-    onResult: (result: RequestResult) => void,
-  ): void {
+  #requestOnce(key: string, command: AnyCommand, input: unknown, onResult: (result: RequestResult) => void): void {
     const shard = { contract: Session.name, key }
     const requestLink = new SessionLink(this.#context, shard, { session: this.session }, null)
     requestLink.request(command, input, (result) => {

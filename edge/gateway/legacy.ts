@@ -14,10 +14,7 @@ import { SessionIdentity, type SessionIdentityOwner } from './identity.ts'
 /** Bytes of queued commands: they arrived before the reply to a login, which decides their shard. */
 const MAX_QUEUED_BYTES = 65_536
 
-type LegacyContext = Pick<
-  GatewayContext,
-  'clock' | 'limits' | 'link' | 'meter' | 'routingTable' | 'tokenSigner'
->
+type LegacyContext = Pick<GatewayContext, 'clock' | 'limits' | 'link' | 'meter' | 'routingTable' | 'tokenSigner'>
 
 interface QueuedCommand {
   readonly command: number
@@ -141,8 +138,7 @@ export class LegacySession implements GatewaySession, SessionIdentityOwner {
 
   /** The game does not admit this session to the shard: its pending calls are dropped. */
   onChannelForbidden(channel: LegacyChannel): void {
-    for (const [contract, candidate] of this.#channels)
-      if (candidate === channel) this.#channels.delete(contract)
+    for (const [contract, candidate] of this.#channels) if (candidate === channel) this.#channels.delete(contract)
     channel.cancelPending()
     this.#connection.addStrike('the shard does not admit this session')
   }
@@ -151,8 +147,7 @@ export class LegacySession implements GatewaySession, SessionIdentityOwner {
   addPendingCalls(count: number): void {
     this.#pendingCalls += count
     this.#connection.addPendingCalls(count)
-    if (count < 0 && this.#queuedCommands.length > 0)
-      this.#context.clock.defer(() => this.#runQueuedCommands())
+    if (count < 0 && this.#queuedCommands.length > 0) this.#context.clock.defer(() => this.#runQueuedCommands())
   }
 
   /** Handles the queued commands; those whose shard is still undecided are queued again. */
@@ -231,8 +226,7 @@ class LegacyChannel extends GatewayChannel implements ChannelOut {
 
   error(sequence: number, command: number, _kind: ErrorKind, code: string, message: string): void {
     this.settle(sequence)
-    if (code === 'BAD_INPUT' || code === 'UNKNOWN_COMMAND')
-      this.#connection.addStrike(`command ${command}: ${message}`)
+    if (code === 'BAD_INPUT' || code === 'UNKNOWN_COMMAND') this.#connection.addStrike(`command ${command}: ${message}`)
   }
 
   event(_sequence: number, event: number, body: Uint8Array): void {

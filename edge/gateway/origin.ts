@@ -10,8 +10,7 @@ export class OriginError extends Error {
 }
 
 /** `scheme://host` or `scheme://host:port`; the host may begin with `*.`. */
-const ORIGIN_PATTERN =
-  /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?(\[[0-9a-f:]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::(\d{1,5}))?$/
+const ORIGIN_PATTERN = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?(\[[0-9a-f:]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::(\d{1,5}))?$/
 const SUBDOMAIN_PATTERN = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/
 /** Browsers omit these. */
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '443', ws: '80', wss: '443' }

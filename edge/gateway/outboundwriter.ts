@@ -5,10 +5,7 @@
 import type { GatewayContext, Transport } from './context.ts'
 import { WriteBuffer } from './writebuffer.ts'
 
-type WriterContext = Pick<
-  GatewayContext,
-  'clock' | 'limits' | 'times' | 'meter' | 'slab' | 'frameIdentityBytes'
->
+type WriterContext = Pick<GatewayContext, 'clock' | 'limits' | 'times' | 'meter' | 'slab' | 'frameIdentityBytes'>
 
 export interface OutboundWriterHost extends WriterContext {
   /** Calls `flush` when the current event is done. */

@@ -57,15 +57,11 @@ export class FrameReader {
     this.#owner = owner
     this.#context = context
     this.#bucket = new TokenBucket(limits.maxCostPerSecond, limits.maxBytesPerSecond)
-    this.#decoder = new FrameDecoder(
-      frameIdentityBytes,
-      limits.maxBodyBytes,
-      (command, source, start, end) => {
-        context.meter.count('framesIn')
-        this.#chunkCost++
-        owner.handleFrame(command, source, start, end)
-      },
-    )
+    this.#decoder = new FrameDecoder(frameIdentityBytes, limits.maxBodyBytes, (command, source, start, end) => {
+      context.meter.count('framesIn')
+      this.#chunkCost++
+      owner.handleFrame(command, source, start, end)
+    })
   }
 
   get isPaused(): boolean {

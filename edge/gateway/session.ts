@@ -151,12 +151,10 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
     if (!identity) throw new ProtocolError('BAD_MESSAGE', 'OPEN before WELCOME')
     const { routingTable, limits, link } = this.#host
     const { channel: number, activation, eventAck } = open
-    if (this.#channels.has(number))
-      throw new ProtocolError('BAD_MESSAGE', `channel ${number} is already open`)
+    if (this.#channels.has(number)) throw new ProtocolError('BAD_MESSAGE', `channel ${number} is already open`)
     this.#connection.reader.addCost(OPEN_COST)
     const contract = routingTable.byName.get(open.contract)
-    const reject = (code: SystemCode, message: string): void =>
-      this.sendError(number, 0, 'system', code, message)
+    const reject = (code: SystemCode, message: string): void => this.sendError(number, 0, 'system', code, message)
     if (!contract) return reject('UNKNOWN_CONTRACT', 'this game has no such contract')
     const boundKey = contract.bound ? identity.boundKey(contract.name) : undefined
     if (contract.bound && boundKey === undefined)
@@ -184,8 +182,7 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
     const call = decodeCall(source, start, end)
     const connection = this.#connection
     const channel = this.#channels.get(call.channel)
-    if (!channel)
-      return this.sendError(call.channel, call.sequence, 'system', 'CLOSED', 'the channel is not open')
+    if (!channel) return this.sendError(call.channel, call.sequence, 'system', 'CLOSED', 'the channel is not open')
     const { routingTable, limits } = this.#host
     const unackedReplies = call.sequence - call.replyAck
     if (unackedReplies > limits.maxUnackedReplies)
@@ -256,9 +253,7 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
 
   onPush(sequence: number, event: number, body: Uint8Array): void {
     const { writer } = this.#connection
-    this.#afterWelcome(() =>
-      writer.writeMessage(MESSAGE.EVENT, 0, sequence, event, this.#connection.encryptBody(body)),
-    )
+    this.#afterWelcome(() => writer.writeMessage(MESSAGE.EVENT, 0, sequence, event, this.#connection.encryptBody(body)))
   }
 
   onEventsMissed(events: number): void {

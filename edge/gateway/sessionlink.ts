@@ -2,12 +2,7 @@
 // listener it is the session's channel 0, and a newer one replaces it; without, it only sends requests, on a random channel.
 // Invariant: every request gets one result, UNAVAILABLE at the latest after the deadline of a call.
 
-import {
-  NEW_CHANNEL_DEFAULTS,
-  type ChannelIn,
-  type ChannelOut,
-  type OpenRequest,
-} from '../../core/ports/link.ts'
+import { NEW_CHANNEL_DEFAULTS, type ChannelIn, type ChannelOut, type OpenRequest } from '../../core/ports/link.ts'
 import type { Clock, Timer } from '../../core/ports/clock.ts'
 import { CODECS } from '../../core/wire/codec.ts'
 import type { AnyCommand } from '../../core/wire/contract.ts'
@@ -75,8 +70,7 @@ export class SessionLink implements ChannelOut {
     } catch (error) {
       return onResult({ ok: false, code: 'BAD_INPUT', message: error instanceof Error ? error.message : '' })
     }
-    const onTimeout = (): void =>
-      this.#complete(pending, unavailableResult(`no reply within ${TIMES.callMs} ms`))
+    const onTimeout = (): void => this.#complete(pending, unavailableResult(`no reply within ${TIMES.callMs} ms`))
     const pending: PendingRequest = {
       command,
       body,
@@ -91,8 +85,7 @@ export class SessionLink implements ChannelOut {
   #send(pending: PendingRequest): void {
     if (pending.sequence === 0) pending.sequence = ++this.#lastSequence
     let replyAck = this.#lastSequence
-    for (const { sequence } of this.#pendingRequests)
-      if (sequence !== 0) replyAck = Math.min(replyAck, sequence - 1)
+    for (const { sequence } of this.#pendingRequests) if (sequence !== 0) replyAck = Math.min(replyAck, sequence - 1)
     const { command, body, sequence } = pending
     this.#channel?.submitCall(sequence, command.number, 0, replyAck, body)
   }
@@ -118,8 +111,7 @@ export class SessionLink implements ChannelOut {
 
   #closeAndFailPending(): void {
     this.#state = 'closed'
-    for (const pending of [...this.#pendingRequests])
-      this.#complete(pending, unavailableResult('the link is closed'))
+    for (const pending of [...this.#pendingRequests]) this.#complete(pending, unavailableResult('the link is closed'))
   }
 
   #complete(pending: PendingRequest | undefined, result: RequestResult): void {

@@ -73,9 +73,7 @@ export class TicketVerifier {
     checkDuration('clockToleranceMs', clockToleranceMs)
     this.#options = options
     this.#clock = clock
-    this.#keys = keys.map((key, at) =>
-      verificationKeyOf(key, `ticket key ${key.kid ? shorten(key.kid) : at + 1}`),
-    )
+    this.#keys = keys.map((key, at) => verificationKeyOf(key, `ticket key ${key.kid ? shorten(key.kid) : at + 1}`))
     this.#toleranceMs = clockToleranceMs
   }
 
@@ -232,10 +230,8 @@ function checkDuration(name: string, ms: number): void {
 
 function secretOf(text: string): TicketKey {
   const secret = utf8Encoder.encode(text)
-  const correction =
-    'set it to the text that the login server signs with, for instance 32 random bytes in base64url'
-  if (text.trim() !== text)
-    throw new DefinitionError(`FIREFLY_TICKET_SECRET has space at an end: ${correction}`)
+  const correction = 'set it to the text that the login server signs with, for instance 32 random bytes in base64url'
+  if (text.trim() !== text) throw new DefinitionError(`FIREFLY_TICKET_SECRET has space at an end: ${correction}`)
   if (secret.length < MIN_SECRET_BYTES) {
     throw new DefinitionError(
       `FIREFLY_TICKET_SECRET has ${secret.length} bytes, at least ${MIN_SECRET_BYTES}: ${correction}`,
@@ -267,9 +263,7 @@ function keyOf(value: unknown, name: string): TicketKey {
   }
   const algorithms = kty === 'oct' ? ['HS256'] : ['EdDSA', 'Ed25519']
   if (alg !== undefined && !algorithms.includes(alg)) {
-    throw new DefinitionError(
-      `${name}: alg ${shorten(alg, 20)} must be ${algorithms.join(' or ')}, or omitted`,
-    )
+    throw new DefinitionError(`${name}: alg ${shorten(alg, 20)} must be ${algorithms.join(' or ')}, or omitted`)
   }
   if (jwk.use !== undefined && jwk.use !== 'sig') {
     throw new DefinitionError(`${name}: use ${shorten(jwk.use, 20)} must be "sig", or omitted`)
@@ -326,9 +320,7 @@ function ticketErrorOf(error: unknown): TicketError {
   }
   if (error instanceof errors.JWTClaimValidationFailed) {
     const problem =
-      error.claim === 'nbf' && error.reason === 'check_failed'
-        ? 'is in the future'
-        : CLAIM_PROBLEMS[error.reason]
+      error.claim === 'nbf' && error.reason === 'check_failed' ? 'is in the future' : CLAIM_PROBLEMS[error.reason]
     return new TicketError(`the ticket claim ${error.claim} ${problem ?? 'has another value than required'}`)
   }
   return new TicketError('the ticket is not a signed JWT: its header or claims are not a JSON object')

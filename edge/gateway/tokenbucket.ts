@@ -68,7 +68,5 @@ export class TokenBucket {
 
 function requirePositiveRate(perSecond: number, what: string): number {
   if (perSecond > 0) return perSecond
-  throw new RangeError(
-    `rate of ${perSecond} ${what} per second must be above 0 (Infinity disables the limit)`,
-  )
+  throw new RangeError(`rate of ${perSecond} ${what} per second must be above 0 (Infinity disables the limit)`)
 }

@@ -54,13 +54,7 @@ export class WriteBuffer {
   }
 
   /** Appends a session message: two or three u32 fields, then a body. */
-  appendMessage(
-    command: number,
-    first: number,
-    second: number,
-    third: number | null,
-    body: Uint8Array,
-  ): void {
+  appendMessage(command: number, first: number, second: number, third: number | null, body: Uint8Array): void {
     const fields = third === null ? 8 : 12
     const at = this.#reserve(HEADER_BYTES + fields + body.length)
     const buffer = this.#buffer!

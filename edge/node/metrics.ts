@@ -98,8 +98,7 @@ export function createMetrics(
   gauge('firefly_sessions', 'sessions with an open connection', () => gateway.sessionCount)
   gauge('firefly_shards', 'shards known to this process', () => engine.shards)
   gauge('firefly_backlog', 'entries in all mailboxes', () => engine.backlog)
-  for (const [key, help] of GATEWAY_COUNTERS)
-    counter(`firefly_${snakeCase(key)}_total`, help, () => meter[key])
+  for (const [key, help] of GATEWAY_COUNTERS) counter(`firefly_${snakeCase(key)}_total`, help, () => meter[key])
   gauge('firefly_unproven', 'unauthenticated connections', () => connectionLimiter.counts.unauthenticated)
   const addressesHelp = 'addresses with a connection or a reserved seat'
   gauge('firefly_addresses', addressesHelp, () => connectionLimiter.addressCount)

@@ -57,11 +57,7 @@ class TcpTransport implements Transport {
 }
 
 /** Returns the TCP server of the gateway, over TLS when there is a certificate. */
-export function tcpServer(
-  gateway: Gateway,
-  pendingSockets: PendingSockets,
-  certificate: Certificate | null,
-): Server {
+export function tcpServer(gateway: Gateway, pendingSockets: PendingSockets, certificate: Certificate | null): Server {
   const options = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS }
   if (!certificate) return createServer(options, (socket) => acceptTcp(gateway, socket))
   const server = createTlsServer({ ...options, ...certificate.credentials }, (socket) => {
@@ -142,12 +138,7 @@ export function webSocketUpgrade(
 }
 
 /** A function of its own, so that its listeners do not keep the request in memory while the socket is open. */
-function acceptWebSocket(
-  ws: WebSocket,
-  socket: Socket,
-  gateway: Gateway,
-  rejections: ListenerRejections,
-): void {
+function acceptWebSocket(ws: WebSocket, socket: Socket, gateway: Gateway, rejections: ListenerRejections): void {
   // Added before `accept`, as for TCP.
   ws.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code?.startsWith('WS_ERR_')) rejections.count('websocket')

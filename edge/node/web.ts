@@ -16,10 +16,7 @@ import type { ListenerRejections } from './rejections.ts'
 import type { Certificate } from './tls.ts'
 
 /** Files of the game's page by URL path, '/' first. */
-export type Page = ReadonlyMap<
-  string,
-  { readonly type: string; readonly body: string | Uint8Array<ArrayBuffer> }
->
+export type Page = ReadonlyMap<string, { readonly type: string; readonly body: string | Uint8Array<ArrayBuffer> }>
 
 export interface WebOptions {
   readonly host: Host
@@ -72,9 +69,7 @@ export function webServer(options: WebOptions): WebServer {
       rejectUpgrade(socket, 403, 'this origin may not open a WebSocket')
     } else upgrade(request, socket, head)
   })
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
-    onClientError(error, socket as Socket, rejections),
-  )
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => onClientError(error, socket as Socket, rejections))
   return server
 }
 
@@ -123,12 +118,8 @@ function routes({ host, gateway, registry, page, rejections }: WebOptions): Hono
     rejections.count('upgrade')
     return c.text('expected a WebSocket', 426, { upgrade: 'websocket', connection: 'close' })
   })
-  app.get('/healthz', (c) =>
-    c.json({ status: 'ok', connections: gateway.connectionCount, shards: host.engine.shards }),
-  )
-  app.get('/metrics', async (c) =>
-    c.text(await registry.metrics(), 200, { 'content-type': registry.contentType }),
-  )
+  app.get('/healthz', (c) => c.json({ status: 'ok', connections: gateway.connectionCount, shards: host.engine.shards }))
+  app.get('/metrics', async (c) => c.text(await registry.metrics(), 200, { 'content-type': registry.contentType }))
   for (const [path, file] of page) app.get(path, (c) => c.body(file.body, 200, { 'content-type': file.type }))
   return app
 }

@@ -207,8 +207,7 @@ export class ShardSocket implements ChannelIn, GatewayRecords {
     const { legacy } = this.#request
     const legacyReplyAck = this.#resendBuffer.replyAck(0)
     for (const { sequence, command, flags, replyAck, body } of this.#resendBuffer.calls) {
-      if (sequence > mark)
-        this.#batch.call(sequence, command, flags, legacy ? legacyReplyAck : replyAck, body)
+      if (sequence > mark) this.#batch.call(sequence, command, flags, legacy ? legacyReplyAck : replyAck, body)
     }
     if (legacy) this.#resendBuffer.removeNonDurable()
     else this.#resendBuffer.clear()

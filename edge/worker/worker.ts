@@ -140,8 +140,7 @@ async function fetchTokenSigner(env: EdgeEnv): Promise<TokenSigner> {
   const algorithm = { name: 'HMAC', hash: 'SHA-256' }
   const key = await crypto.subtle.importKey('raw', await response.arrayBuffer(), algorithm, false, ['sign'])
   return {
-    sign: async (bytes) =>
-      new Uint8Array(await crypto.subtle.sign('HMAC', key, bytes as Uint8Array<ArrayBuffer>)),
+    sign: async (bytes) => new Uint8Array(await crypto.subtle.sign('HMAC', key, bytes as Uint8Array<ArrayBuffer>)),
   }
 }
 
@@ -168,8 +167,7 @@ async function refreshRoutingTable(
 function frameIdentityOf(env: EdgeEnv): FrameIdentity {
   const { FIREFLY_HEAD, FIREFLY_PROTOCOL_VERSION, FIREFLY_SERVER_VERSION } = env
   const head = FIREFLY_HEAD ? parseFrameHead(FIREFLY_HEAD) : DEFAULT_FRAME_IDENTITY.head
-  if (!head)
-    throw new Error(`FIREFLY_HEAD ${JSON.stringify(FIREFLY_HEAD)} is not four bytes like 78,37,38,48`)
+  if (!head) throw new Error(`FIREFLY_HEAD ${JSON.stringify(FIREFLY_HEAD)} is not four bytes like 78,37,38,48`)
   return {
     head,
     protoVersion: integerOf('FIREFLY_PROTOCOL_VERSION', FIREFLY_PROTOCOL_VERSION, 255),

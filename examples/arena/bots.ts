@@ -49,10 +49,8 @@ function steeringOf(sim: Sim, me: Ship, random: Random): Steering {
   const steady = Math.abs(off) < 0.12
   return {
     turn: steady || random() < 0.15 ? 0 : Math.sign(off),
-    thrust:
-      Math.abs(off) < 0.9 && (distance > MIN_DISTANCE ? Math.hypot(me.vx, me.vy) < 230 : random() < 0.4),
-    fire:
-      me.shield <= 0 && target.shield <= 0 && distance < RANGE && random() < FIRE_CHANCE && facing(me, aim),
+    thrust: Math.abs(off) < 0.9 && (distance > MIN_DISTANCE ? Math.hypot(me.vx, me.vy) < 230 : random() < 0.4),
+    fire: me.shield <= 0 && target.shield <= 0 && distance < RANGE && random() < FIRE_CHANCE && facing(me, aim),
   }
 }
 

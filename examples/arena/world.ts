@@ -80,8 +80,7 @@ export function unpackWorld(bytes: Uint8Array): World {
   const shipCount = view.getUint16(4)
   const shotCount = view.getUint16(6)
   const expected = HEAD + shipCount * SHIP_BYTES + shotCount * SHOT_BYTES
-  if (bytes.length !== expected)
-    throw new RangeError(`world of ${bytes.length} bytes, its counts need ${expected}`)
+  if (bytes.length !== expected) throw new RangeError(`world of ${bytes.length} bytes, its counts need ${expected}`)
   const ships: ShipDot[] = []
   let at = HEAD
   for (let i = 0; i < shipCount; i++, at += SHIP_BYTES) {

@@ -12,8 +12,7 @@ export type CpuReading = ReadonlyMap<string, number>
 export function readCpu(pid: number): CpuReading {
   const reading = new Map<string, number>()
   addProcess(String(pid), reading)
-  if (reading.size === 0)
-    throw new Error(`no CPU times of process ${pid} in /proc: it is gone, or this is not Linux`)
+  if (reading.size === 0) throw new Error(`no CPU times of process ${pid} in /proc: it is gone, or this is not Linux`)
   return reading
 }
 

@@ -117,10 +117,7 @@ function send(flow: LoadConnection, frames: number, now: number): void {
   const first = (flow.slot + flow.inFlight) % inFlight
   for (let i = 0; i < frames; i++) flow.sentAt[(first + i) % inFlight] = now
   const key = first * inFlight + frames - 1
-  const slice = (flow.slices[key] ??= flow.stream.subarray(
-    first * FRAME_BYTES,
-    (first + frames) * FRAME_BYTES,
-  ))
+  const slice = (flow.slices[key] ??= flow.stream.subarray(first * FRAME_BYTES, (first + frames) * FRAME_BYTES))
   flow.inFlight += frames
   flow.socket.write(slice)
 }

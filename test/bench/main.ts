@@ -27,16 +27,14 @@ const benchmarks: ReadonlyMap<string, BenchmarkEntry> = new Map([
   [
     'path',
     {
-      description:
-        'server CPU per echoed TCP message, beside a raw Node echo, 50 connections, 1 and 16 in flight',
+      description: 'server CPU per echoed TCP message, beside a raw Node echo, 50 connections, 1 and 16 in flight',
       load: () => import('./path.ts'),
     },
   ],
   [
     'split',
     {
-      description:
-        'cost of a 4 MiB body in 1 KiB pieces against the same body whole, over TCP and in the decoder',
+      description: 'cost of a 4 MiB body in 1 KiB pieces against the same body whole, over TCP and in the decoder',
       load: () => import('./split.ts'),
     },
   ],
@@ -51,8 +49,7 @@ const benchmarks: ReadonlyMap<string, BenchmarkEntry> = new Map([
   [
     'store',
     {
-      description:
-        'acknowledged commits of the slot store, beside bare fdatasyncs of the same disk in the same run',
+      description: 'acknowledged commits of the slot store, beside bare fdatasyncs of the same disk in the same run',
       load: () => import('./store.ts'),
     },
   ],

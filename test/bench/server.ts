@@ -33,9 +33,7 @@ export interface BenchProcess {
 
 /** Whether server and load get a core each. */
 export function canPin(): boolean {
-  return [LOAD_CORE, SERVER_CORE].every(
-    (core) => spawnSync('taskset', ['-c', `${core}`, 'true']).status === 0,
-  )
+  return [LOAD_CORE, SERVER_CORE].every((core) => spawnSync('taskset', ['-c', `${core}`, 'true']).status === 0)
 }
 
 /** Moves this process, all its threads, to the load's core. */
@@ -43,11 +41,7 @@ export function pinSelf(): void {
   spawnSync('taskset', ['-acp', `${LOAD_CORE}`, `${process.pid}`])
 }
 
-export function startLoad(
-  args: readonly string[],
-  pinned: boolean,
-  onLine: (line: string) => void,
-): BenchProcess {
+export function startLoad(args: readonly string[], pinned: boolean, onLine: (line: string) => void): BenchProcess {
   return startNode(['test/bench/load.ts', ...args], pinned ? LOAD_CORE : null, onLine)
 }
 
@@ -73,9 +67,7 @@ async function startServer(side: string, args: readonly string[], pinned: boolea
     if (match) ready.resolve(match)
   })
   const exited = new Promise<void>((resolve) => child.process.once('exit', () => resolve()))
-  void exited.then(() =>
-    ready.reject(new Error(`${side} server ended before it was ready: ${child.failureText()}`)),
-  )
+  void exited.then(() => ready.reject(new Error(`${side} server ended before it was ready: ${child.failureText()}`)))
   const timer = setTimeout(() => {
     ready.reject(new Error(`${side} server was not ready in ${READY_MS} ms: ${child.failureText()}`))
   }, READY_MS)
@@ -97,11 +89,7 @@ async function startServer(side: string, args: readonly string[], pinned: boolea
   }
 }
 
-function startNode(
-  args: readonly string[],
-  core: number | null,
-  onLine: (line: string) => void,
-): BenchProcess {
+function startNode(args: readonly string[], core: number | null, onLine: (line: string) => void): BenchProcess {
   const command = [process.execPath, ...args]
   if (core !== null) command.unshift('taskset', '-c', `${core}`)
   // An operator's FIREFLY_* settings would change what is measured.

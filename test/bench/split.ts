@@ -4,12 +4,7 @@
 
 import { type Socket, connect } from 'node:net'
 
-import {
-  DEFAULT_FRAME_IDENTITY,
-  FrameDecoder,
-  encodeFrame,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, FrameDecoder, encodeFrame, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { readCpu, spentNs } from './cpu.ts'
 import { type Profile, printRatio } from './figure.ts'
 import { median, progress, roundFigure } from '../support/figure.ts'
@@ -34,9 +29,7 @@ export async function run(profile: Profile): Promise<void> {
   const pinned = canPin()
   if (pinned) pinSelf()
   progress(
-    pinned
-      ? 'server on core 1, client and decoder on core 0'
-      : 'not pinned: taskset or a second core is missing',
+    pinned ? 'server on core 1, client and decoder on core 0' : 'not pinned: taskset or a second core is missing',
   )
   measureDecoder(profile, pinned)
   const server = await startFirefly(['--max-body', String(BODY_BYTES)], pinned)
@@ -52,8 +45,7 @@ function splitFrame(pieceBytes: number): Uint8Array[] {
   const frame = encodeFrame(identity, SINK_COMMAND, new Uint8Array(BODY_BYTES).fill(7))
   const header = frame.length - BODY_BYTES
   const cut = [frame.subarray(0, header + pieceBytes)]
-  for (let at = header + pieceBytes; at < frame.length; at += pieceBytes)
-    cut.push(frame.subarray(at, at + pieceBytes))
+  for (let at = header + pieceBytes; at < frame.length; at += pieceBytes) cut.push(frame.subarray(at, at + pieceBytes))
   return cut
 }
 

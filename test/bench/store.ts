@@ -63,9 +63,7 @@ async function measureFdatasync(path: string, ms: number): Promise<Record<string
   while (performance.now() < end) {
     const before = performance.now()
     writeSync(fd, block)
-    await new Promise<void>((resolve, reject) =>
-      fdatasync(fd, (error) => (error ? reject(error) : resolve())),
-    )
+    await new Promise<void>((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve())))
     waits.push(performance.now() - before)
   }
   closeSync(fd)

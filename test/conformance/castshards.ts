@@ -69,11 +69,7 @@ const accounts = table(
   { bank: key, gold, room: gold, pending: gold, lines: t.u32 },
   { key: 'bank', owner: Bank },
 )
-const lines = table(
-  'bank_line',
-  { bank: key, n: t.u32, text: t.string(300) },
-  { key: ['bank', 'n'], owner: Bank },
-)
+const lines = table('bank_line', { bank: key, n: t.u32, text: t.string(300) }, { key: ['bank', 'n'], owner: Bank })
 const tables = { accounts, lines }
 
 function appendLine(rows: Rows<typeof tables>, text: string): void {

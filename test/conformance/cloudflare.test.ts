@@ -5,12 +5,7 @@ import { after, before, test } from 'node:test'
 
 import { WebSocket } from 'ws'
 
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { decodeOpened, decodeWelcome, encodeHello, encodeOpen, MESSAGE } from '../../core/wire/message.ts'
 import { startWorkers, type Workers } from '../support/workers.ts'
 
@@ -63,8 +58,7 @@ class LegacyClient {
       const at = this.frames.findIndex((frame) => frame.command === command)
       if (at >= 0) return this.frames.splice(at, 1)[0]!.body
       if (this.closeCode !== null) throw new Error(`closed with ${this.closeCode} before ${command}`)
-      if (Date.now() > deadlineMs)
-        throw new Error(`no ${command} in ${ms} ms; logs: ${workers.logs().join('\n')}`)
+      if (Date.now() > deadlineMs) throw new Error(`no ${command} in ${ms} ms; logs: ${workers.logs().join('\n')}`)
       await new Promise<void>((resolve) => {
         this.#wakeReader = resolve
         setTimeout(resolve, 50)
@@ -146,10 +140,7 @@ test('a version 2 client hears the new activation after a reset, and that calls 
     }),
   )
   await client.nextFrame(MESSAGE.WELCOME)
-  client.send(
-    MESSAGE.OPEN,
-    encodeOpen({ channel: 9, activation: 0, eventAck: 0, contract: 'drill', key: 'v2' }),
-  )
+  client.send(MESSAGE.OPEN, encodeOpen({ channel: 9, activation: 0, eventAck: 0, contract: 'drill', key: 'v2' }))
   const first = await client.nextFrame(MESSAGE.OPENED)
   assert.deepEqual(decodeOpened(first, 0, first.length), {
     channel: 9,
@@ -175,10 +166,7 @@ test('a session that arrives on a newer connection takes its channel over, and t
   const [old, young] = [await LegacyClient.open(), await LegacyClient.open()]
   let [session, token] = [new Uint8Array(16) as Uint8Array, EMPTY_BYTES as Uint8Array]
   for (const client of [old, young]) {
-    client.send(
-      MESSAGE.HELLO,
-      encodeHello({ minVersion: 2, maxVersion: 2, session, ticket: EMPTY_BYTES, token }),
-    )
+    client.send(MESSAGE.HELLO, encodeHello({ minVersion: 2, maxVersion: 2, session, ticket: EMPTY_BYTES, token }))
     const welcome = await client.nextFrame(MESSAGE.WELCOME)
     ;({ session, token } = decodeWelcome(welcome, 0, welcome.length))
     client.send(MESSAGE.OPEN, open)

@@ -143,11 +143,7 @@ export const Hop = contract('hop', {
 })
 
 /** Not public. */
-export const Vault = contract(
-  'vault',
-  { take: command(580, number, { left: t.u32 }) },
-  { refuses: ['EMPTY'] },
-)
+export const Vault = contract('vault', { take: command(580, number, { left: t.u32 }) }, { refuses: ['EMPTY'] })
 
 export const Alarm = contract(
   'alarm',

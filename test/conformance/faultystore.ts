@@ -7,9 +7,7 @@ import { shardName, type ShardId } from '../../core/wire/shardid.ts'
 import type { Outcome, Row, RowKey, RowQuery, Store, WriteSet } from '../../core/ports/store.ts'
 
 export type Fault = 'failed' | 'applied' | 'dropped'
-export type FaultCommand =
-  | { readonly what: 'next'; readonly kinds: Fault[] }
-  | { readonly what: 'hold' | 'release' }
+export type FaultCommand = { readonly what: 'next'; readonly kinds: Fault[] } | { readonly what: 'hold' | 'release' }
 
 const POLL_MS = 1
 

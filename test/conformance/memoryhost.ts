@@ -30,10 +30,7 @@ class CrashingStore extends MemoryStore {
   }
 }
 
-export function memoryHost(
-  game: Game,
-  seed = 1,
-): Host & { readonly store: MemoryStore; readonly log: MemoryLog } {
+export function memoryHost(game: Game, seed = 1): Host & { readonly store: MemoryStore; readonly log: MemoryLog } {
   const clock = new ManualClock(seed)
   const store = new CrashingStore()
   const log = new MemoryLog()
@@ -133,13 +130,9 @@ export function memoryHost(
     rawClient: (kind = 'stream') => {
       const frames: RawClient['frames'] = []
       let isClosed = false
-      const decoder = new FrameDecoder(
-        DEFAULT_FRAME_IDENTITY,
-        1 << 24,
-        (command, source, start, closeOnce) => {
-          frames.push({ command, body: source.slice(start, closeOnce) })
-        },
-      )
+      const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 24, (command, source, start, closeOnce) => {
+        frames.push({ command, body: source.slice(start, closeOnce) })
+      })
       const { connection, close } = connectPair(
         kind === 'stream' ? 'tcp' : 'ws',
         (bytes) => void decoder.push(bytes),

@@ -14,11 +14,7 @@ const LOCAL = '127.0.0.1'
 const CHILD = new URL('nodeserver.ts', import.meta.url)
 
 /** An order without its number; distributes over the kinds of orders. */
-type CommandBody = ServerCommand extends infer One
-  ? One extends ServerCommand
-    ? Omit<One, 'id'>
-    : never
-  : never
+type CommandBody = ServerCommand extends infer One ? (One extends ServerCommand ? Omit<One, 'id'> : never) : never
 
 class ServerProcess {
   readonly dir = mkdtempSync(join(tmpdir(), 'firefly-conformance-'))

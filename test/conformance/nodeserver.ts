@@ -21,8 +21,7 @@ const server = await start({
   tcp: Number(tcp),
   // The suite makes bugs by the dozen, and each is an error line.
   logLevel: 'silent',
-  wrapStore: (inner) =>
-    new FaultyStore(inner, injector, async () => void process.kill(process.pid, 'SIGKILL')),
+  wrapStore: (inner) => new FaultyStore(inner, injector, async () => void process.kill(process.pid, 'SIGKILL')),
 })
 const sendReply = (told: ServerReply): void => void process.send!(told)
 

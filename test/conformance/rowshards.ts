@@ -176,14 +176,10 @@ interface ScriptContext {
 }
 
 let loadCount = 0
-const countedLoad = cacheable(
-  'counted:{name}',
-  { ttlMs: 200 },
-  async ({ name }: { name: string | number }) => {
-    if (String(name).startsWith('bad')) throw new Error(`load ${++loadCount}`)
-    return ++loadCount
-  },
-)
+const countedLoad = cacheable('counted:{name}', { ttlMs: 200 }, async ({ name }: { name: string | number }) => {
+  if (String(name).startsWith('bad')) throw new Error(`load ${++loadCount}`)
+  return ++loadCount
+})
 
 const INVALID_OUTPUT = { spoilt: true }
 
@@ -291,9 +287,7 @@ function encodeBigint(value: unknown): unknown {
 }
 function rowValues(row: UntypedRow | undefined): object | null {
   if (!row) return null
-  return Object.fromEntries(
-    Object.entries(row.values).map(([column, value]) => [column, encodeBigint(value)]),
-  )
+  return Object.fromEntries(Object.entries(row.values).map(([column, value]) => [column, encodeBigint(value)]))
 }
 
 export const rowScript = shard(RowScript)

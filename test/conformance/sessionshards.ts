@@ -31,8 +31,7 @@ export const hall = shard(Hall)
     return { n: c.state.beats }
   })
   .on('places', (c, { count, things }) => {
-    for (let n = 1; n <= count; n++)
-      for (let thing = 0; thing < things; thing++) c.broadcast.place({ thing, n })
+    for (let n = 1; n <= count; n++) for (let thing = 0; thing < things; thing++) c.broadcast.place({ thing, n })
     return { n: count }
   })
   .on('log', (c) => ({ lines: c.state.lines, size: c.size, uid: c.uid }))

@@ -97,8 +97,7 @@ export function registerConformance(
       const reasons = [...skippedByFeature].map(
         ([need, count]) => `${count} need ${need} (${currentHost.cannot[need]})`,
       )
-      const absent =
-        total - CASES.flatMap(([, cases]) => cases).filter((one) => isRunnable(one, lacks)).length
+      const absent = total - CASES.flatMap(([, cases]) => cases).filter((one) => isRunnable(one, lacks)).length
       const rest = absent === 0 ? '' : `, ${absent} not for this host: ${reasons.join('; ')}`
       console.log(`conformance ${name}: ${passed} passed of ${total}${rest}`)
     } finally {

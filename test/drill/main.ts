@@ -12,10 +12,7 @@ type DrillEntry = readonly [description: string, load: () => Promise<DrillModule
 
 const drills: ReadonlyMap<string, DrillEntry> = new Map<string, DrillEntry>([
   ['crash', ['Node servers and their MySQL are killed under load', () => import('./crash/crash.ts')]],
-  [
-    'crashedge',
-    ['Durable Objects are aborted and their database fails', () => import('./crashedge/crashedge.ts')],
-  ],
+  ['crashedge', ['Durable Objects are aborted and their database fails', () => import('./crashedge/crashedge.ts')]],
   ['fuzz', ['mutated frames, bodies and conversations against a server', () => import('./fuzz/fuzz.ts')]],
   ['outage', ['MySQL is unavailable under load and returns', () => import('./outage/outage.ts')]],
   ['reset', ["players stay connected while their shard's object is reset", () => import('./reset.ts')]],

@@ -69,11 +69,7 @@ function namedOf<Name extends string>(names: readonly Name[], text: string): Nam
 }
 
 /** The option `minAcked` is `--min-acked` on the command line. Exits with 2 when the command line is wrong. */
-export function parseDrill<const S extends Spec>(
-  drill: string,
-  spec: S,
-  args: readonly string[],
-): ParsedOf<S> {
+export function parseDrill<const S extends Spec>(drill: string, spec: S, args: readonly string[]): ParsedOf<S> {
   const names = Object.keys(spec)
   const named = names.filter((name) => spec[name]!.kind !== 'positional')
   try {
@@ -81,10 +77,7 @@ export function parseDrill<const S extends Spec>(
       args: [...args],
       allowPositionals: named.length < names.length,
       options: Object.fromEntries(
-        named.map((name) => [
-          dashed(name),
-          { type: spec[name]!.kind === 'flag' ? 'boolean' : 'string' } as const,
-        ]),
+        named.map((name) => [dashed(name), { type: spec[name]!.kind === 'flag' ? 'boolean' : 'string' } as const]),
       ),
     })
     const read = (name: string): unknown => {

@@ -97,8 +97,7 @@ export async function startMariadb({ port, dir, flags = [] }: MariadbOptions = {
       return instance
     } catch (error) {
       // Another process may bind the free port before MariaDB does.
-      if (port === undefined && tries < PORT_TRIES && /already in use/.test((error as Error).message))
-        continue
+      if (port === undefined && tries < PORT_TRIES && /already in use/.test((error as Error).message)) continue
       await instance[Symbol.asyncDispose]()
       throw error
     }

@@ -25,11 +25,7 @@ export const items = defineTable(
   { id: t.id, uid: t.string(20), count: t.u16, gem: t.nullable(t.string(9)), tags: t.array(t.string(9), 9) },
   { key: 'id', by: ['uid', 'count'], unique: ['gem'], defaults: { count: 3 } },
 )
-export const bags = defineTable(
-  'bags',
-  { uid: t.string(20), slot: t.u8, item: t.id },
-  { key: ['uid', 'slot'] },
-)
+export const bags = defineTable('bags', { uid: t.string(20), slot: t.u8, item: t.id }, { key: ['uid', 'slot'] })
 
 export const files: readonly MigrationFile[] = await Promise.all(
   readdirSync(FOLDER)
@@ -44,10 +40,7 @@ export const targetOf = (tables: readonly TableDefinition[], adopt = false): Mig
 })
 
 /** Applies a migration and returns the kinds of its steps. */
-export async function applySteps(
-  client: SqlClient,
-  target: MigrationTarget,
-): Promise<MigrationStep['kind'][]> {
+export async function applySteps(client: SqlClient, target: MigrationTarget): Promise<MigrationStep['kind'][]> {
   const done: MigrationStep['kind'][] = []
   await applyMigration(client, target, ({ kind }, event) => event === 'done' && done.push(kind))
   return done

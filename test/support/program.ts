@@ -35,14 +35,8 @@ after(() => {
   for (const child of started) child.kill('SIGKILL')
 })
 
-function spawnProgram(
-  args: readonly string[],
-  env: NodeJS.ProcessEnv = {},
-  cwd = process.cwd(),
-): ChildProcess {
-  const clean = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !name.startsWith('FIREFLY_')),
-  )
+function spawnProgram(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd = process.cwd()): ChildProcess {
+  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FIREFLY_')))
   const script = join(import.meta.dirname, '../../cli/firefly.ts')
   const child = spawn(process.execPath, [script, ...args], { cwd, env: { ...clean, ...env } })
   started.add(child)
@@ -51,11 +45,7 @@ function spawnProgram(
 }
 
 /** Runs a program that is expected to exit by itself. */
-export function runToEnd(
-  args: readonly string[],
-  env: NodeJS.ProcessEnv = {},
-  cwd?: string,
-): Promise<ExitResult> {
+export function runToEnd(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd?: string): Promise<ExitResult> {
   const child = spawnProgram(args, env, cwd)
   let stderr = ''
   child.stderr!.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
@@ -72,9 +62,7 @@ export function serve(app: string, args: readonly string[] = [], data = temporar
   child.stderr!.on('data', (chunk: Buffer) => (errors += chunk.toString()))
   const exited = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)))
   return new Promise((resolve, reject) => {
-    void exited.then((code) =>
-      reject(new Error(`firefly exited with ${code} before it was ready: ${errors}`)),
-    )
+    void exited.then((code) => reject(new Error(`firefly exited with ${code} before it was ready: ${errors}`)))
     child.stdout!.on('data', (chunk: Buffer) => {
       output += chunk.toString()
       lines.splice(0, lines.length, ...output.split('\n').filter((line) => line !== ''))

@@ -6,12 +6,7 @@ import { connect } from 'node:net'
 import { WebSocket } from 'ws'
 
 import { EMPTY_BYTES, readU32 } from '../../core/wire/bytes.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import {
   decodeError,
   decodeOpened,
@@ -101,9 +96,7 @@ export class RawClient {
 
   private constructor(options: RawClientOptions) {
     this.#options = options
-    this.#decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_BODY_BYTES, (...part) =>
-      this.#frame(...part),
-    )
+    this.#decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_BODY_BYTES, (...part) => this.#frame(...part))
   }
 
   /** Resolves when the channel is open. @throws Error when the server does not open it */

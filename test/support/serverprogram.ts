@@ -16,10 +16,7 @@ export function orderOf<Order>(): Order {
 }
 
 /** `sent` runs when the message has left the process. */
-export function report<Message extends { readonly what: string }>(
-  message: Message,
-  sent: () => void = () => {},
-): void {
+export function report<Message extends { readonly what: string }>(message: Message, sent: () => void = () => {}): void {
   process.send!(message, undefined, undefined, sent)
 }
 

@@ -59,12 +59,7 @@ const CASES: readonly (Compatible | Mismatch)[] = [
   [t.array(t.string(9), 9), `TEXT ${BIN}`, `'["a"]'`, 'JSON of any length needs LONGTEXT or JSON'],
   [t.date, 'DATETIME(6)', "'2026-01-02 03:04:05.678'", [new Date('1000-01-01T00:00:00.001Z'), new Date(-1)]],
   [t.date, 'DATETIME', "'2026-01-02 03:04:05'", 'it drops the milliseconds'],
-  [
-    t.date,
-    'TIMESTAMP(3)',
-    "'2026-01-02 03:04:05'",
-    'the years 1000 to 9999 with milliseconds need DATETIME(3)',
-  ],
+  [t.date, 'TIMESTAMP(3)', "'2026-01-02 03:04:05'", 'the years 1000 to 9999 with milliseconds need DATETIME(3)'],
   [t.nullable(t.u8), 'INT NULL DEFAULT 5', 'NULL', [null, 255]],
   [t.nullable(t.u8), 'INT NOT NULL', '5', 'it does not allow NULL'],
   [t.u8, 'INT AS (LENGTH(uid)) STORED', 'DEFAULT', 'MySQL computes it'],
@@ -75,11 +70,7 @@ for (const [type, existing, seed, expected] of CASES) {
   test(`${verb} ${existing} for t.${specOf(type).kind}`, { skip }, async () => {
     await using database = await createEmptyDatabase(url)
     const { client } = database
-    const heroes = defineTable(
-      'heroes',
-      { uid: t.string(20), value: type, more: t.u8 },
-      { key: 'uid', unique: [] },
-    )
+    const heroes = defineTable('heroes', { uid: t.string(20), value: type, more: t.u8 }, { key: 'uid', unique: [] })
     const target = targetOf([heroes], true)
     await queryRows(
       database,
@@ -143,23 +134,14 @@ const LEGACY = (change: (ddl: string) => string): string =>
     name VARCHAR(20) ${BIN} NOT NULL, born TIMESTAMP NOT NULL DEFAULT NOW(), PRIMARY KEY (id), UNIQUE KEY n (name))`)
 const KEYS: readonly (readonly [name: string, (ddl: string) => string, typeof pets, ...drift: RegExp[]])[] = [
   ['compatible', (ddl) => ddl, pets],
-  [
-    'compatible without the unique index, which is added',
-    (ddl) => ddl.replace(', UNIQUE KEY n (name)', ''),
-    pets,
-  ],
+  ['compatible without the unique index, which is added', (ddl) => ddl.replace(', UNIQUE KEY n (name)', ''), pets],
   [
     'a case-insensitive unique column',
     (ddl) => ddl.replace(`name VARCHAR(20) ${BIN}`, `name VARCHAR(20) ${CI}`),
     pets,
     /column name: .*utf8mb4_general_ci treats different keys as equal/,
   ],
-  [
-    'AUTO_INCREMENT where the game gives the ids',
-    (ddl) => ddl,
-    petsWithGivenIds,
-    /column id: .*needs ids: 'auto'/,
-  ],
+  ['AUTO_INCREMENT where the game gives the ids', (ddl) => ddl, petsWithGivenIds, /column id: .*needs ids: 'auto'/],
   [
     'no AUTO_INCREMENT where the game needs it',
     (ddl) => ddl.replace('AUTO_INCREMENT', ''),
@@ -172,12 +154,7 @@ const KEYS: readonly (readonly [name: string, (ddl: string) => string, typeof pe
     pets,
     /found PRIMARY KEY \(uid, id\), expected PRIMARY KEY \(id\)/,
   ],
-  [
-    'a shard key that is TEXT',
-    (ddl) => ddl.replace('uid VARCHAR(20)', 'uid TEXT'),
-    pets,
-    /cannot index a whole TEXT/,
-  ],
+  ['a shard key that is TEXT', (ddl) => ddl.replace('uid VARCHAR(20)', 'uid TEXT'), pets, /cannot index a whole TEXT/],
   [
     'no shard key',
     (ddl) => ddl.replace('uid VARCHAR', 'owner VARCHAR'),

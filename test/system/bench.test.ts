@@ -13,9 +13,7 @@ test('`bench state` prints every figure', async (t) => {
   assert.deepEqual(
     lines
       .filter(({ figure }) => figure === 'turns')
-      .map(
-        ({ shards, inFlight, mysql }) => `${Number(shards)} x ${Number(inFlight)}${mysql ? ' mysql' : ''}`,
-      ),
+      .map(({ shards, inFlight, mysql }) => `${Number(shards)} x ${Number(inFlight)}${mysql ? ' mysql' : ''}`),
     [...TURNS, ...TURNS.map((name) => `${name} mysql`)],
   )
   assert.equal(count('fdatasync'), 2)

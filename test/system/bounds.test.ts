@@ -6,12 +6,7 @@ import { connect as dial, type Socket } from 'node:net'
 import test, { after } from 'node:test'
 import { connect } from '../../client/index.ts'
 import { loadApp } from '../../core/node/app.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../core/wire/limits.ts'
 import { start, type RunningServer } from '../../edge/node/server.ts'
 import { Echo } from '../../examples/echo/contract.ts'
@@ -38,10 +33,8 @@ async function serve(limits: Partial<Limits> = {}, idleMs = 60_000): Promise<Run
 }
 
 const webSocketUrl = (server: RunningServer): string => `ws://127.0.0.1:${server.http.port}/ws`
-const closeCount = (
-  server: RunningServer,
-  reason: 'IDLE' | 'SLOW_CONSUMER' | 'OVERLOADED' | 'TEXT_MESSAGE',
-): number => server.gateway.meter.closes.get(reason) ?? 0
+const closeCount = (server: RunningServer, reason: 'IDLE' | 'SLOW_CONSUMER' | 'OVERLOADED' | 'TEXT_MESSAGE'): number =>
+  server.gateway.meter.closes.get(reason) ?? 0
 
 async function tcp(server: RunningServer): Promise<Socket> {
   const socket = dial(server.tcp.port, '127.0.0.1')
@@ -49,8 +42,7 @@ async function tcp(server: RunningServer): Promise<Socket> {
   await new Promise((resolve) => socket.once('connect', resolve))
   return socket
 }
-const waitForClose = (socket: Socket): Promise<void> =>
-  new Promise((resolve) => socket.once('close', () => resolve()))
+const waitForClose = (socket: Socket): Promise<void> => new Promise((resolve) => socket.once('close', () => resolve()))
 
 test('closes an idle connection, and not one that sends', async () => {
   const server = await serve({}, 400)

@@ -158,11 +158,7 @@ function startPursuit(page: Page, nick: string): () => Promise<void> {
 }
 
 /** Waits until `page` sees the ship of `nick` in this state. */
-async function waitForShipState(
-  page: Page,
-  nick: string,
-  state: { thrust: boolean; away: boolean },
-): Promise<void> {
+async function waitForShipState(page: Page, nick: string, state: { thrust: boolean; away: boolean }): Promise<void> {
   await page.waitForFunction(
     ({ name, thrust, away }) =>
       window.arena
@@ -199,9 +195,7 @@ async function assertResumesAfterCut(url: string): Promise<void> {
     await waitForShipState(bob, 'Ada', { thrust: false, away: true })
     assert.equal(await ada.locator('#banner').textContent(), 'connection lost, reconnecting…')
     // Wait for the transitions of banner and canvas.
-    await ada.waitForFunction(
-      () => !document.getAnimations().some((animation) => animation instanceof CSSTransition),
-    )
+    await ada.waitForFunction(() => !document.getAnimations().some((animation) => animation instanceof CSSTransition))
     await ada.screenshot({ path: 'shots/arena-node-paused.png' })
     await bob.screenshot({ path: 'shots/arena-node-away.png' })
 

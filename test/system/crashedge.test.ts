@@ -6,15 +6,7 @@ import test from 'node:test'
 
 import { figuresOf } from '../support/figure.ts'
 
-const POINTS = [
-  'after-commit',
-  'database-kill',
-  'dropped-commit',
-  'evict',
-  'garbage',
-  'late-commit',
-  'unavailable',
-]
+const POINTS = ['after-commit', 'database-kill', 'dropped-commit', 'evict', 'garbage', 'late-commit', 'unavailable']
 const LAST_POINT = { local: 'abort', critical: 'object-loss' } as const
 
 test('eight faults of objects and database in each class lose nothing and apply nothing twice', async (t) => {

@@ -41,22 +41,19 @@ testBothDrivers('a takeover raises the epoch and returns the previous lease', as
   )
 })
 
-testBothDrivers(
-  'fences off an owner of an earlier epoch, and a batch that was applied',
-  async (database, owner) => {
-    const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
-    const first = await owner.createBatch([insert(items, { id: 'a', count: 1 })])
-    assert.equal(await database.apply(first), 'applied')
-    assert.equal(await database.apply(first), 'fenced')
-    assert.equal((await database.lease(owner.name))!.appliedSeq, first.lastSeq)
-    const next = await owner.createBatch([update(items, ['a'], { count: 2 })])
-    await database.takeover(owner.name, 'b'.repeat(32))
-    assert.equal(await database.apply(next), 'fenced')
-    assert.deepEqual(await database.row(items, ['a']), { id: 'a', count: 1 })
-    assert.equal((await database.lease(owner.name))!.appliedSeq, first.lastSeq)
-    assert.equal(await database.apply({ ...next, owner: 'nobody' }), 'fenced')
-  },
-)
+testBothDrivers('fences off an owner of an earlier epoch, and a batch that was applied', async (database, owner) => {
+  const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
+  const first = await owner.createBatch([insert(items, { id: 'a', count: 1 })])
+  assert.equal(await database.apply(first), 'applied')
+  assert.equal(await database.apply(first), 'fenced')
+  assert.equal((await database.lease(owner.name))!.appliedSeq, first.lastSeq)
+  const next = await owner.createBatch([update(items, ['a'], { count: 2 })])
+  await database.takeover(owner.name, 'b'.repeat(32))
+  assert.equal(await database.apply(next), 'fenced')
+  assert.deepEqual(await database.row(items, ['a']), { id: 'a', count: 1 })
+  assert.equal((await database.lease(owner.name))!.appliedSeq, first.lastSeq)
+  assert.equal(await database.apply({ ...next, owner: 'nobody' }), 'fenced')
+})
 
 testBothDrivers('finds a COMMIT whose answer was lost by its sequence', async (database, owner) => {
   const items = await create({ id: t.id, count: t.u32 }, { key: 'id' })
@@ -111,42 +108,38 @@ testBothDrivers('does not update columns that only another program changed', asy
   ])
 })
 
-testBothDrivers(
-  'exchanges unique values between rows, and moves them to new rows',
-  async (database, owner) => {
-    const heroes = await create(
-      { uid: t.id, name: t.string(20), rank: t.nullable(t.u8) },
-      { key: 'uid', unique: ['name', 'rank'] },
-    )
-    const names = async () =>
-      (await ask(`SELECT uid, name, \`rank\` FROM ${heroes.name} ORDER BY uid`)).join(' ')
-    await owner.applyBatch([
-      insert(heroes, { uid: 'a', name: 'Ada', rank: 1 }),
-      insert(heroes, { uid: 'b', name: 'Bob', rank: 2 }),
-      insert(heroes, { uid: 'c', name: 'Cyd', rank: null }),
-    ])
-    await owner.applyBatch([
-      update(heroes, ['a'], { name: 'Bob', rank: 2 }),
-      update(heroes, ['b'], { name: 'Ada', rank: 1 }),
-      update(heroes, ['c'], { rank: null }),
-    ])
-    assert.equal(await names(), 'a,Bob,2 b,Ada,1 c,Cyd,')
-    await owner.applyBatch([
-      remove(heroes, 'b'),
-      insert(heroes, { uid: 'd', name: 'Bob', rank: 2 }),
-      update(heroes, ['a'], { name: 'Cyd', rank: null }),
-      update(heroes, ['c'], { name: 'Ada' }),
-    ])
-    assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
-    const stolen = [update(heroes, ['a'], { name: 'Bob' }), update(heroes, ['c'], { name: 'Eve' })]
-    await owner.assertRefused(stolen, /Duplicate entry 'Bob' for key '(t\d+\.)?unique_name'/)
-    assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
-    await ask(`ALTER TABLE ${heroes.name} MODIFY name VARCHAR(20) COLLATE utf8mb4_bin NOT NULL`)
-    const exchange = [update(heroes, ['a'], { name: 'Ada' }), update(heroes, ['c'], { name: 'Cyd' })]
-    await owner.assertRefused(exchange, /Duplicate entry '(Ada|Cyd)'/)
-    assert.deepEqual(await database.row(heroes, ['a']), { uid: 'a', name: 'Cyd', rank: null })
-  },
-)
+testBothDrivers('exchanges unique values between rows, and moves them to new rows', async (database, owner) => {
+  const heroes = await create(
+    { uid: t.id, name: t.string(20), rank: t.nullable(t.u8) },
+    { key: 'uid', unique: ['name', 'rank'] },
+  )
+  const names = async () => (await ask(`SELECT uid, name, \`rank\` FROM ${heroes.name} ORDER BY uid`)).join(' ')
+  await owner.applyBatch([
+    insert(heroes, { uid: 'a', name: 'Ada', rank: 1 }),
+    insert(heroes, { uid: 'b', name: 'Bob', rank: 2 }),
+    insert(heroes, { uid: 'c', name: 'Cyd', rank: null }),
+  ])
+  await owner.applyBatch([
+    update(heroes, ['a'], { name: 'Bob', rank: 2 }),
+    update(heroes, ['b'], { name: 'Ada', rank: 1 }),
+    update(heroes, ['c'], { rank: null }),
+  ])
+  assert.equal(await names(), 'a,Bob,2 b,Ada,1 c,Cyd,')
+  await owner.applyBatch([
+    remove(heroes, 'b'),
+    insert(heroes, { uid: 'd', name: 'Bob', rank: 2 }),
+    update(heroes, ['a'], { name: 'Cyd', rank: null }),
+    update(heroes, ['c'], { name: 'Ada' }),
+  ])
+  assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
+  const stolen = [update(heroes, ['a'], { name: 'Bob' }), update(heroes, ['c'], { name: 'Eve' })]
+  await owner.assertRefused(stolen, /Duplicate entry 'Bob' for key '(t\d+\.)?unique_name'/)
+  assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
+  await ask(`ALTER TABLE ${heroes.name} MODIFY name VARCHAR(20) COLLATE utf8mb4_bin NOT NULL`)
+  const exchange = [update(heroes, ['a'], { name: 'Ada' }), update(heroes, ['c'], { name: 'Cyd' })]
+  await owner.assertRefused(exchange, /Duplicate entry '(Ada|Cyd)'/)
+  assert.deepEqual(await database.row(heroes, ['a']), { uid: 'a', name: 'Cyd', rank: null })
+})
 
 testBothDrivers('deletes and inserts the same key in one batch', async (database, owner) => {
   const items = await create({ uid: t.id, n: t.u32, count: t.u32 }, { key: ['uid', 'n'] })
@@ -188,10 +181,7 @@ testBothDrivers('reserves an id only once, and stores no row for it', async (dat
   const id = await next()
   await owner.applyBatch([insert(mails, { uid: 'a', id, text: 'taken' })])
   assert.ok((await next()) > id)
-  await assertRefused(
-    database.nextId(mails, { uid: 'a', id: 0n, text: 'taken' }),
-    /insert of 1 row: .*Duplicate/,
-  )
+  await assertRefused(database.nextId(mails, { uid: 'a', id: 0n, text: 'taken' }), /insert of 1 row: .*Duplicate/)
   await ask(`INSERT INTO ${mails.name} (uid, text) VALUES (?, ?)`, 'b', 'foreign')
   const [[foreignId]] = (await ask(`SELECT id FROM ${mails.name} WHERE uid = ?`, 'b')) as [[string]]
   ids.push(BigInt(foreignId))
@@ -247,19 +237,16 @@ testBothDrivers('stores marks, casts and parked turns together with the rows', a
   assert.deepEqual(rows, [['5', shard, '🐉'.repeat(500), ALL_BYTES]])
 })
 
-testBothDrivers(
-  'inserts children after their parents, and deletes them before',
-  async (_, { name }, client) => {
-    const guilds = await create({ id: t.id, uid: t.id }, { key: 'id', shardKey: 'uid' })
-    const members = await create({ id: t.id, uid: t.id, guild: t.id }, { key: 'id', shardKey: 'uid' })
-    await ask(`ALTER TABLE ${members.name} ADD FOREIGN KEY (guild) REFERENCES ${guilds.name} (id)`)
-    const owner = new OutboxOwner(new SqlDatabase(client, { tables: [guilds, members] }))
-    const uid = name
-    await owner.applyBatch([insert(members, { id: 'm', uid, guild: 'g' }), insert(guilds, { id: 'g', uid })])
-    await owner.assertRefused([remove(guilds, 'g')], /delete of 1 row: .*foreign key/)
-    await owner.applyBatch([remove(guilds, 'g'), remove(members, 'm')])
-  },
-)
+testBothDrivers('inserts children after their parents, and deletes them before', async (_, { name }, client) => {
+  const guilds = await create({ id: t.id, uid: t.id }, { key: 'id', shardKey: 'uid' })
+  const members = await create({ id: t.id, uid: t.id, guild: t.id }, { key: 'id', shardKey: 'uid' })
+  await ask(`ALTER TABLE ${members.name} ADD FOREIGN KEY (guild) REFERENCES ${guilds.name} (id)`)
+  const owner = new OutboxOwner(new SqlDatabase(client, { tables: [guilds, members] }))
+  const uid = name
+  await owner.applyBatch([insert(members, { id: 'm', uid, guild: 'g' }), insert(guilds, { id: 'g', uid })])
+  await owner.assertRefused([remove(guilds, 'g')], /delete of 1 row: .*foreign key/)
+  await owner.applyBatch([remove(guilds, 'g'), remove(members, 'm')])
+})
 
 testBothDrivers('refuses a second kind of owners in one database', async (database) => {
   const store = 'c'.repeat(32)

@@ -39,15 +39,9 @@ const countDrift = (actual: string): string =>
   `ALTER TABLE \`items\` MODIFY COLUMN \`count\` ${COUNT}`
 const NO_KEY = 'a key cannot change: use the existing key in the game, or move the rows to a new table'
 const DRIFT: readonly (readonly [sql: string, ...drift: string[]])[] = [
-  [
-    'ALTER TABLE items MODIFY count INT UNSIGNED NOT NULL DEFAULT 3',
-    countDrift('int unsigned NOT NULL DEFAULT "3"'),
-  ],
+  ['ALTER TABLE items MODIFY count INT UNSIGNED NOT NULL DEFAULT 3', countDrift('int unsigned NOT NULL DEFAULT "3"')],
   ['ALTER TABLE items MODIFY count SMALLINT NOT NULL DEFAULT 3', countDrift('smallint NOT NULL DEFAULT "3"')],
-  [
-    'ALTER TABLE items MODIFY count SMALLINT UNSIGNED DEFAULT 3',
-    countDrift('smallint unsigned NULL DEFAULT "3"'),
-  ],
+  ['ALTER TABLE items MODIFY count SMALLINT UNSIGNED DEFAULT 3', countDrift('smallint unsigned NULL DEFAULT "3"')],
   ['ALTER TABLE items ALTER count SET DEFAULT 4', countDrift('smallint unsigned NOT NULL DEFAULT "4"')],
   ['ALTER TABLE items ALTER count DROP DEFAULT', countDrift('smallint unsigned NOT NULL')],
   [
@@ -118,25 +112,21 @@ for (const [ddl, ...drift] of DRIFT) {
   })
 }
 
-test(
-  'accepts additions of others: columns with defaults, indexes, comments, triggers',
-  { skip },
-  async () => {
-    await using database = await createEmptyDatabase(url)
-    const { client } = database
-    await applySteps(client, game)
-    for (const ddl of [
-      'ALTER TABLE items ADD COLUMN note VARCHAR(9) NULL, ADD COLUMN made TIMESTAMP NOT NULL DEFAULT NOW(), ' +
-        'ADD COLUMN double_count INT AS (count * 2) STORED, ADD KEY more (count), COMMENT = "theirs"',
-      'ALTER TABLE items MODIFY count SMALLINT UNSIGNED NOT NULL DEFAULT 3 COMMENT "how many" AFTER id',
-      'CREATE TRIGGER seen BEFORE INSERT ON bags FOR EACH ROW SET @seen = 1',
-    ])
-      await ask(client, ddl)
-    const { steps, drift } = await planMigration(client, game)
-    assert.deepEqual([steps, drift], [[], []])
-    await checkSchema(client, [items, bags])
-  },
-)
+test('accepts additions of others: columns with defaults, indexes, comments, triggers', { skip }, async () => {
+  await using database = await createEmptyDatabase(url)
+  const { client } = database
+  await applySteps(client, game)
+  for (const ddl of [
+    'ALTER TABLE items ADD COLUMN note VARCHAR(9) NULL, ADD COLUMN made TIMESTAMP NOT NULL DEFAULT NOW(), ' +
+      'ADD COLUMN double_count INT AS (count * 2) STORED, ADD KEY more (count), COMMENT = "theirs"',
+    'ALTER TABLE items MODIFY count SMALLINT UNSIGNED NOT NULL DEFAULT 3 COMMENT "how many" AFTER id',
+    'CREATE TRIGGER seen BEFORE INSERT ON bags FOR EACH ROW SET @seen = 1',
+  ])
+    await ask(client, ddl)
+  const { steps, drift } = await planMigration(client, game)
+  assert.deepEqual([steps, drift], [[], []])
+  await checkSchema(client, [items, bags])
+})
 
 test('refuses to migrate when a numbered file was changed after it was run', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
@@ -151,12 +141,9 @@ test('refuses to migrate when a numbered file was changed after it was run', { s
     'into a file with a new number'
   assert.deepEqual((await planMigration(client, target)).drift.map(describeDifference), [drift])
   const before = await dumpDatabase(client)
-  await assert.rejects(
-    applySteps(client, { ...target, tables: [defineTable('more', { id: t.id }, { key: 'id' })] }),
-    {
-      message: drift,
-    },
-  )
+  await assert.rejects(applySteps(client, { ...target, tables: [defineTable('more', { id: t.id }, { key: 'id' })] }), {
+    message: drift,
+  })
   assert.equal(await dumpDatabase(client), before)
 
   const next = await parseMigrationFile('0099_more.sql', 'CREATE TABLE IF NOT EXISTS firefly_more (a INT);\n')

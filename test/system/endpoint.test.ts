@@ -84,9 +84,7 @@ test('returns the errors of Vitess with its wording', async () => {
 })
 
 test('returns fields with the types, charsets and flags of Vitess', async () => {
-  const name = await table(
-    'a INT UNSIGNED NOT NULL, b VARCHAR(9) COLLATE utf8mb4_bin, c VARBINARY(9), d TEXT',
-  )
+  const name = await table('a INT UNSIGNED NOT NULL, b VARCHAR(9) COLLATE utf8mb4_bin, c VARBINARY(9), d TEXT')
   const { result } = await executeQuery(`SELECT *, NULL AS n FROM ${name} AS t`)
   const fields = result!.fields!.map(({ name, type, charset, table, orgTable }) => {
     return [name, type, charset === 63, table, orgTable]
@@ -118,20 +116,15 @@ test('accepts a session only as it was issued, for one transaction', async () =>
     'x',
     7,
   ]
-  for (const forged of FORGED)
-    assert.match((await executeQuery('SELECT 1', forged)).error!.message, /not issued/)
+  for (const forged of FORGED) assert.match((await executeQuery('SELECT 1', forged)).error!.message, /not issued/)
   assert.match((await executeQuery('SELECT 1', session, limitedEndpoint)).error!.message, /not issued/)
   assert.deepEqual((await executeQuery('COMMIT', session)).result, {})
   for (const query of ['SELECT 1', 'COMMIT', 'ROLLBACK']) {
     const { error } = await executeQuery(query, session)
-    assert.match(
-      error!.message,
-      /code = Aborted desc = transaction \d+: ended at .* UTC \(transaction committed\)/,
-    )
+    assert.match(error!.message, /code = Aborted desc = transaction \d+: ended at .* UTC \(transaction committed\)/)
   }
   // Without a transaction they have no effect, as in MySQL.
-  for (const query of ['COMMIT', 'ROLLBACK', 'SAVEPOINT a'])
-    assert.deepEqual((await executeQuery(query)).result, {})
+  for (const query of ['COMMIT', 'ROLLBACK', 'SAVEPOINT a']) assert.deepEqual((await executeQuery(query)).result, {})
 })
 
 test('isolates transactions, supports savepoints, and runs one statement at a time', async () => {
@@ -188,26 +181,17 @@ test('bounds transactions, rows, results, requests and the time of a statement',
   const many = (count: number) => `SELECT 1 FROM information_schema.collations LIMIT ${count}`
   assert.equal((await executeQuery(many(100), null, limitedEndpoint)).result!.rows!.length, 100)
   const { session } = await executeQuery('BEGIN', null, limitedEndpoint)
-  assert.match(
-    (await executeQuery(many(101), session, limitedEndpoint)).error!.message,
-    /Row count exceeded 100/,
-  )
+  assert.match((await executeQuery(many(101), session, limitedEndpoint)).error!.message, /Row count exceeded 100/)
   // A result above its limit ends neither the connection nor the transaction.
   assert.equal((await executeQuery('COMMIT', session, limitedEndpoint)).error, undefined)
-  assert.match(
-    (await executeQuery("SELECT REPEAT('x', 20001)", null, limitedEndpoint)).error!.message,
-    /exceeds 20000/,
-  )
+  assert.match((await executeQuery("SELECT REPEAT('x', 20001)", null, limitedEndpoint)).error!.message, /exceeds 20000/)
 
   const long = await executeQuery(`SELECT '${'x'.repeat(5_000)}'`, null, limitedEndpoint)
   assert.deepEqual([long.status, long.error?.code], [413, 'RESOURCE_EXHAUSTED'])
   const client = planetscaleClient({ url: limitedEndpoint.url })
   const large = client.transact([{ sql: 'SELECT ?', params: ['x'.repeat(5_000)] }], () => true)
   await assert.rejects(large, { kind: 'refused', statement: 0, errno: 1153 })
-  assert.match(
-    (await executeQuery('SELECT SLEEP(5)', null, limitedEndpoint)).error!.message,
-    /deadline exceeded/,
-  )
+  assert.match((await executeQuery('SELECT SLEEP(5)', null, limitedEndpoint)).error!.message, /deadline exceeded/)
 })
 
 test('answers an invalid request with an error, and executes nothing', async () => {
@@ -262,9 +246,7 @@ function runCommand(...args: string[]) {
   const ended = new Promise<[number | null, string]>((resolve) => {
     child.on('close', (code) => resolve([code, stderr]))
   })
-  const ready = new Promise<string>((resolve) =>
-    child.stdout.on('data', (data: Buffer) => resolve(String(data))),
-  )
+  const ready = new Promise<string>((resolve) => child.stdout.on('data', (data: Buffer) => resolve(String(data))))
   return { child, ended, ready }
 }
 

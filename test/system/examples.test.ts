@@ -4,12 +4,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { connect, type Dial, type Firefly } from '../../client/index.ts'
 import { dialWebSocket } from '../../client/socket.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { Arena } from '../../examples/arena/contract.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { unpackWorld, type ShipDot } from '../../examples/arena/world.ts'
@@ -49,9 +44,7 @@ function exchangeLegacy(
     })
     socket.onopen = () => {
       for (const [command, body] of frames) {
-        socket.send(
-          encodeFrame(frameIdentityBytes(DEFAULT_FRAME_IDENTITY), command, body) as Uint8Array<ArrayBuffer>,
-        )
+        socket.send(encodeFrame(frameIdentityBytes(DEFAULT_FRAME_IDENTITY), command, body) as Uint8Array<ArrayBuffer>)
       }
     }
     socket.onmessage = ({ data }) => {
@@ -112,10 +105,7 @@ function watchPilot(
 const CHECKS: Readonly<Record<string, (game: Firefly, url: string) => Promise<void>>> = {
   hello: async (game) => {
     assert.deepEqual(await game.at(Hello).greet({ name: 'Ada' }), { text: 'Hello, Ada!' })
-    await assert.rejects(
-      game.at(Hello).greet({ name: 'x'.repeat(33) }),
-      /input\.name: string of 33 characters/,
-    )
+    await assert.rejects(game.at(Hello).greet({ name: 'x'.repeat(33) }), /input\.name: string of 33 characters/)
   },
   echo: async (game, url) => {
     const json = '{"text":"hi"}'

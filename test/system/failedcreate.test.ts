@@ -30,10 +30,7 @@ test('reports a table as missing after a failed CREATE, and retries it', { skip 
   try {
     for (let attempts = 0; attempts < 2; attempts++) {
       const { message } = await assertDatabaseError(applySteps(writer, game), 'access', writerUrl.href)
-      assert.match(
-        message,
-        /^table items is missing; the migration failed: .*CREATE command denied to user 'writer'/,
-      )
+      assert.match(message, /^table items is missing; the migration failed: .*CREATE command denied to user 'writer'/)
       assert.deepEqual(await recorded(), ['bags'])
       const plan = await planMigration(writer, game)
       assert.deepEqual(
@@ -65,14 +62,10 @@ test('records a created table again when another process has deleted its record'
     ...client,
     query: async (statement: Parameters<typeof client.query>[0]) => {
       const result = await client.query(statement)
-      if (statement.sql.startsWith('CREATE TABLE `items`'))
-        await client.query(sql('DELETE FROM firefly_table'))
+      if (statement.sql.startsWith('CREATE TABLE `items`')) await client.query(sql('DELETE FROM firefly_table'))
       return result
     },
   }
-  assert.deepEqual(await applySteps(deletingClient, { ...targetOf([items]), files }), [
-    'firefly-tables',
-    'create',
-  ])
+  assert.deepEqual(await applySteps(deletingClient, { ...targetOf([items]), files }), ['firefly-tables', 'create'])
   assert.deepEqual((await client.query(sql('SELECT name FROM firefly_table'))).rows, [['items']])
 })

@@ -10,10 +10,7 @@ import { temporaryFolder } from '../support/program.ts'
 
 const INSTALL = new URL('../../scripts/install.mjs', import.meta.url).href
 const SCRIPT = new URL('../support/mariadb.ts', import.meta.url).pathname
-const CALLS = [
-  'update -qq (noninteractive)',
-  'install -y -qq mariadb-server-core mariadb-client-core (noninteractive)',
-]
+const CALLS = ['update -qq (noninteractive)', 'install -y -qq mariadb-server-core mariadb-client-core (noninteractive)']
 
 interface FakeApt {
   readonly env: NodeJS.ProcessEnv
@@ -36,10 +33,7 @@ function createFakeApt(extra = ''): FakeApt {
   }
 }
 
-function install(
-  { env }: FakeApt,
-  before: string,
-): { status: number | null; stdout: string; stderr: string } {
+function install({ env }: FakeApt, before: string): { status: number | null; stdout: string; stderr: string } {
   const code = `import { install, mariadb } from '${INSTALL}'
     console.log(install([mariadb], 'the test', ${before}))`
   return spawnSync(process.execPath, ['--input-type=module', '-e', code], { env, encoding: 'utf8' })
@@ -97,10 +91,7 @@ test('`npm run mariadb` installs MariaDB if it is missing, and starts it', { ski
   })
   assert.deepEqual(apt.recordedCalls(), CALLS)
   assert.match(stdout, /^mysql:\/\/root:\w+@127\.0\.0\.1:\d+\/firefly\n$/)
-  assert.match(
-    stderr,
-    /^firefly: installing mariadb-server-core, mariadb-client-core for a private MariaDB …\n/,
-  )
+  assert.match(stderr, /^firefly: installing mariadb-server-core, mariadb-client-core for a private MariaDB …\n/)
 })
 
 test('`npm run mariadb` names the remedies if it may not install', { skip }, () => {

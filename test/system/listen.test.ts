@@ -93,28 +93,22 @@ test('answers, closes and counts an invalid upgrade, and keeps serving', async (
     [['GET // HTTP/1.1', 'Host: x', 'Connection: close'], 404],
     [['nonsense'], 400],
   ]
-  for (const [lines, expected] of rows)
-    assert.equal(statusCode(await requestRaw(port, lines)), expected, lines[0])
+  for (const [lines, expected] of rows) assert.equal(statusCode(await requestRaw(port, lines)), expected, lines[0])
   assert.equal(refusalCount(server, 'upgrade'), 8)
   await assertPlayerAnswered(port)
   // The peers' sides of the connections are still open; the server's are not.
   const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
-  await waitFor(
-    async () => /^firefly_lobby 1$/m.test(await metrics()),
-    'only the connection of this request is left',
-  )
+  await waitFor(async () => /^firefly_lobby 1$/m.test(await metrics()), 'only the connection of this request is left')
 })
 
 test('closes a connection whose request does not begin or does not end', { timeout: 30_000 }, async () => {
   const server = await serve()
   const startedMs = performance.now()
   await Promise.all(
-    ['', 'GET / HTTP/1.1\r\nHo', 'POST /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab'].map(
-      (bytes) => {
-        const silent = dial(server.http.port, '127.0.0.1', () => silent.write(bytes))
-        return new Promise((resolve) => silent.resume().on('close', resolve))
-      },
-    ),
+    ['', 'GET / HTTP/1.1\r\nHo', 'POST /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab'].map((bytes) => {
+      const silent = dial(server.http.port, '127.0.0.1', () => silent.write(bytes))
+      return new Promise((resolve) => silent.resume().on('close', resolve))
+    }),
   )
   assert.ok(performance.now() - startedMs < 15_000)
 })

@@ -170,11 +170,7 @@ testBothDrivers('reports an error of one shard to its load alone', async (databa
   await ask(`DROP TABLE ${items.name}`)
   const afterDrop = await Promise.allSettled(SHARDS.map((uid) => database.load(items, uid, null, 9)))
   for (const result of afterDrop)
-    assert.ok(
-      result.status === 'rejected' &&
-        result.reason instanceof DatabaseError &&
-        result.reason.kind === 'schema',
-    )
+    assert.ok(result.status === 'rejected' && result.reason instanceof DatabaseError && result.reason.kind === 'schema')
 })
 
 testBothDrivers('loads the critical state of many shards concurrently', async (_, owner, client) => {
@@ -186,9 +182,7 @@ testBothDrivers('loads the critical state of many shards concurrently', async (_
   const target = { contract: 'market', key: 'main' }
   const cast = { target, command: 7, body: replies, answer: 'sold', data: replies }
   await owner.applyBatch([], {
-    channels: shards.flatMap((shard, i) =>
-      numbers(i).map((n) => ({ shard, id: `c${1_000 + n}`, mark: n, replies })),
-    ),
+    channels: shards.flatMap((shard, i) => numbers(i).map((n) => ({ shard, id: `c${1_000 + n}`, mark: n, replies }))),
     casts: shards.flatMap((shard, i) =>
       numbers(i).map((sequence) => ({ shard, sequence, cast: { sequence, ...cast } })),
     ),

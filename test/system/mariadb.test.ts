@@ -71,17 +71,12 @@ test(
     await using client = openClient(url, { connectTimeoutMs: 300, statementTimeoutMs: 300 })
     await client.query(sql('CREATE TABLE torn (id INT PRIMARY KEY)'))
     // SIGSTOP takes effect with a delay, so a slow statement follows that the server must not answer.
-    const torn = [
-      sql('INSERT INTO torn VALUES (1)'),
-      sql('SELECT SLEEP(0.1)'),
-      sql('INSERT INTO torn VALUES (2)'),
-    ]
+    const torn = [sql('INSERT INTO torn VALUES (1)'), sql('SELECT SLEEP(0.1)'), sql('INSERT INTO torn VALUES (2)')]
     const failDuring = async (act: () => void) => {
       const first = (index: number) => (index === 0 && act(), true)
       return (await assertDatabaseError(client.transact(torn, first), 'unavailable', url)).message
     }
-    const assertNoRows = async () =>
-      assert.deepEqual((await client.query(sql('SELECT * FROM torn'))).rows, [])
+    const assertNoRows = async () => assert.deepEqual((await client.query(sql('SELECT * FROM torn'))).rows, [])
 
     const kills: Promise<void>[] = []
     await failDuring(() => kills.push(mariadb!.kill()))
@@ -121,15 +116,7 @@ test('requires with ssl a trusted certificate with the name of the host', { skip
   await using plain = await startMariadb()
   const file = (name: string) => join(plain.dir, name)
   const secure = async (name: string, host: string) => {
-    const key = [
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:prime256v1',
-      '-nodes',
-      '-keyout',
-      file(`${name}.key`),
-    ]
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', file(`${name}.key`)]
     const subject = ['-subj', `/CN=${host}`, '-addext', `subjectAltName=DNS:${host}`, '-days', '2']
     execFileSync(OPENSSL, ['req', '-x509', ...key, '-out', file(`${name}.pem`), ...subject], {
       stdio: 'ignore',
@@ -144,8 +131,7 @@ test('requires with ssl a trusted certificate with the name of the host', { skip
   await using byOption = openClient(good.url.replace('127.0.0.1', 'localhost'), {
     tls: { ca: readFileSync(file('good.pem'), 'utf8') },
   })
-  for (const client of [byUrl, byOption])
-    assert.match((await client.query(cipher)).rows[0]![1] as string, /^TLS/)
+  for (const client of [byUrl, byOption]) assert.match((await client.query(cipher)).rows[0]![1] as string, /^TLS/)
   for (const [to, why] of [
     [at(good.url, 'true'), /certificate/],
     [at(other.url, `ca:${file('other.pem')}`), /certificate/],

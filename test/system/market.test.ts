@@ -5,12 +5,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { connect } from '../../client/index.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { Market, MAX_GOLD, Purse } from '../../examples/market/contract.ts'
 import { startPlanetscale } from '../support/planetscale/server.ts'
 import { startWorkers } from '../support/workers.ts'
@@ -112,13 +107,10 @@ async function assertMarketWorks(url: string, run: string): Promise<void> {
     await tool.ask(...refused.map(([command, body]) => [command, body] as const)),
     refused.map(([command, , error]) => [command, { error }]),
   )
-  assert.deepEqual(
-    await tool.ask([403, { to: bob, amount: 30, id: 1 }], [403, { to: bob, amount: 30, id: 1 }]),
-    [
-      [403, { gold: 75 }],
-      [403, { gold: 75 }],
-    ],
-  )
+  assert.deepEqual(await tool.ask([403, { to: bob, amount: 30, id: 1 }], [403, { to: bob, amount: 30, id: 1 }]), [
+    [403, { gold: 75 }],
+    [403, { gold: 75 }],
+  ])
 
   // Bob by the SDK, with a purse that is nearly full.
   await using game = await connect(url)
@@ -182,17 +174,7 @@ test('runs the market on workerd without MySQL', async () => {
 })
 
 test('refuses to start before the migration, with the command to run', { skip }, async () => {
-  const { code, stderr } = await runToEnd([
-    'serve',
-    '--app',
-    APP,
-    '--mysql',
-    mysql,
-    '--http',
-    '0',
-    '--tcp',
-    '0',
-  ])
+  const { code, stderr } = await runToEnd(['serve', '--app', APP, '--mysql', mysql, '--http', '0', '--tcp', '0'])
   assert.equal(code, 2)
   assert.match(stderr, /^firefly: the database is not ready .*run: firefly migrate apply/)
 })

@@ -30,10 +30,7 @@ import {
 const { url, skip } = await openTestDatabase()
 
 /** Runs a test with mysqlClient and with planetscaleClient, each in its own database. */
-function testBothDrivers(
-  name: string,
-  work: (client: SqlClient, database: EmptyDatabase) => Promise<void>,
-): void {
+function testBothDrivers(name: string, work: (client: SqlClient, database: EmptyDatabase) => Promise<void>): void {
   test(`mysql2: ${name}`, { skip }, async () => {
     await using database = await createEmptyDatabase(url)
     await work(database.client, database)
@@ -104,16 +101,14 @@ function tableWithUnusualDefaults(seed: number): ReturnType<typeof defineTable> 
     columns[name] = type
     defaults[name] = value
   }
-  const sample = <T>(arbitrary: fc.Arbitrary<T>, numRuns: number): T[] =>
-    fc.sample(arbitrary, { numRuns, seed })
+  const sample = <T>(arbitrary: fc.Arbitrary<T>, numRuns: number): T[] => fc.sample(arbitrary, { numRuns, seed })
   const text = fc.string({ unit: 'binary', maxLength: 12 })
   for (const [i, value] of sample(text, 30).entries()) add(`text${i}`, t.string(24), value)
   for (const [i, value] of ['NULL', "'", '\\', "\\'", '😀', '?', '\0\n', ' ', '0', '﷐', '￿'].entries())
     add(`odd${i}`, t.nullable(t.string(9)), value)
   const double = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0)
   for (const [i, value] of sample(double, 20).entries()) add(`real${i}`, t.f64, value)
-  for (const [i, value] of sample(fc.uint8Array({ maxLength: 9 }), 10).entries())
-    add(`seal${i}`, t.bytes(9), value)
+  for (const [i, value] of sample(fc.uint8Array({ maxLength: 9 }), 10).entries()) add(`seal${i}`, t.bytes(9), value)
   add('i64', t.i64, -(2n ** 63n))
   add('u64', t.u64, 2n ** 64n - 1n)
   add('i32', t.i32, -2_147_483_648)
@@ -145,8 +140,7 @@ testBothDrivers('gives these defaults to a row of an older version', async (clie
   await client.query(sql('INSERT INTO odd4 (id) VALUES (?)', 'a'))
   const row = await new SqlDatabase(client, { tables: [odd] }).row(odd, ['a'])
   for (const column of odd.columns.slice(1)) {
-    const expected =
-      column.spec.kind === 'decimal' ? column.schema.read(column.defaultValue) : column.defaultValue
+    const expected = column.spec.kind === 'decimal' ? column.schema.read(column.defaultValue) : column.defaultValue
     assert.deepEqual(row![column.name], expected, column.name)
   }
 })
@@ -225,8 +219,7 @@ testBothDrivers('adds a dropped index again, a unique one only if the rows allow
   })
   await assert.rejects(applySteps(client, game), {
     kind: 'refused',
-    message:
-      /^table items lacks UNIQUE KEY unique_gem \(gem\); the migration failed: .*Duplicate entry 'red'/,
+    message: /^table items lacks UNIQUE KEY unique_gem \(gem\); the migration failed: .*Duplicate entry 'red'/,
   })
   await ask(client, 'UPDATE items SET gem = NULL')
   assert.deepEqual(await applySteps(client, game), ['add-index'])
@@ -251,31 +244,26 @@ testBothDrivers('completes a migration that was interrupted after any statement'
   assert.deepEqual(await statesOf(client, next), ['in place', 'in place'])
 })
 
-testBothDrivers(
-  'runs concurrent migrations to the same state, each step by one of them',
-  async (client, { url }) => {
-    const more = Array.from({ length: 5 }, (_, n) =>
-      defineTable(`more${n}`, { id: t.id, a: t.u8 }, { key: 'id' }),
-    )
-    const grown = more.map(({ name }) =>
-      defineTable(name, { id: t.id, a: t.u8, b: t.u8, c: t.string(9) }, { key: 'id', unique: ['c'] }),
-    )
-    const others = Array.from({ length: 3 }, () => openClient(url))
-    const together = async (target: MigrationTarget): Promise<string[]> => {
-      const done = await Promise.all([client, ...others].map((each) => applySteps(each, target)))
-      return done.flat().sort()
-    }
-    const kinds = (kind: string, n: number): string[] => new Array<string>(n).fill(kind)
-    const created = await together(targetOf([items, ...more]))
-    assert.deepEqual(
-      created.filter((kind) => kind !== 'firefly-tables'),
-      kinds('create', 6),
-    )
-    assert.deepEqual(await together(targetOf([items2, ...grown])), kinds('add-column', 14))
-    await Promise.all(others.map((other) => other.close()))
-    assert.deepEqual((await planMigration(client, targetOf([items2, ...grown]))).steps, [])
-  },
-)
+testBothDrivers('runs concurrent migrations to the same state, each step by one of them', async (client, { url }) => {
+  const more = Array.from({ length: 5 }, (_, n) => defineTable(`more${n}`, { id: t.id, a: t.u8 }, { key: 'id' }))
+  const grown = more.map(({ name }) =>
+    defineTable(name, { id: t.id, a: t.u8, b: t.u8, c: t.string(9) }, { key: 'id', unique: ['c'] }),
+  )
+  const others = Array.from({ length: 3 }, () => openClient(url))
+  const together = async (target: MigrationTarget): Promise<string[]> => {
+    const done = await Promise.all([client, ...others].map((each) => applySteps(each, target)))
+    return done.flat().sort()
+  }
+  const kinds = (kind: string, n: number): string[] => new Array<string>(n).fill(kind)
+  const created = await together(targetOf([items, ...more]))
+  assert.deepEqual(
+    created.filter((kind) => kind !== 'firefly-tables'),
+    kinds('create', 6),
+  )
+  assert.deepEqual(await together(targetOf([items2, ...grown])), kinds('add-column', 14))
+  await Promise.all(others.map((other) => other.close()))
+  assert.deepEqual((await planMigration(client, targetOf([items2, ...grown]))).steps, [])
+})
 
 testBothDrivers(
   "adopts a table without its record only with the option, as Firefly's own if it matches exactly",
@@ -290,13 +278,8 @@ testBothDrivers(
     )
     await assert.rejects(applySteps(client, game), DriftError)
     const { steps } = await planMigration(client, targetOf([items, bags], true))
-    for (const { statements } of steps)
-      for (const { sql } of statements) assert.match(sql, /^INSERT INTO firefly_/)
-    assert.deepEqual(await applySteps(client, targetOf([items, bags], true)), [
-      'firefly-tables',
-      'adopt',
-      'adopt',
-    ])
+    for (const { statements } of steps) for (const { sql } of statements) assert.match(sql, /^INSERT INTO firefly_/)
+    assert.deepEqual(await applySteps(client, targetOf([items, bags], true)), ['firefly-tables', 'adopt', 'adopt'])
     assert.deepEqual(await ask(client, 'SELECT name, adopted FROM firefly_table ORDER BY name'), [
       ['bags', '0'],
       ['items', '0'],

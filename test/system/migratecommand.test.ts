@@ -43,11 +43,7 @@ interface CommandResult {
   readonly out: string
   readonly err: string
 }
-function runMigrate(
-  args: readonly string[],
-  more: NodeJS.ProcessEnv = {},
-  cwd = folder,
-): Promise<CommandResult> {
+function runMigrate(args: readonly string[], more: NodeJS.ProcessEnv = {}, cwd = folder): Promise<CommandResult> {
   return new Promise((resolve) => {
     const options = { cwd, env: { ...env, ...more }, timeout: 60_000 }
     execFile(process.execPath, [SCRIPT, 'migrate', ...args], options, (error, out, err) => {
@@ -101,10 +97,7 @@ no writer yet
   // An operator runs the printed statements.
   for (const statement of splitStatements(plan)) await ask(database.client, statement)
   const inPlace = '2 tables and 1 numbered file are in place'
-  assert.equal(
-    assertSuccess(await by('plan')),
-    `-- nothing to do: ${inPlace} at ${place.host}/${database.name}\n`,
-  )
+  assert.equal(assertSuccess(await by('plan')), `-- nothing to do: ${inPlace} at ${place.host}/${database.name}\n`)
   assert.equal(assertSuccess(await by('apply')), `nothing to do: ${inPlace}\n`)
 
   const next = assertSuccess(await by('plan', 'two'))
@@ -127,10 +120,7 @@ test('status prints the writers and the number of parked turns', { skip }, async
   await using database = await createEmptyDatabase(url)
   const { client } = database
   const args = ['--app', 'one', '--mysql', database.url]
-  const applied = assertSuccess(await runMigrate(['apply', ...args])).replaceAll(
-    /done in \d+ ms/g,
-    'done in N ms',
-  )
+  const applied = assertSuccess(await runMigrate(['apply', ...args])).replaceAll(/done in \d+ ms/g, 'done in N ms')
   assert.equal(
     applied,
     `run: 0001_firefly.sql was not run yet (Firefly's own tables) … done in N ms
@@ -140,15 +130,13 @@ create: table pets is missing … done in N ms
 `,
   )
   const since = '2026-11-23 01:02:03.000'
-  const owner =
-    'INSERT INTO firefly_owner (owner, epoch, applied_seq, store_id, taken_at) VALUES (?, ?, ?, ?, ?)'
+  const owner = 'INSERT INTO firefly_owner (owner, epoch, applied_seq, store_id, taken_at) VALUES (?, ?, ?, ?, ?)'
   for (const [name, epoch, position] of [
     ['slot-1', 3, 4_711],
     ['slot-10', 12, 0],
   ] as const)
     await client.query(sql(owner, name, epoch, position, 'a'.repeat(32), since))
-  const parked =
-    'INSERT INTO firefly_parked (owner, seq, shard, error, data, parked_at) VALUES (?, ?, ?, ?, ?, ?)'
+  const parked = 'INSERT INTO firefly_parked (owner, seq, shard, error, data, parked_at) VALUES (?, ?, ?, ?, ?, ?)'
   await client.query(sql(parked, 'slot-1', 4_710, 'player/ada', 'Duplicate', new Uint8Array(1), since))
   const status = assertSuccess(await runMigrate(['status', ...args]))
   assert.equal(
@@ -169,10 +157,7 @@ slot-10  12     0                ${since} UTC
   const many = assertSuccess(await runMigrate(['status', ...args]))
   assert.match(many, /slot-37 .*\n… and more; these are the first 20\n$/)
   assert.doesNotMatch(many, /slot-38/)
-  const json = JSON.parse(assertSuccess(await runMigrate(['status', '--json', ...args]))) as Record<
-    string,
-    unknown
-  >
+  const json = JSON.parse(assertSuccess(await runMigrate(['status', '--json', ...args]))) as Record<string, unknown>
   assert.deepEqual(json['tables'], [
     { name: 'purses', state: 'in place', rows: 0, class: 'critical', owner: 'player' },
     { name: 'pets', state: 'in place', rows: 0, class: 'local', owner: 'player' },
@@ -219,10 +204,7 @@ ALTER TABLE \`pets\` MODIFY COLUMN \`name\` TINYINT UNSIGNED NOT NULL DEFAULT 0
 
 test('prints the compared columns before an adoption', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
-  await ask(
-    database.client,
-    `CREATE TABLE purses (player VARCHAR(40) ${BIN} PRIMARY KEY, gold BIGINT NULL, note TEXT)`,
-  )
+  await ask(database.client, `CREATE TABLE purses (player VARCHAR(40) ${BIN} PRIMARY KEY, gold BIGINT NULL, note TEXT)`)
   const args = ['--app', 'one', '--mysql', database.url]
   assert.match(assertSuccess(await runMigrate(['status', ...args])), /^purses +adoptable +~0 /m)
   const refused = await runMigrate(['apply', ...args])
@@ -235,10 +217,7 @@ test('prints the compared columns before an adoption', { skip }, async () => {
   ]
   const reason = 'table purses exists already, and every value of the game fits into it'
   const plan = assertSuccess(await runMigrate(['plan', '--adopt', ...args]))
-  assert.ok(
-    plan.includes(`-- 2. ${reason}\n--    ${details.join('\n--    ')}\nINSERT INTO firefly_table `),
-    plan,
-  )
+  assert.ok(plan.includes(`-- 2. ${reason}\n--    ${details.join('\n--    ')}\nINSERT INTO firefly_table `), plan)
   const applied = assertSuccess(await runMigrate(['apply', '--adopt', ...args]))
   assert.ok(applied.includes(`  ${details.join('\n  ')}\nadopt: ${reason} … done in `), applied)
   assert.match(assertSuccess(await runMigrate(['status', ...args])), /^purses +in place, adopted +~0 /m)
@@ -255,14 +234,8 @@ test('reaches the same state after a kill during a step, and when run twice at o
   await reader.query(sql('BEGIN'))
   await reader.query(sql('SELECT * FROM pets'))
   const timedOut = await runMigrate(args('two'))
-  assert.deepEqual(
-    [timedOut.code, timedOut.out],
-    [2, 'add-column: table pets lacks the column level … failed\n'],
-  )
-  assert.match(
-    timedOut.err,
-    /^firefly: table pets .*\(1205\); a transaction that has used the table is still open\n$/,
-  )
+  assert.deepEqual([timedOut.code, timedOut.out], [2, 'add-column: table pets lacks the column level … failed\n'])
+  assert.match(timedOut.err, /^firefly: table pets .*\(1205\); a transaction that has used the table is still open\n$/)
   const child = spawn(process.execPath, [SCRIPT, 'migrate', ...args('two')], { cwd: folder, env })
   let out = ''
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
@@ -283,18 +256,13 @@ test('works over HTTP in the same way', { skip }, async () => {
     const args = (verb: string, app: string): string[] => [verb, '--app', app, '--mysql', endpoint.url]
     const plan = assertSuccess(await runMigrate(args('plan', 'one')))
     assert.ok(plan.includes(`would run at 127.0.0.1:${endpoint.port}/${database.name}, in 3 steps`), plan)
-    assert.match(
-      assertSuccess(await runMigrate(args('apply', 'one'))),
-      /create: table pets is missing … done/,
-    )
+    assert.match(assertSuccess(await runMigrate(args('apply', 'one'))), /create: table pets is missing … done/)
     assert.match(
       assertSuccess(await runMigrate(args('apply', 'two'))),
       /add-column: table pets lacks the column mood … done/,
     )
     assert.match(assertSuccess(await runMigrate(args('status', 'two'))), /^pets +in place /m)
-    const wrong = await runMigrate(
-      args('plan', 'two').with(4, endpoint.url.replace(/:[^:@]+@/, ':secret-word@')),
-    )
+    const wrong = await runMigrate(args('plan', 'two').with(4, endpoint.url.replace(/:[^:@]+@/, ':secret-word@')))
     assert.equal(wrong.code, 2)
     assert.match(wrong.err, /^firefly: 127\.0\.0\.1:\d+: the server rejected the login: .*\n$/)
   } finally {
@@ -319,19 +287,9 @@ test('reads options from the command line, the environment and firefly.json, and
       /^firefly: no game: give --app PATH, FIREFLY_APP, or app in firefly\.json\n$/,
     ],
     [['--app', 'one'], {}, folder, /^firefly: no database: give --mysql URL, .*\n$/],
-    [
-      ['--mysql', 'ada:secret-word@host/db'],
-      {},
-      cwd,
-      /^firefly: database URL: does not begin with mysql:\/\/.*\n$/,
-    ],
+    [['--mysql', 'ada:secret-word@host/db'], {}, cwd, /^firefly: database URL: does not begin with mysql:\/\/.*\n$/],
     [['--mysql', 'mysql://ada:secret-word@host'], {}, cwd, /^firefly: database URL: names no database.*\n$/],
-    [
-      ['--mysql', 'https://ada@host/db'],
-      {},
-      cwd,
-      /^firefly: the database url has no user or no password.*\n$/,
-    ],
+    [['--mysql', 'https://ada@host/db'], {}, cwd, /^firefly: the database url has no user or no password.*\n$/],
     [['--nonsense'], {}, cwd, /^error: unknown option '--nonsense'\n$/],
   ]
   const check = async ([args, more, where, message]: (typeof cases)[number]): Promise<void> => {
@@ -352,11 +310,7 @@ test('prints one line and exits with 2 for a rejected login or an unknown databa
     return other.href
   }
   const cases: [string, string, RegExp][] = [
-    [
-      'plan',
-      urlWith((other) => (other.password = 'secret-word')),
-      /Access denied for user '\w+'@'[^']+' .*\n$/,
-    ],
+    ['plan', urlWith((other) => (other.password = 'secret-word')), /Access denied for user '\w+'@'[^']+' .*\n$/],
     ['apply', urlWith((other) => (other.password = 'secret-word')), /Access denied for user /],
     [
       'status',

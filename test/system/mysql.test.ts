@@ -34,20 +34,12 @@ const TYPES: readonly (readonly [type: string, value: SqlValue, expected: string
   ['JSON', '{"a":[1,"ü",null]}', '{"a":[1,"ü",null]}'],
   ['LONGTEXT', '{"gold": 1}', '{"gold": 1}'],
   ['VARCHAR(40)', '', ''],
-  [
-    'VARCHAR(40)',
-    "🐉 ü ' \" \\ \\' ` ? ?? % _ \0 \b\n\r\t\x1a",
-    "🐉 ü ' \" \\ \\' ` ? ?? % _ \0 \b\n\r\t\x1a",
-  ],
+  ['VARCHAR(40)', "🐉 ü ' \" \\ \\' ` ? ?? % _ \0 \b\n\r\t\x1a", "🐉 ü ' \" \\ \\' ` ? ?? % _ \0 \b\n\r\t\x1a"],
   ["ENUM('north','süd')", 'süd', 'süd'],
   ['BIT(16)', bytesOf(1, 2), bytesOf(1, 2)],
   ['BINARY(3)', bytesOf(0, 255), bytesOf(0, 255, 0)],
   ['VARBINARY(300)', bytesOf(...Array(256).keys()), bytesOf(...Array(256).keys())],
-  [
-    'LONGBLOB',
-    bytesOf(0xc3, 0x28, 0xed, 0xa0, 0x80, 0xff, 0xfe),
-    bytesOf(0xc3, 0x28, 0xed, 0xa0, 0x80, 0xff, 0xfe),
-  ],
+  ['LONGBLOB', bytesOf(0xc3, 0x28, 0xed, 0xa0, 0x80, 0xff, 0xfe), bytesOf(0xc3, 0x28, 0xed, 0xa0, 0x80, 0xff, 0xfe)],
   ['TINYBLOB', new Uint8Array(0), new Uint8Array(0)],
 ]
 
@@ -77,11 +69,7 @@ async function assertEveryType(client: SqlClient, table: string): Promise<void> 
   // Each value finds its row, except BIT, which needs a number, padded BINARY, inexact FLOAT, and JSON.
   for (const [index, [type, value]] of TYPES.entries())
     if (!/^(BIT|BINARY|FLOAT|JSON)/.test(type))
-      assert.equal(
-        (await client.query(sql(`SELECT id FROM ${table} WHERE c${index} = ?`, value))).rows.length,
-        1,
-        type,
-      )
+      assert.equal((await client.query(sql(`SELECT id FROM ${table} WHERE c${index} = ?`, value))).rows.length, 1, type)
 }
 
 test('returns every type as MySQL prints it, binary types as bytes', skip, async () => {
@@ -115,11 +103,7 @@ test('sets its own session settings, whatever the defaults of the server are', p
 
   // A packet above max_allowed_packet is not sent, because the server would close the connection.
   const big = [sql('INSERT INTO t VALUES (2)'), sql('SELECT LENGTH(?)', 'x'.repeat(1 << 20))]
-  const { errno, statement } = await assertDatabaseError(
-    client.transact(big, acceptAll),
-    'refused',
-    server.url,
-  )
+  const { errno, statement } = await assertDatabaseError(client.transact(big, acceptAll), 'refused', server.url)
   assert.deepEqual([errno, statement], [1153, 1])
   assert.equal((await client.query(sql('SELECT * FROM t'))).rows.length, 1)
 })
@@ -173,21 +157,12 @@ test('reports the index of a refused statement, and rolls the transaction back',
 
 test('distinguishes errors that the operator must repair', skip, async () => {
   await using client = openClient(url)
-  assert.equal(
-    (await assertDatabaseError(client.query(sql('SELECT * FROM nowhere')), 'schema', url)).errno,
-    1146,
-  )
-  assert.equal(
-    (await assertDatabaseError(client.query(sql('SELECT nothing FROM DUAL')), 'schema', url)).errno,
-    1054,
-  )
+  assert.equal((await assertDatabaseError(client.query(sql('SELECT * FROM nowhere')), 'schema', url)).errno, 1146)
+  assert.equal((await assertDatabaseError(client.query(sql('SELECT nothing FROM DUAL')), 'schema', url)).errno, 1054)
   const wrongLogin = new URL(url)
   wrongLogin.password = 's3cret'
   await using refused = openClient(wrongLogin.href)
-  assert.equal(
-    (await assertDatabaseError(refused.query(sql('SELECT 1')), 'access', wrongLogin.href)).errno,
-    1045,
-  )
+  assert.equal((await assertDatabaseError(refused.query(sql('SELECT 1')), 'access', wrongLogin.href)).errno, 1045)
   const wrongDatabase = new URL(url)
   wrongDatabase.pathname = 'no_such'
   await using unknown = openClient(wrongDatabase.href)
@@ -226,8 +201,7 @@ test('rejects an invalid statement before anything is sent', skip, async () => {
     await assert.rejects(client.query(statement), TypeError)
     await assert.rejects(client.transact([sql('SELECT 1'), statement], acceptAll), TypeError)
   }
-  for (const params of [[], [1, 2]])
-    await assert.rejects(client.query({ sql: 'SELECT ?', params }), RangeError)
+  for (const params of [[], [1, 2]]) await assert.rejects(client.query({ sql: 'SELECT ?', params }), RangeError)
 })
 
 test('rolls back a transaction that is not accepted', skip, async () => {
@@ -273,9 +247,7 @@ test(
     const { errno, statement } = await assertDatabaseError(both[victim]!, 'unavailable', url)
     assert.deepEqual([errno, statement], [1213, 2])
     assert.deepEqual((await client.query(sql('SELECT n FROM shared'))).rows, [['41'], ['1']])
-    const again = await Promise.all(
-      [1, 2].map(() => client.query(sql('SELECT CONNECTION_ID(), SLEEP(0.02)'))),
-    )
+    const again = await Promise.all([1, 2].map(() => client.query(sql('SELECT CONNECTION_ID(), SLEEP(0.02)'))))
     assert.deepEqual(new Set(again.map(({ rows }) => rows[0]![0])), used, 'a deadlock closes no connection')
   },
 )

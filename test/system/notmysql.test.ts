@@ -46,11 +46,7 @@ const sendByteByByte = (socket: Socket): void => {
   for (const [at, byte] of 'SSH-2.0-x\r\n'.split('').entries()) setTimeout(() => socket.write(byte), 10 * at)
 }
 const OTHER_SERVERS: readonly (readonly [string, () => Promise<OtherServer>, RegExp])[] = [
-  [
-    'a web server',
-    () => startWebServer((_, answer) => answer.end('hello')),
-    /, it sent "HTTP\/1\.1 200 OK": /,
-  ],
+  ['a web server', () => startWebServer((_, answer) => answer.end('hello')), /, it sent "HTTP\/1\.1 200 OK": /],
   [
     'a server that closes the connection',
     () => startTcpServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')),
@@ -91,14 +87,10 @@ test('reports a missing greeting, a closed connection, and an incomplete greetin
       () => {},
       /: not connected within 200 ms: the server sent no MySQL greeting; if it is not MySQL, check host and port/,
     ],
-    [
-      (socket) => socket.end(),
-      /: the server closed the connection without a MySQL greeting; .*check host and port/,
-    ],
+    [(socket) => socket.end(), /: the server closed the connection without a MySQL greeting; .*check host and port/],
     [(socket) => socket.write(Uint8Array.of(74, 0, 0, 0, 10, 53)), /: not connected within 200 ms$/],
     [
-      (socket) =>
-        socket.write(Uint8Array.of(23, 0, 0, 0, 255, 16, 4, ...Buffer.from('Too many connections'))),
+      (socket) => socket.write(Uint8Array.of(23, 0, 0, 0, 255, 16, 4, ...Buffer.from('Too many connections'))),
       /Too many/,
     ],
   ]
@@ -125,17 +117,7 @@ test('reports user, host and database for a wrong user, password or database', {
     const { message } = await assertDatabaseError(client.query(sql('SELECT 1')), 'access', url.href)
     assert.ok(message.startsWith(`mysql ${url.host}${url.pathname}: `), message)
     assert.match(message, expected)
-    const { code, stderr } = await runToEnd([
-      'serve',
-      '--app',
-      HELLO,
-      '--http',
-      '0',
-      '--tcp',
-      '0',
-      '--mysql',
-      url.href,
-    ])
+    const { code, stderr } = await runToEnd(['serve', '--app', HELLO, '--http', '0', '--tcp', '0', '--mysql', url.href])
     assert.equal(code, 2)
     assert.equal(stderr, `firefly: ${message}\n`)
   }
@@ -144,16 +126,11 @@ test('reports user, host and database for a wrong user, password or database', {
 test('does not start with the URL of a server that is not MySQL', async () => {
   const served: RequestListener = (_, answer) => answer.writeHead(404).end('<html>not here</html>')
   const page: RequestListener = (_, answer) => answer.end('<html>welcome</html>')
-  const api: RequestListener = (_, answer) =>
-    answer.writeHead(404).end('{"error":{"message":"no such thing"}}')
+  const api: RequestListener = (_, answer) => answer.writeHead(404).end('{"error":{"message":"no such thing"}}')
   const http = /: the server is not PlanetScale's HTTP API; check the URL\n$/
   const cases: readonly (readonly [string, () => Promise<OtherServer>, RegExp])[] = [
     ['mysql', () => startWebServer(page), /: the server does not use the MySQL protocol, .*URL\n$/],
-    [
-      'mysql',
-      () => startTcpServer((socket) => socket.write('SSH-2.0-x\r\n')),
-      /does not use the MySQL protocol/,
-    ],
+    ['mysql', () => startTcpServer((socket) => socket.write('SSH-2.0-x\r\n')), /does not use the MySQL protocol/],
     ['http', () => startWebServer(served), http],
     ['http', () => startWebServer(page), http],
     ['http', () => startWebServer(api), http],
@@ -161,24 +138,11 @@ test('does not start with the URL of a server that is not MySQL', async () => {
   for (const [scheme, start, expected] of cases) {
     await using listener = await start()
     const url = `${scheme}://someone:s3cret@${listener.address}/db`
-    const { code, stderr } = await runToEnd([
-      'serve',
-      '--app',
-      HELLO,
-      '--http',
-      '0',
-      '--tcp',
-      '0',
-      '--mysql',
-      url,
-    ])
+    const { code, stderr } = await runToEnd(['serve', '--app', HELLO, '--http', '0', '--tcp', '0', '--mysql', url])
     assert.equal(code, 2, stderr)
     assert.match(stderr, expected)
     assert.equal(stderr.trim().split('\n').length, 1)
-    assert.ok(
-      stderr.startsWith('firefly: ') && stderr.includes(listener.address) && !stderr.includes('s3cret'),
-      stderr,
-    )
+    assert.ok(stderr.startsWith('firefly: ') && stderr.includes(listener.address) && !stderr.includes('s3cret'), stderr)
   }
 })
 

@@ -28,20 +28,14 @@ test('answers an origin outside the list with 403 and counts it; accepts the lis
   assert.equal(statusCode(await requestRaw(port, upgradeLines('/ws', 'Origin: null'))), 403)
   assert.equal(
     statusCode(
-      await requestRaw(
-        port,
-        upgradeLines('/ws', 'Origin: https://game.example', 'Origin: https://evil.example'),
-      ),
+      await requestRaw(port, upgradeLines('/ws', 'Origin: https://game.example', 'Origin: https://evil.example')),
     ),
     403,
   )
   assert.equal(server.refusals.counts.get('origin'), 3)
   assert.equal(server.gateway.meter.accepted, 0)
   assert.equal(statusCode(await requestRaw(port, upgradeLines('/ws', 'Origin: https://game.example'))), 101)
-  assert.equal(
-    statusCode(await requestRaw(port, upgradeLines('/ws?x=1', 'Origin: https://eu.game.example'))),
-    101,
-  )
+  assert.equal(statusCode(await requestRaw(port, upgradeLines('/ws?x=1', 'Origin: https://eu.game.example'))), 101)
   const game = await connect(`ws://127.0.0.1:${port}/ws`)
   assert.deepEqual(await game.at(Echo).json({ text: 'native' }), { text: 'native' })
   await game.close()

@@ -12,12 +12,7 @@ import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 
 import { msgpack } from '../../core/wire/codec.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { openTestDatabase } from '../support/database.ts'
 
 const root = dirname(dirname(import.meta.dirname))
@@ -174,8 +169,7 @@ test('serves the SDK and a legacy client on Node, and exits 0 on SIGTERM', async
 
 test('an old Node starts the packaged one, and forwards signals and exit code', async () => {
   const system = await exec('/usr/bin/node', ['-p', 'process.versions.node']).catch(() => ({ stdout: '99' }))
-  const oldNode =
-    Number.parseInt(system.stdout) < 22 ? ['/usr/bin/node'] : [process.execPath, '--import', FAKE_NODE_18]
+  const oldNode = Number.parseInt(system.stdout) < 22 ? ['/usr/bin/node'] : [process.execPath, '--import', FAKE_NODE_18]
   await using server = await serve(oldNode)
   assert.deepEqual(await greetByFrame(server.tcp, 'Eve'), { text: 'Hello, Eve!' })
   assert.equal(await server.stop(), 0)
@@ -200,10 +194,7 @@ test('type-checks the game, also without skipLibCheck', async () => {
   const tsc = join(binaries, 'tsc')
   await run(tsc, ['-p', '.'], studioFolder)
   await run(tsc, ['-p', '.', '--skipLibCheck', 'false'], studioFolder)
-  writeFileSync(
-    join(studioFolder, 'wrong.ts'),
-    "import game from './server.ts'\nexport const n: number = game\n",
-  )
+  writeFileSync(join(studioFolder, 'wrong.ts'), "import game from './server.ts'\nexport const n: number = game\n")
   await assert.rejects(run(tsc, ['-p', '.'], studioFolder), /TS2322: Type 'Game' is not assignable/)
   rmSync(join(studioFolder, 'wrong.ts'))
 })
@@ -227,10 +218,7 @@ test('firefly new creates a game with its own name, and never writes into a fold
   assert.match(output, /^created duel; next: cd /)
   const manifest = JSON.parse(readFileSync(join(temp, 'duel', 'package.json'), 'utf8')) as { name: string }
   assert.equal(manifest.name, 'duel')
-  await assert.rejects(
-    run(process.execPath, [firefly, 'new', join(temp, 'duel')], studioFolder),
-    /is not empty/,
-  )
+  await assert.rejects(run(process.execPath, [firefly, 'new', join(temp, 'duel')], studioFolder), /is not empty/)
 })
 
 const HERO = `

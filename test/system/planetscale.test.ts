@@ -179,10 +179,7 @@ test('commits a transaction completely or rolls it back completely', async () =>
   const none = await client.transact([insert(3), insert(4), insert(5)], (index) => checked.push(index) < 2)
   assert.deepEqual([none, checked], [null, [0, 1]])
   const refused = client.transact([insert(6), insert(1), insert(7)], accept)
-  await assert.rejects(
-    refused,
-    isDatabaseError('refused', /Duplicate entry '1'/, { errno: 1062, statement: 1 }),
-  )
+  await assert.rejects(refused, isDatabaseError('refused', /Duplicate entry '1'/, { errno: 1062, statement: 1 }))
   const bug = client.transact([insert(8)], () => assert.fail('a bug'))
   await assert.rejects(bug, /a bug/)
   assert.deepEqual(await rowsOf(direct, `SELECT id FROM ${name} ORDER BY id`), [['1'], ['2']])
@@ -215,10 +212,7 @@ test('reports an error with kind, number and host, without the password', async 
     wrongLogin.query(sql('SELECT 1')),
     isDatabaseError('access', /rejected the login: invalid username/),
   )
-  await assert.rejects(
-    wrongLogin.transact([sql('SELECT 1')], accept),
-    isDatabaseError('access', /rejected the login/),
-  )
+  await assert.rejects(wrongLogin.transact([sql('SELECT 1')], accept), isDatabaseError('access', /rejected the login/))
   const unreachable = planetscaleClient({ url: endpoint.url.replace(/:\d+\//, ':1/') })
   await assert.rejects(
     unreachable.query(sql('SELECT 1')),
@@ -242,10 +236,7 @@ test('reports a lost answer of COMMIT as unavailable, though the commit was appl
   endpoint.faults.dropAnswers((text) => text === 'COMMIT')
   await assert.rejects(client.transact(insert(1), accept), isDatabaseError('unavailable', /fetch failed/))
   endpoint.faults.dropAnswers((text) => text.startsWith('INSERT'))
-  await assert.rejects(
-    client.transact(insert(2), accept),
-    isDatabaseError('unavailable', /./, { statement: 0 }),
-  )
+  await assert.rejects(client.transact(insert(2), accept), isDatabaseError('unavailable', /./, { statement: 0 }))
   endpoint.faults.dropAnswers(1)
   await assert.rejects(client.query(insert(3)[0]!), isDatabaseError('unavailable', /./))
   await client.transact(insert(4), accept)
@@ -272,19 +263,13 @@ test('reports the error of the statement when the ROLLBACK fails too', async () 
 
 test('reports an invalid answer, a 503 and a timeout as unavailable', async () => {
   endpoint.faults.garbage(1)
-  await assert.rejects(
-    client.query(sql('SELECT 1')),
-    isDatabaseError('unavailable', /not in the PlanetScale protocol/),
-  )
+  await assert.rejects(client.query(sql('SELECT 1')), isDatabaseError('unavailable', /not in the PlanetScale protocol/))
   endpoint.faults.unavailable(true)
   await assert.rejects(client.transact([], accept), isDatabaseError('unavailable', /HTTP 503/))
   endpoint.faults.unavailable(false)
   const shortTimeout = planetscaleClient({ url: endpoint.url, timeoutMs: 100 })
   endpoint.faults.delay(300)
-  await assert.rejects(
-    shortTimeout.query(sql('SELECT 1')),
-    isDatabaseError('unavailable', /no answer within 100 ms/),
-  )
+  await assert.rejects(shortTimeout.query(sql('SELECT 1')), isDatabaseError('unavailable', /no answer within 100 ms/))
   endpoint.faults.delay(0)
   assert.deepEqual(await rowsOf(shortTimeout, 'SELECT 1'), [['1']])
 })

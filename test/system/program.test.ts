@@ -246,10 +246,7 @@ test('a failed start prints one line and exits 2', async () => {
     [['--app', bad], /does not compile: .*bad\.ts:1/],
     [['--app', noGame], /must export its game/],
     [['--app', throwing], /does not load: config is missing/],
-    [
-      ['--app', 'examples/hello', '--http', '0', '--tcp', String(port), '--data', folder],
-      /in use; choose another/,
-    ],
+    [['--app', 'examples/hello', '--http', '0', '--tcp', String(port), '--data', folder], /in use; choose another/],
     [['--app', 'examples/hello', '--http', '0', '--tcp', '0', '--data', bad], /bad\.ts/],
   ]
   for (const [args, expected] of rows) {
@@ -271,10 +268,7 @@ test('reads options from the command line, then the environment, then firefly.js
   assert.match((await runToEnd(['serve'], {}, folder)).stderr, /firefly\.json: unknown option "htp"/)
   writeFileSync(join(folder, 'firefly.json'), JSON.stringify({ app: 'from-file' }))
   assert.match((await runToEnd(['serve'], {}, folder)).stderr, /app from-file does not exist/)
-  assert.match(
-    (await runToEnd(['serve'], { FIREFLY_APP: 'from-env' }, folder)).stderr,
-    /app from-env does not exist/,
-  )
+  assert.match((await runToEnd(['serve'], { FIREFLY_APP: 'from-env' }, folder)).stderr, /app from-env does not exist/)
   const both = await runToEnd(['serve', '--app', 'from-line'], { FIREFLY_APP: 'from-env' }, folder)
   assert.match(both.stderr, /app from-line does not exist/)
 })
@@ -291,8 +285,7 @@ test('a close reason that quotes a long message does not stop the server', async
     Buffer.from([name.length >> 8, name.length & 255]),
     name,
   ])
-  for (let i = 0; i < 10; i++)
-    socket.send(encodeFrame(frameIdentityBytes(ZERO), 1, body) as Uint8Array<ArrayBuffer>)
+  for (let i = 0; i < 10; i++) socket.send(encodeFrame(frameIdentityBytes(ZERO), 1, body) as Uint8Array<ArrayBuffer>)
   const { code, reason } = await closed
   assert.equal(code, 1008)
   assert.match(reason, /^STRIKES: 10 refused messages/)

@@ -187,41 +187,38 @@ testBothDrivers('loads a shard with a single row as one page', async (database, 
   assert.deepEqual(await database.load(heroes, 'é'.repeat(99), null, 1), [])
 })
 
-testBothDrivers(
-  'refuses invalid values of another program with column, value and bound',
-  async (database, owner) => {
-    const items = await create(
-      {
-        id: t.id,
-        count: t.int(0, 99),
-        name: t.string(9, 3),
-        mood: t.oneOf('calm', 'wild'),
-        tags: t.array(t.u8, 2),
-        at: t.date,
-        on: t.bool,
-      },
-      { key: 'id' },
-    )
-    const good = { id: 'a', count: 1, name: 'Ada', mood: 'calm', tags: [1], at: new Date(0), on: true }
-    await owner.applyBatch([insert(items, good)])
-    const foreign: [column: string, value: SqlValue, message: RegExp][] = [
-      ['count', 100, /^table t\d+: column count holds "100": 100 is outside 0\.\.99$/],
-      ['name', 'Al', /column name holds "Al": string of 2 characters is below 3: "Al"$/],
-      ['mood', 'sad', /column mood holds "sad": .*calm/],
-      ['tags', '[1,2,3]', /column tags holds "\[1,2,3\]": array of 3 items exceeds 2: \[1, 2, 3\]$/],
-      ['tags', '[1,', /column tags holds "\[1,": not JSON$/],
-      ['on', 7, /column on holds "7": expected bool, got "7"$/],
-    ]
-    for (const [column, value, message] of foreign) {
-      await ask(`UPDATE ${items.name} SET \`${column}\` = ?`, value)
-      await assertRefused(database.load(items, 'a', null, 9), message)
-      await assertRefused(database.row(items, ['a']), message)
-      const before = good[column as keyof typeof good]
-      await owner.applyBatch([update(items, ['a'], { [column]: before })])
-    }
-    assert.deepEqual(await database.row(items, ['a']), good)
-  },
-)
+testBothDrivers('refuses invalid values of another program with column, value and bound', async (database, owner) => {
+  const items = await create(
+    {
+      id: t.id,
+      count: t.int(0, 99),
+      name: t.string(9, 3),
+      mood: t.oneOf('calm', 'wild'),
+      tags: t.array(t.u8, 2),
+      at: t.date,
+      on: t.bool,
+    },
+    { key: 'id' },
+  )
+  const good = { id: 'a', count: 1, name: 'Ada', mood: 'calm', tags: [1], at: new Date(0), on: true }
+  await owner.applyBatch([insert(items, good)])
+  const foreign: [column: string, value: SqlValue, message: RegExp][] = [
+    ['count', 100, /^table t\d+: column count holds "100": 100 is outside 0\.\.99$/],
+    ['name', 'Al', /column name holds "Al": string of 2 characters is below 3: "Al"$/],
+    ['mood', 'sad', /column mood holds "sad": .*calm/],
+    ['tags', '[1,2,3]', /column tags holds "\[1,2,3\]": array of 3 items exceeds 2: \[1, 2, 3\]$/],
+    ['tags', '[1,', /column tags holds "\[1,": not JSON$/],
+    ['on', 7, /column on holds "7": expected bool, got "7"$/],
+  ]
+  for (const [column, value, message] of foreign) {
+    await ask(`UPDATE ${items.name} SET \`${column}\` = ?`, value)
+    await assertRefused(database.load(items, 'a', null, 9), message)
+    await assertRefused(database.row(items, ['a']), message)
+    const before = good[column as keyof typeof good]
+    await owner.applyBatch([update(items, ['a'], { [column]: before })])
+  }
+  assert.deepEqual(await database.row(items, ['a']), good)
+})
 
 testBothDrivers('reads and writes a table of another program', async (database, owner) => {
   const { definition: old } = table(
@@ -265,18 +262,15 @@ testBothDrivers('reads and writes a table of another program', async (database, 
   })
 })
 
-testBothDrivers(
-  'finds a row by its exact key, whatever the collation treats as equal',
-  async (database, owner) => {
-    const heroes = await create({ uid: t.string(20), level: t.u8 }, { key: 'uid' })
-    await ask(`ALTER TABLE ${heroes.name} MODIFY uid VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL`)
-    await owner.applyBatch([insert(heroes, { uid: 'Bob', level: 1 })])
-    assert.deepEqual(await database.row(heroes, ['Bob']), { uid: 'Bob', level: 1 })
-    assert.equal(await database.row(heroes, ['bob']), null)
-    assert.deepEqual(await database.load(heroes, 'bob', null, 9), [])
-    await owner.assertRefused([insert(heroes, { uid: 'bob', level: 2 })], /Duplicate entry 'bob'/)
-  },
-)
+testBothDrivers('finds a row by its exact key, whatever the collation treats as equal', async (database, owner) => {
+  const heroes = await create({ uid: t.string(20), level: t.u8 }, { key: 'uid' })
+  await ask(`ALTER TABLE ${heroes.name} MODIFY uid VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL`)
+  await owner.applyBatch([insert(heroes, { uid: 'Bob', level: 1 })])
+  assert.deepEqual(await database.row(heroes, ['Bob']), { uid: 'Bob', level: 1 })
+  assert.equal(await database.row(heroes, ['bob']), null)
+  assert.deepEqual(await database.load(heroes, 'bob', null, 9), [])
+  await owner.assertRefused([insert(heroes, { uid: 'bob', level: 2 })], /Duplicate entry 'bob'/)
+})
 
 testBothDrivers('refuses a key that ends in a space, which MySQL ignores', async (database, owner) => {
   const items = await create({ uid: t.string(20), n: t.u32 }, { key: ['uid', 'n'] })
@@ -290,10 +284,7 @@ testBothDrivers('refuses a key that ends in a space, which MySQL ignores', async
   await assertRefused(database.takeover('player/bob ', 'a'.repeat(32)), /^owner: the key/)
   await assertRefused(database.lease('player/bob '), /^owner: the key/)
   const channel = { shard: 'player/bob', id: '@player/eve ', mark: 1, replies: ALL_BYTES }
-  await assertRefused(
-    database.apply(await owner.createBatch([], { channels: [channel] })),
-    /^channel: the key/,
-  )
+  await assertRefused(database.apply(await owner.createBatch([], { channels: [channel] })), /^channel: the key/)
   assert.deepEqual(await database.load(items, 'bob', null, 9), [{ uid: 'bob', n: 1 }])
 })
 

@@ -13,12 +13,7 @@ import { promisify } from 'node:util'
 import { finalErrorReason, finalCloseReason } from '../../client/closereason.ts'
 import { CODECS } from '../../core/wire/codec.ts'
 import { CLOSE_CODES } from '../../core/wire/errors.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../../core/wire/limits.ts'
 import type { CipherFactory } from '../../core/wire/cipher.ts'
 import { serve } from '../support/program.ts'
@@ -55,10 +50,7 @@ function docFiles(): Map<string, string> {
   const files = new Map<string, string>()
   for (const [, code] of page.matchAll(/```ts\n(.*?)```/gs)) {
     const name = /^\/\/ ([a-z]+\.ts)\n/.exec(code!)?.[1]
-    assert.ok(
-      name && !files.has(name),
-      `a block begins with the comment that names its file: ${code!.slice(0, 60)}`,
-    )
+    assert.ok(name && !files.has(name), `a block begins with the comment that names its file: ${code!.slice(0, 60)}`)
     files.set(name, code!)
   }
   return files
@@ -166,10 +158,7 @@ test('docs/operating.md has every limit and time with its default', () => {
   assert.ok(rows.size > 30, `${rows.size} rows`)
   const all: Record<string, number> = { ...DEFAULT_LIMITS, ...TIMES }
   for (const [name, { value }] of rows)
-    assert.ok(
-      value.startsWith(all[name]?.toLocaleString('en') ?? 'nothing'),
-      `${name} is ${all[name]}, not ${value}`,
-    )
+    assert.ok(value.startsWith(all[name]?.toLocaleString('en') ?? 'nothing'), `${name} is ${all[name]}, not ${value}`)
   const inner = new Set(['evictMs', 'wakeAheadMs', 'keepMarksMs', 'keepReceiptsMs', 'loadMs'])
   for (const name of Object.keys(TIMES)) assert.ok(rows.has(name) || inner.has(name), `${name} is not told`)
   for (const [name, value] of Object.entries(DEFAULT_LIMITS)) {
@@ -209,8 +198,7 @@ test('reasons, counters, options and tests that docs/operating.md names exist', 
 
 function hasCounter(sources: string, word: string): boolean {
   const [, name, label] = /^(\w+)_total(?:\{(\w+)="\w+"\})?$/.exec(word) ?? []
-  if (name === undefined || (label !== undefined && !sources.includes(`labelNames: ['${label}']`)))
-    return false
+  if (name === undefined || (label !== undefined && !sources.includes(`labelNames: ['${label}']`))) return false
   const key = name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
   return sources.includes(`firefly_${name}_total`) || sources.includes(`['${key}', `)
 }

@@ -41,10 +41,7 @@ test('closes a client that never reads while another client is answered', async 
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
   const [, unread] = /(\d+) unread bytes exceed 1048576/.exec(closed() ?? '') ?? []
-  assert.ok(
-    Number(unread) > 1_048_576,
-    `no SLOW_CONSUMER after ${rounds} rounds: ${lines.slice(-5).join('\n')}`,
-  )
+  assert.ok(Number(unread) > 1_048_576, `no SLOW_CONSUMER after ${rounds} rounds: ${lines.slice(-5).join('\n')}`)
   assert.ok(Number(unread) < 4_194_304, `${unread} bytes were buffered`)
   assert.equal((await room.echo({ text: 'after' })).text, 'after')
 

@@ -10,12 +10,7 @@ import test, { after } from 'node:test'
 import * as tls from 'node:tls'
 import { connect } from '../../client/index.ts'
 import { loadApp } from '../../core/node/app.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { start, type RunningServer, type ServerOptions } from '../../edge/node/server.ts'
 import type { TlsFiles } from '../../edge/node/tls.ts'
 import { Echo } from '../../examples/echo/contract.ts'
@@ -33,15 +28,7 @@ after(() => Promise.all([...running].map((server) => server.stop())))
 /** Creates a self-signed certificate for 127.0.0.1, which this process trusts from now on. */
 function createCertificate(name: string): TlsFiles {
   const files = { certFile: join(folder, `${name}.crt`), keyFile: join(folder, `${name}.key`) }
-  const key = [
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-keyout',
-    files.keyFile,
-  ]
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', files.keyFile]
   const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2']
   execFileSync(tool, ['req', '-x509', ...key, ...subject, '-out', files.certFile], { stdio: 'pipe' })
   const pem = execFileSync(tool, ['x509', '-in', files.certFile]).toString()
@@ -168,14 +155,7 @@ test(
       copyFileSync(files.keyFile, keyFile)
     }
     install(firstCertificate)
-    const program = await serveProgram('examples/echo', [
-      '--log',
-      'info',
-      '--tls-cert',
-      certFile,
-      '--tls-key',
-      keyFile,
-    ])
+    const program = await serveProgram('examples/echo', ['--log', 'info', '--tls-cert', certFile, '--tls-key', keyFile])
     let log = ''
     program.child.stderr!.on('data', (chunk: Buffer) => (log += chunk.toString()))
     const certificateName = async (port: number): Promise<string> => {
@@ -193,10 +173,7 @@ test(
     for (const port of ports) assert.equal(await certificateName(port), 'second')
     writeFileSync(keyFile, 'not a key')
     process.kill(program.pid, 'SIGHUP')
-    await waitFor(
-      () => log.includes('could not be reloaded; the old ones stay'),
-      'the rejection of the invalid key',
-    )
+    await waitFor(() => log.includes('could not be reloaded; the old ones stay'), 'the rejection of the invalid key')
     assert.match(log, /served\.key is not PEM/)
     for (const port of ports) assert.equal(await certificateName(port), 'second')
     assert.equal(await echo(player, 'still open'), 'still open')
@@ -220,10 +197,7 @@ test('prints one line and exits with 2 for an invalid certificate or key', { ski
     [['--tls-cert', empty, '--tls-key', keyFile], /certificate .*empty\.pem is not PEM/],
     [['--tls-cert', certFile, '--tls-key', folder], /key .* cannot be read \(EISDIR\)/],
     [['--tls-cert', keyFile, '--tls-key', keyFile], /cannot be used together/],
-    [
-      ['--tls-cert', certFile, '--tls-key', createCertificate('other').keyFile],
-      /cannot be used together.*mismatch/,
-    ],
+    [['--tls-cert', certFile, '--tls-key', createCertificate('other').keyFile], /cannot be used together.*mismatch/],
     [['--tls-cert', certFile, '--tls-key', locked], /cannot be used together/],
   ]
   for (const [args, expected] of rows) {

@@ -10,9 +10,7 @@ const ENGINE = [...GAME, 'core/rows', 'core/channel', 'core/turn', 'core/engine'
 const MYSQL = ['core/sql', 'core/outbox', 'core/migrate', 'schemas']
 
 /** What each folder may import besides itself, and whether it runs on every platform. */
-const FOLDERS: Readonly<
-  Record<string, { readonly imports: readonly string[]; readonly isPortable: boolean }>
-> = {
+const FOLDERS: Readonly<Record<string, { readonly imports: readonly string[]; readonly isPortable: boolean }>> = {
   'core/wire': { imports: [], isPortable: true },
   schemas: { imports: [], isPortable: true },
   client: { imports: ['core/wire'], isPortable: true },
@@ -35,8 +33,7 @@ const FOLDERS: Readonly<
 }
 const NODE_ONLY = ['client/tcp.ts']
 const PLATFORM = /^(node:|cloudflare:|ws$|pino$|prom-client$|@hono\/|esbuild$|commander$)/
-const FORBIDDEN =
-  /\b(Date\.now|setTimeout|setInterval|setImmediate|Math\.random|performance\.now|queueMicrotask)\b/
+const FORBIDDEN = /\b(Date\.now|setTimeout|setInterval|setImmediate|Math\.random|performance\.now|queueMicrotask)\b/
 
 const files = globSync(Object.keys(FOLDERS).map((folder) => `${folder}/*.ts`))
 const sources = new Map(files.map((file) => [file, readFileSync(file, 'utf8')]))

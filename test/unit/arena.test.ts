@@ -108,8 +108,7 @@ test('wrap and gap use the shortest distance', () => {
     [0, 100, 100, 0],
     [250, 10, 100, -40],
   ]
-  for (const [from, to, size, distance] of rows)
-    assert.equal(gap(from, to, size), distance, `${from} to ${to}`)
+  for (const [from, to, size, distance] of rows) assert.equal(gap(from, to, size), distance, `${from} to ${to}`)
   assert.deepEqual(
     [-1, 0, 99, 100, 201].map((value) => wrap(value, 100)),
     [99, 0, 99, 0, 1],
@@ -201,8 +200,7 @@ test('rejects every truncated world', () => {
 
 test('sixty ships that all fire at the same time take less than 4 KB', () => {
   const sim = createSim()
-  for (let seat = 0; seat < 60; seat++)
-    place(sim, seat, { x: seat * 26, y: seat * 15, fire: true, cooldown: 0 })
+  for (let seat = 0; seat < 60; seat++) place(sim, seat, { x: seat * 26, y: seat * 15, fire: true, cooldown: 0 })
   step(sim, TICK, seeded(1))
   const { length } = packWorld(worldOf(sim))
   assert.ok(length < 4_096, `${length} bytes`)

@@ -29,11 +29,7 @@ class SkewedClock extends ManualClock {
 }
 
 /** Two shards, `a` and `b`; `a` casts to `b`. */
-function createFixture({
-  path = (_cast, deliver) => deliver(),
-  hookFailures = 0,
-  maxCasts = 99,
-}: Options = {}) {
+function createFixture({ path = (_cast, deliver) => deliver(), hookFailures = 0, maxCasts = 99 }: Options = {}) {
   const [clock, store, log] = [new SkewedClock(), new MemoryStore(), new MemoryLog()]
   const answers: string[] = []
   const taken: number[] = []
@@ -254,10 +250,7 @@ test('bounds the pending casts of a shard, and accepts more when they are answer
   for (let n = 1; n <= 3; n++) assert.equal((await pay(n)).kind, 'reply')
   assert.equal((await pay(4)).kind, 'system')
   const [error] = log.lines.filter(({ level }) => level === 'error')
-  assert.match(
-    String(error?.fields['error']),
-    /InputError: 3 durable casts of this shard wait for their answers/,
-  )
+  assert.match(String(error?.fields['error']), /InputError: 3 durable casts of this shard wait for their answers/)
   isOpen = true
   await advance(30_000)
   assert.equal(answers.length, 3)

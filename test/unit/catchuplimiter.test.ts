@@ -19,10 +19,7 @@ function createFixture() {
     void (async () => {
       for (;;) {
         try {
-          await limiter.run(
-            owner,
-            () => new Promise((resolve, reject) => sending.set(owner, { resolve, reject })),
-          )
+          await limiter.run(owner, () => new Promise((resolve, reject) => sending.set(owner, { resolve, reject })))
           sent.set(owner, sent.get(owner)! + 1)
         } catch {}
       }

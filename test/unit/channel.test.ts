@@ -37,19 +37,14 @@ function createFixture(limits = {}): {
       }
     })
     .resync((c) => c.push.beat({ n: 1_000_000 }))
-  const engine = new Engine(
-    firefly({ hall }),
-    { clock, log: new MemoryLog(), store: new MemoryStore() },
-    { limits },
-  )
+  const engine = new Engine(firefly({ hall }), { clock, log: new MemoryLog(), store: new MemoryStore() }, { limits })
   const connect = (activation: number, eventAck: number, generation = 1, legacy = false): TestConnection => {
     const received: string[] = []
     const out: ChannelOut = {
       channelOpened: (activation, _mark, lost) => received.push(`opened ${activation}${lost ? ' lost' : ''}`),
       reply: (sequence) => received.push(`reply ${sequence}`),
       error: (sequence, _command, _kind, code) => received.push(`error ${sequence} ${code}`),
-      event: (sequence, _event, body) =>
-        received.push(`${sequence}:${(msgpack.decode(body) as { n: number }).n}`),
+      event: (sequence, _event, body) => received.push(`${sequence}:${(msgpack.decode(body) as { n: number }).n}`),
       callsApplied: () => {},
       membershipToken: () => {},
       keyBound: () => {},
@@ -303,13 +298,7 @@ const TRANSITIONS: readonly [ChannelState, keyof typeof EVENTS, ChannelState, st
   ['attaching', 'attach', 'attaching', [], ['opened 1', 'event 2']],
   ['attaching', 'introduce', 'sending', ['opened 1', 'event 2'], ['opened 1', 'event 2']],
   ['attaching', 'introduce after a pause', 'paused', ['opened 1'], ['opened 1', 'event 2']],
-  [
-    'attaching',
-    'introduce after dropped events',
-    'sending',
-    ['opened 1', 'resync 3'],
-    ['opened 1', 'resync 3'],
-  ],
+  ['attaching', 'introduce after dropped events', 'sending', ['opened 1', 'resync 3'], ['opened 1', 'resync 3']],
   ['attaching', 'pause', 'attaching', [], ['opened 1', 'event 2']],
   ['attaching', 'resume', 'attaching', [], ['opened 1', 'event 2']],
   ['attaching', 'resume after dropped events', 'attaching', [], ['opened 1', 'resync 3']],
@@ -334,13 +323,7 @@ const TRANSITIONS: readonly [ChannelState, keyof typeof EVENTS, ChannelState, st
   ['paused', 'introduce after dropped events', 'paused', [], ['opened 1', 'resync 3']],
   ['paused', 'pause', 'paused', [], ['opened 1', 'event 2']],
   ['paused', 'resume', 'sending', ['event 2'], ['opened 1', 'event 2']],
-  [
-    'paused',
-    'resume after dropped events',
-    'sending',
-    ['resync 3', 'request resync'],
-    ['opened 1', 'resync 3'],
-  ],
+  ['paused', 'resume after dropped events', 'sending', ['resync 3', 'request resync'], ['opened 1', 'resync 3']],
   ['paused', 'detach', 'detached', [], ['opened 1', 'event 2']],
   ['paused', 'endActivation', 'attaching', [], ['opened 2 lost']],
   ['paused', 'eventsMissed', 'paused', ['resync 3'], ['opened 1', 'resync 3']],

@@ -28,12 +28,7 @@ async function connectListening(): Promise<{
 
 test('delivers an event once: ignores sequences up to the last one and accepts gaps', async () => {
   const { server, received } = await connectListening()
-  server.connection
-    .sendEvent(1, 1, 10)
-    .sendEvent(1, 2, 20)
-    .sendEvent(1, 2, 20)
-    .sendEvent(1, 1, 10)
-    .sendEvent(1, 5, 50)
+  server.connection.sendEvent(1, 1, 10).sendEvent(1, 2, 20).sendEvent(1, 2, 20).sendEvent(1, 1, 10).sendEvent(1, 5, 50)
   assert.deepEqual(received, [10, 20, 50])
   await server.reconnect()
   assert.deepEqual(server.takeMessages().at(-1), ['RESUME', [1, 7, 5, 'main']])
@@ -110,10 +105,7 @@ test('delivers events pushed to the session by contract and event, once, and ack
   const received: unknown[] = []
   const stop = game.on(Room, 'moved', ({ n }) => received.push(n))
   server.connection.sendOpened(0, 3).sendEvent(0, 1, 10).sendEvent(0, 1, 10).sendEvent(0, 2, 20)
-  server.connection.send(
-    MESSAGE.EVENT,
-    encodeEvent({ channel: 0, sequence: 3, event: 999 }, new Uint8Array(0)),
-  )
+  server.connection.send(MESSAGE.EVENT, encodeEvent({ channel: 0, sequence: 3, event: 999 }, new Uint8Array(0)))
   assert.deepEqual(received, [10, 20])
   server.clock.advance(500)
   assert.deepEqual(server.takeMessages(), [['ACK', 0, 0, 3]])

@@ -63,10 +63,7 @@ test('measures the round trip between a PING and its own PONG', async () => {
   server.clock.advance(500)
   const [first] = takePingBodies(server.connection)
   server.clock.advance(30)
-  server.connection
-    .send(MESSAGE.PONG, new Uint8Array(8))
-    .send(MESSAGE.PONG, first!)
-    .send(MESSAGE.PONG, first!)
+  server.connection.send(MESSAGE.PONG, new Uint8Array(8)).send(MESSAGE.PONG, first!).send(MESSAGE.PONG, first!)
   assert.equal(game.rttMs, 30)
   server.clock.advance(2_000)
   const [second] = takePingBodies(server.connection)

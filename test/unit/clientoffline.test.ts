@@ -51,9 +51,7 @@ test('drops volatile casts; queues calls and durable casts and sends them in ord
 test('commands with offline fail, and calls with offline drop, fail immediately with UNAVAILABLE', async () => {
   const { server, room } = await connectThenDisconnect()
   assert.throws(() => room.failingStep({ n: 1 }), { name: 'CallError', code: 'UNAVAILABLE' })
-  const outcomes = [room.failingAsk({ n: 2 }), room.droppedAsk({ n: 3 }), room.failingSave({ n: 4 })].map(
-    outcomeOf,
-  )
+  const outcomes = [room.failingAsk({ n: 2 }), room.droppedAsk({ n: 3 }), room.failingSave({ n: 4 })].map(outcomeOf)
   await settlePromises()
   assert.deepEqual(
     outcomes.map(({ now }) => now),

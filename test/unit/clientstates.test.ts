@@ -29,9 +29,7 @@ test('notifies resumed after every open channel was answered by OPENED, ERROR or
   await server.reconnect()
   server.connection.sendWelcome({ resumed: true, token: 'two' }).sendOpened(1, 7)
   server.clock.settle()
-  server.connection
-    .sendError(2, 0, 'FORBIDDEN')
-    .send(MESSAGE.CLOSE, encodeClose({ channel: 3, code: 'UNAVAILABLE' }))
+  server.connection.sendError(2, 0, 'FORBIDDEN').send(MESSAGE.CLOSE, encodeClose({ channel: 3, code: 'UNAVAILABLE' }))
   server.clock.settle()
   assert.deepEqual(received, ['paused', 'PAUSED', 'open'])
   game.at(Room, 'd').close()

@@ -13,12 +13,7 @@ import { createServer as createTlsServer, getCACertificates, setDefaultCACertifi
 import { connect } from '../../client/index.ts'
 import { dialTcp } from '../../client/tcp.ts'
 import { InputError } from '../../core/wire/errors.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { encodeWelcome, MESSAGE } from '../../core/wire/message.ts'
 import { Room, SESSION } from './scriptedserver.ts'
 import { waitFor } from '../support/wait.ts'
@@ -95,10 +90,7 @@ test('over TLS the server needs a certificate that Node trusts', async () => {
     const game = await connect(`tls://${name}:${port}`, { dial: dialTcp })
     await game.close()
   }
-  await waitFor(
-    () => clients.length === 2 && clients.every(({ hasEnded: ended }) => ended),
-    'both connections end',
-  )
+  await waitFor(() => clients.length === 2 && clients.every(({ hasEnded: ended }) => ended), 'both connections end')
 })
 
 test('an unreachable host is UNAVAILABLE, with the reason', async () => {

@@ -226,8 +226,7 @@ test('json and msgpack reject every truncated body', () => {
   for (let end = 1; end < packedBody.length; end++)
     assert.throws(() => msgpack.decode(packedBody.subarray(0, end)), InputError)
   const text = json.encode(value)
-  for (let end = 1; end < text.length; end++)
-    assert.throws(() => json.decode(text.subarray(0, end)), InputError)
+  for (let end = 1; end < text.length; end++) assert.throws(() => json.decode(text.subarray(0, end)), InputError)
 })
 
 test('random and flipped bytes give a value or an InputError', () => {

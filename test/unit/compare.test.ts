@@ -67,21 +67,7 @@ for (const version of [MARIA, MYSQL, VITESS]) {
 }
 
 test('reads defaults of any text from both dialects', () => {
-  const texts = [
-    '',
-    "'",
-    "''",
-    '\\',
-    '\\n',
-    '\n\r\t\0\b\u001a',
-    'NULL',
-    '5',
-    "x'41'",
-    'ü',
-    '?',
-    '"`;-- ',
-    ' ',
-  ]
+  const texts = ['', "'", "''", '\\', '\\n', '\n\r\t\0\b\u001a', 'NULL', '5', "x'41'", 'ü', '?', '"`;-- ', ' ']
   const mariadb = (text: string): string => `'${Array.from(text, (c) => ESCAPED[c] ?? c).join('')}'`
   const ESCAPED: Readonly<Record<string, string>> = {
     "'": "''",
@@ -144,13 +130,7 @@ test('classifies foreign keys, indexes and columns as drift, missing or acceptab
       [],
       [],
     ],
-    [
-      'a prefix',
-      [],
-      [...key, ['a', '1', 'uid'], ['a', '1', 'name', '3'], ['b', '0', 'name']],
-      [],
-      ['by_name'],
-    ],
+    ['a prefix', [], [...key, ['a', '1', 'uid'], ['a', '1', 'name', '3'], ['b', '0', 'name']], [], ['by_name']],
     [
       'not unique',
       [],
@@ -195,13 +175,7 @@ test('classifies foreign keys, indexes and columns as drift, missing or acceptab
     ],
     ['a unique expression', [], [...key, ...both, ['u', '0', null]], [/UNIQUE KEY u \(an expression\)/], []],
     ['a unique that follows from the key', [], [...key, ...both, ['u', '0', 'n'], ['u', '0', 'uid']], [], []],
-    [
-      'a unique that follows from the game',
-      [],
-      [...key, ...both, ['u', '0', 'n'], ['u', '0', 'name']],
-      [],
-      [],
-    ],
+    ['a unique that follows from the game', [], [...key, ...both, ['u', '0', 'n'], ['u', '0', 'name']], [], []],
     [
       'a unique of a later version, in which this version writes NULL',
       [['later', 'int(11)', 'YES', 'NULL']],
@@ -277,11 +251,7 @@ test('classifies foreign keys, indexes and columns as drift, missing or acceptab
   const otherCase = columns.map((column): Column =>
     column[0] === 'name' ? ['Name', 'varchar(9)', 'YES', 'NULL', ...UTF8MB4_BIN] : column,
   )
-  const { drift } = compareTable(
-    definition,
-    catalog('x', otherCase, [...key, ...both]).get('x')!,
-    'compatible',
-  )
+  const { drift } = compareTable(definition, catalog('x', otherCase, [...key, ...both]).get('x')!, 'compatible')
   assert.match(
     drift.map(describeDifference).join(),
     /column name: found Name varchar\(9\).*rename the game's column to Name/,

@@ -56,11 +56,7 @@ const CASES: readonly (readonly [Fields[string], Partial<ExistingColumn>, RegExp
     { type: 'varchar(19)', ...text(UTF8MB4_BIN) },
     /maximum is 19 characters, that of the game's column 20/,
   ],
-  [
-    t.string(20),
-    { type: 'varchar(20)', charset: 'latin1', collation: 'latin1_bin' },
-    /latin1 lacks some characters/,
-  ],
+  [t.string(20), { type: 'varchar(20)', charset: 'latin1', collation: 'latin1_bin' }, /latin1 lacks some characters/],
   [t.string(20), { type: 'varchar(20)', charset: 'utf8mb3', collation: 'utf8mb3_bin' }, /utf8mb3 lacks some/],
   [t.string(20), { type: 'char(20)', ...text(UTF8MB4_BIN) }, /CHAR removes trailing spaces/],
   [t.string(20), { type: 'text', ...text(UTF8MB4_BIN) }, null],
@@ -76,11 +72,7 @@ const CASES: readonly (readonly [Fields[string], Partial<ExistingColumn>, RegExp
   [t.oneOf('a', 'd'), { type: "enum('b','a','c')", charset: U, collation: CI }, /lacks "d"/],
   [t.oneOf('a', 'd'), { type: "set('a','d')", charset: U, collation: CI }, /needs VARCHAR or TEXT/],
   [t.oneOf('a', 'bcd'), { type: 'char(3)', charset: 'latin1', collation: 'latin1_bin' }, null],
-  [
-    t.oneOf('a', 'ü'),
-    { type: 'char(3)', charset: 'latin1', collation: 'latin1_bin' },
-    /latin1 lacks some characters/,
-  ],
+  [t.oneOf('a', 'ü'), { type: 'char(3)', charset: 'latin1', collation: 'latin1_bin' }, /latin1 lacks some characters/],
   [t.oneOf('a', 'b '), { type: 'char(3)', charset: U, collation: CI }, /CHAR removes trailing spaces/],
   [t.bytes(16), { type: 'varbinary(16)' }, null],
   [t.bytes(16), { type: 'varbinary(15)' }, /maximum is 15 bytes, that of the game's column 16/],
@@ -90,11 +82,7 @@ const CASES: readonly (readonly [Fields[string], Partial<ExistingColumn>, RegExp
   [t.bytes(16), { type: 'varchar(16)', ...text(UTF8MB4_BIN) }, /need VARBINARY or BLOB/],
   [t.array(t.u8, 3), { type: 'json' }, null],
   [t.array(t.u8, 3), { type: 'longtext', ...text(UTF8MB4_BIN) }, null],
-  [
-    t.array(t.u8, 3),
-    { type: 'longtext', charset: 'latin1', collation: 'latin1_bin' },
-    /latin1 lacks some characters/,
-  ],
+  [t.array(t.u8, 3), { type: 'longtext', charset: 'latin1', collation: 'latin1_bin' }, /latin1 lacks some characters/],
   [t.array(t.u8, 3), { type: 'text', ...text(UTF8MB4_BIN) }, /needs LONGTEXT or JSON/],
   [t.date, { type: 'datetime(3)' }, null],
   [t.date, { type: 'datetime(6)' }, null],
@@ -122,11 +110,7 @@ function text([charset, collation]: readonly [string, string]) {
   return { charset, collation }
 }
 
-function mismatchOf(
-  definition: TableDefinition,
-  name: string,
-  existing: Partial<ExistingColumn>,
-): string | null {
+function mismatchOf(definition: TableDefinition, name: string, existing: Partial<ExistingColumn>): string | null {
   const { type = '', nullable = 'NO', defaultText = null, charset = null, collation = null } = existing
   const cells = [name, type, nullable, defaultText, charset, collation, existing.extra ?? ''] as const
   const found = catalog('x', [cells], []).get('x')!

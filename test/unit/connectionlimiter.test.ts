@@ -206,7 +206,6 @@ test('stores nothing when all connections have closed, in any order of steps', (
 
 test('admits as many connections of a local proxy as in total, with the default limits', () => {
   const limiter = new ConnectionLimiter(DEFAULT_LIMITS)
-  for (let i = 0; i < DEFAULT_LIMITS.maxConnections; i++)
-    assertAdmitted(limiter.admit('127.0.0.1')).markAuthenticated()
+  for (let i = 0; i < DEFAULT_LIMITS.maxConnections; i++) assertAdmitted(limiter.admit('127.0.0.1')).markAuthenticated()
   assert.equal(limiter.admit('127.0.0.1').reason, 'total')
 })

@@ -10,12 +10,7 @@ import { RoutingTable, routingTableOf } from '../../core/game/routing.ts'
 import { Engine } from '../../core/engine/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
 import { EMPTY_BYTES } from '../../core/wire/bytes.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../../core/wire/limits.ts'
 import { decodeError, decodeWelcome, encodeHello, MESSAGE, type Welcome } from '../../core/wire/message.ts'
 import {

@@ -5,17 +5,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import type { Remote } from '../../client/index.ts'
-import {
-  command,
-  contract,
-  customCodec,
-  event,
-  firefly,
-  service,
-  shard,
-  t,
-  type Infer,
-} from '../../core/game/index.ts'
+import { command, contract, customCodec, event, firefly, service, shard, t, type Infer } from '../../core/game/index.ts'
 import { json } from '../../core/wire/codec.ts'
 import { entryCodec, type DataOf, type InputOf, type OutputOf } from '../../core/wire/contract.ts'
 import { InputError } from '../../core/wire/errors.ts'
@@ -105,10 +95,7 @@ test('a duplicate number does not compile and is rejected at start', () => {
 test('a number must be an integer below the reserved ones', () => {
   contract('edges', { first: command(0), last: command(0xfffffeff) })
   for (const number of [FIRST_RESERVED, 0xffff_ffff, 0x1_0000_0000, -1, 1.5, NaN])
-    assert.throws(
-      () => contract('edges', { one: command(number) }),
-      definitionError(/is not in 0\.\.4294967039/),
-    )
+    assert.throws(() => contract('edges', { one: command(number) }), definitionError(/is not in 0\.\.4294967039/))
 })
 
 test('rejects an invalid contract name', () => {
@@ -141,11 +128,7 @@ test('a codec is a name or an object; an entry may have its own', () => {
   // @ts-expect-error -- no such codec
   assert.throws(() => contract('shop', {}, { codec: 'xml' }), unknown)
   const proto = customCodec('proto', { encode: () => new Uint8Array(0), decode: () => ({}) })
-  const Shop = contract(
-    'shop',
-    { a: command(1), b: command(2, {}, null, { codec: proto }) },
-    { codec: 'json' },
-  )
+  const Shop = contract('shop', { a: command(1), b: command(2, {}, null, { codec: proto }) }, { codec: 'json' })
   assert.deepEqual([entryCodec(Shop, Shop.entries.a).name, entryCodec(Shop, Shop.entries.b)], ['json', proto])
   assert.equal(contract('shop', {}).codec.name, 'msgpack')
 })
@@ -166,21 +149,13 @@ test('rejects bytes in json, at any depth', () => {
     assert.throws(() => contract('shop', { one: event(1, shape, json1) }), bad)
     contract('shop', { one: command(1, shape, shape), two: event(2, shape, { codec: 'raw' }) })
   }
-  contract(
-    'shop',
-    { one: command(1, bytes, null, { codec: 'raw' }), two: command(2, { bytes: t.string(3) }) },
-    json1,
-  )
+  contract('shop', { one: command(1, bytes, null, { codec: 'raw' }), two: command(2, { bytes: t.string(3) }) }, json1)
 })
 
 test('defaults: key, refusals and the body of a refusal to a legacy client', () => {
   const plain = contract('shop', {})
   assert.deepEqual([plain.key, plain.refuses, plain.refuseLegacy('NO')], ['main', [], { error: 'NO' }])
-  const own = contract(
-    'shop',
-    {},
-    { refuses: ['NO'], legacy: { refuse: (code) => ({ result: false, code }) } },
-  )
+  const own = contract('shop', {}, { refuses: ['NO'], legacy: { refuse: (code) => ({ result: false, code }) } })
   assert.deepEqual(own.refuseLegacy('NO'), { result: false, code: 'NO' })
 })
 

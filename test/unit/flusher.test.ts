@@ -225,9 +225,7 @@ test('reads no entries ahead while MySQL is unavailable, and then flushes everyt
     fixture.local.list(ada, items, { by: {}, descending: false, limit: 0 }),
   )
   assert.equal(fixture.flusher.metrics.flushedTurns, 3_000)
-  assert.ok(
-    fixture.batches.every(({ firstSeq }, i) => firstSeq === (fixture.batches[i - 1]?.lastSeq ?? 0) + 1),
-  )
+  assert.ok(fixture.batches.every(({ firstSeq }, i) => firstSeq === (fixture.batches[i - 1]?.lastSeq ?? 0) + 1))
 })
 
 test('shortens a long backoff when a caller waits', async () => {

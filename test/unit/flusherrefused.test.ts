@@ -6,18 +6,7 @@ import { test } from 'node:test'
 import { DatabaseError } from '../../core/sql/client.ts'
 import { FlusherFixture } from './flusherfixture.ts'
 import { writeSet } from './slotfixture.ts'
-import {
-  ada,
-  bob,
-  tablesByName,
-  coin,
-  coins,
-  insert,
-  item,
-  items,
-  remove,
-  update,
-} from './tieredstorefixture.ts'
+import { ada, bob, tablesByName, coin, coins, insert, item, items, remove, update } from './tieredstorefixture.ts'
 
 test('fences off a transaction that arrives late', async () => {
   const fixture = new FlusherFixture()
@@ -70,9 +59,7 @@ test('parks a turn that changes a parked row, with all its rows; refuses a criti
   const both = [update(items, ada, 'c', { n: 3 }), insert(coins, coin(ada, 'c', 1))]
   const critical = fixture.commitCriticalTurn(ada, both)
   await fixture.advance(50)
-  assert.ok(
-    critical.outcome?.kind === 'refused' && critical.outcome.cause.message === 'row is parked since seq 1',
-  )
+  assert.ok(critical.outcome?.kind === 'refused' && critical.outcome.cause.message === 'row is parked since seq 1')
 })
 
 test('refuses a turn that requires a flush while a turn of its shard is parked', async () => {
@@ -169,12 +156,7 @@ test('decides a turn under a new epoch when it was refused while an earlier atte
   for (const arrives of ['before', 'after'] as const) {
     const fixture = new FlusherFixture()
     await fixture.waitFor(fixture.flusher.whenReady())
-    fixture.database.injectFaults(
-      'apply',
-      'held',
-      'refused',
-      ...(arrives === 'after' ? ['refused' as const] : []),
-    )
+    fixture.database.injectFaults('apply', 'held', 'refused', ...(arrives === 'after' ? ['refused' as const] : []))
     if (arrives === 'before') fixture.database.injectFaults('lease', 'unavailable')
     const critical = fixture.commitCriticalTurn(ada, [insert(coins, coin(ada, 'a', 1))])
     if (arrives === 'before') {

@@ -52,18 +52,14 @@ const plain = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, 'hex'))
 const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex')
 const frame = (command: number, body: Uint8Array): Uint8Array => encodeFrame(plain, command, body)
-const header = (length: number): Uint8Array =>
-  bytes(`${'00'.repeat(9)}${length.toString(16).padStart(8, '0')}00000001`)
+const header = (length: number): Uint8Array => bytes(`${'00'.repeat(9)}${length.toString(16).padStart(8, '0')}00000001`)
 
 interface RecordingDecoder {
   readonly decoder: FrameDecoder
   readonly dispatched: [number, string][]
 }
 /** A decoder that records the delivered frames. */
-function recordingDecoder(
-  identity: FrameIdentity = DEFAULT_FRAME_IDENTITY,
-  maxBodyBytes = MAX,
-): RecordingDecoder {
+function recordingDecoder(identity: FrameIdentity = DEFAULT_FRAME_IDENTITY, maxBodyBytes = MAX): RecordingDecoder {
   const dispatched: [number, string][] = []
   const decoder = new FrameDecoder(identity, maxBodyBytes, (command, source, start, end) => {
     dispatched.push([command, hex(source.subarray(start, end))])
@@ -101,8 +97,7 @@ test('rejects every header that the original rejects, at its first wrong byte', 
     const wrong = bytes(headerHex).findIndex((byte, i) => byte !== frameIdentityBytes(identity)[i])
     assert.equal(feed(recordingDecoder(identity).decoder, bytes(headerHex)), 'BAD_IDENTITY', name)
     const { decoder } = recordingDecoder(identity)
-    for (let at = 0; at < wrong; at++)
-      assert.equal(feed(decoder, bytes(headerHex).subarray(at, at + 1)), null)
+    for (let at = 0; at < wrong; at++) assert.equal(feed(decoder, bytes(headerHex).subarray(at, at + 1)), null)
     assert.equal(feed(decoder, bytes(headerHex).subarray(wrong, wrong + 1)), 'BAD_IDENTITY', name)
   }
 })
@@ -135,8 +130,7 @@ for (const { name, head, protoVersion, serverVersion, chunksHex, expected } of v
 // The original treats a length below 4 as a body of negative length and continues with a damaged stream; it has no maximum
 // length. Here the header alone is rejected.
 test('rejects a length below 4 or above the limit from the header alone', () => {
-  for (const length of [0, 1, 2, 3])
-    assert.equal(feed(recordingDecoder().decoder, header(length)), 'BAD_LENGTH')
+  for (const length of [0, 1, 2, 3]) assert.equal(feed(recordingDecoder().decoder, header(length)), 'BAD_LENGTH')
   assert.equal(feed(recordingDecoder().decoder, header(4)), null)
   assert.equal(feed(recordingDecoder().decoder, header(MAX + 4)), null)
   for (const length of [MAX + 5, 0x8000_0000, 0xffff_ffff])
@@ -195,10 +189,7 @@ test('random bytes in random pieces give only frames or a ProtocolError', () => 
     fc.uint8Array({ maxLength: 9 }).map((body) => frame(1, body)),
   )
   fc.assert(
-    fc.property(
-      fc.array(piece, { maxLength: 12 }),
-      (pieces) => void feed(recordingDecoder().decoder, ...pieces),
-    ),
+    fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => void feed(recordingDecoder().decoder, ...pieces)),
     { numRuns: 2_000 },
   )
 })

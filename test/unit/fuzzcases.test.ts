@@ -26,9 +26,7 @@ test('twenty thousand cases contain every kind', () => {
     const { on, kind } = makeCase(1, number)
     seen.add(`${on} ${kind}`)
   }
-  const expected = Object.entries(KINDS).flatMap(([on, kinds]) =>
-    kinds.split(' ').map((kind) => `${on} ${kind}`),
-  )
+  const expected = Object.entries(KINDS).flatMap(([on, kinds]) => kinds.split(' ').map((kind) => `${on} ${kind}`))
   assert.deepEqual([...seen].toSorted(), expected.toSorted())
 })
 
@@ -36,11 +34,7 @@ test('a planted fault shrinks to one message with one edit', () => {
   const fails = (bytes: Uint8Array): boolean => Buffer.from(bytes).includes('constructor')
   let number = 0
   while (
-    !(
-      routeOf(3, number).on === 'legacy' &&
-      makeCase(3, number).kind === 'tree' &&
-      fails(makeCase(3, number).bytes)
-    )
+    !(routeOf(3, number).on === 'legacy' && makeCase(3, number).kind === 'tree' && fails(makeCase(3, number).bytes))
   )
     number++
   const drawn = new DrawnPlan(3, number)

@@ -10,11 +10,7 @@ export const MARIA = '10.11.19-MariaDB-0+deb12u1'
 export const MYSQL = '8.0.40'
 export const VITESS = '8.0.34-Vitess'
 
-export function define<const C extends Fields>(
-  name: string,
-  columns: C,
-  options: Omit<TableOptions<C>, 'owner'>,
-) {
+export function define<const C extends Fields>(name: string, columns: C, options: Omit<TableOptions<C>, 'owner'>) {
   return table(name, columns, { ...options, owner: Player }).definition
 }
 

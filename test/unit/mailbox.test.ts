@@ -77,35 +77,31 @@ test('behaves like an array for any sequence of operations', () => {
     },
   )
   fc.assert(
-    fc.property(
-      fc.array(operation, { maxLength: 200 }),
-      fc.integer({ min: 0, max: 40 }),
-      (operations, limit) => {
-        const mailbox = new Mailbox<number>(limit)
-        let model: number[] = []
-        let next = 0
-        for (const operation of operations) {
-          const item = next++
-          if (operation.what === 'push') {
-            const isAccepted = model.length < limit
-            assert.equal(mailbox.push(item), isAccepted)
-            if (isAccepted) model.push(item)
-          } else if (operation.what === 'always') {
-            mailbox.pushAlways(item)
-            model.push(item)
-          } else if (operation.what === 'shift') assert.equal(mailbox.shift(), model.shift())
-          else {
-            const keep = (value: number): boolean => value % operation.by === 0
-            assert.deepEqual(
-              mailbox.removeUnless(keep),
-              model.filter((value) => !keep(value)),
-            )
-            model = model.filter(keep)
-          }
-          assert.equal(mailbox.size, model.length)
+    fc.property(fc.array(operation, { maxLength: 200 }), fc.integer({ min: 0, max: 40 }), (operations, limit) => {
+      const mailbox = new Mailbox<number>(limit)
+      let model: number[] = []
+      let next = 0
+      for (const operation of operations) {
+        const item = next++
+        if (operation.what === 'push') {
+          const isAccepted = model.length < limit
+          assert.equal(mailbox.push(item), isAccepted)
+          if (isAccepted) model.push(item)
+        } else if (operation.what === 'always') {
+          mailbox.pushAlways(item)
+          model.push(item)
+        } else if (operation.what === 'shift') assert.equal(mailbox.shift(), model.shift())
+        else {
+          const keep = (value: number): boolean => value % operation.by === 0
+          assert.deepEqual(
+            mailbox.removeUnless(keep),
+            model.filter((value) => !keep(value)),
+          )
+          model = model.filter(keep)
         }
-        assert.deepEqual(drain(mailbox), model)
-      },
-    ),
+        assert.equal(mailbox.size, model.length)
+      }
+      assert.deepEqual(drain(mailbox), model)
+    }),
   )
 })

@@ -42,9 +42,7 @@ function snapshotOf(members: Members<TestChannel>, groups: readonly string[]): u
     assert.equal(members.atSeat(member.seat), member)
     return [member.seat, member.channel.name, [...member.groups].toSorted()] as const
   })
-  const inGroups = groups.map((group) =>
-    [...members.group(group)].map(({ seat }) => seat).toSorted((a, b) => a - b),
-  )
+  const inGroups = groups.map((group) => [...members.group(group)].map(({ seat }) => seat).toSorted((a, b) => a - b))
   return { seats: seats.toSorted(([a], [b]) => a - b), inGroups, size: members.size }
 }
 
@@ -177,10 +175,7 @@ test('the token without a member is empty, and the encoding is fixed', () => {
   assert.equal(decodeMembershipToken(new Uint8Array(0)), null)
   const { members } = membersWithSeats(2)
   members.joinGroup(members.atSeat(1)!, 'red')
-  assert.equal(
-    Buffer.from(encodeMembershipToken(members.atSeat(1)!)).toString('hex'),
-    '00000001' + '0003' + '726564',
-  )
+  assert.equal(Buffer.from(encodeMembershipToken(members.atSeat(1)!)).toString('hex'), '00000001' + '0003' + '726564')
 })
 
 test('a truncated or damaged token is rejected with a ProtocolError', () => {

@@ -8,12 +8,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 
 import { CLOSE_CODES, ProtocolError, SYSTEM_CODES } from '../../core/wire/errors.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../../core/wire/limits.ts'
 import {
   CALL_BYTES,
@@ -104,15 +99,13 @@ function decode(message: Name, body: Uint8Array): Fields {
   const chunk = new Uint8Array(body.length + 12).fill(0xee)
   chunk.set(body, 5)
   const fields: Fields = { ...read(chunk, 5, 5 + body.length) }
-  for (const [name, value] of Object.entries(fields))
-    if (value instanceof Uint8Array) fields[name] = hex(value)
+  for (const [name, value] of Object.entries(fields)) if (value instanceof Uint8Array) fields[name] = hex(value)
   return payloadAt === null ? fields : { ...fields, payload: hex(body.subarray(payloadAt)) }
 }
 
 function encode(message: Name, fields: Fields): Uint8Array {
   const decoded: Fields = { ...fields }
-  for (const name of ['session', 'ticket', 'token'])
-    if (name in decoded) decoded[name] = bytes(decoded[name] as string)
+  for (const name of ['session', 'ticket', 'token']) if (name in decoded) decoded[name] = bytes(decoded[name] as string)
   return CODECS[message][0](decoded as never, bytes((fields['payload'] as string | undefined) ?? ''))
 }
 
@@ -129,8 +122,7 @@ for (const name of Object.keys(MESSAGE) as Name[]) {
 
   test(`decodes ${name} from the bytes of its vectors`, () => {
     assert.ok(ownVectors.length >= 3)
-    for (const vector of ownVectors)
-      assert.deepEqual(decode(name, bytes(vector.bodyHex)), vector.fields, vector.name)
+    for (const vector of ownVectors) assert.deepEqual(decode(name, bytes(vector.bodyHex)), vector.fields, vector.name)
   })
 
   test(`encodes ${name} to the bytes of its vectors, without and with frame`, () => {
@@ -269,8 +261,7 @@ test('docs/protocol.md contains every number, every code and the bytes of the ve
   const page = readFileSync('docs/protocol.md', 'utf8')
   for (const [name, number] of Object.entries(MESSAGE))
     assert.ok(page.includes(`| 0x${number.toString(16).toUpperCase()} | ${name} |`), name)
-  for (const [reason, code] of Object.entries(CLOSE_CODES))
-    assert.ok(page.includes(`| ${reason} | ${code} |`), reason)
+  for (const [reason, code] of Object.entries(CLOSE_CODES)) assert.ok(page.includes(`| ${reason} | ${code} |`), reason)
   for (const code of SYSTEM_CODES) assert.ok(page.includes(`| ${code} | `), code)
   assert.ok(page.includes(`${TIMES.keepMarksMs / 3_600_000} hours`))
   const { heartbeatMs, turnMs, drainMs, rememberMs, idleMs, lingerMs, firstFrameMs, frameMs } = TIMES

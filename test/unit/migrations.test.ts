@@ -74,10 +74,7 @@ test('plans files first, a record before each table, and a step for each column 
       'table pets lacks UNIQUE KEY unique_name (name)',
     ],
   )
-  assert.match(
-    rest.steps[1]!.statements[1]!.sql,
-    /ADD COLUMN `level` .*, ADD KEY `by_level` \(`uid`, `level`\)$/,
-  )
+  assert.match(rest.steps[1]!.statements[1]!.sql, /ADD COLUMN `level` .*, ADD KEY `by_level` \(`uid`, `level`\)$/)
   assert.equal(rest.steps[4]!.statements[0]!.sql, 'ALTER TABLE `pets` ADD UNIQUE KEY `unique_name` (`name`)')
   assert.deepEqual(planFromCatalog(existingPets(), recorded(), target([pets])).steps, [])
 })
@@ -95,10 +92,7 @@ test('omits a statement that would create an existing table, because deploy requ
 test('reports a file that was changed after it was run as drift, except for its line ends', async () => {
   const ran = await parseMigrationFile('0001_a.sql', 'SELECT 1;\nSELECT 2;\n')
   assert.equal((await parseMigrationFile('0001_a.sql', 'SELECT 1;\r\nSELECT 2;\r\n')).checksum, ran.checksum)
-  assert.deepEqual(
-    (await parseMigrationFile('0001_a.sql', 'SELECT 1;\r\nSELECT 2;\r\n')).statements,
-    ran.statements,
-  )
+  assert.deepEqual((await parseMigrationFile('0001_a.sql', 'SELECT 1;\r\nSELECT 2;\r\n')).statements, ran.statements)
   const files = new Map([[1, ran]])
   const renamed = await parseMigrationFile('0001_b.sql', 'SELECT 1;\nSELECT 2;\n')
   const changed = await parseMigrationFile('0001_a.sql', 'SELECT 1;\nSELECT 3;\n')
@@ -114,17 +108,12 @@ test('reports a file that was changed after it was run as drift, except for its 
     [1, ran],
     [9, ran],
   ])
-  assert.deepEqual(
-    planFromCatalog(new Map(), { ...NONE, files: unknown }, target([], { files: [ran] })).drift,
-    [],
-  )
+  assert.deepEqual(planFromCatalog(new Map(), { ...NONE, files: unknown }, target([], { files: [ran] })).drift, [])
 })
 
 test('adopts a table that Firefly did not create only with the option, and only if it is compatible', () => {
   const wide = existingPets((column) => (column[0] === 'level' ? ['level', 'int(11)', 'NO', '3'] : column))
-  const narrow = existingPets((column) =>
-    column[0] === 'level' ? ['level', 'tinyint(4)', 'NO', '3'] : column,
-  )
+  const narrow = existingPets((column) => (column[0] === 'level' ? ['level', 'tinyint(4)', 'NO', '3'] : column))
   const withAdopt = { adopt: true }
 
   for (const existing of [wide, existingPets()]) {
@@ -140,10 +129,7 @@ test('adopts a table that Firefly did not create only with the option, and only 
 
   const [adopted, ...none] = planFromCatalog(wide, NONE, target([pets], withAdopt)).steps
   assert.equal(adopted!.reason, 'table pets exists already, and every value of the game fits into it')
-  assert.equal(
-    adopted!.details[2],
-    'level: int NOT NULL DEFAULT "3" holds SMALLINT UNSIGNED NOT NULL DEFAULT 1',
-  )
+  assert.equal(adopted!.details[2], 'level: int NOT NULL DEFAULT "3" holds SMALLINT UNSIGNED NOT NULL DEFAULT 1')
   assert.equal(adopted!.statements[0]!.params[2], 1)
   assert.deepEqual(none, [])
   const [same] = planFromCatalog(existingPets(), NONE, target([pets], withAdopt)).steps

@@ -59,10 +59,7 @@ test('queues only the turns that MySQL needs, and only in a store that is attach
   assert.equal(rows.isLoaded(A), false)
   const kv = new Map([['gold', new Uint8Array(1)]])
   assert.equal(rows.appendTurn(A, rowWriteSet(null, { kv })), 0)
-  assert.equal(
-    rows.appendTurn(A, rowWriteSet([fill(items, item('a')), remove(items, ['b'], 'store-delete')])),
-    0,
-  )
+  assert.equal(rows.appendTurn(A, rowWriteSet([fill(items, item('a')), remove(items, ['b'], 'store-delete')])), 0)
   assert.equal(rows.appendTurn(A, rowWriteSet([update(items, ['a'], { count: 2 })])), 1)
   assert.equal(rows.appendTurn(A, rowWriteSet(null, { critical: true })), 2)
   // MySQL does not need it, but it comes after a critical turn and may have to be taken back.
@@ -85,8 +82,7 @@ test('queues only the turns that MySQL needs, and only in a store that is attach
 test('bounds a read in entries, bytes and durable sequences, but returns at least one entry', () => {
   const { outbox } = openInMemoryTables().open([], true)
   for (let n = 1; n <= 5; n++) outbox.appendTurn(A, false, new Uint8Array(100), null)
-  const seqs = (...bounds: [number, number, number, number]): number[] =>
-    outbox.read(...bounds).map(({ seq }) => seq)
+  const seqs = (...bounds: [number, number, number, number]): number[] => outbox.read(...bounds).map(({ seq }) => seq)
   assert.deepEqual(seqs(0, 5, 10, 1_000), [1, 2, 3, 4, 5])
   assert.deepEqual(seqs(0, 5, 10, 299), [1, 2])
   assert.deepEqual(seqs(2, 5, 1, 1_000), [3])
@@ -109,10 +105,7 @@ test('uses a sequence only once, across drops, restarts, raises and resets', () 
     sql.all('SELECT seq FROM outbox').map(({ seq }) => seq),
     [4],
   )
-  assert.deepEqual(
-    [outbox.hasEntries(), outbox.lastSeqOf(A, true), outbox.lastSeqOf(A, false)],
-    [false, 0, 0],
-  )
+  assert.deepEqual([outbox.hasEntries(), outbox.lastSeqOf(A, true), outbox.lastSeqOf(A, false)], [false, 0, 0])
   assert.deepEqual(outbox.read(0, 99, 99, 999), [])
   outbox = open([], true).outbox
   // The drop was in memory only: the entry is read again, and dropped again.

@@ -34,11 +34,7 @@ function createFixture(limits: Partial<Limits>, admitted: Promise<boolean> | tru
     })
     .on('count', (c) => ({ n: c.size }))
   const clock = new ManualClock(1)
-  const engine = new Engine(
-    firefly({ slow }),
-    { clock, log: new MemoryLog(), store: new MemoryStore() },
-    { limits },
-  )
+  const engine = new Engine(firefly({ slow }), { clock, log: new MemoryLog(), store: new MemoryStore() }, { limits })
   const received: string[] = []
   const channelOf = (key: string, session = 0): ChannelIn => {
     const out: ChannelOut = {
@@ -141,10 +137,7 @@ test('removes the longest detached member above the limit', () => {
 
 test('bounds the calls that wait for admission, and drops them when it is refused', async () => {
   let decide: (isAdmitted: boolean) => void = () => {}
-  const { received, channelOf } = createFixture(
-    { maxWaiting: 3 },
-    new Promise((resolve) => (decide = resolve)),
-  )
+  const { received, channelOf } = createFixture({ maxWaiting: 3 }, new Promise((resolve) => (decide = resolve)))
   const one = channelOf('one')
   for (let sequence = 1; sequence <= 5; sequence++) one.submitCall(sequence, 2, 1, 0, body)
   assert.deepEqual(received, ['one 4 OVERLOADED', 'one 5 OVERLOADED'])

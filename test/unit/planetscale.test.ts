@@ -31,10 +31,7 @@ test('reports an unusable url without its password', () => {
     'https://ada:sesame@:/game',
   ]
   for (const url of BAD)
-    assert.throws(
-      () => planetscaleClient({ url }),
-      isDatabaseError('access', /^the database url .*its form is https:/),
-    )
+    assert.throws(() => planetscaleClient({ url }), isDatabaseError('access', /^the database url .*its form is https:/))
 })
 
 test('sends a request to the host of the url, with the login of the url and without `cache`', async () => {

@@ -26,21 +26,8 @@ test('writes a log line as JSON, the message first and its values bounded', () =
   rmSync(dir, { recursive: true })
   assert.deepEqual(rest, [])
   const fields = JSON.parse(line!) as Record<string, unknown>
-  assert.deepEqual(Object.keys(fields), [
-    'level',
-    'time',
-    'pid',
-    'message',
-    'level_',
-    'long',
-    'deep',
-    'cause',
-    'n',
-  ])
-  assert.deepEqual(
-    [fields['level'], fields['message'], fields['deep'], fields['n']],
-    ['warn', 'careful', 'object', 7],
-  )
+  assert.deepEqual(Object.keys(fields), ['level', 'time', 'pid', 'message', 'level_', 'long', 'deep', 'cause', 'n'])
+  assert.deepEqual([fields['level'], fields['message'], fields['deep'], fields['n']], ['warn', 'careful', 'object', 7])
   assert.equal(String(fields['long']).length, 2_001)
   assert.match(String(fields['cause']), /^Error: why\n/)
 })

@@ -75,10 +75,7 @@ function recordingReceiver(): { calls: RecordedCall[]; to: ShardRecords & Gatewa
     get:
       (_, name) =>
       (...fields: unknown[]) => {
-        calls.push([
-          String(name),
-          ...fields.map((field) => (field instanceof Uint8Array ? field.slice() : field)),
-        ])
+        calls.push([String(name), ...fields.map((field) => (field instanceof Uint8Array ? field.slice() : field))])
       },
   })
   return { calls, to }
@@ -161,10 +158,7 @@ test('rejects another envelope version', () => {
 
 test('a call has the expected bytes', () => {
   const hex = Buffer.from(encodeRecords(['call', 1, 201, 1, 0, body])).toString('hex')
-  assert.equal(
-    hex,
-    '01' + '02' + '00000014' + '00000001' + '000000c9' + '01' + '00000000' + '00000003' + '090807',
-  )
+  assert.equal(hex, '01' + '02' + '00000014' + '00000001' + '000000c9' + '01' + '00000000' + '00000003' + '090807')
 })
 
 test('the bytes of a CLOSED record with a reason are fixed', () => {

@@ -61,11 +61,7 @@ test('does not evict a pinned row until its last pin is removed', () => {
 })
 
 test('counts the bytes of its rows through any sequence of operations', () => {
-  const step = fc.tuple(
-    fc.constantFrom('add', 'use', 'pin', 'unpin', 'change', 'remove'),
-    fc.nat(9),
-    fc.nat(2_000),
-  )
+  const step = fc.tuple(fc.constantFrom('add', 'use', 'pin', 'unpin', 'change', 'remove'), fc.nat(9), fc.nat(2_000))
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const cache = new RowCache(5_000)
@@ -73,9 +69,7 @@ test('counts the bytes of its rows through any sequence of operations', () => {
       for (const [what, name, size] of steps) {
         const row = rows.get(name)
         if (what === 'add' && !row) {
-          const added = new CachedRow(String(name), [name], { text: 'x'.repeat(size) }, () =>
-            rows.delete(name),
-          )
+          const added = new CachedRow(String(name), [name], { text: 'x'.repeat(size) }, () => rows.delete(name))
           rows.set(name, added)
           cache.add(added)
         } else if (!row) continue
@@ -127,11 +121,7 @@ test('orders keys by UTF-8 bytes, by number and by bytes', () => {
   for (const order of orders)
     for (const [i, a] of order.entries())
       for (const [j, b] of order.entries())
-        assert.equal(
-          Math.sign(compareKeys(['k', a], ['k', b])),
-          Math.sign(i - j),
-          `${String(a)} ${String(b)}`,
-        )
+        assert.equal(Math.sign(compareKeys(['k', a], ['k', b])), Math.sign(i - j), `${String(a)} ${String(b)}`)
   assert.ok(compareKeys(['b', 1], ['a', 2]) > 0)
   const text = fc.string({ unit: 'binary' })
   fc.assert(
@@ -265,12 +255,10 @@ test('reads rows of a table with evict never once, and removes them with their s
 
 test('warns once about rows above 100 KB', async () => {
   const { log, runOk } = createFixture(1_000_000)
-  const warnings = (): unknown[] =>
-    log.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields)
+  const warnings = (): unknown[] => log.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields)
   await runOk((rows) => rows.things.insert({ n: 1, word: 'x'.repeat(102_300) }))
   assert.deepEqual(warnings(), [])
-  for (const size of [102_400, 200_000])
-    await runOk((rows) => rows.things.get(1)!.update({ word: 'x'.repeat(size) }))
+  for (const size of [102_400, 200_000]) await runOk((rows) => rows.things.get(1)!.update({ word: 'x'.repeat(size) }))
   const [{ table: name, key, bytes }, ...others] = warnings() as [Record<string, unknown>]
   assert.deepEqual([name, key, others], ['thing', '"1"', []])
   assert.ok(typeof bytes === 'number' && bytes > 102_400 && bytes < 103_000, String(bytes))

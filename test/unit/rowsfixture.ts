@@ -56,11 +56,7 @@ export function storedCast(sequence: number, answer: string): StoredCast {
     data: new Uint8Array(0),
   }
 }
-export function rowWriteSet(
-  rows: RowChange[] | null,
-  part: Partial<WriteSet> = {},
-  shard: ShardId = ada,
-): WriteSet {
+export function rowWriteSet(rows: RowChange[] | null, part: Partial<WriteSet> = {}, shard: ShardId = ada): WriteSet {
   return writeSet(shard, 1, { rows, ...part })
 }
 

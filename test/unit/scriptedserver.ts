@@ -3,23 +3,12 @@
 
 import assert from 'node:assert/strict'
 
-import {
-  connect,
-  type ConnectOptions,
-  type Dial,
-  type Firefly,
-  type SocketEvents,
-} from '../../client/index.ts'
+import { connect, type ConnectOptions, type Dial, type Firefly, type SocketEvents } from '../../client/index.ts'
 import { ManualClock } from '../../core/testing/memory.ts'
 import { utf8Decoder, utf8Encoder } from '../../core/wire/bytes.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import { command, contract, event } from '../../core/wire/contract.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import {
   CALL_BYTES,
   decodeAck,
@@ -88,10 +77,7 @@ export class ScriptedConnection {
       heartbeatMs: 15_000,
       maxBodyBytes: 65_536,
     }
-    return this.send(
-      MESSAGE.WELCOME,
-      encodeWelcome({ ...defaults, ...rest, token: utf8Encoder.encode(token) }),
-    )
+    return this.send(MESSAGE.WELCOME, encodeWelcome({ ...defaults, ...rest, token: utf8Encoder.encode(token) }))
   }
 
   sendOpened(channel: number, activation: number, { mark = 0, lost = false, opening = 1 } = {}): this {

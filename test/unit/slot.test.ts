@@ -11,52 +11,39 @@ import { slotOf } from '../../core/node/slotname.ts'
 import { shardName } from '../../core/wire/shardid.ts'
 import type { WriteSet } from '../../core/ports/store.ts'
 import { TIMES } from '../../core/wire/limits.ts'
-import {
-  ada,
-  slotTest,
-  bob,
-  bytes,
-  kvWriteSet,
-  isStoreError,
-  writeSet,
-  text,
-  waitUntil,
-} from './slotfixture.ts'
+import { ada, slotTest, bob, bytes, kvWriteSet, isStoreError, writeSet, text, waitUntil } from './slotfixture.ts'
 
-slotTest(
-  'a committed write set is returned by the next open, also after a restart of the store',
-  async ({ open }) => {
-    let store = await open()
-    const first = await store.open(ada)
-    assert.deepEqual(
-      { kv: [...first.kv], timers: first.timers, snapshot: first.snapshot },
-      { kv: [], timers: [], snapshot: null },
-    )
-    const timer = { name: 'bell', dueMs: 1_800_000_000_000.5, data: new Uint8Array(0) }
-    const outcome = await store.commit(
-      writeSet(ada, first.activation, {
-        kv: new Map([
-          ['gold', bytes('7')],
-          ['none', new Uint8Array(0)],
-        ]),
-        timers: new Map([['bell', timer]]),
-        snapshot: bytes('picture'),
-        wakeMs: timer.dueMs,
-      }),
-    )
-    assert.deepEqual(outcome, { kind: 'committed' })
-    for (let round = 0; round < 2; round++) {
-      const next = await store.open(ada)
-      assert.equal(text(next.kv.get('gold')), '7')
-      assert.deepEqual(next.kv.get('none'), new Uint8Array(0))
-      assert.deepEqual(next.timers, [timer])
-      assert.equal(text(next.snapshot!), 'picture')
-      await store.closeStore()
-      store = await open()
-    }
-    assert.deepEqual([...(await store.open(bob)).kv], [])
-  },
-)
+slotTest('a committed write set is returned by the next open, also after a restart of the store', async ({ open }) => {
+  let store = await open()
+  const first = await store.open(ada)
+  assert.deepEqual(
+    { kv: [...first.kv], timers: first.timers, snapshot: first.snapshot },
+    { kv: [], timers: [], snapshot: null },
+  )
+  const timer = { name: 'bell', dueMs: 1_800_000_000_000.5, data: new Uint8Array(0) }
+  const outcome = await store.commit(
+    writeSet(ada, first.activation, {
+      kv: new Map([
+        ['gold', bytes('7')],
+        ['none', new Uint8Array(0)],
+      ]),
+      timers: new Map([['bell', timer]]),
+      snapshot: bytes('picture'),
+      wakeMs: timer.dueMs,
+    }),
+  )
+  assert.deepEqual(outcome, { kind: 'committed' })
+  for (let round = 0; round < 2; round++) {
+    const next = await store.open(ada)
+    assert.equal(text(next.kv.get('gold')), '7')
+    assert.deepEqual(next.kv.get('none'), new Uint8Array(0))
+    assert.deepEqual(next.timers, [timer])
+    assert.equal(text(next.snapshot!), 'picture')
+    await store.closeStore()
+    store = await open()
+  }
+  assert.deepEqual([...(await store.open(bob)).kv], [])
+})
 
 slotTest('a null deletes only its own value or timer', async ({ open }) => {
   const store = await open()
@@ -127,27 +114,24 @@ slotTest('open returns all earlier commits, although the caller did not wait for
   assert.equal(text((await store.open(ada)).kv.get('n')), '2999')
 })
 
-slotTest(
-  'stores mark and replies of a channel, and returns null for an unknown channel',
-  async ({ open }) => {
-    const store = await open()
-    const { activation } = await store.open(ada)
-    assert.equal(await store.channel(ada, 'c:1'), null)
-    const nowMs = Date.now()
-    void store.commit(
-      writeSet(ada, activation, {
-        channel: { id: 'c:1', mark: 4, replies: bytes('four'), nowMs, weight: 0 },
-      }),
-    )
-    void store.commit(
-      writeSet(ada, activation, {
-        channel: { id: 'c:1', mark: 5, replies: bytes('five'), nowMs, weight: 0 },
-      }),
-    )
-    assert.deepEqual(await store.channel(ada, 'c:1'), { mark: 5, replies: bytes('five') })
-    assert.equal(await store.channel(bob, 'c:1'), null)
-  },
-)
+slotTest('stores mark and replies of a channel, and returns null for an unknown channel', async ({ open }) => {
+  const store = await open()
+  const { activation } = await store.open(ada)
+  assert.equal(await store.channel(ada, 'c:1'), null)
+  const nowMs = Date.now()
+  void store.commit(
+    writeSet(ada, activation, {
+      channel: { id: 'c:1', mark: 4, replies: bytes('four'), nowMs, weight: 0 },
+    }),
+  )
+  void store.commit(
+    writeSet(ada, activation, {
+      channel: { id: 'c:1', mark: 5, replies: bytes('five'), nowMs, weight: 0 },
+    }),
+  )
+  assert.deepEqual(await store.channel(ada, 'c:1'), { mark: 5, replies: bytes('five') })
+  assert.equal(await store.channel(bob, 'c:1'), null)
+})
 
 slotTest('stores the last committed mark when one transaction has several', async ({ open }) => {
   const store = await open({ slots: 1 })
@@ -182,9 +166,7 @@ slotTest('prunes channels that are older than the limit, and no others', async (
   const seen = (id: string, nowMs: number): WriteSet =>
     writeSet(ada, activation, { channel: { id, mark: 1, replies: bytes('r'), nowMs, weight: 0 } })
   const now = Date.now()
-  const old = Array.from({ length: 700 }, (_, n) =>
-    store.commit(seen(`old${n}`, now - TIMES.keepMarksMs - 1_000)),
-  )
+  const old = Array.from({ length: 700 }, (_, n) => store.commit(seen(`old${n}`, now - TIMES.keepMarksMs - 1_000)))
   await Promise.all([...old, store.commit(seen('young', now - TIMES.keepMarksMs + 60_000))])
   for (let page = 0; page < 2; page++) {
     monoMs += 10_000

@@ -24,30 +24,27 @@ const ROUNDS = 10
 
 if (process.argv[2] === 'commit') await commitUntilKilled(process.argv[3]!)
 
-slotTest(
-  'a failed write set changes nothing, and the others of its batch are committed',
-  async ({ open }) => {
-    const store = await open({ slots: 1 })
-    const a = (await store.open(ada)).activation
-    const b = (await store.open(bob)).activation
-    const outcomes = await Promise.all([
-      store.commit(kvWriteSet(ada, a, 'before', '1')),
-      store.commit(unbindableWriteSet(ada, a)),
-      store.commit(kvWriteSet(bob, b, 'gold', '2')),
-      // Computed from state that was not stored, so it must fail too.
-      store.commit(kvWriteSet(ada, a, 'after', '3')),
-    ])
-    assert.deepEqual(
-      outcomes.map(({ kind }) => kind),
-      ['committed', 'failed', 'committed', 'failed'],
-    )
-    assert.equal((await store.commit(kvWriteSet(ada, a, 'later', '4'))).kind, 'failed')
-    const next = await store.open(ada)
-    assert.deepEqual([...next.kv.keys()], ['before'])
-    assert.equal((await store.commit(kvWriteSet(ada, next.activation, 'new', '5'))).kind, 'committed')
-    assert.equal(text((await store.open(bob)).kv.get('gold')), '2')
-  },
-)
+slotTest('a failed write set changes nothing, and the others of its batch are committed', async ({ open }) => {
+  const store = await open({ slots: 1 })
+  const a = (await store.open(ada)).activation
+  const b = (await store.open(bob)).activation
+  const outcomes = await Promise.all([
+    store.commit(kvWriteSet(ada, a, 'before', '1')),
+    store.commit(unbindableWriteSet(ada, a)),
+    store.commit(kvWriteSet(bob, b, 'gold', '2')),
+    // Computed from state that was not stored, so it must fail too.
+    store.commit(kvWriteSet(ada, a, 'after', '3')),
+  ])
+  assert.deepEqual(
+    outcomes.map(({ kind }) => kind),
+    ['committed', 'failed', 'committed', 'failed'],
+  )
+  assert.equal((await store.commit(kvWriteSet(ada, a, 'later', '4'))).kind, 'failed')
+  const next = await store.open(ada)
+  assert.deepEqual([...next.kv.keys()], ['before'])
+  assert.equal((await store.commit(kvWriteSet(ada, next.activation, 'new', '5'))).kind, 'committed')
+  assert.equal(text((await store.open(bob)).kv.get('gold')), '2')
+})
 
 slotTest(
   'after a failed sync its batch is unknown, queued write sets fail, and the slot is reopened',
@@ -145,18 +142,12 @@ slotTest('restores a WAL from its backup name', async ({ dir, open }) => {
   assert.equal(text((await again.open(ada)).kv.get('gold')), '7')
 })
 
-slotTest(
-  'rejects a second opening of the directory, naming the process that has it open',
-  async ({ open }) => {
-    const store = await open()
-    await assert.rejects(
-      open(),
-      isStoreError('LOCKED', new RegExp(`in use by process ${process.pid}: stop that one`)),
-    )
-    await store.closeStore()
-    await open()
-  },
-)
+slotTest('rejects a second opening of the directory, naming the process that has it open', async ({ open }) => {
+  const store = await open()
+  await assert.rejects(open(), isStoreError('LOCKED', new RegExp(`in use by process ${process.pid}: stop that one`)))
+  await store.closeStore()
+  await open()
+})
 
 slotTest('rejects a slot file of a newer format', async ({ dir, open }) => {
   const store = await open({ slots: 1 })
@@ -238,10 +229,7 @@ slotTest('rejects another number of slots than the directory was created with', 
   const store = await open({ slots: 4 })
   await store.open(ada)
   await store.closeStore()
-  await assert.rejects(
-    open({ slots: 5 }),
-    isStoreError('SLOTS', /was created with 4 slots, not 5: start with 4/),
-  )
+  await assert.rejects(open({ slots: 5 }), isStoreError('SLOTS', /was created with 4 slots, not 5: start with 4/))
   await assert.rejects(open({ slots: 0 }), isStoreError('SLOTS', /0 slots are not in 1..4096/))
 })
 
@@ -252,49 +240,43 @@ slotTest('rejects a path that is not a directory', async ({ dir, open }) => {
   await assert.rejects(open({ dir: join(path, 'below') }), isStoreError('ACCESS', /below cannot be used/))
 })
 
-slotTest(
-  `every acknowledged write survives a SIGKILL at any moment (${ROUNDS} times)`,
-  async ({ dir, open }) => {
-    const acknowledged = new Map<string, Set<string>>()
-    const highest = new Map<string, number>()
-    let lines = 0
-    for (let round = 0; round < ROUNDS; round++) {
-      const child = spawn(process.execPath, [import.meta.filename, 'commit', dir], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      })
-      const killAfter = 1 + Math.floor(Math.random() * 3_000)
-      const ended = once(child, 'exit')
-      let seen = 0
-      let outputTail = ''
-      child.stdout.on(
-        'data',
-        (chunk: Buffer) => (outputTail = (outputTail + chunk.toString('latin1')).slice(-80)),
-      )
-      for await (const line of createInterface({ input: child.stdout })) {
-        // The kill may truncate the last line.
-        const [, shard, name, number] = /^ok (\S+) (\S+) (\d+);$/.exec(line) ?? []
-        if (shard === undefined) continue
-        if (!acknowledged.has(shard)) acknowledged.set(shard, new Set())
-        acknowledged.get(shard)!.add(name!)
-        highest.set(shard, Math.max(highest.get(shard) ?? 0, Number(number)))
-        lines++
-        if (++seen === killAfter) child.kill('SIGKILL')
-      }
-      const [, signal] = await ended
-      assert.equal(signal, 'SIGKILL', outputTail)
-
-      const store = await open()
-      for (const [shard, names] of acknowledged) {
-        const { activation, kv } = await store.open({ contract: 'test', key: shard })
-        assert(activation > highest.get(shard)!, `${shard} had activation ${activation} before`)
-        highest.set(shard, activation)
-        for (const name of names) assert.equal(text(kv.get(name)), name)
-      }
-      await store.closeStore()
+slotTest(`every acknowledged write survives a SIGKILL at any moment (${ROUNDS} times)`, async ({ dir, open }) => {
+  const acknowledged = new Map<string, Set<string>>()
+  const highest = new Map<string, number>()
+  let lines = 0
+  for (let round = 0; round < ROUNDS; round++) {
+    const child = spawn(process.execPath, [import.meta.filename, 'commit', dir], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const killAfter = 1 + Math.floor(Math.random() * 3_000)
+    const ended = once(child, 'exit')
+    let seen = 0
+    let outputTail = ''
+    child.stdout.on('data', (chunk: Buffer) => (outputTail = (outputTail + chunk.toString('latin1')).slice(-80)))
+    for await (const line of createInterface({ input: child.stdout })) {
+      // The kill may truncate the last line.
+      const [, shard, name, number] = /^ok (\S+) (\S+) (\d+);$/.exec(line) ?? []
+      if (shard === undefined) continue
+      if (!acknowledged.has(shard)) acknowledged.set(shard, new Set())
+      acknowledged.get(shard)!.add(name!)
+      highest.set(shard, Math.max(highest.get(shard) ?? 0, Number(number)))
+      lines++
+      if (++seen === killAfter) child.kill('SIGKILL')
     }
-    assert(lines > ROUNDS)
-  },
-)
+    const [, signal] = await ended
+    assert.equal(signal, 'SIGKILL', outputTail)
+
+    const store = await open()
+    for (const [shard, names] of acknowledged) {
+      const { activation, kv } = await store.open({ contract: 'test', key: shard })
+      assert(activation > highest.get(shard)!, `${shard} had activation ${activation} before`)
+      highest.set(shard, activation)
+      for (const name of names) assert.equal(text(kv.get(name)), name)
+    }
+    await store.closeStore()
+  }
+  assert(lines > ROUNDS)
+})
 
 /** Contains a value that node:sqlite cannot bind. */
 function unbindableWriteSet(shard: ShardId, activation: number): WriteSet {

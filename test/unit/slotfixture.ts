@@ -16,8 +16,7 @@ import type { WriteSet } from '../../core/ports/store.ts'
 export const ada: ShardId = { contract: 'player', key: 'ada' }
 export const bob: ShardId = { contract: 'player', key: 'bob/with a slash' }
 export const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text))
-export const text = (value: Uint8Array | undefined): string | undefined =>
-  value && Buffer.from(value).toString()
+export const text = (value: Uint8Array | undefined): string | undefined => value && Buffer.from(value).toString()
 
 const EMPTY_WRITE_SET: Omit<WriteSet, 'shard' | 'activation'> = {
   kv: null,

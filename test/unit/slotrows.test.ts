@@ -12,17 +12,7 @@ import { shardName, type ShardId } from '../../core/wire/shardid.ts'
 import type { Awaitable } from '../../core/game/shard.ts'
 import type { Outcome, RowQuery } from '../../core/ports/store.ts'
 import { storedCast, fill, insert, item, items, update } from './rowsfixture.ts'
-import {
-  ada,
-  slotTest,
-  bob,
-  bytes,
-  kvWriteSet,
-  isStoreError,
-  writeSet,
-  text,
-  waitUntil,
-} from './slotfixture.ts'
+import { ada, slotTest, bob, bytes, kvWriteSet, isStoreError, writeSet, text, waitUntil } from './slotfixture.ts'
 
 const tables = [items]
 const OUTBOX_OPTIONS = { slots: 1, tables, outbox: true } as const
@@ -70,16 +60,13 @@ slotTest('reads unsynced rows, and no unsynced outbox entries', async (fixture) 
   const store = await fixture.open({
     ...OUTBOX_OPTIONS,
     onOutboxDurable: (owner) => notified.push(owner),
-    fdatasync: (fd, done) =>
-      isPaused ? void pausedSyncs.push(() => fdatasync(fd, done)) : fdatasync(fd, done),
+    fdatasync: (fd, done) => (isPaused ? void pausedSyncs.push(() => fdatasync(fd, done)) : fdatasync(fd, done)),
   })
   const { activation } = await store.open(ada)
   const outbox = store.outboxOf(OWNER)
   assert.deepEqual([store.ownerOf(ada), store.ownersWithEntries()], [OWNER, []])
   isPaused = true
-  const outcome = store.commit(
-    writeSet(ada, activation, { rows: [insert(items, item('a'))], critical: true }),
-  )
+  const outcome = store.commit(writeSet(ada, activation, { rows: [insert(items, item('a'))], critical: true }))
   await waitUntil(() => pausedSyncs.length === 1)
   const meanwhile = [store.row(ada, items, ['a'])?.['id'], outbox.read(0, 99, 9_999), [...notified]]
   // The entry already counts, for callers that wait until MySQL has all entries.
@@ -233,31 +220,28 @@ slotTest('fill stores the state from MySQL, and never lowers a mark', async ({ o
   assert.deepEqual((await store.open(ada)).casts, [storedCast(3, 'paid')])
 })
 
-slotTest(
-  'a reset deletes the rows of all shards of its slot and fences their activations',
-  async ({ open }) => {
-    const store = await open(OUTBOX_OPTIONS)
-    const { activation } = await store.open(ada)
-    const write = writeSet(ada, activation, { rows: [insert(items, item('a'))] })
-    await store.commit(write)
-    await store.fill(ada, [], null, true)
-    const { storeId } = store.outboxOf(OWNER)
-    assert.match(storeId, /^[0-9a-f]{32}$/)
-    const entries = await store.outboxOf(OWNER).reset()
-    assert.deepEqual(
-      entries.map(({ seq }) => seq),
-      [1],
-    )
-    assert.equal((await store.commit(write)).kind, 'failed')
-    assert.deepEqual([store.row(ada, items, ['a']), store.isLoaded(ada)], [null, false])
-    const next = await store.open(ada)
-    assert.deepEqual(await store.commit({ ...write, activation: next.activation }), {
-      kind: 'committed',
-      seq: 2,
-    })
-    assert.equal(store.outboxOf(OWNER).storeId, storeId)
-  },
-)
+slotTest('a reset deletes the rows of all shards of its slot and fences their activations', async ({ open }) => {
+  const store = await open(OUTBOX_OPTIONS)
+  const { activation } = await store.open(ada)
+  const write = writeSet(ada, activation, { rows: [insert(items, item('a'))] })
+  await store.commit(write)
+  await store.fill(ada, [], null, true)
+  const { storeId } = store.outboxOf(OWNER)
+  assert.match(storeId, /^[0-9a-f]{32}$/)
+  const entries = await store.outboxOf(OWNER).reset()
+  assert.deepEqual(
+    entries.map(({ seq }) => seq),
+    [1],
+  )
+  assert.equal((await store.commit(write)).kind, 'failed')
+  assert.deepEqual([store.row(ada, items, ['a']), store.isLoaded(ada)], [null, false])
+  const next = await store.open(ada)
+  assert.deepEqual(await store.commit({ ...write, activation: next.activation }), {
+    kind: 'committed',
+    seq: 2,
+  })
+  assert.equal(store.outboxOf(OWNER).storeId, storeId)
+})
 
 slotTest('a slot reopened after an error of the disk reports its outbox entries', async ({ open }) => {
   let isBroken = false
@@ -323,10 +307,7 @@ slotTest(
     await store.closeStore()
     await assert.rejects(
       open({ slots: 1, tables }),
-      isStoreError(
-        'DETACHED',
-        /slot-0-of-1\.sqlite: its rows belong to a MySQL database: start with --mysql/,
-      ),
+      isStoreError('DETACHED', /slot-0-of-1\.sqlite: its rows belong to a MySQL database: start with --mysql/),
     )
   },
 )

@@ -79,12 +79,7 @@ test('counts two events in the wrong order as one reordering and no gap', () => 
 })
 
 test('counts an event of another number, shard or activation, or with another text, as wrong', () => {
-  const texts = [
-    textOf(NAME, 2, eventOf(1).chars),
-    textOf('lane-8', 1, eventOf(1).chars),
-    `${eventOf(1).text}x`,
-    '',
-  ]
+  const texts = [textOf(NAME, 2, eventOf(1).chars), textOf('lane-8', 1, eventOf(1).chars), `${eventOf(1).text}x`, '']
   for (const text of texts) assert.equal(sequenceWith([eventOf(0), { ...eventOf(1), text }]).wrong, 1, text)
   assert.equal(sequenceWith([eventOf(0), eventOf(1, ACTIVATION + 1)]).wrong, 1)
   assert.equal(sequenceWith([eventOf(2)], 5).duplicates, 1)

@@ -146,11 +146,7 @@ test('rejects a value outside of the column type, with column, value and bound',
       '9223372036854775808',
       'holds "9223372036854775808": "9223372036854775808" is outside -9223372036854775808..9223372036854775807',
     ],
-    [
-      t.decimal(5, 2),
-      '1000.00',
-      'holds "1000.00": "1000.00" is not a decimal of 5 digits, 2 after the point',
-    ],
+    [t.decimal(5, 2), '1000.00', 'holds "1000.00": "1000.00" is not a decimal of 5 digits, 2 after the point'],
     [t.id, 'a b', 'holds "a b": "a b" is not of A-Z a-z 0-9 _ -'],
     [t.string(2), Uint8Array.of(65), 'holds 1 bytes 41: expected string, got 1 bytes 41'],
     [
@@ -183,8 +179,7 @@ test('rejects a value outside of the column type, with column, value and bound',
 })
 
 test('decodes the values of adopted columns with another type', () => {
-  const read = (type: Schema<unknown>, text: string | Uint8Array) =>
-    decodeColumn(tableOf(type), columnOf(type), text)
+  const read = (type: Schema<unknown>, text: string | Uint8Array) => decodeColumn(tableOf(type), columnOf(type), text)
   assert.equal(read(t.bool, Uint8Array.of(1)), true)
   assert.equal(read(t.bool, Uint8Array.of(0)), false)
   assert.deepEqual(read(t.date, '2026-11-22'), new Date('2026-11-22T00:00:00Z'))

@@ -93,10 +93,7 @@ const CASES: [name: string, changes: RowChange[], ...[sql: string, params: SqlVa
   ],
   [
     'inserts, one of them by a version without two columns',
-    [
-      change('insert', items, ['a'], { id: 'a', uid: 'u', kind: 1 }),
-      change('insert', items, ['b'], row('b')),
-    ],
+    [change('insert', items, ['a'], { id: 'a', uid: 'u', kind: 1 }), change('insert', items, ['b'], row('b'))],
     [`${INSERT} (?, ?, ?, ?, ?), (?, ?, ?, ?, ?)`, ['a', 'u', 1, 0, null, 'b', 'u', 1, 2, null], 2],
   ],
   [
@@ -132,27 +129,16 @@ const CASES: [name: string, changes: RowChange[], ...[sql: string, params: SqlVa
   ],
   [
     'deletes before inserts, whatever the order',
-    [
-      change('insert', items, ['b'], row('b')),
-      change('delete', items, ['b']),
-      change('delete', items, ['a']),
-    ],
+    [change('insert', items, ['b'], row('b')), change('delete', items, ['b']), change('delete', items, ['a'])],
     ['DELETE FROM `items` WHERE `id` IN (?, ?)', ['b', 'a'], 2],
     [`${INSERT} (?, ?, ?, ?, ?)`, ['b', 'u', 1, 2, null], 1],
   ],
   [
     'deletes by a composite key',
     [change('delete', bags, ['u', 1]), change('delete', bags, ['u', 2])],
-    [
-      'DELETE FROM `items` WHERE (`uid` = ? AND `slot` = ?) OR (`uid` = ? AND `slot` = ?)',
-      ['u', 1, 'u', 2],
-      2,
-    ],
+    ['DELETE FROM `items` WHERE (`uid` = ? AND `slot` = ?) OR (`uid` = ? AND `slot` = ?)', ['u', 1, 'u', 2], 2],
   ],
-  [
-    'changes of the Store alone',
-    [change('store-put', items, ['a'], row('a')), change('store-delete', items, ['b'])],
-  ],
+  ['changes of the Store alone', [change('store-put', items, ['a'], row('a')), change('store-delete', items, ['b'])]],
 ]
 for (const [name, changes, ...expected] of CASES) {
   test(`builds the statements of ${name}`, () => {
@@ -195,9 +181,7 @@ test('clears the unique values of rows whose unique values change', () => {
 
 test('bounds statements in rows, in cells of an UPDATE, and in bytes', () => {
   const sizes = (op: 'insert' | 'update' | 'delete', count: number, values: Row): number[] =>
-    writesOf(...Array.from({ length: count }, (_, i) => change(op, items, [`k${i}`], values))).map(
-      ({ rows }) => rows,
-    )
+    writesOf(...Array.from({ length: count }, (_, i) => change(op, items, [`k${i}`], values))).map(({ rows }) => rows)
   assert.deepEqual(sizes('insert', 500, row('x')), [200, 200, 100])
   assert.deepEqual(sizes('delete', 200, {}), [200])
   assert.deepEqual(sizes('delete', 201, {}), [200, 1])
@@ -254,10 +238,7 @@ test('selects a page after a key, column by column', () => {
   )
   assert.deepEqual(page(items, null), ['`uid` = ? ORDER BY `id` LIMIT ?', ['u', 50]])
   assert.deepEqual(page(items, ['a']), ['`uid` = ? AND ((`id` > ?)) ORDER BY `id` LIMIT ?', ['u', 'a', 50]])
-  assert.deepEqual(page(bags, ['u', 7]), [
-    '`uid` = ? AND ((`slot` > ?)) ORDER BY `slot` LIMIT ?',
-    ['u', 7, 50],
-  ])
+  assert.deepEqual(page(bags, ['u', 7]), ['`uid` = ? AND ((`slot` > ?)) ORDER BY `slot` LIMIT ?', ['u', 7, 50]])
   assert.deepEqual(page(places, [1, 'u', 2, '3.00']), [
     '`uid` = ? AND ((`place` > ?) OR (`place` = ? AND `x` > ?) OR ' +
       '(`place` = ? AND `x` = ? AND `worth` > CAST(? AS DECIMAL(9, 2)))) ORDER BY `place`, `x`, `worth` LIMIT ?',
@@ -290,13 +271,8 @@ test('rejects a key that ends in a space, and an invalid identifier', () => {
 })
 
 test('splits a SQL file at semicolons at the end of a line', () => {
-  const file =
-    '-- one; two\nCREATE TABLE a (\n  b INT -- not; here\n);\r\n  -- more\n\nSELECT 1;  \nSELECT 2\n;\n'
-  assert.deepEqual(splitStatements(file), [
-    'CREATE TABLE a (\n  b INT -- not; here\n)',
-    'SELECT 1',
-    'SELECT 2',
-  ])
+  const file = '-- one; two\nCREATE TABLE a (\n  b INT -- not; here\n);\r\n  -- more\n\nSELECT 1;  \nSELECT 2\n;\n'
+  assert.deepEqual(splitStatements(file), ['CREATE TABLE a (\n  b INT -- not; here\n)', 'SELECT 1', 'SELECT 2'])
   assert.deepEqual(splitStatements('SELECT 1'), ['SELECT 1'])
   assert.deepEqual(splitStatements('-- nothing\n'), [])
 })

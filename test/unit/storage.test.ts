@@ -156,8 +156,7 @@ test('the error names a type that takes less space', () => {
   })
   define({ own: t.id, ...many(80, t.string(64)) }, keyed)
   assert.throws(() => define({ own: t.id, ...many(17, t.string(1_000)) }, keyed), {
-    message:
-      / exceeds 65500; a t\.string above 1000, t\.bytes above 4000 or an object is stored outside the row$/,
+    message: / exceeds 65500; a t\.string above 1000, t\.bytes above 4000 or an object is stored outside the row$/,
   })
   define({ own: t.id, ...many(80, t.string(1_001)) }, keyed)
 })

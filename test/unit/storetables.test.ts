@@ -9,17 +9,7 @@ import type { Row, RowQuery } from '../../core/ports/store.ts'
 import { compareKeys } from '../../core/rows/rowkey.ts'
 import { TableError } from '../../core/sql/layout.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
-import {
-  fill,
-  insert,
-  item,
-  items,
-  keyOf,
-  openInMemoryTables,
-  Player,
-  remove,
-  update,
-} from './rowsfixture.ts'
+import { fill, insert, item, items, keyOf, openInMemoryTables, Player, remove, update } from './rowsfixture.ts'
 import { ada, bob } from './slotfixture.ts'
 
 const everything: RowQuery = { by: {}, descending: false, limit: 0 }
@@ -143,11 +133,7 @@ test('orders keys of every kind as the engine does', () => {
     ['bools', { id: t.bool }, [false, true]],
   ]
   for (const [name, id, values] of samples) {
-    const definition = define(
-      name,
-      { owner: t.id, ...id },
-      { key: ['id', 'owner'], owner: Player, shardKey: 'owner' },
-    )
+    const definition = define(name, { owner: t.id, ...id }, { key: ['id', 'owner'], owner: Player, shardKey: 'owner' })
     const rows = openInMemoryTables().open([definition])
     const shuffled = values.toReversed().map((id) => ({ owner: 'ada', id }))
     rows.applyChanges(
@@ -274,11 +260,7 @@ test('rows that are older than a column have its default, and are found by it', 
 test('finds rows by the default of a column that is no longer nullable', () => {
   const { open } = openInMemoryTables()
   const make = (charm: Fields[string]): TableDefinition =>
-    define(
-      'charms',
-      { owner: t.id, id: t.id, charm },
-      { key: 'id', owner: Player, shardKey: 'owner', by: ['charm'] },
-    )
+    define('charms', { owner: t.id, id: t.id, charm }, { key: 'id', owner: Player, shardKey: 'owner', by: ['charm'] })
   const before = make(t.nullable(t.string(9)))
   open([before]).applyChanges('ada', [insert(before, { owner: 'ada', id: 'x', charm: null })])
   const after = make(t.string(9))
@@ -321,10 +303,7 @@ test('rejects a layout that the game cannot read, and changes nothing', () => {
       () => open([other, definition]),
       (error) => {
         assert(error instanceof TableError)
-        assert.deepEqual(
-          [error.table, error.column, error.actual, error.expected],
-          ['items', column, actual, expected],
-        )
+        assert.deepEqual([error.table, error.column, error.actual, error.expected], ['items', column, actual, expected])
         const message = /the store, the game expects .*: give it a new name, or start the earlier version$/
         assert.match(error.message, message)
         return true

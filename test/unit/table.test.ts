@@ -90,11 +90,7 @@ const REJECTED: readonly (readonly [string, UntypedRecord, UntypedRecord, RegExp
 
 test('rejects a table that SQLite or MySQL cannot store, and names it', () => {
   for (const [title, columns, options, message] of REJECTED)
-    assert.throws(
-      () => define(title, columns, options),
-      { name: 'DefinitionError', message },
-      String(message),
-    )
+    assert.throws(() => define(title, columns, options), { name: 'DefinitionError', message }, String(message))
 })
 
 test('accepts a table at its bounds', () => {
@@ -133,24 +129,14 @@ const items = table(
 )
 const spots = table('spot', { own: name, x: t.i32, y: t.i32 }, { key: ['own', 'x', 'y'], owner: Own })
 const heads = table('head', { own: name, gold: t.u32 }, { key: 'own', owner: Own })
-const made = table(
-  'made',
-  { own: name, n: t.u64, text: name },
-  { key: ['own', 'n'], owner: Own, ids: 'auto' },
-)
+const made = table('made', { own: name, n: t.u64, text: name }, { key: ['own', 'n'], owner: Own, ids: 'auto' })
 const tables = { items, spots, heads, made }
 
 test('a table must be listed once, by the shard that owns it', () => {
   const definitionError = (message: RegExp) => ({ name: 'DefinitionError', message })
   const Twin = contract('twin', { go: command(9, {}, {}) })
-  assert.throws(
-    () => shard(Other).tables({ items }),
-    definitionError(/table item belongs to own, not to other/),
-  )
-  assert.throws(
-    () => service(Own).tables({ items }),
-    definitionError(/a service has no state, so it has no tables/),
-  )
+  assert.throws(() => shard(Other).tables({ items }), definitionError(/table item belongs to own, not to other/))
+  assert.throws(() => service(Own).tables({ items }), definitionError(/a service has no state, so it has no tables/))
   const twins = {
     one: shard(Own)
       .tables({ items })
@@ -174,9 +160,7 @@ test('rows have the types of their columns, and their methods accept only valid 
     assertTrueType<Equal<typeof item.big, bigint>>()
     assertTrueType<Equal<typeof item.kind, 'a' | 'b'>>()
     assertTrueType<Equal<typeof item.mark, string | null>>()
-    assertTrueType<
-      Equal<ReturnType<typeof rows.made.insert>, Promise<Awaited<ReturnType<typeof rows.made.insert>>>>
-    >()
+    assertTrueType<Equal<ReturnType<typeof rows.made.insert>, Promise<Awaited<ReturnType<typeof rows.made.insert>>>>>()
     // @ts-expect-error -- kind is missing
     rows.items.insert({ big: 1n, list: [] })
     // @ts-expect-error -- a number is not a bigint

@@ -126,9 +126,7 @@ test('keeps, raises or resets the store on a takeover, depending on the lease', 
       assert.equal(fixture.database.parkedRecords.length, lost, `${name}: parked for the operator`)
       // Later turns reach MySQL.
       const { activation } = fixture.local.open(ada)
-      fixture.local.commit(
-        writeSet(ada, activation, { rows: [insert(coins, coin(ada, 'c', 1))], critical: true }),
-      )
+      fixture.local.commit(writeSet(ada, activation, { rows: [insert(coins, coin(ada, 'c', 1))], critical: true }))
       assert.equal(
         (await fixture.waitFor(fixture.flusher.waitForCommit(outbox.lastSeq, 'player/ada'))).kind,
         'committed',
@@ -143,8 +141,7 @@ test('recognizes a stale store again after a failed reset', async () => {
     const fixture = new FlusherFixture()
     const outbox = fixture.local.outboxOf('owner')
     fixture.local.fill(ada, [], null, true)
-    for (let n = 0; n < 3; n++)
-      fixture.local.commit(writeSet(ada, 1, { rows: [insert(items, item(ada, `i${n}`, n))] }))
+    for (let n = 0; n < 3; n++) fixture.local.commit(writeSet(ada, 1, { rows: [insert(items, item(ada, `i${n}`, n))] }))
     outbox.drop(3)
     // One turn ahead: the number of sequences that a reset uses up.
     fixture.database.leases.set('owner', { epoch: 4, appliedSeq: 4, storeId: outbox.storeId })

@@ -8,17 +8,7 @@ import { promisify } from 'node:util'
 
 import { ManualClock } from '../../core/testing/memory.ts'
 import { TicketVerifier, ticketOptionsOf, type TicketKey } from '../../edge/gateway/ticket.ts'
-import {
-  base64url,
-  EDDSA,
-  VALID_CLAIMS,
-  HMAC,
-  keyPair,
-  publicKey,
-  sign,
-  utf8,
-  verify,
-} from './ticketfixture.ts'
+import { base64url, EDDSA, VALID_CLAIMS, HMAC, keyPair, publicKey, sign, utf8, verify } from './ticketfixture.ts'
 
 test('rejects invalid keys when the verifier is created', () => {
   const make =
@@ -72,10 +62,7 @@ test('reads the options from the variables', async () => {
   const claims = { ...VALID_CLAIMS, iss: 'login', aud: 'arena', jti: '1' }
   await verify(await sign(claims), both)
   await verify(await sign(claims, keyPair.privateKey, { alg: 'EdDSA', kid: 'ed' }), both)
-  await verify(
-    await sign(claims, utf8.encode('another secret, of thirty-two or more bytes'), { kid: 'oct' }),
-    both,
-  )
+  await verify(await sign(claims, utf8.encode('another secret, of thirty-two or more bytes'), { kid: 'oct' }), both)
 })
 
 test('names an invalid variable with a correction and without the secret', () => {
@@ -97,10 +84,7 @@ test('names an invalid variable with a correction and without the secret', () =>
     [keys({ kty: 'oct', k: 'hunter2!'.repeat(9) }), /key 1: k must be at least 32 bytes/],
     [keys({ kty: 'oct' }), /key 1: k must be at least 32 bytes/],
     [keys({ kty: 'oct', k: 'A'.repeat(64), alg: 'HS512' }), /key 1: alg "HS512" must be HS256/],
-    [
-      { FIREFLY_TICKET_ISSUER: 'login' },
-      /FIREFLY_TICKET_ISSUER is set and no key is: set FIREFLY_TICKET_SECRET/,
-    ],
+    [{ FIREFLY_TICKET_ISSUER: 'login' }, /FIREFLY_TICKET_ISSUER is set and no key is: set FIREFLY_TICKET_SECRET/],
     [{ FIREFLY_TICKET_AUDIENCE: 'a' }, /FIREFLY_TICKET_AUDIENCE is set and no key is/],
     [{ FIREFLY_TICKET_ONCE: 'true' }, /FIREFLY_TICKET_ONCE is set and no key is/],
     [{ FIREFLY_TICKET_ONCE: 'yes' }, /FIREFLY_TICKET_ONCE "yes" must be true or false/],

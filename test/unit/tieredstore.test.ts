@@ -58,10 +58,7 @@ test('loads a cold shard in pages, once for two opens, with the marks of critica
   database.channels.set('x', { shard: 'player/ada', id: 'c', mark: 7, replies: new Uint8Array(0) })
   const local = fixture.createStore()
   const { store } = fixture.startProcess(local)
-  const [first, second] = await Promise.all([
-    fixture.waitFor(store.open(ada)),
-    fixture.waitFor(store.open(ada)),
-  ])
+  const [first, second] = await Promise.all([fixture.waitFor(store.open(ada)), fixture.waitFor(store.open(ada))])
   assert.deepEqual(new Set([first.activation, second.activation]), new Set([1, 2]))
   assert.equal(store.list(ada, items, { by: {}, descending: false, limit: 0 }).length, 2_500)
   assert.equal((await store.channel(ada, 'c'))?.mark, 7)
@@ -121,9 +118,7 @@ test('opens a loaded local shard while MySQL is unavailable; RETRY_LATER for a c
   assert.ok(fixture.clock.mono() - startMs <= 1_000)
   assert.equal(kind(await again.commitTurn([update(items, ada, 'axe', { n: 2 })])), 'committed')
   const cold = { contract: 'player', key: 'cold' }
-  const opens = [store.open(bob), store.open(cold)].map((open) =>
-    assert.rejects(async () => open, isRetryLater),
-  )
+  const opens = [store.open(bob), store.open(cold)].map((open) => assert.rejects(async () => open, isRetryLater))
   await fixture.advance(5_100, 50)
   await Promise.all(opens)
   fixture.database.isUnavailable = false
@@ -164,10 +159,7 @@ test('after a crash during a flush, drops the entries that MySQL has and sends t
     const again = await activateShard(fixture, next.store, local, ada)
     const released = fixture.database.releaseHeld()
     assert.deepEqual(released, fate === 'held' ? ['fenced'] : [], 'the late batch is fenced off')
-    assert.equal(
-      kind(await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 2 })]))),
-      'committed',
-    )
+    assert.equal(kind(await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 2 })]))), 'committed')
     assert.deepEqual(fixture.database.rows(items), [item(ada, 'axe', 1)], fate)
     assert.deepEqual(fixture.database.rows(coins), [coin(ada, 'gold', 2)], fate)
   }
@@ -301,10 +293,7 @@ test('drain flushes what it can and returns the number of entries left', async (
   const fixture = new TieredStoreFixture()
   const local = fixture.createStore({ ownerOf: ({ key }) => key })
   const { store } = fixture.startProcess(local)
-  const shards = [
-    await activateShard(fixture, store, local, ada),
-    await activateShard(fixture, store, local, bob),
-  ]
+  const shards = [await activateShard(fixture, store, local, ada), await activateShard(fixture, store, local, bob)]
   for (const shard of shards) shard.commitTurn([insert(items, item(shard.shard, 'axe', 1))])
   assert.equal(await fixture.waitFor(store.drain(5_000), 50), 0)
   assert.equal(fixture.database.rows(items).length, 2)

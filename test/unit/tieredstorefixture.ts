@@ -7,11 +7,7 @@ import type { Clock } from '../../core/ports/clock.ts'
 import type { Database } from '../../core/ports/database.ts'
 import type { Outcome, Row, RowChange, StoredShard, WriteSet } from '../../core/ports/store.ts'
 import type { ShardId } from '../../core/wire/shardid.ts'
-import {
-  MemoryDatabase,
-  MemoryLocalStore,
-  type MemoryLocalStoreOptions,
-} from '../../core/testing/localstore.ts'
+import { MemoryDatabase, MemoryLocalStore, type MemoryLocalStoreOptions } from '../../core/testing/localstore.ts'
 import { TieredStore, type TieredStoreOptions } from '../../core/outbox/tieredstore.ts'
 import { contract } from '../../core/wire/contract.ts'
 import { t } from '../../core/wire/type.ts'

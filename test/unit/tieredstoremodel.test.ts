@@ -164,14 +164,11 @@ class ModelRun {
       return
     }
     if (process.shards.get(shard.shard.key) === shard) process.shards.delete(shard.shard.key)
-    if (result.kind === 'refused' && earlier !== false)
-      await process.store.reject(shard.shard, result.seq, null)
+    if (result.kind === 'refused' && earlier !== false) await process.store.reject(shard.shard, result.seq, null)
   }
 
   #checkInMysql(name: string, shard: ShardId): void {
-    const found = this.fixture.database
-      .rows(coins)
-      .some((row) => row['name'] === name && row['player'] === shard.key)
+    const found = this.fixture.database.rows(coins).some((row) => row['name'] === name && row['player'] === shard.key)
     if (!found) this.problems.push(`${shard.key}/${name} was acknowledged and is not in MySQL`)
   }
   readonly problems: string[] = []
@@ -183,8 +180,7 @@ class ModelRun {
       process.opening.add(key)
       void (async () => process.store.open(shard))()
         .then(
-          (stored) =>
-            void process.shards.set(key, new ActiveShard(process.store, process.local, shard, stored)),
+          (stored) => void process.shards.set(key, new ActiveShard(process.store, process.local, shard, stored)),
           () => {},
         )
         .finally(() => process.opening.delete(key))
@@ -226,8 +222,7 @@ class ModelRun {
     await fixture.advance(8_000, 20)
     // A replaced process may hold the last lease, which the current one detects only at its next turn.
     for (const replaced of this.replaced) replaced.crash()
-    if (this.faults.stores)
-      this.#replaceProcess(this.process.isFenced ? this.#createStore() : this.process.local)
+    if (this.faults.stores) this.#replaceProcess(this.process.isFenced ? this.#createStore() : this.process.local)
     for (let i = 0; i < 50 && this.process.shards.size < SHARDS.length; i++) {
       this.openShards(this.process)
       await fixture.advance(200, 20)
@@ -275,8 +270,7 @@ for (const [name, faults] of Object.entries({
 })) {
   test(`keeps its invariants under ${name}: ${RUNS / 3} seeds`, async () => {
     let acknowledged = 0
-    for (let seed = 1; seed <= RUNS / 3; seed++)
-      acknowledged += (await runSeed(seed, faults)).acknowledgedCount
+    for (let seed = 1; seed <= RUNS / 3; seed++) acknowledged += (await runSeed(seed, faults)).acknowledgedCount
     assert.ok(acknowledged > RUNS, `only ${acknowledged} turns were acknowledged`)
   })
 }

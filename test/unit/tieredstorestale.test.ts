@@ -29,10 +29,7 @@ test('starts a new disk above the sequence that MySQL has, and flushes its criti
   const first = fixture.startProcess(disk)
   const shard = await activateShard(fixture, first.store, disk, ada)
   for (let n = 0; n < 5; n++) shard.commitTurn([insert(items, item(ada, `i${n}`, n))])
-  assert.equal(
-    kind(await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))), 'committed')
   shard.commitTurn([insert(items, item(ada, 'tail', 1))])
   first.crash()
   const fresh = fixture.createStore()
@@ -49,19 +46,13 @@ test('starts a new disk in the same way when the answers of both takeovers are l
   const disk = fixture.createStore()
   const first = fixture.startProcess(disk)
   const shard = await activateShard(fixture, first.store, disk, ada)
-  assert.equal(
-    kind(await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))), 'committed')
   first.crash()
   const fresh = fixture.createStore()
   fixture.database.injectFaults('takeover', 'lost', 'lost')
   const second = fixture.startProcess(fresh)
   const again = await activateShard(fixture, second.store, fresh, ada)
-  assert.equal(
-    kind(await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 2 })]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 2 })]))), 'committed')
   assert.deepEqual(fixture.database.rows(coins), [coin(ada, 'gold', 2)])
 })
 
@@ -70,21 +61,12 @@ test('fences off a store when another takes its owner: commits fail, opens rejec
   const disk = fixture.createStore()
   const old = fixture.startProcess(disk)
   const oldShard = await activateShard(fixture, old.store, disk, ada)
-  assert.equal(
-    kind(await fixture.waitFor(oldShard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(oldShard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))), 'committed')
   const other = fixture.createStore()
   const next = fixture.startProcess(other)
   const shard = await activateShard(fixture, next.store, other, ada)
-  assert.equal(
-    kind(await fixture.waitFor(shard.commitTurn([update(coins, ada, 'gold', { n: 2 })]))),
-    'committed',
-  )
-  assert.equal(
-    kind(await fixture.waitFor(oldShard.commitTurn([update(coins, ada, 'gold', { n: 9 })]))),
-    'unknown',
-  )
+  assert.equal(kind(await fixture.waitFor(shard.commitTurn([update(coins, ada, 'gold', { n: 2 })]))), 'committed')
+  assert.equal(kind(await fixture.waitFor(oldShard.commitTurn([update(coins, ada, 'gold', { n: 9 })]))), 'unknown')
   assert.deepEqual(fixture.database.rows(coins), [coin(ada, 'gold', 2)])
   assert.deepEqual(fixture.notifications, ['fenced owner'])
   assert.equal(kind(await oldShard.commitTurn([insert(items, item(ada, 'axe', 1))])), 'failed')
@@ -115,10 +97,7 @@ test('empties a store after another has flushed, and parks its acknowledged turn
   const other = fixture.createStore()
   const second = fixture.startProcess(other)
   const elsewhere = await activateShard(fixture, second.store, other, ada)
-  assert.equal(
-    kind(await fixture.waitFor(elsewhere.commitTurn([update(coins, ada, 'gold', { n: 3 })]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(elsewhere.commitTurn([update(coins, ada, 'gold', { n: 3 })]))), 'committed')
   second.crash()
   const back = fixture.startProcess(disk)
   const home = await activateShard(fixture, back.store, disk, ada)
@@ -131,10 +110,7 @@ test('empties a store after another has flushed, and parks its acknowledged turn
     fixture.database.parkedRecords.map(({ shard, error }) => [shard, error]),
     [['player/ada', 'lost: acknowledged by a store that MySQL had gone on without']],
   )
-  assert.equal(
-    kind(await fixture.waitFor(home.commitTurn([update(coins, ada, 'gold', { n: 4 })]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(home.commitTurn([update(coins, ada, 'gold', { n: 4 })]))), 'committed')
   assert.deepEqual(fixture.database.rows(coins), [coin(ada, 'gold', 4)])
   assert.equal(
     kind(await shard.commitTurn([update(coins, ada, 'gold', { n: 5 })])),
@@ -148,18 +124,12 @@ test('ends a shard with stale rows when MySQL is available again', async () => {
   const disk = fixture.createStore()
   const first = fixture.startProcess(disk)
   const shard = await activateShard(fixture, first.store, disk, ada)
-  assert.equal(
-    kind(await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))), 'committed')
   first.crash()
   const other = fixture.createStore()
   const second = fixture.startProcess(other)
   const elsewhere = await activateShard(fixture, second.store, other, ada)
-  assert.equal(
-    kind(await fixture.waitFor(elsewhere.commitTurn([update(coins, ada, 'gold', { n: 3 })]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(elsewhere.commitTurn([update(coins, ada, 'gold', { n: 3 })]))), 'committed')
   second.crash()
   fixture.database.isUnavailable = true
   const back = fixture.startProcess(disk)
@@ -173,10 +143,7 @@ test('ends a shard with stale rows when MySQL is available again', async () => {
   assert.deepEqual(fixture.notifications, ['stale owner'])
   assert.equal(kind(await stale.commitTurn([insert(items, item(ada, 'bow', 1))])), 'failed')
   const again = await activateShard(fixture, back.store, disk, ada)
-  assert.equal(
-    kind(await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 4 })]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 4 })]))), 'committed')
   assert.deepEqual([fixture.database.rows(items), fixture.database.rows(coins)], [[], [coin(ada, 'gold', 4)]])
   assert.equal(back.store.metrics.owners.get('owner')?.lost, 1)
 })
@@ -266,10 +233,7 @@ test('takes an owner over again after another process has served it', async () =
   await fixture.waitFor(next.store.releaseOwner('owner'))
   const back = await activateShard(fixture, store, disk, ada)
   assert.equal(back.local.row(ada, coins, ['ada', 'gold'])?.['n'], 1)
-  assert.equal(
-    kind(await fixture.waitFor(back.commitTurn([update(coins, ada, 'gold', { n: 2 })]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(back.commitTurn([update(coins, ada, 'gold', { n: 2 })]))), 'committed')
 })
 
 test('treats a store that had the lease before its first turn as stale', async () => {
@@ -306,10 +270,7 @@ test('empties an older copy of a store, whatever its sequences are', async () =>
   const second = fixture.startProcess(backup)
   const again = await activateShard(fixture, second.store, backup, ada)
   assert.deepEqual(second.store.row(ada, coins, ['ada', 'gold']), coin(ada, 'gold', 3))
-  assert.equal(
-    kind(await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 4 })]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 4 })]))), 'committed')
   assert.deepEqual(fixture.database.rows(coins), [coin(ada, 'gold', 4)])
 })
 
@@ -330,14 +291,8 @@ test('refuses to join rows that were never in MySQL with the rows of another sto
   fixture.database.isUnavailable = false
   await fixture.advance(6_000, 50)
   assert.deepEqual(fixture.notifications, ['fenced owner'])
-  assert.ok(
-    fixture.log.lines.some(({ fields }) => /rows that were never in MySQL/.test(String(fields['error']))),
-  )
-  assert.equal(
-    fixture.database.leases.get('owner')?.epoch,
-    1,
-    'the process of the other store is not fenced off',
-  )
+  assert.ok(fixture.log.lines.some(({ fields }) => /rows that were never in MySQL/.test(String(fields['error']))))
+  assert.equal(fixture.database.leases.get('owner')?.epoch, 1, 'the process of the other store is not fenced off')
   assert.deepEqual(embedded.row(bob, items, ['bob', 'axe']), item(bob, 'axe', 1))
   assert.deepEqual(fixture.database.rows(items), [])
 })
@@ -347,15 +302,9 @@ test('does not mistake an older copy for the newer one after turns during an out
   const disk = fixture.createStore()
   const first = fixture.startProcess(disk)
   const shard = await activateShard(fixture, first.store, disk, ada)
-  assert.equal(
-    kind(await fixture.waitFor(shard.commitTurn([insert(items, item(ada, 'axe', 1))]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(shard.commitTurn([insert(items, item(ada, 'axe', 1))]))), 'committed')
   for (let n = 2; n < 6; n++)
-    assert.equal(
-      kind(await fixture.waitFor(shard.commitTurn([update(items, ada, 'axe', { n })]))),
-      'committed',
-    )
+    assert.equal(kind(await fixture.waitFor(shard.commitTurn([update(items, ada, 'axe', { n })]))), 'committed')
   await fixture.advance(300)
   first.crash()
   const { storeId } = disk.outboxOf('owner')
@@ -376,10 +325,7 @@ test('does not mistake an older copy for the newer one after turns during an out
   const again = await activateShard(fixture, last.store, backup, ada)
   await fixture.advance(6_000, 20)
   assert.deepEqual(fixture.database.rows(items), [item(ada, 'axe', 5)])
-  assert.equal(
-    kind(await fixture.waitFor(again.commitTurn([update(items, ada, 'axe', { n: 6 })]))),
-    'committed',
-  )
+  assert.equal(kind(await fixture.waitFor(again.commitTurn([update(items, ada, 'axe', { n: 6 })]))), 'committed')
   await fixture.advance(300)
   assert.deepEqual(fixture.database.rows(items), [item(ada, 'axe', 6)])
   assert.equal(backup.outboxOf('owner').leasedSeq, backup.outboxOf('owner').lastSeq)

@@ -6,12 +6,7 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import {
-  verifyResumeToken,
-  signResumeToken,
-  type ResumeClaims,
-  type TokenSigner,
-} from '../../edge/gateway/token.ts'
+import { verifyResumeToken, signResumeToken, type ResumeClaims, type TokenSigner } from '../../edge/gateway/token.ts'
 
 const signerOf = (secret: string): TokenSigner => ({
   sign: (bytes) => new Uint8Array(createHmac('sha256', secret).update(bytes).digest()),

@@ -13,9 +13,7 @@ const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 const SLAB_BYTES = 65_536
 
 /** Buffers on one slab, and the memory that it allocated. */
-function createBuffers<const N extends number>(
-  count: N,
-): { buffers: WriteBuffer[]; allocated: Uint8Array[] } {
+function createBuffers<const N extends number>(count: N): { buffers: WriteBuffer[]; allocated: Uint8Array[] } {
   const allocated: Uint8Array[] = []
   const slab = new Slab((size) => {
     const memory = new Uint8Array(size)
@@ -152,9 +150,7 @@ test('returns any writes of any connections as each wrote them', () => {
           written[connection]!.push(frame(MESSAGE.REPLY, encodeReply({ channel: 7, sequence: i }, bytes)))
         } else if (kind === 'event') {
           buffer.appendMessage(MESSAGE.EVENT, 7, i, 250, bytes)
-          written[connection]!.push(
-            frame(MESSAGE.EVENT, encodeEvent({ channel: 7, sequence: i, event: 250 }, bytes)),
-          )
+          written[connection]!.push(frame(MESSAGE.EVENT, encodeEvent({ channel: 7, sequence: i, event: 250 }, bytes)))
         } else {
           const encoded = frame(i, bytes)
           buffer.appendEncoded(encoded)

@@ -143,9 +143,6 @@ export class Battle {
   #volumeAt(x: number, y: number): number {
     const own = this.newest?.ships.find((ship) => ship.seat === this.#seat)
     if (!own) return 0
-    return Math.max(
-      0,
-      1 - Math.hypot(gap(own.x, x, FIELD.width), gap(own.y, y, FIELD.height)) / HEARING_RANGE,
-    )
+    return Math.max(0, 1 - Math.hypot(gap(own.x, x, FIELD.width), gap(own.y, y, FIELD.height)) / HEARING_RANGE)
   }
 }

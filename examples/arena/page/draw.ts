@@ -66,14 +66,7 @@ export class Picture {
     this.#shake = Math.max(0, this.#shake - ms / 650)
     ctx.setTransform(1, 0, 0, 1, 0, 0)
     const scale = this.#canvas.width / this.#width
-    ctx.setTransform(
-      scale,
-      0,
-      0,
-      scale,
-      Math.sin(nowMs / 17) * shake * scale,
-      Math.cos(nowMs / 13) * shake * scale,
-    )
+    ctx.setTransform(scale, 0, 0, scale, Math.sin(nowMs / 17) * shake * scale, Math.cos(nowMs / 13) * shake * scale)
     // The sky is larger than the screen, so that a shaken picture has no unpainted edge.
     ctx.translate(-MAX_SHAKE, -MAX_SHAKE)
     this.#sky.draw(
@@ -123,10 +116,7 @@ export class Picture {
     const sx = gap(this.#camera.x, x, FIELD.width) + this.#width / this.#zoom / 2
     const sy = gap(this.#camera.y, y, FIELD.height) + this.#height / this.#zoom / 2
     const seen =
-      sx > -margin &&
-      sy > -margin &&
-      sx < this.#width / this.#zoom + margin &&
-      sy < this.#height / this.#zoom + margin
+      sx > -margin && sy > -margin && sx < this.#width / this.#zoom + margin && sy < this.#height / this.#zoom + margin
     return seen ? { x: sx, y: sy } : null
   }
 

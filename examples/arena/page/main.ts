@@ -62,8 +62,7 @@ requestAnimationFrame(function frame(nowMs) {
 addEventListener('keydown', (event) => {
   if (event.code === 'KeyM' && input.isEnabled) mute()
 })
-for (const pressed of ['keydown', 'pointerdown'])
-  addEventListener(pressed, () => sound.unlock(), { once: true })
+for (const pressed of ['keydown', 'pointerdown']) addEventListener(pressed, () => sound.unlock(), { once: true })
 const speaker = document.getElementById('sound')!
 speaker.addEventListener('click', mute)
 speaker.classList.toggle('muted', sound.isMuted)
@@ -107,8 +106,7 @@ async function play(): Promise<void> {
       battle.takeSeat(welcome.seat)
       steer()
     } catch (error) {
-      if (error instanceof Refusal)
-        return returnToStart(`The arena is full (${error.code}). Try again in a moment.`)
+      if (error instanceof Refusal) return returnToStart(`The arena is full (${error.code}). Try again in a moment.`)
       setTimeout(() => void enter(), RETRY_MS)
     } finally {
       entering = false

@@ -43,14 +43,7 @@ export class Sky {
   }
 
   /** `x` and `y`: the camera's position, not wrapped, so that no layer jumps. */
-  draw(
-    ctx: CanvasRenderingContext2D,
-    width: number,
-    height: number,
-    x: number,
-    y: number,
-    nowMs: number,
-  ): void {
+  draw(ctx: CanvasRenderingContext2D, width: number, height: number, x: number, y: number, nowMs: number): void {
     ctx.fillStyle = '#04050c'
     ctx.fillRect(0, 0, width, height)
     for (const { tile, size, depth } of this.#layers) {
@@ -85,13 +78,7 @@ function twinkle(ctx: CanvasRenderingContext2D, x: number, y: number, star: Twin
   ctx.fill()
 }
 
-function stars(
-  size: number,
-  count: number,
-  radius: number,
-  light: number,
-  random: () => number,
-): HTMLCanvasElement {
+function stars(size: number, count: number, radius: number, light: number, random: () => number): HTMLCanvasElement {
   const [tile, ctx] = canvas(size * 2)
   ctx.scale(2, 2)
   for (let i = 0; i < count; i++) {
@@ -116,15 +103,7 @@ function nebulaTile(size: number, random: () => number): HTMLCanvasElement {
     for (let i = 0; i < 9; i++) {
       const cx = x * size + (random() + random() - 1) * 520
       const cy = y * size + (random() + random() - 1) * 330
-      cloud(
-        ctx,
-        size,
-        cx,
-        cy,
-        150 + random() * 300,
-        `${hue + random() * 44 - 22} 80% 46%`,
-        0.05 + random() * 0.075,
-      )
+      cloud(ctx, size, cx, cy, 150 + random() * 300, `${hue + random() * 44 - 22} 80% 46%`, 0.05 + random() * 0.075)
     }
   }
   ctx.globalCompositeOperation = 'source-over'

@@ -62,8 +62,7 @@ export class Timeline {
     if (last?.clock === world.clock) this.#worlds.pop()
     this.#worlds.push(world)
     if (this.#worlds.length > MAX_WORLDS) this.#worlds.shift()
-    for (const [id, flight] of this.#flights)
-      if (flight.endsAt + STALE_MS < world.clock) this.#flights.delete(id)
+    for (const [id, flight] of this.#flights) if (flight.endsAt + STALE_MS < world.clock) this.#flights.delete(id)
     for (const shot of world.shots) {
       if (!this.#flights.has(shot.id)) {
         this.#flights.set(shot.id, { ...shot, clock: world.clock, endsAt: world.clock + shot.leftMs })

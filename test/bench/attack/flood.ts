@@ -84,8 +84,7 @@ async function measure(profile: Profile, field: FloodScenario): Promise<void> {
   }
   const taken = flooded.map(({ cpu }, i) => cpu - (alone[i]!.cpu + alone[i + 1]!.cpu) / 2)
   const shares = taken.map((cores, i) => cores / flooded[i]!.cpu)
-  const of = (samples: readonly Sample[], name: keyof Sample): number =>
-    median(samples.map((one) => one[name]))
+  const of = (samples: readonly Sample[], name: keyof Sample): number => median(samples.map((one) => one[name]))
   const { connections } = await flooder.request('count')
   const labels = { bench: 'attack', kind, load, players: PLAYERS, seconds: ms / 1_000, pinned }
   const share = {

@@ -13,10 +13,7 @@ export function serveRequests(verbs: Readonly<Record<string, RequestHandler>>): 
   process.once('SIGTERM', () => process.exit(0))
 }
 
-async function respond(
-  { id, what, value }: ChildRequest,
-  verbs: ReadonlyMap<string, RequestHandler>,
-): Promise<void> {
+async function respond({ id, what, value }: ChildRequest, verbs: ReadonlyMap<string, RequestHandler>): Promise<void> {
   let answered: ChildResponse
   try {
     const verb = verbs.get(what)

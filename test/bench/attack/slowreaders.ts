@@ -73,12 +73,10 @@ async function measure(profile: Profile, protocol: Protocol): Promise<void> {
     steady: steady >= STEADY_READINGS,
     standing: after.connections - READERS,
   }
-  printRatio(
-    profile,
-    { ...labels, figure: 'unread', ...each, ...course },
-    growth / (nonReaders * BOUNDS[protocol]),
-    { kind: 'max', value: 1 },
-  )
+  printRatio(profile, { ...labels, figure: 'unread', ...each, ...course }, growth / (nonReaders * BOUNDS[protocol]), {
+    kind: 'max',
+    value: 1,
+  })
   const readers = {
     bytesPerEvent: STORM_BYTES,
     newsPerSecond: roundFigure(news / readings),

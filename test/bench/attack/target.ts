@@ -26,10 +26,7 @@ export function startTargetServer(core: number | null): Promise<ChildProcessClie
 }
 
 /** `collected`: once everything that can go has gone. @throws Error where there is no /proc (Linux only) */
-export async function readMemory(
-  server: ChildProcessClient,
-  mode: 'now' | 'collected',
-): Promise<ServerMemory> {
+export async function readMemory(server: ChildProcessClient, mode: 'now' | 'collected'): Promise<ServerMemory> {
   const answer = await server.request('memory', mode === 'collected' ? 1 : 0)
   const of = (name: string): number => answer[name] ?? NaN
   const stat = /^TCP: .*\bmem (\d+)/m.exec(readFileSync('/proc/net/sockstat', 'latin1'))

@@ -23,9 +23,7 @@ export async function measureFdatasync(dir: string, ms: number): Promise<DiskBas
     while (performance.now() - startMs < ms || waits.length === 0) {
       const beforeMs = performance.now()
       writeSync(fd, block)
-      await new Promise<void>((resolve, reject) =>
-        fdatasync(fd, (error) => (error ? reject(error) : resolve())),
-      )
+      await new Promise<void>((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve())))
       waits.push(performance.now() - beforeMs)
     }
     return { perSecond: (waits.length / (performance.now() - startMs)) * 1_000, p50Ms: median(waits) }

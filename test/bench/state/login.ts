@@ -133,8 +133,7 @@ class LoginBurst {
       keyBound() {},
       loggedIn() {},
       resyncRequired() {},
-      channelClosed: (code) =>
-        this.#done.reject(new Error(`login: the channel of player ${player}: ${code}`)),
+      channelClosed: (code) => this.#done.reject(new Error(`login: the channel of player ${player}: ${code}`)),
     }
     const shard = { contract: Purse.name, key: `p${player}` }
     channel = this.#engine.open(

@@ -89,8 +89,7 @@ class SqliteRowCounter implements Disposable {
 
   count(): number {
     let sum = 0
-    for (const one of this.#connections)
-      sum += Number(one.prepare('SELECT total_changes() AS n').get()?.['n'])
+    for (const one of this.#connections) sum += Number(one.prepare('SELECT total_changes() AS n').get()?.['n'])
     return sum
   }
 

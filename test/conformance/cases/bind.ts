@@ -44,31 +44,17 @@ function jsonBody(value: unknown): Uint8Array {
 }
 async function loginAndWait(host: Host, speaker: RawSession, sequence: number, name: string): Promise<void> {
   speaker.sendCall(1, sequence, LOGIN, jsonBody({ name }))
-  await host.waitUntil(
-    () => speaker.received.replies.some((reply) => reply.sequence === sequence),
-    'the login',
-  )
+  await host.waitUntil(() => speaker.received.replies.some((reply) => reply.sequence === sequence), 'the login')
 }
 /** Opens a channel to a locker and asks it whose it is. */
-async function openLockerAndReadKey(
-  host: Host,
-  speaker: RawSession,
-  channel: number,
-  key: string,
-): Promise<unknown> {
+async function openLockerAndReadKey(host: Host, speaker: RawSession, channel: number, key: string): Promise<unknown> {
   speaker.openChannel(channel, 'locker', key)
   await host.waitUntil(() => speaker.received.opened.some((opened) => opened.channel === channel), 'OPENED')
   return readLockerKey(host, speaker, channel, 1)
 }
-async function readLockerKey(
-  host: Host,
-  speaker: RawSession,
-  channel: number,
-  sequence: number,
-): Promise<unknown> {
+async function readLockerKey(host: Host, speaker: RawSession, channel: number, sequence: number): Promise<unknown> {
   speaker.sendCall(channel, sequence, MINE, jsonBody({}))
-  const found = () =>
-    speaker.received.replies.find((one) => one.channel === channel && one.sequence === sequence)
+  const found = () => speaker.received.replies.find((one) => one.channel === channel && one.sequence === sequence)
   await host.waitUntil(() => found() !== undefined, 'whose it is')
   return (json.decode(found()!.body) as { key: string }).key
 }
@@ -221,9 +207,7 @@ export const cases: readonly Case[] = [
       for (const [i, key] of [name, 'main', ''].entries()) stranger.openChannel(2 + i, 'locker', key)
       stranger.sendCall(2, 1, MINE, jsonBody({}))
       await host.waitUntil(() => stranger.received.errors.length === 4, 'all errors')
-      const codes = stranger.received.errors.map(
-        ({ channel, sequence, code }) => `${channel} ${sequence} ${code}`,
-      )
+      const codes = stranger.received.errors.map(({ channel, sequence, code }) => `${channel} ${sequence} ${code}`)
       assert.deepEqual(codes.toSorted(), ['2 0 FORBIDDEN', '2 1 CLOSED', '3 0 FORBIDDEN', '4 0 FORBIDDEN'])
       const locker = (await host.sdkClient()).at(Locker, name)
       assert.equal((await awaitFailure(host, locker.mine())).code, 'CLOSED')

@@ -42,10 +42,7 @@ async function joinRoom(host: Host, key: string, groups: string[] | null = []): 
 /** Everybody has heard whatever was sent before. */
 async function waitForAllEvents(host: Host, clients: readonly RoomClient[]): Promise<void> {
   for (const { room } of clients) await awaitOn(host, room.push({ texts: ['|'] }))
-  await host.waitUntil(
-    () => clients.every(({ texts: heard }) => heard.at(-1) === '|'),
-    'everybody hears the mark',
-  )
+  await host.waitUntil(() => clients.every(({ texts: heard }) => heard.at(-1) === '|'), 'everybody hears the mark')
   for (const { texts: heard } of clients) heard.pop()
 }
 
@@ -277,10 +274,7 @@ export const cases: readonly Case[] = [
       two.sendCall(1, 2, 300, { groups: [] })
       await host.waitUntil(() => two.received.replies.length === 2, 'joined')
       for (let i = 3; i < 6; i++) two.sendCall(1, i, 303, { text: 'y' })
-      await host.waitUntil(
-        () => one.received.events.length === 3 && two.received.events.length === 4,
-        'all events',
-      )
+      await host.waitUntil(() => one.received.events.length === 3 && two.received.events.length === 4, 'all events')
       const numbers = [one, two].map(({ received: said }) => said.events.map(({ sequence }) => sequence))
       assert.deepEqual(numbers, [
         [1, 2, 3],

@@ -2,15 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { Crew, Gate, Hop } from '../contracts.ts'
-import {
-  awaitOn,
-  awaitAllOn,
-  pollUntil,
-  awaitFailure,
-  uniqueName,
-  waitForTurnsAtGate,
-  type Case,
-} from './case.ts'
+import { awaitOn, awaitAllOn, pollUntil, awaitFailure, uniqueName, waitForTurnsAtGate, type Case } from './case.ts'
 
 export const cases: readonly Case[] = [
   {
@@ -142,10 +134,7 @@ export const cases: readonly Case[] = [
     run: async (host) => {
       const [a, b] = [uniqueName('a'), uniqueName('b')]
       const client = await host.sdkClient()
-      assert.equal(
-        (await awaitFailure(host, client.at(Hop, a).tellThenThrow({ to: b, text: 'no' }))).code,
-        'INTERNAL',
-      )
+      assert.equal((await awaitFailure(host, client.at(Hop, a).tellThenThrow({ to: b, text: 'no' }))).code, 'INTERNAL')
       await awaitOn(host, client.at(Hop, a).tell({ to: b, texts: ['yes'] }))
       const { notes } = await pollUntil(
         host,

@@ -60,11 +60,7 @@ export async function awaitOn<T>(host: Host, promise: Promise<T>, what = 'an ans
   return done.value
 }
 
-export function awaitAllOn<T>(
-  host: Host,
-  promises: readonly Promise<T>[],
-  what = 'all answers',
-): Promise<T[]> {
+export function awaitAllOn<T>(host: Host, promises: readonly Promise<T>[], what = 'all answers'): Promise<T[]> {
   return awaitOn(host, Promise.all(promises), what)
 }
 
@@ -289,9 +285,6 @@ export async function openRawSession(
 ): Promise<RawSession> {
   const rawSession = new RawSession(await host.rawClient())
   rawSession.sendHello(from).openChannel(1, contract, key)
-  await host.waitUntil(
-    () => rawSession.received.opened.some((opened) => opened.channel === 1),
-    'WELCOME and OPENED',
-  )
+  await host.waitUntil(() => rawSession.received.opened.some((opened) => opened.channel === 1), 'WELCOME and OPENED')
   return rawSession
 }

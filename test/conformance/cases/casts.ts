@@ -50,8 +50,7 @@ async function assertPaidOnce(
 ): Promise<void> {
   const two = await openBankPair(host)
   const gate = uniqueName('gate')
-  const pay = (): Promise<unknown> =>
-    two.from.pay({ to: [two.keys.to], amount: 5, id: 'p', ...(at && { [at]: gate }) })
+  const pay = (): Promise<unknown> => two.from.pay({ to: [two.keys.to], amount: 5, id: 'p', ...(at && { [at]: gate }) })
   const open = (): Promise<unknown> => callWithRetry(host, () => two.gates.open({ name: gate }))
   if (at) {
     const paid = pay()
@@ -126,9 +125,7 @@ export const cases: readonly Case[] = [
                 const gone =
                   how === 'kill'
                     ? host.killProcess!()
-                    : host[how === 'evict' ? 'evictShard' : 'abortShard']('bank', keys[end]).catch(
-                        () => undefined,
-                      )
+                    : host[how === 'evict' ? 'evictShard' : 'abortShard']('bank', keys[end]).catch(() => undefined)
                 if (how !== 'evict') await gone
                 await open()
                 await awaitOn(host, gone)

@@ -4,16 +4,7 @@
 import assert from 'node:assert/strict'
 import { Alarm, Desk, Hop, Ledger } from '../contracts.ts'
 import type { Host, HostFeature } from '../host.ts'
-import {
-  awaitOn,
-  awaitAllOn,
-  awaitFailure,
-  frame,
-  uniqueName,
-  jsons,
-  openRawSession,
-  type Case,
-} from './case.ts'
+import { awaitOn, awaitAllOn, awaitFailure, frame, uniqueName, jsons, openRawSession, type Case } from './case.ts'
 
 const needs: readonly HostFeature[] = ['commitFaults']
 

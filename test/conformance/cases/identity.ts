@@ -30,10 +30,7 @@ async function loginLegacyClient(host: Host, uid: string): Promise<RawClient> {
 
 async function readUid(host: Host, speaker: RawSession, sequence: number): Promise<unknown> {
   speaker.sendCall(1, sequence, who.number, json.encode({}))
-  await host.waitUntil(
-    () => speaker.received.replies.some((reply) => reply.sequence === sequence),
-    'who it is',
-  )
+  await host.waitUntil(() => speaker.received.replies.some((reply) => reply.sequence === sequence), 'who it is')
   return json.decode(speaker.received.replies.find((reply) => reply.sequence === sequence)!.body)
 }
 
@@ -171,10 +168,7 @@ export const cases: readonly Case[] = [
       const one = await openRawSession(host, 'gatehouse', '')
       const greetings = DEFAULT_LIMITS.maxUnackedEvents + 1
       one.sendCall(1, 1, arrive.number, { uid, greetings })
-      await host.waitUntil(
-        () => one.received.resyncs.length === 1 || pushedEvents(one).length === greetings,
-        'an end',
-      )
+      await host.waitUntil(() => one.received.resyncs.length === 1 || pushedEvents(one).length === greetings, 'an end')
       one.sendCall(1, 2, tell.number, { uid, n: 0 })
       await host.waitUntil(() => pushedEvents(one).some((n) => (n as { n: number }).n === 0), 'a later push')
       const missed = one.received.resyncs[0]?.events ?? 0
@@ -195,10 +189,7 @@ export const cases: readonly Case[] = [
       for (const n of [1, 2]) {
         herald.sendCall(1, 2 * n - 1, tell.number, { uid, n })
         herald.sendCall(1, 2 * n, tell.number, { uid: other, n })
-        await host.waitUntil(
-          () => pushedEvents(one).length === n && legacy.frames.length === 1 + n,
-          'the pushes',
-        )
+        await host.waitUntil(() => pushedEvents(one).length === n && legacy.frames.length === 1 + n, 'the pushes')
         await host.evictShard('@session', `u:${uid}`)
         await host.evictShard('@session', `u:${other}`)
       }
@@ -242,11 +233,7 @@ export const cases: readonly Case[] = [
       one.openChannel(3, 'study', 'broken')
       await host.waitUntil(() => one.received.closes.length === 1, 'an admit that throws')
       assert.deepEqual(one.received.closes, [{ channel: 3, code: 'UNAVAILABLE' }])
-      const [first, ...behind] = one.received.errors.map(({ channel, sequence, code }) => [
-        channel,
-        sequence,
-        code,
-      ])
+      const [first, ...behind] = one.received.errors.map(({ channel, sequence, code }) => [channel, sequence, code])
       assert.deepEqual(first, [2, 0, 'FORBIDDEN'])
       // A call that came after the refusal finds no channel; one that came before waited in vain.
       if (behind.length > 0) assert.deepEqual(behind, [[2, 1, 'CLOSED']])
@@ -368,9 +355,7 @@ export const cases: readonly Case[] = [
       await host.waitUntil(() => one.received.replies.length === 2, 'the second login')
       herald.sendCall(1, 2, tell.number, { uid, n: 2 })
       await host.waitUntil(() => pushedEvents(one).length === 2, 'the second push')
-      const numbers = one.received.events
-        .filter(({ channel }) => channel === 0)
-        .map(({ sequence }) => sequence)
+      const numbers = one.received.events.filter(({ channel }) => channel === 0).map(({ sequence }) => sequence)
       assert.deepEqual(numbers, [1, 2])
       one.sendCall(1, 3, login.number, json.encode({ uid: uniqueName('bob') }))
       await host.waitUntil(() => one.received.errors.length === 1, 'the refusal')

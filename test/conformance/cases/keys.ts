@@ -40,22 +40,7 @@ function seededRandom(seed: number): (below: number) => number {
 }
 
 /** In the order of code points, which is not that of UTF-16: the last but one sorts behind the surrogates there. */
-const WORDS = [
-  '',
-  ' a',
-  'A',
-  'B',
-  'a',
-  'aa',
-  'ab',
-  'b',
-  'é',
-  '語',
-  '\ue000',
-  '\uffff',
-  '\u{10000}',
-  '\u{1f600}',
-]
+const WORDS = ['', ' a', 'A', 'B', 'a', 'aa', 'ab', 'b', 'é', '語', '\ue000', '\uffff', '\u{10000}', '\u{1f600}']
 const PLACES = [-0x8000_0000, -10, -9, -1, 0, 1, 2, 10, 100, 0x7fff_ffff]
 
 /** One random step, and what it must say; `model` is changed with it. */
@@ -119,9 +104,7 @@ const ASCENDING_VALUES: Readonly<Record<string, readonly unknown[]>> = {
   id: ['-', '0', 'A', 'AA', '_', 'a'],
   int: [Number.MIN_SAFE_INTEGER, -10, -9, 0, 9, 10, Number.MAX_SAFE_INTEGER],
 }
-const RANK = Object.fromEntries(
-  Object.entries(ASCENDING_VALUES).map(([column, values]) => [column, values[1]]),
-)
+const RANK = Object.fromEntries(Object.entries(ASCENDING_VALUES).map(([column, values]) => [column, values[1]]))
 
 export const cases: readonly Case[] = [
   {
@@ -150,11 +133,7 @@ export const cases: readonly Case[] = [
           await order(...inserts.filter((_, i) => i % 2 === 1)),
           ascending.filter((n) => n % 2 === 1),
         )
-        assert.deepEqual(
-          await order(...inserts.filter((_, i) => i % 2 === 0).toReversed()),
-          ascending,
-          column,
-        )
+        assert.deepEqual(await order(...inserts.filter((_, i) => i % 2 === 0).toReversed()), ascending, column)
         await host.evictShard('keep', key)
         const told = await runSteps(host, keep, ...keys.map((one): RowStep => ['get', 'ranks', one]))
         assert.deepEqual(
@@ -205,11 +184,7 @@ export const cases: readonly Case[] = [
         else {
           const told = await runSteps(host, keep, ...script)
           for (const [i, [step, expected]] of steps.entries())
-            assert.deepEqual(
-              comparable(told[i]),
-              expected,
-              `turn ${turn}, step ${i}: ${JSON.stringify(step)}`,
-            )
+            assert.deepEqual(comparable(told[i]), expected, `turn ${turn}, step ${i}: ${JSON.stringify(step)}`)
           model = draft
         }
         if (die(10) === 0) await host.evictShard('keep', key)
@@ -282,11 +257,7 @@ export const cases: readonly Case[] = [
       const keep = await openScriptClient(host)
       const made: string[] = []
       for (let turn = 0; turn < 5; turn++) {
-        const told = await runSteps(
-          host,
-          keep,
-          ...Array.from({ length: 4 }, (): RowStep => ['insert', 'items', {}]),
-        )
+        const told = await runSteps(host, keep, ...Array.from({ length: 4 }, (): RowStep => ['insert', 'items', {}]))
         made.push(...ids(told).toSorted())
         await host.sleep(5)
       }

@@ -5,17 +5,7 @@ import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { msgpack } from '../../../core/wire/codec.ts'
 import { Gate, Ledger, Room } from '../contracts.ts'
 import { Hall } from '../sessionshards.ts'
-import {
-  awaitOn,
-  awaitAllOn,
-  frame,
-  uniqueName,
-  join,
-  jsons,
-  texts,
-  waitForTurnsAtGate,
-  type Case,
-} from './case.ts'
+import { awaitOn, awaitAllOn, frame, uniqueName, join, jsons, texts, waitForTurnsAtGate, type Case } from './case.ts'
 
 export const cases: readonly Case[] = [
   {

@@ -24,11 +24,7 @@ const FAILURES: readonly (readonly [
 ])[] = [
   ['a refusal', (from, to) => from.pay({ to: [to], amount: 50, id: 'x' }), 'x no FULL'],
   ['a bug', (from, to) => from.pay({ to: [to], amount: 5, id: 'x', bug: true }), 'x no INTERNAL'],
-  [
-    'an unknown contract',
-    (from, to) => from.misdirect({ to, what: 'contract' }),
-    'contract no UNKNOWN_CONTRACT',
-  ],
+  ['an unknown contract', (from, to) => from.misdirect({ to, what: 'contract' }), 'contract no UNKNOWN_CONTRACT'],
   ['an unknown command', (from, to) => from.misdirect({ to, what: 'command' }), 'command no UNKNOWN_COMMAND'],
   ['an input of another version', (from, to) => from.misdirect({ to, what: 'input' }), 'input no BAD_INPUT'],
   ['a service', (from, to) => from.misdirect({ to, what: 'service' }), 'service no FORBIDDEN'],
@@ -205,15 +201,9 @@ export const cases: readonly Case[] = [
       const { from } = await openBankPair(host)
       const client = await host.sdkClient()
       const keys = Array.from({ length: 50 }, () => uniqueName('to'))
-      await awaitOn(
-        host,
-        from.pay({ to: Array.from({ length: 200 }, (_, i) => keys[i % 50]!), amount: 2, id: 'p' }),
-      )
+      await awaitOn(host, from.pay({ to: Array.from({ length: 200 }, (_, i) => keys[i % 50]!), amount: 2, id: 'p' }))
       const { gold, lines } = await settledAccount(host, from)
-      assert.deepEqual(
-        [gold, lines.length, new Set(lines.map((line) => line.split(' ')[0])).size],
-        [600, 200, 200],
-      )
+      assert.deepEqual([gold, lines.length, new Set(lines.map((line) => line.split(' ')[0])).size], [600, 200, 200])
       for (const [i, key] of keys.slice(0, 20).entries()) {
         const one = await account(host, client.at(Bank, key))
         assert.deepEqual(

@@ -10,10 +10,7 @@ const bytes = (...values: number[]): Uint8Array => new Uint8Array(values)
 
 /** MySQL does not see a space at the end, so no two rows may differ in nothing else. */
 const TRAILING_SPACES: readonly (readonly [RowStep, RegExp])[] = [
-  [
-    ['insert', 'spots', { x: 1, word: 'w ' }],
-    /^BAD_VALUE keep_spot\.word: "w " ends in a space, which MySQL/,
-  ],
+  [['insert', 'spots', { x: 1, word: 'w ' }], /^BAD_VALUE keep_spot\.word: "w " ends in a space, which MySQL/],
   [['insert', 'spots', { x: 2, word: ' ' }], /^BAD_VALUE keep_spot\.word: " " ends in a space/],
   [['insert', 'items', { mark: 'taken ' }], /^BAD_VALUE keep_item\.mark: "taken " ends in a space/],
   [['update', 'items', 'one', { mark: 'new ' }], /^BAD_VALUE keep_item\.mark: "new " ends in a space/],
@@ -23,10 +20,7 @@ const TRAILING_SPACES: readonly (readonly [RowStep, RegExp])[] = [
 ]
 /** What is wrong within a value stands behind the name of its column. */
 const NESTED_VALUES: readonly (readonly [RowStep, RegExp])[] = [
-  [
-    ['insert', 'zoo', { ...ROWS[0], thing: { a: 300 } }],
-    /^BAD_VALUE keep_zoo\.thing\.a: 300 is outside 0\.\.255$/,
-  ],
+  [['insert', 'zoo', { ...ROWS[0], thing: { a: 300 } }], /^BAD_VALUE keep_zoo\.thing\.a: 300 is outside 0\.\.255$/],
   [['insert', 'zoo', { ...ROWS[0], thing: {} }], /^BAD_VALUE keep_zoo\.thing\.a: missing, expected u8$/],
   [
     ['insert', 'zoo', { ...ROWS[0], thing: { a: 0, b: ['', 'x'.repeat(10)] } }],
@@ -52,19 +46,10 @@ const REFUSED: readonly (readonly [RowStep, RegExp])[] = [
   [['insert', 'heads', { gold: 1_001 }], /^BAD_VALUE keep_head\.gold: 1001 is outside 0\.\.1000$/],
   [['insert', 'heads', { gold: '5' }], /^BAD_VALUE keep_head\.gold: expected int, got "5"$/],
   [['insert', 'heads', { gold: null }], /^BAD_VALUE keep_head\.gold: expected int, got null$/],
-  [
-    ['insert', 'heads', { gold: 1, silver: 1 }],
-    /^UNKNOWN_COLUMN keep_head\.silver: no such column, was given 1$/,
-  ],
-  [
-    ['insert', 'heads', { gold: 1, keep: 'other' }],
-    /^BAD_VALUE keep_head\.keep: "other" is another shard's$/,
-  ],
+  [['insert', 'heads', { gold: 1, silver: 1 }], /^UNKNOWN_COLUMN keep_head\.silver: no such column, was given 1$/],
+  [['insert', 'heads', { gold: 1, keep: 'other' }], /^BAD_VALUE keep_head\.keep: "other" is another shard's$/],
   [['insert', 'heads', { gold: 1, none: 256 }], /^BAD_VALUE keep_head\.none: 256 is outside 0\.\.255$/],
-  [
-    ['insert', 'heads', { gold: 1, big: -1 }],
-    /^BAD_VALUE keep_head\.big: -1 is outside 0\.\.18446744073709551615$/,
-  ],
+  [['insert', 'heads', { gold: 1, big: -1 }], /^BAD_VALUE keep_head\.big: -1 is outside 0\.\.18446744073709551615$/],
   [['insert', 'heads', { gold: 1, real: 1e39 }], /^BAD_VALUE keep_head\.real: 1e\+39 is outside /],
   [['insert', 'zoo', { ...ROWS[0], any: undefined }], /^BAD_VALUE keep_zoo\.any: missing, expected foreign$/],
   [['insert', 'items', { id: 'a b' }], /^BAD_VALUE keep_item\.id: "a b" is not of A-Z/],
@@ -72,16 +57,10 @@ const REFUSED: readonly (readonly [RowStep, RegExp])[] = [
     ['insert', 'items', { id: 'x'.repeat(500) }],
     /^BAD_VALUE keep_item\.id: id of 500 characters is outside 1\.\.64: "x{38}…$/,
   ],
-  [
-    ['insert', 'items', { kind: 'y'.repeat(500) }],
-    /^BAD_VALUE keep_item\.kind: "y{60,80}….{1,60}sword\|shield$/,
-  ],
+  [['insert', 'items', { kind: 'y'.repeat(500) }], /^BAD_VALUE keep_item\.kind: "y{60,80}….{1,60}sword\|shield$/],
   [['insert', 'items', { id: 'one' }], /^DUPLICATE keep_item\.id: a row with the key "one" exists$/],
   [['insert', 'items', { mark: 'taken' }], /^DUPLICATE keep_item\.mark: "taken" is taken/],
-  [
-    ['insert', 'spots', { x: 1, word: 'w' }],
-    /^DUPLICATE keep_spot\.x,word: a row with the key 1, "w" exists$/,
-  ],
+  [['insert', 'spots', { x: 1, word: 'w' }], /^DUPLICATE keep_spot\.x,word: a row with the key 1, "w" exists$/],
   [['insert', 'spots', { x: 1 }], /^BAD_VALUE keep_spot\.word: missing, expected string$/],
   [
     ['insert', 'spots', { x: 1, word: 'x'.repeat(65) }],
@@ -103,16 +82,10 @@ const REFUSED: readonly (readonly [RowStep, RegExp])[] = [
     ['insert', 'notes', { id: 'two', text: '', seal: bytes(1, 2) }],
     /^DUPLICATE keep_note\.seal: 2 bytes 0102 is taken/,
   ],
-  [
-    ['update', 'items', 'one', { id: 'two' }],
-    /^BAD_VALUE keep_item\.id: "two" cannot be set, it is part of the key/,
-  ],
+  [['update', 'items', 'one', { id: 'two' }], /^BAD_VALUE keep_item\.id: "two" cannot be set, it is part of the key/],
   [['update', 'items', 'one', { keep: 'other' }], /^BAD_VALUE keep_item\.keep: "other" cannot be set/],
   [['update', 'items', 'one', { nope: 1 }], /^UNKNOWN_COLUMN keep_item\.nope: no such column, was given 1$/],
-  [
-    ['update', 'items', 'one', { ['n o '.repeat(99)]: 1 }],
-    /^UNKNOWN_COLUMN keep_item\."(n o ){19}n …: no such column/,
-  ],
+  [['update', 'items', 'one', { ['n o '.repeat(99)]: 1 }], /^UNKNOWN_COLUMN keep_item\."(n o ){19}n …: no such column/],
   [['update', 'items', 'one', { count: -1 }], /^BAD_VALUE keep_item\.count: -1 is outside 0\.\.4294967295$/],
   [['update', 'items', 'one', { mark: 'taken' }], /^DUPLICATE keep_item\.mark: "taken" is taken/],
   [
@@ -132,10 +105,7 @@ const REFUSED: readonly (readonly [RowStep, RegExp])[] = [
   [['get', 'items'], /^BAD_VALUE keep_item\.id: missing, expected id$/],
   [['get', 'spots', { x: 1 }], /^BAD_VALUE keep_spot\.word: missing, expected string$/],
   [['get', 'spots', 5], /^BAD_VALUE keep_spot\.x: missing, expected i32$/],
-  [
-    ['all', 'items', { count: 1 }],
-    /^UNKNOWN_COLUMN keep_item\.count: no such by or unique column, was given 1$/,
-  ],
+  [['all', 'items', { count: 1 }], /^UNKNOWN_COLUMN keep_item\.count: no such by or unique column, was given 1$/],
   [['all', 'items', { nope: 1 }], /^UNKNOWN_COLUMN keep_item\.nope: /],
   [['all', 'items', { kind: 'axe' }], /^BAD_VALUE keep_item\.kind: "axe" is none of sword\|shield$/],
   [['all', 'items', {}, { limit: -1 }], /^BAD_VALUE keep_item: /],

@@ -7,10 +7,7 @@ import type { Host } from '../host.ts'
 import { awaitOn, awaitFailure, frame, uniqueName, join, jsons, texts, type Case } from './case.ts'
 
 /** Nothing that `breakAll` did before it threw is to be seen, now or after a new activation. */
-async function assertRolledBack(
-  host: Host,
-  how: 'bug' | 'refuse' | 'undeclared' | 'output',
-): Promise<string> {
+async function assertRolledBack(host: Host, how: 'bug' | 'refuse' | 'undeclared' | 'output'): Promise<string> {
   const key = uniqueName()
   const [client, watcher] = [await host.sdkClient(), await host.sdkClient()]
   const ledger = client.at(Ledger, key)

@@ -23,12 +23,7 @@ async function waitForReplies(host: Host, speaker: RawSession, count: number): P
 }
 
 /** The session on a new connection, with channel 1 open again. */
-async function reconnect(
-  host: Host,
-  previous: RawSession,
-  contract: string,
-  key: string,
-): Promise<RawSession> {
+async function reconnect(host: Host, previous: RawSession, contract: string, key: string): Promise<RawSession> {
   const { opened } = previous.received
   previous.client.close()
   const speaker = new RawSession(await host.rawClient())
@@ -187,10 +182,7 @@ export const cases: readonly Case[] = [
     name: 'sequences of two channels and two sessions are their own',
     run: async (host) => {
       const key = uniqueName()
-      const [one, two] = [
-        await openRawSession(host, 'ledger', key),
-        await openRawSession(host, 'ledger', key),
-      ]
+      const [one, two] = [await openRawSession(host, 'ledger', key), await openRawSession(host, 'ledger', key)]
       one.openChannel(2, 'ledger', key)
       for (const speaker of [one, two]) speaker.sendCall(1, 1, ADD, { n: 1 })
       one.sendCall(2, 1, ADD, { n: 1 })

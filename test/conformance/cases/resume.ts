@@ -20,12 +20,7 @@ async function joinHall(host: Host, key: string): Promise<RawSession> {
 }
 
 /** The session on a new connection, with channel 1 open again, which has events up to `eventAck`. */
-async function resumeSession(
-  host: Host,
-  previous: RawSession,
-  key: string,
-  eventAck: number,
-): Promise<RawSession> {
+async function resumeSession(host: Host, previous: RawSession, key: string, eventAck: number): Promise<RawSession> {
   const speaker = new RawSession(await host.rawClient())
   const { activation } = previous.received.opened.at(-1)!
   const open = { channel: 1, activation, eventAck, contract: 'hall', key }

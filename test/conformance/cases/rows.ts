@@ -6,15 +6,7 @@ import type { Remote } from '../../../client/index.ts'
 import { Gate } from '../contracts.ts'
 import type { Host, HostFeature } from '../host.ts'
 import { RowScript, type RowStep } from '../rowshards.ts'
-import {
-  awaitOn,
-  awaitAllOn,
-  awaitFailure,
-  uniqueName,
-  callWithRetry,
-  waitForTurnsAtGate,
-  type Case,
-} from './case.ts'
+import { awaitOn, awaitAllOn, awaitFailure, uniqueName, callWithRetry, waitForTurnsAtGate, type Case } from './case.ts'
 
 type RowScriptClient = Remote<(typeof RowScript)['entries']>
 const faults: readonly HostFeature[] = ['commitFaults']
@@ -177,12 +169,7 @@ export const cases: readonly Case[] = [
           () => (order.push(`${name}!`), []),
         )
       const calls = [
-        run(
-          'change',
-          spot(4, 'd', 4),
-          ['update', 'spots', at, { n: 11 }],
-          ['delete', 'spots', { x: 2, word: 'b' }],
-        ),
+        run('change', spot(4, 'd', 4), ['update', 'spots', at, { n: 11 }], ['delete', 'spots', { x: 2, word: 'b' }]),
         run('look', ['all', 'spots'], ['get', 'spots', { x: 2, word: 'b' }], ['all', 'spots', { n: 4 }]),
         run(
           'bad',
@@ -191,12 +178,7 @@ export const cases: readonly Case[] = [
           ['delete', 'spots', { x: 4, word: 'd' }],
           ['throw'],
         ),
-        run(
-          'add',
-          ['add', 'spots', at, 'n', 1],
-          ['insert', 'items', { id: 'j', mark: 'm' }],
-          ['delete', 'items', 'i'],
-        ),
+        run('add', ['add', 'spots', at, 'n', 1], ['insert', 'items', { id: 'j', mark: 'm' }], ['delete', 'items', 'i']),
         run('look', ['all', 'spots'], ['insert', 'items', { id: 'k', mark: 'm' }], ['get', 'items', 'i']),
       ]
       await host.sleep(50)
@@ -299,10 +281,7 @@ export const cases: readonly Case[] = [
       const hold: RowStep = ['hold', 'heads']
       const told = await runSteps(host, keep, ['insert', 'heads', { gold: 1 }], hold, ['late'], ['used'])
       assert.equal((told[3] as { gold: number }).gold, 1)
-      assert.match(
-        String((await runSteps(host, keep, ['used']))[0]),
-        /^BUG this context is over: its turn has ended/,
-      )
+      assert.match(String((await runSteps(host, keep, ['used']))[0]), /^BUG this context is over: its turn has ended/)
       const [, , , gone] = await runSteps(host, keep, hold, ['late'], ['delete', 'heads'], ['used'])
       assert.match(String(gone), /keep_head: the row .* was deleted/)
     },
@@ -315,13 +294,7 @@ export const cases: readonly Case[] = [
       const invalidate: RowStep = ['invalidate', 'spots', at]
       assert.deepEqual(await runSteps(host, keep, invalidate), [null])
       await runSteps(host, keep, spot(1, 'a', 1))
-      const [row, , refused] = await runSteps(
-        host,
-        keep,
-        invalidate,
-        ['update', 'spots', at, { n: 2 }],
-        invalidate,
-      )
+      const [row, , refused] = await runSteps(host, keep, invalidate, ['update', 'spots', at, { n: 2 }], invalidate)
       assert.equal((row as { n: number }).n, 1)
       assert.match(String(refused), /^BAD_VALUE keep_spot: this turn has changed the row/)
       assert.deepEqual(await readSpots(host, keep), ['1 a 2'])

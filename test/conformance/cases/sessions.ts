@@ -35,14 +35,8 @@ async function assertReplaced(host: Host, speaker: RawSession): Promise<void> {
 }
 
 /** The channel was refused with this code, and the session goes on. */
-async function assertOpenRefused(
-  host: Host,
-  speaker: RawSession,
-  channel: number,
-  code: string,
-): Promise<void> {
-  const channelErrors = (): { code: string }[] =>
-    speaker.received.errors.filter((error) => error.channel === channel)
+async function assertOpenRefused(host: Host, speaker: RawSession, channel: number, code: string): Promise<void> {
+  const channelErrors = (): { code: string }[] => speaker.received.errors.filter((error) => error.channel === channel)
   await host.waitUntil(() => channelErrors().length > 0, `channel ${channel}: ${code}`)
   assert.deepEqual(
     channelErrors().map((error) => error.code),
@@ -228,16 +222,7 @@ export const cases: readonly Case[] = [
   {
     name: 'bodies that codec or schema refuse are told BAD_INPUT, bombs too, and nothing happens',
     run: async (host) => {
-      const bodies = [
-        '',
-        'c1',
-        '80',
-        '81a16e',
-        '81a16eff',
-        '81a16ea178',
-        '81a16ecb7ff8000000000000',
-        'dd7fffffff',
-      ]
+      const bodies = ['', 'c1', '80', '81a16e', '81a16eff', '81a16ea178', '81a16ecb7ff8000000000000', 'dd7fffffff']
       const bombs = [new Uint8Array(60_000).fill(0x91), hex('d40001'), hex('81a16e0500'), hex('c7ff0561')]
       const speaker = await openRawSession(host, 'ledger', uniqueName())
       const all = [...bodies.map(hex), ...bombs]

@@ -16,11 +16,7 @@ async function openAlarmClient(host: Host, key = uniqueName()) {
 }
 
 /** The rows are what the events said. */
-async function assertRings(
-  host: Host,
-  { alarm, rang }: AlarmClient,
-  expected: readonly string[],
-): Promise<void> {
+async function assertRings(host: Host, { alarm, rang }: AlarmClient, expected: readonly string[]): Promise<void> {
   await host.waitUntil(() => rang.length >= expected.length, `rings: ${expected.join(', ')}`)
   await host.sleep(100)
   assert.deepEqual(rang, expected)

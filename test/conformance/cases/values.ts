@@ -109,10 +109,7 @@ export const ROWS: readonly Readonly<Record<string, unknown>>[] = [
 ]
 /** As the game tells it: bigints are marked, the shard's key is there, JSON is JSON at once. */
 function expectedRow(row: Readonly<Record<string, unknown>>, keep: string): object {
-  const columns = Object.entries(row).map(([name, value]) => [
-    name,
-    typeof value === 'bigint' ? `${value}n` : value,
-  ])
+  const columns = Object.entries(row).map(([name, value]) => [name, typeof value === 'bigint' ? `${value}n` : value])
   return { keep, ...Object.fromEntries(columns), any: JSON.parse(JSON.stringify(row['any'])) }
 }
 

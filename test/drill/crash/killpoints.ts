@@ -50,9 +50,7 @@ export interface ServerOrder {
   readonly mutant: Mutant | null
 }
 
-export type ServerMessage =
-  | { readonly what: 'dropped' }
-  | { readonly what: 'zombie'; readonly batch: PackedBatch }
+export type ServerMessage = { readonly what: 'dropped' } | { readonly what: 'zombie'; readonly batch: PackedBatch }
 
 /** A batch that is sent between processes: a table is replaced by its name. */
 export type PackedBatch = Omit<Batch, 'rows'> & {

@@ -9,13 +9,7 @@ import type { Mariadb } from '../../support/mariadb.ts'
 import { ServerProcess } from '../../support/serverprocess.ts'
 import { withDeadline } from '../../support/wait.ts'
 import { FaultLoop, type FaultLoopOptions } from './faultloop.ts'
-import {
-  isSelfKill,
-  type KillPoint,
-  type Mutant,
-  type ServerMessage,
-  type ServerOrder,
-} from './killpoints.ts'
+import { isSelfKill, type KillPoint, type Mutant, type ServerMessage, type ServerOrder } from './killpoints.ts'
 import type { LateBatches } from './latebatches.ts'
 
 export interface ServerKillsOptions extends FaultLoopOptions<KillPoint> {
@@ -200,8 +194,7 @@ export class ServerKills extends FaultLoop<KillPoint, ServerKillsOptions> {
       this.stopRun('point', `${point} was not reached within ${timeoutMs} ms`)
     }
     const isDrained = point === 'drain' && end.code === 0
-    if (end.signal !== 'SIGKILL' && !isDrained)
-      this.stopRun('server', `it ended by itself: ${JSON.stringify(end)}`)
+    if (end.signal !== 'SIGKILL' && !isDrained) this.stopRun('server', `it ended by itself: ${JSON.stringify(end)}`)
     this.reached(point)
   }
 }

@@ -24,12 +24,7 @@ export class LateBatches {
   readonly #all: Batch[] = []
   #isStopped = false
 
-  constructor(
-    client: SqlClient,
-    tables: readonly TableDefinition[],
-    log: RequestLog,
-    isFenceMutant: boolean,
-  ) {
+  constructor(client: SqlClient, tables: readonly TableDefinition[], log: RequestLog, isFenceMutant: boolean) {
     this.#isFenceMutant = isFenceMutant
     this.#database = new SqlDatabase(isFenceMutant ? withoutFence(client) : client, { tables })
     this.#tables = new Map(tables.map((table) => [table.name, table]))
@@ -89,9 +84,6 @@ export class LateBatches {
       })
     if (result === 'fenced') return
     const { owner, epoch, firstSeq, lastSeq } = batch
-    this.#log.violations.add(
-      'zombie',
-      `${owner} epoch ${epoch} ${firstSeq}..${lastSeq} was answered: ${result}`,
-    )
+    this.#log.violations.add('zombie', `${owner} epoch ${epoch} ${firstSeq}..${lastSeq} was answered: ${result}`)
   }
 }

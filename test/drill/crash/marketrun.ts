@@ -18,10 +18,7 @@ import { CRASH_MIX, MarketPlayer } from '../market/workload.ts'
 import { flag, whole, type temporaryFolder } from '../options.ts'
 import { RunStopped, type FaultLoop, type FaultLoopOptions } from './faultloop.ts'
 
-export interface MarketRunOptions<Point extends string> extends Omit<
-  FaultLoopOptions<Point>,
-  'log' | 'random'
-> {
+export interface MarketRunOptions<Point extends string> extends Omit<FaultLoopOptions<Point>, 'log' | 'random'> {
   readonly critical: boolean
   readonly seed: number
   readonly players: number
@@ -174,13 +171,8 @@ export class MarketRun<Point extends string> {
     await mariadb.stop()
     mkdirSync(mysql)
     cpSync(join(mariadb.dir, 'data'), join(mysql, 'data'), { recursive: true })
-    writeFileSync(
-      join(folder.path, 'transactions.json'),
-      JSON.stringify([...this.#log.transactions.values()], null, 1),
-    )
-    this.#options.progress(
-      `evidence in ${folder.path}; its MariaDB: node test/support/mariadb.ts --dir ${mysql}`,
-    )
+    writeFileSync(join(folder.path, 'transactions.json'), JSON.stringify([...this.#log.transactions.values()], null, 1))
+    this.#options.progress(`evidence in ${folder.path}; its MariaDB: node test/support/mariadb.ts --dir ${mysql}`)
   }
 
   /** Waits for enough answers, then for all answers, then for all transfers. */
@@ -201,8 +193,7 @@ export class MarketRun<Point extends string> {
       ({ kind, gold }) => kind === 'transfer' && gold !== null,
     )
     return (
-      (await this.#mysql.count(`ledger WHERE kind = 'sent'`)) >= expected.length &&
-      (await this.#mysql.pending()) === 0
+      (await this.#mysql.count(`ledger WHERE kind = 'sent'`)) >= expected.length && (await this.#mysql.pending()) === 0
     )
   }
 

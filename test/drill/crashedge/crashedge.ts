@@ -16,13 +16,7 @@ import { FreePorts } from '../../support/ports.ts'
 import { Random } from '../../support/random.ts'
 import { until } from '../../support/wait.ts'
 import { startWorkers } from '../../support/workers.ts'
-import {
-  MARKET_OPTIONS,
-  MarketRun,
-  orderCheck,
-  playerNames,
-  type MarketRunOptions,
-} from '../crash/marketrun.ts'
+import { MARKET_OPTIONS, MarketRun, orderCheck, playerNames, type MarketRunOptions } from '../crash/marketrun.ts'
 import { LegacyConnection, SdkConnection, type MarketConnection } from '../market/connection.ts'
 import { RequestLog } from '../market/requestlog.ts'
 import { migrate } from '../market/sources.ts'
@@ -136,8 +130,7 @@ async function runIn(environment: Environment, client: SqlClient, options: Worke
     })
   })
   /** Every player with a purse. */
-  const owners = (): Set<string> =>
-    new Set([...names, ...[...log.transactions.values()].map(({ player }) => player)])
+  const owners = (): Set<string> => new Set([...names, ...[...log.transactions.values()].map(({ player }) => player)])
   const faults = new ObjectFaults({ ...options, ...environment, log, random, players: names, idlePlayers })
   const marketRun = new MarketRun(options, log, client, {
     faults,

@@ -2,13 +2,7 @@
 // transaction; all other requests pass unchanged. Invariant: the request that triggers the fault still reaches the
 // database, as a request that has left a Worker does; 'in-takeover' alone drops it.
 
-import {
-  createServer,
-  request as sendRequest,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from 'node:http'
+import { createServer, request as sendRequest, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -17,13 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
  * locks until the database ends it. flush-answer, takeover-answer: its COMMIT is executed and not answered. late-commit: its
  * COMMIT reaches the database some time after the object died.
  */
-export const PROXY_POINTS = [
-  'in-flush',
-  'flush-answer',
-  'late-commit',
-  'in-takeover',
-  'takeover-answer',
-] as const
+export const PROXY_POINTS = ['in-flush', 'flush-answer', 'late-commit', 'in-takeover', 'takeover-answer'] as const
 export type ProxyPoint = (typeof PROXY_POINTS)[number]
 
 export interface InterceptOptions {

@@ -18,17 +18,9 @@ export interface KillableObject {
   rowsWritten(): Promise<number>
 }
 
-export const Tally = contract(
-  'tally',
-  { add: command(411, {}, { n: t.u32 }, { durable: true }) },
-  { codec: 'json' },
-)
+export const Tally = contract('tally', { add: command(411, {}, { n: t.u32 }, { durable: true }) }, { codec: 'json' })
 
-const tallies = table(
-  'tally',
-  { name: t.string(64), n: t.u32 },
-  { key: 'name', owner: Tally, defaults: { n: 0 } },
-)
+const tallies = table('tally', { name: t.string(64), n: t.u32 }, { key: 'name', owner: Tally, defaults: { n: 0 } })
 
 const tally = shard(Tally)
   .public()

@@ -62,8 +62,7 @@ export class IdlePlayer {
 
   async #request(of: Transaction): Promise<void> {
     await this.#player.request(of)
-    if (of.isRefused)
-      this.#options.log.violations.add('refused', `${of.id}, ${of.kind} ${of.amount}, was refused`)
+    if (of.isRefused) this.#options.log.violations.add('refused', `${of.id}, ${of.kind} ${of.amount}, was refused`)
   }
 
   #begin(kind: Transaction['kind'], to: string, amount: number): Transaction {

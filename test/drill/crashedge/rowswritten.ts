@@ -37,11 +37,7 @@ export async function measureRows(workers: Workers, log: RequestLog): Promise<Ro
   }
 }
 
-async function rowsPerTurn(
-  workers: Workers,
-  contract: string,
-  turn: (n: number) => Promise<unknown>,
-): Promise<number> {
+async function rowsPerTurn(workers: Workers, contract: string, turn: (n: number) => Promise<unknown>): Promise<number> {
   // The first turn creates the object.
   await turn(0)
   await sleep(FLUSH_MS)

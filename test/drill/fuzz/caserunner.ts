@@ -132,8 +132,7 @@ export class CaseRunner {
 
   #idleOrNew(route: Route, protocol: Protocol): FuzzConnection {
     const idle = this.#idle(route)
-    for (let connection = idle.pop(); connection; connection = idle.pop())
-      if (!connection.isOver) return connection
+    for (let connection = idle.pop(); connection; connection = idle.pop()) if (!connection.isOver) return connection
     const connection = this.#connect(protocol, route)
     if (protocol === 'session') connection.sendHello()
     return connection
@@ -142,9 +141,7 @@ export class CaseRunner {
   #connect(protocol: Protocol, { via }: Route): FuzzConnection {
     const { ports, findings } = this.#options
     const port = via === 'tcp' ? ports.tcp : ports.http
-    const connection = new FuzzConnection(protocol, via, port, findings, () =>
-      this.#connections.delete(connection),
-    )
+    const connection = new FuzzConnection(protocol, via, port, findings, () => this.#connections.delete(connection))
     this.#connections.add(connection)
     return connection
   }

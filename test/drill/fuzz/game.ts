@@ -2,16 +2,7 @@
 // on an input that its contract accepts.
 
 import { CallError, firefly, service, shard, t, table } from '../../../core/game/index.ts'
-import {
-  BoundShard,
-  ControlContract,
-  LoginService,
-  Members,
-  Opaque,
-  Pack,
-  Private,
-  Text,
-} from './contract.ts'
+import { BoundShard, ControlContract, LoginService, Members, Opaque, Pack, Private, Text } from './contract.ts'
 
 const items = table(
   'fuzz_item',

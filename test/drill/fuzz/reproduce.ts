@@ -34,9 +34,7 @@ export async function runOnly(seed: number, number: number, folder: string): Pro
   await using reproducer = new Reproducer(seed, folder)
   const plan = reproducer.planOf(number)
   const { kind, on, via, bytes } = reproducer.caseOf(plan, number)
-  progress(
-    `case ${number} of seed ${seed}: ${kind}, ${on} over ${via}, ${bytes.length} bytes\n${hexOf(bytes)}`,
-  )
+  progress(`case ${number} of seed ${seed}: ${kind}, ${on} over ${via}, ${bytes.length} bytes\n${hexOf(bytes)}`)
   const { findings, isCrashed, closes } = await reproducer.run([[number, plan]])
   const code = await reproducer.stop()
   const shrunk = findings.total > 0 ? await reproducer.shrink(number) : null
@@ -47,11 +45,7 @@ export async function runOnly(seed: number, number: number, folder: string): Pro
 }
 
 /** Finds and shrinks the case of each finding that fails without the other cases too. */
-export async function shrinkFindings(
-  seed: number,
-  findings: Findings,
-  folder: string,
-): Promise<readonly ShrunkCase[]> {
+export async function shrinkFindings(seed: number, findings: Findings, folder: string): Promise<readonly ShrunkCase[]> {
   await using reproducer = new Reproducer(seed, folder)
   const shrunk = new Map<number, ShrunkCase>()
   for (const finding of findings.list.slice(0, MAX_SHRUNK_FINDINGS)) {

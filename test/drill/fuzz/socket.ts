@@ -36,8 +36,7 @@ export class RawSocket {
   constructor(via: 'tcp' | 'ws', port: number, events: RawSocketEvents) {
     this.#events = events
     this.#decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_FRAME_BYTES, events.frame)
-    this.#reader =
-      via === 'ws' ? new WebReader((opcode, payload) => this.#receiveWebFrame(opcode, payload)) : null
+    this.#reader = via === 'ws' ? new WebReader((opcode, payload) => this.#receiveWebFrame(opcode, payload)) : null
     this.#isUpgraded = via === 'tcp'
     const socket = connect({ host: '127.0.0.1', port, noDelay: true })
     this.#socket = socket

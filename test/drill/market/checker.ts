@@ -51,22 +51,14 @@ export function checkSource(log: RequestLog, source: LedgerSource): Promise<Sour
 }
 
 /** Adds a violation for each difference between a local store and MySQL. Returns true when they are equal. */
-export async function compareSources(
-  log: RequestLog,
-  store: LedgerSource,
-  mysql: LedgerSource,
-): Promise<boolean> {
+export async function compareSources(log: RequestLog, store: LedgerSource, mysql: LedgerSource): Promise<boolean> {
   const found = await differences(log, store, mysql)
   for (const what of found) log.violations.add('mysql', what)
   return found.length === 0
 }
 
 /** The differences between a local store and MySQL, in words; no violation is added. */
-export async function differences(
-  log: RequestLog,
-  store: LedgerSource,
-  mysql: LedgerSource,
-): Promise<string[]> {
+export async function differences(log: RequestLog, store: LedgerSource, mysql: LedgerSource): Promise<string[]> {
   const found: string[] = []
   const [here, there] = [byPlayer(await store.purses()), byPlayer(await mysql.purses())]
   for (const player of new Set([...here.keys(), ...there.keys(), ...playersOf(log)])) {
@@ -99,17 +91,11 @@ export async function checkTotals(
   for (const { player } of purses)
     for (const { kind, amount } of await mysql.ledger(player)) if (kind === 'deposit') deposited += amount
   if (goldFound !== deposited)
-    log.violations.add(
-      'conserved',
-      `the purses hold ${goldFound} gold, the ledgers list deposits of ${deposited}`,
-    )
+    log.violations.add('conserved', `the purses hold ${goldFound} gold, the ledgers list deposits of ${deposited}`)
   // An earlier copy of a refused request may still have been applied.
   const isCertain = !transactions.some(({ isRefused, gold }) => isRefused && gold === null)
   if (isCertain && goldFound !== goldExpected)
-    log.violations.add(
-      'total',
-      `${mysql.name} has ${goldFound} gold, deposits of ${goldExpected} were acknowledged`,
-    )
+    log.violations.add('total', `${mysql.name} has ${goldFound} gold, deposits of ${goldExpected} were acknowledged`)
   return { goldExpected, goldFound }
 }
 
@@ -152,8 +138,7 @@ class SourceChecker {
       sumOfGold += kind === 'sent' ? -amount : amount
       if (n !== i) return wrong(`entry ${i} has number ${n}`)
       if (gold !== sumOfGold) return wrong(`entry ${i} has gold ${gold}, the sum is ${sumOfGold}`)
-      if (gold < 0 || gold > MAX_GOLD)
-        return wrong(`after entry ${i} the purse holds ${gold} of 0..${MAX_GOLD}`)
+      if (gold < 0 || gold > MAX_GOLD) return wrong(`after entry ${i} the purse holds ${gold} of 0..${MAX_GOLD}`)
     }
     if (!purse) return ledger.length === 0 ? undefined : wrong('a ledger without a purse')
     if (ledger.length === 0) return wrong('a purse without a ledger')
@@ -209,15 +194,11 @@ class SourceChecker {
       if (answer !== null) {
         this.#lost.add(id)
         this.#add('lost', `${id} (${kind} ${amount}, answered ${answer}) is not stored`)
-      } else if (!isRefused && !this.#log.isAborted)
-        this.#add('hang', `${id} was neither answered nor refused`)
+      } else if (!isRefused && !this.#log.isAborted) this.#add('hang', `${id} was neither answered nor refused`)
     } else if (kind === 'transfer' && this.#holds(player) && this.#holds(to)) {
       const { received, returned } = this.#transfers.get(id) ?? { received: 0, returned: 0 }
       if (received + returned !== amount)
-        this.#add(
-          'transfer',
-          `${id} sent ${amount}, of which ${received} were received and ${returned} returned`,
-        )
+        this.#add('transfer', `${id} sent ${amount}, of which ${received} were received and ${returned} returned`)
     }
   }
 

@@ -5,12 +5,7 @@
 import { CallError, connect, Refusal, type Firefly, type Remote } from '../../../client/index.ts'
 import type { ClientClock, Dial, Socket, SocketEvents } from '../../../client/socket.ts'
 import { utf8Decoder, utf8Encoder } from '../../../core/wire/bytes.ts'
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../../core/wire/frame.ts'
 import { decodeError, decodeReply, MESSAGE, REPLY_BYTES } from '../../../core/wire/message.ts'
 import { Market, Purse } from '../../../examples/market/contract.ts'
 
@@ -114,14 +109,10 @@ export class LegacyConnection implements MarketConnection {
   #connect(): Promise<BreakableSocket> {
     const { url, dial, clock } = this.#options
     return new Promise((resolve, reject) => {
-      const decoder = new FrameDecoder(
-        DEFAULT_FRAME_IDENTITY,
-        MAX_BODY_BYTES,
-        (command, source, start, end) => {
-          if (socket === this.#socket && this.#awaited?.command === command)
-            this.#awaited.resolve(utf8Decoder.decode(source.subarray(start, end)))
-        },
-      )
+      const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_BODY_BYTES, (command, source, start, end) => {
+        if (socket === this.#socket && this.#awaited?.command === command)
+          this.#awaited.resolve(utf8Decoder.decode(source.subarray(start, end)))
+      })
       const timer = clock.after(DIAL_MS, () => {
         socket.close()
         reject(new Unanswered('no connection'))
@@ -142,11 +133,7 @@ export class LegacyConnection implements MarketConnection {
   }
 
   /** Without an answer in time it disconnects: a late answer must not be taken for the answer to the next request. */
-  async #exchange(
-    commands: readonly (readonly [number, object])[],
-    awaited: number,
-    ms: number,
-  ): Promise<unknown> {
+  async #exchange(commands: readonly (readonly [number, object])[], awaited: number, ms: number): Promise<unknown> {
     if (!this.#socket) throw new Unanswered('the connection was closed')
     const { promise, resolve, reject } = Promise.withResolvers<string>()
     this.#awaited = { command: awaited, resolve, reject }
@@ -256,8 +243,7 @@ export class SdkConnection implements MarketConnection {
     const order = onViolation && new ReplyOrderCheck(player, (what) => onViolation('order', what))
     const dialAndCheck: Dial = (target, events) => {
       const decoder =
-        order &&
-        new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_SERVER_BODY_BYTES, (...frame) => order.receive(...frame))
+        order && new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_SERVER_BODY_BYTES, (...frame) => order.receive(...frame))
       const socket = dial(target, {
         opened: () => events.opened(),
         message: (bytes) => {

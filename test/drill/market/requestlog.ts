@@ -85,10 +85,7 @@ export class RequestLog {
   answerSent(of: Transaction, gold: number): void {
     of.sentGold ??= gold
     if (of.sentGold !== gold)
-      this.violations.add(
-        'repeated',
-        `a server answered ${of.id} with ${gold}, after it answered ${of.sentGold}`,
-      )
+      this.violations.add('repeated', `a server answered ${of.id} with ${gold}, after it answered ${of.sentGold}`)
   }
 
   /** The client received an answer. */

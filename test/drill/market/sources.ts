@@ -26,11 +26,7 @@ export async function migrate(client: SqlClient, tables: readonly TableDefinitio
 }
 
 /** Creates a database with these tables on the server of `url`. Returns its URL. */
-export async function createDatabase(
-  url: string,
-  name: string,
-  tables: readonly TableDefinition[],
-): Promise<string> {
+export async function createDatabase(url: string, name: string, tables: readonly TableDefinition[]): Promise<string> {
   const admin = mysqlClient({ url, poolSize: 1 })
   await admin.query({ sql: `CREATE DATABASE ${name}`, params: [] })
   await admin.close()

@@ -94,8 +94,7 @@ export class AnswerCheck {
       shard.key === player && (rows ?? []).some(({ values }) => values['cause'] === cause)
     if (!entry) log.violations.add('early', `${what}, is not on its disk`)
     else if (!mount.isSynced(isThis)) log.violations.add('early', `${what}, is not synced`)
-    else if (entry['gold'] !== gold)
-      log.violations.add('wrong', `${what}: its disk has ${String(entry['gold'])}`)
+    else if (entry['gold'] !== gold) log.violations.add('wrong', `${what}: its disk has ${String(entry['gold'])}`)
     if (profile.critical) {
       const stored = mysqlCheck.goldOf(player, cause)
       if (stored === null) log.violations.add('early', `${what}, is not in MySQL`)
@@ -113,10 +112,7 @@ export class MarkCheck {
   readonly #marks = new WeakMap<Disk, Map<string, Map<string, number>>>()
 
   /** @param isInUse false: only a zombie writes to the disk */
-  constructor(
-    environment: Pick<SimEnvironment, 'trace' | 'log' | 'ledger'>,
-    isInUse: (disk: Disk) => boolean,
-  ) {
+  constructor(environment: Pick<SimEnvironment, 'trace' | 'log' | 'ledger'>, isInUse: (disk: Disk) => boolean) {
     this.#environment = environment
     this.#isInUse = isInUse
   }
@@ -152,10 +148,7 @@ export class MarkCheck {
       const { cause } = values
       const entries = disk.list(shard, table, { by: { cause }, limit: 0, descending: false })
       if (entries.length > 1)
-        log.violations.add(
-          'doubled',
-          `${String(cause)} of ${shardName(shard)} on ${disk.name}, entry ${key.join()}`,
-        )
+        log.violations.add('doubled', `${String(cause)} of ${shardName(shard)} on ${disk.name}, entry ${key.join()}`)
     }
   }
 

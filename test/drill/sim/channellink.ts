@@ -51,9 +51,7 @@ export class ChannelLink {
         if (!process.visibleLifetime.isOver) this.#engineEnd?.close(false)
       })
     })
-    this.toEngine = senderOf<EngineEnd>((call) =>
-      this.#later('up', () => this.#engineEnd && call(this.#engineEnd)),
-    )
+    this.toEngine = senderOf<EngineEnd>((call) => this.#later('up', () => this.#engineEnd && call(this.#engineEnd)))
     const toGateway = senderOf<ChannelOut>((call) => {
       if (!this.#engineEnd?.isClosed) this.#later('down', () => call(out))
     })

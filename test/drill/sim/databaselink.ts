@@ -30,8 +30,7 @@ export function databaseLink(
     return lifetime.whileAlive(answer)
   }
   return {
-    takeover: (owner, storeId) =>
-      request(`takeover ${owner}`, 'takeover', () => database.takeover(owner, storeId)),
+    takeover: (owner, storeId) => request(`takeover ${owner}`, 'takeover', () => database.takeover(owner, storeId)),
     lease: (owner) => request(`lease ${owner}`, null, () => database.lease(owner)),
     apply: (batch) => {
       mysqlCheck.batchSent(batch, lifetime)

@@ -43,8 +43,7 @@ export class Disk extends MemoryLocalStore {
   override list(shard: ShardId, table: TableDefinition, query: RowQuery): readonly Row[] {
     const [name, ...others] = Object.keys(query.by)
     const value = name === undefined ? undefined : query.by[name]
-    if (name === undefined || others.length > 0 || typeof value !== 'string')
-      return super.list(shard, table, query)
+    if (name === undefined || others.length > 0 || typeof value !== 'string') return super.list(shard, table, query)
     const matches: Row[] = []
     for (const row of this.shardOf(shard).rows.get(table.name)?.values() ?? [])
       if (row[name] === value) matches.push(row)

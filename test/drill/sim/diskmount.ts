@@ -107,8 +107,7 @@ export class DiskMount {
     if (lifetime.isOver) return new Promise(() => {})
     const name = shardName(shard)
     const isUnsettled = [...this.#queue, ...this.#syncing].some((job) => job.shard === name)
-    if (isUnsettled)
-      return this.#enqueue({ isBarrier: true }, () => COMMITTED).then(() => this.#read(shard, read))
+    if (isUnsettled) return this.#enqueue({ isBarrier: true }, () => COMMITTED).then(() => this.#read(shard, read))
     if (random.chance(unreadable())) {
       onFault('unreadable')
       throw new Error('the disk cannot be read')
@@ -176,8 +175,7 @@ export class DiskMount {
       this.#release()
       if (fault === null) return this.#settle(acknowledgements)
       for (const job of batch) job.fail({ kind: 'unknown', cause: new Error('the disk failed') })
-      for (const job of this.#queue.splice(0))
-        job.fail({ kind: 'failed', cause: new Error('the disk failed') })
+      for (const job of this.#queue.splice(0)) job.fail({ kind: 'failed', cause: new Error('the disk failed') })
     })
   }
 

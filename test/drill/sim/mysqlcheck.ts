@@ -54,8 +54,7 @@ export class MysqlCheck {
     if (sent) {
       const before = this.#appliedSeq.get(owner) ?? 0
       const what = `batch ${sent.firstSeq}..${lastSeq} of ${sent.sender.name}, epoch ${sent.epoch}, for ${owner}`
-      if (sent.epoch !== epoch)
-        this.#log.violations.add('zombie', `${what}: applied though the epoch is ${epoch}`)
+      if (sent.epoch !== epoch) this.#log.violations.add('zombie', `${what}: applied though the epoch is ${epoch}`)
       if (sent.firstSeq <= before)
         this.#log.violations.add('zombie', `${what}: applied though ${before} was applied before`)
     }

@@ -85,8 +85,7 @@ export class SimConnection implements Socket {
   #arrive(): void {
     const { host, kind, client, random, clock, trace } = this.#options
     const listening = host()
-    if (!listening)
-      return void clock.after((1 + random.next()) * LATENCY_MS, () => this.#close('no process listens'))
+    if (!listening) return void clock.after((1 + random.next()) * LATENCY_MS, () => this.#close('no process listens'))
     const { lifetime, gateway } = listening
     lifetime.onEnd(() => this.#hostEnded())
     const end = (reason: string): void => {

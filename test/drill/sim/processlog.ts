@@ -22,10 +22,7 @@ export const LOG_ALARMS: readonly (readonly [
     /MySQL takes nothing|the flush to MySQL failed/,
     ({ error }) => /^DatabaseError: |the disk failed$/.test(String(error)),
   ],
-  [
-    /the activation ends/,
-    ({ cause }) => !/which (is there|is not there|exists|does not exist)/.test(String(cause)),
-  ],
+  [/the activation ends/, ({ cause }) => !/which (is there|is not there|exists|does not exist)/.test(String(cause))],
 ]
 
 export function logOf(
@@ -41,8 +38,7 @@ export function logOf(
       const what = values.map((value) => String(value as string | number | Error).split('\n')[0]).join(', ')
       trace.add(lifetime.name, `${level}: ${message} (${what})`)
       for (const [pattern, isExpected] of LOG_ALARMS)
-        if (pattern.test(message) && !isExpected(fields, profile))
-          log.violations.add('bug', `${message}: ${what}`)
+        if (pattern.test(message) && !isExpected(fields, profile)) log.violations.add('bug', `${message}: ${what}`)
     }
   return { info: write('info'), warn: write('warn'), error: write('error') }
 }

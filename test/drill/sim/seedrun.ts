@@ -1,12 +1,7 @@
 // One seed: runs it twice and compares the traces. Invariant: a run starts from the seed and its options alone.
 
 import { Purse } from '../../../examples/market/contract.ts'
-import {
-  LegacyConnection,
-  SdkConnection,
-  type ConnectionOptions,
-  type MarketConnection,
-} from '../market/connection.ts'
+import { LegacyConnection, SdkConnection, type ConnectionOptions, type MarketConnection } from '../market/connection.ts'
 import { MarketPlayer, SIM_MIX } from '../market/workload.ts'
 import { FaultSchedule } from './faultschedule.ts'
 import { SIM_MUTANTS, type SimMutantName } from './mutants.ts'
@@ -179,20 +174,14 @@ function makePlayers(simulation: Simulation): MarketPlayer[] {
   })
 }
 
-function connectionOf(
-  simulation: Simulation,
-  player: string,
-  client: string,
-  isLegacy: boolean,
-): MarketConnection {
+function connectionOf(simulation: Simulation, player: string, client: string, isLegacy: boolean): MarketConnection {
   const { clock, log, random, trace } = simulation
   const kind = isLegacy ? 'tcp' : 'ws'
   const host = (): GatewayHost | null => simulation.hostOf(player)
   const options: ConnectionOptions = {
     player,
     url: 'sim://',
-    dial: (_, events) =>
-      new SimConnection({ client, kind, clock, random: random.connections, trace, host }, events),
+    dial: (_, events) => new SimConnection({ client, kind, clock, random: random.connections, trace, host }, events),
     clock,
     pipelinedLogins: true,
     onViolation: (violation, what) => log.violations.add(violation, what),

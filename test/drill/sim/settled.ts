@@ -19,8 +19,7 @@ export async function unsettled(simulation: Simulation): Promise<string> {
   for (const { disk, process } of machines) {
     if (!process || process.lifetime.isOver) return `${disk.name} has no process`
     const [pending] = disk.shardsWithPendingCasts()
-    if (pending)
-      return `${pending.shard.key} on ${disk.name} awaits the answer to cast ${pending.casts[0]!.sequence}`
+    if (pending) return `${pending.shard.key} on ${disk.name} awaits the answer to cast ${pending.casts[0]!.sequence}`
     for (const owner of disk.owners) {
       const [turn] = disk.outboxOf(owner).turns
       if (turn?.data) return `turn ${turn.seq} of ${turn.shard} is in the outbox of ${owner}`

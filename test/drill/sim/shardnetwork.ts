@@ -26,10 +26,7 @@ export interface ShardHost {
   readonly engine: Engine
 }
 
-export interface ShardNetworkEnvironment extends Pick<
-  SimEnvironment,
-  'clock' | 'random' | 'trace' | 'reachPoint'
-> {
+export interface ShardNetworkEnvironment extends Pick<SimEnvironment, 'clock' | 'random' | 'trace' | 'reachPoint'> {
   readonly shardNetworkFaults: ShardNetworkFaults
   /** The process that serves this shard now. */
   hostOfShard(shard: ShardId): ShardHost | null
@@ -54,9 +51,7 @@ export class ShardNetwork {
       peer: (id): Peer => ({
         call: (call) => {
           if (isOwn(id)) return self.engine.receiveCall(id, call)
-          return this.#request(self, id, `calls ${call.command}`, false, ({ engine }) =>
-            engine.receiveCall(id, call),
-          )
+          return this.#request(self, id, `calls ${call.command}`, false, ({ engine }) => engine.receiveCall(id, call))
         },
         cast: (call) => {
           if (isOwn(id)) self.engine.shard(id).calls.receivePeerCall(call, null)
@@ -64,9 +59,7 @@ export class ShardNetwork {
         deliver: (sender, cast) => {
           if (isOwn(id)) return self.engine.receiveDurableCast(id, sender, cast)
           const what = `delivers ${sender} ${cast.sequence}`
-          return this.#request(self, id, what, true, ({ engine }) =>
-            engine.receiveDurableCast(id, sender, cast),
-          )
+          return this.#request(self, id, what, true, ({ engine }) => engine.receiveDurableCast(id, sender, cast))
         },
       }),
     }
@@ -83,8 +76,7 @@ export class ShardNetwork {
     const { clock, trace, shardNetworkFaults } = environment
     const random = environment.random.shardNetwork
     const { lost, late, twice } = shardNetworkFaults
-    const latencyMs = (): number =>
-      random.chance(late) ? random.next() * LATE_MS : random.next() * LATENCY_MS
+    const latencyMs = (): number => (random.chance(late) ? random.next() * LATE_MS : random.next() * LATENCY_MS)
     const { promise, resolve } = Promise.withResolvers<PeerAnswer>()
     const fail = (): void => void clock.after(random.next() * NOTICE_MS, () => resolve(UNAVAILABLE))
     const arrive = (isDuplicate: boolean): void => {

@@ -59,9 +59,7 @@ function showFailure({ seed, broken, last, isEqual }: SeedResult, { mutant, with
   for (const line of last) progress(line)
   if (!isEqual) progress(`seed ${seed}: two runs left two traces`)
   if (broken)
-    progress(
-      `seed ${seed}, ${(broken.atMs / 1_000).toFixed(3)} s, broken: ${broken.invariant}: ${broken.what}`,
-    )
+    progress(`seed ${seed}, ${(broken.atMs / 1_000).toFixed(3)} s, broken: ${broken.invariant}: ${broken.what}`)
   const plant = mutant ? ` --plant ${mutant}` : ''
   const left = without.length > 0 ? ` --without ${without.join()}` : ''
   progress(`reproduce: npm run sim -- --seed ${seed} --trace${plant}${left}`)
@@ -95,9 +93,7 @@ function figureOf(results: readonly SeedResult[], startMs: number): object {
   }
 }
 
-function sumOver(
-  results: readonly SeedResult[],
-): (name: 'virtualMs' | 'operations' | 'acked' | 'crashes') => number {
+function sumOver(results: readonly SeedResult[]): (name: 'virtualMs' | 'operations' | 'acked' | 'crashes') => number {
   return (name) => results.reduce((total, result) => total + result[name], 0)
 }
 

@@ -94,9 +94,7 @@ export class SimProcess {
       { limits, evictMs },
     )
     this.link = answerCheck.checkedLink(this)
-    this.gateway = profile.hasStandaloneGateway
-      ? null
-      : gatewayOf(environment, lifetime, this.link, this.engine.limits)
+    this.gateway = profile.hasStandaloneGateway ? null : gatewayOf(environment, lifetime, this.link, this.engine.limits)
     this.#scheduleWakes()
     this.tiers.start()
   }

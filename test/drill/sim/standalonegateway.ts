@@ -5,13 +5,7 @@
 import { createHmac } from 'node:crypto'
 
 import { RoutingTable, routingTableOf } from '../../../core/game/routing.ts'
-import {
-  RETAIN,
-  type ChannelIn,
-  type ChannelOut,
-  type OpenRequest,
-  type ShardLink,
-} from '../../../core/ports/link.ts'
+import { RETAIN, type ChannelIn, type ChannelOut, type OpenRequest, type ShardLink } from '../../../core/ports/link.ts'
 import { backoffMs } from '../../../core/wire/backoff.ts'
 import { DEFAULT_FRAME_IDENTITY } from '../../../core/wire/frame.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../../core/wire/limits.ts'
@@ -92,12 +86,7 @@ class GatewayChannel implements ChannelIn {
   #failures = 0
   #isClosed = false
 
-  constructor(
-    environment: GatewayEnvironment,
-    lifetime: ProcessLifetime,
-    request: OpenRequest,
-    out: ChannelOut,
-  ) {
+  constructor(environment: GatewayEnvironment, lifetime: ProcessLifetime, request: OpenRequest, out: ChannelOut) {
     this.#environment = environment
     this.#lifetime = lifetime
     this.#request = request
@@ -178,8 +167,7 @@ class GatewayChannel implements ChannelIn {
     const answered = Math.max(0, (this.#unanswered[0]?.sequence ?? 0) - 1)
     for (const { sequence, command, flags, body } of this.#unanswered)
       if (sequence > mark) link.toEngine.call(0, sequence, command, flags, answered, body)
-    const isResentAgain = ({ flags }: UnansweredCall): boolean =>
-      this.#request.legacy && (flags & RETAIN) !== 0
+    const isResentAgain = ({ flags }: UnansweredCall): boolean => this.#request.legacy && (flags & RETAIN) !== 0
     this.#unanswered = this.#unanswered.filter(isResentAgain)
   }
 
@@ -198,8 +186,7 @@ class GatewayChannel implements ChannelIn {
         this.#isLinkLost = false
         this.#failures = 0
         out.channelOpened(activation, mark, isLost)
-        if (isRestartedInPlace && callsLost && this.#request.legacy && this.#link)
-          this.#resend(this.#link, mark)
+        if (isRestartedInPlace && callsLost && this.#request.legacy && this.#link) this.#resend(this.#link, mark)
       },
       reply: (sequence, command, body) => {
         forget((call) => call.sequence === sequence)

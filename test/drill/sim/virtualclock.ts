@@ -72,8 +72,7 @@ export class VirtualClock implements Clock {
       this.#queue.pop()
       if (next.run === null) continue
       this.#events = next.dueMs === this.#nowMs ? this.#events + 1 : 0
-      if (this.#events > MAX_EVENTS)
-        this.onThrow(new Error(`more than ${MAX_EVENTS} events at ${this.#nowMs} ms`))
+      if (this.#events > MAX_EVENTS) this.onThrow(new Error(`more than ${MAX_EVENTS} events at ${this.#nowMs} ms`))
       this.#nowMs = next.dueMs
       this.#guard(next.run)
       await this.#settle()

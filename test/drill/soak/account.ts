@@ -89,8 +89,7 @@ export class Account {
     await sleep(random.below(loginMs))
     await this.#login()
     while (!isStopping()) {
-      if (!(await this.#isRecognized()) || (logsInRepeatedly && random.chance(REPEAT_SHARE)))
-        await this.#login()
+      if (!(await this.#isRecognized()) || (logsInRepeatedly && random.chance(REPEAT_SHARE))) await this.#login()
       await sleep(thinkMs * (0.5 + random.next()))
     }
   }
@@ -114,11 +113,8 @@ export class Account {
     // A repeated login must not change what the shards see.
     if (this.#state === 'anonymous') this.#state = 'uncertain'
     const cutsBefore = proxy.cuts
-    const entered = await this.#callWithCut('login', () =>
-      accounts.login({ uid: this.uid, binds: !bindsSeparately }),
-    )
-    const bound =
-      bindsSeparately && entered ? await this.#callWithCut('bind', () => accounts.bind({})) : entered
+    const entered = await this.#callWithCut('login', () => accounts.login({ uid: this.uid, binds: !bindsSeparately }))
+    const bound = bindsSeparately && entered ? await this.#callWithCut('bind', () => accounts.bind({})) : entered
     if (!entered || !bound) return
     this.logins++
     if (proxy.cuts > cutsBefore) this.cutLogins++

@@ -93,13 +93,7 @@ class RaceLane {
   readonly #random: Random
   #race = 0
 
-  constructor(
-    host: SoakHost,
-    options: LoginRaceOptions,
-    number: number,
-    totals: RaceTotals,
-    violations: Violations,
-  ) {
+  constructor(host: SoakHost, options: LoginRaceOptions, number: number, totals: RaceTotals, violations: Violations) {
     this.#host = host
     this.#options = options
     this.#number = number
@@ -145,8 +139,7 @@ class RaceLane {
     if (losers.length !== 1)
       this.#violation('refused', uid, `${refused.length} of 2 got ALREADY_ONLINE, ${losers.length} lost`)
     for (const contender of pair)
-      if (contender.closed !== null && !losers.includes(contender))
-        this.#violation('closed', uid, contender.closed)
+      if (contender.closed !== null && !losers.includes(contender)) this.#violation('closed', uid, contender.closed)
     if (winners.some((contender) => losers.includes(contender)))
       this.#violation('winner', uid, 'the client that lost has the uid')
     await Promise.all(pair.map(leave))
@@ -164,8 +157,7 @@ class RaceLane {
     }
     const entered: Contender[] = []
     const pair = await Promise.all(proxies.map((proxy) => this.#connect(uid, proxy, entered)))
-    if (this.#options.by === 'command')
-      await Promise.all(pair.map((contender) => this.#login(contender, uid)))
+    if (this.#options.by === 'command') await Promise.all(pair.map((contender) => this.#login(contender, uid)))
     for (const { proxy } of pair) proxy?.stopCutting()
     return pair
   }
@@ -211,8 +203,7 @@ class RaceLane {
         const isRefused = error.code === 'ALREADY_ONLINE'
         // The uid may belong to the session of its own first attempt, which was cut and will not be resumed.
         const isOwnSession = isRefused && proxy !== null && proxy.cuts > 0 && entered.length === 0
-        if (!isOwnSession || performance.now() > endMs)
-          return { game: null, proxy, closed: error.code, isRefused }
+        if (!isOwnSession || performance.now() > endMs) return { game: null, proxy, closed: error.code, isRefused }
         await sleep(RETRY_MS)
       }
     }
@@ -228,10 +219,7 @@ class RaceLane {
       if (code === 'ALREADY_ONLINE') contender.isRefused = true
       else if (code === 'CLOSED') return
       // The other login ended its shard's activation. The session is replaced as well.
-      else if (
-        code !== 'SHARD_RESTARTED' ||
-        !(await until(() => contender.closed === 'REPLACED', TIMEOUT_MS))
-      )
+      else if (code !== 'SHARD_RESTARTED' || !(await until(() => contender.closed === 'REPLACED', TIMEOUT_MS)))
         this.#violation('login', uid, error)
     }
   }

@@ -115,11 +115,7 @@ export class SessionPlayer {
   }
 
   /** Joins, now and after every RESYNC and restart. */
-  #follow(
-    remote: LaneRemote | RoomRemote,
-    sequence: EventSequence,
-    join: () => Promise<EventPosition>,
-  ): Promise<void> {
+  #follow(remote: LaneRemote | RoomRemote, sequence: EventSequence, join: () => Promise<EventPosition>): Promise<void> {
     remote.onResync(() => {
       sequence.resync()
       void this.#rejoin(sequence, join)
@@ -182,8 +178,7 @@ export class SessionPlayer {
     const isExpected = this.account.expectedIdentity()
     const reply = await this.#completed(`ask ${n}`, () => this.#lane!.ask({ n }))
     if (!reply) return
-    if (!isExpected(reply.uid))
-      this.account.identityViolation(`ask ${n} answered as ${reply.uid || 'nobody'}`)
+    if (!isExpected(reply.uid)) this.account.identityViolation(`ask ${n} answered as ${reply.uid || 'nobody'}`)
     if (reply.n === n && reply.answer === answerOf(this.name, n)) this.replies++
     else this.#violation('reply', `ask ${n} got ${JSON.stringify(reply)}`)
   }

@@ -59,9 +59,7 @@ export async function run(args: readonly string[]): Promise<void> {
 async function* sessions(options: SoakArguments) {
   const { connections, seconds, hz, accounts, cutBounds, timeoutMs } = options.quick ? QUICK : FULL
   for (const name of options.host === 'both' ? (['node', 'workerd'] as const) : [options.host]) {
-    await using host = await (name === 'node'
-      ? startNode({ login: null, heartbeatMs: HEARTBEAT_MS })
-      : startWorkerd())
+    await using host = await (name === 'node' ? startNode({ login: null, heartbeatMs: HEARTBEAT_MS }) : startWorkerd())
     yield soakSessions(host, {
       connections: options.connections ?? connections,
       seconds: options.seconds ?? seconds,

@@ -48,9 +48,7 @@ function exitWithError(error: unknown, options: Partial<EndpointArguments>): nev
   const { code } = error as NodeJS.ErrnoException
   if (error instanceof EndpointError) console.error(`planetscale: ${error.message}`)
   else if (code === 'EADDRINUSE') {
-    console.error(
-      `planetscale: port ${options.port} on ${options.host} is in use; choose another with --port`,
-    )
+    console.error(`planetscale: port ${options.port} on ${options.host} is in use; choose another with --port`)
   } else if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
     console.error(`planetscale: cannot listen on ${options.host}:${options.port} (${code})`)
   } else console.error(error)

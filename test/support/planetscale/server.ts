@@ -40,9 +40,7 @@ export async function startPlanetscale(options: EndpointOptions): Promise<Endpoi
   const { host = '127.0.0.1', port = 0, user = 'firefly' } = options
   const password = options.password ?? `pscale_pw_${randomBytes(24).toString('base64url')}`
   if (!/^[!-9;-~]+$/.test(user) || !/^[!-~]+$/.test(password)) {
-    throw new EndpointError(
-      'user and password must be printable ASCII without spaces, and the user without a colon',
-    )
+    throw new EndpointError('user and password must be printable ASCII without spaces, and the user without a colon')
   }
   const limits = { ...DEFAULT_ENDPOINT_LIMITS, ...options.limits }
   const backend = await Backend.open(options.mysql, limits)
@@ -131,8 +129,7 @@ async function bodyOf(request: IncomingMessage, maxBytes: number): Promise<strin
     if (bytes <= maxBytes) chunks.push(chunk)
     else if (bytes > 2 * maxBytes) break
   }
-  if (bytes > maxBytes)
-    throw new HttpError(413, 'RESOURCE_EXHAUSTED', `the request exceeds ${maxBytes} bytes`)
+  if (bytes > maxBytes) throw new HttpError(413, 'RESOURCE_EXHAUSTED', `the request exceeds ${maxBytes} bytes`)
   return Buffer.concat(chunks).toString()
 }
 

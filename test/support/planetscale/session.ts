@@ -69,8 +69,7 @@ export class EndpointSessions {
       return { session, ...rest, timing: (performance.now() - startedMs) / 1_000 }
     }
     try {
-      session =
-        lastSession === null || lastSession === undefined ? this.create() : this.#verified(lastSession)
+      session = lastSession === null || lastSession === undefined ? this.create() : this.#verified(lastSession)
       const refusal = vitessErrorOf(bare)
       if (refusal !== null) throw new VitessError('UNKNOWN', refusal)
       const { transactionId } = session.vitessSession
@@ -151,10 +150,7 @@ export class EndpointSessions {
       transaction.connection.discard()
       throw error
     } finally {
-      this.#removeTransaction(
-        transaction,
-        statement === 'COMMIT' ? 'transaction committed' : 'transaction rolled back',
-      )
+      this.#removeTransaction(transaction, statement === 'COMMIT' ? 'transaction committed' : 'transaction rolled back')
     }
   }
 
@@ -164,8 +160,7 @@ export class EndpointSessions {
       const ended = this.#ended.get(id)
       throw this.#tabletError('Aborted', `transaction ${id}: ${ended ?? 'not found'}`)
     }
-    if (transaction.state !== 'idle')
-      throw this.#tabletError('Aborted', `transaction ${id}: in use: for query`)
+    if (transaction.state !== 'idle') throw this.#tabletError('Aborted', `transaction ${id}: in use: for query`)
     transaction.state = state
     return transaction
   }
@@ -211,10 +206,7 @@ export class EndpointSessions {
     const expected = Buffer.from(this.#signature(vitessSession))
     const presented = Buffer.from(String(signature))
     if (expected.length !== presented.length || !timingSafeEqual(expected, presented)) {
-      throw new VitessError(
-        'ABORTED',
-        'the session was not issued by this endpoint, or before it was restarted',
-      )
+      throw new VitessError('ABORTED', 'the session was not issued by this endpoint, or before it was restarted')
     }
     return given as SignedSession
   }

@@ -54,8 +54,7 @@ const VITESS_RULES: readonly VitessRule[] = [
     reason: 'databases are created in the console of PlanetScale',
   },
   {
-    pattern:
-      /^(create|alter|drop)( or replace)?( definer ?= ?\S+)?( aggregate)? (procedure|function|trigger|event)\b/,
+    pattern: /^(create|alter|drop)( or replace)?( definer ?= ?\S+)?( aggregate)? (procedure|function|trigger|event)\b/,
     message: `VT12001: unsupported: stored routine, trigger or event ${UNSUPPORTED}`,
     reason: 'PlanetScale has no stored procedures, triggers and events',
   },
@@ -96,8 +95,7 @@ const VITESS_RULES: readonly VitessRule[] = [
     reason: 'not supported by Vitess',
   },
   {
-    pattern:
-      /^(create|drop|alter)( or replace)? sequence\b|\bnext value for\b|\b(nextval|lastval|setval) ?\(/,
+    pattern: /^(create|drop|alter)( or replace)? sequence\b|\bnext value for\b|\b(nextval|lastval|setval) ?\(/,
     message: `syntax error near 'sequence' ${SYNTAX}`,
     reason: 'MariaDB only',
   },

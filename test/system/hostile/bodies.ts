@@ -26,19 +26,13 @@ export function refusedBodies(name: string, command: number, bodies: readonly Bo
     run: async (stage) => {
       for (let from = 0; from < bodies.length; from += BODIES_PER_CONNECTION) {
         const legacy = await stage.dialTcp()
-        await legacy.send(
-          ...bodies.slice(from, from + BODIES_PER_CONNECTION).map((body) => frame(command, body)),
-        )
+        await legacy.send(...bodies.slice(from, from + BODIES_PER_CONNECTION).map((body) => frame(command, body)))
         await legacy.send(frame(RAW, 'still there'))
         await legacy.waitForFrames(1)
         assert.deepEqual(legacy.frameTexts(), [[RAW, 'still there']])
       }
       const session = await stage.dialTcp()
-      await session.send(
-        helloFrame(),
-        openFrame(1),
-        ...bodies.map((body, i) => callFrame(1, i + 1, command, body)),
-      )
+      await session.send(helloFrame(), openFrame(1), ...bodies.map((body, i) => callFrame(1, i + 1, command, body)))
       await session.send(callFrame(1, bodies.length + 1, RAW, 'still there'))
       await session.waitForFrames(2 + bodies.length + 1)
       assert.deepEqual(
@@ -74,11 +68,7 @@ export function answeredBodies(
       await legacy.send(...pairs.map(([body]) => frame(command, body)))
       await legacy.waitForFrames(pairs.length)
       const session = await stage.dialTcp()
-      await session.send(
-        helloFrame(),
-        openFrame(1),
-        ...pairs.map(([body], i) => callFrame(1, i + 1, command, body)),
-      )
+      await session.send(helloFrame(), openFrame(1), ...pairs.map(([body], i) => callFrame(1, i + 1, command, body)))
       await session.waitForFrames(2 + pairs.length)
       assert.deepEqual(session.errors(), [])
       for (const [i, [body, answer]] of pairs.entries()) {
@@ -97,8 +87,7 @@ function assertEqualData(got: unknown, wanted: unknown, what: string): void {
 }
 
 function ownEntries(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || value instanceof Date || Array.isArray(value))
-    return value
+  if (typeof value !== 'object' || value === null || value instanceof Date || Array.isArray(value)) return value
   return Object.entries(value).map(([key, part]) => [key, ownEntries(part)])
 }
 

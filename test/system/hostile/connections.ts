@@ -78,10 +78,7 @@ export const totalConnections: readonly Attack[] = [
 ]
 
 export const addressConnections: readonly Attack[] = [
-  overLimitAttack(
-    'connections of one address beyond its bound are closed, those before them stay',
-    'address',
-  ),
+  overLimitAttack('connections of one address beyond its bound are closed, those before them stay', 'address'),
   {
     name: 'connections of one address that only speak HTTP, or nothing, are cut beyond their own bound',
     verdict: 'cut',
@@ -90,8 +87,7 @@ export const addressConnections: readonly Attack[] = [
       // The figures are read on a connection that stands already.
       await stage.readMetrics()
       const peers: RawPeer[] = []
-      for (let i = 0; i < MAX_CONNECTIONS + HTTP_RESERVE + EXCESS_CONNECTIONS; i++)
-        peers.push(await stage.dialHttp())
+      for (let i = 0; i < MAX_CONNECTIONS + HTTP_RESERVE + EXCESS_CONNECTIONS; i++) peers.push(await stage.dialHttp())
       await waitUntil(
         () => peers.filter(({ isClosed: closed }) => closed).length >= EXCESS_CONNECTIONS,
         'those beyond the bound are cut',

@@ -183,9 +183,7 @@ export const floods: readonly Attack[] = [
       const dears = repeated(200, (n) => callFrame(1, n + 1, COSTLY, {}, n))
       const before = (await stage.readMetrics()).get(THROTTLES)
       await floodSession(stage, dears)
-      const reason = await floodWebSocket(stage, [
-        clientMessage(Buffer.concat([helloFrame(), openFrame(1), dears])),
-      ])
+      const reason = await floodWebSocket(stage, [clientMessage(Buffer.concat([helloFrame(), openFrame(1), dears]))])
       assert.match(reason, /^FLOOD: /)
       assert.equal((await stage.readMetrics()).get(THROTTLES), before, 'nobody waited for their debt')
     },

@@ -93,12 +93,8 @@ export class AttackHarness {
       await this.#assertCounters(attack, earlier, answersBefore)
       const { sdk, legacy } = this.controls.answers
       const answered = (): boolean =>
-        this.controls.answers.sdk >= sdk + ANSWERS_AFTER &&
-        this.controls.answers.legacy >= legacy + ANSWERS_AFTER
-      await waitUntil(
-        () => answered() || this.controls.failures.length > 0,
-        'answers to the players beside it',
-      )
+        this.controls.answers.sdk >= sdk + ANSWERS_AFTER && this.controls.answers.legacy >= legacy + ANSWERS_AFTER
+      await waitUntil(() => answered() || this.controls.failures.length > 0, 'answers to the players beside it')
       assert.deepEqual(this.controls.failures, [], 'the players beside it')
       assert.ok(this.controls.maxLatencyMs < TIMEOUT_MS, `a player waited ${this.controls.maxLatencyMs} ms`)
     } finally {
@@ -133,10 +129,7 @@ export class AttackHarness {
   }
 
   /** A WebSocket of the attacker, upgraded as `request` says, with bytes right behind it. */
-  async dialWebSocket(
-    request: string = upgradeRequest(),
-    ...behind: readonly Uint8Array[]
-  ): Promise<WebSocketPeer> {
+  async dialWebSocket(request: string = upgradeRequest(), ...behind: readonly Uint8Array[]): Promise<WebSocketPeer> {
     const web = await WebSocketPeer.connect(this.ports.http, request, ...behind)
     this.#peers.push(web.peer)
     return web
@@ -179,11 +172,7 @@ export class AttackHarness {
     await this.#server.ended
   }
 
-  async #assertCounters(
-    { counters }: Attack,
-    earlier: ReadonlyMap<string, number>,
-    begun: number,
-  ): Promise<void> {
+  async #assertCounters({ counters }: Attack, earlier: ReadonlyMap<string, number>, begun: number): Promise<void> {
     // Of each player one call may have been counted before, and answered since.
     const controlCalls = this.controls.answerCount - begun - 2
     let now = await this.readMetrics()

@@ -43,18 +43,14 @@ export const jsonBodies: readonly Attack[] = [
     '{"map":[]}',
     '{"text":{"toString":1}}',
   ]),
-  refusedBodies(
-    'a JSON key __proto__ is refused wherever it stands and however it is written',
-    COMMAND_JSON,
-    [
-      '{"__proto__":{"polluted":1}}',
-      '{"map":{"__proto__":1}}',
-      '{"\\u005f_proto__":{"polluted":1}}',
-      '{"__pr\\u006fto__":{"polluted":1}}',
-      '{"list":[{"__proto__":{}}]}',
-      '{"x":{"y":{"__proto__":{"polluted":1}}}}',
-    ],
-  ),
+  refusedBodies('a JSON key __proto__ is refused wherever it stands and however it is written', COMMAND_JSON, [
+    '{"__proto__":{"polluted":1}}',
+    '{"map":{"__proto__":1}}',
+    '{"\\u005f_proto__":{"polluted":1}}',
+    '{"__pr\\u006fto__":{"polluted":1}}',
+    '{"list":[{"__proto__":{}}]}',
+    '{"x":{"y":{"__proto__":{"polluted":1}}}}',
+  ]),
   refusedBodies('JSON numbers that are none, or beyond all bounds, are refused', COMMAND_JSON, [
     '{"n":NaN}',
     '{"n":Infinity}',
@@ -89,12 +85,9 @@ export const jsonBodies: readonly Attack[] = [
     `{"list":[${repeated(4_096, '0,')}0]}`,
     `{"map":{${Array.from({ length: 65 }, (_, i) => `"k${i}":1`).join(',')}}}`,
   ]),
-  answeredBodies(
-    'a JSON 2^53 + 1 is the nearest number where any number will do',
-    COMMAND_JSON,
-    'answer: rounded',
-    [['{"n":9007199254740993}', { n: 9_007_199_254_740_992 }]],
-  ),
+  answeredBodies('a JSON 2^53 + 1 is the nearest number where any number will do', COMMAND_JSON, 'answer: rounded', [
+    ['{"n":9007199254740993}', { n: 9_007_199_254_740_992 }],
+  ]),
   answeredBodies('JSON -0 is 0', COMMAND_JSON, 'answer: 0', [
     ['{"n":-0}', { n: 0 }],
     ['{"int":-0.0}', { int: 0 }],
@@ -112,13 +105,8 @@ export const jsonBodies: readonly Attack[] = [
   answeredBodies('of a JSON key that stands twice the last counts', COMMAND_JSON, 'answer: the last', [
     ['{"n":1,"n":2}', { n: 2 }],
   ]),
-  answeredBodies(
-    '20,000 JSON keys that nobody asked for are dropped',
-    COMMAND_JSON,
-    'answer: nothing of them',
-    [
-      [`{${Array.from({ length: 6_000 }, (_, i) => `"k${i}":1`).join(',')}}`, {}],
-      [`{"x":[${repeated(20_000, '{},')}{}]}`, {}],
-    ],
-  ),
+  answeredBodies('20,000 JSON keys that nobody asked for are dropped', COMMAND_JSON, 'answer: nothing of them', [
+    [`{${Array.from({ length: 6_000 }, (_, i) => `"k${i}":1`).join(',')}}`, {}],
+    [`{"x":[${repeated(20_000, '{},')}{}]}`, {}],
+  ]),
 ]

@@ -22,13 +22,7 @@ export const closedSession = (name: string, reason: string, bytes: readonly Uint
   run: async (stage) => {
     for (const one of bytes) {
       const peer = await stage.dialTcp()
-      await peer.send(
-        helloFrame(),
-        openFrame(1),
-        callFrame(1, 1, RAW, 'right'),
-        one,
-        callFrame(1, 2, RAW, 'behind it'),
-      )
+      await peer.send(helloFrame(), openFrame(1), callFrame(1, 1, RAW, 'right'), one, callFrame(1, 2, RAW, 'behind it'))
       await peer.waitForClose()
       assert.deepEqual(peer.errors(), [`0/0 ${reason}`], Buffer.from(one).toString('hex'))
       assert.deepEqual([...peer.replies().keys()], [1])
@@ -146,10 +140,7 @@ export const messages: readonly Attack[] = [
     frame(0),
     frame(FIRST_RESERVED - 1),
   ]),
-  closedSession('channel 0 and a channel that is open cannot be opened', 'BAD_MESSAGE', [
-    openFrame(0),
-    openFrame(1),
-  ]),
+  closedSession('channel 0 and a channel that is open cannot be opened', 'BAD_MESSAGE', [openFrame(0), openFrame(1)]),
   closedSession('call 0 closes', 'BAD_MESSAGE', [callFrame(1, 0, RAW)]),
   closedSession('names in an OPEN that are not UTF-8, or longer than the message, close', 'BAD_MESSAGE', [
     rawOpenFrame('ff', '61'),
@@ -208,9 +199,7 @@ export const messages: readonly Attack[] = [
     [openFrame(2, 'toString'), '2/0'],
     [openFrame(2, 'x'.repeat(255)), '2/0'],
   ]),
-  answeredByError('a shard that is not public is closed to players', 'FORBIDDEN', [
-    [openFrame(2, 'vault'), '2/0'],
-  ]),
+  answeredByError('a shard that is not public is closed to players', 'FORBIDDEN', [[openFrame(2, 'vault'), '2/0']]),
   answeredByError('a key that is none is told so', 'BAD_KEY', [
     [openFrame(2, 'yard', ''), '2/0'],
     [openFrame(2, 'yard', 'x'.repeat(DEFAULT_LIMITS.maxKeyBytes + 1)), '2/0'],

@@ -19,14 +19,7 @@ export const msgpackBodies: readonly Attack[] = [
   refusedBodies(
     'a MessagePack head that declares 2^32 of anything is refused',
     PACK,
-    hexBodies(
-      'ddffffffff',
-      'dfffffffff',
-      'dbffffffff',
-      'c6ffffffff',
-      'c9ffffffff01',
-      entry('list', 'ddffffffff'),
-    ),
+    hexBodies('ddffffffff', 'dfffffffff', 'dbffffffff', 'c6ffffffff', 'c9ffffffff01', entry('list', 'ddffffffff')),
   ),
   refusedBodies(
     'MessagePack arrays that multiply are refused',
@@ -156,16 +149,11 @@ export const msgpackBodies: readonly Attack[] = [
       entry('int', 'cb3fe0000000000000'), // 0.5
     ),
   ),
-  answeredBodies(
-    'MessagePack 2^53 + 1 is exact where the contract has a wide integer',
-    PACK,
-    'answer, exact',
-    [
-      [hex(entry('wide', 'cf0020000000000001')), { wide: 9_007_199_254_740_993n }],
-      [hex(entry('wide', 'd38000000000000000')), { wide: -(2n ** 63n) }],
-      [hex(entry('wide', 'cf001fffffffffffff')), { wide: 9_007_199_254_740_991 }],
-    ],
-  ),
+  answeredBodies('MessagePack 2^53 + 1 is exact where the contract has a wide integer', PACK, 'answer, exact', [
+    [hex(entry('wide', 'cf0020000000000001')), { wide: 9_007_199_254_740_993n }],
+    [hex(entry('wide', 'd38000000000000000')), { wide: -(2n ** 63n) }],
+    [hex(entry('wide', 'cf001fffffffffffff')), { wide: 9_007_199_254_740_991 }],
+  ]),
   answeredBodies('MessagePack -0 is 0', PACK, 'answer: 0', [
     [hex(entry('n', 'cb8000000000000000')), { n: 0 }],
     [hex(entry('int', 'cb8000000000000000')), { int: 0 }],

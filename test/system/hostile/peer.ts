@@ -92,17 +92,13 @@ export class RawPeer {
 
   /** Errors of a version 2 session, as `channel/sequence CODE`. */
   errors(): string[] {
-    return this.#all(MESSAGE.ERROR, decodeError).map(
-      ({ channel, sequence, code }) => `${channel}/${sequence} ${code}`,
-    )
+    return this.#all(MESSAGE.ERROR, decodeError).map(({ channel, sequence, code }) => `${channel}/${sequence} ${code}`)
   }
 
   /** Bodies of the replies of a version 2 session by sequence. */
   replies(): Map<number, Buffer> {
     const bodies = this.#bodies(MESSAGE.REPLY)
-    return new Map(
-      bodies.map((body) => [decodeReply(body, 0, body.length).sequence, body.subarray(REPLY_BYTES)]),
-    )
+    return new Map(bodies.map((body) => [decodeReply(body, 0, body.length).sequence, body.subarray(REPLY_BYTES)]))
   }
 
   /** WELCOME of a version 2 session, with the newest token. */
@@ -120,8 +116,7 @@ export class RawPeer {
   events(): { sequence: number; event: number; body: Buffer }[] {
     return this.frames.flatMap(({ command, body }) => {
       const { length } = body
-      if (command === MESSAGE.RESYNC)
-        return [{ sequence: decodeResync(body, 0, length).events, event: 0, body }]
+      if (command === MESSAGE.RESYNC) return [{ sequence: decodeResync(body, 0, length).events, event: 0, body }]
       if (command !== MESSAGE.EVENT) return []
       return [{ ...decodeEvent(body, 0, length), body: body.subarray(EVENT_BYTES) }]
     })

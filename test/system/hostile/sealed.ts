@@ -76,12 +76,7 @@ export const sealed: readonly Attack[] = [
       for (const [n, body] of unopenableBodies.entries()) {
         const peer = await stage.dialTcp()
         const entering = frame(ENTER, { uid: `waits ${n}` })
-        await peer.send(
-          entering,
-          frame(WHISPER, sealedBody),
-          frame(WHISPER, body),
-          frame(WHISPER, sealedBody),
-        )
+        await peer.send(entering, frame(WHISPER, sealedBody), frame(WHISPER, body), frame(WHISPER, sealedBody))
         await peer.waitForClose()
         assert.deepEqual(
           peer.frames.map(({ command }) => command),
@@ -96,11 +91,7 @@ export const sealed: readonly Attack[] = [
     verdict: 'close UNAVAILABLE',
     counters: closeCounter('UNAVAILABLE', 3),
     run: async (stage) => {
-      const [legacy, session, web] = [
-        await stage.dialTcp(),
-        await stage.openSession(),
-        await stage.dialWebSocket(),
-      ]
+      const [legacy, session, web] = [await stage.dialTcp(), await stage.openSession(), await stage.dialWebSocket()]
       await legacy.send(frame(RAW, KEYLESS))
       await session.send(callFrame(1, 1, RAW, KEYLESS))
       await web.send(clientMessage(frame(RAW, KEYLESS)))
@@ -113,12 +104,7 @@ export const sealed: readonly Attack[] = [
     verdict: 'close UNAVAILABLE',
     counters: closeCounter('UNAVAILABLE', 2),
     run: async (stage) => {
-      const members = [
-        await stage.dialTcp(),
-        await stage.openSession(),
-        await stage.dialTcp(),
-        await stage.dialTcp(),
-      ]
+      const members = [await stage.dialTcp(), await stage.openSession(), await stage.dialTcp(), await stage.dialTcp()]
       const [legacy, session, witness, shouter] = members as [RawPeer, RawPeer, RawPeer, RawPeer]
       for (const peer of [legacy, witness, shouter]) {
         await peer.send(frame(JOIN, {}))
@@ -143,8 +129,7 @@ export const sealed: readonly Attack[] = [
         shouter.frameTexts().map(([command]) => command),
         [JOIN, HEARD, SHOUT],
       )
-      for (const { frames: heard } of [legacy, session])
-        assert.ok(heard.every(({ command }) => command !== HEARD))
+      for (const { frames: heard } of [legacy, session]) assert.ok(heard.every(({ command }) => command !== HEARD))
     },
   },
 ]

@@ -54,8 +54,7 @@ export async function openPausedReader(stage: AttackHarness): Promise<PausedRead
   paused.pauseReading()
   let n = 0
   const move = async (times: number): Promise<number> => {
-    for (let left = times; left > 0; left--, n++)
-      await mover.send(frame(MOVE, { who: n % MOVERS, n, bytes: 50_000 }))
+    for (let left = times; left > 0; left--, n++) await mover.send(frame(MOVE, { who: n % MOVERS, n, bytes: 50_000 }))
     await mover.waitForFrames(n)
     return n
   }

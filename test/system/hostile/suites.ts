@@ -1,12 +1,7 @@
 // Which attacks are proved in which file, and on what server: test/system/hostile-NAME.test.ts proves the suite NAME,
 // and docs/hostile.md has a row for each.
 
-import {
-  addressConnections,
-  totalConnections,
-  MAX_CONNECTIONS,
-  unauthenticatedConnections,
-} from './connections.ts'
+import { addressConnections, totalConnections, MAX_CONNECTIONS, unauthenticatedConnections } from './connections.ts'
 import { RATE_LIMITS, FLOOD_MS, floods } from './floods.ts'
 import { deadlines, TIMES } from './deadlines.ts'
 import { framing } from './framing.ts'

@@ -28,12 +28,7 @@ export function signInput(input: string, secret = SECRET, hash = 'sha256'): stri
 }
 
 /** A ticket with a signature that is good, whatever it says. */
-export function signTicket(
-  payload: unknown,
-  header: unknown = HEADER,
-  secret = SECRET,
-  hash = 'sha256',
-): string {
+export function signTicket(payload: unknown, header: unknown = HEADER, secret = SECRET, hash = 'sha256'): string {
   const input = `${encodePart(header)}.${encodePart(payload)}`
   return `${input}.${signInput(input, secret, hash)}`
 }

@@ -171,17 +171,12 @@ export const tickets: readonly Attack[] = [
     run: async (stage) => {
       const once = signTicket(validClaims(UID))
       const peers = await Promise.all(Array.from({ length: 12 }, () => connectWithTicket(stage, once)))
-      const welcomed = (): typeof peers =>
-        peers.filter(({ frames: heard }) => heard[0]?.command === MESSAGE.WELCOME)
-      await waitUntil(
-        () => peers.filter(({ isClosed: closed }) => closed).length === 11,
-        'all but one are closed',
-      )
+      const welcomed = (): typeof peers => peers.filter(({ frames: heard }) => heard[0]?.command === MESSAGE.WELCOME)
+      await waitUntil(() => peers.filter(({ isClosed: closed }) => closed).length === 11, 'all but one are closed')
       await waitUntil(() => welcomed().length > 0, 'one is taken')
       const inside = welcomed()
       assert.equal(inside.length, 1)
-      for (const peer of peers.filter((one) => one !== inside[0]))
-        assert.deepEqual(peer.errors(), ['0/0 BAD_TICKET'])
+      for (const peer of peers.filter((one) => one !== inside[0])) assert.deepEqual(peer.errors(), ['0/0 BAD_TICKET'])
       await inside[0]!.waitForFrames(3)
       await assertAnswered(inside[0]!)
     },

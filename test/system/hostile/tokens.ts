@@ -5,12 +5,7 @@ import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { encodeOpen, MESSAGE } from '../../../core/wire/message.ts'
-import {
-  verifyResumeToken,
-  signResumeToken,
-  type ResumeClaims,
-  type TokenSigner,
-} from '../../../edge/gateway/token.ts'
+import { verifyResumeToken, signResumeToken, type ResumeClaims, type TokenSigner } from '../../../edge/gateway/token.ts'
 import { waitUntil } from '../../support/sockets.ts'
 import { closedByStrikes } from './bodies.ts'
 import { ackFrame, callFrame, frame, helloFrame, hex, openFields, resumeFrame } from './frames.ts'
@@ -91,11 +86,7 @@ function withFlippedBits({ session, token }: ResumeCredentials): ResumeCredentia
 
 function truncatedTokens({ session, token }: ResumeCredentials): ResumeCredentials[] {
   const shorter = Array.from(token, (_, size) => ({ session, token: token.subarray(0, size) }))
-  return [
-    ...shorter,
-    { session, token: Uint8Array.of(...token, 0) },
-    { session, token: new Uint8Array(60_000) },
-  ]
+  return [...shorter, { session, token: Uint8Array.of(...token, 0) }, { session, token: new Uint8Array(60_000) }]
 }
 
 const reconnect = (stage: AttackHarness, shown: ResumeCredentials): Promise<RawPeer> =>
@@ -121,11 +112,7 @@ const excessChannels = Array.from({ length: 10 }, (_, n) => n + maxChannels + 1)
 
 export const tokens: readonly Attack[] = [
   refusedTokens('a resume token with one bit wrong, in any byte, is refused', TOKEN_BYTES, withFlippedBits),
-  refusedTokens(
-    'a resume token that is cut anywhere, or too long, is refused',
-    TOKEN_BYTES + 2,
-    truncatedTokens,
-  ),
+  refusedTokens('a resume token that is cut anywhere, or too long, is refused', TOKEN_BYTES + 2, truncatedTokens),
   refusedTokens('a resume token for another session than HELLO says is refused', 18, ({ session, token }) => [
     ...Array.from(session, (_, at) => ({
       session: session.map((byte, i) => (i === at ? byte ^ 1 : byte)),
@@ -134,21 +121,17 @@ export const tokens: readonly Attack[] = [
     { session: new Uint8Array(SESSION_BYTES), token },
     { session, token: new Uint8Array(0) },
   ]),
-  refusedTokens(
-    'a resume token that this server has not signed, or not like this, is refused',
-    6,
-    (shown) => [
-      tokenWith(shown, {}, 'the secret of another server'),
-      tokenWith(shown, { uid: 'somebody', epoch: 1 }, ''),
-      tokenWith(shown, { generation: 0xffff_ffff }, 'x'),
-      ...[0, 2, 255].map((format) => {
-        const bytes = shown.token.slice()
-        bytes[0] = format
-        bytes.set(sealOf(SECRET).sign(bytes.subarray(0, -32)) as Uint8Array, bytes.length - 32)
-        return { session: shown.session, token: bytes }
-      }),
-    ],
-  ),
+  refusedTokens('a resume token that this server has not signed, or not like this, is refused', 6, (shown) => [
+    tokenWith(shown, {}, 'the secret of another server'),
+    tokenWith(shown, { uid: 'somebody', epoch: 1 }, ''),
+    tokenWith(shown, { generation: 0xffff_ffff }, 'x'),
+    ...[0, 2, 255].map((format) => {
+      const bytes = shown.token.slice()
+      bytes[0] = format
+      bytes.set(sealOf(SECRET).sign(bytes.subarray(0, -32)) as Uint8Array, bytes.length - 32)
+      return { session: shown.session, token: bytes }
+    }),
+  ]),
   refusedTokens('a resume token that has expired is refused', 2, (shown) => [
     tokenWith(shown, { expiresSeconds: Math.floor(Date.now() / 1_000) }),
     tokenWith(shown, { expiresSeconds: 0 }),
@@ -184,13 +167,9 @@ export const tokens: readonly Attack[] = [
       const first = await stage.openSession()
       first.sendReset()
       const peers = await Promise.all(Array.from({ length: 12 }, () => reconnect(stage, first.welcome())))
-      await waitUntil(
-        () => peers.filter(({ isClosed: closed }) => closed).length === 11,
-        'all but one are closed',
-      )
+      await waitUntil(() => peers.filter(({ isClosed: closed }) => closed).length === 11, 'all but one are closed')
       const [living] = peers.filter(({ isClosed: closed }) => !closed)
-      for (const peer of peers.filter((one) => one !== living))
-        assert.deepEqual(peer.errors(), ['0/0 REPLACED'])
+      for (const peer of peers.filter((one) => one !== living)) assert.deepEqual(peer.errors(), ['0/0 REPLACED'])
       await assertUndisturbed(living!)
     },
   },
@@ -224,9 +203,7 @@ export const tokens: readonly Attack[] = [
       first.sendReset()
       const peer = await stage.dialTcp()
       const channels = Array.from({ length: maxChannels }, (_, n) => n + 1)
-      const opens = [...channels, ...excessChannels].map((channel) =>
-        openFields(channel, { key: `key ${channel}` }),
-      )
+      const opens = [...channels, ...excessChannels].map((channel) => openFields(channel, { key: `key ${channel}` }))
       await peer.send(helloFrame(first.welcome()), resumeFrame(...opens))
       await peer.waitForFrames(1 + opens.length)
       assert.deepEqual(

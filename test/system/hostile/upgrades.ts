@@ -18,12 +18,7 @@ async function assertRefused(
   assert.equal(web.peer.frames.length, 0)
 }
 
-const badUpgradeAttack = (
-  name: string,
-  status: number,
-  reason: string,
-  ...requests: readonly string[]
-): Attack => ({
+const badUpgradeAttack = (name: string, status: number, reason: string, ...requests: readonly string[]): Attack => ({
   name,
   verdict: `HTTP ${status}`,
   counters: refusalCounter(reason, requests.length),
@@ -68,12 +63,7 @@ export const upgrades: readonly Attack[] = [
       for (const other of others) await assertRefused(stage, upgradeRequest({ Upgrade: other }), 426)
     },
   },
-  badUpgradeAttack(
-    'an upgrade by another method is refused',
-    405,
-    'upgrade',
-    upgradeRequest({}, 'POST /ws HTTP/1.1'),
-  ),
+  badUpgradeAttack('an upgrade by another method is refused', 405, 'upgrade', upgradeRequest({}, 'POST /ws HTTP/1.1')),
   badUpgradeAttack(
     'an upgrade of another path is refused',
     404,

@@ -128,8 +128,7 @@ export class WebSocketPeer {
     if (short > 127) throw new Error('the server masks its frames')
     const at = short < 126 ? 2 : short === 126 ? 4 : 10
     if (buffer.length < at) return false
-    const size =
-      short < 126 ? short : short === 126 ? buffer.readUInt16BE(2) : Number(buffer.readBigUInt64BE(2))
+    const size = short < 126 ? short : short === 126 ? buffer.readUInt16BE(2) : Number(buffer.readBigUInt64BE(2))
     if (buffer.length < at + size) return false
     this.#handleFrame(buffer[0]!, buffer.subarray(at, at + size))
     this.#buffer = buffer.subarray(at + size)

@@ -13,11 +13,7 @@ const MAX_MESSAGE_BYTES = DEFAULT_LIMITS.maxBodyBytes + 65_536
 const right = frame(RAW, 'right')
 
 /** What was right is answered, then the connection is closed with this code; what follows is not read. */
-async function assertRefused(
-  stage: AttackHarness,
-  code: number,
-  ...bad: readonly Uint8Array[]
-): Promise<string> {
+async function assertRefused(stage: AttackHarness, code: number, ...bad: readonly Uint8Array[]): Promise<string> {
   const web = await stage.dialWebSocket()
   await web.send(clientMessage(right), ...bad, clientMessage(frame(RAW, 'behind it')))
   const close = await web.waitForCloseFrame()
@@ -29,11 +25,7 @@ async function assertRefused(
 }
 
 /** Each of several ways to break one rule. */
-const protocolViolation = (
-  name: string,
-  code: number,
-  ...ways: readonly (readonly Uint8Array[])[]
-): Attack => ({
+const protocolViolation = (name: string, code: number, ...ways: readonly (readonly Uint8Array[])[]): Attack => ({
   name,
   verdict: `close ${code}`,
   counters: refusalCounter('websocket', ways.length),
@@ -65,9 +57,7 @@ const firstFragment = clientMessage(right.subarray(0, half), { fin: false })
 const lastFragment = clientMessage(right.subarray(half), continued)
 
 export const websockets: readonly Attack[] = [
-  protocolViolation('a WebSocket frame without a mask closes', 1002, [
-    clientMessage(right, { masked: false }),
-  ]),
+  protocolViolation('a WebSocket frame without a mask closes', 1002, [clientMessage(right, { masked: false })]),
   protocolViolation(
     'a WebSocket frame with a reserved bit closes, compressed or not',
     1002,
@@ -90,10 +80,7 @@ export const websockets: readonly Attack[] = [
     [clientMessage(new Uint8Array(4), { opcode: OPCODE.PING, width: 8 })],
   ),
   protocolViolation('a continuation of nothing closes', 1002, [clientMessage(right, continued)]),
-  protocolViolation('a message that begins inside another closes', 1002, [
-    firstFragment,
-    clientMessage(right),
-  ]),
+  protocolViolation('a message that begins inside another closes', 1002, [firstFragment, clientMessage(right)]),
   protocolViolation(
     'a close reason that is not UTF-8 closes with 1007',
     1007,
@@ -106,9 +93,7 @@ export const websockets: readonly Attack[] = [
     1002,
     ...[0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535].map((code) => [closeMessage(code)]),
   ),
-  protocolViolation('a close frame of one byte closes', 1002, [
-    clientMessage(hex('03'), { opcode: OPCODE.CLOSE }),
-  ]),
+  protocolViolation('a close frame of one byte closes', 1002, [clientMessage(hex('03'), { opcode: OPCODE.CLOSE })]),
   protocolViolation('a text that is not UTF-8 closes with 1007', 1007, [
     clientMessage(hex('ff'), { opcode: OPCODE.TEXT }),
   ]),

@@ -16,17 +16,7 @@ export const boundaryNumber = fc.constantFrom(
 )
 
 const byteEdit = fc.record({
-  op: fc.constantFrom(
-    'delete',
-    'truncate',
-    'insert',
-    'repeat',
-    'overwrite',
-    'flip',
-    'flip',
-    'set',
-    'set u32',
-  ),
+  op: fc.constantFrom('delete', 'truncate', 'insert', 'repeat', 'overwrite', 'flip', 'flip', 'set', 'set u32'),
   at: fc.nat(),
   span: fc.integer({ min: 1, max: 8 }),
   bytes: bytesOf(1, 8),
@@ -57,11 +47,7 @@ function editOnce(source: Uint8Array, { op, at: place, span, bytes, value }: Byt
 
 /** The beginning of one source and the end of another. */
 export const cuts = fc.record({ end: fc.nat(), start: fc.nat() })
-export function splice(
-  first: Uint8Array,
-  second: Uint8Array,
-  { end, start }: ValueOf<typeof cuts>,
-): Uint8Array {
+export function splice(first: Uint8Array, second: Uint8Array, { end, start }: ValueOf<typeof cuts>): Uint8Array {
   return join([first.subarray(0, end % (first.length + 1)), second.subarray(start % (second.length + 1))])
 }
 

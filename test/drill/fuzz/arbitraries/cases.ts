@@ -4,12 +4,7 @@
 
 import fc, { Arbitrary } from 'fast-check'
 
-import {
-  DEFAULT_FRAME_IDENTITY,
-  encodeFrame,
-  FrameDecoder,
-  frameIdentityBytes,
-} from '../../../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../../../core/wire/frame.ts'
 import { DEFAULT_LIMITS } from '../../../../core/wire/limits.ts'
 import { MESSAGE } from '../../../../core/wire/message.ts'
 import { Random } from '../../../support/random.ts'

@@ -58,11 +58,7 @@ const wide = fc.record({
 
 /** Commands with the same input. A command that is listed twice is twice as frequent. */
 type InputRow = readonly [value: Arbitrary<unknown>, ...commands: readonly number[]]
-const CONTRACTS: readonly (readonly [
-  contract: string,
-  codec: Input['codec'],
-  ...rows: readonly InputRow[],
-])[] = [
+const CONTRACTS: readonly (readonly [contract: string, codec: Input['codec'], ...rows: readonly InputRow[]])[] = [
   ['opaque', 'raw', [blob, 1, 3, 4, 6, 7, 0xfffffeff], [bytesOf(0, 16), 2], [bytesOf(0, 32), 5]],
   [
     'text',
@@ -110,10 +106,7 @@ export const anyInput = weighted(...contractInputs)
 /** Above every limit. A longer body is cut, because its length would only cost time. */
 const MAX_BYTES = 70_000
 
-function encodeInput(
-  { codec, value, style }: Input,
-  edit = (tree: ValueTree): ValueTree => tree,
-): Uint8Array {
+function encodeInput({ codec, value, style }: Input, edit = (tree: ValueTree): ValueTree => tree): Uint8Array {
   const tree = edit(treeOf(value))
   if (codec === 'raw' && tree instanceof Uint8Array) return tree
   const body = codec === 'json' ? jsonTree(style, tree) : packTree(style, tree)

@@ -84,11 +84,7 @@ function messagesOf({ key, call, other, ack }: Conversation): Message[] {
 
 type MessageType = keyof typeof MESSAGE
 
-function messageOf(
-  type: MessageType,
-  fields: unknown,
-  encode: (context: MessageContext) => Uint8Array,
-): Message {
+function messageOf(type: MessageType, fields: unknown, encode: (context: MessageContext) => Uint8Array): Message {
   return new Step(type, fields, (context) => ({ command: MESSAGE[type], body: encode(context) }))
 }
 
@@ -134,19 +130,14 @@ export const resume: Arbitrary<Message> = step(
     lie: maybe(25, fc.record({ at: fc.nat(1), value: boundaryNumber })),
   }),
   ({ opens, lie }, { channel }) => {
-    const body = encodeResume(
-      opens.map(([fields, other], i) => ({ ...fields, channel: (other ?? channel + i) || 1 })),
-    )
+    const body = encodeResume(opens.map(([fields, other], i) => ({ ...fields, channel: (other ?? channel + i) || 1 })))
     if (lie) body[lie.at] = lie.value
     return { command: MESSAGE.RESUME, body }
   },
 )
 
 /** How a session or token is changed; null = not at all. */
-const change = maybe(
-  50,
-  fc.record({ isFilled: fc.nat(2).map((n) => n === 0), at: fc.nat(), byte: fc.nat(255) }),
-)
+const change = maybe(50, fc.record({ isFilled: fc.nat(2).map((n) => n === 0), at: fc.nat(), byte: fc.nat(255) }))
 function changed(bytes: Uint8Array, how: ValueOf<typeof change>): Uint8Array {
   if (how === null || bytes.length === 0) return bytes
   if (how.isFilled) return new Uint8Array(bytes.length).fill(how.byte)
@@ -181,11 +172,8 @@ const pingBytes = weighted([19, fc.nat(63)], [1, fc.constant(65_536)])
 export const boundaryMessage: Arbitrary<Message> = weighted(
   [
     10,
-    message(
-      'CALL',
-      fc.record({ ...callFields, command: boundary, call: plainCall }),
-      ({ call, command, ...fields }) =>
-        encodeCall({ ...fields, command: command ?? call.input.command }, bodyOf(call)),
+    message('CALL', fc.record({ ...callFields, command: boundary, call: plainCall }), ({ call, command, ...fields }) =>
+      encodeCall({ ...fields, command: command ?? call.input.command }, bodyOf(call)),
     ),
   ],
   [5, message('OPEN', open, encodeOpen)],

@@ -7,15 +7,7 @@ import { readU32, writeU32 } from '../../../../core/wire/bytes.ts'
 import { Random } from '../../../support/random.ts'
 import { webDamage } from '../webframes.ts'
 import { boundaryNumber, byteEdits, cuts, editBytes, splice } from './byteedits.ts'
-import {
-  anyInput,
-  bodyByteEdit,
-  bodyOf,
-  bodyTreeEdit,
-  plainCall,
-  type BodyEdit,
-  type Call,
-} from './inputs.ts'
+import { anyInput, bodyByteEdit, bodyOf, bodyTreeEdit, plainCall, type BodyEdit, type Call } from './inputs.ts'
 import {
   boundaryHello,
   boundaryMessage,
@@ -59,10 +51,7 @@ type Damage = ValueOf<typeof damage>
 export function framesOf({ damage: damaged, vector: replacement }: Plan, encoded: Frames): Frames {
   if (replacement) return [editBytes(replacement.bytes, replacement.edits ?? [])]
   if (!damaged) return encoded
-  return encoded.with(
-    damaged.at % encoded.length,
-    damagedFrame(damaged, itemAt(encoded, damaged.at), encoded),
-  )
+  return encoded.with(damaged.at % encoded.length, damagedFrame(damaged, itemAt(encoded, damaged.at), encoded))
 }
 
 function damagedFrame({ kind, ...how }: Damage, frame: Uint8Array, frames: Frames): Uint8Array {
@@ -159,8 +148,7 @@ const plainLegacyTalk = legacyTalk(none, none)
 const CHANNEL_OFFSET = 8
 const laterTalk = talk.map((list) =>
   list.map((message) => {
-    const later = ({ channel, ...rest }: MessageContext) =>
-      message.run({ ...rest, channel: channel + CHANNEL_OFFSET })
+    const later = ({ channel, ...rest }: MessageContext) => message.run({ ...rest, channel: channel + CHANNEL_OFFSET })
     return new Step(`channel + ${CHANNEL_OFFSET}`, message, later)
   }),
 )

@@ -33,9 +33,7 @@ export function step<Fields, In, Out>(
 }
 
 /** An arbitrary by the weight of each alternative. */
-export function weighted<T>(
-  ...entries: readonly (readonly [weight: number, arbitrary: Arbitrary<T>])[]
-): Arbitrary<T> {
+export function weighted<T>(...entries: readonly (readonly [weight: number, arbitrary: Arbitrary<T>])[]): Arbitrary<T> {
   return fc.oneof(...entries.map(([weight, arbitrary]) => ({ weight, arbitrary })))
 }
 
