@@ -4,6 +4,7 @@
 import type { TableDefinition } from '../game/table.ts'
 import type { Database, CriticalState } from '../ports/database.ts'
 import type { Row, RowChange, RowKey } from '../ports/store.ts'
+import { rowKeyOf } from '../rows/rowkey.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
 import type { LocalStore } from './localstore.ts'
 import { assertCommitted } from './takeover.ts'
@@ -84,7 +85,7 @@ export class ShardLoader {
         count += page.length
         if (count > maxRows)
           throw new Error(`${shardName(shard)} has more than ${maxRows} rows: split it into several shards`)
-        for (const row of page) rows.push({ table, op: 'store-put', key: keyOf(table, row), values: row })
+        for (const row of page) rows.push({ table, op: 'store-put', key: rowKeyOf(table, row), values: row })
         after = rows.at(-1)?.key ?? null
         if (rows.length >= PAGE_ROWS) {
           await this.#storeRows(shard, rows, null, false, check)
@@ -116,14 +117,10 @@ export class ShardLoader {
       const drops = leftoverRows.map((row): RowChange => ({
         table,
         op: 'store-delete',
-        key: keyOf(table, row),
+        key: rowKeyOf(table, row),
         values: {},
       }))
       if (drops.length > 0) await this.#storeRows(shard, drops, null, false, check)
     }
   }
-}
-
-function keyOf(table: TableDefinition, row: Row): RowKey {
-  return table.key.map(({ name }) => row[name])
 }

@@ -16,8 +16,8 @@ export interface LocalStore extends Store {
   /** True = this store has every row of the shard. */
   isLoaded(shard: ShardId): boolean
   /**
-   * Stores rows of MySQL ('store-put'), and removes rows of an unfinished load ('store-delete'). `isLast`: the shard is loaded with
-   * these rows. A mark of `criticalState` replaces only a lower one.
+   * Stores rows of MySQL ('store-put'), and removes rows of an unfinished load ('store-delete'). `isLast`: the shard is
+   * loaded with these rows. A mark of `criticalState` replaces only a lower one.
    */
   fill(
     shard: ShardId,

@@ -5,6 +5,7 @@
 import { hexOf } from '../wire/bytes.ts'
 import type { TableDefinition } from '../game/table.ts'
 import { rowBytes } from '../rows/rowcache.ts'
+import { rowKeyOf } from '../rows/rowkey.ts'
 import type { Row, RowChange, RowKey, RowQuery, StoredCast, StoredChannel, WriteSet } from '../ports/store.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
 import * as rows from '../../schemas/rows.ts'
@@ -183,7 +184,7 @@ export class StoreTables {
     const changes = entryRows.map((row): RowChange => ({
       table: definition,
       op: 'insert',
-      key: table.keyOf(row),
+      key: rowKeyOf(definition, row),
       values: row,
     }))
     const name = shardName(shard)

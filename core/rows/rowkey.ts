@@ -4,7 +4,12 @@
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import { shorten } from '../wire/errors.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { RowKey } from '../ports/store.ts'
+import type { Row, RowKey } from '../ports/store.ts'
+
+/** The values of a row's primary key. */
+export function rowKeyOf(table: TableDefinition, row: Row): RowKey {
+  return table.key.map(({ name }) => row[name])
+}
 
 /** Compares two keys of one table, as both databases sort them. */
 export function compareKeys(a: RowKey, b: RowKey): number {

@@ -9,7 +9,7 @@ import { RowError, shorten } from '../wire/errors.ts'
 import type { ShardId } from '../wire/shardid.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Row, RowChange, RowKey, Store, WriteSet } from '../ports/store.ts'
-import { compareKeys } from './rowkey.ts'
+import { compareKeys, rowKeyOf } from './rowkey.ts'
 import { CachedRow, rowBytes, type RowCache } from './rowcache.ts'
 
 /** The activation, as its rows use it. */
@@ -193,10 +193,6 @@ export function rowChangeOf({ table }: TableRows, { key, row }: CachedRow, befor
 /** Sets (null: removes) a row in the Store alone. */
 export function storeChange(table: TableDefinition, key: RowKey, row: Row | null): RowChange {
   return row ? { table, op: 'store-put', key, values: row } : { table, op: 'store-delete', key, values: NO_VALUES }
-}
-
-export function rowKeyOf(table: TableDefinition, row: Row): RowKey {
-  return table.key.map(({ name }) => row[name])
 }
 
 /** A string that identifies a row within its shard. */

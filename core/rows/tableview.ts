@@ -7,9 +7,10 @@ import type { ColumnDefinition, TableDefinition, TableTypes } from '../game/tabl
 import { RowError, shorten } from '../wire/errors.ts'
 import { INVALID, findKind, pathText } from '../wire/schema.ts'
 import type { Row, RowKey } from '../ports/store.ts'
+import { deepFreeze } from './freeze.ts'
 import type { CachedRow } from './rowcache.ts'
-import { keyColumns, describeKey, newRowId } from './rowkey.ts'
-import { rowKeyOf, type RowTurn, type TableRows } from './tablerows.ts'
+import { keyColumns, describeKey, newRowId, rowKeyOf } from './rowkey.ts'
+import type { RowTurn, TableRows } from './tablerows.ts'
 
 export type RowsView = new (turn: RowTurn) => Rows<Tables>
 
@@ -31,13 +32,6 @@ export function rowsView(tables: ReadonlyMap<string, TableDefinition>): RowsView
     })
   }
   return View
-}
-
-/** Freezes a value and all values in it, but for bytes, which cannot be frozen. */
-export function freezeDeep<T>(value: T): T {
-  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
-  for (const inner of Object.values(value)) freezeDeep(inner)
-  return Object.freeze(value)
 }
 
 /** A symbol, because every text may be the name of a table. */
@@ -281,7 +275,7 @@ function ownedValue({ kind, spec }: ColumnDefinition, value: unknown): unknown {
   if (value instanceof Date) return new Date(value)
   // A value of a foreign schema may hold more than JSON preserves.
   const isOurs = kind !== 'json' || findKind(spec, ['foreign']) === null
-  return freezeDeep(isOurs ? value : JSON.parse(JSON.stringify(value)))
+  return deepFreeze(isOurs ? value : JSON.parse(JSON.stringify(value)))
 }
 
 const NO_VALUES: Row = Object.freeze({})

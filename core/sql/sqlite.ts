@@ -5,6 +5,7 @@
 import type { ColumnDefinition, TableDefinition } from '../game/table.ts'
 import type { Row, RowChange, RowKey, RowQuery } from '../ports/store.ts'
 import { deepFreeze } from '../rows/freeze.ts'
+import { rowKeyOf } from '../rows/rowkey.ts'
 import { INVALID, findKind } from '../wire/schema.ts'
 
 export type SqliteValue = number | string | Uint8Array | null
@@ -220,13 +221,9 @@ export class SqliteTable {
   readPage(sql: SqliteHandle, after: Row | null, limit: number): Row[] {
     const key = primaryKey(this.definition).map(({ name }) => quoteSqliteIdentifier(name))
     const afterCondition = after === null ? '' : ` WHERE (${key.join(', ')}) > (${placeholders(key.length)})`
-    const cells = after === null ? [] : this.#keyCells(String(after[this.#shardKey]), this.keyOf(after))
+    const cells = after === null ? [] : this.#keyCells(String(after[this.#shardKey]), rowKeyOf(this.definition, after))
     const text = `${this.#select}${afterCondition} ORDER BY ${key.join(', ')} LIMIT ?`
     return sql.all(text, ...cells, limit).map((row) => this.decodeRow(row))
-  }
-
-  keyOf(row: Row): RowKey {
-    return this.definition.key.map(({ name }) => row[name])
   }
 
   /** A frozen row with every column, in declared order. */

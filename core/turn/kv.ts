@@ -6,7 +6,7 @@ import { msgpack } from '../wire/codec.ts'
 import type { Parser } from '../wire/contract.ts'
 import { InputError, shorten } from '../wire/errors.ts'
 import type { Fields } from '../wire/type.ts'
-import { freezeDeep } from '../rows/tableview.ts'
+import { deepFreeze } from '../rows/freeze.ts'
 import type { TurnWrites } from './turnwrites.ts'
 
 /** The turn, as `c.kv` uses it. */
@@ -44,7 +44,7 @@ export class KvState {
   load(stored: ReadonlyMap<string, Uint8Array>): void {
     for (const [name, bytes] of stored) {
       const parse = this.#types.get(name)
-      if (parse) this.#put(name, { value: freezeDeep(parse(msgpack.decode(bytes))), encoded: bytes })
+      if (parse) this.#put(name, { value: deepFreeze(parse(msgpack.decode(bytes))), encoded: bytes })
     }
   }
 
@@ -63,7 +63,7 @@ export class KvState {
       this.#put(name, undefined)
       return { bytes: null, before, undo }
     }
-    const parsed = freezeDeep(parse(value))
+    const parsed = deepFreeze(parse(value))
     const bytes = msgpack.encode(parsed)
     const total = this.#bytes - entryBytes(name, entry) + name.length + bytes.length
     if (total > this.#maxBytes) {

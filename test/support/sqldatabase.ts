@@ -7,6 +7,7 @@ import test, { after } from 'node:test'
 import { table, type TableDefinition, type TableOptions } from '../../core/game/table.ts'
 import type { Batch, Lease } from '../../core/ports/database.ts'
 import type { Row, RowChange, RowKey } from '../../core/ports/store.ts'
+import { rowKeyOf } from '../../core/rows/rowkey.ts'
 import { DatabaseError, type SqlClient, type SqlResult, type SqlValue } from '../../core/sql/client.ts'
 import { SqlDatabase } from '../../core/sql/database.ts'
 import { createTable, splitStatements } from '../../core/sql/statements.ts'
@@ -42,7 +43,7 @@ export async function openSqlFixture() {
     planetscale,
     faults: endpoint?.faults,
     migrate,
-    async ask(text: string, ...params: SqlValue[]): Promise<SqlResult['rows']> {
+    async queryRows(text: string, ...params: SqlValue[]): Promise<SqlResult['rows']> {
       return (await direct.query(sql(text, ...params))).rows
     },
     /** Creates a table with a unique name. */
@@ -114,7 +115,7 @@ export async function loadAll(
   pageRows: number,
 ): Promise<Row[]> {
   const rows: Row[] = []
-  for (let after: RowKey | null = null; ; after = keyOf(table, rows.at(-1)!)) {
+  for (let after: RowKey | null = null; ; after = rowKeyOf(table, rows.at(-1)!)) {
     const page = await database.load(table, shard, after, pageRows)
     rows.push(...page)
     if (page.length < pageRows) return rows
@@ -122,14 +123,11 @@ export async function loadAll(
 }
 
 export function insert(table: TableDefinition, values: Row): RowChange {
-  return { table, op: 'insert', key: keyOf(table, values), values }
+  return { table, op: 'insert', key: rowKeyOf(table, values), values }
 }
 export function update(table: TableDefinition, key: RowKey, values: Row): RowChange {
   return { table, op: 'update', key, values }
 }
 export function remove(table: TableDefinition, ...key: RowKey): RowChange {
   return { table, op: 'delete', key, values: {} }
-}
-export function keyOf({ key }: TableDefinition, row: Row): RowKey {
-  return key.map(({ name }) => row[name])
 }

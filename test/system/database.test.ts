@@ -18,7 +18,7 @@ import {
   update,
 } from '../support/sqldatabase.ts'
 
-const { skip, planetscale, faults, migrate, ask, create, testBothDrivers } = await openSqlFixture()
+const { skip, planetscale, faults, migrate, queryRows, create, testBothDrivers } = await openSqlFixture()
 
 test("creates Firefly's own tables a second time without an error", { skip }, migrate)
 
@@ -94,7 +94,7 @@ testBothDrivers('refuses an update of a missing row, but not a delete', async (d
 testBothDrivers('does not update columns that only another program changed', async (database, owner) => {
   const items = await create({ id: t.id, count: t.u32, note: t.string(99) }, { key: 'id' })
   await owner.applyBatch(['a', 'b', 'c'].map((id) => insert(items, { id, count: 1, note: 'ours' })))
-  await ask(`UPDATE ${items.name} SET note = ?`, 'theirs')
+  await queryRows(`UPDATE ${items.name} SET note = ?`, 'theirs')
   await owner.applyBatch([
     update(items, ['a'], { count: 2 }),
     update(items, ['b'], { count: 3 }),
@@ -113,7 +113,7 @@ testBothDrivers('exchanges unique values between rows, and moves them to new row
     { uid: t.id, name: t.string(20), rank: t.nullable(t.u8) },
     { key: 'uid', unique: ['name', 'rank'] },
   )
-  const names = async () => (await ask(`SELECT uid, name, \`rank\` FROM ${heroes.name} ORDER BY uid`)).join(' ')
+  const names = async () => (await queryRows(`SELECT uid, name, \`rank\` FROM ${heroes.name} ORDER BY uid`)).join(' ')
   await owner.applyBatch([
     insert(heroes, { uid: 'a', name: 'Ada', rank: 1 }),
     insert(heroes, { uid: 'b', name: 'Bob', rank: 2 }),
@@ -135,7 +135,7 @@ testBothDrivers('exchanges unique values between rows, and moves them to new row
   const stolen = [update(heroes, ['a'], { name: 'Bob' }), update(heroes, ['c'], { name: 'Eve' })]
   await owner.assertRefused(stolen, /Duplicate entry 'Bob' for key '(t\d+\.)?unique_name'/)
   assert.equal(await names(), 'a,Cyd, c,Ada, d,Bob,2')
-  await ask(`ALTER TABLE ${heroes.name} MODIFY name VARCHAR(20) COLLATE utf8mb4_bin NOT NULL`)
+  await queryRows(`ALTER TABLE ${heroes.name} MODIFY name VARCHAR(20) COLLATE utf8mb4_bin NOT NULL`)
   const exchange = [update(heroes, ['a'], { name: 'Ada' }), update(heroes, ['c'], { name: 'Cyd' })]
   await owner.assertRefused(exchange, /Duplicate entry '(Ada|Cyd)'/)
   assert.deepEqual(await database.row(heroes, ['a']), { uid: 'a', name: 'Cyd', rank: null })
@@ -177,13 +177,13 @@ testBothDrivers('reserves an id only once, and stores no row for it', async (dat
       ids.push(await database.nextId(mails, { uid: 'a', id: 0n, text: `y${i}` }))
     }),
   )
-  assert.deepEqual(await ask(`SELECT * FROM ${mails.name}`), [])
+  assert.deepEqual(await queryRows(`SELECT * FROM ${mails.name}`), [])
   const id = await next()
   await owner.applyBatch([insert(mails, { uid: 'a', id, text: 'taken' })])
   assert.ok((await next()) > id)
   await assertRefused(database.nextId(mails, { uid: 'a', id: 0n, text: 'taken' }), /insert of 1 row: .*Duplicate/)
-  await ask(`INSERT INTO ${mails.name} (uid, text) VALUES (?, ?)`, 'b', 'foreign')
-  const [[foreignId]] = (await ask(`SELECT id FROM ${mails.name} WHERE uid = ?`, 'b')) as [[string]]
+  await queryRows(`INSERT INTO ${mails.name} (uid, text) VALUES (?, ?)`, 'b', 'foreign')
+  const [[foreignId]] = (await queryRows(`SELECT id FROM ${mails.name} WHERE uid = ?`, 'b')) as [[string]]
   ids.push(BigInt(foreignId))
   await owner.applyBatch([remove(mails, 'a', id)])
   await next()
@@ -194,7 +194,7 @@ testBothDrivers('reserves an id only once, and stores no row for it', async (dat
   )
   await owner.applyBatch([insert(mails, { uid: 'c', id: 2n ** 63n, text: 'far' })])
   assert.equal(await next(), 2n ** 63n + 1n)
-  assert.equal((await ask(`SELECT * FROM ${mails.name}`)).length, 2)
+  assert.equal((await queryRows(`SELECT * FROM ${mails.name}`)).length, 2)
 })
 
 testBothDrivers('stores marks, casts and parked turns together with the rows', async (database, owner) => {
@@ -233,14 +233,14 @@ testBothDrivers('stores marks, casts and parked turns together with the rows', a
   const error = '🐉'.repeat(501)
   await owner.applyBatch([], { parked: [parked] })
   await owner.applyBatch([], { parked: [{ ...parked, error }] })
-  const rows = await ask('SELECT seq, shard, error, data FROM firefly_parked WHERE owner = ?', owner.name)
+  const rows = await queryRows('SELECT seq, shard, error, data FROM firefly_parked WHERE owner = ?', owner.name)
   assert.deepEqual(rows, [['5', shard, '🐉'.repeat(500), ALL_BYTES]])
 })
 
 testBothDrivers('inserts children after their parents, and deletes them before', async (_, { name }, client) => {
   const guilds = await create({ id: t.id, uid: t.id }, { key: 'id', shardKey: 'uid' })
   const members = await create({ id: t.id, uid: t.id, guild: t.id }, { key: 'id', shardKey: 'uid' })
-  await ask(`ALTER TABLE ${members.name} ADD FOREIGN KEY (guild) REFERENCES ${guilds.name} (id)`)
+  await queryRows(`ALTER TABLE ${members.name} ADD FOREIGN KEY (guild) REFERENCES ${guilds.name} (id)`)
   const owner = new OutboxOwner(new SqlDatabase(client, { tables: [guilds, members] }))
   const uid = name
   await owner.applyBatch([insert(members, { id: 'm', uid, guild: 'g' }), insert(guilds, { id: 'g', uid })])
@@ -256,6 +256,6 @@ testBothDrivers('refuses a second kind of owners in one database', async (databa
   await assert.rejects(database.takeover('object/player/ada', store), others)
   await assert.rejects(database.takeover('slot/03-of-64', store), others)
   assert.equal(await database.lease('object/player/ada'), null)
-  await ask('DELETE FROM firefly_setting')
-  await ask('DELETE FROM firefly_owner WHERE owner IN (?, ?)', 'slot/03-of-32', 'slot/31-of-32')
+  await queryRows('DELETE FROM firefly_setting')
+  await queryRows('DELETE FROM firefly_owner WHERE owner IN (?, ?)', 'slot/03-of-32', 'slot/31-of-32')
 })

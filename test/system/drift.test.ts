@@ -27,7 +27,7 @@ import {
 
 const { url, skip } = await openTestDatabase()
 const game = targetOf([items, bags])
-const ask = async (client: SqlClient, text: string) => (await client.query(sql(text))).rows
+const queryRows = async (client: SqlClient, text: string) => (await client.query(sql(text))).rows
 const NOT_READY = 'the database is not ready for this game: '
 const APPLY_HINT = '; run: firefly migrate apply --app … --mysql …'
 
@@ -92,8 +92,8 @@ for (const [ddl, ...drift] of DRIFT) {
     const { client } = database
     await applySteps(client, game)
     await client.query(sql('INSERT INTO items (id, uid) VALUES (?, ?)', 'a', 'u'))
-    if (/VIEW/.test(ddl)) await ask(client, 'DROP TABLE bags')
-    await ask(client, ddl)
+    if (/VIEW/.test(ddl)) await queryRows(client, 'DROP TABLE bags')
+    await queryRows(client, ddl)
     const more = defineTable('more', { id: t.id }, { key: 'id' })
     const target = targetOf([more, items, bags])
     const before = await dumpDatabase(client)
@@ -122,7 +122,7 @@ test('accepts additions of others: columns with defaults, indexes, comments, tri
     'ALTER TABLE items MODIFY count SMALLINT UNSIGNED NOT NULL DEFAULT 3 COMMENT "how many" AFTER id',
     'CREATE TRIGGER seen BEFORE INSERT ON bags FOR EACH ROW SET @seen = 1',
   ])
-    await ask(client, ddl)
+    await queryRows(client, ddl)
   const { steps, drift } = await planMigration(client, game)
   assert.deepEqual([steps, drift], [[], []])
   await checkSchema(client, [items, bags])

@@ -13,7 +13,7 @@ import { insertInto } from '../../core/sql/statements.ts'
 import { t } from '../../core/wire/type.ts'
 import { loadAll, uniqueTableName, Player, assertRefused, openSqlFixture } from '../support/sqldatabase.ts'
 
-const { direct, ask, create, testBothDrivers } = await openSqlFixture()
+const { direct, queryRows, create, testBothDrivers } = await openSqlFixture()
 
 /** Number of rows of shard `i`: none, one, few, too many for one shared statement, and more than a page. */
 const sizeOf = (i: number): number => [0, 1, 3, 120, i % 40 === 4 ? 1_200 : 3][i % 5]!
@@ -120,7 +120,7 @@ testBothDrivers('separates the rows of shards that a collation treats as equal',
     { id: t.u32, uid: t.string(20) },
     { key: 'id', by: ['uid'], owner: Player },
   )
-  await ask(
+  await queryRows(
     `CREATE TABLE ${old.name} (id INT UNSIGNED PRIMARY KEY,
       uid VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL, KEY (uid))`,
   )
@@ -130,7 +130,7 @@ testBothDrivers('separates the rows of shards that a collation treats as equal',
     old,
     Array.from({ length: 4_500 }, (_, i) => [i, bobs[i % 5]!]),
   )
-  await ask(`INSERT INTO ${old.name} (id, uid) VALUES (9000, ?), (9001, ?), (9002, ?)`, 'ada', 'zoë', 'bob ')
+  await queryRows(`INSERT INTO ${old.name} (id, uid) VALUES (9000, ?), (9001, ?), (9002, ?)`, 'ada', 'zoë', 'bob ')
   const keys = [...bobs, 'ada', 'Ada', 'zoe', 'zoë', 'eve', 'boB']
   for (const page of [1_000, 900, 400]) {
     const expected = await loadSequentially(keys, (uid) => loadAll(database, old, uid, page))
@@ -149,7 +149,7 @@ testBothDrivers('reports an error of one shard to its load alone', async (databa
     items,
     SHARDS.flatMap((uid) => [0, 1].map((n) => [uid, n, 7])),
   )
-  await ask(`UPDATE ${items.name} SET count = 100 WHERE uid = ? AND n = 1`, 's50')
+  await queryRows(`UPDATE ${items.name} SET count = 100 WHERE uid = ? AND n = 1`, 's50')
   const keys = [...SHARDS, 'é', 's1 ']
   const results = await Promise.allSettled(keys.map((uid) => database.load(items, uid, null, 9)))
   const failed = results.flatMap(({ status }, i) => (status === 'rejected' ? [keys[i]] : []))
@@ -167,7 +167,7 @@ testBothDrivers('reports an error of one shard to its load alone', async (databa
     database.load(items, 's51', null, 9),
   ])
   assert.equal(wrong.kind, 'refused')
-  await ask(`DROP TABLE ${items.name}`)
+  await queryRows(`DROP TABLE ${items.name}`)
   const afterDrop = await Promise.allSettled(SHARDS.map((uid) => database.load(items, uid, null, 9)))
   for (const result of afterDrop)
     assert.ok(result.status === 'rejected' && result.reason instanceof DatabaseError && result.reason.kind === 'schema')

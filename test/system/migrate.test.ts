@@ -53,7 +53,7 @@ const statesOf = async (client: SqlClient, target: MigrationTarget): Promise<str
   (await planMigration(client, target)).tables.map(({ state }) => state)
 const driftOf = async (client: SqlClient, target: MigrationTarget): Promise<string[]> =>
   (await planMigration(client, target)).drift.map(describeDifference)
-const ask = async (client: SqlClient, text: string) => (await client.query(sql(text))).rows
+const queryRows = async (client: SqlClient, text: string) => (await client.query(sql(text))).rows
 const NOT_READY = 'the database is not ready for this game: '
 const APPLY_HINT = '; run: firefly migrate apply --app … --mysql …'
 
@@ -72,10 +72,10 @@ testBothDrivers('migrates an empty database, and then has nothing to do', async 
   assert.equal(await dumpDatabase(client), before)
   await checkSchema(client, [items, bags])
   await checkSchema(client, [])
-  assert.deepEqual(await ask(client, 'SELECT number, name, checksum FROM firefly_migration'), [
+  assert.deepEqual(await queryRows(client, 'SELECT number, name, checksum FROM firefly_migration'), [
     [String(files[0]!.number), files[0]!.name, files[0]!.checksum],
   ])
-  assert.deepEqual(await ask(client, 'SELECT name, columns, adopted FROM firefly_table ORDER BY name'), [
+  assert.deepEqual(await queryRows(client, 'SELECT name, columns, adopted FROM firefly_table ORDER BY name'), [
     [
       'bags',
       '{"uid":"VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL",' +
@@ -209,7 +209,7 @@ const ADDED = { level: 7, name: '', pet: {}, kind: 'bow' }
 
 testBothDrivers('adds a dropped index again, a unique one only if the rows allow it', async (client) => {
   await applySteps(client, game)
-  await ask(client, 'ALTER TABLE items DROP INDEX by_count, DROP INDEX unique_gem')
+  await queryRows(client, 'ALTER TABLE items DROP INDEX by_count, DROP INDEX unique_gem')
   for (const id of ['a', 'b'])
     await client.query(sql('INSERT INTO items (id, uid, gem) VALUES (?, ?, ?)', id, 'u', 'red'))
   await assert.rejects(checkSchema(client, [items, bags]), {
@@ -221,7 +221,7 @@ testBothDrivers('adds a dropped index again, a unique one only if the rows allow
     kind: 'refused',
     message: /^table items lacks UNIQUE KEY unique_gem \(gem\); the migration failed: .*Duplicate entry 'red'/,
   })
-  await ask(client, 'UPDATE items SET gem = NULL')
+  await queryRows(client, 'UPDATE items SET gem = NULL')
   assert.deepEqual(await applySteps(client, game), ['add-index'])
   await checkSchema(client, [items, bags])
 })
@@ -231,7 +231,7 @@ testBothDrivers('completes a migration that was interrupted after any statement'
   assert.ok(all.length >= 11)
   await using direct = openClient(url)
   for (const cut of all.keys()) {
-    for (const [name] of await ask(direct, 'SHOW TABLES')) await ask(direct, `DROP TABLE ${String(name)}`)
+    for (const [name] of await queryRows(direct, 'SHOW TABLES')) await queryRows(direct, `DROP TABLE ${String(name)}`)
     for (const statement of all.slice(0, cut)) await client.query(statement)
     await applySteps(client, game)
     assert.deepEqual((await planMigration(client, game)).steps, [], `after ${cut}`)
@@ -270,8 +270,8 @@ testBothDrivers(
   async (client) => {
     await applySteps(client, game)
     // The state after a deploy request of PlanetScale, which transfers no rows.
-    await ask(client, 'DELETE FROM firefly_table')
-    await ask(client, 'DELETE FROM firefly_migration')
+    await queryRows(client, 'DELETE FROM firefly_table')
+    await queryRows(client, 'DELETE FROM firefly_migration')
     await assert.rejects(
       checkSchema(client, [items, bags]),
       /Firefly's own tables are missing; table items: found a table of 5/,
@@ -280,7 +280,7 @@ testBothDrivers(
     const { steps } = await planMigration(client, targetOf([items, bags], true))
     for (const { statements } of steps) for (const { sql } of statements) assert.match(sql, /^INSERT INTO firefly_/)
     assert.deepEqual(await applySteps(client, targetOf([items, bags], true)), ['firefly-tables', 'adopt', 'adopt'])
-    assert.deepEqual(await ask(client, 'SELECT name, adopted FROM firefly_table ORDER BY name'), [
+    assert.deepEqual(await queryRows(client, 'SELECT name, adopted FROM firefly_table ORDER BY name'), [
       ['bags', '0'],
       ['items', '0'],
     ])

@@ -57,7 +57,7 @@ const assertSuccess = (result: CommandResult): string => {
   assert.deepEqual([result.code, result.err], [0, ''])
   return result.out
 }
-const ask = async (client: SqlClient, text: string) => (await client.query(sql(text))).rows
+const queryRows = async (client: SqlClient, text: string) => (await client.query(sql(text))).rows
 
 const BIN = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
 const PURSES = `-- 2. table purses is missing
@@ -95,7 +95,7 @@ no writer yet
 `,
   )
   // An operator runs the printed statements.
-  for (const statement of splitStatements(plan)) await ask(database.client, statement)
+  for (const statement of splitStatements(plan)) await queryRows(database.client, statement)
   const inPlace = '2 tables and 1 numbered file are in place'
   assert.equal(assertSuccess(await by('plan')), `-- nothing to do: ${inPlace} at ${place.host}/${database.name}\n`)
   assert.equal(assertSuccess(await by('apply')), `nothing to do: ${inPlace}\n`)
@@ -204,7 +204,10 @@ ALTER TABLE \`pets\` MODIFY COLUMN \`name\` TINYINT UNSIGNED NOT NULL DEFAULT 0
 
 test('prints the compared columns before an adoption', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
-  await ask(database.client, `CREATE TABLE purses (player VARCHAR(40) ${BIN} PRIMARY KEY, gold BIGINT NULL, note TEXT)`)
+  await queryRows(
+    database.client,
+    `CREATE TABLE purses (player VARCHAR(40) ${BIN} PRIMARY KEY, gold BIGINT NULL, note TEXT)`,
+  )
   const args = ['--app', 'one', '--mysql', database.url]
   assert.match(assertSuccess(await runMigrate(['status', ...args])), /^purses +adoptable +~0 /m)
   const refused = await runMigrate(['apply', ...args])
@@ -240,7 +243,7 @@ test('reaches the same state after a kill during a step, and when run twice at o
   let out = ''
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
   const waiting = "SELECT 1 FROM information_schema.processlist WHERE state LIKE '%metadata lock%'"
-  await waitUntil(async () => (await ask(database.client, waiting)).length > 0)
+  await waitUntil(async () => (await queryRows(database.client, waiting)).length > 0)
   child.kill('SIGKILL')
   await new Promise((resolve) => child.once('close', resolve))
   assert.equal(out, 'add-column: table pets lacks the column level … ')

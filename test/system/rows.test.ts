@@ -7,13 +7,13 @@ import fc from 'fast-check'
 
 import { table } from '../../core/game/table.ts'
 import type { Row } from '../../core/ports/store.ts'
+import { rowKeyOf } from '../../core/rows/rowkey.ts'
 import type { SqlValue } from '../../core/sql/client.ts'
 import { addColumn } from '../../core/sql/statements.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
 import {
   ALL_BYTES,
   insert,
-  keyOf,
   loadAll,
   uniqueTableName,
   Player,
@@ -23,7 +23,7 @@ import {
   update,
 } from '../support/sqldatabase.ts'
 
-const { direct, ask, create, testBothDrivers } = await openSqlFixture()
+const { direct, queryRows, create, testBothDrivers } = await openSqlFixture()
 
 const EVERY_KIND = {
   key: t.string(20),
@@ -172,9 +172,9 @@ testBothDrivers('orders pages by key: case, emoji, numbers, bytes and dates', as
   const others = rows.map((row) => ({ ...row, uid: 'ME' }))
   await owner.applyBatch([...rows, ...others].map((row) => insert(bags, row)).toReversed())
   for (const page of [1, 7, 1_000]) assert.deepEqual(await loadAll(database, bags, 'me', page), rows)
-  for (const row of rows.slice(-10)) assert.deepEqual(await database.row(bags, keyOf(bags, row)), row)
-  assert.equal(await database.row(bags, keyOf(bags, { ...rows[0], place: 'A' })), null)
-  await owner.applyBatch(rows.slice(-3).map((row) => remove(bags, ...keyOf(bags, row))))
+  for (const row of rows.slice(-10)) assert.deepEqual(await database.row(bags, rowKeyOf(bags, row)), row)
+  assert.equal(await database.row(bags, rowKeyOf(bags, { ...rows[0], place: 'A' })), null)
+  await owner.applyBatch(rows.slice(-3).map((row) => remove(bags, ...rowKeyOf(bags, row))))
   assert.deepEqual(await loadAll(database, bags, 'me', 1_000), rows.slice(0, -3))
   assert.deepEqual(await loadAll(database, bags, 'ME', 1_000), others)
 })
@@ -211,7 +211,7 @@ testBothDrivers('refuses invalid values of another program with column, value an
     ['on', 7, /column on holds "7": expected bool, got "7"$/],
   ]
   for (const [column, value, message] of foreign) {
-    await ask(`UPDATE ${items.name} SET \`${column}\` = ?`, value)
+    await queryRows(`UPDATE ${items.name} SET \`${column}\` = ?`, value)
     await assertRefused(database.load(items, 'a', null, 9), message)
     await assertRefused(database.row(items, ['a']), message)
     const before = good[column as keyof typeof good]
@@ -226,7 +226,7 @@ testBothDrivers('reads and writes a table of another program', async (database, 
     { id: t.u32, uid: t.string(20), on: t.bool, level: t.u8, born: t.date, name: t.string(20) },
     { key: 'id', by: ['uid'], unique: ['name'], defaults: { level: 7 }, owner: Player },
   )
-  await ask(
+  await queryRows(
     `CREATE TABLE ${old.name} (name CHAR(20) UNIQUE, extra INT NOT NULL DEFAULT 3, \`on\` BIT(1), born TIMESTAMP(6) NULL,
       uid VARCHAR(20) NOT NULL, level INT, id MEDIUMINT UNSIGNED PRIMARY KEY) CHARACTER SET latin1`,
   )
@@ -237,7 +237,7 @@ testBothDrivers('reads and writes a table of another program', async (database, 
     [4, 'bob'],
     [5, 'Bob '],
   ] as const)
-    await ask(
+    await queryRows(
       `INSERT INTO ${old.name} (id, uid, name, \`on\`, born) VALUES (?, ?, ?, 1, ?)`,
       id,
       uid,
@@ -254,8 +254,8 @@ testBothDrivers('reads and writes a table of another program', async (database, 
   await owner.applyBatch([insert(old, { ...row(6, 'Bob'), on: false })])
   await owner.applyBatch([update(old, [6], { level: 8 })])
   assert.deepEqual(await database.row(old, [6]), { ...row(6, 'Bob'), on: false, level: 8 })
-  assert.deepEqual(await ask(`SELECT extra FROM ${old.name} WHERE id = 6`), [['3']])
-  await ask(`ALTER TABLE ${old.name} DROP COLUMN level`)
+  assert.deepEqual(await queryRows(`SELECT extra FROM ${old.name} WHERE id = 6`), [['3']])
+  await queryRows(`ALTER TABLE ${old.name} DROP COLUMN level`)
   await assert.rejects(database.load(old, 'Bob', null, 1), {
     kind: 'schema',
     message: /^table t\d+: .*level/,
@@ -264,7 +264,7 @@ testBothDrivers('reads and writes a table of another program', async (database, 
 
 testBothDrivers('finds a row by its exact key, whatever the collation treats as equal', async (database, owner) => {
   const heroes = await create({ uid: t.string(20), level: t.u8 }, { key: 'uid' })
-  await ask(`ALTER TABLE ${heroes.name} MODIFY uid VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL`)
+  await queryRows(`ALTER TABLE ${heroes.name} MODIFY uid VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL`)
   await owner.applyBatch([insert(heroes, { uid: 'Bob', level: 1 })])
   assert.deepEqual(await database.row(heroes, ['Bob']), { uid: 'Bob', level: 1 })
   assert.equal(await database.row(heroes, ['bob']), null)
@@ -325,7 +325,7 @@ testBothDrivers('accepts rows of a version that does not know a new column', asy
   for (const name of Object.keys(added))
     for (const statement of addColumn(current, current.columnByName.get(name)!)) await direct.query(statement)
   await owner.applyBatch([insert(old, { id: 'after', n: 1 })])
-  await ask(`INSERT INTO ${old.name} (id, n) VALUES (?, 1)`, 'foreign')
+  await queryRows(`INSERT INTO ${old.name} (id, n) VALUES (?, 1)`, 'foreign')
   for (const id of ['before', 'too', 'after', 'foreign']) {
     assert.deepEqual(await database.row(current, [id]), {
       id,
@@ -343,6 +343,6 @@ testBothDrivers('accepts rows of a version that does not know a new column', asy
   }
   const fresh = await create(all, options)
   const shape = async (name: string) =>
-    ((await ask(`SHOW CREATE TABLE ${name}`))[0]![1] as string).replace(name, '').split('\n').sort()
+    ((await queryRows(`SHOW CREATE TABLE ${name}`))[0]![1] as string).replace(name, '').split('\n').sort()
   assert.deepEqual(await shape(old.name), await shape(fresh.name))
 })
