@@ -1,4 +1,4 @@
-// `bench attack` and `bench idle` in their quick profile: that they measure what they say, not what comes out.
+// `bench attack` and `bench idle` in their quick profile print every figure. The values are not judged.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -6,7 +6,7 @@ import { figuresOf, type Figures } from '../support/figure.ts'
 
 const KINDS = ['legacy', 'ping', 'channel']
 
-const run = async (name: string): Promise<readonly Figures[]> => {
+const runBench = async (name: string): Promise<readonly Figures[]> => {
   const lines = await figuresOf('test/bench/main.ts', name, '--quick')
   assert.ok(lines)
   for (const line of lines) {
@@ -17,36 +17,36 @@ const run = async (name: string): Promise<readonly Figures[]> => {
   return lines
 }
 
-test('`bench attack` tells of every flood what players got, and of those who never read what they cost', async () => {
-  const lines = await run('attack')
-  const of = (figure: string): readonly Figures[] => lines.filter((line) => line['figure'] === figure)
+test('`bench attack` prints the answers of players during each flood, and the cost of clients that never read', async () => {
+  const lines = await runBench('attack')
+  const figures = (figure: string): readonly Figures[] => lines.filter((line) => line['figure'] === figure)
   assert.deepEqual(
-    of('flooderShare').map(({ kind }) => kind),
+    figures('flooderShare').map(({ kind }) => kind),
     KINDS,
   )
   assert.deepEqual(
-    of('answers').map(({ load, kind }) => `${String(load)} ${String(kind)}`),
+    figures('answers').map(({ load, kind }) => `${String(load)} ${String(kind)}`),
     ['paced', 'full'].flatMap((load) => KINDS.map((kind) => `${load} ${kind}`)),
   )
-  for (const line of of('answers')) {
+  for (const line of figures('answers')) {
     assert.ok(Number(line['answersPerSecondWithout']) > 0)
-    assert.ok(Number(line['answersPerSecond']) > 0, `answers beside a ${String(line['kind'])} flood`)
+    assert.ok(Number(line['answersPerSecond']) > 0, `answers during a ${String(line['kind'])} flood`)
   }
   for (const name of ['unread', 'readers'])
     assert.deepEqual(
-      of(name).map(({ protocol }) => protocol),
+      figures(name).map(({ protocol }) => protocol),
       ['v2', 'legacy'],
       name,
     )
-  for (const line of of('readers')) {
+  for (const line of figures('readers')) {
     assert.equal(line['gaps'], 0)
     assert.equal(line['thrownOut'], 0)
     assert.ok(Number(line['newsPerSecond']) > 0)
   }
 })
 
-test('`bench idle` tells what a session takes over TCP and over WebSocket', async () => {
-  const lines = await run('idle')
+test('`bench idle` prints the memory of a session over TCP and over WebSocket', async () => {
+  const lines = await runBench('idle')
   assert.deepEqual(
     lines.map(({ figure }) => figure),
     ['bytesPerSessionTcp', 'bytesPerSessionWs'],

@@ -1,4 +1,4 @@
-// The benchmarks that need more than this process, in their quick profile: that they run to their end, not how fast.
+// `bench state` in its quick profile runs to its end and prints every figure. Speed is not judged.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'

@@ -1,6 +1,5 @@
-// Rows of docs/hostile.md: seats of connections that are gone.
+// Rows of docs/hostile.md: seats of lost connections.
 
-import { registerAttacks } from './hostile/harness.ts'
-import { SUITES } from './hostile/suites.ts'
+import { registerSuite } from './hostile/suites.ts'
 
-registerAttacks(SUITES.abandonedseats)
+registerSuite('abandonedseats')

@@ -1,6 +1,5 @@
-// Rows of docs/hostile.md: floods of connections from one address.
+// Rows of docs/hostile.md: connections of one address.
 
-import { registerAttacks } from './hostile/harness.ts'
-import { SUITES } from './hostile/suites.ts'
+import { registerSuite } from './hostile/suites.ts'
 
-registerAttacks(SUITES.addresses)
+registerSuite('addresses')

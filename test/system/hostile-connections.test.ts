@@ -1,6 +1,5 @@
-// Rows of docs/hostile.md: floods of connections.
+// Rows of docs/hostile.md: all connections.
 
-import { registerAttacks } from './hostile/harness.ts'
-import { SUITES } from './hostile/suites.ts'
+import { registerSuite } from './hostile/suites.ts'
 
-registerAttacks(SUITES.connections)
+registerSuite('connections')

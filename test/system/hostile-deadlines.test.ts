@@ -1,6 +1,5 @@
-// Rows of docs/hostile.md: peers that are slow or silent.
+// Rows of docs/hostile.md: deadlines.
 
-import { registerAttacks } from './hostile/harness.ts'
-import { SUITES } from './hostile/suites.ts'
+import { registerSuite } from './hostile/suites.ts'
 
-registerAttacks(SUITES.deadlines)
+registerSuite('deadlines')

@@ -1,6 +1,5 @@
-// Rows of docs/hostile.md: peers that say too much.
+// Rows of docs/hostile.md: floods.
 
-import { registerAttacks } from './hostile/harness.ts'
-import { SUITES } from './hostile/suites.ts'
+import { registerSuite } from './hostile/suites.ts'
 
-registerAttacks(SUITES.floods)
+registerSuite('floods')

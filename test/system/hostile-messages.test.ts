@@ -1,6 +1,5 @@
-// Rows of docs/hostile.md: session messages, legacy commands, and peers that do not read.
+// Rows of docs/hostile.md: session messages, legacy commands and slow readers.
 
-import { registerAttacks } from './hostile/harness.ts'
-import { SUITES } from './hostile/suites.ts'
+import { registerSuite } from './hostile/suites.ts'
 
-registerAttacks(SUITES.messages)
+registerSuite('messages')

@@ -1,6 +1,5 @@
-// Rows of docs/hostile.md: bodies that the game encrypts itself.
+// Rows of docs/hostile.md: encrypted bodies.
 
-import { registerAttacks } from './hostile/harness.ts'
-import { SUITES } from './hostile/suites.ts'
+import { registerSuite } from './hostile/suites.ts'
 
-registerAttacks(SUITES.sealed)
+registerSuite('sealed')

@@ -1,6 +1,5 @@
-// Rows of docs/hostile.md: floods of connections that do not log in.
+// Rows of docs/hostile.md: connections without a login.
 
-import { registerAttacks } from './hostile/harness.ts'
-import { SUITES } from './hostile/suites.ts'
+import { registerSuite } from './hostile/suites.ts'
 
-registerAttacks(SUITES.unauthenticated)
+registerSuite('unauthenticated')

@@ -1,6 +1,5 @@
-// Rows of docs/hostile.md: WebSockets and how one asks for them.
+// Rows of docs/hostile.md: WebSocket and HTTP.
 
-import { registerAttacks } from './hostile/harness.ts'
-import { SUITES } from './hostile/suites.ts'
+import { registerSuite } from './hostile/suites.ts'
 
-registerAttacks(SUITES.websocket)
+registerSuite('websocket')

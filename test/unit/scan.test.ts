@@ -8,6 +8,7 @@ import fc from 'fast-check'
 
 import { InputError } from '../../core/wire/errors.ts'
 import { scanMsgpack } from '../../core/wire/scan.ts'
+import { sharedReferences } from '../support/msgpackbomb.ts'
 
 const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex.replaceAll(' ', ''), 'hex'))
 const times = (count: number, hex: string): string => hex.repeat(count)
@@ -85,14 +86,6 @@ const rejected: [what: string, hex: string, why: RegExp][] = [
   ['a timestamp of the year 275761', 'c7 0c ff 00000000 000007dba8218000', /out of range/],
   ['a timestamp long before all years', 'c7 0c ff 00000000 8000000000000000', /out of range/],
 ]
-
-/** 15 arrays, each with two references to the previous one: a traversal of the result visits 2^15 leaves. */
-function sharedReferences(): string {
-  const id = (n: number): string => n.toString(16).padStart(8, '0')
-  let hex = '9f'
-  for (let n = 1; n <= 15; n++) hex += `d669${id(n)}92${n === 1 ? 'c0c0' : `d670${id(n - 1)}`.repeat(2)}`
-  return hex
-}
 
 for (const [what, hex] of accepted) {
   test(`accepts ${what}`, () => scanMsgpack(bytes(hex)))

@@ -1,33 +1,28 @@
-// Floods of connections against servers with room for few: in all, from one address, and of those who are nobody yet.
-// Who is in stays in, who comes too late hears why.
+// Floods of connections against servers with low connection limits: in total, per address, and unauthenticated. Earlier
+// connections stay open; excess connections are closed.
 
 import assert from 'node:assert/strict'
 import { waitUntil } from '../../support/sockets.ts'
+import { refusalCounter, turnedAwayCounters, type Attack } from './attack.ts'
 import { frame, helloFrame, openFrame } from './frames.ts'
-import { validClaims, signTicket } from './ticketfactory.ts'
+import { COMMAND } from './game.ts'
+import type { AttackHarness } from './harness.ts'
 import type { RawPeer } from './peer.ts'
-import { closeCounter, refusalCounter, type Attack, type AttackHarness } from './harness.ts'
+import { signTicket, validClaims } from './ticketfactory.ts'
 
-const RAW = 1
-const ENTER = 30
-/** Of the servers under attack; in `connections` and `addresses` two are the players'. */
+const { LOGIN, RAW } = COMMAND
+/** Limit of the servers under attack; in `connections` and `addresses` the two players count too. */
 export const MAX_CONNECTIONS = 12
 const FREE_CONNECTIONS = MAX_CONNECTIONS - 2
 const EXCESS_CONNECTIONS = 10
-/** What the lobby has room for above that, for connections that only speak HTTP. */
+/** How many more connections may send only HTTP. */
 const HTTP_RESERVE = 64
 
-/** The counters of connections that met a bound. */
-const turnedAwayCounters = (bound: string, count: number): Record<string, number> => ({
-  ...closeCounter('OVERLOADED', count),
-  [`firefly_turned_away_total{bound="${bound}"}`]: count,
-})
-
-/** Fills the server; the peers that are in. */
-async function fillServer(stage: AttackHarness): Promise<RawPeer[]> {
+/** Opens connections up to the limit. */
+async function fillServer(harness: AttackHarness): Promise<RawPeer[]> {
   const peers = []
   for (let i = 0; i < FREE_CONNECTIONS; i++) {
-    const peer = await stage.dialTcp()
+    const peer = await harness.dialTcp()
     await peer.send(frame(RAW, String(i)))
     await peer.waitForFrames(1)
     peers.push(peer)
@@ -35,26 +30,22 @@ async function fillServer(stage: AttackHarness): Promise<RawPeer[]> {
   return peers
 }
 
-/** Each half of them is told so in the way it can hear. */
-async function assertExcessRefused(stage: AttackHarness): Promise<void> {
+/** Half of the excess connections are WebSockets, which receive the reason. */
+async function assertExcessClosed(harness: AttackHarness): Promise<void> {
   for (let i = 0; i < EXCESS_CONNECTIONS; i++) {
-    const peer = await stage.dialTcp()
-    await peer.waitForClose()
-    assert.equal(peer.receivedBytes, 0)
-    const close = await (await stage.dialWebSocket()).waitForCloseFrame()
-    assert.equal(close.code, 1013)
-    assert.match(close.reason, /^OVERLOADED: /)
+    assert.equal((await harness.sendUntilClosed()).receivedBytes, 0)
+    await (await harness.dialWebSocket()).assertClosed(1013, 'OVERLOADED')
   }
 }
 
 const overLimitAttack = (name: string, bound: string): Attack => ({
   name,
-  verdict: 'close OVERLOADED',
+  receives: 'close OVERLOADED',
   counters: turnedAwayCounters(bound, 2 * EXCESS_CONNECTIONS),
-  run: async (stage) => {
-    const inside = await fillServer(stage)
-    await assertExcessRefused(stage)
-    for (const peer of inside) {
+  run: async (harness) => {
+    const peers = await fillServer(harness)
+    await assertExcessClosed(harness)
+    for (const peer of peers) {
       await peer.send(frame(RAW, 'again'))
       await peer.waitForFrames(2)
     }
@@ -62,84 +53,80 @@ const overLimitAttack = (name: string, bound: string): Attack => ({
 })
 
 export const totalConnections: readonly Attack[] = [
-  overLimitAttack('connections beyond the total are closed, those before them stay', 'total'),
+  overLimitAttack('closes connections above the total limit and keeps earlier ones', 'total'),
   {
-    name: 'a place that is left is free again',
-    verdict: 'answers',
+    name: 'accepts new connections after earlier ones have ended',
+    receives: 'answers',
     counters: { firefly_accepted_total: 5 * FREE_CONNECTIONS },
-    run: async (stage) => {
+    run: async (harness) => {
       for (let round = 0; round < 5; round++) {
-        const peers = await fillServer(stage)
+        const peers = await fillServer(harness)
         for (const peer of peers) peer.sendReset()
-        assert.equal(await stage.waitForMetric('firefly_connections', (count) => count === 2), 2)
+        await harness.waitForMetric('firefly_connections', (count) => count === 2)
       }
     },
   },
 ]
 
 export const addressConnections: readonly Attack[] = [
-  overLimitAttack('connections of one address beyond its bound are closed, those before them stay', 'address'),
+  overLimitAttack('closes connections above the limit per address and keeps earlier ones', 'address'),
   {
-    name: 'connections of one address that only speak HTTP, or nothing, are cut beyond their own bound',
-    verdict: 'cut',
+    name: 'cuts connections that send only HTTP, or nothing, above their own limit per address',
+    receives: 'cut',
     counters: refusalCounter('crowd', EXCESS_CONNECTIONS),
-    run: async (stage) => {
-      // The figures are read on a connection that stands already.
-      await stage.readMetrics()
+    run: async (harness) => {
+      // Opens the connection that reads the metrics.
+      await harness.readMetrics()
       const peers: RawPeer[] = []
-      for (let i = 0; i < MAX_CONNECTIONS + HTTP_RESERVE + EXCESS_CONNECTIONS; i++) peers.push(await stage.dialHttp())
+      for (let i = 0; i < MAX_CONNECTIONS + HTTP_RESERVE + EXCESS_CONNECTIONS; i++) peers.push(await harness.dialHttp())
       await waitUntil(
-        () => peers.filter(({ isClosed: closed }) => closed).length >= EXCESS_CONNECTIONS,
-        'those beyond the bound are cut',
+        () => peers.filter(({ isClosed }) => isClosed).length >= EXCESS_CONNECTIONS,
+        'the excess connections are cut',
       )
-      assert.ok(peers.slice(0, MAX_CONNECTIONS).every(({ isClosed: closed }) => !closed))
+      assert.ok(peers.slice(0, MAX_CONNECTIONS).every(({ isClosed }) => !isClosed))
       for (const peer of peers) peer.sendReset()
     },
   },
 ]
 
-/** Fills the club with strangers of every kind, as far as there is room. */
-async function fillUnauthenticated(stage: AttackHarness): Promise<RawPeer[]> {
-  const strangers = []
+/** Opens unauthenticated connections of each kind up to the limit. */
+async function fillUnauthenticated(harness: AttackHarness): Promise<RawPeer[]> {
+  const peers = []
   for (let i = 0; i < MAX_CONNECTIONS; i += 3) {
-    const [silent, greeted] = [await stage.dialTcp(), await stage.dialTcp()]
-    await greeted.send(helloFrame(), openFrame(1, 'gate', ''))
-    await greeted.waitForFrames(2)
-    strangers.push(silent, greeted, (await stage.dialWebSocket()).peer)
+    const [silent, session] = [await harness.dialTcp(), await harness.dialTcp()]
+    await session.send(helloFrame(), openFrame(1, 'login', ''))
+    await session.waitForFrames(2)
+    peers.push(silent, session, (await harness.dialWebSocket()).peer)
   }
-  return strangers
+  return peers
 }
 
 export const unauthenticatedConnections: readonly Attack[] = [
   {
-    name: 'connections without a login beyond their bound are closed, players and their places stay',
-    verdict: 'close OVERLOADED',
+    name: 'closes unauthenticated connections above their limit and keeps the players',
+    receives: 'close OVERLOADED',
     counters: turnedAwayCounters('unproven', 2 * EXCESS_CONNECTIONS),
-    run: async (stage) => {
-      await fillUnauthenticated(stage)
-      await assertExcessRefused(stage)
+    run: async (harness) => {
+      await fillUnauthenticated(harness)
+      await assertExcessClosed(harness)
     },
   },
   {
-    name: 'a stranger who goes makes room, and so does one who logs in',
-    verdict: 'answers',
+    name: 'accepts a connection after an unauthenticated one has ended or logged in',
+    receives: 'answers',
     counters: turnedAwayCounters('unproven', 2),
-    run: async (stage) => {
-      const strangers = await fillUnauthenticated(stage)
-      strangers[0]!.sendReset()
-      assert.equal(
-        await stage.waitForMetric('firefly_unproven', (count) => count < MAX_CONNECTIONS),
-        MAX_CONNECTIONS - 1,
-      )
-      const next = await stage.dialTcp()
-      await next.send(frame(ENTER, { uid: 'one who logs in' }))
-      await next.waitForFrames(1)
-      const player = await stage.openSession({
-        ticket: Buffer.from(signTicket(validClaims('one with a ticket'))),
-      })
-      assert.equal(player.errors().length, 0)
-      await stage.dialTcp()
-      for (let i = 0; i < 2; i++) await (await stage.dialTcp()).waitForClose()
+    run: async (harness) => {
+      const peers = await fillUnauthenticated(harness)
+      peers[0]!.sendReset()
+      await harness.waitForMetric('firefly_unproven', (count) => count === MAX_CONNECTIONS - 1)
+      const legacy = await harness.dialTcp()
+      await legacy.send(frame(LOGIN, { uid: 'player by login' }))
+      await legacy.waitForFrames(1)
+      const ticket = Buffer.from(signTicket(validClaims('player by ticket')))
+      const session = await harness.openSession({ ticket })
+      assert.equal(session.errors().length, 0)
+      await harness.dialTcp()
+      for (let i = 0; i < 2; i++) await harness.sendUntilClosed()
     },
   },
 ]

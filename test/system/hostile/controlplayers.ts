@@ -1,21 +1,20 @@
-// Two well-behaved players beside an attack: one of our SDK on a WebSocket, one legacy client on TCP. Each calls as soon
-// as it has its answer, and checks what it is told.
+// Two well-behaved players beside an attack: the SDK on a WebSocket and a legacy client on TCP. Each sends its next call
+// after the reply to the last one, and checks every reply.
 
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type Firefly } from '../../../client/index.ts'
+import type { Ready } from '../../support/serverprocess.ts'
 import { frame, IDENTITY } from './frames.ts'
-import { Yard } from './game.ts'
-import { validClaims, signTicket } from './ticketfactory.ts'
+import { COMMAND, Room } from './game.ts'
 import { RawPeer } from './peer.ts'
+import { signTicket, validClaims } from './ticketfactory.ts'
 
 const CALL_INTERVAL_MS = 4
-const ENTER = 30
 
 export class ControlPlayers {
-  readonly answers = { sdk: 0, legacy: 0 }
-  /** What they had to complain of. */
+  readonly replies = { sdk: 0, legacy: 0 }
   readonly failures: string[] = []
-  /** The longest that one of them waited. */
+  /** The longest wait for a reply. */
   maxLatencyMs = 0
   readonly #sdk: Firefly
   readonly #legacy: RawPeer
@@ -32,30 +31,27 @@ export class ControlPlayers {
     ])
   }
 
-  /** `areMembers`: they log in, the one by a ticket, the other at the gate. */
-  static async connectPlayers(
-    { http, tcp }: { readonly http: number; readonly tcp: number },
-    logIn: boolean,
-  ): Promise<ControlPlayers> {
-    const ticketOptions = logIn ? { ticket: () => signTicket(validClaims('the one beside it')) } : {}
+  /** `logIn`: the SDK logs in by a ticket, the legacy client by a command. */
+  static async connectPlayers({ http, tcp }: Ready, logIn: boolean): Promise<ControlPlayers> {
+    const ticketOptions = logIn ? { ticket: () => signTicket(validClaims('sdk player')) } : {}
     const sdk = await connect(`ws://127.0.0.1:${http}/ws`, { identity: IDENTITY, ...ticketOptions })
     const legacy = await RawPeer.connect(tcp)
     if (logIn) {
-      await legacy.send(frame(ENTER, { uid: 'the other beside it' }))
+      await legacy.send(frame(COMMAND.LOGIN, { uid: 'legacy player' }))
       await legacy.waitForFrames(1)
       legacy.frames.length = 0
     }
     return new ControlPlayers(sdk, legacy)
   }
 
-  get answerCount(): number {
-    return this.answers.sdk + this.answers.legacy
+  get replyCount(): number {
+    return this.replies.sdk + this.replies.legacy
   }
 
-  /** What the game has counted. */
+  /** The counter of the game. Records a failure when a prototype was modified. */
   async readGameCount(): Promise<number> {
-    const { count, polluted } = await this.#sdk.at(Yard).tally()
-    if (polluted) this.failures.push('a prototype was changed')
+    const { count, polluted } = await this.#sdk.at(Room).tally()
+    if (polluted) this.failures.push('a prototype was modified')
     return count
   }
 
@@ -66,29 +62,29 @@ export class ControlPlayers {
     this.#legacy.socket.destroy()
   }
 
-  async #callRepeatedly(who: 'sdk' | 'legacy', call: (n: number) => Promise<unknown>): Promise<void> {
+  async #callRepeatedly(player: 'sdk' | 'legacy', call: (n: number) => Promise<unknown>): Promise<void> {
     for (let n = 1; !this.#isClosing && this.failures.length === 0; n++) {
-      const begun = performance.now()
+      const startMs = performance.now()
       try {
-        const answer = await call(n)
-        if (answer !== n) this.failures.push(`${who}: ${n} was answered by ${String(answer)}`)
-        this.answers[who]++
+        const reply = await call(n)
+        if (reply !== n) this.failures.push(`${player}: the reply to ${n} is ${String(reply)}`)
+        this.replies[player]++
       } catch (error) {
-        this.failures.push(`${who}: ${String(error)}`)
+        this.failures.push(`${player}: ${String(error)}`)
       }
-      this.maxLatencyMs = Math.max(this.maxLatencyMs, performance.now() - begun)
-      await pause(CALL_INTERVAL_MS)
+      this.maxLatencyMs = Math.max(this.maxLatencyMs, performance.now() - startMs)
+      await sleep(CALL_INTERVAL_MS)
     }
   }
 
   async #callSdk(n: number): Promise<unknown> {
-    return (await this.#sdk.at(Yard).pack({ n })).n
+    return (await this.#sdk.at(Room).pack({ n })).n
   }
 
   async #callLegacy(n: number): Promise<unknown> {
-    await this.#legacy.send(frame(1, String(n)))
+    await this.#legacy.send(frame(COMMAND.RAW, String(n)))
     await this.#legacy.waitForFrames(1)
-    const [answer] = this.#legacy.frames.splice(0)
-    return answer!.command === 1 && Number(answer!.body.toString())
+    const [reply] = this.#legacy.frames.splice(0)
+    return reply!.command === COMMAND.RAW && Number(reply!.body.toString())
   }
 }

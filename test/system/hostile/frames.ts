@@ -1,5 +1,6 @@
-// The bytes of an attacker: frames of the attacked game's identity, right or wrong in one chosen place.
+// Frames with the identity of the server under attack, valid or wrong in one chosen place.
 
+import { EMPTY_BYTES, writeU32 } from '../../../core/wire/bytes.ts'
 import {
   DEFAULT_FRAME_IDENTITY,
   encodeFrame,
@@ -7,7 +8,6 @@ import {
   frameIdentityBytes,
   type FrameIdentity,
 } from '../../../core/wire/frame.ts'
-import { writeU32 } from '../../../core/wire/bytes.ts'
 import {
   encodeAck,
   encodeCall,
@@ -18,14 +18,14 @@ import {
   type Open,
 } from '../../../core/wire/message.ts'
 
+/** Every byte differs from zero and from the others, so that none is valid by accident. */
 export const IDENTITY: FrameIdentity = { head: [78, 37, 38, 48], protoVersion: 9, serverVersion: 0x01020304 }
 const IDENTITY_BYTES = frameIdentityBytes(IDENTITY)
 const LENGTH_AT = 9
-const EMPTY_BYTES = new Uint8Array(0)
 
 export type Body = Uint8Array | string | object
 
-/** Text is its UTF-8, any other value its JSON. */
+/** Encodes text as UTF-8 and other values as JSON. */
 export function bodyOf(body: Body): Uint8Array {
   if (body instanceof Uint8Array) return body
   return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
@@ -35,27 +35,27 @@ export function frame(command: number, body: Body = EMPTY_BYTES): Buffer {
   return Buffer.from(encodeFrame(IDENTITY_BYTES, command, bodyOf(body)))
 }
 
-/** A frame whose length field says something else. */
+/** A frame with a wrong length field. */
 export function frameWithLength(length: number, command: number, body: Body = EMPTY_BYTES): Buffer {
   const bytes = frame(command, body)
   writeU32(bytes, LENGTH_AT, length)
   return bytes
 }
 
-/** A frame of a stranger: one byte of the identity differs. */
+/** A frame with one wrong bit in this byte of the identity. */
 export function frameWithWrongIdentity(byte: number): Buffer {
-  const bytes = frame(1, 'stranger')
+  const bytes = frame(1, 'wrong identity')
   bytes[byte]! ^= 0x80
   return bytes
 }
 
-/** A frame of a game that never changed its identity. */
+/** A frame with the default identity, zeros. */
 export function frameWithDefaultIdentity(): Buffer {
-  return Buffer.from(encodeFrame(frameIdentityBytes(DEFAULT_FRAME_IDENTITY), 1, bodyOf('stranger')))
+  return Buffer.from(encodeFrame(frameIdentityBytes(DEFAULT_FRAME_IDENTITY), 1, EMPTY_BYTES))
 }
 
 export function hex(text: string): Buffer {
-  return Buffer.from(text.replaceAll(' ', ''), 'hex')
+  return Buffer.from(text, 'hex')
 }
 
 export interface ReceivedFrame {
@@ -63,7 +63,7 @@ export interface ReceivedFrame {
   readonly body: Buffer
 }
 
-/** Cuts what the server says. */
+/** Appends the frames of the server to `frames`. */
 export function createFrameDecoder(frames: ReceivedFrame[]): FrameDecoder {
   return new FrameDecoder(IDENTITY, 1 << 24, (command, source, start, end) => {
     frames.push({ command, body: Buffer.from(source.subarray(start, end)) })
@@ -86,23 +86,26 @@ export function helloFrame({
   return frame(MESSAGE.HELLO, encodeHello({ minVersion, maxVersion, session, ticket, token }))
 }
 
-export function openFrame(channel: number, contract = 'yard', key = 'main'): Buffer {
+export function openFrame(channel: number, contract = 'room', key = 'main'): Buffer {
   return frame(MESSAGE.OPEN, encodeOpen(openFields(channel, { contract, key })))
 }
+
+/** Starts a session with channel 1 open: WELCOME and OPENED answer it. */
+export const helloAndOpen = Buffer.concat([helloFrame(), openFrame(1)])
 
 export function resumeFrame(...opens: readonly Open[]): Buffer {
   return frame(MESSAGE.RESUME, encodeResume(opens))
 }
 
-export function openFields(channel: number, what: Partial<Open> = {}): Open {
-  return { channel, activation: 0, eventAck: 0, contract: 'yard', key: 'main', ...what }
+export function openFields(channel: number, change: Partial<Open> = {}): Open {
+  return { channel, activation: 0, eventAck: 0, contract: 'room', key: 'main', ...change }
 }
 
 export function ackFrame(channel: number, calls: number, events: number): Buffer {
   return frame(MESSAGE.ACK, encodeAck({ channel, calls, events }))
 }
 
-/** A call of a channel; `opening` counts what was lost, 0 = nothing. */
+/** `opening`: of the last OPENED that was received, 0 = none yet. */
 export function callFrame(
   channel: number,
   sequence: number,

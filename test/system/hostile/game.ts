@@ -1,10 +1,33 @@
-// The game that is attacked: it gives back what passed codec and schema, counts what it was given, and can say much at
-// once. Its frames have an identity of their own, so that no byte of it is right by accident.
+// The game of the server under attack. Its commands return what passed codec and schema, count what they received, or
+// cause large replies and events.
 
 import { command, contract, event, firefly, service, shard, t } from '../../../core/game/index.ts'
 
+export const COMMAND = {
+  RAW: 1,
+  JSON: 2,
+  PACK: 3,
+  PAD: 4,
+  COUNT: 5,
+  TALLY: 6,
+  SMALL: 7,
+  LATER: 8,
+  JOIN: 9,
+  SHOUT: 10,
+  MOVE: 11,
+  COSTLY: 12,
+  MEMBERS: 13,
+  INTERNAL: 20,
+  LOGIN: 30,
+  PLAYER_RAW: 40,
+  PLAYER_COSTLY: 41,
+} as const
+export const EVENT = { SHOUTED: 50, MOVED: 51, REFRESHED: 52 } as const
+/** The cost of the two costly commands. */
+export const COST = 100
+
 const SAFE = Number.MAX_SAFE_INTEGER
-/** Everything a body can be wrong in, each field optional. */
+/** One optional field of each kind that a body can violate. */
 const plain = {
   n: t.optional(t.f64),
   int: t.optional(t.int(-SAFE, SAFE)),
@@ -13,51 +36,50 @@ const plain = {
   map: t.optional(t.record(t.f64, 64)),
 }
 const any = { ...plain, wide: t.optional(t.i64), at: t.optional(t.date), bytes: t.optional(t.bytes(1_000)) }
+const size = t.int(0, 60_000)
+const text = t.string(60_000)
 
-/** Open to everybody. */
-export const Yard = contract('yard', {
-  raw: command(1, t.bytes(), t.bytes(), { codec: 'raw' }),
-  json: command(2, plain, plain, { codec: 'json' }),
-  pack: command(3, any, any),
-  /** Answers with so many bytes of text. */
-  pad: command(4, { bytes: t.int(0, 60_000) }, { text: t.string(60_000) }, { codec: 'json' }),
-  /** Counts in silence. */
-  count: command(5, t.bytes(), null, { codec: 'raw' }),
-  /** What was counted, and whether any prototype is not as it was. */
-  tally: command(6, {}, { count: t.u32, polluted: t.bool }, { codec: 'json' }),
-  small: command(7, t.bytes(), t.bytes(), { codec: 'raw', maxBytes: 16 }),
-  /** An awaited value is looked at for `then`. */
-  later: command(8, any, any),
-  join: command(9, {}, {}, { codec: 'json' }),
-  shout: command(10, { bytes: t.int(0, 60_000) }, {}, { codec: 'json' }),
-  /** Who has moved, with so many bytes of what else there is to say of it. */
-  move: command(11, { who: t.u8, n: t.u32, bytes: t.int(0, 60_000) }, {}, { codec: 'json' }),
-  dear: command(12, {}, {}, { codec: 'json', cost: 100 }),
-  /** How many members there are. */
-  here: command(13, {}, { members: t.u32 }, { codec: 'json' }),
-  heard: event(50, { text: t.string(60_000) }, { codec: 'json' }),
-  moved: event(51, { who: t.u8, n: t.u32, text: t.string(60_000) }, { codec: 'json', latest: 'who' }),
-  /** To a member who has missed something. */
-  fresh: event(52, {}, { codec: 'json' }),
+export const Room = contract('room', {
+  raw: command(COMMAND.RAW, t.bytes(), t.bytes(), { codec: 'raw' }),
+  json: command(COMMAND.JSON, plain, plain, { codec: 'json' }),
+  pack: command(COMMAND.PACK, any, any),
+  /** Replies with text of this size. */
+  pad: command(COMMAND.PAD, { bytes: size }, { text }, { codec: 'json' }),
+  /** Increments a counter and has no reply. */
+  count: command(COMMAND.COUNT, t.bytes(), null, { codec: 'raw' }),
+  /** Returns the counter, and whether a prototype was modified. */
+  tally: command(COMMAND.TALLY, {}, { count: t.u32, polluted: t.bool }, { codec: 'json' }),
+  small: command(COMMAND.SMALL, t.bytes(), t.bytes(), { codec: 'raw', maxBytes: 16 }),
+  /** The handler awaits its input, which reads the property `then`. */
+  later: command(COMMAND.LATER, any, any),
+  join: command(COMMAND.JOIN, {}, {}, { codec: 'json' }),
+  shout: command(COMMAND.SHOUT, { bytes: size }, {}, { codec: 'json' }),
+  move: command(COMMAND.MOVE, { mover: t.u8, n: t.u32, bytes: size }, {}, { codec: 'json' }),
+  costly: command(COMMAND.COSTLY, {}, {}, { codec: 'json', cost: COST }),
+  /** Returns the number of members. */
+  members: command(COMMAND.MEMBERS, {}, { members: t.u32 }, { codec: 'json' }),
+  shouted: event(EVENT.SHOUTED, { text }, { codec: 'json' }),
+  moved: event(EVENT.MOVED, { mover: t.u8, n: t.u32, text }, { codec: 'json', latest: 'mover' }),
+  /** Follows RESYNC. */
+  refreshed: event(EVENT.REFRESHED, {}, { codec: 'json' }),
 })
 
-/** Closed to players. */
-export const Vault = contract('vault', { open: command(20, {}, {}) })
+/** Not public. */
+const Internal = contract('internal', { open: command(COMMAND.INTERNAL, {}, {}) })
 
-/** Open to everybody. It believes what it is told, as a game must not. */
-export const Gate = contract('gate', {
-  enter: command(30, { uid: t.string(100) }, {}, { codec: 'json' }),
+/** Public. It accepts any uid without proof, which a real game must not. */
+const Login = contract('login', {
+  login: command(COMMAND.LOGIN, { uid: t.string(100) }, {}, { codec: 'json' }),
 })
 
-/** For players; its shard is theirs. */
-export const Den = contract('den', {
-  whisper: command(40, t.bytes(), t.bytes(), { codec: 'raw' }),
-  brood: command(41, {}, {}, { codec: 'json', cost: 100 }),
+/** The shard of one player. */
+const Player = contract('player', {
+  raw: command(COMMAND.PLAYER_RAW, t.bytes(), t.bytes(), { codec: 'raw' }),
+  costly: command(COMMAND.PLAYER_COSTLY, {}, {}, { codec: 'json', cost: COST }),
 })
 
-/** Not open to anybody yet. */
-export function yard() {
-  return shard(Yard)
+function roomShard() {
+  return shard(Room)
     .state(() => ({ count: 0 }))
     .on('raw', (_c, body) => body)
     .on('json', (_c, value) => value)
@@ -66,7 +88,7 @@ export function yard() {
     .on('count', (c) => {
       c.state.count++
     })
-    .on('tally', (c) => ({ count: c.state.count, polluted: polluted() }))
+    .on('tally', (c) => ({ count: c.state.count, polluted: isPolluted() }))
     .on('small', (_c, body) => body)
     .on('later', async (_c, value) => await Promise.resolve(value))
     .on('join', (c) => {
@@ -74,39 +96,41 @@ export function yard() {
       return {}
     })
     .on('shout', (c, { bytes }) => {
-      c.broadcast.heard({ text: 'x'.repeat(bytes) })
+      c.broadcast.shouted({ text: 'x'.repeat(bytes) })
       return {}
     })
-    .on('move', (c, { who, n, bytes }) => {
-      c.broadcast.moved({ who, n, text: 'x'.repeat(bytes) })
+    .on('move', (c, { mover, n, bytes }) => {
+      c.broadcast.moved({ mover, n, text: 'x'.repeat(bytes) })
       return {}
     })
-    .on('dear', () => ({}))
-    .on('here', (c) => ({ members: c.size }))
-    .resync((c) => c.push.fresh())
+    .on('costly', () => ({}))
+    .on('members', (c) => ({ members: c.size }))
+    .resync((c) => c.push.refreshed())
 }
 
-const vault = shard(Vault).on('open', () => ({}))
-const den = shard(Den)
+const internal = shard(Internal).on('open', () => ({}))
+const player = shard(Player)
   .players()
-  .on('whisper', (_c, body) => body)
-  .on('brood', () => ({}))
-export const gate = service(Gate)
+  .on('raw', (_c, body) => body)
+  .on('costly', () => ({}))
+const login = service(Login)
   .public()
-  .on('enter', async (c, { uid }) => {
+  .on('login', async (c, { uid }) => {
     await c.login(uid)
     return {}
   })
 
-export default firefly({ yard: yard().public(), vault, gate, den })
+export const publicGame = firefly({ room: roomShard().public(), internal, login, player })
+/** Without a login only the login service is open. */
+export const loginGame = firefly({ room: roomShard().players(), login }, { requireLogin: true })
 
-const inherited = [Object.prototype, Array.prototype, Function.prototype].map((one) => namesOf(one))
+const initialNames = prototypeNames()
 
-function polluted(): boolean {
-  const now = [Object.prototype, Array.prototype, Function.prototype].map((one) => namesOf(one))
-  return JSON.stringify(now) !== JSON.stringify(inherited) || 'polluted' in {}
+function isPolluted(): boolean {
+  return prototypeNames() !== initialNames || 'polluted' in {}
 }
 
-function namesOf(prototype: object): string[] {
-  return Object.getOwnPropertyNames(prototype)
+function prototypeNames(): string {
+  const prototypes = [Object.prototype, Array.prototype, Function.prototype]
+  return JSON.stringify(prototypes.map((prototype) => Object.getOwnPropertyNames(prototype)))
 }

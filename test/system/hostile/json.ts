@@ -1,23 +1,23 @@
 // JSON bodies: depth, keys, numbers and text.
 
-import { answeredBodies, COMMAND, refusedBodies } from './bodies.ts'
+import type { Attack } from './attack.ts'
+import { acceptedBodies, INHERITED, rejectedBodies } from './bodies.ts'
 import { hex } from './frames.ts'
-import type { Attack } from './harness.ts'
+import { COMMAND } from './game.ts'
 
-const { JSON: COMMAND_JSON } = COMMAND
-const repeated = (count: number, text: string): string => text.repeat(count)
-const INHERITED = ['constructor', 'then', 'toJSON', 'toString', 'hasOwnProperty', 'prototype', 'length']
+const { JSON: JSON_COMMAND } = COMMAND
+const INHERITED_KEYS = [...INHERITED, 'toJSON']
 
 export const jsonBodies: readonly Attack[] = [
-  refusedBodies('JSON nested deeper than 32 is refused', COMMAND_JSON, [
-    `${repeated(33, '[')}${repeated(33, ']')}`,
-    `${repeated(33, '{"a":')}1${repeated(33, '}')}`,
-    repeated(60_000, '['),
-    repeated(13_000, '{"a":'),
-    `{"x":"\\"",${repeated(12_000, '"a":[')}`,
-    `{"list":${repeated(30_000, '[')}${repeated(30_000, ']')}}`,
+  rejectedBodies('rejects JSON nested deeper than 32', JSON_COMMAND, [
+    `${'['.repeat(33)}${']'.repeat(33)}`,
+    `${'{"a":'.repeat(33)}1${'}'.repeat(33)}`,
+    '['.repeat(60_000),
+    '{"a":'.repeat(13_000),
+    `{"x":"\\"",${'"a":['.repeat(12_000)}`,
+    `{"list":${'['.repeat(30_000)}${']'.repeat(30_000)}}`,
   ]),
-  refusedBodies('JSON that is broken is refused', COMMAND_JSON, [
+  rejectedBodies('rejects malformed JSON', JSON_COMMAND, [
     '{',
     '}',
     '{"n":}',
@@ -31,7 +31,7 @@ export const jsonBodies: readonly Attack[] = [
     '//',
     'undefined',
   ]),
-  refusedBodies('JSON of another kind than the contract says is refused', COMMAND_JSON, [
+  rejectedBodies('rejects JSON of another type than the contract declares', JSON_COMMAND, [
     'null',
     'true',
     '1',
@@ -43,7 +43,7 @@ export const jsonBodies: readonly Attack[] = [
     '{"map":[]}',
     '{"text":{"toString":1}}',
   ]),
-  refusedBodies('a JSON key __proto__ is refused wherever it stands and however it is written', COMMAND_JSON, [
+  rejectedBodies('rejects a JSON key __proto__ at any depth and with any escapes', JSON_COMMAND, [
     '{"__proto__":{"polluted":1}}',
     '{"map":{"__proto__":1}}',
     '{"\\u005f_proto__":{"polluted":1}}',
@@ -51,62 +51,62 @@ export const jsonBodies: readonly Attack[] = [
     '{"list":[{"__proto__":{}}]}',
     '{"x":{"y":{"__proto__":{"polluted":1}}}}',
   ]),
-  refusedBodies('JSON numbers that are none, or beyond all bounds, are refused', COMMAND_JSON, [
+  rejectedBodies('rejects invalid, infinite and fractional JSON numbers', JSON_COMMAND, [
     '{"n":NaN}',
     '{"n":Infinity}',
     '{"n":-Infinity}',
     '{"n":1e999}',
     '{"n":-1e999}',
-    `{"n":${repeated(60_000, '9')}}`,
+    `{"n":${'9'.repeat(60_000)}}`,
     '{"n":0x10}',
     '{"n":01}',
     '{"n":+1}',
     '{"int":0.5}',
   ]),
-  refusedBodies('a JSON whole number that JavaScript would round is refused', COMMAND_JSON, [
+  rejectedBodies('rejects a JSON integer that JavaScript would round', JSON_COMMAND, [
     '{"int":9007199254740993}',
     '{"int":9007199254740992}',
     '{"int":-9007199254740993}',
     '{"int":1e16}',
   ]),
-  refusedBodies('JSON text with a lone surrogate is refused', COMMAND_JSON, [
+  rejectedBodies('rejects JSON text with a lone surrogate', JSON_COMMAND, [
     '{"text":"\\ud800"}',
     '{"text":"\\udc00\\ud800"}',
     '{"map":{"\\ud800":1}}',
   ]),
-  refusedBodies('JSON that is not UTF-8 is refused', COMMAND_JSON, [
+  rejectedBodies('rejects JSON that is not UTF-8', JSON_COMMAND, [
     hex('7b2274657874223a22ff227d'),
     hex('7b2274657874223a22eda080227d'),
     hex('7b2274657874223a22c0af227d'),
     hex('fffe7b007d00'),
   ]),
-  refusedBodies('JSON text, lists and records beyond their bounds are refused', COMMAND_JSON, [
-    `{"text":"${repeated(1_001, 'x')}"}`,
-    `{"list":[${repeated(4_096, '0,')}0]}`,
+  rejectedBodies('rejects JSON text, lists and records above their limits', JSON_COMMAND, [
+    `{"text":"${'x'.repeat(1_001)}"}`,
+    `{"list":[${'0,'.repeat(4_096)}0]}`,
     `{"map":{${Array.from({ length: 65 }, (_, i) => `"k${i}":1`).join(',')}}}`,
   ]),
-  answeredBodies('a JSON 2^53 + 1 is the nearest number where any number will do', COMMAND_JSON, 'answer: rounded', [
+  acceptedBodies('rounds a JSON 2^53 + 1 to the nearest number in a float field', JSON_COMMAND, 'answer: rounded', [
     ['{"n":9007199254740993}', { n: 9_007_199_254_740_992 }],
   ]),
-  answeredBodies('JSON -0 is 0', COMMAND_JSON, 'answer: 0', [
+  acceptedBodies('decodes JSON -0 as 0', JSON_COMMAND, 'answer: 0', [
     ['{"n":-0}', { n: 0 }],
     ['{"int":-0.0}', { int: 0 }],
     ['{"n":-1e-999}', { n: 0 }],
   ]),
-  answeredBodies(
-    'JSON keys that every object inherits are data and nothing else',
-    COMMAND_JSON,
-    'answer: kept in a record, dropped where no field has the name',
+  acceptedBodies(
+    'treats JSON keys that every object inherits as plain data',
+    JSON_COMMAND,
+    'answer: stored in a record, dropped as an unknown field',
     [
-      ...INHERITED.map((key) => [`{"map":{"${key}":5}}`, { map: { [key]: 5 } }] as const),
-      ...INHERITED.map((key) => [`{"${key}":{"polluted":1}}`, {}] as const),
+      ...INHERITED_KEYS.map((key) => [`{"map":{"${key}":5}}`, { map: { [key]: 5 } }] as const),
+      ...INHERITED_KEYS.map((key) => [`{"${key}":{"polluted":1}}`, {}] as const),
     ],
   ),
-  answeredBodies('of a JSON key that stands twice the last counts', COMMAND_JSON, 'answer: the last', [
+  acceptedBodies('uses the last value of a repeated JSON key', JSON_COMMAND, 'answer: the last value', [
     ['{"n":1,"n":2}', { n: 2 }],
   ]),
-  answeredBodies('20,000 JSON keys that nobody asked for are dropped', COMMAND_JSON, 'answer: nothing of them', [
+  acceptedBodies('drops thousands of unknown JSON keys and their values', JSON_COMMAND, 'answer: without them', [
     [`{${Array.from({ length: 6_000 }, (_, i) => `"k${i}":1`).join(',')}}`, {}],
-    [`{"x":[${repeated(20_000, '{},')}{}]}`, {}],
+    [`{"x":[${'{},'.repeat(20_000)}{}]}`, {}],
   ]),
 ]

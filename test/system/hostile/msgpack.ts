@@ -1,59 +1,59 @@
-// MessagePack bodies: bombs of every known kind, extensions, keys, numbers and text (docs/decisions and the scan of
-// core/wire/scan.ts say why each is refused).
+// MessagePack bodies: bombs of every known kind, extensions, keys, numbers and text. core/wire/scan.ts gives the reason for
+// each rejection.
 
-import { answeredBodies, COMMAND, refusedBodies } from './bodies.ts'
+import { sharedReferences } from '../../support/msgpackbomb.ts'
+import type { Attack } from './attack.ts'
+import { acceptedBodies, INHERITED, rejectedBodies } from './bodies.ts'
 import { hex } from './frames.ts'
-import type { Attack } from './harness.ts'
+import { COMMAND } from './game.ts'
 
 const { PACK, LATER } = COMMAND
-const repeated = (count: number, text: string): string => text.repeat(count)
-/** A map of one entry: the key is text. */
+/** A map of one entry with a text key. */
 const entry = (key: string, value: string): string =>
   `81${(0xa0 + key.length).toString(16)}${Buffer.from(key).toString('hex')}${value}`
 const hexBodies = (...texts: readonly string[]): Buffer[] => texts.map(hex)
 const PROTO = 'a95f5f70726f746f5f5f'
-/** Keys that every object inherits, or that something looks for. */
-const INHERITED = ['constructor', 'then', 'toString', 'valueOf', 'hasOwnProperty', 'prototype', 'length']
+const INHERITED_KEYS = [...INHERITED, 'valueOf']
 
 export const msgpackBodies: readonly Attack[] = [
-  refusedBodies(
-    'a MessagePack head that declares 2^32 of anything is refused',
+  rejectedBodies(
+    'rejects a MessagePack header that declares 2^32 elements',
     PACK,
     hexBodies('ddffffffff', 'dfffffffff', 'dbffffffff', 'c6ffffffff', 'c9ffffffff01', entry('list', 'ddffffffff')),
   ),
-  refusedBodies(
-    'MessagePack arrays that multiply are refused',
+  rejectedBodies(
+    'rejects nested MessagePack arrays whose declared sizes multiply',
     PACK,
-    hexBodies(repeated(2_000, 'dcffff'), repeated(200, 'dd00ffffff'), repeated(2_000, 'deffff')),
+    hexBodies('dcffff'.repeat(2_000), 'dd00ffffff'.repeat(200), 'deffff'.repeat(2_000)),
   ),
-  refusedBodies(
-    'MessagePack nested deeper than 32 is refused',
-    PACK,
-    hexBodies(
-      `${repeated(33, '91')}c0`,
-      `${repeated(33, '81a161')}c0`,
-      `${repeated(8_000, '91')}c0`,
-      repeated(60_000, '91'),
-      `${repeated(16_000, '81a161')}c0`,
-    ),
-  ),
-  refusedBodies(
-    'MessagePack of more than 4,096 items is refused',
+  rejectedBodies(
+    'rejects MessagePack nested deeper than 32',
     PACK,
     hexBodies(
-      `dc1001${repeated(4_097, '00')}`,
-      `dcff00${repeated(0xff00, '80')}`,
-      `dc03e8${repeated(1_000, '9400000000')}`,
-      entry('list', `dc1001${repeated(4_097, '00')}`),
+      `${'91'.repeat(33)}c0`,
+      `${'81a161'.repeat(33)}c0`,
+      `${'91'.repeat(8_000)}c0`,
+      '91'.repeat(60_000),
+      `${'81a161'.repeat(16_000)}c0`,
     ),
   ),
-  refusedBodies('the shared-reference bomb is refused, with and without a byte behind it', PACK, [
+  rejectedBodies(
+    'rejects MessagePack of more than 4,096 items',
+    PACK,
+    hexBodies(
+      `dc1001${'00'.repeat(4_097)}`,
+      `dcff00${'80'.repeat(0xff00)}`,
+      `dc03e8${'9400000000'.repeat(1_000)}`,
+      entry('list', `dc1001${'00'.repeat(4_097)}`),
+    ),
+  ),
+  rejectedBodies('rejects a shared-reference bomb, with and without a trailing byte', PACK, [
     hex(sharedReferences()),
     hex(`${sharedReferences()}00`),
     hex(entry('text', sharedReferences())),
   ]),
-  refusedBodies(
-    'every MessagePack extension but timestamp is refused',
+  rejectedBodies(
+    'rejects every MessagePack extension except timestamp',
     PACK,
     hexBodies(
       'd4724091a16101', // a record
@@ -65,15 +65,15 @@ export const msgpackBodies: readonly Attack[] = [
       'd7420102030405060708', // BigInt
       'd66200000000', // bundled strings
       'd40000', // undefined
-      'd6690000000181a16101', // an id, and a pointer to it
+      'd6690000000181a16101', // an id and a pointer to it
       'd67000000001',
       'c8000101' + '00',
-      `d801${repeated(16, '00')}`,
+      `d801${'00'.repeat(16)}`,
     ),
   ),
-  refusedBodies('the unused byte 0xc1 is refused', PACK, hexBodies('c1', '91c1', entry('n', 'c1'))),
-  refusedBodies(
-    'a MessagePack timestamp that is no moment is refused',
+  rejectedBodies('rejects the unused MessagePack byte 0xc1', PACK, hexBodies('c1', '91c1', entry('n', 'c1'))),
+  rejectedBodies(
+    'rejects an invalid MessagePack timestamp',
     PACK,
     hexBodies(
       entry('at', 'd4ff00'),
@@ -84,11 +84,11 @@ export const msgpackBodies: readonly Attack[] = [
       entry('at', 'c70cffffffffff0000000000000000'),
       entry('at', 'd6ff'),
       entry('at', 'd6ff000000'),
-      entry('n', 'd6ff00000001'), // a moment where a number belongs
+      entry('n', 'd6ff00000001'), // a timestamp in a number field
     ),
   ),
-  refusedBodies(
-    'a MessagePack key __proto__ is refused wherever it stands',
+  rejectedBodies(
+    'rejects a MessagePack key __proto__ at any depth',
     PACK,
     hexBodies(
       `81${PROTO}8167706f6c6c7574656401`,
@@ -97,8 +97,8 @@ export const msgpackBodies: readonly Attack[] = [
       entry('list', `9181${PROTO}01`),
     ),
   ),
-  refusedBodies(
-    'a MessagePack key that is not text is refused',
+  rejectedBodies(
+    'rejects a MessagePack key that is not a string',
     PACK,
     hexBodies(
       '8101c0',
@@ -111,18 +111,18 @@ export const msgpackBodies: readonly Attack[] = [
       '81cb3ff0000000000000c0',
     ),
   ),
-  refusedBodies(
-    'bytes behind a MessagePack value are refused',
+  rejectedBodies(
+    'rejects bytes after a MessagePack value',
     PACK,
-    hexBodies('8000', '80c1', `${entry('n', '01')}${entry('n', '02')}`, `80${repeated(60_000, '00')}`),
+    hexBodies('8000', '80c1', `${entry('n', '01')}${entry('n', '02')}`, `80${'00'.repeat(60_000)}`),
   ),
-  refusedBodies(
-    'MessagePack that ends too early is refused, wherever it is cut',
+  rejectedBodies(
+    'rejects MessagePack that is truncated at any byte',
     PACK,
-    Array.from({ length: 11 }, (_, cut) => hex(entry('n', 'cb3ff0000000000000')).subarray(0, cut + 1)),
+    Array.from({ length: 11 }, (_, i) => hex(entry('n', 'cb3ff0000000000000')).subarray(0, i + 1)),
   ),
-  refusedBodies(
-    'MessagePack NaN and Infinity are refused where a number belongs',
+  rejectedBodies(
+    'rejects MessagePack NaN and Infinity in a number field',
     PACK,
     hexBodies(
       entry('n', 'cb7ff8000000000000'),
@@ -135,8 +135,8 @@ export const msgpackBodies: readonly Attack[] = [
       entry('int', 'cb7ff0000000000000'),
     ),
   ),
-  refusedBodies(
-    'a MessagePack number that JavaScript would round is refused',
+  rejectedBodies(
+    'rejects a MessagePack number that JavaScript would round',
     PACK,
     hexBodies(
       entry('n', 'cf0020000000000001'), // 2^53 + 1
@@ -149,45 +149,37 @@ export const msgpackBodies: readonly Attack[] = [
       entry('int', 'cb3fe0000000000000'), // 0.5
     ),
   ),
-  answeredBodies('MessagePack 2^53 + 1 is exact where the contract has a wide integer', PACK, 'answer, exact', [
+  acceptedBodies('decodes MessagePack 2^53 + 1 exactly in a 64-bit integer field', PACK, 'answer: exact', [
     [hex(entry('wide', 'cf0020000000000001')), { wide: 9_007_199_254_740_993n }],
     [hex(entry('wide', 'd38000000000000000')), { wide: -(2n ** 63n) }],
     [hex(entry('wide', 'cf001fffffffffffff')), { wide: 9_007_199_254_740_991 }],
   ]),
-  answeredBodies('MessagePack -0 is 0', PACK, 'answer: 0', [
+  acceptedBodies('decodes MessagePack -0 as 0', PACK, 'answer: 0', [
     [hex(entry('n', 'cb8000000000000000')), { n: 0 }],
     [hex(entry('int', 'cb8000000000000000')), { int: 0 }],
     [hex(entry('n', 'ca80000000')), { n: 0 }],
   ]),
-  answeredBodies('MessagePack text that is not UTF-8 is read with U+FFFD', PACK, 'answer: U+FFFD', [
+  acceptedBodies('replaces invalid UTF-8 in MessagePack text by U+FFFD', PACK, 'answer: U+FFFD', [
     [hex(entry('text', 'a1ff')), { text: '\ufffd' }],
     [hex(entry('text', 'a2c0af')), { text: '\ufffd'.repeat(2) }],
     [hex(entry('text', 'a3eda080')), { text: '\ufffd'.repeat(3) }], // a lone surrogate
-    [hex(entry('text', `d9f0${repeated(80, 'eda080')}`)), { text: '\ufffd'.repeat(240) }],
-    [hex(entry('text', `da0384${repeated(300, 'eda080')}`)), { text: '\ufffd'.repeat(900) }],
+    [hex(entry('text', `d9f0${'eda080'.repeat(80)}`)), { text: '\ufffd'.repeat(240) }],
+    [hex(entry('text', `da0384${'eda080'.repeat(300)}`)), { text: '\ufffd'.repeat(900) }],
   ]),
-  answeredBodies(
-    'MessagePack keys that every object inherits are data and nothing else',
+  acceptedBodies(
+    'treats MessagePack keys that every object inherits as plain data',
     LATER,
-    'answer: kept in a record, dropped where no field has the name',
+    'answer: stored in a record, dropped as an unknown field',
     [
-      ...INHERITED.map((key) => [hex(entry('map', entry(key, '05'))), { map: { [key]: 5 } }] as const),
-      ...INHERITED.map((key) => [hex(entry(key, '05')), {}] as const),
+      ...INHERITED_KEYS.map((key) => [hex(entry('map', entry(key, '05'))), { map: { [key]: 5 } }] as const),
+      ...INHERITED_KEYS.map((key) => [hex(entry(key, '05')), {}] as const),
     ],
   ),
-  answeredBodies('a MessagePack key toJSON is data and nothing else', PACK, 'answer: kept in a record', [
+  acceptedBodies('treats a MessagePack key toJSON as plain data', PACK, 'answer: stored in a record', [
     [hex(entry('map', entry('toJSON', '05'))), { map: { toJSON: 5 } }],
     [hex(entry('toJSON', '05')), {}],
   ]),
-  answeredBodies('a MessagePack body of the largest extent is answered', PACK, 'answer', [
-    [hex(entry('list', `dc0fff${repeated(4_095, '01')}`)), { list: new Array<number>(4_095).fill(1) }],
+  acceptedBodies('accepts a MessagePack body of the maximum item count', PACK, 'answer', [
+    [hex(entry('list', `dc0fff${'01'.repeat(4_095)}`)), { list: new Array<number>(4_095).fill(1) }],
   ]),
 ]
-
-/** 15 arrays, each pointing twice to the one before: 2^15 leaves for who walks the result. */
-function sharedReferences(): string {
-  const id = (n: number): string => n.toString(16).padStart(8, '0')
-  let text = `d669${id(1)}91a161`
-  for (let n = 2; n <= 15; n++) text = `d669${id(n)}92${text}d670${id(n - 1)}`
-  return text
-}

@@ -1,6 +1,7 @@
-// A raw TCP connection to the attacked server: writes whatever bytes it is told to, keeps what comes back and how the
-// connection ended. It never answers anything by itself.
+// A raw TCP connection to the server under attack. It writes the given bytes and records what it receives. Invariant: it
+// sends nothing by itself.
 
+import assert from 'node:assert/strict'
 import { connect, type Socket } from 'node:net'
 import {
   decodeError,
@@ -17,13 +18,13 @@ import {
   type Welcome,
 } from '../../../core/wire/message.ts'
 import { waitUntil } from '../../support/sockets.ts'
-import { createFrameDecoder, type ReceivedFrame } from './frames.ts'
+import { callFrame, createFrameDecoder, type ReceivedFrame } from './frames.ts'
+import { COMMAND } from './game.ts'
 
 export class RawPeer {
   readonly socket: Socket
-  /** Whole frames that came, oldest first. */
+  /** Complete frames, oldest first. */
   readonly frames: ReceivedFrame[] = []
-  /** Everything that came. */
   receivedBytes = 0
   isClosed = false
   #onChunk: (chunk: Buffer) => void
@@ -51,12 +52,12 @@ export class RawPeer {
     })
   }
 
-  /** What comes from now on is not frames, or not at the top. */
-  replaceReader(feed: (chunk: Buffer) => void): void {
-    this.#onChunk = feed
+  /** From now on `read` receives the bytes, and `frames` does not grow. */
+  replaceReader(read: (chunk: Buffer) => void): void {
+    this.#onChunk = read
   }
 
-  /** Resolves when the kernel has taken the bytes, or the connection is over. */
+  /** Resolves when the kernel has accepted the bytes, or the connection has ended. */
   send(...parts: readonly Uint8Array[]): Promise<void> {
     return new Promise((resolve) => void this.socket.write(Buffer.concat(parts), () => resolve()))
   }
@@ -66,15 +67,19 @@ export class RawPeer {
     this.socket.end()
   }
 
-  /** RST, unless the server has ended it before: a handle that shuts down is not to be reset, and would never close. */
+  /** RST. A handle that is shutting down cannot be reset and would never close, so it is destroyed. */
   sendReset(): void {
     if (this.socket.writableEnded) this.socket.destroy()
     else this.socket.resetAndDestroy()
   }
 
-  /** Leaves what the server says in the kernel. */
+  /** Leaves received bytes in the kernel. */
   pauseReading(): void {
     this.socket.pause()
+  }
+
+  resumeReading(): void {
+    this.socket.resume()
   }
 
   waitForFrames(count: number): Promise<void> {
@@ -82,37 +87,55 @@ export class RawPeer {
   }
 
   waitForClose(): Promise<void> {
-    return waitUntil(() => this.isClosed, 'the end of the connection')
+    return waitUntil(() => this.isClosed, 'the connection ends')
   }
 
-  /** Legacy answers as text. */
+  /** Command and text of each legacy frame. */
   frameTexts(): [number, string][] {
     return this.frames.map(({ command, body }) => [command, body.toString()])
   }
 
-  /** Errors of a version 2 session, as `channel/sequence CODE`. */
+  frameCommands(): number[] {
+    return this.frames.map(({ command }) => command)
+  }
+
+  /** Errors as `channel/sequence CODE`. */
   errors(): string[] {
     return this.#all(MESSAGE.ERROR, decodeError).map(({ channel, sequence, code }) => `${channel}/${sequence} ${code}`)
   }
 
-  /** Bodies of the replies of a version 2 session by sequence. */
+  /** Bodies of the replies by sequence. */
   replies(): Map<number, Buffer> {
     const bodies = this.#bodies(MESSAGE.REPLY)
     return new Map(bodies.map((body) => [decodeReply(body, 0, body.length).sequence, body.subarray(REPLY_BYTES)]))
   }
 
-  /** WELCOME of a version 2 session, with the newest token. */
+  /** The last WELCOME, with the newest token. */
   welcome(): Welcome {
     const welcome = this.#all(MESSAGE.WELCOME, decodeWelcome).at(-1)
     if (!welcome) throw new Error(`no WELCOME: ${this.errors().join()}`)
     return { ...welcome, ...this.#all(MESSAGE.TOKEN, decodeToken).at(-1) }
   }
 
+  replyText(sequence: number): string | undefined {
+    return this.replies().get(sequence)?.toString()
+  }
+
+  /** Asserts that channel 1 replies and the session has received no error. */
+  async assertAnswered(): Promise<void> {
+    const answered = this.replies().size
+    await this.send(callFrame(1, answered + 1, COMMAND.RAW, 'alive', answered))
+    await waitUntil(() => this.replies().size > answered, 'a reply')
+    assert.equal(this.replyText(answered + 1), 'alive')
+    assert.deepEqual(this.errors(), [])
+    assert.equal(this.isClosed, false)
+  }
+
   opened(): Opened[] {
     return this.#all(MESSAGE.OPENED, decodeOpened)
   }
 
-  /** Events of a version 2 session, and its RESYNCs (as `event` 0) among them, oldest first. */
+  /** Events and RESYNCs (as `event` 0), oldest first. */
   events(): { sequence: number; event: number; body: Buffer }[] {
     return this.frames.flatMap(({ command, body }) => {
       const { length } = body
@@ -127,6 +150,6 @@ export class RawPeer {
   }
 
   #bodies(command: number): Buffer[] {
-    return this.frames.filter((one) => one.command === command).map(({ body }) => body)
+    return this.frames.filter((received) => received.command === command).map(({ body }) => body)
   }
 }

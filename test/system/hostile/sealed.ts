@@ -1,41 +1,35 @@
-// Attacks on a game whose clients encrypt bodies themselves: what cannot be opened was not made by a client of ours.
+// Attacks on a game whose clients encrypt bodies themselves.
 
 import assert from 'node:assert/strict'
-import { KEYLESS, openBody as opened, sealBody } from './cipher.ts'
-import { bodyOf, callFrame, frame, helloFrame, hex, openFrame } from './frames.ts'
-import type { RawPeer } from './peer.ts'
-import { closeCounter, type Attack } from './harness.ts'
+import { closeCounter, type Attack } from './attack.ts'
+import { DROP_KEY, openBody, sealBody } from './cipher.ts'
+import { bodyOf, callFrame, frame, helloAndOpen, hex } from './frames.ts'
+import { COMMAND, EVENT } from './game.ts'
 import { clientMessage } from './websocket.ts'
 
-const RAW = 1
-const JSON_COMMAND = 2
-const COUNT = 5
-const JOIN = 9
-const SHOUT = 10
-const ENTER = 30
-const WHISPER = 40
-const HEARD = 50
+const { COUNT, JOIN, LOGIN, PLAYER_RAW, RAW, SHOUT } = COMMAND
+const { SHOUTED } = EVENT
 const sealedBody = sealBody(bodyOf('a secret'))
-const withBrokenByte = (at: number): Uint8Array => sealedBody.map((byte, i) => (i === at ? byte ^ 1 : byte))
-/** The mark alone, cut anywhere, and with one bit wrong in any byte behind the mark. */
-const unopenableBodies = [
+const withWrongBit = (at: number): Uint8Array => sealedBody.map((byte, i) => (i === at ? byte ^ 1 : byte))
+/** The prefix alone, each truncation, and a wrong bit in each byte after the prefix. */
+const damagedBodies = [
   hex('c1'),
   ...Array.from({ length: sealedBody.length - 3 }, (_, n) => sealedBody.subarray(0, n + 2)),
-  ...Array.from({ length: sealedBody.length - 1 }, (_, n) => withBrokenByte(n + 1)),
+  ...Array.from({ length: sealedBody.length - 1 }, (_, n) => withWrongBit(n + 1)),
 ]
 
 export const sealed: readonly Attack[] = [
   {
-    name: 'a sealed body that cannot be opened closes',
-    verdict: 'ERROR BAD_MESSAGE, close',
-    counters: closeCounter('BAD_MESSAGE', 2 * unopenableBodies.length),
-    run: async (stage) => {
-      for (const body of unopenableBodies) {
-        const [legacy, session] = [await stage.dialTcp(), await stage.openSession()]
+    name: 'closes on an encrypted body that cannot be decrypted',
+    receives: 'ERROR BAD_MESSAGE, close',
+    counters: closeCounter('BAD_MESSAGE', 2 * damagedBodies.length),
+    run: async (harness) => {
+      for (const body of damagedBodies) {
+        const [legacy, session] = [await harness.dialTcp(), await harness.openSession()]
         await legacy.send(frame(RAW, sealedBody), frame(RAW, body), frame(RAW, sealedBody))
         await legacy.waitForClose()
         assert.deepEqual(
-          legacy.frames.map((one) => Buffer.from(opened(one.body)).toString()),
+          legacy.frames.map(({ body: reply }) => Buffer.from(openBody(reply)).toString()),
           ['a secret'],
         )
         await session.send(
@@ -50,86 +44,80 @@ export const sealed: readonly Attack[] = [
     },
   },
   {
-    name: 'a sealed body that is refused inside is refused like any other',
-    verdict: 'BAD_INPUT; legacy: silence and a strike',
+    name: 'rejects invalid input inside an encrypted body like any other',
+    receives: 'BAD_INPUT; legacy: no answer, a strike',
     counters: { firefly_strikes_total: 1, 'firefly_errors_total{code="BAD_INPUT"}': 1 },
-    run: async (stage) => {
-      const [legacy, session] = [await stage.dialTcp(), await stage.dialTcp()]
-      const inside = sealBody(bodyOf('{"n":'))
-      await legacy.send(frame(JSON_COMMAND, inside), frame(RAW, sealedBody))
+    run: async (harness) => {
+      const [legacy, session] = [await harness.dialTcp(), await harness.dialTcp()]
+      const malformed = sealBody(bodyOf('{"n":'))
+      await legacy.send(frame(COMMAND.JSON, malformed), frame(RAW, sealedBody))
       await legacy.waitForFrames(1)
-      await session.send(
-        helloFrame(),
-        openFrame(1),
-        callFrame(1, 1, JSON_COMMAND, inside),
-        callFrame(1, 2, RAW, sealedBody),
-      )
+      await session.send(helloAndOpen, callFrame(1, 1, COMMAND.JSON, malformed), callFrame(1, 2, RAW, sealedBody))
       await session.waitForFrames(4)
       assert.deepEqual(session.errors(), ['1/1 BAD_INPUT'])
     },
   },
   {
-    name: 'a body that waits for a login and cannot be opened closes as well, and what came behind it is void',
-    verdict: 'what came before it is answered, close BAD_MESSAGE',
-    counters: closeCounter('BAD_MESSAGE', unopenableBodies.length),
-    run: async (stage) => {
-      for (const [n, body] of unopenableBodies.entries()) {
-        const peer = await stage.dialTcp()
-        const entering = frame(ENTER, { uid: `waits ${n}` })
-        await peer.send(entering, frame(WHISPER, sealedBody), frame(WHISPER, body), frame(WHISPER, sealedBody))
-        await peer.waitForClose()
-        assert.deepEqual(
-          peer.frames.map(({ command }) => command),
-          [ENTER, WHISPER],
+    name: 'closes on a queued body that cannot be decrypted, and drops the bodies after it',
+    receives: 'answers to earlier bodies, then close BAD_MESSAGE',
+    counters: closeCounter('BAD_MESSAGE', damagedBodies.length),
+    run: async (harness) => {
+      for (const [n, body] of damagedBodies.entries()) {
+        const peer = await harness.sendUntilClosed(
+          frame(LOGIN, { uid: `player ${n}` }),
+          frame(PLAYER_RAW, sealedBody),
+          frame(PLAYER_RAW, body),
+          frame(PLAYER_RAW, sealedBody),
         )
-        assert.equal(Buffer.from(opened(peer.frames[1]!.body)).toString(), 'a secret')
+        assert.deepEqual(peer.frameCommands(), [LOGIN, PLAYER_RAW])
+        assert.equal(Buffer.from(openBody(peer.frames[1]!.body)).toString(), 'a secret')
       }
     },
   },
   {
-    name: 'whoever an answer cannot be sealed for is closed, and nobody else',
-    verdict: 'close UNAVAILABLE',
+    name: 'closes only the connection whose reply cannot be encrypted',
+    receives: 'close UNAVAILABLE',
     counters: closeCounter('UNAVAILABLE', 3),
-    run: async (stage) => {
-      const [legacy, session, web] = [await stage.dialTcp(), await stage.openSession(), await stage.dialWebSocket()]
-      await legacy.send(frame(RAW, KEYLESS))
-      await session.send(callFrame(1, 1, RAW, KEYLESS))
-      await web.send(clientMessage(frame(RAW, KEYLESS)))
-      await Promise.all([legacy.waitForClose(), session.waitForClose()])
-      assert.equal((await web.waitForCloseFrame()).code, 1013)
+    run: async (harness) => {
+      const [legacy, session, web] = [
+        await harness.dialTcp(),
+        await harness.openSession(),
+        await harness.dialWebSocket(),
+      ]
+      await legacy.send(frame(RAW, DROP_KEY))
+      await session.send(callFrame(1, 1, RAW, DROP_KEY))
+      await web.send(clientMessage(frame(RAW, DROP_KEY)))
+      await Promise.all([legacy.waitForClose(), session.waitForClose(), web.assertClosed(1013)])
     },
   },
   {
-    name: 'whoever an event cannot be sealed for is closed, and all others hear it',
-    verdict: 'close UNAVAILABLE',
+    name: 'closes only the connections whose event cannot be encrypted, and delivers it to the others',
+    receives: 'close UNAVAILABLE',
     counters: closeCounter('UNAVAILABLE', 2),
-    run: async (stage) => {
-      const members = [await stage.dialTcp(), await stage.openSession(), await stage.dialTcp(), await stage.dialTcp()]
-      const [legacy, session, witness, shouter] = members as [RawPeer, RawPeer, RawPeer, RawPeer]
-      for (const peer of [legacy, witness, shouter]) {
+    run: async (harness) => {
+      const [legacy, session] = [await harness.dialTcp(), await harness.openSession()]
+      const [listener, shouter] = [await harness.dialTcp(), await harness.dialTcp()]
+      for (const peer of [legacy, listener, shouter]) {
         await peer.send(frame(JOIN, {}))
         await peer.waitForFrames(1)
       }
       await session.send(callFrame(1, 1, JOIN, {}))
       await session.waitForFrames(3)
-      const counted = await stage.controls.readGameCount()
-      // Nothing is to be answered.
-      await legacy.send(frame(COUNT, KEYLESS))
-      await session.send(callFrame(1, 2, COUNT, KEYLESS))
-      while ((await stage.controls.readGameCount()) < counted + 2);
+      const countBefore = await harness.controls.readGameCount()
+      // COUNT has no reply, so the key is missing first for the event.
+      await legacy.send(frame(COUNT, DROP_KEY))
+      await session.send(callFrame(1, 2, COUNT, DROP_KEY))
+      while ((await harness.controls.readGameCount()) < countBefore + 2);
       await shouter.send(frame(SHOUT, { bytes: 3 }))
       await Promise.all([
         legacy.waitForClose(),
         session.waitForClose(),
-        witness.waitForFrames(2),
+        listener.waitForFrames(2),
         shouter.waitForFrames(3),
       ])
-      assert.deepEqual(witness.frameTexts().at(-1), [HEARD, '{"text":"xxx"}'])
-      assert.deepEqual(
-        shouter.frameTexts().map(([command]) => command),
-        [JOIN, HEARD, SHOUT],
-      )
-      for (const { frames: heard } of [legacy, session]) assert.ok(heard.every(({ command }) => command !== HEARD))
+      assert.deepEqual(listener.frameTexts().at(-1), [SHOUTED, '{"text":"xxx"}'])
+      assert.deepEqual(shouter.frameCommands(), [JOIN, SHOUTED, SHOUT])
+      for (const peer of [legacy, session]) assert.ok(!peer.frameCommands().includes(SHOUTED))
     },
   },
 ]

@@ -1,37 +1,37 @@
-// The server process under attack, started by harness.ts with the options in which it differs from the defaults.
+// The process of the server under attack. harness.ts starts it with the options that differ from the defaults.
 
 import { ticketOptionsOf, type TicketEnvironment } from '../../../edge/gateway/ticket.ts'
 import type { ServerOptions } from '../../../edge/node/server.ts'
 import { orderOf, serve } from '../../support/serverprogram.ts'
 import { cipher } from './cipher.ts'
 import { IDENTITY } from './frames.ts'
+import { loginGame, publicGame } from './game.ts'
 
 /** As JSON. */
 export type Overrides = Partial<Pick<ServerOptions, 'limits' | 'times' | 'secret'>> & {
-  /** The file of its game. Default: game. */
-  readonly game?: 'game' | 'membersgame'
+  readonly requireLogin?: boolean
   readonly tickets?: TicketEnvironment
+  /** The game has a cipher. */
   readonly sealed?: boolean
 }
 export interface HostileOrder {
   readonly dir: string
   readonly overrides: Overrides
 }
-/** The answer to `buffers`: bytes of its buffers after a garbage collection. */
+/** Bytes of the server's buffers after a garbage collection. */
 export interface BufferReport {
   readonly what: 'buffers'
   readonly bytes: number
 }
 
 const { dir, overrides } = orderOf<HostileOrder>()
-const { game = 'game', tickets = {}, sealed = false, ...options } = overrides
-const { default: targetGame } = (await import(`./${game}.ts`)) as typeof import('./game.ts')
+const { requireLogin = false, tickets = {}, sealed = false, ...options } = overrides
 const serverOptions: ServerOptions = {
   ...options,
   identity: IDENTITY,
   tickets: ticketOptionsOf(tickets),
   ...(sealed && { cipher }),
-  game: targetGame,
+  game: requireLogin ? loginGame : publicGame,
   dir,
   logLevel: 'silent',
 }

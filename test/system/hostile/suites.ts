@@ -1,34 +1,27 @@
-// Which attacks are proved in which file, and on what server: test/system/hostile-NAME.test.ts proves the suite NAME,
-// and docs/hostile.md has a row for each.
+// The suites of attacks, each with the options of its server: test/system/hostile-NAME.test.ts runs the suite NAME, and
+// docs/hostile.md has one row per attack.
 
-import { addressConnections, totalConnections, MAX_CONNECTIONS, unauthenticatedConnections } from './connections.ts'
-import { RATE_LIMITS, FLOOD_MS, floods } from './floods.ts'
-import { deadlines, TIMES } from './deadlines.ts'
-import { framing } from './framing.ts'
 import { abandonedSeats } from './abandonedseats.ts'
+import { registerAttacks, type Suite } from './attack.ts'
+import { addressConnections, MAX_CONNECTIONS, totalConnections, unauthenticatedConnections } from './connections.ts'
+import { deadlines, TIMES } from './deadlines.ts'
+import { FLOOD_MS, floods, RATE_LIMITS } from './floods.ts'
+import { framing } from './framing.ts'
 import { jsonBodies } from './json.ts'
 import { messages } from './messages.ts'
-import { TICKET_ENVIRONMENT } from './ticketfactory.ts'
 import { msgpackBodies } from './msgpack.ts'
-import { slowReaders } from './slowreaders.ts'
 import { sealed } from './sealed.ts'
 import type { Overrides } from './server.ts'
-import type { Attack } from './harness.ts'
+import { slowReaders } from './slowreaders.ts'
+import { TICKET_ENVIRONMENT } from './ticketfactory.ts'
 import { LOGIN_MS, tickets } from './tickets.ts'
 import { SECRET, tokens } from './tokens.ts'
 import { upgrades } from './upgrades.ts'
 import { websockets } from './websockets.ts'
 
-export interface Suite {
-  readonly attacks: readonly Attack[]
-  /** In what the server under attack differs from the defaults. */
-  readonly overrides: Overrides
-}
-
-/** Attacks that are no flood, but are said as fast as they can be. */
+/** For attacks that are not floods but send as fast as they can. */
 const noRateLimits: Overrides = { limits: { maxCostPerSecond: 1_000_000, maxBytesPerSecond: 1_000_000_000 } }
-/** Whoever plays has logged in. */
-const membersOnly: Overrides = { game: 'membersgame', tickets: TICKET_ENVIRONMENT }
+const loginRequired: Overrides = { requireLogin: true, tickets: TICKET_ENVIRONMENT }
 
 export const SUITES = {
   framing: { attacks: framing, overrides: noRateLimits },
@@ -40,11 +33,16 @@ export const SUITES = {
   abandonedseats: { attacks: abandonedSeats, overrides: { limits: { maxPerLoopback: MAX_CONNECTIONS } } },
   unauthenticated: {
     attacks: unauthenticatedConnections,
-    overrides: { ...membersOnly, limits: { maxUnproven: MAX_CONNECTIONS } },
+    overrides: { ...loginRequired, limits: { maxUnproven: MAX_CONNECTIONS } },
   },
-  tickets: { attacks: tickets, overrides: { ...membersOnly, times: { loginMs: LOGIN_MS } } },
+  tickets: { attacks: tickets, overrides: { ...loginRequired, times: { loginMs: LOGIN_MS } } },
   tokens: { attacks: tokens, overrides: { ...noRateLimits, secret: SECRET } },
   sealed: { attacks: sealed, overrides: { sealed: true } },
   deadlines: { attacks: deadlines, overrides: { times: TIMES, ...noRateLimits } },
   floods: { attacks: floods, overrides: { limits: RATE_LIMITS, times: { floodMs: FLOOD_MS } } },
 } as const satisfies Readonly<Record<string, Suite>>
+
+/** Registers the tests of one suite. */
+export function registerSuite(name: keyof typeof SUITES): void {
+  registerAttacks(SUITES[name])
+}

@@ -1,80 +1,71 @@
-// Attacks on resuming: tokens that are damaged, forged, another's or used up, and channels that are not as RESUME says. A
-// living session of the same name goes on all the while.
+// Attacks on resume: damaged, forged, foreign and used tokens, and RESUME messages with wrong channels. The session of the
+// token continues meanwhile.
 
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { encodeOpen, MESSAGE } from '../../../core/wire/message.ts'
-import { verifyResumeToken, signResumeToken, type ResumeClaims, type TokenSigner } from '../../../edge/gateway/token.ts'
+import { signResumeToken, verifyResumeToken, type ResumeClaims, type TokenSigner } from '../../../edge/gateway/token.ts'
 import { waitUntil } from '../../support/sockets.ts'
+import { closeCounter, errorCounter, type Attack } from './attack.ts'
 import { closedByStrikes } from './bodies.ts'
 import { ackFrame, callFrame, frame, helloFrame, hex, openFields, resumeFrame } from './frames.ts'
+import { COMMAND, EVENT } from './game.ts'
+import type { AttackHarness } from './harness.ts'
 import { closedSession, answeredByError } from './messages.ts'
 import type { RawPeer } from './peer.ts'
-import { closeCounter, errorCounter, type Attack, type AttackHarness } from './harness.ts'
 
-/** Of the server under attack. */
 export const SECRET = 'the secret of the server under attack'
-const RAW = 1
-const JOIN = 9
-const SHOUT = 10
-const FRESH = 52
+const { JOIN, RAW, SHOUT } = COMMAND
 const SESSION_BYTES = 16
-/** Of a session that nobody has logged in. */
+/** Of a session without login. */
 const TOKEN_BYTES = 65
-const { maxChannels, maxKeyBytes } = DEFAULT_LIMITS
+const { maxChannels, maxKeyBytes, maxUnackedEvents } = DEFAULT_LIMITS
 
 interface ResumeCredentials {
   readonly session: Uint8Array
   readonly token: Uint8Array
 }
 
-const sealOf = (secret: string): TokenSigner => ({
+const signerOf = (secret: string): TokenSigner => ({
   sign: (bytes) => createHmac('sha256', secret).update(bytes).digest(),
 })
 
-/** A token of this session as the server might have made it, `change`d in one place. */
+/** A token with changed claims and a signature by this secret. */
 function tokenWith(
   { session, token }: ResumeCredentials,
   change: Partial<ResumeClaims>,
   secret = SECRET,
 ): ResumeCredentials {
-  const grant = verifyResumeToken(sealOf(SECRET), token, Date.now()) as ResumeClaims
-  return { session, token: signResumeToken(sealOf(secret), { ...grant, ...change }) as Uint8Array }
+  const claims = verifyResumeToken(signerOf(SECRET), token, Date.now()) as ResumeClaims
+  return { session, token: signResumeToken(signerOf(secret), { ...claims, ...change }) as Uint8Array }
 }
 
-/** Each is refused, and the session that it is about is not disturbed. */
-const refusedTokens = (
+/** Each token is rejected, and its session continues. */
+const rejectedTokens = (
   name: string,
   count: number,
-  make: (shown: ResumeCredentials) => readonly ResumeCredentials[],
+  make: (valid: ResumeCredentials) => readonly ResumeCredentials[],
 ): Attack => ({
   name,
-  verdict: 'ERROR BAD_TOKEN, close',
+  receives: 'ERROR BAD_TOKEN, close',
   counters: closeCounter('BAD_TOKEN', count),
-  run: async (stage) => {
-    const living = await stage.openSession()
-    const bad = make(living.welcome())
-    assert.equal(bad.length, count)
-    for (const shown of bad) await assertTokenRefused(stage, shown)
-    await assertUndisturbed(living)
+  run: async (harness) => {
+    const session = await harness.openSession()
+    const invalid = make(session.welcome())
+    assert.equal(invalid.length, count)
+    for (const credentials of invalid) await assertTokenRejected(harness, credentials)
+    await session.assertAnswered()
   },
 })
 
-async function assertTokenRefused(stage: AttackHarness, shown: ResumeCredentials): Promise<void> {
-  const peer = await stage.dialTcp()
-  await peer.send(helloFrame(shown), resumeFrame(openFields(1)), callFrame(1, 1, RAW, 'as somebody else'))
-  await peer.waitForClose()
-  assert.deepEqual(peer.errors(), ['0/0 BAD_TOKEN'], Buffer.from(shown.token).toString('hex'))
-}
-
-/** It is answered, and was told nothing. */
-async function assertUndisturbed(peer: RawPeer): Promise<void> {
-  const before = peer.replies().size
-  await peer.send(callFrame(1, before + 1, RAW, 'still there', before))
-  await waitUntil(() => peer.replies().size > before, 'an answer')
-  assert.deepEqual(peer.errors(), [])
-  assert.equal(peer.isClosed, false)
+async function assertTokenRejected(harness: AttackHarness, credentials: ResumeCredentials): Promise<void> {
+  const peer = await harness.sendUntilClosed(
+    helloFrame(credentials),
+    resumeFrame(openFields(1)),
+    callFrame(1, 1, RAW, 'from an attacker'),
+  )
+  assert.deepEqual(peer.errors(), ['0/0 BAD_TOKEN'], Buffer.from(credentials.token).toString('hex'))
 }
 
 function withFlippedBits({ session, token }: ResumeCredentials): ResumeCredentials[] {
@@ -89,15 +80,15 @@ function truncatedTokens({ session, token }: ResumeCredentials): ResumeCredentia
   return [...shorter, { session, token: Uint8Array.of(...token, 0) }, { session, token: new Uint8Array(60_000) }]
 }
 
-const reconnect = (stage: AttackHarness, shown: ResumeCredentials): Promise<RawPeer> =>
-  stage.dialTcp().then(async (peer) => {
-    await peer.send(helloFrame(shown), resumeFrame(openFields(1)))
-    return peer
-  })
+async function reconnect(harness: AttackHarness, credentials: ResumeCredentials): Promise<RawPeer> {
+  const peer = await harness.dialTcp()
+  await peer.send(helloFrame(credentials), resumeFrame(openFields(1)))
+  return peer
+}
 
-/** Comes back, and has its channel open. */
-async function resumeSession(stage: AttackHarness, shown: ResumeCredentials): Promise<RawPeer> {
-  const peer = await reconnect(stage, shown)
+/** Resolves when the session is resumed and its channel is open. */
+async function resumeSession(harness: AttackHarness, credentials: ResumeCredentials): Promise<RawPeer> {
+  const peer = await reconnect(harness, credentials)
   await peer.waitForFrames(2)
   assert.ok(peer.welcome().resumed)
   return peer
@@ -105,15 +96,15 @@ async function resumeSession(stage: AttackHarness, shown: ResumeCredentials): Pr
 
 const encodedOpens = (...channels: readonly number[]): Buffer =>
   Buffer.concat(channels.map((channel) => encodeOpen(openFields(channel))))
-/** A RESUME that says another number of channels than it holds. */
+/** A RESUME that declares `count` channels and contains these. */
 const resumeWithCount = (count: number, ...channels: readonly number[]): Buffer =>
   frame(MESSAGE.RESUME, Buffer.concat([Buffer.from([count >> 8, count & 0xff]), encodedOpens(...channels)]))
 const excessChannels = Array.from({ length: 10 }, (_, n) => n + maxChannels + 1)
 
 export const tokens: readonly Attack[] = [
-  refusedTokens('a resume token with one bit wrong, in any byte, is refused', TOKEN_BYTES, withFlippedBits),
-  refusedTokens('a resume token that is cut anywhere, or too long, is refused', TOKEN_BYTES + 2, truncatedTokens),
-  refusedTokens('a resume token for another session than HELLO says is refused', 18, ({ session, token }) => [
+  rejectedTokens('rejects a resume token with one wrong bit in any byte', TOKEN_BYTES, withFlippedBits),
+  rejectedTokens('rejects a resume token that is truncated at any byte or too long', TOKEN_BYTES + 2, truncatedTokens),
+  rejectedTokens('rejects a resume token of another session than HELLO names', 18, ({ session, token }) => [
     ...Array.from(session, (_, at) => ({
       session: session.map((byte, i) => (i === at ? byte ^ 1 : byte)),
       token,
@@ -121,59 +112,54 @@ export const tokens: readonly Attack[] = [
     { session: new Uint8Array(SESSION_BYTES), token },
     { session, token: new Uint8Array(0) },
   ]),
-  refusedTokens('a resume token that this server has not signed, or not like this, is refused', 6, (shown) => [
-    tokenWith(shown, {}, 'the secret of another server'),
-    tokenWith(shown, { uid: 'somebody', epoch: 1 }, ''),
-    tokenWith(shown, { generation: 0xffff_ffff }, 'x'),
+  rejectedTokens('rejects a resume token with another signature or another format', 6, (valid) => [
+    tokenWith(valid, {}, 'the secret of another server'),
+    tokenWith(valid, { uid: 'player', epoch: 1 }, ''),
+    tokenWith(valid, { generation: 0xffff_ffff }, 'x'),
     ...[0, 2, 255].map((format) => {
-      const bytes = shown.token.slice()
+      const bytes = valid.token.slice()
       bytes[0] = format
-      bytes.set(sealOf(SECRET).sign(bytes.subarray(0, -32)) as Uint8Array, bytes.length - 32)
-      return { session: shown.session, token: bytes }
+      bytes.set(signerOf(SECRET).sign(bytes.subarray(0, -32)) as Uint8Array, bytes.length - 32)
+      return { session: valid.session, token: bytes }
     }),
   ]),
-  refusedTokens('a resume token that has expired is refused', 2, (shown) => [
-    tokenWith(shown, { expiresSeconds: Math.floor(Date.now() / 1_000) }),
-    tokenWith(shown, { expiresSeconds: 0 }),
+  rejectedTokens('rejects an expired resume token', 2, (valid) => [
+    tokenWith(valid, { expiresSeconds: Math.floor(Date.now() / 1_000) }),
+    tokenWith(valid, { expiresSeconds: 0 }),
   ]),
   {
-    name: 'a resume token is dead once its successor was used, and whoever used it goes on',
-    verdict: 'ERROR BAD_TOKEN, close',
+    name: 'rejects a resume token once its successor was used, and keeps the session',
+    receives: 'ERROR BAD_TOKEN, close',
     counters: { ...closeCounter('BAD_TOKEN', 12), firefly_resumes_total: 3 },
-    run: async (stage) => {
-      const first = await stage.openSession()
-      const one = first.welcome()
-      first.sendReset()
-      const second = await resumeSession(stage, one)
-      const two = second.welcome()
-      second.sendReset()
-      // If WELCOME is lost, the client has only the old one.
-      const third = await resumeSession(stage, two)
-      const three = third.welcome()
-      third.sendReset()
-      const living = await resumeSession(stage, three)
-      for (let n = 0; n < 6; n++) {
-        await assertTokenRefused(stage, one)
-        await assertTokenRefused(stage, two)
+    run: async (harness) => {
+      let session = await harness.openSession()
+      const used: ResumeCredentials[] = []
+      for (let n = 0; n < 3; n++) {
+        used.push(session.welcome())
+        session.sendReset()
+        session = await resumeSession(harness, used.at(-1)!)
       }
-      await assertUndisturbed(living)
+      // The third token is still valid: the client may have lost the last WELCOME.
+      for (let n = 0; n < 6; n++)
+        for (const credentials of used.slice(0, 2)) await assertTokenRejected(harness, credentials)
+      await session.assertAnswered()
     },
   },
   {
-    name: 'of one resume token on twelve connections at once one lives',
-    verdict: 'ERROR REPLACED, close, but for one',
+    name: 'keeps one of twelve connections with the same resume token',
+    receives: 'ERROR REPLACED, close; one stays open',
     counters: { ...closeCounter('REPLACED', 11), firefly_resumes_total: 12 },
-    run: async (stage) => {
-      const first = await stage.openSession()
+    run: async (harness) => {
+      const first = await harness.openSession()
       first.sendReset()
-      const peers = await Promise.all(Array.from({ length: 12 }, () => reconnect(stage, first.welcome())))
-      await waitUntil(() => peers.filter(({ isClosed: closed }) => closed).length === 11, 'all but one are closed')
-      const [living] = peers.filter(({ isClosed: closed }) => !closed)
-      for (const peer of peers.filter((one) => one !== living)) assert.deepEqual(peer.errors(), ['0/0 REPLACED'])
-      await assertUndisturbed(living!)
+      const peers = await Promise.all(Array.from({ length: 12 }, () => reconnect(harness, first.welcome())))
+      const isClosed = (peer: RawPeer): boolean => peer.isClosed
+      await waitUntil(() => peers.filter(isClosed).length === 11, 'all but one are closed')
+      for (const peer of peers.filter(isClosed)) assert.deepEqual(peer.errors(), ['0/0 REPLACED'])
+      await peers.find((peer) => !peer.isClosed)!.assertAnswered()
     },
   },
-  closedSession('a RESUME that declares more channels than it holds closes', 'BAD_MESSAGE', [
+  closedSession('closes on a RESUME that declares more channels than it contains', 'BAD_MESSAGE', [
     frame(MESSAGE.RESUME, hex('')),
     frame(MESSAGE.RESUME, hex('00')),
     resumeWithCount(1),
@@ -182,26 +168,26 @@ export const tokens: readonly Attack[] = [
     resumeWithCount(3, 2, 3),
     frame(MESSAGE.RESUME, Buffer.concat([hex('0001'), encodedOpens(2).subarray(0, -1)])),
   ]),
-  closedSession('a RESUME of channel 0, of one channel twice or of one that is open closes', 'BAD_MESSAGE', [
+  closedSession('closes on a RESUME of channel 0, of a repeated channel or of an open channel', 'BAD_MESSAGE', [
     resumeFrame(openFields(0)),
     resumeFrame(openFields(2), openFields(0)),
     resumeFrame(openFields(2), openFields(2)),
     resumeFrame(openFields(1)),
     resumeFrame(openFields(3), openFields(1)),
   ]),
-  answeredByError('a RESUME of what cannot be opened is told so for each channel', 'BAD_KEY', [
+  answeredByError('rejects each channel of a RESUME that cannot be opened', 'BAD_KEY', [
     [resumeFrame(openFields(2, { key: '' })), '2/0'],
     [resumeFrame(openFields(3, { key: 'x'.repeat(maxKeyBytes + 1) })), '3/0'],
     [resumeFrame(openFields(4, { key: 'x'.repeat(65_000) })), '4/0'],
   ]),
   {
-    name: 'a RESUME of more channels than a session may have opens no more',
-    verdict: 'ERROR TOO_MANY_CHANNELS',
+    name: 'rejects the channels of a RESUME above the limit',
+    receives: 'ERROR TOO_MANY_CHANNELS',
     counters: errorCounter('TOO_MANY_CHANNELS', excessChannels.length),
-    run: async (stage) => {
-      const first = await stage.openSession()
+    run: async (harness) => {
+      const first = await harness.openSession()
       first.sendReset()
-      const peer = await stage.dialTcp()
+      const peer = await harness.dialTcp()
       const channels = Array.from({ length: maxChannels }, (_, n) => n + 1)
       const opens = [...channels, ...excessChannels].map((channel) => openFields(channel, { key: `key ${channel}` }))
       await peer.send(helloFrame(first.welcome()), resumeFrame(...opens))
@@ -217,17 +203,17 @@ export const tokens: readonly Attack[] = [
       )
     },
   },
-  closedByStrikes('a RESUME before HELLO is a strike', [
+  closedByStrikes('counts a RESUME before HELLO as a strike', [
     resumeFrame(),
     resumeFrame(openFields(1)),
     resumeWithCount(65_535),
   ]),
   {
-    name: 'a RESUME where nothing is resumed, and a second one, open channels like any other',
-    verdict: 'answers',
+    name: 'opens the channels of a RESUME without resumed session, and of a second RESUME',
+    receives: 'answers',
     counters: { firefly_frames_in_total: 6 },
-    run: async (stage) => {
-      const peer = await stage.dialTcp()
+    run: async (harness) => {
+      const peer = await harness.dialTcp()
       await peer.send(
         helloFrame(),
         resumeFrame(),
@@ -241,32 +227,32 @@ export const tokens: readonly Attack[] = [
     },
   },
   {
-    name: 'a RESUME that lies about its shard and its events hears the truth and what comes next',
-    verdict: 'OPENED, lost; events',
+    name: 'corrects a RESUME with wrong activation and event numbers',
+    receives: 'OPENED with the true activation, then events',
     counters: { firefly_resumes_total: 3 },
-    run: async (stage) => {
-      const most = 0xffff_ffff
-      const first = await stage.openSession()
+    run: async (harness) => {
+      const max = 0xffff_ffff
+      const first = await harness.openSession()
       const [{ activation } = { activation: 0 }] = first.opened()
       assert.notEqual(activation, 0)
-      let shown: ResumeCredentials = first.welcome()
+      let credentials: ResumeCredentials = first.welcome()
       first.sendReset()
-      for (const [lie, lost] of [
-        [{ activation: most, eventAck: most }, true],
-        [{ activation, eventAck: most }, false],
-        [{ activation: 0, eventAck: most }, false],
+      for (const [wrongFields, lost] of [
+        [{ activation: max, eventAck: max }, true],
+        [{ activation, eventAck: max }, false],
+        [{ activation: 0, eventAck: max }, false],
       ] as const) {
-        const peer = await stage.dialTcp()
-        await peer.send(helloFrame(shown), resumeFrame(openFields(1, lie)))
+        const peer = await harness.dialTcp()
+        await peer.send(helloFrame(credentials), resumeFrame(openFields(1, wrongFields)))
         await peer.waitForFrames(2)
-        shown = peer.welcome()
+        credentials = peer.welcome()
         const [opened] = peer.opened()
         assert.equal(opened!.activation, activation)
         assert.equal(opened!.lost, lost)
-        const { mark, opening: life } = opened!
+        const { mark, opening } = opened!
         await peer.send(
-          callFrame(1, mark + 1, JOIN, {}, mark, life),
-          callFrame(1, mark + 2, SHOUT, { bytes: 1 }, mark, life),
+          callFrame(1, mark + 1, JOIN, {}, mark, opening),
+          callFrame(1, mark + 2, SHOUT, { bytes: 1 }, mark, opening),
         )
         await waitUntil(() => peer.events().length > 0, 'an event')
         peer.sendReset()
@@ -274,11 +260,11 @@ export const tokens: readonly Attack[] = [
     },
   },
   {
-    name: 'acknowledged events that were never sent are sent all the same',
-    verdict: 'events',
+    name: 'sends events that the client acknowledged in advance',
+    receives: 'events',
     counters: { firefly_events_total: 3 },
-    run: async (stage) => {
-      const peer = await stage.openSession()
+    run: async (harness) => {
+      const peer = await harness.openSession()
       const events = 0xffff_ffff
       await peer.send(callFrame(1, 1, JOIN, {}), ackFrame(1, 0, events), ackFrame(0, 0, events))
       for (let n = 1; n <= 3; n++) {
@@ -292,26 +278,25 @@ export const tokens: readonly Attack[] = [
     },
   },
   {
-    name: 'a session that acknowledges no event is told what is lost when it comes back',
-    verdict: 'OPENED, RESYNC, what the game says anew',
+    name: 'sends RESYNC on resume to a session that acknowledged no event',
+    receives: 'OPENED, RESYNC, fresh state',
     counters: { firefly_resyncs_total: 1 },
-    run: async (stage) => {
-      const first = await stage.openSession()
-      const most = DEFAULT_LIMITS.maxUnackedEvents + 1
+    run: async (harness) => {
+      const first = await harness.openSession()
+      const count = maxUnackedEvents + 1
       await first.send(callFrame(1, 1, JOIN, {}))
-      for (let n = 2; n <= most + 1; n++) await first.send(callFrame(1, n, SHOUT, { bytes: 1 }, n - 1))
-      await waitUntil(() => first.events().length === most, 'all events')
+      for (let n = 2; n <= count + 1; n++) await first.send(callFrame(1, n, SHOUT, { bytes: 1 }, n - 1))
+      await waitUntil(() => first.events().length === count, 'all events')
       first.sendReset()
-      const [opened] = first.opened()
-      const peer = await stage.dialTcp()
-      const { activation } = opened!
+      const { activation } = first.opened()[0]!
+      const peer = await harness.dialTcp()
       await peer.send(helloFrame(first.welcome()), resumeFrame(openFields(1, { activation, eventAck: 0 })))
-      await waitUntil(() => peer.events().length === 2, 'RESYNC and what is fresh')
+      await waitUntil(() => peer.events().length === 2, 'RESYNC and fresh state')
       assert.deepEqual(
         peer.events().map(({ sequence, event }) => [sequence, event]),
         [
-          [most, 0],
-          [most + 1, FRESH],
+          [count, 0],
+          [count + 1, EVENT.REFRESHED],
         ],
       )
     },

@@ -1,18 +1,19 @@
-// Attacks on the way to a WebSocket: the HTTP request that asks for one.
+// Attacks with the HTTP request that opens a WebSocket.
 
 import assert from 'node:assert/strict'
+import { refusalCounter, type Attack } from './attack.ts'
 import { frame } from './frames.ts'
-import { refusalCounter, type Attack, type AttackHarness } from './harness.ts'
+import type { AttackHarness } from './harness.ts'
 import { clientMessage, upgradeRequest } from './websocket.ts'
 
-/** Answered so, and the connection ends. */
-async function assertRefused(
-  stage: AttackHarness,
+/** The server responds with this status and closes. */
+async function assertRejected(
+  harness: AttackHarness,
   request: string,
   status: number,
-  ...behind: Buffer[]
+  ...after: readonly Buffer[]
 ): Promise<void> {
-  const web = await stage.dialWebSocket(request, ...behind)
+  const web = await harness.dialWebSocket(request, ...after)
   assert.equal(web.status, status, web.responseHead)
   await web.peer.waitForClose()
   assert.equal(web.peer.frames.length, 0)
@@ -20,17 +21,17 @@ async function assertRefused(
 
 const badUpgradeAttack = (name: string, status: number, reason: string, ...requests: readonly string[]): Attack => ({
   name,
-  verdict: `HTTP ${status}`,
+  receives: `HTTP ${status}`,
   counters: refusalCounter(reason, requests.length),
-  run: async (stage) => {
-    for (const request of requests) await assertRefused(stage, request, status, earlyMessage)
+  run: async (harness) => {
+    for (const request of requests) await assertRejected(harness, request, status, earlyMessage)
   },
 })
-const earlyMessage = clientMessage(frame(1, 'too soon'))
+const earlyMessage = clientMessage(frame(1, 'too early'))
 
 export const upgrades: readonly Attack[] = [
   badUpgradeAttack(
-    'an upgrade with a wrong Sec-WebSocket-Version is refused',
+    'rejects an upgrade with a wrong Sec-WebSocket-Version',
     400,
     'upgrade',
     upgradeRequest({ 'Sec-WebSocket-Version': '7' }),
@@ -39,7 +40,7 @@ export const upgrades: readonly Attack[] = [
     upgradeRequest({ 'Sec-WebSocket-Version': null }),
   ),
   badUpgradeAttack(
-    'an upgrade without a good key is refused',
+    'rejects an upgrade without a valid key',
     400,
     'upgrade',
     upgradeRequest({ 'Sec-WebSocket-Key': null }),
@@ -48,24 +49,24 @@ export const upgrades: readonly Attack[] = [
     upgradeRequest({ 'Sec-WebSocket-Key': '!'.repeat(24) }),
   ),
   badUpgradeAttack(
-    'an upgrade that says a header twice is refused',
+    'rejects an upgrade with a repeated header',
     400,
     'upgrade',
     upgradeRequest({ 'Sec-WebSocket-Key': ['dGhlIHNhbXBsZSBub25jZQ==', 'dGhlIHNhbXBsZSBub25jZQ=='] }),
     upgradeRequest({ 'Sec-WebSocket-Version': ['13', '13'] }),
   ),
   {
-    name: 'an upgrade to something else is refused',
-    verdict: 'HTTP 426',
+    name: 'rejects an upgrade to another protocol',
+    receives: 'HTTP 426',
     counters: refusalCounter('upgrade', 4),
-    run: async (stage) => {
-      const others = ['h2c', 'websocket, h2c', ['h2c', 'websocket'], null]
-      for (const other of others) await assertRefused(stage, upgradeRequest({ Upgrade: other }), 426)
+    run: async (harness) => {
+      const protocols = ['h2c', 'websocket, h2c', ['h2c', 'websocket'], null]
+      for (const Upgrade of protocols) await assertRejected(harness, upgradeRequest({ Upgrade }), 426)
     },
   },
-  badUpgradeAttack('an upgrade by another method is refused', 405, 'upgrade', upgradeRequest({}, 'POST /ws HTTP/1.1')),
+  badUpgradeAttack('rejects an upgrade by another method', 405, 'upgrade', upgradeRequest({}, 'POST /ws HTTP/1.1')),
   badUpgradeAttack(
-    'an upgrade of another path is refused',
+    'rejects an upgrade of another path',
     404,
     'upgrade',
     upgradeRequest({}, 'GET / HTTP/1.1'),
@@ -73,25 +74,25 @@ export const upgrades: readonly Attack[] = [
     upgradeRequest({}, 'GET //ws HTTP/1.1'),
   ),
   badUpgradeAttack(
-    'an upgrade for two hosts is refused',
+    'rejects an upgrade with two Host headers',
     400,
     'upgrade',
-    upgradeRequest({ Host: ['localhost', 'elsewhere'] }),
+    upgradeRequest({ Host: ['localhost', 'other'] }),
   ),
   badUpgradeAttack(
-    'a request for two hosts is refused',
+    'rejects a request with two Host headers',
     400,
     'request',
-    upgradeRequest({ Host: ['localhost', 'elsewhere'], Upgrade: null }, 'GET /metrics HTTP/1.1'),
+    upgradeRequest({ Host: ['localhost', 'other'], Upgrade: null }, 'GET /metrics HTTP/1.1'),
   ),
   badUpgradeAttack(
-    'headers of more than 16 KiB are refused',
+    'rejects headers of more than 16 KiB',
     431,
     'request',
     upgradeRequest({ Cookie: 'x'.repeat(20_000) }),
   ),
   badUpgradeAttack(
-    'a request that is no HTTP is refused',
+    'rejects a request that is not valid HTTP',
     400,
     'request',
     'GET /ws\r\n\r\n',

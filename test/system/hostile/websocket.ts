@@ -1,53 +1,55 @@
-// A WebSocket by hand over a raw connection: every bit of a frame's head can be wrong (RFC 6455 section 5.2), and so can
-// the upgrade. It reads what the server says strictly, and never answers by itself.
+// A WebSocket on a raw connection: the upgrade and every bit of a frame header can be wrong (RFC 6455 section 5.2).
+// Invariant: it parses the frames of the server strictly and sends nothing by itself.
 
+import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { EMPTY_BYTES } from '../../../core/wire/bytes.ts'
 import { waitUntil } from '../../support/sockets.ts'
 import { createFrameDecoder } from './frames.ts'
 import { RawPeer } from './peer.ts'
 
 export const OPCODE = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const
 
-export interface FrameHead {
+export interface WebFrameHeader {
   /** Default true. */
   readonly fin?: boolean
   /** Bits RSV1, RSV2, RSV3 as 4, 2, 1. */
   readonly rsv?: number
   /** Default binary. */
   readonly opcode?: number
-  /** Default true, as a client must. */
+  /** Default true, which the RFC requires of clients. */
   readonly masked?: boolean
-  /** Bytes of the extended length; default the fewest that do. */
+  /** Bytes of the extended length. Default: the minimum. */
   readonly width?: 0 | 2 | 8
-  /** What the head says; default the truth. */
+  /** The declared length. Default: the length of the payload. */
   readonly length?: bigint
 }
 
 /** One WebSocket frame of a client. */
-export function clientMessage(payload: Uint8Array = new Uint8Array(0), head: FrameHead = {}): Buffer {
-  const { fin = true, rsv = 0, opcode = OPCODE.BINARY, masked = true } = head
-  const length = head.length ?? BigInt(payload.length)
-  const width = head.width ?? (length < 126n ? 0 : length < 65_536n ? 2 : 8)
+export function clientMessage(payload: Uint8Array = EMPTY_BYTES, header: WebFrameHeader = {}): Buffer {
+  const { fin = true, rsv = 0, opcode = OPCODE.BINARY, masked = true } = header
+  const length = header.length ?? BigInt(payload.length)
+  const width = header.width ?? (length < 126n ? 0 : length < 65_536n ? 2 : 8)
   const extended = Buffer.alloc(width)
   if (width === 2) extended.writeUInt16BE(Number(length))
   else if (width === 8) extended.writeBigUInt64BE(length)
   const short = width === 0 ? Number(length) : width === 2 ? 126 : 127
   const first = Buffer.from([(fin ? 0x80 : 0) | (rsv << 4) | opcode, (masked ? 0x80 : 0) | short])
-  const mask = masked ? randomBytes(4) : Buffer.alloc(0)
+  const mask = masked ? randomBytes(4) : EMPTY_BYTES
   const body = Buffer.from(payload)
   if (masked) for (let at = 0; at < body.length; at++) body[at]! ^= mask[at & 3]!
   return Buffer.concat([first, extended, mask, body])
 }
 
 /** A Close frame of a client with this code and reason. */
-export function closeMessage(code: number, reason: Uint8Array = new Uint8Array(0)): Buffer {
+export function closeMessage(code: number, reason: Uint8Array = EMPTY_BYTES): Buffer {
   const payload = Buffer.alloc(2 + reason.length)
   payload.writeUInt16BE(code)
   payload.set(reason, 2)
   return clientMessage(payload, { opcode: OPCODE.CLOSE })
 }
 
-/** The lines of a good upgrade, `change`d in one place: null leaves a header out, a list says it so many times. */
+/** A valid upgrade with changed headers: null omits a header, a list repeats it. */
 export function upgradeRequest(
   change: Readonly<Record<string, string | null | readonly string[]>> = {},
   line = 'GET /ws HTTP/1.1',
@@ -61,19 +63,18 @@ export function upgradeRequest(
     ...change,
   }
   const lines = Object.entries(headers).flatMap(([name, value]) =>
-    value === null ? [] : [value].flat().map((one) => `${name}: ${one}`),
+    value === null ? [] : [value].flat().map((text) => `${name}: ${text}`),
   )
   return [line, ...lines, '', ''].join('\r\n')
 }
 
-/** What a server said on an upgraded connection. */
 export class WebSocketPeer {
   readonly peer: RawPeer
-  /** Of the answer to the upgrade; 0 = none yet. */
+  /** HTTP status of the upgrade; 0 = no response yet. */
   status = 0
   responseHead = ''
   closeFrame: { readonly code: number; readonly reason: string } | null = null
-  readonly pongs: string[] = []
+  pongs = 0
   #buffer = Buffer.alloc(0)
   readonly #decoder
 
@@ -83,27 +84,23 @@ export class WebSocketPeer {
     peer.replaceReader((chunk) => this.#read(chunk))
   }
 
-  /** Says `request` and, in the same write, what follows it. */
-  static async connect(
-    port: number,
-    request: string = upgradeRequest(),
-    ...behind: Uint8Array[]
-  ): Promise<WebSocketPeer> {
-    const one = new WebSocketPeer(await RawPeer.connect(port))
-    await one.peer.send(Buffer.from(request, 'latin1'), ...behind)
-    await waitUntil(() => one.status !== 0 || one.peer.isClosed, 'an answer to the upgrade')
-    return one
+  /** Sends `request` and, in the same write, the bytes after it. */
+  static async connect(port: number, request: string, ...after: readonly Uint8Array[]): Promise<WebSocketPeer> {
+    const web = new WebSocketPeer(await RawPeer.connect(port))
+    await web.peer.send(Buffer.from(request, 'latin1'), ...after)
+    await waitUntil(() => web.status !== 0 || web.peer.isClosed, 'a response to the upgrade')
+    return web
   }
 
   send(...parts: readonly Uint8Array[]): Promise<void> {
     return this.peer.send(...parts)
   }
 
-  /** Resolves with the Close frame, when it has come. */
-  async waitForCloseFrame(): Promise<{ readonly code: number; readonly reason: string }> {
+  /** Waits for a Close frame with this code. `reason`: the close reason at the start of its text. */
+  async assertClosed(code: number, reason?: string): Promise<void> {
     await waitUntil(() => this.closeFrame !== null || this.peer.isClosed, 'a Close frame')
-    if (!this.closeFrame) throw new Error('the connection ended without a Close frame')
-    return this.closeFrame
+    assert.equal(this.closeFrame?.code, code)
+    if (reason !== undefined) assert.ok(this.closeFrame.reason.startsWith(`${reason}: `), this.closeFrame.reason)
   }
 
   #read(chunk: Buffer): void {
@@ -120,7 +117,7 @@ export class WebSocketPeer {
     this.#buffer = this.#buffer.subarray(end + 4)
   }
 
-  /** Takes one whole frame, if there is one. */
+  /** Reads one frame; returns false when it is incomplete. */
   #readFrame(): boolean {
     const buffer = this.#buffer
     if (buffer.length < 2) return false
@@ -138,7 +135,7 @@ export class WebSocketPeer {
   #handleFrame(first: number, payload: Buffer): void {
     const opcode = first & 0x0f
     if (opcode === OPCODE.BINARY) this.#decoder.push(payload)
-    else if (opcode === OPCODE.PONG) this.pongs.push(payload.toString('latin1'))
+    else if (opcode === OPCODE.PONG) this.pongs++
     else if (opcode === OPCODE.CLOSE) {
       const code = payload.length < 2 ? 1005 : payload.readUInt16BE(0)
       this.closeFrame = { code, reason: payload.toString('utf8', 2) }
