@@ -1,18 +1,18 @@
-// CPU time of a server, user and system, all its threads and child processes, from /proc in nanoseconds.
-// A difference is taken thread by thread, so that a thread that ends in between cannot make it negative.
-// schedstat instead of stat: nanoseconds against ticks of 10 ms. A thread that is running may be a scheduler
-// tick (4 ms) behind, so measure windows of a second, or read while the server sleeps.
+// CPU time of a server (user and system, all threads and child processes) in nanoseconds, from schedstat in /proc,
+// because stat has ticks of 10 ms. Invariant: differences are taken thread by thread, so that a thread that ends in
+// between cannot make them negative. The value of a running thread may be a scheduler tick (4 ms) old: measure windows
+// of a second, or read while the server is idle.
 
 import { readFileSync, readdirSync } from 'node:fs'
 
-/** CPU nanoseconds by thread id at one moment. */
+/** CPU nanoseconds by thread id. */
 export type CpuReading = ReadonlyMap<string, number>
 
-/** @throws Error when the process is gone or /proc has no schedstat (Linux only) */
+/** @throws Error when the process has ended or /proc has no schedstat (Linux only) */
 export function readCpu(pid: number): CpuReading {
   const reading = new Map<string, number>()
   addProcess(String(pid), reading)
-  if (reading.size === 0) throw new Error(`no CPU times of process ${pid} in /proc: it is gone, or this is not Linux`)
+  if (reading.size === 0) throw new Error(`no CPU times of process ${pid} in /proc: it has ended, or this is not Linux`)
   return reading
 }
 

@@ -1,4 +1,5 @@
-// The profile of a benchmark run and its ratios. Invariant: a ratio is compared with its aim before it is rounded.
+// The profile of a benchmark run, its parts and its ratios. Invariant: a ratio is compared with its aim before it is
+// rounded.
 
 import { parseArgs } from 'node:util'
 
@@ -27,6 +28,16 @@ export function parseProfile(args: readonly string[]): Profile {
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error))
   }
+}
+
+/** The parts that BENCH_PARTS names, separated by commas; by default all. @throws UsageError for an unknown name */
+export function selectParts<Part>(parts: Readonly<Record<string, Part>>): Part[] {
+  const names = process.env['BENCH_PARTS']?.split(',') ?? Object.keys(parts)
+  return names.map((name) => {
+    const part = Object.hasOwn(parts, name) ? parts[name] : undefined
+    if (!part) throw new UsageError(`BENCH_PARTS: ${name} is none of ${Object.keys(parts).join(', ')}`)
+    return part
+  })
 }
 
 /** The bound of a ratio: at least `value` (`min`) or at most `value` (`max`). */

@@ -1,7 +1,7 @@
-// `bench idle`: what an idle version 2 session takes of the server's memory, over TCP and over WebSocket: said HELLO,
-// one channel open to a shard that all share, heartbeats both ways. What the kernel keeps for the sockets (of both
-// ends, and it is nearly nothing while they are idle) stands beside it. Read after collections; some sessions are there
-// before the first reading, so that what is compiled and reserved once is not counted.
+// `bench idle`: the server's memory for one idle version 2 session, over TCP and over WebSocket. Each session has one
+// channel to a shared shard, and heartbeats in both directions. The kernel's memory for both ends of the sockets is
+// printed separately. Memory is read after garbage collections; some sessions are open before the first reading, so
+// that one-time costs are not counted.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -14,7 +14,7 @@ import { progress, roundFigure } from '../support/figure.ts'
 
 const AIM_BYTES = { tcp: 8_192, ws: 16_384 } as const satisfies Record<Transport, number>
 const SESSIONS_PROGRAM = new URL('idle/sessions.ts', import.meta.url)
-/** So many heartbeats of every session before the reading. */
+/** Heartbeats of each session before the last reading. */
 const HEARTBEATS_BEFORE_READING = 2.2
 
 export async function run(profile: Profile): Promise<void> {
@@ -33,8 +33,8 @@ export async function run(profile: Profile): Promise<void> {
     const counts = await sessionsProcess.request('count')
     const after = await readMemory(server, 'collected')
     if (after.connections !== sessions + first)
-      throw new Error(`idle: ${after.connections} of ${sessions + first} connections stand`)
-    // For whoever asks where the bytes are: a heap snapshot in the working directory.
+      throw new Error(`idle: ${after.connections} of ${sessions + first} connections are open`)
+    // BENCH_SNAPSHOT: a heap snapshot in the working directory.
     if (process.env['BENCH_SNAPSHOT'] === transport) await server.request('snapshot')
     const each = (name: keyof ServerMemory): number => (after[name] - before[name]) / sessions
     const labels = {

@@ -1,8 +1,9 @@
-// The load generator, in its own process: N connections, P frames in flight on each, every returned byte
-// compared with the byte that was sent, frame order included. Closed loop: k frames back, k out in one write.
-// Prints `start` and `stop` at the edges of the measured window, then one JSON line. Anything wrong: exit 1.
+// The load generator, in its own process: N connections with P frames in flight each, in a closed loop: k frames
+// received, k frames sent in one write. Invariant: every returned byte is compared with the sent byte, order included.
+// It prints `start` and `stop` around the measured window, then one JSON line; any error exits with 1.
 
 import { type Socket, connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 
 import { DEFAULT_FRAME_IDENTITY, encodeFrame, frameIdentityBytes } from '../../core/wire/frame.ts'
@@ -10,20 +11,20 @@ import { DEFAULT_FRAME_IDENTITY, encodeFrame, frameIdentityBytes } from '../../c
 const BODY_BYTES = 64
 const FRAME_BYTES = 17 + BODY_BYTES
 const DRAIN_MS = 5_000
-/** Latencies are counted in bins of 1 us; slower ones fall into the last. */
+/** Latencies are counted in bins of 1 us; the last bin has all slower ones. */
 const MAX_US = 1_000_000
 
-/** One connection. Its bytes repeat after P frames; `stream` holds two periods, so that no slice wraps. */
+/** One connection. Its bytes repeat after P frames; `stream` holds two periods, so that a slice never wraps. */
 interface LoadConnection {
   readonly socket: Socket
   readonly stream: Buffer
-  /** Slices of `stream` by first slot and number of frames, made when first needed. */
+  /** Slices of `stream` by first slot and number of frames, created on first use. */
   readonly slices: (Buffer | undefined)[]
   /** When the frame of each slot was written, ms. */
   readonly sentAt: Float64Array
-  /** Slot of the oldest frame in flight, which is also the next to be sent once it is back. */
+  /** Slot of the oldest frame in flight, which is sent again after it is received. */
   slot: number
-  /** Bytes of the oldest frame that are already back. */
+  /** Received bytes of the oldest frame. */
   receivedBytes: number
   inFlight: number
 }
@@ -42,7 +43,7 @@ const { values } = parseArgs({
 const connections = Number(values.connections)
 const inFlight = Number(values['in-flight'])
 
-/** One read buffer for all connections: each read is compared and forgotten before the next one. */
+/** One read buffer for all connections: each read is compared before the next one. */
 const readBuffer = Buffer.alloc(65_536)
 const latencies = new Uint32Array(MAX_US + 1)
 let messages = 0
@@ -51,21 +52,21 @@ const drained = Promise.withResolvers<void>()
 
 const flows = await Promise.all(Array.from({ length: connections }, (_, index) => open(index)))
 for (const flow of flows) send(flow, inFlight, performance.now())
-await delay(Number(values['warm-up-ms']))
+await sleep(Number(values['warm-up-ms']))
 
 messages = 0
 latencies.fill(0)
 const startedAt = performance.now()
 console.log('start')
-await delay(Number(values['measure-ms']))
+await sleep(Number(values['measure-ms']))
 const seconds = (performance.now() - startedAt) / 1_000
 const result = { messages, seconds, p50Us: percentile(0.5), p99Us: percentile(0.99) }
 console.log('stop')
-if (messages === 0) fail('no message came back in the measured window')
+if (messages === 0) fail('no message was received in the measured window')
 
 isSending = false
 const drainTimer = setTimeout(() => {
-  fail(`${flows.reduce((sum, flow) => sum + flow.inFlight, 0)} frames did not come back in ${DRAIN_MS} ms`)
+  fail(`${flows.reduce((sum, flow) => sum + flow.inFlight, 0)} frames were not received within ${DRAIN_MS} ms`)
 }, DRAIN_MS)
 await drained.promise
 clearTimeout(drainTimer)
@@ -101,7 +102,7 @@ function open(index: number): Promise<LoadConnection> {
   return opened.promise
 }
 
-/** Every frame of every connection has a body of its own, so that a mix-up cannot go unseen. */
+/** Each frame of each connection has a different body, so that a mix-up is detected. */
 function twoPeriods(index: number): Buffer {
   const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
   const frames = Array.from({ length: inFlight }, (_, slot) => {
@@ -125,9 +126,9 @@ function send(flow: LoadConnection, frames: number, now: number): void {
 function receive(flow: LoadConnection, bytes: number): void {
   const from = flow.slot * FRAME_BYTES + flow.receivedBytes
   flow.receivedBytes += bytes
-  if (flow.receivedBytes > flow.inFlight * FRAME_BYTES) fail('more bytes came back than were sent')
+  if (flow.receivedBytes > flow.inFlight * FRAME_BYTES) fail('received more bytes than were sent')
   if (readBuffer.compare(flow.stream, from, from + bytes, 0, bytes) !== 0) {
-    fail(`wrong bytes came back: ${readBuffer.toString('hex', 0, Math.min(bytes, FRAME_BYTES))}`)
+    fail(`received wrong bytes: ${readBuffer.toString('hex', 0, Math.min(bytes, FRAME_BYTES))}`)
   }
   const frames = Math.floor(flow.receivedBytes / FRAME_BYTES)
   if (frames === 0) return
@@ -145,16 +146,12 @@ function receive(flow: LoadConnection, bytes: number): void {
 }
 
 function percentile(fraction: number): number {
-  let left = Math.ceil(messages * fraction)
+  let remaining = Math.ceil(messages * fraction)
   for (let us = 0; us <= MAX_US; us++) {
-    left -= latencies[us]!
-    if (left <= 0) return us
+    remaining -= latencies[us]!
+    if (remaining <= 0) return us
   }
   return MAX_US
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 function fail(reason: string): never {

@@ -1,14 +1,14 @@
-// `bench path`: server CPU per message of examples/echo command 1 beside a raw Node echo, over TCP.
-// The sides take turns inside one run and the medians are compared, so that noise disturbs both alike: the
-// ratio may be quoted, the microseconds only together with the machine.
+// `bench path`: server CPU per message of examples/echo command 1, and of a raw Node echo, over TCP. Both alternate in
+// one run and their medians are compared, so that noise affects both equally: quote the ratio; quote microseconds only
+// together with the machine.
 
 import { type CpuReading, readCpu, spentNs } from './cpu.ts'
 import { type Profile, printRatio } from './figure.ts'
 import { median, printFigure, progress, roundFigure } from '../support/figure.ts'
-import { type MeasuredServer, canPin, startFirefly, startLoad, startRawEcho } from './server.ts'
+import { type MeasuredServer, canPin, progressOfPinning, startFirefly, startLoad, startRawEcho } from './server.ts'
 
 const CONNECTIONS = 50
-/** A load that says nothing for this long after its window is stuck. */
+/** Time for the load generator to print its result after the measured window. */
 const RESULT_TIMEOUT_MS = 15_000
 
 /**
@@ -36,11 +36,11 @@ export async function run(profile: Profile): Promise<void> {
   const rounds = profile.quick ? 2 : 5
   const window = { warmUpMs: profile.quick ? 500 : 1_000, measureMs: profile.quick ? 1_000 : 3_000 }
   const pinned = canPin()
-  progress(pinned ? 'server on core 1, load on core 0' : 'not pinned: taskset or a second core is missing')
+  progressOfPinning(pinned)
   const servers: MeasuredServer[] = []
   const samples = new Map<string, Sample[]>()
   try {
-    // One by one: what has started is stopped below, also when the next one does not start.
+    // One after the other, so that a started server is stopped when the next one fails to start.
     servers.push(await startRawEcho(pinned))
     servers.push(await startFirefly([], pinned))
     for (let n = 1; n <= rounds; n++) {
@@ -85,7 +85,7 @@ function summarize(
     messagesPerSecond: roundFigure(median(samples.map((s) => s.messages / s.seconds))),
     p50Us: roundFigure(median(samples.map((s) => s.p50Us))),
     p99Us: roundFigure(median(samples.map((s) => s.p99Us))),
-    // Below about 0.9 the load was the bottleneck; CPU per message then includes more wake-ups.
+    // Below about 0.9 the load generator was the bottleneck; CPU per message then includes more wakeups.
     serverBusy: roundFigure(median(samples.map((s) => s.cpuUs / 1e6 / s.seconds))),
     rounds: samples.length,
     pinned,
@@ -115,7 +115,7 @@ function measure(
     try {
       if (line === 'start') before = readCpu(server.pid)
       else if (line === 'stop' && before) cpuNs = spentNs(before, readCpu(server.pid))
-      else if (cpuNs !== undefined) resolve({ ...parseResult(line), cpuUs: cpuNs / 1_000 })
+      else if (cpuNs !== undefined) resolve({ ...(JSON.parse(line) as LoadResult), cpuUs: cpuNs / 1_000 })
       else throw new Error(`unexpected line of the load generator: ${line}`)
     } catch (error) {
       reject(error)
@@ -124,31 +124,15 @@ function measure(
   const side = `${server.side} P${inFlight}`
   const timer = setTimeout(
     () => {
-      reject(new Error(`${side}: the load generator gave no result: ${load.failureText()}`))
+      reject(new Error(`${side}: the load generator printed no result: ${load.failureText()}`))
       load.process.kill('SIGKILL')
     },
     warmUpMs + measureMs + RESULT_TIMEOUT_MS,
   )
-  // `close` comes after the last line was read, `exit` may come before it.
+  // 'exit' may precede the last line, 'close' does not.
   load.process.once('close', () => {
     clearTimeout(timer)
     reject(new Error(`${side}: the load generator failed: ${load.failureText()}`))
   })
   return promise
-}
-
-function parseResult(line: string): LoadResult {
-  const value: unknown = JSON.parse(line)
-  if (typeof value === 'object' && value !== null) {
-    const { messages, seconds, p50Us, p99Us } = value as Partial<Record<keyof LoadResult, unknown>>
-    if (
-      typeof messages === 'number' &&
-      typeof seconds === 'number' &&
-      typeof p50Us === 'number' &&
-      typeof p99Us === 'number'
-    ) {
-      return { messages, seconds, p50Us, p99Us }
-    }
-  }
-  throw new Error(`the load generator's result is not what it should be: ${line}`)
 }

@@ -1,5 +1,5 @@
-// The yardstick: the least a Node TCP echo can do, no frames, no sessions, one write per read.
-// It must stay this small: every ratio of `bench path` is relative to it.
+// The baseline of `bench path`: a minimal TCP echo in Node, without frames or sessions, one write per read. Do not
+// extend it: every ratio is relative to it.
 
 import { createServer } from 'node:net'
 
@@ -11,7 +11,7 @@ const server = createServer((socket) => {
 
 server.listen(0, '127.0.0.1', () => {
   const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('raw echo has no TCP address')
+  if (address === null || typeof address === 'string') throw new Error('the raw echo has no TCP address')
   console.log(`raw ready tcp=127.0.0.1:${address.port} pid=${process.pid}`)
 })
 

@@ -1,17 +1,19 @@
-// The servers under measurement, and every other child of a benchmark: started, pinned, stopped here.
-// All sides run on the same Node binary with the same flags; no child outlives the benchmark.
+// The child processes of a benchmark: started, pinned to a core, stopped. Invariant: all servers run on the same Node
+// binary with the same flags, and no child outlives the benchmark.
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync, type StdioOptions } from 'node:child_process'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 
-/** Same flags for every server: the young generation that Firefly's gateways run with (DESIGN.md 7). */
-const SERVER_NODE_FLAGS = ['--max-semi-space-size=2'] as const
-const LOAD_CORE = 0
-const SERVER_CORE = 1
-/** Generous: the first start bundles the app. */
+import { progress } from '../support/figure.ts'
+
+/** Flags of every server: the young generation that Firefly's gateways run with (DESIGN.md 7). */
+export const SERVER_NODE_FLAGS = ['--max-semi-space-size=2'] as const
+export const LOAD_CORE = 0
+export const SERVER_CORE = 1
+/** The first start bundles the app. */
 const READY_MS = 30_000
-const STOP_MS = 5_000
+export const STOP_MS = 5_000
 const ERROR_TAIL_CHARS = 2_000
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -21,28 +23,42 @@ export interface MeasuredServer {
   readonly host: string
   readonly port: number
   readonly pid: number
-  /** SIGTERM, then SIGKILL; resolves when the process is gone. */
+  /** Sends SIGTERM, later SIGKILL; resolves when the process has ended. */
   stop(): Promise<void>
 }
 
-/** A child whose stdout comes line by line. `failure()` says how it ended, with the end of its stderr. */
 export interface BenchProcess {
   readonly process: ChildProcess
+  /** How the process ended, with the end of its stderr. */
   readonly failureText: () => string
 }
 
-/** Whether server and load get a core each. */
+export interface SpawnOptions {
+  /** null = any free core. */
+  readonly core: number | null
+  /** Other processes on its core have priority. */
+  readonly lowPriority?: boolean
+  readonly stdio: StdioOptions
+}
+
+/** Returns whether server and load generator can have a core each. */
 export function canPin(): boolean {
   return [LOAD_CORE, SERVER_CORE].every((core) => spawnSync('taskset', ['-c', `${core}`, 'true']).status === 0)
 }
 
-/** Moves this process, all its threads, to the load's core. */
+/** Moves this process with all its threads to the core of the load generator. */
 export function pinSelf(): void {
   spawnSync('taskset', ['-acp', `${LOAD_CORE}`, `${process.pid}`])
 }
 
+/** Prints which cores are used. */
+export function progressOfPinning(pinned: boolean): void {
+  progress(pinned ? 'server on core 1, load on core 0' : 'not pinned: taskset or a second core is missing')
+}
+
+/** Starts load.ts; `onLine` receives each line of its stdout. */
 export function startLoad(args: readonly string[], pinned: boolean, onLine: (line: string) => void): BenchProcess {
-  return startNode(['test/bench/load.ts', ...args], pinned ? LOAD_CORE : null, onLine)
+  return spawnLines(['test/bench/load.ts', ...args], pinned ? LOAD_CORE : null, onLine)
 }
 
 export function startRawEcho(pinned: boolean): Promise<MeasuredServer> {
@@ -50,8 +66,8 @@ export function startRawEcho(pinned: boolean): Promise<MeasuredServer> {
 }
 
 /**
- * BENCH_SERVER puts another script in the place of ours (cli/firefly.ts of an older checkout, an experiment); its
- * figures then carry that script's name, so that nobody takes them for Firefly's.
+ * BENCH_SERVER names another script to run instead (cli/firefly.ts of an older checkout, an experiment). Its figures
+ * then have that script's name, so that they are not taken for Firefly's.
  */
 export function startFirefly(options: readonly string[], pinned: boolean): Promise<MeasuredServer> {
   const other = process.env['BENCH_SERVER']
@@ -62,7 +78,7 @@ export function startFirefly(options: readonly string[], pinned: boolean): Promi
 
 async function startServer(side: string, args: readonly string[], pinned: boolean): Promise<MeasuredServer> {
   const ready = Promise.withResolvers<RegExpExecArray>()
-  const child = startNode([...SERVER_NODE_FLAGS, ...args], pinned ? SERVER_CORE : null, (line) => {
+  const child = spawnLines([...SERVER_NODE_FLAGS, ...args], pinned ? SERVER_CORE : null, (line) => {
     const match = /^\S+ ready (?:.* )?tcp=(\S+):(\d+) pid=(\d+)/.exec(line)
     if (match) ready.resolve(match)
   })
@@ -89,22 +105,29 @@ async function startServer(side: string, args: readonly string[], pinned: boolea
   }
 }
 
-function startNode(args: readonly string[], core: number | null, onLine: (line: string) => void): BenchProcess {
+function spawnLines(args: readonly string[], core: number | null, onLine: (line: string) => void): BenchProcess {
+  const child = spawnNode(args, { core, stdio: ['ignore', 'pipe', 'pipe'] })
+  createInterface({ input: child.process.stdout! }).on('line', onLine)
+  return child
+}
+
+/** Starts Node in the repository's root. `stdio` pipes stderr. */
+export function spawnNode(args: readonly string[], { core, lowPriority = false, stdio }: SpawnOptions): BenchProcess {
   const command = [process.execPath, ...args]
+  if (lowPriority) command.unshift('nice', '-n', '19')
   if (core !== null) command.unshift('taskset', '-c', `${core}`)
   // An operator's FIREFLY_* settings would change what is measured.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FIREFLY_')))
-  const child = spawn(command[0]!, command.slice(1), { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
-  let errors = ''
-  let ended = 'still running'
-  child.once('error', (error) => (ended = error.message))
-  child.once('exit', (code, signal) => (ended = `exit ${code ?? signal}`))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors = (errors + text).slice(-ERROR_TAIL_CHARS)
+  const child = spawn(command[0]!, command.slice(1), { cwd: root, env, stdio })
+  let stderr = ''
+  let end = 'still running'
+  child.once('error', (error) => (end = error.message))
+  child.once('exit', (code, signal) => (end = `exit ${code ?? signal}`))
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).slice(-ERROR_TAIL_CHARS)
   })
-  createInterface({ input: child.stdout }).on('line', onLine)
   const kill = (): boolean => child.kill('SIGKILL')
   process.once('exit', kill)
   child.once('exit', () => process.off('exit', kill))
-  return { process: child, failureText: () => `${ended} ${errors.trim()}`.trim() }
+  return { process: child, failureText: () => `${end} ${stderr.trim()}`.trim() }
 }

@@ -1,26 +1,27 @@
-// `bench split`: what a 4 MiB body costs in 4,096 pieces of 1 KiB, as a multiple of the same body whole: CPU
-// of a server that receives it over TCP, and of the decoder alone in this process. Both alternate in one run.
-// No single baseline says it all, so each has its line: see `baseline` in the output and at the cases below.
+// `bench split`: the cost of a 4 MiB body in 4,096 pieces of 1 KiB, as a multiple of the same body in one piece: CPU of
+// a server that receives it over TCP, and of the decoder alone in this process. Both alternate in one run. Each
+// baseline has its own line: see `baseline` in the output and at the cases below.
 
 import { type Socket, connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { DEFAULT_FRAME_IDENTITY, FrameDecoder, encodeFrame, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { readCpu, spentNs } from './cpu.ts'
 import { type Profile, printRatio } from './figure.ts'
-import { median, progress, roundFigure } from '../support/figure.ts'
-import { type MeasuredServer, canPin, pinSelf, startFirefly } from './server.ts'
+import { median, roundFigure } from '../support/figure.ts'
+import { type MeasuredServer, canPin, pinSelf, progressOfPinning, startFirefly } from './server.ts'
 
 const BODY_BYTES = 4_194_304
 const PIECE_BYTES = 1_024
-/** What Node's socket reads at most at once, so what a server sees of a body that was sent in one write. */
+/** The largest read of a Node socket: the pieces in which a server receives a body that was sent in one write. */
 const READ_BYTES = 65_536
-/** The original Firefly copies the body per piece; an O(n) decoder stays below a small multiple. */
+/** The original Firefly copies the body once per piece; an O(n) decoder stays below a small multiple. */
 const AIM = { kind: 'max', value: 3 } as const
 /** examples/echo: command 1 returns its raw body, command 4 takes one and replies nothing. */
 const ECHO_COMMAND = 1
 const SINK_COMMAND = 4
 const BARRIER_MS = 10_000
-/** A sleeping server's CPU times are exact. */
+/** The CPU times of an idle server are exact. */
 const SETTLE_MS = 5
 
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
@@ -28,9 +29,7 @@ const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 export async function run(profile: Profile): Promise<void> {
   const pinned = canPin()
   if (pinned) pinSelf()
-  progress(
-    pinned ? 'server on core 1, client and decoder on core 0' : 'not pinned: taskset or a second core is missing',
-  )
+  progressOfPinning(pinned)
   measureDecoder(profile, pinned)
   const server = await startFirefly(['--max-body', String(BODY_BYTES)], pinned)
   try {
@@ -40,13 +39,14 @@ export async function run(profile: Profile): Promise<void> {
   }
 }
 
-/** A body as one frame, cut into pieces; the header travels in front of the first piece of the body. */
+/** One frame, split into pieces of its body; the header is in the first piece. */
 function splitFrame(pieceBytes: number): Uint8Array[] {
   const frame = encodeFrame(identity, SINK_COMMAND, new Uint8Array(BODY_BYTES).fill(7))
   const header = frame.length - BODY_BYTES
-  const cut = [frame.subarray(0, header + pieceBytes)]
-  for (let at = header + pieceBytes; at < frame.length; at += pieceBytes) cut.push(frame.subarray(at, at + pieceBytes))
-  return cut
+  const pieces = [frame.subarray(0, header + pieceBytes)]
+  for (let at = header + pieceBytes; at < frame.length; at += pieceBytes)
+    pieces.push(frame.subarray(at, at + pieceBytes))
+  return pieces
 }
 
 function measureDecoder(profile: Profile, pinned: boolean): void {
@@ -56,9 +56,9 @@ function measureDecoder(profile: Profile, pinned: boolean): void {
   const reads = splitFrame(READ_BYTES)
   const small = splitFrame(PIECE_BYTES)
   const cases = [
-    // As a gateway does: the chunk is valid during the call only, so its receiver copies the body once.
+    // As in a gateway: the chunk is valid only during the call, so the receiver copies the body once.
     { baseline: 'one chunk, body copied', base: whole },
-    // What one write of the client is for the server.
+    // As the server receives one write of the client.
     { baseline: '64 KiB reads, body copied', base: reads },
   ]
   for (const { baseline, base } of cases) {
@@ -98,9 +98,9 @@ async function measureTcp(profile: Profile, server: MeasuredServer, pinned: bool
   const barrier = createEchoBarrier(socket)
   await barrier()
   const cases = [
-    // 4,096 writes back to back: libuv and the kernel join most of them, as they do for a real client.
+    // 4,096 consecutive writes: libuv and the kernel join most of them, as for a real client.
     { figure: 'wire', send: sendAll },
-    // Each write finished before the next: close to one read per piece, so the kernel's price is in it too.
+    // Each write finishes before the next: about one read per piece, so the kernel's cost is included.
     { figure: 'wirePaced', send: sendPaced },
   ]
   for (const { figure, send } of cases) {
@@ -119,13 +119,13 @@ async function measureTcp(profile: Profile, server: MeasuredServer, pinned: bool
 
   /** The server's CPU us per body. */
   async function receive(sendBody: () => Promise<void>): Promise<number> {
-    await delay(SETTLE_MS)
+    await sleep(SETTLE_MS)
     const before = readCpu(server.pid)
     for (let n = 0; n < bodies; n++) {
       await sendBody()
       await barrier()
     }
-    await delay(SETTLE_MS)
+    await sleep(SETTLE_MS)
     return spentNs(before, readCpu(server.pid)) / 1_000 / bodies
   }
 }
@@ -138,34 +138,34 @@ async function sendPaced(socket: Socket, chunks: readonly Uint8Array[]): Promise
   for (const chunk of chunks) await new Promise<void>((resolve) => socket.write(chunk, () => resolve()))
 }
 
-/** A fence is an echo behind the body: its return shows that the server has taken all before it. */
+/** The returned function sends an echo request and waits for it: then the server has received everything before it. */
 function createEchoBarrier(socket: Socket): () => Promise<void> {
   const frame = Buffer.from(encodeFrame(identity, ECHO_COMMAND, new Uint8Array(64).fill(9)))
-  let waiting: PromiseWithResolvers<void> | undefined
+  let pending: PromiseWithResolvers<void> | undefined
   let received = Buffer.alloc(0)
-  let broken: Error | undefined
+  let failure: Error | undefined
   const fail = (error: Error): void => {
-    broken ??= error
-    waiting?.reject(broken)
+    failure ??= error
+    pending?.reject(failure)
   }
   socket.on('error', fail)
   socket.on('close', () => fail(new Error('split: the server closed the connection')))
   socket.on('data', (data) => {
     received = Buffer.concat([received, data])
-    if (!waiting || !frame.subarray(0, received.length).equals(received)) {
+    if (!pending || !frame.subarray(0, received.length).equals(received)) {
       fail(new Error(`split: unexpected bytes from the server: ${received.toString('hex', 0, 100)}`))
     } else if (received.length === frame.length) {
       received = Buffer.alloc(0)
-      waiting.resolve()
-      waiting = undefined
+      pending.resolve()
+      pending = undefined
     }
   })
   return async () => {
-    if (broken) throw broken
-    waiting = Promise.withResolvers<void>()
+    if (failure) throw failure
+    pending = Promise.withResolvers<void>()
     socket.write(frame)
     const timer = setTimeout(() => fail(new Error(`split: no echo in ${BARRIER_MS} ms`)), BARRIER_MS)
-    await waiting.promise
+    await pending.promise
     clearTimeout(timer)
   }
 }
@@ -179,8 +179,4 @@ function report(
   const splitUs = median(spent.split)
   const cpu = { cpuUsPerBody: roundFigure(splitUs), baselineCpuUsPerBody: roundFigure(baseUs) }
   printRatio(profile, { bench: 'split', ...labels, ...cpu }, splitUs / baseUs, AIM)
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

@@ -1,9 +1,9 @@
-// `bench state`: what durable rows cost, from the answer to a turn back to the disk under it. Floor and figure stand in
-// one run, because the disk's rate moves by ten times and more; MariaDB has its data on the same disk and its share of
-// the same processor, so figures with MySQL behind are those of everything on one machine.
+// `bench state`: the cost of durable rows, from the reply to the disk, with the disk baseline of the same run (see
+// disk.ts). MariaDB has its data on the same disk and uses the same processor, so the figures with MySQL are those of
+// one machine for everything.
 
-import { UsageError, type Profile } from './figure.ts'
-import { printDiskBaseline } from './state/diskbaseline.ts'
+import { selectParts, type Profile } from './figure.ts'
+import { printDiskBaseline } from './disk.ts'
 import { measureFlush } from './state/flush.ts'
 import { openEnvironment, type BenchEnvironment } from './state/environment.ts'
 import { measureLogin } from './state/login.ts'
@@ -12,27 +12,23 @@ import { measureReads } from './state/reads.ts'
 import { measureRowsWritten } from './state/rows.ts'
 import { measureTurns } from './state/turns.ts'
 
-const PARTS = new Map<string, (lab: BenchEnvironment) => Promise<void>>([
-  ['turns', (lab) => measureTurns(lab, false)],
-  ['turns-mysql', (lab) => measureTurns(lab, true)],
-  ['rows', measureRowsWritten],
-  ['flush', measureFlush],
-  ['reads', measureReads],
-  ['memory', measureMemory],
-  ['login', measureLogin],
-])
+const PARTS: Readonly<Record<string, (environment: BenchEnvironment) => Promise<void>>> = {
+  turns: (environment) => measureTurns(environment, false),
+  'turns-mysql': (environment) => measureTurns(environment, true),
+  rows: measureRowsWritten,
+  flush: measureFlush,
+  reads: measureReads,
+  memory: measureMemory,
+  login: measureLogin,
+}
 
-/** BENCH_PARTS names some of them, with commas between: for whoever makes one of them faster. */
 export async function run(profile: Profile): Promise<void> {
-  const wanted = process.env['BENCH_PARTS']?.split(',') ?? [...PARTS.keys()]
-  const parts = wanted.map((name) => {
-    const part = PARTS.get(name)
-    if (!part) throw new UsageError(`BENCH_PARTS: ${name} is none of ${[...PARTS.keys()].join(', ')}`)
-    return part
-  })
-  await using lab = openEnvironment(profile)
-  const floorMs = profile.quick ? 300 : 3_000
-  await printDiskBaseline('before', lab.folderOf('.'), floorMs)
-  for (const part of parts) await part(lab)
-  await printDiskBaseline('after', lab.folderOf('.'), floorMs)
+  const parts = selectParts(PARTS)
+  await using environment = openEnvironment(profile)
+  const baselineMs = profile.quick ? 300 : 3_000
+  const printBaseline = (when: 'before' | 'after'): Promise<void> =>
+    printDiskBaseline({ bench: 'state', figure: 'fdatasync', when }, environment.folderOf('.'), baselineMs)
+  await printBaseline('before')
+  for (const part of parts) await part(environment)
+  await printBaseline('after')
 }

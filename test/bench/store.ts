@@ -1,11 +1,9 @@
-// `bench store`: acknowledged commits of the slot store, beside what the same disk does with bare fdatasyncs in the
-// same run. `commitsPerSync` is what group commit gains: each commit waits for a sync of its own file, and shares it.
-// The disk's rate moves by ten times and more within minutes, so only figures of one run may be compared. `turn` leaves
-// the disk out: CPU time of one write set, garbage collection included, in batches of 1,000.
+// `bench store`: acknowledged commits of the slot store, with the disk baseline of the same run (see disk.ts).
+// `commitsPerSync` is the gain of group commit: commits that wait for a sync of the same file share it. `turn` excludes
+// the disk: it is the CPU time of one write set, garbage collection included, in batches of 1,000.
 
-import { closeSync, fdatasync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { fdatasync } from 'node:fs'
 import { join } from 'node:path'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 import { table } from '../../core/game/table.ts'
 import { systemClock } from '../../core/node/clock.ts'
@@ -15,13 +13,13 @@ import type { RowChange, WriteSet } from '../../core/ports/store.ts'
 import type { ShardId } from '../../core/wire/shardid.ts'
 import { contract } from '../../core/wire/contract.ts'
 import { t } from '../../core/wire/type.ts'
-import { diskFolder } from './disk.ts'
+import { createTemporaryFolder, printDiskBaseline } from './disk.ts'
 import type { Profile } from './figure.ts'
+import { measureLag, percentile } from './latency.ts'
 import { median, printFigure, progress, roundFigure } from '../support/figure.ts'
 
-/** One store turn of a game: a row, and the mark of its channel with a short reply. */
+/** Each turn writes a value of this size, and the mark of its channel with a short reply. */
 const VALUE_BYTES = 100
-const BLOCK_BYTES = 4_096
 /** Shards that commit together in `turn`. */
 const BATCH_SHARDS = 1_000
 
@@ -32,45 +30,21 @@ const heroes = table(
 ).definition
 
 export async function run(profile: Profile): Promise<void> {
-  const dir = mkdtempSync(join(diskFolder(), 'firefly-bench-store-'))
+  const dir = createTemporaryFolder('store')
   const ms = profile.quick ? 300 : 3_000
   progress(`store: files in ${dir}`)
-  try {
-    printFigure({ bench: 'store', figure: 'fdatasync', ...(await measureFdatasync(join(dir, 'bare'), ms)) })
-    for (const shards of [1, 32, 1_000, 10_000]) {
-      const figures = await measureCommits(join(dir, `with-${shards}`), shards, ms)
-      printFigure({ bench: 'store', figure: 'commits', shards, ...figures })
-    }
-    printFigure({ bench: 'store', figure: 'fdatasync', ...(await measureFdatasync(join(dir, 'bare'), ms)) })
-    for (const what of ['kv', 'row', 'row + outbox'] as const)
-      printFigure({
-        bench: 'store',
-        figure: 'turn',
-        what,
-        ...(await measureTurns(join(dir, what), what, ms)),
-      })
-  } finally {
-    rmSync(dir, { recursive: true })
+  const baseline = { bench: 'store', figure: 'fdatasync' }
+  await printDiskBaseline(baseline, dir, ms)
+  for (const shards of [1, 32, 1_000, 10_000]) {
+    const figures = await measureCommits(join(dir, `with-${shards}`), shards, ms)
+    printFigure({ bench: 'store', figure: 'commits', shards, ...figures })
   }
+  await printDiskBaseline(baseline, dir, ms)
+  for (const what of ['kv', 'row', 'row + outbox'] as const)
+    printFigure({ bench: 'store', figure: 'turn', what, ...(await measureTurns(join(dir, what), what, ms)) })
 }
 
-/** One 4 KiB block appended and synced after the other. */
-async function measureFdatasync(path: string, ms: number): Promise<Record<string, number>> {
-  const fd = openSync(path, 'w')
-  const block = new Uint8Array(BLOCK_BYTES)
-  const waits: number[] = []
-  const end = performance.now() + ms
-  while (performance.now() < end) {
-    const before = performance.now()
-    writeSync(fd, block)
-    await new Promise<void>((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve())))
-    waits.push(performance.now() - before)
-  }
-  closeSync(fd)
-  return { perSecond: roundFigure((waits.length / ms) * 1_000), p50Ms: roundFigure(median(waits)) }
-}
-
-/** Every shard has one commit on its way; the next one begins when it is acknowledged. */
+/** Each shard has one commit in flight; the next one starts when it is acknowledged. */
 async function measureCommits(dir: string, shards: number, ms: number): Promise<Record<string, number>> {
   let syncs = 0
   const store = await SlotStore.open({
@@ -83,38 +57,35 @@ async function measureCommits(dir: string, shards: number, ms: number): Promise<
       fdatasync(fd, done)
     },
   })
-  const waits: number[] = []
+  const latenciesMs: number[] = []
   const activations = await Promise.all(Array.from({ length: shards }, async (_, n) => open(n)))
-  // Slots are made at their first use: what that costs is not counted.
+  // Slots are created at their first use, which is not measured.
   await Promise.all(
     activations.map(async ({ shard, activation }) => store.commit(createWriteSet(shard.key, activation, 0))),
   )
   syncs = 0
-  const lag = monitorEventLoopDelay({ resolution: 1 })
-  lag.enable()
-  const start = performance.now()
-  await Promise.all(
-    activations.map(async ({ shard, activation }) => {
-      for (let n = 1; performance.now() - start < ms; n++) {
-        const before = performance.now()
-        const outcome = await store.commit(createWriteSet(shard.key, activation, n))
-        if (outcome.kind !== 'committed') throw new Error('store: a commit failed', { cause: outcome.cause })
-        waits.push(performance.now() - before)
-      }
-    }),
+  const startMs = performance.now()
+  const [, lag] = await measureLag(() =>
+    Promise.all(
+      activations.map(async ({ shard, activation }) => {
+        for (let n = 1; performance.now() - startMs < ms; n++) {
+          const beforeMs = performance.now()
+          const outcome = await store.commit(createWriteSet(shard.key, activation, n))
+          if (outcome.kind !== 'committed') throw new Error('store: a commit failed', { cause: outcome.cause })
+          latenciesMs.push(performance.now() - beforeMs)
+        }
+      }),
+    ),
   )
-  const seconds = (performance.now() - start) / 1_000
-  lag.disable()
-  const counted = syncs
+  const seconds = (performance.now() - startMs) / 1_000
+  const measuredSyncs = syncs
   await store.closeStore()
   return {
-    perSecond: roundFigure(waits.length / seconds),
-    p50Ms: roundFigure(median(waits)),
-    p99Ms: roundFigure(waits.toSorted((a, b) => a - b)[Math.floor(waits.length * 0.99)] ?? 0),
-    commitsPerSync: roundFigure(waits.length / counted),
-    loopLagP50Ms: roundFigure(lag.percentile(50) / 1e6),
-    loopLagP99Ms: roundFigure(lag.percentile(99) / 1e6),
-    loopLagMaxMs: roundFigure(lag.max / 1e6),
+    perSecond: roundFigure(latenciesMs.length / seconds),
+    p50Ms: roundFigure(median(latenciesMs)),
+    p99Ms: roundFigure(percentile(latenciesMs, 0.99)),
+    commitsPerSync: roundFigure(latenciesMs.length / measuredSyncs),
+    ...lag,
   }
 
   async function open(n: number) {
@@ -124,8 +95,8 @@ async function measureCommits(dir: string, shards: number, ms: number): Promise<
 }
 
 /**
- * CPU microseconds of a write set with a mark and either a value or an updated row, nothing waiting for the disk; with the
- * outbox every batch is dropped again, as a flusher does.
+ * CPU microseconds of a write set with a mark and either a value or an updated row, without waiting for the disk. With
+ * the outbox every batch is dropped, as the flusher does.
  */
 async function measureTurns(
   dir: string,
@@ -143,17 +114,17 @@ async function measureTurns(
     fdatasync: (_fd, done) => void setImmediate(done, null),
   })
   const shards = Array.from({ length: BATCH_SHARDS }, (_, n) => ({ contract: 'bench', key: `shard-${n}` }))
-  const numbers = await Promise.all(shards.map(async (shard) => (await store.open(shard)).activation))
+  const activations = await Promise.all(shards.map(async (shard) => (await store.open(shard)).activation))
   const outbox = store.outboxOf('slot/0-of-1')
   const rounds: number[] = []
   const end = performance.now() + ms
   for (let n = 0; performance.now() < end; n++) {
     const writes = shards.map((shard, at) => {
-      const base = createWriteSet(shard.key, numbers[at]!, n)
+      const base = createWriteSet(shard.key, activations[at]!, n)
       return what === 'kv' ? base : { ...base, kv: null, rows: [heroChange(shard, n)] }
     })
     const before = process.cpuUsage()
-    const outcomes = await Promise.all(writes.map(async (one) => store.commit(one)))
+    const outcomes = await Promise.all(writes.map(async (write) => store.commit(write)))
     await outbox.drop(outbox.lastSeq)
     const { user, system } = process.cpuUsage(before)
     rounds.push((user + system) / BATCH_SHARDS)
@@ -161,23 +132,19 @@ async function measureTurns(
     if (failed) throw new Error('store: a commit failed', { cause: failed })
   }
   await store.closeStore()
-  const sorted = rounds.toSorted((a, b) => a - b)
-  return {
-    p10Us: roundFigure(sorted[Math.floor(sorted.length / 10)] ?? 0),
-    p50Us: roundFigure(median(rounds)),
-  }
+  return { p10Us: roundFigure(percentile(rounds, 0.1)), p50Us: roundFigure(median(rounds)) }
 }
 
-/** The first turn of a shard makes the row. */
+/** The first turn of a shard inserts the row. */
 function heroChange({ key }: ShardId, n: number): RowChange {
   const change = { table: heroes, key: [key, 'first'] }
   const values = { level: n % 100, gold: BigInt(n) }
   if (n > 0) return { ...change, op: 'update', values }
-  const rest = { owner: key, id: 'first', name: 'the one and only', guild: 'knights', seen: new Date(n) }
+  const rest = { owner: key, id: 'first', name: 'the first hero', guild: 'knights', seen: new Date(n) }
   return { ...change, op: 'insert', values: { ...rest, ...values } }
 }
 
-/** A new value each time: some engines write nothing for an old one. */
+/** A new value each time, because some engines write nothing for an unchanged one. */
 function createWriteSet(key: string, activation: number, n: number): WriteSet {
   return {
     shard: { contract: 'bench', key },

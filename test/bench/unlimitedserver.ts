@@ -1,14 +1,12 @@
-// `firefly serve` without a session's budget of cost and bytes, because a benchmark measures the path and not the limit
-// on it. Takes the same options, so that BENCH_SERVER may put another script in its place.
+// `firefly serve` without rate limits of cost and bytes, because the benchmark measures the path and not its limit. It
+// has the same options, so that BENCH_SERVER can name another script.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { parseArgs } from 'node:util'
 
 import { loadApp } from '../../core/node/app.ts'
 import { DEFAULT_LIMITS } from '../../core/wire/limits.ts'
 import { start } from '../../edge/node/server.ts'
+import { createTemporaryFolder } from './disk.ts'
 
 const { values } = parseArgs({
   allowPositionals: true,
@@ -20,11 +18,9 @@ const { values } = parseArgs({
   },
 })
 const { game } = await loadApp(values.app)
-const dir = mkdtempSync(path.join(tmpdir(), 'firefly-bench-'))
-process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
 const server = await start({
   game,
-  dir,
+  dir: createTemporaryFolder('path'),
   http: Number(values.http),
   tcp: Number(values.tcp),
   logLevel: 'warn',

@@ -1,5 +1,5 @@
-// Shards that pay each other by durable casts, and a login that binds sessions to shards: the fourth part of the game
-// under test. Every take and every answer is a line of rows, so that a case sees what happened, how often, and when.
+// Shards that pay each other by durable casts, and a login that binds sessions to shards. Invariant: every `take` and
+// every answer appends a line to a table, so that a case sees what ran, how often, and in which order.
 
 import {
   command,
@@ -21,12 +21,12 @@ const gold = t.int(0, 1_000_000)
 const payment = {
   id: name,
   amount: gold,
-  /** The other end throws after it has written. */
+  /** The receiver throws after it has written. */
   bug: t.optional(t.bool),
-  /** Where the other end waits before it takes, and where the answer waits before it is written down. */
+  /** The gate of the receiver before it takes, and of the answer hook before it commits. */
   gate: t.optional(name),
   hookGate: t.optional(name),
-  /** How often the hook throws. */
+  /** How many times the hook throws. */
   fails: t.optional(t.u8),
 }
 
@@ -34,7 +34,7 @@ export const Bank = contract(
   'bank',
   {
     open: command(1520, { gold, room: gold }, {}),
-    /** One payment to each, all in one turn. `end`: what becomes of the turn after it. */
+    /** One payment to each, all in one turn. `end`: the turn throws afterwards, or casts without an answer. */
     pay: command(
       1521,
       { ...payment, to: t.array(key, 200), end: t.optional(t.oneOf('bug', 'silent')) },
@@ -49,17 +49,17 @@ export const Bank = contract(
     ),
     misdirect: command(1523, { to: key, what: t.oneOf('contract', 'command', 'input', 'service') }, {}),
     account: command(1524, {}, { gold, pending: gold, lines: t.array(t.string(300), 1_000), tries: t.u32 }),
-    /** Asks another bank, by a cast that is gone when it is lost, to pay: nobody holds that bank's channel. */
-    order: command(1525, { by: key, to: key, amount: gold }, {}),
-    ordered: command(1526, { to: key, amount: gold }, null, { internal: true }),
+    /** Makes another bank pay, by a volatile cast: no client has a channel to that bank. */
+    castPayment: command(1525, { by: key, to: key, amount: gold }, {}),
+    payByCast: command(1526, { to: key, amount: gold }, null, { internal: true }),
   },
   { refuses: ['FULL', 'TOO_POOR'] },
 )
 
-/** Contracts as another version of the game would have them. */
-const MissingContract = contract('nobody', { take: command(1522, {}, {}, { durable: true }) })
+/** Contracts as they could be in another version of the game. */
+const MissingContract = contract('missing', { take: command(1522, {}, {}, { durable: true }) })
 const NewerBank = contract('bank', {
-  ghost: command(1599, {}, {}, { durable: true }),
+  missing: command(1599, {}, {}, { durable: true }),
   take: command(1522, { from: t.u32 }, {}, { durable: true }),
 })
 const ServiceAsShard = contract('lobby', { take: command(1540, {}, {}, { durable: true }) })
@@ -98,7 +98,7 @@ export const bank = shard(Bank)
       own.increment('pending', -amount)
       if (!answer.ok) own.increment('gold', amount)
       if (hookGate !== undefined) await c.at(Gate).call.wait({ name: hookGate })
-      if (c.state.failed++ < fails) throw new Error('the bug of the suite')
+      if (c.state.failed++ < fails) throw new Error('intended bug')
     },
   )
   .on('open', (c, { gold, room }) => {
@@ -119,7 +119,7 @@ export const bank = shard(Bank)
       if (end === 'silent') cast.take(input)
       else cast.take(input, { answer: 'paid', data: { id, amount, hookGate, fails } })
     }
-    if (end === 'bug') throw new Error('the bug of the suite')
+    if (end === 'bug') throw new Error('intended bug')
     return { gold: own.gold }
   })
   .on('take', async (c, { id, amount, bug, gate }) => {
@@ -129,14 +129,14 @@ export const bank = shard(Bank)
     appendLine(c.rows, `took ${id} ${amount}`)
     own.increment('gold', amount)
     if (own.gold > own.room) throw c.fail('FULL')
-    if (bug) throw new Error('the bug of the suite')
+    if (bug) throw new Error('intended bug')
     return { gold: own.gold }
   })
   .on('misdirect', (c, { to, what }) => {
     ensureAccount(c.rows)
     const answer = { answer: 'paid', data: { id: what, amount: 0 } } as const
     if (what === 'contract') c.at(MissingContract, to).cast.take({}, answer)
-    else if (what === 'command') c.at(NewerBank, to).cast.ghost({}, answer)
+    else if (what === 'command') c.at(NewerBank, to).cast.missing({}, answer)
     else if (what === 'input') c.at(NewerBank, to).cast.take({ from: 7 }, answer)
     else c.at(ServiceAsShard).cast.take({}, answer)
     return {}
@@ -145,20 +145,17 @@ export const bank = shard(Bank)
     const { gold, pending } = c.rows.accounts.get() ?? { gold: 0, pending: 0 }
     return { gold, pending, lines: c.rows.lines.all().map(({ text }) => text), tries: c.state.tries }
   })
-  .on('order', (c, { by, to, amount }) => {
-    c.at(Bank, by).cast.ordered({ to, amount })
+  .on('castPayment', (c, { by, to, amount }) => {
+    c.at(Bank, by).cast.payByCast({ to, amount })
     return {}
   })
-  .on('ordered', (c, { to, amount }) => {
+  .on('payByCast', (c, { to, amount }) => {
     ensureAccount(c.rows)
     c.rows.accounts.get()!.update({ gold: 0, pending: amount })
-    c.at(Bank, to).cast.take(
-      { from: c.key, id: 'ordered', amount },
-      { answer: 'paid', data: { id: 'ordered', amount } },
-    )
+    c.at(Bank, to).cast.take({ from: c.key, id: 'byCast', amount }, { answer: 'paid', data: { id: 'byCast', amount } })
   })
 
-/** Where a session begins. `no`: it is refused, after it was bound. */
+/** Binds sessions. `no`: the login is refused after the binding. */
 export const Lobby = contract(
   'lobby',
   {
@@ -172,16 +169,16 @@ export const Lobby = contract(
   { codec: 'json', refuses: ['NO'] },
 )
 
-/** One player's own. */
+/** A shard of one player. */
 export const Locker = contract(
   'locker',
   {
     put: command(1550, { n: t.u32, gate: t.optional(name) }, { key, n: t.u32 }),
-    mine: command(1551, {}, { key, n: t.u32 }),
+    read: command(1551, {}, { key, n: t.u32 }),
     join: command(1552, {}, {}),
-    tell: command(1553, {}, {}),
+    notify: command(1553, {}, {}),
     audit: command(1554, {}, { n: t.u32 }, { internal: true }),
-    told: event(1555, { key }),
+    notified: event(1555, { key }),
   },
   { codec: 'json' },
 )
@@ -202,17 +199,17 @@ export const locker = shard(Locker)
   .kv({ n: t.u32 })
   .on('put', async (c, { n, gate }) => {
     if (gate !== undefined) await c.at(Gate).call.wait({ name: gate })
-    if (gate !== undefined) c.broadcast.told({ key: c.key })
+    if (gate !== undefined) c.broadcast.notified({ key: c.key })
     c.kv.set('n', n)
     return { key: c.key, n }
   })
-  .on('mine', (c) => ({ key: c.key, n: c.kv.get('n') ?? 0 }))
+  .on('read', (c) => ({ key: c.key, n: c.kv.get('n') ?? 0 }))
   .on('join', (c) => {
     c.join()
     return {}
   })
-  .on('tell', (c) => {
-    c.broadcast.told({ key: c.key })
+  .on('notify', (c) => {
+    c.broadcast.notified({ key: c.key })
     return {}
   })
   .on('audit', (c) => ({ n: c.kv.get('n') ?? 0 }))

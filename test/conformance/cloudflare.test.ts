@@ -1,189 +1,122 @@
-// The Cloudflare host in real workerd: what a player keeps when objects are reset, sleep or are replaced.
+// The Cloudflare host in real workerd: what a client keeps when objects are reset, hibernate or are replaced.
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 
-import { WebSocket } from 'ws'
-
-import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
+import { EMPTY_BYTES, utf8Decoder } from '../../core/wire/bytes.ts'
 import { decodeOpened, decodeWelcome, encodeHello, encodeOpen, MESSAGE } from '../../core/wire/message.ts'
+import { type LegacyClient, webSocketClient } from '../support/sockets.ts'
 import { startWorkers, type Workers } from '../support/workers.ts'
 
-const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
-const EMPTY_BYTES = new Uint8Array(0)
+const MESSAGE_EVENT = 350
 let workers: Workers
 before(async () => {
   workers = await startWorkers({ entry: new URL('./fixtures/resetworker.ts', import.meta.url).pathname })
 })
 after(() => workers.close())
 
-/** One client that keeps what it hears. */
-class LegacyClient {
-  readonly socket: WebSocket
-  readonly frames: { command: number; body: Uint8Array }[] = []
-  closeCode: number | null = null
-  #wakeReader: (() => void) | null = null
-
-  private constructor(socket: WebSocket) {
-    this.socket = socket
-    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 65_536, (command, source, start, end) => {
-      this.frames.push({ command, body: source.slice(start, end) })
-    })
-    socket.on('message', (data) => {
-      decoder.push(new Uint8Array(data as Buffer))
-      this.#wakeReader?.()
-    })
-    socket.on('close', (code) => {
-      this.closeCode = code
-      this.#wakeReader?.()
-    })
-    socket.on('error', () => {})
-  }
-
-  static async open(): Promise<LegacyClient> {
-    const socket = new WebSocket(workers.url)
-    await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject))
-    return new LegacyClient(socket)
-  }
-
-  send(command: number, body: Uint8Array | object): void {
-    const bytes = body instanceof Uint8Array ? body : new TextEncoder().encode(JSON.stringify(body))
-    this.socket.send(encodeFrame(identity, command, bytes))
-  }
-
-  /** The next frame of that command, taken out of what was heard. */
-  async nextFrame(command: number, ms = 5_000): Promise<Uint8Array> {
-    const deadlineMs = Date.now() + ms
-    for (;;) {
-      const at = this.frames.findIndex((frame) => frame.command === command)
-      if (at >= 0) return this.frames.splice(at, 1)[0]!.body
-      if (this.closeCode !== null) throw new Error(`closed with ${this.closeCode} before ${command}`)
-      if (Date.now() > deadlineMs) throw new Error(`no ${command} in ${ms} ms; logs: ${workers.logs().join('\n')}`)
-      await new Promise<void>((resolve) => {
-        this.#wakeReader = resolve
-        setTimeout(resolve, 50)
-      })
-    }
-  }
-
-  async call(command: number, body: object): Promise<Record<string, unknown>> {
-    this.send(command, body)
-    return JSON.parse(new TextDecoder().decode(await this.nextFrame(command))) as Record<string, unknown>
-  }
+async function nextText(client: LegacyClient, command: number): Promise<string> {
+  return utf8Decoder.decode(await client.nextFrame(command))
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+/** A version 2 session with channel 1 open to a shard; returns its credentials and the OPENED. */
+async function openSession(
+  client: LegacyClient,
+  key: string,
+  credentials = { session: new Uint8Array(16) as Uint8Array, token: EMPTY_BYTES as Uint8Array },
+) {
+  const hello = { minVersion: 2, maxVersion: 2, ticket: EMPTY_BYTES, ...credentials }
+  client.sendFrame(MESSAGE.HELLO, encodeHello(hello))
+  const welcome = await client.nextFrame(MESSAGE.WELCOME)
+  const { session, token } = decodeWelcome(welcome, 0, welcome.length)
+  const open = { channel: 1, activation: 0, eventAck: 0, contract: 'drill', key }
+  client.sendFrame(MESSAGE.OPEN, encodeOpen(open))
+  return { session, token, opened: await nextOpened(client) }
+}
+async function nextOpened(client: LegacyClient) {
+  const body = await client.nextFrame(MESSAGE.OPENED)
+  return decodeOpened(body, 0, body.length)
+}
 
-test('a legacy client is answered and keeps its socket, seat and durable state over a reset', async () => {
-  const client = await LegacyClient.open()
-  const { seat } = await client.call(301, {})
-  const { total } = await client.call(302, { by: 5 })
+test('a legacy client keeps its socket, seat and durable state during a reset and gets replies', async () => {
+  const client = await webSocketClient(workers.url)
+  const { seat } = (await client.call(301, {})) as { seat: number }
+  const { total } = (await client.call(302, { by: 5 })) as { total: number }
   await workers.abortShard('drill', 'main')
-  assert.deepEqual(await client.call(302, { by: 2 }), { total: (total as number) + 2 })
-  client.send(304, { text: 'still here' })
-  const said = JSON.parse(new TextDecoder().decode(await client.nextFrame(350))) as unknown
-  assert.deepEqual(said, { seat, text: 'still here' })
-  client.socket.close()
+  assert.deepEqual(await client.call(302, { by: 2 }), { total: total + 2 })
+  client.sendFrame(304, { text: 'after the reset' })
+  assert.deepEqual(JSON.parse(await nextText(client, MESSAGE_EVENT)), { seat, text: 'after the reset' })
+  client.close()
 })
 
-test('an object that hibernated has its members back before the call that wakes it', async () => {
-  const [a, b] = [await LegacyClient.open(), await LegacyClient.open()]
-  const first = await a.call(301, {})
-  const second = await b.call(301, {})
+test('a hibernated object has its members again before the call that activates it', async () => {
+  const clients = [await webSocketClient(workers.url), await webSocketClient(workers.url)] as const
+  const first = (await clients[0].call(301, {})) as { seat: number }
+  const second = (await clients[1].call(301, {})) as { seat: number; size: number }
   await workers.evictShard('drill', 'main')
-  const { size } = await a.call(303, { text: 'awake' })
-  assert.equal(size, second['size'])
-  assert.notEqual(first['seat'], second['seat'])
-  b.send(304, { text: 'hello' })
-  assert.match(new TextDecoder().decode(await a.nextFrame(350)), /hello/)
-  for (const client of [a, b]) client.socket.close()
+  const { size } = (await clients[0].call(303, { text: 'awake' })) as { size: number }
+  assert.equal(size, second.size)
+  assert.notEqual(first.seat, second.seat)
+  clients[1].sendFrame(304, { text: 'hello' })
+  assert.match(await nextText(clients[0], MESSAGE_EVENT), /hello/)
+  for (const client of clients) client.close()
 })
 
-test('a durable timer wakes an object that sleeps', async () => {
-  const client = await LegacyClient.open()
+test('a durable timer activates a hibernated object', async () => {
+  const client = await webSocketClient(workers.url)
   await client.call(301, {})
   await client.call(305, { ms: 800 })
   await workers.evictShard('drill', 'main')
-  assert.match(new TextDecoder().decode(await client.nextFrame(350)), /bump/)
+  assert.match(await nextText(client, MESSAGE_EVENT), /bump/)
   assert.deepEqual(await workers.queryShard('drill', 'main', 'SELECT name FROM timers'), [])
-  client.socket.close()
+  client.close()
 })
 
 test('a shard calls another shard', async () => {
-  const client = await LegacyClient.open()
+  const client = await webSocketClient(workers.url)
   assert.deepEqual(await client.call(306, { key: 'peer', by: 3 }), { total: 3 })
   await workers.abortShard('drill', 'peer')
   assert.deepEqual(await client.call(306, { key: 'peer', by: 4 }), { total: 7 })
-  client.socket.close()
+  client.close()
 })
 
-test('a snapshot larger than a row comes back in one piece', async () => {
-  const client = await LegacyClient.open()
+test('a snapshot that is larger than a row is restored completely', async () => {
+  const client = await webSocketClient(workers.url)
   await client.call(308, { bytes: 3_000_000 })
   await sleep(300)
   assert.equal((await workers.queryShard('drill', 'main', 'SELECT count(*) AS n FROM snapshot'))[0]?.['n'], 3)
   await workers.abortShard('drill', 'main')
   assert.deepEqual(await client.call(308, { bytes: 0 }), { saved: 3_000_000 })
-  client.socket.close()
+  client.close()
 })
 
-test('a version 2 client hears the new activation after a reset, and that calls may be lost', async () => {
-  const client = await LegacyClient.open()
-  client.send(
-    MESSAGE.HELLO,
-    encodeHello({
-      minVersion: 2,
-      maxVersion: 2,
-      session: new Uint8Array(16),
-      ticket: EMPTY_BYTES,
-      token: EMPTY_BYTES,
-    }),
-  )
-  await client.nextFrame(MESSAGE.WELCOME)
-  client.send(MESSAGE.OPEN, encodeOpen({ channel: 9, activation: 0, eventAck: 0, contract: 'drill', key: 'v2' }))
-  const first = await client.nextFrame(MESSAGE.OPENED)
-  assert.deepEqual(decodeOpened(first, 0, first.length), {
-    channel: 9,
-    activation: 1,
-    mark: 0,
-    opening: 1,
-    lost: false,
-  })
+test('a version 2 client receives the new activation and the loss of calls after a reset', async () => {
+  const client = await webSocketClient(workers.url)
+  const { opened } = await openSession(client, 'v2')
+  assert.deepEqual(opened, { channel: 1, activation: 1, mark: 0, opening: 1, lost: false })
   await workers.abortShard('drill', 'v2')
-  const again = await client.nextFrame(MESSAGE.OPENED)
-  assert.deepEqual(decodeOpened(again, 0, again.length), {
-    channel: 9,
-    activation: 2,
-    mark: 0,
-    opening: 2,
-    lost: true,
-  })
-  client.socket.close()
+  const reopened = await nextOpened(client)
+  assert.deepEqual(reopened, { channel: 1, activation: 2, mark: 0, opening: 2, lost: true })
+  client.close()
 })
 
-test('a session that arrives on a newer connection takes its channel over, and the old one does not fight', async () => {
-  const open = encodeOpen({ channel: 1, activation: 0, eventAck: 0, contract: 'drill', key: 'takeover' })
-  const [old, young] = [await LegacyClient.open(), await LegacyClient.open()]
-  let [session, token] = [new Uint8Array(16) as Uint8Array, EMPTY_BYTES as Uint8Array]
-  for (const client of [old, young]) {
-    client.send(MESSAGE.HELLO, encodeHello({ minVersion: 2, maxVersion: 2, session, ticket: EMPTY_BYTES, token }))
-    const welcome = await client.nextFrame(MESSAGE.WELCOME)
-    ;({ session, token } = decodeWelcome(welcome, 0, welcome.length))
-    client.send(MESSAGE.OPEN, open)
-    await client.nextFrame(MESSAGE.OPENED)
-  }
-  while (old.closeCode === null) await sleep(10)
-  assert.equal(old.closeCode, 4001)
+test('a session that resumes on a newer connection keeps its channel there, and the older connection is closed', async () => {
+  const [older, newer] = [await webSocketClient(workers.url), await webSocketClient(workers.url)]
+  const { session, token } = await openSession(older, 'takeover')
+  await openSession(newer, 'takeover', { session, token })
+  while (!older.isClosed) await sleep(10)
+  assert.equal(older.closeCode, 4001)
   assert.deepEqual(
-    young.frames.filter(({ command }) => command === MESSAGE.CLOSE),
+    newer.frames.filter(({ command }) => command === MESSAGE.CLOSE),
     [],
   )
-  for (const client of [old, young]) client.socket.close()
+  for (const client of [older, newer]) client.close()
 })
 
-test('a wrong frame closes the socket, a wrong path is answered', async () => {
-  const client = await LegacyClient.open()
-  client.socket.send(new Uint8Array(17).fill(1))
+test('an illegal frame closes the socket, and other paths get an HTTP error', async () => {
+  const client = await webSocketClient(workers.url)
+  client.send(new Uint8Array(17).fill(1))
   await sleep(300)
   assert.equal(client.closeCode, 1002)
   assert.equal((await fetch(`${workers.http}metrics`)).status, 404)

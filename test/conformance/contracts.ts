@@ -1,5 +1,5 @@
-// The contracts of the game under test. Numbers are in hundreds by contract; those of `Bytes` are the ones that
-// schemas/vectors/frames.json uses. Imported by Node and by Workers alike: nothing of a platform here.
+// The contracts of the game under test. Each contract has its own range of numbers; those of `Bytes` are the ones that
+// schemas/vectors/frames.json uses. Invariant: portable, because Node and Workers both import it.
 
 import { command, contract, event, t } from '../../core/game/index.ts'
 
@@ -8,7 +8,7 @@ const name = t.string(64)
 const number = { n: t.u32 }
 const account = { sum: t.u32, luck: t.u32, count: t.u32 }
 
-/** Opaque bodies. It refuses, but says no legacy body for it: `{error}` has no form in raw. */
+/** Opaque bodies. Its refusal has no legacy body: `{error}` cannot be encoded as raw bytes. */
 export const Bytes = contract(
   'bytes',
   {
@@ -20,7 +20,7 @@ export const Bytes = contract(
     c5: command(5, t.bytes(), t.bytes()),
     c6: command(6, t.bytes(), t.bytes()),
     c7: command(7, t.bytes(), t.bytes()),
-    mute: command(10, t.bytes(), t.optional(t.bytes())),
+    noReply: command(10, t.bytes(), t.optional(t.bytes())),
     cast: command(11, t.bytes()),
     refuse: command(12, t.bytes(), t.bytes()),
     bug: command(13, t.bytes(), t.bytes()),
@@ -35,30 +35,30 @@ export const Bytes = contract(
   { codec: 'raw', refuses: ['NO'] },
 )
 
-/** What a legacy JSON client speaks to. */
+/** For legacy JSON clients. */
 export const Desk = contract(
   'desk',
   {
     add: command(201, number, { sum: t.u32 }),
     slow: command(202, number, number),
-    poor: command(203, {}, {}),
+    refuse: command(203, {}, {}),
     undeclared: command(204, {}, {}),
     bug: command(205, {}, {}),
     limited: command(206, { text }, { size: t.u32 }, { maxBytes: 64 }),
-    quiet: command(207, number),
-    keep: command(208, number, { sum: t.u32 }, { durable: true }),
+    addNoReply: command(207, number),
+    addDurable: command(208, number, { sum: t.u32 }, { durable: true }),
     watch: command(209, {}, { seat: t.u32 }),
-    hold: command(210, { gate: name }, number),
+    waitAtGate: command(210, { gate: name }, number),
     added: event(250, { sum: t.u32 }),
   },
   { codec: 'json', refuses: ['POOR'], legacy: { refuse: (code) => ({ ok: false, why: code }) } },
 )
 
-/** Members, groups and events; its state tells who ran when. */
+/** Members, groups and events; its state records the order of turns. */
 export const Room = contract('room', {
   join: command(300, { groups: t.array(name, 8) }, { seat: t.u32, size: t.u32 }),
   leave: command(301, { groups: t.array(name, 8) }, { size: t.u32 }),
-  who: command(
+  info: command(
     302,
     {},
     {
@@ -69,41 +69,41 @@ export const Room = contract('room', {
     },
   ),
   say: command(303, { text }, {}),
-  others: command(304, { text }, {}),
-  seat: command(305, { seat: t.u32, text }, {}),
-  group: command(306, { group: name, text }, {}),
-  push: command(307, { texts: t.array(text, 64) }, {}),
+  sayToOthers: command(304, { text }, {}),
+  sayToSeat: command(305, { seat: t.u32, text }, {}),
+  sayToGroup: command(306, { group: name, text }, {}),
+  pushTexts: command(307, { texts: t.array(text, 64) }, {}),
   slow: command(308, { tag: name, gate: t.optional(name) }, { tag: name }),
   grow: command(309, {}, number),
-  keep: command(310, {}, {}),
-  useKept: command(311, {}, {}),
+  saveContext: command(310, {}, {}),
+  useSavedContext: command(311, {}, {}),
   joinThenThrow: command(312, {}, {}),
   leaveThenThrow: command(313, {}, {}),
   echo: command(314, { text: t.string(60_000) }, { text: t.string(60_000) }),
-  nothing: command(315, {}, t.optional(t.u32)),
-  line: command(316, { text }),
-  sneak: command(317, { gate: name }, {}),
-  said: event(340, { text }),
+  returnUndefined: command(315, {}, t.optional(t.u32)),
+  appendLine: command(316, { text }),
+  joinThenThrowLater: command(317, { gate: name }, {}),
+  message: event(340, { text }),
   left: event(341, { seat: t.u32 }),
-  back: event(342, { seat: t.u32 }),
+  rejoined: event(342, { seat: t.u32 }),
 })
 
-/** Rows. `luck` is random and stored with the effect: a turn that ran twice would show another. */
+/** Durable values. `luck` is random and stored with the effect: it shows whether a turn ran twice. */
 export const Ledger = contract(
   'ledger',
   {
     add: command(400, number, account, { durable: true }),
-    quiet: command(401, number, null, { durable: true }),
+    addNoReply: command(401, number, null, { durable: true }),
     read: command(402, {}, { ...account, bumps: t.u32, size: t.u32 }),
     bump: command(403, {}, number),
-    again: command(404, {}, number, { resend: true }),
-    breakAll: command(405, { how: t.oneOf('bug', 'refuse', 'undeclared', 'output') }, number),
-    /** A host that can dies between this commit and its reply. */
-    doom: command(406, number, account, { durable: true }),
-    put: command(407, number, account),
-    slowAdd: command(408, { n: t.u32, gate: name }, account, { durable: true }),
-    forget: command(409, {}, {}),
-    hoard: command(410, { size: t.u32 }, { error: text }),
+    bumpWithResend: command(404, {}, number, { resend: true }),
+    changeAllThenFail: command(405, { how: t.oneOf('bug', 'refuse', 'undeclared', 'output') }, number),
+    /** The host ends the activation between the commit and the reply. */
+    addThenCrash: command(406, number, account, { durable: true }),
+    addVolatile: command(407, number, account),
+    addAfterGate: command(408, { n: t.u32, gate: name }, account, { durable: true }),
+    deleteSum: command(409, {}, {}),
+    setText: command(410, { size: t.u32 }, { error: text }),
     watch: command(411, {}, { seat: t.u32 }),
     refuse: command(412, {}, {}, { durable: true }),
     changed: event(440, { sum: t.u32 }),
@@ -111,7 +111,7 @@ export const Ledger = contract(
   { refuses: ['NO'] },
 )
 
-/** A service: handlers wait at a named gate until somebody opens it. */
+/** A service: handlers wait at a named gate until another call opens it. */
 export const Gate = contract('gate', {
   wait: command(500, { name }, {}),
   open: command(501, { name }, {}),
@@ -119,7 +119,7 @@ export const Gate = contract('gate', {
   ping: command(503, number, number),
 })
 
-/** A service with three turns at a time. */
+/** A service with three concurrent turns. */
 export const Crew = contract('crew', {
   work: command(520, { gate: name }, {}),
 })
@@ -127,18 +127,18 @@ export const Crew = contract('crew', {
 /** Shards that call each other. */
 export const Hop = contract('hop', {
   relay: command(540, { path: t.array(name, 8) }, { trail: t.array(name, 16), error: text }),
-  tell: command(541, { to: name, texts: t.array(text, 64) }, {}),
-  tellThenThrow: command(542, { to: name, text }, {}),
+  castNotes: command(541, { to: name, texts: t.array(text, 64) }, {}),
+  castThenThrow: command(542, { to: name, text }, {}),
   note: command(543, { text }),
   notes: command(544, {}, { notes: t.array(text, 500) }),
-  vault: command(545, number, { left: t.u32, error: text }),
-  leak: command(546, number, {}),
-  wait: command(547, { gate: name }, { error: text }),
-  crossing: command(548, { gate: name, to: name }, { error: text }),
+  takeFromVault: command(545, number, { left: t.u32, error: text }),
+  takeUncaught: command(546, number, {}),
+  waitAtGate: command(547, { gate: name }, { error: text }),
+  callAfterGate: command(548, { gate: name, to: name }, { error: text }),
   count: command(549, {}, number),
-  boom: command(550, {}, {}),
-  callBoom: command(551, { to: name }, { error: text }),
-  hold: command(552, { gate: name }, {}),
+  throwError: command(550, {}, {}),
+  callThrowError: command(551, { to: name }, { error: text }),
+  holdAtGate: command(552, { gate: name }, {}),
   callCount: command(553, { to: name }, { n: t.u32, error: text }),
 })
 
@@ -148,37 +148,37 @@ export const Vault = contract('vault', { take: command(580, number, { left: t.u3
 export const Alarm = contract(
   'alarm',
   {
-    set: command(600, { name: t.oneOf('ring', 'chime', 'bad', 'no'), ms: t.u32, text, durable: t.bool }, {}),
+    set: command(600, { name: t.oneOf('ring', 'chime', 'throwing', 'refusing'), ms: t.u32, text, durable: t.bool }, {}),
     cancel: command(601, { name: t.oneOf('ring', 'chime') }, {}),
-    fired: command(602, {}, { rings: t.array(text, 64), tries: t.u32 }),
+    read: command(602, {}, { fired: t.array(text, 64), tries: t.u32 }),
     watch: command(603, {}, {}),
-    rang: event(640, { text }),
+    fired: event(640, { text }),
   },
   { refuses: ['NO'] },
 )
 
-export const Pulse = contract('pulse', {
+export const Ticker = contract('ticker', {
   join: command(650, {}, {}),
   leave: command(651, {}, {}),
-  read: command(652, {}, { beats: t.u32, seconds: t.f64 }),
+  read: command(652, {}, { ticks: t.u32, seconds: t.f64 }),
   joinThenThrow: command(653, {}, {}),
   leaveThenThrow: command(654, {}, {}),
 })
 
-export const March = contract('march', {
+export const Stepper = contract('stepper', {
   join: command(660, {}, {}),
   read: command(661, {}, { steps: t.array(t.u32, 2_000) }),
-  hold: command(662, { gate: name }, {}),
+  waitAtGate: command(662, { gate: name }, {}),
 })
 
 /** Volatile state with a snapshot. */
-export const Album = contract('album', {
+export const Snapshots = contract('snapshots', {
   bump: command(670, {}, number),
   read: command(671, {}, number),
 })
 
 /** A bug ends its activation. */
-export const Brittle = contract('brittle', {
+export const ResetOnBug = contract('resetonbug', {
   bump: command(680, {}, number),
-  boom: command(681, {}, {}),
+  throwError: command(681, {}, {}),
 })

@@ -1,4 +1,4 @@
-// The suite against Durable Objects: one workerd for all cases.
+// The suite on Durable Objects: one workerd for all cases.
 
 import { durableHost } from './durablehost.ts'
 import { registerConformance } from './suite.ts'

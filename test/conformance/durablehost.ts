@@ -1,5 +1,5 @@
-// The Durable Object host: edge and core in real workerd. Players have WebSockets only. Commits fail by order of
-// the object '@faults', which shares its isolate, and so its orders, with every other object.
+// The Durable Object host: edge and core in real workerd, clients on WebSockets only. Commit faults are ordered through
+// the object '@faults', which shares its isolate, and therefore its FaultInjector, with every other object.
 
 import { connect } from '../../client/index.ts'
 import type { FaultCommand } from './faultystore.ts'
@@ -15,28 +15,28 @@ export async function durableHost(): Promise<Host> {
   return {
     name: 'durable',
     cannot: {
-      stream: 'players have WebSockets only',
-      kill: 'a Worker has no process of its own; abort is its death',
+      stream: 'clients have WebSockets only',
+      kill: 'a Worker has no process of its own; abort is the equivalent',
     },
     rawClient: () => webSocketClient(workers.url),
     sdkClient: () => connect(workers.url),
     waitUntil,
     sleep: sleepRealTime,
-    // The platform evicts an object that does nothing. The test eviction of workerd begins at once, and stops the
-    // timers of the object while it waits: what is held would be held for good.
+    // The platform evicts an idle object. The test eviction of workerd begins at once, and stops the timers of the
+    // object while it waits: held commits would never be released.
     evictShard: async (contract, key) => {
       await heldCommits
       await workers.evictShard(contract, key)
     },
     abortShard: (contract, key) => workers.abortShard(contract, key),
     faults: {
-      injectNext: (...kinds) => sendFault({ what: 'next', kinds }),
+      injectNext: (...faults) => sendFault({ what: 'injectNext', faults }),
       holdCommits: async () => {
-        await sendFault({ what: 'hold' })
+        await sendFault({ what: 'holdCommits' })
         const { promise, resolve } = Promise.withResolvers<void>()
         heldCommits = promise
         return async () => {
-          await sendFault({ what: 'release' })
+          await sendFault({ what: 'releaseCommits' })
           heldCommits = null
           resolve()
         }
@@ -48,5 +48,5 @@ export async function durableHost(): Promise<Host> {
 
 /** Of fixtures/gameworker.ts, whose types are a Worker's. */
 interface FaultControl {
-  injectFault(order: FaultCommand): Promise<void>
+  injectFault(command: FaultCommand): Promise<void>
 }

@@ -1,26 +1,28 @@
-// A store that can be told to fail, around the real one of a host. Told nothing, it adds nothing: the inner answer
-// is passed on as it came, now or later. Invariant: after a commit that is not known to be there, no later commit of
-// the same activation reaches the inner store.
+// A store with injectable faults around the real one of a host. Without injected faults it passes every outcome on
+// unchanged. Invariant: after a commit of unknown outcome, no later commit of the same activation reaches the inner
+// store.
 
 import type { TableDefinition } from '../../core/game/table.ts'
 import { shardName, type ShardId } from '../../core/wire/shardid.ts'
 import type { Outcome, Row, RowKey, RowQuery, Store, WriteSet } from '../../core/ports/store.ts'
+import type { Fault } from './host.ts'
 
-export type Fault = 'failed' | 'applied' | 'dropped'
-export type FaultCommand = { readonly what: 'next'; readonly kinds: Fault[] } | { readonly what: 'hold' | 'release' }
+export type FaultCommand =
+  | { readonly what: 'injectNext'; readonly faults: Fault[] }
+  | { readonly what: 'holdCommits' | 'releaseCommits' }
 
 const POLL_MS = 1
 
-/** What the suite has ordered of all stores of a process or isolate. */
+/** The faults ordered for all stores of a process or isolate. */
 export class FaultInjector {
   readonly #faults: Fault[] = []
   #commitHold: { over: boolean } | null = null
 
-  apply(order: FaultCommand): void {
-    if (order.what === 'next') this.#faults.push(...order.kinds)
+  apply(command: FaultCommand): void {
+    if (command.what === 'injectNext') this.#faults.push(...command.faults)
     else {
       if (this.#commitHold) this.#commitHold.over = true
-      this.#commitHold = order.what === 'hold' ? { over: false } : null
+      this.#commitHold = command.what === 'holdCommits' ? { over: false } : null
     }
   }
 
@@ -29,8 +31,8 @@ export class FaultInjector {
   }
 
   /**
-   * Resolves when the hold of the moment is over; null = nothing is held. It asks by the clock, because workerd
-   * lets one object's event not resume another object's promise.
+   * Resolves when the current hold ends; null = commits are not held. It polls, because in workerd an event of one
+   * object cannot resume a promise of another.
    */
   whenReleased(): Promise<void> | null {
     const hold = this.#commitHold
@@ -49,15 +51,15 @@ export class FaultyStore implements Store {
   readonly #inner: Store
   readonly #injector: FaultInjector
   readonly #crash: () => Promise<void>
-  /** By shard, the newest activation that had a commit of which nobody knows whether it is there. */
+  /** By shard, the newest activation with a commit of unknown outcome. */
   readonly #unknownCommits = new Map<string, number>()
 
-  /** `die` is called between a commit of the key `doom` and its answer. */
-  constructor(inner: Store, orders: FaultInjector, die: () => Promise<void>) {
+  /** `crash` is called between a commit of the kv key `crashAfterCommit` and its outcome. */
+  constructor(inner: Store, injector: FaultInjector, crash: () => Promise<void>) {
     this.#inner = inner
-    this.#injector = orders
-    this.#crash = die
-    // What the inner store has not, this one has not either: the engine looks.
+    this.#injector = injector
+    this.#crash = crash
+    // The engine checks which optional methods exist.
     if (inner.reload) this.reload = inner.reload.bind(inner)
     if (inner.nextId) this.nextId = inner.nextId.bind(inner)
     if (inner.reject) this.reject = inner.reject.bind(inner)
@@ -79,14 +81,14 @@ export class FaultyStore implements Store {
   commit(write: WriteSet): Outcome | Promise<Outcome> {
     const name = shardName(write.shard)
     if ((this.#unknownCommits.get(name) ?? 0) >= write.activation)
-      return { kind: 'failed', cause: new Error('an earlier commit is not known to be there') }
+      return { kind: 'failed', cause: new Error('injected: an earlier commit has an unknown outcome') }
     const fault = this.#injector.nextFault()
     if (fault) this.#unknownCommits.set(name, write.activation)
-    if (fault === 'failed') return { kind: 'failed', cause: new Error('the suite refuses this commit') }
-    if (fault === 'dropped') return { kind: 'unknown', cause: new Error('the suite loses this commit') }
+    if (fault === 'failed') return { kind: 'failed', cause: new Error('injected: commit failed') }
+    if (fault === 'dropped') return { kind: 'unknown', cause: new Error('injected: commit dropped') }
     const released = this.#injector.whenReleased()
     const outcome = this.#inner.commit(write)
-    const crashAfterCommit = write.kv?.get('doom') !== undefined && write.kv.get('doom') !== null
+    const crashAfterCommit = (write.kv?.get('crashAfterCommit') ?? null) !== null
     return fault || released || crashAfterCommit
       ? this.#delayOutcome(outcome, released, crashAfterCommit, fault)
       : outcome
@@ -101,6 +103,6 @@ export class FaultyStore implements Store {
     const outcome = await pendingOutcome
     await released
     if (crashAfterCommit && outcome.kind === 'committed') await this.#crash()
-    return fault ? { kind: 'unknown', cause: new Error('the suite loses this answer') } : outcome
+    return fault ? { kind: 'unknown', cause: new Error('injected: outcome lost') } : outcome
   }
 }

@@ -1,12 +1,12 @@
-// The game under test: one kind of shard for each behaviour that the suite asks about. It runs on every host, so
-// it waits without timers: at a gate that another call opens.
+// The game under test: one kind of shard for each tested behaviour. It runs on every host. Invariant: handlers wait
+// without timers, at a gate that another call opens.
 
 import { firefly, service, shard, t } from '../../core/game/index.ts'
 import { bank, lobby, locker } from './castshards.ts'
-import { alarm, album, brittle, hop, march, errorText, pulse, vault } from './timershards.ts'
+import { alarm, snapshots, resetOnBug, hop, stepper, errorText, ticker, vault } from './timershards.ts'
 import { Bytes, Crew, Desk, Gate, Hop, Ledger, Room } from './contracts.ts'
 import { rowScript } from './rowshards.ts'
-import { auth, gatehouse, hall, study } from './sessionshards.ts'
+import { auth, accounts, hall, playerRoom } from './sessionshards.ts'
 
 const echo = (_c: unknown, body: Uint8Array): Uint8Array => body
 
@@ -14,13 +14,13 @@ const bytes = shard(Bytes, {})
   .public()
   .handlers({ c0: echo, c1: echo, c2: echo, c3: echo, c4: echo, c5: echo, c6: echo, c7: echo })
   .handlers({ c101: echo, c10001: echo, high: echo })
-  .on('mute', () => undefined)
+  .on('noReply', () => undefined)
   .on('cast', () => {})
   .on('refuse', (c) => {
     throw c.fail('NO')
   })
   .on('bug', () => {
-    throw new Error('the bug of the suite')
+    throw new Error('intended bug')
   })
   .on('slow', async (c, body) => {
     await c.at(Gate).call.ping({ n: 1 })
@@ -45,13 +45,13 @@ const desk = shard(Desk)
     c.broadcast.added({ sum })
     return { sum }
   })
-  .on('keep', (c, { n }) => {
+  .on('addDurable', (c, { n }) => {
     const sum = (c.kv.get('sum') ?? 0) + n
     c.kv.set('sum', sum)
     return { sum }
   })
   .on('slow', async (c, { n }) => await c.at(Gate).call.ping({ n }))
-  .on('poor', (c) => {
+  .on('refuse', (c) => {
     c.kv.set('sum', 999)
     throw c.fail('POOR')
   })
@@ -60,53 +60,53 @@ const desk = shard(Desk)
   })
   .on('bug', (c) => {
     c.kv.set('sum', 999)
-    throw new Error('the bug of the suite')
+    throw new Error('intended bug')
   })
   .on('limited', (_c, { text }) => ({ size: text.length }))
-  .on('quiet', (c, { n }) => {
+  .on('addNoReply', (c, { n }) => {
     c.kv.set('sum', (c.kv.get('sum') ?? 0) + n)
   })
   .on('watch', (c) => ({ seat: c.join() }))
-  .on('hold', async (c, { gate }) => {
+  .on('waitAtGate', async (c, { gate }) => {
     await c.at(Gate).call.wait({ name: gate })
     return { n: 1 }
   })
 
 interface SavedContext {
-  broadcast: { said(data: { text: string }): void }
+  broadcast: { message(data: { text: string }): void }
 }
 const room = shard(Room)
   .public()
-  .state(() => ({ n: 0, lines: [] as string[], kept: null as SavedContext | null }))
+  .state(() => ({ n: 0, lines: [] as string[], savedContext: null as SavedContext | null }))
   .on('join', (c, { groups }) => ({ seat: c.join(...groups), size: c.size }))
   .on('leave', (c, { groups }) => {
     c.leave(...groups)
     return { size: c.size }
   })
-  .on('who', (c) => ({
+  .on('info', (c) => ({
     seat: c.joined ? c.seat : -1,
     size: c.size,
     session: c.session,
     lines: c.state.lines,
   }))
   .on('say', (c, { text }) => {
-    c.broadcast.said({ text })
+    c.broadcast.message({ text })
     return {}
   })
-  .on('others', (c, { text }) => {
-    c.others.said({ text })
+  .on('sayToOthers', (c, { text }) => {
+    c.others.message({ text })
     return {}
   })
-  .on('seat', (c, { seat, text }) => {
-    c.to(seat).said({ text })
+  .on('sayToSeat', (c, { seat, text }) => {
+    c.to(seat).message({ text })
     return {}
   })
-  .on('group', (c, { group, text }) => {
-    c.group(group).said({ text })
+  .on('sayToGroup', (c, { group, text }) => {
+    c.group(group).message({ text })
     return {}
   })
-  .on('push', (c, { texts }) => {
-    for (const text of texts) c.push.said({ text })
+  .on('pushTexts', (c, { texts }) => {
+    for (const text of texts) c.push.message({ text })
     return {}
   })
   .on('slow', async (c, { tag, gate }) => {
@@ -122,32 +122,32 @@ const room = shard(Room)
     c.state.n = n + 1
     return { n: n + 1 }
   })
-  .on('keep', (c) => {
-    c.state.kept = c
+  .on('saveContext', (c) => {
+    c.state.savedContext = c
     return {}
   })
-  .on('useKept', (c) => {
-    c.state.kept?.broadcast.said({ text: 'from a turn that is over' })
+  .on('useSavedContext', (c) => {
+    c.state.savedContext?.broadcast.message({ text: 'from an ended turn' })
     return {}
   })
   .on('joinThenThrow', (c) => {
     c.join('red')
-    throw new Error('the bug of the suite')
+    throw new Error('intended bug')
   })
   .on('leaveThenThrow', (c) => {
     c.leave()
-    throw new Error('the bug of the suite')
+    throw new Error('intended bug')
   })
   .on('echo', (_c, input) => input)
-  .on('nothing', () => undefined)
-  .on('line', (c, { text }) => {
+  .on('returnUndefined', () => undefined)
+  .on('appendLine', (c, { text }) => {
     c.state.lines.push(text)
   })
-  .on('sneak', async (c, { gate }) => {
+  .on('joinThenThrowLater', async (c, { gate }) => {
     c.join()
-    c.broadcast.said({ text: 'sneaked' })
+    c.broadcast.message({ text: 'joined' })
     await c.at(Gate).call.wait({ name: gate })
-    throw new Error('the bug of the suite')
+    throw new Error('intended bug')
   })
   .leave((c) => {
     c.state.lines.push(`left ${c.seat}`)
@@ -155,7 +155,7 @@ const room = shard(Room)
   })
   .rejoin((c) => {
     c.state.lines.push(`back ${c.seat}`)
-    c.push.back({ seat: c.seat })
+    c.push.rejoined({ seat: c.seat })
   })
 
 interface LedgerContext {
@@ -179,19 +179,19 @@ function addToLedger(c: LedgerContext, n: number): { sum: number; luck: number; 
 
 const ledger = shard(Ledger)
   .public()
-  .kv({ sum: t.u32, luck: t.u32, count: t.u32, doom: t.u32, text: t.string(200_000) })
+  .kv({ sum: t.u32, luck: t.u32, count: t.u32, crashAfterCommit: t.u32, text: t.string(200_000) })
   .state(() => ({ bumps: 0 }))
   .timer('soon', {}, (c) => c.kv.set('sum', 666))
   .on('add', (c, { n }) => addToLedger(c, n))
-  .on('put', (c, { n }) => addToLedger(c, n))
-  .on('quiet', (c, { n }) => {
+  .on('addVolatile', (c, { n }) => addToLedger(c, n))
+  .on('addNoReply', (c, { n }) => {
     addToLedger(c, n)
   })
-  .on('doom', (c, { n }) => {
-    c.kv.set('doom', n)
+  .on('addThenCrash', (c, { n }) => {
+    c.kv.set('crashAfterCommit', n)
     return addToLedger(c, n)
   })
-  .on('slowAdd', async (c, { n, gate }) => {
+  .on('addAfterGate', async (c, { n, gate }) => {
     await c.at(Gate).call.wait({ name: gate })
     return addToLedger(c, n)
   })
@@ -203,12 +203,12 @@ const ledger = shard(Ledger)
     size: c.size,
   }))
   .on('bump', (c) => ({ n: ++c.state.bumps }))
-  .on('again', (c) => ({ n: ++c.state.bumps }))
-  .on('forget', (c) => {
+  .on('bumpWithResend', (c) => ({ n: ++c.state.bumps }))
+  .on('deleteSum', (c) => {
     c.kv.delete('sum')
     return {}
   })
-  .on('hoard', (c, { size }) => {
+  .on('setText', (c, { size }) => {
     try {
       c.kv.set('text', 'x'.repeat(size))
       return { error: '' }
@@ -221,7 +221,7 @@ const ledger = shard(Ledger)
     addToLedger(c, 1)
     throw c.fail('NO', 'not today')
   })
-  .on('breakAll', (c, { how }) => {
+  .on('changeAllThenFail', (c, { how }) => {
     addToLedger(c, 7)
     c.kv.delete('luck')
     c.join('red')
@@ -232,10 +232,10 @@ const ledger = shard(Ledger)
     if (how === 'refuse') throw c.fail('NO')
     if (how === 'undeclared') throw c.fail('MAYBE' as never)
     if (how === 'output') return { n: -1 }
-    throw new Error('the bug of the suite')
+    throw new Error('intended bug')
   })
 
-/** Gates live beside the shards, not in one: who waits must not hold the mailbox that `open` comes through. */
+/** Outside of the shards: a waiting turn must not block the mailbox through which `open` arrives. */
 const gates = new Map<string, { isOpen: boolean; waiting: (() => void)[] }>()
 function gateState(name: string): { isOpen: boolean; waiting: (() => void)[] } {
   const gate = gates.get(name) ?? { isOpen: false, waiting: [] }
@@ -247,7 +247,7 @@ const gate = service(Gate, { concurrency: 256 })
   .public()
   .on('wait', async (_c, { name }) => {
     const gate = gateState(name)
-    // A promise for each: on Workers one that another object made may belong to a life that is over.
+    // One promise per waiting turn: on Workers, a promise of another object may belong to an ended activation.
     if (!gate.isOpen) await new Promise<void>((resolve) => gate.waiting.push(resolve))
     return {}
   })
@@ -278,17 +278,17 @@ export const game = firefly(
     hop,
     vault,
     alarm,
-    pulse,
-    march,
-    album,
-    brittle,
-    keep: rowScript,
+    ticker,
+    stepper,
+    snapshots,
+    resetOnBug,
+    rows: rowScript,
     bank,
     lobby,
     locker,
     hall,
-    gatehouse,
-    study,
+    accounts,
+    playerroom: playerRoom,
   },
   { auth },
 )

@@ -1,25 +1,23 @@
-// What the conformance suite asks of a host. A case never knows which host it runs on; what a host cannot do is
-// named in `cannot`, with the reason, and shown as such.
+// What the conformance suite requires of a host. Invariant: a case does not know which host it runs on; features that a
+// host lacks are named in `cannot`, with the reason, and reported.
 
 import type { Firefly } from '../../client/index.ts'
 
 export interface Host {
   readonly name: 'memory' | 'node' | 'durable'
-  /** Why cases of that need cannot run here. */
+  /** The missing features, each with the reason. */
   readonly cannot: Partial<Record<HostFeature, string>>
-  /** A connection that speaks bytes, as a legacy client does. Default: a stream where the host has streams. */
+  /** Opens a connection that sends and receives bytes. Default: a stream where the host has streams. */
   rawClient(kind?: 'stream' | 'messages'): Promise<RawClient>
-  /** The SDK. */
   sdkClient(): Promise<Firefly>
-  /** Waits until `done` holds; throws with `what` when it does not within ten seconds of the host's time. */
-  waitUntil(done: () => boolean, what: string): Promise<void>
-  /** Lets time pass. */
+  /** @throws Error with `what` when the condition is still false after ten seconds of the host's time */
+  waitUntil(condition: () => boolean, what: string): Promise<void>
   sleep(ms: number): Promise<void>
-  /** The shard leaves memory in good order and comes back at the next word. */
+  /** Unloads the shard after its pending work; the next message activates it again. */
   evictShard(contract: string, key: string): Promise<void>
-  /** The shard is gone at once, with all that was not committed; links to it break. */
+  /** Ends the shard at once, without what was not committed; its links break. */
   abortShard(contract: string, key: string): Promise<void>
-  /** The whole process that runs the shards is killed and comes back on the same address and data. */
+  /** Kills the process that runs the shards; it restarts with the same address and data. */
   killProcess?(): Promise<void>
   readonly faults?: CommitFaults
   close(): Promise<void>
@@ -28,28 +26,31 @@ export interface Host {
 export type HostFeature =
   | 'evict'
   | 'abort'
-  /** `kill` */
+  /** `killProcess` */
   | 'kill'
-  /** A commit of a kv key `doom` ends what runs the shard, before anything is answered. */
-  | 'doom'
-  /** Bytes may be cut anywhere: TCP. */
+  /** A commit of a kv key `crashAfterCommit` ends what runs the shard, before the reply. */
+  | 'crashAfterCommit'
+  /** Bytes may be split at any position: TCP. */
   | 'stream'
-  /** A send is one WebSocket message, of whatever bytes. */
+  /** Each send is one WebSocket message with any bytes. */
   | 'messages'
   /** `faults` */
   | 'commitFaults'
 
-/** What the store does to commits instead of doing them well. */
+/** 'applied' and 'dropped' both report an unknown outcome; 'dropped' and 'failed' write nothing. */
+export type Fault = 'failed' | 'applied' | 'dropped'
+export const FAULTS: readonly Fault[] = ['failed', 'applied', 'dropped']
+
 export interface CommitFaults {
-  /** Of the next commits, in order. 'applied' and 'dropped' both answer unknown; 'dropped' and 'failed' do nothing. */
-  injectNext(...kinds: ('failed' | 'applied' | 'dropped')[]): Promise<void>
-  /** Commits are applied at once and answered only when the returned function is called. */
+  /** Injects faults into the next commits, in order. */
+  injectNext(...faults: Fault[]): Promise<void>
+  /** Commits are applied at once; their outcome is reported when the returned function is called. */
   holdCommits(): Promise<() => Promise<void>>
 }
 
 export interface RawClient {
   send(bytes: Uint8Array): void
-  /** Whole frames that arrived, oldest first. */
+  /** Complete frames received, oldest first. */
   readonly frames: { readonly command: number; readonly body: Uint8Array }[]
   readonly isClosed: boolean
   close(): void

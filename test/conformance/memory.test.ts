@@ -1,4 +1,4 @@
-// The suite against memory: a new host, with a clock of its own, for every case.
+// The suite on the memory host: a new host with its own clock for each case.
 
 import { game } from './game.ts'
 import { memoryHost } from './memoryhost.ts'

@@ -1,4 +1,4 @@
-// The memory host: engine, gateway and clients on one manual clock, in one process, without a socket.
+// The memory host: engine, gateway and clients on one manual clock, in one process, without sockets.
 
 import { createHmac } from 'node:crypto'
 
@@ -9,24 +9,25 @@ import { RoutingTable, routingTableOf } from '../../core/game/routing.ts'
 import { Engine } from '../../core/engine/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
 import type { Outcome, WriteSet } from '../../core/ports/store.ts'
-import { DEFAULT_FRAME_IDENTITY, FrameDecoder } from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY } from '../../core/wire/frame.ts'
 import type { Connection } from '../../edge/gateway/connection.ts'
 import { Gateway } from '../../edge/gateway/gateway.ts'
 import type { TokenSigner } from '../../edge/gateway/token.ts'
-import type { Host, RawClient } from './host.ts'
+import { LegacyClient } from '../support/sockets.ts'
+import type { Host } from './host.ts'
 
-const SEAL: TokenSigner = {
+const TOKEN_SIGNER: TokenSigner = {
   sign: (bytes) => createHmac('sha256', 'the secret of the tests').update(bytes).digest(),
 }
 
-/** A commit of the key `doom` is applied and then not answered well: the activation ends between commit and reply. */
+/** Reports an unknown outcome for a commit of the kv key `crashAfterCommit`: the activation ends before the reply. */
 class CrashingStore extends MemoryStore {
-  /** A call that is run again dies again: a bounded number of times, so that the case fails and does not hang. */
+  /** A resent call crashes again. Bounded, so that the case fails instead of hanging. */
   #crashesLeft = 3
   override commit(write: WriteSet): Outcome | Promise<Outcome> {
     const outcome = super.commit(write)
-    if (!write.kv?.get('doom') || this.#crashesLeft-- <= 0) return outcome
-    return { kind: 'unknown', cause: new Error('doom') }
+    if (!write.kv?.get('crashAfterCommit') || this.#crashesLeft-- <= 0) return outcome
+    return { kind: 'unknown', cause: new Error('crashAfterCommit') }
   }
 }
 
@@ -39,18 +40,17 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
     if (dueMs !== null) clock.after(dueMs - clock.now(), () => engine.wake(shard))
   }
   const { limits } = engine
-  const door = new RoutingTable(routingTableOf(game))
   const gateway = new Gateway({
-    routingTable: door,
+    routingTable: new RoutingTable(routingTableOf(game)),
     link: engine,
     clock,
     log,
     frameIdentity: DEFAULT_FRAME_IDENTITY,
     limits,
-    tokenSigner: SEAL,
+    tokenSigner: TOKEN_SIGNER,
   })
 
-  /** A pair of ends; bytes arrive at the next settled moment, as on a wire. */
+  /** Connects a client to the gateway. As on a wire, bytes arrive in a later step of the clock. */
   const connectPair = (
     kind: 'tcp' | 'ws',
     arrived: (bytes: Uint8Array) => void,
@@ -73,7 +73,7 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
     })
     return {
       connection,
-      // Behind what was sent before.
+      // After the bytes that were sent before.
       close: (leave = false) =>
         clock.defer(() => {
           connection?.onTransportClosed(leave)
@@ -102,18 +102,18 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
     clock.settle()
   }
 
-  const waitUntil = async (done: () => boolean, what: string): Promise<void> => {
+  const waitUntil = async (condition: () => boolean, what: string): Promise<void> => {
     for (let i = 0; i < 10_000; i++) {
-      if (done()) return
+      if (condition()) return
       await step(i < 50 ? 0 : 1)
     }
-    throw new Error(`never came: ${what}`)
+    throw new Error(`condition is still false after 10000 steps: ${what}`)
   }
 
   return {
     name: 'memory',
     faults: {
-      injectNext: async (...kinds) => void store.faults.push(...kinds),
+      injectNext: async (...faults) => void store.faults.push(...faults),
       holdCommits: async () => {
         const pendingReleases: (() => void)[] = []
         store.hold = (release) => void pendingReleases.push(release)
@@ -128,24 +128,16 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
     log,
     waitUntil,
     rawClient: (kind = 'stream') => {
-      const frames: RawClient['frames'] = []
-      let isClosed = false
-      const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 24, (command, source, start, closeOnce) => {
-        frames.push({ command, body: source.slice(start, closeOnce) })
+      const client: LegacyClient = new LegacyClient({
+        send: (bytes) => clock.defer(() => connection?.receive(bytes)),
+        close: () => close(),
       })
       const { connection, close } = connectPair(
         kind === 'stream' ? 'tcp' : 'ws',
-        (bytes) => void decoder.push(bytes),
-        () => (isClosed = true),
+        (bytes) => client.receive(bytes),
+        () => client.onClosed(),
       )
-      return Promise.resolve({
-        frames,
-        get isClosed() {
-          return isClosed
-        },
-        send: (bytes) => clock.defer(() => connection?.receive(bytes)),
-        close,
-      })
+      return Promise.resolve(client)
     },
     sdkClient: async () => {
       let connected: Awaited<ReturnType<typeof connect>> | undefined
@@ -159,7 +151,7 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
       return connected
     },
     sleep: async (ms) => {
-      for (let left = ms; left > 0; left -= 5) await step(Math.min(5, left))
+      for (let leftMs = ms; leftMs > 0; leftMs -= 5) await step(Math.min(5, leftMs))
     },
     evictShard: (contract, key) => engine.evict({ contract, key }),
     abortShard: (contract, key) => {

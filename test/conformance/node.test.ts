@@ -1,4 +1,4 @@
-// The suite against the Node host: one server process for all cases, killed and restarted by some of them.
+// The suite on the Node host: one server process for all cases; some kill and restart it.
 
 import { nodeHost } from './nodehost.ts'
 import { registerConformance } from './suite.ts'

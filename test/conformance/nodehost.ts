@@ -1,4 +1,4 @@
-// The Node host: a server process of its own on real sockets, which can be killed at any moment and comes back on
+// The Node host: a separate server process on real sockets. Invariant: when the process ends, the next one listens on
 // the same ports with the same data.
 
 import { fork, type ChildProcess } from 'node:child_process'
@@ -13,7 +13,7 @@ import { sleepRealTime, tcpClient, waitUntil, webSocketClient } from '../support
 const LOCAL = '127.0.0.1'
 const CHILD = new URL('nodeserver.ts', import.meta.url)
 
-/** An order without its number; distributes over the kinds of orders. */
+/** A command without its id; distributes over the kinds of commands. */
 type CommandBody = ServerCommand extends infer One ? (One extends ServerCommand ? Omit<One, 'id'> : never) : never
 
 class ServerProcess {
@@ -21,7 +21,7 @@ class ServerProcess {
   http = 0
   tcp = 0
   #child: ChildProcess | null = null
-  /** Resolves when the process of the moment listens. */
+  /** Resolves when the current process listens. */
   #ready: Promise<void>
   #isClosing = false
   #lastCommandId = 0
@@ -35,16 +35,16 @@ class ServerProcess {
     return this.#ready
   }
 
-  async request(wish: CommandBody): Promise<void> {
+  async request(command: CommandBody): Promise<void> {
     await this.#ready
     const id = ++this.#lastCommandId
     return new Promise((resolve, reject) => {
       this.#pending.set(id, resolve)
-      this.#child!.send({ ...wish, id }, (error) => error && reject(error))
+      this.#child!.send({ ...command, id }, (error) => error && reject(error))
     })
   }
 
-  /** SIGKILL; resolves when its successor listens. */
+  /** SIGKILL; resolves when the next process listens. */
   async kill(): Promise<void> {
     await this.#ready
     const exited = new Promise((resolve) => this.#child!.once('exit', resolve))
@@ -64,7 +64,7 @@ class ServerProcess {
     rmSync(this.dir, { recursive: true, force: true })
   }
 
-  /** Whoever dies, by our hand or by its own commit, is followed by the next. */
+  /** A process that SIGKILL ends, sent by the suite or by its own commit, is replaced by the next one. */
   #spawn(): Promise<void> {
     const args = [this.dir, String(this.http), String(this.tcp)]
     const child = fork(CHILD, args, {
@@ -107,10 +107,10 @@ export async function nodeHost(): Promise<Host> {
     abortShard: (contract, key) => server.request({ what: 'abort', contract, key }),
     killProcess: () => server.kill(),
     faults: {
-      injectNext: (...kinds) => server.request({ what: 'next', kinds }),
+      injectNext: (...faults) => server.request({ what: 'injectNext', faults }),
       holdCommits: async () => {
-        await server.request({ what: 'hold' })
-        return () => server.request({ what: 'release' })
+        await server.request({ what: 'holdCommits' })
+        return () => server.request({ what: 'releaseCommits' })
       },
     },
     close: () => server.stop(),

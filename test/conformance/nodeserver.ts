@@ -1,11 +1,11 @@
-// The server process of the Node host: the game under test on real sockets, with a store that can be told to fail.
-// Run only by node.ts, which speaks to it by IPC and kills it.
+// The server process of the Node host: the game under test on real sockets, with a store that can fail on request. Run
+// only by nodehost.ts, which controls it over IPC and kills it.
 
 import { start } from '../../edge/node/server.ts'
 import { FaultyStore, FaultInjector, type FaultCommand } from './faultystore.ts'
 import { game } from './game.ts'
 
-/** Told by the parent; answered by its `id`. */
+/** Sent by the parent; answered with its `id`. */
 export type ServerCommand = { readonly id: number } & (
   | { readonly what: 'evict' | 'abort'; readonly contract: string; readonly key: string }
   | FaultCommand
@@ -19,13 +19,13 @@ const server = await start({
   dir: dir!,
   http: Number(http),
   tcp: Number(tcp),
-  // The suite makes bugs by the dozen, and each is an error line.
+  // The suite provokes many bugs, and each one is an error line.
   logLevel: 'silent',
   wrapStore: (inner) => new FaultyStore(inner, injector, async () => void process.kill(process.pid, 'SIGKILL')),
 })
-const sendReply = (told: ServerReply): void => void process.send!(told)
+const sendReply = (reply: ServerReply): void => void process.send!(reply)
 
-process.on('message', (order: ServerCommand) => void execute(order))
+process.on('message', (command: ServerCommand) => void execute(command))
 process.on('disconnect', () => process.exit(0))
 sendReply({ http: server.http.port, tcp: server.tcp.port })
 

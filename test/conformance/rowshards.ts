@@ -1,5 +1,5 @@
-// A shard that owns rows of every kind: the third part of the game under test. It plays what a case writes down, step
-// by step, so that a case shows its turns and not the game's words for them.
+// A shard that owns tables with columns of every type. It runs scripts: a case lists the steps of its turns, and no new
+// command is needed for each case.
 
 import { cacheable, command, contract, RowError, shard, t, table, type Rows } from '../../core/game/index.ts'
 import type { StandardSchema } from '../../core/wire/schema.ts'
@@ -8,48 +8,48 @@ import { Gate } from './contracts.ts'
 
 const name = t.string(64)
 const key = t.string(128)
-/** What a case sends to a table, or hears of it: any plain value. */
+/** Any value that a case writes to a table or reads from it. */
 const anyValue: StandardSchema<unknown> = {
   '~standard': { version: 1, vendor: 'suite', validate: (value) => ({ value }) },
 }
 
-/** A word, its table, and what the word needs. */
+/** An operation, its table, and its arguments. */
 export type RowStep =
-  | readonly ['get' | 'delete' | 'invalidate' | 'hold', TableName, unknown?]
+  | readonly ['get' | 'delete' | 'invalidate' | 'saveRow', TableName, unknown?]
   | readonly ['all', TableName, object?, { readonly limit?: number; readonly descending?: boolean }?]
   | readonly ['insert', TableName, object]
-  /** Inserts with a column of so many times that text. */
-  | readonly ['pad', TableName, object, string, string, number]
+  /** Inserts a row whose column is a text repeated so many times. */
+  | readonly ['insertLarge', TableName, object, string, string, number]
   | readonly ['update', TableName, unknown, object]
   | readonly ['add', TableName, unknown, string, number | bigint]
   | readonly ['kv', number?]
   | readonly ['wait', string]
   | readonly ['cached', string]
-  /** `late`: the turn goes on after an await; `used`: what `hold` kept is used; `spoil`: the output is refused. */
-  | readonly ['late' | 'throw' | 'refuse' | 'spoil' | 'save' | 'used']
+  /** `invalidOutput`: the reply does not match the contract. `useSaved`: reads the row of an earlier `saveRow`. */
+  | readonly ['awaitTick' | 'throw' | 'refuse' | 'invalidOutput' | 'save' | 'useSaved']
 
 const script = { steps: t.array(anyValue, 64) }
-const results = { told: t.array(anyValue, 64) }
+const output = { results: t.array(anyValue, 64) }
 
 export const RowScript = contract(
-  'keep',
+  'rows',
   {
-    play: command(1500, script, results),
-    playOnce: command(1501, script, results, { durable: true }),
-    /** Inserts spots `from`.. and gives how many there are. */
+    play: command(1500, script, output),
+    playOnce: command(1501, script, output, { durable: true }),
+    /** Inserts spots from `from` on; returns the number of all spots. */
     grow: command(1502, { from: t.i32, count: t.u32 }, { n: t.u32 }),
-    /** The body becomes the bytes of zoo row 1, or (empty) is answered from it. */
+    /** Writes the body to row 1 of `types`; an empty body only reads it. */
     raw: command(1503, t.bytes(), t.bytes(), { codec: 'raw' }),
     secret: command(1504, {}, {}, { internal: true }),
   },
   { refuses: ['NO'] },
 )
 
-/** Every kind of column. */
-const zoo = table(
-  'keep_zoo',
+/** Columns of every type. */
+const types = table(
+  'rows_type',
   {
-    keep: key,
+    shard: key,
     n: t.i32,
     u8: t.u8,
     u16: t.u16,
@@ -81,14 +81,14 @@ const zoo = table(
     noList: t.nullable(t.array(t.u8, 9)),
     noYes: t.nullable(t.bool),
   },
-  { key: ['keep', 'n'], owner: RowScript },
+  { key: ['shard', 'n'], owner: RowScript },
 )
 
 /** Generated ids, foreign keys of several kinds, a unique column, defaults. */
 const items = table(
-  'keep_item',
+  'rows_item',
   {
-    keep: key,
+    shard: key,
     id: t.id,
     kind: t.oneOf('sword', 'shield'),
     owner: t.nullable(name),
@@ -100,8 +100,8 @@ const items = table(
     count: t.u32,
   },
   {
-    key: ['keep', 'id'],
-    shardKey: 'keep',
+    key: ['shard', 'id'],
+    shardKey: 'shard',
     owner: RowScript,
     by: ['kind', 'owner', 'price', 'weight', 'seal', 'made'],
     unique: ['mark'],
@@ -110,32 +110,32 @@ const items = table(
   },
 )
 
-/** Three columns of a key. */
+/** A key of three columns. */
 const spots = table(
-  'keep_spot',
-  { keep: key, x: t.i32, word: name, n: t.u32 },
-  { key: ['keep', 'x', 'word'], owner: RowScript, by: ['n'], shardKey: 'keep', defaults: { n: 0 } },
+  'rows_spot',
+  { shard: key, x: t.i32, word: name, n: t.u32 },
+  { key: ['shard', 'x', 'word'], owner: RowScript, by: ['n'], shardKey: 'shard', defaults: { n: 0 } },
 )
 
-/** One row of each shard, never evicted. */
+/** One row per shard, never evicted. */
 const heads = table(
-  'keep_head',
-  { keep: key, gold: t.int(0, 1_000), big: t.u64, real: t.f32, none: t.nullable(t.u8) },
-  { key: 'keep', owner: RowScript, evict: 'never', defaults: { big: 0n, real: 0 } },
+  'rows_head',
+  { shard: key, gold: t.int(0, 1_000), big: t.u64, real: t.f32, none: t.nullable(t.u8) },
+  { key: 'shard', owner: RowScript, evict: 'never', defaults: { big: 0n, real: 0 } },
 )
 
-/** The shard's key is no part of the row's; rows may be too large. */
+/** The shard's key is not part of the row's key; rows may be too large. */
 const notes = table(
-  'keep_note',
-  { id: t.id, keep: key, text: t.string(3_000_000), seal: t.nullable(t.bytes(16)) },
-  { key: 'id', owner: RowScript, by: ['keep'], unique: ['seal'] },
+  'rows_note',
+  { id: t.id, shard: key, text: t.string(3_000_000), seal: t.nullable(t.bytes(16)) },
+  { key: 'id', owner: RowScript, by: ['shard'], unique: ['seal'] },
 )
 
-/** A key of every kind that a key may be of. */
+/** Key columns of every type that a key may have. */
 const ranks = table(
-  'keep_rank',
+  'rows_rank',
   {
-    keep: key,
+    shard: key,
     date: t.date,
     u64: t.u64,
     i64: t.i64,
@@ -146,13 +146,13 @@ const ranks = table(
     int: t.int(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
     n: t.u32,
   },
-  { key: ['keep', 'date', 'u64', 'i64', 'bytes', 'yes', 'one', 'id', 'int'], owner: RowScript },
+  { key: ['shard', 'date', 'u64', 'i64', 'bytes', 'yes', 'one', 'id', 'int'], owner: RowScript },
 )
 
-const tables = { zoo, items, spots, heads, notes, ranks }
+const tables = { types, items, spots, heads, notes, ranks }
 type TableName = keyof typeof tables
 
-/** A table whose types a script does not know. */
+/** A table as scripts see it, without its types. */
 interface UntypedTable {
   get(key?: unknown): UntypedRow | undefined
   all(by?: object, options?: object): UntypedRow[]
@@ -168,9 +168,9 @@ interface UntypedRow {
 interface ScriptContext {
   readonly rows: Rows<typeof tables>
   readonly kv: { get(name: 'n'): number | undefined; set(name: 'n', value: number): void }
-  readonly state: { held: UntypedRow | undefined }
+  readonly state: { savedRow: UntypedRow | undefined }
   at(contract: typeof Gate): { call: { wait(to: { name: string }): Promise<unknown> } }
-  cached(what: typeof countedLoad, params: { name: string }): Promise<number>
+  cached(value: typeof countedLoad, params: { name: string }): Promise<number>
   save(): void
   fail(code: 'NO'): Error
 }
@@ -181,40 +181,41 @@ const countedLoad = cacheable('counted:{name}', { ttlMs: 200 }, async ({ name }:
   return ++loadCount
 })
 
-const INVALID_OUTPUT = { spoilt: true }
+const INVALID_OUTPUT = Symbol('invalid output')
 
-function runScript(
-  c: ScriptContext,
-  { steps }: { steps: unknown[] },
-): { told: unknown[] } | Promise<{ told: unknown[] }> {
+interface ScriptOutput {
+  results: unknown[]
+}
+/** Stays synchronous up to the first step that returns a promise. */
+function runScript(c: ScriptContext, { steps }: { steps: unknown[] }): ScriptOutput | Promise<ScriptOutput> {
   const results: unknown[] = []
-  const output = (): { told: unknown[] } =>
-    results.includes(INVALID_OUTPUT) ? { told: 'spoilt' as never } : { told: results }
+  const toOutput = (): ScriptOutput =>
+    results.includes(INVALID_OUTPUT) ? { results: 'invalid' as never } : { results }
   for (const [i, step] of steps.entries()) {
-    const got = catchRowError(() => runStep(c, step as RowStep))
-    if (got instanceof Promise) return runRemaining(got, steps.slice(i + 1))
-    results.push(got)
+    const result = catchRowError(() => runStep(c, step as RowStep))
+    if (result instanceof Promise) return runRemaining(result, steps.slice(i + 1))
+    results.push(result)
   }
-  return output()
+  return toOutput()
 
-  async function runRemaining(first: Promise<unknown>, rest: unknown[]): Promise<{ told: unknown[] }> {
+  async function runRemaining(first: Promise<unknown>, rest: unknown[]): Promise<ScriptOutput> {
     results.push(await first)
     for (const step of rest) results.push(await catchRowError(() => runStep(c, step as RowStep)))
-    return output()
+    return toOutput()
   }
 }
 
-/** A RowError is told, the turn goes on; anything else ends it. */
+/** A RowError becomes the step's result; any other error ends the turn. */
 function catchRowError(step: () => unknown): unknown {
-  const refused = (error: unknown): string => {
+  const rowErrorText = (error: unknown): string => {
     if (error instanceof RowError) return `${error.code} ${error.message}`
     throw error
   }
   try {
-    const got = step()
-    return got instanceof Promise ? got.catch(refused) : got
+    const result = step()
+    return result instanceof Promise ? result.catch(rowErrorText) : result
   } catch (error) {
-    return refused(error)
+    return rowErrorText(error)
   }
 }
 
@@ -227,19 +228,19 @@ function runStep(c: ScriptContext, step: RowStep): unknown {
       return c.at(Gate).call.wait({ name: step[1] })
     case 'cached':
       return c.cached(countedLoad, { name: step[1] }).catch(errorText)
-    case 'late':
-      return Promise.resolve('late')
+    case 'awaitTick':
+      return Promise.resolve(null)
     case 'throw':
-      throw new Error('the bug of the suite')
+      throw new Error('intended bug')
     case 'refuse':
       throw c.fail('NO')
-    case 'spoil':
+    case 'invalidOutput':
       return INVALID_OUTPUT
     case 'save':
       return c.save()
-    case 'used':
+    case 'useSaved':
       try {
-        return rowValues(c.state.held)
+        return rowValues(c.state.savedRow)
       } catch (error) {
         return errorText(error)
       }
@@ -260,7 +261,7 @@ function runTableStep(
       return rows.all(step[2], step[3]).map(rowValues)
     case 'insert':
       return rowValues(rows.insert(step[2]))
-    case 'pad':
+    case 'insertLarge':
       rows.insert({ ...step[2], [step[3]]: step[4].repeat(step[5]) })
       return null
     case 'update':
@@ -273,15 +274,15 @@ function runTableStep(
       return null
     case 'invalidate':
       return rows.invalidate(step[2]).then(rowValues)
-    case 'hold':
-      c.state.held = rows.get(step[2])
+    case 'saveRow':
+      c.state.savedRow = rows.get(step[2])
       return null
     default:
       throw new Error(`no step ${step[0]}`)
   }
 }
 
-/** MessagePack would make a number of a small bigint: it is told as `12n`. */
+/** As the text `12n`, because MessagePack decodes a small bigint as a number. */
 function encodeBigint(value: unknown): unknown {
   return typeof value === 'bigint' ? `${value}n` : value
 }
@@ -294,7 +295,7 @@ export const rowScript = shard(RowScript)
   .public()
   .tables(tables)
   .kv({ n: t.u32 })
-  .state(() => ({ held: undefined as UntypedRow | undefined }))
+  .state(() => ({ savedRow: undefined as UntypedRow | undefined }))
   .on('play', (c, script) => runScript(c, script))
   .on('playOnce', (c, script) => runScript(c, script))
   .on('grow', (c, { from, count }) => {
@@ -302,7 +303,7 @@ export const rowScript = shard(RowScript)
     return { n: c.rows.spots.all().length }
   })
   .on('raw', (c, body) => {
-    const row = c.rows.zoo.get(1)!
+    const row = c.rows.types.get(1)!
     if (body.length > 0) row.update({ bytes: body })
     return row.bytes
   })

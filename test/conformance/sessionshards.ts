@@ -1,24 +1,23 @@
-// Sessions that come and go, and who they are: a hall that counts what its members miss, a login, and shards that not
-// everybody may open. The fourth part of the game under test.
+// Shards for sessions: a hall whose members disconnect and resume, a login service, and shards with an admission rule.
 
 import { command, contract, event, service, shard, t, type AuthRequest } from '../../core/game/index.ts'
 
 const name = t.string(64)
 const number = { n: t.u32 }
 
-/** Events with a number of the game's own, so that a case sees what is missing. */
+/** Events numbered by the game, so that a case sees which are missing. */
 export const Hall = contract('hall', {
   enter: command(1600, {}, { seat: t.u32 }),
-  /** So many `beat` to all members. */
-  beats: command(1601, { count: t.u32, pad: t.u32 }, number),
-  /** So many `place` of each of so many things. */
-  places: command(1602, { count: t.u32, things: t.u32 }, number),
+  /** Broadcasts `beat` `count` times. */
+  broadcastBeats: command(1601, { count: t.u32, pad: t.u32 }, number),
+  /** Broadcasts `place` `count` times for each entity. */
+  broadcastPlaces: command(1602, { count: t.u32, entities: t.u32 }, number),
   log: command(1603, {}, { lines: t.array(name, 1_000), size: t.u32, uid: name }),
-  quit: command(1604, {}, {}),
+  leave: command(1604, {}, {}),
   costly: command(1605, {}, number, { cost: 1_000 }),
   beat: event(1640, { n: t.u32, pad: t.string(60_000) }),
-  place: event(1641, { thing: t.u32, n: t.u32 }, { latest: 'thing' }),
-  fresh: event(1642, { n: t.u32 }),
+  place: event(1641, { entity: t.u32, n: t.u32 }, { latest: 'entity' }),
+  freshState: event(1642, { n: t.u32 }),
 })
 
 export const hall = shard(Hall)
@@ -26,17 +25,17 @@ export const hall = shard(Hall)
   .linger(2_000)
   .state(() => ({ beats: 0, lines: [] as string[] }))
   .on('enter', (c) => ({ seat: c.join() }))
-  .on('beats', (c, { count, pad }) => {
+  .on('broadcastBeats', (c, { count, pad }) => {
     for (let i = 0; i < count; i++) c.broadcast.beat({ n: ++c.state.beats, pad: 'x'.repeat(pad) })
     return { n: c.state.beats }
   })
-  .on('places', (c, { count, things }) => {
-    for (let n = 1; n <= count; n++) for (let thing = 0; thing < things; thing++) c.broadcast.place({ thing, n })
+  .on('broadcastPlaces', (c, { count, entities }) => {
+    for (let n = 1; n <= count; n++) for (let entity = 0; entity < entities; entity++) c.broadcast.place({ entity, n })
     return { n: count }
   })
   .on('log', (c) => ({ lines: c.state.lines, size: c.size, uid: c.uid }))
   .on('costly', (c) => ({ n: ++c.state.beats }))
-  .on('quit', (c) => {
+  .on('leave', (c) => {
     c.leave()
     return {}
   })
@@ -45,63 +44,65 @@ export const hall = shard(Hall)
   .leave((c) => c.state.lines.push(`left ${c.seat}`))
   .resync((c) => {
     c.state.lines.push(`resync ${c.seat}`)
-    c.push.fresh({ n: c.state.beats })
+    c.push.freshState({ n: c.state.beats })
   })
 
-/** Who a session is. */
-export const Gatehouse = contract('gatehouse', {
+/** Logins, kicks and pushes. */
+export const Accounts = contract('accounts', {
   login: command(1610, { uid: name }, { uid: name }, { codec: 'json' }),
-  who: command(1611, {}, { uid: name }, { codec: 'json' }),
+  currentUid: command(1611, {}, { uid: name }, { codec: 'json' }),
   kick: command(1612, { uid: name, reason: name }, {}),
-  tell: command(1613, { uid: name, n: t.u32 }, {}),
-  /** Logs in, and pushes at once to whom it has let in. */
-  arrive: command(1614, { uid: name, greetings: t.u32 }, { uid: name }),
-  told: event(1650, number, { codec: 'json' }),
+  push: command(1613, { uid: name, n: t.u32 }, {}),
+  /** Logs in, and pushes to the new uid in the same turn. */
+  loginAndPush: command(1614, { uid: name, pushes: t.u32 }, { uid: name }),
+  pushed: event(1650, number, { codec: 'json' }),
 })
 
-export const gatehouse = service(Gatehouse)
+export const accounts = service(Accounts)
   .public()
   .on('login', async (c, { uid }) => {
     await c.login(uid)
     return { uid: c.uid }
   })
-  .on('who', (c) => ({ uid: c.uid }))
+  .on('currentUid', (c) => ({ uid: c.uid }))
   .on('kick', (c, { uid, reason }) => {
     c.user(uid).kick(reason)
     return {}
   })
-  .on('arrive', async (c, { uid, greetings }) => {
+  .on('loginAndPush', async (c, { uid, pushes }) => {
     await c.login(uid)
-    for (let n = 1; n <= greetings; n++) c.user(uid).push.told({ n })
+    for (let n = 1; n <= pushes; n++) c.user(uid).push.pushed({ n })
     return { uid: c.uid }
   })
-  .on('tell', (c, { uid, n }) => {
-    c.user(uid).push.told({ n })
+  .on('push', (c, { uid, n }) => {
+    c.user(uid).push.pushed({ n })
     return {}
   })
 
-/** For those who have logged in, each their own key; `shared-…` is everybody's, `once-…` that of the first to ask. */
-export const Study = contract('study', { sit: command(1620, {}, { uid: name, n: t.u32 }, { codec: 'json' }) })
+/** For logged-in players: each may open its own key, all may open `shared-…`, the first to open `once-…` may. */
+export const PlayerRoom = contract('playerroom', {
+  enter: command(1620, {}, { uid: name, n: t.u32 }, { codec: 'json' }),
+})
 
-/** Keys that let in once. */
+/** Keys that admit one session. */
 const usedOnceKeys = new Set<string>()
 
-export const study = shard(Study)
+export const playerRoom = shard(PlayerRoom)
   .players()
   .state(() => ({ n: 0 }))
   .admit(async (who, key) => {
     await Promise.resolve()
-    if (key === 'broken') throw new Error('the bug of the suite')
+    if (key === 'broken') throw new Error('intended bug')
     if (key.startsWith('once-')) return usedOnceKeys.size < usedOnceKeys.add(key).size
     return key === who.uid || key.startsWith('shared-') || key === 'main'
   })
-  .on('sit', (c) => ({ uid: c.uid, n: ++c.state.n }))
+  .on('enter', (c) => ({ uid: c.uid, n: ++c.state.n }))
 
-/** A ticket is the uid itself, but for those that say what is wrong with them. */
+/** A ticket is the uid itself, except `broken` and `forged`. */
 export async function auth({ ticket, log }: AuthRequest): Promise<string | null> {
   const uid = new TextDecoder().decode(ticket)
-  log.info('a ticket is shown', { bytes: ticket.length })
+  log.info('ticket received', { bytes: ticket.length })
   await Promise.resolve()
-  if (uid === 'broken') throw new Error('the bug of the suite')
+  if (uid === 'broken') throw new Error('intended bug')
   return uid === 'forged' ? null : uid
 }

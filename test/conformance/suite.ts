@@ -1,5 +1,5 @@
-// Registers every case for one host. A case that the host cannot run is no skip: the set of those is asserted, and
-// one line says how many ran, how many did not and why.
+// Registers every case for one host. Invariant: a case is left out only where the host lacks a feature that it needs; the
+// set of missing features is asserted, and one line reports the counts and the reasons.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -52,66 +52,62 @@ export const CASES: readonly (readonly [string, readonly Case[]])[] = [
 ]
 
 export interface ConformanceOptions {
-  /** A new host for each case; else one for all of them. */
+  /** A new host for each case; default: one host for all. */
   readonly newHostPerCase?: boolean
-  /** What the host is known to lack. */
+  /** Features that the host is expected to lack. */
   readonly missingFeatures: readonly HostFeature[]
 }
 
-/** Runs the suite against the hosts that `make` gives. */
+/** Runs the suite on the hosts that `makeHost` returns. */
 export function registerConformance(
   name: string,
-  make: () => Promise<Host>,
-  { newHostPerCase: fresh = false, missingFeatures: lacks }: ConformanceOptions,
+  makeHost: () => Promise<Host>,
+  { newHostPerCase = false, missingFeatures }: ConformanceOptions,
 ): void {
-  let shared: Promise<Host> | null = null
+  let sharedHost: Promise<Host> | null = null
   let passed = 0
-  let total = 0
-  const host = (): Promise<Host> => (fresh ? make() : (shared ??= make()))
+  let skipped = 0
+  const getHost = (): Promise<Host> => (newHostPerCase ? makeHost() : (sharedHost ??= makeHost()))
   const skippedByFeature = new Map<HostFeature, number>()
+  const caseNames: string[] = []
   for (const [group, cases] of CASES) {
-    for (const one of cases) {
-      total++
-      const missing = one.needs?.filter((need) => lacks.includes(need)) ?? []
+    for (const { name: caseName, needs, run } of cases) {
+      caseNames.push(caseName)
+      const missing = needs?.filter((need) => missingFeatures.includes(need)) ?? []
       for (const need of missing) skippedByFeature.set(need, (skippedByFeature.get(need) ?? 0) + 1)
-      if (missing.length > 0) continue
-      test(`${name}, ${group}: ${one.name}`, async () => {
-        const currentHost = await host()
-        const { lent, giveBack } = trackClients(currentHost)
+      if (missing.length > 0) {
+        skipped++
+        continue
+      }
+      test(`${name}, ${group}: ${caseName}`, async () => {
+        const host = await getHost()
+        const { tracked, closeClients } = trackClients(host)
         try {
-          await one.run(lent)
+          await run(tracked)
         } finally {
-          giveBack()
-          if (fresh) await currentHost.close()
+          closeClients()
+          if (newHostPerCase) await host.close()
         }
         passed++
       })
     }
   }
-  test(`${name}: what cannot run here is what the host says it lacks`, async () => {
-    const currentHost = await host()
+  test(`${name}: the host lacks exactly the expected features`, async () => {
+    const host = await getHost()
     try {
-      assert.deepEqual(Object.keys(currentHost.cannot).sort(), [...lacks].sort())
-      const names = new Set(CASES.flatMap(([, cases]) => cases.map((one) => one.name)))
-      assert.equal(names.size, total, 'every case has a name of its own')
-      const reasons = [...skippedByFeature].map(
-        ([need, count]) => `${count} need ${need} (${currentHost.cannot[need]})`,
-      )
-      const absent = total - CASES.flatMap(([, cases]) => cases).filter((one) => isRunnable(one, lacks)).length
-      const rest = absent === 0 ? '' : `, ${absent} not for this host: ${reasons.join('; ')}`
-      console.log(`conformance ${name}: ${passed} passed of ${total}${rest}`)
+      assert.deepEqual(Object.keys(host.cannot).sort(), [...missingFeatures].sort())
+      assert.equal(new Set(caseNames).size, caseNames.length, 'case names are unique')
+      const reasons = [...skippedByFeature].map(([need, count]) => `${count} need ${need} (${host.cannot[need]})`)
+      const rest = skipped === 0 ? '' : `, ${skipped} not for this host: ${reasons.join('; ')}`
+      console.log(`conformance ${name}: ${passed} passed of ${caseNames.length}${rest}`)
     } finally {
-      await currentHost.close()
+      await host.close()
     }
   })
 }
 
-function isRunnable(one: Case, lacks: readonly HostFeature[]): boolean {
-  return !one.needs?.some((need) => lacks.includes(need))
-}
-
-/** The host with a list of what a case opened, so that nothing of one case reaches the next. */
-function trackClients(host: Host): { lent: Host; giveBack: () => void } {
+/** The host, and a function that closes all clients opened through it, so that no client outlives its case. */
+function trackClients(host: Host): { tracked: Host; closeClients: () => void } {
   const open: (() => void)[] = []
   const tracked: Host = {
     ...host,
@@ -129,5 +125,5 @@ function trackClients(host: Host): { lent: Host; giveBack: () => void } {
   const closeClients = (): void => {
     for (const close of open) close()
   }
-  return { lent: tracked, giveBack: closeClients }
+  return { tracked, closeClients }
 }

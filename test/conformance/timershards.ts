@@ -1,9 +1,9 @@
-// Shards that call each other, and shards that live by the clock: the second half of the game under test.
+// Shards that call each other, and shards with timers, ticks and snapshots.
 
 import { CallError, Refusal, shard, t } from '../../core/game/index.ts'
-import { Album, Alarm, Brittle, Gate, Hop, March, Pulse, Vault } from './contracts.ts'
+import { Snapshots, Alarm, ResetOnBug, Gate, Hop, Stepper, Ticker, Vault } from './contracts.ts'
 
-/** What went wrong, as `CODE message`. */
+/** `CODE message`, at most 200 characters. */
 export function errorText(error: unknown): string {
   const code = error instanceof CallError || error instanceof Refusal ? error.code : 'BUG'
   return `${code} ${error instanceof Error ? error.message : String(error)}`.slice(0, 200)
@@ -21,19 +21,19 @@ export const hop = shard(Hop)
       return { trail: [c.key], error: errorText(error) }
     }
   })
-  .on('tell', (c, { to, texts }) => {
+  .on('castNotes', (c, { to, texts }) => {
     for (const text of texts) c.at(Hop, to).cast.note({ text })
     return {}
   })
-  .on('tellThenThrow', (c, { to, text }) => {
+  .on('castThenThrow', (c, { to, text }) => {
     c.at(Hop, to).cast.note({ text })
-    throw new Error('the bug of the suite')
+    throw new Error('intended bug')
   })
   .on('note', (c, { text }) => {
     c.state.notes.push(text)
   })
   .on('notes', (c) => ({ notes: c.state.notes }))
-  .on('vault', async (c, { n }) => {
+  .on('takeFromVault', async (c, { n }) => {
     try {
       const { left } = await c.at(Vault, c.key).call.take({ n })
       return { left, error: '' }
@@ -41,11 +41,11 @@ export const hop = shard(Hop)
       return { left: 0, error: errorText(error) }
     }
   })
-  .on('leak', async (c, { n }) => {
+  .on('takeUncaught', async (c, { n }) => {
     await c.at(Vault, c.key).call.take({ n })
     return {}
   })
-  .on('wait', async (c, { gate }) => {
+  .on('waitAtGate', async (c, { gate }) => {
     try {
       await c.at(Gate).call.wait({ name: gate })
       return { error: '' }
@@ -53,7 +53,7 @@ export const hop = shard(Hop)
       return { error: errorText(error) }
     }
   })
-  .on('crossing', async (c, { gate, to }) => {
+  .on('callAfterGate', async (c, { gate, to }) => {
     await c.at(Gate).call.wait({ name: gate })
     try {
       await c.at(Hop, to).call.count()
@@ -62,7 +62,7 @@ export const hop = shard(Hop)
       return { error: errorText(error) }
     }
   })
-  .on('hold', async (c, { gate }) => {
+  .on('holdAtGate', async (c, { gate }) => {
     await c.at(Gate).call.wait({ name: gate })
     return {}
   })
@@ -75,12 +75,12 @@ export const hop = shard(Hop)
       return { n: 0, error: errorText(error) }
     }
   })
-  .on('boom', () => {
-    throw new Error('the bug of the suite')
+  .on('throwError', () => {
+    throw new Error('intended bug')
   })
-  .on('callBoom', async (c, { to }) => {
+  .on('callThrowError', async (c, { to }) => {
     try {
-      await c.at(Hop, to).call.boom()
+      await c.at(Hop, to).call.throwError()
       return { error: '' }
     } catch (error) {
       return { error: errorText(error) }
@@ -97,26 +97,26 @@ export const vault = shard(Vault)
   })
 
 interface AlarmContext {
-  kv: { get(name: 'rings'): string[] | undefined; set(name: 'rings', value: string[]): void }
-  broadcast: { rang(data: { text: string }): void }
+  kv: { get(name: 'fired'): string[] | undefined; set(name: 'fired', value: string[]): void }
+  broadcast: { fired(data: { text: string }): void }
 }
-function recordRing(c: AlarmContext, { text }: { text: string }): void {
-  c.kv.set('rings', [...(c.kv.get('rings') ?? []), text])
-  c.broadcast.rang({ text })
+function recordFired(c: AlarmContext, { text }: { text: string }): void {
+  c.kv.set('fired', [...(c.kv.get('fired') ?? []), text])
+  c.broadcast.fired({ text })
 }
 
 export const alarm = shard(Alarm)
   .public()
-  .kv({ rings: t.array(t.string(200), 64), tries: t.u32 })
+  .kv({ fired: t.array(t.string(200), 64), tries: t.u32 })
   .state(() => ({ tries: 0 }))
-  .timer('ring', { text: t.string(200) }, recordRing)
-  .timer('chime', { text: t.string(200) }, recordRing)
-  .timer('bad', { text: t.string(200) }, (c, data) => {
-    recordRing(c, data)
-    if (++c.state.tries < 3) throw new Error('the bug of the suite')
+  .timer('ring', { text: t.string(200) }, recordFired)
+  .timer('chime', { text: t.string(200) }, recordFired)
+  .timer('throwing', { text: t.string(200) }, (c, data) => {
+    recordFired(c, data)
+    if (++c.state.tries < 3) throw new Error('intended bug')
   })
-  .timer('no', { text: t.string(200) }, (c, data) => {
-    recordRing(c, data)
+  .timer('refusing', { text: t.string(200) }, (c, data) => {
+    recordFired(c, data)
     if (++c.state.tries < 2) throw c.fail('NO')
   })
   .on('set', (c, { name, ms, text, durable }) => {
@@ -128,17 +128,17 @@ export const alarm = shard(Alarm)
     c.cancel(name)
     return {}
   })
-  .on('fired', (c) => ({ rings: c.kv.get('rings') ?? [], tries: c.state.tries }))
+  .on('read', (c) => ({ fired: c.kv.get('fired') ?? [], tries: c.state.tries }))
   .on('watch', (c) => {
     c.join()
     return {}
   })
 
-export const pulse = shard(Pulse)
+export const ticker = shard(Ticker)
   .public()
-  .state(() => ({ beats: 0, seconds: 0 }))
+  .state(() => ({ ticks: 0, seconds: 0 }))
   .tick(20, (c, dt) => {
-    c.state.beats++
+    c.state.ticks++
     c.state.seconds += dt
   })
   .on('join', (c) => {
@@ -152,14 +152,14 @@ export const pulse = shard(Pulse)
   .on('read', (c) => c.state)
   .on('joinThenThrow', (c) => {
     c.join()
-    throw new Error('the bug of the suite')
+    throw new Error('intended bug')
   })
   .on('leaveThenThrow', (c) => {
     c.leave()
-    throw new Error('the bug of the suite')
+    throw new Error('intended bug')
   })
 
-export const march = shard(March)
+export const stepper = shard(Stepper)
   .public()
   .state(() => ({ steps: [] as number[] }))
   .step(20, (c, step) => {
@@ -170,12 +170,12 @@ export const march = shard(March)
     return {}
   })
   .on('read', (c) => c.state)
-  .on('hold', async (c, { gate }) => {
+  .on('waitAtGate', async (c, { gate }) => {
     await c.at(Gate).call.wait({ name: gate })
     return {}
   })
 
-export const album = shard(Album)
+export const snapshots = shard(Snapshots)
   .public()
   .state(() => ({ n: 0 }), {
     snapshot: { everyMs: 200, save: ({ n }) => ({ n }), load: ({ n }: { n: number }) => ({ n }) },
@@ -183,10 +183,10 @@ export const album = shard(Album)
   .on('bump', (c) => ({ n: ++c.state.n }))
   .on('read', (c) => c.state)
 
-export const brittle = shard(Brittle, { onBug: 'reset' })
+export const resetOnBug = shard(ResetOnBug, { onBug: 'reset' })
   .public()
   .state(() => ({ n: 0 }))
   .on('bump', (c) => ({ n: ++c.state.n }))
-  .on('boom', () => {
-    throw new Error('the bug of the suite')
+  .on('throwError', () => {
+    throw new Error('intended bug')
   })

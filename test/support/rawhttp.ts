@@ -1,26 +1,26 @@
-// Raw HTTP to the Node host: what a WebSocket library would not send.
+// Hand-made HTTP requests to the Node host, which a WebSocket library would not send.
 
 import { connect as dial } from 'node:net'
 
-/** What the server says first to these lines, up to where it goes on as a WebSocket or closes. Our side stays open. */
+/** Returns the response up to the WebSocket handshake or the end of the stream. The client side stays open. */
 export function requestRaw(port: number, lines: readonly string[]): Promise<string> {
   const socket = dial({ port, host: '127.0.0.1', allowHalfOpen: true })
-  let answer = ''
+  let response = ''
   socket.write(`${lines.join('\r\n')}\r\n\r\n`)
   return new Promise((resolve) => {
-    socket.on('error', () => resolve(answer))
+    socket.on('error', () => resolve(response))
     socket.on('data', (chunk) => {
-      answer += chunk.toString('latin1')
-      if (!answer.startsWith('HTTP/1.1 101')) return
+      response += chunk.toString('latin1')
+      if (!response.startsWith('HTTP/1.1 101')) return
       socket.destroy()
-      resolve(answer)
+      resolve(response)
     })
-    socket.on('end', () => resolve(answer))
+    socket.on('end', () => resolve(response))
     socket.unref()
   })
 }
 
-/** A good upgrade to `path`, and more headers. */
+/** A valid WebSocket upgrade request for `path`, with further headers. */
 export function upgradeLines(path: string, ...more: string[]): string[] {
   return [
     `GET ${path} HTTP/1.1`,
@@ -33,6 +33,6 @@ export function upgradeLines(path: string, ...more: string[]): string[] {
   ]
 }
 
-export function statusCode(answer: string): number {
-  return Number(answer.slice(9, 12))
+export function statusCode(response: string): number {
+  return Number(response.slice(9, 12))
 }

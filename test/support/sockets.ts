@@ -2,16 +2,19 @@
 
 import { connect as connectTcp } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DEFAULT_FRAME_IDENTITY, FrameDecoder } from '../../core/wire/frame.ts'
+import { utf8Decoder, utf8Encoder } from '../../core/wire/bytes.ts'
+import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import type { RawClient } from '../conformance/host.ts'
 
 const MAX_FRAME_BYTES = 1 << 24
 const TIMEOUT_MS = 10_000
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 
+/** Polls on every event-loop turn at first: most conditions become true within a millisecond. */
 export async function waitUntil(condition: () => boolean, what: string): Promise<void> {
   const deadlineMs = performance.now() + TIMEOUT_MS
   for (let i = 0; !condition(); i++) {
-    if (performance.now() > deadlineMs) throw new Error(`never came within ${TIMEOUT_MS} ms: ${what}`)
+    if (performance.now() > deadlineMs) throw new Error(`not within ${TIMEOUT_MS} ms: ${what}`)
     await (i < 100 ? new Promise(setImmediate) : sleep(2))
   }
 }
@@ -20,58 +23,88 @@ export async function sleepRealTime(ms: number): Promise<void> {
   await sleep(ms)
 }
 
-interface FrameCollector {
-  readonly frames: RawClient['frames']
-  readonly receive: (bytes: Uint8Array) => void
-}
-function collectFrames(): FrameCollector {
-  const frames: RawClient['frames'] = []
-  const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_FRAME_BYTES, (command, source, start, end) => {
-    frames.push({ command, body: new Uint8Array(source.subarray(start, end)) })
+/** A client of the legacy protocol over any transport: sends frames, collects complete frames. */
+export class LegacyClient implements RawClient {
+  readonly frames: RawClient['frames'] = []
+  /** Of a WebSocket; 0 for any other transport. null = open. */
+  closeCode: number | null = null
+  readonly #transport: Pick<RawClient, 'send' | 'close'>
+  readonly #decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_FRAME_BYTES, (command, source, start, end) => {
+    this.frames.push({ command, body: new Uint8Array(source.subarray(start, end)) })
   })
-  return { frames, receive: (bytes) => void decoder.push(bytes) }
+
+  constructor(transport: Pick<RawClient, 'send' | 'close'>) {
+    this.#transport = transport
+  }
+
+  get isClosed(): boolean {
+    return this.closeCode !== null
+  }
+
+  /** For the transport: bytes arrived. */
+  receive(bytes: Uint8Array): void {
+    this.#decoder.push(bytes)
+  }
+
+  /** For the transport: the connection is closed. */
+  onClosed(code = 0): void {
+    this.closeCode ??= code
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#transport.send(bytes)
+  }
+
+  /** The body is bytes, or a value that is sent as JSON. */
+  sendFrame(command: number, body: Uint8Array | object): void {
+    const bytes = body instanceof Uint8Array ? body : utf8Encoder.encode(JSON.stringify(body))
+    this.send(encodeFrame(identity, command, bytes))
+  }
+
+  /** Waits for a frame of that command; removes it from `frames` and returns its body. */
+  async nextFrame(command: number): Promise<Uint8Array> {
+    const indexOf = (): number => this.frames.findIndex((frame) => frame.command === command)
+    await waitUntil(() => indexOf() >= 0 || this.isClosed, `a frame with command ${command}`)
+    const [frame] = this.frames.splice(indexOf(), 1)
+    if (frame?.command !== command) throw new Error(`closed with ${this.closeCode} before command ${command}`)
+    return frame.body
+  }
+
+  /** Sends a command with a JSON body; returns its JSON reply. */
+  async call(command: number, body: object): Promise<unknown> {
+    this.sendFrame(command, body)
+    return JSON.parse(utf8Decoder.decode(await this.nextFrame(command)))
+  }
+
+  close(): void {
+    this.#transport.close()
+  }
 }
 
-/** Each send is written as it is; the kernel may still join what is sent quickly. */
-export function tcpClient(host: string, port: number): Promise<RawClient> {
-  const { frames, receive } = collectFrames()
-  let closed = false
+/** Each send is one write; the kernel may still join writes that follow each other quickly. */
+export function tcpClient(host: string, port: number): Promise<LegacyClient> {
   const socket = connectTcp({ host, port, noDelay: true })
-  socket.on('data', receive)
-  socket.on('close', () => (closed = true))
-  return new Promise((resolve, reject) => {
-    socket.on('error', reject)
-    socket.on('connect', () =>
-      resolve({
-        frames,
-        get isClosed() {
-          return closed
-        },
-        send: (bytes) => void socket.write(bytes),
-        close: () => socket.destroy(),
-      }),
-    )
+  const client = new LegacyClient({
+    send: (bytes) => void socket.write(bytes),
+    close: () => socket.destroy(),
   })
+  socket.on('data', (bytes) => client.receive(bytes))
+  socket.on('close', () => client.onClosed())
+  return new Promise((resolve, reject) => socket.on('error', reject).on('connect', () => resolve(client)))
 }
 
 /** Each send is one binary message. */
-export function webSocketClient(url: string): Promise<RawClient> {
-  const { frames, receive } = collectFrames()
-  let closed = false
+export function webSocketClient(url: string): Promise<LegacyClient> {
   const socket = new WebSocket(url)
   socket.binaryType = 'arraybuffer'
-  socket.onmessage = ({ data }) => receive(new Uint8Array(data as ArrayBuffer))
-  socket.onclose = () => (closed = true)
+  const client = new LegacyClient({
+    send: (bytes) => socket.send(bytes as Uint8Array<ArrayBuffer>),
+    close: () => socket.close(),
+  })
+  socket.onmessage = ({ data }) => client.receive(new Uint8Array(data as ArrayBuffer))
+  socket.onclose = ({ code }) => client.onClosed(code)
   return new Promise((resolve, reject) => {
     socket.onerror = () => reject(new Error(`no WebSocket at ${url}`))
-    socket.onopen = () =>
-      resolve({
-        frames,
-        get isClosed() {
-          return closed
-        },
-        send: (bytes) => socket.send(bytes as Uint8Array<ArrayBuffer>),
-        close: () => socket.close(),
-      })
+    socket.onopen = () => resolve(client)
   })
 }

@@ -1,5 +1,5 @@
-// Raw workerd on loopback, without the proxy of wrangler's harness: what a client does to its TCP connection is seen
-// by the edge. It runs wrangler's production build of a worker module that is edge and core in one.
+// workerd on loopback without the proxy of wrangler's harness, so that the edge is at the other end of the client's TCP
+// connection. It runs wrangler's production build of one worker module that contains edge and core.
 
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
@@ -16,11 +16,11 @@ const require = createRequire(import.meta.url)
 export interface RawWorkerd {
   readonly port: number
   readonly child: ChildProcess
-  /** What the Worker logged, oldest first. */
+  /** Log lines of the Worker, oldest first. */
   readonly lines: readonly string[]
 }
 
-/** `entry` exports the edge as default and the object class as `Shard`; all files go into `dir`. */
+/** `entry` exports the edge as default and the object class as `Shard`; all files are written to `dir`. */
 export async function serveWorkerd(entry: string, dir: string): Promise<RawWorkerd> {
   const config = join(dir, 'wrangler.json')
   writeFileSync(config, JSON.stringify({ name: 'slow', main: entry, compatibility_date: DATE }))

@@ -1,6 +1,6 @@
-// Real workerd on loopback, for tests and drills: an edge and a core as two scripts joined by `script_name`, run by
-// wrangler's own test harness without network. The entry must export `Shard` (with `abort()` for resets) and the
-// edge's default. Invariant: what runs is wrangler's production build of the very sources that are deployed.
+// workerd on loopback, for tests and drills: edge and core as two scripts joined by `script_name`, run by wrangler's
+// test harness without network. The entry exports `Shard` (with `abort()` for resets) and the edge's default.
+// Invariant: it runs wrangler's production build of the sources that are deployed.
 
 import { createTestHarness } from 'wrangler'
 
@@ -17,15 +17,15 @@ export interface Workers extends AsyncDisposable {
   /** `ws://127.0.0.1:PORT/ws` */
   readonly url: string
   readonly http: string
-  /** Resets one shard's object, as the platform does: memory gone, its sockets broken. */
+  /** Resets one shard's object as the platform does: its memory is lost, its sockets break. */
   abortShard(contract: string, key: string): Promise<void>
-  /** Puts it out of memory; its sockets hibernate or are closed. */
+  /** Removes the object from memory; its sockets hibernate or are closed. */
   evictShard(contract: string, key: string, sockets?: 'hibernate' | 'close'): Promise<void>
-  /** Its RPC stub, for what the entry's class offers to a test. */
+  /** The object's RPC stub, for the methods that the entry's class adds for tests. */
   stubOf<T>(contract: string, key: string): Promise<T>
   /** Rows of an object's SQLite. */
   queryShard(contract: string, key: string, statement: string): Promise<Record<string, unknown>[]>
-  /** What the Workers have logged so far. */
+  /** Log messages of both Workers so far. */
   logs(): string[]
   close(): Promise<void>
 }
@@ -69,7 +69,7 @@ export async function startWorkers({ entry, vars = {}, coreVars = {} }: WorkersO
   return {
     url: `${url.href.replace(/^http/, 'ws')}ws`,
     http: url.href,
-    // The call dies with the object that it resets.
+    // The call fails because it resets the object that runs it.
     abortShard: async (contract, key) => (await object<Resettable>(contract, key)).abort().catch(() => {}),
     stubOf: object,
     evictShard: (contract, key, webSockets = 'hibernate') =>

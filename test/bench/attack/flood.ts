@@ -1,34 +1,33 @@
-// One flooder beside 100 good players: what it takes of the server's processor, and what they notice. Server on one
-// core, players on the other; the flooder gives way to the players on theirs, because its own work is not the question.
-// Players act at a game's rate (`paced`), or as fast as they are answered (`full`): then the server has no time to
-// spare, and what the flooder takes is what they lose.
+// One flooder beside 100 players: its share of the server's CPU, and the effect on the players. The server has one
+// core, the players the other. On that core the flooder has the lower priority, because its own work is not measured.
+// Players act at a game's rate (`paced`), or as fast as replies arrive (`full`): then the server has no spare CPU, and
+// the flooder's share is the players' loss.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { readCpu, spentNs } from '../cpu.ts'
 import { printRatio, type Profile } from '../figure.ts'
 import { median, progress, roundFigure } from '../../support/figure.ts'
-import { canPin } from '../server.ts'
+import { canPin, LOAD_CORE, SERVER_CORE } from '../server.ts'
 import { startChild, type ChildProcessClient } from './child.ts'
-import { Room } from './game.ts'
-import { FLOOD_KINDS, type FloodKind } from './kinds.ts'
-import { LOAD_CORE, SERVER_CORE, startTargetServer } from './target.ts'
+import { FLOOD_KINDS, Room, type FloodKind } from './game.ts'
+import { startTargetServer } from './target.ts'
 
 const PLAYERS = 100
 const ACTS_PER_SECOND = { paced: 10, full: 0 } as const
 type Load = keyof typeof ACTS_PER_SECOND
-/** A server that has time to spare wakes up more or less often by itself: what it spends differs more. */
+/** With spare CPU the number of wakeups varies, so `paced` needs more rounds. */
 const ROUNDS = { paced: 7, full: 3 } as const
 const MAX_CPU_SHARE = { kind: 'max', value: 0.1 } as const
-/** Of the answers without a flooder; below 1 by what two samples of the same differ. */
+/** Relative to the replies without a flooder; below 1 by the difference of two equal samples. */
 const MIN_ANSWER_RATIO = { paced: { kind: 'min', value: 0.99 }, full: { kind: 'min', value: 0.9 } } as const
 const FLOODER = new URL('flooder.ts', import.meta.url)
 const PLAYERS_FILE = new URL('players.ts', import.meta.url)
 
 interface Sample {
-  /** Of one core. */
+  /** CPU seconds per second. */
   readonly cpu: number
-  /** That the server took in a second, without the players' acts. */
+  /** Received by the server per second, without the players' acts. */
   readonly frames: number
   readonly answers: number
   readonly p99Ms: number
@@ -42,7 +41,7 @@ export async function flood(profile: Profile): Promise<void> {
   await using players = await startChild(PLAYERS_FILE, { core: core(LOAD_CORE), args: [port, PLAYERS] })
   await players.request('open')
   for (const load of Object.keys(ACTS_PER_SECOND) as Load[]) {
-    await players.request('pace', ACTS_PER_SECOND[load])
+    await players.request('setRate', ACTS_PER_SECOND[load])
     await sleep(profile.quick ? 100 : 2_000)
     for (const kind of FLOOD_KINDS) {
       progress(`attack: ${kind} flood, players ${load} …`)
@@ -53,7 +52,7 @@ export async function flood(profile: Profile): Promise<void> {
       })
       await measure(profile, { server, players, flooder, load, kind, pinned })
     }
-    await players.request('rest')
+    await players.request('drain')
   }
 }
 
@@ -66,12 +65,12 @@ interface FloodScenario {
   readonly pinned: boolean
 }
 
-async function measure(profile: Profile, field: FloodScenario): Promise<void> {
-  const { server, players, flooder, load, kind, pinned } = field
+async function measure(profile: Profile, scenario: FloodScenario): Promise<void> {
+  const { server, players, flooder, load, kind, pinned } = scenario
   const ms = profile.quick ? 200 : 4_000
-  // A budget is averaged over two seconds: by then the flooder has used up what it had saved.
+  // A token bucket holds two seconds' worth: after this time the flooder has emptied it.
   const warmMs = profile.quick ? 100 : 4_000
-  // Each sample with the flooder is held against the two beside it, because the machine's own pace drifts.
+  // Each sample with the flooder is compared with the samples before and after it, because the machine's speed drifts.
   const alone: Sample[] = [await sample(server, players, ms)]
   const flooded: Sample[] = []
   for (let n = 0; n < (profile.quick ? 1 : ROUNDS[load]); n++) {
@@ -94,7 +93,7 @@ async function measure(profile: Profile, field: FloodScenario): Promise<void> {
     floodFramesPerSecond: roundFigure(of(flooded, 'frames') - of(alone, 'frames')),
     floodConnections: connections!,
   }
-  // A server without time to spare spends the same with and without: see the answers.
+  // Without spare CPU the server uses the same CPU with and without the flooder: see the replies.
   if (load === 'paced')
     printRatio(profile, { ...labels, figure: 'flooderShare', ...share }, median(shares), MAX_CPU_SHARE)
   const answers = {

@@ -1,31 +1,31 @@
-// A child of `bench attack`: `node flooder.ts PORT KIND COMMAND` is one client at full speed: it writes frames for as
-// long as TCP takes them, reads whatever comes, and when it is closed it comes again at once.
+// A child of `bench attack`: `node flooder.ts PORT KIND COMMAND` is one client at full speed. It writes frames as fast
+// as TCP accepts them, discards what it reads, and reconnects at once when it is closed.
 
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { EMPTY_BYTES } from '../../../core/wire/bytes.ts'
 import { encodeClose, encodeOpen, MESSAGE } from '../../../core/wire/message.ts'
 import { serveRequests } from './responder.ts'
-import { Room } from './game.ts'
-import type { FloodKind } from './kinds.ts'
+import { Room, type FloodKind } from './game.ts'
 import { encodeDefaultFrame, HELLO } from '../../support/rawclient.ts'
 
 const BLOCK_BYTES = 65_536
-/** Between two attempts when the door is shut. */
+/** Between two connection attempts. */
 const RECONNECT_MS = 1
 
 const [port, kind, command] = process.argv.slice(2)
 
-/** What it says, over and over: frames of one block, as many as fit. */
+/** The first bytes of a connection, and the frames that fill a block, which is sent repeatedly. */
 const PAYLOADS: Readonly<
   Record<FloodKind, { readonly first: Uint8Array; readonly frames: (n: number) => Uint8Array[] }>
 > = {
   legacy: {
-    first: new Uint8Array(0),
+    first: EMPTY_BYTES,
     frames: () => [encodeDefaultFrame(Number(command), new Uint8Array(16))],
   },
   ping: { first: HELLO, frames: () => [encodeDefaultFrame(MESSAGE.PING, new Uint8Array(8))] },
-  // A key of its own each time: every one wakes another shard.
+  // A new key each time, so that each OPEN activates another shard.
   channel: {
     first: HELLO,
     frames: (n) => [
@@ -62,17 +62,14 @@ async function flood(): Promise<void> {
   if (isFlooding) await flood()
 }
 
-/** Resolves when it is over. */
+/** Resolves when the connection is closed. */
 function runConnection(): Promise<void> {
   const closed = Promise.withResolvers<void>()
-  const onread = {
-    buffer: readBuffer,
-    callback: () => true,
-  }
+  const onread = { buffer: readBuffer, callback: () => true }
   const socket = connect({ host: '127.0.0.1', port: Number(port), noDelay: true, onread })
   const write = (): void => {
     if (!isFlooding) return void socket.destroy()
-    // One block at a time: the next when the kernel has taken this one.
+    // The next block follows when the kernel has accepted this one.
     socket.write(block, (error) => {
       if (error) return
       write()
@@ -101,6 +98,6 @@ serveRequests({
     closeCurrent()
     return {}
   },
-  /** How often it came, since the start. */
+  /** Connections since the start. */
   count: () => ({ connections }),
 })

@@ -1,7 +1,11 @@
-// The game of `bench attack` and `bench idle`: a room where players act and see the world move, and a storm that tells
-// its members more than a slow one can read. Bodies are raw, so that a load need not encode anything.
+// The game of `bench attack` and `bench idle`: a room whose players act and receive the state of the world, and a storm
+// that sends its members more than a slow client can read. Bodies are raw, so that the load generator encodes nothing.
 
 import { command, contract, event, firefly, shard, t } from '../../../core/game/index.ts'
+
+/** What a flooder sends: legacy frames, PINGs, or channels that it opens and closes. */
+export const FLOOD_KINDS = ['legacy', 'ping', 'channel'] as const
+export type FloodKind = (typeof FLOOD_KINDS)[number]
 
 const MAX_BYTES = 2_048
 const WORLD_BYTES = 256
@@ -12,7 +16,7 @@ export const STORM_HZ = 50
 const ROOM_HZ = 10
 
 const bytes = t.bytes(MAX_BYTES)
-/** A newer one takes the place of one that has not left yet. */
+/** A newer event replaces one that is still queued. */
 const newest = { codec: 'raw', latest: true } as const
 
 export const Room = contract(
@@ -20,7 +24,7 @@ export const Room = contract(
   {
     join: command(1, bytes, bytes),
     act: command(2, bytes, bytes),
-    /** An act that a game thinks about, so that it is the server that has no time left, and not who plays. */
+    /** An act with computation, so that the CPU limit is reached by the server and not by the players. */
     plot: command(3, bytes, bytes),
     world: event(50, bytes, newest),
   },
@@ -31,7 +35,7 @@ export const Storm = contract(
   'storm',
   {
     enter: command(11, bytes, bytes),
-    /** Begins with a u32 that counts them: none may be missing. */
+    /** Starts with a u32 counter: no event may be missing. */
     news: event(60, bytes),
     weather: event(61, bytes, newest),
   },

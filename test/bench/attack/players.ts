@@ -1,8 +1,9 @@
-// A child of `bench attack`: `node players.ts PORT COUNT` plays well: each of COUNT version 2 clients acts at its own
-// rate, or whenever its last act was answered, and reads all that it is told. Times are from act to answer.
+// A child of `bench attack`: `node players.ts PORT COUNT` runs COUNT correct version 2 clients. Each acts at the set
+// rate, or as soon as its last act has its reply, and reads everything. Latencies are from act to reply.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { percentile } from '../latency.ts'
 import { serveRequests } from './responder.ts'
 import type { NamedNumbers } from './child.ts'
 import { Room } from './game.ts'
@@ -12,26 +13,26 @@ const ACT_BYTES = 16
 const STEP_MS = 1
 
 interface Player {
-  line: RawClient | null
-  /** When the act of each sequence that waits was sent. */
+  client: RawClient | null
+  /** When each act without a reply was sent, by sequence. */
   readonly sentMs: Map<number, number>
 }
 
 const [port, count] = process.argv.slice(2).map(Number) as [number, number]
 const { act, join, plot, world } = Room.entries
 const body = new Uint8Array(ACT_BYTES).fill(9)
-/** Acts of a second and player; 0 = plots, one at a time, as fast as answers come. */
+/** Acts per second and player; 0 = plots, one at a time, as fast as replies arrive. */
 let perSecond = 0
 let isPlaying = false
 let latenciesMs: number[] = []
 let sent = 0
 let events = 0
-const players = Array.from({ length: count }, (): Player => ({ line: null, sentMs: new Map() }))
+const players = Array.from({ length: count }, (): Player => ({ client: null, sentMs: new Map() }))
 
 function sendAct(player: Player): void {
   sent++
   const { number } = perSecond === 0 ? plot : act
-  player.sentMs.set(player.line!.call(number, body), performance.now())
+  player.sentMs.set(player.client!.call(number, body), performance.now())
 }
 
 function onReply(player: Player, sequence: number): void {
@@ -45,7 +46,7 @@ function onReply(player: Player, sequence: number): void {
 async function openPlayers(): Promise<NamedNumbers> {
   await Promise.all(
     players.map(async (player) => {
-      player.line = await RawClient.open({
+      player.client = await RawClient.open({
         transport: 'tcp',
         protocol: 'v2',
         port,
@@ -54,17 +55,17 @@ async function openPlayers(): Promise<NamedNumbers> {
         firstEvent: world.number,
         onReply: (sequence) => onReply(player, sequence),
         onEvent: () => events++,
-        onClosed: (why) => {
-          throw new Error(`a good player was thrown out: ${why}`)
+        onClosed: (reason) => {
+          throw new Error(`the server closed the connection of a player: ${reason}`)
         },
       })
-      player.line.call(join.number, body)
+      player.client.call(join.number, body)
     }),
   )
   return {}
 }
 
-/** Players act one behind the other, evenly over the second. */
+// Players act one after the other, evenly distributed over the second.
 let actsDue = 0
 let next = 0
 let lastMs = performance.now()
@@ -76,33 +77,31 @@ setInterval(() => {
 
 serveRequests({
   open: openPlayers,
-  pace(rate) {
+  setRate(rate) {
     perSecond = rate
     isPlaying = true
     if (rate === 0) for (const player of players) sendAct(player)
     return {}
   },
-  /** No more acts; answers once nothing waits. */
-  async rest() {
+  /** Stops the acts; resolves when every act has its reply. */
+  async drain() {
     isPlaying = false
     while (players.some(({ sentMs }) => sentMs.size > 0)) await sleep(STEP_MS)
     return {}
   },
-  /** What happens in so many milliseconds. */
+  /** Counts what happens within `ms`. */
   async sample(ms) {
     latenciesMs = []
     sent = events = 0
     const startMs = performance.now()
     await sleep(ms)
     const seconds = (performance.now() - startMs) / 1_000
-    const sorted = latenciesMs.toSorted((a, b) => a - b)
-    const at = (part: number): number => sorted[Math.floor((sorted.length - 1) * part)] ?? NaN
     return {
       sent: sent / seconds,
-      answers: sorted.length / seconds,
+      answers: latenciesMs.length / seconds,
       events: events / seconds,
-      p50Ms: at(0.5),
-      p99Ms: at(0.99),
+      p50Ms: percentile(latenciesMs, 0.5),
+      p99Ms: percentile(latenciesMs, 0.99),
     }
   },
 })

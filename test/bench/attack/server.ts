@@ -1,13 +1,11 @@
-// The server under attack, in a process of its own: the Node host as it is, with default limits, that also tells its
-// ports and its memory. `node --expose-gc server.ts`.
+// A child of `bench attack` and `bench idle`: `node --expose-gc server.ts` is the Node host with default limits, which
+// also reports its ports and its memory.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { writeHeapSnapshot } from 'node:v8'
 
 import { start } from '../../../edge/node/server.ts'
-import { diskFolder } from '../disk.ts'
+import { createTemporaryFolder } from '../disk.ts'
 import { serveRequests } from './responder.ts'
 import type { NamedNumbers } from './child.ts'
 import game from './game.ts'
@@ -15,11 +13,9 @@ import game from './game.ts'
 const COLLECTIONS = 3
 const COLLECT_MS = 100
 
-const dir = mkdtempSync(join(diskFolder(), 'firefly-bench-attack-'))
-process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
-const server = await start({ game, dir, http: 0, tcp: 0, logLevel: 'error' })
+const server = await start({ game, dir: createTemporaryFolder('attack'), http: 0, tcp: 0, logLevel: 'error' })
 
-/** Bytes of this process; with 1, once everything that can go has gone. */
+/** Memory of this process in bytes; `collect` 1 = after garbage collections. */
 async function memory(collect: number): Promise<NamedNumbers> {
   for (let n = 0; n < collect * COLLECTIONS; n++) {
     await sleep(COLLECT_MS)
@@ -30,11 +26,11 @@ async function memory(collect: number): Promise<NamedNumbers> {
 }
 
 serveRequests({
-  /** Frames that it took since the start. */
+  /** Frames received since the start. */
   frames: () => ({ frames: server.gateway.meter.framesIn }),
   ports: () => ({ tcp: server.tcp.port, http: server.http.port }),
   memory,
-  /** A file in the working directory. */
+  /** Writes a file in the working directory. */
   snapshot() {
     writeHeapSnapshot(`firefly-${process.pid}.heapsnapshot`)
     return {}

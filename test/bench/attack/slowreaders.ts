@@ -1,24 +1,25 @@
-// 500 clients that never read, in a storm of events: what they make the server keep, against what each of them may; and
-// whether those who read miss anything beside them. What the kernel keeps is not the server's to bound, and is apart.
+// 500 clients that never read, in a storm of events: the memory that the server uses for them relative to its limit for
+// each client, and whether clients that read miss events. The kernel's memory is printed separately, because the server
+// cannot limit it.
 
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { printRatio, type Profile } from '../figure.ts'
 import { progress, roundFigure } from '../../support/figure.ts'
-import { canPin } from '../server.ts'
+import { canPin, LOAD_CORE, SERVER_CORE } from '../server.ts'
 import { startChild } from './child.ts'
 import { STORM_BYTES, STORM_HZ } from './game.ts'
 import type { Protocol } from '../../support/rawclient.ts'
-import { LOAD_CORE, readMemory, SERVER_CORE, startTargetServer } from './target.ts'
+import { readMemory, startTargetServer } from './target.ts'
 
 const READERS = 20
-/** Unread bytes of the connection, and unacknowledged ones of its one channel; a legacy client has no second kind. */
+/** Unread bytes of the connection plus unacknowledged bytes of its channel; a legacy client has no acknowledgements. */
 const BOUNDS: Readonly<Record<Protocol, number>> = {
   v2: DEFAULT_LIMITS.maxUnreadBytes + DEFAULT_LIMITS.maxUnackedEventBytes,
   legacy: DEFAULT_LIMITS.maxOutboundBytes,
 }
-/** Readers that hear less than this part of what is said: the server does not keep up. */
+/** The part of the broadcast events that the readers must receive. */
 const MIN_RECEIVED_RATIO = 0.98
-/** So many readings in a row that are not above what was the highest before. */
+/** Consecutive readings that must not exceed the previous maximum. */
 const STEADY_READINGS = 3
 const STEADY_RATIO = 1.01
 
@@ -33,24 +34,24 @@ async function measure(profile: Profile, protocol: Protocol): Promise<void> {
   const pinned = canPin()
   await using server = await startTargetServer(pinned ? SERVER_CORE : null)
   const port = (await server.request('ports'))['tcp']!
-  await using audience = await startChild(new URL('subscribers.ts', import.meta.url), {
+  await using subscribers = await startChild(new URL('subscribers.ts', import.meta.url), {
     core: pinned ? LOAD_CORE : null,
     args: [protocol, port],
   })
-  await audience.request('readers', READERS)
-  const alone = await audience.request('sample', sampleMs)
+  await subscribers.request('readers', READERS)
+  const alone = await subscribers.request('sample', sampleMs)
   const before = await readMemory(server, 'collected')
   progress(`attack: ${nonReaders} ${protocol} clients that never read …`)
-  await audience.request('sleepers', nonReaders)
+  await subscribers.request('nonReaders', nonReaders)
   const peak = { rss: 0, heap: 0, kernel: 0, sum: 0 }
   let [readings, steady, news, leastNews] = [0, 0, 0, Infinity]
   let received = alone
   for (; readings < maxReadings && steady < STEADY_READINGS; readings++) {
-    received = await audience.request('sample', sampleMs)
+    received = await subscribers.request('sample', sampleMs)
     news += received['news']!
     leastNews = Math.min(leastNews, received['news']!)
     const { rss, heapUsed, external, kernel } = await readMemory(server, 'now')
-    // What the kernel takes does not come to the server yet, so both must stand still.
+    // Bytes in the kernel's buffers are not yet in the server's memory, so both must be stable.
     steady = rss + kernel > peak.sum * STEADY_RATIO ? 0 : steady + 1
     peak.rss = Math.max(peak.rss, rss)
     peak.heap = Math.max(peak.heap, heapUsed + external)

@@ -1,5 +1,5 @@
-// A child of `bench attack`: `node audience.ts PROTOCOL PORT` sits in the storm: readers that count what they hear, and
-// sleepers that never read a byte once they are in, though they go on saying that they are alive.
+// A child of `bench attack`: `node subscribers.ts PROTOCOL PORT` holds members of the storm: readers that count events,
+// and non-readers that read nothing after they have entered, but send PING.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -12,7 +12,7 @@ import { RawClient, type Protocol } from '../../support/rawclient.ts'
 const MAX_CONCURRENT = 50
 
 interface Reader {
-  /** Number of the last news. */
+  /** The counter of the last news event. */
   last: number
   news: number
   weather: number
@@ -38,7 +38,7 @@ let closedByServer = 0
 async function openReader(): Promise<void> {
   const reader: Reader = { last: 0, news: 0, weather: 0 }
   readers.push(reader)
-  const line = await RawClient.open({
+  const client = await RawClient.open({
     ...options,
     onEvent(number, source, start) {
       const count = readU32(source, start)
@@ -50,40 +50,40 @@ async function openReader(): Promise<void> {
     },
     onClosed: () => closedByServer++,
   })
-  readerClients.push(line)
-  line.call(enter.number, body)
+  readerClients.push(client)
+  client.call(enter.number, body)
 }
 
 async function openNonReader(): Promise<void> {
   const entered = Promise.withResolvers<void>()
-  const line = await RawClient.open({
+  const client = await RawClient.open({
     ...options,
     onReply: () => entered.resolve(),
     onClosed: () => entered.resolve(),
   })
-  line.call(enter.number, body)
+  client.call(enter.number, body)
   await entered.promise
-  line.pauseReading()
-  nonReaders.push(line)
+  client.pauseReading()
+  nonReaders.push(client)
 }
 
-async function openMany(count: number, one: () => Promise<void>): Promise<Record<string, number>> {
+async function openMany(count: number, open: () => Promise<void>): Promise<Record<string, number>> {
   let left = count
   const worker = async (): Promise<void> => {
-    while (left-- > 0) await one()
+    while (left-- > 0) await open()
   }
   await Promise.all(Array.from({ length: MAX_CONCURRENT }, worker))
   return {}
 }
 
 setInterval(() => {
-  if (options.protocol === 'v2') for (const line of [...nonReaders, ...readerClients]) line.sendPing()
+  if (options.protocol === 'v2') for (const client of [...nonReaders, ...readerClients]) client.sendPing()
 }, TIMES.heartbeatMs)
 
 serveRequests({
   readers: (count) => openMany(count, openReader),
-  sleepers: (count) => openMany(count, openNonReader),
-  /** What the readers hear in so many milliseconds: of the slowest, in a second; gaps and ends since the start. */
+  nonReaders: (count) => openMany(count, openNonReader),
+  /** The events per second of the slowest reader within `ms`; gaps and closed connections since the start. */
   async sample(ms) {
     const before = readers.map((reader) => ({ ...reader }))
     const startMs = performance.now()

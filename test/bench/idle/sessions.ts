@@ -1,11 +1,11 @@
-// A child of `bench idle`: `node crowd.ts TRANSPORT PORT` keeps idle version 2 sessions, each with one open channel and
-// its heartbeat, and does nothing else with them.
+// A child of `bench idle`: `node sessions.ts TRANSPORT PORT` holds idle version 2 sessions, each with one open channel
+// and its heartbeat.
 
 import { TIMES } from '../../../core/wire/limits.ts'
 import { serveRequests } from '../attack/responder.ts'
 import { RawClient, type RawClientOptions, type Transport } from '../../support/rawclient.ts'
 
-/** At most so many are on their way in at a time: a door has a bound for those that have said nothing yet. */
+/** Connections that open at the same time: the gateway limits unauthenticated connections. */
 const MAX_CONCURRENT = 100
 const PING_STEP_MS = 20
 
@@ -27,7 +27,7 @@ const options: RawClientOptions = {
   },
 }
 
-// Every session says PING once in an interval, and all of them evenly over it.
+// Each session sends one PING per interval, and the PINGs are evenly distributed.
 let pingsDue = 0
 let next = 0
 setInterval(() => {
@@ -38,7 +38,7 @@ setInterval(() => {
 }, PING_STEP_MS)
 
 serveRequests({
-  /** So many more. */
+  /** Opens `count` more sessions. */
   async open(count) {
     let left = count
     const opener = async (): Promise<void> => {
@@ -48,11 +48,11 @@ serveRequests({
     return { open: clients.length }
   },
   count() {
-    if (ended > 0) throw new Error(`${ended} sessions were ended, the last: ${closeReason}`)
+    if (ended > 0) throw new Error(`the server closed ${ended} sessions, the last one with: ${closeReason}`)
     let [pongs, serverPings] = [0, 0]
-    for (const line of clients) {
-      pongs += line.pongs
-      serverPings += line.answeredPings
+    for (const client of clients) {
+      pongs += client.pongs
+      serverPings += client.answeredPings
     }
     return { open: clients.length, pings, pongs, serverPings }
   },

@@ -1,12 +1,12 @@
-// The game that `bench state` measures: one kind of shard with one table of five columns, and as little of its own as
-// a game can have, so that what is measured is the engine.
+// The game of `bench state`: one contract with one table of five columns. Its handlers do as little as possible, so
+// that the figures measure the engine.
 
 import { command, contract, firefly, shard, t, table } from '../../../core/game/index.ts'
 
 export const Hero = contract('hero', {
-  /** Makes the row `n`, or changes one column of it. */
+  /** Inserts row `n`, or updates one column of it. */
   put: command(901, { n: t.u32, count: t.u32 }, { count: t.u32 }, { durable: true }),
-  /** Reads the rows 0..rows-1 over and over, `times` reads in all. */
+  /** Makes `times` reads of the rows 0..rows-1, in a cycle. */
   read: command(902, { rows: t.u32, times: t.u32 }, { sum: t.f64 }),
 })
 

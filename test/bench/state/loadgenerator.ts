@@ -1,13 +1,15 @@
-// Players in the engine's own process: each has one channel to one shard and keeps its calls in flight. What they are
-// told in one turn of the event loop they answer in the next, as a gateway that reads a socket does. Invariant: answers
-// come in the order of the calls, and anything else than an answer is an error of the measurement.
+// Players in the engine's process: each has one channel to one shard and a fixed number of calls in flight. After
+// replies in one turn of the event loop, the next calls follow in the next turn, as with a gateway that reads a socket.
+// Invariant: replies arrive in the order of the calls, and any other message than a reply is an error of the
+// measurement.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Engine } from '../../../core/engine/engine.ts'
-import { RETAIN, type ChannelIn, type ChannelOut } from '../../../core/ports/link.ts'
+import { NEW_CHANNEL_DEFAULTS, RETAIN, type ChannelIn } from '../../../core/ports/link.ts'
 import type { ShardId } from '../../../core/wire/shardid.ts'
-import { percentile, measureLag, type EventLoopLag } from './environment.ts'
+import { IGNORING_CHANNEL_OUT } from '../../support/channelout.ts'
+import { percentile, measureLag, type EventLoopLag } from '../latency.ts'
 
 export interface Call {
   readonly command: number
@@ -17,15 +19,15 @@ export interface LoadGeneratorOptions {
   readonly engine: Engine
   readonly shards: readonly ShardId[]
   readonly inFlight: number
-  /** The next call of this player; a body of its own each time. */
+  /** The next call of this player, with a new body each time. */
   readonly call: (player: number) => Call
 }
 export interface Sample extends EventLoopLag {
   readonly perSecond: number
-  /** From call to answer. */
+  /** From call to reply. */
   readonly p50Ms: number
   readonly p99Ms: number
-  /** Of the whole process: engine, Store, flusher, and the players themselves. */
+  /** Of the whole process: engine, Store, flusher and players. */
   readonly cpuUsPerTurn: number
 }
 
@@ -34,7 +36,7 @@ const SESSION_BYTES = 16
 export class LoadGenerator {
   readonly #options: LoadGeneratorOptions
   readonly #players: readonly VirtualPlayer[]
-  /** Players with calls to make in the next turn of the event loop. */
+  /** Players that call in the next turn of the event loop. */
   #due: VirtualPlayer[] = []
   #isScheduled = false
   #isStopping = false
@@ -47,7 +49,7 @@ export class LoadGenerator {
     this.#players = options.shards.map((shard, player) => new VirtualPlayer(this, options, shard, player))
   }
 
-  /** So many calls of each player, until all are answered. Resolves with milliseconds from call to answer, in no order. */
+  /** Makes so many calls of each player. Returns the latencies of all replies in milliseconds, in any order. */
   async runCalls(calls: number): Promise<readonly number[]> {
     this.#latenciesMs = []
     this.#start(calls)
@@ -55,15 +57,15 @@ export class LoadGenerator {
     return this.#latenciesMs
   }
 
-  /** Calls without end, and a look at those that are answered in the `ms` after `warmMs`. */
+  /** Calls continuously, and measures the replies within `ms` after `warmMs`. */
   async sample({ ms, warmMs }: { readonly ms: number; readonly warmMs: number }): Promise<Sample> {
     this.#start(Infinity)
     await Promise.race([sleep(warmMs), this.#ended.promise])
     const cpu = process.cpuUsage()
     const startMs = performance.now()
     this.#latenciesMs = []
-    const [waits, lag] = await measureLag(async () => {
-      // A disk that stands still makes it longer.
+    const [latenciesMs, lag] = await measureLag(async () => {
+      // Longer when the disk stalls and there is no reply.
       do await Promise.race([sleep(ms), this.#ended.promise])
       while (this.#latenciesMs.length === 0)
       return this.#latenciesMs
@@ -74,23 +76,23 @@ export class LoadGenerator {
     this.#isStopping = true
     await this.#ended.promise
     return {
-      perSecond: waits.length / seconds,
-      p50Ms: percentile(waits, 0.5),
-      p99Ms: percentile(waits, 0.99),
-      cpuUsPerTurn: (user + system) / waits.length,
+      perSecond: latenciesMs.length / seconds,
+      p50Ms: percentile(latenciesMs, 0.5),
+      p99Ms: percentile(latenciesMs, 0.99),
+      cpuUsPerTurn: (user + system) / latenciesMs.length,
       ...lag,
     }
   }
 
   closeChannels(): void {
-    for (const seat of this.#players) seat.closeChannel()
+    for (const player of this.#players) player.closeChannel()
   }
 
   /** @internal */
-  onReply(seat: VirtualPlayer, sentMs: number): void {
+  onReply(player: VirtualPlayer, sentMs: number): void {
     this.#inFlight--
     this.#latenciesMs.push(performance.now() - sentMs)
-    if (seat.callsDue++ === 0) this.#due.push(seat)
+    if (player.callsDue++ === 0) this.#due.push(player)
     this.#schedule()
   }
 
@@ -103,9 +105,9 @@ export class LoadGenerator {
     this.#ended = Promise.withResolvers()
     this.#isStopping = false
     this.#due = [...this.#players]
-    for (const seat of this.#players) {
-      seat.callsLeft = calls
-      seat.callsDue = this.#options.inFlight
+    for (const player of this.#players) {
+      player.callsLeft = calls
+      player.callsDue = this.#options.inFlight
     }
     this.#schedule()
   }
@@ -122,99 +124,76 @@ export class LoadGenerator {
   #send(): void {
     const due = this.#due
     this.#due = []
-    for (const seat of due) {
-      const { callsDue: owed } = seat
-      seat.callsDue = 0
+    for (const player of due) {
+      const { callsDue } = player
+      player.callsDue = 0
       if (this.#isStopping) continue
-      for (let i = 0; i < owed && seat.callsLeft > 0; i++) {
-        seat.callsLeft--
+      for (let i = 0; i < callsDue && player.callsLeft > 0; i++) {
+        player.callsLeft--
         this.#inFlight++
-        seat.send()
+        player.send()
       }
     }
     if (this.#inFlight === 0 && this.#due.length === 0) this.#ended.resolve()
   }
 }
 
-/** One player's place: the gateway's side of a channel. */
-class VirtualPlayer implements ChannelOut {
-  /** Calls that it may make now. */
+class VirtualPlayer {
+  /** Calls that may be sent now. */
   callsDue = 0
-  /** Calls that it may still make at all. */
+  /** Calls of this run that are not yet sent. */
   callsLeft = 0
-  readonly #crowd: LoadGenerator
+  readonly #generator: LoadGenerator
   readonly #call: LoadGeneratorOptions['call']
-  readonly #player: number
-  readonly #in: ChannelIn
+  readonly #index: number
+  readonly #channel: ChannelIn
   readonly #sentMs: number[] = []
   #sequence = 0
   #answered = 0
 
-  constructor(crowd: LoadGenerator, { engine, call }: LoadGeneratorOptions, shard: ShardId, player: number) {
-    this.#crowd = crowd
+  constructor(generator: LoadGenerator, { engine, call }: LoadGeneratorOptions, shard: ShardId, player: number) {
+    this.#generator = generator
     this.#call = call
-    this.#player = player
-    this.#in = engine.open(
+    this.#index = player
+    const fail = (reason: string): void => generator.onFailure(new Error(`player ${player}: ${reason}`))
+    this.#channel = engine.open(
+      { ...NEW_CHANNEL_DEFAULTS, shard, session: newSessionId(player), channel: 1 },
       {
-        shard,
-        session: newSessionId(player),
-        channel: 1,
-        legacy: false,
-        activation: 0,
-        membershipToken: EMPTY_BYTES,
-        eventAck: 0,
-        uid: '',
-        epoch: 0,
-        generation: 0,
+        ...IGNORING_CHANNEL_OUT,
+        reply: (sequence) => this.#reply(sequence),
+        error: (sequence, _command, _kind, code, message) => fail(`call ${sequence}: ${code}: ${message}`),
+        channelOpened: (_activation, _mark, callsLost) => {
+          if (callsLost) fail('the shard was restarted')
+        },
+        channelClosed: (code) => fail(`the channel was closed: ${code}`),
       },
-      this,
     )
   }
 
   send(): void {
     const sequence = ++this.#sequence
-    const { command, body } = this.#call(this.#player)
+    const { command, body } = this.#call(this.#index)
     this.#sentMs.push(performance.now())
-    this.#in.submitCall(sequence, command, RETAIN, this.#answered, body)
-  }
-
-  reply(sequence: number): void {
-    if (sequence !== this.#answered + 1)
-      return this.#crowd.onFailure(new Error(`${sequence} was answered after ${this.#answered}`))
-    this.#answered = sequence
-    this.#crowd.onReply(this, this.#sentMs.shift()!)
-  }
-
-  error(sequence: number, _command: number, _kind: string, code: string, message: string): void {
-    this.#crowd.onFailure(new Error(`call ${sequence} of player ${this.#player}: ${code}: ${message}`))
-  }
-
-  channelOpened(_activation: number, _mark: number, lost: boolean): void {
-    if (lost) this.#crowd.onFailure(new Error(`the shard of player ${this.#player} was restarted`))
-  }
-
-  channelClosed(code: string): void {
-    this.#crowd.onFailure(new Error(`the channel of player ${this.#player} was closed: ${code}`))
+    this.#channel.submitCall(sequence, command, RETAIN, this.#answered, body)
   }
 
   closeChannel(): void {
-    this.#in.closeChannel(true)
+    this.#channel.closeChannel(true)
   }
 
-  event(): void {}
-  callsApplied(): void {}
-  membershipToken(): void {}
-  keyBound(): void {}
-  loggedIn(): void {}
-  resyncRequired(): void {}
+  #reply(sequence: number): void {
+    if (sequence !== this.#answered + 1)
+      return this.#generator.onFailure(new Error(`reply ${sequence} followed reply ${this.#answered}`))
+    this.#answered = sequence
+    this.#generator.onReply(this, this.#sentMs.shift()!)
+  }
 }
 
 let sessions = 0
-/** Never the same one twice: a crowd that comes to a shard of the last one is new to it. */
+/** A new id each time: a later generator is new to the same shard. */
 function newSessionId(player: number): Uint8Array {
   const bytes = new Uint8Array(SESSION_BYTES)
   new DataView(bytes.buffer).setUint32(0, player)
   new DataView(bytes.buffer).setUint32(4, ++sessions)
   return bytes
 }
-const EMPTY_BYTES = new Uint8Array(0)

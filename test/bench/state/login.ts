@@ -1,29 +1,32 @@
-// Everybody comes at once to a machine whose disk is empty: every shard loads its rows from MySQL before it answers.
+// All players log in at once on a machine with an empty disk: each shard loads its rows from MySQL before it replies.
 
 import { openHost } from '../../../core/node/host.ts'
 import { mysqlClient } from '../../../core/node/mysqlpool.ts'
 import type { Engine } from '../../../core/engine/engine.ts'
-import type { ChannelIn, ChannelOut } from '../../../core/ports/link.ts'
+import { NEW_CHANNEL_DEFAULTS, type ChannelIn, type ChannelOut } from '../../../core/ports/link.ts'
 import type { SqlValue } from '../../../core/sql/client.ts'
 import { insertInto } from '../../../core/sql/statements.ts'
+import { json } from '../../../core/wire/codec.ts'
 import { Purse } from '../../../examples/market/contract.ts'
 import market from '../../../examples/market/server.ts'
 import { printRatio } from '../figure.ts'
+import { IGNORING_CHANNEL_OUT } from '../../support/channelout.ts'
 import { progress, roundFigure } from '../../support/figure.ts'
-import { percentile, measureLag, type BenchEnvironment } from './environment.ts'
+import { measureLag, percentile } from '../latency.ts'
+import type { BenchEnvironment } from './environment.ts'
 
 const ENTRIES = 5
-/** A player who hears an error asks again after about so long. */
+/** A player that receives an error retries after about this time. */
 const RETRY_MS = 1_000
-const GIVE_UP_MS = 60_000
+const TIMEOUT_MS = 60_000
 const NONE = { kind: 'max', value: 0 } as const
 
-export async function measureLogin(lab: BenchEnvironment): Promise<void> {
-  const players = lab.profile.quick ? 800 : 5_000
-  const mysql = await lab.createDatabase('login', market)
+export async function measureLogin(environment: BenchEnvironment): Promise<void> {
+  const players = environment.profile.quick ? 800 : 5_000
+  const mysql = await environment.createDatabase('login', market)
   await insertPlayers(mysql, players)
-  progress(`login: ${players} players stand in MySQL`)
-  const host = await openHost({ game: market, dir: lab.folderOf('login'), mysql, logLevel: 'silent' })
+  progress(`login: ${players} players are in MySQL`)
+  const host = await openHost({ game: market, dir: environment.folderOf('login'), mysql, logLevel: 'silent' })
   try {
     const burst = new LoginBurst(host.engine, players)
     const [seconds, lag] = await measureLag(() => burst.run())
@@ -44,7 +47,7 @@ export async function measureLogin(lab: BenchEnvironment): Promise<void> {
       failed,
       errors,
     }
-    printRatio(lab.profile, labels, failed / players, NONE)
+    printRatio(environment.profile, labels, failed / players, NONE)
   } finally {
     await host.close()
   }
@@ -75,14 +78,14 @@ async function insertPlayers(url: string, players: number): Promise<void> {
 }
 
 class LoginBurst {
-  /** Milliseconds from the opening to the answer. */
+  /** From the opening of the channel to the reply. */
   readonly latenciesMs: number[] = []
   readonly errors = new Map<string, number>()
-  /** Players who heard an error. */
+  /** Players that received an error. */
   readonly failed = new Set<number>()
   readonly #engine: Engine
   readonly #players: number
-  #hasGivenUp = false
+  #hasTimedOut = false
   readonly #done = Promise.withResolvers<void>()
 
   constructor(engine: Engine, players: number) {
@@ -90,16 +93,16 @@ class LoginBurst {
     this.#players = players
   }
 
-  /** Resolves with the seconds until the last answer, or until it gave up. */
+  /** Returns the seconds until the last reply, or until the timeout. */
   async run(): Promise<number> {
     const startMs = performance.now()
-    const giveUp = setTimeout(() => {
-      this.#hasGivenUp = true
+    const timer = setTimeout(() => {
+      this.#hasTimedOut = true
       this.#done.resolve()
-    }, GIVE_UP_MS)
+    }, TIMEOUT_MS)
     for (let i = 0; i < this.#players; i++) this.#open(i)
     await this.#done.promise
-    clearTimeout(giveUp)
+    clearTimeout(timer)
     return (performance.now() - startMs) / 1_000
   }
 
@@ -111,12 +114,12 @@ class LoginBurst {
     let sequence = 0
     let channel: ChannelIn | null = null
     const callBalance = (): void => {
-      if (!this.#hasGivenUp) channel?.submitCall(++sequence, number, 0, 0, EMPTY_JSON)
+      if (!this.#hasTimedOut) channel?.submitCall(++sequence, number, 0, 0, json.encode({}))
     }
     const out: ChannelOut = {
-      channelOpened() {},
+      ...IGNORING_CHANNEL_OUT,
       reply: (_sequence, _command, body) => {
-        const { gold } = JSON.parse(new TextDecoder().decode(body)) as { gold: number }
+        const { gold } = json.decode(body) as { gold: number }
         if (gold !== goldOf(player))
           this.#done.reject(new Error(`login: player ${player} has ${gold} gold, not ${goldOf(player)}`))
         this.latenciesMs.push(performance.now() - startMs)
@@ -127,33 +130,10 @@ class LoginBurst {
         this.failed.add(player)
         setTimeout(callBalance, RETRY_MS * (0.5 + Math.random()))
       },
-      event() {},
-      callsApplied() {},
-      membershipToken() {},
-      keyBound() {},
-      loggedIn() {},
-      resyncRequired() {},
       channelClosed: (code) => this.#done.reject(new Error(`login: the channel of player ${player}: ${code}`)),
     }
     const shard = { contract: Purse.name, key: `p${player}` }
-    channel = this.#engine.open(
-      {
-        shard,
-        session,
-        channel: 1,
-        legacy: false,
-        activation: 0,
-        membershipToken: EMPTY_BYTES,
-        eventAck: 0,
-        uid: '',
-        epoch: 0,
-        generation: 0,
-      },
-      out,
-    )
+    channel = this.#engine.open({ ...NEW_CHANNEL_DEFAULTS, shard, session, channel: 1 }, out)
     callBalance()
   }
 }
-
-const EMPTY_JSON = new TextEncoder().encode('{}')
-const EMPTY_BYTES = new Uint8Array(0)

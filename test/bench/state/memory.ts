@@ -1,5 +1,5 @@
-// What a cached row takes of the heap, against what RowCache believes. In a process of its own, where nothing else
-// allocates and garbage can be collected at will.
+// The heap use of a cached row, relative to the estimate of RowCache. Measured in a separate process, where nothing
+// else allocates and garbage collections can be forced.
 
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -12,23 +12,22 @@ import type { HeapMeasurement } from './heap.ts'
 const PROGRAM = fileURLToPath(new URL('heap.ts', import.meta.url))
 const TIMEOUT_MS = 120_000
 
-export async function measureMemory(lab: BenchEnvironment): Promise<void> {
-  const rows = lab.profile.quick ? 20_000 : 100_000
-  const args = ['--expose-gc', PROGRAM, lab.folderOf('heap'), String(rows)]
+export async function measureMemory(environment: BenchEnvironment): Promise<void> {
+  const rows = environment.profile.quick ? 20_000 : 100_000
+  const args = ['--expose-gc', PROGRAM, environment.folderOf('heap'), String(rows)]
   const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: TIMEOUT_MS })
-  for (const { origin: how, heapBytes, estimatedBytes: believedBytes, weightBytes } of JSON.parse(
-    stdout,
-  ) as readonly HeapMeasurement[]) {
+  const measurements = JSON.parse(stdout) as readonly HeapMeasurement[]
+  for (const { origin, heapBytes, estimatedBytes, weightBytes } of measurements) {
     printFigure({
       bench: 'state',
       figure: 'memory',
-      how,
+      how: origin,
       rows,
       heapBytesPerRow: roundFigure(heapBytes / rows),
-      believedBytesPerRow: roundFigure(believedBytes / rows),
+      believedBytesPerRow: roundFigure(estimatedBytes / rows),
       // What OVERHEAD_BYTES of core/rows/rowcache.ts would have to be.
       overheadBytes: roundFigure((heapBytes - weightBytes) / rows),
-      heapOverBelieved: roundFigure(heapBytes / believedBytes),
+      heapOverBelieved: roundFigure(heapBytes / estimatedBytes),
     })
   }
 }

@@ -1,10 +1,10 @@
-// The three tiers of one row: found in memory by a turn, read from the Store, read from MariaDB over one connection.
+// Reads of one row from the three tiers: from memory by a turn, from the Store, and from MariaDB over one connection.
 
 import { openHost } from '../../../core/node/host.ts'
 import { mysqlClient } from '../../../core/node/mysqlpool.ts'
 import type { ShardId } from '../../../core/wire/shardid.ts'
 import { selectRow } from '../../../core/sql/select.ts'
-import { CODECS } from '../../../core/wire/codec.ts'
+import { msgpack } from '../../../core/wire/codec.ts'
 import { printRatio } from '../figure.ts'
 import { median, roundFigure } from '../../support/figure.ts'
 import { LoadGenerator } from './loadgenerator.ts'
@@ -15,24 +15,23 @@ import { putCall } from './turns.ts'
 const ROWS = 1_000
 const IN_FLIGHT = 16
 const AIM = { kind: 'min', value: 100 } as const
-const msgpack = CODECS.get('msgpack')!
 const table = items.definition
 
-export async function measureReads(lab: BenchEnvironment): Promise<void> {
-  const { quick } = lab.profile
+export async function measureReads(environment: BenchEnvironment): Promise<void> {
+  const { quick } = environment.profile
   const [rounds, cached, direct] = quick ? [3, 20_000, 500] : [11, 200_000, 2_000]
-  const mysql = await lab.createDatabase('reads', game)
-  const host = await openHost({ game, dir: lab.folderOf('reads'), mysql })
+  const mysql = await environment.createDatabase('reads', game)
+  const host = await openHost({ game, dir: environment.folderOf('reads'), mysql })
   const client = mysqlClient({ url: mysql, poolSize: 1 })
   try {
     const shard: ShardId = { contract: Hero.name, key: 'reader' }
     const { engine } = host
-    let made = 0
+    let rowCount = 0
     const writer = new LoadGenerator({
       engine,
       shards: [shard],
       inFlight: IN_FLIGHT,
-      call: () => putCall(made++),
+      call: () => putCall(rowCount++),
     })
     await writer.runCalls(ROWS)
     writer.closeChannels()
@@ -67,14 +66,14 @@ export async function measureReads(lab: BenchEnvironment): Promise<void> {
       mariadbOverStore: roundFigure(of('mariadb') / of('store')),
       rounds,
     }
-    printRatio(lab.profile, labels, of('mariadb') / of('cached'), AIM)
+    printRatio(environment.profile, labels, of('mariadb') / of('cached'), AIM)
   } finally {
     await client.close()
     await host.close()
   }
 }
 
-/** Microseconds of one read, one after the other. */
+/** Microseconds per read, one read after the other. */
 async function measureRead(times: number, read: (i: number) => unknown): Promise<number> {
   const startMs = performance.now()
   for (let i = 0; i < times; i++) {

@@ -1,7 +1,8 @@
-// Rows written for one durable turn of one changed row, with MySQL behind: the row, the mark of its channel, the entry
-// of the outbox, and that entry's end when MySQL has it. On Cloudflare each of them stands on the bill.
+// SQLite rows written for one durable turn that changes one row, with MySQL: the row, the mark of its channel, the
+// outbox entry, and its deletion after MySQL has it. Cloudflare bills each of them.
 
 import { DatabaseSync } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { openHost } from '../../../core/node/host.ts'
 import { printRatio } from '../figure.ts'
@@ -11,33 +12,33 @@ import { waitUntilFlushed, type BenchEnvironment } from './environment.ts'
 import { createLoad } from './turns.ts'
 
 const AIM = { kind: 'max', value: 4 } as const
-/** Entries that MySQL has are deleted with a later batch, or a second after. */
+/** Flushed entries are deleted with a later batch, or after a second. */
 const STABLE_MS = 1_500
 const POLL_MS = 100
 
-export async function measureRowsWritten(lab: BenchEnvironment): Promise<void> {
+export async function measureRowsWritten(environment: BenchEnvironment): Promise<void> {
   using written = new SqliteRowCounter()
   const host = await openHost({
     game,
-    dir: lab.folderOf('rows'),
-    mysql: await lab.createDatabase('rows', game),
+    dir: environment.folderOf('rows'),
+    mysql: await environment.createDatabase('rows', game),
   })
   try {
     const load = { shards: 1_000, inFlight: 1 }
-    const crowd = createLoad(host, load)
+    const generator = createLoad(host, load)
     const settle = async (): Promise<void> => {
       await waitUntilFlushed(host.tiers!)
       await waitUntilStable(() => written.count())
     }
-    // Shards, rows and channels are made.
-    await crowd.runCalls(2)
+    // Creates shards, rows and channels.
+    await generator.runCalls(2)
     await settle()
-    const turns = lab.profile.quick ? 10_000 : 100_000
+    const turns = environment.profile.quick ? 10_000 : 100_000
     const perTurn = await rowsPerTurn(
       () => written.count(),
       turns,
       async () => {
-        await crowd.runCalls(turns / load.shards)
+        await generator.runCalls(turns / load.shards)
         await settle()
       },
     )
@@ -48,36 +49,36 @@ export async function measureRowsWritten(lab: BenchEnvironment): Promise<void> {
       turns,
       perTurn: roundFigure(perTurn),
     }
-    // Rounded: a slot that comes to rest writes its counter once more, however many turns were before.
-    printRatio(lab.profile, labels, roundFigure(perTurn), AIM)
+    // Rounded, because a slot that becomes idle writes its counter once more, independent of the number of turns.
+    printRatio(environment.profile, labels, roundFigure(perTurn), AIM)
   } finally {
     await host.close()
   }
 }
 
-/** `count`: rows that were ever written, whoever counts them; on Cloudflare `ObjectStore.rowsWritten` does. */
+/** `count`: all rows written so far; on Cloudflare `ObjectStore.rowsWritten`. */
 async function rowsPerTurn(count: () => number, turns: number, play: () => Promise<void>): Promise<number> {
   const before = count()
   await play()
   return (count() - before) / turns
 }
 
-/** Until it has not changed for a while. */
+/** Resolves when the count has not changed for STABLE_MS. */
 async function waitUntilStable(count: () => number): Promise<void> {
   for (let last = count(), sinceMs = performance.now(); performance.now() - sinceMs < STABLE_MS;) {
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+    await sleep(POLL_MS)
     const now = count()
     if (now !== last) sinceMs = performance.now()
     last = now
   }
 }
 
-/** Rows inserted, changed and deleted by every SQLite connection of this process, as SQLite itself counts them. */
+/** Rows inserted, updated and deleted by the SQLite connections of this process, as SQLite counts them. */
 class SqliteRowCounter implements Disposable {
   readonly #connections = new Set<DatabaseSync>()
   readonly #original = Object.getOwnPropertyDescriptor(DatabaseSync.prototype, 'prepare')!
 
-  /** Connections that are opened from now on. */
+  /** Counts connections that prepare a statement from now on. */
   constructor() {
     const connections = this.#connections
     const prepare = this.#original.value as DatabaseSync['prepare']
@@ -89,7 +90,8 @@ class SqliteRowCounter implements Disposable {
 
   count(): number {
     let sum = 0
-    for (const one of this.#connections) sum += Number(one.prepare('SELECT total_changes() AS n').get()?.['n'])
+    for (const connection of this.#connections)
+      sum += Number(connection.prepare('SELECT total_changes() AS n').get()?.['n'])
     return sum
   }
 

@@ -1,6 +1,8 @@
-// Events: who hears them, in what order, and who sits where.
+// Events: which sessions receive them, in what order, and which seats members get.
 
 import assert from 'node:assert/strict'
+import type { Remote } from '../../../client/index.ts'
+import { MESSAGE } from '../../../core/wire/message.ts'
 import { Gate, Room } from '../contracts.ts'
 import type { Host } from '../host.ts'
 import {
@@ -8,88 +10,77 @@ import {
   awaitFailure,
   frame,
   uniqueName,
-  jsons,
+  waitForJsons,
   openRawSession,
-  texts,
+  waitForTexts,
   waitForTurnsAtGate,
   type Case,
 } from './case.ts'
 
 interface RoomClient {
-  readonly room: ReturnType<typeof roomOf>
+  readonly room: Remote<(typeof Room)['entries']>
   readonly texts: string[]
   readonly leftSeats: number[]
   readonly seat: number
-  leave(): void
-}
-function roomOf(client: Awaited<ReturnType<Host['sdkClient']>>, key: string) {
-  return client.at(Room, key)
+  close(): void
 }
 
-/** A client in the room; `groups` null = it listens without being a member. */
+/** A client in the room; `groups` null = not a member. */
 async function joinRoom(host: Host, key: string, groups: string[] | null = []): Promise<RoomClient> {
   const client = await host.sdkClient()
-  const room = roomOf(client, key)
-  const heard: string[] = []
-  const left: number[] = []
-  room.on('said', ({ text }) => heard.push(text))
-  room.on('left', ({ seat }) => left.push(seat))
+  const room = client.at(Room, key)
+  const received: string[] = []
+  const leftSeats: number[] = []
+  room.on('message', ({ text }) => received.push(text))
+  room.on('left', ({ seat }) => leftSeats.push(seat))
   const seat = groups ? (await awaitOn(host, room.join({ groups }))).seat : -1
-  if (!groups) await awaitOn(host, room.who())
-  return { room, texts: heard, leftSeats: left, seat, leave: () => void client.close() }
+  if (!groups) await awaitOn(host, room.info())
+  return { room, texts: received, leftSeats, seat, close: () => void client.close() }
 }
 
-/** Everybody has heard whatever was sent before. */
-async function waitForAllEvents(host: Host, clients: readonly RoomClient[]): Promise<void> {
-  for (const { room } of clients) await awaitOn(host, room.push({ texts: ['|'] }))
-  await host.waitUntil(() => clients.every(({ texts: heard }) => heard.at(-1) === '|'), 'everybody hears the mark')
-  for (const { texts: heard } of clients) heard.pop()
+/** Waits until every client has received all events sent before; returns the texts of each. */
+async function receivedTexts(host: Host, ...clients: readonly RoomClient[]): Promise<string[][]> {
+  for (const { room } of clients) await awaitOn(host, room.pushTexts({ texts: ['|'] }))
+  await host.waitUntil(() => clients.every(({ texts }) => texts.at(-1) === '|'), 'the last push')
+  return clients.map(({ texts }) => texts.filter((text) => text !== '|'))
 }
 
 export const cases: readonly Case[] = [
   {
-    name: 'a broadcast reaches every member, the sender too, and nobody else',
+    name: 'a broadcast reaches every member, including the sender, and no other session',
     run: async (host) => {
       const key = uniqueName()
       const all = [await joinRoom(host, key), await joinRoom(host, key), await joinRoom(host, key, null)]
       await awaitOn(host, all[0]!.room.say({ text: 'hello' }))
-      await awaitOn(host, all[2]!.room.say({ text: 'from outside' }))
-      await waitForAllEvents(host, all)
-      assert.deepEqual(
-        all.map(({ texts: heard }) => heard),
-        [['hello', 'from outside'], ['hello', 'from outside'], []],
-      )
+      await awaitOn(host, all[2]!.room.say({ text: 'from no member' }))
+      assert.deepEqual(await receivedTexts(host, ...all), [
+        ['hello', 'from no member'],
+        ['hello', 'from no member'],
+        [],
+      ])
     },
   },
   {
-    name: 'others are all members but the sender',
+    name: 'an event to others reaches all members except the sender',
     run: async (host) => {
       const key = uniqueName()
       const all = [await joinRoom(host, key), await joinRoom(host, key), await joinRoom(host, key)]
-      await awaitOn(host, all[1]!.room.others({ text: 'psst' }))
-      await waitForAllEvents(host, all)
-      assert.deepEqual(
-        all.map(({ texts: heard }) => heard),
-        [['psst'], [], ['psst']],
-      )
+      await awaitOn(host, all[1]!.room.sayToOthers({ text: 'to others' }))
+      assert.deepEqual(await receivedTexts(host, ...all), [['to others'], [], ['to others']])
     },
   },
   {
-    name: 'an event to a seat reaches who sits there, and to an empty seat nobody',
+    name: 'an event to a seat reaches its member; an event to an empty seat reaches no session',
     run: async (host) => {
       const key = uniqueName()
       const all = [await joinRoom(host, key), await joinRoom(host, key)]
-      await awaitOn(host, all[0]!.room.seat({ seat: all[1]!.seat, text: 'you' }))
-      await awaitOn(host, all[0]!.room.seat({ seat: 99, text: 'nobody' }))
-      await waitForAllEvents(host, all)
-      assert.deepEqual(
-        all.map(({ texts: heard }) => heard),
-        [[], ['you']],
-      )
+      await awaitOn(host, all[0]!.room.sayToSeat({ seat: all[1]!.seat, text: 'you' }))
+      await awaitOn(host, all[0]!.room.sayToSeat({ seat: 99, text: 'empty seat' }))
+      assert.deepEqual(await receivedTexts(host, ...all), [[], ['you']])
     },
   },
   {
-    name: 'an event to a group reaches its members only, and an unknown group nobody',
+    name: 'an event to a group reaches only its members; an event to an unknown group reaches no session',
     run: async (host) => {
       const key = uniqueName()
       const all = [
@@ -97,68 +88,60 @@ export const cases: readonly Case[] = [
         await joinRoom(host, key, ['blue']),
         await joinRoom(host, key, ['red', 'blue']),
       ]
-      await awaitOn(host, all[0]!.room.group({ group: 'red', text: 'red' }))
-      await awaitOn(host, all[0]!.room.group({ group: 'blue', text: 'blue' }))
-      await awaitOn(host, all[0]!.room.group({ group: 'green', text: 'green' }))
-      await waitForAllEvents(host, all)
-      assert.deepEqual(
-        all.map(({ texts: heard }) => heard),
-        [['red'], ['blue'], ['red', 'blue']],
-      )
+      await awaitOn(host, all[0]!.room.sayToGroup({ group: 'red', text: 'red' }))
+      await awaitOn(host, all[0]!.room.sayToGroup({ group: 'blue', text: 'blue' }))
+      await awaitOn(host, all[0]!.room.sayToGroup({ group: 'green', text: 'green' }))
+      assert.deepEqual(await receivedTexts(host, ...all), [['red'], ['blue'], ['red', 'blue']])
     },
   },
   {
-    name: 'a member may add groups and leave some, and is a member still',
+    name: 'a member can join and leave groups and stays a member',
     run: async (host) => {
       const key = uniqueName()
-      const one = await joinRoom(host, key, ['red'])
-      assert.deepEqual(await awaitOn(host, one.room.join({ groups: ['blue'] })), { seat: 0, size: 1 })
-      assert.deepEqual(await awaitOn(host, one.room.leave({ groups: ['red'] })), { size: 1 })
-      await awaitOn(host, one.room.group({ group: 'red', text: 'red' }))
-      await awaitOn(host, one.room.group({ group: 'blue', text: 'blue' }))
-      await awaitOn(host, one.room.say({ text: 'all' }))
-      await waitForAllEvents(host, [one])
-      assert.deepEqual(one.texts, ['blue', 'all'])
+      const member = await joinRoom(host, key, ['red'])
+      assert.deepEqual(await awaitOn(host, member.room.join({ groups: ['blue'] })), { seat: 0, size: 1 })
+      assert.deepEqual(await awaitOn(host, member.room.leave({ groups: ['red'] })), { size: 1 })
+      await awaitOn(host, member.room.sayToGroup({ group: 'red', text: 'red' }))
+      await awaitOn(host, member.room.sayToGroup({ group: 'blue', text: 'blue' }))
+      await awaitOn(host, member.room.say({ text: 'all' }))
+      assert.deepEqual(await receivedTexts(host, member), [['blue', 'all']])
     },
   },
   {
-    name: 'who left hears no more, and comes back without its old groups',
+    name: 'a client that left receives no events, and joins again without its old groups',
     run: async (host) => {
       const key = uniqueName()
-      const [one, two] = [await joinRoom(host, key, ['red']), await joinRoom(host, key)]
-      assert.deepEqual(await awaitOn(host, one.room.leave({ groups: [] })), { size: 1 })
-      await awaitOn(host, two.room.say({ text: 'missed' }))
-      await awaitOn(host, one.room.join({ groups: [] }))
-      await awaitOn(host, two.room.group({ group: 'red', text: 'red' }))
-      await awaitOn(host, two.room.say({ text: 'heard' }))
-      await waitForAllEvents(host, [one, two])
-      assert.deepEqual(one.texts, ['heard'])
+      const [first, second] = [await joinRoom(host, key, ['red']), await joinRoom(host, key)]
+      assert.deepEqual(await awaitOn(host, first.room.leave({ groups: [] })), { size: 1 })
+      await awaitOn(host, second.room.say({ text: 'missed' }))
+      await awaitOn(host, first.room.join({ groups: [] }))
+      await awaitOn(host, second.room.sayToGroup({ group: 'red', text: 'red' }))
+      await awaitOn(host, second.room.say({ text: 'received' }))
+      assert.deepEqual((await receivedTexts(host, first, second))[0], ['received'])
     },
   },
   {
-    name: 'a push reaches its session alone, member or not, in order and before the reply',
+    name: 'a push reaches only its session, member or not, in order and before the reply',
     run: async (host) => {
       const key = uniqueName()
       const other = await joinRoom(host, key)
-      const one = await openRawSession(host, 'room', key)
-      one.sendCall(1, 1, 307, { texts: ['a', 'b', 'c'] })
-      await host.waitUntil(() => one.received.replies.length === 1, 'the reply')
-      const order = one.client.frames.map(({ command }) => command).slice(-4)
-      assert.deepEqual(order, [0xffffff08, 0xffffff08, 0xffffff08, 0xffffff06])
+      const session = await openRawSession(host, 'room', key)
+      await session.call(1, 1, 307, { texts: ['a', 'b', 'c'] })
+      const order = session.client.frames.map(({ command }) => command).slice(-4)
+      assert.deepEqual(order, [MESSAGE.EVENT, MESSAGE.EVENT, MESSAGE.EVENT, MESSAGE.REPLY])
       assert.deepEqual(
-        one.received.events.map(({ sequence, event }) => [sequence, event]),
+        session.received.events.map(({ sequence, event }) => [sequence, event]),
         [
           [1, 340],
           [2, 340],
           [3, 340],
         ],
       )
-      await waitForAllEvents(host, [other])
-      assert.deepEqual(other.texts, [])
+      assert.deepEqual(await receivedTexts(host, other), [[]])
     },
   },
   {
-    name: 'a seat is the smallest free number',
+    name: 'a new member gets the smallest free seat',
     run: async (host) => {
       const key = uniqueName()
       const all = [await joinRoom(host, key), await joinRoom(host, key), await joinRoom(host, key)]
@@ -174,89 +157,79 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a member whose connection is gone leaves, with its seat still in hand',
+    name: 'the leave hook of a disconnected member still has its seat',
     run: async (host) => {
       const key = uniqueName()
-      const [one, two] = [await joinRoom(host, key), await joinRoom(host, key)]
-      two.leave()
-      await host.waitUntil(() => one.leftSeats.length === 1, 'the others hear it')
-      assert.deepEqual(one.leftSeats, [1])
-      const { size, lines } = await awaitOn(host, one.room.who())
+      const [first, second] = [await joinRoom(host, key), await joinRoom(host, key)]
+      second.close()
+      await host.waitUntil(() => first.leftSeats.length === 1, 'the event of the leave hook')
+      assert.deepEqual(first.leftSeats, [1])
+      const { size, lines } = await awaitOn(host, first.room.info())
       assert.deepEqual({ size, lines }, { size: 1, lines: ['left 1'] })
     },
   },
   {
-    name: 'a client that closes a channel leaves its shard, and may come back',
+    name: 'a client that closes its channel leaves the shard, and can join again',
     run: async (host) => {
       const key = uniqueName()
-      const one = await joinRoom(host, key)
+      const member = await joinRoom(host, key)
       const client = await host.sdkClient()
-      const first = client.at(Room, key)
-      await awaitOn(host, first.join({ groups: [] }))
-      first.close()
-      await host.waitUntil(() => one.leftSeats.length === 1, 'the others hear it')
+      const room = client.at(Room, key)
+      await awaitOn(host, room.join({ groups: [] }))
+      room.close()
+      await host.waitUntil(() => member.leftSeats.length === 1, 'the event of the leave hook')
       const again = client.at(Room, key)
       assert.deepEqual(await awaitOn(host, again.join({ groups: [] })), { seat: 1, size: 2 })
     },
   },
   {
-    name: 'a join and a leave of a turn that threw did not happen',
+    name: 'a join and a leave are rolled back when their turn throws',
     run: async (host) => {
       const key = uniqueName()
-      const [one, two] = [await joinRoom(host, key, ['blue']), await joinRoom(host, key, null)]
-      await awaitOn(
-        host,
-        two.room.joinThenThrow().catch(() => null),
-      )
-      await awaitOn(
-        host,
-        one.room.leaveThenThrow().catch(() => null),
-      )
-      assert.equal((await awaitOn(host, two.room.who())).size, 1)
-      await awaitOn(host, two.room.say({ text: 'all' }))
-      await awaitOn(host, two.room.group({ group: 'red', text: 'red' }))
-      await awaitOn(host, two.room.group({ group: 'blue', text: 'blue' }))
-      await waitForAllEvents(host, [one, two])
-      assert.deepEqual([one.texts, two.texts], [['all', 'blue'], []])
+      const [first, second] = [await joinRoom(host, key, ['blue']), await joinRoom(host, key, null)]
+      await awaitFailure(host, second.room.joinThenThrow())
+      await awaitFailure(host, first.room.leaveThenThrow())
+      assert.equal((await awaitOn(host, second.room.info())).size, 1)
+      await awaitOn(host, second.room.say({ text: 'all' }))
+      await awaitOn(host, second.room.sayToGroup({ group: 'red', text: 'red' }))
+      await awaitOn(host, second.room.sayToGroup({ group: 'blue', text: 'blue' }))
+      assert.deepEqual(await receivedTexts(host, first, second), [['all', 'blue'], []])
       assert.equal((await joinRoom(host, key)).seat, 1)
     },
   },
   {
-    name: 'what a waiting turn did is not heard before its end, and never if it throws',
+    name: 'events of a waiting turn are sent after its end, and never when it throws',
     run: async (host) => {
       const [key, gate] = [uniqueName(), uniqueName('gate')]
-      const [one, two] = [await joinRoom(host, key), await joinRoom(host, key, null)]
-      const opener = (await host.sdkClient()).at(Gate)
-      const sneaked = awaitFailure(host, two.room.sneak({ gate }))
-      await waitForTurnsAtGate(host, opener, gate)
+      const [first, second] = [await joinRoom(host, key), await joinRoom(host, key, null)]
+      const gates = (await host.sdkClient()).at(Gate)
+      const failure = awaitFailure(host, second.room.joinThenThrowLater({ gate }))
+      await waitForTurnsAtGate(host, gates, gate)
       await host.sleep(20)
-      assert.deepEqual(one.texts, [])
-      await awaitOn(host, opener.open({ name: gate }))
-      assert.equal((await sneaked).code, 'INTERNAL')
-      assert.equal((await awaitOn(host, one.room.who())).size, 1)
-      await waitForAllEvents(host, [one, two])
-      assert.deepEqual([one.texts, two.texts], [[], []])
+      assert.deepEqual(first.texts, [])
+      await awaitOn(host, gates.open({ name: gate }))
+      assert.equal((await failure).code, 'INTERNAL')
+      assert.equal((await awaitOn(host, first.room.info())).size, 1)
+      assert.deepEqual(await receivedTexts(host, first, second), [[], []])
     },
   },
   {
-    name: 'a legacy client hears events as frames with the id of the event, before its reply',
+    name: 'a legacy client receives events as frames with the number of the event, before its reply',
     run: async (host) => {
       const client = await host.rawClient()
       client.send(frame(209, {}))
       await host.waitUntil(() => client.frames.length === 1, 'the seat')
       client.send(frame(201, { n: 1 }))
-      await host.waitUntil(() => client.frames.length === 3, 'event and reply')
-      const [, [event], [reply]] = jsons(client) as [unknown, [number], [number]]
+      const [, [event], [reply]] = (await waitForJsons(host, client, 3)) as [unknown, [number], [number]]
       assert.deepEqual([event, reply], [250, 201])
     },
   },
   {
-    name: 'an event carries what the handler gave at that moment, also if it changes its buffer later',
+    name: 'an event keeps its bytes when the handler changes the buffer later',
     run: async (host) => {
       const client = await host.rawClient()
       client.send(frame(15, 'go'))
-      await host.waitUntil(() => client.frames.length === 3, 'two events and a reply')
-      assert.deepEqual(texts(client), [
+      assert.deepEqual(await waitForTexts(host, client, 3), [
         [50, '\u0001'],
         [50, '\u0002'],
         [15, '\u0003'],
@@ -264,22 +237,22 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'the numbers of events count on, one channel at a time',
+    name: 'event sequences are consecutive within each channel',
     run: async (host) => {
       const key = uniqueName()
-      const [one, two] = [await openRawSession(host, 'room', key), await openRawSession(host, 'room', key)]
-      one.sendCall(1, 1, 300, { groups: [] })
-      await host.waitUntil(() => one.received.replies.length === 1, 'joined')
-      two.sendCall(1, 1, 307, { texts: ['x'] })
-      two.sendCall(1, 2, 300, { groups: [] })
-      await host.waitUntil(() => two.received.replies.length === 2, 'joined')
-      for (let i = 3; i < 6; i++) two.sendCall(1, i, 303, { text: 'y' })
-      await host.waitUntil(() => one.received.events.length === 3 && two.received.events.length === 4, 'all events')
-      const numbers = [one, two].map(({ received: said }) => said.events.map(({ sequence }) => sequence))
-      assert.deepEqual(numbers, [
-        [1, 2, 3],
-        [1, 2, 3, 4],
-      ])
+      const [first, second] = [await openRawSession(host, 'room', key), await openRawSession(host, 'room', key)]
+      await first.call(1, 1, 300, { groups: [] })
+      second.sendCall(1, 1, 307, { texts: ['x'] })
+      await second.call(1, 2, 300, { groups: [] })
+      for (let i = 3; i < 6; i++) second.sendCall(1, i, 303, { text: 'y' })
+      const events = [await first.waitFor('events', 3), await second.waitFor('events', 4)]
+      assert.deepEqual(
+        events.map((received) => received.map(({ sequence }) => sequence)),
+        [
+          [1, 2, 3],
+          [1, 2, 3, 4],
+        ],
+      )
     },
   },
 ]

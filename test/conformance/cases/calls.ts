@@ -1,35 +1,55 @@
-// Shards that call and cast each other. A call never hangs: it has a deadline, and a circle is refused.
+// Calls and casts between shards. Invariant: a call never hangs: it has a deadline, and a cycle of calls is rejected.
 
 import assert from 'node:assert/strict'
+import type { Remote } from '../../../client/index.ts'
 import { Crew, Gate, Hop } from '../contracts.ts'
-import { awaitOn, awaitAllOn, pollUntil, awaitFailure, uniqueName, waitForTurnsAtGate, type Case } from './case.ts'
+import type { Host } from '../host.ts'
+import {
+  assertConsecutive,
+  awaitOn,
+  awaitAllOn,
+  pollUntil,
+  awaitFailure,
+  uniqueName,
+  waitForTurnsAtGate,
+  type Case,
+} from './case.ts'
+
+/** Waits until a hop has so many notes. */
+export async function waitForNotes(host: Host, hop: Remote<(typeof Hop)['entries']>, count: number): Promise<string[]> {
+  const hasNotes = ({ notes }: { notes: string[] }): boolean => notes.length >= count
+  return (await pollUntil(host, () => hop.notes(), hasNotes, `${count} casts`)).notes
+}
 
 export const cases: readonly Case[] = [
   {
     name: 'a call to a shard that is not public is answered',
     run: async (host) => {
       const hop = (await host.sdkClient()).at(Hop, uniqueName())
-      assert.deepEqual(await awaitOn(host, hop.vault({ n: 30 })), { left: 70, error: '' })
-      assert.deepEqual(await awaitOn(host, hop.vault({ n: 30 })), { left: 40, error: '' })
+      assert.deepEqual(await awaitOn(host, hop.takeFromVault({ n: 30 })), { left: 70, error: '' })
+      assert.deepEqual(await awaitOn(host, hop.takeFromVault({ n: 30 })), { left: 40, error: '' })
     },
   },
   {
-    name: 'the refusal of a called shard reaches the caller with its code',
+    name: 'a refusal of the called shard reaches the caller with its code',
     run: async (host) => {
       const hop = (await host.sdkClient()).at(Hop, uniqueName())
-      assert.deepEqual(await awaitOn(host, hop.vault({ n: 1_000 })), { left: 0, error: 'EMPTY EMPTY' })
-      assert.deepEqual(await awaitOn(host, hop.vault({ n: 100 })), { left: 0, error: '' })
+      assert.deepEqual(await awaitOn(host, hop.takeFromVault({ n: 1_000 })), {
+        left: 0,
+        error: 'EMPTY EMPTY',
+      })
+      assert.deepEqual(await awaitOn(host, hop.takeFromVault({ n: 100 })), { left: 0, error: '' })
     },
   },
   {
-    name: 'a bug of the called shard is INTERNAL to the caller',
+    name: 'a bug in the called shard is INTERNAL for the caller',
     run: async (host) => {
       const hop = (await host.sdkClient()).at(Hop, uniqueName())
-      assert.match((await awaitOn(host, hop.callBoom({ to: uniqueName() }))).error, /^INTERNAL /)
+      assert.match((await awaitOn(host, hop.callThrowError({ to: uniqueName() }))).error, /^INTERNAL /)
     },
   },
   {
-    name: 'a call goes through a chain of four shards and back',
+    name: 'a call passes through a chain of four shards and back',
     run: async (host) => {
       const path = [uniqueName('a'), uniqueName('b'), uniqueName('c'), uniqueName('d')]
       const hop = (await host.sdkClient()).at(Hop, path[0])
@@ -37,7 +57,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a circle of calls is refused at once, and its message names the shards in order',
+    name: 'a cycle of calls is rejected at once, and its message names the shards in order',
     run: async (host) => {
       const [a, b, c] = [uniqueName('a'), uniqueName('b'), uniqueName('c')]
       const client = await host.sdkClient()
@@ -52,7 +72,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a shard that calls itself is refused at once',
+    name: 'a call of a shard to itself is rejected at once',
     run: async (host) => {
       const key = uniqueName()
       const { error } = await awaitOn(host, (await host.sdkClient()).at(Hop, key).relay({ path: [key] }))
@@ -61,7 +81,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a shard may be called twice by one turn, one call after the other',
+    name: 'a shard can call another shard repeatedly',
     run: async (host) => {
       const [a, b] = [uniqueName('a'), uniqueName('b')]
       const hop = (await host.sdkClient()).at(Hop, a)
@@ -70,21 +90,21 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a call that is never answered ends with DEADLINE',
+    name: 'a call without a reply fails with DEADLINE',
     run: async (host) => {
       const gate = uniqueName('gate')
       const client = await host.sdkClient()
-      const { error } = await awaitOn(host, client.at(Hop, uniqueName()).wait({ gate }))
+      const { error } = await awaitOn(host, client.at(Hop, uniqueName()).waitAtGate({ gate }))
       assert.match(error, /^DEADLINE /)
       await awaitOn(host, client.at(Gate).open({ name: gate }))
     },
   },
   {
-    name: 'two shards that wait for each other are both free again at the deadline',
+    name: 'two shards that wait for each other continue after the deadline',
     run: async (host) => {
       const [a, b, gate] = [uniqueName('a'), uniqueName('b'), uniqueName('gate')]
       const client = await host.sdkClient()
-      const both = [client.at(Hop, a).crossing({ gate, to: b }), client.at(Hop, b).crossing({ gate, to: a })]
+      const both = [client.at(Hop, a).callAfterGate({ gate, to: b }), client.at(Hop, b).callAfterGate({ gate, to: a })]
       await waitForTurnsAtGate(host, client.at(Gate), gate, 2)
       await awaitOn(host, client.at(Gate).open({ name: gate }))
       const ends = await awaitAllOn(host, both)
@@ -96,16 +116,14 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a call whose deadline has passed in the mailbox is not run',
+    name: 'a call whose deadline passed in the mailbox does not run',
     run: async (host) => {
       const [a, b, gate] = [uniqueName('a'), uniqueName('b'), uniqueName('gate')]
       const client = await host.sdkClient()
-      const late = client.at(Hop, a).callCount({ to: b })
-      const first = await awaitOn(host, late)
-      assert.deepEqual(first, { n: 1, error: '' })
-      // Two holds, because the first one's own call to the gate ends before that of the late caller.
-      const held = [client.at(Hop, b).hold({ gate }), client.at(Hop, b).hold({ gate })]
-      const ends = Promise.allSettled(held)
+      assert.deepEqual(await awaitOn(host, client.at(Hop, a).callCount({ to: b })), { n: 1, error: '' })
+      // Two, because the first one's own call to the gate reaches its deadline before the call of shard a does.
+      const turns = [client.at(Hop, b).holdAtGate({ gate }), client.at(Hop, b).holdAtGate({ gate })]
+      const ends = Promise.allSettled(turns)
       await waitForTurnsAtGate(host, client.at(Gate), gate, 1)
       const { error } = await awaitOn(host, client.at(Hop, a).callCount({ to: b }))
       assert.match(error, /^DEADLINE /)
@@ -115,51 +133,37 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a cast to oneself runs after the turn that sent it',
+    name: 'a cast of a shard to itself runs after the turn that sent it',
     run: async (host) => {
       const key = uniqueName()
       const hop = (await host.sdkClient()).at(Hop, key)
-      await awaitOn(host, hop.tell({ to: key, texts: ['one', 'two'] }))
-      const { notes } = await pollUntil(
-        host,
-        () => hop.notes(),
-        (got) => got.notes.length >= 2,
-        'the casts',
-      )
-      assert.deepEqual(notes, ['one', 'two'])
+      await awaitOn(host, hop.castNotes({ to: key, texts: ['one', 'two'] }))
+      assert.deepEqual(await waitForNotes(host, hop, 2), ['one', 'two'])
     },
   },
   {
-    name: 'a cast of a turn that threw is never sent',
+    name: 'a cast is not sent when its turn throws',
     run: async (host) => {
       const [a, b] = [uniqueName('a'), uniqueName('b')]
       const client = await host.sdkClient()
-      assert.equal((await awaitFailure(host, client.at(Hop, a).tellThenThrow({ to: b, text: 'no' }))).code, 'INTERNAL')
-      await awaitOn(host, client.at(Hop, a).tell({ to: b, texts: ['yes'] }))
-      const { notes } = await pollUntil(
-        host,
-        () => client.at(Hop, b).notes(),
-        (got) => got.notes.length >= 1,
-        'the casts',
-      )
-      assert.deepEqual(notes, ['yes'])
+      const { code } = await awaitFailure(host, client.at(Hop, a).castThenThrow({ to: b, text: 'no' }))
+      assert.equal(code, 'INTERNAL')
+      await awaitOn(host, client.at(Hop, a).castNotes({ to: b, texts: ['yes'] }))
+      assert.deepEqual(await waitForNotes(host, client.at(Hop, b), 1), ['yes'])
     },
   },
   {
-    name: 'calls of many shards to one are all answered, one turn at a time',
+    name: 'calls of many shards to one shard all get replies, one turn at a time',
     run: async (host) => {
       const to = uniqueName('to')
       const client = await host.sdkClient()
       const calls = Array.from({ length: 20 }, () => client.at(Hop, uniqueName()).callCount({ to }))
       const counts = (await awaitAllOn(host, calls)).map(({ n }) => n)
-      assert.deepEqual(
-        counts.sort((a, b) => a - b),
-        counts.map((_, i) => i + 1),
-      )
+      assertConsecutive(counts.sort((a, b) => a - b))
     },
   },
   {
-    name: 'a service runs as many turns at a time as it declares, and the rest after them',
+    name: 'a service runs as many concurrent turns as it declares, and the others after them',
     run: async (host) => {
       const gate = uniqueName('gate')
       const client = await host.sdkClient()
@@ -172,14 +176,14 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a service answers quick calls while others of the same session wait',
+    name: 'a service replies to a call while another call of the same session waits',
     run: async (host) => {
       const gate = uniqueName('gate')
       const service = (await host.sdkClient()).at(Gate)
-      const held = service.wait({ name: gate })
+      const pending = service.wait({ name: gate })
       assert.deepEqual(await awaitOn(host, service.ping({ n: 7 })), { n: 7 })
       await awaitOn(host, service.open({ name: gate }))
-      await awaitOn(host, held)
+      await awaitOn(host, pending)
     },
   },
 ]

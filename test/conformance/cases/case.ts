@@ -1,8 +1,9 @@
-// What the cases speak with: promises on the host's time, legacy frames, and session messages by hand. No case
-// waits by itself; everything goes through `host.until`.
+// What the cases share: waiting for promises on the host's clock, legacy frames, and sessions whose messages are
+// encoded by hand. Invariant: no case waits by itself; every wait goes through the host's `waitUntil` or `sleep`.
 
 import assert from 'node:assert/strict'
 import { CallError, Refusal, type Remote } from '../../../client/index.ts'
+import { EMPTY_BYTES, utf8Encoder } from '../../../core/wire/bytes.ts'
 import { DEFAULT_FRAME_IDENTITY, encodeFrame, frameIdentityBytes } from '../../../core/wire/frame.ts'
 import {
   decodeAck,
@@ -31,40 +32,43 @@ import { msgpack } from '../../../core/wire/codec.ts'
 import type { Gate } from '../contracts.ts'
 import type { Host, HostFeature, RawClient } from '../host.ts'
 
-type GateEntries = (typeof Gate)['entries']
-
 export interface Case {
-  /** A sentence. */
+  /** A statement of behaviour. */
   readonly name: string
   readonly needs?: readonly HostFeature[]
   run(host: Host): Promise<void>
 }
 
+/** The ways to end an activation, each as named in case names. */
+export const END_NAMES = { evict: 'an eviction', abort: 'an abort', kill: 'a kill of the process' } as const
+export type ActivationEnd = keyof typeof END_NAMES
+
+export function endActivation(host: Host, end: ActivationEnd, contract: string, key: string): Promise<void> {
+  if (end === 'kill') return host.killProcess!()
+  return end === 'evict' ? host.evictShard(contract, key) : host.abortShard(contract, key)
+}
+
 const prefix = `${process.pid.toString(36)}${Date.now().toString(36)}`
 let number = 0
-/** A name that no other case uses, on whatever host, in whatever run. */
+/** A name that no other case uses, on any host, in any run. */
 export function uniqueName(what = 'k'): string {
   return `${what}-${prefix}-${++number}`
 }
 
-/** The value of a promise that is kept while the host's time goes on. */
-export async function awaitOn<T>(host: Host, promise: Promise<T>, what = 'an answer'): Promise<T> {
-  let result: { value: T } | { error: unknown } | null = null
-  promise.then(
-    (value) => (result = { value }),
-    (error: unknown) => (result = { error }),
-  )
-  await host.waitUntil(() => result !== null, what)
-  const done = result as unknown as { value: T } | { error: unknown }
-  if ('error' in done) throw done.error
-  return done.value
+/** Waits for a promise while the host's clock advances. */
+export async function awaitOn<T>(host: Host, promise: Promise<T>, what = 'a reply'): Promise<T> {
+  let isSettled = false
+  const settle = (): void => void (isSettled = true)
+  promise.then(settle, settle)
+  await host.waitUntil(() => isSettled, what)
+  return promise
 }
 
-export function awaitAllOn<T>(host: Host, promises: readonly Promise<T>[], what = 'all answers'): Promise<T[]> {
-  return awaitOn(host, Promise.all(promises), what)
+export function awaitAllOn<T>(host: Host, promises: readonly Promise<T>[]): Promise<T[]> {
+  return awaitOn(host, Promise.all(promises), 'all replies')
 }
 
-/** How a call failed: the code of its CallError or Refusal. */
+/** Returns the error with which a call failed. */
 export async function awaitFailure(host: Host, promise: Promise<unknown>): Promise<CallError | Refusal> {
   let value: unknown
   try {
@@ -76,36 +80,51 @@ export async function awaitFailure(host: Host, promise: Promise<unknown>): Promi
   throw new assert.AssertionError({ message: `expected a failure, got ${JSON.stringify(value)}` })
 }
 
-const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
-const utf8 = new TextEncoder()
+/** Asserts that the numbers are `first`, `first + 1`, ... */
+export function assertConsecutive(numbers: readonly unknown[], first = 1): void {
+  assert.deepEqual(
+    numbers,
+    numbers.map((_, i) => first + i),
+  )
+}
 
-/** One frame of the default identity; a string is its UTF-8, any other value its JSON. */
+const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
+
+/** One frame of the default identity; a string becomes UTF-8, any other value JSON. */
 export function frame(command: number, body: Uint8Array | string | object = ''): Uint8Array {
   if (body instanceof Uint8Array) return encodeFrame(identity, command, body)
-  return encodeFrame(identity, command, utf8.encode(typeof body === 'string' ? body : JSON.stringify(body)))
+  const text = typeof body === 'string' ? body : JSON.stringify(body)
+  return encodeFrame(identity, command, utf8Encoder.encode(text))
 }
 
 export function join(...parts: readonly Uint8Array[]): Uint8Array {
   return new Uint8Array(Buffer.concat(parts))
 }
 
-export function hex(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(text, 'hex'))
-}
-
-/** What came, as `[command, body as text]`. */
-export function texts(client: RawClient): [number, string][] {
+/** The received frames as `[command, body as text]`. */
+export function texts(client: Pick<RawClient, 'frames'>): [number, string][] {
   return client.frames.map(({ command, body }) => [command, Buffer.from(body).toString()])
 }
 
-/** What came, as `[command, JSON]`; an empty body is undefined. */
-export function jsons(client: RawClient): [number, unknown][] {
+/** The received frames as `[command, JSON]`; an empty body is undefined. */
+export function jsons(client: Pick<RawClient, 'frames'>): [number, unknown][] {
   return texts(client).map(([command, text]) => [command, text === '' ? undefined : JSON.parse(text)])
+}
+
+/** Waits for so many frames; returns the `texts` of all received ones. */
+export async function waitForTexts(host: Host, client: RawClient, count: number): Promise<[number, string][]> {
+  await host.waitUntil(() => client.frames.length >= count, `${count} frames`)
+  return texts(client)
+}
+
+export async function waitForJsons(host: Host, client: RawClient, count: number): Promise<[number, unknown][]> {
+  await host.waitUntil(() => client.frames.length >= count, `${count} frames`)
+  return jsons(client)
 }
 
 export interface ReceivedMessages {
   readonly welcome: Welcome[]
-  /** Resume tokens, the last one is the good one. */
+  /** Resume tokens; only the last one is valid. */
   readonly tokens: Uint8Array[]
   readonly resyncs: Resync[]
   readonly opened: Opened[]
@@ -116,32 +135,39 @@ export interface ReceivedMessages {
   readonly closes: { channel: number; code: string }[]
 }
 
-/** What opens a session again. */
+/** What resumes a session. */
 export interface ResumeCredentials {
   readonly session: Uint8Array
   readonly token: Uint8Array
 }
-const NEW_SESSION: ResumeCredentials = { session: new Uint8Array(16), token: new Uint8Array(0) }
+const NEW_SESSION: ResumeCredentials = { session: new Uint8Array(16), token: EMPTY_BYTES }
 
-/** A session spoken by hand. */
+/** A session on one connection, its messages encoded and decoded here. */
 export class RawSession {
   readonly client: RawClient
-  constructor(client: RawClient) {
+  readonly #host: Host
+
+  private constructor(host: Host, client: RawClient) {
+    this.#host = host
     this.client = client
   }
 
+  static async connect(host: Host): Promise<RawSession> {
+    return new RawSession(host, await host.rawClient())
+  }
+
   sendHello({ session, token }: ResumeCredentials = NEW_SESSION, minVersion = 2, maxVersion = 2): this {
-    const hello = { minVersion, maxVersion, session, ticket: new Uint8Array(0), token }
+    const hello = { minVersion, maxVersion, session, ticket: EMPTY_BYTES, token }
     return this.send(MESSAGE.HELLO, encodeHello(hello))
   }
 
   /** A new session with a login ticket. */
-  helloWithTicket(ticket: string): this {
-    const hello = { minVersion: 2, maxVersion: 2, ...NEW_SESSION, ticket: utf8.encode(ticket) }
+  sendTicket(ticket: string): this {
+    const hello = { minVersion: 2, maxVersion: 2, ...NEW_SESSION, ticket: utf8Encoder.encode(ticket) }
     return this.send(MESSAGE.HELLO, encodeHello(hello))
   }
 
-  /** What its session shows on the next connection. */
+  /** What resumes this session on the next connection. */
   get credentials(): ResumeCredentials {
     const { welcome, tokens } = this.received
     return { session: welcome[0]!.session, token: tokens.at(-1)! }
@@ -151,10 +177,52 @@ export class RawSession {
     return this.send(MESSAGE.OPEN, encodeOpen({ channel, activation, eventAck, contract, key }))
   }
 
-  /** Input is packed unless it is bytes already. */
+  /** Opens a channel and waits for its OPENED. */
+  async open(channel: number, contract: string, key: string): Promise<this> {
+    this.openChannel(channel, contract, key)
+    const isOpen = (): boolean => this.received.opened.some((opened) => opened.channel === channel)
+    await this.#host.waitUntil(isOpen, `OPENED of channel ${channel}`)
+    return this
+  }
+
+  /** Input is encoded as MessagePack unless it is bytes already. */
   sendCall(channel: number, sequence: number, command: number, input: unknown = {}, replyAck = 0): this {
     const opening = this.received.opened.findLast((opened) => opened.channel === channel)?.opening ?? 0
     return this.send(MESSAGE.CALL, encodeCallBody(channel, sequence, command, input, replyAck, opening))
+  }
+
+  /** Sends a call and returns the body of its reply. */
+  async call(channel: number, sequence: number, command: number, input?: unknown): Promise<Uint8Array> {
+    this.sendCall(channel, sequence, command, input)
+    return this.replyBody(sequence, channel)
+  }
+
+  /** Waits for a reply and decodes it from MessagePack. */
+  async reply<T>(sequence: number): Promise<T> {
+    return msgpack.decode(await this.replyBody(sequence)) as T
+  }
+
+  async replyBody(sequence: number, channel = 1): Promise<Uint8Array> {
+    const find = (): { body: Uint8Array } | undefined =>
+      this.received.replies.find((reply) => reply.sequence === sequence && reply.channel === channel)
+    await this.#host.waitUntil(() => find() !== undefined, `reply ${sequence} on channel ${channel}`)
+    return find()!.body
+  }
+
+  /** Waits until there are so many messages of one kind; returns them. */
+  async waitFor<K extends keyof ReceivedMessages>(kind: K, count = 1): Promise<ReceivedMessages[K]> {
+    await this.#host.waitUntil(() => this.received[kind].length >= count, `${count} ${kind}`)
+    return this.received[kind]
+  }
+
+  /** Waits until the connection is closed; returns the codes of the errors it received. */
+  async waitForClose(): Promise<string[]> {
+    await this.#host.waitUntil(() => this.client.isClosed, 'the connection is closed')
+    return this.errorCodes
+  }
+
+  get errorCodes(): string[] {
+    return this.received.errors.map(({ code }) => code)
   }
 
   sendAck(channel: number, calls: number, events = 0): this {
@@ -170,7 +238,7 @@ export class RawSession {
     return this
   }
 
-  /** All that was said to it so far. */
+  /** All messages received so far. */
   get received(): ReceivedMessages {
     const received: ReceivedMessages = {
       welcome: [],
@@ -202,12 +270,6 @@ export class RawSession {
     }
     return received
   }
-
-  /** The decoded reply of a call. */
-  decodedReply(sequence: number): unknown {
-    const found = this.received.replies.find((reply) => reply.sequence === sequence)
-    return found && msgpack.decode(found.body)
-  }
 }
 
 export function encodeCallBody(
@@ -222,7 +284,17 @@ export function encodeCallBody(
   return encodeCall({ channel, opening, sequence, replyAck, command }, body)
 }
 
-/** The answer of a volatile call in the end: a restart that it meets only delays it. */
+/** A session after WELCOME, with channel 1 open. */
+export async function openRawSession(
+  host: Host,
+  contract: string,
+  key: string,
+  from?: ResumeCredentials,
+): Promise<RawSession> {
+  return (await RawSession.connect(host)).sendHello(from).open(1, contract, key)
+}
+
+/** Repeats a volatile call while it fails because its shard restarted. */
 export async function callWithRetry<T>(host: Host, call: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
@@ -233,7 +305,7 @@ export async function callWithRetry<T>(host: Host, call: () => Promise<T>): Prom
   }
 }
 
-/** Asks again and again, on the host's time, until the answer is good; not for ever. */
+/** Repeats a request until its result is the expected one, at most 1,000 times. */
 export async function pollUntil<T>(
   host: Host,
   request: () => Promise<T>,
@@ -245,46 +317,30 @@ export async function pollUntil<T>(
     if (isExpected(value)) return value
     await host.sleep(tries < 100 ? 1 : 10)
   }
-  throw new Error(`never came: ${what}`)
+  throw new Error(`condition is still false after 1000 requests: ${what}`)
 }
 
-/** So many turns wait at the gate. */
+/** Waits until so many turns wait at the gate. */
 export async function waitForTurnsAtGate(
   host: Host,
-  gates: Remote<GateEntries>,
+  gates: Remote<(typeof Gate)['entries']>,
   gate: string,
   count = 1,
 ): Promise<void> {
-  const ask = (): Promise<{ n: number }> => gates.waiting({ name: gate })
-  await pollUntil(host, ask, ({ n }) => n === count, `${count} turns at the gate`)
+  const request = (): Promise<{ n: number }> => gates.waiting({ name: gate })
+  await pollUntil(host, request, ({ n }) => n === count, `${count} turns at the gate`)
 }
 
-/** Resets the shard and waits until this client has heard of its next life. */
+/** Resets the shard and waits until this client has received its next activation. */
 export async function abortAndWaitForRestart(
   host: Host,
   contract: string,
   key: string,
-  remote: RestartSource,
+  remote: { onRestart(listener: () => void): () => void },
 ): Promise<void> {
   let hasRestarted = false
   const stop = remote.onRestart(() => (hasRestarted = true))
   await host.abortShard(contract, key)
   await host.waitUntil(() => hasRestarted, 'onRestart')
   stop()
-}
-interface RestartSource {
-  onRestart(listener: () => void): () => void
-}
-
-/** A welcomed session with channel 1 open. */
-export async function openRawSession(
-  host: Host,
-  contract: string,
-  key: string,
-  from?: ResumeCredentials,
-): Promise<RawSession> {
-  const rawSession = new RawSession(await host.rawClient())
-  rawSession.sendHello(from).openChannel(1, contract, key)
-  await host.waitUntil(() => rawSession.received.opened.some((opened) => opened.channel === 1), 'WELCOME and OPENED')
-  return rawSession
 }

@@ -1,11 +1,21 @@
-// Durable casts: whatever is lost, at whatever moment, a payment is taken once and its answer is acted on once.
+// Durable casts. Invariant: whatever fails, at any moment, a payment is taken once and its answer hook takes effect
+// once.
 
 import assert from 'node:assert/strict'
 import type { Remote } from '../../../client/index.ts'
 import { Bank } from '../castshards.ts'
 import { Gate } from '../contracts.ts'
-import type { CommitFaults, Host } from '../host.ts'
-import { awaitOn, pollUntil, uniqueName, callWithRetry, waitForTurnsAtGate, type Case } from './case.ts'
+import { FAULTS, type Host } from '../host.ts'
+import {
+  awaitOn,
+  END_NAMES,
+  endActivation,
+  pollUntil,
+  uniqueName,
+  callWithRetry,
+  waitForTurnsAtGate,
+  type Case,
+} from './case.ts'
 
 export type BankClient = Remote<(typeof Bank)['entries']>
 export interface Account {
@@ -32,43 +42,39 @@ export async function openBankPair(host: Host, room = 1_000): Promise<BankPair> 
 export function account(host: Host, bank: BankClient): Promise<Account> {
   return callWithRetry(host, () => bank.account())
 }
-/** The account when no payment of it is on its way any more. */
+/** Waits until no payment of the bank is pending; returns its account. */
 export function settledAccount(host: Host, bank: BankClient): Promise<Account> {
-  return pollUntil(
-    host,
-    () => bank.account(),
-    ({ pending }) => pending === 0,
-    'all payments are answered',
-  )
+  const isSettled = ({ pending }: Account): boolean => pending === 0
+  return pollUntil(host, () => bank.account(), isSettled, 'all payments are answered')
 }
 
-/** One payment that something happens to, and what must have come of it. */
+/** Makes one payment, runs `disturb` while it waits at its gate (null = instead of it), and asserts the result. */
 async function assertPaidOnce(
   host: Host,
   at: 'gate' | 'hookGate' | null,
-  meanwhile: (pair: BankPair, open: () => Promise<unknown>) => Promise<void>,
+  disturb: (pair: BankPair, proceed: () => Promise<unknown>) => Promise<void>,
 ): Promise<void> {
-  const two = await openBankPair(host)
+  const pair = await openBankPair(host)
   const gate = uniqueName('gate')
-  const pay = (): Promise<unknown> => two.from.pay({ to: [two.keys.to], amount: 5, id: 'p', ...(at && { [at]: gate }) })
-  const open = (): Promise<unknown> => callWithRetry(host, () => two.gates.open({ name: gate }))
+  const pay = (): Promise<unknown> =>
+    pair.from.pay({ to: [pair.keys.to], amount: 5, id: 'p', ...(at && { [at]: gate }) })
+  const open = (): Promise<unknown> => callWithRetry(host, () => pair.gates.open({ name: gate }))
   if (at) {
     const paid = pay()
-    await waitForTurnsAtGate(host, two.gates, gate)
-    await meanwhile(two, open)
+    await waitForTurnsAtGate(host, pair.gates, gate)
+    await disturb(pair, open)
     await awaitOn(host, paid)
-  } else await meanwhile(two, pay)
-  const from = await settledAccount(host, two.from)
+  } else await disturb(pair, pay)
+  const from = await settledAccount(host, pair.from)
   assert.deepEqual([from.gold, from.lines], [995, ['p ok {"gold":5}']])
-  // Nothing of it comes late.
+  // The payment has no later effect.
   await host.sleep(30)
-  const to = await account(host, two.to)
+  const to = await account(host, pair.to)
   assert.deepEqual([to.gold, to.lines], [5, ['took p 5']])
-  assert.equal((await account(host, two.from)).lines.length, 1)
+  assert.equal((await account(host, pair.from)).lines.length, 1)
 }
 
-const KINDS: readonly Parameters<CommitFaults['injectNext']>[0][] = ['failed', 'applied', 'dropped']
-/** Whose commit it is, and where the turn waits before. */
+/** The three commits of a durable cast, and the gate at which the turn waits before. */
 const COMMITS = [
   ['the payment', null],
   ['the take', 'gate'],
@@ -79,36 +85,36 @@ const NAMES = { from: 'the sender', to: 'the receiver' } as const
 
 export const cases: readonly Case[] = [
   {
-    name: 'a durable cast is taken, and its answer ends it in one commit with what its hook writes',
+    name: 'a durable cast is taken, and its answer commits together with the writes of its hook',
     run: (host) =>
       assertPaidOnce(host, null, async (_pair, pay) => {
         assert.deepEqual(await awaitOn(host, pay()), { gold: 995 })
       }),
   },
   ...COMMITS.flatMap(([what, at]) =>
-    KINDS.map((kind): Case => ({
-      name: `a durable cast takes effect once where the commit of ${what} is ${kind}`,
+    FAULTS.map((fault): Case => ({
+      name: `a durable cast takes effect once when the commit of ${what} is ${fault}`,
       needs: ['commitFaults'],
       run: (host) =>
-        assertPaidOnce(host, at, async (_pair, go) => {
-          await host.faults!.injectNext(kind)
-          await (at ? go() : awaitOn(host, go()))
+        assertPaidOnce(host, at, async (_pair, proceed) => {
+          await host.faults!.injectNext(fault)
+          await (at ? proceed() : awaitOn(host, proceed()))
         }),
     })),
   ),
   ...COMMITS.flatMap(([what, at]) =>
     ENDS.filter((end) => at !== null || end === 'from').map((end): Case => ({
-      name: `a durable cast takes effect once where ${NAMES[end]} is lost while the commit of ${what} is on its way`,
+      name: `a durable cast takes effect once when ${NAMES[end]} is aborted while the commit of ${what} is pending`,
       needs: ['commitFaults', 'abort'],
       run: (host) =>
-        assertPaidOnce(host, at, async ({ keys }, go) => {
+        assertPaidOnce(host, at, async ({ keys }, proceed) => {
           const release = await host.faults!.holdCommits()
-          const going = go()
+          const done = proceed()
           await host.sleep(30)
           await host.abortShard('bank', keys[end])
           await host.sleep(5)
           await release()
-          await awaitOn(host, going)
+          await awaitOn(host, done)
         }),
     })),
   ),
@@ -117,18 +123,15 @@ export const cases: readonly Case[] = [
       at === null
         ? []
         : (how === 'kill' ? (['from'] as const) : ENDS).map((end): Case => ({
-            name: `a durable cast takes effect once over ${how} of ${NAMES[end]} before the commit of ${what}`,
+            name: `a durable cast takes effect once after ${END_NAMES[how]} of ${NAMES[end]} before the commit of ${what}`,
             needs: [how],
             run: (host) =>
               assertPaidOnce(host, at, async ({ keys }, open) => {
                 // An eviction waits for the turn, which waits for the gate.
-                const gone =
-                  how === 'kill'
-                    ? host.killProcess!()
-                    : host[how === 'evict' ? 'evictShard' : 'abortShard']('bank', keys[end]).catch(() => undefined)
-                if (how !== 'evict') await gone
+                const ended = endActivation(host, how, 'bank', keys[end]).catch(() => {})
+                if (how !== 'evict') await ended
                 await open()
-                await awaitOn(host, gone)
+                await awaitOn(host, ended)
               }),
           })),
     ),

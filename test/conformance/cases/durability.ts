@@ -1,9 +1,10 @@
-// What survives: an eviction (all but unsaved state), a reset of the shard and the death of its process (what was
-// committed). And what a client notices of it: nothing that it was told before becomes untrue.
+// What survives an eviction (everything except unsaved state), and a reset of the shard or the end of its process (what
+// was committed). Invariant: nothing that a client received before becomes wrong.
 
 import assert from 'node:assert/strict'
-import { Album, Gate, Ledger, Room } from '../contracts.ts'
+import { Snapshots, Gate, Ledger, Room } from '../contracts.ts'
 import {
+  assertConsecutive,
   awaitOn,
   awaitAllOn,
   pollUntil,
@@ -11,7 +12,7 @@ import {
   frame,
   uniqueName,
   callWithRetry,
-  jsons,
+  waitForJsons,
   abortAndWaitForRestart,
   openRawSession,
   waitForTurnsAtGate,
@@ -20,7 +21,7 @@ import {
 
 export const cases: readonly Case[] = [
   {
-    name: 'rows are there after an eviction, and a deleted one is not',
+    name: 'stored values survive an eviction, and a deleted value stays deleted',
     needs: ['evict'],
     run: async (host) => {
       const key = uniqueName()
@@ -29,58 +30,58 @@ export const cases: readonly Case[] = [
       await awaitOn(host, ledger.bump())
       await host.evictShard('ledger', key)
       assert.deepEqual(await awaitOn(host, ledger.read()), { ...before, bumps: 0, size: 0 })
-      await awaitOn(host, ledger.forget())
+      await awaitOn(host, ledger.deleteSum())
       await host.evictShard('ledger', key)
       assert.equal((await awaitOn(host, ledger.read())).sum, 0)
     },
   },
   {
-    name: 'state with a snapshot is there after an eviction',
+    name: 'state with a snapshot survives an eviction',
     needs: ['evict'],
     run: async (host) => {
       const key = uniqueName()
-      const album = (await host.sdkClient()).at(Album, key)
-      for (let i = 0; i < 5; i++) await awaitOn(host, album.bump())
+      const snapshots = (await host.sdkClient()).at(Snapshots, key)
+      for (let i = 0; i < 5; i++) await awaitOn(host, snapshots.bump())
       await host.sleep(400)
-      await host.evictShard('album', key)
-      assert.deepEqual(await awaitOn(host, album.read()), { n: 5 })
+      await host.evictShard('snapshots', key)
+      assert.deepEqual(await awaitOn(host, snapshots.read()), { n: 5 })
     },
   },
   {
-    name: 'state of its last snapshot is there after an abort',
+    name: 'the state of the last snapshot survives an abort',
     needs: ['abort'],
     run: async (host) => {
       const key = uniqueName()
-      const album = (await host.sdkClient()).at(Album, key)
-      for (let i = 0; i < 5; i++) await awaitOn(host, album.bump())
+      const snapshots = (await host.sdkClient()).at(Snapshots, key)
+      for (let i = 0; i < 5; i++) await awaitOn(host, snapshots.bump())
       await host.sleep(400)
-      await abortAndWaitForRestart(host, 'album', key, album)
-      assert.deepEqual(await awaitOn(host, album.read()), { n: 5 })
+      await abortAndWaitForRestart(host, 'snapshots', key, snapshots)
+      assert.deepEqual(await awaitOn(host, snapshots.read()), { n: 5 })
     },
   },
   {
-    name: 'members are back after an eviction on the seats and in the groups they had, undisturbed',
+    name: 'after an eviction members have their seats and groups again, without a state change of their clients',
     needs: ['evict'],
     run: async (host) => {
       const key = uniqueName()
       const clients = [await host.sdkClient(), await host.sdkClient(), await host.sdkClient()]
       const states: string[] = []
-      const heard: string[][] = [[], [], []]
+      const received: string[][] = [[], [], []]
       for (const [i, client] of clients.entries()) {
         client.on('state', (state) => states.push(state))
-        client.at(Room, key).on('said', ({ text }) => heard[i]!.push(text))
+        client.at(Room, key).on('message', ({ text }) => received[i]!.push(text))
         await awaitOn(host, client.at(Room, key).join({ groups: i === 1 ? ['red'] : [] }))
       }
       await awaitOn(host, clients[0]!.at(Room, key).leave({ groups: [] }))
       await host.evictShard('room', key)
       await awaitOn(host, clients[2]!.at(Room, key).say({ text: 'all' }))
-      await awaitOn(host, clients[2]!.at(Room, key).group({ group: 'red', text: 'red' }))
-      await host.waitUntil(() => heard[1]!.length === 2 && heard[2]!.length === 1, 'events go on')
+      await awaitOn(host, clients[2]!.at(Room, key).sayToGroup({ group: 'red', text: 'red' }))
+      await host.waitUntil(() => received[1]!.length === 2 && received[2]!.length === 1, 'the events')
       const seats = []
-      for (const client of clients) seats.push((await awaitOn(host, client.at(Room, key).who())).seat)
+      for (const client of clients) seats.push((await awaitOn(host, client.at(Room, key).info())).seat)
       assert.deepEqual(seats, [-1, 1, 2])
-      assert.deepEqual(heard, [[], ['all', 'red'], ['all']])
-      const { size, lines } = await awaitOn(host, clients[0]!.at(Room, key).who())
+      assert.deepEqual(received, [[], ['all', 'red'], ['all']])
+      const { size, lines } = await awaitOn(host, clients[0]!.at(Room, key).info())
       assert.equal(size, 2)
       assert.deepEqual([...lines].sort(), ['back 1', 'back 2'])
       assert.deepEqual(states, [])
@@ -88,41 +89,40 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'events go on after several evictions, also to a member that never speaks',
+    name: 'a member that sends nothing receives events after several evictions',
     needs: ['evict'],
     run: async (host) => {
       const key = uniqueName()
-      const [quiet, loud] = [await host.sdkClient(), await host.sdkClient()]
-      const heard: string[] = []
-      quiet.at(Room, key).on('said', ({ text }) => heard.push(text))
+      const [quiet, sender] = [await host.sdkClient(), await host.sdkClient()]
+      const received: string[] = []
+      quiet.at(Room, key).on('message', ({ text }) => received.push(text))
       await awaitOn(host, quiet.at(Room, key).join({ groups: [] }))
       for (let i = 0; i < 3; i++) {
         await host.evictShard('room', key)
-        await awaitOn(host, loud.at(Room, key).say({ text: String(i) }))
+        await awaitOn(host, sender.at(Room, key).say({ text: String(i) }))
       }
-      await host.waitUntil(() => heard.length === 3, 'all events')
-      assert.deepEqual(heard, ['0', '1', '2'])
+      await host.waitUntil(() => received.length === 3, 'all events')
+      assert.deepEqual(received, ['0', '1', '2'])
     },
   },
   {
-    name: 'an eviction while a turn waits loses no answer',
+    name: 'an eviction during a waiting turn loses no reply',
     needs: ['evict'],
     run: async (host) => {
       const [key, gate] = [uniqueName(), uniqueName('gate')]
       const client = await host.sdkClient()
-      const held = client.at(Ledger, key).slowAdd({ n: 3, gate })
-      const behind = client.at(Ledger, key).add({ n: 4 })
+      const calls = [client.at(Ledger, key).addAfterGate({ n: 3, gate }), client.at(Ledger, key).add({ n: 4 })]
       await waitForTurnsAtGate(host, client.at(Gate), gate)
       const evicted = host.evictShard('ledger', key).catch(() => {})
       await awaitOn(host, client.at(Gate).open({ name: gate }))
-      const [first, second] = await awaitAllOn(host, [held, behind])
+      const [first, second] = await awaitAllOn(host, calls)
       await awaitOn(host, evicted)
       assert.deepEqual([first!.sum, second!.sum], [3, 7])
       assert.equal((await awaitOn(host, client.at(Ledger, key).read())).count, 2)
     },
   },
   {
-    name: 'rows are there after an abort, and state is new',
+    name: 'stored values survive an abort, and volatile state is reset',
     needs: ['abort'],
     run: async (host) => {
       const key = uniqueName()
@@ -134,16 +134,16 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'the number of the activation rises with every life',
+    name: 'activation numbers rise',
     needs: ['abort'],
     run: async (host) => {
       const key = uniqueName()
-      const speaker = await openRawSession(host, 'room', key)
+      const session = await openRawSession(host, 'room', key)
       for (let i = 1; i <= 3; i++) {
         await host.abortShard('room', key)
-        await host.waitUntil(() => speaker.received.opened.length === i + 1, 'OPENED again')
+        await session.waitFor('opened', i + 1)
       }
-      const numbers = speaker.received.opened.map(({ activation }) => activation)
+      const numbers = session.received.opened.map(({ activation }) => activation)
       assert.deepEqual(
         numbers,
         [...new Set(numbers)].sort((a, b) => a - b),
@@ -151,45 +151,45 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a volatile call that an abort met fails with SHARD_RESTARTED',
+    name: 'volatile calls that an abort interrupts fail with SHARD_RESTARTED',
     needs: ['abort'],
     run: async (host) => {
       const [key, gate] = [uniqueName(), uniqueName('gate')]
       const client = await host.sdkClient()
-      const held = client.at(Room, key).slow({ tag: 'held', gate })
-      const behind = client.at(Room, key).echo({ text: 'behind' })
-      const codes = Promise.all([awaitFailure(host, held), awaitFailure(host, behind)])
+      const running = client.at(Room, key).slow({ tag: 'running', gate })
+      const queued = client.at(Room, key).echo({ text: 'queued' })
+      const failures = Promise.all([awaitFailure(host, running), awaitFailure(host, queued)])
       await waitForTurnsAtGate(host, client.at(Gate), gate)
       await host.abortShard('room', key)
       assert.deepEqual(
-        (await codes).map(({ code }) => code),
+        (await failures).map(({ code }) => code),
         ['SHARD_RESTARTED', 'SHARD_RESTARTED'],
       )
       await awaitOn(host, client.at(Gate).open({ name: gate }))
-      assert.deepEqual((await awaitOn(host, client.at(Room, key).who())).lines, [])
+      assert.deepEqual((await awaitOn(host, client.at(Room, key).info())).lines, [])
     },
   },
   {
-    name: 'a service whose activation ended goes on answering those who are connected',
+    name: 'a service replies to connected clients after its activation ended',
     needs: ['abort'],
     run: async (host) => {
       const gates = (await host.sdkClient()).at(Gate)
       assert.deepEqual(await awaitOn(host, gates.ping({ n: 1 })), { n: 1 })
       await host.abortShard('gate', '')
-      // A call that comes before the client knows of it may be lost, as any volatile one.
+      // A volatile call that is sent before the client receives the new activation may be lost.
       const ping = (): Promise<{ n: number }> => gates.ping({ n: 2 })
       assert.deepEqual(await awaitOn(host, ping().catch(ping)), { n: 2 })
     },
   },
   {
-    name: 'a durable call that an abort met is sent again and applied once, and what is behind it after it',
+    name: 'a durable call that an abort interrupts is resent and applied once, and later calls run after it',
     needs: ['abort'],
     run: async (host) => {
       const [key, gate] = [uniqueName(), uniqueName('gate')]
       const client = await host.sdkClient()
       const ledger = client.at(Ledger, key)
-      const calls = [ledger.add({ n: 1 }), ledger.slowAdd({ n: 2, gate }), ledger.add({ n: 4 })]
-      const resent = ledger.again()
+      const calls = [ledger.add({ n: 1 }), ledger.addAfterGate({ n: 2, gate }), ledger.add({ n: 4 })]
+      const resent = ledger.bumpWithResend()
       await waitForTurnsAtGate(host, client.at(Gate), gate)
       await host.abortShard('ledger', key)
       await awaitOn(host, client.at(Gate).open({ name: gate }))
@@ -200,14 +200,14 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'durable calls and casts under repeated aborts are each applied once',
+    name: 'durable calls and casts are each applied once despite repeated aborts',
     needs: ['abort'],
     run: async (host) => {
       const key = uniqueName()
       const ledger = (await host.sdkClient()).at(Ledger, key)
       const calls = []
       for (let i = 0; i < 100; i++) {
-        if (i % 4 === 3) ledger.quiet({ n: 1 })
+        if (i % 4 === 3) ledger.addNoReply({ n: 1 })
         else calls.push(ledger.add({ n: 1 }))
         if (i % 20 === 10) await host.abortShard('ledger', key)
       }
@@ -218,7 +218,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a legacy connection outlives an abort',
+    name: 'a legacy connection stays open during an abort',
     needs: ['abort'],
     run: async (host) => {
       const client = await host.rawClient()
@@ -226,63 +226,62 @@ export const cases: readonly Case[] = [
       await host.waitUntil(() => client.frames.length === 1, 'a reply')
       await host.abortShard('desk', 'main')
       client.send(frame(202, { n: 2 }))
-      await host.waitUntil(() => client.frames.length === 2, 'a reply of the next life')
-      assert.deepEqual(jsons(client)[1], [202, { n: 2 }])
+      assert.deepEqual((await waitForJsons(host, client, 2))[1], [202, { n: 2 }])
       assert.equal(client.isClosed, false)
     },
   },
   {
-    name: 'members are back after an abort, and hear events',
+    name: 'after an abort members are members again and receive events',
     needs: ['abort'],
     run: async (host) => {
       const key = uniqueName()
       const clients = [await host.sdkClient(), await host.sdkClient()]
-      const heard: string[] = []
+      const received: string[] = []
       for (const client of clients) await awaitOn(host, client.at(Room, key).join({ groups: ['red'] }))
-      clients[1]!.at(Room, key).on('said', ({ text }) => heard.push(text))
+      clients[1]!.at(Room, key).on('message', ({ text }) => received.push(text))
       await abortAndWaitForRestart(host, 'room', key, clients[0]!.at(Room, key))
-      // A link is opened again by itself; until then its member is not there.
-      const ask = (): Promise<{ size: number }> => clients[0]!.at(Room, key).who()
-      await pollUntil(host, ask, ({ size }) => size === 2, 'both members are back')
-      await awaitOn(host, clients[0]!.at(Room, key).group({ group: 'red', text: 'again' }))
-      await host.waitUntil(() => heard.length === 1, 'the event')
-      assert.equal((await awaitOn(host, clients[1]!.at(Room, key).who())).seat, 1)
+      // A member joins again when its link reopens.
+      const info = (): Promise<{ size: number }> => clients[0]!.at(Room, key).info()
+      await pollUntil(host, info, ({ size }) => size === 2, 'both members are back')
+      await awaitOn(host, clients[0]!.at(Room, key).sayToGroup({ group: 'red', text: 'again' }))
+      await host.waitUntil(() => received.length === 1, 'the event')
+      assert.equal((await awaitOn(host, clients[1]!.at(Room, key).info())).seat, 1)
     },
   },
   {
-    name: 'a death between commit and reply is one effect, and the reply is the committed one',
-    needs: ['doom'],
+    name: 'a crash between commit and reply gives one effect and the committed reply',
+    needs: ['crashAfterCommit'],
     run: async (host) => {
       const key = uniqueName()
       const ledger = (await host.sdkClient()).at(Ledger, key)
       await awaitOn(host, ledger.add({ n: 1 }))
-      const reply = await awaitOn(host, ledger.doom({ n: 10 }), 'the committed reply')
+      const reply = await awaitOn(host, ledger.addThenCrash({ n: 10 }), 'the committed reply')
       assert.deepEqual([reply.sum, reply.count], [11, 2])
       assert.deepEqual(await callWithRetry(host, () => ledger.read()), { ...reply, bumps: 0, size: 0 })
       assert.equal((await awaitOn(host, ledger.add({ n: 1 }))).count, 3)
     },
   },
   {
-    name: 'what was acknowledged is there after the death of the process',
+    name: 'acknowledged calls survive a killed process',
     needs: ['kill'],
     run: async (host) => {
       const client = await host.sdkClient()
       const ledgers = Array.from({ length: 8 }, () => client.at(Ledger, uniqueName()))
-      const told = await awaitAllOn(
+      const replies = await awaitAllOn(
         host,
         ledgers.map((ledger) => ledger.add({ n: 9 })),
       )
       await host.killProcess!()
-      const found = []
-      for (const ledger of ledgers) found.push(await callWithRetry(host, () => ledger.read()))
+      const stored = []
+      for (const ledger of ledgers) stored.push(await callWithRetry(host, () => ledger.read()))
       assert.deepEqual(
-        found.map(({ sum, luck, count }) => ({ sum, luck, count })),
-        told,
+        stored.map(({ sum, luck, count }) => ({ sum, luck, count })),
+        replies,
       )
     },
   },
   {
-    name: 'durable calls on their way while the process dies are each applied once',
+    name: 'durable calls in flight while the process is killed are each applied once',
     needs: ['kill'],
     run: async (host) => {
       const client = await host.sdkClient()
@@ -295,10 +294,7 @@ export const cases: readonly Case[] = [
         if (i === 100) await host.killProcess!()
       }
       await awaitAllOn(host, calls)
-      assert.deepEqual(
-        counts,
-        counts.map((_, i) => i + 1),
-      )
+      assertConsecutive(counts)
       assert.equal((await callWithRetry(host, () => ledger.read())).sum, 240)
     },
   },

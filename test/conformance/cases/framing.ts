@@ -1,10 +1,12 @@
-// Frames as bytes: the vectors made by the original code, and what a peer may do to a stream.
+// Frames as bytes: the vectors made by the original code, split and joined frames, and malformed ones.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { bytesOfHex, hexOf } from '../../../core/wire/bytes.ts'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
+import { Random } from '../../support/random.ts'
 import type { Host, RawClient } from '../host.ts'
-import { frame, hex, join, texts, type Case } from './case.ts'
+import { frame, join, texts, waitForTexts, type Case } from './case.ts'
 
 interface VectorIdentity {
   readonly name: string
@@ -30,48 +32,48 @@ const vectors = JSON.parse(
 ) as Vectors
 const isDefault = (of: VectorIdentity): boolean =>
   of.head.every((part) => part === 0) && of.protoVersion === 0 && of.serverVersion === 0
-/** Command ids from here on are the protocol's own. */
+/** Numbers from here on are session protocol messages. */
 const FIRST_RESERVED = 0xffffff00
-const frames = vectors.frames.filter((one) => isDefault(one) && one.command < FIRST_RESERVED)
+const frames = vectors.frames.filter((vector) => isDefault(vector) && vector.command < FIRST_RESERVED)
 const illegal = vectors.illegal.filter(
   ({ expectHead, expectProtoVersion, headerHex }) =>
     expectHead.every((part) => part === 0) && expectProtoVersion === 0 && headerHex.length === 34,
 )
 
 function framesAsHex(client: RawClient): [number, string][] {
-  return client.frames.map(({ command, body }) => [command, Buffer.from(body).toString('hex')])
+  return client.frames.map(({ command, body }) => [command, hexOf(body)])
 }
 
 async function waitForClose(host: Host, client: RawClient): Promise<void> {
   await host.waitUntil(() => client.isClosed, 'the connection is closed')
 }
 
-/** The connection is alive, and nothing else is on its way. */
+/** The connection echoes, and no other frame arrives before the echo. */
 async function assertStillAnswers(host: Host, client: RawClient): Promise<void> {
   const before = client.frames.length
-  client.send(frame(7, 'still there'))
+  client.send(frame(7, 'echo'))
   await host.waitUntil(() => client.frames.length > before, 'an echo')
-  assert.deepEqual(texts(client).slice(before), [[7, 'still there']])
+  assert.deepEqual(texts(client).slice(before), [[7, 'echo']])
 }
 
 export const cases: readonly Case[] = [
   {
-    name: 'every frame of the vectors comes back byte for byte',
+    name: 'each frame of the vectors is echoed unchanged',
     run: async (host) => {
       assert.ok(frames.length >= 11)
       const client = await host.rawClient()
       for (const [i, { frameHex, command, bodyHex }] of frames.entries()) {
-        client.send(hex(frameHex))
+        client.send(bytesOfHex(frameHex))
         await host.waitUntil(() => client.frames.length > i, 'an echo')
         assert.deepEqual(framesAsHex(client)[i], [command, bodyHex])
       }
     },
   },
   {
-    name: 'all frames of the vectors stuck together are answered in order',
+    name: 'all frames of the vectors in one send are echoed in order',
     run: async (host) => {
       const client = await host.rawClient()
-      client.send(join(...frames.map(({ frameHex }) => hex(frameHex))))
+      client.send(join(...frames.map(({ frameHex }) => bytesOfHex(frameHex))))
       await host.waitUntil(() => client.frames.length === frames.length, 'all echoes')
       assert.deepEqual(
         framesAsHex(client),
@@ -80,12 +82,12 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'frames that arrive byte by byte are put together',
+    name: 'frames that arrive byte by byte are reassembled',
     needs: ['stream'],
     run: async (host) => {
       const small = frames.filter(({ bodyHex }) => bodyHex.length < 600)
       const client = await host.rawClient('stream')
-      for (const byte of join(...small.map(({ frameHex }) => hex(frameHex)))) client.send(Uint8Array.of(byte))
+      for (const byte of join(...small.map(({ frameHex }) => bytesOfHex(frameHex)))) client.send(Uint8Array.of(byte))
       await host.waitUntil(() => client.frames.length === small.length, 'all echoes')
       assert.deepEqual(
         framesAsHex(client),
@@ -94,14 +96,14 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'every stream of the vectors is cut as the original cuts it',
+    name: 'each stream of the vectors is split into the same frames as by the original code',
     needs: ['stream'],
     run: async (host) => {
       const streams = vectors.streams.filter(isDefault)
       assert.ok(streams.length >= 9)
       for (const { name, chunksHex, expected } of streams) {
         const client = await host.rawClient('stream')
-        for (const chunk of chunksHex) client.send(hex(chunk))
+        for (const chunk of chunksHex) client.send(bytesOfHex(chunk))
         await host.waitUntil(() => client.frames.length >= expected.dispatched.length, `${name}: all echoes`)
         if (expected.closed) await waitForClose(host, client)
         assert.deepEqual(framesAsHex(client), expected.dispatched, name)
@@ -111,51 +113,49 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'frames cut at any place are put together',
+    name: 'frames split at any position are reassembled',
     needs: ['stream'],
     run: async (host) => {
       const sent = Array.from({ length: 300 }, (_, i) => frame(i % 8, `${i}:${'x'.repeat((i * 37) % 900)}`))
-      const whole = join(...sent)
+      const stream = join(...sent)
+      const random = new Random(7)
       const client = await host.rawClient('stream')
-      for (let at = 0, seed = 7; at < whole.length;) {
-        seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648
-        const size = 1 + (seed % 700)
-        client.send(whole.slice(at, at + size))
-        at += size
+      for (let at = 0, size = 0; at < stream.length; at += size) {
+        size = 1 + random.below(700)
+        client.send(stream.slice(at, at + size))
       }
-      await host.waitUntil(() => client.frames.length === 300, 'all echoes')
       assert.deepEqual(
-        texts(client).map(([command, text]) => [command, text.split(':')[0]]),
+        (await waitForTexts(host, client, 300)).map(([command, text]) => [command, text.split(':')[0]]),
         sent.map((_, i) => [i % 8, String(i)]),
       )
     },
   },
   {
-    name: 'each identity that differs in one field closes the connection without an answer',
+    name: 'a header that differs from the identity in one field closes the connection without a reply',
     run: async (host) => {
       assert.ok(illegal.length >= 9)
       for (const { headerHex } of illegal) {
         const client = await host.rawClient()
-        client.send(hex(headerHex))
+        client.send(bytesOfHex(headerHex))
         await waitForClose(host, client)
         assert.deepEqual(client.frames, [])
       }
     },
   },
   {
-    name: 'a wrong identity byte closes before its header is complete',
+    name: 'a wrong identity byte closes the connection before its header is complete',
     needs: ['stream'],
     run: async (host) => {
       const client = await host.rawClient('stream')
-      client.send(hex('0001'))
+      client.send(bytesOfHex('0001'))
       await waitForClose(host, client)
     },
   },
   {
-    name: 'frames before an illegal one are answered, then the connection is closed',
+    name: 'frames before an illegal one get replies, then the connection is closed',
     run: async (host) => {
       const client = await host.rawClient()
-      client.send(join(frame(1, 'one'), frame(14, 'two'), hex(illegal[0]!.headerHex), frame(3, 'three')))
+      client.send(join(frame(1, 'one'), frame(14, 'two'), bytesOfHex(illegal[0]!.headerHex), frame(3, 'three')))
       await waitForClose(host, client)
       assert.deepEqual(texts(client), [
         [1, 'one'],
@@ -164,29 +164,29 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a length field below 4 closes',
+    name: 'a length field below 4 closes the connection',
     run: async (host) => {
       for (const length of ['00000000', '00000001', '00000003']) {
         const client = await host.rawClient()
-        client.send(hex(`000000000000000000${length}00000001`))
+        client.send(bytesOfHex(`000000000000000000${length}00000001`))
         await waitForClose(host, client)
         assert.deepEqual(client.frames, [])
       }
     },
   },
   {
-    name: 'a length field over the limit closes from the header alone',
+    name: 'a length field above the limit closes the connection before its body arrives',
     needs: ['stream'],
     run: async (host) => {
       for (const length of ['00010005', '7fffffff', 'ffffffff']) {
         const client = await host.rawClient('stream')
-        client.send(hex(`000000000000000000${length}00000001`))
+        client.send(bytesOfHex(`000000000000000000${length}00000001`))
         await waitForClose(host, client)
       }
     },
   },
   {
-    name: 'the largest body is carried and one byte more closes',
+    name: 'a body of the maximum size is echoed, and one byte more closes the connection',
     run: async (host) => {
       const { maxBodyBytes } = DEFAULT_LIMITS
       const client = await host.rawClient()
@@ -199,7 +199,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a WebSocket message that ends inside a frame closes, after the answers to its whole frames',
+    name: 'a WebSocket message that ends inside a frame closes the connection after the replies to its complete frames',
     needs: ['messages'],
     run: async (host) => {
       for (const cut of [1, 16, 17, 19]) {
@@ -211,13 +211,12 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a WebSocket message with several frames is answered frame by frame',
+    name: 'each frame of a WebSocket message with several frames gets its reply',
     needs: ['messages'],
     run: async (host) => {
       const client = await host.rawClient('messages')
       client.send(join(frame(1, 'a'), frame(2, 'b'), frame(0, '')))
-      await host.waitUntil(() => client.frames.length === 3, 'three echoes')
-      assert.deepEqual(texts(client), [
+      assert.deepEqual(await waitForTexts(host, client, 3), [
         [1, 'a'],
         [2, 'b'],
         [0, ''],
@@ -225,7 +224,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'an empty WebSocket message is nothing',
+    name: 'an empty WebSocket message is ignored',
     needs: ['messages'],
     run: async (host) => {
       const client = await host.rawClient('messages')
@@ -234,7 +233,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a reserved command before HELLO is refused in silence',
+    name: 'a reserved command before HELLO gets no reply',
     run: async (host) => {
       const client = await host.rawClient()
       client.send(frame(0xffffffff, 'x'))
@@ -243,7 +242,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a connection that says nothing disturbs nobody',
+    name: 'a connection that sends nothing does not affect another connection',
     run: async (host) => {
       await host.rawClient()
       await assertStillAnswers(host, await host.rawClient())

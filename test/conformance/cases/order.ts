@@ -1,23 +1,24 @@
-// One turn at a time, in the order of arrival, whatever the handlers wait for.
+// Order. Invariant: a shard runs one turn at a time, in arrival order, even when a handler waits.
 
 import assert from 'node:assert/strict'
 import { Gate, Hop, Ledger, Room } from '../contracts.ts'
 import {
+  assertConsecutive,
   awaitOn,
   awaitAllOn,
-  pollUntil,
   frame,
   uniqueName,
   jsons,
   join,
-  texts,
+  waitForTexts,
   waitForTurnsAtGate,
   type Case,
 } from './case.ts'
+import { waitForNotes } from './calls.ts'
 
 export const cases: readonly Case[] = [
   {
-    name: '200 calls of one channel are answered in order, waiting handlers in between',
+    name: '200 calls of one channel get replies in order, some with waiting handlers',
     run: async (host) => {
       const room = (await host.sdkClient()).at(Room, uniqueName())
       const order: number[] = []
@@ -27,78 +28,67 @@ export const cases: readonly Case[] = [
         order.push(i)
       })
       await awaitAllOn(host, calls)
-      assert.deepEqual(
-        order,
-        order.map((_, i) => i),
-      )
+      assertConsecutive(order, 0)
     },
   },
   {
-    name: '200 frames of a legacy client are answered in order, waiting handlers in between',
+    name: '200 frames of a legacy client get replies in order, some with waiting handlers',
     run: async (host) => {
       const client = await host.rawClient()
       const sent = Array.from({ length: 200 }, (_, i): [number, string] => [i % 3 === 0 ? 14 : 1, String(i)])
       client.send(join(...sent.map(([command, body]) => frame(command, body))))
-      await host.waitUntil(() => client.frames.length === 200, 'all answers')
-      assert.deepEqual(texts(client), sent)
+      assert.deepEqual(await waitForTexts(host, client, 200), sent)
     },
   },
   {
-    name: 'a turn that waits is not interleaved with another',
+    name: 'a waiting turn is not interleaved with another turn',
     run: async (host) => {
       const key = uniqueName()
-      const [one, two] = [await host.sdkClient(), await host.sdkClient()]
-      const tags = Array.from({ length: 20 }, (_, i) => String(i))
-      await awaitAllOn(
-        host,
-        tags.map((tag, i) => (i % 2 === 0 ? one : two).at(Room, key).slow({ tag })),
-      )
-      const { lines } = await awaitOn(host, one.at(Room, key).who())
+      const rooms = [(await host.sdkClient()).at(Room, key), (await host.sdkClient()).at(Room, key)]
+      const calls = Array.from({ length: 20 }, (_, i) => rooms[i % 2]!.slow({ tag: String(i) }))
+      await awaitAllOn(host, calls)
+      const { lines } = await awaitOn(host, rooms[0]!.info())
       assert.equal(lines.length, 40)
       for (let i = 0; i < 40; i += 2) assert.equal(lines[i]!.slice(0, -1), lines[i + 1]!.slice(0, -1))
     },
   },
   {
-    name: 'no update of a waiting turn is lost under load',
+    name: 'updates of waiting turns are not lost under load',
     run: async (host) => {
       const key = uniqueName()
       const clients = [await host.sdkClient(), await host.sdkClient(), await host.sdkClient()]
       const calls = clients.flatMap((client) => Array.from({ length: 30 }, () => client.at(Room, key).grow()))
       const grown = await awaitAllOn(host, calls)
-      assert.deepEqual(
-        grown.map(({ n }) => n).sort((a, b) => a - b),
-        grown.map((_, i) => i + 1),
-      )
+      assertConsecutive(grown.map(({ n }) => n).sort((a, b) => a - b))
     },
   },
   {
-    name: 'what arrives while a turn waits runs after it',
+    name: 'calls that arrive while a turn waits run after it',
     run: async (host) => {
       const [key, gate] = [uniqueName(), uniqueName('gate')]
-      const [one, two] = [await host.sdkClient(), await host.sdkClient()]
-      const held = one.at(Room, key).slow({ tag: 'held', gate })
-      await host.waitUntil(() => true, 'sent')
-      await waitForTurnsAtGate(host, two.at(Gate), gate)
-      const room = two.at(Room, key)
-      room.line({ text: 'first' })
+      const [client, other] = [await host.sdkClient(), await host.sdkClient()]
+      const waiting = client.at(Room, key).slow({ tag: 'waiting', gate })
+      await waitForTurnsAtGate(host, other.at(Gate), gate)
+      const room = other.at(Room, key)
+      room.appendLine({ text: 'first' })
       const second = room.slow({ tag: 'second' })
-      room.line({ text: 'third' })
-      await awaitOn(host, two.at(Gate).open({ name: gate }))
-      await awaitAllOn(host, [held, second])
-      const { lines } = await awaitOn(host, room.who())
-      assert.deepEqual(lines, ['held<', 'held>', 'first', 'second<', 'second>', 'third'])
+      room.appendLine({ text: 'third' })
+      await awaitOn(host, other.at(Gate).open({ name: gate }))
+      await awaitAllOn(host, [waiting, second])
+      const { lines } = await awaitOn(host, room.info())
+      assert.deepEqual(lines, ['waiting<', 'waiting>', 'first', 'second<', 'second>', 'third'])
     },
   },
   {
-    name: 'a shard whose turn waits holds up no other shard',
+    name: 'a waiting turn does not block other shards',
     run: async (host) => {
       const gate = uniqueName('gate')
       const client = await host.sdkClient()
-      const held = client.at(Room, uniqueName()).slow({ tag: 'held', gate })
+      const waiting = client.at(Room, uniqueName()).slow({ tag: 'waiting', gate })
       const { text } = await awaitOn(host, client.at(Room, uniqueName()).echo({ text: 'free' }))
       assert.equal(text, 'free')
       await awaitOn(host, client.at(Gate).open({ name: gate }))
-      assert.deepEqual(await awaitOn(host, held), { tag: 'held' })
+      assert.deepEqual(await awaitOn(host, waiting), { tag: 'waiting' })
     },
   },
   {
@@ -107,11 +97,11 @@ export const cases: readonly Case[] = [
       const room = (await host.sdkClient()).at(Room, uniqueName())
       const calls: Promise<unknown>[] = []
       for (let i = 0; i < 30; i++) {
-        room.line({ text: `line ${i}` })
+        room.appendLine({ text: `line ${i}` })
         if (i % 5 === 0) calls.push(room.slow({ tag: String(i) }))
       }
       await awaitAllOn(host, calls)
-      const { lines } = await awaitOn(host, room.who())
+      const { lines } = await awaitOn(host, room.info())
       const expected = Array.from({ length: 30 }, (_, i) =>
         i % 5 === 0 ? [`line ${i}`, `${i}<`, `${i}>`] : [`line ${i}`],
       )
@@ -119,21 +109,18 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'calls that were sent before the shard was open come first',
+    name: 'calls sent before the channel is open run in order',
     run: async (host) => {
       const ledger = (await host.sdkClient()).at(Ledger, uniqueName())
       const counts = await awaitAllOn(
         host,
         Array.from({ length: 20 }, () => ledger.add({ n: 1 })),
       )
-      assert.deepEqual(
-        counts.map(({ count }) => count),
-        counts.map((_, i) => i + 1),
-      )
+      assertConsecutive(counts.map(({ count }) => count))
     },
   },
   {
-    name: 'durable and volatile turns of one shard are answered in the order of their calls',
+    name: 'durable and volatile calls of one channel get replies in order',
     run: async (host) => {
       const ledger = (await host.sdkClient()).at(Ledger, uniqueName())
       const order: string[] = []
@@ -152,25 +139,22 @@ export const cases: readonly Case[] = [
       const [from, to] = [uniqueName(), uniqueName()]
       const client = await host.sdkClient()
       const lines = Array.from({ length: 50 }, (_, i) => String(i))
-      await awaitOn(host, client.at(Hop, from).tell({ to, texts: lines }))
-      const ask = (): Promise<{ notes: string[] }> => client.at(Hop, to).notes()
-      const { notes } = await pollUntil(host, ask, (got) => got.notes.length >= 50, 'all casts')
-      assert.deepEqual(notes, lines)
+      await awaitOn(host, client.at(Hop, from).castNotes({ to, texts: lines }))
+      assert.deepEqual(await waitForNotes(host, client.at(Hop, to), 50), lines)
     },
   },
   {
-    name: 'answers of a legacy client from two shards come in order within each',
+    name: 'replies of two shards to a legacy client are in order within each shard',
     run: async (host) => {
       const client = await host.rawClient()
       const sent: Uint8Array[] = []
       for (let i = 0; i < 40; i++) sent.push(frame(14, String(i)), frame(202, { n: i }))
       client.send(join(...sent))
-      await host.waitUntil(() => client.frames.length === 80, 'all answers')
-      const bytes = texts(client).filter(([command]) => command === 14)
-      const desk = jsons({ ...client, frames: client.frames.filter(({ command }) => command === 202) })
-      assert.deepEqual(
+      const bytes = (await waitForTexts(host, client, 80)).filter(([command]) => command === 14)
+      const desk = jsons({ frames: client.frames.filter(({ command }) => command === 202) })
+      assertConsecutive(
         bytes.map(([, text]) => Number(text)),
-        bytes.map((_, i) => i),
+        0,
       )
       assert.deepEqual(
         desk,

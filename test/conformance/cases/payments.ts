@@ -1,9 +1,10 @@
-// Payments by durable casts: how they fail, their order, many at a time; and whatever is lost meanwhile, no gold comes
-// or goes.
+// Payments by durable casts: failures, order, and many at a time. Invariant: the total gold stays the same, whatever
+// fails.
 
 import assert from 'node:assert/strict'
+import { Random } from '../../support/random.ts'
 import { Bank } from '../castshards.ts'
-import type { CommitFaults, Host, HostFeature } from '../host.ts'
+import { FAULTS, type Host, type HostFeature } from '../host.ts'
 import { account, openBankPair, settledAccount, type Account, type BankClient } from './casts.ts'
 import {
   awaitOn,
@@ -16,11 +17,11 @@ import {
   type Case,
 } from './case.ts'
 
-/** How a cast fails, and what its hook hears. */
+/** Failing casts, each with the line that its answer hook writes. */
 const FAILURES: readonly (readonly [
   what: string,
   start: (from: BankClient, to: string) => Promise<unknown>,
-  heard: string,
+  line: string,
 ])[] = [
   ['a refusal', (from, to) => from.pay({ to: [to], amount: 50, id: 'x' }), 'x no FULL'],
   ['a bug', (from, to) => from.pay({ to: [to], amount: 5, id: 'x', bug: true }), 'x no INTERNAL'],
@@ -31,10 +32,15 @@ const FAILURES: readonly (readonly [
 ]
 
 function sumOf(accounts: readonly Account[], what: 'gold' | 'pending'): number {
-  return accounts.reduce((all, one) => all + one[what], 0)
+  return accounts.reduce((sum, each) => sum + each[what], 0)
 }
 
-/** Payments at random between some banks, while `disturb` is called between them. */
+async function waitForGold(host: Host, bank: BankClient, gold: number): Promise<void> {
+  const hasGold = (account: Account): boolean => account.gold === gold
+  await pollUntil(host, () => bank.account(), hasGold, `${gold} gold`)
+}
+
+/** Random payments between five banks; `disturb` is called after each. */
 async function randomPayments(
   host: Host,
   rounds: number,
@@ -48,34 +54,30 @@ async function randomPayments(
     banks.map((bank) => bank.open({ gold: 1_000, room: 1_300 })),
   )
   const calls: Promise<unknown>[] = []
-  let seed = 5
-  const die = (below: number): number => (seed = (seed * 48_271) % 2_147_483_647) % below
+  const random = new Random(5)
   for (let round = 0; round < rounds; round++) {
-    const to = [keys[die(5)]!, keys[die(5)]!].slice(0, 1 + die(2))
-    const paid = banks[die(5)]!.pay({ to, amount: 1 + die(90), id: `r${round}`, bug: die(9) === 0 })
-    calls.push(paid.catch(() => null))
+    const to = Array.from({ length: 1 + random.below(2) }, () => random.pick(keys))
+    const payment = { to, amount: 1 + random.below(90), id: `r${round}`, bug: random.chance(1 / 9) }
+    const call = random.pick(banks).pay(payment)
+    calls.push(call.catch(() => null))
     await disturb(round, keys)
   }
   await awaitAllOn(host, calls)
   const accounts: Account[] = []
   for (const bank of banks) accounts.push(await settledAccount(host, bank))
-  // What one bank is still paid by another may come after it was asked.
+  // A bank may be paid after its account was read.
   for (const [i, bank] of banks.entries()) accounts[i] = await account(host, bank)
   assert.deepEqual([sumOf(accounts, 'gold'), sumOf(accounts, 'pending')], [5_000, 0])
-  const lines = accounts.map(({ lines }) => lines.filter((line) => line.startsWith('took ')).length)
-  const answered = accounts.map(({ lines }) => lines.filter((line) => line.includes(' ok {')).length)
-  assert.equal(
-    lines.reduce((a, b) => a + b),
-    answered.reduce((a, b) => a + b),
-  )
+  const lines = accounts.flatMap(({ lines }) => lines)
+  const taken = lines.filter((line) => line.startsWith('took '))
+  assert.equal(lines.filter((line) => line.includes(' ok {')).length, taken.length)
 }
 
 const needs: readonly HostFeature[] = ['abort']
-const KINDS: readonly Parameters<CommitFaults['injectNext']>[0][] = ['failed', 'applied', 'dropped']
 
 export const cases: readonly Case[] = [
   {
-    name: 'a durable cast of a turn that throws is dropped',
+    name: 'a durable cast is not sent when its turn throws',
     run: async (host) => {
       const { from, to, keys } = await openBankPair(host)
       const pay = from.pay({ to: [keys.to, keys.to], amount: 5, id: 'p', end: 'bug' })
@@ -86,22 +88,22 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'how a durable cast failed reaches its answer, the receiver keeps nothing of it, and the next one is taken',
+    name: 'a failed durable cast answers with its code and changes nothing at the receiver, and the next one is taken',
     run: async (host) => {
-      for (const [what, start, heard] of FAILURES) {
+      for (const [what, start, line] of FAILURES) {
         const { from, to, keys } = await openBankPair(host, 20)
         await awaitOn(host, start(from, keys.to), what)
-        const good = (one: Account): boolean => one.pending === 0 && one.lines.length > 0
-        const { gold, lines } = await pollUntil(host, () => from.account(), good, what)
-        assert.deepEqual([gold, lines], [1_000, [heard]], what)
+        const isAnswered = ({ pending, lines }: Account): boolean => pending === 0 && lines.length > 0
+        const { gold, lines } = await pollUntil(host, () => from.account(), isAnswered, what)
+        assert.deepEqual([gold, lines], [1_000, [line]], what)
         await awaitOn(host, from.pay({ to: [keys.to], amount: 5, id: 'next' }))
-        assert.deepEqual((await settledAccount(host, from)).lines, [heard, 'next ok {"gold":5}'], what)
+        assert.deepEqual((await settledAccount(host, from)).lines, [line, 'next ok {"gold":5}'], what)
         assert.deepEqual((await account(host, to)).lines, ['took next 5'], what)
       }
     },
   },
   ...(['bug', 'room'] as const).map((why): Case => ({
-    name: `a failure is remembered like any answer: ${why}`,
+    name: `a resent durable cast gets the stored failure: ${why}`,
     needs: ['commitFaults'],
     run: async (host) => {
       const { from, to, keys, gates } = await openBankPair(host, 20)
@@ -119,7 +121,7 @@ export const cases: readonly Case[] = [
     },
   })),
   {
-    name: 'an answer whose hook throws is heard again until it is acted on, once',
+    name: 'an answer is delivered again while its hook throws, and takes effect once',
     run: async (host) => {
       const { from, to, keys } = await openBankPair(host)
       await awaitOn(host, from.pay({ to: [keys.to], amount: 5, id: 'p', fails: 2 }))
@@ -129,35 +131,30 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'an answer whose hook always throws is given up, and those behind it are heard',
+    name: 'an answer whose hook always throws is discarded, and the following answers are delivered',
     run: async (host) => {
       const { from, to, keys } = await openBankPair(host)
       await awaitOn(host, from.pay({ to: [keys.to], amount: 5, id: 'p', fails: 6 }))
       await awaitOn(host, from.pay({ to: [keys.to], amount: 7, id: 'q' }))
-      const heard = ({ lines }: Account): boolean => lines.length > 0
-      const { pending, lines, tries } = await pollUntil(host, () => from.account(), heard, 'the next answer')
+      const hasLine = ({ lines }: Account): boolean => lines.length > 0
+      const { pending, lines, tries } = await pollUntil(host, () => from.account(), hasLine, 'the next answer')
       assert.deepEqual([pending, lines, tries], [5, ['q ok {"gold":12}'], 7])
       assert.deepEqual((await account(host, to)).lines, ['took p 5', 'took q 7'])
     },
   },
   {
-    name: 'a durable cast without a hook is taken as well, and so is one to the own shard',
+    name: 'a durable cast without an answer hook is taken, and so is one to the own shard',
     run: async (host) => {
       const { from, to, keys } = await openBankPair(host)
       await awaitOn(host, from.pay({ to: [keys.to], amount: 5, id: 'p', end: 'silent' }))
-      await pollUntil(
-        host,
-        () => to.account(),
-        ({ gold }) => gold === 5,
-        'it is taken',
-      )
+      await waitForGold(host, to, 5)
       await awaitOn(host, from.pay({ to: [keys.from], amount: 7, id: 'own' }))
       const { gold, lines } = await settledAccount(host, from)
       assert.deepEqual([gold, lines], [995, ['took own 7', 'own ok {"gold":995}']])
     },
   },
   {
-    name: 'durable casts from one shard to another are taken in the order in which they were made, also over aborts',
+    name: 'durable casts from one shard to another are taken in the order of their turns, also after aborts',
     needs,
     run: async (host) => {
       const { from, to, keys } = await openBankPair(host)
@@ -182,7 +179,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'two hundred durable casts of one turn to one shard, in order',
+    name: '200 durable casts of one turn to one shard are taken in order',
     run: async (host) => {
       const { from, to, keys } = await openBankPair(host)
       await awaitOn(host, from.pay({ to: Array.from({ length: 200 }, () => keys.to), amount: 1, id: 'p' }))
@@ -196,7 +193,7 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'two hundred durable casts of one turn to fifty shards',
+    name: '200 durable casts of one turn to 50 shards are taken in order',
     run: async (host) => {
       const { from } = await openBankPair(host)
       const client = await host.sdkClient()
@@ -205,29 +202,21 @@ export const cases: readonly Case[] = [
       const { gold, lines } = await settledAccount(host, from)
       assert.deepEqual([gold, lines.length, new Set(lines.map((line) => line.split(' ')[0])).size], [600, 200, 200])
       for (const [i, key] of keys.slice(0, 20).entries()) {
-        const one = await account(host, client.at(Bank, key))
-        assert.deepEqual(
-          one.lines,
-          [0, 1, 2, 3].map((n) => `took p.${i + 50 * n} 2`),
-        )
+        const expected = [0, 1, 2, 3].map((n) => `took p.${i + 50 * n} 2`)
+        assert.deepEqual((await account(host, client.at(Bank, key))).lines, expected)
       }
     },
   },
   {
-    name: 'a shard that nobody speaks to casts, and hears its answer',
+    name: 'a shard without clients sends a durable cast and receives its answer',
     needs,
     run: async (host) => {
       const { from, to, keys } = await openBankPair(host)
       const by = uniqueName('by')
-      await awaitOn(host, from.order({ by, to: keys.to, amount: 9 }))
-      await pollUntil(
-        host,
-        () => to.account(),
-        ({ gold }) => gold === 9,
-        'it is taken',
-      )
+      await awaitOn(host, from.castPayment({ by, to: keys.to, amount: 9 }))
+      await waitForGold(host, to, 9)
       const bank = (await host.sdkClient()).at(Bank, by)
-      assert.deepEqual((await settledAccount(host, bank)).lines, ['ordered ok {"gold":9}'])
+      assert.deepEqual((await settledAccount(host, bank)).lines, ['byCast ok {"gold":9}'])
     },
   },
   {
@@ -235,7 +224,7 @@ export const cases: readonly Case[] = [
     run: (host) => randomPayments(host, 60, async () => {}),
   },
   {
-    name: 'gold is conserved while shards that pay each other are lost at random',
+    name: 'gold is conserved while shards that pay each other are aborted at random',
     needs: ['abort', 'commitFaults'],
     run: (host) => {
       let release: (() => Promise<void>) | null = null
@@ -248,16 +237,16 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'gold is conserved while commits of shards that pay each other fail now and then',
+    name: 'gold is conserved while some commits of shards that pay each other fail',
     needs: ['commitFaults'],
     run: (host) =>
       randomPayments(host, 100, async (round) => {
-        if (round % 9 === 2) await host.faults!.injectNext(KINDS[((round / 9) % 3) | 0]!)
+        if (round % 9 === 2) await host.faults!.injectNext(FAULTS[Math.floor(round / 9) % 3]!)
         if (round % 4 === 0) await host.sleep(2)
       }),
   },
   {
-    name: 'gold is conserved over the death of the process that runs the shards',
+    name: 'gold is conserved while the process that runs the shards is killed',
     needs: ['kill'],
     run: (host) =>
       randomPayments(host, 80, async (round) => {

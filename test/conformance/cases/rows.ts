@@ -1,61 +1,64 @@
-// Rows and turns: a turn sees its own changes and those of turns before it, committed or not; one that ends badly
-// leaves none, and neither does one whose commit is not known to be there.
+// Rows and turns: a turn sees its own changes and those of earlier turns, committed or not. A turn that fails, or whose
+// commit fails, leaves no change.
 
 import assert from 'node:assert/strict'
-import type { Remote } from '../../../client/index.ts'
 import { Gate } from '../contracts.ts'
-import type { Host, HostFeature } from '../host.ts'
-import { RowScript, type RowStep } from '../rowshards.ts'
-import { awaitOn, awaitAllOn, awaitFailure, uniqueName, callWithRetry, waitForTurnsAtGate, type Case } from './case.ts'
+import { FAULTS, type Fault, type Host, type HostFeature } from '../host.ts'
+import type { RowStep } from '../rowshards.ts'
+import {
+  assertConsecutive,
+  awaitOn,
+  awaitAllOn,
+  awaitFailure,
+  END_NAMES,
+  endActivation,
+  uniqueName,
+  waitForTurnsAtGate,
+  type Case,
+} from './case.ts'
+import { insertSpot, openScriptShard, spotTexts, type ScriptShard } from './rowscript.ts'
 
-type RowScriptClient = Remote<(typeof RowScript)['entries']>
-const faults: readonly HostFeature[] = ['commitFaults']
+const needs: readonly HostFeature[] = ['commitFaults']
 
-async function openScriptClient(host: Host, key = uniqueName()): Promise<RowScriptClient> {
-  return (await host.sdkClient()).at(RowScript, key)
+async function openInitializedShard(host: Host): Promise<ScriptShard> {
+  const shard = await openScriptShard(host)
+  await shard.run(...INITIAL_STEPS)
+  return shard
 }
-async function runSteps(host: Host, keep: RowScriptClient, ...steps: RowStep[]): Promise<unknown[]> {
-  return (await callWithRetry(host, () => keep.play({ steps }))).told
-}
-const spot = (x: number, word: string, n = 0): RowStep => ['insert', 'spots', { x, word, n }]
-/** Of what was told of spots: `x word n`. */
-function spotTexts(rows: unknown): string[] {
-  return (rows as { x: number; word: string; n: number }[]).map(({ x, word, n }) => `${x} ${word} ${n}`)
-}
-async function readSpots(host: Host, keep: RowScriptClient): Promise<string[]> {
-  return spotTexts((await runSteps(host, keep, ['all', 'spots']))[0])
+async function readSpots({ run }: ScriptShard): Promise<string[]> {
+  return spotTexts((await run(['all', 'spots']))[0])
 }
 
-/** How a turn may end badly, as its last steps. */
+/** The last steps of a turn that fails. */
 const FAILING_ENDS: readonly (readonly RowStep[])[] = [
   [['throw']],
   [['refuse']],
-  [['spoil']],
-  [['late'], ['throw']],
-  [['late'], ['refuse']],
-  [['late'], ['spoil']],
-  [['late'], spot(9, 'late'), ['add', 'spots', { x: 4, word: 'd' }, 'n', 1], ['throw']],
+  [['invalidOutput']],
+  [['awaitTick'], ['throw']],
+  [['awaitTick'], ['refuse']],
+  [['awaitTick'], ['invalidOutput']],
+  [['awaitTick'], insertSpot(9, 'late'), ['add', 'spots', { x: 4, word: 'd' }, 'n', 1], ['throw']],
 ]
 const INITIAL_STEPS: readonly RowStep[] = [
-  spot(1, 'a', 1),
-  spot(2, 'b', 2),
-  spot(3, 'c', 3),
+  insertSpot(1, 'a', 1),
+  insertSpot(2, 'b', 2),
+  insertSpot(3, 'c', 3),
   ['insert', 'heads', { gold: 5 }],
   ['insert', 'items', { id: 'i', mark: 'm' }],
   ['kv', 1],
 ]
-/** Every way in which rows may change, some of them several times. */
+/** Every kind of change, some of them several times. */
 const CHANGES: readonly RowStep[] = [
-  spot(4, 'd'),
+  insertSpot(4, 'd'),
   ['update', 'spots', { x: 4, word: 'd' }, { n: 44 }],
   ['update', 'spots', { x: 1, word: 'a' }, { n: 10 }],
   ['add', 'spots', { x: 1, word: 'a' }, 'n', 1],
   ['delete', 'spots', { x: 2, word: 'b' }],
-  spot(2, 'b', 22),
+  insertSpot(2, 'b', 22),
   ['delete', 'spots', { x: 2, word: 'b' }],
   ['delete', 'spots', { x: 3, word: 'c' }],
-  spot(3, 'c', 33),
-  spot(5, 'e'),
+  insertSpot(3, 'c', 33),
+  insertSpot(5, 'e'),
   ['delete', 'spots', { x: 5, word: 'e' }],
   ['add', 'heads', undefined, 'gold', 7],
   ['delete', 'heads'],
@@ -65,24 +68,20 @@ const CHANGES: readonly RowStep[] = [
 ]
 const READ_ALL_STEPS: readonly RowStep[] = [['all', 'spots'], ['get', 'heads'], ['all', 'items'], ['kv']]
 
-async function assertAppliedOnce(host: Host, fault: 'failed' | 'applied' | 'dropped'): Promise<void> {
-  const keep = await openScriptClient(host)
-  await runSteps(host, keep, ...INITIAL_STEPS)
+async function assertAppliedOnce(host: Host, fault: Fault): Promise<void> {
+  const { client, run } = await openInitializedShard(host)
   let restarts = 0
-  keep.onRestart(() => restarts++)
+  client.onRestart(() => restarts++)
   await host.faults!.injectNext(fault)
-  const first = keep.playOnce({ steps: [['add', 'heads', undefined, 'gold', 1], spot(7, 'g'), ['kv', 7]] })
-  const second = keep.playOnce({
-    steps: [
-      ['add', 'heads', undefined, 'gold', 1],
-      ['all', 'spots'],
-    ],
-  })
-  const [one, two] = await awaitAllOn(host, [first, second])
-  assert.deepEqual([one!.told[0], two!.told[0]], [6, 7])
+  const addGold: RowStep = ['add', 'heads', undefined, 'gold', 1]
+  const [first, second] = await awaitAllOn(host, [
+    client.playOnce({ steps: [addGold, insertSpot(7, 'g'), ['kv', 7]] }),
+    client.playOnce({ steps: [addGold, ['all', 'spots']] }),
+  ])
+  assert.deepEqual([first!.results[0], second!.results[0]], [6, 7])
   await host.waitUntil(() => restarts === 1, 'the activation ended')
-  assert.deepEqual(spotTexts(two!.told[1]), ['1 a 1', '2 b 2', '3 c 3', '7 g 0'])
-  const [head, kv] = await runSteps(host, keep, ['get', 'heads'], ['kv'])
+  assert.deepEqual(spotTexts(second!.results[1]), ['1 a 1', '2 b 2', '3 c 3', '7 g 0'])
+  const [head, kv] = await run(['get', 'heads'], ['kv'])
   assert.deepEqual([(head as { gold: number }).gold, kv], [7, 7])
 }
 
@@ -90,102 +89,101 @@ export const cases: readonly Case[] = [
   {
     name: 'a turn sees its own changes',
     run: async (host) => {
-      const keep = await openScriptClient(host)
+      const { key: shard, run } = await openScriptShard(host)
       const key = { x: 1, word: 'w' }
-      const of = (n: number): unknown => ({ keep: (mine as { keep: string }).keep, ...key, n })
-      const [none, mine, ...rest] = await runSteps(
-        host,
-        keep,
-        ...([
-          ['get', 'spots', key],
-          spot(1, 'w', 5),
-          ['get', 'spots', key],
-          ['update', 'spots', key, { n: 6 }],
-          ['all', 'spots'],
-          ['add', 'spots', key, 'n', 4],
-          ['all', 'spots', { n: 10 }],
-          ['all', 'spots', { n: 5 }],
-          ['delete', 'spots', key],
-          ['get', 'spots', key],
-          ['all', 'spots'],
-          spot(1, 'w', 7),
-          ['all', 'spots'],
-        ] as RowStep[]),
+      const row = (n: number): unknown => ({ shard, ...key, n })
+      const results = await run(
+        ['get', 'spots', key],
+        insertSpot(1, 'w', 5),
+        ['get', 'spots', key],
+        ['update', 'spots', key, { n: 6 }],
+        ['all', 'spots'],
+        ['add', 'spots', key, 'n', 4],
+        ['all', 'spots', { n: 10 }],
+        ['all', 'spots', { n: 5 }],
+        ['delete', 'spots', key],
+        ['get', 'spots', key],
+        ['all', 'spots'],
+        insertSpot(1, 'w', 7),
+        ['all', 'spots'],
       )
-      assert.deepEqual([none, mine], [null, of(5)])
-      assert.deepEqual(rest, [of(5), null, [of(6)], 10, [of(10)], [], null, null, [], of(7), [of(7)]])
+      assert.deepEqual(results.slice(0, 6), [null, row(5), row(5), null, [row(6)], 10])
+      assert.deepEqual(results.slice(6), [[row(10)], [], null, null, [], row(7), [row(7)]])
     },
   },
   {
-    name: 'a turn that ends badly leaves no trace in rows, however often it changed them',
+    name: 'a turn that fails leaves no trace in rows, however often it changed them',
     run: async (host) => {
       for (const end of FAILING_ENDS) {
-        const key = uniqueName()
-        const keep = await openScriptClient(host, key)
-        await runSteps(host, keep, ...INITIAL_STEPS)
-        const before = await runSteps(host, keep, ...READ_ALL_STEPS)
-        const { code } = await awaitFailure(host, keep.play({ steps: [...CHANGES, ...end] }))
+        const { client, run } = await openInitializedShard(host)
+        const before = await run(...READ_ALL_STEPS)
+        const { code } = await awaitFailure(host, client.play({ steps: [...CHANGES, ...end] }))
         assert.equal(code, end.at(-1)![0] === 'refuse' ? 'NO' : 'INTERNAL')
-        assert.deepEqual(await runSteps(host, keep, ...READ_ALL_STEPS), before, JSON.stringify(end))
-        // And the shard goes on: the same turn, well ended.
-        const after = await runSteps(host, keep, ...CHANGES, ...READ_ALL_STEPS)
+        assert.deepEqual(await run(...READ_ALL_STEPS), before, JSON.stringify(end))
+        // The same changes succeed in the next turn.
+        const after = await run(...CHANGES, ...READ_ALL_STEPS)
         assert.deepEqual(spotTexts(after.at(-4)), ['1 a 11', '3 c 33', '4 d 44'])
-        assert.deepEqual(
-          after.slice(-3).map((told) => (told as object[] | null)?.length ?? told),
-          [null, 2, 2],
-        )
+        const [head, items, kv] = after.slice(-3) as [unknown, unknown[], unknown]
+        assert.deepEqual([head, items.length, kv], [null, 2, 2])
       }
     },
   },
-  ...(['evict', 'abort'] as const).map((need): Case => ({
-    name: `${need} shows that a turn that ended badly left nothing in the store, and a good one all`,
-    needs: [need],
+  ...(['evict', 'abort'] as const).map((end): Case => ({
+    name: `after ${END_NAMES[end]} the store has nothing of a failed turn and all of a successful one`,
+    needs: [end],
     run: async (host) => {
-      const key = uniqueName()
-      const keep = await openScriptClient(host, key)
-      await runSteps(host, keep, ...INITIAL_STEPS)
-      const before = await runSteps(host, keep, ...READ_ALL_STEPS)
-      await awaitFailure(host, keep.play({ steps: [...CHANGES, ['late'], ['throw']] }))
-      await host[need === 'evict' ? 'evictShard' : 'abortShard']('keep', key)
-      assert.deepEqual(await runSteps(host, keep, ...READ_ALL_STEPS), before)
-      await runSteps(host, keep, ...CHANGES)
-      const after = await runSteps(host, keep, ...READ_ALL_STEPS)
-      await host[need === 'evict' ? 'evictShard' : 'abortShard']('keep', key)
-      assert.deepEqual(await runSteps(host, keep, ...READ_ALL_STEPS), after)
+      const { key, client, run } = await openInitializedShard(host)
+      const before = await run(...READ_ALL_STEPS)
+      await awaitFailure(host, client.play({ steps: [...CHANGES, ['awaitTick'], ['throw']] }))
+      await endActivation(host, end, 'rows', key)
+      assert.deepEqual(await run(...READ_ALL_STEPS), before)
+      await run(...CHANGES)
+      const after = await run(...READ_ALL_STEPS)
+      await endActivation(host, end, 'rows', key)
+      assert.deepEqual(await run(...READ_ALL_STEPS), after)
     },
   })),
   {
-    name: 'a turn sees what turns before it changed, committed or not, and not what a bad one did between',
-    needs: faults,
+    name: 'a turn sees changes of earlier turns, committed or not, and none of a failed turn between them',
+    needs,
     run: async (host) => {
-      const keep = await openScriptClient(host)
-      await runSteps(host, keep, ...INITIAL_STEPS)
+      const shard = await openInitializedShard(host)
       const release = await host.faults!.holdCommits()
       const order: string[] = []
       const at = { x: 1, word: 'a' }
-      const run = (name: string, ...steps: RowStep[]): Promise<unknown[]> =>
-        keep.play({ steps }).then(
-          ({ told }) => (order.push(name), told),
-          () => (order.push(`${name}!`), []),
+      const play = (name: string, ...steps: RowStep[]): Promise<unknown[]> =>
+        shard.client.play({ steps }).then(
+          ({ results }) => (order.push(name), results),
+          () => (order.push(`${name} failed`), []),
         )
       const calls = [
-        run('change', spot(4, 'd', 4), ['update', 'spots', at, { n: 11 }], ['delete', 'spots', { x: 2, word: 'b' }]),
-        run('look', ['all', 'spots'], ['get', 'spots', { x: 2, word: 'b' }], ['all', 'spots', { n: 4 }]),
-        run(
-          'bad',
+        play(
+          'change',
+          insertSpot(4, 'd', 4),
+          ['update', 'spots', at, { n: 11 }],
+          ['delete', 'spots', { x: 2, word: 'b' }],
+        ),
+        play('read', ['all', 'spots'], ['get', 'spots', { x: 2, word: 'b' }], ['all', 'spots', { n: 4 }]),
+        play(
+          'throw',
           ['update', 'spots', at, { n: 12 }],
-          spot(2, 'b', 9),
+          insertSpot(2, 'b', 9),
           ['delete', 'spots', { x: 4, word: 'd' }],
           ['throw'],
         ),
-        run('add', ['add', 'spots', at, 'n', 1], ['insert', 'items', { id: 'j', mark: 'm' }], ['delete', 'items', 'i']),
-        run('look', ['all', 'spots'], ['insert', 'items', { id: 'k', mark: 'm' }], ['get', 'items', 'i']),
+        play(
+          'add',
+          ['add', 'spots', at, 'n', 1],
+          ['insert', 'items', { id: 'j', mark: 'm' }],
+          ['delete', 'items', 'i'],
+        ),
+        play('read', ['all', 'spots'], ['insert', 'items', { id: 'k', mark: 'm' }], ['get', 'items', 'i']),
       ]
       await host.sleep(50)
       assert.deepEqual(order, [])
       await release()
       const [, first, , add, last] = await awaitAllOn(host, calls)
-      assert.deepEqual(order, ['change', 'look', 'bad!', 'add', 'look'])
+      assert.deepEqual(order, ['change', 'read', 'throw failed', 'add', 'read'])
       assert.deepEqual(
         [spotTexts(first![0]), first![1], spotTexts(first![2])],
         [['1 a 11', '3 c 3', '4 d 4'], null, ['4 d 4']],
@@ -193,130 +191,121 @@ export const cases: readonly Case[] = [
       assert.deepEqual([add![0], String(add![1]).slice(0, 9)], [12, 'DUPLICATE'])
       assert.deepEqual(spotTexts(last![0]), ['1 a 12', '3 c 3', '4 d 4'])
       assert.deepEqual([(last![1] as { id: string }).id, last![2]], ['k', null])
-      assert.deepEqual(await readSpots(host, keep), ['1 a 12', '3 c 3', '4 d 4'])
+      assert.deepEqual(await readSpots(shard), ['1 a 12', '3 c 3', '4 d 4'])
     },
   },
-  ...(['failed', 'applied', 'dropped'] as const).map((fault): Case => ({
-    name: `a durable call whose commit was ${fault} changes its rows once`,
-    needs: faults,
+  ...FAULTS.map((fault): Case => ({
+    name: `a durable call changes its rows once when its commit is ${fault}`,
+    needs,
     run: (host) => assertAppliedOnce(host, fault),
   })),
   {
-    name: 'a volatile call whose commit failed leaves no rows, and reads see what the store has',
-    needs: faults,
+    name: 'a volatile call whose commit failed changes no rows, and reads return the rows of the store',
+    needs,
     run: async (host) => {
-      const keep = await openScriptClient(host)
-      await runSteps(host, keep, ...INITIAL_STEPS)
-      const before = await runSteps(host, keep, ...READ_ALL_STEPS)
+      const { client, run } = await openInitializedShard(host)
+      const before = await run(...READ_ALL_STEPS)
       await host.faults!.injectNext('failed')
-      assert.equal((await awaitFailure(host, keep.play({ steps: [...CHANGES] }))).code, 'SHARD_RESTARTED')
-      assert.deepEqual(await runSteps(host, keep, ...READ_ALL_STEPS), before)
+      assert.equal((await awaitFailure(host, client.play({ steps: [...CHANGES] }))).code, 'SHARD_RESTARTED')
+      assert.deepEqual(await run(...READ_ALL_STEPS), before)
     },
   },
   {
-    name: 'a commit that fails takes the rows of its turn and of those behind it, and each durable call is applied once',
-    needs: faults,
+    name: 'a failed commit discards the rows of its turn and of later ones, and each durable call is applied once',
+    needs,
     run: async (host) => {
-      const keep = await openScriptClient(host)
-      await runSteps(host, keep, ...INITIAL_STEPS)
+      const shard = await openInitializedShard(host)
       const release = await host.faults!.holdCommits()
-      const add = (x: number): Promise<{ told: unknown[] }> =>
-        keep.playOnce({ steps: [['add', 'heads', undefined, 'gold', 1], spot(x, 'x')] })
+      const add = (x: number): Promise<{ results: unknown[] }> =>
+        shard.client.playOnce({ steps: [['add', 'heads', undefined, 'gold', 1], insertSpot(x, 'x')] })
       const calls = [add(10), add(11)]
       await host.sleep(30)
       await host.faults!.injectNext('failed')
       calls.push(add(12), add(13))
       await host.sleep(30)
       await release()
-      const sums = (await awaitAllOn(host, calls)).map(({ told }) => told[0])
+      const sums = (await awaitAllOn(host, calls)).map(({ results }) => results[0])
       assert.deepEqual(sums, [6, 7, 8, 9])
-      assert.deepEqual((await readSpots(host, keep)).slice(3), ['10 x 0', '11 x 0', '12 x 0', '13 x 0'])
+      assert.deepEqual((await readSpots(shard)).slice(3), ['10 x 0', '11 x 0', '12 x 0', '13 x 0'])
     },
   },
   {
-    name: 'commits that fail now and then under load: the rows of every durable call are there once, in order',
-    needs: faults,
+    name: 'when commits fail under load, the rows of every durable call are stored once, in order',
+    needs,
     run: async (host) => {
-      const keep = await openScriptClient(host)
-      await runSteps(host, keep, ...INITIAL_STEPS)
+      const shard = await openInitializedShard(host)
       const sums: unknown[] = []
       const calls: Promise<unknown>[] = []
       for (let i = 0; i < 60; i++) {
-        if (i % 15 === 3) await host.faults!.injectNext('failed')
-        if (i % 15 === 8) await host.faults!.injectNext('applied')
-        if (i % 15 === 13) await host.faults!.injectNext('dropped')
-        const steps: RowStep[] = [['add', 'heads', undefined, 'gold', 1], spot(100 + i, 'x')]
-        calls.push(keep.playOnce({ steps }).then(({ told }) => sums.push(told[0])))
+        if (i % 5 === 3) await host.faults!.injectNext(FAULTS[Math.floor(i / 5) % 3]!)
+        const steps: RowStep[] = [['add', 'heads', undefined, 'gold', 1], insertSpot(100 + i, 'x')]
+        calls.push(shard.client.playOnce({ steps }).then(({ results }) => sums.push(results[0])))
         if (i % 7 === 0) await host.sleep(1)
       }
       await awaitAllOn(host, calls)
-      assert.deepEqual(
-        sums,
-        sums.map((_, i) => 6 + i),
-      )
-      assert.equal((await readSpots(host, keep)).length, 63)
+      assertConsecutive(sums, 6)
+      assert.equal((await readSpots(shard)).length, 63)
     },
   },
   {
-    name: 'what a turn that waits has changed is gone with its activation',
+    name: 'an abort discards the changes of a waiting turn',
     needs: ['abort'],
     run: async (host) => {
-      const [key, gate] = [uniqueName(), uniqueName('gate')]
-      const client = await host.sdkClient()
-      const keep = client.at(RowScript, key)
-      await runSteps(host, keep, ...INITIAL_STEPS)
-      const before = await runSteps(host, keep, ...READ_ALL_STEPS)
-      const lost = awaitFailure(host, keep.play({ steps: [...CHANGES, ['wait', gate]] }))
-      await waitForTurnsAtGate(host, client.at(Gate), gate)
-      await host.abortShard('keep', key)
-      assert.equal((await lost).code, 'SHARD_RESTARTED')
-      await awaitOn(host, client.at(Gate).open({ name: gate }))
-      assert.deepEqual(await runSteps(host, keep, ...READ_ALL_STEPS), before)
+      const gate = uniqueName('gate')
+      const gates = (await host.sdkClient()).at(Gate)
+      const { key, client, run } = await openInitializedShard(host)
+      const before = await run(...READ_ALL_STEPS)
+      const failure = awaitFailure(host, client.play({ steps: [...CHANGES, ['wait', gate]] }))
+      await waitForTurnsAtGate(host, gates, gate)
+      await host.abortShard('rows', key)
+      assert.equal((await failure).code, 'SHARD_RESTARTED')
+      await awaitOn(host, gates.open({ name: gate }))
+      assert.deepEqual(await run(...READ_ALL_STEPS), before)
     },
   },
   {
-    name: 'a row is good for its turn, also after an await, and refuses to be used in a later one',
+    name: 'a row is usable in its turn, also after an await, and throws in a later turn',
     run: async (host) => {
-      const keep = await openScriptClient(host)
-      const hold: RowStep = ['hold', 'heads']
-      const told = await runSteps(host, keep, ['insert', 'heads', { gold: 1 }], hold, ['late'], ['used'])
-      assert.equal((told[3] as { gold: number }).gold, 1)
-      assert.match(String((await runSteps(host, keep, ['used']))[0]), /^BUG this context is over: its turn has ended/)
-      const [, , , gone] = await runSteps(host, keep, hold, ['late'], ['delete', 'heads'], ['used'])
-      assert.match(String(gone), /keep_head: the row .* was deleted/)
+      const { run } = await openScriptShard(host)
+      const saveRow: RowStep = ['saveRow', 'heads']
+      const results = await run(['insert', 'heads', { gold: 1 }], saveRow, ['awaitTick'], ['useSaved'])
+      assert.equal((results[3] as { gold: number }).gold, 1)
+      assert.match(String((await run(['useSaved']))[0]), /^BUG this context is over: its turn has ended/)
+      const deleted = await run(saveRow, ['awaitTick'], ['delete', 'heads'], ['useSaved'])
+      assert.match(String(deleted[3]), /rows_head: the row .* was deleted/)
     },
   },
   {
-    name: 'a row is read again on request, by a turn that has not changed it',
+    name: 'invalidate() reads a row again, in a turn that has not changed it',
     run: async (host) => {
-      const keep = await openScriptClient(host)
+      const shard = await openScriptShard(host)
       const at = { x: 1, word: 'a' }
       const invalidate: RowStep = ['invalidate', 'spots', at]
-      assert.deepEqual(await runSteps(host, keep, invalidate), [null])
-      await runSteps(host, keep, spot(1, 'a', 1))
-      const [row, , refused] = await runSteps(host, keep, invalidate, ['update', 'spots', at, { n: 2 }], invalidate)
+      assert.deepEqual(await shard.run(invalidate), [null])
+      await shard.run(insertSpot(1, 'a', 1))
+      const [row, , refused] = await shard.run(invalidate, ['update', 'spots', at, { n: 2 }], invalidate)
       assert.equal((row as { n: number }).n, 1)
-      assert.match(String(refused), /^BAD_VALUE keep_spot: this turn has changed the row/)
-      assert.deepEqual(await readSpots(host, keep), ['1 a 2'])
+      assert.match(String(refused), /^BAD_VALUE rows_spot: this turn has changed the row/)
+      assert.deepEqual(await readSpots(shard), ['1 a 2'])
     },
   },
   {
-    name: 'a turn that saves is answered, with rows and without, and a bad one as well',
+    name: 'a turn that calls save() is answered, with and without row changes, and also when it throws afterwards',
     run: async (host) => {
-      const keep = await openScriptClient(host)
-      await runSteps(host, keep, ['save'])
-      await runSteps(host, keep, spot(1, 'a'), ['save'])
-      await awaitFailure(host, keep.play({ steps: [spot(2, 'b'), ['save'], ['throw']] }))
-      await awaitOn(host, keep.playOnce({ steps: [['late'], spot(3, 'c'), ['save']] }))
-      assert.deepEqual(await readSpots(host, keep), ['1 a 0', '3 c 0'])
+      const shard = await openScriptShard(host)
+      await shard.run(['save'])
+      await shard.run(insertSpot(1, 'a'), ['save'])
+      await awaitFailure(host, shard.client.play({ steps: [insertSpot(2, 'b'), ['save'], ['throw']] }))
+      await awaitOn(host, shard.client.playOnce({ steps: [['awaitTick'], insertSpot(3, 'c'), ['save']] }))
+      assert.deepEqual(await readSpots(shard), ['1 a 0', '3 c 0'])
     },
   },
   {
-    name: 'a value that can be computed again is computed once in its time, and what failed is not kept',
+    name: 'a cacheable value is loaded once within its lifetime, and a failed load is not cached',
     run: async (host) => {
-      const keep = await openScriptClient(host)
+      const { run } = await openScriptShard(host)
       const [good, bad] = [uniqueName('good'), uniqueName('bad')]
-      const read = async (name: string): Promise<unknown> => (await runSteps(host, keep, ['cached', name]))[0]
+      const read = async (name: string): Promise<unknown> => (await run(['cached', name]))[0]
       const first = await read(good)
       assert.deepEqual([typeof first, await read(good)], ['number', first])
       assert.notEqual(await read(`${good}2`), first)

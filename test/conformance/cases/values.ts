@@ -1,14 +1,15 @@
-// What a row holds comes back exactly, wherever the shard lives next.
+// Column values survive the end of an activation exactly.
 
 import assert from 'node:assert/strict'
-import { RowScript, type RowStep } from '../rowshards.ts'
+import type { RowStep } from '../rowshards.ts'
 import type { Host } from '../host.ts'
-import { awaitOn, pollUntil, frame, uniqueName, callWithRetry, type Case } from './case.ts'
+import { END_NAMES, endActivation, frame, type ActivationEnd, type Case } from './case.ts'
+import { openScriptShard } from './rowscript.ts'
 
-const bytes = (...values: number[]): Uint8Array => new Uint8Array(values)
-export const all256 = Uint8Array.from({ length: 256 }, (_, i) => i)
+export const bytes = (...values: number[]): Uint8Array => new Uint8Array(values)
+export const ALL_BYTES = Uint8Array.from({ length: 256 }, (_, i) => i)
 
-/** The least of every kind, the most, and what lies between and goes wrong. */
+/** The smallest and the largest value of every type, and error-prone values between them. */
 export const ROWS: readonly Readonly<Record<string, unknown>>[] = [
   {
     n: -0x8000_0000,
@@ -60,7 +61,7 @@ export const ROWS: readonly Readonly<Record<string, unknown>>[] = [
     text: `${'é\u{10ffff}'.repeat(3_000)}end`,
     one: 'ü',
     yes: true,
-    bytes: all256,
+    bytes: ALL_BYTES,
     date: new Date('9999-12-31T23:59:59.999Z'),
     list: [0.1, 5e-324, -1e300, 1e21, 0, 1, 2, 3],
     map: { '': 'empty', constructor: 'x', 'a"b\\': '\u2028', é: '\0' },
@@ -107,44 +108,35 @@ export const ROWS: readonly Readonly<Record<string, unknown>>[] = [
     noYes: true,
   },
 ]
-/** As the game tells it: bigints are marked, the shard's key is there, JSON is JSON at once. */
-function expectedRow(row: Readonly<Record<string, unknown>>, keep: string): object {
+/** The row as a script returns it: bigints as text, the shard's key added, JSON parsed. */
+function expectedRow(row: Readonly<Record<string, unknown>>, shard: string): object {
   const columns = Object.entries(row).map(([name, value]) => [name, typeof value === 'bigint' ? `${value}n` : value])
-  return { keep, ...Object.fromEntries(columns), any: JSON.parse(JSON.stringify(row['any'])) }
+  return { shard, ...Object.fromEntries(columns), any: JSON.parse(JSON.stringify(row['any'])) }
 }
 
-/** Runs a script against a new shard whose life is ended by `end` behind it, and reads all rows of a table then. */
+/** Runs steps on a new shard and ends its activation; returns the rows of the table as the next activation reads them. */
 async function runAndReload(
   host: Host,
-  table: 'zoo' | 'items',
+  end: ActivationEnd,
+  table: 'types' | 'items',
   steps: readonly RowStep[],
-  end: (key: string) => Promise<void>,
 ): Promise<{ key: string; rows: unknown }> {
-  const key = uniqueName()
-  const keep = (await host.sdkClient()).at(RowScript, key)
-  await awaitOn(host, keep.play({ steps: [...steps] }))
-  const read = (): Promise<{ told: unknown[] }> => keep.play({ steps: [['all', table]] })
-  const before = (await awaitOn(host, read())).told[0]
-  await end(key)
-  const rows = (await callWithRetry(host, read)).told[0]
+  const { key, run } = await openScriptShard(host)
+  await run(...steps)
+  const [before] = await run(['all', table])
+  await endActivation(host, end, 'rows', key)
+  const [rows] = await run(['all', table])
   assert.deepEqual(rows, before)
   return { key, rows }
 }
 
-const SHARD_ENDS = {
-  evict: (host: Host) => (key: string) => host.evictShard('keep', key),
-  abort: (host: Host) => (key: string) => host.abortShard('keep', key),
-  kill: (host: Host) => () => host.killProcess!(),
-} as const
-type ShardEnd = keyof typeof SHARD_ENDS
-
-const persistenceCases = (need: ShardEnd): Case[] => [
+const persistenceCases = (end: ActivationEnd): Case[] => [
   {
-    name: `values of every kind come back exactly after ${need}`,
-    needs: [need],
+    name: `inserted values of every type are unchanged after ${END_NAMES[end]}`,
+    needs: [end],
     run: async (host) => {
-      const inserts = ROWS.map((row): RowStep => ['insert', 'zoo', row])
-      const { key, rows } = await runAndReload(host, 'zoo', inserts, SHARD_ENDS[need](host))
+      const inserts = ROWS.map((row): RowStep => ['insert', 'types', row])
+      const { key, rows } = await runAndReload(host, end, 'types', inserts)
       assert.deepEqual(
         rows,
         [ROWS[0]!, ROWS[2]!, ROWS[1]!].map((row) => expectedRow(row, key)),
@@ -152,15 +144,15 @@ const persistenceCases = (need: ShardEnd): Case[] => [
     },
   },
   {
-    name: `values that were updated come back exactly after ${need}`,
-    needs: [need],
+    name: `updated values of every type are unchanged after ${END_NAMES[end]}`,
+    needs: [end],
     run: async (host) => {
       const steps: RowStep[] = []
       for (const [i, row] of ROWS.entries()) {
         const { n: _n, ...patch } = ROWS[(i + 1) % ROWS.length]!
-        steps.push(['insert', 'zoo', row], ['update', 'zoo', row['n'], patch])
+        steps.push(['insert', 'types', row], ['update', 'types', row['n'], patch])
       }
-      const { key, rows } = await runAndReload(host, 'zoo', steps, SHARD_ENDS[need](host))
+      const { key, rows } = await runAndReload(host, end, 'types', steps)
       const expected = [0, 2, 1].map((i) => ({ ...ROWS[(i + 1) % ROWS.length]!, n: ROWS[i]!['n'] }))
       assert.deepEqual(
         rows,
@@ -169,11 +161,11 @@ const persistenceCases = (need: ShardEnd): Case[] => [
     },
   },
   {
-    name: `defaults and generated ids are the same after ${need}`,
-    needs: [need],
+    name: `defaults and generated ids are unchanged after ${END_NAMES[end]}`,
+    needs: [end],
     run: async (host) => {
-      const { rows } = await runAndReload(host, 'items', [['insert', 'items', {}]], SHARD_ENDS[need](host))
-      const [{ id, keep: _keep, ...rest }] = rows as [{ id: string; keep: string }]
+      const { rows } = await runAndReload(host, end, 'items', [['insert', 'items', {}]])
+      const [{ id, shard: _shard, ...rest }] = rows as [{ id: string; shard: string }]
       assert.match(id, /^[0-9A-HJKMNP-TV-Z]{26}$/)
       assert.deepEqual(rest, {
         kind: 'sword',
@@ -194,30 +186,27 @@ export const cases: readonly Case[] = [
   ...persistenceCases('abort'),
   ...persistenceCases('kill'),
   {
-    name: 'bytes of a row stay what they were when the buffer they came in is used again',
+    name: 'bytes of a row do not change when the buffer of their frame is reused',
     run: async (host) => {
-      const key = 'main'
-      const keep = (await host.sdkClient()).at(RowScript, key)
-      const { n: _n, ...row } = ROWS[0]!
-      await awaitOn(host, keep.play({ steps: [['insert', 'zoo', { n: 1, ...row }]] }))
+      const { run } = await openScriptShard(host, 'main')
+      await run(['insert', 'types', { ...ROWS[0], n: 1 }])
       const client = await host.rawClient()
       for (const values of [bytes(1, 2, 3), bytes(4, 5, 6)]) {
-        const sent = frame(1503, values)
+        const request = frame(1503, values)
         const before = client.frames.length
-        client.send(sent)
+        client.send(request)
         await host.waitUntil(() => client.frames.length === before + 1, 'the echo')
-        sent.fill(0xff)
-        const read = (): Promise<{ told: unknown[] }> => keep.play({ steps: [['get', 'zoo', 1]] })
-        const { told } = await pollUntil(host, read, () => true, 'the row')
-        assert.deepEqual((told[0] as { bytes: Uint8Array }).bytes, values)
+        request.fill(0xff)
+        const [row] = await run(['get', 'types', 1])
+        assert.deepEqual((row as { bytes: Uint8Array }).bytes, values)
       }
     },
   },
   {
-    name: 'numbers are added up to their bounds, and the sum is told',
+    name: 'increment() adds up to the bounds of its column and returns the sum',
     run: async (host) => {
-      const keep = (await host.sdkClient()).at(RowScript, uniqueName())
-      const steps: RowStep[] = [
+      const { run } = await openScriptShard(host)
+      const results = await run(
         ['insert', 'heads', { gold: 1, big: 2n ** 64n - 3n, real: 0.5 }],
         ['add', 'heads', undefined, 'gold', 999],
         ['add', 'heads', undefined, 'big', 2n ** 63n],
@@ -225,14 +214,13 @@ export const cases: readonly Case[] = [
         ['add', 'heads', undefined, 'none', 1],
         ['add', 'heads', undefined, 'gold', Number.NaN],
         ['add', 'heads', undefined, 'gold', -1_000],
-      ]
-      const { told } = await awaitOn(host, keep.play({ steps }))
-      assert.deepEqual(told.slice(1, 2), [1_000])
-      assert.match(String(told[2]), /^BAD_VALUE keep_head\.big: .* is outside 0\.\./)
-      assert.equal(told[3], 0.75)
-      assert.match(String(told[4]), /^BAD_VALUE keep_head\.none: 1 cannot be added/)
-      assert.match(String(told[5]), /^BAD_VALUE keep_head\.gold: NaN is not a finite number$/)
-      assert.equal(told[6], 0)
+      )
+      assert.equal(results[1], 1_000)
+      assert.match(String(results[2]), /^BAD_VALUE rows_head\.big: .* is outside 0\.\./)
+      assert.equal(results[3], 0.75)
+      assert.match(String(results[4]), /^BAD_VALUE rows_head\.none: 1 cannot be added/)
+      assert.match(String(results[5]), /^BAD_VALUE rows_head\.gold: NaN is not a finite number$/)
+      assert.equal(results[6], 0)
     },
   },
 ]
