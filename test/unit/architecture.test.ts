@@ -35,6 +35,10 @@ const NODE_ONLY = ['client/tcp.ts']
 const PLATFORM = /^(node:|cloudflare:|ws$|pino$|prom-client$|@hono\/|esbuild$|commander$)/
 const FORBIDDEN = /\b(Date\.now|setTimeout|setInterval|setImmediate|Math\.random|performance\.now|queueMicrotask)\b/
 
+/** Metaphors of the first version, replaced by the terms of docs/glossary.md. */
+const RETIRED =
+  /\b(Census|Vigil|Outflow|Attendance|Waking|Settlement|Egress|Patience|Complaints|Arrivals|Uplink|DoorTable|door table|severed|strangers?|homecoming|sayGrant)\b/gi
+
 const files = globSync(Object.keys(FOLDERS).map((folder) => `${folder}/*.ts`))
 const sources = new Map(files.map((file) => [file, readFileSync(file, 'utf8')]))
 
@@ -108,6 +112,15 @@ test('a type name is declared in one product file', () => {
     twice.map(([name, where]) => `${name}: ${[...where].join(', ')}`),
     [],
   )
+})
+
+test('no retired name is left in code or documents', () => {
+  const documents = globSync(['*.md', 'docs/**/*.md', 'test/**/*.ts', 'examples/**/*.ts', 'scripts/*.{ts,mjs}'])
+  const texts = [...sources, ...documents.map((file) => [file, readFileSync(file, 'utf8')] as const)]
+  const found = texts.flatMap(([file, text]) =>
+    file.endsWith('architecture.test.ts') ? [] : [...text.matchAll(RETIRED)].map(([name]) => `${file}: ${name}`),
+  )
+  assert.deepEqual(found, [])
 })
 
 function withoutComments(source: string): string {
