@@ -3,7 +3,7 @@
 import type { Contract, DataOf, Entries, EventNames } from '../core/wire/contract.ts'
 import type { FrameIdentity } from '../core/wire/frame.ts'
 import type { Remote } from './channel.ts'
-import type { Measure } from './metric.ts'
+import type { Measure } from './listeners.ts'
 import type { ShardName } from './reconnect.ts'
 import type { Closed } from './closereason.ts'
 import type { ClientClock, Dial } from './socket.ts'

@@ -7,10 +7,9 @@ import { CallError, InputError, Refusal, type SystemCode } from '../core/wire/er
 import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
 import { CALL_BYTES, encodeAck, encodeCall, MESSAGE, type ErrorMessage } from '../core/wire/message.ts'
 import type { EventDeduplicator } from './deduplicator.ts'
-import type { Measure } from './metric.ts'
+import type { Measure } from './listeners.ts'
 import type { ClientClock } from './socket.ts'
 
-/** The session's interface for calls. */
 export interface CallTransport {
   readonly clock: ClientClock
   readonly timeoutMs: number
@@ -21,7 +20,6 @@ export interface CallTransport {
   send(command: number, body: Uint8Array): void
 }
 
-/** A command of the contract with its codec. */
 export interface ClientCommand {
   readonly name: string
   readonly command: AnyCommand

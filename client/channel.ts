@@ -51,7 +51,6 @@ export interface RemoteEvents<E extends Entries> {
   close(): void
 }
 
-/** The session's interface for channels. */
 export interface ChannelTransport extends CallTransport {
   /** The server has answered an OPEN or RESUME. */
   onOpenAnswered(channel: ClientChannel): void
@@ -67,8 +66,7 @@ export interface ChannelTransport extends CallTransport {
  */
 type ClientChannelState = 'new' | 'opened' | 'detached' | 'closed'
 
-/** An event of a contract with its codec. */
-interface DecodableEvent {
+export interface DecodableEvent {
   readonly name: string
   readonly codec: Codec
   readonly data: Parser<unknown>
@@ -79,9 +77,9 @@ export class ClientChannel {
   readonly contract: Contract
   readonly key: string
   readonly remote: object
+  readonly calls: ClientCalls
   readonly #transport: ChannelTransport
   readonly #deduplicator = new EventDeduplicator()
-  readonly #calls: ClientCalls
   readonly #events = new Map<number, DecodableEvent>()
   readonly #listeners: Listeners
   #state: ClientChannelState = 'new'
@@ -95,7 +93,7 @@ export class ClientChannel {
     this.number = number
     this.contract = contract
     this.key = key
-    this.#calls = new ClientCalls(transport, number, contract.name, this.#deduplicator)
+    this.calls = new ClientCalls(transport, number, contract.name, this.#deduplicator)
     const listeners = (this.#listeners = new Listeners(transport.clock))
     const remote: Record<string, unknown> = {
       on: (name: string, listener: (data: never) => void) => listeners.add(`event ${name}`, listener),
@@ -109,7 +107,7 @@ export class ClientChannel {
       if (entry.kind === 'event') this.#events.set(entry.number, { name, codec, data: entry.data })
       else {
         const clientCommand = { name, command: entry, codec }
-        const calls = this.#calls
+        const { calls } = this
         remote[name] = entry.output
           ? (input: unknown = {}) => calls.sendCall(clientCommand, input)
           : (input: unknown = {}) => calls.sendCast(clientCommand, input)
@@ -142,12 +140,12 @@ export class ClientChannel {
     this.#transport.send(MESSAGE.OPEN, encodeOpen(this.openMessage()))
     // Calls may follow the first OPEN immediately. Later ones wait for OPENED: a new call that overtook a resent one would
     // raise the mark, and the resent call would be dropped as a duplicate.
-    if (isFirst) this.#calls.startSending()
+    if (isFirst) this.calls.startSending()
   }
 
   connectionLost(): void {
     if (this.#state === 'opened') this.#state = 'detached'
-    this.#calls.connectionLost()
+    this.calls.connectionLost()
   }
 
   /** A new session has replaced the old one: the channel must be opened again, unless RESUME has just opened it. */
@@ -156,7 +154,7 @@ export class ClientChannel {
     if (this.#state === 'detached') this.#state = 'new'
     this.#activation = 0
     this.#deduplicator.startActivation(0)
-    this.#calls.sessionReplaced()
+    this.calls.sessionReplaced()
   }
 
   openedReceived(opened: Opened): void {
@@ -164,7 +162,7 @@ export class ClientChannel {
     this.#mustReportRestart = false
     this.#activation = opened.activation
     this.#deduplicator.startActivation(opened.activation)
-    this.#calls.channelOpened(opened.opening, opened.mark, opened.lost)
+    this.calls.channelOpened(opened.opening, opened.mark, opened.lost)
     if (restarted) this.#notifyStale('restart')
     this.#transport.onOpenAnswered(this)
   }
@@ -176,48 +174,35 @@ export class ClientChannel {
     this.#notifyStale('resync')
   }
 
-  replyReceived(sequence: number, body: Uint8Array): void {
-    this.#calls.replyReceived(sequence, body)
-  }
-
   errorReceived(error: ErrorMessage): void {
-    if (error.sequence === 0) this.closedByServer(error.code)
-    else this.#calls.errorReceived(error)
+    if (error.sequence === 0) this.finishChannel(error.code)
+    else this.calls.errorReceived(error)
   }
 
   eventReceived(sequence: number, number: number, body: Uint8Array): void {
     if (!this.#deduplicator.accept(sequence, body.length)) return
-    if (this.#deduplicator.isAckDue) this.#calls.sendAck()
+    if (this.#deduplicator.isAckDue) this.calls.sendAck()
     const event = this.#events.get(number)
     if (event && this.#listeners.has(`event ${event.name}`)) dispatchEvent(this.#listeners, event, body)
   }
 
   /** Acknowledges events that no other message has acknowledged. */
   flushAck(): void {
-    if (this.#deduplicator.isAckPending) this.#calls.sendAck()
+    if (this.#deduplicator.isAckPending) this.calls.sendAck()
   }
 
-  markReceived(mark: number): void {
-    this.#calls.markReceived(mark)
-  }
-
-  /** The channel was closed by the server (`code`) or with the session. */
-  closedByServer(code: string): void {
-    this.#finish(code, null)
-  }
-
-  /** The game leaves the shard. */
   leaveChannel(): void {
     if (this.#state === 'closed') return
     const pendingClose = this.#state === 'detached' ? this.openMessage() : null
     this.#transport.send(MESSAGE.CLOSE, encodeClose({ channel: this.number, code: 'CLOSED' }))
-    this.#finish('CLOSED', pendingClose)
+    this.finishChannel('CLOSED', pendingClose)
   }
 
-  #finish(code: string, pendingClose: Open | null): void {
+  /** The channel was closed: by the server (`code`), by the game, or with the session. */
+  finishChannel(code: string, pendingClose: Open | null = null): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
-    this.#calls.channelClosed(code)
+    this.calls.channelClosed(code)
     this.#listeners.notify('close', code)
     this.#transport.onClosed(this, pendingClose)
   }

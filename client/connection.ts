@@ -21,10 +21,8 @@ export interface ClientConnectionSettings {
 }
 export interface ClientConnectionEvents {
   onOpen(): void
-  /** Bytes arrived. */
   onReceived(): void
   readonly onFrame: FrameSink
-  /** The server violated the protocol. */
   onProtocolError(error: ProtocolError): void
   onClose(reason: string): void
 }

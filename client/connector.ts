@@ -4,18 +4,14 @@
 import { utf8Encoder } from '../core/wire/bytes.ts'
 import { backoffMs } from '../core/wire/backoff.ts'
 import { InputError, type ProtocolError } from '../core/wire/errors.ts'
-import type { FrameSink } from '../core/wire/frame.ts'
 import type { ConnectOptions } from './api.ts'
-import { ClientConnection, type ClientConnectionSettings } from './connection.ts'
+import { ClientConnection, type ClientConnectionEvents, type ClientConnectionSettings } from './connection.ts'
 
-/** Implemented by the session. */
-export interface ConnectorEvents {
+export interface ConnectorEvents extends Pick<ClientConnectionEvents, 'onReceived' | 'onFrame'> {
   /** Returns true when the next HELLO starts a session. */
   needsTicket(): boolean
   /** The socket is open: the session sends HELLO. */
   onConnected(connection: ClientConnection, ticket: Uint8Array): void
-  onReceived(): void
-  readonly onFrame: FrameSink
   /** The attempt or its connection has failed; the next attempt follows, unless `stop` is called. */
   onFailed(reason: string, error: ProtocolError | null): void
 }

@@ -6,7 +6,6 @@ import { TIMES } from '../core/wire/limits.ts'
 import type { ClientClock } from './socket.ts'
 
 export interface HeartbeatEvents {
-  /** Sends a PING with this body. */
   sendPing(body: Uint8Array): void
   onRoundTrip(ms: number): void
   /** No bytes arrived for `ms`. */
@@ -52,7 +51,6 @@ export class Heartbeat {
     this.#pingSentMs = null
   }
 
-  /** Called when bytes arrive. */
   received(): void {
     this.#lastReceivedMs = this.#clock.mono()
   }

@@ -1,10 +1,10 @@
 // The client SDK for browsers, Node and Workers: one session with channels to shards, typed by the contract. It reconnects,
 // receives missed events and resends durable calls; every wait has a deadline.
 
-export { connect } from './firefly.ts'
+export { connect } from './session.ts'
 export type { ConnectOptions, Firefly, State } from './api.ts'
 export type { Remote } from './channel.ts'
-export type { Metric } from './metric.ts'
+export type { Metric } from './listeners.ts'
 export type { ShardName } from './reconnect.ts'
 export { SessionError, type Closed } from './closereason.ts'
 export type { ClientClock, Dial, Socket, SocketEvents } from './socket.ts'

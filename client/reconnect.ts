@@ -1,8 +1,7 @@
 // A pause: from the loss of the connection until the server has answered every channel that was open. Invariant: 'paused' and
 // 'resumed' alternate, even if a pause takes several connections; 'resynced' never occurs between them.
 
-import type { Listeners } from './listeners.ts'
-import type { Measure } from './metric.ts'
+import type { Listeners, Measure } from './listeners.ts'
 import type { ClientClock } from './socket.ts'
 
 /** The address of a shard. */

@@ -4,58 +4,68 @@
 
 import { EMPTY_BYTES } from '../core/wire/bytes.ts'
 import type { Contract, Entries } from '../core/wire/contract.ts'
-import { InputError, type ProtocolError } from '../core/wire/errors.ts'
+import { CallError, InputError, type ProtocolError } from '../core/wire/errors.ts'
 import { DEFAULT_FRAME_IDENTITY } from '../core/wire/frame.ts'
 import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
-import {
-  decodeAck,
-  decodeClose,
-  decodeError,
-  decodeEvent,
-  decodeOpened,
-  decodeReply,
-  decodeResync,
-  decodeToken,
-  decodeWelcome,
-  encodeClose,
-  encodeHello,
-  encodeResume,
-  EVENT_BYTES,
-  MESSAGE,
-  PROTOCOL_VERSION,
-  REPLY_BYTES,
-  SESSION_BYTES,
-  type Open,
-  type Welcome,
-} from '../core/wire/message.ts'
+import * as wire from '../core/wire/message.ts'
 import { Connector } from './connector.ts'
 import { ClientChannel, type ChannelTransport, type Remote } from './channel.ts'
 import type { ConnectOptions, Firefly, State } from './api.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { ClientConnection } from './connection.ts'
-import { Listeners, rethrow } from './listeners.ts'
-import type { Measure } from './metric.ts'
+import { Listeners, rethrow, type Measure } from './listeners.ts'
 import { ReconnectTracker, type ShardName } from './reconnect.ts'
 import { SessionEvents } from './sessionevents.ts'
 import { finalErrorReason, finalCloseReason, SessionError, type Closed } from './closereason.ts'
 import { dialWebSocket, platformClock } from './socket.ts'
-
-/** Implemented by `connect`. */
-interface ConnectCallbacks {
-  onWelcome(): void
-  onEnded(error: SessionError): void
-}
 
 /** Far above the limit of any server. */
 const MAX_KEY_CHARS = 1_024
 /** Maximum size of RESUME, far below that of a frame's body; the remaining channels are opened one by one. */
 const RESUME_BYTES = 32_768
 const OPEN_BYTES = 64
-const NO_SESSION = new Uint8Array(SESSION_BYTES)
+const NO_SESSION = new Uint8Array(wire.SESSION_BYTES)
 /** Name of channel 0 in metrics and 'resynced'. */
 const SESSION_SHARD: ShardName = { contract: '@session', key: '' }
 
-export class ClientSession implements Firefly {
+/**
+ * Opens a session; resolves after WELCOME.
+ * @throws CallError UNAVAILABLE when no server answers within `connectMs`; SessionError when the server rejects this client
+ * (a bad ticket, another identity or version); the platform's error for the URL
+ */
+export function connect(url: string, options: ConnectOptions = {}): Promise<Firefly> {
+  const { connectMs = 10_000, clock = platformClock } = options
+  return new Promise((resolve, reject) => {
+    const session = new ClientSession(url, options, {
+      onWelcome: () => {
+        timer.cancel()
+        // The same message may contain the end of the session: then `onEnded` rejects first.
+        void Promise.resolve().then(() => resolve(session))
+      },
+      onEnded: (error) => {
+        timer.cancel()
+        reject(error)
+      },
+    })
+    const timer = clock.after(connectMs, () => {
+      reject(new CallError('UNAVAILABLE', `${url}: no answer within ${connectMs} ms (${session.lastError})`))
+      void session.close()
+    })
+    try {
+      session.start()
+    } catch (error) {
+      reject(error instanceof Error ? error : new Error(String(error)))
+      void session.close()
+    }
+  })
+}
+
+interface ConnectCallbacks {
+  onWelcome(): void
+  onEnded(error: SessionError): void
+}
+
+class ClientSession implements Firefly {
   readonly #callbacks: ConnectCallbacks
   readonly #connector: Connector
   readonly #heartbeat: Heartbeat
@@ -67,7 +77,7 @@ export class ClientSession implements Firefly {
   readonly #channels = new Map<number, ClientChannel>()
   readonly #byShard = new Map<string, ClientChannel>()
   /** Channels that the game left without connection: the next RESUME reopens them and CLOSE follows. */
-  #pendingCloses: Open[] = []
+  #pendingCloses: wire.Open[] = []
   #state: 'connecting' | 'starting' | 'resuming' | 'open' | 'ended' = 'connecting'
   /** null before the first WELCOME. */
   #session: Uint8Array | null = null
@@ -97,7 +107,7 @@ export class ClientSession implements Firefly {
       sendPing: (body) => {
         this.#sessionEvents.flushAck()
         for (const channel of this.#channels.values()) channel.flushAck()
-        send(MESSAGE.PING, body)
+        send(wire.MESSAGE.PING, body)
         measure({ name: 'bytes', ...traffic })
       },
       onRoundTrip: (ms) => {
@@ -149,7 +159,7 @@ export class ClientSession implements Firefly {
     const channel = new ClientChannel(this.#transport, this.#nextChannel++, contract, key)
     this.#channels.set(channel.number, channel)
     this.#byShard.set(`${contract.name}/${key}`, channel)
-    if (this.#state === 'ended') channel.closedByServer('CLOSED')
+    if (this.#state === 'ended') channel.finishChannel('CLOSED')
     else if (this.#state === 'open') channel.openChannel()
     return channel.remote as Remote<E>
   }
@@ -172,20 +182,15 @@ export class ClientSession implements Firefly {
   #sendHello(connection: ClientConnection, ticket: Uint8Array): void {
     const resumed = this.#token.length > 0 ? this.#session : null
     this.#state = resumed ? 'resuming' : 'starting'
-    const hello = {
-      minVersion: PROTOCOL_VERSION,
-      maxVersion: PROTOCOL_VERSION,
-      session: resumed ?? NO_SESSION,
-      ticket,
-      token: this.#token,
-    }
-    connection.send(MESSAGE.HELLO, encodeHello(hello))
+    const versions = { minVersion: wire.PROTOCOL_VERSION, maxVersion: wire.PROTOCOL_VERSION }
+    const hello = { ...versions, session: resumed ?? NO_SESSION, ticket, token: this.#token }
+    connection.send(wire.MESSAGE.HELLO, wire.encodeHello(hello))
     const opens = resumed ? this.#openMessages() : []
-    if (opens.length > 0) connection.send(MESSAGE.RESUME, encodeResume(opens))
+    if (opens.length > 0) connection.send(wire.MESSAGE.RESUME, wire.encodeResume(opens))
     connection.flush()
   }
 
-  #openMessages(): Open[] {
+  #openMessages(): wire.Open[] {
     const opens = [...this.#pendingCloses]
     let bytesLeft = RESUME_BYTES
     for (const channel of this.#channels.values()) {
@@ -198,64 +203,67 @@ export class ClientSession implements Firefly {
   }
 
   #frameReceived(command: number, source: Uint8Array, start: number, end: number): void {
-    if (this.#state !== 'open' && command !== MESSAGE.WELCOME && command !== MESSAGE.ERROR) return
+    if (this.#state !== 'open' && command !== wire.MESSAGE.WELCOME && command !== wire.MESSAGE.ERROR) return
     const channel = (number: number): ClientChannel | undefined => this.#channels.get(number)
     switch (command) {
-      case MESSAGE.WELCOME:
-        return this.#welcomeReceived(decodeWelcome(source, start, end))
-      case MESSAGE.TOKEN:
-        this.#token = decodeToken(source, start, end).token
+      case wire.MESSAGE.WELCOME:
+        return this.#welcomeReceived(wire.decodeWelcome(source, start, end))
+      case wire.MESSAGE.TOKEN:
+        this.#token = wire.decodeToken(source, start, end).token
         return
-      case MESSAGE.OPENED: {
-        const opened = decodeOpened(source, start, end)
+      case wire.MESSAGE.OPENED: {
+        const opened = wire.decodeOpened(source, start, end)
         if (opened.channel !== 0) return channel(opened.channel)?.openedReceived(opened)
         if (this.#sessionEvents.openedReceived(opened.activation)) this.#reconnect.markStale(SESSION_SHARD)
         return
       }
-      case MESSAGE.REPLY: {
-        const reply = decodeReply(source, start, end)
-        return channel(reply.channel)?.replyReceived(reply.sequence, source.subarray(start + REPLY_BYTES, end))
+      case wire.MESSAGE.REPLY: {
+        const reply = wire.decodeReply(source, start, end)
+        return channel(reply.channel)?.calls.replyReceived(
+          reply.sequence,
+          source.subarray(start + wire.REPLY_BYTES, end),
+        )
       }
-      case MESSAGE.EVENT: {
-        const { channel: number, sequence, event } = decodeEvent(source, start, end)
+      case wire.MESSAGE.EVENT: {
+        const { channel: number, sequence, event } = wire.decodeEvent(source, start, end)
         const receiver = number === 0 ? this.#sessionEvents : channel(number)
-        return receiver?.eventReceived(sequence, event, source.subarray(start + EVENT_BYTES, end))
+        return receiver?.eventReceived(sequence, event, source.subarray(start + wire.EVENT_BYTES, end))
       }
-      case MESSAGE.RESYNC: {
-        const resync = decodeResync(source, start, end)
+      case wire.MESSAGE.RESYNC: {
+        const resync = wire.decodeResync(source, start, end)
         if (resync.channel !== 0) return channel(resync.channel)?.resyncReceived(resync.events)
         this.#sessionEvents.resyncReceived(resync.events)
         this.#measure({ name: 'resync', ...SESSION_SHARD })
         return this.#reconnect.markStale(SESSION_SHARD)
       }
-      case MESSAGE.ERROR: {
-        const error = decodeError(source, start, end)
+      case wire.MESSAGE.ERROR: {
+        const error = wire.decodeError(source, start, end)
         if (error.channel !== 0) return channel(error.channel)?.errorReceived(error)
         this.#lastError = `${error.code}: ${error.message}`
         const final = finalErrorReason(error.code, error.message)
         return final ? this.#endSession(final) : undefined
       }
-      case MESSAGE.ACK: {
-        const ack = decodeAck(source, start, end)
-        return channel(ack.channel)?.markReceived(ack.calls)
+      case wire.MESSAGE.ACK: {
+        const ack = wire.decodeAck(source, start, end)
+        return channel(ack.channel)?.calls.markReceived(ack.calls)
       }
-      case MESSAGE.CLOSE: {
-        const close = decodeClose(source, start, end)
-        return channel(close.channel)?.closedByServer(close.code)
+      case wire.MESSAGE.CLOSE: {
+        const close = wire.decodeClose(source, start, end)
+        return channel(close.channel)?.finishChannel(close.code)
       }
-      case MESSAGE.PING:
-        return this.#transport.send(MESSAGE.PONG, new Uint8Array(source.subarray(start, end)))
-      case MESSAGE.PONG:
+      case wire.MESSAGE.PING:
+        return this.#transport.send(wire.MESSAGE.PONG, new Uint8Array(source.subarray(start, end)))
+      case wire.MESSAGE.PONG:
         return this.#heartbeat.pongReceived(source, start, end)
     }
   }
 
-  #welcomeReceived(welcome: Welcome): void {
+  #welcomeReceived(welcome: wire.Welcome): void {
     const state = this.#state
     if (state !== 'starting' && state !== 'resuming') return
     const { version, session, token, heartbeatMs } = welcome
-    if (version !== PROTOCOL_VERSION) {
-      const message = `the server chose version ${version}, this client supports ${PROTOCOL_VERSION}`
+    if (version !== wire.PROTOCOL_VERSION) {
+      const message = `the server chose version ${version}, this client supports ${wire.PROTOCOL_VERSION}`
       return this.#endSession({ code: 'BAD_MESSAGE', message })
     }
     const opened = [...this.#channels.values()].filter((channel) => !channel.isNew)
@@ -276,7 +284,7 @@ export class ClientSession implements Firefly {
     const pendingCloses = state === 'resuming' ? this.#pendingCloses : []
     this.#pendingCloses = []
     for (const { channel } of pendingCloses)
-      this.#transport.send(MESSAGE.CLOSE, encodeClose({ channel, code: 'CLOSED' }))
+      this.#transport.send(wire.MESSAGE.CLOSE, wire.encodeClose({ channel, code: 'CLOSED' }))
     for (const channel of [...this.#channels.values()]) channel.openChannel()
     this.#callbacks.onWelcome()
   }
@@ -294,7 +302,7 @@ export class ClientSession implements Firefly {
     if (this.#session !== null && this.state !== 'closed') this.#reconnect.connectionLost()
   }
 
-  #removeChannel(channel: ClientChannel, pendingClose: Open | null): void {
+  #removeChannel(channel: ClientChannel, pendingClose: wire.Open | null): void {
     this.#channels.delete(channel.number)
     this.#byShard.delete(`${channel.contract.name}/${channel.key}`)
     if (pendingClose && this.state === 'paused') this.#pendingCloses.push(pendingClose)
@@ -307,7 +315,7 @@ export class ClientSession implements Firefly {
     const isOwnClose = reason.code === 'CLOSED'
     for (const channel of [...this.#channels.values()]) {
       if (isOwnClose) channel.leaveChannel()
-      else channel.closedByServer(reason.code)
+      else channel.finishChannel(reason.code)
     }
     this.#heartbeat.stop()
     this.#reconnect.sessionEnded()

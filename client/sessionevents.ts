@@ -1,12 +1,11 @@
 // Channel 0, the session itself: events of any contract, pushed to the logged-in session. Invariant: they are numbered,
 // acknowledged and deduplicated like those of a channel; the client neither opens nor closes channel 0.
 
-import type { Codec } from '../core/wire/codec.ts'
-import { entryCodec, type Contract, type Parser } from '../core/wire/contract.ts'
+import { entryCodec, type Contract } from '../core/wire/contract.ts'
 import { InputError, shorten } from '../core/wire/errors.ts'
 import { encodeAck, MESSAGE } from '../core/wire/message.ts'
 import { EventDeduplicator } from './deduplicator.ts'
-import { dispatchEvent } from './channel.ts'
+import { dispatchEvent, type DecodableEvent } from './channel.ts'
 import { Listeners } from './listeners.ts'
 import type { ClientClock } from './socket.ts'
 
@@ -15,7 +14,7 @@ export class SessionEvents {
   readonly #listeners: Listeners
   readonly #send: (command: number, body: Uint8Array) => void
   /** By event number. */
-  readonly #events = new Map<number, { readonly name: string; readonly codec: Codec; readonly data: Parser<unknown> }>()
+  readonly #events = new Map<number, DecodableEvent>()
   #activation = 0
 
   constructor(clock: ClientClock, send: (command: number, body: Uint8Array) => void) {

@@ -31,13 +31,11 @@ export const dialTcp: Dial = (url, events) => {
       if (socket.writable) socket.write(bytes)
     },
     close: (leave = false) => {
-      if (!leave) {
-        socket.destroy()
-        return
-      }
-      socket.end()
-      socket.setTimeout(CLOSE_TIMEOUT_MS, () => socket.destroy())
-      socket.unref()
+      if (leave) {
+        socket.end()
+        socket.setTimeout(CLOSE_TIMEOUT_MS, () => socket.destroy())
+        socket.unref()
+      } else socket.destroy()
     },
   }
 }

@@ -3,7 +3,7 @@
 
 import type { Admit, Admittance } from '../game/shard.ts'
 import { hexOf } from '../wire/bytes.ts'
-import { TIMES } from '../wire/limits.ts'
+import { TIMES, type Limits } from '../wire/limits.ts'
 import { shardName } from '../wire/shardid.ts'
 import type { ChannelIn, ChannelOut, OpenRequest } from '../ports/link.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
@@ -12,7 +12,7 @@ import type { Log } from '../ports/log.ts'
 export interface AdmissionServices {
   readonly clock: Clock
   readonly log: Log
-  readonly limits: { readonly maxWaiting: number }
+  readonly limits: Pick<Limits, 'maxWaiting'>
 }
 type ChannelAction = (channel: ChannelIn) => void
 
@@ -41,12 +41,7 @@ export class AdmissionQueue implements ChannelIn {
     this.#out = out
     this.#openChannel = openChannel
     this.#shard = shardName(request.shard)
-    const admittance: Admittance = {
-      uid: request.uid,
-      session: hexOf(request.session),
-      now: clock.now(),
-      log,
-    }
+    const admittance: Admittance = { uid: request.uid, session: hexOf(request.session), now: clock.now(), log }
     this.#timer = clock.after(TIMES.callMs, () => this.#refuse('UNAVAILABLE'))
     const onFailed = (error: unknown): void => {
       log.error('admit threw; the channel is refused', { shard: this.#shard, error: String(error) })

@@ -12,14 +12,12 @@
 //   ** After the events that waited, or after RESYNC when some of them were dropped. The same holds for `introduce`.
 
 import { EMPTY_BYTES, hexOf } from '../wire/bytes.ts'
-import type { ErrorKind } from '../wire/message.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { ChannelIn, ChannelOut, OpenRequest } from '../ports/link.ts'
-import type { ChannelWrite, StoredChannel } from '../ports/store.ts'
+import { channelWrite, type ChannelWrite, type StoredChannel } from '../ports/store.ts'
 import { EventHistory, type HistoryBounds, type OutgoingEvent } from './eventhistory.ts'
-import { encodeGrant, type SessionGrant } from './grant.ts'
 import { encodeMembershipToken, type Member } from './members.ts'
-import { errorReply, RetainedReplies } from './retainedreplies.ts'
+import { RetainedReplies } from './retainedreplies.ts'
 
 /** `attaching`: a connection waits for its introduction. `paused`: events wait because the client reads too slowly. */
 export type ChannelState = 'detached' | 'attaching' | 'sending' | 'paused'
@@ -48,6 +46,7 @@ export class Channel implements ChannelIn {
   /** The session part of the name, 32 hex digits. */
   readonly session: string
   readonly legacy: boolean
+  readonly replies = new RetainedReplies()
   readonly #host: ChannelHost
   #state: ChannelState = 'detached'
   #out: ChannelOut | null = null
@@ -68,11 +67,11 @@ export class Channel implements ChannelIn {
   #queuedCalls = 0
   #member: Member<Channel> | null = null
   #membershipToken: Uint8Array = EMPTY_BYTES
+  /** The channel in the Store, as far as this activation has read or written it. */
   #storedState: StoredChannel = { mark: 0, replies: EMPTY_BYTES }
   readonly #history = new EventHistory()
   /** Unless `sending`: the number of the last event that was sent. */
   #lastSent = 0
-  readonly #replies = new RetainedReplies()
 
   constructor(host: ChannelHost, { session, channel, legacy }: ChannelKey) {
     this.#host = host
@@ -122,10 +121,6 @@ export class Channel implements ChannelIn {
   get member(): Member<Channel> | null {
     return this.#member
   }
-  /** The channel in the Store, as far as this activation has read or written it. */
-  get storedState(): StoredChannel {
-    return this.#storedState
-  }
   /** The number of the last event. */
   get lastEvent(): number {
     return this.#history.last
@@ -159,7 +154,7 @@ export class Channel implements ChannelIn {
     this.#callsLost = false
     this.#reported = null
     this.#out?.channelOpened(activation, this.#committedMark, callsLost)
-    this.#replies.sendGrants(this.#out, this.#committedMark)
+    this.replies.sendGrants(this.#out, this.#committedMark)
     if (reported === null) return this.#startSending()
     if (this.isSessionChannel && this.#member === null && this.#membershipToken.length === 0) {
       // No event is sent before the channel joins. RESYNC follows when it does.
@@ -205,7 +200,7 @@ export class Channel implements ChannelIn {
     this.#history.reset()
     this.#lastSent = 0
     this.#member = null
-    this.#replies.clear()
+    this.replies.clear()
   }
 
   /** Events may be lost that are in no history: RESYNC now, or when the channel is introduced. */
@@ -260,13 +255,13 @@ export class Channel implements ChannelIn {
   }
 
   submitCall(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
-    if (replyAck !== 0) this.#replies.ack(replyAck)
+    if (replyAck !== 0) this.replies.ack(replyAck)
     this.#host.handleCall(this, sequence, command, flags, body)
   }
 
   ack(calls: number, events: number): void {
     if (events !== 0) this.#history.ack(events)
-    this.#replies.ack(calls)
+    this.replies.ack(calls)
   }
 
   closeChannel(forget: boolean): void {
@@ -304,7 +299,7 @@ export class Channel implements ChannelIn {
   /** Raises the mark to a new call. Returns false for an earlier call: its reply is resent, unless it still runs. */
   beginCall(sequence: number): boolean {
     if (sequence <= this.#mark) {
-      if (sequence <= this.#committedMark) this.#replies.resend(this.#out, this.#committedMark, sequence)
+      if (sequence <= this.#committedMark) this.replies.resend(this.#out, this.#committedMark, sequence)
       return false
     }
     this.#mark = sequence
@@ -316,31 +311,17 @@ export class Channel implements ChannelIn {
     if (sequence > this.#committedMark) this.#committedMark = sequence
   }
 
-  canRetainReply(maxReplies: number, maxBytes: number): boolean {
-    return this.#replies.hasRoom(maxReplies, maxBytes)
-  }
-  retainReply(sequence: number, command: number, body: Uint8Array): void {
-    this.#replies.add({ sequence, command, kind: 'reply', code: '', body })
-  }
-  retainError(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
-    this.#replies.add(errorReply(sequence, command, kind, code, message))
-  }
-  retainGrant(sequence: number, command: number, grant: SessionGrant): void {
-    this.#replies.add({ sequence, command, kind: grant.kind, code: '', body: encodeGrant(grant) })
-  }
-
   createWrite(nowMs: number): ChannelWrite {
-    return (this.#storedState = this.#replies.createWrite(this.name, nowMs, this.#mark))
+    return (this.#storedState = this.replies.createWrite(this.name, nowMs, this.#mark))
   }
-
-  refusedState(sequence: number, command: number, code: string, message: string): StoredChannel {
-    return this.#replies.refusedState(sequence, command, code, message)
+  createUndoWrite(nowMs: number): ChannelWrite {
+    return channelWrite(this.name, nowMs, this.#storedState)
   }
 
   /** Restores what an earlier activation committed. */
   restore(stored: StoredChannel): void {
     this.#storedState = stored
     this.#mark = this.#committedMark = stored.mark
-    this.#replies.restore(stored)
+    this.replies.restore(stored)
   }
 }

@@ -1,7 +1,7 @@
 // The channels of one shard: attach, introduction, detach, and the end of a channel whose uid logs in again. Invariant:
 // a channel outlives its connection for a limited time, and an activation only while a connection carries it.
 
-import type { Admit, Awaitable, ShardDefinition } from '../game/shard.ts'
+import type { ShardDefinition } from '../game/shard.ts'
 import { bytesOfHex } from '../wire/bytes.ts'
 import { TIMES, type Limits } from '../wire/limits.ts'
 import {
@@ -17,7 +17,6 @@ import { AdmissionQueue, type AdmissionServices } from './admissionqueue.ts'
 import { Channel, channelName, type ChannelHost } from './channel.ts'
 import type { MemberLifecycle } from './memberlifecycle.ts'
 
-/** What a registry needs of its engine. */
 export interface ChannelServices extends AdmissionServices {
   readonly limits: Limits
   readonly detachedChannels: DetachedChannels
@@ -26,24 +25,21 @@ export interface ChannelServices extends AdmissionServices {
 /** The detached channels of a process, in the order of their detachment. */
 export type DetachedChannels = Map<Channel, ChannelRegistry>
 
-/** What a registry needs of an activation. */
 export interface ChannelActivation {
   readonly number: number
   readonly memberLifecycle: MemberLifecycle
 }
 
-/** What a registry needs of its shard. */
 export interface ChannelShard {
   readonly name: string
-  readonly plan: { readonly admit: Admit | null; readonly definition: ShardDefinition }
+  readonly plan: { readonly definition: ShardDefinition }
   readonly activation: ChannelActivation | null
-  handleCall(channel: Channel, sequence: number, command: number, flags: number, body: Uint8Array): void
+  readonly calls: Pick<ChannelHost, 'handleCall'>
   /** Runs in the current or next activation, after the work that waits. */
   enqueueWork(run: (activation: ChannelActivation) => void): void
   enqueueWithoutSchedule(run: (activation: ChannelActivation) => void): void
-  readChannel(name: string): Awaitable<StoredChannel | null>
-  /** Keeps other turns waiting until the returned function runs. */
-  beginAsyncTurn(): (end: () => void) => void
+  /** Reads a channel from the Store. Other turns wait until it is read. */
+  readChannel(name: string, onRead: (stored: StoredChannel | null) => void, onFailed: (cause: unknown) => void): void
 }
 
 /** A uid has few sessions in one activation of its shard. */
@@ -76,7 +72,7 @@ export class ChannelRegistry implements ChannelHost {
 
   /** Opens a gateway's channel. The shard is not activated before its game has admitted the session. */
   openChannel(request: OpenRequest, out: ChannelOut): ChannelIn {
-    const { admit } = this.#shard.plan
+    const { admit } = this.#shard.plan.definition
     if (!admit || request.admitted) return this.#attachChannel(request, out)
     const openChannel = (): ChannelIn => this.#attachChannel(request, out)
     return new AdmissionQueue(this.#services, admit, request, out, openChannel)
@@ -114,7 +110,7 @@ export class ChannelRegistry implements ChannelHost {
   }
 
   handleCall(channel: Channel, sequence: number, command: number, flags: number, body: Uint8Array): void {
-    this.#shard.handleCall(channel, sequence, command, flags, body)
+    this.#shard.calls.handleCall(channel, sequence, command, flags, body)
   }
 
   /** Of two logins of one uid the newer one keeps its channel; the other channel is ended. */
@@ -171,7 +167,6 @@ export class ChannelRegistry implements ChannelHost {
   }
 
   #seatExpired(channel: Channel): void {
-    if (!this.#shard.activation) return
     this.#runIfDetached(channel, ({ memberLifecycle }) => {
       if (channel.member) channel.expireHistory()
       memberLifecycle.removeMember(channel)
@@ -180,6 +175,7 @@ export class ChannelRegistry implements ChannelHost {
 
   /** Runs in its own turn, if the channel is still detached then. */
   #runIfDetached(channel: Channel, run: (activation: ChannelActivation) => void): void {
+    if (!this.#shard.activation) return
     this.#shard.enqueueWork((activation) => {
       if (channel.out === null) run(activation)
     })
@@ -209,7 +205,6 @@ export class ChannelRegistry implements ChannelHost {
     this.#lastEventNumbers.clear()
   }
 
-  /** Calls in flight are lost. */
   markCallsLost(): void {
     for (const channel of this.#channels.values()) channel.markCallsLost()
   }
@@ -240,16 +235,13 @@ export class ChannelRegistry implements ChannelHost {
     const { plan, name } = this.#shard
     if (channel.introducedActivation === activation.number || plan.definition.stateless)
       return this.#completeIntroduction(activation, channel, null)
-    const stored = this.#shard.readChannel(channel.name)
-    if (!(stored instanceof Promise)) return this.#completeIntroduction(activation, channel, stored)
-    const resume = this.#shard.beginAsyncTurn()
-    stored.then(
-      (storedChannel) => resume(() => this.#completeIntroduction(activation, channel, storedChannel)),
-      (cause: unknown) =>
-        resume(() => {
-          this.#services.log.error('a channel could not be read', { shard: name, cause: String(cause) })
-          channel.out?.channelClosed('UNAVAILABLE')
-        }),
+    this.#shard.readChannel(
+      channel.name,
+      (stored) => this.#completeIntroduction(activation, channel, stored),
+      (cause) => {
+        this.#services.log.error('a channel could not be read', { shard: name, cause: String(cause) })
+        channel.out?.channelClosed('UNAVAILABLE')
+      },
     )
   }
 

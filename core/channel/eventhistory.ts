@@ -2,6 +2,8 @@
 // oldest events are dropped, and a client that has less is sent RESYNC. Invariant: event numbers rise, and a number is
 // skipped only when a later event with the same `latest` key replaces its event.
 
+import type { Limits } from '../wire/limits.ts'
+
 /** An event as it left a turn; one object for all receivers. */
 export interface OutgoingEvent {
   readonly event: number
@@ -10,10 +12,7 @@ export interface OutgoingEvent {
   readonly latest: string
 }
 
-export interface HistoryBounds {
-  readonly maxUnackedEvents: number
-  readonly maxUnackedEventBytes: number
-}
+export type HistoryBounds = Pick<Limits, 'maxUnackedEvents' | 'maxUnackedEventBytes'>
 
 export class EventHistory {
   #last = 0

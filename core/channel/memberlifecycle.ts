@@ -2,10 +2,9 @@
 // game's hooks. Invariant: after a restart every seat is restored before any hook or call runs, and the hook of a member
 // runs when its channel is introduced.
 
+import type { MemberHook } from '../game/shard.ts'
 import type { Channel } from './channel.ts'
 import { decodeMembershipToken, type Member, type Members } from './members.ts'
-
-export type MemberHook = 'rejoin' | 'back' | 'away' | 'leave' | 'resync'
 
 /** What the lifecycle needs of its activation. */
 export interface MemberHost {
@@ -27,7 +26,6 @@ export class MemberLifecycle {
     this.#host = host
   }
 
-  /** Gives the channel a seat. */
   addMember(channel: Channel): void {
     this.#host.members.add(channel)
     this.#host.membershipChanged()

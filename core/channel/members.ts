@@ -41,11 +41,7 @@ export class Members<C extends MemberChannel> {
 
   /** Adds the channel on `seat`, or on the smallest free seat when that one is taken or not given. */
   add(channel: C, seat = this.#nextFreeSeat()): UndoStep {
-    const member: Member<C> = {
-      channel,
-      seat: this.#bySeat.has(seat) ? this.#nextFreeSeat() : seat,
-      groups: new Set(),
-    }
+    const member: Member<C> = { channel, seat: this.#bySeat.has(seat) ? this.#nextFreeSeat() : seat, groups: new Set() }
     this.#bySeat.set(member.seat, member)
     channel.setMember(member)
     return () => this.#removeMember(member)

@@ -5,9 +5,16 @@ import { ByteReader, ByteWriter, utf8Decoder, utf8Encoder } from '../wire/bytes.
 import type { ErrorKind } from '../wire/message.ts'
 import type { ChannelOut } from '../ports/link.ts'
 import type { ChannelWrite, StoredChannel } from '../ports/store.ts'
-import { sendGrant, type SessionGrant } from './grant.ts'
 
-export interface RetainedReply {
+/**
+ * What a turn grants the session that caused it: a login, or a key of a contract. A grant is retained and resent like the
+ * reply of its call, because the client must not get the reply without it.
+ */
+export type SessionGrant =
+  | { readonly kind: 'login'; readonly uid: string; readonly epoch: number }
+  | { readonly kind: 'bind'; readonly contract: string; readonly key: string }
+
+interface RetainedReply {
   readonly sequence: number
   readonly command: number
   readonly kind: 'reply' | ErrorKind | SessionGrant['kind']
@@ -15,16 +22,6 @@ export interface RetainedReply {
   readonly code: string
   /** The body of a reply, an encoded grant, or the message of an error. */
   readonly body: Uint8Array
-}
-
-export function errorReply(
-  sequence: number,
-  command: number,
-  kind: ErrorKind,
-  code: string,
-  message: string,
-): RetainedReply {
-  return { sequence, command, kind, code, body: utf8Encoder.encode(message) }
 }
 
 export class RetainedReplies {
@@ -36,7 +33,16 @@ export class RetainedReplies {
     return this.#retained.length < maxReplies && this.#bytes < maxBytes
   }
 
-  add(reply: RetainedReply): void {
+  addReply(sequence: number, command: number, body: Uint8Array): void {
+    this.#add({ sequence, command, kind: 'reply', code: '', body })
+  }
+  addError(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
+    this.#add({ sequence, command, kind, code, body: utf8Encoder.encode(message) })
+  }
+  addGrant(sequence: number, command: number, grant: SessionGrant): void {
+    this.#add({ sequence, command, kind: grant.kind, code: '', body: encodeGrant(grant) })
+  }
+  #add(reply: RetainedReply): void {
     this.#retained.push(reply)
     this.#bytes += retainedBytesOf(reply)
   }
@@ -73,7 +79,7 @@ export class RetainedReplies {
   /** Returns the state to store when this call is refused and no later call has begun. */
   refusedState(sequence: number, command: number, code: string, message: string): StoredChannel {
     const retained = this.#retained.filter((reply) => reply.sequence < sequence)
-    const refused = errorReply(sequence, command, 'system', code, message)
+    const refused = { sequence, command, kind: 'system', code, body: utf8Encoder.encode(message) } as const
     return { mark: sequence, replies: packReplies([...retained, refused], sequence) }
   }
 
@@ -85,7 +91,7 @@ export class RetainedReplies {
       const kind = KINDS[reader.u8()] ?? 'system'
       const code = reader.text8()
       const body = reader.view32().slice()
-      this.add({ sequence, command, kind, code, body })
+      this.#add({ sequence, command, kind, code, body })
     }
   }
 
@@ -140,4 +146,20 @@ function packReplies(retained: readonly RetainedReply[], mark: number): Uint8Arr
     writer.u32(body.length).raw(body)
   }
   return writer.bytes
+}
+
+export function encodeGrant(grant: SessionGrant): Uint8Array {
+  if (grant.kind === 'login') {
+    const uid = utf8Encoder.encode(grant.uid)
+    return new ByteWriter(6 + uid.length).u32(grant.epoch).blob(uid).bytes
+  }
+  const [contract, key] = [utf8Encoder.encode(grant.contract), utf8Encoder.encode(grant.key)]
+  return new ByteWriter(4 + contract.length + key.length).blob(contract).blob(key).bytes
+}
+
+export function sendGrant(out: ChannelOut | null, kind: SessionGrant['kind'], body: Uint8Array): void {
+  const reader = new ByteReader('a grant', body, 0, body.length)
+  if (kind === 'bind') return out?.keyBound(reader.text16(), reader.text16())
+  const epoch = reader.u32()
+  out?.loggedIn(reader.text16(), epoch)
 }

@@ -1,7 +1,7 @@
 // The Directory port of a Durable Object: another shard is the object named `contract/key`, and one call is one RPC.
 // Invariant: no call is retried here, because a call with an unknown outcome may have taken effect.
 
-import type { Directory, Peer, PeerAnswer, PeerCall } from '../ports/directory.ts'
+import { systemError, type Directory, type Peer, type PeerAnswer, type PeerCall } from '../ports/directory.ts'
 import type { Log } from '../ports/log.ts'
 import type { StoredCast } from '../ports/store.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
@@ -11,13 +11,6 @@ export interface ShardRpc {
   call(shard: ShardId, call: PeerCall): Promise<PeerAnswer>
   cast(shard: ShardId, call: PeerCall): Promise<void>
   deliver(shard: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer>
-}
-
-/** Shards of this object's own engine. */
-export interface LocalShards {
-  receiveCall(shard: ShardId, call: PeerCall): Promise<PeerAnswer>
-  receiveCast(shard: ShardId, call: PeerCall): void
-  receiveDurableCast(shard: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer>
 }
 
 type ShardNamespace = DurableObjectNamespace<ShardRpc & Rpc.DurableObjectBranded>
@@ -36,16 +29,22 @@ export class ObjectDirectory implements Directory {
   readonly #isLocal: (contract: string) => boolean
   readonly #namespace: ShardNamespace
   readonly #log: Log
-  readonly #local: LocalShards
+  /** Shards of this object's own engine. */
+  readonly #localPeer: (shard: ShardId) => Peer
   readonly #stubs = new Map<string, SharedStub>()
   /** The name of this object's shard; null until it is known. */
   #ownName: string | null = null
 
-  constructor(isLocal: (contract: string) => boolean, namespace: DurableObjectNamespace, log: Log, local: LocalShards) {
+  constructor(
+    isLocal: (contract: string) => boolean,
+    namespace: DurableObjectNamespace,
+    log: Log,
+    localPeer: (shard: ShardId) => Peer,
+  ) {
     this.#isLocal = isLocal
     this.#namespace = namespace as ShardNamespace
     this.#log = log
-    this.#local = local
+    this.#localPeer = localPeer
   }
 
   setOwnName(name: string): void {
@@ -55,42 +54,31 @@ export class ObjectDirectory implements Directory {
   peer(shard: ShardId): Peer {
     if (this.#isLocal(shard.contract) || shardName(shard) === this.#ownName) return this.#localPeer(shard)
     return {
-      call: (call) => this.#request(shard, (stub) => stub.call(shard, call)),
-      cast: (call) => void this.#cast(shard, call),
-      deliver: (sender, cast) => this.#request(shard, (stub) => stub.deliver(shard, sender, cast)),
+      call: (call) => this.#request(shard, (stub) => stub.call(shard, call), unanswered),
+      cast: (call) =>
+        void this.#request(
+          shard,
+          (stub) => stub.cast(shard, call),
+          (name, error) => {
+            this.#log.warn('a cast was lost', { shard: name, command: call.command, error: String(error) })
+          },
+        ),
+      deliver: (sender, cast) => this.#request(shard, (stub) => stub.deliver(shard, sender, cast), unanswered),
     }
   }
 
-  #localPeer(shard: ShardId): Peer {
-    return {
-      call: (call) => this.#local.receiveCall(shard, call),
-      cast: (call) => this.#local.receiveCast(shard, call),
-      deliver: (sender, cast) => this.#local.receiveDurableCast(shard, sender, cast),
-    }
-  }
-
-  async #request(shard: ShardId, send: (stub: ShardRpc) => Promise<PeerAnswer>): Promise<PeerAnswer> {
+  async #request<T>(
+    shard: ShardId,
+    send: (stub: ShardRpc) => Promise<T>,
+    onFailed: (name: string, error: unknown) => T,
+  ): Promise<T> {
     const name = shardName(shard)
     const shared = this.#acquireStub(name)
     try {
       return await send(shared.stub)
     } catch (error) {
       this.#stubs.delete(name)
-      const code = (error as { overloaded?: boolean }).overloaded ? 'OVERLOADED' : 'UNAVAILABLE'
-      return { kind: 'system', code, message: `${name}: ${String(error)}` }
-    } finally {
-      this.#releaseStub(name, shared)
-    }
-  }
-
-  async #cast(shard: ShardId, call: PeerCall): Promise<void> {
-    const name = shardName(shard)
-    const shared = this.#acquireStub(name)
-    try {
-      await shared.stub.cast(shard, call)
-    } catch (error) {
-      this.#stubs.delete(name)
-      this.#log.warn('a cast was lost', { shard: name, command: call.command, error: String(error) })
+      return onFailed(name, error)
     } finally {
       this.#releaseStub(name, shared)
     }
@@ -109,4 +97,9 @@ export class ObjectDirectory implements Directory {
   #releaseStub(name: string, shared: SharedStub): void {
     if (--shared.pendingCalls === 0 && this.#stubs.get(name) === shared) this.#stubs.delete(name)
   }
+}
+
+function unanswered(name: string, error: unknown): PeerAnswer {
+  const isOverloaded = (error as { overloaded?: boolean }).overloaded
+  return systemError(isOverloaded ? 'OVERLOADED' : 'UNAVAILABLE', `${name}: ${String(error)}`)
 }

@@ -107,8 +107,7 @@ export class LinkSocket implements ShardRecords, ChannelOut {
   }
 
   ping(): void {
-    this.#batch.pong()
-    this.#scheduleFlush()
+    this.#output().pong()
   }
 
   #requireChannel(): ChannelIn {
@@ -121,52 +120,43 @@ export class LinkSocket implements ShardRecords, ChannelOut {
     if (opening && !admitted) this.#saveAttachment(opening, true)
     this.#dropsStaleCalls = callsLost && this.#activationTag !== 0
     this.#activationTag = activationTag(activation)
-    this.#batch.opened(activation, mark, callsLost, this.#host.routingVersion)
-    this.#scheduleFlush()
+    this.#output().opened(activation, mark, callsLost, this.#host.routingVersion)
   }
 
   reply(sequence: number, command: number, body: Uint8Array): void {
-    this.#batch.reply(sequence, command, body)
-    this.#scheduleFlush()
+    this.#output().reply(sequence, command, body)
   }
 
   error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
-    this.#batch.error(sequence, command, kind, code, message)
-    this.#scheduleFlush()
+    this.#output().error(sequence, command, kind, code, message)
   }
 
   event(sequence: number, event: number, body: Uint8Array): void {
-    this.#batch.event(sequence, event, body)
-    this.#scheduleFlush()
+    this.#output().event(sequence, event, body)
   }
 
   callsApplied(mark: number): void {
-    this.#batch.applied(mark)
-    this.#scheduleFlush()
+    this.#output().applied(mark)
   }
 
   membershipToken(token: Uint8Array): void {
     const { opening } = this.#attachment
     if (opening && !sameBytes(opening.membershipToken, token)) {
       this.#saveAttachment({ ...opening, membershipToken: token })
-      this.#batch.membershipToken(token)
-      this.#scheduleFlush()
+      this.#output().membershipToken(token)
     }
   }
 
   keyBound(contract: string, key: string): void {
-    this.#batch.bind(contract, key)
-    this.#scheduleFlush()
+    this.#output().bind(contract, key)
   }
 
   resyncRequired(events: number): void {
-    this.#batch.resync(events)
-    this.#scheduleFlush()
+    this.#output().resync(events)
   }
 
   loggedIn(uid: string, epoch: number): void {
-    this.#batch.login(uid, epoch)
-    this.#scheduleFlush()
+    this.#output().login(uid, epoch)
   }
 
   channelClosed(code: string, reason?: string): void {
@@ -179,16 +169,16 @@ export class LinkSocket implements ShardRecords, ChannelOut {
     this.#attachment = { ...this.#attachment, opening, admitted, membershipOmitted }
     const membershipToken = membershipOmitted ? EMPTY_BYTES : opening.membershipToken
     // The next activation cannot know which calls are in transit, so it opens the channel as a new one.
-    this.socket.serializeAttachment({
-      ...this.#attachment,
-      opening: { ...opening, activation: 0, membershipToken },
-    })
+    this.socket.serializeAttachment({ ...this.#attachment, opening: { ...opening, activation: 0, membershipToken } })
   }
 
-  #scheduleFlush(): void {
-    if (this.#isFlushScheduled || this.#isEnded) return
-    this.#isFlushScheduled = true
-    this.#host.scheduleFlush(this)
+  /** Returns the batch, which is sent at the end of the current event. */
+  #output(): RecordBatch {
+    if (!this.#isFlushScheduled && !this.#isEnded) {
+      this.#isFlushScheduled = true
+      this.#host.scheduleFlush(this)
+    }
+    return this.#batch
   }
 
   /** Sends one message with all output of the event. The platform's output gate holds it until the commits are durable. */

@@ -8,7 +8,7 @@ import { Engine } from '../engine/engine.ts'
 import type { Game } from '../game/game.ts'
 import { routingTableOf, type RoutingTableData } from '../game/routing.ts'
 import { TieredStore } from '../outbox/tieredstore.ts'
-import type { PeerAnswer, PeerCall } from '../ports/directory.ts'
+import type { Peer, PeerAnswer, PeerCall } from '../ports/directory.ts'
 import type { ChannelIn } from '../ports/link.ts'
 import type { Store, StoredCast } from '../ports/store.ts'
 import { SqlDatabase } from '../sql/database.ts'
@@ -91,19 +91,13 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     this.#store = new ObjectStore(
       ctx.storage,
       () => this.#clock.now(),
-      (error) => {
-        this.#log.error('the alarm could not be set', { error: String(error) })
-      },
+      (error) => this.#log.error('the alarm could not be set', { error: String(error) }),
       { tables: [...game.tables.values()], outbox: Boolean(env.DATABASE_URL) },
     )
     this.#tiers = this.#openTiers(options)
     const store = this.#tiers ?? this.#store
     const isLocal = (contract: string): boolean => this.#engine.planOf(contract)?.definition.stateless ?? true
-    this.#directory = new ObjectDirectory(isLocal, env.SHARD, this.#log, {
-      receiveCall: (shard, call) => this.#engine.receiveCall(shard, call),
-      receiveCast: (shard, call) => this.#receiveCast(shard, call),
-      receiveDurableCast: (shard, sender, cast) => this.#engine.receiveDurableCast(shard, sender, cast),
-    })
+    this.#directory = new ObjectDirectory(isLocal, env.SHARD, this.#log, (shard) => this.#engine.localPeer(shard))
     this.#engine = new Engine(
       game,
       {
@@ -159,13 +153,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     this.#setId({ contract, key })
     const { 0: edge, 1: socket } = new WebSocketPair()
     this.ctx.acceptWebSocket(socket)
-    const attachment: LinkAttachment = {
-      contract,
-      key,
-      opening: null,
-      admitted: false,
-      membershipOmitted: false,
-    }
+    const attachment: LinkAttachment = { contract, key, opening: null, admitted: false, membershipOmitted: false }
     socket.serializeAttachment(attachment)
     this.#linkSockets.set(socket, new LinkSocket(this, socket, attachment))
     return new Response(null, { status: 101, webSocket: edge })
@@ -221,23 +209,23 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
 
   /** A call of another shard, by RPC. */
   call(shard: ShardId, call: PeerCall): Promise<PeerAnswer> {
-    this.#clock.runDueTimers()
-    this.#setId(shard)
-    return this.#engine.receiveCall(shard, call)
+    return this.#localPeer(shard).call(call)
   }
 
   /** A cast of another shard, by RPC; resolves when it is in the mailbox. */
   async cast(shard: ShardId, call: PeerCall): Promise<void> {
-    this.#clock.runDueTimers()
-    this.#setId(shard)
-    this.#receiveCast(shard, call)
+    this.#localPeer(shard).cast(call)
   }
 
   /** A durable cast of another shard, by RPC; resolves when its turn is committed. */
   deliver(shard: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer> {
+    return this.#localPeer(shard).deliver(sender, cast)
+  }
+
+  #localPeer(shard: ShardId): Peer {
     this.#clock.runDueTimers()
     this.#setId(shard)
-    return this.#engine.receiveDurableCast(shard, sender, cast)
+    return this.#engine.localPeer(shard)
   }
 
   attachChannel(link: LinkSocket, opening: OpenRecord, admitted: boolean): ChannelIn {
@@ -270,11 +258,6 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     const unflushed = this.#unflushed
     this.#unflushed = []
     for (const link of unflushed) link.flush()
-  }
-
-  #receiveCast(shard: ShardId, call: PeerCall): void {
-    if (this.#engine.planOf(shard.contract)) this.#engine.shard(shard).calls.receivePeerCall(call, null)
-    else this.#log.warn('a cast is dropped: no shard serves its contract', { contract: shard.contract })
   }
 
   /** Sets which shard this object hosts. The object's name determines it, so it never changes. */

@@ -39,15 +39,12 @@ export interface ObjectStoreOptions {
   readonly tables?: readonly TableDefinition[]
   /** Changes are queued in an outbox for MySQL. Default false. */
   readonly outbox?: boolean
-  /** Called when the owner's outbox has new entries. */
-  readonly onOutbox?: (owner: string) => void
 }
 
 export class ObjectStore implements LocalStore {
   readonly #storage: DurableObjectStorage
   readonly #nowMs: () => number
   readonly #onAlarmFailed: (error: unknown) => void
-  readonly #onOutbox: (owner: string) => void
   readonly #sql: ObjectSql
   readonly #rows: StoreTables
   #isPrepared = false
@@ -67,7 +64,6 @@ export class ObjectStore implements LocalStore {
     this.#storage = storage
     this.#nowMs = nowMs
     this.#onAlarmFailed = onAlarmFailed
-    this.#onOutbox = options.onOutbox ?? (() => {})
     this.#sql = new ObjectSql(storage.sql)
     this.#rows = new StoreTables(this.#sql, new TableSet(options.tables ?? []), options.outbox ?? false)
   }
@@ -96,9 +92,8 @@ export class ObjectStore implements LocalStore {
       const kv = new Map<string, Uint8Array>()
       for (const { name, value } of this.#sql.all(sql.ALL_KV)) kv.set(String(name), blobBytes(value))
       const timers: StoredTimer[] = []
-      for (const { name, due_ms, data } of this.#sql.all(sql.ALL_TIMERS)) {
+      for (const { name, due_ms, data } of this.#sql.all(sql.ALL_TIMERS))
         timers.push({ name: String(name), dueMs: Number(due_ms), data: blobBytes(data) })
-      }
       const casts = this.#rows.pendingCasts(shardName(shard))
       return { activation: this.#activation, kv, timers, snapshot: this.#snapshot(), casts }
     })
@@ -133,7 +128,6 @@ export class ObjectStore implements LocalStore {
     if (++this.#commits % PRUNE_EVERY_COMMITS === 0) this.#pruneMarks()
     if (seq === 0) return outcome
     this.#ensureOutboxAlarm(write.wakeMs)
-    this.#onOutbox(this.ownerOf(write.shard))
     return { kind: 'committed', seq }
   }
 
@@ -272,9 +266,8 @@ export class ObjectStore implements LocalStore {
 
   #saveSnapshot(bytes: Uint8Array): void {
     let part = 0
-    for (let at = 0; at < bytes.length; at += sql.SNAPSHOT_PART_BYTES) {
+    for (let at = 0; at < bytes.length; at += sql.SNAPSHOT_PART_BYTES)
       this.#sql.run(sql.SET_SNAPSHOT, part++, bytes.subarray(at, at + sql.SNAPSHOT_PART_BYTES))
-    }
     this.#sql.run(sql.TRIM_SNAPSHOT, part)
   }
 
@@ -322,24 +315,21 @@ export class ObjectStore implements LocalStore {
 
 class ObjectSql implements SqliteHandle {
   readonly #sql: SqlStorage
-  #rowsWritten = 0
+  /** Written only here. */
+  rowsWritten = 0
 
   constructor(sql: SqlStorage) {
     this.#sql = sql
   }
 
-  get rowsWritten(): number {
-    return this.#rowsWritten
-  }
-
   run(statement: string, ...cells: SqliteValue[]): void {
-    this.#rowsWritten += this.#sql.exec(statement, ...cells).rowsWritten
+    this.rowsWritten += this.#sql.exec(statement, ...cells).rowsWritten
   }
 
   all(statement: string, ...cells: SqliteValue[]): SqliteRow[] {
     const cursor = this.#sql.exec(statement, ...cells)
     const rows = cursor.toArray()
-    this.#rowsWritten += cursor.rowsWritten
+    this.rowsWritten += cursor.rowsWritten
     return rows
   }
 }

@@ -2,42 +2,56 @@
 // turns. Invariant: a failed commit, or one with an unknown outcome, ends the activation; the next one reads the Store.
 
 import type { Cached } from '../game/cacheable.ts'
+import type { Awaitable, MemberHook } from '../game/shard.ts'
 import type { TableDefinition } from '../game/table.ts'
 import type { Contract } from '../wire/contract.ts'
 import { InputError, shorten } from '../wire/errors.ts'
 import type { Limits } from '../wire/limits.ts'
 import { isKey, shardName, type ShardId } from '../wire/shardid.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { Peer } from '../ports/directory.ts'
+import type { Directory, Peer } from '../ports/directory.ts'
 import type { Log, LogFields } from '../ports/log.ts'
 import type { Store, StoredShard, WriteSet } from '../ports/store.ts'
 import type { Channel } from '../channel/channel.ts'
-import { MemberLifecycle, type MemberHook, type MemberHost } from '../channel/memberlifecycle.ts'
+import type { ChannelServices } from '../channel/channelregistry.ts'
+import { MemberLifecycle, type MemberHost } from '../channel/memberlifecycle.ts'
 import { Members, type Member } from '../channel/members.ts'
 import type { RowCache } from '../rows/rowcache.ts'
 import { TableRows } from '../rows/tablerows.ts'
-import { CastAnswers } from '../turn/castanswers.ts'
 import { CastReceiver } from '../turn/castreceiver.ts'
-import { CastSender, type CastHost } from '../turn/castsender.ts'
+import { CastSender, type ShardPlans } from '../turn/castsender.ts'
 import { KvState } from '../turn/kv.ts'
-import type { ShardPlan } from '../turn/plan.ts'
+import type { ShardPlan, TurnHandler } from '../turn/plan.ts'
 import { Timers } from '../turn/timers.ts'
-import { TurnCommit, type CommitHost, type CommitShard } from '../turn/turncommit.ts'
-import type { TurnHost } from '../turn/turnhost.ts'
-import { TurnRunner, type RunnerShard } from '../turn/turnrunner.ts'
+import { TurnCommit, type CommitHost } from '../turn/turncommit.ts'
+import type { TurnHost, TurnShard } from '../turn/turnhost.ts'
+import { TurnRunner } from '../turn/turnrunner.ts'
 import type { EngineMeter } from '../turn/meter.ts'
-import type { EngineServices } from './services.ts'
+import type { MailboxQuota } from './mailbox.ts'
+import type { RunLoop } from './runloop.ts'
 import { Snapshots } from './snapshots.ts'
-import { Ticker, type TickerShard } from './ticker.ts'
+import { Ticker } from './ticker.ts'
+import type { ValueCache } from './valuecache.ts'
+
+/** The engine, as its shards and activations use it. */
+export interface EngineServices extends Directory, ShardPlans, ChannelServices {
+  readonly store: Store
+  readonly meter: EngineMeter
+  readonly rowCache: RowCache
+  readonly valueCache: ValueCache
+  readonly mailboxQuota: MailboxQuota
+  readonly runLoop: RunLoop
+  openShard(id: ShardId, plan: ShardPlan): Awaitable<StoredShard>
+}
 
 /** The shard, as its activation uses it. */
-export interface ActivationShard extends CommitShard, RunnerShard, TickerShard {
+export interface ActivationShard extends TurnShard {
   readonly id: ShardId
   readonly plan: ShardPlan
   readonly channels: TurnHost['channels']
 }
 
-export class Activation implements TurnHost, CommitHost, CastHost, MemberHost {
+export class Activation implements TurnHost, CommitHost, MemberHost {
   readonly shardId: ShardId
   readonly name: string
   readonly plan: ShardPlan
@@ -47,7 +61,6 @@ export class Activation implements TurnHost, CommitHost, CastHost, MemberHost {
   readonly log: Log
   readonly store: Store
   readonly rowCache: RowCache
-  /** Above that of every earlier activation of this shard. */
   readonly number: number
   readonly state: unknown
   readonly kv: KvState
@@ -78,16 +91,16 @@ export class Activation implements TurnHost, CommitHost, CastHost, MemberHost {
     this.store = services.store
     this.number = stored.activation
     this.log = shardLog(services.log, this.name)
-    this.turnCommit = new TurnCommit(this, shard, services)
+    this.turnCommit = new TurnCommit(this, shard)
     this.runner = new TurnRunner(this, this.turnCommit, shard)
     this.timers = new Timers(this, this.runner, shard)
-    this.castSender = new CastSender(this, new CastAnswers(this, this.runner, services), shard)
+    this.castSender = new CastSender(this, this.runner, services, shard)
     this.castReceiver = new CastReceiver(this.runner)
     this.memberLifecycle = new MemberLifecycle(this)
     this.kv = new KvState(this.plan.kv, this.limits.maxKvBytes)
     this.kv.load(stored.kv)
     const { definition, ticker } = this.plan
-    this.#snapshots = definition.snapshot && new Snapshots(definition.snapshot, this.clock, () => this.#saveSnapshot())
+    this.#snapshots = definition.snapshot && new Snapshots(definition.snapshot, this)
     const { key } = shard.id
     this.state = stored.snapshot && this.#snapshots ? this.#snapshots.load(stored.snapshot, key) : definition.init(key)
     this.timers.restore(stored.timers)
@@ -99,13 +112,11 @@ export class Activation implements TurnHost, CommitHost, CastHost, MemberHost {
     return this.#isEnded
   }
 
-  get isFullyCommitted(): boolean {
-    return this.turnCommit.isIdle
-  }
-
   /** Nothing keeps it in memory: no members, volatile timers, casts or commits in progress. */
   get canEvict(): boolean {
-    return this.members.size === 0 && !this.timers.hasVolatile && this.castSender.size === 0 && this.turnCommit.isIdle
+    return (
+      this.members.size === 0 && !this.timers.hasVolatile && this.castSender.size === 0 && this.turnCommit.queue.isEmpty
+    )
   }
 
   get wakeMs(): number | null {
@@ -136,7 +147,7 @@ export class Activation implements TurnHost, CommitHost, CastHost, MemberHost {
   }
 
   runMemberHook(hook: MemberHook, channel: Channel, leavingMember: Member<Channel> | null = null): void {
-    const handler = this.plan[hook]
+    const handler = this.plan.definition.memberHooks.get(hook) as TurnHandler | undefined
     if (handler) this.runner.runTurn(this.runner.newTurn(channel, { leavingMember }), handler, undefined)
   }
 
@@ -149,14 +160,13 @@ export class Activation implements TurnHost, CommitHost, CastHost, MemberHost {
   }
 
   stateChanged(): void {
-    this.#snapshots?.stateChanged()
+    this.#snapshots?.stateChanged(this.state)
   }
 
   /** Saves the snapshot now, if the shard has any. Resolves when all commits have ended. */
   saveState(): Promise<void> {
-    this.#snapshots?.stop()
-    this.#saveSnapshot()
-    return this.turnCommit.whenEmpty()
+    this.#snapshots?.save(this.state)
+    return this.turnCommit.queue.whenEmpty()
   }
 
   /** Ends the activation: no turn, timer or effect of it runs any more. */
@@ -165,23 +175,10 @@ export class Activation implements TurnHost, CommitHost, CastHost, MemberHost {
     this.#ticker?.setRunning(false)
     this.#snapshots?.stop()
     this.timers.stopAll()
-    this.turnCommit.stop()
+    this.turnCommit.queue.stop()
     this.castReceiver.failWaiting()
     this.castSender.stop()
     for (const rows of this.#tables.values()) rows.releaseRows()
-  }
-
-  #saveSnapshot(): void {
-    if (this.#isEnded || !this.#snapshots) return
-    let snapshot: Uint8Array
-    try {
-      snapshot = this.#snapshots.encode(this.state)
-    } catch (error) {
-      this.meter.bugs++
-      this.log.error('the snapshot could not be encoded', { error: String(error) })
-      return
-    }
-    this.commitParts({ snapshot }, () => {})
   }
 }
 

@@ -7,7 +7,7 @@ import type { Awaitable } from '../game/shard.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { StoredShard } from '../ports/store.ts'
 import type { ShardPlan } from '../turn/plan.ts'
-import type { EngineServices } from './services.ts'
+import type { EngineServices } from './activation.ts'
 
 /** The shard, as its activator uses it. */
 export interface ActivationTarget {

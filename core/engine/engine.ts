@@ -12,13 +12,13 @@ import { compileGame, type ShardPlan } from '../turn/plan.ts'
 import type { Awaitable } from '../game/shard.ts'
 import { refuseChannel, type ChannelIn, type ChannelOut, type ShardLink, type OpenRequest } from '../ports/link.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
-import type { Directory, Peer, PeerAnswer, PeerCall } from '../ports/directory.ts'
+import { systemError, type Directory, type Peer, type PeerAnswer, type PeerCall } from '../ports/directory.ts'
 import type { Log } from '../ports/log.ts'
-import type { Outcome, Store, StoredShard, StoredCast, WriteSet } from '../ports/store.ts'
+import type { Store, StoredShard, StoredCast } from '../ports/store.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
 import { RowCache } from '../rows/rowcache.ts'
 import { RunLoop } from './runloop.ts'
-import type { EngineServices } from './services.ts'
+import type { EngineServices } from './activation.ts'
 import { builtInShards } from './sessionshard.ts'
 import { Shard } from './shard.ts'
 
@@ -95,7 +95,7 @@ export class Engine implements ShardLink, EngineServices {
 
   /** How this engine reaches another shard. */
   peer(id: ShardId): Peer {
-    return this.#directory === this ? this.#localPeer(id) : this.#directory.peer(id)
+    return this.#directory === this ? this.localPeer(id) : this.#directory.peer(id)
   }
 
   planOf(contract: string): ShardPlan | undefined {
@@ -104,15 +104,16 @@ export class Engine implements ShardLink, EngineServices {
 
   /** Handles a durable cast that arrived from another shard. */
   receiveDurableCast(id: ShardId, sender: string, cast: StoredCast): Promise<PeerAnswer> {
-    return this.#localPeer(id).deliver(sender, cast)
+    return this.localPeer(id).deliver(sender, cast)
   }
 
   /** Handles a call that arrived from another shard. */
   receiveCall(id: ShardId, call: PeerCall): Promise<PeerAnswer> {
-    return this.#localPeer(id).call(call)
+    return this.localPeer(id).call(call)
   }
 
-  #localPeer(id: ShardId): Peer {
+  /** A shard of this engine. */
+  localPeer(id: ShardId): Peer {
     if (!this.#plans.has(id.contract))
       return this.#refusingPeer(id, 'UNKNOWN_CONTRACT', `no shard serves ${id.contract}`)
     if (!this.#hasRoom(id)) return this.#refusingPeer(id, 'OVERLOADED', `${this.#shards.size} shards are in memory`)
@@ -125,7 +126,7 @@ export class Engine implements ShardLink, EngineServices {
   }
 
   #refusingPeer(id: ShardId, code: SystemCode, message: string): Peer {
-    const refuse = (): Promise<PeerAnswer> => Promise.resolve({ kind: 'system', code, message })
+    const refuse = (): Promise<PeerAnswer> => Promise.resolve(systemError(code, message))
     const cast = (): void => this.log.warn(`a cast is dropped: ${message}`, { shard: shardName(id) })
     return { call: refuse, cast, deliver: refuse }
   }
@@ -133,10 +134,7 @@ export class Engine implements ShardLink, EngineServices {
   /** Activates a shard whose durable timer is due soon. */
   wake(id: ShardId): void {
     if (this.#plans.has(id.contract)) this.shard(id).wake()
-    else
-      this.log.warn('a stored timer belongs to a contract that the game does not serve', {
-        shard: shardName(id),
-      })
+    else this.log.warn('a stored timer belongs to a contract that the game does not serve', { shard: shardName(id) })
   }
 
   shard(id: ShardId): Shard {
@@ -146,16 +144,10 @@ export class Engine implements ShardLink, EngineServices {
     const name = shardName(own)
     let shard = this.#shards.get(name)
     if (!shard) {
-      shard = new Shard(this, own, plan)
-      this.#shards.set(name, shard)
+      this.#shards.set(name, (shard = new Shard(this, own, plan)))
       this.#armSweeper()
     }
     return shard
-  }
-
-  commit(write: WriteSet): Awaitable<Outcome> {
-    this.meter.commits++
-    return this.store.commit(write)
   }
 
   openShard(id: ShardId, plan: ShardPlan): Awaitable<StoredShard> {

@@ -3,17 +3,16 @@
 
 import { TRANSIENT_CODES, type SystemCode } from '../wire/errors.ts'
 import { RETAIN } from '../ports/link.ts'
-import type { Awaitable } from '../game/shard.ts'
-import type { PeerAnswer, PeerCall } from '../ports/directory.ts'
-import type { StoredCast, StoredChannel } from '../ports/store.ts'
+import { systemError, type PeerAnswer, type PeerCall } from '../ports/directory.ts'
+import type { StoredCast } from '../ports/store.ts'
 import type { Channel } from '../channel/channel.ts'
-import { NO_CALLER } from '../turn/turnhost.ts'
+import type { ChannelShard } from '../channel/channelregistry.ts'
+import { NO_CALLER, type TurnShard } from '../turn/turnhost.ts'
 import type { ShardPlan } from '../turn/plan.ts'
 import { encodeLegacyRefusal } from '../turn/turncommit.ts'
-import type { Activation } from './activation.ts'
+import type { Activation, EngineServices } from './activation.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { Runnable } from './runloop.ts'
-import type { EngineServices } from './services.ts'
 
 /** Work that waits for its turn. */
 export interface MailboxItem {
@@ -25,16 +24,11 @@ export interface MailboxItem {
 }
 
 /** The shard, as calls use it. */
-export interface CallTarget extends Runnable {
-  readonly name: string
+export interface CallTarget extends Runnable, Pick<ChannelShard, 'name' | 'readChannel'>, Pick<TurnShard, 'isBusy'> {
   readonly plan: ShardPlan
   readonly activation: Activation | null
-  /** Asynchronous turns occupy the shard. */
-  readonly isBusy: boolean
   /** Has the engine run the mailbox, after an activation if necessary. */
   schedule(): void
-  beginAsyncTurn(): (end: () => void) => void
-  readChannel(channel: string): Awaitable<StoredChannel | null>
 }
 
 export class IncomingCalls {
@@ -56,7 +50,7 @@ export class IncomingCalls {
     if (
       (flags & RETAIN) !== 0 &&
       sequence > channel.mark &&
-      !channel.canRetainReply(limits.maxUnackedReplies, limits.maxUnackedBytes)
+      !channel.replies.hasRoom(limits.maxUnackedReplies, limits.maxUnackedBytes)
     ) {
       const message = 'unacknowledged replies fill the channel'
       return this.#refuseCall(channel, sequence, command, flags, 'OVERLOADED', message)
@@ -116,7 +110,7 @@ export class IncomingCalls {
     code: SystemCode,
     message: string,
   ): void {
-    if ((flags & RETAIN) !== 0) channel.retainError(sequence, command, 'system', code, message)
+    if ((flags & RETAIN) !== 0) channel.replies.addError(sequence, command, 'system', code, message)
     const { name, plan } = this.#shard
     const { meter, log } = this.#services
     if (code === 'OVERLOADED') meter.overloads++
@@ -129,7 +123,7 @@ export class IncomingCalls {
   /** Queues a call (`reply`) or a volatile cast (null) of another shard. */
   receivePeerCall(call: PeerCall, reply: ((answer: PeerAnswer) => void) | null): void {
     const { command, body, chain, deadlineMs } = call
-    const refuse = (code: SystemCode, message: string): void => reply?.({ kind: 'system', code, message })
+    const refuse = (code: SystemCode, message: string): void => reply?.(systemError(code, message))
     const item: MailboxItem = {
       survivesRestart: true,
       run: ({ runner, clock }) => {
@@ -144,10 +138,9 @@ export class IncomingCalls {
 
   /** Queues a durable cast of another shard. */
   receiveDurableCast(sender: string, cast: StoredCast, reply: (answer: PeerAnswer) => void): void {
-    const { contract, definition } = this.#shard.plan
-    const refuse = (code: SystemCode, message: string): void => reply({ kind: 'system', code, message })
-    if (definition.stateless)
-      return refuse('FORBIDDEN', `${contract.name} is a service: it has no storage for durable casts`)
+    const { contract, stateless } = this.#shard.plan.definition
+    const refuse = (code: SystemCode, message: string): void => reply(systemError(code, message))
+    if (stateless) return refuse('FORBIDDEN', `${contract.name} is a service: it has no storage for durable casts`)
     const item: MailboxItem = {
       survivesRestart: true,
       run: (activation) => this.#runDurableCast(activation, sender, cast, reply),
@@ -177,16 +170,13 @@ export class IncomingCalls {
     reply: (answer: PeerAnswer) => void,
   ): void {
     if (castReceiver.hasSender(sender)) return castReceiver.applyCast(sender, cast, reply)
-    const onLoaded = (stored: StoredChannel | null): void => {
-      castReceiver.loadSender(sender, stored)
-      castReceiver.applyCast(sender, cast, reply)
-    }
-    const stored = this.#shard.readChannel(`@${sender}`)
-    if (!(stored instanceof Promise)) return onLoaded(stored)
-    const endTurn = this.#shard.beginAsyncTurn()
-    stored.then(
-      (loaded) => endTurn(() => onLoaded(loaded)),
-      (cause: unknown) => endTurn(() => reply({ kind: 'system', code: 'UNAVAILABLE', message: String(cause) })),
+    this.#shard.readChannel(
+      `@${sender}`,
+      (stored) => {
+        castReceiver.loadSender(sender, stored)
+        castReceiver.applyCast(sender, cast, reply)
+      },
+      (cause) => reply(systemError('UNAVAILABLE', String(cause))),
     )
   }
 }

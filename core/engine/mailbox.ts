@@ -42,13 +42,16 @@ export class Mailbox<T> {
   /** Returns false when the mailbox or the quota is full: the item is not added. */
   push(item: T): boolean {
     if (this.#size >= this.#limit || this.#quota.isFull) return false
-    this.#insert(item)
+    this.pushAlways(item)
     return true
   }
 
   /** Adds an item above the bounds. For the shard's own timers and channels, which are bounded by their number. */
   pushAlways(item: T): void {
-    this.#insert(item)
+    if (this.#size === this.#ring.length) this.#grow()
+    this.#ring[(this.#head + this.#size) & (this.#ring.length - 1)] = item
+    this.#size++
+    this.#quota.size++
   }
 
   shift(): T | undefined {
@@ -66,17 +69,10 @@ export class Mailbox<T> {
     const removed: T[] = []
     for (let n = this.#size; n > 0; n--) {
       const item = this.shift()!
-      if (keep(item)) this.#insert(item)
+      if (keep(item)) this.pushAlways(item)
       else removed.push(item)
     }
     return removed
-  }
-
-  #insert(item: T): void {
-    if (this.#size === this.#ring.length) this.#grow()
-    this.#ring[(this.#head + this.#size) & (this.#ring.length - 1)] = item
-    this.#size++
-    this.#quota.size++
   }
 
   /** Doubles the ring. Its length is a power of two. */

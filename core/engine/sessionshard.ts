@@ -13,9 +13,8 @@ import type { Channel } from '../channel/channel.ts'
 import type { Members } from '../channel/members.ts'
 import { deliverEvent } from '../turn/emitter.ts'
 import { checkUid } from '../turn/login.ts'
-import { castToSession } from '../turn/sessioncast.ts'
+import { castToSession } from '../turn/remote.ts'
 import { Turn } from '../turn/turn.ts'
-import type { Effect } from '../turn/turnhost.ts'
 
 /** Used tickets of one uid, stored until they expire; further tickets are refused. */
 const MAX_TICKETS = 64
@@ -79,9 +78,7 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       c.kv.set('epoch', epoch + 1)
       c.kv.set('session', session)
       c.kv.set('wasNobody', wasNobody)
-      c.kv.delete('floor')
-      c.kv.delete('next')
-      c.kv.delete('reason')
+      for (const name of ['floor', 'next', 'reason'] as const) c.kv.delete(name)
       endOtherSessions(turn, SUPERSEDED, '', session)
       expectSession(turn, session)
       c.state.loggedInMs = c.now
@@ -142,14 +139,8 @@ function authService(auth: AuthHook): ShardDefinition {
   }).definition
 }
 
-/** The turn, as built-in shards use it beyond the context of a game's handlers. */
-interface SystemContext {
-  readonly channel: Channel | null
-  readonly members: Members<Channel>
-  addEffect(effect: Effect): void
-}
-
-function systemContext(context: object): SystemContext {
+/** What built-in shards use beyond the context of a game's handlers. */
+function systemContext(context: object): Turn {
   if (context instanceof Turn) return context
   throw new TypeError('a built-in shard runs outside of a turn')
 }
@@ -163,7 +154,7 @@ function otherChannels(members: Members<Channel>, session: string): Channel[] {
 }
 
 /** Ends the session that had the uid: its tokens from before the login become invalid. */
-function endPreviousSession(turn: SystemContext, kv: SessionKv, reason: string): void {
+function endPreviousSession(turn: Turn, kv: SessionKv, reason: string): void {
   const [session, wasNobody] = [kv.get('session') ?? '', kv.get('wasNobody')]
   if (session === '' || !wasNobody) return
   turn.addEffect((host) => castToSession(host, sessionShardKey(String(session)), Session.entries.end, { reason }))
@@ -178,12 +169,12 @@ function sessionEndReason(c: { readonly kv: SessionKv }, session: string, epoch:
 }
 
 /** Queues pushes to this session, once the turn is committed, until its gateway attaches. */
-function expectSession(turn: SystemContext, session: string): void {
+function expectSession(turn: Turn, session: string): void {
   turn.addEffect((host) => host.channels.expectSession(host, session))
 }
 
 /** Ends all channels but those of `session`, once the turn is committed. */
-function endOtherSessions(turn: SystemContext, code: string, reason: string, session: string): void {
+function endOtherSessions(turn: Turn, code: string, reason: string, session: string): void {
   turn.addEffect((host) => {
     for (const channel of otherChannels(host.members, session)) host.channels.endChannel(channel, code, reason)
   })

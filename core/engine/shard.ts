@@ -6,14 +6,12 @@ import { TIMES } from '../wire/limits.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
 import type { Awaitable } from '../game/shard.ts'
 import type { StoredShard, StoredChannel } from '../ports/store.ts'
-import type { Channel } from '../channel/channel.ts'
 import { ChannelRegistry, type ChannelShard } from '../channel/channelregistry.ts'
 import type { ShardPlan } from '../turn/plan.ts'
-import { Activation, type ActivationShard } from './activation.ts'
+import { Activation, type ActivationShard, type EngineServices } from './activation.ts'
 import { Activator, type ActivationTarget } from './activator.ts'
 import { IncomingCalls, type CallTarget, type MailboxItem } from './incomingcalls.ts'
 import { Mailbox } from './mailbox.ts'
-import type { EngineServices } from './services.ts'
 
 export class Shard implements ActivationTarget, ActivationShard, CallTarget, ChannelShard {
   readonly id: ShardId
@@ -51,17 +49,19 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
     return this.#activation !== null && this.#mailbox.size > 0 && !this.isBusy
   }
 
-  handleCall(channel: Channel, sequence: number, command: number, flags: number, body: Uint8Array): void {
-    this.calls.handleCall(channel, sequence, command, flags, body)
-  }
-
-  /** Reads a channel from the Store. An error of the disk rejects the promise. */
-  readChannel(channel: string): Awaitable<StoredChannel | null> {
+  readChannel(name: string, onRead: (stored: StoredChannel | null) => void, onFailed: (cause: unknown) => void): void {
+    let stored: Awaitable<StoredChannel | null>
     try {
-      return this.#services.store.channel(this.id, channel)
+      stored = this.#services.store.channel(this.id, name)
     } catch (error) {
-      return Promise.reject(error)
+      stored = Promise.reject(error)
     }
+    if (!(stored instanceof Promise)) return onRead(stored)
+    const endTurn = this.beginAsyncTurn()
+    stored.then(
+      (loaded) => endTurn(() => onRead(loaded)),
+      (cause: unknown) => endTurn(() => onFailed(cause)),
+    )
   }
 
   /**
@@ -78,7 +78,6 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
     this.#mailbox.pushAlways({ survivesRestart: false, run, drop: () => {} })
   }
 
-  /** Begins an asynchronous turn. The returned function ends it, inside the engine's run. */
   beginAsyncTurn(): (end: () => void) => void {
     const activation = this.#activation
     this.#asyncTurns++
@@ -89,7 +88,6 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
     }
   }
 
-  /** Runs work inside the engine's run: turns that it causes run after it. */
   inRun(work: () => void): void {
     const { runLoop } = this.#services
     const isOutermost = runLoop.tryBegin()
@@ -143,7 +141,13 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
     const activation = this.#activation
     if (!activation) return
     await activation.saveState()
-    if (this.#activation !== activation || this.isBusy || this.#mailbox.size > 0 || !activation.isFullyCommitted) return
+    if (
+      this.#activation !== activation ||
+      this.isBusy ||
+      this.#mailbox.size > 0 ||
+      !activation.turnCommit.queue.isEmpty
+    )
+      return
     this.#services.meter.evictions++
     this.#endActivation()
   }

@@ -3,35 +3,41 @@
 
 import { msgpack } from '../wire/codec.ts'
 import type { SnapshotOptions } from '../game/shard.ts'
-import type { Clock, Timer } from '../ports/clock.ts'
+import type { Timer } from '../ports/clock.ts'
+import type { ActivationContext } from '../turn/turnhost.ts'
 
 export class Snapshots {
   readonly #options: SnapshotOptions<unknown, unknown>
-  readonly #clock: Clock
-  readonly #write: () => void
+  readonly #activation: ActivationContext
   #timer: Timer | null = null
 
-  /** `write` stores what `encode` returns. */
-  constructor(options: SnapshotOptions<unknown, unknown>, clock: Clock, write: () => void) {
+  constructor(options: SnapshotOptions<unknown, unknown>, activation: ActivationContext) {
     this.#options = options
-    this.#clock = clock
-    this.#write = write
+    this.#activation = activation
   }
 
   load(bytes: Uint8Array, key: string): unknown {
     return this.#options.load(msgpack.decode(bytes), key)
   }
 
-  encode(state: unknown): Uint8Array {
-    return msgpack.encode(this.#options.save(state))
+  /** Plans a snapshot: a turn may have changed the state. */
+  stateChanged(state: unknown): void {
+    this.#timer ??= this.#activation.clock.after(this.#options.everyMs, () => this.save(state))
   }
 
-  /** Plans a snapshot: a turn may have changed the state. */
-  stateChanged(): void {
-    this.#timer ??= this.#clock.after(this.#options.everyMs, () => {
-      this.#timer = null
-      this.#write()
-    })
+  /** Writes a snapshot now. */
+  save(state: unknown): void {
+    this.stop()
+    const { isEnded, meter, log } = this.#activation
+    if (isEnded) return
+    let snapshot: Uint8Array
+    try {
+      snapshot = msgpack.encode(this.#options.save(state))
+    } catch (error) {
+      meter.bugs++
+      return log.error('the snapshot could not be encoded', { error: String(error) })
+    }
+    this.#activation.commitParts({ snapshot }, () => {})
   }
 
   stop(): void {

@@ -3,22 +3,17 @@
 
 import type { Timer } from '../ports/clock.ts'
 import type { ShardPlan } from '../turn/plan.ts'
-import type { HookRunner, WorkQueue } from '../turn/timers.ts'
-import type { ActivationContext } from '../turn/turnhost.ts'
+import type { HookRunner } from '../turn/timers.ts'
+import type { ActivationContext, TurnShard } from '../turn/turnhost.ts'
 
 type TickerPlan = NonNullable<ShardPlan['ticker']>
-
-export interface TickerShard extends WorkQueue {
-  /** Asynchronous turns occupy the shard. */
-  readonly isBusy: boolean
-}
 
 const MAX_CATCH_UP = 5
 
 export class Ticker {
   readonly #activation: ActivationContext
   readonly #runner: HookRunner
-  readonly #shard: TickerShard
+  readonly #shard: TurnShard
   readonly #plan: TickerPlan
   readonly #everyMs: number
   #timer: Timer | null = null
@@ -27,7 +22,7 @@ export class Ticker {
   #step = 0
   #isTickQueued = false
 
-  constructor(activation: ActivationContext, runner: HookRunner, shard: TickerShard, plan: TickerPlan) {
+  constructor(activation: ActivationContext, runner: HookRunner, shard: TurnShard, plan: TickerPlan) {
     this.#activation = activation
     this.#runner = runner
     this.#shard = shard

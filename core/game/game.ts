@@ -4,7 +4,7 @@
 import type { CommandNames, Entries } from '../wire/contract.ts'
 import { DefinitionError } from '../wire/errors.ts'
 import type { ContextLog } from './context.ts'
-import type { ShardBuilder, ShardDefinition } from './shard.ts'
+import type { ShardDefinition } from './shard.ts'
 import type { TableDefinition } from './table.ts'
 
 /** Effect of a second login of a uid: it takes over (the older connection is closed with REPLACED), or it is rejected. */
@@ -47,21 +47,11 @@ export interface Game {
 }
 
 /** A shard with commands without handlers becomes an error message that names them. */
-export type Complete<S> =
-  S extends ShardBuilder<
-    infer E extends Entries,
-    infer _Code,
-    infer _State,
-    infer _K,
-    infer _T,
-    infer _R,
-    infer _A,
-    infer Handled
-  >
-    ? [Exclude<CommandNames<E>, Handled>] extends [never]
-      ? S
-      : `no handler for ${Exclude<CommandNames<E>, Handled>}`
-    : never
+export type Complete<S> = S extends { readonly types: { entries: infer E extends Entries; handled: infer Handled } }
+  ? [Exclude<CommandNames<E>, Handled>] extends [never]
+    ? S
+    : `no handler for ${Exclude<CommandNames<E>, Handled>}`
+  : never
 
 /**
  * Creates the game of these shards and services; the default export of a game's `server.ts`.

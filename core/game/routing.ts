@@ -61,11 +61,7 @@ export function routingTableOf(game: Game): RoutingTableData {
       commands,
     })
   }
-  const table = {
-    contracts,
-    ...(game.auth ? { auth: true } : {}),
-    ...(game.requireLogin ? { login: true } : {}),
-  }
+  const table = { contracts, ...(game.auth ? { auth: true } : {}), ...(game.requireLogin ? { login: true } : {}) }
   return { format: ROUTING_FORMAT, version: fingerprint(JSON.stringify(table)), ...table }
 }
 

@@ -42,11 +42,7 @@ export interface ShardDefinition {
   /** By the name in this shard. */
   readonly tables: Map<string, TableDefinition>
   readonly answers: Map<string, { readonly parse: (data: unknown) => unknown; readonly run: AnswerHook }>
-  leave: Hook<void> | null
-  rejoin: Hook<void> | null
-  away: Hook<void> | null
-  back: Hook<void> | null
-  resync: Hook<void> | null
+  readonly memberHooks: Map<MemberHook, Hook<void>>
   admit: Admit | null
   /** How long a member without connection retains its seat; null = TIMES.lingerMs. */
   lingerMs: number | null
@@ -54,6 +50,8 @@ export interface ShardDefinition {
 /** Erased handler: `c` is the runtime's Turn. */
 export type Handler = (c: never, input: never) => unknown
 export type Hook<Arg> = (c: never, arg: Arg) => unknown
+/** Hooks that run when the connection or the seat of a member changes. */
+export type MemberHook = 'away' | 'back' | 'resync' | 'leave' | 'rejoin'
 export type AnswerHook = (c: never, data: never, answer: CastAnswer) => unknown
 /** Permitted callers: other shards only, sessions bound to it, logged-in sessions, or all sessions. */
 export type Access = 'shards' | 'bound' | 'players' | 'public'
@@ -121,9 +119,8 @@ export class ShardBuilder<
     this.#requireStateful('tables')
     const { contract } = this.definition
     for (const [name, { definition }] of Object.entries(tables)) {
-      if (definition.owner !== contract.name) {
+      if (definition.owner !== contract.name)
         throw new DefinitionError(`table ${definition.name} belongs to ${definition.owner}, not to ${contract.name}`)
-      }
       this.definition.tables.set(name, definition)
     }
     return this as never
@@ -153,9 +150,8 @@ export class ShardBuilder<
     handler: (c: SessionContext<E, Code, State, K, T, R, A>, input: InputOf<E[N]>) => Awaitable<OutputOf<E[N]>>,
   ): ShardBuilder<E, Code, State, K, T, R, A, Handled | N> {
     const { contract, handlers } = this.definition
-    if (contract.entries[name]?.kind !== 'command') {
+    if (contract.entries[name]?.kind !== 'command')
       throw new DefinitionError(`${contract.name} has no command ${JSON.stringify(name)}`)
-    }
     if (handlers.has(name)) throw new DefinitionError(`${contract.name}.${name} has two handlers`)
     handlers.set(name, handler)
     return this
@@ -229,36 +225,32 @@ export class ShardBuilder<
 
   /** Runs when a member's connection is lost and its seat is retained. Its events are queued. Legacy clients leave instead. */
   away(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    this.#requireStateful('away')
-    this.definition.away = run
-    return this
+    return this.#memberHook('away', run)
   }
 
   /** Runs when a member has reconnected; the queued events have been sent. */
   back(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    this.#requireStateful('back')
-    this.definition.back = run
-    return this
+    return this.#memberHook('back', run)
   }
 
   /** Runs when a member has missed discarded events: `c.push` fresh state here. */
   resync(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    this.#requireStateful('resync')
-    this.definition.resync = run
-    return this
+    return this.#memberHook('resync', run)
   }
 
   /** Runs when a member has left permanently; `c.seat` is still its seat. */
   leave(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    this.#requireStateful('leave')
-    this.definition.leave = run
-    return this
+    return this.#memberHook('leave', run)
   }
 
   /** Runs for every member whose connection outlived the previous activation; volatile state is new. */
   rejoin(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    this.#requireStateful('rejoin')
-    this.definition.rejoin = run
+    return this.#memberHook('rejoin', run)
+  }
+
+  #memberHook(name: MemberHook, run: Hook<void>): this {
+    this.#requireStateful(name)
+    this.definition.memberHooks.set(name, run)
     return this
   }
 
@@ -271,9 +263,8 @@ export class ShardBuilder<
   }
 
   #requireStateful(what: string): void {
-    if (this.definition.stateless) {
+    if (this.definition.stateless)
       throw new DefinitionError(`${this.definition.contract.name}: a service has no state, so it has no ${what}`)
-    }
   }
 }
 
@@ -288,27 +279,25 @@ export function shard<E extends Entries, Code extends string>(
 /** A stateless service (logins, purchases): up to `concurrency` turns at a time, without key. */
 export function service<E extends Entries, Code extends string>(
   contract: Contract<E, Code>,
-  options: { readonly concurrency?: number } = {},
+  { concurrency = 64 }: { readonly concurrency?: number } = {},
 ): ShardBuilder<E, Code> {
-  const concurrency = options.concurrency ?? 64
-  if (!Number.isInteger(concurrency) || concurrency < 1) {
+  if (!Number.isInteger(concurrency) || concurrency < 1)
     throw new DefinitionError(`${contract.name}: concurrency ${concurrency} is not a positive integer`)
-  }
-  return new ShardBuilder(createDefinition(contract, concurrency, true, {}))
+  return new ShardBuilder(createDefinition(contract, concurrency, true))
 }
 
 function createDefinition(
   contract: Contract,
   concurrency: number,
   stateless: boolean,
-  options: ShardOptions,
+  { onBug = 'keep' }: ShardOptions = {},
 ): ShardDefinition {
   return {
     contract,
     access: 'shards',
     concurrency,
     stateless,
-    onBug: options.onBug ?? 'keep',
+    onBug,
     init: () => ({}),
     snapshot: null,
     kv: {},
@@ -317,11 +306,7 @@ function createDefinition(
     timers: new Map(),
     tables: new Map(),
     answers: new Map(),
-    leave: null,
-    rejoin: null,
-    away: null,
-    back: null,
-    resync: null,
+    memberHooks: new Map(),
     admit: null,
     lingerMs: null,
   }

@@ -201,12 +201,7 @@ function fixed(type: string, bytes: number): ColumnStorage {
 
 function varying(type: string, keyBytes: number): ColumnStorage {
   const bytes = keyBytes + (keyBytes > MAX_INLINE_COLUMN_BYTES ? 2 : 1)
-  return {
-    type,
-    bytes,
-    inlineBytes: keyBytes > MAX_INLINE_COLUMN_BYTES ? OVERFLOW_PREFIX_BYTES + 1 : bytes,
-    keyBytes,
-  }
+  return { type, bytes, inlineBytes: keyBytes > MAX_INLINE_COLUMN_BYTES ? OVERFLOW_PREFIX_BYTES + 1 : bytes, keyBytes }
 }
 
 /** MySQL counts code points, of which a text has at most as many as UTF-16 units. */
@@ -220,12 +215,7 @@ function textOf(maxUnits: number): ColumnStorage {
 function large(type: 'TEXT' | 'BLOB', maxBytes: number): ColumnStorage {
   const [size, bytes] = maxBytes <= MAX_MEDIUM ? (['MEDIUM', 11] as const) : (['LONG', 12] as const)
   const charset = type === 'TEXT' ? ` ${TEXT}` : ''
-  return {
-    type: `${size}${type}${charset}`,
-    bytes,
-    inlineBytes: OVERFLOW_PREFIX_BYTES + 1,
-    keyBytes: Infinity,
-  }
+  return { type: `${size}${type}${charset}`, bytes, inlineBytes: OVERFLOW_PREFIX_BYTES + 1, keyBytes: Infinity }
 }
 
 /** Nine digits take four bytes; the remaining digits take two per byte, rounded up. */
@@ -234,11 +224,7 @@ function digitBytes(digits: number): number {
 }
 
 function intOf(min: number, max: number): ColumnStorage {
-  for (const [name, bits] of [
-    ['TINYINT', 8],
-    ['SMALLINT', 16],
-    ['INT', 32],
-  ] as const) {
+  for (const [name, bits] of Object.entries({ TINYINT: 8, SMALLINT: 16, INT: 32 })) {
     if (min >= 0 && max < 2 ** bits) return fixed(`${name} UNSIGNED`, bits / 8)
     if (min >= -(2 ** (bits - 1)) && max < 2 ** (bits - 1)) return fixed(name, bits / 8)
   }

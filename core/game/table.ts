@@ -3,8 +3,8 @@
 
 import type { Contract } from '../wire/contract.ts'
 import { DefinitionError, shorten } from '../wire/errors.ts'
-import { INVALID, NON_JSON_KINDS, compileSchema, findKind, type CompiledSchema } from '../wire/schema.ts'
-import type { Fields, Flatten, InferFields, TypeSpec } from '../wire/type.ts'
+import { INVALID, NON_JSON_KINDS, compileSchema, findKind, type CompiledSchema, type TypeSpec } from '../wire/schema.ts'
+import type { Fields, Flatten, InferFields } from '../wire/type.ts'
 import { checkStorage, longest } from './storage.ts'
 
 /**
@@ -235,42 +235,16 @@ function columnOf(
 }
 
 function columnKindOf(where: string, spec: TypeSpec): ColumnKind {
-  switch (spec.kind) {
-    case 'u8':
-    case 'u16':
-    case 'u32':
-    case 'i8':
-    case 'i16':
-    case 'i32':
-    case 'int':
-      return 'int'
-    case 'f32':
-    case 'f64':
-      return 'real'
-    case 'i64':
-    case 'u64':
-      return 'big'
-    case 'id':
-    case 'string':
-    case 'oneOf':
-      return 'text'
-    case 'bool':
-    case 'decimal':
-    case 'bytes':
-    case 'date':
-      return spec.kind
-    case 'array':
-    case 'record':
-    case 'object':
-    case 'foreign': {
-      const unsupported = findKind(spec, NON_JSON_KINDS)
-      if (unsupported !== null)
-        throw new DefinitionError(`${where} is stored as JSON, which cannot represent t.${unsupported}`)
-      return 'json'
-    }
-    default:
-      throw new DefinitionError(`${where}: ${spec.kind} cannot be a column`)
-  }
+  const { kind } = spec
+  if (kind === 'optional' || kind === 'nullable') throw new DefinitionError(`${where}: ${kind} cannot be a column`)
+  if (kind === 'f32' || kind === 'f64') return 'real'
+  if (kind === 'i64' || kind === 'u64') return 'big'
+  if (kind === 'id' || kind === 'string' || kind === 'oneOf') return 'text'
+  if (kind === 'bool' || kind === 'decimal' || kind === 'bytes' || kind === 'date') return kind
+  if ('min' in spec) return 'int'
+  const unsupported = findKind(spec, NON_JSON_KINDS)
+  if (unsupported === null) return 'json'
+  throw new DefinitionError(`${where} is stored as JSON, which cannot represent t.${unsupported}`)
 }
 
 /** The value of rows that are older than the column, if the column declares no default. */

@@ -1,5 +1,6 @@
 // How a shard reaches another shard, on the same machine or not.
 
+import type { SystemCode } from '../wire/errors.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import type { ShardId } from '../wire/shardid.ts'
 import type { StoredCast } from './store.ts'
@@ -22,12 +23,15 @@ export interface PeerCall {
   /** Wall clock; 0 for a cast. */
   readonly deadlineMs: number
 }
-export type PeerAnswer =
-  | { readonly kind: 'reply'; readonly body: Uint8Array | null }
-  | {
-      readonly kind: ErrorKind
-      readonly code: string
-      readonly message: string
-      /** Of a stale durable cast: the last sequence that the receiver ran. Absent in answers of an earlier version. */
-      readonly mark?: number
-    }
+export type PeerAnswer = { readonly kind: 'reply'; readonly body: Uint8Array | null } | PeerFailure
+export interface PeerFailure {
+  readonly kind: ErrorKind
+  readonly code: string
+  readonly message: string
+  /** Of a stale durable cast: the last sequence that the receiver ran. Absent in answers of an earlier version. */
+  readonly mark?: number
+}
+
+export function systemError(code: SystemCode, message = ''): PeerFailure {
+  return { kind: 'system', code, message }
+}

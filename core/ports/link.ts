@@ -2,6 +2,7 @@
 
 import { EMPTY_BYTES } from '../wire/bytes.ts'
 import type { ErrorKind } from '../wire/message.ts'
+import type { OpenRecord } from '../wire/record.ts'
 import type { ShardId } from '../wire/shardid.ts'
 
 /** The gateway's side of a channel: what the shard sends. */
@@ -41,26 +42,8 @@ export interface ChannelIn {
 /** Call flag: the reply is retained until it is acknowledged, because the caller can send the call again. */
 export const RETAIN = 1
 
-export interface OpenRequest {
+export interface OpenRequest extends OpenRecord {
   readonly shard: ShardId
-  /** 16 bytes. */
-  readonly session: Uint8Array
-  /** Unique in the session. */
-  readonly channel: number
-  /** A legacy client: refusals are sent in the contract's legacy form. */
-  readonly legacy: boolean
-  /** The last activation that the client was introduced to, 0 = none. */
-  readonly activation: number
-  /** From an earlier `membershipToken`, empty = none. */
-  readonly membershipToken: Uint8Array
-  /** The last event of `activation` that the client has received. */
-  readonly eventAck: number
-  /** '' = not logged in. */
-  readonly uid: string
-  /** Number of the login of that uid. */
-  readonly epoch: number
-  /** Rises with each connection of a session: the link of an older connection takes over nothing. */
-  readonly generation: number
   /** The game has admitted the session before this object hibernated. */
   readonly admitted?: boolean
 }

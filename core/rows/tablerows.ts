@@ -17,14 +17,12 @@ export interface RowHost {
   readonly shardId: ShardId
   readonly store: Store
   readonly rowCache: RowCache
-  readonly meter: RowMeter
+  readonly meter: Record<'rowHits' | 'rowReads', number>
   readonly clock: Clock
   readonly log: ContextLog
   /** Commits a change that no turn made. */
   commitParts(parts: Partial<WriteSet>, onCommitted: () => void): void
 }
-
-export type RowMeter = Record<'rowHits' | 'rowReads', number>
 
 /** The turn, as rows use it. */
 export interface RowTurn {
@@ -100,12 +98,8 @@ export class TableRows {
     for (const cached of changed) if (cached.row !== null && matches(cached.row, by)) result.push(cached)
     if (changed.length > 0) result.sort((a, b) => compareKeys(a.key, b.key) * (descending ? -1 : 1))
     if (limit !== 0 && result.length > limit) result.length = limit
-    if (result.length <= MAX_LIST_KEYS && this.#lists.size < MAX_LISTS) {
-      this.#lists.set(
-        name,
-        result.map(({ key }) => key),
-      )
-    }
+    const resultKeys = result.length <= MAX_LIST_KEYS && this.#lists.size < MAX_LISTS && result.map(({ key }) => key)
+    if (resultKeys) this.#lists.set(name, resultKeys)
     return result
   }
 

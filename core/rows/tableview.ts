@@ -208,12 +208,10 @@ class RowHandle extends Unserializable implements RowMethods<TableTypes> {
     for (const name in values) {
       const column = table.columnByName.get(name)
       if (!column) throw unknownColumn(table, name, values[name])
-      if (table.key.includes(column) || column === table.shardKey)
-        throw badValue(
-          table,
-          `${shorten(values[name])} cannot be set, it is part of the key: delete the row and insert another`,
-          name,
-        )
+      if (table.key.includes(column) || column === table.shardKey) {
+        const why = 'cannot be set, it is part of the key: delete the row and insert another'
+        throw badValue(table, `${shorten(values[name])} ${why}`, name)
+      }
       if (values[name] !== undefined) row[name] = checkValue(table, column, values[name])
     }
     if (table.unique.length > 0) this.#rows.checkUnique(this.#cached, row)

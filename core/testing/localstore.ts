@@ -5,14 +5,11 @@
 import { hexOf } from '../wire/bytes.ts'
 import { MemoryStore } from './memory.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { Outcome, RowChange, WriteSet } from '../ports/store.ts'
+import { COMMITTED, type Outcome, type RowChange, type WriteSet } from '../ports/store.ts'
 import type { CriticalState } from '../ports/database.ts'
-import { COMMITTED } from '../ports/store.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
 import { encodeEntry } from '../outbox/entry.ts'
 import type { LocalStore, Outbox, OutboxEntry } from '../outbox/localstore.ts'
-
-export { MemoryDatabase, type RandomFaults as Chaos, type Fault } from './database.ts'
 
 export interface MemoryLocalStoreOptions {
   readonly clock: Clock

@@ -4,20 +4,20 @@
 import type { TableDefinition } from '../game/table.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { Log, LogFields } from '../ports/log.ts'
-import type {
-  Outcome,
-  Row,
-  RowChange,
-  RowKey,
-  RowQuery,
-  Store,
-  StoredShard,
-  StoredCast,
-  StoredChannel,
-  StoredTimer,
-  WriteSet,
+import {
+  COMMITTED,
+  type Outcome,
+  type Row,
+  type RowChange,
+  type RowKey,
+  type RowQuery,
+  type Store,
+  type StoredShard,
+  type StoredCast,
+  type StoredChannel,
+  type StoredTimer,
+  type WriteSet,
 } from '../ports/store.ts'
-import { COMMITTED } from '../ports/store.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
 import { compareKeys } from '../rows/rowkey.ts'
 
@@ -95,18 +95,22 @@ export class ManualClock implements Clock {
 }
 
 /** The stored state of one shard. */
-export interface MemoryShard {
+export class MemoryShard {
   readonly shard: ShardId
-  activation: number
+  activation = 0
   /** Write sets of activations up to this number fail. */
-  fenced: number
-  readonly kv: Map<string, Uint8Array>
-  readonly timers: Map<string, StoredTimer>
-  readonly channels: Map<string, StoredChannel>
-  snapshot: Uint8Array | null
+  fenced = 0
+  readonly kv = new Map<string, Uint8Array>()
+  readonly timers = new Map<string, StoredTimer>()
+  readonly channels = new Map<string, StoredChannel>()
+  snapshot: Uint8Array | null = null
   /** By table name, then by `keyString`. */
-  readonly rows: Map<string, Map<string, Row>>
-  readonly casts: Map<number, StoredCast>
+  readonly rows = new Map<string, Map<string, Row>>()
+  readonly casts = new Map<number, StoredCast>()
+
+  constructor(shard: ShardId) {
+    this.shard = shard
+  }
 }
 
 export class MemoryStore implements Store {
@@ -190,20 +194,7 @@ export class MemoryStore implements Store {
   protected shardOf(shard: ShardId): MemoryShard {
     const name = shardName(shard)
     let stored = this.#shards.get(name)
-    if (!stored) {
-      stored = {
-        shard,
-        activation: 0,
-        fenced: 0,
-        kv: new Map(),
-        timers: new Map(),
-        channels: new Map(),
-        snapshot: null,
-        rows: new Map(),
-        casts: new Map(),
-      }
-      this.#shards.set(name, stored)
-    }
+    if (!stored) this.#shards.set(name, (stored = new MemoryShard(shard)))
     return stored
   }
 }

@@ -2,7 +2,7 @@
 // delivery of it gets the same answer, because sequence and answer are stored in the commit of the cast's turn.
 
 import { ByteReader, ByteWriter, EMPTY_BYTES, utf8Encoder, utf8Decoder } from '../wire/bytes.ts'
-import type { PeerAnswer } from '../ports/directory.ts'
+import { systemError, type PeerAnswer } from '../ports/directory.ts'
 import { channelWrite, type ChannelWrite, type StoredCast, type StoredChannel } from '../ports/store.ts'
 import { NO_CALLER, type CastReceipt, type TurnCause } from './turnhost.ts'
 
@@ -89,7 +89,7 @@ class SenderReceipt implements CastReceipt {
   }
 
   failWaiting(): void {
-    for (const reply of this.#waiting.splice(0)) reply({ kind: 'system', code: 'SHARD_RESTARTED', message: '' })
+    for (const reply of this.#waiting.splice(0)) reply(systemError('SHARD_RESTARTED'))
   }
 
   createWrite(nowMs: number, answer: PeerAnswer): ChannelWrite {

@@ -1,25 +1,21 @@
 // Durable casts at the sender. A cast is stored until its answer was handled. One cast at a time is delivered to each
-// target, because the receiver stores only the last one. Invariant: the answer of a cast is handled once.
+// target, because the receiver stores only the last one. Invariant: an answer takes effect once, because what its hook
+// writes and the end of the cast are committed together.
 
+import type { CastAnswer } from '../game/context.ts'
 import { EMPTY_BYTES } from '../wire/bytes.ts'
 import { backoffMs } from '../wire/backoff.ts'
 import { msgpack } from '../wire/codec.ts'
 import { InputError, shorten, TRANSIENT_CODES } from '../wire/errors.ts'
 import { shardName } from '../wire/shardid.ts'
 import type { Timer } from '../ports/clock.ts'
-import type { PeerAnswer } from '../ports/directory.ts'
-import type { StoredCast, WriteSet } from '../ports/store.ts'
-import type { CastAnswers } from './castanswers.ts'
+import { systemError, type PeerAnswer } from '../ports/directory.ts'
+import type { StoredCast } from '../ports/store.ts'
 import { staleMarkOf } from './castreceiver.ts'
-import type { WorkQueue } from './timers.ts'
-import type { ActivationContext, TurnCasts } from './turnhost.ts'
-
-/** The activation, as its casts use it. */
-export interface CastHost extends ActivationContext {
-  /** The number of the activation. */
-  readonly number: number
-  commitParts(parts: Partial<WriteSet>, onCommitted: () => void): void
-}
+import type { AnswerHandler, ShardPlan } from './plan.ts'
+import type { HookRunner } from './timers.ts'
+import type { Turn } from './turn.ts'
+import type { ActivationContext, TurnCasts, TurnCause, TurnShard } from './turnhost.ts'
 
 /**
  * Sequences per millisecond. An activation uses only those that equal its number modulo this, so two activations never
@@ -34,6 +30,10 @@ const RETRY = { minMs: 100, maxMs: 10_000 } as const
 const WAKE_MS = 30_000
 const MAX_FAILURES = 5
 
+export interface ShardPlans {
+  planOf(contract: string): ShardPlan | undefined
+}
+
 interface CastQueue {
   readonly waiting: StoredCast[]
   /** The head of `waiting` is being delivered, or its answer handled. */
@@ -47,16 +47,23 @@ interface CastQueue {
 }
 
 export class CastSender implements TurnCasts {
-  readonly #activation: CastHost
-  readonly #answers: CastAnswers
-  readonly #shard: WorkQueue
+  readonly #activation: ActivationContext
+  readonly #runner: HookRunner
+  readonly #plans: ShardPlans
+  readonly #shard: Pick<TurnShard, 'enqueueWork'>
   readonly #pending = new Map<number, StoredCast>()
   readonly #queues = new Map<string, CastQueue>()
   #lastSequence = 0
 
-  constructor(activation: CastHost, answers: CastAnswers, shard: WorkQueue) {
+  constructor(
+    activation: ActivationContext,
+    runner: HookRunner,
+    plans: ShardPlans,
+    shard: Pick<TurnShard, 'enqueueWork'>,
+  ) {
     this.#activation = activation
-    this.#answers = answers
+    this.#runner = runner
+    this.#plans = plans
     this.#shard = shard
   }
 
@@ -129,10 +136,7 @@ export class CastSender implements TurnCasts {
 
   #deliverHead(name: string, queue: CastQueue): void {
     const [cast] = queue.waiting
-    if (!cast) {
-      this.#queues.delete(name)
-      return
-    }
+    if (!cast) return void this.#queues.delete(name)
     queue.isBusy = true
     const activation = this.#activation
     let isAnswered = false
@@ -146,12 +150,11 @@ export class CastSender implements TurnCasts {
       if (answer.kind === 'system' && TRANSIENT_CODES.has(answer.code)) return this.#retryLater(name, queue)
       this.#shard.enqueueWork(() => this.#handleAnswer(name, queue, cast, answer))
     }
-    const onTimeout = (): void => onAnswer({ kind: 'system', code: 'DEADLINE', message: '' })
-    queue.timer = activation.clock.after(DELIVERY_TIMEOUT_MS, onTimeout)
+    queue.timer = activation.clock.after(DELIVERY_TIMEOUT_MS, () => onAnswer(systemError('DEADLINE')))
     activation
       .peer(cast.target)
       .deliver(activation.name, cast)
-      .then(onAnswer, () => onAnswer({ kind: 'system', code: 'UNAVAILABLE', message: '' }))
+      .then(onAnswer, () => onAnswer(systemError('UNAVAILABLE')))
   }
 
   #retryLater(name: string, queue: CastQueue): void {
@@ -162,11 +165,51 @@ export class CastSender implements TurnCasts {
   }
 
   #handleAnswer(name: string, queue: CastQueue, cast: StoredCast, answer: PeerAnswer): void {
-    const onCommitted = (): void => this.#removeHead(name, queue)
-    this.#answers.run(cast, answer, onCommitted, () => {
+    const { plan, log } = this.#activation
+    const onFailed = (): void => {
       if (queue.failures++ < MAX_FAILURES) this.#retryLater(name, queue)
-      else this.#answers.drop(cast, onCommitted)
+      else this.#dropAnswer(name, queue, cast)
+    }
+    const turn = this.#newAnswerTurn(name, queue, cast, { onFailed })
+    const hook = plan.definition.answers.get(cast.answer)
+    if (!hook) {
+      if (cast.answer !== '') log.warn('an answer that the game does not declare is dropped', { answer: cast.answer })
+      return this.#runner.commitTurn(turn)
+    }
+    let castAnswer: CastAnswer
+    let data: unknown
+    try {
+      castAnswer = this.#decodeAnswer(cast, answer)
+      data = hook.parse(msgpack.decode(cast.data))
+    } catch (error) {
+      return this.#runner.failTurn(turn, error)
+    }
+    const run = hook.run as AnswerHandler
+    this.#runner.runTurn(turn, (c, input) => run(c, input, castAnswer), data)
+  }
+
+  /** Ends a cast without its hook, which failed too often. */
+  #dropAnswer(name: string, queue: CastQueue, cast: StoredCast): void {
+    this.#activation.log.error('the answer of a cast failed too often and is dropped', {
+      answer: cast.answer,
+      target: shardName(cast.target),
     })
+    this.#runner.commitTurn(this.#newAnswerTurn(name, queue, cast))
+  }
+
+  /** A turn that ends the cast at the head of a queue. */
+  #newAnswerTurn(name: string, queue: CastQueue, cast: StoredCast, cause: Partial<TurnCause> = {}): Turn {
+    const turn = this.#runner.newTurn(null, cause)
+    turn.changeWrites().setCast(cast.sequence, null)
+    turn.addEffect(() => this.#removeHead(name, queue))
+    return turn
+  }
+
+  #decodeAnswer(cast: StoredCast, answer: PeerAnswer): CastAnswer {
+    if (answer.kind !== 'reply') return { ok: false, code: answer.code, message: answer.message }
+    const command = this.#plans.planOf(cast.target.contract)?.commands.get(cast.command)
+    if (!command?.output || answer.body === null) return { ok: true, output: undefined }
+    return { ok: true, output: command.output(command.codec.decode(answer.body)) }
   }
 
   #removeHead(name: string, queue: CastQueue): void {

@@ -7,7 +7,7 @@ import type { Entries } from '../wire/contract.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { OutgoingEvent } from '../channel/eventhistory.ts'
 import type { EventPlan, ShardPlan } from './plan.ts'
-import { castToSession } from './sessioncast.ts'
+import { castToSession } from './remote.ts'
 import type { TurnHost, TurnScope } from './turnhost.ts'
 
 export type Audience =
@@ -26,10 +26,7 @@ const prototypes = new WeakMap<ShardPlan, object>()
 
 export function emitterOf(turn: TurnScope, plan: ShardPlan, audience: Audience): Emit<Entries> {
   let prototype = prototypes.get(plan)
-  if (!prototype) {
-    prototype = prototypeOf(plan)
-    prototypes.set(plan, prototype)
-  }
+  if (!prototype) prototypes.set(plan, (prototype = prototypeOf(plan)))
   const emitter: { turn?: TurnScope; audience?: Audience } = Object.create(prototype) as object
   emitter.turn = turn
   emitter.audience = audience
@@ -67,13 +64,10 @@ export function deliverEvent(host: TurnHost, audience: Audience, sent: OutgoingE
     case 'group':
       for (const { channel } of members.group(audience.name)) channel.emit(sent)
       return
-    case 'seat': {
-      members.atSeat(audience.seat)?.channel.emit(sent)
-      return
-    }
+    case 'seat':
+      return members.atSeat(audience.seat)?.channel.emit(sent)
     case 'channel':
-      audience.channel?.emit(sent)
-      return
+      return audience.channel?.emit(sent)
     case 'uid':
       castToSession(host, uidShardKey(audience.uid), Session.entries.push, sent)
   }

@@ -66,9 +66,8 @@ export class KvState {
     const parsed = deepFreeze(parse(value))
     const bytes = msgpack.encode(parsed)
     const total = this.#bytes - entryBytes(name, entry) + name.length + bytes.length
-    if (total > this.#maxBytes) {
+    if (total > this.#maxBytes)
       throw new InputError(`kv.${name}: ${total} bytes in this shard exceed ${this.#maxBytes}`)
-    }
     this.#put(name, { value: parsed, encoded: bytes })
     return { bytes, before, undo }
   }

@@ -6,20 +6,14 @@ import { Session, uidShardKey } from '../wire/systemcontract.ts'
 import type { Entries } from '../wire/contract.ts'
 import { CallError, InputError, Refusal, shorten } from '../wire/errors.ts'
 import { isKey } from '../wire/shardid.ts'
-import type { SessionGrant } from '../channel/grant.ts'
 import { emitterOf } from './emitter.ts'
-import { remoteOf, type RemoteTurn } from './remote.ts'
-import { castToSession } from './sessioncast.ts'
+import { castToSession, remoteOf } from './remote.ts'
 import type { TurnScope } from './turnhost.ts'
 
 const MAX_UID_BYTES = 120
 
-export interface LoginTurn extends RemoteTurn {
-  addGrant(grant: SessionGrant): void
-}
-
 /** @throws InputError for a bad uid; CallError ALREADY_ONLINE, FORBIDDEN, UNAVAILABLE, DEADLINE */
-export async function loginSession(turn: LoginTurn, uid: string): Promise<void> {
+export async function loginSession(turn: TurnScope, uid: string): Promise<void> {
   const { channel } = turn.cause
   checkUid(uid)
   if (!channel) throw new Error('only a session can log in')

@@ -4,8 +4,8 @@
 import type { Codec } from '../wire/codec.ts'
 import type { Game } from '../game/game.ts'
 import type { CastAnswer, SessionContext } from '../game/context.ts'
-import type { Admit, ShardDefinition } from '../game/shard.ts'
-import { entryCodec, type AnyCommand, type AnyEvent, type Contract, type Parser } from '../wire/contract.ts'
+import type { ShardDefinition } from '../game/shard.ts'
+import { entryCodec, type AnyCommand, type AnyEvent, type Parser } from '../wire/contract.ts'
 import { toParser } from '../wire/type.ts'
 import { rowsView, type RowsView } from '../rows/tableview.ts'
 
@@ -14,42 +14,26 @@ export type TurnHandler = (c: SessionContext, input: unknown) => unknown
 
 export type AnswerHandler = (c: SessionContext, data: unknown, answer: CastAnswer) => unknown
 
-export interface CommandPlan {
+export interface CommandPlan extends Pick<AnyCommand, 'number' | 'input' | 'output'> {
   readonly name: string
-  readonly number: number
   readonly codec: Codec
-  readonly input: Parser<unknown>
-  /** null for a cast. */
-  readonly output: Parser<unknown> | null
   readonly run: TurnHandler
-  readonly durable: boolean
   readonly internal: boolean
 }
 
-export interface EventPlan {
+export interface EventPlan extends Pick<AnyEvent, 'number' | 'data'> {
   readonly name: string
-  readonly number: number
   readonly codec: Codec
-  readonly data: Parser<unknown>
   /** Events with equal text replace each other before they are sent; '' = never replaced. */
   readonly latest: (data: unknown) => string
 }
 
 export interface ShardPlan {
   readonly definition: ShardDefinition
-  readonly contract: Contract
   readonly commands: ReadonlyMap<number, CommandPlan>
   readonly events: ReadonlyMap<string, EventPlan>
   readonly kv: ReadonlyMap<string, Parser<unknown>>
   readonly declaredRefusals: ReadonlySet<string>
-  readonly leave: TurnHandler | null
-  readonly rejoin: TurnHandler | null
-  readonly away: TurnHandler | null
-  readonly back: TurnHandler | null
-  readonly resync: TurnHandler | null
-  readonly admit: Admit | null
-  readonly timers: ReadonlyMap<string, TurnHandler>
-  readonly answers: ReadonlyMap<string, AnswerHandler>
   /** The class of `c.rows`. */
   readonly rowsView: RowsView
   readonly hasCriticalTable: boolean
@@ -76,36 +60,18 @@ function compileShard(definition: ShardDefinition): ShardPlan {
   }
   return {
     definition,
-    contract,
     commands,
     events,
     kv: new Map(Object.entries(kv).map(([name, type]) => [name, toParser(type)])),
     declaredRefusals: new Set(contract.refuses),
-    leave: definition.leave as TurnHandler | null,
-    rejoin: definition.rejoin as TurnHandler | null,
-    away: definition.away as TurnHandler | null,
-    back: definition.back as TurnHandler | null,
-    resync: definition.resync as TurnHandler | null,
-    admit: definition.admit,
-    timers: new Map([...definition.timers].map(([name, timer]) => [name, timer.run as TurnHandler])),
-    answers: new Map([...definition.answers].map(([name, answer]) => [name, answer.run as AnswerHandler])),
     rowsView: rowsView(definition.tables),
     hasCriticalTable: [...definition.tables.values()].some((table) => table.class === 'critical'),
     ticker: definition.ticker && { ...definition.ticker, run: definition.ticker.run as TurnHandler },
   }
 }
 
-function commandPlan(name: string, entry: AnyCommand, codec: Codec, run: TurnHandler): CommandPlan {
-  return {
-    name,
-    number: entry.number,
-    codec,
-    input: entry.input,
-    output: entry.output,
-    run,
-    durable: entry.options.durable ?? false,
-    internal: entry.options.internal ?? false,
-  }
+function commandPlan(name: string, { number, input, output, options }: AnyCommand, codec: Codec, run: TurnHandler) {
+  return { name, number, codec, input, output, run, internal: options.internal ?? false }
 }
 
 function eventPlan(name: string, { number, data, options }: AnyEvent, codec: Codec): EventPlan {

@@ -2,35 +2,33 @@
 // has a deadline, and a call that would close a cycle of waiting shards fails with CYCLE.
 
 import type { ShardHandle } from '../game/context.ts'
+import { msgpack } from '../wire/codec.ts'
 import { entryCodec, type AnyCommand, type Contract, type Entries } from '../wire/contract.ts'
 import { CallError, Refusal, type SystemCode } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
+import { Session } from '../wire/systemcontract.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { PeerAnswer } from '../ports/directory.ts'
-import type { StoredCast } from '../ports/store.ts'
-import type { TurnScope } from './turnhost.ts'
-
-export interface RemoteTurn extends TurnScope {
-  addCast(cast: Omit<StoredCast, 'sequence' | 'data'>, data: unknown): void
-}
+import { systemError, type PeerAnswer } from '../ports/directory.ts'
+import type { ActivationContext, TurnScope } from './turnhost.ts'
 
 interface RemoteTarget {
-  readonly turn: RemoteTurn
+  readonly turn: TurnScope
   readonly id: ShardId
 }
+type AnswerOption = { readonly answer: string; readonly data?: unknown }
 type SendCommand = (
   target: RemoteTarget,
   contract: Contract,
   command: AnyCommand,
   input: unknown,
-  answer?: { readonly answer: string; readonly data?: unknown },
+  answer?: AnswerOption,
 ) => unknown
 
 const prototypes = new WeakMap<Contract, { readonly call: object; readonly cast: object }>()
 
 export function remoteOf<E extends Entries, Code extends string>(
-  turn: RemoteTurn,
+  turn: TurnScope,
   contract: Contract<E, Code>,
   key: string,
 ): ShardHandle<E> {
@@ -50,11 +48,7 @@ function prototypeOf(contract: Contract, send: SendCommand): object {
   const prototype: Record<string, unknown> = {}
   for (const [name, entry] of Object.entries(contract.entries)) {
     if (entry.kind !== 'command') continue
-    prototype[name] = function (
-      this: RemoteTarget,
-      input: unknown = {},
-      answer?: { readonly answer: string },
-    ): unknown {
+    prototype[name] = function (this: RemoteTarget, input: unknown = {}, answer?: AnswerOption): unknown {
       return send(this, contract, entry, input, answer)
     }
   }
@@ -66,7 +60,7 @@ function castRemote(
   contract: Contract,
   command: AnyCommand,
   input: unknown,
-  answer?: { readonly answer: string; readonly data?: unknown },
+  answer?: AnswerOption,
 ): void {
   const checked = command.input(input)
   const encoded = entryCodec(contract, command).encode(checked)
@@ -92,39 +86,39 @@ async function callRemote(
   const body = codec.encode(command.input(input))
   const chain = [...turn.cause.chain, host.name]
   const target = shardName(id)
-  if (chain.includes(target)) {
+  if (chain.includes(target))
     throw new CallError('CYCLE', `shards wait for each other: ${[...chain, target].join(' > ')}`)
-  }
   const now = host.clock.now()
   const callerDeadlineMs = turn.cause.deadlineMs || Number.POSITIVE_INFINITY
   const deadlineMs = Math.min(now + TIMES.callMs, callerDeadlineMs)
-  const answer = await withDeadline(host.clock, target, deadlineMs - now, (done) => {
-    host
-      .peer(id)
-      .call({ command: command.number, body, chain, deadlineMs })
-      .then(done, (cause: unknown) => {
-        done({ kind: 'system', code: 'UNAVAILABLE', message: `${target}: ${String(cause)}` })
-      })
-  })
+  const answered = host.peer(id).call({ command: command.number, body, chain, deadlineMs })
+  const answer = await withDeadline(host.clock, target, deadlineMs - now, answered)
   if (answer.kind === 'refusal') throw new Refusal(answer.code, answer.message)
   if (answer.kind === 'system') throw new CallError(answer.code as SystemCode, answer.message)
   if (answer.kind !== 'reply' || answer.body === null || !command.output) return undefined
   return command.output(codec.decode(answer.body))
 }
 
-function withDeadline(
-  clock: Clock,
-  target: string,
-  ms: number,
-  start: (done: (answer: PeerAnswer) => void) => void,
-): Promise<PeerAnswer> {
+function withDeadline(clock: Clock, target: string, ms: number, answered: Promise<PeerAnswer>): Promise<PeerAnswer> {
   return new Promise((resolve) => {
     const timer = clock.after(Math.max(0, ms), () => {
-      resolve({ kind: 'system', code: 'DEADLINE', message: `${target} did not answer within ${ms} ms` })
+      resolve(systemError('DEADLINE', `${target} did not answer within ${ms} ms`))
     })
-    start((answer) => {
+    const onAnswer = (answer: PeerAnswer): void => {
       timer.cancel()
       resolve(answer)
-    })
+    }
+    answered.then(onAnswer, (cause: unknown) => onAnswer(systemError('UNAVAILABLE', `${target}: ${String(cause)}`)))
   })
+}
+
+/** Sends a cast to the built-in session shard of a uid or of a session. */
+export function castToSession(
+  host: Pick<ActivationContext, 'peer'>,
+  key: string,
+  command: AnyCommand,
+  input: unknown,
+): void {
+  const body = msgpack.encode(command.input(input))
+  host.peer({ contract: Session.name, key }).cast({ command: command.number, body, chain: [], deadlineMs: 0 })
 }

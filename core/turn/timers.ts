@@ -8,7 +8,7 @@ import type { StoredTimer } from '../ports/store.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { TurnHandler } from './plan.ts'
 import type { Turn } from './turn.ts'
-import type { ActivationContext, TurnCause, TurnTimers } from './turnhost.ts'
+import type { ActivationContext, TurnCause, TurnShard, TurnTimers } from './turnhost.ts'
 import type { TimerWrite } from './turnwrites.ts'
 
 /** Runs turns that no call caused. */
@@ -18,10 +18,8 @@ export interface HookRunner {
   runTurn(turn: Turn, handler: TurnHandler, input: unknown): void
   /** Commits a turn that no handler ran in. */
   commitTurn(turn: Turn): void
-}
-
-export interface WorkQueue {
-  enqueueWork(run: () => void): void
+  /** Rolls a turn back as if its handler had thrown `error`. */
+  failTurn(turn: Turn, error: unknown): void
 }
 
 /** The range of setTimeout; a longer wait is split. */
@@ -37,11 +35,11 @@ interface DurableTimer extends TimerWrite {
 export class Timers implements TurnTimers {
   readonly #activation: ActivationContext
   readonly #runner: HookRunner
-  readonly #shard: WorkQueue
+  readonly #shard: Pick<TurnShard, 'enqueueWork'>
   readonly #durable = new Map<string, DurableTimer>()
   readonly #volatile = new Map<string, Timer>()
 
-  constructor(activation: ActivationContext, runner: HookRunner, shard: WorkQueue) {
+  constructor(activation: ActivationContext, runner: HookRunner, shard: Pick<TurnShard, 'enqueueWork'>) {
     this.#activation = activation
     this.#runner = runner
     this.#shard = shard
@@ -79,10 +77,7 @@ export class Timers implements TurnTimers {
   /** Starts, moves or (null) stops a durable timer in memory. Its row is changed by the commit. */
   setDurable(name: string, change: TimerWrite | null, retries = 0): void {
     this.#durable.get(name)?.timer?.cancel()
-    if (!change) {
-      this.#durable.delete(name)
-      return
-    }
+    if (!change) return void this.#durable.delete(name)
     const pending: DurableTimer = { ...change, retries, timer: null }
     this.#durable.set(name, pending)
     this.#arm(name, pending)
@@ -128,8 +123,8 @@ export class Timers implements TurnTimers {
     const { plan, clock, log } = this.#activation
     const pending = this.#durable.get(name)
     if (isDurable && !(pending && pending.dueMs <= clock.now())) return
-    const handler = plan.timers.get(name)
-    const turn = this.#runner.newTurn(null, isDurable ? { onBug: () => this.#retry(name) } : {})
+    const handler = plan.definition.timers.get(name)?.run as TurnHandler | undefined
+    const turn = this.#runner.newTurn(null, isDurable ? { onFailed: () => this.#retry(name) } : {})
     if (isDurable) turn.changeWrites().setTimer(name, null)
     if (handler) return this.#runner.runTurn(turn, handler, data)
     log.warn('a stored timer that the game does not declare is deleted', { timer: name })
@@ -154,8 +149,7 @@ export class Timers implements TurnTimers {
 /** Timers as the Store holds them. */
 export function encodeTimers(writes: ReadonlyMap<string, TimerWrite | null>): Map<string, StoredTimer | null> {
   const rows = new Map<string, StoredTimer | null>()
-  for (const [name, write] of writes) {
+  for (const [name, write] of writes)
     rows.set(name, write && { name, dueMs: write.dueMs, data: msgpack.encode(write.data) })
-  }
   return rows
 }

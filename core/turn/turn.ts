@@ -9,25 +9,23 @@ import { Refusal } from '../wire/errors.ts'
 import type { Fields } from '../wire/type.ts'
 import type { Row, StoredCast } from '../ports/store.ts'
 import type { Channel } from '../channel/channel.ts'
-import { encodeGrant, sendGrant, type SessionGrant } from '../channel/grant.ts'
+import { encodeGrant, sendGrant, type SessionGrant } from '../channel/retainedreplies.ts'
 import type { Members } from '../channel/members.ts'
 import type { CachedRow } from '../rows/rowcache.ts'
 import type { RowTurn, TableRows } from '../rows/tablerows.ts'
 import { emitterOf, type Audience } from './emitter.ts'
 import { KvView, type KvTurn } from './kv.ts'
-import { loginSession, userOf, type LoginTurn } from './login.ts'
+import { loginSession, userOf } from './login.ts'
 import type { CommandPlan } from './plan.ts'
 import { remoteOf } from './remote.ts'
-import type { Effect, TurnCause, TurnHost } from './turnhost.ts'
+import type { Effect, TurnCause, TurnHost, TurnScope } from './turnhost.ts'
 import { TurnWrites } from './turnwrites.ts'
 
-export class Turn implements SessionContext, RowTurn, KvTurn, LoginTurn {
+export class Turn implements SessionContext, RowTurn, KvTurn, TurnScope {
   readonly cause: TurnCause
   readonly command: CommandPlan | null
   /** @internal Only this class writes these fields. */
   isEnded = false
-  /** @internal The caller received RETRY_LATER. */
-  isAnsweredEarly = false
   /** @internal null = the turn changed nothing that is committed. */
   writes: TurnWrites | null = null
   /** @internal What the turn granted to its session. */
@@ -174,9 +172,8 @@ export class Turn implements SessionContext, RowTurn, KvTurn, LoginTurn {
 
   fail(code: string, message?: string): Error {
     const { plan } = this.requireActive()
-    if (!plan.declaredRefusals.has(code)) {
-      return new Error(`${plan.contract.name} does not declare the refusal ${JSON.stringify(code)}`)
-    }
+    if (!plan.declaredRefusals.has(code))
+      return new Error(`${plan.definition.contract.name} does not declare the refusal ${JSON.stringify(code)}`)
     return new Refusal(code, message)
   }
 
@@ -199,11 +196,6 @@ export class Turn implements SessionContext, RowTurn, KvTurn, LoginTurn {
     this.isEnded = true
   }
 
-  /** @internal */
-  markAnsweredEarly(): void {
-    this.isAnsweredEarly = true
-  }
-
   /** @internal Ends the turn without writes and effects. */
   discard(): void {
     this.isEnded = true
@@ -222,7 +214,7 @@ export class Turn implements SessionContext, RowTurn, KvTurn, LoginTurn {
     if (this.#effects !== null) for (const effect of this.#effects) effect(this.#host)
   }
 
-  /** @internal Creates a durable cast, which is stored by this turn and sent after its commit. */
+  /** @internal */
   addCast(cast: Omit<StoredCast, 'sequence' | 'data'>, data: unknown): void {
     const { castSender } = this.requireActive()
     const created = castSender.createCast(cast, data, this.writes?.casts?.size ?? 0)
@@ -250,7 +242,7 @@ export class Turn implements SessionContext, RowTurn, KvTurn, LoginTurn {
     this.changeWrites().setRow(cached, { rows, before })
   }
 
-  /** @internal Sends a grant before the answer, and again with each resend of the answer. */
+  /** @internal */
   addGrant(grant: SessionGrant): void {
     const { channel } = this.cause
     this.grants ??= []

@@ -3,31 +3,24 @@
 
 import { EMPTY_BYTES } from '../wire/bytes.ts'
 import { TIMES } from '../wire/limits.ts'
-import type { ErrorKind } from '../wire/message.ts'
 import type { Awaitable } from '../game/shard.ts'
 import { channelWrite, type Outcome, type Row, type RowChange, type Store, type WriteSet } from '../ports/store.ts'
 import { RETAIN } from '../ports/link.ts'
-import type { PeerAnswer } from '../ports/directory.ts'
+import { systemError, type PeerFailure } from '../ports/directory.ts'
 import { rowChangeOf, storeChange } from '../rows/tablerows.ts'
 import type { CastSender } from './castsender.ts'
 import { CommitQueue } from './commitqueue.ts'
 import type { CommandPlan } from './plan.ts'
 import { encodeTimers, type Timers } from './timers.ts'
 import type { Turn } from './turn.ts'
-import type { ActivationContext } from './turnhost.ts'
+import type { ActivationContext, CastReceipt, TurnShard } from './turnhost.ts'
 import type { TurnWrites } from './turnwrites.ts'
 
-export interface TurnFailure {
-  readonly kind: ErrorKind
-  readonly code: string
-  readonly message: string
-}
 type FailedOutcome = Exclude<Outcome, { kind: 'committed' }>
 
 /** The activation, as its commits use it. */
 export interface CommitHost extends ActivationContext {
-  /** The number of the activation. */
-  readonly number: number
+  readonly store: Store
   /** When the shard must be active again; null = no durable timer or cast is pending. */
   readonly wakeMs: number | null
   readonly timers: Timers
@@ -36,81 +29,63 @@ export interface CommitHost extends ActivationContext {
   stateChanged(): void
 }
 
-/** The shard, as commits use it. */
-export interface CommitShard {
-  inRun(work: () => void): void
-  commitSucceeded(): void
-  /** Ends the activation after a failed commit; the next one starts after `until` settled. */
-  restartAfterFailure(until?: Promise<unknown>): void
-}
-
-export interface CommitStore {
-  readonly store: Store
-  commit(write: WriteSet): Awaitable<Outcome>
-}
-
 export class TurnCommit {
   readonly #activation: CommitHost
-  readonly #shard: CommitShard
-  readonly #store: CommitStore
-  readonly #queue: CommitQueue
+  readonly #shard: TurnShard
+  /** Turns that wait for their commits. */
+  readonly queue: CommitQueue
   /** Queued turns that wait for MySQL. */
   #pendingCritical = 0
 
-  constructor(activation: CommitHost, shard: CommitShard, store: CommitStore) {
+  constructor(activation: CommitHost, shard: TurnShard) {
     this.#activation = activation
     this.#shard = shard
-    this.#store = store
-    this.#queue = new CommitQueue(activation.clock, TIMES.criticalMs, (work) => shard.inRun(work))
-  }
-
-  /** No turn waits for a commit. */
-  get isIdle(): boolean {
-    return this.#queue.isEmpty
+    this.queue = new CommitQueue(activation.clock, TIMES.criticalMs, (work) => shard.inRun(work))
   }
 
   /** So many turns wait for MySQL that further calls are refused. */
   get isCongested(): boolean {
-    return this.#pendingCritical > 0 && this.#queue.size >= this.#activation.limits.maxHeld
-  }
-
-  whenEmpty(): Promise<void> {
-    return this.#queue.whenEmpty()
-  }
-
-  /** Drops all turns that wait. */
-  stop(): void {
-    this.#queue.stop()
+    return this.#pendingCritical > 0 && this.queue.size >= this.#activation.limits.maxHeld
   }
 
   /** Commits the writes of a turn, then runs its effects and sends its answer, after those of earlier turns. */
-  commitTurn(turn: Turn, reply: Uint8Array | null = null, failure: TurnFailure | null = null): void {
+  commitTurn(turn: Turn, reply: Uint8Array | null = null, failure: PeerFailure | null = null): void {
     const write = this.#writeSet(turn, reply, failure)
     this.#activation.stateChanged()
-    if (write === null && this.#queue.isEmpty) return this.#releaseTurn(turn, reply, failure)
+    if (write === null && this.queue.isEmpty) return this.#releaseTurn(turn, reply, failure)
     const critical = write?.critical ?? false
     if (critical) this.#pendingCritical++
-    this.#queue.push(write && this.#store.commit(write), {
+    let isAnsweredEarly = false
+    const onTimeout = (): void => {
+      isAnsweredEarly = true
+      this.#answerRetryLater(turn)
+    }
+    this.queue.push(write && this.#commit(write), {
       onCommitted: () => {
         if (critical) this.#pendingCritical--
         if (write) this.#shard.commitSucceeded()
-        this.#releaseTurn(turn, reply, failure)
+        this.#releaseTurn(turn, reply, failure, isAnsweredEarly)
       },
       onFailed: (outcome) => this.#commitFailed(turn, outcome),
-      onTimeout: this.#pendingCritical > 0 && turn.hasWaitingCaller ? () => this.#answerRetryLater(turn) : null,
+      onTimeout: this.#pendingCritical > 0 && turn.hasWaitingCaller ? onTimeout : null,
     })
   }
 
   /** Commits a change that belongs to no turn: a snapshot, a refreshed row. */
   commitParts(parts: Partial<WriteSet>, onCommitted: () => void): void {
-    this.#queue.push(this.#store.commit(this.#newWriteSet(parts)), {
+    this.queue.push(this.#commit(this.#newWriteSet(parts)), {
       onCommitted,
       onFailed: (outcome) => this.#commitFailed(null, outcome),
       onTimeout: null,
     })
   }
 
-  #writeSet(turn: Turn, reply: Uint8Array | null, failure: TurnFailure | null): WriteSet | null {
+  #commit(write: WriteSet): Awaitable<Outcome> {
+    this.#activation.meter.commits++
+    return this.#activation.store.commit(write)
+  }
+
+  #writeSet(turn: Turn, reply: Uint8Array | null, failure: PeerFailure | null): WriteSet | null {
     const { writes, cause } = turn
     const { receipt, channel, flags } = cause
     if (!writes && !receipt) return null
@@ -126,11 +101,12 @@ export class TurnCommit {
     const requiresFlush = writes?.requiresFlush ?? false
     const hasChanges = changes.length > 0
     if (!writes?.kv && !writes?.timers && !casts && !hasChanges && !receipt && !requiresFlush) return null
-    const critical = requiresFlush || (plan.hasCriticalTable && (casts !== null || changes.some(isCritical)))
-    const undo = critical || this.#pendingCritical > 0 ? this.#undoWriteSet(turn, writes, changes, before) : null
-    let stored: WriteSet['channel'] = null
-    if (receipt) stored = receipt.createWrite(clock.now(), failure ?? { kind: 'reply', body: reply })
-    else if (channel && (flags & RETAIN) !== 0) stored = channel.createWrite(clock.now())
+    const critical =
+      requiresFlush ||
+      (plan.hasCriticalTable && (casts !== null || changes.some(({ table }) => table.class === 'critical')))
+    const caller = receipt ?? ((flags & RETAIN) !== 0 ? channel : null)
+    const undo = critical || this.#pendingCritical > 0 ? this.#undoWriteSet(caller, writes, changes, before) : null
+    const stored = caller?.createWrite(clock.now(), failure ?? { kind: 'reply', body: reply }) ?? null
     if (writes?.timers) for (const [name, write] of writes.timers) timers.setDurable(name, write)
     if (casts) castSender.applyWrites(casts)
     return this.#newWriteSet({
@@ -147,27 +123,23 @@ export class TurnCommit {
 
   /** Created before the turn changes the timers, the casts and the stored state of its channel. */
   #undoWriteSet(
-    { cause }: Turn,
+    caller: Pick<CastReceipt, 'createUndoWrite'> | null,
     writes: TurnWrites | null,
     changes: readonly RowChange[],
     before: readonly (Row | null)[],
   ): WriteSet {
     const { timers, castSender, clock } = this.#activation
-    const { receipt, channel, flags } = cause
-    let stored: WriteSet['channel'] = null
-    if (receipt) stored = receipt.createUndoWrite(clock.now())
-    else if (channel && (flags & RETAIN) !== 0) stored = channelWrite(channel.name, clock.now(), channel.storedState)
     return this.#newWriteSet({
       kv: writes?.kvBefore ?? null,
       timers: writes?.timers ? timers.encodeUndo(writes.timers.keys()) : null,
       rows: changes.map(({ table, key }, i) => storeChange(table, key, before[i] ?? null)),
       casts: writes?.casts ? castSender.castsForUndo(writes.casts.keys()) : null,
-      channel: stored,
+      channel: caller?.createUndoWrite(clock.now()) ?? null,
     })
   }
 
   /** Runs the effects of a turn and sends its answer. */
-  #releaseTurn(turn: Turn, reply: Uint8Array | null, failure: TurnFailure | null): void {
+  #releaseTurn(turn: Turn, reply: Uint8Array | null, failure: PeerFailure | null, isAnsweredEarly = false): void {
     const { writes, cause, command } = turn
     if (writes?.rows) for (const [cached, write] of writes.rows) write.rows.unpin(cached)
     turn.runEffects()
@@ -177,7 +149,7 @@ export class TurnCommit {
       channel.callCommitted(sequence)
       const { out } = channel
       if (out === null) return
-      if (turn.isAnsweredEarly && channel.legacy) out.callsApplied(sequence)
+      if (isAnsweredEarly && channel.legacy) out.callsApplied(sequence)
       else if (failure) out.error(sequence, command?.number ?? 0, failure.kind, failure.code, failure.message)
       else if (reply !== null) out.reply(sequence, command!.number, reply)
       else if (command!.output && !channel.legacy) out.reply(sequence, command!.number, EMPTY_BYTES)
@@ -187,19 +159,19 @@ export class TurnCommit {
 
   /** MySQL has not confirmed in time: the caller is answered, and the turn still ends as usual. */
   #answerRetryLater(turn: Turn): void {
-    turn.markAnsweredEarly()
     this.#activation.meter.retryLaters++
     const message = 'the database has not confirmed in time; it may take effect later'
-    this.#sendSystemError(turn, 'RETRY_LATER', message)
+    this.#sendFailure(turn, systemError('RETRY_LATER', message))
   }
 
   /** Answers a turn that is not released. A legacy client receives the error in its contract's form. */
-  #sendSystemError({ cause, command }: Turn, code: string, message: string): void {
+  #sendFailure({ cause, command }: Turn, failure: PeerFailure): void {
     const { channel, sequence, onAnswer } = cause
-    if (channel === null) return onAnswer?.({ kind: 'system', code, message })
+    if (channel === null) return onAnswer?.(failure)
+    const { kind, code, message } = failure
     const body = channel.legacy && command ? encodeLegacyRefusal(this.#activation, command, code) : null
     if (body) channel.out?.reply(sequence, command!.number, body)
-    else channel.out?.error(sequence, command?.number ?? 0, 'system', code, message)
+    else channel.out?.error(sequence, command?.number ?? 0, kind, code, message)
   }
 
   #commitFailed(turn: Turn | null, outcome: FailedOutcome): void {
@@ -212,26 +184,21 @@ export class TurnCommit {
 
   /** MySQL refuses this turn permanently: the Store undoes it, and stores REJECTED as the answer to a resend. */
   #rejectTurn(turn: Turn, { cause, seq }: Extract<FailedOutcome, { kind: 'refused' }>): void {
-    const { shardId, clock, log } = this.#activation
-    const { store } = this.#store
+    const { shardId, clock, log, store } = this.#activation
     const { channel, sequence, flags, receipt } = turn.cause
-    const failure: PeerAnswer & TurnFailure = {
-      kind: 'system',
-      code: 'REJECTED',
-      message: cause.message.slice(0, 500),
-    }
+    const failure = systemError('REJECTED', cause.message.slice(0, 500))
     let stored: WriteSet['channel'] = null
     if (receipt) stored = receipt.createWrite(clock.now(), failure)
     else if (channel && (flags & RETAIN) !== 0) {
       const number = turn.command?.number ?? 0
-      const refused = channel.refusedState(sequence, number, failure.code, failure.message)
+      const refused = channel.replies.refusedState(sequence, number, failure.code, failure.message)
       stored = channelWrite(channel.name, clock.now(), refused)
     }
     const rejection = Promise.resolve(store.reject?.(shardId, seq, stored) ?? null)
     this.#shard.restartAfterFailure(rejection)
     void rejection.then(
       (outcome) => {
-        if (outcome?.kind === 'committed') return this.#sendSystemError(turn, failure.code, failure.message)
+        if (outcome?.kind === 'committed') return this.#sendFailure(turn, failure)
         log.error('a refused turn could not be taken back', { cause: String(outcome?.cause) })
       },
       (error: unknown) => log.error('a refused turn could not be taken back', { error: String(error) }),
@@ -265,7 +232,7 @@ export function encodeLegacyRefusal(
   code: string,
 ): Uint8Array | null {
   try {
-    return command.codec.encode(plan.contract.refuseLegacy(code))
+    return command.codec.encode(plan.definition.contract.refuseLegacy(code))
   } catch (error) {
     meter.bugs++
     log.error('a legacy refusal could not be encoded; declare legacy.refuse for its codec', {
@@ -275,8 +242,4 @@ export function encodeLegacyRefusal(
     })
     return null
   }
-}
-
-function isCritical({ table }: RowChange): boolean {
-  return table.class === 'critical'
 }

@@ -9,10 +9,11 @@ import type { ShardId } from '../wire/shardid.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
 import type { Peer, PeerAnswer } from '../ports/directory.ts'
-import type { ChannelWrite, StoredCast } from '../ports/store.ts'
+import type { ChannelWrite, StoredCast, WriteSet } from '../ports/store.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { ChannelActivation, ChannelRegistry } from '../channel/channelregistry.ts'
 import type { Member, Members } from '../channel/members.ts'
+import type { SessionGrant } from '../channel/retainedreplies.ts'
 import type { RowHost, TableRows } from '../rows/tablerows.ts'
 import type { KvState } from './kv.ts'
 import type { EngineMeter } from './meter.ts'
@@ -31,8 +32,8 @@ export interface TurnCause {
   readonly onAnswer: ((answer: PeerAnswer) => void) | null
   /** Of a durable cast from another shard: stored in the commit of this turn. */
   readonly receipt: CastReceipt | null
-  /** Runs when the handler threw an unexpected error and the turn was rolled back. */
-  readonly onBug: (() => void) | null
+  /** Runs when the handler threw a bug or a propagated error and the turn was rolled back: no caller runs it again. */
+  readonly onFailed: (() => void) | null
   /** In a `leave` hook: the member that left. */
   readonly leavingMember: Member<Channel> | null
 }
@@ -45,7 +46,7 @@ export const NO_CALLER: TurnCause = {
   deadlineMs: 0,
   onAnswer: null,
   receipt: null,
-  onBug: null,
+  onFailed: null,
   leavingMember: null,
 }
 
@@ -63,6 +64,8 @@ export type Effect = (host: TurnHost) => void
 export interface ActivationContext {
   readonly shardId: ShardId
   readonly name: string
+  /** The number of the activation, above that of every earlier one of this shard. */
+  readonly number: number
   readonly plan: ShardPlan
   readonly clock: Clock
   readonly limits: Limits
@@ -71,6 +74,25 @@ export interface ActivationContext {
   readonly log: Log
   readonly isEnded: boolean
   peer(id: ShardId): Peer
+  /** Commits a change that no turn made. */
+  commitParts(parts: Partial<WriteSet>, onCommitted: () => void): void
+}
+
+/** The shard, as its activation uses it. */
+export interface TurnShard {
+  /** Asynchronous turns occupy the shard. */
+  readonly isBusy: boolean
+  /** Runs work after the queued work, or drops it when the activation ends. */
+  enqueueWork(run: () => void): void
+  /** Begins an asynchronous turn. The returned function ends it, inside the engine's run. */
+  beginAsyncTurn(): (end: () => void) => void
+  /** Runs work inside the engine's run: turns that it causes run after it. */
+  inRun(work: () => void): void
+  commitSucceeded(): void
+  /** Ends the activation and, if work waits, begins the next. */
+  restart(): void
+  /** The same after a failed commit; the next activation begins after `until` settled. */
+  restartAfterFailure(until?: Promise<unknown>): void
 }
 
 export interface TurnHost extends ActivationContext, RowHost, ChannelActivation {
@@ -103,10 +125,14 @@ export interface TurnCasts {
   enqueueCast(cast: StoredCast): void
 }
 
-/** The turn, as its emitters and handles of other shards use it. */
+/** The turn, as its emitters, its login and its handles of other shards use it. */
 export interface TurnScope {
   readonly cause: TurnCause
   /** @throws Error when the turn or its activation has ended */
   requireActive(): TurnHost
   addEffect(effect: Effect): void
+  /** Creates a durable cast, which is stored by this turn and sent after its commit. */
+  addCast(cast: Omit<StoredCast, 'sequence' | 'data'>, data: unknown): void
+  /** Sends a grant before the answer, and again with each resend of the answer. */
+  addGrant(grant: SessionGrant): void
 }

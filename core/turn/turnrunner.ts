@@ -7,27 +7,19 @@ import { TIMES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import { RETAIN } from '../ports/link.ts'
 import type { Channel } from '../channel/channel.ts'
-import type { AnswerRunner } from './castanswers.ts'
 import type { CommandRunner } from './castreceiver.ts'
 import type { TurnHandler } from './plan.ts'
+import type { HookRunner } from './timers.ts'
 import { Turn } from './turn.ts'
 import { encodeLegacyRefusal, type TurnCommit } from './turncommit.ts'
-import { NO_CALLER, type TurnCause, type TurnHost } from './turnhost.ts'
+import { NO_CALLER, type TurnCause, type TurnHost, type TurnShard } from './turnhost.ts'
 
-/** The shard, as its turns use it. */
-export interface RunnerShard {
-  /** Begins an asynchronous turn. The returned function ends it, inside the engine's run. */
-  beginAsyncTurn(): (end: () => void) => void
-  /** Ends the activation and, if work waits, begins the next. */
-  restart(): void
-}
-
-export class TurnRunner implements AnswerRunner, CommandRunner {
+export class TurnRunner implements HookRunner, CommandRunner {
   readonly #activation: TurnHost
   readonly #commit: TurnCommit
-  readonly #shard: RunnerShard
+  readonly #shard: TurnShard
 
-  constructor(activation: TurnHost, commit: TurnCommit, shard: RunnerShard) {
+  constructor(activation: TurnHost, commit: TurnCommit, shard: TurnShard) {
     this.#activation = activation
     this.#commit = commit
     this.#shard = shard
@@ -109,15 +101,15 @@ export class TurnRunner implements AnswerRunner, CommandRunner {
     }
     turn.end()
     if (channel && command && (flags & RETAIN) !== 0) {
-      for (const grant of turn.grants ?? []) channel.retainGrant(sequence, command.number, grant)
-      if (command.output) channel.retainReply(sequence, command.number, reply ?? EMPTY_BYTES)
+      for (const grant of turn.grants ?? []) channel.replies.addGrant(sequence, command.number, grant)
+      if (command.output) channel.replies.addReply(sequence, command.number, reply ?? EMPTY_BYTES)
     }
     this.#commit.commitTurn(turn, reply)
   }
 
   /** The reply is sent at once, and is neither stored nor queued. */
   #canReleaseNow({ cause, writes }: Turn): boolean {
-    return (cause.flags & RETAIN) === 0 && cause.receipt === null && writes === null && this.#commit.isIdle
+    return (cause.flags & RETAIN) === 0 && cause.receipt === null && writes === null && this.#commit.queue.isEmpty
   }
 
   commitTurn(turn: Turn): void {
@@ -132,15 +124,17 @@ export class TurnRunner implements AnswerRunner, CommandRunner {
       meter.refusals++
       return this.#refuseTurn(turn, 'refusal', error.code, error.message, command.number)
     }
-    if (error instanceof CallError && PROPAGATED_CODES.has(error.code))
-      return this.#refuseTurn(turn, 'system', error.code, error.message, command?.number ?? 0)
+    if (error instanceof CallError && PROPAGATED_CODES.has(error.code)) {
+      this.#refuseTurn(turn, 'system', error.code, error.message, command?.number ?? 0)
+      return turn.cause.onFailed?.()
+    }
     meter.bugs++
     log.error('a handler threw; its turn is rolled back', {
       command: command?.name,
       error: error instanceof Error ? (error.stack ?? error.message).slice(0, 2_000) : String(error),
     })
     this.#refuseTurn(turn, 'system', 'INTERNAL', 'the handler failed', command?.number ?? 0)
-    turn.cause.onBug?.()
+    turn.cause.onFailed?.()
     if (plan.definition.onBug === 'reset') this.#shard.restart()
   }
 
@@ -159,10 +153,10 @@ export class TurnRunner implements AnswerRunner, CommandRunner {
     const isLegacyRefusal = channel?.legacy && (kind === 'refusal' || PROPAGATED_CODES.has(code))
     const body = isLegacyRefusal && command ? encodeLegacyRefusal(this.#activation, command, code) : null
     if (channel && body) {
-      if ((flags & RETAIN) !== 0) channel.retainReply(sequence, number, body)
+      if ((flags & RETAIN) !== 0) channel.replies.addReply(sequence, number, body)
       return this.#commit.commitTurn(turn, body)
     }
-    if (channel && (flags & RETAIN) !== 0) channel.retainError(sequence, number, kind, code, message)
+    if (channel && (flags & RETAIN) !== 0) channel.replies.addError(sequence, number, kind, code, message)
     this.#commit.commitTurn(turn, null, { kind, code, message })
   }
 }

@@ -90,9 +90,8 @@ export class ByteReader {
   }
   #take(size: number): number {
     const at = this.#at
-    if (this.#end - at < size) {
+    if (this.#end - at < size)
       throw new ProtocolError('BAD_MESSAGE', `${this.#messageName} ends ${size - (this.#end - at)} bytes too early`)
-    }
     this.#at = at + size
     return at
   }

@@ -105,11 +105,7 @@ type NumberOf<X> = X extends { readonly number: infer N } ? N : never
 export type CommandNames<E> = { [K in keyof E]: E[K] extends { kind: 'command' } ? K : never }[keyof E] & string
 export type EventNames<E> = { [K in keyof E]: E[K] extends { kind: 'event' } ? K : never }[keyof E] & string
 export type CastNames<E> = {
-  [K in CommandNames<E>]: E[K] extends Command<number, infer _In, infer Out>
-    ? [Out] extends [void]
-      ? K
-      : never
-    : never
+  [K in CommandNames<E>]: [OutputOf<E[K]>] extends [void] ? K : never
 }[CommandNames<E>]
 export type InputOf<X> = X extends Command<number, infer In, infer _Out> ? In : never
 export type OutputOf<X> = X extends Command<number, infer _In, infer Out> ? Out : never
@@ -147,8 +143,8 @@ export function command(
   return {
     kind: 'command',
     number,
-    input: parserOf(input),
-    output: output && parserOf(output),
+    input: toParser(schemaOf(input)),
+    output: output && toParser(schemaOf(output)),
     options,
     nonJsonKind: findNonJsonKind(input) ?? (output && findNonJsonKind(output)),
   }
@@ -163,7 +159,7 @@ export function event<const N extends number, const D extends Shape = Record<nev
   return {
     kind: 'event',
     number,
-    data: parserOf(data) as Parser<InferShape<D>>,
+    data: toParser(schemaOf(data)) as Parser<InferShape<D>>,
     options,
     nonJsonKind: findNonJsonKind(data),
     fields: fieldsOf(data),
@@ -180,18 +176,16 @@ export function contract<const E extends Entries, const Code extends string = ne
   entries: E & NoDuplicates<E>,
   options: ContractOptions<Code> = {},
 ): Contract<E, Code> {
-  if (!/^[a-z][a-z0-9-]{0,31}$/.test(name)) {
+  if (!/^[a-z][a-z0-9-]{0,31}$/.test(name))
     throw new DefinitionError(`contract name ${JSON.stringify(name)} must match [a-z][a-z0-9-]{0,31}`)
-  }
   const codec = codecOf(options.codec ?? 'msgpack')
   const seen = new Map<number, string>()
   for (const [entryName, entry] of Object.entries(entries as Entries)) {
     const { number } = entry
     if (entry.kind === 'command' && RESERVED_COMMANDS.has(entryName))
       throw new DefinitionError(`${name}.${entryName}: the client has a method of that name; choose another`)
-    if (!Number.isInteger(number) || number < 0 || number >= FIRST_RESERVED) {
+    if (!Number.isInteger(number) || number < 0 || number >= FIRST_RESERVED)
       throw new DefinitionError(`${name}.${entryName}: number ${number} is not in 0..${FIRST_RESERVED - 1}`)
-    }
     const duplicate = seen.get(number)
     if (duplicate !== undefined)
       throw new DefinitionError(`${name}.${entryName}: number ${number} is also the number of ${duplicate}`)
@@ -263,8 +257,4 @@ function innerKind(spec: TypeSpec): string {
 /** Returns the first kind in the shape that JSON cannot represent, or null. */
 function findNonJsonKind(shape: Shape): string | null {
   return findKind(specOf(schemaOf(shape)), NON_JSON_KINDS)
-}
-
-function parserOf(shape: Shape): Parser<unknown> {
-  return toParser(schemaOf(shape))
 }

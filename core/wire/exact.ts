@@ -2,8 +2,7 @@
 // exact; a number is accepted as a 64-bit integer only if it is a safe integer.
 
 import { DefinitionError, shorten } from './errors.ts'
-import { INVALID, Descriptor, mismatch } from './schema.ts'
-import type { Type } from './schema.ts'
+import { INVALID, Descriptor, mismatch, type Type } from './schema.ts'
 
 /** Range of MySQL's DATETIME, in which all drivers print the same text: the years 1000 to 9999. */
 const FIRST_MS = Date.UTC(1000, 0, 1)

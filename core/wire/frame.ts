@@ -137,9 +137,8 @@ export class FrameDecoder {
     const length = readU32(source, at + 9)
     if (length < LENGTH_EXTRA) throw new ProtocolError('BAD_LENGTH', `frame length ${length} is below 4`)
     const bodyBytes = length - LENGTH_EXTRA
-    if (bodyBytes > this.#maxBodyBytes) {
+    if (bodyBytes > this.#maxBodyBytes)
       throw new ProtocolError('FRAME_TOO_LARGE', `frame body ${bodyBytes} bytes exceeds ${this.#maxBodyBytes}`)
-    }
     return bodyBytes
   }
 

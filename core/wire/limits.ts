@@ -1,92 +1,65 @@
 // Every bound of the framework in one place, each with the attack or accident that it prevents. A limit is a number that an
 // operator may raise; no other place holds anything unbounded.
 
-export interface Limits {
+const LIMITS = {
   /** Largest frame body. Prevents a length field from allocating memory; 64 KiB suffice for any command. */
-  readonly maxBodyBytes: number
-  /** Unread outbound bytes after which a connection is a slow consumer and is closed. */
-  readonly maxOutboundBytes: number
-  /** Unread outbound bytes after which events are queued at their shards, where the newest of a kind replaces older ones. */
-  readonly maxUnreadBytes: number
-  /** Cost that a session may send per second, averaged over two: a flood is read no faster than this. */
-  readonly maxCostPerSecond: number
-  /** Bytes that a session may send per second, averaged over two. */
-  readonly maxBytesPerSecond: number
-  /** Rejected messages before a legacy session is closed: tolerates an old client, stops a fuzzer. */
-  readonly maxStrikes: number
-  /** Channels of one session: each may activate a shard. */
-  readonly maxChannels: number
-  /** Queued calls of one channel; beyond it TCP is paused or the call is OVERLOADED. */
-  readonly maxWaiting: number
-  /** Replies stored for a channel until the client acknowledges them; a client that never does is closed. */
-  readonly maxUnackedReplies: number
-  /** Bytes of those replies; also keeps a channel's row far below the 2 MB of a Durable Object row. */
-  readonly maxUnackedBytes: number
-  /** Events stored for a channel until the client acknowledges them; a client that returns later receives RESYNC. */
-  readonly maxUnackedEvents: number
-  /** Bytes of those events; all receivers of a broadcast share its bytes. */
-  readonly maxUnackedEventBytes: number
-  /** Entries in one shard's mailbox, of all senders. */
-  readonly maxMailbox: number
-  /** Bytes of the calls in all mailboxes of a process. */
-  readonly maxBacklogBytes: number
-  /** Entries in all mailboxes of a process: beyond it a call is rejected immediately instead of answered too late. */
-  readonly maxBacklog: number
-  /** Longest key of a shard, in UTF-8 bytes. */
-  readonly maxKeyBytes: number
-  /** All durable key-value state of one shard, keys and values. */
-  readonly maxKvBytes: number
-  /** Timers of one shard. */
-  readonly maxTimers: number
-  /** Unanswered durable casts of one shard. */
-  readonly maxCasts: number
-  /** Turns of one shard that wait for MySQL; beyond it calls receive RETRY_LATER immediately. */
-  readonly maxHeld: number
-  /** Bytes of rows in the memory of one process; beyond it the least recently used are evicted. */
-  readonly maxRowCacheBytes: number
-  /** Shards in the memory of one process: prevents clients that keep opening new keys from exhausting memory. */
-  readonly maxShards: number
-  /** Detached channels in one process; beyond it the longest detached one is discarded. */
-  readonly maxAbsent: number
-  /** Connections of one gateway; below the usual 20,000 descriptors with room for files. */
-  readonly maxConnections: number
-  /** Connections per address (IPv6: per /64, one household): many players behind one router, but not one flooding machine. */
-  readonly maxPerAddress: number
-  /** The same for the loopback address: a proxy or a tool on this machine. */
-  readonly maxPerLoopback: number
-  /** Connections without a complete frame yet, or without login where the game requires one. */
-  readonly maxUnproven: number
-}
-
-export const DEFAULT_LIMITS: Limits = {
   maxBodyBytes: 65_536,
+  /** Unread outbound bytes after which a connection is a slow consumer and is closed. */
   maxOutboundBytes: 1_048_576,
+  /** Unread outbound bytes after which events are queued at their shards, where the newest of a kind replaces older ones. */
   maxUnreadBytes: 262_144,
+  /** Cost that a session may send per second, averaged over two: a flood is read no faster than this. */
   maxCostPerSecond: 2_000,
+  /** Bytes that a session may send per second, averaged over two. */
   maxBytesPerSecond: 2_097_152,
+  /** Rejected messages before a legacy session is closed: tolerates an old client, stops a fuzzer. */
   maxStrikes: 10,
+  /** Channels of one session: each may activate a shard. */
   maxChannels: 32,
+  /** Queued calls of one channel; beyond it TCP is paused or the call is OVERLOADED. */
   maxWaiting: 256,
+  /** Replies stored for a channel until the client acknowledges them; a client that never does is closed. */
   maxUnackedReplies: 512,
+  /** Bytes of those replies; also keeps a channel's row far below the 2 MB of a Durable Object row. */
   maxUnackedBytes: 524_288,
+  /** Events stored for a channel until the client acknowledges them; a client that returns later receives RESYNC. */
   maxUnackedEvents: 512,
+  /** Bytes of those events; all receivers of a broadcast share its bytes. */
   maxUnackedEventBytes: 262_144,
+  /** Entries in one shard's mailbox, of all senders. */
   maxMailbox: 10_000,
+  /** Bytes of the calls in all mailboxes of a process. */
   maxBacklogBytes: 268_435_456,
+  /** Entries in all mailboxes of a process: beyond it a call is rejected immediately instead of answered too late. */
   maxBacklog: 50_000,
+  /** Longest key of a shard, in UTF-8 bytes. */
   maxKeyBytes: 128,
+  /** All durable key-value state of one shard, keys and values. */
   maxKvBytes: 131_072,
+  /** Timers of one shard. */
   maxTimers: 1_000,
+  /** Unanswered durable casts of one shard. */
   maxCasts: 1_024,
+  /** Turns of one shard that wait for MySQL; beyond it calls receive RETRY_LATER immediately. */
   maxHeld: 512,
+  /** Bytes of rows in the memory of one process; beyond it the least recently used are evicted. */
   maxRowCacheBytes: 268_435_456,
+  /** Shards in the memory of one process: prevents clients that keep opening new keys from exhausting memory. */
   maxShards: 100_000,
+  /** Detached channels in one process; beyond it the longest detached one is discarded. */
   maxAbsent: 10_000,
+  /** Connections of one gateway; below the usual 20,000 descriptors with room for files. */
   maxConnections: 18_000,
+  /** Connections per address (IPv6: per /64, one household): many players behind one router, but not one flooding machine. */
   maxPerAddress: 512,
+  /** The same for the loopback address: a proxy or a tool on this machine. */
   maxPerLoopback: 18_000,
+  /** Connections without a complete frame yet, or without login where the game requires one. */
   maxUnproven: 4_096,
 }
+
+export type Limits = Readonly<typeof LIMITS>
+export const DEFAULT_LIMITS: Limits = LIMITS
 
 /** Bounds of a MessagePack body before it is decoded: nesting overflows recursive code, items exhaust the heap. */
 export const SCAN_LIMITS = { depth: 32, items: 4_096 } as const

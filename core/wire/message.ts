@@ -130,14 +130,9 @@ export interface Resync {
 const FLAG_LOST = 1
 const FLAG_RESUMED = 1
 
-export function encodeHello(hello: Hello): Uint8Array {
-  return new ByteWriter(4 + SESSION_BYTES + 4 + hello.ticket.length + hello.token.length)
-    .u8(hello.minVersion)
-    .u8(hello.maxVersion)
-    .u16(0)
-    .raw(hello.session)
-    .blob(hello.ticket)
-    .blob(hello.token).bytes
+export function encodeHello({ minVersion, maxVersion, session, ticket, token }: Hello): Uint8Array {
+  const writer = new ByteWriter(4 + SESSION_BYTES + 4 + ticket.length + token.length)
+  return writer.u8(minVersion).u8(maxVersion).u16(0).raw(session).blob(ticket).blob(token).bytes
 }
 
 export function decodeHello(source: Uint8Array, start: number, end: number): Hello {
@@ -148,14 +143,10 @@ export function decodeHello(source: Uint8Array, start: number, end: number): Hel
   return { minVersion, maxVersion, session: r.raw(SESSION_BYTES), ticket: r.blob(), token: r.blob() }
 }
 
-export function encodeWelcome(welcome: Welcome): Uint8Array {
-  return new ByteWriter(1 + 2 + SESSION_BYTES + 8 + 2 + welcome.token.length)
-    .u8(welcome.version)
-    .u16(welcome.resumed ? FLAG_RESUMED : 0)
-    .raw(welcome.session)
-    .u32(welcome.heartbeatMs)
-    .u32(welcome.maxBodyBytes)
-    .blob(welcome.token).bytes
+export function encodeWelcome({ version, resumed, session, heartbeatMs, maxBodyBytes, token }: Welcome): Uint8Array {
+  const flags = resumed ? FLAG_RESUMED : 0
+  const writer = new ByteWriter(1 + 2 + SESSION_BYTES + 8 + 2 + token.length)
+  return writer.u8(version).u16(flags).raw(session).u32(heartbeatMs).u32(maxBodyBytes).blob(token).bytes
 }
 
 export function decodeWelcome(source: Uint8Array, start: number, end: number): Welcome {
@@ -173,13 +164,8 @@ export function decodeWelcome(source: Uint8Array, start: number, end: number): W
 export function encodeOpen({ channel, activation, eventAck, ...open }: Open): Uint8Array {
   const contract = utf8Encoder.encode(open.contract)
   const key = utf8Encoder.encode(open.key)
-  return new ByteWriter(15 + contract.length + key.length)
-    .u32(channel)
-    .u32(activation)
-    .u32(eventAck)
-    .u8(contract.length)
-    .raw(contract)
-    .blob(key).bytes
+  const writer = new ByteWriter(15 + contract.length + key.length)
+  return writer.u32(channel).u32(activation).u32(eventAck).u8(contract.length).raw(contract).blob(key).bytes
 }
 
 export function decodeOpen(source: Uint8Array, start: number, end: number): Open {
@@ -207,45 +193,24 @@ function readOpen(what: string, r: ByteReader): Open {
   return { channel, activation: r.u32(), eventAck: r.u32(), contract: r.text8(), key: r.text16() }
 }
 
-export function encodeOpened(opened: Opened): Uint8Array {
-  return new ByteWriter(17)
-    .u32(opened.channel)
-    .u32(opened.activation)
-    .u32(opened.mark)
-    .u32(opened.opening)
-    .u8(opened.lost ? FLAG_LOST : 0).bytes
+export function encodeOpened({ channel, activation, mark, opening, lost }: Opened): Uint8Array {
+  const flags = lost ? FLAG_LOST : 0
+  return new ByteWriter(17).u32(channel).u32(activation).u32(mark).u32(opening).u8(flags).bytes
 }
 
 export function decodeOpened(source: Uint8Array, start: number, end: number): Opened {
   const r = new ByteReader('OPENED', source, start, end)
-  return {
-    channel: r.u32(),
-    activation: r.u32(),
-    mark: r.u32(),
-    opening: r.u32(),
-    lost: (r.u8() & FLAG_LOST) !== 0,
-  }
+  return { channel: r.u32(), activation: r.u32(), mark: r.u32(), opening: r.u32(), lost: (r.u8() & FLAG_LOST) !== 0 }
 }
 
-export function encodeCall(call: Call, body: Uint8Array): Uint8Array {
-  return new ByteWriter(CALL_BYTES + body.length)
-    .u32(call.channel)
-    .u32(call.opening)
-    .u32(call.sequence)
-    .u32(call.replyAck)
-    .u32(call.command)
-    .raw(body).bytes
+export function encodeCall({ channel, opening, sequence, replyAck, command }: Call, body: Uint8Array): Uint8Array {
+  const writer = new ByteWriter(CALL_BYTES + body.length)
+  return writer.u32(channel).u32(opening).u32(sequence).u32(replyAck).u32(command).raw(body).bytes
 }
 
 export function decodeCall(source: Uint8Array, start: number, end: number): Call {
   const r = new ByteReader('CALL', source, start, end)
-  const call = {
-    channel: r.u32(),
-    opening: r.u32(),
-    sequence: r.u32(),
-    replyAck: r.u32(),
-    command: r.u32(),
-  }
+  const call = { channel: r.u32(), opening: r.u32(), sequence: r.u32(), replyAck: r.u32(), command: r.u32() }
   if (call.sequence === 0) throw new ProtocolError('BAD_MESSAGE', 'CALL sequence 0 is reserved')
   return call
 }
@@ -259,16 +224,12 @@ export function decodeReply(source: Uint8Array, start: number, end: number): Rep
   return { channel: r.u32(), sequence: r.u32() }
 }
 
-export function encodeError(error: ErrorMessage): Uint8Array {
+export function encodeError({ channel, sequence, kind, ...error }: ErrorMessage): Uint8Array {
+  const kindByte = kind === 'refusal' ? 0 : 1
   const code = utf8Encoder.encode(error.code)
   const message = utf8Encoder.encode(error.message.slice(0, 1_000))
-  return new ByteWriter(9 + 1 + code.length + 2 + message.length)
-    .u32(error.channel)
-    .u32(error.sequence)
-    .u8(error.kind === 'refusal' ? 0 : 1)
-    .u8(code.length)
-    .raw(code)
-    .blob(message).bytes
+  const writer = new ByteWriter(9 + 1 + code.length + 2 + message.length)
+  return writer.u32(channel).u32(sequence).u8(kindByte).u8(code.length).raw(code).blob(message).bytes
 }
 
 export function decodeError(source: Uint8Array, start: number, end: number): ErrorMessage {
@@ -282,9 +243,8 @@ export function decodeError(source: Uint8Array, start: number, end: number): Err
   }
 }
 
-export function encodeEvent(event: EventHeader, body: Uint8Array): Uint8Array {
-  return new ByteWriter(EVENT_BYTES + body.length).u32(event.channel).u32(event.sequence).u32(event.event).raw(body)
-    .bytes
+export function encodeEvent({ channel, sequence, event }: EventHeader, body: Uint8Array): Uint8Array {
+  return new ByteWriter(EVENT_BYTES + body.length).u32(channel).u32(sequence).u32(event).raw(body).bytes
 }
 
 export function decodeEvent(source: Uint8Array, start: number, end: number): EventHeader {

@@ -28,16 +28,25 @@ export const RECORD = {
   LOGIN: 139,
 } as const
 
-/** An `OpenRequest` (core/ports/link.ts) without its shard, which is the target of the link. */
+/** How a channel is opened. Without its shard, which is the target of the link: `OpenRequest` (core/ports/link.ts). */
 export interface OpenRecord {
+  /** 16 bytes. */
   readonly session: Uint8Array
+  /** Unique in the session. */
   readonly channel: number
+  /** A legacy client: refusals are sent in the contract's legacy form. */
   readonly legacy: boolean
+  /** The last activation that the client was introduced to, 0 = none. */
   readonly activation: number
+  /** From an earlier `membershipToken`, empty = none. */
   readonly membershipToken: Uint8Array
+  /** The last event of `activation` that the client has received. */
   readonly eventAck: number
+  /** '' = not logged in. */
   readonly uid: string
+  /** Number of the login of that uid. */
   readonly epoch: number
+  /** Rises with each connection of a session: the link of an older connection takes over nothing. */
   readonly generation: number
 }
 
@@ -106,41 +115,32 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
   open(opening: OpenRecord): void {
     const { session, channel, legacy, activation, membershipToken, eventAck, uid, epoch, generation } = opening
     const uidBytes = utf8Encoder.encode(uid)
-    this.#begin(RECORD.OPEN, SESSION_BYTES + 29 + membershipToken.length + uidBytes.length)
-    this.#raw(session)
-    this.#u32(channel)
-    this.#u8(legacy ? RECORD_FLAG : 0)
-    this.#u32(activation)
-    this.#blob(membershipToken)
-    this.#u32(eventAck)
-    this.#u32(epoch)
-    this.#blob(uidBytes)
-    this.#u32(generation)
+    this.#begin(RECORD.OPEN, SESSION_BYTES + 29, membershipToken.length + uidBytes.length)
+      .#raw(session)
+      .#u32(channel)
+      .#flag(legacy)
+      .#u32(activation)
+      .#blob(membershipToken)
+      .#u32(eventAck)
+      .#u32(epoch)
+      .#blob(uidBytes)
+      .#u32(generation)
   }
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {
-    this.#begin(RECORD.CALL, 17 + body.length)
-    this.#u32(sequence)
-    this.#u32(command)
-    this.#u8(flags)
-    this.#u32(replyAck)
-    this.#blob(body)
+    this.#begin(RECORD.CALL, 17, body.length).#u32(sequence).#u32(command).#u8(flags).#u32(replyAck).#blob(body)
   }
 
   ack(calls: number, events: number): void {
-    this.#begin(RECORD.ACK, 8)
-    this.#u32(calls)
-    this.#u32(events)
+    this.#begin(RECORD.ACK, 8).#u32(calls).#u32(events)
   }
 
   close(isFinal: boolean): void {
-    this.#begin(RECORD.CLOSE, 1)
-    this.#u8(isFinal ? RECORD_FLAG : 0)
+    this.#begin(RECORD.CLOSE, 1).#flag(isFinal)
   }
 
   pauseEvents(isPaused: boolean): void {
-    this.#begin(RECORD.PAUSE_EVENTS, 1)
-    this.#u8(isPaused ? RECORD_FLAG : 0)
+    this.#begin(RECORD.PAUSE_EVENTS, 1).#flag(isPaused)
   }
 
   identify(uid: string, epoch: number): void {
@@ -153,59 +153,40 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
 
   opened(activation: number, mark: number, lost: boolean, routingVersion: string): void {
     const version = utf8Encoder.encode(routingVersion)
-    this.#begin(RECORD.OPENED, 13 + version.length)
-    this.#u32(activation)
-    this.#u32(mark)
-    this.#u8(lost ? RECORD_FLAG : 0)
-    this.#blob(version)
+    this.#begin(RECORD.OPENED, 13, version.length).#u32(activation).#u32(mark).#flag(lost).#blob(version)
   }
 
   reply(sequence: number, command: number, body: Uint8Array): void {
-    this.#begin(RECORD.REPLY, 12 + body.length)
-    this.#u32(sequence)
-    this.#u32(command)
-    this.#blob(body)
+    this.#begin(RECORD.REPLY, 12, body.length).#u32(sequence).#u32(command).#blob(body)
   }
 
   error(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
-    const codeBytes = utf8Encoder.encode(code)
-    const messageBytes = utf8Encoder.encode(message.slice(0, 1_000))
-    this.#begin(RECORD.ERROR, 17 + codeBytes.length + messageBytes.length)
-    this.#u32(sequence)
-    this.#u32(command)
-    this.#u8(kind === 'refusal' ? 0 : 1)
-    this.#blob(codeBytes)
-    this.#blob(messageBytes)
+    const kindByte = kind === 'refusal' ? 0 : 1
+    const [codeBytes, text] = [utf8Encoder.encode(code), utf8Encoder.encode(message.slice(0, 1_000))]
+    const textBytes = codeBytes.length + text.length
+    this.#begin(RECORD.ERROR, 17, textBytes).#u32(sequence).#u32(command).#u8(kindByte).#blob(codeBytes).#blob(text)
   }
 
   event(sequence: number, event: number, body: Uint8Array): void {
-    this.#begin(RECORD.EVENT, 12 + body.length)
-    this.#u32(sequence)
-    this.#u32(event)
-    this.#blob(body)
+    this.#begin(RECORD.EVENT, 12, body.length).#u32(sequence).#u32(event).#blob(body)
   }
 
   applied(mark: number): void {
-    this.#begin(RECORD.APPLIED, 4)
-    this.#u32(mark)
+    this.#begin(RECORD.APPLIED, 4).#u32(mark)
   }
 
   membershipToken(token: Uint8Array): void {
-    this.#begin(RECORD.MEMBERSHIP_TOKEN, 4 + token.length)
-    this.#blob(token)
+    this.#begin(RECORD.MEMBERSHIP_TOKEN, 4, token.length).#blob(token)
   }
 
   bind(contract: string, key: string): void {
-    const contractBytes = utf8Encoder.encode(contract)
-    const keyBytes = utf8Encoder.encode(key)
-    this.#begin(RECORD.BIND, 8 + contractBytes.length + keyBytes.length)
-    this.#blob(contractBytes)
-    this.#blob(keyBytes)
+    const [contractBytes, keyBytes] = [utf8Encoder.encode(contract), utf8Encoder.encode(key)]
+    const textBytes = contractBytes.length + keyBytes.length
+    this.#begin(RECORD.BIND, 8, textBytes).#blob(contractBytes).#blob(keyBytes)
   }
 
   resync(events: number): void {
-    this.#begin(RECORD.RESYNC, 4)
-    this.#u32(events)
+    this.#begin(RECORD.RESYNC, 4).#u32(events)
   }
 
   login(uid: string, epoch: number): void {
@@ -214,24 +195,22 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
 
   #identity(kind: number, uid: string, epoch: number): void {
     const bytes = utf8Encoder.encode(uid)
-    this.#begin(kind, 8 + bytes.length)
-    this.#u32(epoch)
-    this.#blob(bytes)
+    this.#begin(kind, 8, bytes.length).#u32(epoch).#blob(bytes)
   }
 
   /** One text: the code, and after a space the reason, if there is one. */
   closed(code: string, reason = ''): void {
     const bytes = utf8Encoder.encode(reason === '' ? code : `${code} ${reason}`)
-    this.#begin(RECORD.CLOSED, 4 + bytes.length)
-    this.#blob(bytes)
+    this.#begin(RECORD.CLOSED, 4, bytes.length).#blob(bytes)
   }
 
   pong(): void {
     this.#begin(RECORD.PONG, 0)
   }
 
-  /** Reserves space for a record and writes its head; the caller then writes exactly `size` bytes. */
-  #begin(kind: number, size: number): void {
+  /** Reserves space for a record and writes its head; the caller then writes exactly `fixedBytes + variableBytes`. */
+  #begin(kind: number, fixedBytes: number, variableBytes = 0): this {
+    const size = fixedBytes + variableBytes
     const needed = Math.max(this.#at, 1) + RECORD_HEAD + size
     if (needed > this.#bytes.length) {
       const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2, FIRST_BUFFER))
@@ -240,21 +219,26 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
     }
     if (this.#at === 0) this.#bytes[this.#at++] = RECORD_VERSION
     this.#bytes[this.#at++] = kind
-    this.#u32(size)
+    return this.#u32(size)
   }
-  #u8(value: number): void {
+  #u8(value: number): this {
     this.#bytes[this.#at++] = value
+    return this
   }
-  #u32(value: number): void {
+  #flag(isSet: boolean): this {
+    return this.#u8(isSet ? RECORD_FLAG : 0)
+  }
+  #u32(value: number): this {
     writeU32(this.#bytes, this.#at, value)
     this.#at += 4
+    return this
   }
-  #raw(bytes: Uint8Array): void {
+  #raw(bytes: Uint8Array): this {
     this.#bytes.set(bytes, this.#at)
     this.#at += bytes.length
+    return this
   }
-  #blob(bytes: Uint8Array): void {
-    this.#u32(bytes.length)
-    this.#raw(bytes)
+  #blob(bytes: Uint8Array): this {
+    return this.#u32(bytes.length).#raw(bytes)
   }
 }

@@ -30,30 +30,16 @@ export function readShardRecords(message: Uint8Array, to: ShardRecords): void {
         break
       case RECORD.OPEN: {
         const r = new ByteReader('OPEN record', message, from, end)
-        const session = r.raw(SESSION_BYTES)
-        const channel = r.u32()
-        const legacy = (r.u8() & RECORD_FLAG) !== 0
-        const activation = r.u32()
-        const membershipToken = r.view32().slice()
-        // An edge of an earlier version sends no more fields.
-        if (r.isAtEnd) {
-          const anonymous = { eventAck: 0, uid: '', epoch: 0, generation: 0 }
-          to.open({ session, channel, legacy, activation, membershipToken, ...anonymous })
-        } else {
-          const [eventAck, epoch] = [r.u32(), r.u32()]
-          const uid = text(r.view32())
-          to.open({
-            session,
-            channel,
-            legacy,
-            activation,
-            membershipToken,
-            eventAck,
-            epoch,
-            uid,
-            generation: r.u32(),
-          })
+        const opening = {
+          session: r.raw(SESSION_BYTES),
+          channel: r.u32(),
+          legacy: (r.u8() & RECORD_FLAG) !== 0,
+          activation: r.u32(),
+          membershipToken: r.view32().slice(),
         }
+        // An edge of an earlier version sends no more fields.
+        if (r.isAtEnd) to.open({ ...opening, eventAck: 0, epoch: 0, uid: '', generation: 0 })
+        else to.open({ ...opening, eventAck: r.u32(), epoch: r.u32(), uid: text(r.view32()), generation: r.u32() })
         break
       }
       case RECORD.CLOSE:
@@ -132,9 +118,8 @@ export function readGatewayRecords(message: Uint8Array, to: GatewayRecords): voi
 /** Position of the first record. An envelope without a record is rejected too: none is ever sent. */
 function firstRecord(message: Uint8Array): number {
   if (message.length < 1 + RECORD_HEAD) throw tooShort('envelope', 1 + RECORD_HEAD - message.length)
-  if (message[0] !== RECORD_VERSION) {
+  if (message[0] !== RECORD_VERSION)
     throw new ProtocolError('BAD_MESSAGE', `envelope version ${message[0]} is not ${RECORD_VERSION}: deploy both ends`)
-  }
   return 1
 }
 

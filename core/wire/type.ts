@@ -3,19 +3,23 @@
 // pass over the value.
 
 import { DefinitionError, shorten, shortenList } from './errors.ts'
-import { INVALID, Descriptor, isSchema, mismatch, compileSchema, parseOrThrow, nestIssue } from './schema.ts'
-import type { Issue, NumberKind, CompiledSchema, ReadValue, Schema, Type, TypeSpec } from './schema.ts'
-import { date, decimal, i64, u64 } from './exact.ts'
-
-export type {
-  Schema,
-  StandardIssue,
-  StandardResult,
-  StandardSchema,
-  StandardSchemaProps,
-  Type,
-  TypeSpec,
+import {
+  INVALID,
+  Descriptor,
+  isSchema,
+  mismatch,
+  compileSchema,
+  parseOrThrow,
+  nestIssue,
+  type Issue,
+  type NumberKind,
+  type CompiledSchema,
+  type ReadValue,
+  type Schema,
+  type Type,
+  type TypeSpec,
 } from './schema.ts'
+import { date, decimal, i64, u64 } from './exact.ts'
 
 export type Fields = { readonly [name: string]: Schema<unknown> }
 /** What an author may pass as a schema. */
@@ -125,21 +129,11 @@ export const t = {
 
   /** In an object the key may be absent or undefined, and is then absent in the result; null is rejected. */
   optional<Out>(type: Schema<Out>): Type<Out | undefined> {
-    const { spec, read, diagnose } = requirePresent('t.optional', type)
-    return new Descriptor<Out | undefined>(
-      { kind: 'optional', item: spec },
-      (value) => (value === undefined ? undefined : read(value)),
-      diagnose,
-    )
+    return orEmpty('optional', undefined, type)
   },
 
   nullable<Out>(type: Schema<Out>): Type<Out | null> {
-    const { spec, read, diagnose } = requirePresent('t.nullable', type)
-    return new Descriptor<Out | null>(
-      { kind: 'nullable', item: spec },
-      (value) => (value === null ? null : read(value)),
-      diagnose,
-    )
+    return orEmpty('nullable', null, type)
   },
 
   oneOf<const Values extends readonly [string, ...string[]]>(...values: Values): Type<Values[number]> {
@@ -255,6 +249,12 @@ export function specOf(schema: Schema<unknown>): TypeSpec {
 export function toParser<Out>(schema: Schema<Out>): (value: unknown) => Out {
   const part = compileSchema('schema', schema)
   return (value) => parseOrThrow(part, value, 'input')
+}
+
+function orEmpty<Out, Empty>(kind: 'optional' | 'nullable', empty: Empty, type: Schema<Out>): Type<Out | Empty> {
+  const { spec, read, diagnose } = requirePresent(`t.${kind}`, type)
+  const readOrEmpty = (value: unknown): Out | Empty | typeof INVALID => (value === empty ? empty : read(value))
+  return new Descriptor<Out | Empty>({ kind, item: spec }, readOrEmpty, diagnose)
 }
 
 // `describe` receives only values of the right JavaScript type; any other is an `expected ..., got ...`.

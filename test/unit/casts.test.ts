@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
+import { CallError, command, contract, firefly, shard, t } from '../../core/game/index.ts'
 import { Engine } from '../../core/engine/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
 import type { PeerAnswer } from '../../core/ports/directory.ts'
@@ -29,7 +29,12 @@ class SkewedClock extends ManualClock {
 }
 
 /** Two shards, `a` and `b`; `a` casts to `b`. */
-function createFixture({ path = (_cast, deliver) => deliver(), hookFailures = 0, maxCasts = 99 }: Options = {}) {
+function createFixture({
+  path = (_cast, deliver) => deliver(),
+  hookFailures = 0,
+  hookError,
+  maxCasts = 99,
+}: Options = {}) {
   const [clock, store, log] = [new SkewedClock(), new MemoryStore(), new MemoryLog()]
   const answers: string[] = []
   const taken: number[] = []
@@ -37,8 +42,10 @@ function createFixture({ path = (_cast, deliver) => deliver(), hookFailures = 0,
   const till = shard(Till)
     .kv({ sum: t.u32 })
     .answer('paid', { n: t.u32 }, (_c, { n }, answer) => {
-      if (failuresLeft-- > 0) throw new Error('the bug of the test')
-      answers.push(`${n} ${answer.ok ? JSON.stringify(answer.output) : answer.code}`)
+      const mustFail = failuresLeft-- > 0
+      if (mustFail && hookError) return Promise.reject(hookError)
+      if (mustFail) throw new Error('the bug of the test')
+      return void answers.push(`${n} ${answer.ok ? JSON.stringify(answer.output) : answer.code}`)
     })
     .on('pay', (c, { to, n: all }) => {
       for (const n of all) c.at(Till, to).cast.take({ n }, { answer: 'paid', data: { n } })
@@ -84,6 +91,7 @@ function createFixture({ path = (_cast, deliver) => deliver(), hookFailures = 0,
 interface Options {
   readonly path?: DeliveryPath
   readonly hookFailures?: number
+  readonly hookError?: Error
   readonly maxCasts?: number
 }
 
@@ -161,6 +169,14 @@ test('repeats a delivery after a transient error, and the answer when its hook t
     await advance(80_000)
     assert.deepEqual([taken, answers, engine.meter.castRetries], [[7], ['7 {"sum":7}'], 10], code)
   }
+})
+
+test('runs the hook of an answer again when it fails with a propagated error', async () => {
+  const { answers, taken, pay, advance } = createFixture({ hookFailures: 2, hookError: new CallError('DEADLINE') })
+  await pay(1, 2)
+  await advance(2_000)
+  assert.deepEqual(taken, [1, 2])
+  assert.deepEqual(answers, ['1 {"sum":1}', '2 {"sum":3}'])
 })
 
 test('repeats a delivery that is never answered or whose path fails', async () => {

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { DefinitionError, InputError } from '../../core/wire/errors.ts'
-import { schemaOf, specOf, t, toParser, type StandardResult, type StandardSchema } from '../../core/wire/type.ts'
+import type { StandardResult, StandardSchema } from '../../core/wire/schema.ts'
+import { schemaOf, specOf, t, toParser } from '../../core/wire/type.ts'
 
 test('an issue of Standard Schema has the message and the path as a list', () => {
   const props = t.object({ a: t.array(t.u8, 2) })['~standard']

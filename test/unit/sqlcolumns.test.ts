@@ -8,7 +8,8 @@ import type { SqlStatement, SqlValue } from '../../core/sql/client.ts'
 import { columnType, decodeColumn, decodeRows, encodeColumn, sqlLiteral } from '../../core/sql/columns.ts'
 import { addColumn } from '../../core/sql/statements.ts'
 import { command, contract } from '../../core/wire/contract.ts'
-import { t, type Schema, type StandardSchema } from '../../core/wire/type.ts'
+import type { Schema, StandardSchema } from '../../core/wire/schema.ts'
+import { t } from '../../core/wire/type.ts'
 
 const Player = contract('player', { hello: command(1) })
 /** A table with a column `c`. */

@@ -7,7 +7,8 @@ import test from 'node:test'
 import { table } from '../../core/game/table.ts'
 import { storageOf } from '../../core/game/storage.ts'
 import { command, contract } from '../../core/wire/contract.ts'
-import { t, type Schema, type Type } from '../../core/wire/type.ts'
+import type { Schema, Type } from '../../core/wire/schema.ts'
+import { t } from '../../core/wire/type.ts'
 
 const Player = contract('player', { hello: command(1) })
 type Columns = Record<string, Schema<unknown>>

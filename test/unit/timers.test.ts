@@ -1,4 +1,4 @@
-// A durable timer that is due later than a host holds timers in memory.
+// Durable timers: one that is due later than a host holds timers in memory, and one whose handler fails.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -6,9 +6,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
-import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
+import { CallError, command, contract, firefly, shard, t } from '../../core/game/index.ts'
+import { Engine } from '../../core/engine/engine.ts'
 import { openHost } from '../../core/node/host.ts'
 import { NEW_CHANNEL_DEFAULTS, type ChannelOut } from '../../core/ports/link.ts'
+import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import { TIMES } from '../../core/wire/limits.ts'
 
@@ -39,4 +41,23 @@ test('fires a durable timer that is due after the look-ahead of the host', async
     await host.close()
     rmSync(dir, { recursive: true, force: true })
   }
+})
+
+test('runs a durable timer again when its handler fails with a propagated error', async () => {
+  let runs = 0
+  const bell = shard(Bell)
+    .timer('ring', {}, async () => {
+      if (++runs <= 2) throw new CallError('UNAVAILABLE')
+    })
+    .on('wind', (c, { ms }) => c.after(ms, 'ring'))
+  const [clock, store] = [new ManualClock(), new MemoryStore()]
+  const engine = new Engine(firefly({ bell }), { clock, store, log: new MemoryLog() })
+  const id = { contract: 'bell', key: 'a' }
+  engine.peer(id).cast({ command: 1, body: msgpack.encode({ ms: 10 }), chain: [], deadlineMs: 0 })
+  for (let step = 0; step < 20; step++) {
+    clock.advance(1_000)
+    await new Promise(setImmediate)
+  }
+  assert.equal(runs, 3)
+  assert.deepEqual(store.open(id).timers, [])
 })

@@ -6,17 +6,8 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 
 import { DefinitionError, InputError } from '../../core/wire/errors.ts'
-import {
-  schemaOf,
-  specOf,
-  t,
-  toParser,
-  type Infer,
-  type InferFields,
-  type Schema,
-  type StandardSchema,
-  type Type,
-} from '../../core/wire/type.ts'
+import type { Schema, StandardSchema, Type } from '../../core/wire/schema.ts'
+import { schemaOf, specOf, t, toParser, type Infer, type InferFields } from '../../core/wire/type.ts'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const assertTrueType = <_Claim extends true>(): void => undefined

@@ -3,7 +3,7 @@
 
 import type { Game } from '../../../core/game/game.ts'
 import type { TableDefinition } from '../../../core/game/table.ts'
-import type { MemoryDatabase } from '../../../core/testing/localstore.ts'
+import type { MemoryDatabase } from '../../../core/testing/database.ts'
 import type { Random } from '../../support/random.ts'
 import type { RequestLog } from '../market/requestlog.ts'
 import type { ProcessLifetime } from './lifetime.ts'

@@ -3,7 +3,7 @@
 
 import type { Batch } from '../../../core/ports/database.ts'
 import type { RowChange } from '../../../core/ports/store.ts'
-import type { MemoryDatabase } from '../../../core/testing/localstore.ts'
+import type { MemoryDatabase } from '../../../core/testing/database.ts'
 import { keyString } from '../../../core/testing/memory.ts'
 import type { RequestLog } from '../market/requestlog.ts'
 import type { ProcessLifetime } from './lifetime.ts'

@@ -4,7 +4,7 @@
 import { critical, type Game } from '../../../core/game/game.ts'
 import type { TableDefinition } from '../../../core/game/table.ts'
 import type { OpenRequest } from '../../../core/ports/link.ts'
-import { MemoryDatabase } from '../../../core/testing/localstore.ts'
+import { MemoryDatabase } from '../../../core/testing/database.ts'
 import type { ShardId } from '../../../core/wire/shardid.ts'
 import { shardName } from '../../../core/wire/shardid.ts'
 import market from '../../../examples/market/server.ts'
