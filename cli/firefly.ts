@@ -48,11 +48,7 @@ async function serve(options: ServeOptions): Promise<void> {
     ...(tls && { tls }),
     ...(options.secret !== '' && { secret: options.secret }),
     ...(cipher && { cipher }),
-    identity: {
-      head: options.head,
-      protoVersion: options.protocolVersion,
-      serverVersion: options.serverVersion,
-    },
+    identity: { head: options.head, protoVersion: options.protocolVersion, serverVersion: options.serverVersion },
   })
   drainOnSignal(server)
   if (tls) reloadOnSignal(server)
@@ -94,11 +90,9 @@ function keySet(file: string): string {
 
 /** One line per class of table: its tables, and what a crash can lose. */
 function durabilityLines(game: Game, hasMysql: boolean): string[] {
+  const tables = [...game.tables.values()]
   const namesOf = (tableClass: string): string =>
-    [...game.tables.values()]
-      .filter((table) => table.class === tableClass)
-      .map(({ name }) => name)
-      .join(', ')
+    tables.flatMap((table) => (table.class === tableClass ? table.name : [])).join(', ')
   const lines: string[] = []
   const local = namesOf('local')
   const diskLoss = hasMysql
@@ -136,27 +130,19 @@ function reloadOnSignal(server: RunningServer): void {
       server.reloadTls()
       log.info('certificate and key were reloaded')
     } catch (error) {
-      log.error('certificate and key could not be reloaded; the old ones stay in use', {
-        error: (error as Error).message,
-      })
+      const { message } = error as Error
+      log.error('certificate and key could not be reloaded; the old ones stay in use', { error: message })
     }
   })
 }
 
+const OPERATOR_ERRORS = [AppError, OptionError, TlsError, StoreError, DatabaseError, DriftError, DefinitionError]
+
 /** An error that an operator can correct is one line; any other is a bug and is printed with its stack. */
 function exitWithError(error: unknown): never {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2)
-  const isOperatorError =
-    error instanceof AppError ||
-    error instanceof OptionError ||
-    error instanceof TlsError ||
-    error instanceof StoreError ||
-    error instanceof DatabaseError ||
-    error instanceof DriftError ||
-    error instanceof DefinitionError
-  const code = (error as NodeJS.ErrnoException).code
-  const { address, port } = error as { address?: string; port?: number }
-  if (isOperatorError) console.error(`firefly: ${error.message}`)
+  const { message, code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number }
+  if (OPERATOR_ERRORS.some((type) => error instanceof type)) console.error(`firefly: ${message}`)
   else if (code === 'EADDRINUSE')
     console.error(`firefly: port ${port} on ${address} is in use; choose another with --http or --tcp`)
   else if (code === 'EACCES' || code === 'EADDRNOTAVAIL')

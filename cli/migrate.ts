@@ -73,9 +73,7 @@ async function migrate(action: MigrateAction, { app, mysql, adopt, json }: Migra
 async function numberedFiles(): Promise<MigrationFile[]> {
   const folder = join(packageRoot(), 'schemas', 'mysql')
   const names = readdirSync(folder).filter((name) => /^\d+_\w+\.sql$/.test(name))
-  const read = (name: string): Promise<MigrationFile> =>
-    parseMigrationFile(name, readFileSync(join(folder, name), 'utf8'))
-  return Promise.all(names.sort().map(read))
+  return Promise.all(names.sort().map((name) => parseMigrationFile(name, readFileSync(join(folder, name), 'utf8'))))
 }
 
 function clientOf(url: string, action: MigrateAction): SqlClient {
@@ -132,7 +130,7 @@ async function applyAndPrint(
       if (progress === 'begin') {
         startedMs = performance.now()
         for (const detail of details) report(`  ${detail}\n`)
-        report(`${kind === 'firefly-tables' ? 'run' : kind}: ${reason} … `)
+        report(`${kind === 'ours' ? 'run' : kind}: ${reason} … `)
       } else {
         report(progress === 'done' ? `done in ${ms} ms\n` : 'another process has done it\n')
         if (progress === 'done') done.push({ kind, why: reason, ms })

@@ -3,56 +3,24 @@
 
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { readFileSync } from 'node:fs'
+import type { LogLevel } from '../core/node/log.ts'
 import { MIN_SECRET_CHARS } from '../core/node/secret.ts'
 import { parseFrameHead, type FrameIdentity } from '../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../core/wire/limits.ts'
 import { originFilter } from '../edge/gateway/origin.ts'
-
-export interface ServeOptions {
-  readonly app: string
-  readonly host: string
-  readonly http: number
-  readonly tcp: number
-  readonly data: string
-  readonly head: FrameIdentity['head']
-  readonly protocolVersion: number
-  readonly serverVersion: number
-  readonly maxBody: number
-  readonly idle: number
-  readonly heartbeat: number
-  readonly maxConnections: number
-  readonly maxPerAddress: number
-  readonly rate: number
-  readonly origins: string
-  readonly tlsCert: string
-  readonly tlsKey: string
-  readonly ticketSecret: string
-  /** A file. */
-  readonly ticketKeys: string
-  readonly ticketIssuer: string
-  readonly ticketAudience: string
-  readonly ticketOnce: boolean
-  readonly secret: string
-  readonly slots: number
-  readonly mysql: string
-  readonly mysqlPool: number
-  readonly critical: boolean
-  readonly log: 'info' | 'warn' | 'error' | 'silent'
-}
 
 /** An invalid value; the message is the line to print. */
 export class OptionError extends Error {
   override readonly name = 'OptionError'
 }
 
-const LOG_LEVELS = ['info', 'warn', 'error', 'silent'] as const
+const LOG_LEVELS: readonly LogLevel[] = ['info', 'warn', 'error', 'silent']
 
-function integerParser(min: number, max: number): (text: string) => number {
+function integerIn(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text)
-    if (!/^\d+$/.test(text) || value < min || value > max) {
+    if (!/^\d+$/.test(text) || value < min || value > max)
       throw new InvalidArgumentError(`Not a whole number from ${min} to ${max}.`)
-    }
     return value
   }
 }
@@ -66,66 +34,85 @@ function parseHead(text: string): FrameIdentity['head'] {
 type OptionDefinition = readonly [flags: string, help: string, defaultValue: unknown, parse: (text: string) => unknown]
 const parseText = (value: string): string => value
 
-const OPTIONS: readonly OptionDefinition[] = [
-  ['--app <path>', 'module of the game, or a folder with server.ts', 'examples/arena', parseText],
-  ['--host <address>', 'address to listen on; 0.0.0.0 opens it to the network', '127.0.0.1', parseText],
-  ['--http <port>', 'HTTP and WebSocket port, 0 picks a free one', 8_080, integerParser(0, 65_535)],
-  ['--tcp <port>', 'TCP port, 0 picks a free one', 11_009, integerParser(0, 65_535)],
-  ['--data <dir>', 'folder of the slot files', 'data', parseText],
-  ['--head <bytes>', 'HEAD_0..HEAD_3 of the frame identity', [0, 0, 0, 0], parseHead],
-  ['--protocol-version <n>', 'protoVersion of the frame identity', 0, integerParser(0, 255)],
-  ['--server-version <n>', 'serverVersion of the frame identity', 0, integerParser(0, 0xffffffff)],
-  ['--max-body <bytes>', 'largest frame body', DEFAULT_LIMITS.maxBodyBytes, integerParser(1, 67_108_864)],
-  [
+/** By key of firefly.json: the flag in camelCase. */
+const OPTIONS = {
+  app: ['--app <path>', 'module of the game, or a folder with server.ts', 'examples/arena', parseText],
+  host: ['--host <address>', 'address to listen on; 0.0.0.0 opens it to the network', '127.0.0.1', parseText],
+  http: ['--http <port>', 'HTTP and WebSocket port, 0 picks a free one', 8_080, integerIn(0, 65_535)],
+  tcp: ['--tcp <port>', 'TCP port, 0 picks a free one', 11_009, integerIn(0, 65_535)],
+  data: ['--data <dir>', 'folder of the slot files', 'data', parseText],
+  head: ['--head <bytes>', 'HEAD_0..HEAD_3 of the frame identity', [0, 0, 0, 0], parseHead],
+  protocolVersion: ['--protocol-version <n>', 'protoVersion of the frame identity', 0, integerIn(0, 255)],
+  serverVersion: ['--server-version <n>', 'serverVersion of the frame identity', 0, integerIn(0, 0xffffffff)],
+  maxBody: ['--max-body <bytes>', 'largest frame body', DEFAULT_LIMITS.maxBodyBytes, integerIn(1, 67_108_864)],
+  idle: [
     '--idle <ms>',
     'idle time after which the connection of a legacy client, which never pings, is closed',
     TIMES.idleMs,
-    integerParser(100, 86_400_000),
+    integerIn(100, 86_400_000),
   ],
-  [
+  heartbeat: [
     '--heartbeat <ms>',
     'interval of pings on both sides; a connection that is silent for 2.5 intervals is closed',
     TIMES.heartbeatMs,
-    integerParser(100, 3_600_000),
+    integerIn(100, 3_600_000),
   ],
-  ['--max-connections <n>', 'connections in total', DEFAULT_LIMITS.maxConnections, integerParser(1, 1_000_000)],
-  [
+  maxConnections: [
+    '--max-connections <n>',
+    'connections in total',
+    DEFAULT_LIMITS.maxConnections,
+    integerIn(1, 1_000_000),
+  ],
+  maxPerAddress: [
     '--max-per-address <n>',
     'connections of one IPv4 address, or of one /64 of IPv6',
     DEFAULT_LIMITS.maxPerAddress,
-    integerParser(1, 1_000_000),
+    integerIn(1, 1_000_000),
   ],
-  [
+  rate: [
     '--rate <cost>',
     'total cost of the messages that a session may send per second',
     DEFAULT_LIMITS.maxCostPerSecond,
-    integerParser(1, 1_000_000_000),
+    integerIn(1, 1_000_000_000),
   ],
-  [
+  origins: [
     '--origins <list>',
     'origins whose pages may open a WebSocket: https://game.example,https://*.game.example; default: all',
     '',
     parseOrigins,
   ],
-  ['--tls-cert <file>', 'certificate chain (PEM), for TLS on both ports', '', parseText],
-  ['--tls-key <file>', 'its private key (PEM)', '', parseText],
-  ['--ticket-secret <text>', 'login tickets: the secret of HS256, at least 32 bytes', '', parseText],
-  ['--ticket-keys <file>', 'login tickets: a JWK set, for example of Ed25519 public keys', '', parseText],
-  ['--ticket-issuer <text>', 'login tickets: the claim iss', '', parseText],
-  ['--ticket-audience <text>', 'login tickets: the claim aud', '', parseText],
-  ['--ticket-once [on]', 'login tickets: each is valid for one login', false, parseFlag],
-  [
+  tlsCert: ['--tls-cert <file>', 'certificate chain (PEM), for TLS on both ports', '', parseText],
+  tlsKey: ['--tls-key <file>', 'its private key (PEM)', '', parseText],
+  ticketSecret: ['--ticket-secret <text>', 'login tickets: the secret of HS256, at least 32 bytes', '', parseText],
+  ticketKeys: ['--ticket-keys <file>', 'login tickets: a JWK set, for example of Ed25519 public keys', '', parseText],
+  ticketIssuer: ['--ticket-issuer <text>', 'login tickets: the claim iss', '', parseText],
+  ticketAudience: ['--ticket-audience <text>', 'login tickets: the claim aud', '', parseText],
+  ticketOnce: ['--ticket-once [on]', 'login tickets: each is valid for one login', false, parseFlag],
+  secret: [
     '--secret <text>',
     `signs resume tokens, at least ${MIN_SECRET_CHARS} characters; default: generated once in the data folder`,
     '',
     parseSecret,
   ],
-  ['--slots <n>', 'number of slot files of a new data folder', 32, integerParser(1, 1_024)],
-  ['--mysql <url>', 'MySQL database: mysql://user:password@host/database, or https:// for PlanetScale', '', parseText],
-  ['--mysql-pool <n>', 'number of connections to MySQL', 8, integerParser(1, 256)],
-  ['--critical [on]', 'treat every table as critical: an answer is sent after the commit in MySQL', false, parseFlag],
-  ['--log <level>', LOG_LEVELS.join(', '), 'warn', parseLogLevel],
-]
+  slots: ['--slots <n>', 'number of slot files of a new data folder', 32, integerIn(1, 1_024)],
+  mysql: [
+    '--mysql <url>',
+    'MySQL database: mysql://user:password@host/database, or https:// for PlanetScale',
+    '',
+    parseText,
+  ],
+  mysqlPool: ['--mysql-pool <n>', 'number of connections to MySQL', 8, integerIn(1, 256)],
+  critical: [
+    '--critical [on]',
+    'treat every table as critical: an answer is sent after the commit in MySQL',
+    false,
+    parseFlag,
+  ],
+  log: ['--log <level>', LOG_LEVELS.join(', '), 'warn', parseLogLevel],
+} satisfies Record<string, OptionDefinition>
+
+/** The checked options of `serve`. */
+export type ServeOptions = { readonly [Key in keyof typeof OPTIONS]: ReturnType<(typeof OPTIONS)[Key][3]> }
 
 function parseOrigins(list: string): string {
   try {
@@ -147,24 +134,24 @@ function parseFlag(value: string): boolean {
   return value === 'true'
 }
 
-function parseLogLevel(value: string): string {
-  if (!(LOG_LEVELS as readonly string[]).includes(value))
-    throw new InvalidArgumentError(`Not one of ${LOG_LEVELS.join(', ')}.`)
-  return value
+function parseLogLevel(value: string): LogLevel {
+  const level = LOG_LEVELS.find((name) => name === value)
+  if (level === undefined) throw new InvalidArgumentError(`Not one of ${LOG_LEVELS.join(', ')}.`)
+  return level
 }
 
 /** The `serve` command; `run` receives checked options. */
 export function serveCommand(run: (options: ServeOptions) => Promise<void>): Command {
   const command = new Command('serve').description('serve a game')
   const config = readConfig()
-  for (const definition of OPTIONS) command.addOption(optionOf(definition, config))
+  for (const definition of Object.values(OPTIONS)) command.addOption(optionOf(definition, config))
   return command.action(run).exitOverride()
 }
 
 /** Options of `serve` for another command, also read from the environment and firefly.json, but without a default. */
 export function sharedOptions(...flags: readonly string[]): Option[] {
   const config = readConfig()
-  const shared = OPTIONS.filter(([names]) => flags.includes(names.split(' ')[0]!))
+  const shared = Object.values<OptionDefinition>(OPTIONS).filter(([names]) => flags.includes(names.split(' ')[0]!))
   return shared.map(([names, help, , parse]) => optionOf([names, help, undefined, parse], config))
 }
 
@@ -194,10 +181,9 @@ function readConfig(): Record<string, unknown> {
   } catch (error) {
     throw new OptionError(`firefly.json is not JSON: ${(error as Error).message}`)
   }
-  if (typeof config !== 'object' || config === null || Array.isArray(config)) {
+  if (typeof config !== 'object' || config === null || Array.isArray(config))
     throw new OptionError('firefly.json must hold an object')
-  }
-  const known = new Set(['$schema', ...OPTIONS.map(([flags]) => new Option(flags).attributeName())])
+  const known = new Set(['$schema', ...Object.keys(OPTIONS)])
   const unknown = Object.keys(config).find((key) => !known.has(key))
   if (unknown !== undefined) throw new OptionError(`firefly.json: unknown option ${JSON.stringify(unknown)}`)
   return config as Record<string, unknown>

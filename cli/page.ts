@@ -10,6 +10,5 @@ if (!app || !out) {
   process.exit(2)
 }
 await mkdir(out, { recursive: true })
-for (const [path, { body }] of await buildPage(join(app, 'page'))) {
+for (const [path, { body }] of await buildPage(join(app, 'page')))
   await writeFile(join(out, path === '/' ? 'index.html' : path.slice(1)), body)
-}

@@ -16,8 +16,7 @@ export function newCommand(): Command {
     .description('create a new game in a new folder')
     .argument('<folder>', 'its name is the name of the game: lowercase letters, digits, hyphens')
     .action((folder: string) => {
-      const name = createGame(folder)
-      console.log(`created ${name}; next: cd ${folder} && npm install && npm start`)
+      console.log(`created ${createGame(folder)}; next: cd ${folder} && npm install && npm start`)
     })
     .exitOverride()
 }
@@ -26,11 +25,10 @@ export function newCommand(): Command {
 function createGame(folder: string): string {
   const target = resolve(folder)
   const name = basename(target)
-  if (!GAME_NAME.test(name)) {
+  if (!GAME_NAME.test(name))
     throw new OptionError(
       `${JSON.stringify(name)} is not a valid name: lowercase letters, digits and hyphens, at most 50`,
     )
-  }
   if (existsSync(target) && readdirSync(target).length > 0) throw new OptionError(`${folder} is not empty`)
   const root = packageRoot()
   cpSync(join(root, 'deploy', 'template'), target, { recursive: true })

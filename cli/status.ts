@@ -43,13 +43,10 @@ export async function readMigrationStatus(
   const owners = await query('firefly_owner', OWNERS, MAX_OWNERS + 1)
   const [parked] = await query('firefly_parked', PARKED)
   return {
-    tables: tables.map((state) => ({
-      name: state.table.name,
-      state: stateText(state),
-      rows: state.rows,
-      class: state.table.class,
-      owner: state.table.owner,
-    })),
+    tables: tables.map((state) => {
+      const { name, class: kind, owner } = state.table
+      return { name, state: stateText(state), rows: state.rows, class: kind, owner }
+    }),
     pending: pendingFiles,
     owners: owners.slice(0, MAX_OWNERS).map(([owner, epoch, position, since]) => ({
       owner: owner!,
@@ -66,12 +63,12 @@ export function statusText({ tables, pending, owners, moreOwners, parked }: Migr
   return [
     ...alignColumns([
       ['TABLE', 'STATE', 'ROWS', 'CLASS', 'OWNER'],
-      ...tables.map((table) => [
-        table.name,
-        table.state,
-        table.rows === null ? '-' : `~${table.rows}`,
-        table.class,
-        table.owner,
+      ...tables.map(({ name, state, rows, class: kind, owner }) => [
+        name,
+        state,
+        rows === null ? '-' : `~${rows}`,
+        kind,
+        owner,
       ]),
     ]),
     '',

@@ -127,8 +127,7 @@ function* columnDrift(
   const actual = describeColumn(found)
   const modify = `by hand: ALTER TABLE \`${table.name}\` MODIFY COLUMN \`${name}\` ${clause}`
   if (found.name !== name) {
-    const advice = `rename the game's column to ${found.name}`
-    yield { ...about, actual: `${found.name} ${actual}`, advice }
+    yield { ...about, actual: `${found.name} ${actual}`, advice: `rename the game's column to ${found.name}` }
   } else if (strictness === 'compatible') {
     const reason = typeMismatch(table, column, found)
     if (reason !== null) yield { ...about, actual, advice: `${reason}; change the game's column, or ${modify}` }
@@ -156,7 +155,8 @@ function isSameDefault(table: TableDefinition, column: ColumnDefinition, text: s
   const expected = encodeColumn(column, column.defaultValue)
   // Servers show bytes in different notations, MariaDB not completely. Firefly's own inserts set every column anyway.
   if (column.kind === 'bytes') return true
-  if (column.kind === 'text') return asCatalogText(String(expected)) === text
+  // information_schema stores at most three bytes per character.
+  if (column.kind === 'text') return String(expected).replace(/[\u{10000}-\u{10ffff}]/gu, '?') === text
   try {
     // Decodes both, because `1.5`, `1.50` and `15e-1` are equal.
     const canonical = (raw: string): unknown => encodeColumn(column, decodeColumn(table, column, raw))
@@ -164,11 +164,6 @@ function isSameDefault(table: TableDefinition, column: ColumnDefinition, text: s
   } catch {
     return false
   }
-}
-
-/** information_schema stores at most three bytes per character. */
-function asCatalogText(text: string): string {
-  return text.replace(/[\u{10000}-\u{10ffff}]/gu, '?')
 }
 
 /** A column of another program that Firefly's inserts would have to set. */
@@ -205,11 +200,9 @@ function* unknownUniqueDrift(table: TableDefinition, found: FoundTable): Iterabl
 
 /** True for the unique column of a later version: this version writes NULL there, and NULLs are never duplicates. */
 function isAlwaysNull(table: TableDefinition, found: FoundTable, name: string): boolean {
-  const foundColumn = found.columns.get(name.toLowerCase())
-  if (!foundColumn || table.columnByName.has(foundColumn.name)) return false
-  return (
-    foundColumn.nullable && foundColumn.defaultText === null && !foundColumn.isGenerated && !foundColumn.isAutoIncrement
-  )
+  const column = found.columns.get(name.toLowerCase())
+  if (!column || table.columnByName.has(column.name)) return false
+  return column.nullable && column.defaultText === null && !column.isGenerated && !column.isAutoIncrement
 }
 
 function* indexNameDrift(

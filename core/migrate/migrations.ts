@@ -46,12 +46,8 @@ export async function parseMigrationFile(name: string, text: string): Promise<Mi
 /** Reads the database, and changes nothing. @throws DatabaseError */
 export async function planMigration(client: SqlClient, target: MigrationTarget): Promise<MigrationPlan> {
   const created = target.files.flatMap(({ statements }) => statements.map(createdTable))
-  const names = [
-    ...FIREFLY_TABLES,
-    ...created.filter((name) => name !== null),
-    ...target.tables.map(({ name }) => name),
-  ]
-  const catalog = await readCatalog(client, [...new Set(names)])
+  const names = [...FIREFLY_TABLES, ...created, ...target.tables.map(({ name }) => name)]
+  const catalog = await readCatalog(client, [...new Set(names.filter((name) => name !== null))])
   return planFromCatalog(catalog, await readRecords(client, catalog), target)
 }
 
@@ -129,10 +125,7 @@ async function stepFailure(
 ): Promise<unknown> {
   if (!(cause instanceof DatabaseError)) return cause
   const { message, errno } = cause
-  const deleteRecord = {
-    sql: 'DELETE FROM firefly_table WHERE name = ?',
-    params: statements[0]!.params.slice(0, 1),
-  }
+  const deleteRecord = { sql: 'DELETE FROM firefly_table WHERE name = ?', params: statements[0]!.params.slice(0, 1) }
   if (kind === 'create' && errno !== 0) await client.query(deleteRecord).catch(() => {})
   const hint = errno === ERRNO_LOCK_WAIT ? '; a transaction that has used the table is still open' : ''
   return new DatabaseError(cause.kind, `${reason}; the migration failed: ${message}${hint}`, { errno, cause })

@@ -26,7 +26,8 @@ export interface MigrationTarget {
 }
 
 export interface MigrationStep {
-  readonly kind: 'firefly-tables' | 'create' | 'add-column' | 'add-index' | 'adopt'
+  /** 'ours': a numbered file of Firefly's own tables. */
+  readonly kind: 'ours' | 'create' | 'add-column' | 'add-index' | 'adopt'
   /** Describes the step and identifies it: no two steps of a plan have the same reason. */
   readonly reason: string
   /** For an adoption: each column of the game next to the existing one. */
@@ -86,8 +87,7 @@ export function planFromCatalog(
     const { state, isAdopted, comparison } = planned
     const missingColumns = comparison?.missingColumns.length ?? 0
     const missingIndexes = comparison?.missingIndexes.length ?? 0
-    const rows = found?.estimatedRows ?? null
-    states.push({ table, state, isAdopted, missingColumns, missingIndexes, rows })
+    states.push({ table, state, isAdopted, missingColumns, missingIndexes, rows: found?.estimatedRows ?? null })
   }
   return {
     steps: drift.length > 0 ? [] : steps,
@@ -130,12 +130,10 @@ function planTable(
   const { missingColumns, missingIndexes, drift } = comparison
   if (drift.length > 0) return { state: 'drift', isAdopted, comparison, steps: [], drift }
   const additions = [
-    ...missingColumns.map((column) =>
-      makeStep('add-column', `table ${table.name} lacks the column ${column.name}`, [
-        recordTable(table, isAdopted),
-        ...addColumn(table, column),
-      ]),
-    ),
+    ...missingColumns.map((column) => {
+      const statements = [recordTable(table, isAdopted), ...addColumn(table, column)]
+      return makeStep('add-column', `table ${table.name} lacks the column ${column.name}`, statements)
+    }),
     ...missingIndexes.map((index) =>
       makeStep('add-index', `table ${table.name} lacks ${index.clause.replaceAll('`', '')}`, [addIndex(table, index)]),
     ),
@@ -144,10 +142,8 @@ function planTable(
     const state = additions.length > 0 ? 'incomplete' : 'in place'
     return { state, isAdopted, comparison, steps: additions, drift }
   }
-  if (!adopt) {
-    const difference = unownedTableDifference(table, found)
-    return { state: 'adoptable', isAdopted, comparison, steps: [], drift: [difference] }
-  }
+  if (!adopt)
+    return { state: 'adoptable', isAdopted, comparison, steps: [], drift: [unownedTableDifference(table, found)] }
   const steps = [adoptionStep(table, found, isAdopted), ...additions]
   return { state: 'adoptable', isAdopted, comparison, steps, drift }
 }
@@ -182,21 +178,16 @@ function recordTable(table: TableDefinition, isAdopted: boolean): SqlStatement {
 function fileDrift({ number, name, checksum }: MigrationFile, { files }: MigrationRecords): SchemaDifference[] {
   const recorded = files.get(number)
   if (!recorded || (recorded.checksum === checksum && recorded.name === name)) return []
-  return [
-    {
-      table: 'firefly_migration',
-      column: null,
-      actual: `${recorded.name} with the checksum ${recorded.checksum}`,
-      expected: `${name} with the checksum ${checksum}`,
-      advice: 'the file was changed after it was run: restore it, and put the change into a file with a new number',
-    },
-  ]
+  const actual = `${recorded.name} with the checksum ${recorded.checksum}`
+  const expected = `${name} with the checksum ${checksum}`
+  const advice = 'the file was changed after it was run: restore it, and put the change into a file with a new number'
+  return [{ table: 'firefly_migration', column: null, actual, expected, advice }]
 }
 
 function fileStep({ number, name, checksum, statements }: MigrationFile, catalog: Catalog): MigrationStep {
   // Databases that change by deploy requests refuse every DDL statement, even one without effect.
   const missingStatements = statements.filter((statement) => !catalog.has(createdTable(statement) ?? ''))
-  return makeStep('firefly-tables', `${name} was not run yet (Firefly's own tables)`, [
+  return makeStep('ours', `${name} was not run yet (Firefly's own tables)`, [
     ...missingStatements.map((sql) => ({ sql, params: [] })),
     { sql: RECORD_FILE, params: [number, name, checksum] },
   ])
@@ -210,13 +201,10 @@ function makeStep(kind: MigrationStep['kind'], reason: string, statements: reado
 function literalsToParams({ sql, params }: SqlStatement): SqlStatement {
   if (params.length > 0) return { sql, params }
   const values: SqlValue[] = []
-  const text = sql.replace(
-    /(_utf8mb4 )?(x?)'([^']*)'/g,
-    (_, charset: string | undefined, hex: string, content: string) => {
-      const bytes = hex ? bytesOfHex(content) : null
-      values.push(bytes === null ? content : charset ? utf8Decoder.decode(bytes) : bytes)
-      return '?'
-    },
-  )
-  return { sql: text, params: values }
+  const toParam = (_: string, charset: string | undefined, hex: string, content: string): string => {
+    const bytes = hex ? bytesOfHex(content) : null
+    values.push(bytes === null ? content : charset ? utf8Decoder.decode(bytes) : bytes)
+    return '?'
+  }
+  return { sql: sql.replace(/(_utf8mb4 )?(x?)'([^']*)'/g, toParam), params: values }
 }

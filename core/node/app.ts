@@ -2,7 +2,7 @@
 // type stripping rejects TypeScript under node_modules. Invariant: the bundle does not include the framework, so that
 // game and engine share one copy of it.
 
-import { build, type BuildFailure, type Plugin } from 'esbuild'
+import { build, type BuildFailure, type BuildOptions, type Plugin } from 'esbuild'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, extname, join, resolve, sep } from 'node:path'
@@ -48,8 +48,7 @@ export async function loadApp(path: string): Promise<App> {
   const entry = findEntry(path)
   const module = await importGame(entry)
   const pageFolder = join(dirname(entry), 'page')
-  const page = existsSync(pageFolder) ? await buildPage(pageFolder) : new Map<string, PageFile>()
-  return { ...module, page }
+  return { ...module, page: existsSync(pageFolder) ? await buildPage(pageFolder) : new Map() }
 }
 
 function findEntry(path: string): string {
@@ -62,19 +61,24 @@ function findEntry(path: string): string {
 }
 
 async function importGame(entry: string): Promise<Pick<App, 'game' | 'cipher'>> {
-  const code = await bundle(entry)
+  const code = await bundle(`app ${entry}`, {
+    entryPoints: [entry],
+    platform: 'node',
+    target: 'node22',
+    packages: 'external',
+    sourcemap: 'inline',
+    plugins: [frameworkExternals],
+  })
   // Beside the app, so that packages outside of the bundle resolve from the app's node_modules.
   const folder = await mkdtemp(join(dirname(entry), '.firefly-'))
   try {
     const file = join(folder, 'server.mjs')
     await writeFile(file, code)
     const module = (await import(pathToFileURL(file).href)) as { default?: Partial<Game>; cipher?: unknown }
-    if (module.default?.kind !== 'firefly-game') {
+    if (module.default?.kind !== 'firefly-game')
       throw new AppError(`app ${entry} must export its game: export default firefly({ … })`)
-    }
-    if (module.cipher !== undefined && typeof module.cipher !== 'function') {
+    if (module.cipher !== undefined && typeof module.cipher !== 'function')
       throw new AppError(`app ${entry}: its export cipher is ${typeof module.cipher}, not a cipher factory function`)
-    }
     return { game: module.default as Game, cipher: (module.cipher as CipherFactory | undefined) ?? null }
   } catch (error) {
     if (error instanceof AppError) throw error
@@ -85,24 +89,15 @@ async function importGame(entry: string): Promise<Pick<App, 'game' | 'cipher'>> 
   }
 }
 
-async function bundle(entry: string): Promise<string> {
-  const result = await build({
-    entryPoints: [entry],
-    bundle: true,
-    write: false,
-    format: 'esm',
-    platform: 'node',
-    target: 'node22',
-    packages: 'external',
-    sourcemap: 'inline',
-    logLevel: 'silent',
-    plugins: [frameworkExternals],
-  }).catch((failure: BuildFailure) => {
-    throw new AppError(`app ${entry} does not compile: ${buildMessage(failure)}`, { cause: failure })
-  })
-  return result.outputFiles[0]!.text
+/** @throws AppError: `what` does not compile */
+async function bundle(what: string, options: BuildOptions): Promise<string> {
+  const result = await build({ ...options, bundle: true, write: false, format: 'esm', logLevel: 'silent' }).catch(
+    (failure: BuildFailure) => {
+      throw new AppError(`${what} does not compile: ${buildMessage(failure)}`, { cause: failure })
+    },
+  )
+  return result.outputFiles![0]!.text
 }
-
 function buildMessage(failure: BuildFailure): string {
   const [first] = failure.errors ?? []
   if (!first) return failure.message
@@ -114,10 +109,7 @@ function buildMessage(failure: BuildFailure): string {
 const frameworkExternals: Plugin = {
   name: 'firefly-external',
   setup(setup) {
-    setup.onResolve({ filter: /^firefly-game$/ }, () => ({
-      path: pathToFileURL(PUBLIC_ENTRY).href,
-      external: true,
-    }))
+    setup.onResolve({ filter: /^firefly-game$/ }, () => ({ path: pathToFileURL(PUBLIC_ENTRY).href, external: true }))
     setup.onResolve({ filter: /^\.\.?\// }, ({ path, resolveDir }) => {
       const full = resolve(resolveDir, path)
       return FRAMEWORK_FOLDERS.some((folder) => full.startsWith(folder))
@@ -136,19 +128,8 @@ export async function buildPage(folder: string): Promise<Map<string, PageFile>> 
       'firefly-game/client': join(ROOT, 'client', `index${extname(PUBLIC_ENTRY)}`),
       'firefly-game': PUBLIC_ENTRY,
     }
-    const result = await build({
-      entryPoints: [main],
-      bundle: true,
-      minify: true,
-      write: false,
-      format: 'esm',
-      target: 'es2022',
-      logLevel: 'silent',
-      alias,
-    }).catch((failure: BuildFailure) => {
-      throw new AppError(`page ${main} does not compile: ${buildMessage(failure)}`, { cause: failure })
-    })
-    files.set('/main.js', { type: CONTENT_TYPES['.js']!, body: result.outputFiles[0]!.text })
+    const body = await bundle(`page ${main}`, { entryPoints: [main], minify: true, target: 'es2022', alias })
+    files.set('/main.js', { type: CONTENT_TYPES['.js']!, body })
   }
   for (const name of readdirSync(folder)) {
     const type = CONTENT_TYPES[extname(name)]

@@ -12,11 +12,6 @@ import { mysqlClient } from './mysqlpool.ts'
 /** HTTP statuses below 500 that a retry can cure: request timeout, too early, too many requests. */
 const TRANSIENT_STATUSES: readonly number[] = [408, 425, 429]
 
-/** @throws DatabaseError for an invalid URL */
-function sqlClient(url: string, poolSize: number): SqlClient {
-  return /^https?:/.test(url) ? planetscaleClient({ url }) : mysqlClient({ url, poolSize })
-}
-
 /**
  * Returns a client after checking that the database has every table of the game. A database that does not answer does
  * not prevent the start, because shards with local rows run without it. A server that is not MySQL does: the URL is wrong.
@@ -28,7 +23,7 @@ export async function openDatabase(
   tables: readonly TableDefinition[],
   log: Log,
 ): Promise<SqlClient> {
-  const client = sqlClient(url, poolSize)
+  const client = /^https?:/.test(url) ? planetscaleClient({ url }) : mysqlClient({ url, poolSize })
   try {
     await checkSchema(client, tables)
   } catch (error) {

@@ -7,6 +7,7 @@
 //   writing   -> idle        the batch (and its checkpoint) ended; then scheduled again if jobs are queued
 //   any       -> closed      drainAndClose, or an error of the disk
 
+import { assertCommitted } from '../outbox/takeover.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
 import { COMMITTED, type Outcome } from '../ports/store.ts'
@@ -100,8 +101,7 @@ export class GroupCommit {
     const { length } = this.#queue
     if (job.bytes > 0 && (length >= MAX_QUEUED || this.#queuedBytes + job.bytes > MAX_QUEUED_BYTES)) {
       const queue = `${length} write sets of ${this.#queuedBytes} bytes are queued for ${this.#file.path}`
-      const cause = new StoreError('OVERLOADED', `${queue}: its disk is too slow`)
-      return job.settle({ kind: 'failed', cause })
+      return job.settle({ kind: 'failed', cause: new StoreError('OVERLOADED', `${queue}: its disk is too slow`) })
     }
     this.#queue.push(job)
     this.#queuedBytes += job.bytes
@@ -291,9 +291,4 @@ export class GroupCommit {
       log.error('a slot file could not be closed', { path, cause: error })
     }
   }
-}
-
-/** @throws the cause of an outcome that is not 'committed' */
-export function assertCommitted(outcome: Outcome): void {
-  if (outcome.kind !== 'committed') throw outcome.cause
 }

@@ -68,11 +68,11 @@ export async function openHost(options: HostOptions): Promise<Host> {
     ? await openDatabase(options.mysql, options.mysqlPool ?? DEFAULT_POOL_SIZE, tables, log)
     : null
   const wakeScheduler = new WakeScheduler(clock)
-  const slots = options.slots === undefined ? {} : { slots: options.slots }
+  const { slots, flushMs } = options
   const onWake = (shard: ShardId, dueMs: number | null): void => wakeScheduler.schedule(shard, dueMs)
   let slotStore: SlotStore
   try {
-    slotStore = await SlotStore.open({ dir, clock, log, onWake, tables, outbox: client !== null, ...slots })
+    slotStore = await SlotStore.open({ dir, clock, log, onWake, tables, outbox: client !== null, slots })
   } catch (error) {
     await client?.close()
     throw error
@@ -83,7 +83,6 @@ export async function openHost(options: HostOptions): Promise<Host> {
     const sqlDatabase = new SqlDatabase(client, { tables })
     const database = options.wrapDatabase?.(sqlDatabase) ?? sqlDatabase
     const restartShardsOf = (owner: string): void => engine.restartWhere((id) => local.ownerOf(id) === owner)
-    const flushMs = options.flushMs === undefined ? {} : { flushMs: options.flushMs }
     tiers = new TieredStore({
       local,
       database,
@@ -92,7 +91,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
       log,
       onStale: restartShardsOf,
       onFenced: restartShardsOf,
-      ...flushMs,
+      flushMs,
     })
   }
   const store = tiers ?? local

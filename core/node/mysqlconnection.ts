@@ -5,7 +5,8 @@ import { readFileSync } from 'node:fs'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { getCACertificates } from 'node:tls'
 import { createConnection, type Connection, type ConnectionOptions, type FieldPacket } from 'mysql2'
-import { DatabaseError, type SqlResult, type SqlStatement, type SqlValue } from '../sql/client.ts'
+import { DatabaseError, type SqlResult, type SqlStatement } from '../sql/client.ts'
+import { renderStatement } from '../sql/literal.ts'
 import { MysqlProbe } from './mysqlprobe.ts'
 
 /** Options of mysql2, with the fields that messages name. */
@@ -57,24 +58,10 @@ export function parseMysqlUrl(text: string, tls: { readonly ca?: string } | unde
 }
 
 /** Replaces the function of mysql2, which accepts undefined as NULL, expands objects and does not count parameters. */
-export function bindParameters({ sql, params }: SqlStatement): string {
-  const parts = sql.split('?')
-  if (parts.length !== params.length + 1)
-    throw new RangeError(`${params.length} parameters for ${parts.length - 1} placeholders: ${sql.slice(0, 200)}`)
-  let text = parts[0]!
-  for (const [index, value] of params.entries()) text += sqlLiteral(value) + parts[index + 1]!
-  return text
-}
-
-/** Backslash escapes work because the session sets sql_mode without NO_BACKSLASH_ESCAPES. */
-function sqlLiteral(value: SqlValue): string {
-  if (value === null) return 'NULL'
-  if (typeof value === 'string') return `'${value.replace(/['\\\0]/g, (c) => (c === '\0' ? '\\0' : `\\${c}`))}'`
-  if (typeof value === 'bigint' || Number.isFinite(value)) return String(value)
-  if (typeof value === 'boolean') return value ? '1' : '0'
-  if (value instanceof Uint8Array)
-    return `X'${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}'`
-  throw new TypeError(`not a SQL value: ${String(value)}`)
+export function bindParameters(statement: SqlStatement): string {
+  return renderStatement(statement, ({ buffer, byteOffset, byteLength }) =>
+    Buffer.from(buffer, byteOffset, byteLength).toString('hex'),
+  )
 }
 
 /** Executes one statement at a time. */
@@ -115,9 +102,7 @@ export class MysqlConnection {
 
   /** Rejects with the error of mysql2 or of the server; after `timeoutMs` the connection is destroyed. */
   async execute(sql: string, timeoutMs: number, timeoutMessage: string): Promise<SqlResult> {
-    const onTimeout = (): void =>
-      void this.#probe.reportTimeout(timeoutMessage, (error) => this.destroyConnection(error))
-    const timer = setTimeout(onTimeout, timeoutMs)
+    const timer = setTimeout(() => void this.#probe.reportTimeout(timeoutMessage), timeoutMs)
     try {
       const [result, fields] = await new Promise<[unknown, FieldPacket[] | undefined]>((resolve, reject) => {
         this.#rejectStatement = reject

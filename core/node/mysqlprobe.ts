@@ -21,14 +21,15 @@ const HTTP_WAIT_MS = 250
 /** Reads a new socket until the MySQL greeting. */
 export class MysqlProbe {
   readonly #socket: Socket
-  readonly #onNotMysql: (error: NotMysqlError) => void
+  readonly #onFailure: (error: Error) => void
   #bytes: Buffer = Buffer.alloc(0)
   /** The first bytes may be a MySQL greeting. */
   #isMysql = false
 
-  constructor(socket: Socket, onNotMysql: (error: NotMysqlError) => void) {
+  /** `onFailure` receives a NotMysqlError, or the reason of a timeout. */
+  constructor(socket: Socket, onFailure: (error: Error) => void) {
     this.#socket = socket
-    this.#onNotMysql = onNotMysql
+    this.#onFailure = onFailure
     socket.on('data', this.#onData)
   }
 
@@ -38,14 +39,15 @@ export class MysqlProbe {
     return new Error(this.#isMysql ? closed : `${closed} without a MySQL greeting; if it is not MySQL, ${ADVICE}`)
   }
 
-  /** Called after a timeout: calls `report` with the reason. */
-  async reportTimeout(timeoutMessage: string, report: (error: Error) => void): Promise<void> {
-    if (this.#isMysql) return report(new Error(timeoutMessage))
-    if (this.#socket.connecting) return report(new Error(`${timeoutMessage}: no server answers at host and port`))
+  /** Called after a timeout: reports the reason. */
+  async reportTimeout(timeoutMessage: string): Promise<void> {
+    if (this.#isMysql) return this.#onFailure(new Error(timeoutMessage))
+    if (this.#socket.connecting)
+      return this.#onFailure(new Error(`${timeoutMessage}: no server answers at host and port`))
     // The answer of a web server reaches #onData, which reports it.
     this.#socket.write(HTTP_REQUEST)
     await new Promise((resolve) => setTimeout(resolve, HTTP_WAIT_MS))
-    report(new Error(`${timeoutMessage}: the server sent no MySQL greeting; if it is not MySQL, ${ADVICE}`))
+    this.#onFailure(new Error(`${timeoutMessage}: the server sent no MySQL greeting; if it is not MySQL, ${ADVICE}`))
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -61,7 +63,6 @@ export class MysqlProbe {
     if (!isNotMysql) return
     const [line = ''] = bytes.subarray(0, MAX_QUOTED_BYTES).toString('latin1').split(/\r?\n/)
     const received = /^[ -~]+$/.test(line) ? shorten(line) : `the bytes ${bytes.subarray(0, 8).toString('hex')}`
-    const message = `the server does not use the MySQL protocol, it sent ${received}: ${ADVICE}`
-    this.#onNotMysql(new NotMysqlError(message))
+    this.#onFailure(new NotMysqlError(`the server does not use the MySQL protocol, it sent ${received}: ${ADVICE}`))
   }
 }

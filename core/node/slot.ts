@@ -4,6 +4,7 @@
 import type { Awaitable } from '../game/shard.ts'
 import type { TableDefinition } from '../game/table.ts'
 import type { Outbox, OutboxEntry } from '../outbox/localstore.ts'
+import { assertCommitted } from '../outbox/takeover.ts'
 import type { CriticalState } from '../ports/database.ts'
 import {
   COMMITTED,
@@ -19,7 +20,7 @@ import {
 import { rowBytes } from '../rows/rowcache.ts'
 import { TIMES } from '../wire/limits.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
-import { assertCommitted, GroupCommit, type GroupCommitOptions } from './groupcommit.ts'
+import { GroupCommit, type GroupCommitOptions } from './groupcommit.ts'
 import { SlotFile } from './slotfile.ts'
 import type { RowTablesOptions } from './slotformat.ts'
 import { toStoreError, StoreError } from './storeerror.ts'
@@ -123,9 +124,7 @@ export class Slot implements Outbox {
       this.#groupCommit.enqueue({
         shard,
         bytes: writeSetBytes(write),
-        apply: () => {
-          seq = this.#apply(shard, write)
-        },
+        apply: () => void (seq = this.#apply(shard, write)),
         settle: (outcome) => {
           if (outcome.kind !== 'committed') this.#fence(shard, write.activation)
           resolve(seq === 0 || outcome.kind !== 'committed' ? outcome : { kind: 'committed', seq })
@@ -201,11 +200,11 @@ export class Slot implements Outbox {
   /** Fences all open activations of this slot, because they were computed from the deleted rows. */
   async reset(): Promise<readonly OutboxEntry[]> {
     let entries: readonly OutboxEntry[] = []
-    const outcome = await this.#groupCommit.enqueueChange('', 0, () => {
+    const reset = (): void => {
       entries = this.#file.rows.resetStore()
       this.#fence(this.#options.path, this.#lastActivation)
-    })
-    assertCommitted(outcome)
+    }
+    assertCommitted(await this.#groupCommit.enqueueChange('', 0, reset))
     return entries
   }
 
@@ -240,11 +239,9 @@ export class Slot implements Outbox {
 
   #apply(shard: string, write: WriteSet): number {
     const { fencedActivations: fences, path } = this.#options
-    const isFenced = fences.size > 0 && write.activation <= Math.max(fences.get(shard) ?? 0, fences.get(path) ?? 0)
-    if (isFenced) {
-      const reason = `an earlier commit of activation ${write.activation} failed or was undone`
-      throw new StoreError('SUPERSEDED', `${shard}: ${reason}`)
-    }
+    const { activation } = write
+    if (fences.size > 0 && activation <= Math.max(fences.get(shard) ?? 0, fences.get(path) ?? 0))
+      throw new StoreError('SUPERSEDED', `${shard}: an earlier commit of activation ${activation} failed or was undone`)
     return this.#file.apply(shard, write)
   }
 

@@ -21,8 +21,8 @@ import {
   type ChannelWrite,
   type RowChange,
   type ShardChange,
-  type StoredCast,
   type StoredChannel,
+  type StoredShard,
   type StoredTimer,
   type WriteSet,
 } from '../ports/store.ts'
@@ -35,14 +35,6 @@ import { toStoreError } from './storeerror.ts'
 
 /** Replaced only by tests that inject disk errors. */
 export type Fdatasync = (fd: number, done: (error: Error | null) => void) => void
-
-/** The stored state with which an activation of a shard starts. */
-export interface StoredShardState {
-  readonly kv: Map<string, Uint8Array>
-  readonly timers: StoredTimer[]
-  readonly snapshot: Uint8Array | null
-  readonly casts: StoredCast[]
-}
 
 export class SlotFile {
   readonly path: string
@@ -164,7 +156,8 @@ export class SlotFile {
     if (hasWalBackup) restoreWalBackup(this.path)
   }
 
-  loadShard(shard: string): StoredShardState {
+  /** The stored state with which an activation of the shard starts. */
+  loadShard(shard: string): Omit<StoredShard, 'activation'> {
     const values = this.#statements.rows<{ name: string; value: Uint8Array }>(sql.ALL_KV, shard)
     const timers = this.#statements.rows<StoredTimer>(sql.ALL_TIMERS, shard)
     return {
@@ -258,12 +251,8 @@ export class SlotFile {
   /** Deletes the channels that are too old among the next `rows` ones; starts again after the last channel. */
   pruneChannels(nowMs: number, rows: number): void {
     const [shard, id] = this.#pruneCursor
-    const page = this.#statements.rows<{ shard: string; id: string; seenMs: number }>(
-      sql.PAGE_OF_CHANNELS,
-      shard,
-      id,
-      rows,
-    )
+    type Channel = { readonly shard: string; readonly id: string; readonly seenMs: number }
+    const page = this.#statements.rows<Channel>(sql.PAGE_OF_CHANNELS, shard, id, rows)
     for (const row of page) {
       // An id with '@' is the receipt of a durable cast.
       const keepMs = row.id.startsWith('@') ? TIMES.keepReceiptsMs : TIMES.keepMarksMs

@@ -72,9 +72,8 @@ function formatOf(db: DatabaseSync, path: string): number {
   const format = Number(db.prepare('PRAGMA user_version').get()?.['user_version'])
   const tables = Number(db.prepare(COUNT_TABLES).get()?.['tables'])
   if (application === 0 && format === 0 && tables === 0) return 0
-  if (application !== SLOT_APPLICATION_ID || format < 1) {
+  if (application !== SLOT_APPLICATION_ID || format < 1)
     throw new StoreError('FOREIGN', `${path} is not a slot file of Firefly: choose another data directory`)
-  }
   if (format > SLOT_FORMAT) {
     const advice = 'start the newer version, or choose another data directory'
     throw new StoreError('NEWER', `${path} has format ${format}, this Firefly reads up to ${SLOT_FORMAT}: ${advice}`)

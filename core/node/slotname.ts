@@ -28,12 +28,11 @@ export function existingSlots(dir: string, slots: number): number[] {
   for (const name of readdirSync(dir)) {
     const [, index, count] = SLOT_FILE.exec(name) ?? []
     if (index === undefined) continue
-    if (Number(count) !== slots || Number(index) >= slots) {
+    if (Number(count) !== slots || Number(index) >= slots)
       throw new StoreError(
         'SLOTS',
         `${join(dir, name)} was created with ${count} slots, not ${slots}: start with ${count}`,
       )
-    }
     indexes.push(Number(index))
   }
   return indexes.sort((a, b) => a - b)

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path'
 
 import type { Awaitable } from '../game/shard.ts'
 import type { TableDefinition } from '../game/table.ts'
-import type { LocalStore, Outbox } from '../outbox/localstore.ts'
+import type { LocalStore, Outbox, OutboxEntry } from '../outbox/localstore.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { CriticalState } from '../ports/database.ts'
 import type { Log } from '../ports/log.ts'
@@ -18,13 +18,12 @@ import { DirectoryLock } from './lock.ts'
 import { Slot } from './slot.ts'
 import type { Fdatasync } from './slotfile.ts'
 import { existingSlots, slotName, slotOf } from './slotname.ts'
-import { outcomeOf, SlotOutbox } from './slotoutbox.ts'
 import { toStoreError, StoreError, type StoreErrorCode } from './storeerror.ts'
 
 export interface SlotStoreOptions {
   readonly dir: string
   /** Number of slot files; never changes for a data directory. Default 32. */
-  readonly slots?: number
+  readonly slots?: number | undefined
   readonly clock: Clock
   readonly log: Log
   /** The tables of the game. Default: none. */
@@ -77,9 +76,8 @@ export class SlotStore implements LocalStore {
   static async open(options: SlotStoreOptions): Promise<SlotStore> {
     const { slots = DEFAULT_SLOTS } = options
     const dir = resolve(options.dir)
-    if (!(Number.isInteger(slots) && slots >= 1 && slots <= MAX_SLOTS)) {
+    if (!(Number.isInteger(slots) && slots >= 1 && slots <= MAX_SLOTS))
       throw new StoreError('SLOTS', `${slots} slots are not in 1..${MAX_SLOTS}`)
-    }
     createFolder(dir)
     const store = new SlotStore(options, dir, slots, new DirectoryLock(dir))
     try {
@@ -257,5 +255,54 @@ export class SlotStore implements LocalStore {
       this.#isDeferred = false
       this.#runBatchesLater()
     })
+  }
+}
+
+/** The outbox of one slot, valid across reopenings of its file. A method that returns an outcome never throws. */
+class SlotOutbox implements Outbox {
+  readonly #openSlot: () => Slot
+
+  constructor(openSlot: () => Slot) {
+    this.#openSlot = openSlot
+  }
+
+  get storeId(): string {
+    return this.#openSlot().storeId
+  }
+  get lastSeq(): number {
+    return this.#openSlot().lastSeq
+  }
+  get leasedSeq(): number {
+    return this.#openSlot().leasedSeq
+  }
+  markUnleased(): Awaitable<Outcome> {
+    return outcomeOf(() => this.#openSlot().markUnleased())
+  }
+  markLeased(): Awaitable<Outcome> {
+    return outcomeOf(() => this.#openSlot().markLeased())
+  }
+  read(after: number, maxEntries: number, maxBytes: number): readonly OutboxEntry[] {
+    return this.#openSlot().read(after, maxEntries, maxBytes)
+  }
+  lastSeqOf(shard: ShardId, critical: boolean): number {
+    return this.#openSlot().lastSeqOf(shard, critical)
+  }
+  drop(upTo: number): Awaitable<Outcome> {
+    return outcomeOf(() => this.#openSlot().drop(upTo))
+  }
+  raiseSeq(seq: number): Awaitable<Outcome> {
+    return outcomeOf(() => this.#openSlot().raiseSeq(seq))
+  }
+  async reset(): Promise<readonly OutboxEntry[]> {
+    return this.#openSlot().reset()
+  }
+}
+
+/** Returns an error as the outcome 'failed'. */
+async function outcomeOf(run: () => Awaitable<Outcome>): Promise<Outcome> {
+  try {
+    return await run()
+  } catch (cause) {
+    return { kind: 'failed', cause }
   }
 }

@@ -54,7 +54,10 @@ export class CatchUpLimiter {
   #release(isSuccessful: boolean): void {
     this.#active--
     if (isSuccessful) this.#adjustLimit()
-    if (!isSuccessful || (this.#active === 0 && this.#waiting.size === 0)) this.#resetLimit()
+    if (!isSuccessful || (this.#active === 0 && this.#waiting.size === 0)) {
+      this.#limit = 1
+      this.#previousBacklog = Infinity
+    }
     for (const owner of this.#waiting.keys()) {
       if (this.#active >= this.#limit) return
       this.admitNow(owner)
@@ -68,10 +71,5 @@ export class CatchUpLimiter {
     if (backlog > this.#previousBacklog) this.#limit = Math.min(MAX_CONCURRENT, 2 * this.#limit)
     this.#previousBacklog = backlog
     this.#measuredAtMs = now
-  }
-
-  #resetLimit(): void {
-    this.#limit = 1
-    this.#previousBacklog = Infinity
   }
 }

@@ -2,8 +2,7 @@
 // set that undoes it. Invariant: a decoded entry equals the encoded one, 64-bit integers included.
 
 import type { TableDefinition } from '../game/table.ts'
-import { channelWrite } from '../ports/store.ts'
-import type { RowChange, StoredCast, StoredTimer, WriteSet } from '../ports/store.ts'
+import { channelWrite, type RowChange, type StoredCast, type StoredTimer, type WriteSet } from '../ports/store.ts'
 import { pack, unpack } from '../sql/pack.ts'
 
 export interface DecodedEntry {
@@ -36,7 +35,13 @@ type PackedUndo = [
 ]
 
 /** null = MySQL does not need the turn. */
-export function encodeEntry({ rows, channel, casts, critical, requiresFlush }: WriteSet): Uint8Array | null {
+export function encodeEntry({
+  rows,
+  channel,
+  casts,
+  critical,
+  requiresFlush,
+}: Pick<WriteSet, 'rows' | 'channel' | 'casts' | 'critical' | 'requiresFlush'>): Uint8Array | null {
   const packedRows = rows?.filter(({ op }) => op !== 'store-put' && op !== 'store-delete').map(packRow) ?? []
   if (packedRows.length === 0 && !critical) return null
   const packedChannel: PackedChannel | null = critical && channel ? [channel.id, channel.mark, channel.replies] : null
@@ -104,10 +109,9 @@ function unpackRow([name, op, key, names, values]: PackedRow, tables: TablesByNa
 /** MessagePack has one encoding for all integers; the column's kind decides which of them are bigint. */
 function restoreInteger(table: TableDefinition, columnName: string, value: unknown): unknown {
   const column = table.columnByName.get(columnName)
-  if (!column) {
+  if (!column)
     throw new EntryError(
       `the outbox contains column ${table.name}.${columnName}, which this game does not have: start the version that has it, or add it`,
     )
-  }
   return column.kind === 'big' && typeof value === 'number' ? BigInt(value) : value
 }

@@ -6,7 +6,6 @@ import type { Awaitable } from '../game/shard.ts'
 import type { Outcome, RowChange } from '../ports/store.ts'
 import { OutboxBacklog } from './backlog.ts'
 import { FlushLog } from './flushlog.ts'
-import { newFlushCounters, type FlusherMetrics } from './flushmetrics.ts'
 import type { BlockedTurn } from './batch.ts'
 import { LeaseHolder } from './lease.ts'
 import { CatchUpLimiter } from './catchup.ts'
@@ -24,7 +23,7 @@ export interface FlusherOptions
   /** The flusher has ended: another process serves the owner, or it cannot be served. */
   readonly onFenced?: (cause: Error) => void
   /** Maximum delay of an entry for which no caller waits. */
-  readonly flushMs?: number
+  readonly flushMs?: number | undefined
   /** Maximum number of rows, and of entries, of one transaction; and of bytes. */
   readonly maxBatch?: number
   readonly maxBytes?: number
@@ -32,6 +31,20 @@ export interface FlusherOptions
   readonly catchUpLimiter?: CatchUpLimiter
 }
 
+/** Metrics of one flusher. edge/node/metrics.ts derives the names of the process metrics from these keys. */
+export interface FlusherMetrics extends Readonly<typeof NO_FLUSHES> {
+  /** Number of waiting entries, and age of the oldest. */
+  readonly depth: number
+  readonly oldestMs: number
+  /** Local turns whose rows MySQL refused, since the start. */
+  readonly parked: number
+}
+
+/**
+ * What a flusher counts since its start. `refused`: critical turns that MySQL refused. `lost`: acknowledged turns of a
+ * stale store that MySQL will never have.
+ */
+const NO_FLUSHES = { flushedRows: 0, flushedTurns: 0, transactions: 0, retries: 0, refused: 0, lost: 0, fenced: 0 }
 const FLUSH_MS = 100
 const MAX_BATCH = 500
 const MAX_BYTES = 1_048_576
@@ -40,7 +53,7 @@ const REJECT_WAIT_MS = 5_000
 
 export class Flusher {
   readonly status = new OwnerStatus()
-  readonly #counters = newFlushCounters()
+  readonly #counters = { ...NO_FLUSHES }
   readonly #options: FlusherOptions
   readonly #flushMs: number
   readonly #maxBatch: number
@@ -65,24 +78,16 @@ export class Flusher {
   #drops: Promise<void> = Promise.resolve()
 
   constructor(options: FlusherOptions) {
-    const { owner, database, outbox, tables, clock, log, readRow, isLoaded, reject } = options
-    const { flushMs = FLUSH_MS, maxBatch = MAX_BATCH, maxBytes = MAX_BYTES } = options
+    const { owner, clock, log, flushMs = FLUSH_MS, maxBatch = MAX_BATCH, maxBytes = MAX_BYTES } = options
     this.#options = options
     this.#flushMs = flushMs
     this.#maxBatch = maxBatch
     this.#catchUpLimiter = options.catchUpLimiter ?? new CatchUpLimiter(clock, () => this.#backlog.depth)
     this.#backoff = new RetryBackoff(clock)
     this.#flushLog = new FlushLog(clock, log, owner)
-    this.#planner = new BatchPlanner(
-      { outbox, tables, clock, log, readRow, isLoaded, maxBatch, maxBytes },
-      this.#flushLog,
-    )
+    this.#planner = new BatchPlanner({ ...options, maxBatch, maxBytes }, this.#flushLog)
     this.#leaseHolder = new LeaseHolder({
-      owner,
-      database,
-      outbox,
-      log,
-      reject,
+      ...options,
       onStale: () => {
         this.status.resetStarted()
         this.#waiters.resolveStale(Infinity)
@@ -241,7 +246,10 @@ export class Flusher {
       if (this.#mustCheckOutbox) this.#backlog.entryAdded(outbox.lastSeq, clock.mono() - this.#flushMs)
       this.#mustCheckOutbox = false
       const waitMs = this.#dueMs()
-      if (waitMs > 0) return this.#waitForEntries(waitMs)
+      if (waitMs > 0) {
+        if (this.#backlog.depth === 0) for (const drained of this.#drainCallbacks) drained()
+        return this.#backoff.sleep('entries', waitMs)
+      }
       const next = await this.#planner.nextAttempt(this.#appliedSeq)
       if (next === null) return this.#backlog.clear()
       if ('blocked' in next) return this.#rejectTurn(next)
@@ -282,8 +290,7 @@ export class Flusher {
   /** Takes back a critical turn that MySQL refused: the engine of its shard does it, or else this flusher. */
   async #rejectTurn({ blocked: { seq, shard }, cause }: BlockedTurn): Promise<void> {
     this.#counters.refused++
-    const fields = { shard, seq, error: cause.message }
-    this.#flushLog.logTurn('MySQL refused a critical turn: it is taken back', fields)
+    this.#flushLog.logTurn('MySQL refused a critical turn: it is taken back', { shard, seq, error: cause.message })
     if (this.#waiters.resolveRefused(seq, cause)) {
       await this.#backoff.sleep('rejection', REJECT_WAIT_MS)
       if (this.#waiters.isRejected(seq, shard)) return
@@ -299,11 +306,6 @@ export class Flusher {
     const now = this.#options.clock.mono()
     const dueMs = this.#backlog.dueMs(now, this.#flushMs, this.#maxBatch)
     return this.#drainCallbacks.length > 0 && dueMs !== Infinity ? 0 : Math.min(dueMs, this.#planner.dueMs(now))
-  }
-
-  async #waitForEntries(ms: number): Promise<void> {
-    if (this.#backlog.depth === 0) for (const drained of this.#drainCallbacks) drained()
-    await this.#backoff.sleep('entries', ms)
   }
 
   async #backOff(error: unknown): Promise<void> {

@@ -56,9 +56,7 @@ export class FlushLog {
     const now = this.#clock.mono()
     if (now - this.#windowStartMs >= MINUTE_MS || this.#turnsLogged === 0) {
       if (this.#turnsLogged > MAX_TURNS_PER_MINUTE)
-        this.#log.error(`${this.#turnsLogged - MAX_TURNS_PER_MINUTE} more turns of this kind`, {
-          owner: this.#owner,
-        })
+        this.#log.error(`${this.#turnsLogged - MAX_TURNS_PER_MINUTE} more turns of this kind`, { owner: this.#owner })
       this.#turnsLogged = 0
       this.#windowStartMs = now
     }

@@ -161,8 +161,7 @@ export class BatchPlanner {
     this.#parkedRows.addTurn(seq, shard, entry.rows)
     this.#parkedCount++
     const tables = [...new Set(entry.rows.map(({ table }) => table.name))].join(', ')
-    const fields = { shard, seq, tables, error }
-    this.#flushLog.logTurn('MySQL refused a turn: it is parked in firefly_parked', fields)
+    this.#flushLog.logTurn('MySQL refused a turn: it is parked in firefly_parked', { shard, seq, tables, error })
   }
 
   /** Stores acknowledged turns of a stale store in firefly_parked, with sequences of this store. */
@@ -189,10 +188,7 @@ export class BatchPlanner {
       turnCount: 0,
       onApplied: removeFromQueue,
       onRefused: (cause) => {
-        this.#flushLog.logTurn('lost turns could not be parked', {
-          turns: lostEntries.length,
-          error: cause.message,
-        })
+        this.#flushLog.logTurn('lost turns could not be parked', { turns: lostEntries.length, error: cause.message })
         removeFromQueue()
         return null
       },
@@ -242,9 +238,4 @@ export class BatchPlanner {
   }
 }
 
-const EMPTY_CONTENTS: BuiltBatch['contents'] = {
-  rows: [],
-  channels: [],
-  casts: [],
-  parked: [],
-}
+const EMPTY_CONTENTS: BuiltBatch['contents'] = { rows: [], channels: [], casts: [], parked: [] }

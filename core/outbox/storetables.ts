@@ -140,9 +140,7 @@ export class StoreTables {
    */
   #attachMysql(attached: readonly string[] | null): void {
     const attachedNames = new Set(attached)
-    const newTables = [...this.#tableSet.tables.values()].filter(
-      ({ definition }) => !attachedNames.has(definition.name),
-    )
+    const newTables = [...this.#tableSet.tables.values()].filter((table) => !attachedNames.has(table.definition.name))
     if (attached !== null && newTables.length === 0) return
     for (const table of newTables) {
       this.#queueTable(table)
@@ -177,10 +175,7 @@ export class StoreTables {
   /** Queues rows of one shard as one entry. */
   #queueRows(table: SqliteTable, entryRows: readonly Row[]): void {
     const { definition } = table
-    const shard: ShardId = {
-      contract: definition.owner,
-      key: String(entryRows[0]![definition.shardKey.name]),
-    }
+    const shard: ShardId = { contract: definition.owner, key: String(entryRows[0]![definition.shardKey.name]) }
     const changes = entryRows.map((row): RowChange => ({
       table: definition,
       op: 'insert',
@@ -188,7 +183,12 @@ export class StoreTables {
       values: row,
     }))
     const name = shardName(shard)
-    this.appendTurn(name, { ...EMPTY_WRITE_SET, shard, rows: changes })
+    this.outbox.appendTurn(
+      name,
+      false,
+      encodeEntry({ rows: changes, channel: null, casts: null, critical: false }),
+      null,
+    )
     this.markLoaded(name)
   }
 
@@ -206,17 +206,4 @@ export class StoreTables {
 /** True = the channel from MySQL replaces the stored one: a mark never decreases. */
 export function isNewerMark(fromMysql: StoredChannel, stored: StoredChannel | null): boolean {
   return stored === null || fromMysql.mark > stored.mark
-}
-
-const EMPTY_WRITE_SET: Omit<WriteSet, 'shard'> = {
-  activation: 0,
-  kv: null,
-  timers: null,
-  channel: null,
-  snapshot: null,
-  rows: null,
-  casts: null,
-  critical: false,
-  undo: null,
-  wakeMs: null,
 }

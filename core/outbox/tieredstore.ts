@@ -13,8 +13,7 @@ import { describeKey } from '../rows/rowkey.ts'
 import { CallError, RowError } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { DatabaseError } from '../sql/client.ts'
-import { Flusher } from './flusher.ts'
-import type { FlusherMetrics } from './flushmetrics.ts'
+import { Flusher, type FlusherMetrics } from './flusher.ts'
 import { CatchUpLimiter } from './catchup.ts'
 import { ShardLoader } from './loader.ts'
 import type { LocalStore } from './localstore.ts'
@@ -32,7 +31,7 @@ export interface TieredStoreOptions {
   readonly onFenced?: (owner: string, cause: Error) => void
   /** Maximum time that an open or a reload waits for MySQL. */
   readonly waitMs?: number
-  readonly flushMs?: number
+  readonly flushMs?: number | undefined
   /** Maximum number of rows of one shard, all tables together. */
   readonly maxRows?: number
   /**
@@ -266,7 +265,7 @@ export class TieredStore implements Store {
       },
       onFenced: (cause) => onFenced?.(owner, cause),
       catchUpLimiter: this.#catchUpLimiter,
-      ...(flushMs === undefined ? {} : { flushMs }),
+      flushMs,
     })
     this.#flushers.set(owner, flusher)
     return flusher

@@ -34,11 +34,8 @@ export class BatchReader<Value> {
 
   constructor(options: BatchReaderOptions<Value>) {
     this.#options = options
-    this.#batcher = new KeyBatcher({
-      query: (keys) => this.#readBatch(keys),
-      maxKeys: MAX_KEYS,
-      maxInFlight: MAX_IN_FLIGHT,
-    })
+    const query = (keys: readonly string[]): Promise<readonly (Value | null)[]> => this.#readBatch(keys)
+    this.#batcher = new KeyBatcher({ query, maxKeys: MAX_KEYS, maxInFlight: MAX_IN_FLIGHT })
   }
 
   /** @throws DatabaseError */
@@ -67,7 +64,7 @@ export class BatchReader<Value> {
 
   /** Runs one statement. Returns the keys that must be read again in smaller parts. */
   async #readTogether(keys: readonly string[], values: Map<string, Value>): Promise<readonly string[]> {
-    const { queryMany, keyColumn, maxRows, pageRows } = this.#options
+    const { queryMany, keyColumn, maxRows, pageRows, parse } = this.#options
     let result: SqlResult
     try {
       result = await queryMany(keys, maxRows)
@@ -86,17 +83,12 @@ export class BatchReader<Value> {
       const ownRows = byKey.get(key) ?? []
       // With such a collation the rows of several keys are mixed, so any key may miss its last rows.
       if (rows.length >= maxRows && ownRows.length < pageRows) return true
-      this.#parseInto(key, { ...result, rows: ownRows.slice(0, pageRows) }, values)
+      try {
+        values.set(key, parse({ ...result, rows: ownRows.slice(0, pageRows) }))
+      } catch {
+        // `querySingle` reports the error to this shard alone.
+      }
       return false
     })
-  }
-
-  /** Ignores an error: `querySingle` reports it to this shard alone. */
-  #parseInto(key: string, ownResult: SqlResult, values: Map<string, Value>): void {
-    try {
-      values.set(key, this.#options.parse(ownResult))
-    } catch {
-      values.delete(key)
-    }
   }
 }

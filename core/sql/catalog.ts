@@ -57,11 +57,9 @@ const STATISTICS =
 export async function readCatalog(client: SqlClient, names: readonly string[]): Promise<Catalog> {
   const where = `WHERE table_schema = DATABASE() AND table_name IN (${names.map(() => '?').join(', ')})`
   const query = async (columns: string, order: string): Promise<CatalogRow[]> => {
-    const { rows } = await client.query({
-      sql: `SELECT ${columns} ${where} ORDER BY ${order}`,
-      params: names,
-    })
-    return rows.map((row) => row.map(toText))
+    const { rows } = await client.query({ sql: `SELECT ${columns} ${where} ORDER BY ${order}`, params: names })
+    // Some text columns of information_schema arrive as bytes, depending on the server and the driver.
+    return rows.map((row) => row.map((cell) => (cell instanceof Uint8Array ? utf8Decoder.decode(cell) : cell)))
   }
   return catalogOf(
     await query(TABLES, 'table_name'),
@@ -137,9 +135,4 @@ function indexOf([name, parts]: readonly [string, readonly CatalogRow[]]): Found
     columns: parts.map(([, , , column]) => column ?? ''),
     isPlainBtree: parts.every(([, , , column, prefix, type]) => column && prefix === null && type === 'BTREE'),
   }
-}
-
-/** Some text columns of information_schema arrive as bytes, depending on the server and the driver. */
-function toText(value: string | Uint8Array | null): string | null {
-  return value instanceof Uint8Array ? utf8Decoder.decode(value) : value
 }

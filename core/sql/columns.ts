@@ -84,7 +84,9 @@ export function decodeColumn(
 ): unknown {
   if (raw === null && !column.nullable && !isKeyColumn(table, column)) return deepFreeze(column.defaultValue)
   const value = raw === null ? null : parseColumn(column, raw)
-  const decoded = value === undefined ? INVALID : hasForeignSchema(column) ? value : column.schema.read(value)
+  // A schema of another library may transform its input, so it cannot parse the stored value once more.
+  const isForeign = column.kind === 'json' && findKind(column.spec, ['foreign']) !== null
+  const decoded = value === undefined ? INVALID : isForeign ? value : column.schema.read(value)
   if (decoded !== INVALID) return deepFreeze(decoded)
   // A program that does not know the column writes its default, which may be invalid: `''` for a t.id.
   if (value === column.defaultValue) return value
@@ -107,11 +109,6 @@ export function sqlLiteral(value: SqlValue): string {
 /** True = a column without which a row cannot exist. */
 export function isKeyColumn(table: TableDefinition, column: ColumnDefinition): boolean {
   return table.key.includes(column) || column === table.shardKey
-}
-
-/** A schema of another library may transform its input, so it cannot parse the stored value once more. */
-function hasForeignSchema({ kind, spec }: ColumnDefinition): boolean {
-  return kind === 'json' && findKind(spec, ['foreign']) !== null
 }
 
 const INTEGER_TEXT = /^-?\d+$/

@@ -113,8 +113,7 @@ export class SqlDatabase implements Database {
     const rows: Row[] = []
     for (let from = after; ;) {
       const missing = limit - rows.length
-      const statement = selectPage(table, shardKey, from, missing)
-      const page = decodeRows(table, await this.#query(statement, table))
+      const page = decodeRows(table, await this.#query(selectPage(table, shardKey, from, missing), table))
       // The collation of an adopted table may treat `Bob` and `bob` as equal.
       for (const row of page) if (row[table.shardKey.name] === shardKey) rows.push(row)
       const last = page.at(-1)
@@ -162,8 +161,7 @@ export class SqlDatabase implements Database {
   }
 
   async parkedTurns(owner: string): Promise<readonly ParkedTurn[]> {
-    const key = records.assertNoTrailingSpace('owner', owner)
-    const rows = await this.#readAllPages(records.SELECT_PARKED, key, 0)
+    const rows = await this.#readAllPages(records.SELECT_PARKED, records.assertNoTrailingSpace('owner', owner), 0)
     return rows.map(([seq, shard, error, data]) => ({
       seq: records.toSafeInteger('seq', seq),
       shard: shard as string,
@@ -236,11 +234,7 @@ function addWriteContext(error: unknown, write: WriteStatement | undefined): unk
 
 function addContext(cause: DatabaseError, context: string): DatabaseError {
   const { kind, message, errno, statement } = cause
-  return new DatabaseError(kind, `${context}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`, {
-    errno,
-    statement,
-    cause,
-  })
+  return new DatabaseError(kind, `${context}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`, { errno, statement, cause })
 }
 
 function isDatabaseError(error: unknown): error is DatabaseError {

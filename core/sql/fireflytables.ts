@@ -41,17 +41,14 @@ export const OWNER_KIND_RESULT = 4
 
 /** Reads and raises the lease. With a kind of owner, also registers the kind and reads the registered one. */
 export function takeoverStatements(owner: string, storeId: string, kind: string | null): SqlStatement[] {
-  return [
+  const statements: SqlStatement[] = [
     { sql: INSERT_OWNER, params: [assertNoTrailingSpace('owner', owner), ''] },
     { sql: `${SELECT_LEASE} FOR UPDATE`, params: [owner] },
     { sql: RAISE_EPOCH, params: [storeId, owner] },
-    ...(kind === null
-      ? []
-      : [
-          { sql: INSERT_OWNER_KIND, params: [OWNER_KIND_SETTING, kind] },
-          { sql: SELECT_OWNER_KIND, params: [OWNER_KIND_SETTING] },
-        ]),
   ]
+  if (kind === null) return statements
+  statements.push({ sql: INSERT_OWNER_KIND, params: [OWNER_KIND_SETTING, kind] })
+  return [...statements, { sql: SELECT_OWNER_KIND, params: [OWNER_KIND_SETTING] }]
 }
 
 /**

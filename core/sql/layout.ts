@@ -154,32 +154,29 @@ function layoutOf(table: TableDefinition): TableLayout {
   }
 }
 
-type EncodedLayout = [
+type EncodedTable = [
   name: string,
   owner: string,
-  key: string[],
+  key: readonly string[],
   columns: [string, ColumnEncoding][],
   indexes: [string, boolean][],
-][]
+]
 
 /** Encodes lists instead of objects, because a table or column may be called `constructor`. */
 function encodeLayout(layout: StoreLayout): string {
-  const encoded: EncodedLayout = [...layout].map(([name, { owner, key, columns, indexes }]) => [
+  const encodeTable = ([name, { owner, key, columns, indexes }]: readonly [string, TableLayout]): EncodedTable => [
     name,
     owner,
-    [...key],
+    key,
     [...columns],
     [...indexes],
-  ])
-  return JSON.stringify(encoded)
+  ]
+  return JSON.stringify([...layout].map(encodeTable))
 }
 
 function decodeLayout(text = '[]'): StoreLayout {
-  const encoded = JSON.parse(text) as EncodedLayout
-  return new Map(
-    encoded.map(([name, owner, key, columns, indexes]) => [
-      name,
-      { owner, key, columns: new Map(columns), indexes: new Map(indexes) },
-    ]),
-  )
+  const layout: StoreLayout = new Map()
+  for (const [name, owner, key, columns, indexes] of JSON.parse(text) as EncodedTable[])
+    layout.set(name, { owner, key, columns: new Map(columns), indexes: new Map(indexes) })
+  return layout
 }

@@ -36,8 +36,7 @@ export function unpack(data: Uint8Array): unknown {
 }
 
 export function encodeCast({ target, command, body, answer, data }: StoredCast): Uint8Array {
-  const packed: PackedCastData = [target.contract, target.key, command, body, answer, data]
-  return pack(packed)
+  return pack([target.contract, target.key, command, body, answer, data] satisfies PackedCastData)
 }
 
 export function decodeCast(sequence: number, bytes: Uint8Array): StoredCast {

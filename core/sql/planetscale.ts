@@ -3,15 +3,8 @@
 // driver accepts `{}` as an empty result, and a BEGIN without a session as a transaction.
 
 import { Connection, DatabaseError as DriverError, type Field } from '@planetscale/database'
-import { hexOf } from '../wire/bytes.ts'
-import {
-  DatabaseError,
-  errorKindOf,
-  type SqlClient,
-  type SqlResult,
-  type SqlStatement,
-  type SqlValue,
-} from './client.ts'
+import { DatabaseError, errorKindOf, type SqlClient, type SqlResult, type SqlStatement } from './client.ts'
+import { renderStatement } from './literal.ts'
 
 export interface PlanetscaleOptions {
   /** `https://user:password@host/database`; `http:` is for the local endpoint. The login selects the database. */
@@ -25,7 +18,6 @@ const DEFAULT_TIMEOUT_MS = 20_000
 /** Short, because a ROLLBACK only releases locks early: an open transaction ends by itself. */
 const ROLLBACK_TIMEOUT_MS = 2_000
 const MAX_MESSAGE_LENGTH = 500
-const MAX_SQL_LENGTH = 200
 
 /** A successful HTTP response outside of PlanetScale's protocol. */
 export class PlanetscaleProtocolError extends TypeError {}
@@ -40,20 +32,19 @@ export function planetscaleClient(options: PlanetscaleOptions): SqlClient {
 
   function withConnection<T>(work: (connection: PlanetscaleConnection) => Promise<T>): Promise<T> {
     if (isClosed) throw databaseError('unavailable', credentials, 'this client is closed')
-    const connection = new PlanetscaleConnection(credentials, fetchFunction)
-    const run = work(connection).finally(() => running.delete(run))
+    const run = work(new PlanetscaleConnection(credentials, fetchFunction)).finally(() => running.delete(run))
     running.add(run)
     return run
   }
 
   return {
     async query(statement) {
-      const text = renderStatement(statement)
+      const text = statementText(statement)
       return withConnection((connection) => connection.execute(text, timeoutMs))
     },
 
     async transact(statements, accept) {
-      const texts = statements.map(renderStatement)
+      const texts = statements.map(statementText)
       return withConnection((connection) => runTransaction(connection, texts, accept, timeoutMs))
     },
 
@@ -126,9 +117,8 @@ function parseCredentials(text: string): PlanetscaleCredentials {
   const [user, password] = [decodePercent(url.username), decodePercent(url.password)]
   // The driver's btoa() throws above Latin-1, and servers differ in how they decode Latin-1 above ASCII.
   const printable = /^[ -~]+$/
-  if (!printable.test(user) || !printable.test(password)) {
+  if (!printable.test(user) || !printable.test(password))
     throw invalidUrl('has a user or password that is not printable ASCII')
-  }
   return { scheme: url.protocol, host: url.host, user, password }
 }
 
@@ -187,9 +177,8 @@ class PlanetscaleConnection {
     })
     const text = await response.text()
     // JSON escapes quotes in names, and values are base64, so neither can match this.
-    if (response.ok && !/"(?:session|error)"\s*:\s*\{/.test(text)) {
+    if (response.ok && !/"(?:session|error)"\s*:\s*\{/.test(text))
       throw new PlanetscaleProtocolError('the response is not in the PlanetScale protocol')
-    }
     const { ok, status, statusText } = response
     return { ok, status, statusText, headers: response.headers, text: () => Promise.resolve(text) }
   }
@@ -211,46 +200,13 @@ function decodeCell(field: Field, value: string | null): string | Uint8Array | n
   return isBinary || BYTES_TYPES.has(field.type) ? bytes : utf8.decode(bytes)
 }
 
-/**
- * Renders a statement with its parameters as text, because the protocol has no parameters. The caller renders all
- * statements of a transaction before its BEGIN. @throws TypeError, RangeError on a bug, as mysqlClient does
- */
-function renderStatement({ sql, params }: SqlStatement): string {
-  const excerpt = sql.slice(0, MAX_SQL_LENGTH)
+/** The protocol has no parameters. The caller renders all statements of a transaction before its BEGIN. */
+function statementText(statement: SqlStatement): string {
+  const { sql, params } = statement
   // Firefly's own DDL, whose literals sqlLiteral has escaped.
   if (params.length === 0 && !sql.includes('?')) return sql
-  if (/['"]/.test(sql)) throw new TypeError(`a statement contains a quote instead of a parameter: ${excerpt}`)
-  const parts = sql.split('?')
-  if (parts.length !== params.length + 1) {
-    throw new RangeError(`${params.length} parameters for ${parts.length - 1} placeholders: ${excerpt}`)
-  }
-  let text = parts[0]!
-  for (const [index, value] of params.entries()) {
-    const rendered = renderLiteral(value)
-    if (rendered === null)
-      throw new TypeError(`parameter ${index} is not a SQL value: ${describeValue(value)}: ${excerpt}`)
-    text += rendered + parts[index + 1]!
-  }
-  return text
-}
-
-function renderLiteral(value: SqlValue): string | null {
-  if (value === null) return 'NULL'
-  if (typeof value === 'string') return quoteString(value)
-  if (typeof value === 'number') return Number.isFinite(value) ? String(value) : null
-  if (typeof value === 'bigint') return String(value)
-  if (typeof value === 'boolean') return value ? '1' : '0'
-  return value instanceof Uint8Array ? `X'${hexOf(value)}'` : null
-}
-
-function describeValue(value: unknown): string {
-  return typeof value === 'number' ? String(value) : typeof value
-}
-
-/** Replaces a lone surrogate by U+FFFD, as mysql2 does; the server's JSON parser would reject the request. */
-function quoteString(text: string): string {
-  const escaped = text.toWellFormed().replaceAll('\\', '\\\\').replaceAll("'", "''").replaceAll('\0', '\\0')
-  return `'${escaped}'`
+  if (!/['"]/.test(sql)) return renderStatement(statement)
+  throw new TypeError(`a statement contains a quote instead of a parameter: ${sql.slice(0, 200)}`)
 }
 
 function databaseError(

@@ -24,14 +24,12 @@ export function selectPage(
   let sql = `SELECT ${columnList(table.columns)} FROM ${quoteIdentifier(table.name)} WHERE ${allColumnsEqual([table.shardKey])}`
   if (after !== null && rest.length > 0) {
     // Not (a, b) > (?, ?), for which MySQL uses no index.
-    const lastValues = encodeKeyColumns(
-      table,
-      rest,
-      rest.map((column) => after[table.key.indexOf(column)]),
-    )
+    const lastKey = rest.map((column) => after[table.key.indexOf(column)])
+    const lastValues = encodeKeyColumns(table, rest, lastKey)
     const conditions = rest.map((column, i) => {
       params.push(...lastValues.slice(0, i + 1))
-      return `(${[...rest.slice(0, i).map(columnEquals), `${quoteIdentifier(column.name)} > ${comparisonPlaceholder(column)}`].join(' AND ')})`
+      const isAfter = `${quoteIdentifier(column.name)} > ${comparisonPlaceholder(column)}`
+      return `(${[...rest.slice(0, i).map(columnEquals), isAfter].join(' AND ')})`
     })
     sql += ` AND (${conditions.join(' OR ')})`
   }

@@ -57,11 +57,8 @@ export function indexClause({ name, isUnique, columns }: TableIndex<ColumnDefini
 
 /** Splits a file into statements, each ending with `;` at a line end. Lines that begin with `--` are comments. */
 export function splitStatements(file: string): string[] {
-  const code = file.replace(/^[ \t]*--.*$/gm, '')
-  return code
-    .split(/;[ \t]*(?:\r?\n|$)/)
-    .map((statement) => statement.trim())
-    .filter((statement) => statement !== '')
+  const statements = file.replace(/^[ \t]*--.*$/gm, '').split(/;[ \t]*(?:\r?\n|$)/)
+  return statements.map((statement) => statement.trim()).filter((statement) => statement !== '')
 }
 
 /**
@@ -89,9 +86,8 @@ export function clearUniqueValues(changes: readonly RowChange[]): WriteStatement
     if (op !== 'update' || unique.length === 0) return []
     return [{ table, op, key, values: Object.fromEntries(unique.map(({ name }) => [name, null])) }]
   })
-  const writes = [...Map.groupBy(cleared, ({ table }) => table)]
   // Not encodeColumn: the column's type may forbid NULL, while its declaration in the table always allows it.
-  return writes.flatMap(([table, list]) => updateRows(table, list, () => null))
+  return [...Map.groupBy(cleared, ({ table }) => table)].flatMap(([table, list]) => updateRows(table, list, () => null))
 }
 
 /** Inserts rows into the named table; `onDuplicate`: columns to replace in a row that exists. */

@@ -174,8 +174,7 @@ export class SessionChannel extends GatewayChannel implements ChannelOut {
 
   callsApplied(mark: number): void {
     if (this.#unackedDurableCall !== 0) {
-      const ack = encodeAck({ channel: this.#number, calls: mark, events: 0 })
-      this.#connection.writer.writeFrame(MESSAGE.ACK, ack)
+      this.#connection.writer.writeFrame(MESSAGE.ACK, encodeAck({ channel: this.#number, calls: mark, events: 0 }))
       if (mark >= this.#unackedDurableCall) this.#unackedDurableCall = 0
     }
     this.settle(mark)
@@ -197,10 +196,9 @@ export class SessionChannel extends GatewayChannel implements ChannelOut {
     this.settleAll()
     if (code === REPLACED) return connection.closeConnection('REPLACED', RESUMED_ELSEWHERE)
     if (code === SUPERSEDED) return connection.closeConnection('REPLACED', LOGGED_IN_ELSEWHERE, true)
-    if (code === 'FORBIDDEN') {
-      const message = `${this.#shardName} does not admit this session`
-      this.#owner.sendError(this.#number, 0, 'system', code, message)
-    } else connection.writer.writeFrame(MESSAGE.CLOSE, encodeClose({ channel: this.#number, code }))
+    if (code === 'FORBIDDEN')
+      this.#owner.sendError(this.#number, 0, 'system', code, `${this.#shardName} does not admit this session`)
+    else connection.writer.writeFrame(MESSAGE.CLOSE, encodeClose({ channel: this.#number, code }))
     this.#log.info('a shard closed a channel', { shard: this.#shardName, code })
   }
 }

@@ -83,8 +83,7 @@ export class Connection implements OutboundWriterOwner, FrameReaderOwner, Sessio
       this.#session = isHello
         ? new Session(this, this.#host, this.transport.remote)
         : new LegacySession(this, this.#host)
-      const isKnownSession = isHello && this.#isKnownSession(source, start, end)
-      const rejection = this.#permit.confirmFirstFrame(isKnownSession)
+      const rejection = this.#permit.confirmFirstFrame(isHello && this.#isKnownSession(source, start, end))
       if (rejection) return this.closeConnection('OVERLOADED', rejection.message)
       if (!isHello) this.updateAuthentication('')
     }

@@ -174,8 +174,10 @@ export function addressKey(address: string): string {
   const parsed = ipaddr.IPv6.parse(text)
   if (parsed.isIPv4MappedAddress()) return ipv4Key(parsed.toIPv4Address().toString())
   if (parsed.range() === 'loopback') return LOOPBACK
-  const network = parsed.parts.slice(0, 4).map((part) => part.toString(16))
-  return `${network.join(':')}::/64`
+  return `${parsed.parts
+    .slice(0, 4)
+    .map((part) => part.toString(16))
+    .join(':')}::/64`
 }
 
 function ipv4Key(text: string): string {

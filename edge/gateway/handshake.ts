@@ -47,8 +47,7 @@ function resumeSession(
   context: HandshakeContext,
   callbacks: HandshakeCallbacks,
 ): void {
-  const verified = verifyResumeToken(context.tokenSigner, token, context.clock.now())
-  awaitValue(verified, callbacks, null, (claims) => {
+  awaitValue(verifyResumeToken(context.tokenSigner, token, context.clock.now()), callbacks, null, (claims) => {
     if (claims === null || !claims.session.every((byte, i) => byte === session[i]))
       return callbacks.onRejected('BAD_TOKEN', 'the resume token is forged, expired or of another session')
     const identity = new SessionIdentity(owner, context, claims.session)
@@ -72,8 +71,7 @@ function loginWithTicket(
     log.error('a ticket could not be verified', { error: String(error) })
     callbacks.onRejected('UNAVAILABLE', 'the ticket could not be verified')
   }
-  const verified = ticketVerifier ? ticketVerifier.verify(ticket) : ANONYMOUS
-  awaitValue(verified, callbacks, onVerifyError, (claims) => {
+  awaitValue(ticketVerifier ? ticketVerifier.verify(ticket) : ANONYMOUS, callbacks, onVerifyError, (claims) => {
     const login = (uid: string): void =>
       identity.loginWithTicket(uid, claims.jti, claims.expiresMs, (result) =>
         finishHandshake(result, identity, callbacks, false),

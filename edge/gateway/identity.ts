@@ -4,11 +4,10 @@
 import { hexOf } from '../../core/wire/bytes.ts'
 import { Session, sessionShardKey, uidShardKey } from '../../core/wire/systemcontract.ts'
 import type { AnyCommand } from '../../core/wire/contract.ts'
-import type { CloseReason } from '../../core/wire/errors.ts'
 import { TIMES } from '../../core/wire/limits.ts'
 import { KICKED, REPLACED, SUPERSEDED } from '../../core/ports/link.ts'
 import type { Awaitable } from '../../core/game/shard.ts'
-import { LOGGED_IN_ELSEWHERE, RESUMED_ELSEWHERE } from './gatewaysession.ts'
+import { LOGGED_IN_ELSEWHERE, RESUMED_ELSEWHERE, type SessionConnection } from './gatewaysession.ts'
 import type { GatewayContext } from './context.ts'
 import { SessionLink, type ChannelOpener, type RequestResult, type SessionLinkListener } from './sessionlink.ts'
 import { signResumeToken, type ResumeClaims } from './token.ts'
@@ -16,17 +15,12 @@ import { signResumeToken, type ResumeClaims } from './token.ts'
 export type IdentityContext = Pick<GatewayContext, 'clock' | 'link' | 'tokenSigner'>
 
 /** The session of an identity. */
-export interface SessionIdentityOwner {
+export interface SessionIdentityOwner extends SessionLinkListener, Pick<SessionConnection, 'closeConnection'> {
   /** The session logged in, or its token must be replaced. */
   onIdentityChanged(): void
-  onLinkOpened(activation: number): void
-  onPush(sequence: number, event: number, body: Uint8Array): void
-  onEventsMissed(events: number): void
-  /** `isFinal`: the session ends with the connection. */
-  closeConnection(reason: CloseReason, message: string, isFinal?: boolean): void
 }
 
-export class SessionIdentity implements SessionLinkListener {
+export class SessionIdentity {
   readonly session: Uint8Array
   /** 32 hex digits. */
   readonly sessionHex: string
@@ -80,16 +74,12 @@ export class SessionIdentity implements SessionLinkListener {
     this.epoch = epoch
     this.#hasAnonymousTokens = hasAnonymousTokens
     if (boundKeys.size > 0) this.#boundKeys = new Map(boundKeys)
-    this.#requestOnce(
-      this.#sessionShardKey,
-      Session.entries.resume,
-      { session: this.sessionHex, epoch, generation },
-      (result) => {
-        if (result.ok) this.connectionGeneration = (result.output as { readonly generation: number }).generation
-        this.#tokenGeneration = this.connectionGeneration
-        onResult(result)
-      },
-    )
+    const latest = { session: this.sessionHex, epoch, generation }
+    this.#requestOnce(this.#sessionShardKey, Session.entries.resume, latest, (result) => {
+      if (result.ok) this.connectionGeneration = (result.output as { readonly generation: number }).generation
+      this.#tokenGeneration = this.connectionGeneration
+      onResult(result)
+    })
     if (!hasAnonymousTokens) return
     // Invalidates the tokens from before the login; until that is confirmed, the next token repeats the flag.
     const anonymous = { session: this.sessionHex, epoch: 0, generation }
@@ -130,7 +120,9 @@ export class SessionIdentity implements SessionLinkListener {
   /** Opens the link over which the session shard reaches this session; needed after a login or a resume. */
   openSessionLink(): void {
     const shard = { contract: Session.name, key: this.#sessionShardKey }
-    const sessionLink = (this.#sessionLink = new SessionLink(this.#context, shard, this.opener, this))
+    const onEnded = (code: string, reason?: string): void => this.#sessionEnded(code, reason)
+    const sessionLink = new SessionLink(this.#context, shard, this.opener, this.#owner, onEnded)
+    this.#sessionLink = sessionLink
     if (this.#areEventsPaused) sessionLink.pauseEvents(true)
     this.#requestAttach(sessionLink)
   }
@@ -139,7 +131,7 @@ export class SessionIdentity implements SessionLinkListener {
     const { epoch } = this
     sessionLink.request(Session.entries.attach, { session: this.sessionHex, epoch }, (result) => {
       if (result.ok || this.#sessionLink !== sessionLink || this.epoch !== epoch) return
-      this.onSessionEnded(result.code, result.message)
+      this.#sessionEnded(result.code, result.message)
     })
   }
 
@@ -199,20 +191,8 @@ export class SessionIdentity implements SessionLinkListener {
     sessionLink?.closeLink(isFinal)
   }
 
-  onLinkOpened(activation: number): void {
-    this.#owner.onLinkOpened(activation)
-  }
-
-  onPush(sequence: number, event: number, body: Uint8Array): void {
-    this.#owner.onPush(sequence, event, body)
-  }
-
-  onEventsMissed(events: number): void {
-    this.#owner.onEventsMissed(events)
-  }
-
   /** A newer connection or login, a kick, or an unreachable shard ended the session. */
-  onSessionEnded(code: string, reason = ''): void {
+  #sessionEnded(code: string, reason = ''): void {
     if (code === REPLACED) this.#owner.closeConnection('REPLACED', RESUMED_ELSEWHERE)
     else if (code === SUPERSEDED) this.#owner.closeConnection('REPLACED', LOGGED_IN_ELSEWHERE, true)
     else if (code === KICKED) this.#owner.closeConnection('KICKED', reason)

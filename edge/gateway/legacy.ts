@@ -7,19 +7,13 @@ import type { CloseReason } from '../../core/wire/errors.ts'
 import { FIRST_RESERVED, type ErrorKind } from '../../core/wire/message.ts'
 import { GatewayChannel } from './channel.ts'
 import type { GatewayContext } from './context.ts'
-import { LOGGED_IN_ELSEWHERE, OPEN_COST } from './gatewaysession.ts'
-import type { GatewaySession, SessionConnection } from './gatewaysession.ts'
+import { LOGGED_IN_ELSEWHERE, OPEN_COST, type GatewaySession, type SessionConnection } from './gatewaysession.ts'
 import { SessionIdentity, type SessionIdentityOwner } from './identity.ts'
 
 /** Bytes of queued commands: they arrived before the reply to a login, which decides their shard. */
 const MAX_QUEUED_BYTES = 65_536
 
 type LegacyContext = Pick<GatewayContext, 'clock' | 'limits' | 'link' | 'meter' | 'routingTable' | 'tokenSigner'>
-
-interface QueuedCommand {
-  readonly command: number
-  readonly body: Uint8Array
-}
 
 export class LegacySession implements GatewaySession, SessionIdentityOwner {
   readonly kind = 'legacy'
@@ -32,7 +26,7 @@ export class LegacySession implements GatewaySession, SessionIdentityOwner {
   #areEventsPaused = false
   #pendingCalls = 0
   /** In order of arrival; the first is for a shard that this session may not access yet. */
-  #queuedCommands: QueuedCommand[] = []
+  #queuedCommands: { readonly command: number; readonly body: Uint8Array }[] = []
   #queuedBytes = 0
 
   constructor(connection: SessionConnection, context: LegacyContext) {
@@ -132,7 +126,7 @@ export class LegacySession implements GatewaySession, SessionIdentityOwner {
     this.#connection.closeConnection('SLOW_CONSUMER', 'events were lost')
   }
 
-  closeConnection(reason: CloseReason, message: string, isFinal = false): void {
+  closeConnection(reason: CloseReason, message: string, isFinal?: boolean): void {
     this.#connection.closeConnection(reason, message, isFinal)
   }
 

@@ -9,19 +9,11 @@ const SAMPLE_EVERY = 32
 /** Receives the time of a sampled call, from frame to reply, or of a heartbeat, from PING to PONG. */
 export type LatencyObserver = (kind: 'call' | 'roundTrip', ms: number) => void
 
-type GatewayCounter =
-  | 'accepted'
-  | 'framesIn'
-  | 'bytesIn'
-  | 'bytesOut'
-  | 'strikes'
-  | 'pauses'
-  | 'throttles'
-  | 'holds'
-  | 'resumes'
-  | 'pings'
+type GatewayCounter = {
+  [Key in keyof GatewayMeter]: GatewayMeter[Key] extends number ? Key : never
+}[keyof GatewayMeter]
 
-export class GatewayMeter implements Record<GatewayCounter, number> {
+export class GatewayMeter {
   accepted = 0
   framesIn = 0
   bytesIn = 0

@@ -43,11 +43,10 @@ export function originFilter(list: string): OriginFilter {
 
 function addOrigin(entry: string, exact: Set<string>, wildcards: OriginWildcard[]): void {
   const [, scheme, wildcardMark, host, digits] = ORIGIN_PATTERN.exec(entry) ?? []
-  if (scheme === undefined || host === undefined || Number(digits ?? 0) > 65_535) {
+  if (scheme === undefined || host === undefined || Number(digits ?? 0) > 65_535)
     throw new OriginError(
       `origin ${JSON.stringify(entry.slice(0, 120))} is not like https://game.example, https://*.game.example or http://localhost:8080`,
     )
-  }
   const port = digits === undefined || digits === DEFAULT_PORTS[scheme] ? '' : `:${digits}`
   if (wildcardMark === undefined) exact.add(`${scheme}://${host}${port}`)
   else wildcards.push({ prefix: `${scheme}://`, suffix: `.${host}${port}` })

@@ -99,8 +99,7 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
     const hello = decodeHello(source, start, end)
     if (hello.minVersion > PROTOCOL_VERSION || hello.maxVersion < PROTOCOL_VERSION) {
       const range = `${hello.minVersion}..${hello.maxVersion}`
-      const message = `the client supports versions ${range}, this server ${PROTOCOL_VERSION}`
-      throw new ProtocolError('BAD_MESSAGE', message)
+      throw new ProtocolError('BAD_MESSAGE', `the client supports versions ${range}, this server ${PROTOCOL_VERSION}`)
     }
     const connection = this.#connection
     connection.reader.pause(PAUSE_REASON.handshake)
@@ -205,8 +204,7 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
 
   sendError(channel: number, sequence: number, kind: ErrorKind, code: string, message: string): void {
     if (kind === 'system') this.#host.meter.countError(code)
-    const error = encodeError({ channel, sequence, kind, code, message })
-    this.#connection.writer.writeFrame(MESSAGE.ERROR, error)
+    this.#connection.writer.writeFrame(MESSAGE.ERROR, encodeError({ channel, sequence, kind, code, message }))
   }
 
   #closeChannel(number: number): void {
@@ -266,7 +264,7 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
     else this.#untilWelcome.push(run)
   }
 
-  closeConnection(reason: CloseReason, message: string, isFinal = false): void {
+  closeConnection(reason: CloseReason, message: string, isFinal?: boolean): void {
     this.#connection.closeConnection(reason, message, isFinal)
   }
 

@@ -23,8 +23,6 @@ export interface SessionLinkListener {
   onPush(sequence: number, event: number, body: Uint8Array): void
   /** Events up to this number are lost. */
   onEventsMissed(events: number): void
-  /** The shard ended the session. `reason`: the text of a kick. */
-  onSessionEnded(code: string, reason?: string): void
 }
 
 export type ChannelOpener = Pick<OpenRequest, 'session' | 'uid' | 'epoch' | 'generation'>
@@ -43,6 +41,7 @@ const codec = CODECS.get('msgpack')!
 export class SessionLink implements ChannelOut {
   readonly #clock: Clock
   readonly #listener: SessionLinkListener | null
+  readonly #onEnded: (code: string, reason?: string) => void
   readonly #pendingRequests = new Set<PendingRequest>()
   /** Set when `link.open` returns; the link may use this object before that. */
   #channel: ChannelIn | null = null
@@ -50,14 +49,17 @@ export class SessionLink implements ChannelOut {
   /** Requests are sent from `open` on. */
   #state: 'opening' | 'open' | 'closed' = 'opening'
 
+  /** `onEnded`: the shard closed the link. `reason`: the text of a kick. */
   constructor(
     { link, clock }: Pick<GatewayContext, 'link' | 'clock'>,
     shard: ShardId,
     opener: Pick<ChannelOpener, 'session'> & Partial<ChannelOpener>,
     listener: SessionLinkListener | null,
+    onEnded: (code: string, reason?: string) => void = () => {},
   ) {
     this.#clock = clock
     this.#listener = listener
+    this.#onEnded = onEnded
     const channel = listener ? 0 : 1 + Math.floor(clock.random() * 0xfffffffe)
     this.#channel = link.open({ ...NEW_CHANNEL_DEFAULTS, ...opener, shard, channel }, this)
   }
@@ -71,13 +73,8 @@ export class SessionLink implements ChannelOut {
       return onResult({ ok: false, code: 'BAD_INPUT', message: error instanceof Error ? error.message : '' })
     }
     const onTimeout = (): void => this.#complete(pending, unavailableResult(`no reply within ${TIMES.callMs} ms`))
-    const pending: PendingRequest = {
-      command,
-      body,
-      onResult,
-      timer: this.#clock.after(TIMES.callMs, onTimeout),
-      sequence: 0,
-    }
+    const timer = this.#clock.after(TIMES.callMs, onTimeout)
+    const pending: PendingRequest = { command, body, onResult, timer, sequence: 0 }
     this.#pendingRequests.add(pending)
     if (this.#state === 'open') this.#send(pending)
   }
@@ -157,7 +154,7 @@ export class SessionLink implements ChannelOut {
   channelClosed(code: string, reason?: string): void {
     if (this.#state === 'closed') return
     this.#closeAndFailPending()
-    this.#listener?.onSessionEnded(code, reason)
+    this.#onEnded(code, reason)
   }
 
   callsApplied(): void {}

@@ -63,9 +63,8 @@ export class TicketVerifier {
   /** @throws DefinitionError for an invalid key or duration */
   constructor(options: TicketOptions, clock: Pick<Clock, 'now'>) {
     const { keys, maxAgeMs, clockToleranceMs = DEFAULT_TOLERANCE_MS } = options
-    if (keys.length === 0 || keys.length > MAX_KEYS) {
+    if (keys.length === 0 || keys.length > MAX_KEYS)
       throw new DefinitionError(`${keys.length} ticket keys, must be 1..${MAX_KEYS}`)
-    }
     const kids = keys.flatMap(({ kid }) => (kid === undefined ? [] : [kid]))
     const duplicate = kids.find((kid, at) => kids.indexOf(kid) !== at)
     if (duplicate !== undefined) throw new DefinitionError(`two ticket keys have kid ${shorten(duplicate)}`)
@@ -79,9 +78,8 @@ export class TicketVerifier {
 
   /** Returns the claims of a ticket that a key signed and that is valid now. @throws TicketError */
   async verify(ticket: Uint8Array): Promise<TicketClaims> {
-    const jwt = jwtText(ticket)
     const nowMs = this.#clock.now()
-    return this.#checkClaims(await this.#verifySignature(jwt, nowMs), nowMs)
+    return this.#checkClaims(await this.#verifySignature(jwtText(ticket), nowMs), nowMs)
   }
 
   async #verifySignature(jwt: string, nowMs: number): Promise<JWTPayload> {
@@ -126,23 +124,20 @@ export class TicketVerifier {
   }
 
   #checkClaims({ sub, jti, exp }: JWTPayload, nowMs: number): TicketClaims {
-    if (!isUid(sub)) {
+    if (!isUid(sub))
       throw new TicketError(
         `the ticket claim sub is not a uid: 1..${MAX_UID_BYTES} bytes of text without control characters, no space at either end`,
       )
-    }
     // jose compares whole seconds: it rejects from the first one that is not below `exp` plus the tolerance.
     const expiresMs = Math.ceil((exp ?? Infinity) + this.#toleranceMs / 1_000) * 1_000
     if (!Number.isSafeInteger(expiresMs)) throw new TicketError('the ticket claim exp is not a date')
     if (this.#options.once !== true) return { uid: sub, jti: '', expiresMs }
-    if (typeof jti !== 'string' || !/^[\x21-\x7e]{1,64}$/.test(jti)) {
+    if (typeof jti !== 'string' || !/^[\x21-\x7e]{1,64}$/.test(jti))
       throw new TicketError('the ticket claim jti must be 1..64 visible ASCII characters')
-    }
-    if (exp! * 1_000 > nowMs + MAX_ONCE_MS + this.#toleranceMs) {
+    if (exp! * 1_000 > nowMs + MAX_ONCE_MS + this.#toleranceMs)
       throw new TicketError(
         `the ticket claim exp is more than ${MAX_ONCE_MS / 60_000} minutes ahead, too far for a ticket that is valid once`,
       )
-    }
     return { uid: sub, jti, expiresMs }
   }
 }
@@ -163,9 +158,8 @@ export interface TicketEnvironment {
 export function ticketOptionsOf(env: TicketEnvironment): TicketOptions | null {
   const { FIREFLY_TICKET_SECRET: secret, FIREFLY_TICKET_KEYS: set } = env
   const { FIREFLY_TICKET_ISSUER: issuer, FIREFLY_TICKET_AUDIENCE: audience, FIREFLY_TICKET_ONCE: once } = env
-  if (once && once !== 'true' && once !== 'false') {
+  if (once && once !== 'true' && once !== 'false')
     throw new DefinitionError(`FIREFLY_TICKET_ONCE ${shorten(once)} must be true or false`)
-  }
   const keys: TicketKey[] = []
   if (secret) keys.push(secretOf(secret))
   if (set) keys.push(...keysOf(set))
@@ -176,12 +170,7 @@ export function ticketOptionsOf(env: TicketEnvironment): TicketOptions | null {
       `FIREFLY_TICKET_${withoutKey} is set and no key is: set FIREFLY_TICKET_SECRET or FIREFLY_TICKET_KEYS`,
     )
   }
-  return {
-    keys,
-    once: once === 'true',
-    ...(issuer && { issuer }),
-    ...(audience && { audience }),
-  }
+  return { keys, once: once === 'true', ...(issuer && { issuer }), ...(audience && { audience }) }
 }
 
 interface VerificationKey {
@@ -194,9 +183,8 @@ function verificationKeyOf(key: TicketKey, name: string): VerificationKey {
   const { kid } = key
   if (key.kind === 'hmac') {
     const { secret } = key
-    if (secret.length < MIN_SECRET_BYTES) {
+    if (secret.length < MIN_SECRET_BYTES)
       throw new DefinitionError(`${name}: a secret of ${secret.length} bytes, at least ${MIN_SECRET_BYTES}`)
-    }
     return { kid, algorithms: ['HS256'], key: () => Promise.resolve(secret) }
   }
   checkPublicKey(key.publicKey, name)
@@ -216,12 +204,10 @@ function checkPublicKey(jwk: JWK, name: string): void {
     const actual = `kty ${shorten(jwk.kty, 20)}, crv ${shorten(jwk.crv, 20)}`
     throw new DefinitionError(`${name}: ${actual} is not an Ed25519 key (kty "OKP", crv "Ed25519")`)
   }
-  if ('d' in jwk) {
+  if ('d' in jwk)
     throw new DefinitionError(`${name}: a private key (it has d); this server needs only kty, crv, x and kid`)
-  }
-  if (typeof jwk.x !== 'string' || !/^[\w-]{42}[048AEIMQUYcgkosw]$/.test(jwk.x)) {
+  if (typeof jwk.x !== 'string' || !/^[\w-]{42}[048AEIMQUYcgkosw]$/.test(jwk.x))
     throw new DefinitionError(`${name}: x must be 32 bytes in base64url`)
-  }
 }
 
 function checkDuration(name: string, ms: number): void {
@@ -232,11 +218,10 @@ function secretOf(text: string): TicketKey {
   const secret = utf8Encoder.encode(text)
   const correction = 'set it to the text that the login server signs with, for instance 32 random bytes in base64url'
   if (text.trim() !== text) throw new DefinitionError(`FIREFLY_TICKET_SECRET has space at an end: ${correction}`)
-  if (secret.length < MIN_SECRET_BYTES) {
+  if (secret.length < MIN_SECRET_BYTES)
     throw new DefinitionError(
       `FIREFLY_TICKET_SECRET has ${secret.length} bytes, at least ${MIN_SECRET_BYTES}: ${correction}`,
     )
-  }
   return { kind: 'hmac', secret }
 }
 
@@ -248,9 +233,8 @@ function keysOf(text: string): readonly TicketKey[] {
   } catch {
     throw new DefinitionError(`${variable} is not JSON: set it to a JWK set, {"keys":[…]}`)
   }
-  if (!Array.isArray(set?.keys) || set.keys.length === 0 || set.keys.length > MAX_KEYS) {
+  if (!Array.isArray(set?.keys) || set.keys.length === 0 || set.keys.length > MAX_KEYS)
     throw new DefinitionError(`${variable} must be a JWK set of 1..${MAX_KEYS} keys, {"keys":[…]}`)
-  }
   return set.keys.map((jwk: unknown, at) => keyOf(jwk, `${variable}: key ${at + 1}`))
 }
 
@@ -258,16 +242,13 @@ function keyOf(value: unknown, name: string): TicketKey {
   if (typeof value !== 'object' || value === null) throw new DefinitionError(`${name} is not an object`)
   const jwk = value as JWK
   const { kid, kty, alg } = jwk
-  if (kid !== undefined && (typeof kid !== 'string' || kid === '')) {
+  if (kid !== undefined && (typeof kid !== 'string' || kid === ''))
     throw new DefinitionError(`${name}: kid ${shorten(kid)} must be text`)
-  }
   const algorithms = kty === 'oct' ? ['HS256'] : ['EdDSA', 'Ed25519']
-  if (alg !== undefined && !algorithms.includes(alg)) {
+  if (alg !== undefined && !algorithms.includes(alg))
     throw new DefinitionError(`${name}: alg ${shorten(alg, 20)} must be ${algorithms.join(' or ')}, or omitted`)
-  }
-  if (jwk.use !== undefined && jwk.use !== 'sig') {
+  if (jwk.use !== undefined && jwk.use !== 'sig')
     throw new DefinitionError(`${name}: use ${shorten(jwk.use, 20)} must be "sig", or omitted`)
-  }
   const optionalKid = kid === undefined ? {} : { kid }
   if (kty === 'oct') return { kind: 'hmac', secret: bytesOf(jwk.k, name), ...optionalKid }
   checkPublicKey(jwk, name)
@@ -284,14 +265,12 @@ function bytesOf(base64url: unknown, name: string): Uint8Array {
 /** Returns the ticket as text if it has the shape of a signed JWT (RFC 7515 section 7.1). */
 function jwtText(ticket: Uint8Array): string {
   if (ticket.length === 0) throw new TicketError('the ticket is empty')
-  if (ticket.length > MAX_TICKET_BYTES) {
+  if (ticket.length > MAX_TICKET_BYTES)
     throw new TicketError(`a ticket of ${ticket.length} bytes exceeds ${MAX_TICKET_BYTES}`)
-  }
   // Latin-1 decoding cannot fail, and the pattern rejects everything but ASCII.
   const text = String.fromCharCode(...ticket)
-  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) {
+  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text))
     throw new TicketError('the ticket is not a signed JWT: three parts in base64url separated by dots')
-  }
   return text
 }
 
@@ -307,12 +286,10 @@ function isWrongKey(error: unknown): boolean {
 
 /** Drops jose's own error, because it contains the claims. */
 function ticketErrorOf(error: unknown): TicketError {
-  if (error instanceof errors.JWSSignatureVerificationFailed) {
+  if (error instanceof errors.JWSSignatureVerificationFailed)
     return new TicketError('no key of this server signed the ticket')
-  }
-  if (error instanceof errors.JOSEAlgNotAllowed) {
+  if (error instanceof errors.JOSEAlgNotAllowed)
     return new TicketError('the ticket header alg is not that of a key of this server')
-  }
   if (error instanceof errors.JWTExpired) {
     return new TicketError(
       error.claim === 'iat' ? 'the ticket claim iat is too old' : 'the ticket claim exp has passed',
@@ -325,7 +302,4 @@ function ticketErrorOf(error: unknown): TicketError {
   }
   return new TicketError('the ticket is not a signed JWT: its header or claims are not a JSON object')
 }
-const CLAIM_PROBLEMS: Readonly<Record<string, string>> = {
-  missing: 'is missing',
-  invalid: 'has the wrong type',
-}
+const CLAIM_PROBLEMS: Readonly<Record<string, string>> = { missing: 'is missing', invalid: 'has the wrong type' }

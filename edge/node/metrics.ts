@@ -4,11 +4,10 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Host } from '../../core/node/host.ts'
 import type { EngineMeter } from '../../core/turn/meter.ts'
-import type { FlusherMetrics } from '../../core/outbox/flushmetrics.ts'
+import type { FlusherMetrics } from '../../core/outbox/flusher.ts'
 import type { TieredStore } from '../../core/outbox/tieredstore.ts'
 import type { Gateway } from '../gateway/gateway.ts'
-import type { PendingSockets } from './pendingsockets.ts'
-import type { ListenerRejections } from './rejections.ts'
+import type { ListenerRejections, PendingSockets } from './pendingsockets.ts'
 
 const LATENCY_BUCKETS = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5,
@@ -100,11 +99,8 @@ export function createMetrics(
   gauge('firefly_backlog', 'entries in all mailboxes', () => engine.backlog)
   for (const [key, help] of GATEWAY_COUNTERS) counter(`firefly_${snakeCase(key)}_total`, help, () => meter[key])
   gauge('firefly_unproven', 'unauthenticated connections', () => connectionLimiter.counts.unauthenticated)
-  const addressesHelp = 'addresses with a connection or a reserved seat'
-  gauge('firefly_addresses', addressesHelp, () => connectionLimiter.addressCount)
-  for (const [key, help] of ENGINE_COUNTERS) {
-    counter(`firefly_${snakeCase(key)}_total`, help, () => engine.meter[key])
-  }
+  gauge('firefly_addresses', 'addresses with a connection or a reserved seat', () => connectionLimiter.addressCount)
+  for (const [key, help] of ENGINE_COUNTERS) counter(`firefly_${snakeCase(key)}_total`, help, () => engine.meter[key])
   gauge('firefly_row_cache_bytes', 'rows in memory, by weight', () => engine.rowCache.bytes)
   gauge('firefly_row_cache_rows', 'rows in memory', () => engine.rowCache.rows)
   if (tiers) {
@@ -118,14 +114,12 @@ export function createMetrics(
   counterBy('firefly_turned_away_total', turnedAwayHelp, 'bound', () =>
     Object.entries(connectionLimiter.counts.rejections),
   )
-  const errorsHelp = 'system errors sent to version 2 clients, by code'
-  counterBy('firefly_errors_total', errorsHelp, 'code', () => meter.errors)
+  counterBy('firefly_errors_total', 'system errors sent to version 2 clients, by code', 'code', () => meter.errors)
   const refusedHelp = 'connections and upgrades rejected by the listeners, by reason'
   counterBy('firefly_refused_total', refusedHelp, 'reason', () => rejections.counts)
   gauge('firefly_lobby', 'sockets in a TLS handshake or in use by HTTP', () => pendingSockets.socketCount)
   const rtt = histogram('firefly_rtt_seconds', 'round trip of version 2 heartbeats, from PING to PONG')
-  const latencyHelp = 'latency of sampled calls, from frame to reply'
-  const latency = histogram('firefly_message_latency_seconds', latencyHelp)
+  const latency = histogram('firefly_message_latency_seconds', 'latency of sampled calls, from frame to reply')
   meter.observeLatency((kind, ms) => (kind === 'call' ? latency : rtt).observe(ms / 1_000))
   return registry
 }

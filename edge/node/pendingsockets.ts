@@ -1,12 +1,30 @@
 // Sockets that are not yet connections of the gateway: in a TLS handshake, or in use by HTTP. Their number is limited in
-// total and per address, and a handshake has a deadline. Invariant: a socket is released exactly once, when it closes or
-// becomes a connection.
+// total and per address, and a handshake has a deadline. And the counts of what the listeners rejected before the gateway.
+// Invariant: a socket is released exactly once, when it closes or becomes a connection.
 
 import type { Server, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Limits } from '../../core/wire/limits.ts'
 import { ConnectionLimiter, type ConnectionPermit } from '../gateway/connectionlimiter.ts'
-import type { ListenerRejections } from './rejections.ts'
+
+type RejectionReason =
+  | 'accept' // the system could not accept a connection, usually because it has no free descriptors
+  | 'crowd' // too many pending connections in total, or of one address
+  | 'origin' // a WebSocket of a page whose origin is not in the list
+  | 'request' // bytes on the HTTP port that are not a request, or a request with too many or too slow headers
+  | 'tls' // not TLS, or no version and cipher in common
+  | 'tls_timeout' // a TLS handshake that exceeded its deadline
+  | 'upgrade' // an HTTP upgrade to another path or protocol, or one that RFC 6455 forbids
+  | 'websocket' // a frame that RFC 6455 forbids, or a message above its limit
+
+/** Counts by reason. */
+export class ListenerRejections {
+  readonly counts = new Map<RejectionReason, number>()
+
+  count(reason: RejectionReason): void {
+    this.counts.set(reason, (this.counts.get(reason) ?? 0) + 1)
+  }
+}
 
 /** Added to the gateway's limits, so that the gateway can answer with OVERLOADED itself. */
 const GATEWAY_HEADROOM = 64

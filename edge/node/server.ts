@@ -3,6 +3,7 @@
 
 import { createHmac } from 'node:crypto'
 import type { AddressInfo, Server } from 'node:net'
+import type { App } from '../../core/node/app.ts'
 import { systemClock } from '../../core/node/clock.ts'
 import { openHost, type Host, type HostOptions } from '../../core/node/host.ts'
 import { loadOrCreateSecret, MIN_SECRET_CHARS } from '../../core/node/secret.ts'
@@ -13,16 +14,14 @@ import { DEFAULT_FRAME_IDENTITY, type FrameIdentity } from '../../core/wire/fram
 import type { CipherFactory } from '../../core/wire/cipher.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import { tcpServer } from './transport.ts'
-import { PendingSockets } from './pendingsockets.ts'
+import { ListenerRejections, PendingSockets } from './pendingsockets.ts'
 import { createMetrics } from './metrics.ts'
 import { originFilter } from '../gateway/origin.ts'
 import { Slab } from '../gateway/writebuffer.ts'
-import { ListenerRejections } from './rejections.ts'
 import { TicketVerifier, type TicketOptions } from '../gateway/ticket.ts'
 import { Certificate, type TlsFiles } from './tls.ts'
-import type { TokenSigner } from '../gateway/token.ts'
 import type { GatewayTimes } from '../gateway/context.ts'
-import { webServer, type Page, type WebServer } from './web.ts'
+import { webServer, type WebServer } from './web.ts'
 
 export interface ServerOptions extends HostOptions {
   /** Listening address. Default 127.0.0.1. */
@@ -35,7 +34,7 @@ export interface ServerOptions extends HostOptions {
   /** Deadlines and intervals, milliseconds. Default: TIMES. */
   readonly times?: Partial<GatewayTimes>
   /** Files of the game's page by URL path, '/' first. */
-  readonly page?: Page
+  readonly page?: App['page']
   /** Certificate and key of both listeners. Default: no TLS. */
   readonly tls?: TlsFiles
   /** Pages that may open a WebSocket, in the format of `originFilter`. Default: all. */
@@ -84,8 +83,7 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
   const registry = createMetrics(host, gateway, rejections, pendingSockets)
   const tcp = tcpServer(gateway, pendingSockets, certificate)
   const { page = new Map() } = options
-  const shared = { pendingSockets, rejections, certificate }
-  const web = webServer({ ...shared, host, gateway, registry, page, isOriginAllowed })
+  const web = webServer({ pendingSockets, rejections, certificate, host, gateway, registry, page, isOriginAllowed })
   let stopPromise: Promise<void> | null = null
   const stop = (): Promise<void> => (stopPromise ??= shutDown(host, gateway, pendingSockets, tcp, web))
   const address = options.host ?? '127.0.0.1'
@@ -110,6 +108,7 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
 
 function gatewayOf(options: ServerOptions, host: Host, tickets: TicketVerifier | null): Gateway {
   const { engine, clock, log } = host
+  const secret = options.secret ?? loadOrCreateSecret(options.dir)
   return new Gateway({
     routingTable: new RoutingTable(routingTableOf(options.game)),
     link: engine,
@@ -118,7 +117,7 @@ function gatewayOf(options: ServerOptions, host: Host, tickets: TicketVerifier |
     frameIdentity: options.identity ?? DEFAULT_FRAME_IDENTITY,
     limits: engine.limits,
     slab: new Slab((bytes) => Buffer.allocUnsafeSlow(bytes)),
-    tokenSigner: tokenSignerOf(options.secret ?? loadOrCreateSecret(options.dir)),
+    tokenSigner: { sign: (bytes) => createHmac('sha256', secret).update(bytes).digest() },
     ticketVerifier: tickets,
     cipher: options.cipher ?? null,
     ...(options.times && { times: options.times }),
@@ -131,10 +130,6 @@ function checkSecret(secret: string | undefined): void {
   throw new DefinitionError(
     `secret has ${secret.length} characters, at least ${MIN_SECRET_CHARS} are needed (without this option one is created and stored)`,
   )
-}
-
-function tokenSignerOf(secret: string): TokenSigner {
-  return { sign: (bytes) => createHmac('sha256', secret).update(bytes).digest() }
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

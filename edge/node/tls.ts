@@ -50,9 +50,7 @@ function readCredentials({ certFile, keyFile }: TlsFiles): SecureContextOptions 
     createSecureContext(credentials)
   } catch (cause) {
     const { message } = cause as Error
-    throw new TlsError(`TLS certificate ${certFile} and key ${keyFile} cannot be used together: ${message}`, {
-      cause,
-    })
+    throw new TlsError(`TLS certificate ${certFile} and key ${keyFile} cannot be used together: ${message}`, { cause })
   }
   return credentials
 }
@@ -62,9 +60,7 @@ function readPem(what: string, file: string): Buffer {
   try {
     bytes = readFileSync(file)
   } catch (cause) {
-    throw new TlsError(`TLS ${what} ${file} cannot be read (${(cause as NodeJS.ErrnoException).code})`, {
-      cause,
-    })
+    throw new TlsError(`TLS ${what} ${file} cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause })
   }
   // OpenSSL accepts an empty key and then fails every handshake.
   if (bytes.includes('-----BEGIN ')) return bytes

@@ -10,8 +10,7 @@ import { TokenBucket } from '../gateway/tokenbucket.ts'
 import type { Connection } from '../gateway/connection.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Transport } from '../gateway/context.ts'
-import type { PendingSockets } from './pendingsockets.ts'
-import type { ListenerRejections } from './rejections.ts'
+import type { ListenerRejections, PendingSockets } from './pendingsockets.ts'
 import type { Certificate } from './tls.ts'
 
 /** Idle time before the system probes a peer. */
@@ -154,12 +153,11 @@ function attachWebSocket(ws: WebSocket, connection: Connection): void {
     const now = performance.now()
     controlBucket ??= new TokenBucket(MAX_CONTROL_FRAMES_PER_SECOND, Infinity)
     controlBucket.consume(1, 0, now)
-    if (controlBucket.waitMs(now) > 0) {
+    if (controlBucket.waitMs(now) > 0)
       connection.closeConnection(
         'FLOOD',
         `more than ${MAX_CONTROL_FRAMES_PER_SECOND} WebSocket pings or empty messages per second`,
       )
-    }
   }
   ws.on('message', (data: Buffer, isBinary: boolean) => {
     if (!isBinary) connection.closeConnection('TEXT_MESSAGE', 'frames must be binary messages')

@@ -7,22 +7,19 @@ import { createServer, type IncomingMessage, type Server, type ServerOptions as 
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Registry } from 'prom-client'
+import type { App } from '../../core/node/app.ts'
 import type { Host } from '../../core/node/host.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { KEEP_ALIVE_MS, rejectUpgrade, webSocketUpgrade } from './transport.ts'
-import type { PendingSockets } from './pendingsockets.ts'
+import type { ListenerRejections, PendingSockets } from './pendingsockets.ts'
 import type { OriginFilter } from '../gateway/origin.ts'
-import type { ListenerRejections } from './rejections.ts'
 import type { Certificate } from './tls.ts'
-
-/** Files of the game's page by URL path, '/' first. */
-export type Page = ReadonlyMap<string, { readonly type: string; readonly body: string | Uint8Array<ArrayBuffer> }>
 
 export interface WebOptions {
   readonly host: Host
   readonly gateway: Gateway
   readonly registry: Registry
-  readonly page: Page
+  readonly page: App['page']
   readonly pendingSockets: PendingSockets
   readonly rejections: ListenerRejections
   readonly isOriginAllowed: OriginFilter

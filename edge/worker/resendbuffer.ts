@@ -17,10 +17,6 @@ export class ResendBuffer {
   #calls: BufferedCall[] = []
   #bytes = 0
 
-  get callCount(): number {
-    return this.#calls.length
-  }
-
   /** Oldest first. */
   get calls(): readonly BufferedCall[] {
     return this.#calls

@@ -23,11 +23,6 @@ export interface ShardSocketContext {
   readonly onRoutingTableVersion: (version: string) => void
 }
 
-export interface FlushScheduler {
-  /** Calls `flush` when the current event is done. */
-  scheduleFlush(socket: ShardSocket): void
-}
-
 const BACKOFF = { minMs: 50, maxMs: 2_000 } as const
 const MAX_ATTEMPTS = 60
 /** An upgrade that takes longer has failed. */
@@ -36,7 +31,6 @@ const PING_INTERVAL_MS = 30_000
 
 export class ShardSocket implements ChannelIn, GatewayRecords {
   readonly #context: ShardSocketContext
-  readonly #scheduler: FlushScheduler
   /** Kept up to date, for the next time that the channel is opened. */
   readonly #request: { -readonly [K in keyof OpenRequest]: OpenRequest[K] }
   readonly #out: ChannelOut
@@ -56,9 +50,8 @@ export class ShardSocket implements ChannelIn, GatewayRecords {
   #isPongPending = false
   #isFlushScheduled = false
 
-  constructor(context: ShardSocketContext, scheduler: FlushScheduler, request: OpenRequest, out: ChannelOut) {
+  constructor(context: ShardSocketContext, request: OpenRequest, out: ChannelOut) {
     this.#context = context
-    this.#scheduler = scheduler
     this.#request = { ...request }
     this.#out = out
     this.#connect()
@@ -95,7 +88,7 @@ export class ShardSocket implements ChannelIn, GatewayRecords {
   }
 
   #rejectCall(sequence: number, command: number): void {
-    const message = `${this.#resendBuffer.callCount} calls wait for ${shardName(this.#request.shard)}`
+    const message = `${this.#resendBuffer.calls.length} calls wait for ${shardName(this.#request.shard)}`
     this.#out.error(sequence, command, 'system', 'OVERLOADED', message)
   }
 
@@ -124,7 +117,7 @@ export class ShardSocket implements ChannelIn, GatewayRecords {
     if (this.#state === 'closed') return
     if (this.#socket !== null) {
       this.#batch.close(isFinal)
-      this.flush()
+      this.#flush()
     }
     this.#close()
   }
@@ -190,7 +183,7 @@ export class ShardSocket implements ChannelIn, GatewayRecords {
     this.#batch.open(this.#request)
     if (this.#areEventsPaused) this.#batch.pauseEvents(true)
     this.#resend(0)
-    this.flush()
+    this.#flush()
   }
 
   #receive(message: Uint8Array): void {
@@ -203,7 +196,7 @@ export class ShardSocket implements ChannelIn, GatewayRecords {
 
   /** Sends the buffered calls above `mark` in order; then keeps only those that still need a reply. */
   #resend(mark: number): void {
-    if (this.#resendBuffer.callCount === 0) return
+    if (this.#resendBuffer.calls.length === 0) return
     const { legacy } = this.#request
     const legacyReplyAck = this.#resendBuffer.replyAck(0)
     for (const { sequence, command, flags, replyAck, body } of this.#resendBuffer.calls) {
@@ -319,7 +312,7 @@ export class ShardSocket implements ChannelIn, GatewayRecords {
       if (this.#isPongPending) return this.#reconnect(`no answer to a ping in ${PING_INTERVAL_MS} ms`)
       this.#isPongPending = true
       this.#batch.ping()
-      this.flush()
+      this.#flush()
       this.#schedulePing()
     })
   }
@@ -327,10 +320,11 @@ export class ShardSocket implements ChannelIn, GatewayRecords {
   #scheduleFlush(): void {
     if (this.#isFlushScheduled) return
     this.#isFlushScheduled = true
-    this.#scheduler.scheduleFlush(this)
+    // Once per event.
+    this.#context.clock.defer(() => this.#flush())
   }
 
-  flush(): void {
+  #flush(): void {
     this.#isFlushScheduled = false
     if (this.#socket === null || this.#batch.size === 0) return
     try {

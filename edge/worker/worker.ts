@@ -15,7 +15,7 @@ import { originFilter, type OriginFilter } from '../gateway/origin.ts'
 import { ticketOptionsOf, TicketVerifier, type TicketEnvironment } from '../gateway/ticket.ts'
 import type { TokenSigner } from '../gateway/token.ts'
 import { Slab } from '../gateway/writebuffer.ts'
-import { DurableObjectLink } from './link.ts'
+import { ShardSocket, type ShardSocketContext } from './shardsocket.ts'
 import { serveTcpStream, serveWebSocket } from './transport.ts'
 
 export interface EdgeEnv extends TicketEnvironment {
@@ -83,22 +83,20 @@ export function edge(options: EdgeOptions = {}): ExportedHandler<EdgeEnv> {
 export default edge()
 
 function gatewayOf(env: EdgeEnv, state: IsolateState, options: EdgeOptions): Gateway {
-  const link = new DurableObjectLink({
+  const context: ShardSocketContext = {
     shards: env.SHARD,
     clock,
     log,
     routingTable: () => gateway.routingTable,
     onRoutingTableVersion: (version) => void refreshRoutingTable(env, gateway, state, version),
-  })
-  const frameIdentity = frameIdentityOf(env)
-  const limits = DEFAULT_LIMITS
+  }
   const gateway = new Gateway({
     ...state,
-    link,
+    link: { open: (request, out) => new ShardSocket(context, request, out) },
     clock,
     log,
-    frameIdentity,
-    limits,
+    frameIdentity: frameIdentityOf(env),
+    limits: DEFAULT_LIMITS,
     cipher: options.cipher ?? null,
     canReserveForResume: false,
   })
@@ -130,8 +128,7 @@ async function fetchFromCore(env: EdgeEnv, path: string): Promise<Response> {
 
 async function fetchRoutingTable(env: EdgeEnv): Promise<RoutingTable> {
   isolate.routingFetchedMs = clock.now()
-  const response = await fetchFromCore(env, '/door')
-  return new RoutingTable((await response.json()) as RoutingTableData)
+  return new RoutingTable(await (await fetchFromCore(env, '/door')).json<RoutingTableData>())
 }
 
 /** Every edge signs with the secret that the core created and stores. */

@@ -92,7 +92,7 @@ for (const [type, existing, seed, expected] of CASES) {
     }
     assert.match(drift[0]!.actual, /^a table of 3 columns and about \d+ rows that Firefly did not create$/)
     const rows = await queryRows(database, 'SELECT * FROM heroes')
-    assert.deepEqual(await applySteps(client, target), ['firefly-tables', 'adopt', 'add-column'])
+    assert.deepEqual(await applySteps(client, target), ['ours', 'adopt', 'add-column'])
     assert.deepEqual(await queryRows(database, 'SELECT adopted FROM firefly_table'), [['1']])
     assert.deepEqual(await queryRows(database, 'SELECT uid, value, own FROM heroes'), rows)
     await checkSchema(client, [heroes])
@@ -188,7 +188,7 @@ for (const [name, change, table, ...expected] of KEYS) {
       return
     }
     const indexes = name.includes('added') ? ['add-index', 'add-index'] : ['add-index']
-    assert.deepEqual(await applySteps(client, target), ['firefly-tables', 'adopt', 'add-column', ...indexes])
+    assert.deepEqual(await applySteps(client, target), ['ours', 'adopt', 'add-column', ...indexes])
     await checkSchema(client, [table])
     const values = { uid: 'u', name: 'Rex', level: 1 }
     const sqlDatabase = new SqlDatabase(client, { tables: [table] })

@@ -66,6 +66,6 @@ test('records a created table again when another process has deleted its record'
       return result
     },
   }
-  assert.deepEqual(await applySteps(deletingClient, { ...targetOf([items]), files }), ['firefly-tables', 'create'])
+  assert.deepEqual(await applySteps(deletingClient, { ...targetOf([items]), files }), ['ours', 'create'])
   assert.deepEqual((await client.query(sql('SELECT name FROM firefly_table'))).rows, [['items']])
 })

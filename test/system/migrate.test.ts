@@ -63,7 +63,7 @@ testBothDrivers('migrates an empty database, and then has nothing to do', async 
     kind: 'schema',
     message: `${NOT_READY}Firefly's own tables are missing; table items is missing; table bags is missing${APPLY_HINT}`,
   })
-  assert.deepEqual(await applySteps(client, game), ['firefly-tables', 'create', 'create'])
+  assert.deepEqual(await applySteps(client, game), ['ours', 'create', 'create'])
   assert.deepEqual(await statesOf(client, game), ['in place', 'in place'])
   const before = await dumpDatabase(client)
   assert.deepEqual((await planMigration(client, game)).steps, [])
@@ -257,7 +257,7 @@ testBothDrivers('runs concurrent migrations to the same state, each step by one 
   const kinds = (kind: string, n: number): string[] => new Array<string>(n).fill(kind)
   const created = await together(targetOf([items, ...more]))
   assert.deepEqual(
-    created.filter((kind) => kind !== 'firefly-tables'),
+    created.filter((kind) => kind !== 'ours'),
     kinds('create', 6),
   )
   assert.deepEqual(await together(targetOf([items2, ...grown])), kinds('add-column', 14))
@@ -279,7 +279,7 @@ testBothDrivers(
     await assert.rejects(applySteps(client, game), DriftError)
     const { steps } = await planMigration(client, targetOf([items, bags], true))
     for (const { statements } of steps) for (const { sql } of statements) assert.match(sql, /^INSERT INTO firefly_/)
-    assert.deepEqual(await applySteps(client, targetOf([items, bags], true)), ['firefly-tables', 'adopt', 'adopt'])
+    assert.deepEqual(await applySteps(client, targetOf([items, bags], true)), ['ours', 'adopt', 'adopt'])
     assert.deepEqual(await queryRows(client, 'SELECT name, adopted FROM firefly_table ORDER BY name'), [
       ['bags', '0'],
       ['items', '0'],

@@ -43,8 +43,8 @@ test('plans files first, a record before each table, and a step for each column 
   assert.deepEqual(
     all.steps.map(({ kind, reason }) => `${kind}: ${reason}`),
     [
-      "firefly-tables: 0001_a.sql was not run yet (Firefly's own tables)",
-      "firefly-tables: 0002_b.sql was not run yet (Firefly's own tables)",
+      "ours: 0001_a.sql was not run yet (Firefly's own tables)",
+      "ours: 0002_b.sql was not run yet (Firefly's own tables)",
       'create: table pets is missing',
     ],
   )

@@ -6,12 +6,13 @@ import { json } from '../../../core/wire/codec.ts'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { encodeAck, MESSAGE } from '../../../core/wire/message.ts'
 import type { Host, RawClient } from '../host.ts'
-import { Accounts, PlayerRoom } from '../sessionshards.ts'
+import { Accounts, Hall, PlayerRoom } from '../sessionshards.ts'
 import {
   frame,
   uniqueName,
   waitForJsons,
   openRawSession,
+  pollUntil,
   RawSession,
   type Case,
   type ResumeCredentials,
@@ -137,6 +138,19 @@ export const cases: readonly Case[] = [
       )
       await failToResume(host, player.credentials)
       assert.equal(sender.client.isClosed, false)
+    },
+  },
+  {
+    name: 'a kick releases the seats of the session immediately',
+    run: async (host) => {
+      const [uid, key] = [uniqueName('ada'), uniqueName()]
+      const [member, sender] = [await openPlayer(host, uid), await openSession(host)]
+      await (await member.open(2, 'hall', key)).call(2, 1, Hall.entries.enter.number)
+      sender.sendCall(1, 1, kick.number, { uid, reason: 'CHEATING' })
+      await member.waitForClose()
+      const room = (await host.sdkClient()).at(Hall, key)
+      const hasLine = (log: { readonly lines: readonly string[] }): boolean => log.lines.length > 0
+      assert.deepEqual((await pollUntil(host, () => room.log(), hasLine, 'a change of the seat')).lines, ['left 0'])
     },
   },
   {
