@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import type { TestContext } from 'node:test'
 
 export type Figures = Readonly<Record<string, unknown>>
 
@@ -69,4 +70,12 @@ export async function figuresOf(...args: readonly string[]): Promise<readonly Fi
   assert.ok(lines.length > 0, errors)
   if (code !== 0) console.error(errors)
   return lines.map((line) => JSON.parse(line) as Figures)
+}
+
+/** Runs a drill in its quick profile, with its figures as diagnostics; null = the test is skipped, MariaDB is not installed. */
+export async function quickDrill(t: TestContext, ...args: readonly string[]): Promise<readonly Figures[] | null> {
+  const figures = await figuresOf('test/drill/main.ts', ...args, '--quick')
+  if (figures === null) t.skip('MariaDB is not installed')
+  for (const figure of figures ?? []) t.diagnostic(JSON.stringify(figure))
+  return figures
 }

@@ -313,10 +313,7 @@ async function startInstalled(options: MariadbOptions): Promise<Mariadb> {
 
 if (import.meta.main) {
   const { values } = parseArgs({ options: { port: { type: 'string' }, dir: { type: 'string' } } })
-  await using mariadb = await startInstalled({
-    port: values.port ? Number(values.port) : undefined,
-    dir: values.dir,
-  })
+  await using mariadb = await startInstalled({ port: values.port ? Number(values.port) : undefined, dir: values.dir })
   const signalled = new Promise((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve))
   process.stdout.write(`${mariadb.url}\n`)
   process.stderr.write(`mariadb --defaults-file=${mariadb.dir}/client.cnf connects; Ctrl-C stops it\n`)

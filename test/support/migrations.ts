@@ -1,24 +1,15 @@
 // Fixture of the migration tests: empty databases on one server, tables of a game, and a dump of a database.
 
 import { readdirSync, readFileSync } from 'node:fs'
-import { table, type TableDefinition, type TableOptions } from '../../core/game/table.ts'
+import type { TableDefinition } from '../../core/game/table.ts'
 import type { SqlClient } from '../../core/sql/client.ts'
 import { applyMigration, parseMigrationFile } from '../../core/migrate/migrations.ts'
 import type { MigrationFile, MigrationStep, MigrationTarget } from '../../core/migrate/plan.ts'
-import { command, contract } from '../../core/wire/contract.ts'
-import { t, type Fields } from '../../core/wire/type.ts'
+import { t } from '../../core/wire/type.ts'
 import { openClient, sql } from './database.ts'
+import { defineTable } from './tables.ts'
 
-export const Player = contract('player', { hello: command(1) })
 const FOLDER = new URL('../../schemas/mysql/', import.meta.url)
-
-export function defineTable<const C extends Fields>(
-  name: string,
-  columns: C,
-  options: Omit<TableOptions<C>, 'owner'>,
-): TableDefinition {
-  return table(name, columns, { ...options, owner: Player }).definition
-}
 
 export const items = defineTable(
   'items',

@@ -60,13 +60,7 @@ const readBuffer = Buffer.alloc(65_536)
 export const HELLO = encodeFrame(
   identity,
   MESSAGE.HELLO,
-  encodeHello({
-    minVersion: 2,
-    maxVersion: 2,
-    session: new Uint8Array(16),
-    ticket: EMPTY_BYTES,
-    token: EMPTY_BYTES,
-  }),
+  encodeHello({ minVersion: 2, maxVersion: 2, session: new Uint8Array(16), ticket: EMPTY_BYTES, token: EMPTY_BYTES }),
 )
 const PING = encodeFrame(identity, MESSAGE.PING, new Uint8Array(8))
 

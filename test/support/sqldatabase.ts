@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import test, { after } from 'node:test'
 
-import { table, type TableDefinition, type TableOptions } from '../../core/game/table.ts'
+import type { TableDefinition, TableOptions } from '../../core/game/table.ts'
 import type { Batch, Lease } from '../../core/ports/database.ts'
 import type { Row, RowChange, RowKey } from '../../core/ports/store.ts'
 import { rowKeyOf } from '../../core/rows/rowkey.ts'
@@ -12,12 +12,11 @@ import { DatabaseError, type SqlClient, type SqlResult, type SqlValue } from '..
 import { SqlDatabase } from '../../core/sql/database.ts'
 import { createTable, splitStatements } from '../../core/sql/statements.ts'
 import { planetscaleClient } from '../../core/sql/planetscale.ts'
-import { command, contract } from '../../core/wire/contract.ts'
 import type { Fields } from '../../core/wire/type.ts'
 import { startPlanetscale } from './planetscale/server.ts'
 import { openTestDatabase, openClient, sql } from './database.ts'
+import { defineTable } from './tables.ts'
 
-export const Player = contract('player', { hello: command(1) })
 export const ALL_BYTES = Uint8Array.from({ length: 256 }, (_, i) => i)
 const SCHEMA = new URL('../../schemas/mysql/0001_firefly.sql', import.meta.url)
 
@@ -51,7 +50,7 @@ export async function openSqlFixture() {
       columns: C,
       options: Omit<TableOptions<C>, 'owner'>,
     ): Promise<TableDefinition> {
-      const { definition } = table(uniqueTableName(), columns, { ...options, owner: Player })
+      const definition = defineTable(uniqueTableName(), columns, options)
       for (const statement of createTable(definition)) await direct.query(statement)
       return definition
     },
@@ -122,12 +121,6 @@ export async function loadAll(
   }
 }
 
-export function insert(table: TableDefinition, values: Row): RowChange {
-  return { table, op: 'insert', key: rowKeyOf(table, values), values }
-}
-export function update(table: TableDefinition, key: RowKey, values: Row): RowChange {
-  return { table, op: 'update', key, values }
-}
 export function remove(table: TableDefinition, ...key: RowKey): RowChange {
   return { table, op: 'delete', key, values: {} }
 }

@@ -8,14 +8,8 @@ import { SqlDatabase } from '../../core/sql/database.ts'
 import { checkSchema, describeDifference, DriftError, planMigration } from '../../core/migrate/migrations.ts'
 import { specOf, t, type Fields } from '../../core/wire/type.ts'
 import { openTestDatabase, sql } from '../support/database.ts'
-import {
-  applySteps,
-  defineTable,
-  dumpDatabase,
-  createEmptyDatabase,
-  targetOf,
-  type EmptyDatabase,
-} from '../support/migrations.ts'
+import { applySteps, dumpDatabase, createEmptyDatabase, targetOf, type EmptyDatabase } from '../support/migrations.ts'
+import { defineTable } from '../support/tables.ts'
 
 const { url, skip } = await openTestDatabase()
 const BIN = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'

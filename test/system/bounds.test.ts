@@ -3,35 +3,16 @@
 
 import assert from 'node:assert/strict'
 import { connect as dial, type Socket } from 'node:net'
-import test, { after } from 'node:test'
+import test from 'node:test'
 import { connect } from '../../client/index.ts'
-import { loadApp } from '../../core/node/app.ts'
 import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
-import { DEFAULT_LIMITS, type Limits } from '../../core/wire/limits.ts'
-import { start, type RunningServer } from '../../edge/node/server.ts'
+import { DEFAULT_LIMITS } from '../../core/wire/limits.ts'
+import type { RunningServer } from '../../edge/node/server.ts'
 import { Echo } from '../../examples/echo/contract.ts'
-import { temporaryFolder } from '../support/program.ts'
+import { startEcho } from '../support/echoserver.ts'
 import { waitFor } from '../support/wait.ts'
 
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
-const running = new Set<RunningServer>()
-after(() => Promise.all([...running].map((server) => server.stop())))
-
-async function serve(limits: Partial<Limits> = {}, idleMs = 60_000): Promise<RunningServer> {
-  const { game } = await loadApp('examples/echo')
-  const server = await start({
-    game,
-    dir: temporaryFolder(),
-    http: 0,
-    tcp: 0,
-    logLevel: 'silent',
-    limits,
-    times: { idleMs },
-  })
-  running.add(server)
-  return server
-}
-
 const webSocketUrl = (server: RunningServer): string => `ws://127.0.0.1:${server.http.port}/ws`
 const closeCount = (server: RunningServer, reason: 'IDLE' | 'SLOW_CONSUMER' | 'OVERLOADED' | 'TEXT_MESSAGE'): number =>
   server.gateway.meter.closes.get(reason) ?? 0
@@ -45,7 +26,7 @@ async function tcp(server: RunningServer): Promise<Socket> {
 const waitForClose = (socket: Socket): Promise<void> => new Promise((resolve) => socket.once('close', () => resolve()))
 
 test('closes an idle connection, and not one that sends', async () => {
-  const server = await serve({}, 400)
+  const server = await startEcho({ times: { idleMs: 400 } })
   const active = await tcp(server)
   const idle = await tcp(server)
   idle.resume()
@@ -59,7 +40,7 @@ test('closes an idle connection, and not one that sends', async () => {
 })
 
 test('closes a client that does not read at its limit while another client is answered', async () => {
-  const server = await serve({ maxOutboundBytes: 262_144, maxBytesPerSecond: 1 << 30 })
+  const server = await startEcho({ limits: { maxOutboundBytes: 262_144, maxBytesPerSecond: 1 << 30 } })
   const slow = await tcp(server)
   slow.pause()
   const body = new Uint8Array(60_000)
@@ -79,7 +60,7 @@ test('closes a client that does not read at its limit while another client is an
 })
 
 test('rejects a connection above the limit with OVERLOADED until another one closes', async () => {
-  const server = await serve({ maxConnections: 2 })
+  const server = await startEcho({ limits: { maxConnections: 2 } })
   const [first, second] = [await tcp(server), await tcp(server)]
   const rejected = new WebSocket(webSocketUrl(server))
   const { code, reason } = await new Promise<CloseEvent>((resolve) => (rejected.onclose = resolve))
@@ -94,7 +75,7 @@ test('rejects a connection above the limit with OVERLOADED until another one clo
 })
 
 test('closes a WebSocket with 1003 after a text message', async () => {
-  const server = await serve()
+  const server = await startEcho()
   const socket = new WebSocket(webSocketUrl(server))
   await new Promise((resolve) => (socket.onopen = resolve))
   const end = new Promise<CloseEvent>((resolve) => (socket.onclose = resolve))
@@ -104,7 +85,7 @@ test('closes a WebSocket with 1003 after a text message', async () => {
 })
 
 test('pauses a connection above the limit of pending calls without losing any', async () => {
-  const server = await serve()
+  const server = await startEcho()
   const socket = await tcp(server)
   const count = 20 * DEFAULT_LIMITS.maxWaiting
   const answers: number[] = []
@@ -122,7 +103,7 @@ test('pauses a connection above the limit of pending calls without losing any', 
 })
 
 test('answers accepted calls when it stops, then closes and accepts no connection', async () => {
-  const server = await serve()
+  const server = await startEcho()
   const socket = await tcp(server)
   const frames: number[] = []
   const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 20, (command) => frames.push(command))

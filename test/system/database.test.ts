@@ -8,15 +8,14 @@ import { SqlDatabase } from '../../core/sql/database.ts'
 import { t } from '../../core/wire/type.ts'
 import {
   ALL_BYTES,
-  insert,
   loadAll,
   uniqueTableName,
   OutboxOwner,
   assertRefused,
   remove,
   openSqlFixture,
-  update,
 } from '../support/sqldatabase.ts'
+import { insert, update } from '../support/tables.ts'
 
 const { skip, planetscale, faults, migrate, queryRows, create, testBothDrivers } = await openSqlFixture()
 
@@ -29,16 +28,10 @@ testBothDrivers('a takeover raises the epoch and returns the previous lease', as
   assert.deepEqual(await database.lease(name), { epoch: 1, appliedSeq: 0, storeId: first })
   const nothing = { rows: [], channels: [], casts: [], parked: [] }
   await database.apply({ owner: name, epoch: 1, firstSeq: 1, lastSeq: 2 ** 53 - 1, ...nothing })
-  assert.deepEqual(await database.takeover(name, second), {
-    epoch: 2,
-    appliedSeq: 2 ** 53 - 1,
-    storeId: first,
-  })
+  assert.deepEqual(await database.takeover(name, second), { epoch: 2, appliedSeq: 2 ** 53 - 1, storeId: first })
   const many = await Promise.all(Array.from({ length: 8 }, () => database.takeover(name, second)))
-  assert.deepEqual(
-    many.map(({ epoch }) => epoch).sort((a, b) => a - b),
-    [3, 4, 5, 6, 7, 8, 9, 10],
-  )
+  const epochs = many.map(({ epoch }) => epoch).sort((a, b) => a - b)
+  assert.deepEqual(epochs, [3, 4, 5, 6, 7, 8, 9, 10])
 })
 
 testBothDrivers('fences off an owner of an earlier epoch, and a batch that was applied', async (database, owner) => {

@@ -14,16 +14,8 @@ import {
 } from '../../core/migrate/migrations.ts'
 import { t } from '../../core/wire/type.ts'
 import { openTestDatabase, sql } from '../support/database.ts'
-import {
-  applySteps,
-  bags,
-  defineTable,
-  dumpDatabase,
-  files,
-  createEmptyDatabase,
-  items,
-  targetOf,
-} from '../support/migrations.ts'
+import { applySteps, bags, dumpDatabase, files, createEmptyDatabase, items, targetOf } from '../support/migrations.ts'
+import { defineTable } from '../support/tables.ts'
 
 const { url, skip } = await openTestDatabase()
 const game = targetOf([items, bags])

@@ -1,19 +1,15 @@
 // The reset drill, run as an operator runs it.
 
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import test from 'node:test'
-import { promisify } from 'node:util'
 
-test('resets of a shard under fifty players close no connection, lose no call and apply none twice', async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['test/drill/main.ts', 'reset'])
-  const line = stdout.split('\n').find((text) => text.startsWith('{'))
-  console.log(line)
-  const figures = JSON.parse(line!) as Record<string, number>
-  assert.equal(figures['players'], 50)
-  assert.equal(figures['resets'], 5)
-  assert.equal(figures['disconnects'], 0)
-  assert.equal(figures['lost'], 0)
-  assert.equal(figures['twice'], 0)
-  assert.ok(figures['pauseMsMax']! > 0)
+import { figuresOf } from '../support/figure.ts'
+
+test('resets of a shard under fifty players close no connection, lose no call and apply none twice', async (t) => {
+  const [figure] = (await figuresOf('test/drill/main.ts', 'reset'))!
+  t.diagnostic(JSON.stringify(figure))
+  const { players, resets, disconnects, lost, twice, pauseMsMax } = figure!
+  assert.deepEqual({ players, resets }, { players: 50, resets: 5 })
+  assert.deepEqual({ disconnects, lost, twice }, { disconnects: 0, lost: 0, twice: 0 })
+  assert.ok(Number(pauseMsMax) > 0)
 })

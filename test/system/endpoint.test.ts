@@ -9,25 +9,19 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { mysqlClient } from '../../core/node/mysqlpool.ts'
 import type { SqlClient } from '../../core/sql/client.ts'
 import { planetscaleClient } from '../../core/sql/planetscale.ts'
-import { MariadbMissing, testDatabase } from '../support/mariadb.ts'
+import { openTestDatabase, sql } from '../support/database.ts'
 import { EndpointError } from '../support/planetscale/backend.ts'
 import { startPlanetscale, type Endpoint } from '../support/planetscale/server.ts'
 
-const database = await testDatabase().catch((error: unknown) => {
-  if (error instanceof MariadbMissing) return error
-  throw error
-})
-const missing = database instanceof MariadbMissing ? database.message : false
-const test = (name: string, work: () => Promise<void>) => run(name, { skip: missing }, work)
+const { url: mysql, mariadb, skip } = await openTestDatabase()
+const test = (name: string, work: () => Promise<void>) => run(name, { skip }, work)
 
 const TRANSACTION_MS = 250
-let mysql = ''
 let direct: SqlClient
 let endpoint: Endpoint
 let limitedEndpoint: Endpoint
 before(async () => {
-  if (database instanceof MariadbMissing) return
-  mysql = database.url
+  if (skip) return
   direct = mysqlClient({ url: mysql })
   endpoint = await startPlanetscale({ mysql })
   limitedEndpoint = await startPlanetscale({
@@ -44,9 +38,8 @@ before(async () => {
   })
 })
 after(async () => {
-  if (database instanceof MariadbMissing) return
+  if (skip) return
   await Promise.all([endpoint.close(), limitedEndpoint.close(), direct.close()])
-  await database[Symbol.asyncDispose]()
 })
 
 interface Answer {
@@ -71,10 +64,10 @@ const executeQuery = (query: string, session: unknown = null, to = endpoint) => 
 let tables = 0
 async function table(columns: string): Promise<string> {
   const name = `e${++tables}`
-  await direct.query({ sql: `CREATE TABLE ${name} (${columns})`, params: [] })
+  await direct.query(sql(`CREATE TABLE ${name} (${columns})`))
   return name
 }
-const rowsOf = async (text: string) => (await direct.query({ sql: text, params: [] })).rows
+const rowsOf = async (text: string) => (await direct.query(sql(text))).rows
 
 test('returns the errors of Vitess with its wording', async () => {
   const { status, error, session } = await executeQuery('REPLACE INTO t VALUES (1)')
@@ -224,17 +217,17 @@ test('closes at once, and rolls open transactions back', async () => {
 })
 
 test('reports an error while MySQL is down, and recovers when it is up', async () => {
-  if (database instanceof MariadbMissing || !database.mariadb) return
+  if (!mariadb) return
   const name = await table('id INT')
   const { session } = await executeQuery('BEGIN')
   await executeQuery(`INSERT INTO ${name} VALUES (1)`, session)
   const running = executeQuery('SELECT SLEEP(5)')
   await sleep(50)
-  await database.mariadb.kill()
+  await mariadb.kill()
   assert.match((await running).error!.message, /code = Unavailable .*\(errno 2013\)/)
   assert.match((await executeQuery('COMMIT', session)).error!.message, /errno 2013/)
   assert.match((await executeQuery('SELECT 1')).error!.message, /code = Unavailable/)
-  await database.mariadb.start()
+  await mariadb.start()
   assert.equal((await executeQuery('SELECT 1')).error, undefined)
   assert.deepEqual(await rowsOf(`SELECT id FROM ${name}`), [])
 })

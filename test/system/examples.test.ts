@@ -4,13 +4,14 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { connect, type Dial, type Firefly } from '../../client/index.ts'
 import { dialWebSocket } from '../../client/socket.ts'
-import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { Arena } from '../../examples/arena/contract.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { unpackWorld, type ShipDot } from '../../examples/arena/world.ts'
 import { Hello } from '../../examples/hello/contract.ts'
 import { startWorkers } from '../support/workers.ts'
+import { exchangeFrames } from '../support/legacyclient.ts'
 import { serve } from '../support/program.ts'
+import { webSocketClient } from '../support/sockets.ts'
 import { waitFor } from '../support/wait.ts'
 
 interface RunningHost {
@@ -27,35 +28,6 @@ const HOSTS: Readonly<Record<string, (example: string) => Promise<RunningHost>>>
     const workers = await startWorkers({ entry })
     return { url: workers.url, stop: () => workers.close() }
   },
-}
-
-/** A legacy client over WebSocket: sends frames, resolves with `count` answers. */
-function exchangeLegacy(
-  url: string,
-  frames: readonly [number, Uint8Array][],
-  count: number,
-): Promise<[number, string][]> {
-  return new Promise((resolve, reject) => {
-    const answers: [number, string][] = []
-    const socket = new WebSocket(url)
-    socket.binaryType = 'arraybuffer'
-    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 20, (command, source, start, end) => {
-      answers.push([command, Buffer.from(source.slice(start, end)).toString()])
-    })
-    socket.onopen = () => {
-      for (const [command, body] of frames) {
-        socket.send(encodeFrame(frameIdentityBytes(DEFAULT_FRAME_IDENTITY), command, body) as Uint8Array<ArrayBuffer>)
-      }
-    }
-    socket.onmessage = ({ data }) => {
-      decoder.push(new Uint8Array(data as ArrayBuffer))
-      if (answers.length < count) return
-      socket.close()
-      resolve(answers)
-    }
-    socket.onerror = () => reject(new Error(`no connection to ${url}`))
-    socket.onclose = ({ reason }) => reject(new Error(`closed: ${reason}`))
-  })
 }
 
 /** Resolves with the first event. */
@@ -95,11 +67,7 @@ function watchPilot(
   arena.on('joined', (pilot) => events.push(`joined ${pilot.nick}`))
   arena.on('left', (pilot) => events.push(`left ${pilot.nick}`))
   const entry = (): (typeof pilots)[number] | undefined => pilots.find((pilot) => pilot.nick === nick)
-  return {
-    ship: () => ships.find(({ seat }) => seat === entry()?.seat),
-    away: () => entry()?.away ?? false,
-    events,
-  }
+  return { ship: () => ships.find(({ seat }) => seat === entry()?.seat), away: () => entry()?.away ?? false, events }
 }
 
 const CHECKS: Readonly<Record<string, (game: Firefly, url: string) => Promise<void>>> = {
@@ -112,23 +80,30 @@ const CHECKS: Readonly<Record<string, (game: Firefly, url: string) => Promise<vo
     const pack = Buffer.from('81a474657874a26869', 'hex')
     const event = firstEvent<Uint8Array>((listener) => game.at(Echo).on('heard', listener))
     assert.deepEqual(await game.at(Echo).raw(Uint8Array.of(1, 2, 3)), Uint8Array.of(1, 2, 3))
-    const answers = await exchangeLegacy(
-      url,
-      [
-        [1, Buffer.from('abc')],
-        [4, Buffer.from('no answer')],
-        [2, Buffer.from(json)],
-        [3, pack],
-        [5, Buffer.from('all')],
-      ],
+    const legacy = await webSocketClient(url)
+    const sent = [
+      [1, 'abc'],
+      [4, 'no answer'],
+      [2, json],
+      [3, pack],
+      [5, 'all'],
+    ] as const
+    const answers = await exchangeFrames(
+      legacy,
+      sent.map(([command, body]) => [command, Buffer.from(body)] as const),
       4,
     )
-    assert.deepEqual(answers, [
+    const expected = [
       [1, 'abc'],
       [2, json],
-      [3, pack.toString()],
+      [3, pack],
       [50, 'all'],
-    ])
+    ] as const
+    assert.deepEqual(
+      answers,
+      expected.map(([command, body]) => [command, Buffer.from(body)]),
+    )
+    legacy.close()
     // The SDK's session is a member of the shard too, so it receives the legacy client's broadcast.
     assert.equal(Buffer.from(await event).toString(), 'all')
   },

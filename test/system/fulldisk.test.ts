@@ -12,6 +12,7 @@ import { connect } from '../../client/index.ts'
 import { Market, Purse } from '../../examples/market/contract.ts'
 import { waitUntil } from '../support/database.ts'
 import { serve } from '../support/program.ts'
+import { assertField } from '../support/assertfield.ts'
 
 const SIZE = '4m'
 
@@ -90,8 +91,9 @@ test('on a full disk no lost write is acknowledged and reads work; after space i
     deposited.slice(0, 2).map((sum) => 10 + sum),
   )
   assert.deepEqual(await purses[2]!.deposit({ amount: 5, id: 'after' }), { gold: 15 })
-  assert.deepEqual(
-    games.map(({ state }) => state),
+  assertField(
+    games,
+    'state',
     names.map(() => 'open'),
   )
 })

@@ -85,10 +85,7 @@ const skip =
 test('`npm run mariadb` installs MariaDB if it is missing, and starts it', { skip }, () => {
   const apt = createFakeApt('case "$1" in install) umount /usr/sbin;; esac')
   const command = `${HIDE_MARIADB} && exec timeout -s INT 5 ${process.execPath} ${SCRIPT}`
-  const { stdout, stderr } = spawnSync(UNSHARE, ['-m', 'sh', '-c', command], {
-    env: apt.env,
-    encoding: 'utf8',
-  })
+  const { stdout, stderr } = spawnSync(UNSHARE, ['-m', 'sh', '-c', command], { env: apt.env, encoding: 'utf8' })
   assert.deepEqual(apt.recordedCalls(), CALLS)
   assert.match(stdout, /^mysql:\/\/root:\w+@127\.0\.0\.1:\d+\/firefly\n$/)
   assert.match(stderr, /^firefly: installing mariadb-server-core, mariadb-client-core for a private MariaDB …\n/)

@@ -55,14 +55,7 @@ test('reloads rows that another program changed, deleted or moved', { skip }, as
   await using database = await createEmptyDatabase(url)
   await using other = openClient(database.url)
   await applySteps(database.client, targetOf([vals.definition]))
-  const server = await start({
-    game,
-    dir: temporaryFolder(),
-    http: 0,
-    tcp: 0,
-    logLevel: 'silent',
-    mysql: database.url,
-  })
+  const server = await start({ game, dir: temporaryFolder(), http: 0, tcp: 0, logLevel: 'silent', mysql: database.url })
   try {
     await using client = await connect(`ws://127.0.0.1:${server.http.port}/ws`)
     const [box, next] = [client.at(Box, 'one'), client.at(Box, 'two')]

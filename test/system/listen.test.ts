@@ -7,38 +7,24 @@ import { connect as dial, type Socket } from 'node:net'
 import { join } from 'node:path'
 import test, { after } from 'node:test'
 import { connect } from '../../client/index.ts'
-import { loadApp } from '../../core/node/app.ts'
-import type { Limits } from '../../core/wire/limits.ts'
-import { start, type RunningServer } from '../../edge/node/server.ts'
+import type { RunningServer } from '../../edge/node/server.ts'
 import { Echo } from '../../examples/echo/contract.ts'
+import { startEcho } from '../support/echoserver.ts'
 import { temporaryFolder } from '../support/program.ts'
 import { requestRaw, statusCode, upgradeLines } from '../support/rawhttp.ts'
 import { waitFor } from '../support/wait.ts'
 
-const running = new Set<RunningServer>()
-after(() => Promise.all([...running].map((server) => server.stop())))
-
-async function serve(limits: Partial<Limits> = {}): Promise<RunningServer> {
-  const { game } = await loadApp('examples/echo')
-  const server = await start({ game, dir: temporaryFolder(), http: 0, tcp: 0, logLevel: 'silent', limits })
-  running.add(server)
-  return server
-}
 const refusalCount = (server: RunningServer, reason: 'upgrade' | 'websocket'): number =>
   server.refusals.counts.get(reason) ?? 0
 
 test('rejects a short secret at the start without printing it', async () => {
-  const { game } = await loadApp('examples/echo')
   for (const secret of ['', 'hunter2'])
-    await assert.rejects(
-      start({ game, dir: temporaryFolder(), http: 0, tcp: 0, logLevel: 'silent', secret }),
-      ({ name, message }: Error) => {
-        assert.equal(name, 'DefinitionError')
-        assert.match(message, /^secret has \d characters, at least 32 are needed/)
-        assert.doesNotMatch(message, /hunter2/)
-        return true
-      },
-    )
+    await assert.rejects(startEcho({ secret }), ({ name, message }: Error) => {
+      assert.equal(name, 'DefinitionError')
+      assert.match(message, /^secret has \d characters, at least 32 are needed/)
+      assert.doesNotMatch(message, /hunter2/)
+      return true
+    })
 })
 
 async function assertPlayerAnswered(port: number): Promise<void> {
@@ -77,7 +63,7 @@ const closeCode = (frames: readonly Buffer[]): number => {
 }
 
 test('answers, closes and counts an invalid upgrade, and keeps serving', async () => {
-  const server = await serve()
+  const server = await startEcho()
   const { port } = server.http
   const rows: [string[], number][] = [
     [upgradeLines('/'), 404],
@@ -102,7 +88,7 @@ test('answers, closes and counts an invalid upgrade, and keeps serving', async (
 })
 
 test('closes a connection whose request does not begin or does not end', { timeout: 30_000 }, async () => {
-  const server = await serve()
+  const server = await startEcho()
   const startedMs = performance.now()
   await Promise.all(
     ['', 'GET / HTTP/1.1\r\nHo', 'POST /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab'].map((bytes) => {
@@ -114,7 +100,7 @@ test('closes a connection whose request does not begin or does not end', { timeo
 })
 
 test('closes a connection that floods pings, empty messages or empty fragments', async () => {
-  const server = await serve()
+  const server = await startEcho()
   const floods: [what: string, hex: string, count: number, code: number][] = [
     ['ping', '898000000000', 200, 1008],
     ['pong', '8a8000000000', 200, 1008],
@@ -138,7 +124,7 @@ test('closes a connection that floods pings, empty messages or empty fragments',
 })
 
 test('keeps serving when a rejected connection breaks rules and resets', async () => {
-  const server = await serve({ maxConnections: 1 })
+  const server = await startEcho({ limits: { maxConnections: 1 } })
   const first = dial(server.tcp.port, '127.0.0.1')
   await waitFor(() => server.gateway.connectionCount === 1, 'the first connection is accepted')
   for (let i = 0; i < 20; i++) {

@@ -4,14 +4,16 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { table, type TableDefinition } from '../../core/game/table.ts'
+import type { TableDefinition } from '../../core/game/table.ts'
 import type { Row } from '../../core/ports/store.ts'
 import { DatabaseError, type SqlClient, type SqlValue } from '../../core/sql/client.ts'
 import { SqlDatabase } from '../../core/sql/database.ts'
 import { selectShards } from '../../core/sql/select.ts'
 import { insertInto } from '../../core/sql/statements.ts'
 import { t } from '../../core/wire/type.ts'
-import { loadAll, uniqueTableName, Player, assertRefused, openSqlFixture } from '../support/sqldatabase.ts'
+import { loadAll, uniqueTableName, assertRefused, openSqlFixture } from '../support/sqldatabase.ts'
+import { assertField } from '../support/assertfield.ts'
+import { defineTable } from '../support/tables.ts'
 
 const { direct, queryRows, create, testBothDrivers } = await openSqlFixture()
 
@@ -43,10 +45,9 @@ async function loadSequentially<T>(keys: readonly string[], get: (key: string) =
 
 test('orders the rows of many shards by shard, and then as in a page of one shard', () => {
   const columns = { place: t.u8, uid: t.id, n: t.u8 }
-  const { definition: places } = table('places', columns, {
+  const places = defineTable('places', columns, {
     key: ['place', 'uid', 'n'],
     shardKey: 'uid',
-    owner: Player,
   })
   assert.deepEqual(selectShards(places, ['a', 'b'], 9), {
     sql: 'SELECT `place`, `uid`, `n` FROM `places` WHERE `uid` IN (?, ?) ORDER BY `uid`, `place`, `n` LIMIT ?',
@@ -71,8 +72,9 @@ testBothDrivers('200 concurrent loads return the same rows as sequential ones', 
     for (const page of [1_000, 100]) {
       const alone = countingDatabase(client)
       const expected = await loadSequentially(SHARDS, (uid) => loadAll(alone.database, table, uid, page))
-      assert.deepEqual(
-        expected.map(({ length }) => length),
+      assertField(
+        expected,
+        'length',
         SHARDS.map((_, i) => sizeOf(i)),
       )
       const shared = countingDatabase(client)
@@ -115,11 +117,7 @@ testBothDrivers('loads several page sizes and tables, and a shard twice, concurr
 })
 
 testBothDrivers('separates the rows of shards that a collation treats as equal', async (database) => {
-  const { definition: old } = table(
-    uniqueTableName(),
-    { id: t.u32, uid: t.string(20) },
-    { key: 'id', by: ['uid'], owner: Player },
-  )
+  const old = defineTable(uniqueTableName(), { id: t.u32, uid: t.string(20) }, { key: 'id', by: ['uid'] })
   await queryRows(
     `CREATE TABLE ${old.name} (id INT UNSIGNED PRIMARY KEY,
       uid VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL, KEY (uid))`,
@@ -134,10 +132,7 @@ testBothDrivers('separates the rows of shards that a collation treats as equal',
   const keys = [...bobs, 'ada', 'Ada', 'zoe', 'zoë', 'eve', 'boB']
   for (const page of [1_000, 900, 400]) {
     const expected = await loadSequentially(keys, (uid) => loadAll(database, old, uid, page))
-    assert.deepEqual(
-      expected.map(({ length }) => length),
-      [900, 900, 900, 900, 900, 1, 0, 0, 1, 0, 0],
-    )
+    assertField(expected, 'length', [900, 900, 900, 900, 900, 1, 0, 0, 1, 0, 0])
     assert.deepEqual(await Promise.all(keys.map((uid) => loadAll(database, old, uid, page))), expected)
   }
 })
@@ -189,10 +184,9 @@ testBothDrivers('loads the critical state of many shards concurrently', async (_
   })
   const alone = countingDatabase(client)
   const expected = await loadSequentially(shards, (shard) => alone.database.criticalState(shard))
-  assert.deepEqual(
-    expected.map(({ channels, casts }) => [channels.length, casts.length]),
-    shards.map((_, i) => [sizeOf(i), sizeOf(i)]),
-  )
+  const sizes = expected.map(({ channels, casts }) => [channels.length, casts.length])
+  const expectedSizes = shards.map((_, i) => [sizeOf(i), sizeOf(i)])
+  assert.deepEqual(sizes, expectedSizes)
   const shared = countingDatabase(client)
   const found = await Promise.all(shards.map((shard) => shared.database.criticalState(shard)))
   assert.deepEqual(found, expected)
@@ -200,10 +194,7 @@ testBothDrivers('loads the critical state of many shards concurrently', async (_
   const settled = await Promise.allSettled(
     [...shards.slice(0, 9), 'bob '].map((shard) => shared.database.criticalState(shard)),
   )
-  assert.deepEqual(
-    settled.map(({ status }) => status),
-    [...shards.slice(0, 9).map(() => 'fulfilled'), 'rejected'],
-  )
+  assertField(settled, 'status', [...shards.slice(0, 9).map(() => 'fulfilled'), 'rejected'])
 })
 
 testBothDrivers(

@@ -13,9 +13,7 @@ import { startMariadb, testDatabase } from '../support/mariadb.ts'
 import { openTestDatabase, assertDatabaseError, openClient, sql, waitUntil } from '../support/database.ts'
 
 const { url, mariadb, skip: missing } = await openTestDatabase()
-const privateOnly = {
-  skip: missing || (mariadb ? false : 'tests must not stop the server of FIREFLY_TEST_MYSQL'),
-}
+const privateOnly = { skip: missing || (mariadb ? false : 'tests must not stop the server of FIREFLY_TEST_MYSQL') }
 const SCRIPT = new URL('../support/mariadb.ts', import.meta.url).pathname
 const OPENSSL = '/usr/bin/openssl'
 const selectOne = sql('SELECT 1')
@@ -118,9 +116,7 @@ test('requires with ssl a trusted certificate with the name of the host', { skip
   const secure = async (name: string, host: string) => {
     const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', file(`${name}.key`)]
     const subject = ['-subj', `/CN=${host}`, '-addext', `subjectAltName=DNS:${host}`, '-days', '2']
-    execFileSync(OPENSSL, ['req', '-x509', ...key, '-out', file(`${name}.pem`), ...subject], {
-      stdio: 'ignore',
-    })
+    execFileSync(OPENSSL, ['req', '-x509', ...key, '-out', file(`${name}.pem`), ...subject], { stdio: 'ignore' })
     return startMariadb({ flags: [`--ssl-cert=${file(`${name}.pem`)}`, `--ssl-key=${file(`${name}.key`)}`] })
   }
   await using good = await secure('good', 'localhost')

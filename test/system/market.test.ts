@@ -5,12 +5,13 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { connect } from '../../client/index.ts'
-import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { Market, MAX_GOLD, Purse } from '../../examples/market/contract.ts'
 import { startPlanetscale } from '../support/planetscale/server.ts'
 import { startWorkers } from '../support/workers.ts'
 import { openTestDatabase, openClient, sql, waitUntil } from '../support/database.ts'
+import { exchangeFrames } from '../support/legacyclient.ts'
 import { runToEnd, serve } from '../support/program.ts'
+import { webSocketClient } from '../support/sockets.ts'
 
 interface Running {
   /** `ws://…/ws` */
@@ -32,41 +33,20 @@ const workerd = async (coreVars: Record<string, string> = {}): Promise<Running> 
 }
 
 /** A client that uses only frames and JSON. */
-class LegacyClient {
-  readonly #socket: WebSocket
-  readonly #answers: [number, unknown][] = []
-  closeReason = ''
-
-  constructor(url: string) {
-    this.#socket = new WebSocket(url)
-    this.#socket.binaryType = 'arraybuffer'
-    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 65_536, (command, source, start, end) => {
-      this.#answers.push([command, JSON.parse(Buffer.from(source.slice(start, end)).toString())])
-    })
-    this.#socket.onmessage = ({ data }) => void decoder.push(new Uint8Array(data as ArrayBuffer))
-    this.#socket.onclose = ({ reason }) => (this.closeReason = reason || 'closed')
-  }
-
+async function connectTool(url: string) {
+  const client = await webSocketClient(url)
   /** Sends all commands together and returns one answer per command. */
-  async ask(...commands: readonly (readonly [number, unknown])[]): Promise<[number, unknown][]> {
-    await waitUntil(() => this.#socket.readyState === WebSocket.OPEN)
-    const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
-    for (const [command, body] of commands) {
-      const bytes = Buffer.from(JSON.stringify(body))
-      this.#socket.send(encodeFrame(identity, command, bytes) as Uint8Array<ArrayBuffer>)
-    }
-    await waitUntil(() => this.#answers.length >= commands.length || this.closeReason !== '')
-    return this.#answers.splice(0)
+  const ask = async (...commands: readonly (readonly [number, unknown])[]): Promise<[number, unknown][]> => {
+    const frames = commands.map(([command, body]) => [command, Buffer.from(JSON.stringify(body))] as const)
+    const answers = await exchangeFrames(client, frames)
+    return answers.map(([command, body]) => [command, JSON.parse(body.toString())])
   }
-
-  close(): void {
-    this.#socket.close()
-  }
+  return { ask, close: () => client.close() }
 }
 
 async function assertMarketWorks(url: string, run: string): Promise<void> {
   const [ada, bob] = [`ada.${run}`, `bob.${run}`]
-  const tool = new LegacyClient(url)
+  const tool = await connectTool(url)
   // The later commands do not wait for the answer of the first one, which opens the purse.
   assert.deepEqual(
     await tool.ask(
@@ -158,7 +138,7 @@ async function assertMarketWorksOn(running: Running, run: string): Promise<void>
   }
 }
 
-async function goldOf(tool: LegacyClient): Promise<unknown> {
+async function goldOf(tool: Awaited<ReturnType<typeof connectTool>>): Promise<unknown> {
   const [answer] = await tool.ask([404, {}])
   return (answer![1] as { gold: number }).gold
 }
@@ -205,7 +185,7 @@ test('runs the market on Node and on workerd with MySQL', { skip }, async (t) =>
     assert.deepEqual(await sum('c'), total)
     await running.stop()
     const fresh = await node('--mysql', mysql, '--critical')
-    const tool = new LegacyClient(fresh.url)
+    const tool = await connectTool(fresh.url)
     assert.deepEqual(await tool.ask([401, { player: 'ada.c' }], [402, { amount: 100, id: 'first' }]), [
       [401, { player: 'ada.c', gold: 65 }],
       [402, { gold: 100 }],

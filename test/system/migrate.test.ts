@@ -18,7 +18,6 @@ import { openTestDatabase, openClient, sql, waitUntil } from '../support/databas
 import {
   applySteps,
   bags,
-  defineTable,
   dumpDatabase,
   files,
   createEmptyDatabase,
@@ -26,6 +25,7 @@ import {
   targetOf,
   type EmptyDatabase,
 } from '../support/migrations.ts'
+import { defineTable } from '../support/tables.ts'
 
 const { url, skip } = await openTestDatabase()
 
@@ -158,12 +158,7 @@ const items2 = defineTable(
     pet: t.object({ name: t.string(9) }),
     kind: t.oneOf('axe', 'bow'),
   },
-  {
-    key: 'id',
-    by: ['uid', 'count', 'kind'],
-    unique: ['gem', 'name'],
-    defaults: { count: 3, level: 7, kind: 'bow' },
-  },
+  { key: 'id', by: ['uid', 'count', 'kind'], unique: ['gem', 'name'], defaults: { count: 3, level: 7, kind: 'bow' } },
 )
 
 testBothDrivers('adds columns while a process of the previous version writes', async (client, { url }) => {
@@ -178,15 +173,7 @@ testBothDrivers('adds columns while a process of the previous version writes', a
       const values = { id: `i${n}`, uid: 'u', count: n % 9, gem: null, tags: ['a'] }
       const insert = { table: items, op: 'insert', key: [`i${n}`], values } as const
       const update = { table: items, op: 'update', key: [`i${n}`], values: { count: 9 } } as const
-      const rest = {
-        owner: 'old',
-        epoch,
-        firstSeq: 2 * n - 1,
-        lastSeq: 2 * n,
-        channels: [],
-        casts: [],
-        parked: [],
-      }
+      const rest = { owner: 'old', epoch, firstSeq: 2 * n - 1, lastSeq: 2 * n, channels: [], casts: [], parked: [] }
       assert.equal(await old.apply({ ...rest, rows: n % 2 ? [insert] : [insert, update] }), 'applied')
     }
   })()

@@ -2,28 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import test from 'node:test'
-import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
+import { callLegacy } from '../support/legacyclient.ts'
 import { runToEnd, serve, temporaryFolder } from '../support/program.ts'
-
-const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
-
-/** Sends one frame; resolves with the body of the first answer. */
-function callLegacy(port: number, command: number, body: Uint8Array): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(port, '127.0.0.1')
-    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 1 << 20, (_command, source, start, end) => {
-      resolve(Buffer.from(source.slice(start, end)))
-      socket.destroy()
-    })
-    socket.on('data', (chunk) => void decoder.push(chunk))
-    socket.on('error', reject)
-    socket.on('close', () => reject(new Error('closed')))
-    socket.write(encodeFrame(identity, command, body))
-  })
-}
 
 test('an invalid ticket option or secret is an error of one line, which does not contain the secret', async () => {
   const folder = temporaryFolder()

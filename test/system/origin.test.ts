@@ -2,27 +2,16 @@
 // connection; native clients, which send none, are always accepted.
 
 import assert from 'node:assert/strict'
-import test, { after } from 'node:test'
+import test from 'node:test'
 import { connect } from '../../client/index.ts'
-import { loadApp } from '../../core/node/app.ts'
 import { OriginError, originFilter } from '../../edge/gateway/origin.ts'
-import { start, type RunningServer } from '../../edge/node/server.ts'
 import { Echo } from '../../examples/echo/contract.ts'
-import { runToEnd, temporaryFolder } from '../support/program.ts'
+import { startEcho } from '../support/echoserver.ts'
+import { runToEnd } from '../support/program.ts'
 import { requestRaw, statusCode, upgradeLines } from '../support/rawhttp.ts'
 
-const running = new Set<RunningServer>()
-after(() => Promise.all([...running].map((server) => server.stop())))
-
-async function serve(origins: string): Promise<RunningServer> {
-  const { game } = await loadApp('examples/echo')
-  const server = await start({ game, dir: temporaryFolder(), http: 0, tcp: 0, logLevel: 'silent', origins })
-  running.add(server)
-  return server
-}
-
 test('answers an origin outside the list with 403 and counts it; accepts the list and native clients', async () => {
-  const server = await serve('https://game.example, https://*.game.example')
+  const server = await startEcho({ origins: 'https://game.example, https://*.game.example' })
   const { port } = server.http
   assert.equal(statusCode(await requestRaw(port, upgradeLines('/ws', 'Origin: https://evil.example'))), 403)
   assert.equal(statusCode(await requestRaw(port, upgradeLines('/ws', 'Origin: null'))), 403)

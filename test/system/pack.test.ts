@@ -5,15 +5,14 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { connect as dialTcp } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 
 import { msgpack } from '../../core/wire/codec.ts'
-import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { openTestDatabase } from '../support/database.ts'
+import { callLegacy } from '../support/legacyclient.ts'
 
 const root = dirname(dirname(import.meta.dirname))
 const binaries = join(root, 'node_modules', '.bin')
@@ -58,9 +57,7 @@ before(async () => {
   writeFileSync(join(studioFolder, 'package.json'), '{ "private": true, "type": "module" }\n')
   await run('npm', ['install', tarball, '--prefer-offline', '--no-audit', '--no-fund'], studioFolder)
   const manifest = readFileSync(join(studioFolder, 'package.json'))
-  cpSync(join(studioFolder, 'node_modules', 'firefly-game', 'deploy', 'template'), studioFolder, {
-    recursive: true,
-  })
+  cpSync(join(studioFolder, 'node_modules', 'firefly-game', 'deploy', 'template'), studioFolder, { recursive: true })
   writeFileSync(join(studioFolder, 'package.json'), manifest)
   mkdirSync(join(studioFolder, 'node_modules', '@cloudflare'), { recursive: true })
   const types = join('node_modules', '@cloudflare', 'workers-types')
@@ -84,10 +81,7 @@ interface RunningProgram extends AsyncDisposable {
 async function serve([node, ...flags]: readonly string[], ...args: string[]): Promise<RunningProgram> {
   const bin = join(studioFolder, 'node_modules', '.bin', 'firefly')
   const ports = ['--http', '0', '--tcp', '0']
-  const child = spawn(node!, [...flags, bin, 'serve', '--app', '.', ...ports, ...args], {
-    cwd: studioFolder,
-    env,
-  })
+  const child = spawn(node!, [...flags, bin, 'serve', '--app', '.', ...ports, ...args], { cwd: studioFolder, env })
   running.add(child)
   let output = ''
   const exited = new Promise<number | null>((resolve) => {
@@ -128,20 +122,9 @@ async function serve([node, ...flags]: readonly string[], ...args: string[]): Pr
   }
 }
 
-/** One call of a legacy client: sends a frame and resolves with the decoded answer. */
-function greetByFrame({ host, port }: RunningProgram['tcp'], name: string): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const socket = dialTcp(port, host)
-    const decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, 65_536, (command, source, start, end) => {
-      assert.equal(command, 1)
-      resolve(msgpack.decode(source.subarray(start, end)))
-      socket.destroy()
-    })
-    socket.setTimeout(10_000, () => socket.destroy(new Error('no answer over TCP')))
-    socket.on('data', (chunk) => decoder.push(chunk))
-    socket.on('error', reject)
-    socket.write(encodeFrame(frameIdentityBytes(DEFAULT_FRAME_IDENTITY), 1, msgpack.encode({ name })))
-  })
+/** One call of a legacy client. */
+async function greetByFrame({ port }: RunningProgram['tcp'], name: string): Promise<unknown> {
+  return msgpack.decode(await callLegacy(port, 1, msgpack.encode({ name })))
 }
 
 /** Reports this Node as version 18 to the launcher, if the system has no old Node. */

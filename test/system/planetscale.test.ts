@@ -7,37 +7,29 @@ import { inspect } from 'node:util'
 import { mysqlClient } from '../../core/node/mysqlpool.ts'
 import { DatabaseError, type SqlClient, type SqlValue } from '../../core/sql/client.ts'
 import { planetscaleClient } from '../../core/sql/planetscale.ts'
-import { MariadbMissing, testDatabase } from '../support/mariadb.ts'
+import { openTestDatabase, sql } from '../support/database.ts'
 import { startPlanetscale, type Endpoint } from '../support/planetscale/server.ts'
 
-const database = await testDatabase().catch((error: unknown) => {
-  if (error instanceof MariadbMissing) return error
-  throw error
-})
-const missing = database instanceof MariadbMissing ? database.message : false
-const test = (name: string, work: () => Promise<void>) => run(name, { skip: missing }, work)
+const { url: mysql, skip } = await openTestDatabase()
+const test = (name: string, work: () => Promise<void>) => run(name, { skip }, work)
 
-let mysql = ''
 let password = ''
 let endpoint: Endpoint
 let client: SqlClient
 let direct: SqlClient
 before(async () => {
-  if (database instanceof MariadbMissing) return
-  mysql = database.url
+  if (skip) return
   endpoint = await startPlanetscale({ mysql })
   password = new URL(endpoint.url).password
   client = planetscaleClient({ url: endpoint.url })
   direct = mysqlClient({ url: mysql })
 })
 after(async () => {
-  if (database instanceof MariadbMissing) return
+  if (skip) return
   await Promise.all([client.close(), direct.close()])
   await endpoint.close()
-  await database[Symbol.asyncDispose]()
 })
 
-const sql = (text: string, ...params: SqlValue[]) => ({ sql: text, params })
 const accept = () => true
 const rowsOf = async (client: SqlClient, text: string, ...params: SqlValue[]) =>
   (await client.query(sql(text, ...params))).rows

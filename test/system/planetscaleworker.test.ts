@@ -4,21 +4,18 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createTestHarness } from 'wrangler'
 import { mysqlClient } from '../../core/node/mysqlpool.ts'
-import { MariadbMissing, testDatabase } from '../support/mariadb.ts'
+import { openTestDatabase, sql } from '../support/database.ts'
 import { startPlanetscale } from '../support/planetscale/server.ts'
 
-test('runs planetscaleClient in a Worker', async (t) => {
-  const database = await testDatabase().catch((error: unknown) => {
-    if (error instanceof MariadbMissing) return error
-    throw error
-  })
-  if (database instanceof MariadbMissing) return t.skip(database.message)
+const { url: mysql, skip } = await openTestDatabase()
+
+test('runs planetscaleClient in a Worker', { skip }, async () => {
   process.env['CLOUDFLARE_CF_FETCH_ENABLED'] ??= 'false'
   process.env['WRANGLER_SEND_METRICS'] ??= 'false'
-  const direct = mysqlClient({ url: database.url })
-  await direct.query({ sql: 'CREATE TABLE w (a BIGINT UNSIGNED PRIMARY KEY, b TEXT, c BLOB)', params: [] })
+  const direct = mysqlClient({ url: mysql })
+  await direct.query(sql('CREATE TABLE w (a BIGINT UNSIGNED PRIMARY KEY, b TEXT, c BLOB)'))
   await direct.close()
-  const endpoint = await startPlanetscale({ mysql: database.url })
+  const endpoint = await startPlanetscale({ mysql })
   const main = new URL('fixtures/planetscale.ts', import.meta.url).pathname
   const harness = createTestHarness({
     workers: [{ config: { name: 'planetscale', main, compatibility_date: '2026-11-01' } }],
@@ -39,6 +36,5 @@ test('runs planetscaleClient in a Worker', async (t) => {
   } finally {
     await harness.close()
     await endpoint.close()
-    await database[Symbol.asyncDispose]()
   }
 })

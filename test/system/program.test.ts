@@ -1,7 +1,7 @@
 // The operator's contract: options, the ready line, signals, and one line for a failed start.
 
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { connect, createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import test from 'node:test'
@@ -15,6 +15,7 @@ import {
 } from '../../core/wire/frame.ts'
 import { Hello } from '../../examples/hello/contract.ts'
 import { runToEnd, serve, temporaryFolder } from '../support/program.ts'
+import { readVectors } from '../support/vectors.ts'
 
 const ZERO: FrameIdentity = { head: [0, 0, 0, 0], protoVersion: 0, serverVersion: 0 }
 
@@ -97,61 +98,24 @@ test('answers every command of examples/echo of a legacy client over TCP', async
   await program.stop()
 })
 
-interface Vectors {
-  readonly frames: readonly {
-    name: string
-    head: FrameIdentity['head']
-    protoVersion: number
-    serverVersion: number
-    command: number
-    bodyHex: string
-    frameHex: string
-  }[]
-  readonly illegal: readonly {
-    name: string
-    expectHead: FrameIdentity['head']
-    expectProtoVersion: number
-    expectServerVersion: number
-    headerHex: string
-  }[]
-  readonly streams: readonly {
-    name: string
-    head: FrameIdentity['head']
-    protoVersion: number
-    serverVersion: number
-    chunksHex: string[]
-    expected: { dispatched: [number, string][]; closed: boolean }
-  }[]
-}
-
 test('handles the vectors of the original code over a real TCP socket', async () => {
-  const vectors = JSON.parse(readFileSync('schemas/vectors/frames.json', 'utf8')) as Vectors
+  const vectors = readVectors('frames')
   /** One server per frame identity. */
   const groups = new Map<string, { identity: FrameIdentity; run: ((port: number) => Promise<void>)[] }>()
-  const add = (
-    head: FrameIdentity['head'],
-    protoVersion: number,
-    serverVersion: number,
-    run: (port: number) => Promise<void>,
-  ): void => {
-    const key = `${head.join(',')}/${protoVersion}/${serverVersion}`
-    const group = groups.get(key) ?? { identity: { head, protoVersion, serverVersion }, run: [] }
+  const add = (identity: FrameIdentity, run: (port: number) => Promise<void>): void => {
+    const key = `${identity.head.join(',')}/${identity.protoVersion}/${identity.serverVersion}`
+    const group = groups.get(key) ?? { identity, run: [] }
     group.run.push(run)
     groups.set(key, group)
   }
   let checked = 0
   // An echo after every frame shows that the server has read the frame: command 1 returns its body.
   for (const frame of vectors.frames) {
-    add(frame.head, frame.protoVersion, frame.serverVersion, async (port) => {
-      const identity = {
-        head: frame.head,
-        protoVersion: frame.protoVersion,
-        serverVersion: frame.serverVersion,
-      }
-      const probe = encodeFrame(frameIdentityBytes(identity), 1, Buffer.from(frame.name))
+    add(frame, async (port) => {
+      const probe = encodeFrame(frameIdentityBytes(frame), 1, Buffer.from(frame.name))
       const bytes = Buffer.from(frame.frameHex, 'hex')
       const answers = frame.command === 1 || frame.command === 5 ? 2 : 1
-      const { frames } = await exchangeFrames(port, [bytes, probe], answers, identity)
+      const { frames } = await exchangeFrames(port, [bytes, probe], answers, frame)
       const last = frames.at(-1)!
       assert.equal(last.body.toString(), frame.name, frame.name)
       if (frame.command === 1) assert.equal(frames[0]!.body.toString('hex'), frame.bodyHex, frame.name)
@@ -164,12 +128,9 @@ test('handles the vectors of the original code over a real TCP socket', async ()
       checked++
       continue // The original's unpack() was called with a wrong length, which the streams cover.
     }
-    add(head.expectHead, head.expectProtoVersion, head.expectServerVersion, async (port) => {
-      const identity = {
-        head: head.expectHead,
-        protoVersion: head.expectProtoVersion,
-        serverVersion: head.expectServerVersion,
-      }
+    const { expectHead, expectProtoVersion: protoVersion, expectServerVersion: serverVersion } = head
+    const identity = { head: expectHead, protoVersion, serverVersion }
+    add(identity, async (port) => {
       const before = encodeFrame(frameIdentityBytes(identity), 1, Buffer.from('before'))
       const { frames, closed } = await exchangeFrames(port, [before, bytes], 2, identity)
       assert.equal(frames.length, 1, `${head.name}: the previous frame is answered`)
@@ -178,26 +139,15 @@ test('handles the vectors of the original code over a real TCP socket', async ()
     })
   }
   for (const stream of vectors.streams) {
-    add(stream.head, stream.protoVersion, stream.serverVersion, async (port) => {
-      const identity = {
-        head: stream.head,
-        protoVersion: stream.protoVersion,
-        serverVersion: stream.serverVersion,
-      }
+    add(stream, async (port) => {
       const chunks = stream.chunksHex.map((hex) => Buffer.from(hex, 'hex'))
       const echoes = stream.expected.dispatched.filter(([command]) => command === 1)
       // Waits for more frames than come if the server must close, or if an incomplete stream ends by its idle time.
-      const { frames, closed } = await exchangeFrames(
-        port,
-        chunks,
-        Math.max(1, echoes.length) + (stream.expected.closed ? 1 : 0),
-        identity,
-      )
-      assert.deepEqual(
-        frames.filter(({ command }) => command === 1).map(({ body }) => body.toString('hex')),
-        echoes.map(([, hex]) => hex),
-        stream.name,
-      )
+      const count = Math.max(1, echoes.length) + (stream.expected.closed ? 1 : 0)
+      const { frames, closed } = await exchangeFrames(port, chunks, count, stream)
+      const answers = frames.filter(({ command }) => command === 1).map(({ body }) => body.toString('hex'))
+      const expected = echoes.map(([, hex]) => hex)
+      assert.deepEqual(answers, expected, stream.name)
       if (stream.expected.closed) assert.ok(closed, stream.name)
       checked++
     })

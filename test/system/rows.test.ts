@@ -5,23 +5,13 @@ import assert from 'node:assert/strict'
 
 import fc from 'fast-check'
 
-import { table } from '../../core/game/table.ts'
 import type { Row } from '../../core/ports/store.ts'
 import { rowKeyOf } from '../../core/rows/rowkey.ts'
 import type { SqlValue } from '../../core/sql/client.ts'
 import { addColumn } from '../../core/sql/statements.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
-import {
-  ALL_BYTES,
-  insert,
-  loadAll,
-  uniqueTableName,
-  Player,
-  assertRefused,
-  remove,
-  openSqlFixture,
-  update,
-} from '../support/sqldatabase.ts'
+import { ALL_BYTES, loadAll, uniqueTableName, assertRefused, remove, openSqlFixture } from '../support/sqldatabase.ts'
+import { defineTable, insert, update } from '../support/tables.ts'
 
 const { direct, queryRows, create, testBothDrivers } = await openSqlFixture()
 
@@ -149,11 +139,7 @@ testBothDrivers('stores any number and any text, many rows in one statement', as
   const rows = values.map(([real, text], n) => ({ uid: 'u', n, real, text }))
   await owner.applyBatch(rows.map((row) => insert(any, row)))
   assert.deepEqual(await database.load(any, 'u', null, 300), rows)
-  const swapped = rows.map((row, n) => ({
-    ...row,
-    real: rows.at(-n - 1)!.real,
-    text: rows.at(-n - 1)!.text,
-  }))
+  const swapped = rows.map((row, n) => ({ ...row, real: rows.at(-n - 1)!.real, text: rows.at(-n - 1)!.text }))
   await owner.applyBatch(swapped.map(({ uid, n, real, text }) => update(any, [uid, n], { real, text })))
   assert.deepEqual(await database.load(any, 'u', null, 300), swapped)
 })
@@ -221,10 +207,10 @@ testBothDrivers('refuses invalid values of another program with column, value an
 })
 
 testBothDrivers('reads and writes a table of another program', async (database, owner) => {
-  const { definition: old } = table(
+  const old = defineTable(
     uniqueTableName(),
     { id: t.u32, uid: t.string(20), on: t.bool, level: t.u8, born: t.date, name: t.string(20) },
-    { key: 'id', by: ['uid'], unique: ['name'], defaults: { level: 7 }, owner: Player },
+    { key: 'id', by: ['uid'], unique: ['name'], defaults: { level: 7 } },
   )
   await queryRows(
     `CREATE TABLE ${old.name} (name CHAR(20) UNIQUE, extra INT NOT NULL DEFAULT 3, \`on\` BIT(1), born TIMESTAMP(6) NULL,
@@ -256,10 +242,7 @@ testBothDrivers('reads and writes a table of another program', async (database, 
   assert.deepEqual(await database.row(old, [6]), { ...row(6, 'Bob'), on: false, level: 8 })
   assert.deepEqual(await queryRows(`SELECT extra FROM ${old.name} WHERE id = 6`), [['3']])
   await queryRows(`ALTER TABLE ${old.name} DROP COLUMN level`)
-  await assert.rejects(database.load(old, 'Bob', null, 1), {
-    kind: 'schema',
-    message: /^table t\d+: .*level/,
-  })
+  await assert.rejects(database.load(old, 'Bob', null, 1), { kind: 'schema', message: /^table t\d+: .*level/ })
 })
 
 testBothDrivers('finds a row by its exact key, whatever the collation treats as equal', async (database, owner) => {
@@ -307,21 +290,15 @@ testBothDrivers('accepts rows of a version that does not know a new column', asy
     code: t.nullable(t.string(9)),
   }
   const all: Fields = { ...columns, ...added }
-  const defaults: Row = {
-    motto: "it's \\ 50% ? 🐉; --",
-    bag: [1],
-    raw: Uint8Array.of(0, 39, 255),
-    real: -1e-7,
-  }
+  const defaults: Row = { motto: "it's \\ 50% ? 🐉; --", bag: [1], raw: Uint8Array.of(0, 39, 255), real: -1e-7 }
   const options = {
     key: 'id',
     unique: ['mail'],
     by: ['nick'],
     shardKey: 'id',
     defaults: { ...defaults, big: 2n ** 64n - 1n },
-    owner: Player,
   } as const
-  const { definition: current } = table(old.name, all, options)
+  const current = defineTable(old.name, all, options)
   for (const name of Object.keys(added))
     for (const statement of addColumn(current, current.columnByName.get(name)!)) await direct.query(statement)
   await owner.applyBatch([insert(old, { id: 'after', n: 1 })])

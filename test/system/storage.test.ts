@@ -6,19 +6,19 @@ import test from 'node:test'
 import fc from 'fast-check'
 
 import { storageOf } from '../../core/game/storage.ts'
-import { table, type TableDefinition } from '../../core/game/table.ts'
+import type { TableDefinition } from '../../core/game/table.ts'
 import type { SqlClient, SqlValue } from '../../core/sql/client.ts'
 import { createTable, insertInto } from '../../core/sql/statements.ts'
 import { DefinitionError } from '../../core/wire/errors.ts'
 import type { Schema } from '../../core/wire/schema.ts'
 import { t } from '../../core/wire/type.ts'
 import { openTestDatabase, openClient, sql } from '../support/database.ts'
-import { Player } from '../support/migrations.ts'
+import { defineTable } from '../support/tables.ts'
 
 const { url, skip } = await openTestDatabase()
 type Columns = Record<string, Schema<unknown>>
 const define = (columns: Columns, options: object): TableDefinition =>
-  table('full', columns as never, { owner: Player, ...options } as never).definition
+  defineTable('full', columns as never, options as never)
 const many = (count: number, type: Schema<unknown>, prefix = 'c'): Columns =>
   Object.fromEntries(Array.from({ length: count }, (_, at) => [`${prefix}${at}`, type]))
 const names = (columns: Columns): string[] => Object.keys(columns)
@@ -140,10 +140,7 @@ const type = fc.oneof(
 )
 const arbitraryTable = fc
   .record({
-    types: fc.array(fc.tuple(type, fc.boolean(), fc.integer({ min: 1, max: 8 })), {
-      minLength: 1,
-      maxLength: 20,
-    }),
+    types: fc.array(fc.tuple(type, fc.boolean(), fc.integer({ min: 1, max: 8 })), { minLength: 1, maxLength: 20 }),
     key: fc.array(fc.nat(30), { maxLength: 8 }),
     by: fc.array(fc.nat(90), { maxLength: 20 }),
     unique: fc.array(fc.nat(90), { maxLength: 10 }),

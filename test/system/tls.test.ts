@@ -6,15 +6,15 @@ import { execFileSync } from 'node:child_process'
 import { copyFileSync, existsSync, writeFileSync } from 'node:fs'
 import { connect as dial, type Socket } from 'node:net'
 import { join } from 'node:path'
-import test, { after } from 'node:test'
+import test from 'node:test'
 import * as tls from 'node:tls'
 import { connect } from '../../client/index.ts'
-import { loadApp } from '../../core/node/app.ts'
 import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
-import { start, type RunningServer, type ServerOptions } from '../../edge/node/server.ts'
+import type { RunningServer, ServerOptions } from '../../edge/node/server.ts'
 import type { TlsFiles } from '../../edge/node/tls.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { openssl } from '../../scripts/install.mjs'
+import { startEcho } from '../support/echoserver.ts'
 import { runToEnd, serve as serveProgram, temporaryFolder } from '../support/program.ts'
 import { waitFor } from '../support/wait.ts'
 
@@ -22,8 +22,6 @@ const tool = openssl.files.find((file) => existsSync(file)) ?? ''
 const skip = tool === '' ? 'openssl is not installed' : false
 const folder = temporaryFolder()
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
-const running = new Set<RunningServer>()
-after(() => Promise.all([...running].map((server) => server.stop())))
 
 /** Creates a self-signed certificate for 127.0.0.1, which this process trusts from now on. */
 function createCertificate(name: string): TlsFiles {
@@ -37,21 +35,8 @@ function createCertificate(name: string): TlsFiles {
 }
 const firstCertificate = skip ? { certFile: '', keyFile: '' } : createCertificate('first')
 
-async function serve(options: Partial<ServerOptions> = {}): Promise<RunningServer> {
-  const { game } = await loadApp('examples/echo')
-  const dir = temporaryFolder()
-  const server = await start({
-    game,
-    dir,
-    http: 0,
-    tcp: 0,
-    logLevel: 'silent',
-    tls: firstCertificate,
-    ...options,
-  })
-  running.add(server)
-  return server
-}
+const serve = (options: Partial<ServerOptions> = {}): Promise<RunningServer> =>
+  startEcho({ tls: firstCertificate, ...options })
 
 async function connectTls(port: number, options: tls.ConnectionOptions = {}): Promise<tls.TLSSocket> {
   const socket = tls.connect({ port, host: '127.0.0.1', ...options })
@@ -187,9 +172,7 @@ test('prints one line and exits with 2 for an invalid certificate or key', { ski
   const empty = join(folder, 'empty.pem')
   writeFileSync(empty, '')
   const locked = join(folder, 'locked.key')
-  execFileSync(tool, ['ec', '-in', keyFile, '-aes256', '-passout', 'pass:word', '-out', locked], {
-    stdio: 'pipe',
-  })
+  execFileSync(tool, ['ec', '-in', keyFile, '-aes256', '-passout', 'pass:word', '-out', locked], { stdio: 'pipe' })
   const rows: [string[], RegExp][] = [
     [['--tls-cert', certFile], /go together: --tls-key is missing/],
     [['--tls-key', keyFile], /go together: --tls-cert is missing/],

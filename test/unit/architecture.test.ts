@@ -108,10 +108,8 @@ test('a type name is declared in one product file', () => {
     ))
       declarations.set(name!, (declarations.get(name!) ?? new Set()).add(file))
   const twice = [...declarations].filter(([, where]) => where.size > 1)
-  assert.deepEqual(
-    twice.map(([name, where]) => `${name}: ${[...where].join(', ')}`),
-    [],
-  )
+  const clashes = twice.map(([name, where]) => `${name}: ${[...where].join(', ')}`)
+  assert.deepEqual(clashes, [])
 })
 
 test('no retired name is left in code or documents', () => {

@@ -53,10 +53,8 @@ test('the same seed gives the same battle, another seed a different one', () => 
 test('a hit gives the shooter a point; the target respawns later with a shield', () => {
   const { sim, shooter, target } = shooterAndTarget()
   const hits = Array.from({ length: 5 }, () => step(sim, TICK, seeded(5))).flat()
-  assert.deepEqual(
-    hits.map(({ by, target: hit }) => [by.seat, hit.seat]),
-    [[0, 1]],
-  )
+  const seats = hits.map(({ by, target: hit }) => [by.seat, hit.seat])
+  assert.deepEqual(seats, [[0, 1]])
   assert.equal(shooter.pilot.score, 1)
   assert.equal(target.pilot.score, 0)
   assert.ok(target.respawn > 0)
@@ -93,10 +91,8 @@ test('ships and shots leave on one side and enter on the other', () => {
   const other = place(sim, 1, { x: FIELD.width - 20, y: 450 })
   const shooter = place(sim, 2, { x: 30, y: 450, heading: Math.PI, fire: true })
   const hits = Array.from({ length: 4 }, () => step(sim, TICK, seeded(1))).flat()
-  assert.deepEqual(
-    hits.map(({ by, target }) => [by, target]),
-    [[shooter, other]],
-  )
+  const pairs = hits.map(({ by, target }) => [by, target])
+  assert.deepEqual(pairs, [[shooter, other]])
 })
 
 test('wrap and gap use the shortest distance', () => {
@@ -109,10 +105,8 @@ test('wrap and gap use the shortest distance', () => {
     [250, 10, 100, -40],
   ]
   for (const [from, to, size, distance] of rows) assert.equal(gap(from, to, size), distance, `${from} to ${to}`)
-  assert.deepEqual(
-    [-1, 0, 99, 100, 201].map((value) => wrap(value, 100)),
-    [99, 0, 99, 0, 1],
-  )
+  const wrapped = [-1, 0, 99, 100, 201].map((value) => wrap(value, 100))
+  assert.deepEqual(wrapped, [99, 0, 99, 0, 1])
 })
 
 test('no ship exceeds the maximum speed or the rate of shots', () => {
@@ -137,10 +131,8 @@ test('a ship without pilot keeps its course, slows down, does not fire and can b
   assert.ok(target.x > 1_000 && target.vx > 0 && target.vx < 200, `${target.x}, ${target.vx}`)
   Object.assign(shooter, { x: target.x - 60, fire: true })
   const hits = Array.from({ length: 5 }, () => step(sim, TICK, seeded(1))).flat()
-  assert.deepEqual(
-    hits.map((hit) => hit.target),
-    [target],
-  )
+  const targets = hits.map((hit) => hit.target)
+  assert.deepEqual(targets, [target])
 })
 
 test('bots join while there are few humans and leave when there are enough', () => {

@@ -195,6 +195,16 @@ test('repeats a delivery that is never answered or whose path fails', async () =
   assert.deepEqual([taken, answers, tries], [[7], ['7 {"sum":7}'], 4])
 })
 
+/** Casts 1 and 2 take effect once, although the path delays the first delivery until it has been repeated. */
+async function assertOnceThrough(path: DeliveryPath, releases: readonly (() => void)[]): Promise<void> {
+  const { answers, taken, pay, advance } = createFixture({ path })
+  await pay(1, 2)
+  await advance(11_000)
+  for (const release of releases) release()
+  await advance(11_000)
+  assert.deepEqual({ taken, answers }, { taken: [1, 2], answers: ['1 {"sum":1}', '2 {"sum":3}'] })
+}
+
 test('handles an answer once when the delivery was repeated before it arrived', async () => {
   const releases: (() => void)[] = []
   const path: DeliveryPath = async (_cast, deliver) => {
@@ -202,18 +212,7 @@ test('handles an answer once when the delivery was repeated before it arrived', 
     if (releases.length === 0) await new Promise<void>((resolve) => releases.push(resolve))
     return answer
   }
-  const { answers, taken, pay, advance } = createFixture({ path })
-  await pay(1, 2)
-  await advance(11_000)
-  for (const release of releases) release()
-  await advance(11_000)
-  assert.deepEqual(
-    [taken, answers],
-    [
-      [1, 2],
-      ['1 {"sum":1}', '2 {"sum":3}'],
-    ],
-  )
+  await assertOnceThrough(path, releases)
 })
 
 test('a delivery that arrives after later casts were run is not run again', async () => {
@@ -222,18 +221,7 @@ test('a delivery that arrives after later casts were run is not run again', asyn
     if (releases.length > 0) return deliver()
     return new Promise((resolve) => releases.push(() => void deliver().then(resolve)))
   }
-  const { answers, taken, pay, advance } = createFixture({ path })
-  await pay(1, 2)
-  await advance(11_000)
-  for (const release of releases) release()
-  await advance(11_000)
-  assert.deepEqual(
-    [taken, answers],
-    [
-      [1, 2],
-      ['1 {"sum":1}', '2 {"sum":3}'],
-    ],
-  )
+  await assertOnceThrough(path, releases)
 })
 
 test('ignores an answer to an ended activation; the next activation receives it again', async () => {

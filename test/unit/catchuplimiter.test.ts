@@ -50,10 +50,8 @@ test('admits one owner at a time, in turn, while the backlog shrinks', async () 
   const owners = Array.from({ length: 5 }, startOwner)
   await advanceRounds(50)
   assert.equal(state.maxConcurrent, 1)
-  assert.deepEqual(
-    owners.map((owner) => sent.get(owner)),
-    [10, 10, 10, 10, 10],
-  )
+  const counts = owners.map((owner) => sent.get(owner))
+  assert.deepEqual(counts, [10, 10, 10, 10, 10])
 })
 
 test('raises the limit up to a bound while the backlog grows, and resets it after a failure', async () => {

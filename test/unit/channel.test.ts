@@ -9,6 +9,7 @@ import { Engine } from '../../core/engine/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
 import { NEW_CHANNEL_DEFAULTS, type ChannelIn, type ChannelOut } from '../../core/ports/link.ts'
 import { msgpack } from '../../core/wire/codec.ts'
+import { IGNORING_CHANNEL_OUT } from '../support/channelout.ts'
 
 const Hall = contract('hall', {
   enter: command(1, {}, {}),
@@ -41,14 +42,11 @@ function createFixture(limits = {}): {
   const connect = (activation: number, eventAck: number, generation = 1, legacy = false): TestConnection => {
     const received: string[] = []
     const out: ChannelOut = {
+      ...IGNORING_CHANNEL_OUT,
       channelOpened: (activation, _mark, lost) => received.push(`opened ${activation}${lost ? ' lost' : ''}`),
       reply: (sequence) => received.push(`reply ${sequence}`),
       error: (sequence, _command, _kind, code) => received.push(`error ${sequence} ${code}`),
       event: (sequence, _event, body) => received.push(`${sequence}:${(msgpack.decode(body) as { n: number }).n}`),
-      callsApplied: () => {},
-      membershipToken: () => {},
-      keyBound: () => {},
-      loggedIn: () => {},
       resyncRequired: (events) => received.push(`resync ${events}`),
       channelClosed: (code) => received.push(`closed ${code}`),
     }
@@ -143,10 +141,8 @@ test('a connection that pauses and resumes after dropped events receives RESYNC 
   const third = connect(1, 1, 3)
   third.channel.pauseEvents(true)
   third.channel.pauseEvents(false)
-  assert.deepEqual(
-    third.receivedEvents().filter((line) => line.startsWith('resync')),
-    ['resync 10'],
-  )
+  const resyncs = third.receivedEvents().filter((line) => line.startsWith('resync'))
+  assert.deepEqual(resyncs, ['resync 10'])
 })
 
 test('the link of an older connection takes over nothing from a newer one', () => {
@@ -209,16 +205,10 @@ function createChannel(legacy = false) {
     { session: new Uint8Array(16), channel: 1, legacy },
   )
   const out: ChannelOut = {
+    ...IGNORING_CHANNEL_OUT,
     channelOpened: (activation, _mark, lost) => sent.push(`opened ${activation}${lost ? ' lost' : ''}`),
-    reply: () => {},
-    error: () => {},
     event: (sequence) => sent.push(`event ${sequence}`),
-    callsApplied: () => {},
-    membershipToken: () => {},
-    keyBound: () => {},
-    loggedIn: () => {},
     resyncRequired: (events) => sent.push(`resync ${events}`),
-    channelClosed: () => {},
   }
   const shard = { contract: 'hall', key: 'k' }
   /** A connection whose client has received event `eventAck` of `activation`. */

@@ -14,8 +14,7 @@ async function connectListening(): Promise<{
   room: Remote<(typeof Room)['entries']>
   received: unknown[]
 }> {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   const room = game.at(Room)
   const received: unknown[] = []
   room.on('moved', ({ n }) => received.push(n))

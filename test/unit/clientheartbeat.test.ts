@@ -20,8 +20,7 @@ function takePingBodies(connection: ScriptedConnection): Uint8Array[] {
 }
 
 test('sends the first PINGs early and later ones at the interval of WELCOME', async () => {
-  const server = new ScriptedServer()
-  await server.connectWelcomed({}, { heartbeatMs: 10_000 })
+  const { server } = await ScriptedServer.welcomed({}, { heartbeatMs: 10_000 })
   const times: number[] = []
   for (let ms = 500; ms <= 40_000; ms += 500) {
     server.clock.advance(500)
@@ -34,8 +33,7 @@ test('sends the first PINGs early and later ones at the interval of WELCOME', as
 })
 
 test('closes a connection after 2.5 intervals without data, not earlier', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed({}, { heartbeatMs: 10_000, token: 'one' })
+  const { server, game } = await ScriptedServer.welcomed({}, { heartbeatMs: 10_000, token: 'one' })
   server.clock.advance(24_999)
   assert.equal(game.state, 'open')
   server.clock.advance(1)
@@ -43,8 +41,7 @@ test('closes a connection after 2.5 intervals without data, not earlier', async 
 })
 
 test('any received data resets the idle timeout, even if PINGs are not answered', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed({}, { heartbeatMs: 10_000, token: 'one' })
+  const { server, game } = await ScriptedServer.welcomed({}, { heartbeatMs: 10_000, token: 'one' })
   for (let i = 0; i < 5; i++) {
     server.clock.advance(20_000)
     server.connection.send(MESSAGE.PING, new Uint8Array([i]))
@@ -103,8 +100,7 @@ test('measures calls with their outcome, bytes at each heartbeat, pauses at thei
   server.connection.disconnect()
   server.clock.advance(100)
   server.connection.disconnect()
-  server.clock.advance(200)
-  server.connection.events.opened()
+  server.openNext()
   server.connection.sendWelcome({ resumed: true, token: 'two' })
   server.clock.advance(50)
   server.connection.sendOpened(1, 7, { mark: 3 }).sendResync(1, 9)

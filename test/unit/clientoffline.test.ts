@@ -7,10 +7,11 @@ import { command, contract, event } from '../../core/wire/contract.ts'
 import { DefinitionError } from '../../core/wire/errors.ts'
 import { t } from '../../core/wire/type.ts'
 import { settlePromises, ScriptedServer, outcomeOf, Room } from './scriptedserver.ts'
+import { assertField } from '../support/assertfield.ts'
 
 async function connectThenDisconnect() {
-  const server = new ScriptedServer()
-  const room = (await server.connectWelcomed()).at(Room)
+  const { server, game } = await ScriptedServer.welcomed()
+  const room = game.at(Room)
   server.takeMessages()
   server.connection.sendOpened(1, 7)
   server.connection.disconnect()
@@ -18,8 +19,7 @@ async function connectThenDisconnect() {
 }
 
 async function resume(server: ScriptedServer, mark = 0, lost = false): Promise<void> {
-  server.clock.advance(200)
-  server.connection.events.opened()
+  server.openNext()
   server.connection.takeMessages()
   server.connection.sendWelcome({ resumed: true, token: 'two' }).sendOpened(1, 7, { mark, lost })
 }
@@ -53,10 +53,7 @@ test('commands with offline fail, and calls with offline drop, fail immediately 
   assert.throws(() => room.failingStep({ n: 1 }), { name: 'CallError', code: 'UNAVAILABLE' })
   const outcomes = [room.failingAsk({ n: 2 }), room.droppedAsk({ n: 3 }), room.failingSave({ n: 4 })].map(outcomeOf)
   await settlePromises()
-  assert.deepEqual(
-    outcomes.map(({ now }) => now),
-    ['UNAVAILABLE', 'UNAVAILABLE', 'UNAVAILABLE'],
-  )
+  assertField(outcomes, 'now', ['UNAVAILABLE', 'UNAVAILABLE', 'UNAVAILABLE'])
   await resume(server)
   assert.deepEqual(server.takeMessages(), [])
   room.failingStep({ n: 5 })
@@ -89,8 +86,8 @@ test('queues at most 256 calls, then rejects with OVERLOADED', async () => {
 })
 
 test('after a shard restart sends an unsent volatile call and fails a sent one', async () => {
-  const server = new ScriptedServer()
-  const room = (await server.connectWelcomed()).at(Room)
+  const { server, game } = await ScriptedServer.welcomed()
+  const room = game.at(Room)
   const sent = outcomeOf(room.ask({ n: 1 }))
   server.takeMessages()
   server.connection.sendOpened(1, 7)

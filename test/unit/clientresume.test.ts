@@ -7,8 +7,7 @@ import { encodeToken, MESSAGE } from '../../core/wire/message.ts'
 import { settlePromises, ScriptedServer, outcomeOf, Room } from './scriptedserver.ts'
 
 test('resumes with the last token and sends RESUME with its channels in the same write', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   const a = game.at(Room, 'a')
   game.at(Room, 'b')
   a.on('moved', () => {})
@@ -37,8 +36,7 @@ test('resumes with the last token and sends RESUME with its channels in the same
 })
 
 test('presents the old token again when WELCOME was lost', async () => {
-  const server = new ScriptedServer()
-  await server.connectWelcomed()
+  const { server } = await ScriptedServer.welcomed()
   await server.reconnect()
   assert.deepEqual(server.takeMessages(), [['HELLO', 7, 'one', '']])
   await server.reconnect()
@@ -46,15 +44,13 @@ test('presents the old token again when WELCOME was lost', async () => {
 })
 
 test('after a resume calls wait for OPENED, then older calls are sent first, under their sequences', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   const room = game.at(Room)
   const first = outcomeOf(room.ask({ n: 1 }))
   room.note({ n: 2 })
   server.takeMessages()
   server.connection.sendOpened(1, 7)
-  await server.reconnect()
-  server.connection.sendWelcome({ resumed: true, token: 'two' })
+  await server.resume()
   const third = outcomeOf(room.ask({ n: 3 }))
   assert.deepEqual(server.takeMessages(), [
     ['HELLO', 7, 'one', ''],
@@ -72,8 +68,7 @@ test('after a resume calls wait for OPENED, then older calls are sent first, und
 })
 
 test('a channel whose first OPEN was not answered is in RESUME, and its calls wait', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   void outcomeOf(game.at(Room).ask({ n: 1 }))
   server.takeMessages()
   await server.reconnect()
@@ -85,12 +80,10 @@ test('a channel whose first OPEN was not answered is in RESUME, and its calls wa
 })
 
 test('a channel created during a pause is opened after WELCOME, and its calls follow', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   server.connection.disconnect()
   void outcomeOf(game.at(Room, 'new').ask({ n: 1 }))
-  server.clock.advance(200)
-  server.connection.events.opened()
+  server.openNext()
   assert.deepEqual(server.takeMessages(), [['HELLO', 7, 'one', '']])
   server.connection.sendWelcome({ resumed: true, token: 'two' })
   assert.deepEqual(server.takeMessages(), [
@@ -100,8 +93,7 @@ test('a channel created during a pause is opened after WELCOME, and its calls fo
 })
 
 test('a channel created by a state listener is opened once', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   game.on('state', (state) => void (state === 'open' && game.at(Room, 'late')))
   await server.reconnect()
   server.takeMessages()
@@ -110,8 +102,7 @@ test('a channel created by a state listener is opened once', async () => {
 })
 
 test('channels that do not fit into RESUME are opened after WELCOME, and their calls wait', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   const rooms = Array.from({ length: 12 }, (_, i) => game.at(Room, `${i}`.padEnd(1_000, 'x')))
   server.takeMessages()
   for (let channel = 1; channel <= 12; channel++) server.connection.sendOpened(channel, 7)
@@ -132,15 +123,13 @@ test('channels that do not fit into RESUME are opened after WELCOME, and their c
 })
 
 test('a shard that the game left during a pause is in RESUME and closed immediately', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   const room = game.at(Room)
   server.takeMessages()
   server.connection.sendOpened(1, 7)
   server.connection.disconnect()
   room.close()
-  server.clock.advance(200)
-  server.connection.events.opened()
+  server.openNext()
   assert.deepEqual(server.takeMessages().at(-1), ['RESUME', [1, 7, 0, 'main']])
   server.connection.sendWelcome({ resumed: true, token: 'two' })
   assert.deepEqual(server.takeMessages(), [['CLOSE', 1, 'CLOSED']])
@@ -149,8 +138,7 @@ test('a shard that the game left during a pause is in RESUME and closed immediat
 })
 
 test('without token the next session is new: sent calls fail, unsent ones are sent from sequence 1', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed({}, { token: '' })
+  const { server, game } = await ScriptedServer.welcomed({}, { token: '' })
   const room = game.at(Room)
   let restarts = 0
   room.onRestart(() => restarts++)
@@ -160,8 +148,7 @@ test('without token the next session is new: sent calls fail, unsent ones are se
   server.connection.sendOpened(1, 7)
   server.connection.disconnect()
   const later = outcomeOf(room.ask({ n: 5 }))
-  server.clock.advance(200)
-  server.connection.events.opened()
+  server.openNext()
   assert.deepEqual(server.takeMessages(), [['HELLO', 0, '', '']])
   server.connection.sendWelcome({ session: new Uint8Array(16).fill(8), token: '' })
   await settlePromises()
@@ -181,8 +168,7 @@ test('without token the next session is new: sent calls fail, unsent ones are se
 })
 
 test('when the server has lost the session, the channels of RESUME restart in the new one', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   const room = game.at(Room)
   const received: number[] = []
   let restarts = 0
@@ -193,8 +179,7 @@ test('when the server has lost the session, the channels of RESUME restart in th
   server.connection.sendOpened(1, 7).sendReply(1, 1, 1).sendEvent(1, 1, 10)
   server.connection.disconnect()
   void outcomeOf(room.ask({ n: 2 }))
-  server.clock.advance(200)
-  server.connection.events.opened()
+  server.openNext()
   server.takeMessages()
   server.connection.sendWelcome({ resumed: false, session: new Uint8Array(16).fill(8), token: 'two' })
   // No second OPEN: RESUME has opened the channel.
@@ -207,8 +192,7 @@ test('when the server has lost the session, the channels of RESUME restart in th
 })
 
 test('only close() of the game closes a connection permanently', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   game.at(Room)
   server.takeMessages()
   server.clock.advance(37_500)
@@ -223,8 +207,7 @@ test('only close() of the game closes a connection permanently', async () => {
 })
 
 test('ignores messages of an abandoned connection', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   const room = game.at(Room)
   const received: number[] = []
   room.on('moved', ({ n }) => received.push(n))

@@ -17,17 +17,25 @@ function recordEvents(game: Firefly): unknown[] {
   return recorded
 }
 
-test('notifies resumed after every open channel was answered by OPENED, ERROR or CLOSE, but not on the first connection', async () => {
+/** The first connect fails with the code. Before HELLO is accepted there is no ERROR: the WebSocket's close reason has it. */
+async function assertConnectFails(code: string): Promise<void> {
   const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const connecting = outcomeOf(server.connect())
+  server.connection.events.opened()
+  server.connection.disconnect(`${code}: why`)
+  await settlePromises()
+  assert.equal(connecting.now, code)
+}
+
+test('notifies resumed after every open channel was answered by OPENED, ERROR or CLOSE, but not on the first connection', async () => {
+  const { server, game } = await ScriptedServer.welcomed()
   const received = recordEvents(game)
   for (const key of ['a', 'b', 'c', 'd']) game.at(Room, key)
   server.takeMessages()
   for (const channel of [1, 2, 3, 4]) server.connection.sendOpened(channel, 7)
   server.clock.settle()
   assert.deepEqual(received, [])
-  await server.reconnect()
-  server.connection.sendWelcome({ resumed: true, token: 'two' }).sendOpened(1, 7)
+  ;(await server.resume()).sendOpened(1, 7)
   server.clock.settle()
   server.connection.sendError(2, 0, 'FORBIDDEN').send(MESSAGE.CLOSE, encodeClose({ channel: 3, code: 'UNAVAILABLE' }))
   server.clock.settle()
@@ -38,14 +46,12 @@ test('notifies resumed after every open channel was answered by OPENED, ERROR or
 })
 
 test('notifies one pause even if it takes several connections', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   game.at(Room)
   server.takeMessages()
   server.connection.sendOpened(1, 7)
   const received = recordEvents(game)
-  await server.reconnect()
-  server.connection.sendWelcome({ resumed: true, token: 'two' })
+  await server.resume()
   server.clock.settle()
   await server.reconnect()
   server.connection.sendWelcome({ resumed: true, token: 'three' }).sendOpened(1, 7)
@@ -54,8 +60,7 @@ test('notifies one pause even if it takes several connections', async () => {
 })
 
 test('notifies all stale shards together, after resumed: one lost events, another restarted', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   for (const key of ['a', 'b', 'c']) game.at(Room, key)
   server.takeMessages()
   for (const channel of [1, 2, 3]) server.connection.sendOpened(channel, 7)
@@ -72,8 +77,7 @@ test('notifies all stale shards together, after resumed: one lost events, anothe
 })
 
 test('close of the game notifies closed once and stops reconnecting', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   const room = game.at(Room)
   const pending = outcomeOf(room.ask({ n: 1 }))
   const received = recordEvents(game)
@@ -104,8 +108,7 @@ const FINAL_CODES = [
 ]
 for (const code of FINAL_CODES) {
   test(`${code} ends the session, and makes the first connect fail immediately`, async () => {
-    const server = new ScriptedServer()
-    const game = await server.connectWelcomed()
+    const { server, game } = await ScriptedServer.welcomed()
     const received = recordEvents(game)
     const pending = outcomeOf(game.at(Room).ask({ n: 1 }))
     server.connection.sendError(0, 0, code, 'why').disconnect()
@@ -115,32 +118,20 @@ for (const code of FINAL_CODES) {
     server.clock.advance(60_000)
     assert.equal(server.connections.length, 1)
 
-    const refused = new ScriptedServer()
-    const connecting = outcomeOf(refused.connect())
-    refused.connection.events.opened()
-    // Before HELLO is accepted there is no ERROR: the WebSocket's close reason has the code.
-    refused.connection.disconnect(`${code}: why`)
-    await settlePromises()
-    assert.equal(connecting.now, code)
+    await assertConnectFails(code)
   })
 }
 
 for (const code of ['BAD_IDENTITY', 'BAD_LENGTH']) {
   test(`${code} ends the session as a WebSocket's close reason, but not as an ERROR alone`, async () => {
-    const server = new ScriptedServer()
-    const game = await server.connectWelcomed()
+    const { server, game } = await ScriptedServer.welcomed()
     const received = recordEvents(game)
     server.connection.sendError(0, 0, code, 'why').disconnect(`${code}: why`)
     assert.deepEqual(received, ['closed', { code, message: 'why' }])
     server.clock.advance(60_000)
     assert.equal(server.connections.length, 1)
 
-    const refused = new ScriptedServer()
-    const connecting = outcomeOf(refused.connect())
-    refused.connection.events.opened()
-    refused.connection.disconnect(`${code}: why`)
-    await settlePromises()
-    assert.equal(connecting.now, code)
+    await assertConnectFails(code)
 
     const stream = new ScriptedServer()
     const resumed = await stream.connectWelcomed()
@@ -165,8 +156,7 @@ test('connect fails with a SessionError that contains the reason', async () => {
 
 for (const code of ['IDLE', 'SHUTDOWN', 'SLOW_CONSUMER', 'OVERLOADED', 'UNAVAILABLE', 'TOO_SLOW']) {
   test(`reconnects after ${code}`, async () => {
-    const server = new ScriptedServer()
-    const game = await server.connectWelcomed()
+    const { server, game } = await ScriptedServer.welcomed()
     server.connection.sendError(0, 0, code)
     await server.reconnect(`${code}: why`)
     server.connection.sendWelcome({ resumed: true, token: 'two' })
@@ -191,8 +181,7 @@ test('connect fails for a server of another version or identity', async () => {
 })
 
 test('reconnects after a damaged stream of an established session', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   server.connection.events.message(new TextEncoder().encode('HTTP/1.1 502 Bad Gateway'))
   assert.deepEqual([game.state, server.connection.clientLeave], ['paused', false])
   server.clock.advance(200)
@@ -200,8 +189,7 @@ test('reconnects after a damaged stream of an established session', async () => 
 })
 
 test('continues after a listener throws, and rethrows its error', async () => {
-  const server = new ScriptedServer()
-  const game = await server.connectWelcomed()
+  const { server, game } = await ScriptedServer.welcomed()
   const received: number[] = []
   const room = game.at(Room)
   room.on('moved', () => {

@@ -5,12 +5,12 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
+import { bytesOfHex, hexOf, utf8Encoder } from '../../core/wire/bytes.ts'
 import { Unserializable, CODECS, customCodec, json, msgpack, raw, type Codec } from '../../core/wire/codec.ts'
 import { DefinitionError, InputError } from '../../core/wire/errors.ts'
 
-const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex.replaceAll(' ', ''), 'hex'))
-const hexOf = (body: Uint8Array): string => Buffer.from(body).toString('hex')
-const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
+const bytes = (hex: string): Uint8Array => bytesOfHex(hex.replaceAll(' ', ''))
+const utf8 = (text: string): Uint8Array => utf8Encoder.encode(text)
 
 const packed: [value: unknown, hex: string][] = [
   [null, 'c0'],
@@ -98,10 +98,8 @@ test('msgpack encodes correctly when a getter of the value encodes another value
   }
   const outer = msgpack.encode({ a: reentrant, b: 2 })
   assert.deepEqual(msgpack.decode(outer), { a: { n: 1 }, b: 2 })
-  assert.deepEqual(
-    inner.map((body) => msgpack.decode(body)),
-    [{ inside: 0 }, { inside: 1 }],
-  )
+  const decoded = inner.map((body) => msgpack.decode(body))
+  assert.deepEqual(decoded, [{ inside: 0 }, { inside: 1 }])
 })
 
 test('msgpack treats toJSON as a plain key', () => {

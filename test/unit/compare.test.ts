@@ -9,7 +9,6 @@ import { t } from '../../core/wire/type.ts'
 import {
   UTF8MB4_BIN,
   catalog,
-  define,
   MARIA,
   MYSQL,
   pets,
@@ -19,6 +18,8 @@ import {
   type Column,
   type Index,
 } from './informationschema.ts'
+import { defineTable } from '../support/tables.ts'
+import { assertField } from '../support/assertfield.ts'
 
 for (const version of [MARIA, MYSQL, VITESS]) {
   const foundWith = (columns: readonly Column[], indexes = PETS_INDEXES) =>
@@ -57,11 +58,8 @@ for (const version of [MARIA, MYSQL, VITESS]) {
     for (const change of changes) {
       const columns = PETS[version]!.map((column) => (column[0] === change[0] ? change : column))
       const { drift } = compareTable(pets, foundWith(columns), 'exact')
-      assert.deepEqual(
-        drift.map(({ column }) => column),
-        [change[0]],
-        change.join(),
-      )
+      const driftColumns = drift.map(({ column }) => column)
+      assert.deepEqual(driftColumns, [change[0]], change.join())
     }
   })
 }
@@ -91,14 +89,10 @@ test('reads defaults of any text from both dialects', () => {
 })
 
 test('classifies foreign keys, indexes and columns as drift, missing or acceptable', () => {
-  const definition = define(
+  const definition = defineTable(
     'x',
     { uid: t.id, n: t.u8, name: t.string(9) },
-    {
-      key: ['uid', 'n'],
-      by: ['uid', 'name'],
-      unique: ['name'],
-    },
+    { key: ['uid', 'n'], by: ['uid', 'name'], unique: ['name'] },
   )
   const columns: readonly Column[] = [
     ['uid', 'varchar(64)', 'NO', null, 'ascii', 'ascii_bin'],
@@ -228,26 +222,17 @@ test('classifies foreign keys, indexes and columns as drift, missing or acceptab
       const described = comparison.drift.map(describeDifference)
       assert.equal(described.length, drift.length, `${name}: ${described.join()}`)
       for (const [i, line] of described.entries()) assert.match(line, drift[i]!, name)
-      assert.deepEqual(
-        comparison.missingIndexes.map((index) => index.name),
-        missing,
-        name,
-      )
+      const names = comparison.missingIndexes.map((index) => index.name)
+      assert.deepEqual(names, missing, name)
     }
   const view = compareTable(definition, catalog('x', columns, [], MARIA, null).get('x')!, 'compatible')
-  assert.deepEqual(
-    view.drift.map(({ actual }) => actual),
-    ['a view'],
-  )
+  assertField(view.drift, 'actual', ['a view'])
   const isam = compareTable(
     definition,
     catalog('x', columns, [...key, ...both], MARIA, 'MyISAM').get('x')!,
     'compatible',
   )
-  assert.deepEqual(
-    isam.drift.map(({ actual }) => actual),
-    ['ENGINE=MyISAM'],
-  )
+  assertField(isam.drift, 'actual', ['ENGINE=MyISAM'])
   const otherCase = columns.map((column): Column =>
     column[0] === 'name' ? ['Name', 'varchar(9)', 'YES', 'NULL', ...UTF8MB4_BIN] : column,
   )

@@ -6,7 +6,8 @@ import test from 'node:test'
 import type { TableDefinition } from '../../core/game/table.ts'
 import { typeMismatch } from '../../core/migrate/compatibility.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
-import { UTF8MB4_BIN, catalog, define } from './informationschema.ts'
+import { UTF8MB4_BIN, catalog } from './informationschema.ts'
+import { defineTable } from '../support/tables.ts'
 
 const U = 'utf8mb4'
 const CI = 'utf8mb4_general_ci'
@@ -119,7 +120,7 @@ function mismatchOf(definition: TableDefinition, name: string, existing: Partial
 
 test('accepts a column of another program if it holds every value of the game', () => {
   for (const [type, existing, expected] of CASES) {
-    const definition = define('x', { id: t.id, value: type }, { key: 'id' })
+    const definition = defineTable('x', { id: t.id, value: type }, { key: 'id' })
     const mismatch = mismatchOf(definition, 'value', existing)
     const context = `${JSON.stringify(existing)}: ${mismatch}`
     if (expected === null) assert.equal(mismatch, null, context)
@@ -128,11 +129,11 @@ test('accepts a column of another program if it holds every value of the game', 
 })
 
 test('requires of a key column that it distinguishes every text and can be indexed completely', () => {
-  const keyed = define('x', { uid: t.id, name: t.string(20) }, { key: ['uid', 'name'] })
-  const unique = define('x', { uid: t.id, name: t.string(20) }, { key: 'uid', unique: ['name'] })
-  const by = define('x', { uid: t.id, name: t.string(20) }, { key: 'uid', by: ['uid', 'name'] })
-  const mood = define('x', { uid: t.id, name: t.oneOf('a', 'b') }, { key: ['uid', 'name'] })
-  const seal = define('x', { uid: t.id, name: t.bytes(20) }, { key: ['uid', 'name'] })
+  const keyed = defineTable('x', { uid: t.id, name: t.string(20) }, { key: ['uid', 'name'] })
+  const unique = defineTable('x', { uid: t.id, name: t.string(20) }, { key: 'uid', unique: ['name'] })
+  const by = defineTable('x', { uid: t.id, name: t.string(20) }, { key: 'uid', by: ['uid', 'name'] })
+  const mood = defineTable('x', { uid: t.id, name: t.oneOf('a', 'b') }, { key: ['uid', 'name'] })
+  const seal = defineTable('x', { uid: t.id, name: t.bytes(20) }, { key: ['uid', 'name'] })
   const collide = /utf8mb4_general_ci treats different keys as equal/
   const table: [TableDefinition, Partial<ExistingColumn>, RegExp | null][] = [
     [keyed, { type: 'varchar(20)', charset: U, collation: CI }, collide],
@@ -151,8 +152,8 @@ test('requires of a key column that it distinguishes every text and can be index
     if (expected === null) assert.equal(mismatch, null)
     else assert.match(mismatch ?? 'compatible', expected)
   }
-  const given = define('x', { id: t.u32, uid: t.id }, { key: 'id', shardKey: 'uid' })
-  const auto = define('x', { id: t.u32, uid: t.id }, { key: 'id', shardKey: 'uid', ids: 'auto' })
+  const given = defineTable('x', { id: t.u32, uid: t.id }, { key: 'id', shardKey: 'uid' })
+  const auto = defineTable('x', { id: t.u32, uid: t.id }, { key: 'id', shardKey: 'uid', ids: 'auto' })
   const existing = { type: 'int unsigned', extra: 'auto_increment' }
   assert.equal(mismatchOf(given, 'id', existing), "AUTO_INCREMENT needs ids: 'auto'")
   assert.equal(mismatchOf(auto, 'id', existing), null)

@@ -61,9 +61,7 @@ class GatewayFixture {
       log,
       frameIdentity: DEFAULT_FRAME_IDENTITY,
       limits: { ...DEFAULT_LIMITS, maxPerAddress: MAX_PER_ADDRESS },
-      tokenSigner: {
-        sign: (bytes) => createHmac('sha256', 'the secret of the tests').update(bytes).digest(),
-      },
+      tokenSigner: { sign: (bytes) => createHmac('sha256', 'the secret of the tests').update(bytes).digest() },
       ...options,
     })
   }
@@ -159,10 +157,8 @@ test('releases the oldest reservation beyond the limit', () => {
   const limiter = new ConnectionLimiter(LIMITS)
   const reservations = new ResumeReservations(clock, 2)
   for (const name of ['a', 'b', 'c']) reservations.reserve(name, assertAdmitted(limiter.admit(ADDRESS)))
-  assert.deepEqual(
-    ['a', 'b', 'c'].map((name) => reservations.has(name)),
-    [false, true, true],
-  )
+  const areReserved = ['a', 'b', 'c'].map((name) => reservations.has(name))
+  assert.deepEqual(areReserved, [false, true, true])
   clock.advance(TIMES.lingerMs)
   assert.deepEqual([reservations.reservationCount, limiter.addressCount], [0, 0])
 })

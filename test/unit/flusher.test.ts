@@ -7,7 +7,9 @@ import type { RowChange } from '../../core/ports/store.ts'
 import { RowCoalescer } from '../../core/outbox/coalescer.ts'
 import { FlusherFixture } from './flusherfixture.ts'
 import { writeSet } from './slotfixture.ts'
-import { ada, bob, coin, coins, insert, item, items, remove, update } from './tieredstorefixture.ts'
+import { ada, bob, coin, coins, item, items, remove, update } from './tieredstorefixture.ts'
+import { assertField } from '../support/assertfield.ts'
+import { insert } from '../support/tables.ts'
 
 test('coalesces the changes of a row into the net change', () => {
   const [put, change, change2, removal] = [
@@ -41,10 +43,8 @@ test('coalesces the changes of a row into the net change', () => {
   for (const [turns, expected] of cases) {
     const rows = new RowCoalescer()
     for (const turn of turns) assert.ok(rows.add([turn]))
-    assert.deepEqual(
-      rows.changes().map(({ op, values }) => `${op} ${JSON.stringify(values)}`),
-      expected,
-    )
+    const changes = rows.changes().map(({ op, values }) => `${op} ${JSON.stringify(values)}`)
+    assert.deepEqual(changes, expected)
   }
 })
 
@@ -68,8 +68,7 @@ test('rejects a turn whose change cannot follow an earlier one, and adds none of
 })
 
 test('delays local turns up to flushMs, and flushes them at once with a critical turn', async () => {
-  const fixture = new FlusherFixture()
-  await fixture.waitFor(fixture.flusher.whenReady())
+  const fixture = await FlusherFixture.ready()
   fixture.commitTurn(ada, [insert(items, item(ada, 'a', 1))])
   await fixture.advance(60)
   fixture.commitTurn(bob, [insert(items, item(bob, 'b', 1))])
@@ -87,8 +86,7 @@ test('delays local turns up to flushMs, and flushes them at once with a critical
 })
 
 test('flushes a full batch at once; bounds batches in rows, entries and bytes', async () => {
-  const fixture = new FlusherFixture(1, { maxBatch: 10, maxBytes: 100_000 })
-  await fixture.waitFor(fixture.flusher.whenReady())
+  const fixture = await FlusherFixture.ready(1, { maxBatch: 10, maxBytes: 100_000 })
   await fixture.advance(20)
   for (let n = 0; n < 25; n++) fixture.commitTurn(ada, [insert(items, item(ada, `i${n}`, n))])
   await fixture.advance(20)
@@ -109,8 +107,7 @@ test('flushes a full batch at once; bounds batches in rows, entries and bytes', 
       [27, 27, 9],
     ],
   )
-  const small = new FlusherFixture(1, { maxBytes: 60 })
-  await small.waitFor(small.flusher.whenReady())
+  const small = await FlusherFixture.ready(1, { maxBytes: 60 })
   for (let n = 0; n < 4; n++) small.commitTurn(ada, [insert(items, item(ada, `i${n}`, n))])
   await small.advance(300)
   assert.equal(small.batches.length, 4)
@@ -138,18 +135,13 @@ test('sends turns one by one when a batch exchanges unique values', async () => 
   fixture.commitTurn(ada, [update(items, ada, 'b', { mark: 'x' })])
   fixture.commitTurn(ada, [update(items, ada, 'a', { mark: 'y' })])
   await fixture.advance(200)
-  assert.deepEqual(
-    fixture.database.rows(items).map(({ mark }) => mark),
-    ['y', 'x'],
-  )
+  assertField(fixture.database.rows(items), 'mark', ['y', 'x'])
   assert.equal(fixture.flusher.metrics.parked, 0)
 })
 
 test('sends the last mark and the last state of each cast of critical turns', async () => {
   const fixture = new FlusherFixture()
-  const mark = (n: number) => ({
-    channel: { id: 'c', mark: n, replies: new Uint8Array([n]), nowMs: 0, weight: 0 },
-  })
+  const mark = (n: number) => ({ channel: { id: 'c', mark: n, replies: new Uint8Array([n]), nowMs: 0, weight: 0 } })
   const cast = (sequence: number) => ({
     sequence,
     target: bob,
@@ -169,10 +161,8 @@ test('sends the last mark and the last state of each cast of critical turns', as
   fixture.commitTurn(ada, [insert(items, item(ada, 'i', 1))], mark(3))
   await fixture.advance(200)
   const [batch] = fixture.batches
-  assert.deepEqual(
-    batch?.channels.map(({ shard, id, mark }) => [shard, id, mark]),
-    [['player/ada', 'c', 2]],
-  )
+  const marks = batch?.channels.map(({ shard, id, mark }) => [shard, id, mark])
+  assert.deepEqual(marks, [['player/ada', 'c', 2]])
   assert.deepEqual(
     batch?.casts.map(({ sequence, cast }) => [sequence, cast !== null]),
     [
@@ -203,8 +193,7 @@ test('recovers when several answers of COMMIT and the read of the lease are lost
 })
 
 test('reads no entries ahead while MySQL is unavailable, and then flushes everything in order', async () => {
-  const fixture = new FlusherFixture(7, { maxBatch: 100 })
-  await fixture.waitFor(fixture.flusher.whenReady())
+  const fixture = await FlusherFixture.ready(7, { maxBatch: 100 })
   fixture.database.isUnavailable = true
   for (let n = 0; n < 3_000; n++) {
     const name = `i${n % 50}`
@@ -248,8 +237,7 @@ test('shortens a long backoff when a caller waits', async () => {
 })
 
 test('finishes the running transaction on stop; ends a drain at its deadline', async () => {
-  const fixture = new FlusherFixture()
-  await fixture.waitFor(fixture.flusher.whenReady())
+  const fixture = await FlusherFixture.ready()
   const critical = fixture.commitCriticalTurn(ada, [insert(coins, coin(ada, 'a', 1))])
   await fixture.advance(1, 1)
   await fixture.waitFor(fixture.flusher.stop())
@@ -263,8 +251,7 @@ test('finishes the running transaction on stop; ends a drain at its deadline', a
 })
 
 test('flushes an entry that was reported before it was durable', async () => {
-  const fixture = new FlusherFixture()
-  await fixture.waitFor(fixture.flusher.whenReady())
+  const fixture = await FlusherFixture.ready()
   const releases: (() => void)[] = []
   fixture.local.hold = (release) => void releases.push(release)
   const { activation } = fixture.local.open(ada)

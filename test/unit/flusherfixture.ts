@@ -7,8 +7,7 @@ import type { Outcome, RowChange, WriteSet } from '../../core/ports/store.ts'
 import { parseShardName, type ShardId } from '../../core/wire/shardid.ts'
 import { Flusher, type FlusherOptions } from '../../core/outbox/flusher.ts'
 import type { MemoryLocalStore } from '../../core/testing/localstore.ts'
-import { writeSet } from './slotfixture.ts'
-import { tablesByName, TieredStoreFixture } from './tieredstorefixture.ts'
+import { tablesByName, TieredStoreFixture, turnWriteSet } from './tieredstorefixture.ts'
 
 export class FlusherFixture extends TieredStoreFixture {
   readonly local: MemoryLocalStore
@@ -22,6 +21,13 @@ export class FlusherFixture extends TieredStoreFixture {
     this.local = this.createStore()
     this.database.onApply = (batch) => void this.batches.push(batch)
     this.flusher = this.flusherOn(this.local, options)
+  }
+
+  /** A fixture whose flusher has its lease. */
+  static async ready(seed = 1, options: Partial<FlusherOptions> = {}): Promise<FlusherFixture> {
+    const fixture = new FlusherFixture(seed, options)
+    await fixture.waitFor(fixture.flusher.whenReady())
+    return fixture
   }
 
   flusherOn(local: MemoryLocalStore, options: Partial<FlusherOptions> = {}): Flusher {
@@ -48,18 +54,7 @@ export class FlusherFixture extends TieredStoreFixture {
     const name = shard.key
     const activation = this.#activations.get(name) ?? this.local.open(shard).activation
     this.#activations.set(name, activation)
-    const critical = rows.some((change) => change.table.class === 'critical')
-    const undo = rows.map(({ table, key }): RowChange => {
-      const before = this.local.row(shard, table, key)
-      return { table, key, op: before ? 'store-put' : 'store-delete', values: before ?? {} }
-    })
-    const write = writeSet(shard, activation, {
-      rows,
-      critical,
-      undo: writeSet(shard, activation, { rows: undo }),
-      ...part,
-    })
-    const outcome = this.local.commit(write)
+    const outcome = this.local.commit(turnWriteSet(this.local, shard, activation, rows, part))
     assert.ok(!(outcome instanceof Promise) && outcome.kind === 'committed' && outcome.seq !== undefined)
     this.flusher.entryCommitted(outcome.seq)
     return outcome.seq
@@ -71,10 +66,7 @@ export class FlusherFixture extends TieredStoreFixture {
     rows: RowChange[],
     part: Partial<WriteSet> = {},
   ): { seq: number; outcome: Outcome | null } {
-    const result: { seq: number; outcome: Outcome | null } = {
-      seq: this.commitTurn(shard, rows, part),
-      outcome: null,
-    }
+    const result: { seq: number; outcome: Outcome | null } = { seq: this.commitTurn(shard, rows, part), outcome: null }
     void Promise.resolve(this.flusher.waitForCommit(result.seq, `player/${shard.key}`)).then(
       (outcome) => (result.outcome = outcome),
     )

@@ -6,7 +6,8 @@ import { test } from 'node:test'
 import { DatabaseError } from '../../core/sql/client.ts'
 import { FlusherFixture } from './flusherfixture.ts'
 import { writeSet } from './slotfixture.ts'
-import { ada, bob, tablesByName, coin, coins, insert, item, items, remove, update } from './tieredstorefixture.ts'
+import { ada, bob, tablesByName, coin, coins, item, items, remove, update } from './tieredstorefixture.ts'
+import { insert } from '../support/tables.ts'
 
 test('fences off a transaction that arrives late', async () => {
   const fixture = new FlusherFixture()
@@ -21,16 +22,13 @@ test('fences off a transaction that arrives late', async () => {
 })
 
 test('finds a refused local turn by halving the batch, parks it and flushes the others', async () => {
-  const fixture = new FlusherFixture()
-  await fixture.waitFor(fixture.flusher.whenReady())
+  const fixture = await FlusherFixture.ready()
   fixture.database.refuseChange = ({ values }) => (values['n'] === 113 ? 'unlucky' : null)
   for (let n = 0; n < 200; n++) fixture.commitTurn(ada, [insert(items, item(ada, `i${n}`, n))])
   await fixture.advance(2_000)
   assert.equal(fixture.database.rows(items).length, 199)
-  assert.deepEqual(
-    fixture.database.parkedRecords.map(({ seq, shard, error }) => [seq, shard, error]),
-    [[115, 'player/ada', 'table items: unlucky']],
-  )
+  const parked = fixture.database.parkedRecords.map(({ seq, shard, error }) => [seq, shard, error])
+  assert.deepEqual(parked, [[115, 'player/ada', 'table items: unlucky']])
   assert.ok(fixture.flusher.metrics.transactions < 30, `${fixture.flusher.metrics.transactions} transactions`)
   assert.equal(fixture.flusher.metrics.parked, 1)
   assert.equal(fixture.log.lines.filter(({ message }) => message.includes('parked')).length, 1)
@@ -154,8 +152,7 @@ test('takes a refused critical turn back at once when no commit waits for it', a
 
 test('decides a turn under a new epoch when it was refused while an earlier attempt may still arrive', async () => {
   for (const arrives of ['before', 'after'] as const) {
-    const fixture = new FlusherFixture()
-    await fixture.waitFor(fixture.flusher.whenReady())
+    const fixture = await FlusherFixture.ready()
     fixture.database.injectFaults('apply', 'held', 'refused', ...(arrives === 'after' ? ['refused' as const] : []))
     if (arrives === 'before') fixture.database.injectFaults('lease', 'unavailable')
     const critical = fixture.commitCriticalTurn(ada, [insert(coins, coin(ada, 'a', 1))])
@@ -199,10 +196,8 @@ test('logs schema and access errors once a minute, with advice', async () => {
     fixture.commitTurn(ada, [insert(items, item(ada, 'a', 1))])
     await fixture.advance(50_000, 50)
     const lines = fixture.log.lines.filter(({ level }) => level === 'error')
-    assert.deepEqual(
-      lines.map(({ fields }) => fields['advice']),
-      [advice],
-    )
+    const advices = lines.map(({ fields }) => fields['advice'])
+    assert.deepEqual(advices, [advice])
   }
 })
 

@@ -2,11 +2,11 @@
 // reassembly, pausing.
 
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 
 import fc from 'fast-check'
 
+import { bytesOfHex as bytes, hexOf as hex } from '../../core/wire/bytes.ts'
 import { ProtocolError } from '../../core/wire/errors.ts'
 import {
   DEFAULT_FRAME_IDENTITY,
@@ -17,40 +17,12 @@ import {
   type FrameIdentity,
 } from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS } from '../../core/wire/limits.ts'
+import { readVectors } from '../support/vectors.ts'
 
-type Head = readonly [number, number, number, number]
-interface Vectors {
-  readonly frames: {
-    readonly name: string
-    readonly head: Head
-    readonly protoVersion: number
-    readonly serverVersion: number
-    readonly command: number
-    readonly bodyHex: string
-    readonly frameHex: string
-  }[]
-  readonly illegal: {
-    readonly name: string
-    readonly expectHead: Head
-    readonly expectProtoVersion: number
-    readonly expectServerVersion: number
-    readonly headerHex: string
-  }[]
-  readonly streams: {
-    readonly name: string
-    readonly head: Head
-    readonly protoVersion: number
-    readonly serverVersion: number
-    readonly chunksHex: string[]
-    readonly expected: { dispatched: [number, string][]; closed: boolean; bufferedBytes: number }
-  }[]
-}
-const vectors = JSON.parse(readFileSync('schemas/vectors/frames.json', 'utf8')) as Vectors
+const vectors = readVectors('frames')
 
 const MAX = DEFAULT_LIMITS.maxBodyBytes
 const plain = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
-const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, 'hex'))
-const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex')
 const frame = (command: number, body: Uint8Array): Uint8Array => encodeFrame(plain, command, body)
 const header = (length: number): Uint8Array => bytes(`${'00'.repeat(9)}${length.toString(16).padStart(8, '0')}00000001`)
 

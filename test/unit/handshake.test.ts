@@ -1,4 +1,4 @@
-// The SDK's deadline for WELCOME: a server that accepts a connection and sends nothing is given up.
+// The SDK's deadline for WELCOME: it closes a connection on which the server sends nothing.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -9,28 +9,28 @@ import { ManualClock } from '../../core/testing/memory.ts'
 
 test('closes a connection without WELCOME after ten seconds and opens another one', async () => {
   const clock = new ManualClock()
-  const dials: { events: SocketEvents; closed: boolean }[] = []
-  const failed = connect('ws://nobody.test', {
+  const connections: { events: SocketEvents; isClosed: boolean }[] = []
+  const connecting = connect('ws://silent.test', {
     clock,
     connectMs: 60_000,
     dial: (_url, events) => {
-      const dialed = { events, closed: false }
-      dials.push(dialed)
-      return { send: () => {}, close: () => (dialed.closed = true) }
+      const connection = { events, isClosed: false }
+      connections.push(connection)
+      return { send: () => {}, close: () => (connection.isClosed = true) }
     },
   })
-  dials[0]!.events.opened()
+  connections[0]!.events.opened()
   clock.advance(9_999)
-  assert.deepEqual([dials.length, dials[0]!.closed], [1, false])
+  assert.deepEqual([connections.length, connections[0]!.isClosed], [1, false])
   clock.advance(1)
-  assert.ok(dials[0]!.closed)
+  assert.ok(connections[0]!.isClosed)
   clock.advance(10_000)
-  // The second connection never opens.
-  assert.equal(dials.length, 2)
+  // The second connection is never established.
+  assert.equal(connections.length, 2)
   clock.advance(10_000)
-  assert.ok(dials[1]!.closed)
-  // Events of the first connection are ignored now.
-  dials[0]!.events.closed('late')
+  assert.ok(connections[1]!.isClosed)
+  // The client ignores later events of the first connection.
+  connections[0]!.events.closed('late')
   clock.advance(60_000)
-  await assert.rejects(failed, /no answer within 60000 ms \(no WELCOME within 10000 ms\)/)
+  await assert.rejects(connecting, /no answer within 60000 ms \(no WELCOME within 10000 ms\)/)
 })

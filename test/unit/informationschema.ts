@@ -1,18 +1,12 @@
 // Rows of information_schema for the tests of migrations: written by hand, and those of one table on each server.
 
-import { table, type TableOptions } from '../../core/game/table.ts'
 import { catalogOf, type Catalog, type CatalogRow } from '../../core/sql/catalog.ts'
-import { command, contract } from '../../core/wire/contract.ts'
-import { t, type Fields } from '../../core/wire/type.ts'
+import { t } from '../../core/wire/type.ts'
+import { defineTable } from '../support/tables.ts'
 
-const Player = contract('player', { hello: command(1) })
 export const MARIA = '10.11.19-MariaDB-0+deb12u1'
 export const MYSQL = '8.0.40'
 export const VITESS = '8.0.34-Vitess'
-
-export function define<const C extends Fields>(name: string, columns: C, options: Omit<TableOptions<C>, 'owner'>) {
-  return table(name, columns, { ...options, owner: Player }).definition
-}
 
 /** A column: name, type, nullable, default, charset, collation, extra. */
 export type Column = readonly [
@@ -57,7 +51,7 @@ export function catalog(
 }
 
 export const UTF8MB4_BIN = ['utf8mb4', 'utf8mb4_bin'] as const
-export const pets = define(
+export const pets = defineTable(
   'pets',
   {
     id: t.id,

@@ -71,10 +71,7 @@ test('behaves like an array for any sequence of operations', () => {
     { weight: 4, arbitrary: fc.constant({ what: 'push' as const }) },
     { weight: 2, arbitrary: fc.constant({ what: 'always' as const }) },
     { weight: 3, arbitrary: fc.constant({ what: 'shift' as const }) },
-    {
-      weight: 1,
-      arbitrary: fc.record({ what: fc.constant('sift' as const), by: fc.integer({ min: 1, max: 4 }) }),
-    },
+    { weight: 1, arbitrary: fc.record({ what: fc.constant('sift' as const), by: fc.integer({ min: 1, max: 4 }) }) },
   )
   fc.assert(
     fc.property(fc.array(operation, { maxLength: 200 }), fc.integer({ min: 0, max: 40 }), (operations, limit) => {

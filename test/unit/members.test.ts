@@ -13,6 +13,7 @@ import {
   type MemberChannel,
   type UndoStep,
 } from '../../core/channel/members.ts'
+import { assertField } from '../support/assertfield.ts'
 import { ProtocolError } from '../../core/wire/errors.ts'
 
 class TestChannel implements MemberChannel {
@@ -48,17 +49,13 @@ function snapshotOf(members: Members<TestChannel>, groups: readonly string[]): u
 
 test('a new member gets the smallest free seat', () => {
   const { members, channels } = membersWithSeats(4)
-  assert.deepEqual(
-    channels.map(({ member }) => member?.seat),
-    [0, 1, 2, 3],
-  )
+  const seats = channels.map(({ member }) => member?.seat)
+  assert.deepEqual(seats, [0, 1, 2, 3])
   for (const seat of [2, 0]) members.remove(members.atSeat(seat)!)
   const added = [new TestChannel(10), new TestChannel(11), new TestChannel(12)]
   for (const channel of added) members.add(channel)
-  assert.deepEqual(
-    added.map(({ member }) => member?.seat),
-    [0, 2, 4],
-  )
+  const addedSeats = added.map(({ member }) => member?.seat)
+  assert.deepEqual(addedSeats, [0, 2, 4])
 })
 
 test('a requested seat is given when it is free, else the smallest free seat', () => {
@@ -67,20 +64,15 @@ test('a requested seat is given when it is free, else the smallest free seat', (
   members.add(first, 5)
   members.add(second, 5)
   members.add(third)
-  assert.deepEqual(
-    [first, second, third].map(({ member }) => member?.seat),
-    [5, 2, 3],
-  )
+  const seats = [first, second, third].map(({ member }) => member?.seat)
+  assert.deepEqual(seats, [5, 2, 3])
 })
 
 test('a group contains the members that joined it, and ends with its last member', () => {
   const { members, channels } = membersWithSeats(3)
   for (const seat of [0, 2]) members.joinGroup(members.atSeat(seat)!, 'red')
   members.joinGroup(members.atSeat(0)!, 'red')
-  assert.deepEqual(
-    [...members.group('red')].map(({ seat }) => seat),
-    [0, 2],
-  )
+  assertField(members.group('red'), 'seat', [0, 2])
   members.leaveGroup(members.atSeat(0)!, 'red')
   members.remove(members.atSeat(2)!)
   assert.deepEqual([...members.group('red')], [])

@@ -7,6 +7,7 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
+import { bytesOfHex as bytes, hexOf as hex } from '../../core/wire/bytes.ts'
 import { CLOSE_CODES, ProtocolError, SYSTEM_CODES } from '../../core/wire/errors.ts'
 import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../../core/wire/limits.ts'
@@ -44,31 +45,10 @@ import {
   REPLY_BYTES,
   type Open,
 } from '../../core/wire/message.ts'
+import { readVectors, type MessageFields as Fields, type MessageName as Name } from '../support/vectors.ts'
 
-type Name = keyof typeof MESSAGE
-type Fields = Record<string, unknown>
-interface Vectors {
-  readonly numbers: Record<Name, number>
-  readonly messages: {
-    readonly name: string
-    readonly message: Name
-    readonly fields: Fields
-    readonly bodyHex: string
-    readonly frameHex: string
-    readonly decodeOnly?: true
-  }[]
-  readonly refused: {
-    readonly name: string
-    readonly message: Name
-    readonly bodyHex: string
-    readonly reason: string
-  }[]
-  readonly refusedFrames: { readonly name: string; readonly frameHex: string; readonly reason: string }[]
-}
-const vectors = JSON.parse(readFileSync('schemas/vectors/messages.json', 'utf8')) as Vectors
+const vectors = readVectors('messages')
 
-const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, 'hex'))
-const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex')
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 
 type Encode = (fields: never, payload: Uint8Array) => Uint8Array
@@ -168,16 +148,11 @@ test('rejects the invalid frame headers of the vectors for their reasons', () =>
 
 test('a ProtocolError names the message and the number of missing bytes', () => {
   assert.throws(() => decode('ACK', bytes('000000010000')), { message: 'ACK ends 2 bytes too early' })
-  assert.throws(() => decode('CLOSE', bytes('0000000101ff')), {
-    message: 'CLOSE contains text that is not UTF-8',
-  })
+  assert.throws(() => decode('CLOSE', bytes('0000000101ff')), { message: 'CLOSE contains text that is not UTF-8' })
 })
 
 test('a damaged message is decoded or rejected with a ProtocolError', () => {
-  const damage = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), {
-    minLength: 1,
-    maxLength: 4,
-  })
+  const damage = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 4 })
   fc.assert(
     fc.property(fc.constantFrom(...vectors.messages), damage, (vector, flips) => {
       const body = bytes(vector.bodyHex)
@@ -206,13 +181,7 @@ const text = fc.string({ unit: 'binary', maxLength: 40 })
 const blob = fc.uint8Array({ maxLength: 300 }).map(hex)
 const session = fc.uint8Array({ minLength: 16, maxLength: 16 }).map(hex)
 const FIELDS: Partial<Record<Name, fc.Arbitrary<Fields>>> = {
-  HELLO: fc.record({
-    minVersion: fc.nat(255),
-    maxVersion: fc.nat(255),
-    session,
-    ticket: blob,
-    token: blob,
-  }),
+  HELLO: fc.record({ minVersion: fc.nat(255), maxVersion: fc.nat(255), session, ticket: blob, token: blob }),
   OPEN: fc.record({
     channel: u32.filter((channel) => channel > 0),
     activation: u32,

@@ -10,19 +10,13 @@ import type { Catalog } from '../../core/sql/catalog.ts'
 import { describeDifference, parseMigrationFile, REQUIRED_FILE } from '../../core/migrate/migrations.ts'
 import { planFromCatalog, type MigrationRecords } from '../../core/migrate/plan.ts'
 import { t } from '../../core/wire/type.ts'
-import { catalog, define, MARIA, pets, PETS, PETS_INDEXES, type Column } from './informationschema.ts'
+import { catalog, MARIA, pets, PETS, PETS_INDEXES, type Column } from './informationschema.ts'
+import { defineTable } from '../support/tables.ts'
+import { assertField } from '../support/assertfield.ts'
 
 const NONE: MigrationRecords = { files: new Map(), tables: new Map() }
-const target = (tables: readonly TableDefinition[], more = {}) => ({
-  tables,
-  files: [],
-  adopt: false,
-  ...more,
-})
-const recorded = (isAdopted = false): MigrationRecords => ({
-  ...NONE,
-  tables: new Map([['pets', { isAdopted }]]),
-})
+const target = (tables: readonly TableDefinition[], more = {}) => ({ tables, files: [], adopt: false, ...more })
+const recorded = (isAdopted = false): MigrationRecords => ({ ...NONE, tables: new Map([['pets', { isAdopted }]]) })
 const existingPets = (change: (column: Column) => Column | null = (column) => column): Catalog =>
   catalog(
     'pets',
@@ -57,10 +51,7 @@ test('plans files first, a record before each table, and a step for each column 
     ],
   )
 
-  const done: MigrationRecords = {
-    files: new Map([[1, first]]),
-    tables: new Map([['pets', { isAdopted: false }]]),
-  }
+  const done: MigrationRecords = { files: new Map([[1, first]]), tables: new Map([['pets', { isAdopted: false }]]) }
   const incomplete = existingPets((column) => (['level', 'born'].includes(column[0]) ? null : column))
   const bare = new Map([...incomplete].map(([name, found]) => [name, { ...found, indexes: [] }] as const))
   const rest = planFromCatalog(bare, done, target([pets], { files }))
@@ -83,10 +74,8 @@ test('omits a statement that would create an existing table, because deploy requ
   const file = await parseMigrationFile('0001_a.sql', 'CREATE TABLE IF NOT EXISTS firefly_a (a INT);\n')
   const existing = catalog('firefly_a', [['a', 'int', 'YES']], [])
   const [step] = planFromCatalog(existing, NONE, target([], { files: [file] })).steps
-  assert.deepEqual(
-    step!.statements.map(({ sql }) => sql.slice(0, 12)),
-    ['INSERT INTO '],
-  )
+  const starts = step!.statements.map(({ sql }) => sql.slice(0, 12))
+  assert.deepEqual(starts, ['INSERT INTO '])
 })
 
 test('reports a file that was changed after it was run as drift, except for its line ends', async () => {
@@ -119,10 +108,7 @@ test('adopts a table that Firefly did not create only with the option, and only 
   for (const existing of [wide, existingPets()]) {
     const { steps, drift, tables } = planFromCatalog(existing, NONE, target([pets]))
     assert.deepEqual(steps, [])
-    assert.deepEqual(
-      drift.map(({ actual }) => actual),
-      ['a table of 12 columns and about 7 rows that Firefly did not create'],
-    )
+    assertField(drift, 'actual', ['a table of 12 columns and about 7 rows that Firefly did not create'])
     assert.match(drift[0]!.advice, /apply --adopt/)
     assert.equal(tables[0]!.state, 'adoptable')
   }
@@ -157,13 +143,10 @@ test('adopts a table that Firefly did not create only with the option, and only 
 })
 
 test('puts no literal into a statement, whatever the defaults are', () => {
-  const special = define(
+  const special = defineTable(
     'special',
     { id: t.id, a: t.string(40), b: t.bytes(9), c: t.date, d: t.decimal(5, 2), e: t.string(9) },
-    {
-      key: 'id',
-      defaults: { a: 'it\'s "?"\\ \0😀', b: Uint8Array.of(0, 63, 255), d: '-1.50', e: '?'.repeat(3) },
-    },
+    { key: 'id', defaults: { a: 'it\'s "?"\\ \0😀', b: Uint8Array.of(0, 63, 255), d: '-1.50', e: '?'.repeat(3) } },
   )
   const [step] = planFromCatalog(new Map(), NONE, target([special])).steps
   const create = step!.statements[1]!
@@ -184,8 +167,9 @@ test("numbers Firefly's own files without gaps, without literals, and requires t
       .sort()
       .map((path) => parseMigrationFile(basename(path), readFileSync(path, 'utf8'))),
   )
-  assert.deepEqual(
-    files.map(({ number }) => number),
+  assertField(
+    files,
+    'number',
     files.map((_, i) => i + 1),
   )
   assert.equal(files.length, REQUIRED_FILE)

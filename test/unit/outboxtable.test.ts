@@ -4,28 +4,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { table } from '../../core/game/table.ts'
 import { shardName } from '../../core/wire/shardid.ts'
 import { decodeEntry } from '../../core/outbox/entry.ts'
 import { DetachedError } from '../../core/outbox/storetables.ts'
 import { t } from '../../core/wire/type.ts'
-import {
-  storedCast,
-  fill,
-  insert,
-  item,
-  items,
-  openInMemoryTables,
-  Player,
-  remove,
-  update,
-  rowWriteSet,
-} from './rowsfixture.ts'
+import { storedCast, fill, item, items, openInMemoryTables, remove, rowWriteSet } from './rowsfixture.ts'
+import { assertField } from '../support/assertfield.ts'
 import { ada, bob } from './slotfixture.ts'
+import { defineTable, insert, update } from '../support/tables.ts'
 
 const A = shardName(ada)
 const B = shardName(bob)
-const pets = table('pets', { owner: t.id, name: t.id }, { key: ['owner', 'name'], owner: Player }).definition
+const pets = defineTable('pets', { owner: t.id, name: t.id }, { key: ['owner', 'name'] })
 const rex = { owner: 'ada', name: 'rex' }
 
 test('stores durable casts until they are answered, in the order of their sequences', () => {
@@ -101,18 +91,12 @@ test('uses a sequence only once, across drops, restarts, raises and resets', () 
   assert.deepEqual([append(), outbox.lastSeqOf(A, true)], [4, 4])
   outbox.drop(4)
   outbox.deleteDropped(10, false)
-  assert.deepEqual(
-    sql.all('SELECT seq FROM outbox').map(({ seq }) => seq),
-    [4],
-  )
+  assertField(sql.all('SELECT seq FROM outbox'), 'seq', [4])
   assert.deepEqual([outbox.hasEntries(), outbox.lastSeqOf(A, true), outbox.lastSeqOf(A, false)], [false, 0, 0])
   assert.deepEqual(outbox.read(0, 99, 99, 999), [])
   outbox = open([], true).outbox
   // The drop was in memory only: the entry is read again, and dropped again.
-  assert.deepEqual(
-    outbox.read(0, 99, 99, 999).map(({ seq }) => seq),
-    [4],
-  )
+  assertField(outbox.read(0, 99, 99, 999), 'seq', [4])
   assert.equal(append(), 5)
   outbox.drop(5)
   outbox.raiseSeq(7)
@@ -120,10 +104,7 @@ test('uses a sequence only once, across drops, restarts, raises and resets', () 
   outbox.deleteDropped(10, false)
   assert.deepEqual([outbox.lastSeq, outbox.hasEntries(), append()], [7, false, 8])
   outbox = open([], true).outbox
-  assert.deepEqual(
-    outbox.removeAll().map(({ seq }) => seq),
-    [8],
-  )
+  assertField(outbox.removeAll(), 'seq', [8])
   assert.deepEqual([outbox.hasEntries(), outbox.removeAll()], [false, []])
   outbox = open([], true).outbox
   assert.deepEqual([outbox.hasEntries(), append()], [false, 9])
@@ -214,10 +195,7 @@ test('takes the turns of a shard back from the newest to the refused one, and no
       [4, B],
     ],
   )
-  assert.deepEqual(
-    sql.all('SELECT seq FROM outbox ORDER BY seq').map(({ seq }) => seq),
-    [1, 4, 5],
-  )
+  assertField(sql.all('SELECT seq FROM outbox ORDER BY seq'), 'seq', [1, 4, 5])
   assert.equal(open([items], true).outbox.appendTurn(A, false, new Uint8Array(1), null), 6)
 })
 
@@ -231,10 +209,7 @@ test('reset deletes rows, loaded shards and entries, also of tables that the gam
   assert.equal(storeId, 'a5'.repeat(16))
   rows = open([items], true)
   assert.deepEqual([rows.isLoaded(A), rows.isLoaded(B)], [true, false])
-  assert.deepEqual(
-    rows.resetStore().map(({ seq }) => seq),
-    [1],
-  )
+  assertField(rows.resetStore(), 'seq', [1])
   assert.equal(rows.isLoaded(A), false)
   assert.equal(rows.row(items, ada.key, ['a']), null)
   assert.deepEqual(sql.all('SELECT * FROM r_pets'), [])

@@ -9,6 +9,7 @@ import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.t
 import { NEW_CHANNEL_DEFAULTS, type ChannelIn, type ChannelOut } from '../../core/ports/link.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import type { Limits } from '../../core/wire/limits.ts'
+import { IGNORING_CHANNEL_OUT } from '../support/channelout.ts'
 
 const Slow = contract('slow', {
   work: command(1, {}, {}),
@@ -38,18 +39,12 @@ function createFixture(limits: Partial<Limits>, admitted: Promise<boolean> | tru
   const received: string[] = []
   const channelOf = (key: string, session = 0): ChannelIn => {
     const out: ChannelOut = {
-      channelOpened: () => {},
+      ...IGNORING_CHANNEL_OUT,
       reply: (sequence, command, answer) =>
         received.push(
           command === 3 ? `${key} has ${(msgpack.decode(answer) as { n: number }).n}` : `${key} ${sequence}`,
         ),
       error: (sequence, _command, _kind, code) => received.push(`${key} ${sequence} ${code}`),
-      event: () => {},
-      callsApplied: () => {},
-      membershipToken: () => {},
-      keyBound: () => {},
-      loggedIn: () => {},
-      resyncRequired: () => {},
       channelClosed: (code) => received.push(`${key} closed ${code}`),
     }
     const name = new Uint8Array(16).fill(session)

@@ -12,6 +12,7 @@ import { msgpack } from '../../core/wire/codec.ts'
 import type { AnyCommand } from '../../core/wire/contract.ts'
 import { DEFAULT_LIMITS, TIMES, type Limits } from '../../core/wire/limits.ts'
 import { Session } from '../../core/wire/systemcontract.ts'
+import { IGNORING_CHANNEL_OUT } from '../support/channelout.ts'
 
 const { attach, login, push } = Session.entries
 const ADA = new Uint8Array(16).fill(0xad)
@@ -35,14 +36,10 @@ function createFixture(limits: Partial<Limits> = {}) {
   const openChannel = (channel: number, session: Uint8Array, epoch = 0, key = 'u:ada') => {
     const received: string[] = []
     const out: ChannelOut = {
-      channelOpened: () => {},
+      ...IGNORING_CHANNEL_OUT,
       reply: (_sequence, _command, body) => received.push(`reply ${JSON.stringify(msgpack.decode(body))}`),
       error: (_sequence, _command, _kind, code) => received.push(`error ${code}`),
       event: (sequence, event) => received.push(`${sequence}:${event}`),
-      callsApplied: () => {},
-      membershipToken: () => {},
-      keyBound: () => {},
-      loggedIn: () => {},
       resyncRequired: (events) => received.push(`resync ${events}`),
       channelClosed: (code) => received.push(`closed ${code}`),
     }

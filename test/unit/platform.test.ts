@@ -14,13 +14,7 @@ test('writes a log line as JSON, the message first and its values bounded', () =
   const fd = openSync(join(dir, 'log'), 'w')
   const log = jsonLog('warn', fd)
   log.info('below the level')
-  log.warn('careful', {
-    level: 'mine',
-    long: 'x'.repeat(5_000),
-    deep: { a: 1 },
-    cause: new Error('why'),
-    n: 7,
-  })
+  log.warn('careful', { level: 'mine', long: 'x'.repeat(5_000), deep: { a: 1 }, cause: new Error('why'), n: 7 })
   closeSync(fd)
   const [line, ...rest] = readFileSync(join(dir, 'log'), 'utf8').trimEnd().split('\n')
   rmSync(dir, { recursive: true })

@@ -27,17 +27,7 @@ const newSession = { eventAck: 0, uid: '', epoch: 0, generation: 0 }
 
 const toShard: RecordedCall[] = [
   ['open', opening],
-  [
-    'open',
-    {
-      session,
-      channel: 0xffffffff,
-      legacy: false,
-      activation: 0,
-      membershipToken: EMPTY_BYTES,
-      ...newSession,
-    },
-  ],
+  ['open', { session, channel: 0xffffffff, legacy: false, activation: 0, membershipToken: EMPTY_BYTES, ...newSession }],
   ['call', 1, 201, 1, 0, body],
   ['call', 0xffffffff, 0xfffffeff, 255, 0xfffffffe, EMPTY_BYTES],
   ['ack', 5, 0xffffffff],

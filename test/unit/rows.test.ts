@@ -192,10 +192,8 @@ for (const maxBytes of [1, 600, 1_000_000]) {
     const check = (rows: Own): void => {
       const expected = [...model].toSorted(([a], [b]) => a - b)
       const all = rows.things.all()
-      assert.deepEqual(
-        all.map(({ n, mark }) => [n, mark]),
-        expected,
-      )
+      const found = all.map(({ n, mark }) => [n, mark])
+      assert.deepEqual(found, expected)
       for (const [n, mark] of model) assert.equal(rows.things.get(n)?.mark, mark)
     }
     await runOk((rows) => {

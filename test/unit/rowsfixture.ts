@@ -2,41 +2,30 @@
 
 import { DatabaseSync } from 'node:sqlite'
 
-import { table, type TableDefinition } from '../../core/game/table.ts'
+import type { TableDefinition } from '../../core/game/table.ts'
 import { PreparedStatements } from '../../core/node/statements.ts'
 import type { Row, RowChange, StoredCast, WriteSet } from '../../core/ports/store.ts'
 import type { ShardId } from '../../core/wire/shardid.ts'
 import { TableSet } from '../../core/sql/layout.ts'
 import { StoreTables } from '../../core/outbox/storetables.ts'
 import type { SqliteValue, SqliteHandle, SqliteRow } from '../../core/sql/sqlite.ts'
-import { contract } from '../../core/wire/contract.ts'
 import { t } from '../../core/wire/type.ts'
 import { ROW_TABLES } from '../../schemas/rows.ts'
+import { defineTable, insert } from '../support/tables.ts'
 import { ada, writeSet } from './slotfixture.ts'
 
-export const Player = contract('player', {})
-
-export const items = table(
+export const items = defineTable(
   'items',
   { owner: t.id, id: t.id, kind: t.string(32), count: t.u32, charm: t.nullable(t.string(32)) },
-  { key: 'id', owner: Player, shardKey: 'owner', by: ['kind'] },
-).definition
+  { key: 'id', shardKey: 'owner', by: ['kind'] },
+)
 
 export function item(id: string, values: Row = {}, owner = ada.key): Row {
   return { owner, id, kind: 'sword', count: 1, charm: null, ...values }
 }
 
-export function keyOf(table: TableDefinition, row: Row): unknown[] {
-  return table.key.map(({ name }) => row[name])
-}
-export function insert(table: TableDefinition, row: Row): RowChange {
-  return { table, op: 'insert', key: keyOf(table, row), values: row }
-}
 export function fill(table: TableDefinition, row: Row): RowChange {
   return { ...insert(table, row), op: 'store-put' }
-}
-export function update(table: TableDefinition, key: readonly unknown[], values: Row): RowChange {
-  return { table, op: 'update', key, values }
 }
 export function remove(
   table: TableDefinition,
@@ -47,14 +36,7 @@ export function remove(
 }
 export function storedCast(sequence: number, answer: string): StoredCast {
   const target = { contract: 'guild', key: 'knights' }
-  return {
-    sequence,
-    target,
-    command: 7,
-    body: new Uint8Array([sequence]),
-    answer,
-    data: new Uint8Array(0),
-  }
+  return { sequence, target, command: 7, body: new Uint8Array([sequence]), answer, data: new Uint8Array(0) }
 }
 export function rowWriteSet(rows: RowChange[] | null, part: Partial<WriteSet> = {}, shard: ShardId = ada): WriteSet {
   return writeSet(shard, 1, { rows, ...part })

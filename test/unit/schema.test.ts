@@ -11,9 +11,7 @@ test('an issue of Standard Schema has the message and the path as a list', () =>
   const props = t.object({ a: t.array(t.u8, 2) })['~standard']
   assert.equal(props.version, 1)
   assert.equal(props.vendor, 'firefly')
-  assert.deepEqual(props.validate({ a: [1, -1] }), {
-    issues: [{ message: '-1 is outside 0..255', path: ['a', 1] }],
-  })
+  assert.deepEqual(props.validate({ a: [1, -1] }), { issues: [{ message: '-1 is outside 0..255', path: ['a', 1] }] })
 })
 
 // Represents valibot, zod or arktype: only `Out` is visible.
@@ -37,10 +35,7 @@ const even = foreign<number>((value) =>
 
 test('uses the output of a foreign schema, alone and as a field', () => {
   assert.equal(toParser(even)(4), 40)
-  assert.deepEqual(t.object({ n: even, list: t.array(even, 2) }).parse({ n: 2, list: [4] }), {
-    n: 20,
-    list: [40],
-  })
+  assert.deepEqual(t.object({ n: even, list: t.array(even, 2) }).parse({ n: 2, list: [4] }), { n: 20, list: [40] })
   assert.deepEqual(specOf(even), { kind: 'foreign', vendor: 'other' })
 })
 
@@ -80,7 +75,5 @@ test('schemaOf converts plain fields to an object and returns schemas unchanged'
 test('plain fields without required field accept undefined, the value of an empty body', () => {
   assert.deepEqual(toParser(schemaOf({}))(undefined), {})
   assert.deepEqual(toParser(schemaOf({ a: t.optional(t.u8) }))(undefined), {})
-  assert.throws(() => toParser(schemaOf({ a: t.u8 }))(undefined), {
-    message: 'input: expected object, got undefined',
-  })
+  assert.throws(() => toParser(schemaOf({ a: t.u8 }))(undefined), { message: 'input: expected object, got undefined' })
 })

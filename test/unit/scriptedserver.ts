@@ -70,13 +70,7 @@ export class ScriptedConnection {
 
   sendWelcome(fields: Partial<Omit<Welcome, 'token'>> & { token?: string } = {}): this {
     const { token = '', ...rest } = fields
-    const defaults = {
-      version: 2,
-      resumed: false,
-      session: SESSION,
-      heartbeatMs: 15_000,
-      maxBodyBytes: 65_536,
-    }
+    const defaults = { version: 2, resumed: false, session: SESSION, heartbeatMs: 15_000, maxBodyBytes: 65_536 }
     return this.send(MESSAGE.WELCOME, encodeWelcome({ ...defaults, ...rest, token: utf8Encoder.encode(token) }))
   }
 
@@ -201,6 +195,12 @@ export class ScriptedServer {
     return game
   }
 
+  /** A server with a session after WELCOME. */
+  static async welcomed(...args: Parameters<ScriptedServer['connectWelcomed']>) {
+    const server = new ScriptedServer()
+    return { server, game: await server.connectWelcomed(...args) }
+  }
+
   /** Runs deferred functions, then returns the messages on the newest connection. */
   takeMessages(): ReceivedMessage[] {
     this.clock.settle()
@@ -216,6 +216,17 @@ export class ScriptedServer {
     assert.equal(this.connections.length, before + 1, 'one more connection')
     this.connection.events.opened()
     return this.connection
+  }
+
+  /** Waits for the next connection after the first pause of the client. */
+  openNext(): void {
+    this.clock.advance(200)
+    this.connection.events.opened()
+  }
+
+  /** Reconnects, and accepts the session of the client. */
+  async resume(): Promise<ScriptedConnection> {
+    return (await this.reconnect()).sendWelcome({ resumed: true, token: 'two' })
   }
 }
 

@@ -11,7 +11,9 @@ import { slotOf } from '../../core/node/slotname.ts'
 import { shardName } from '../../core/wire/shardid.ts'
 import type { WriteSet } from '../../core/ports/store.ts'
 import { TIMES } from '../../core/wire/limits.ts'
-import { ada, slotTest, bob, bytes, kvWriteSet, isStoreError, writeSet, text, waitUntil } from './slotfixture.ts'
+import { waitFor } from '../support/wait.ts'
+import { ada, slotTest, bob, bytes, kvWriteSet, isStoreError, writeSet, text } from './slotfixture.ts'
+import { assertField } from '../support/assertfield.ts'
 
 slotTest('a committed write set is returned by the next open, also after a restart of the store', async ({ open }) => {
   let store = await open()
@@ -45,19 +47,14 @@ slotTest('a committed write set is returned by the next open, also after a resta
   assert.deepEqual([...(await store.open(bob)).kv], [])
 })
 
-slotTest('a null deletes only its own value or timer', async ({ open }) => {
-  const store = await open()
-  const { activation } = await store.open(ada)
+slotTest('a null deletes only its own value or timer', async ({ openShard }) => {
+  const { store, activation } = await openShard()
   const timer = (name: string) => ({ name, dueMs: 5, data: bytes(name) })
   await store.commit(kvWriteSet(ada, activation, 'a', '1'))
   await store.commit(kvWriteSet(ada, activation, 'b', '2'))
   const both = new Map([['x', timer('x')] as const, ['y', timer('y')] as const])
   await store.commit(writeSet(ada, activation, { timers: both, wakeMs: 5 }))
-  const deletion = writeSet(ada, activation, {
-    kv: new Map([['a', null]]),
-    timers: new Map([['x', null]]),
-    wakeMs: 5,
-  })
+  const deletion = writeSet(ada, activation, { kv: new Map([['a', null]]), timers: new Map([['x', null]]), wakeMs: 5 })
   await store.commit(deletion)
   const { kv, timers } = await store.open(ada)
   assert.deepEqual([...kv.keys()], ['b'])
@@ -66,10 +63,10 @@ slotTest('a null deletes only its own value or timer', async ({ open }) => {
 
 slotTest(
   'concurrent write sets share one sync, and those that arrive during a slow sync share the next',
-  async ({ open }) => {
+  async ({ openShard }) => {
     const syncs: (() => void)[] = []
     let isPaused = false
-    const store = await open({
+    const { store, activation } = await openShard({
       slots: 1,
       fdatasync: (fd, done) => {
         const run = (): void => fdatasync(fd, done)
@@ -77,7 +74,6 @@ slotTest(
         if (!isPaused) run()
       },
     })
-    const { activation } = await store.open(ada)
     const before = syncs.length
     await Promise.all(
       Array.from({ length: 100 }, async (_, n) => store.commit(kvWriteSet(ada, activation, `n${n}`, 'x'))),
@@ -91,7 +87,7 @@ slotTest(
       settled++
     }
     const first = commit('first')
-    await waitUntil(() => syncs.length - before === 2)
+    await waitFor(() => syncs.length - before === 2, 'the sync is waiting')
     const later = [commit('second'), commit('third')]
     const reopened = store.open(ada)
     await new Promise((resolve) => setImmediate(resolve))
@@ -107,35 +103,28 @@ slotTest(
   },
 )
 
-slotTest('open returns all earlier commits, although the caller did not wait for them', async ({ open }) => {
-  const store = await open()
-  const { activation } = await store.open(ada)
+slotTest('open returns all earlier commits, although the caller did not wait for them', async ({ openShard }) => {
+  const { store, activation } = await openShard()
   for (let n = 0; n < 3_000; n++) void store.commit(kvWriteSet(ada, activation, 'n', String(n)))
   assert.equal(text((await store.open(ada)).kv.get('n')), '2999')
 })
 
-slotTest('stores mark and replies of a channel, and returns null for an unknown channel', async ({ open }) => {
-  const store = await open()
-  const { activation } = await store.open(ada)
+slotTest('stores mark and replies of a channel, and returns null for an unknown channel', async ({ openShard }) => {
+  const { store, activation } = await openShard()
   assert.equal(await store.channel(ada, 'c:1'), null)
   const nowMs = Date.now()
   void store.commit(
-    writeSet(ada, activation, {
-      channel: { id: 'c:1', mark: 4, replies: bytes('four'), nowMs, weight: 0 },
-    }),
+    writeSet(ada, activation, { channel: { id: 'c:1', mark: 4, replies: bytes('four'), nowMs, weight: 0 } }),
   )
   void store.commit(
-    writeSet(ada, activation, {
-      channel: { id: 'c:1', mark: 5, replies: bytes('five'), nowMs, weight: 0 },
-    }),
+    writeSet(ada, activation, { channel: { id: 'c:1', mark: 5, replies: bytes('five'), nowMs, weight: 0 } }),
   )
   assert.deepEqual(await store.channel(ada, 'c:1'), { mark: 5, replies: bytes('five') })
   assert.equal(await store.channel(bob, 'c:1'), null)
 })
 
-slotTest('stores the last committed mark when one transaction has several', async ({ open }) => {
-  const store = await open({ slots: 1 })
-  const { activation } = await store.open(ada)
+slotTest('stores the last committed mark when one transaction has several', async ({ openShard }) => {
+  const { store, activation } = await openShard({ slots: 1 })
   const mark = async (n: number, extra: Partial<WriteSet> = {}) =>
     store.commit(
       writeSet(ada, activation, {
@@ -152,17 +141,13 @@ slotTest('stores the last committed mark when one transaction has several', asyn
     mark(4),
     Promise.resolve(store.commit(kvWriteSet(bob, other.activation, 'gold', '1'))),
   ]
-  assert.deepEqual(
-    (await Promise.all(outcomes)).map(({ kind }) => kind),
-    ['committed', 'committed', 'failed', 'failed', 'committed'],
-  )
+  assertField(await Promise.all(outcomes), 'kind', ['committed', 'committed', 'failed', 'failed', 'committed'])
   assert.deepEqual(await store.channel(ada, 'c:1'), { mark: 2, replies: bytes('2') })
 })
 
-slotTest('prunes channels that are older than the limit, and no others', async ({ open }) => {
+slotTest('prunes channels that are older than the limit, and no others', async ({ openShard }) => {
   let monoMs = 0
-  const store = await open({ slots: 1, clock: { ...systemClock, mono: () => monoMs } })
-  const { activation } = await store.open(ada)
+  const { store, activation } = await openShard({ slots: 1, clock: { ...systemClock, mono: () => monoMs } })
   const seen = (id: string, nowMs: number): WriteSet =>
     writeSet(ada, activation, { channel: { id, mark: 1, replies: bytes('r'), nowMs, weight: 0 } })
   const now = Date.now()
@@ -180,8 +165,7 @@ slotTest('prunes channels that are older than the limit, and no others', async (
 slotTest(
   'onWake receives every change of timers, and at the start the earliest timer of each shard',
   async (fixture) => {
-    const store = await fixture.open()
-    const { activation } = await store.open(ada)
+    const { store, activation } = await fixture.openShard()
     const other = await store.open(bob)
     const timer = (name: string, dueMs: number) => [name, { name, dueMs, data: bytes('') }] as const
     await store.commit(
@@ -198,10 +182,7 @@ slotTest(
       [shardName(bob), null],
     ])
     await store.commit(
-      writeSet(bob, other.activation, {
-        timers: new Map([timer('two', 700), timer('three', 600)]),
-        wakeMs: 600,
-      }),
+      writeSet(bob, other.activation, { timers: new Map([timer('two', 700), timer('three', 600)]), wakeMs: 600 }),
     )
     await store.closeStore()
     fixture.wakes.length = 0
@@ -214,8 +195,7 @@ slotTest(
 )
 
 slotTest('does not report timers that are due much later until they are due soon', async (fixture) => {
-  const store = await fixture.open()
-  const { activation } = await store.open(ada)
+  const { store, activation } = await fixture.openShard()
   const other = await store.open(bob)
   const [soonMs, lateMs] = [Date.now() + 1_000, Date.now() + 2 * TIMES.wakeAheadMs]
   const timers = (...dues: number[]) =>
@@ -246,9 +226,8 @@ slotTest('activation numbers rise over many blocks and restarts, with few syncs'
   assert(syncs <= 9, `${syncs} syncs`)
 })
 
-slotTest('checkpoints bound the WAL without losing a row', async ({ dir, open }) => {
-  const store = await open({ slots: 1 })
-  const { activation } = await store.open(ada)
+slotTest('checkpoints bound the WAL without losing a row', async ({ dir, open, openShard }) => {
+  const { store, activation } = await openShard({ slots: 1 })
   // Every byte differs from the previous value, because SQLite writes only changed pages.
   const value = (n: number): string => String(n).repeat(33_333)
   for (let n = 0; n < 200; n++) await store.commit(kvWriteSet(ada, activation, `n${n % 20}`, value(n)))
@@ -260,9 +239,8 @@ slotTest('checkpoints bound the WAL without losing a row', async ({ dir, open })
   for (let n = 180; n < 200; n++) assert.equal(text(kv.get(`n${n % 20}`)), value(n))
 })
 
-slotTest('a closed store has settled earlier commits, and rejects later use', async ({ open }) => {
-  const store = await open()
-  const { activation } = await store.open(ada)
+slotTest('a closed store has settled earlier commits, and rejects later use', async ({ openShard }) => {
+  const { store, activation } = await openShard()
   const last = store.commit(kvWriteSet(ada, activation, 'last', '1'))
   await store.closeStore()
   assert.equal((await last).kind, 'committed')

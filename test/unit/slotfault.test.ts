@@ -18,6 +18,7 @@ import { shardName, type ShardId } from '../../core/wire/shardid.ts'
 import type { WriteSet } from '../../core/ports/store.ts'
 import { TableSet } from '../../core/sql/layout.ts'
 import { ada, slotTest, bob, bytes, kvWriteSet, isStoreError, writeSet, text } from './slotfixture.ts'
+import { assertField } from '../support/assertfield.ts'
 
 const SHARDS = 8
 const ROUNDS = 10
@@ -35,10 +36,7 @@ slotTest('a failed write set changes nothing, and the others of its batch are co
     // Computed from state that was not stored, so it must fail too.
     store.commit(kvWriteSet(ada, a, 'after', '3')),
   ])
-  assert.deepEqual(
-    outcomes.map(({ kind }) => kind),
-    ['committed', 'failed', 'committed', 'failed'],
-  )
+  assertField(outcomes, 'kind', ['committed', 'failed', 'committed', 'failed'])
   assert.equal((await store.commit(kvWriteSet(ada, a, 'later', '4'))).kind, 'failed')
   const next = await store.open(ada)
   assert.deepEqual([...next.kv.keys()], ['before'])
@@ -51,11 +49,10 @@ slotTest(
   async (fixture) => {
     let isBroken = false
     const eio = Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO', syscall: 'fdatasync' })
-    const store = await fixture.open({
+    const { store, activation } = await fixture.openShard({
       slots: 1,
       fdatasync: (fd, done) => (isBroken ? void setImmediate(done, eio) : fdatasync(fd, done)),
     })
-    const { activation } = await store.open(ada)
     isBroken = true
     const lost = store.commit(kvWriteSet(ada, activation, 'lost', '1'))
     await new Promise((resolve) => setImmediate(resolve))
@@ -127,10 +124,9 @@ slotTest('a slot file closed after such a checkpoint keeps its WAL', async ({ di
   assert.deepEqual(remainingFiles, [['alone.sqlite', 'alone.sqlite-wal'], ['alone.sqlite']])
 })
 
-slotTest('restores a WAL from its backup name', async ({ dir, open }) => {
+slotTest('restores a WAL from its backup name', async ({ dir, open, openShard }) => {
   const path = join(dir, 'slot-0-of-1.sqlite')
-  const store = await open({ slots: 1 })
-  const { activation } = await store.open(ada)
+  const { store, activation } = await openShard({ slots: 1 })
   await store.commit(kvWriteSet(ada, activation, 'gold', '7'))
   // As if the process was killed between SQLite's close and the renaming: some rows are only in the backup of the WAL.
   // Reading the file here releases SQLite's lock on it, which this test does not need.
@@ -210,9 +206,8 @@ slotTest('an unreadable slot file makes only its own shards unavailable', async 
 
 slotTest(
   'a turn above the bound of the commit queue fails with its size, and no other turn fails',
-  async ({ open }) => {
-    const store = await open({ slots: 1 })
-    const { activation } = await store.open(ada)
+  async ({ openShard }) => {
+    const { store, activation } = await openShard({ slots: 1 })
     const large = new Uint8Array(70_000_000)
     const outcome = await store.commit(writeSet(ada, activation, { kv: new Map([['gold', large]]) }))
     assert.equal(outcome.kind, 'failed')

@@ -41,6 +41,8 @@ export interface SlotFixture {
   readonly log: MemoryLog
   readonly wakes: [string, number | null][]
   open(options?: Partial<SlotStoreOptions>): Promise<SlotStore>
+  /** Opens a store, and activates `ada` in it. */
+  openShard(options?: Partial<SlotStoreOptions>): Promise<{ store: SlotStore; activation: number }>
 }
 
 /** Runs a test with a new directory; closes the opened stores and removes the directory at its end. */
@@ -56,8 +58,12 @@ export function slotTest(name: string, body: (fixture: SlotFixture) => Promise<v
       stores.push(store)
       return store
     }
+    const openShard: SlotFixture['openShard'] = async (options) => {
+      const store = await open(options)
+      return { store, activation: (await store.open(ada)).activation }
+    }
     try {
-      await body({ dir, log, wakes, open })
+      await body({ dir, log, wakes, open, openShard })
     } finally {
       for (const store of stores) await store.closeStore()
       rmSync(dir, { recursive: true })
@@ -72,8 +78,4 @@ export function isStoreError(code: string, words: RegExp): (error: unknown) => b
     assert.match(error.message, words)
     return true
   }
-}
-
-export async function waitUntil(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
 }

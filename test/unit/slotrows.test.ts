@@ -11,8 +11,11 @@ import type { SlotStoreOptions } from '../../core/node/slotstore.ts'
 import { shardName, type ShardId } from '../../core/wire/shardid.ts'
 import type { Awaitable } from '../../core/game/shard.ts'
 import type { Outcome, RowQuery } from '../../core/ports/store.ts'
-import { storedCast, fill, insert, item, items, update } from './rowsfixture.ts'
-import { ada, slotTest, bob, bytes, kvWriteSet, isStoreError, writeSet, text, waitUntil } from './slotfixture.ts'
+import { storedCast, fill, item, items } from './rowsfixture.ts'
+import { waitFor } from '../support/wait.ts'
+import { ada, slotTest, bob, bytes, kvWriteSet, isStoreError, writeSet, text } from './slotfixture.ts'
+import { assertField } from '../support/assertfield.ts'
+import { insert, update } from '../support/tables.ts'
 
 const tables = [items]
 const OUTBOX_OPTIONS = { slots: 1, tables, outbox: true } as const
@@ -36,10 +39,7 @@ slotTest('a turn commits rows, casts and outbox entry, and the next open returns
   assert.deepEqual(second, { kind: 'committed', seq: 2 })
   for (let round = 0; round < 2; round++) {
     assert.deepEqual({ ...store.row(ada, items, ['a']) }, item('a', { count: 2 }))
-    assert.deepEqual(
-      store.list(ada, items, { ...everything, by: { kind: 'bow' } }).map(({ id }) => id),
-      ['b'],
-    )
+    assertField(store.list(ada, items, { ...everything, by: { kind: 'bow' } }), 'id', ['b'])
     assert.equal(store.row(bob, items, ['a']), null)
     assert.deepEqual((await store.open(ada)).casts, [storedCast(5, 'paid')])
     await store.closeStore()
@@ -67,20 +67,14 @@ slotTest('reads unsynced rows, and no unsynced outbox entries', async (fixture) 
   assert.deepEqual([store.ownerOf(ada), store.ownersWithEntries()], [OWNER, []])
   isPaused = true
   const outcome = store.commit(writeSet(ada, activation, { rows: [insert(items, item('a'))], critical: true }))
-  await waitUntil(() => pausedSyncs.length === 1)
+  await waitFor(() => pausedSyncs.length === 1, 'the sync is waiting')
   const meanwhile = [store.row(ada, items, ['a'])?.['id'], outbox.read(0, 99, 9_999), [...notified]]
   // The entry already counts, for callers that wait until MySQL has all entries.
   const sequences = [outbox.lastSeqOf(ada, true), outbox.lastSeqOf(bob, false), outbox.lastSeq]
   isPaused = false
   pausedSyncs[0]!()
   assert.deepEqual(await outcome, { kind: 'committed', seq: 1 })
-  assert.deepEqual(
-    [meanwhile, sequences],
-    [
-      ['a', [], []],
-      [1, 0, 1],
-    ],
-  )
+  assert.deepEqual({ meanwhile, sequences }, { meanwhile: ['a', [], []], sequences: [1, 0, 1] })
   assert.deepEqual([notified, store.ownersWithEntries()], [[OWNER], [OWNER]])
   assert.deepEqual(outbox.read(0, 99, 9_999)[0]?.shard, shardName(ada))
 })
@@ -97,16 +91,13 @@ slotTest('a write set that fails uses no sequence and leaves no row', async ({ o
     good(ada, a, 'z'),
     good(bob, b, 'x'),
   ])
-  assert.deepEqual(
-    outcomes.map((outcome) => (outcome.kind === 'committed' ? outcome.seq : outcome.kind)),
-    [1, 'failed', 'failed', 2],
-  )
+  const results = outcomes.map((outcome) => (outcome.kind === 'committed' ? outcome.seq : outcome.kind))
+  assert.deepEqual(results, [1, 'failed', 'failed', 2])
   assert.equal(store.list(ada, items, everything).length, 1)
 })
 
 slotTest('undoes a refused turn and all later ones, and fences its activation', async (fixture) => {
-  const store = await fixture.open(OUTBOX_OPTIONS)
-  const { activation } = await store.open(ada)
+  const { store, activation } = await fixture.openShard(OUTBOX_OPTIONS)
   const timer = (dueMs: number) => ({ name: 'bell', dueMs, data: bytes('t') })
   const nowMs = Date.now()
   const start = writeSet(ada, activation, {
@@ -156,10 +147,7 @@ slotTest('undoes a refused turn and all later ones, and fences its activation', 
 slotTest('a drop needs no sync, and the sequence continues after a restart', async ({ dir, open }) => {
   let syncs = 0
   let afterMs: (() => void) | null = null
-  const clock = {
-    ...systemClock,
-    after: (_ms: number, run: () => void) => ((afterMs = run), { cancel: () => {} }),
-  }
+  const clock = { ...systemClock, after: (_ms: number, run: () => void) => ((afterMs = run), { cancel: () => {} }) }
   const watched: Partial<SlotStoreOptions> = {
     ...OUTBOX_OPTIONS,
     clock,
@@ -195,9 +183,8 @@ slotTest('a drop needs no sync, and the sequence continues after a restart', asy
   assert.deepEqual([store.ownersWithEntries(), store.outboxOf(OWNER).lastSeq], [[], 91])
 })
 
-slotTest('fill stores the state from MySQL, and never lowers a mark', async ({ open }) => {
-  const store = await open(OUTBOX_OPTIONS)
-  const { activation } = await store.open(ada)
+slotTest('fill stores the state from MySQL, and never lowers a mark', async ({ openShard }) => {
+  const { store, activation } = await openShard(OUTBOX_OPTIONS)
   const nowMs = Date.now()
   await store.commit(
     writeSet(ada, activation, { channel: { id: 'mine', mark: 5, replies: bytes('5'), nowMs, weight: 0 } }),
@@ -220,39 +207,31 @@ slotTest('fill stores the state from MySQL, and never lowers a mark', async ({ o
   assert.deepEqual((await store.open(ada)).casts, [storedCast(3, 'paid')])
 })
 
-slotTest('a reset deletes the rows of all shards of its slot and fences their activations', async ({ open }) => {
-  const store = await open(OUTBOX_OPTIONS)
-  const { activation } = await store.open(ada)
+slotTest('a reset deletes the rows of all shards of its slot and fences their activations', async ({ openShard }) => {
+  const { store, activation } = await openShard(OUTBOX_OPTIONS)
   const write = writeSet(ada, activation, { rows: [insert(items, item('a'))] })
   await store.commit(write)
   await store.fill(ada, [], null, true)
   const { storeId } = store.outboxOf(OWNER)
   assert.match(storeId, /^[0-9a-f]{32}$/)
   const entries = await store.outboxOf(OWNER).reset()
-  assert.deepEqual(
-    entries.map(({ seq }) => seq),
-    [1],
-  )
+  assertField(entries, 'seq', [1])
   assert.equal((await store.commit(write)).kind, 'failed')
   assert.deepEqual([store.row(ada, items, ['a']), store.isLoaded(ada)], [null, false])
   const next = await store.open(ada)
-  assert.deepEqual(await store.commit({ ...write, activation: next.activation }), {
-    kind: 'committed',
-    seq: 2,
-  })
+  assert.deepEqual(await store.commit({ ...write, activation: next.activation }), { kind: 'committed', seq: 2 })
   assert.equal(store.outboxOf(OWNER).storeId, storeId)
 })
 
-slotTest('a slot reopened after an error of the disk reports its outbox entries', async ({ open }) => {
+slotTest('a slot reopened after an error of the disk reports its outbox entries', async ({ openShard }) => {
   let isBroken = false
   const notified: string[] = []
   const eio = Object.assign(new Error('EIO'), { code: 'EIO' })
-  const store = await open({
+  const { store, activation } = await openShard({
     ...OUTBOX_OPTIONS,
     onOutboxDurable: (owner) => notified.push(owner),
     fdatasync: (fd, done) => (isBroken ? void setImmediate(done, eio) : fdatasync(fd, done)),
   })
-  const { activation } = await store.open(ada)
   const outbox = store.outboxOf(OWNER)
   isBroken = true
   const lost = await store.commit(writeSet(ada, activation, { rows: [insert(items, item('a'))] }))
@@ -260,10 +239,7 @@ slotTest('a slot reopened after an error of the disk reports its outbox entries'
   assert.deepEqual([notified, store.ownersWithEntries()], [[], [OWNER]])
   isBroken = false
   // Any read reopens it, also one of an outbox object created before.
-  assert.deepEqual(
-    outbox.read(0, 99, 9_999).map(({ seq }) => seq),
-    [1],
-  )
+  assertField(outbox.read(0, 99, 9_999), 'seq', [1])
   assert.deepEqual(notified, [OWNER])
   assert.equal(store.row(ada, items, ['a'])?.['id'], 'a')
 })

@@ -203,12 +203,7 @@ test('a half-open cut discards both directions and closes the side of the player
 })
 
 test('a reset closes both sides', async (t) => {
-  const { player, peer } = await connectThroughProxy(t, {
-    towards: 'server',
-    bytes: 1,
-    mode: 'reset',
-    stallMs: 0,
-  })
+  const { player, peer } = await connectThroughProxy(t, { towards: 'server', bytes: 1, mode: 'reset', stallMs: 0 })
   player.write(new Uint8Array(1))
   assert.ok(await until(() => player.closed && peer.closed, TIMEOUT_MS))
 })

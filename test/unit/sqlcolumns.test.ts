@@ -3,18 +3,17 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { table, type TableDefinition } from '../../core/game/table.ts'
+import type { TableDefinition } from '../../core/game/table.ts'
 import type { SqlStatement, SqlValue } from '../../core/sql/client.ts'
 import { columnType, decodeColumn, decodeRows, encodeColumn, sqlLiteral } from '../../core/sql/columns.ts'
 import { addColumn } from '../../core/sql/statements.ts'
-import { command, contract } from '../../core/wire/contract.ts'
 import type { Schema, StandardSchema } from '../../core/wire/schema.ts'
 import { t } from '../../core/wire/type.ts'
+import { defineTable } from '../support/tables.ts'
 
-const Player = contract('player', { hello: command(1) })
 /** A table with a column `c`. */
 const tableOf = (type: Schema<unknown>, defaults: object = {}): TableDefinition =>
-  table('items', { id: t.id, c: type }, { key: 'id', defaults, owner: Player }).definition
+  defineTable('items', { id: t.id, c: type }, { key: 'id', defaults })
 const columnOf = (type: Schema<unknown>) => tableOf(type).columnByName.get('c')!
 
 const TEXT = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
@@ -191,16 +190,10 @@ test('decodes the values of adopted columns with another type', () => {
 })
 
 test('decodes rows as frozen, complete and in declared order, with defaults for missing columns', () => {
-  const { definition } = table(
+  const definition = defineTable(
     'items',
-    {
-      id: t.id,
-      nick: t.id,
-      tags: t.array(t.object({ n: t.u8 }), 9),
-      motto: t.nullable(t.string(9)),
-      level: t.u8,
-    },
-    { key: 'id', defaults: { level: 3 }, owner: Player },
+    { id: t.id, nick: t.id, tags: t.array(t.object({ n: t.u8 }), 9), motto: t.nullable(t.string(9)), level: t.u8 },
+    { key: 'id', defaults: { level: 3 } },
   )
   const found = decodeRows(definition, {
     columns: ['tags', 'id', 'unknown', 'nick', 'motto'],

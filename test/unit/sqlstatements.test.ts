@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { table, type TableDefinition, type TableOptions } from '../../core/game/table.ts'
+import type { TableDefinition, TableOptions } from '../../core/game/table.ts'
 import type { Row, RowChange, RowKey } from '../../core/ports/store.ts'
 import type { SqlStatement, SqlValue } from '../../core/sql/client.ts'
 import { selectPage, selectRow } from '../../core/sql/select.ts'
@@ -17,14 +17,13 @@ import {
   splitStatements,
   type WriteStatement,
 } from '../../core/sql/statements.ts'
-import { command, contract } from '../../core/wire/contract.ts'
+import { assertField } from '../support/assertfield.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
+import { defineTable } from '../support/tables.ts'
 
-const Player = contract('player', { hello: command(1) })
 const TEXT = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
-function define<const C extends Fields>(columns: C, options: Omit<TableOptions<C>, 'owner'>) {
-  return table('items', columns, { ...options, owner: Player }).definition
-}
+const define = <const C extends Fields>(columns: C, options: Omit<TableOptions<C>, 'owner'>) =>
+  defineTable('items', columns, options)
 
 const items = define(
   { id: t.id, uid: t.string(36), kind: t.u16, count: t.u32, gem: t.nullable(t.string(9)) },
@@ -54,13 +53,7 @@ test('creates a table with the indexes for loading rows and for unique columns',
     },
   ])
   const columns = { uid: t.string(36), id: t.u64, guild: t.u32, name: t.string(20), from: t.string(20) }
-  const options = {
-    key: ['uid', 'id'],
-    shardKey: 'uid',
-    by: ['guild', 'from'],
-    unique: ['name'],
-    ids: 'auto',
-  } as const
+  const options = { key: ['uid', 'id'], shardKey: 'uid', by: ['guild', 'from'], unique: ['name'], ids: 'auto' } as const
   const [{ sql }] = createTable(define(columns, options)) as [SqlStatement]
   assert.deepEqual(sql.split('\n').slice(1, -1), [
     `  \`uid\` VARCHAR(36) ${TEXT} NOT NULL,`,
@@ -143,10 +136,8 @@ const CASES: [name: string, changes: RowChange[], ...[sql: string, params: SqlVa
 for (const [name, changes, ...expected] of CASES) {
   test(`builds the statements of ${name}`, () => {
     const writes = writesOf(...changes)
-    assert.deepEqual(
-      writes.map(({ statement: { sql, params }, rows }) => [sql, params, rows]),
-      expected,
-    )
+    const statements = writes.map(({ statement: { sql, params }, rows }) => [sql, params, rows])
+    assert.deepEqual(statements, expected)
     for (const { statement, table, verb, mustFindAll } of writes) {
       assert.equal(table, 'items')
       assert.equal(mustFindAll, verb === 'update')
@@ -187,41 +178,28 @@ test('bounds statements in rows, in cells of an UPDATE, and in bytes', () => {
   assert.deepEqual(sizes('delete', 201, {}), [200, 1])
   assert.deepEqual(sizes('update', 500, { count: 1 }), [200, 200, 100])
   const names = Array.from({ length: 40 }, (_, i) => `c${i}`)
-  const wide = define(
-    { id: t.id, ...Object.fromEntries(names.map((name) => [name, t.u8])) },
-    {
-      key: 'id',
-    },
-  )
+  const wide = define({ id: t.id, ...Object.fromEntries(names.map((name) => [name, t.u8])) }, { key: 'id' })
   const all = Object.fromEntries(names.map((name) => [name, 1]))
   const updates = Array.from({ length: 60 }, (_, i) => change('update', wide, [`k${i}`], all))
-  assert.deepEqual(
-    writesOf(...updates).map(({ rows }) => rows),
-    [25, 25, 10],
-  )
+  assertField(writesOf(...updates), 'rows', [25, 25, 10])
   const blobs = define({ id: t.id, blob: t.bytes(2_000_000) }, { key: 'id' })
   const large = [100_000, 400_000, 20_000, 2_000_000, 1, 524_000].map((size, i) => {
     const id = `k${i}`
     return change('insert', blobs, [id], { id, blob: new Uint8Array(size) })
   })
-  assert.deepEqual(
-    writesOf(...large).map(({ rows }) => rows),
-    [3, 1, 2],
-  )
+  assertField(writesOf(...large), 'rows', [3, 1, 2])
 })
 
 test('inserts parents first and deletes them last', () => {
-  const named = (name: string) => table(name, { id: t.id }, { key: 'id', owner: Player }).definition
+  const named = (name: string) => defineTable(name, { id: t.id }, { key: 'id' })
   const [guilds, members] = [named('guilds'), named('members')]
   const changes = [members, guilds].flatMap((table) => [
     change('insert', table, ['a'], { id: 'a' }),
     change('delete', table, ['b']),
   ])
   const writes = rowWrites(changes, (table) => [guilds, members].indexOf(table))
-  assert.deepEqual(
-    writes.map(({ verb, table }) => `${verb} ${table}`),
-    ['delete members', 'delete guilds', 'insert guilds', 'insert members'],
-  )
+  const verbs = writes.map(({ verb, table }) => `${verb} ${table}`)
+  assert.deepEqual(verbs, ['delete members', 'delete guilds', 'insert guilds', 'insert members'])
 })
 
 test('selects a page after a key, column by column', () => {
@@ -231,10 +209,7 @@ test('selects a page after a key, column by column', () => {
   }
   const places = define(
     { place: t.u8, uid: t.id, x: t.u8, worth: t.decimal(9, 2) },
-    {
-      key: ['place', 'uid', 'x', 'worth'],
-      shardKey: 'uid',
-    },
+    { key: ['place', 'uid', 'x', 'worth'], shardKey: 'uid' },
   )
   assert.deepEqual(page(items, null), ['`uid` = ? ORDER BY `id` LIMIT ?', ['u', 50]])
   assert.deepEqual(page(items, ['a']), ['`uid` = ? AND ((`id` > ?)) ORDER BY `id` LIMIT ?', ['u', 'a', 50]])
@@ -253,10 +228,7 @@ test('selects a page after a key, column by column', () => {
 test('omits the AUTO_INCREMENT column of an insert that reserves an id', () => {
   const auto = define({ uid: t.id, id: t.u32, text: t.string(9) }, { key: ['uid', 'id'], ids: 'auto' })
   const { statement } = insertAutoIncrement(auto, { uid: 'u', id: 0, text: 'x' })
-  assert.deepEqual(statement, {
-    sql: 'INSERT INTO `items` (`uid`, `text`) VALUES (?, ?)',
-    params: ['u', 'x'],
-  })
+  assert.deepEqual(statement, { sql: 'INSERT INTO `items` (`uid`, `text`) VALUES (?, ?)', params: ['u', 'x'] })
 })
 
 test('rejects a key that ends in a space, and an invalid identifier', () => {

@@ -4,16 +4,13 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { table } from '../../core/game/table.ts'
 import { storageOf } from '../../core/game/storage.ts'
-import { command, contract } from '../../core/wire/contract.ts'
 import type { Schema, Type } from '../../core/wire/schema.ts'
 import { t } from '../../core/wire/type.ts'
+import { defineTable } from '../support/tables.ts'
 
-const Player = contract('player', { hello: command(1) })
 type Columns = Record<string, Schema<unknown>>
-const define = (columns: Columns, options: object): unknown =>
-  table('items', columns as never, { owner: Player, ...options } as never)
+const define = (columns: Columns, options: object): unknown => defineTable('items', columns as never, options as never)
 const many = (count: number, type: Schema<unknown>, prefix = 'c'): Columns =>
   Object.fromEntries(Array.from({ length: count }, (_, at) => [`${prefix}${at}`, type]))
 const names = (columns: Columns): string[] => Object.keys(columns)

@@ -4,13 +4,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { table, type TableDefinition, type TableOptions } from '../../core/game/table.ts'
+import type { TableDefinition } from '../../core/game/table.ts'
 import type { Row, RowQuery } from '../../core/ports/store.ts'
-import { compareKeys } from '../../core/rows/rowkey.ts'
+import { compareKeys, rowKeyOf } from '../../core/rows/rowkey.ts'
 import { TableError } from '../../core/sql/layout.ts'
 import { t, type Fields } from '../../core/wire/type.ts'
-import { fill, insert, item, items, keyOf, openInMemoryTables, Player, remove, update } from './rowsfixture.ts'
+import { fill, item, items, openInMemoryTables, remove } from './rowsfixture.ts'
 import { ada, bob } from './slotfixture.ts'
+import { assertField } from '../support/assertfield.ts'
+import { defineTable, insert, update } from '../support/tables.ts'
 
 const everything: RowQuery = { by: {}, descending: false, limit: 0 }
 
@@ -32,7 +34,7 @@ const columns = {
   toString: t.oneOf('north', 'south'),
   maybe: t.nullable(t.array(t.string(9), 3)),
 }
-const kinds = table('kinds', columns, { key: ['owner', 'id'], owner: Player }).definition
+const kinds = defineTable('kinds', columns, { key: ['owner', 'id'] })
 
 const low: Row = {
   owner: 'ada',
@@ -73,15 +75,12 @@ test('reads back every kind of column at its bounds, in a frozen row in declared
   const rows = openInMemoryTables().open([kinds])
   rows.applyChanges('ada', [insert(kinds, low), fill(kinds, high)])
   for (const row of [low, high]) {
-    const got = rows.row(kinds, 'ada', keyOf(kinds, row))!
+    const got = rows.row(kinds, 'ada', rowKeyOf(kinds, row))!
     assert.deepEqual(Object.entries(got).map(plain), Object.entries(row).map(plain))
     assert(Object.isFrozen(got) && Object.isFrozen(got['list']) && Object.isFrozen(got['bag']))
     assert.equal(Object.getPrototypeOf(got['bag']), null)
   }
-  assert.deepEqual(
-    rows.list(kinds, 'ada', everything).map(({ id }) => id),
-    [low['id'], high['id']],
-  )
+  assertField(rows.list(kinds, 'ada', everything), 'id', [low['id'], high['id']])
   assert.equal(rows.row(kinds, 'ada', ['ada', 5]), null)
   assert.equal(rows.row(kinds, 'bob', ['bob', low['id']]), null)
 })
@@ -89,7 +88,7 @@ test('reads back every kind of column at its bounds, in a frozen row in declared
 test('an update changes only its columns, also to null', () => {
   const rows = openInMemoryTables().open([kinds])
   rows.applyChanges('ada', [insert(kinds, high)])
-  const key = keyOf(kinds, high)
+  const key = rowKeyOf(kinds, high)
   for (const patch of [
     { maybe: null, i64: -1n },
     // The same columns in another order, then other columns: each set of columns has its own statement.
@@ -108,7 +107,7 @@ test('an update changes only its columns, also to null', () => {
 test('updates a thousand different sets of columns', () => {
   const wide: Record<string, typeof t.u32> = { owner: t.id as never }
   for (let n = 0; n < 10; n++) wide[`c${n}`] = t.u32
-  const definition = define('wide', wide, { key: 'owner', owner: Player })
+  const definition = defineTable('wide', wide, { key: 'owner' })
   const rows = openInMemoryTables().open([definition])
   const row: Record<string, unknown> = { owner: 'ada' }
   for (let n = 0; n < 10; n++) row[`c${n}`] = 0
@@ -133,7 +132,7 @@ test('orders keys of every kind as the engine does', () => {
     ['bools', { id: t.bool }, [false, true]],
   ]
   for (const [name, id, values] of samples) {
-    const definition = define(name, { owner: t.id, ...id }, { key: ['id', 'owner'], owner: Player, shardKey: 'owner' })
+    const definition = defineTable(name, { owner: t.id, ...id }, { key: ['id', 'owner'] as never, shardKey: 'owner' })
     const rows = openInMemoryTables().open([definition])
     const shuffled = values.toReversed().map((id) => ({ owner: 'ada', id }))
     rows.applyChanges(
@@ -167,10 +166,7 @@ test('lists the matching rows of one shard in either order, with and without a l
   assert.deepEqual(ids({ by: { kind: 'bow', charm: 'elf' } }), ['x'])
   assert.deepEqual(ids({ by: { charm: null } }), ['a', 'b', 'c', 'd'])
   assert.deepEqual(ids({ by: { kind: 'lance' } }), [])
-  assert.deepEqual(
-    rows.list(items, bob.key, everything).map(({ count }) => count),
-    [9],
-  )
+  assertField(rows.list(items, bob.key, everything), 'count', [9])
 })
 
 test('uses the index of a column for a list by that column', () => {
@@ -181,10 +177,7 @@ test('uses the index of a column for a list by that column', () => {
   sql.all = (text, ...cells) => (texts.push(text), all(text, ...cells))
   rows.list(items, ada.key, { by: { kind: 'sword' }, descending: true, limit: 1 })
   const plan = db.prepare(`EXPLAIN QUERY PLAN ${texts[0]}`).all(null, null, 1)
-  assert.deepEqual(
-    plan.map(({ detail }) => detail),
-    ['SEARCH r_items USING INDEX i_items.kind (owner=? AND kind=?)'],
-  )
+  assertField(plan, 'detail', ['SEARCH r_items USING INDEX i_items.kind (owner=? AND kind=?)'])
 })
 
 test('insert rejects an existing key, fill replaces the row, delete and drop remove it', () => {
@@ -207,7 +200,7 @@ test('insert rejects an existing key, fill replaces the row, delete and drop rem
 test('rows that are older than a column have its default, and are found by it', () => {
   const { open } = openInMemoryTables()
   open([items]).applyChanges(ada.key, [insert(items, item('old'))])
-  const grown = define(
+  const grown = defineTable(
     'items',
     {
       owner: t.id,
@@ -220,13 +213,7 @@ test('rows that are older than a column have its default, and are found by it', 
       tags: t.array(t.string(9), 3),
       note: t.nullable(t.string(9)),
     },
-    {
-      key: 'id',
-      owner: Player,
-      shardKey: 'owner',
-      by: ['guild', 'note'],
-      defaults: { guild: 'none', level: 3 },
-    },
+    { key: 'id', shardKey: 'owner', by: ['guild', 'note'], defaults: { guild: 'none', level: 3 } },
   )
   let rows = open([grown])
   const old = {
@@ -242,33 +229,25 @@ test('rows that are older than a column have its default, and are found by it', 
   }
   assert.deepEqual(Object.entries(rows.row(grown, ada.key, ['old'])!), Object.entries(old))
   const found = rows.list(grown, ada.key, { ...everything, by: { guild: 'none' } })
-  assert.deepEqual(
-    found.map(({ id }) => id),
-    ['old'],
-  )
+  assertField(found, 'id', ['old'])
   // The earlier game again: the columns stay, and a row that it writes has their default.
   rows = open([items])
   rows.applyChanges(ada.key, [insert(items, item('new')), update(items, ['old'], { count: 8 })])
   assert.deepEqual({ ...rows.row(items, ada.key, ['old']) }, item('old', { count: 8 }))
   rows = open([grown])
-  assert.deepEqual(
-    rows.list(grown, ada.key, { ...everything, by: { guild: 'none' } }).map(({ id }) => id),
-    ['new', 'old'],
-  )
+  assertField(rows.list(grown, ada.key, { ...everything, by: { guild: 'none' } }), 'id', ['new', 'old'])
 })
 
 test('finds rows by the default of a column that is no longer nullable', () => {
   const { open } = openInMemoryTables()
   const make = (charm: Fields[string]): TableDefinition =>
-    define('charms', { owner: t.id, id: t.id, charm }, { key: 'id', owner: Player, shardKey: 'owner', by: ['charm'] })
+    defineTable('charms', { owner: t.id, id: t.id, charm }, { key: 'id', shardKey: 'owner', by: ['charm'] })
   const before = make(t.nullable(t.string(9)))
   open([before]).applyChanges('ada', [insert(before, { owner: 'ada', id: 'x', charm: null })])
   const after = make(t.string(9))
   const found = open([after]).list(after, 'ada', { ...everything, by: { charm: '' } })
-  assert.deepEqual(
-    found.map((row) => ({ ...row })),
-    [{ owner: 'ada', id: 'x', charm: '' }],
-  )
+  const plainRows = found.map((row) => ({ ...row }))
+  assert.deepEqual(plainRows, [{ owner: 'ada', id: 'x', charm: '' }])
 })
 
 test('writes nothing at a start with the same game', () => {
@@ -284,15 +263,15 @@ test('rejects a layout that the game cannot read, and changes nothing', () => {
   open([items])
   const schema = (): unknown => db.prepare('SELECT sql FROM sqlite_master ORDER BY name').all()
   const before = schema()
-  const other = define('others', { owner: t.id, id: t.id }, { key: 'id', owner: Player, shardKey: 'owner' })
+  const other = defineTable('others', { owner: t.id, id: t.id }, { key: 'id', shardKey: 'owner' })
   const { owner, id, kind, count } = { owner: t.id, id: t.id, kind: t.string(32), count: t.u32 }
-  const options = { key: 'id', owner: Player, shardKey: 'owner' } as const
+  const options = { key: 'id', shardKey: 'owner' } as const
   for (const [definition, column, actual, expected] of [
-    [define('items', { owner, id, kind, count: t.f64 }, options), 'count', 'of kind int', 'real'],
-    [define('items', { owner, id, kind: t.i64, count }, options), 'kind', 'of kind text', 'i64'],
-    [define('items', { owner, id, kind, cOunt: count }, options), 'cOunt', 'called count', 'cOunt'],
+    [defineTable('items', { owner, id, kind, count: t.f64 }, options), 'count', 'of kind int', 'real'],
+    [defineTable('items', { owner, id, kind: t.i64, count }, options), 'kind', 'of kind text', 'i64'],
+    [defineTable('items', { owner, id, kind, cOunt: count }, options), 'cOunt', 'called count', 'cOunt'],
     [
-      define('items', { owner, id, kind, count }, { ...options, key: ['kind', 'id'] }),
+      defineTable('items', { owner, id, kind, count }, { ...options, key: ['kind', 'id'] }),
       null,
       'keyed by (owner, id)',
       '(owner, kind, id)',
@@ -314,10 +293,6 @@ test('rejects a layout that the game cannot read, and changes nothing', () => {
 })
 
 /** A table whose columns the compiler does not check. */
-function define(name: string, fields: Fields, options: unknown): TableDefinition {
-  return table(name, fields, options as TableOptions<Fields>).definition
-}
-
 /** node:assert treats objects without a prototype as different. */
 function plain([name, value]: [string, unknown]): unknown[] {
   return [name, name === 'bag' ? Object.entries(value as object) : value]

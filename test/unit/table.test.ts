@@ -95,11 +95,7 @@ test('rejects a table that SQLite or MySQL cannot store, and names it', () => {
 
 test('accepts a table at its bounds', () => {
   const text = { ...fine, x: t.string(255), y: t.bytes(255), z: t.decimal(9, 2), w: t.date, v: t.bool }
-  define('a'.repeat(48), text, {
-    key: ['own', 'x', 'y', 'w', 'v', 'big'],
-    unique: ['z', 'none'],
-    by: ['own', 'n'],
-  })
+  define('a'.repeat(48), text, { key: ['own', 'x', 'y', 'w', 'v', 'big'], unique: ['z', 'none'], by: ['own', 'n'] })
   define('item', many(90), { key: 'c0' })
   define('item', { ...fine, ['a'.repeat(63)]: name, order: name, group: name }, keyed)
   define('item', fine, { key: 'n', by: ['own'], ids: 'auto' })

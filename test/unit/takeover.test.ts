@@ -5,11 +5,11 @@ import { test } from 'node:test'
 
 import { FlusherFixture } from './flusherfixture.ts'
 import { writeSet } from './slotfixture.ts'
-import { ada, bob, coin, coins, insert, item, items } from './tieredstorefixture.ts'
+import { ada, bob, coin, coins, item, items } from './tieredstorefixture.ts'
+import { insert } from '../support/tables.ts'
 
 test('ends the flusher permanently at a newer epoch, and confirms no turn', async () => {
-  const fixture = new FlusherFixture()
-  await fixture.waitFor(fixture.flusher.whenReady())
+  const fixture = await FlusherFixture.ready()
   await fixture.waitFor(fixture.database.takeover('owner', 'f'.repeat(32)))
   const critical = fixture.commitCriticalTurn(ada, [insert(coins, coin(ada, 'a', 1))])
   await fixture.advance(100)
@@ -25,8 +25,7 @@ test('ends the flusher permanently at a newer epoch, and confirms no turn', asyn
 })
 
 test('ends the flusher when the fence has a value that no attempt of it can have set', async () => {
-  const fixture = new FlusherFixture()
-  await fixture.waitFor(fixture.flusher.whenReady())
+  const fixture = await FlusherFixture.ready()
   fixture.commitTurn(ada, [insert(items, item(ada, 'a', 1))])
   fixture.commitTurn(ada, [insert(items, item(ada, 'b', 1))])
   fixture.database.leases.set('owner', { ...fixture.database.leases.get('owner')!, appliedSeq: 1 })
@@ -46,68 +45,33 @@ test('survives a takeover of its own store that arrives late', async () => {
 
 test('keeps, raises or resets the store on a takeover, depending on the lease', async () => {
   const OTHER = 'e'.repeat(32)
-  interface Case {
-    readonly lease: [storeId: 'own' | 'other', appliedSeq: number] | null
-    /** The highest sequence, and how many of the last entries are not flushed. */
-    readonly store: { readonly seq: number; readonly waiting: number }
-    readonly expected: { readonly flushed: number; readonly seq: number; readonly loaded: boolean }
+  interface Expected {
+    readonly flushed: number
+    readonly seq: number
+    readonly loaded: boolean
   }
-  const cases: Record<string, Case> = {
-    'nothing applied': {
-      lease: null,
-      store: { seq: 3, waiting: 3 },
-      expected: { flushed: 3, seq: 3, loaded: true },
-    },
-    'another store, nothing applied': {
-      lease: ['other', 0],
-      store: { seq: 3, waiting: 3 },
-      expected: { flushed: 3, seq: 3, loaded: true },
-    },
-    'own store, behind the store': {
-      lease: ['own', 2],
-      store: { seq: 3, waiting: 3 },
-      expected: { flushed: 1, seq: 3, loaded: true },
-    },
-    'own store, equal': {
-      lease: ['own', 3],
-      store: { seq: 3, waiting: 1 },
-      expected: { flushed: 0, seq: 3, loaded: true },
-    },
-    'own store, ahead of the store': {
-      lease: ['own', 9],
-      store: { seq: 3, waiting: 1 },
-      expected: { flushed: 0, seq: 9, loaded: false },
-    },
-    'another store, new store': {
-      lease: ['other', 9],
-      store: { seq: 0, waiting: 0 },
-      expected: { flushed: 0, seq: 9, loaded: false },
-    },
-    'another store, rows loaded': {
-      lease: ['other', 9],
-      store: { seq: 3, waiting: 0 },
-      expected: { flushed: 0, seq: 9, loaded: false },
-    },
-    'another store, entries below': {
-      lease: ['other', 9],
-      store: { seq: 3, waiting: 2 },
-      expected: { flushed: 0, seq: 9, loaded: false },
-    },
-    'another store, entries above': {
-      lease: ['other', 1],
-      store: { seq: 3, waiting: 2 },
-      expected: { flushed: 0, seq: 4, loaded: false },
-    },
-  }
-  for (const [name, { lease, store, expected }] of Object.entries(cases)) {
+  type OldLease = readonly [storeId: 'own' | 'other', appliedSeq: number] | null
+  /** Name, lease in MySQL, highest sequence of the store, number of its last entries that are not flushed, and result. */
+  const cases: readonly (readonly [string, OldLease, number, number, Expected])[] = [
+    ['nothing applied', null, 3, 3, { flushed: 3, seq: 3, loaded: true }],
+    ['another store, nothing applied', ['other', 0], 3, 3, { flushed: 3, seq: 3, loaded: true }],
+    ['own store, behind the store', ['own', 2], 3, 3, { flushed: 1, seq: 3, loaded: true }],
+    ['own store, equal', ['own', 3], 3, 1, { flushed: 0, seq: 3, loaded: true }],
+    ['own store, ahead of the store', ['own', 9], 3, 1, { flushed: 0, seq: 9, loaded: false }],
+    ['another store, new store', ['other', 9], 0, 0, { flushed: 0, seq: 9, loaded: false }],
+    ['another store, rows loaded', ['other', 9], 3, 0, { flushed: 0, seq: 9, loaded: false }],
+    ['another store, entries below', ['other', 9], 3, 2, { flushed: 0, seq: 9, loaded: false }],
+    ['another store, entries above', ['other', 1], 3, 2, { flushed: 0, seq: 4, loaded: false }],
+  ]
+  for (const [name, lease, seq, waiting, expected] of cases) {
     for (const fault of [null, 'lost', 'unavailable'] as const) {
       const fixture = new FlusherFixture()
       const outbox = fixture.local.outboxOf('owner')
       fixture.local.fill(ada, [], null, true)
-      for (let n = 0; n < store.seq; n++) {
+      for (let n = 0; n < seq; n++) {
         fixture.local.commit(writeSet(ada, 1, { rows: [insert(items, item(ada, `i${n}`, n))] }))
       }
-      outbox.drop(store.seq - store.waiting)
+      outbox.drop(seq - waiting)
       if (lease) {
         const [owner, appliedSeq] = lease
         const storeId = owner === 'own' ? outbox.storeId : OTHER
@@ -121,7 +85,7 @@ test('keeps, raises or resets the store on a takeover, depending on the lease', 
       assert.equal(fixture.database.leases.get('owner')?.storeId, outbox.storeId, name)
       await fixture.advance(300)
       assert.equal(fixture.database.rows(items).length, expected.flushed, `${name}: flushed rows`)
-      const lost = expected.loaded ? 0 : store.waiting
+      const lost = expected.loaded ? 0 : waiting
       assert.equal(fixture.flusher.metrics.lost, lost, `${name}: lost`)
       assert.equal(fixture.database.parkedRecords.length, lost, `${name}: parked for the operator`)
       // Later turns reach MySQL.
@@ -179,22 +143,14 @@ test('detects another store that takes the owner over at the same moment', async
       local.commit(writeSet(ada, 1, { rows: [insert(items, item(ada, `i${n}`, n))], critical: n === 59 }))
     outbox.drop(57)
     const first = moment === 'before the epoch'
-    database.leases.set('owner', {
-      epoch: 4,
-      appliedSeq: first ? 40 : 50,
-      storeId: first ? outbox.storeId : OTHER,
-    })
+    database.leases.set('owner', { epoch: 4, appliedSeq: first ? 40 : 50, storeId: first ? outbox.storeId : OTHER })
     const { takeover } = database
     const otherSeq = first ? 55 : 70
     let count = first ? 1 : 2
     database.takeover = (owner, storeId) => {
       const lease = database.leases.get('owner')!
       if (--count === 0)
-        database.leases.set('owner', {
-          epoch: lease.epoch + 1,
-          appliedSeq: otherSeq,
-          storeId: 'd'.repeat(32),
-        })
+        database.leases.set('owner', { epoch: lease.epoch + 1, appliedSeq: otherSeq, storeId: 'd'.repeat(32) })
       return takeover.call(database, owner, storeId)
     }
     // The raise of the own store fails once, so the takeover is repeated.

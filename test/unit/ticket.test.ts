@@ -75,9 +75,7 @@ test('rejects a ticket without exp, or with one that is not a date', async () =>
   }
   await assertRejected(await sign({ ...VALID_CLAIMS, exp: NOW - 5 }), /claim exp has passed/)
   await verify(await sign({ ...VALID_CLAIMS, exp: NOW - 4 }))
-  await assertRejected(await sign({ ...VALID_CLAIMS, exp: NOW }), /claim exp has passed/, {
-    clockToleranceMs: 0,
-  })
+  await assertRejected(await sign({ ...VALID_CLAIMS, exp: NOW }), /claim exp has passed/, { clockToleranceMs: 0 })
 })
 
 test('rejects a ticket before its nbf', async () => {

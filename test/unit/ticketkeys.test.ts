@@ -136,9 +136,7 @@ test('verifies a ticket signed with the key pair of docs/tickets.md', async () =
   const printed = await runDocumentBlock(1, '', {})
   const [set, privateJwk] = printed.split('\n') as [string, string]
   const options = ticketOptionsOf({ FIREFLY_TICKET_KEYS: set })
-  const ticket = await runDocumentBlock(2, `console.log(await ticketFor('player-7'))`, {
-    LOGIN_KEY: privateJwk,
-  })
+  const ticket = await runDocumentBlock(2, `console.log(await ticketFor('player-7'))`, { LOGIN_KEY: privateJwk })
   const { uid } = await new TicketVerifier(options!, wallClock).verify(utf8.encode(ticket))
   assert.equal(uid, 'player-7')
   assert.throws(() => ticketOptionsOf({ FIREFLY_TICKET_KEYS: `{"keys":[${privateJwk}]}` }), /a private key/)

@@ -7,28 +7,15 @@ import { test } from 'node:test'
 import type { Outcome } from '../../core/ports/store.ts'
 import { CallError, RowError } from '../../core/wire/errors.ts'
 import { writeSet } from './slotfixture.ts'
-import {
-  ada,
-  activateShard,
-  bob,
-  coin,
-  coins,
-  insert,
-  item,
-  items,
-  remove,
-  update,
-  TieredStoreFixture,
-} from './tieredstorefixture.ts'
+import { ada, bob, coin, coins, item, items, remove, update, TieredStoreFixture } from './tieredstorefixture.ts'
+import { insert } from '../support/tables.ts'
 
 const kind = ({ kind }: Outcome): string => kind
 const isRetryLater = (error: unknown): boolean => error instanceof CallError && error.code === 'RETRY_LATER'
 
 test('acknowledges a local turn at once and flushes it to MySQL soon after', async () => {
   const fixture = new TieredStoreFixture()
-  const local = fixture.createStore()
-  const { store } = fixture.startProcess(local)
-  const shard = await activateShard(fixture, store, local, ada)
+  const { local, store, shard } = await fixture.startShard()
   const row = item(ada, 'axe', 1)
   assert.deepEqual(shard.commitTurn([insert(items, row)]), { kind: 'committed', seq: 2 })
   assert.deepEqual(store.row(ada, items, ['ada', 'axe']), row)
@@ -40,9 +27,7 @@ test('acknowledges a local turn at once and flushes it to MySQL soon after', asy
 
 test('acknowledges a critical turn when MySQL has it and everything before it', async () => {
   const fixture = new TieredStoreFixture()
-  const local = fixture.createStore()
-  const { store } = fixture.startProcess(local)
-  const shard = await activateShard(fixture, store, local, ada)
+  const { shard } = await fixture.startShard()
   shard.commitTurn([insert(items, item(ada, 'axe', 1))])
   const outcome = shard.commitTurn([insert(coins, coin(ada, 'gold', 5))])
   assert.ok(outcome instanceof Promise)
@@ -103,18 +88,16 @@ test('rejects an open of too many rows, or of a value outside of its column type
 
 test('opens a loaded local shard while MySQL is unavailable; RETRY_LATER for a cold or critical one', async () => {
   const fixture = new TieredStoreFixture()
-  const local = fixture.createStore()
-  const first = fixture.startProcess(local)
-  const hot = await activateShard(fixture, first.store, local, ada)
-  const critical = await activateShard(fixture, first.store, local, bob)
+  const { local, process: first, shard: hot } = await fixture.startShard()
+  const critical = await first.activate(bob)
   hot.commitTurn([insert(items, item(ada, 'axe', 1))])
   fixture.database.isUnavailable = true
   void critical.commitTurn([insert(coins, coin(bob, 'gold', 1))])
   await fixture.advance(50)
   first.crash()
-  const { store } = fixture.startProcess(local)
+  const { store, activate } = fixture.startProcess(local)
   const startMs = fixture.clock.mono()
-  const again = await activateShard(fixture, store, local, ada)
+  const again = await activate(ada)
   assert.ok(fixture.clock.mono() - startMs <= 1_000)
   assert.equal(kind(await again.commitTurn([update(items, ada, 'axe', { n: 2 })])), 'committed')
   const cold = { contract: 'player', key: 'cold' }
@@ -131,9 +114,7 @@ test('opens a loaded local shard while MySQL is unavailable; RETRY_LATER for a c
 
 test('flushes the outbox of a process that crashed after its local commit', async () => {
   const fixture = new TieredStoreFixture()
-  const local = fixture.createStore()
-  const { store, crash } = fixture.startProcess(local)
-  const shard = await activateShard(fixture, store, local, ada)
+  const { local, crash, shard } = await fixture.startShard()
   shard.commitTurn([insert(items, item(ada, 'axe', 1))])
   crash()
   await fixture.advance(500)
@@ -147,19 +128,16 @@ test('flushes the outbox of a process that crashed after its local commit', asyn
 test('after a crash during a flush, drops the entries that MySQL has and sends the others', async () => {
   for (const fate of ['lost', 'unavailable', 'held'] as const) {
     const fixture = new TieredStoreFixture()
-    const local = fixture.createStore()
-    const { store, crash } = fixture.startProcess(local)
-    const shard = await activateShard(fixture, store, local, ada)
+    const { local, crash, shard } = await fixture.startShard()
     fixture.database.injectFaults('apply', fate)
     shard.commitTurn([insert(items, item(ada, 'axe', 1))])
     void shard.commitTurn([insert(coins, coin(ada, 'gold', 1))])
     await fixture.advance(20)
     crash()
-    const next = fixture.startProcess(local)
-    const again = await activateShard(fixture, next.store, local, ada)
+    const { shard: again } = await fixture.startShard(local)
     const released = fixture.database.releaseHeld()
     assert.deepEqual(released, fate === 'held' ? ['fenced'] : [], 'the late batch is fenced off')
-    assert.equal(kind(await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 2 })]))), 'committed')
+    await fixture.assertCommitted(again.commitTurn([update(coins, ada, 'gold', { n: 2 })]))
     assert.deepEqual(fixture.database.rows(items), [item(ada, 'axe', 1)], fate)
     assert.deepEqual(fixture.database.rows(coins), [coin(ada, 'gold', 2)], fate)
   }
@@ -167,9 +145,7 @@ test('after a crash during a flush, drops the entries that MySQL has and sends t
 
 test('stores nothing anywhere when the local commit fails', async () => {
   const fixture = new TieredStoreFixture()
-  const local = fixture.createStore()
-  const { store } = fixture.startProcess(local)
-  const shard = await activateShard(fixture, store, local, ada)
+  const { local, shard } = await fixture.startShard()
   local.faults.push('failed')
   assert.equal(kind(await shard.commitTurn([insert(coins, coin(ada, 'gold', 1))])), 'failed')
   await fixture.advance(300)
@@ -178,12 +154,10 @@ test('stores nothing anywhere when the local commit fails', async () => {
 
 test('flushes an applied commit of unknown outcome, for which the next open waits', async () => {
   const fixture = new TieredStoreFixture()
-  const local = fixture.createStore()
-  const { store } = fixture.startProcess(local)
-  const shard = await activateShard(fixture, store, local, ada)
+  const { local, activate, shard } = await fixture.startShard()
   local.faults.push('applied')
   assert.equal(kind(await shard.commitTurn([insert(coins, coin(ada, 'gold', 1))])), 'unknown')
-  await activateShard(fixture, store, local, ada)
+  await activate(ada)
   assert.deepEqual(fixture.database.rows(coins), [coin(ada, 'gold', 1)])
 })
 
@@ -191,7 +165,7 @@ test('opens a loaded shard without a request to MySQL when the lease check is of
   const fixture = new TieredStoreFixture()
   const local = fixture.createStore()
   const first = fixture.startProcess(local, { checksLeaseFirst: false })
-  await activateShard(fixture, first.store, local, ada)
+  await first.activate(ada)
   first.crash()
   const taken = fixture.database.requestCounts.get('takeover')
   const { store } = fixture.startProcess(local, { checksLeaseFirst: false })
@@ -204,8 +178,8 @@ test('opens a loaded shard without a request to MySQL when the lease check is of
 test('flushes entries that were not reported when the host calls checkOutbox', async () => {
   const fixture = new TieredStoreFixture()
   const local = fixture.createStore()
-  const { store } = fixture.startProcess(local)
-  await activateShard(fixture, store, local, ada)
+  const { store, activate } = fixture.startProcess(local)
+  await activate(ada)
   local.commit({ ...writeSet(ada, 1, { rows: [insert(items, item(ada, 'axe', 1))] }) })
   await fixture.advance(500)
   assert.deepEqual(fixture.database.rows(items), [])
@@ -216,10 +190,8 @@ test('flushes entries that were not reported when the host calls checkOutbox', a
 
 test('reports a refused critical turn to its engine, and takes it back with all later turns', async () => {
   const fixture = new TieredStoreFixture()
-  const local = fixture.createStore()
-  const { store } = fixture.startProcess(local)
-  const shard = await activateShard(fixture, store, local, ada)
-  const other = await activateShard(fixture, store, local, bob)
+  const { store, activate, shard } = await fixture.startShard()
+  const other = await activate(bob)
   fixture.database.refuseChange = ({ values }) => (values['n'] === 13 ? 'n is unlucky' : null)
   shard.commitTurn([insert(items, item(ada, 'axe', 1))])
   const refused = shard.commitTurn([insert(coins, coin(ada, 'gold', 13))])
@@ -231,9 +203,9 @@ test('reports a refused critical turn to its engine, and takes it back with all 
   const channel = { id: 'c', mark: 3, replies: new Uint8Array(0), nowMs: 0, weight: 0 }
   assert.equal(kind(await store.reject(ada, outcome.seq, channel)), 'committed')
   assert.equal(kind(await fixture.waitFor(behind)), 'failed')
-  assert.equal(kind(await fixture.waitFor(others)), 'committed')
+  await fixture.assertCommitted(others)
   assert.equal(kind(await shard.commitTurn([update(items, ada, 'axe', { n: 3 })])), 'failed')
-  await activateShard(fixture, store, local, ada)
+  await activate(ada)
   await fixture.advance(200)
   assert.deepEqual(fixture.database.rows(items), [item(ada, 'axe', 1)])
   assert.deepEqual(store.row(ada, items, ['ada', 'axe']), item(ada, 'axe', 1))
@@ -243,25 +215,21 @@ test('reports a refused critical turn to its engine, and takes it back with all 
 
 test('takes back a refused critical turn of an earlier process before its shard opens', async () => {
   const fixture = new TieredStoreFixture()
-  const local = fixture.createStore()
-  const first = fixture.startProcess(local)
-  const shard = await activateShard(fixture, first.store, local, ada)
+  const { local, process: first, shard } = await fixture.startShard()
   fixture.database.isUnavailable = true
   void shard.commitTurn([insert(coins, coin(ada, 'gold', 13))])
   await fixture.advance(10)
   first.crash()
   fixture.database.isUnavailable = false
   fixture.database.refuseChange = ({ values }) => (values['n'] === 13 ? 'n is unlucky' : null)
-  const { store } = fixture.startProcess(local)
-  await activateShard(fixture, store, local, ada)
+  const { store, activate } = fixture.startProcess(local)
+  await activate(ada)
   assert.equal(store.row(ada, coins, ['ada', 'gold']), null)
 })
 
 test('reloads a row after MySQL has everything that its shard committed', async () => {
   const fixture = new TieredStoreFixture()
-  const local = fixture.createStore()
-  const { store } = fixture.startProcess(local)
-  const shard = await activateShard(fixture, store, local, ada)
+  const { store, shard } = await fixture.startShard()
   shard.commitTurn([insert(items, item(ada, 'axe', 1))])
   const startMs = fixture.clock.mono()
   assert.deepEqual(await fixture.waitFor(store.reload(ada, items, ['ada', 'axe'])), item(ada, 'axe', 1))
@@ -274,9 +242,7 @@ test('reloads a row after MySQL has everything that its shard committed', async 
 
 test('rejects the reload of a parked row, with advice in the error', async () => {
   const fixture = new TieredStoreFixture()
-  const local = fixture.createStore()
-  const { store } = fixture.startProcess(local)
-  const shard = await activateShard(fixture, store, local, ada)
+  const { store, shard } = await fixture.startShard()
   fixture.database.refuseChange = ({ values }) => (values['n'] === 1 ? 'no ones' : null)
   shard.commitTurn([insert(items, item(ada, 'axe', 1))])
   const parked = (error: unknown): boolean =>
@@ -292,8 +258,8 @@ test('rejects the reload of a parked row, with advice in the error', async () =>
 test('drain flushes what it can and returns the number of entries left', async () => {
   const fixture = new TieredStoreFixture()
   const local = fixture.createStore({ ownerOf: ({ key }) => key })
-  const { store } = fixture.startProcess(local)
-  const shards = [await activateShard(fixture, store, local, ada), await activateShard(fixture, store, local, bob)]
+  const { store, activate } = fixture.startProcess(local)
+  const shards = [await activate(ada), await activate(bob)]
   for (const shard of shards) shard.commitTurn([insert(items, item(shard.shard, 'axe', 1))])
   assert.equal(await fixture.waitFor(store.drain(5_000), 50), 0)
   assert.equal(fixture.database.rows(items).length, 2)

@@ -1,32 +1,33 @@
 // Fixture of the TieredStore tests: two tables of one contract, stores and MySQL in memory on one manual clock, and
 // processes that can crash between any two of their steps.
 
-import { table, type TableDefinition } from '../../core/game/table.ts'
+import assert from 'node:assert/strict'
+
+import type { TableDefinition } from '../../core/game/table.ts'
 import { ManualClock, MemoryLog } from '../../core/testing/memory.ts'
-import type { Clock } from '../../core/ports/clock.ts'
 import type { Database } from '../../core/ports/database.ts'
 import type { Outcome, Row, RowChange, StoredShard, WriteSet } from '../../core/ports/store.ts'
 import type { ShardId } from '../../core/wire/shardid.ts'
 import { MemoryDatabase } from '../../core/testing/database.ts'
 import { MemoryLocalStore, type MemoryLocalStoreOptions } from '../../core/testing/localstore.ts'
 import { TieredStore, type TieredStoreOptions } from '../../core/outbox/tieredstore.ts'
-import { contract } from '../../core/wire/contract.ts'
 import { t } from '../../core/wire/type.ts'
+import { defineTable } from '../support/tables.ts'
+import { ProcessLifetime } from '../drill/sim/lifetime.ts'
 import { writeSet } from './slotfixture.ts'
 
-export const Player = contract('player', {})
 /** A table of class local. */
-export const items = table(
+export const items = defineTable(
   'items',
   { player: t.id, name: t.string(20), n: t.int(0, 1_000_000), mark: t.nullable(t.string(20)) },
-  { key: ['player', 'name'], owner: Player, unique: ['mark'] },
-).definition
+  { key: ['player', 'name'], unique: ['mark'] },
+)
 /** A table of class critical. */
-export const coins = table(
+export const coins = defineTable(
   'coins',
   { player: t.id, name: t.string(20), n: t.int(0, 1_000_000) },
-  { key: ['player', 'name'], owner: Player, class: 'critical' },
-).definition
+  { key: ['player', 'name'], class: 'critical' },
+)
 export const tables = [items, coins]
 export const tablesByName = new Map(tables.map((table) => [table.name, table]))
 
@@ -40,9 +41,6 @@ export function item(shard: ShardId, name: string, n: number, mark: string | nul
 export function coin(shard: ShardId, name: string, n: number): Row {
   return { player: shard.key, name, n }
 }
-export function insert(table: TableDefinition, row: Row): RowChange {
-  return { table, op: 'insert', key: table.key.map(({ name }) => row[name]), values: row }
-}
 export function update(table: TableDefinition, shard: ShardId, name: string, values: Row): RowChange {
   return { table, op: 'update', key: [shard.key, name], values }
 }
@@ -50,50 +48,11 @@ export function remove(table: TableDefinition, shard: ShardId, name: string): Ro
   return { table, op: 'delete', key: [shard.key, name], values: {} }
 }
 
-/** A process: a clock and a connection to MySQL that stop when it ends. Requests that it has sent still arrive. */
-export class ProcessLifetime {
-  readonly #clock: Clock
-  #hasEnded = false
-  constructor(clock: Clock) {
-    this.#clock = clock
-  }
-  end(): void {
-    this.#hasEnded = true
-  }
-  get clock(): Clock {
-    const clock = this.#clock
-    const whileRunning = (run: () => void) => () => {
-      if (!this.#hasEnded) run()
-    }
-    return {
-      now: () => clock.now(),
-      mono: () => clock.mono(),
-      after: (ms, run) => clock.after(ms, whileRunning(run)),
-      defer: (run) => clock.defer(whileRunning(run)),
-      random: () => clock.random(),
-      id: () => clock.id(),
-    }
-  }
-  database(inner: Database): Database {
-    const whileRunning = <T>(answer: Promise<T>): Promise<T> =>
-      new Promise((resolve, reject) => {
-        answer.then(
-          (value) => !this.#hasEnded && resolve(value),
-          (error: unknown) => !this.#hasEnded && reject(error as Error),
-        )
-      })
-    return {
-      takeover: (...args) => whileRunning(inner.takeover(...args)),
-      lease: (...args) => whileRunning(inner.lease(...args)),
-      apply: (...args) => whileRunning(inner.apply(...args)),
-      load: (...args) => whileRunning(inner.load(...args)),
-      row: (...args) => whileRunning(inner.row(...args)),
-      criticalState: (...args) => whileRunning(inner.criticalState(...args)),
-      parkedTurns: (...args) => whileRunning(inner.parkedTurns(...args)),
-      nextId: (...args) => whileRunning(inner.nextId(...args)),
-      close: () => Promise.resolve(),
-    }
-  }
+/** A running process on one store. */
+interface StoreProcess {
+  readonly store: TieredStore
+  activate(shard: ShardId): Promise<ActiveShard>
+  crash(): void
 }
 
 /** A clock, MySQL, and any number of processes. */
@@ -114,14 +73,11 @@ export class TieredStoreFixture {
   }
 
   /** Starts a process on that store. */
-  startProcess(
-    local: MemoryLocalStore,
-    options: Partial<TieredStoreOptions> = {},
-  ): { readonly store: TieredStore; readonly crash: () => void } {
-    const lifetime = new ProcessLifetime(this.clock)
+  startProcess(local: MemoryLocalStore, options: Partial<TieredStoreOptions> = {}): StoreProcess {
+    const lifetime = new ProcessLifetime('process', this.clock, { wallMs: 0 })
     const store = new TieredStore({
       local,
-      database: lifetime.database(this.database),
+      database: databaseOf(lifetime, this.database),
       tables,
       clock: lifetime.clock,
       log: this.log,
@@ -129,7 +85,20 @@ export class TieredStoreFixture {
       onFenced: (owner) => this.notifications.push(`fenced ${owner}`),
       ...options,
     })
-    return { store, crash: () => lifetime.end() }
+    const activate = async (shard: ShardId): Promise<ActiveShard> =>
+      new ActiveShard(store, local, shard, await this.waitFor(store.open(shard)))
+    return { store, activate, crash: () => lifetime.end() }
+  }
+
+  /** Starts a process on that store, by default a new one, and activates `ada`. */
+  async startShard(local = this.createStore(), options: Partial<TieredStoreOptions> = {}) {
+    const process = this.startProcess(local, options)
+    return { local, process, ...process, shard: await process.activate(ada) }
+  }
+
+  /** Waits for the outcome of a commit. */
+  async assertCommitted(outcome: Outcome | Promise<Outcome>): Promise<void> {
+    assert.equal((await this.waitFor(outcome)).kind, 'committed')
   }
 
   /** Advances the clock in steps small enough for promises to settle in between. */
@@ -159,6 +128,16 @@ export class TieredStoreFixture {
   }
 }
 
+/** The connection of a process to MySQL. A request that was sent arrives even if the process has ended meanwhile. */
+function databaseOf(lifetime: ProcessLifetime, database: MemoryDatabase): Database {
+  return new Proxy<Database>(database, {
+    get(_, name: keyof Database) {
+      if (name === 'close') return () => Promise.resolve()
+      return (...args: never) => lifetime.whileAlive<unknown>(Reflect.apply(database[name], database, args))
+    },
+  })
+}
+
 const settlePromises = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** An activation of a shard: commits turns as its engine would. */
@@ -177,27 +156,22 @@ export class ActiveShard {
 
   /** Commits a turn that changes these rows; critical if one of their tables is. */
   commitTurn(rows: RowChange[], part: Partial<WriteSet> = {}): Outcome | Promise<Outcome> {
-    const critical = rows.some((change) => change.table.class === 'critical')
-    const undo = rows.map(({ table, key }): RowChange => {
-      const before = this.local.row(this.shard, table, key)
-      return { table, key, op: before ? 'store-put' : 'store-delete', values: before ?? {} }
-    })
-    return this.store.commit(
-      writeSet(this.shard, this.activation, {
-        rows,
-        critical,
-        undo: writeSet(this.shard, this.activation, { rows: undo }),
-        ...part,
-      }),
-    )
+    return this.store.commit(turnWriteSet(this.local, this.shard, this.activation, rows, part))
   }
 }
 
-export async function activateShard(
-  fixture: TieredStoreFixture,
-  store: TieredStore,
+/** The write set of a turn as its engine would make it, with the changes that undo it. */
+export function turnWriteSet(
   local: MemoryLocalStore,
   shard: ShardId,
-): Promise<ActiveShard> {
-  return new ActiveShard(store, local, shard, await fixture.waitFor(store.open(shard)))
+  activation: number,
+  rows: RowChange[],
+  part: Partial<WriteSet>,
+): WriteSet {
+  const critical = rows.some((change) => change.table.class === 'critical')
+  const undo = rows.map(({ table, key }): RowChange => {
+    const before = local.row(shard, table, key)
+    return { table, key, op: before ? 'store-put' : 'store-delete', values: before ?? {} }
+  })
+  return writeSet(shard, activation, { rows, critical, undo: writeSet(shard, activation, { rows: undo }), ...part })
 }

@@ -17,7 +17,6 @@ import {
   bob,
   coin,
   coins,
-  insert,
   item,
   items,
   player,
@@ -25,6 +24,7 @@ import {
   update,
   TieredStoreFixture,
 } from './tieredstorefixture.ts'
+import { insert } from '../support/tables.ts'
 
 const RUNS = 300
 const STEPS = 60
@@ -78,14 +78,7 @@ class ModelRun {
     this.#dice = new ManualClock(seed ^ 0x5eed)
     this.faults = faults
     const random = (): number => this.#dice.random()
-    this.fixture.database.randomFaults = {
-      random,
-      unavailable: 0.1,
-      lost: 0.1,
-      late: 0.1,
-      lateMs: 3_000,
-      slowMs: 20,
-    }
+    this.fixture.database.randomFaults = { random, unavailable: 0.1, lost: 0.1, late: 0.1, lateMs: 3_000, slowMs: 20 }
     this.fixture.database.refuseChange = ({ table, values }) =>
       Number(values['n']) % 13 === 0 && (table === coins || faults.poison) ? 'unlucky' : null
     this.process = this.#startProcess(this.#createStore())

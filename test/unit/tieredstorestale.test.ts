@@ -7,34 +7,20 @@ import { test } from 'node:test'
 import type { Outcome, RowChange } from '../../core/ports/store.ts'
 import { CallError } from '../../core/wire/errors.ts'
 import { writeSet } from './slotfixture.ts'
-import {
-  ada,
-  activateShard,
-  bob,
-  coin,
-  coins,
-  insert,
-  item,
-  items,
-  update,
-  TieredStoreFixture,
-} from './tieredstorefixture.ts'
+import { ada, bob, coin, coins, item, items, update, TieredStoreFixture } from './tieredstorefixture.ts'
+import { insert } from '../support/tables.ts'
 
 const kind = ({ kind }: Outcome): string => kind
 const isRetryLater = (error: unknown): boolean => error instanceof CallError && error.code === 'RETRY_LATER'
 
 test('starts a new disk above the sequence that MySQL has, and flushes its critical turns', async () => {
   const fixture = new TieredStoreFixture()
-  const disk = fixture.createStore()
-  const first = fixture.startProcess(disk)
-  const shard = await activateShard(fixture, first.store, disk, ada)
+  const { process: first, shard } = await fixture.startShard()
   for (let n = 0; n < 5; n++) shard.commitTurn([insert(items, item(ada, `i${n}`, n))])
-  assert.equal(kind(await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))), 'committed')
+  await fixture.assertCommitted(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))
   shard.commitTurn([insert(items, item(ada, 'tail', 1))])
   first.crash()
-  const fresh = fixture.createStore()
-  const second = fixture.startProcess(fresh)
-  const again = await activateShard(fixture, second.store, fresh, ada)
+  const { shard: again } = await fixture.startShard()
   const outcome = await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 2 })]))
   assert.deepEqual(fixture.database.rows(coins), [coin(ada, 'gold', 2)])
   assert.deepEqual(outcome, { kind: 'committed', seq: 8 })
@@ -43,29 +29,22 @@ test('starts a new disk above the sequence that MySQL has, and flushes its criti
 
 test('starts a new disk in the same way when the answers of both takeovers are lost', async () => {
   const fixture = new TieredStoreFixture()
-  const disk = fixture.createStore()
-  const first = fixture.startProcess(disk)
-  const shard = await activateShard(fixture, first.store, disk, ada)
-  assert.equal(kind(await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))), 'committed')
+  const { process: first, shard } = await fixture.startShard()
+  await fixture.assertCommitted(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))
   first.crash()
   const fresh = fixture.createStore()
   fixture.database.injectFaults('takeover', 'lost', 'lost')
-  const second = fixture.startProcess(fresh)
-  const again = await activateShard(fixture, second.store, fresh, ada)
-  assert.equal(kind(await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 2 })]))), 'committed')
+  const { shard: again } = await fixture.startShard(fresh)
+  await fixture.assertCommitted(again.commitTurn([update(coins, ada, 'gold', { n: 2 })]))
   assert.deepEqual(fixture.database.rows(coins), [coin(ada, 'gold', 2)])
 })
 
 test('fences off a store when another takes its owner: commits fail, opens reject', async () => {
   const fixture = new TieredStoreFixture()
-  const disk = fixture.createStore()
-  const old = fixture.startProcess(disk)
-  const oldShard = await activateShard(fixture, old.store, disk, ada)
-  assert.equal(kind(await fixture.waitFor(oldShard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))), 'committed')
-  const other = fixture.createStore()
-  const next = fixture.startProcess(other)
-  const shard = await activateShard(fixture, next.store, other, ada)
-  assert.equal(kind(await fixture.waitFor(shard.commitTurn([update(coins, ada, 'gold', { n: 2 })]))), 'committed')
+  const { process: old, shard: oldShard } = await fixture.startShard()
+  await fixture.assertCommitted(oldShard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))
+  const { shard } = await fixture.startShard()
+  await fixture.assertCommitted(shard.commitTurn([update(coins, ada, 'gold', { n: 2 })]))
   assert.equal(kind(await fixture.waitFor(oldShard.commitTurn([update(coins, ada, 'gold', { n: 9 })]))), 'unknown')
   assert.deepEqual(fixture.database.rows(coins), [coin(ada, 'gold', 2)])
   assert.deepEqual(fixture.notifications, ['fenced owner'])
@@ -75,16 +54,9 @@ test('fences off a store when another takes its owner: commits fail, opens rejec
 
 test('empties a store after another has flushed, and parks its acknowledged turns', async () => {
   const fixture = new TieredStoreFixture()
-  const disk = fixture.createStore()
-  const first = fixture.startProcess(disk)
-  const shard = await activateShard(fixture, first.store, disk, ada)
-  const put = (n: number) => ({
-    channel: { id: 'c', mark: n, replies: new Uint8Array(0), nowMs: 0, weight: 0 },
-  })
-  assert.equal(
-    kind(await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))], put(1)))),
-    'committed',
-  )
+  const { local: disk, process: first, shard } = await fixture.startShard()
+  const put = (n: number) => ({ channel: { id: 'c', mark: n, replies: new Uint8Array(0), nowMs: 0, weight: 0 } })
+  await fixture.assertCommitted(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))], put(1)))
   fixture.database.isUnavailable = true
   shard.commitTurn([insert(items, item(ada, 'axe', 1))])
   // Not acknowledged: its mark must not make a retry of the client look done.
@@ -94,23 +66,18 @@ test('empties a store after another has flushed, and parks its acknowledged turn
   await fixture.advance(10)
   first.crash()
   fixture.database.isUnavailable = false
-  const other = fixture.createStore()
-  const second = fixture.startProcess(other)
-  const elsewhere = await activateShard(fixture, second.store, other, ada)
-  assert.equal(kind(await fixture.waitFor(elsewhere.commitTurn([update(coins, ada, 'gold', { n: 3 })]))), 'committed')
+  const { process: second, shard: elsewhere } = await fixture.startShard()
+  await fixture.assertCommitted(elsewhere.commitTurn([update(coins, ada, 'gold', { n: 3 })]))
   second.crash()
-  const back = fixture.startProcess(disk)
-  const home = await activateShard(fixture, back.store, disk, ada)
+  const { process: back, shard: home } = await fixture.startShard(disk)
   assert.deepEqual(back.store.row(ada, coins, ['ada', 'gold']), coin(ada, 'gold', 3))
   assert.equal(back.store.row(ada, items, ['ada', 'axe']), null)
   assert.equal((await back.store.channel(ada, 'c'))?.mark, 1)
   assert.ok(fixture.hasLogged('an acknowledged turn is lost'))
   await fixture.advance(100)
-  assert.deepEqual(
-    fixture.database.parkedRecords.map(({ shard, error }) => [shard, error]),
-    [['player/ada', 'lost: acknowledged by a store that MySQL had gone on without']],
-  )
-  assert.equal(kind(await fixture.waitFor(home.commitTurn([update(coins, ada, 'gold', { n: 4 })]))), 'committed')
+  const parked = fixture.database.parkedRecords.map(({ shard, error }) => [shard, error])
+  assert.deepEqual(parked, [['player/ada', 'lost: acknowledged by a store that MySQL had gone on without']])
+  await fixture.assertCommitted(home.commitTurn([update(coins, ada, 'gold', { n: 4 })]))
   assert.deepEqual(fixture.database.rows(coins), [coin(ada, 'gold', 4)])
   assert.equal(
     kind(await shard.commitTurn([update(coins, ada, 'gold', { n: 5 })])),
@@ -121,19 +88,14 @@ test('empties a store after another has flushed, and parks its acknowledged turn
 
 test('ends a shard with stale rows when MySQL is available again', async () => {
   const fixture = new TieredStoreFixture()
-  const disk = fixture.createStore()
-  const first = fixture.startProcess(disk)
-  const shard = await activateShard(fixture, first.store, disk, ada)
-  assert.equal(kind(await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))), 'committed')
+  const { local: disk, process: first, shard } = await fixture.startShard()
+  await fixture.assertCommitted(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))
   first.crash()
-  const other = fixture.createStore()
-  const second = fixture.startProcess(other)
-  const elsewhere = await activateShard(fixture, second.store, other, ada)
-  assert.equal(kind(await fixture.waitFor(elsewhere.commitTurn([update(coins, ada, 'gold', { n: 3 })]))), 'committed')
+  const { process: second, shard: elsewhere } = await fixture.startShard()
+  await fixture.assertCommitted(elsewhere.commitTurn([update(coins, ada, 'gold', { n: 3 })]))
   second.crash()
   fixture.database.isUnavailable = true
-  const back = fixture.startProcess(disk)
-  const stale = await activateShard(fixture, back.store, disk, ada)
+  const { process: back, shard: stale } = await fixture.startShard(disk)
   stale.commitTurn([insert(items, item(ada, 'axe', 1))])
   const waiting = stale.commitTurn([update(coins, ada, 'gold', { n: 9 })])
   await fixture.advance(500)
@@ -142,24 +104,21 @@ test('ends a shard with stale rows when MySQL is available again', async () => {
   await fixture.advance(100)
   assert.deepEqual(fixture.notifications, ['stale owner'])
   assert.equal(kind(await stale.commitTurn([insert(items, item(ada, 'bow', 1))])), 'failed')
-  const again = await activateShard(fixture, back.store, disk, ada)
-  assert.equal(kind(await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 4 })]))), 'committed')
+  const again = await back.activate(ada)
+  await fixture.assertCommitted(again.commitTurn([update(coins, ada, 'gold', { n: 4 })]))
   assert.deepEqual([fixture.database.rows(items), fixture.database.rows(coins)], [[], [coin(ada, 'gold', 4)]])
   assert.equal(back.store.metrics.owners.get('owner')?.lost, 1)
 })
 
 test('commits nothing while a stale store is being emptied', async () => {
   const fixture = new TieredStoreFixture()
-  const disk = fixture.createStore()
-  const first = fixture.startProcess(disk)
-  const shard = await activateShard(fixture, first.store, disk, ada)
+  const { local: disk, process: first, shard } = await fixture.startShard()
   await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))
   first.crash()
   const lease = fixture.database.leases.get('owner')!
   fixture.database.leases.set('owner', { ...lease, appliedSeq: 50, storeId: 'e'.repeat(32) })
   fixture.database.isUnavailable = true
-  const { store } = fixture.startProcess(disk)
-  const stale = await activateShard(fixture, store, disk, ada)
+  const { store, shard: stale } = await fixture.startShard(disk)
   const releases: (() => void)[] = []
   disk.hold = (release) => void releases.push(release)
   const held = stale.commitTurn([insert(items, item(ada, 'axe', 1))])
@@ -179,9 +138,7 @@ test('commits nothing while a stale store is being emptied', async () => {
 test('discards rows that were loaded while the store was emptied', async () => {
   const fixture = new TieredStoreFixture()
   const { database } = fixture
-  const local = fixture.createStore()
-  const { store } = fixture.startProcess(local)
-  const shard = await activateShard(fixture, store, local, ada)
+  const { local, store, shard } = await fixture.startShard()
   await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'silver', 1))]))
   for (let n = 0; n < 1_200; n++) database.putRow(items, item(bob, `i${n}`, n))
   database.injectFaults('apply', 'unavailable', 'refused')
@@ -198,12 +155,7 @@ test('discards rows that were loaded while the store was emptied', async () => {
   // Another store takes the owner over between the read of the lease and the takeover.
   database.lease = async (owner) => {
     const seen = await lease.call(database, owner)
-    database.leases.set('owner', {
-      ...seen!,
-      epoch: seen!.epoch + 1,
-      appliedSeq: 50,
-      storeId: 'e'.repeat(32),
-    })
+    database.leases.set('owner', { ...seen!, epoch: seen!.epoch + 1, appliedSeq: 50, storeId: 'e'.repeat(32) })
     database.lease = lease
     return seen
   }
@@ -219,74 +171,61 @@ test('discards rows that were loaded while the store was emptied', async () => {
 
 test('takes an owner over again after another process has served it', async () => {
   const fixture = new TieredStoreFixture()
-  const disk = fixture.createStore()
-  const { store } = fixture.startProcess(disk)
-  const shard = await activateShard(fixture, store, disk, ada)
+  const { store, activate, shard } = await fixture.startShard()
   shard.commitTurn([insert(items, item(ada, 'axe', 1))])
   await fixture.waitFor(store.drain(1_000))
   await fixture.waitFor(store.releaseOwner('owner'))
   assert.equal(kind(await shard.commitTurn([insert(items, item(ada, 'bow', 1))])), 'failed')
-  const other = fixture.createStore()
-  const next = fixture.startProcess(other)
-  const elsewhere = await activateShard(fixture, next.store, other, ada)
+  const { process: next, shard: elsewhere } = await fixture.startShard()
   await fixture.waitFor(elsewhere.commitTurn([insert(coins, coin(ada, 'gold', 1))]))
   await fixture.waitFor(next.store.releaseOwner('owner'))
-  const back = await activateShard(fixture, store, disk, ada)
+  const back = await activate(ada)
   assert.equal(back.local.row(ada, coins, ['ada', 'gold'])?.['n'], 1)
-  assert.equal(kind(await fixture.waitFor(back.commitTurn([update(coins, ada, 'gold', { n: 2 })]))), 'committed')
+  await fixture.assertCommitted(back.commitTurn([update(coins, ada, 'gold', { n: 2 })]))
 })
 
 test('treats a store that had the lease before its first turn as stale', async () => {
   const fixture = new TieredStoreFixture()
-  const disk = fixture.createStore()
-  const first = fixture.startProcess(disk)
-  const shard = await activateShard(fixture, first.store, disk, ada)
+  const { local: disk, process: first, shard } = await fixture.startShard()
   shard.commitTurn([insert(items, item(ada, 'axe', 1))])
   first.crash()
-  const other = fixture.createStore()
-  const second = fixture.startProcess(other)
-  const elsewhere = await activateShard(fixture, second.store, other, ada)
+  const { process: second, shard: elsewhere } = await fixture.startShard()
   await fixture.waitFor(elsewhere.commitTurn([insert(coins, coin(ada, 'gold', 1))]))
   second.crash()
   const back = fixture.startProcess(disk)
-  await activateShard(fixture, back.store, disk, ada)
+  await back.activate(ada)
   assert.equal(back.store.row(ada, items, ['ada', 'axe']), null)
   assert.equal(back.store.metrics.owners.get('owner')?.lost, 1)
 })
 
 test('empties an older copy of a store, whatever its sequences are', async () => {
   const fixture = new TieredStoreFixture()
-  const disk = fixture.createStore()
-  const first = fixture.startProcess(disk)
-  const shard = await activateShard(fixture, first.store, disk, ada)
+  const { local: disk, process: first, shard } = await fixture.startShard()
   for (let n = 1; n <= 3; n++) {
     const change = n === 1 ? insert(coins, coin(ada, 'gold', n)) : update(coins, ada, 'gold', { n })
-    assert.equal(kind(await fixture.waitFor(shard.commitTurn([change]))), 'committed')
+    await fixture.assertCommitted(shard.commitTurn([change]))
   }
   first.crash()
   const backup = fixture.createStore({ storeId: disk.outboxOf('owner').storeId })
   backup.fill(ada, [{ ...insert(coins, coin(ada, 'gold', 1)), op: 'store-put' }], null, true)
   await backup.outboxOf('owner').raiseSeq(1)
-  const second = fixture.startProcess(backup)
-  const again = await activateShard(fixture, second.store, backup, ada)
+  const { process: second, shard: again } = await fixture.startShard(backup)
   assert.deepEqual(second.store.row(ada, coins, ['ada', 'gold']), coin(ada, 'gold', 3))
-  assert.equal(kind(await fixture.waitFor(again.commitTurn([update(coins, ada, 'gold', { n: 4 })]))), 'committed')
+  await fixture.assertCommitted(again.commitTurn([update(coins, ada, 'gold', { n: 4 })]))
   assert.deepEqual(fixture.database.rows(coins), [coin(ada, 'gold', 4)])
 })
 
 test('refuses to join rows that were never in MySQL with the rows of another store', async () => {
   const fixture = new TieredStoreFixture()
-  const used = fixture.createStore()
-  const first = fixture.startProcess(used)
-  const shard = await activateShard(fixture, first.store, used, ada)
+  const { process: first, shard } = await fixture.startShard()
   await fixture.waitFor(shard.commitTurn([insert(coins, coin(ada, 'gold', 1))]))
   await fixture.waitFor(first.store.close())
   fixture.database.isUnavailable = false
   const embedded = fixture.createStore()
   embedded.fill(bob, [], null, true)
-  const { store } = fixture.startProcess(embedded)
+  const { activate } = fixture.startProcess(embedded)
   fixture.database.isUnavailable = true
-  const hot = await activateShard(fixture, store, embedded, bob)
+  const hot = await activate(bob)
   hot.commitTurn([insert(items, item(bob, 'axe', 1))])
   fixture.database.isUnavailable = false
   await fixture.advance(6_000, 50)
@@ -299,12 +238,9 @@ test('refuses to join rows that were never in MySQL with the rows of another sto
 
 test('does not mistake an older copy for the newer one after turns during an outage and a restart', async () => {
   const fixture = new TieredStoreFixture()
-  const disk = fixture.createStore()
-  const first = fixture.startProcess(disk)
-  const shard = await activateShard(fixture, first.store, disk, ada)
-  assert.equal(kind(await fixture.waitFor(shard.commitTurn([insert(items, item(ada, 'axe', 1))]))), 'committed')
-  for (let n = 2; n < 6; n++)
-    assert.equal(kind(await fixture.waitFor(shard.commitTurn([update(items, ada, 'axe', { n })]))), 'committed')
+  const { local: disk, process: first, shard } = await fixture.startShard()
+  await fixture.assertCommitted(shard.commitTurn([insert(items, item(ada, 'axe', 1))]))
+  for (let n = 2; n < 6; n++) await fixture.assertCommitted(shard.commitTurn([update(items, ada, 'axe', { n })]))
   await fixture.advance(300)
   first.crash()
   const { storeId } = disk.outboxOf('owner')
@@ -313,19 +249,17 @@ test('does not mistake an older copy for the newer one after turns during an out
   await backup.outboxOf('owner').raiseSeq(1)
   fixture.database.isUnavailable = true
   for (const run of [1, 2]) {
-    const { store, crash } = fixture.startProcess(backup)
-    const stale = await activateShard(fixture, store, backup, ada)
+    const { crash, shard: stale } = await fixture.startShard(backup)
     for (let n = 0; n < 10; n++)
       await fixture.waitFor(stale.commitTurn([update(items, ada, 'axe', { n: 100 * run + n })]))
     crash()
   }
   assert.ok(backup.outboxOf('owner').lastSeq > 20)
   fixture.database.isUnavailable = false
-  const last = fixture.startProcess(backup)
-  const again = await activateShard(fixture, last.store, backup, ada)
+  const { shard: again } = await fixture.startShard(backup)
   await fixture.advance(6_000, 20)
   assert.deepEqual(fixture.database.rows(items), [item(ada, 'axe', 5)])
-  assert.equal(kind(await fixture.waitFor(again.commitTurn([update(items, ada, 'axe', { n: 6 })]))), 'committed')
+  await fixture.assertCommitted(again.commitTurn([update(items, ada, 'axe', { n: 6 })]))
   await fixture.advance(300)
   assert.deepEqual(fixture.database.rows(items), [item(ada, 'axe', 6)])
   assert.equal(backup.outboxOf('owner').leasedSeq, backup.outboxOf('owner').lastSeq)

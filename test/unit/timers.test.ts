@@ -9,10 +9,11 @@ import { test } from 'node:test'
 import { CallError, command, contract, firefly, shard, t } from '../../core/game/index.ts'
 import { Engine } from '../../core/engine/engine.ts'
 import { openHost } from '../../core/node/host.ts'
-import { NEW_CHANNEL_DEFAULTS, type ChannelOut } from '../../core/ports/link.ts'
+import { NEW_CHANNEL_DEFAULTS } from '../../core/ports/link.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
 import { msgpack } from '../../core/wire/codec.ts'
 import { TIMES } from '../../core/wire/limits.ts'
+import { IGNORING_CHANNEL_OUT } from '../support/channelout.ts'
 
 const AHEAD_MS = 100
 const Bell = contract('bell', { wind: command(1, { ms: t.u32 }) })
@@ -27,10 +28,8 @@ test('fires a durable timer that is due after the look-ahead of the host', async
     .on('wind', (c, { ms }) => c.after(ms, 'ring'))
   const host = await openHost({ game: firefly({ bell }), dir, slots: 1, evictMs: 20 })
   try {
-    const ignore = (): void => {}
-    const out = new Proxy({}, { get: () => ignore }) as ChannelOut
     const bells = { shard: { contract: 'bell', key: 'a' }, session: new Uint8Array(16), channel: 1 }
-    const channel = host.engine.open({ ...NEW_CHANNEL_DEFAULTS, ...bells }, out)
+    const channel = host.engine.open({ ...NEW_CHANNEL_DEFAULTS, ...bells }, IGNORING_CHANNEL_OUT)
     const dueMs = Date.now() + 5 * AHEAD_MS
     channel.submitCall(1, 1, 0, 0, msgpack.encode({ ms: 5 * AHEAD_MS }))
     // Without a channel only the host can activate the shard.

@@ -89,10 +89,7 @@ test('disables a bucket with the rate Infinity', () => {
 test('rejects a rate that is not above 0', () => {
   for (const rate of [0, -1, NaN]) {
     assert.throws(() => new TokenBucket(rate, 1), { name: 'RangeError', message: new RegExp(`${rate} cost`) })
-    assert.throws(() => new TokenBucket(1, rate), {
-      name: 'RangeError',
-      message: new RegExp(`${rate} bytes`),
-    })
+    assert.throws(() => new TokenBucket(1, rate), { name: 'RangeError', message: new RegExp(`${rate} bytes`) })
   }
 })
 

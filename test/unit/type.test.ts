@@ -279,11 +279,7 @@ test('for any value a parser returns a value of its type or throws InputError', 
     c: t.int(-5, 5),
   })
   const near = fc.record(
-    {
-      a: fc.anything(),
-      b: fc.option(fc.string()),
-      c: fc.oneof(fc.integer({ min: -6, max: 6 }), fc.anything()),
-    },
+    { a: fc.anything(), b: fc.option(fc.string()), c: fc.oneof(fc.integer({ min: -6, max: 6 }), fc.anything()) },
     { requiredKeys: [] },
   )
   fc.assert(

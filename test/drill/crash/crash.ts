@@ -56,14 +56,7 @@ const PLANS: Readonly<Record<Mutant, MutantPlan>> = {
   mark: { critical: false, kills: 2, minAcked: 200, points: ['before-mark'], violation: 'doubled' },
   order: { critical: false, kills: 2, minAcked: 200, points: ['before-local-commit'], violation: 'lost' },
   // Many answers before the loss, so that the sequence of a fresh store stays below what MySQL has applied.
-  takeover: {
-    critical: true,
-    kills: 1,
-    minAcked: 0,
-    points: ['disk-loss'],
-    answersExpected: 1_000,
-    violation: 'lost',
-  },
+  takeover: { critical: true, kills: 1, minAcked: 0, points: ['disk-loss'], answersExpected: 1_000, violation: 'lost' },
   unknown: { critical: false, kills: 0, minAcked: 1_000, points: [], violation: 'mysql' },
 }
 
@@ -130,15 +123,7 @@ async function runNode(options: NodeRunOptions) {
   const random = new Random(options.seed)
   const lateBatches = new LateBatches(client, tables, log, mutant === 'fence')
   const order = { http, tcp, critical, mutant }
-  const faults = new ServerKills({
-    ...options,
-    log,
-    random,
-    mariadb,
-    lateBatches,
-    order,
-    folder: folder.path,
-  })
+  const faults = new ServerKills({ ...options, log, random, mariadb, lateBatches, order, folder: folder.path })
   const sending = lateBatches.run()
   const dial = redialing(dialWebSocket, platformClock, REDIAL_MS)
   const host = {

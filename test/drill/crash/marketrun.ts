@@ -14,7 +14,8 @@ import { checkSource, checkTotals, compareSources, type LedgerSource } from '../
 import type { ConnectionOptions, MarketConnection } from '../market/connection.ts'
 import { RequestLog } from '../market/requestlog.ts'
 import { MysqlSource } from '../market/sources.ts'
-import { CRASH_MIX, MarketPlayer } from '../market/workload.ts'
+import { CRASH_MIX } from '../market/mix.ts'
+import { MarketPlayer } from '../market/workload.ts'
 import { flag, whole, type temporaryFolder } from '../options.ts'
 import { RunStopped, type FaultLoop, type FaultLoopOptions } from './faultloop.ts'
 

@@ -117,9 +117,7 @@ function applyTwice(inner: Database, mysql: string, game: Game): Database {
       throw droppedAnswerError()
     },
     async close() {
-      const database = new SqlDatabase(withoutFence(mysqlClient({ url: mysql })), {
-        tables: [...game.tables.values()],
-      })
+      const database = new SqlDatabase(withoutFence(mysqlClient({ url: mysql })), { tables: [...game.tables.values()] })
       for (const batch of unanswered) await database.apply(updatesOf(batch))
       await database.close()
       await inner.close()

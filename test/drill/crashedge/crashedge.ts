@@ -20,7 +20,7 @@ import { MARKET_OPTIONS, MarketRun, orderCheck, playerNames, type MarketRunOptio
 import { LegacyConnection, SdkConnection, type MarketConnection } from '../market/connection.ts'
 import { RequestLog } from '../market/requestlog.ts'
 import { migrate } from '../market/sources.ts'
-import { CRASH_MIX } from '../market/workload.ts'
+import { CRASH_MIX } from '../market/mix.ts'
 import { list, parseDrill, temporaryFolder, usage } from '../options.ts'
 import { DatabaseProxy } from './databaseproxy.ts'
 import { ALL_POINTS, LOCAL_POINTS, ObjectFaults, type Environment, type ObjectPoint } from './faults.ts'

@@ -23,13 +23,7 @@ const plain = {
   list: t.array(t.object({ x: t.f64, y: t.f64, tag: t.optional(t.string(16)) }), 64),
   table: t.record(t.array(t.i32, 16), 32),
 }
-const wide = {
-  ...plain,
-  i64: t.i64,
-  u64: t.optional(t.u64),
-  at: t.nullable(t.date),
-  blob: t.bytes(4_096),
-}
+const wide = { ...plain, i64: t.i64, u64: t.optional(t.u64), at: t.nullable(t.date), blob: t.bytes(4_096) }
 
 export const Opaque = contract(
   'opaque',
@@ -97,10 +91,7 @@ export const LoginService = contract('login', {
 })
 
 /** Reachable for the session that `enter` has bound. */
-export const BoundShard = contract('bound', {
-  touch: command(310, {}, number),
-  mine: event(311, number),
-})
+export const BoundShard = contract('bound', { touch: command(310, {}, number), mine: event(311, number) })
 
 /** Reachable after `login`. */
 export const Members = contract('members', { touch: command(320, {}, { uid: t.string(64) }) })

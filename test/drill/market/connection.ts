@@ -69,11 +69,7 @@ export class LegacyConnection implements MarketConnection {
   readonly #options: ConnectionOptions
   #socket: BreakableSocket | null = null
   /** The reply that the request in progress waits for. */
-  #awaited: {
-    readonly command: number
-    resolve(body: string): void
-    reject(error: Error): void
-  } | null = null
+  #awaited: { readonly command: number; resolve(body: string): void; reject(error: Error): void } | null = null
 
   constructor(options: ConnectionOptions) {
     this.#options = options

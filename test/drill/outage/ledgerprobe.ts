@@ -20,12 +20,7 @@ export class LedgerProbe {
   #queries = 0
 
   constructor(url: string) {
-    this.#client = mysqlClient({
-      url,
-      poolSize: CONNECTIONS,
-      connectTimeoutMs: QUERY_MS,
-      statementTimeoutMs: QUERY_MS,
-    })
+    this.#client = mysqlClient({ url, poolSize: CONNECTIONS, connectTimeoutMs: QUERY_MS, statementTimeoutMs: QUERY_MS })
   }
 
   /** Checks in the background, unless too many queries are in progress. */

@@ -1,8 +1,7 @@
-// The lifetime of one simulated process. Invariant: after `end` no timer of the process runs and no answer reaches it; what it
+// The lifetime of one simulated process. Portable. Invariant: after `end` no timer of the process runs and no answer reaches it; what it
 // sent before still arrives at its receiver.
 
 import type { Clock } from '../../../core/ports/clock.ts'
-import type { VirtualClock } from './virtualclock.ts'
 
 /** Offset of a wall clock. Wall clocks jump; monotonic clocks never do. */
 export interface ClockSkew {
@@ -15,7 +14,7 @@ export class ProcessLifetime {
   #isOver = false
   readonly #listeners: (() => void)[] = []
 
-  constructor(name: string, base: VirtualClock, skew: ClockSkew) {
+  constructor(name: string, base: Clock, skew: ClockSkew) {
     this.name = name
     const guarded = (run: () => void) => () => {
       if (!this.#isOver) run()

@@ -2,7 +2,8 @@
 
 import { Purse } from '../../../examples/market/contract.ts'
 import { LegacyConnection, SdkConnection, type ConnectionOptions, type MarketConnection } from '../market/connection.ts'
-import { MarketPlayer, SIM_MIX } from '../market/workload.ts'
+import { SIM_MIX } from '../market/mix.ts'
+import { MarketPlayer } from '../market/workload.ts'
 import { FaultSchedule } from './faultschedule.ts'
 import { SIM_MUTANTS, type SimMutantName } from './mutants.ts'
 import { SimConnection, type GatewayHost } from './network.ts'

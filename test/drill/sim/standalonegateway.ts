@@ -55,9 +55,7 @@ export class StandaloneGateway {
 
   constructor(environment: GatewayEnvironment, name: string) {
     this.lifetime = new ProcessLifetime(name, environment.clock, { wallMs: 0 })
-    const link: ShardLink = {
-      open: (request, out) => new GatewayChannel(environment, this.lifetime, request, out),
-    }
+    const link: ShardLink = { open: (request, out) => new GatewayChannel(environment, this.lifetime, request, out) }
     this.gateway = gatewayOf(environment, this.lifetime, link, DEFAULT_LIMITS)
   }
 }

@@ -43,10 +43,7 @@ export class VirtualClock implements Clock {
   }
   after(ms: number, run: () => void): Timer {
     // A positive delay advances time, however small: a rounding error of a subtraction must not stop the clock.
-    const scheduled: Scheduled = {
-      dueMs: this.#nowMs + (ms > 0 ? Math.max(MIN_DELAY_MS, ms) : 0),
-      run,
-    }
+    const scheduled: Scheduled = { dueMs: this.#nowMs + (ms > 0 ? Math.max(MIN_DELAY_MS, ms) : 0), run }
     this.#insert(scheduled)
     return { cancel: () => void (scheduled.run = null) }
   }

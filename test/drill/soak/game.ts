@@ -70,6 +70,24 @@ function nextEvent(state: Sender, key: string, chars = charsOf(key, state.next))
   return { activation: state.activation, i, chars, text: textOf(key, i, chars) }
 }
 
+interface SenderContext {
+  readonly state: Sender
+  join(): unknown
+  random(): number
+  later(ms: number, timer: 'send'): unknown
+}
+
+/** The caller joins; the first one starts the timer. */
+function startSending(c: SenderContext, { periodMs }: { readonly periodMs: number }) {
+  const { state } = c
+  c.join()
+  state.activation ||= 1 + Math.floor(c.random() * 0xffff_fff0)
+  state.periodMs = periodMs
+  if (!state.isSending) c.later(periodMs, 'send')
+  state.isSending = true
+  return positionOf(state)
+}
+
 /** One push for so many events. */
 const EVENTS_PER_PUSH = 2
 
@@ -92,15 +110,7 @@ const lane = shard(Lane)
       c.user(c.state.uid).push.pushed(nextPush(c.state, c.key))
     c.later(c.state.periodMs, 'send')
   })
-  .on('start', (c, { periodMs }) => {
-    const { state } = c
-    c.join()
-    state.activation ||= 1 + Math.floor(c.random() * 0xffff_fff0)
-    state.periodMs = periodMs
-    if (!state.isSending) c.later(periodMs, 'send')
-    state.isSending = true
-    return positionOf(state)
-  })
+  .on('start', startSending)
   .on('ask', (c, { n }) => {
     c.state.asks++
     return { n, answer: answerOf(c.key, n), uid: c.uid }
@@ -141,15 +151,7 @@ const room = shard(Room)
     c.broadcast.numbered(nextEvent(c.state, c.key))
     c.later(c.state.periodMs, 'send')
   })
-  .on('enter', (c, { periodMs }) => {
-    const { state } = c
-    c.join()
-    state.activation ||= 1 + Math.floor(c.random() * 0xffff_fff0)
-    state.periodMs = periodMs
-    if (!state.isSending) c.later(periodMs, 'send')
-    state.isSending = true
-    return positionOf(state)
-  })
+  .on('enter', startSending)
   .on('where', (c) => positionOf(c.state))
   .resync((c) => c.push.resyncedAt(positionOf(c.state)))
 

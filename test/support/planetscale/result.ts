@@ -134,11 +134,7 @@ const CODES: Readonly<Record<number, string>> = {
 
 /** Converts an error of MySQL; the text follows database-js issue #103. @param bare from `bareSql` */
 export function mysqlError(cause: Error, keyspace: string, user: string, bare: string): VitessError {
-  const { errno, sqlState, sqlMessage } = cause as Error & {
-    errno?: number
-    sqlState?: string
-    sqlMessage?: string
-  }
+  const { errno, sqlState, sqlMessage } = cause as Error & { errno?: number; sqlState?: string; sqlMessage?: string }
   if (errno === undefined || sqlState === undefined) {
     const lost = `${cause.message} (errno 2013) (sqlstate HY000)`
     return vttabletError('Unavailable', lost, keyspace, user, { cause })

@@ -13,11 +13,7 @@ const UNSUPPORTED = '(errno 1235) (sqlstate 42000)'
 const SYNTAX = '(errno 1064) (sqlstate 42000)'
 
 const VITESS_RULES: readonly VitessRule[] = [
-  {
-    pattern: /;/,
-    message: `syntax error near ';' ${SYNTAX}`,
-    reason: 'Execute takes one statement',
-  },
+  { pattern: /;/, message: `syntax error near ';' ${SYNTAX}`, reason: 'Execute takes one statement' },
   {
     pattern: /\/\*!/,
     message: `syntax error near '/*!' ${SYNTAX}`,

@@ -45,10 +45,7 @@ export const abandonedSeats: readonly Attack[] = [
   {
     name: 'counts the seats of reset connections in the limit of their address',
     receives: 'ERROR OVERLOADED, close',
-    counters: {
-      ...turnedAwayCounters('address', ATTEMPTS - FREE_SEATS + RESUMES),
-      firefly_resumes_total: RESUMES,
-    },
+    counters: { ...turnedAwayCounters('address', ATTEMPTS - FREE_SEATS + RESUMES), firefly_resumes_total: RESUMES },
     run: async (harness) => {
       let member = await joinAsMember(harness)
       let accepted = 0

@@ -89,10 +89,7 @@ export function closedByStrikes(name: string, frames: readonly Uint8Array[]): At
   return {
     name,
     receives: 'no answer, a strike; the 10th: close STRIKES',
-    counters: {
-      ...closeCounter('STRIKES', frames.length),
-      firefly_strikes_total: maxStrikes * frames.length,
-    },
+    counters: { ...closeCounter('STRIKES', frames.length), firefly_strikes_total: maxStrikes * frames.length },
     run: async (harness) => {
       for (const bytes of frames) {
         const repeated = new Array<Uint8Array>(maxStrikes).fill(bytes)

@@ -54,10 +54,8 @@ export const framing: readonly Attack[] = [
       const bytes = Buffer.concat([frame(RAW, 'slowly'), frame(RAW), frame(RAW, 'x'.repeat(300))])
       for (const byte of bytes) await peer.send(Uint8Array.of(byte))
       await peer.waitForFrames(3)
-      assert.deepEqual(
-        peer.frameTexts().map(([, text]) => text.length),
-        [6, 0, 300],
-      )
+      const lengths = peer.frameTexts().map(([, text]) => text.length)
+      assert.deepEqual(lengths, [6, 0, 300])
     },
   },
   {

@@ -68,9 +68,7 @@ export const Room = contract('room', {
 const Internal = contract('internal', { open: command(COMMAND.INTERNAL, {}, {}) })
 
 /** Public. It accepts any uid without proof, which a real game must not. */
-const Login = contract('login', {
-  login: command(COMMAND.LOGIN, { uid: t.string(100) }, {}, { codec: 'json' }),
-})
+const Login = contract('login', { login: command(COMMAND.LOGIN, { uid: t.string(100) }, {}, { codec: 'json' }) })
 
 /** The shard of one player. */
 const Player = contract('player', {

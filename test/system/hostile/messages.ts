@@ -150,10 +150,8 @@ export const messages: readonly Attack[] = [
         callFrame(1, 2, RAW, 'b'),
       )
       await peer.waitForFrames(4)
-      assert.deepEqual(
-        [...peer.replies()].map(([sequence, body]) => `${sequence}${body.toString()}`),
-        ['1a', '2b'],
-      )
+      const replies = [...peer.replies()].map(([sequence, body]) => `${sequence}${body.toString()}`)
+      assert.deepEqual(replies, ['1a', '2b'])
     },
   },
   {

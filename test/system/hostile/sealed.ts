@@ -28,10 +28,8 @@ export const sealed: readonly Attack[] = [
         const [legacy, session] = [await harness.dialTcp(), await harness.openSession()]
         await legacy.send(frame(RAW, sealedBody), frame(RAW, body), frame(RAW, sealedBody))
         await legacy.waitForClose()
-        assert.deepEqual(
-          legacy.frames.map(({ body: reply }) => Buffer.from(openBody(reply)).toString()),
-          ['a secret'],
-        )
+        const replies = legacy.frames.map(({ body: reply }) => Buffer.from(openBody(reply)).toString())
+        assert.deepEqual(replies, ['a secret'])
         await session.send(
           callFrame(1, 1, RAW, sealedBody),
           callFrame(1, 2, RAW, body),

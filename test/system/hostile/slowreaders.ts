@@ -141,10 +141,8 @@ export const slowReaders: readonly Attack[] = [
       const events = paused.events()
       assert.ok(events.every(({ event }) => event === MOVED))
       const newest = events.slice(-MOVERS)
-      assert.deepEqual(
-        newest.map(({ body }) => decodeMoved(body).mover),
-        [0, 1, 2, 3],
-      )
+      const movers = newest.map(({ body }) => decodeMoved(body).mover)
+      assert.deepEqual(movers, [0, 1, 2, 3])
       assert.equal(decodeMoved(events.at(-1)!.body).n, total - 1)
       assert.ok(events.length < total - 30 * MOVERS, `${events.length} of ${total} events`)
       assert.equal(await harness.readMetric(RESYNCS), resyncs)

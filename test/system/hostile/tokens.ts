@@ -14,6 +14,7 @@ import { COMMAND, EVENT } from './game.ts'
 import type { AttackHarness } from './harness.ts'
 import { closedSession, answeredByError } from './messages.ts'
 import type { RawPeer } from './peer.ts'
+import { assertField } from '../../support/assertfield.ts'
 
 export const SECRET = 'the secret of the server under attack'
 const { JOIN, RAW, SHOUT } = COMMAND
@@ -105,10 +106,7 @@ export const tokens: readonly Attack[] = [
   rejectedTokens('rejects a resume token with one wrong bit in any byte', TOKEN_BYTES, withFlippedBits),
   rejectedTokens('rejects a resume token that is truncated at any byte or too long', TOKEN_BYTES + 2, truncatedTokens),
   rejectedTokens('rejects a resume token of another session than HELLO names', 18, ({ session, token }) => [
-    ...Array.from(session, (_, at) => ({
-      session: session.map((byte, i) => (i === at ? byte ^ 1 : byte)),
-      token,
-    })),
+    ...Array.from(session, (_, at) => ({ session: session.map((byte, i) => (i === at ? byte ^ 1 : byte)), token })),
     { session: new Uint8Array(SESSION_BYTES), token },
     { session, token: new Uint8Array(0) },
   ]),
@@ -271,10 +269,7 @@ export const tokens: readonly Attack[] = [
         await peer.send(callFrame(1, n + 1, SHOUT, { bytes: n }, n), ackFrame(1, 0, events))
         await waitUntil(() => peer.events().length === n, `event ${n}`)
       }
-      assert.deepEqual(
-        peer.events().map(({ sequence }) => sequence),
-        [1, 2, 3],
-      )
+      assertField(peer.events(), 'sequence', [1, 2, 3])
     },
   },
   {

@@ -19,7 +19,7 @@ import {
   type MessageContext,
 } from './messages.ts'
 import { itemAt, maybe, Step, weighted, type ValueOf } from './step.ts'
-import { readVectors } from './vectors.ts'
+import { startingBytes } from './vectors.ts'
 
 export interface Plan {
   /** How it differs from valid bytes. */
@@ -66,7 +66,7 @@ function planOf(kind: string, messages: Messages): Arbitrary<PlanOfFrames> {
   return messages.map((list) => ({ kind, messages: list, damage: null, vector: null }))
 }
 
-const bytes = fc.constantFrom(...readVectors())
+const bytes = fc.constantFrom(...startingBytes())
 const vector = fc.record({ bytes, edits: maybe(50, byteEdits) })
 const vectorPlan = (of: typeof vector): Arbitrary<PlanOfFrames> =>
   of.map((fields) => ({ kind: 'vector', messages: [], damage: null, vector: fields }))

@@ -4,6 +4,7 @@
 
 import fc, { type Arbitrary } from 'fast-check'
 
+import { bytesOfHex } from '../../../../core/wire/bytes.ts'
 import { itemAt, maybe, oneToThree, weighted, type ValueOf } from './step.ts'
 
 /** Bytes that are written into the body as they are. */
@@ -50,7 +51,7 @@ const INVALID_MSGPACK = [
   ...['c70cff3b9aca000000000000000000', 'c70c05000000000000000000000000', 'cb7ff8000000000000', 'ca7fc00000'],
   ...['c9ffffffff01', 'dbffffffff', 'ddffffffff', 'dfffffffff', 'c6ffffffff', 'd90161', 'c403ffffff'],
   'd87400000000000000000000000000000000',
-].map((hex) => new RawBytes(unhex(hex)))
+].map((hex) => new RawBytes(bytesOfHex(hex)))
 const DATES = [0, -1, 8.64e15, 253_402_300_800_000, 1_700_000_000_123].map((ms) => new Date(ms))
 
 /** A value that contracts do not expect, or at the limit of what they accept. */
@@ -150,8 +151,4 @@ function wrapped({ depth, from }: TreeEdits[number], tree: ValueTree): ValueTree
   let outer = tree
   for (let i = 0; i < depth; i++) outer = (from >>> (i % 31)) & 1 ? new MapEntries([['a', outer]]) : [outer]
   return outer
-}
-
-export function unhex(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(text, 'hex'))
 }
