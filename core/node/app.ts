@@ -96,7 +96,7 @@ async function bundle(what: string, options: BuildOptions): Promise<string> {
       throw new AppError(`${what} does not compile: ${buildMessage(failure)}`, { cause: failure })
     },
   )
-  return result.outputFiles![0]!.text
+  return result.outputFiles[0]!.text
 }
 function buildMessage(failure: BuildFailure): string {
   const [first] = failure.errors ?? []

@@ -17,64 +17,54 @@ export type HandshakeContext = Pick<
   'clock' | 'link' | 'log' | 'routingTable' | 'ticketVerifier' | 'tokenSigner'
 >
 
-export interface HandshakeCallbacks {
+export interface Handshake {
+  /** Gets the identity. */
+  readonly owner: SessionIdentityOwner
+  readonly context: HandshakeContext
+  /** The client's address, for the game's `auth`. */
+  readonly remote: string
   onAccepted(identity: SessionIdentity, isResumed: boolean): void
   onRejected(reason: CloseReason, message: string): void
   onInternalError(error: unknown): void
 }
 
-/** `owner` gets the identity. `remote`: the client's address, for the game's `auth`. */
-export function startHandshake(
-  hello: Hello,
-  owner: SessionIdentityOwner,
-  context: HandshakeContext,
-  remote: string,
-  callbacks: HandshakeCallbacks,
-): void {
+export function startHandshake(hello: Hello, handshake: Handshake): void {
+  const { owner, context } = handshake
   const isNew = hello.token.length === 0 && hello.session.every((byte) => byte === 0)
-  if (!isNew) return resumeSession(hello, owner, context, callbacks)
+  if (!isNew) return resumeSession(hello, handshake)
   const { length } = hello.ticket
   if (length > MAX_TICKET_BYTES)
-    return callbacks.onRejected('BAD_TICKET', `a ticket of ${length} bytes exceeds ${MAX_TICKET_BYTES}`)
+    return handshake.onRejected('BAD_TICKET', `a ticket of ${length} bytes exceeds ${MAX_TICKET_BYTES}`)
   const identity = new SessionIdentity(owner, context, context.clock.id())
-  if (length === 0) return callbacks.onAccepted(identity, false)
-  loginWithTicket(hello.ticket, identity, context, remote, callbacks)
+  if (length === 0) return handshake.onAccepted(identity, false)
+  loginWithTicket(hello.ticket, identity, handshake)
 }
 
-function resumeSession(
-  { session, token }: Hello,
-  owner: SessionIdentityOwner,
-  context: HandshakeContext,
-  callbacks: HandshakeCallbacks,
-): void {
-  awaitValue(verifyResumeToken(context.tokenSigner, token, context.clock.now()), callbacks, null, (claims) => {
+function resumeSession({ session, token }: Hello, handshake: Handshake): void {
+  const { owner, context } = handshake
+  awaitValue(verifyResumeToken(context.tokenSigner, token, context.clock.now()), handshake, null, (claims) => {
     if (claims === null || !claims.session.every((byte, i) => byte === session[i]))
-      return callbacks.onRejected('BAD_TOKEN', 'the resume token is forged, expired or of another session')
+      return handshake.onRejected('BAD_TOKEN', 'the resume token is forged, expired or of another session')
     const identity = new SessionIdentity(owner, context, claims.session)
-    identity.resumeSession(claims, (result) => finishHandshake(result, identity, callbacks, true))
+    identity.resumeSession(claims, (result) => finishHandshake(result, identity, handshake, true))
   })
 }
 
 /** Verifies a ticket: first what the gateway can check itself, then the game's `auth`. */
-function loginWithTicket(
-  ticket: Uint8Array,
-  identity: SessionIdentity,
-  context: HandshakeContext,
-  remote: string,
-  callbacks: HandshakeCallbacks,
-): void {
+function loginWithTicket(ticket: Uint8Array, identity: SessionIdentity, handshake: Handshake): void {
+  const { context, remote } = handshake
   const { ticketVerifier, log } = context
   const { auth } = context.routingTable
-  if (!ticketVerifier && !auth) return callbacks.onRejected('BAD_TICKET', 'this server does not accept tickets')
+  if (!ticketVerifier && !auth) return handshake.onRejected('BAD_TICKET', 'this server does not accept tickets')
   const onVerifyError = (error: unknown): void => {
-    if (error instanceof TicketError) return callbacks.onRejected('BAD_TICKET', error.message)
+    if (error instanceof TicketError) return handshake.onRejected('BAD_TICKET', error.message)
     log.error('a ticket could not be verified', { error: String(error) })
-    callbacks.onRejected('UNAVAILABLE', 'the ticket could not be verified')
+    handshake.onRejected('UNAVAILABLE', 'the ticket could not be verified')
   }
-  awaitValue(ticketVerifier ? ticketVerifier.verify(ticket) : ANONYMOUS, callbacks, onVerifyError, (claims) => {
+  awaitValue(ticketVerifier ? ticketVerifier.verify(ticket) : ANONYMOUS, handshake, onVerifyError, (claims) => {
     const login = (uid: string): void =>
       identity.loginWithTicket(uid, claims.jti, claims.expiresMs, (result) =>
-        finishHandshake(result, identity, callbacks, false),
+        finishHandshake(result, identity, handshake, false),
       )
     if (!auth) return login(claims.uid)
     const { session } = identity
@@ -84,7 +74,7 @@ function loginWithTicket(
     authLink.request(Auth.entries.verify, input, (result) => {
       authLink.closeLink(true)
       if (result.ok) login((result.output as { readonly uid: string }).uid)
-      else finishHandshake(result, identity, callbacks, false)
+      else finishHandshake(result, identity, handshake, false)
     })
   })
 }
@@ -92,15 +82,15 @@ function loginWithTicket(
 function finishHandshake(
   result: RequestResult,
   identity: SessionIdentity,
-  callbacks: HandshakeCallbacks,
+  handshake: Handshake,
   isResumed: boolean,
 ): void {
-  if (result.ok) return callbacks.onAccepted(identity, isResumed)
+  if (result.ok) return handshake.onAccepted(identity, isResumed)
   const { code, message } = result
   identity.onConnectionClosed(true)
-  if (code === SUPERSEDED) callbacks.onRejected('REPLACED', message)
-  else if (isCloseReason(code)) callbacks.onRejected(code, message)
-  else callbacks.onRejected('UNAVAILABLE', `${code}: ${message}`)
+  if (code === SUPERSEDED) handshake.onRejected('REPLACED', message)
+  else if (isCloseReason(code)) handshake.onRejected(code, message)
+  else handshake.onRejected('UNAVAILABLE', `${code}: ${message}`)
 }
 
 function isCloseReason(code: string): code is CloseReason {
@@ -110,14 +100,14 @@ function isCloseReason(code: string): code is CloseReason {
 /** Calls `onValue` at once for a value, later for a promise; `onError` null = an error is a bug. */
 function awaitValue<T>(
   value: Awaitable<T>,
-  callbacks: HandshakeCallbacks,
+  handshake: Handshake,
   onError: ((error: unknown) => void) | null,
   onValue: (value: T) => void,
 ): void {
   if (!(value instanceof Promise)) return onValue(value)
   value
-    .then(onValue, onError ?? ((error: unknown) => callbacks.onInternalError(error)))
-    .catch((error: unknown) => callbacks.onInternalError(error))
+    .then(onValue, onError ?? ((error: unknown) => handshake.onInternalError(error)))
+    .catch((error: unknown) => handshake.onInternalError(error))
 }
 
 /** Number of shards of the game's `auth`: on Cloudflare that many objects share its work. */

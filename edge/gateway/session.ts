@@ -103,7 +103,10 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
     }
     const connection = this.#connection
     connection.reader.pause(PAUSE_REASON.handshake)
-    startHandshake(hello, this, this.#host, this.#remote, {
+    startHandshake(hello, {
+      owner: this,
+      context: this.#host,
+      remote: this.#remote,
       onAccepted: (identity, isResumed) => this.#startSession(identity, isResumed),
       onRejected: (reason, message) => {
         connection.reader.resume(PAUSE_REASON.handshake)

@@ -1,12 +1,13 @@
 // Sockets that are not yet connections of the gateway: in a TLS handshake, or in use by HTTP. Their number is limited in
-// total and per address, and a handshake has a deadline. And the counts of what the listeners rejected before the gateway.
-// Invariant: a socket is released exactly once, when it closes or becomes a connection.
+// total and per address, and a handshake has a deadline. What the listeners reject is counted by reason. Invariant: a socket
+// is released exactly once, when it closes or becomes a connection.
 
 import type { Server, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Limits } from '../../core/wire/limits.ts'
 import { ConnectionLimiter, type ConnectionPermit } from '../gateway/connectionlimiter.ts'
 
+/** Why a listener rejected a connection or a request before the gateway. */
 type RejectionReason =
   | 'accept' // the system could not accept a connection, usually because it has no free descriptors
   | 'crowd' // too many pending connections in total, or of one address
@@ -17,7 +18,6 @@ type RejectionReason =
   | 'upgrade' // an HTTP upgrade to another path or protocol, or one that RFC 6455 forbids
   | 'websocket' // a frame that RFC 6455 forbids, or a message above its limit
 
-/** Counts by reason. */
 export class ListenerRejections {
   readonly counts = new Map<RejectionReason, number>()
 
