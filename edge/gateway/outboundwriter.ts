@@ -109,7 +109,7 @@ export class OutboundWriter {
     const bytes = this.#buffer.take()
     if (bytes === null) return
     const { meter, limits, clock } = this.#host
-    meter.count('bytesOut', bytes.length)
+    meter.countBytesOut(bytes.length)
     this.#transport.write(bytes)
     const { bufferedBytes } = this.#transport
     if (bufferedBytes > limits.maxOutboundBytes) {

@@ -58,7 +58,7 @@ export class FrameReader {
     this.#context = context
     this.#bucket = new TokenBucket(limits.maxCostPerSecond, limits.maxBytesPerSecond)
     this.#decoder = new FrameDecoder(frameIdentityBytes, limits.maxBodyBytes, (command, source, start, end) => {
-      context.meter.count('framesIn')
+      context.meter.countFrameIn()
       this.#chunkCost++
       owner.handleFrame(command, source, start, end)
     })
@@ -75,7 +75,7 @@ export class FrameReader {
   /** Takes a chunk of the socket, for WebSockets one message. The caller must not change it afterwards. */
   receive(chunk: Uint8Array): void {
     this.#owner.deadlines.received(this.#context.clock.mono())
-    this.#context.meter.count('bytesIn', chunk.length)
+    this.#context.meter.countBytesIn(chunk.length)
     if (!this.isPaused) return this.#decode(chunk)
     this.#pausedChunks ??= []
     this.#pausedChunks.push(chunk)
