@@ -13,7 +13,7 @@ export async function exchangeFrames(
 ): Promise<[command: number, body: Buffer][]> {
   for (const [command, body] of frames) client.sendFrame(command, body)
   await waitFor(() => client.frames.length >= count || client.isClosed, `${count} answers`)
-  assert.ok(client.frames.length >= count, `closed after ${client.frames.length} of ${count} answers`)
+  assert.equal(client.frames.length, count, 'one answer for each')
   return client.frames.splice(0, count).map(({ command, body }) => [command, Buffer.from(body)])
 }
 
