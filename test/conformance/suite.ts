@@ -27,7 +27,7 @@ import { cases as time } from './cases/time.ts'
 import { cases as values } from './cases/values.ts'
 import type { Host, HostFeature } from './host.ts'
 
-export const CASES: readonly (readonly [string, readonly Case[]])[] = [
+const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['framing', framing],
   ['order', order],
   ['replies', replies],

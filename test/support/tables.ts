@@ -6,7 +6,7 @@ import { rowKeyOf } from '../../core/rows/rowkey.ts'
 import { command, contract } from '../../core/wire/contract.ts'
 import type { Fields } from '../../core/wire/type.ts'
 
-export const Player = contract('player', { hello: command(1) })
+const Player = contract('player', { hello: command(1) })
 
 export function defineTable<const C extends Fields>(
   name: string,

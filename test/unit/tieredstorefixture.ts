@@ -28,7 +28,7 @@ export const coins = defineTable(
   { player: t.id, name: t.string(20), n: t.int(0, 1_000_000) },
   { key: ['player', 'name'], class: 'critical' },
 )
-export const tables = [items, coins]
+const tables = [items, coins]
 export const tablesByName = new Map(tables.map((table) => [table.name, table]))
 
 export const player = (key: string): ShardId => ({ contract: 'player', key })

@@ -3,7 +3,7 @@
 
 import { Random } from '../../support/random.ts'
 
-export const FAULT_KINDS = [
+const FAULT_KINDS = [
   'crash', // a process ends at any moment; the next one starts on its disk
   'point', // the same, in the middle of a commit, a flush or an answer
   'cut', // connections of clients break
