@@ -108,8 +108,8 @@ export class AdmissionQueue implements ChannelIn {
     this.#runOrQueue((channel) => channel.identify(uid, epoch))
   }
 
-  closeChannel(forget: boolean): void {
-    if (this.#channel) this.#channel.closeChannel(forget)
+  closeChannel(isFinal: boolean): void {
+    if (this.#channel) this.#channel.closeChannel(isFinal)
     else this.#discardQueue()
   }
 }

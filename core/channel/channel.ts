@@ -30,7 +30,7 @@ export interface ChannelHost {
   loginChanged(channel: Channel, before: string): void
   /** Waiting events were dropped: the game may send fresh state. */
   requestResync(channel: Channel): void
-  detachChannel(channel: Channel, forget: boolean): void
+  detachChannel(channel: Channel, isFinal: boolean): void
 }
 
 type ChannelKey = Pick<OpenRequest, 'session' | 'channel' | 'legacy'>
@@ -264,8 +264,8 @@ export class Channel implements ChannelIn {
     this.replies.ack(calls)
   }
 
-  closeChannel(forget: boolean): void {
-    this.#host.detachChannel(this, forget)
+  closeChannel(isFinal: boolean): void {
+    this.#host.detachChannel(this, isFinal)
   }
 
   setMember(member: Member<Channel> | null): void {

@@ -131,10 +131,10 @@ export class ChannelRegistry implements ChannelHost {
     this.detachChannel(channel, true)
   }
 
-  /** The connection is closed. A member keeps its seat for a while, unless (`forget`) it does not resume. */
-  detachChannel(channel: Channel, forget: boolean): void {
+  /** The connection is closed. A member keeps its seat for a while, unless (`isFinal`) it does not resume. */
+  detachChannel(channel: Channel, isFinal: boolean): void {
     channel.detach(this.#services.clock.mono())
-    if (forget) this.#removeChannel(channel)
+    if (isFinal) this.#removeChannel(channel)
     else this.#addDetached(channel)
     this.startSeatTimeout(channel)
   }

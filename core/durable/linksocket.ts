@@ -102,8 +102,8 @@ export class LinkSocket implements ShardRecords, ChannelOut {
     this.#requireChannel().identify(uid, epoch)
   }
 
-  close(forget: boolean): void {
-    this.closeSocket(1000, 'closed by the gateway', forget)
+  close(isFinal: boolean): void {
+    this.closeSocket(1000, 'closed by the gateway', isFinal)
   }
 
   ping(): void {
@@ -197,10 +197,10 @@ export class LinkSocket implements ShardRecords, ChannelOut {
   }
 
   /** Detaches the channel, and closes the socket after the buffered records are sent. */
-  closeSocket(code: number, reason: string, forget = false): void {
+  closeSocket(code: number, reason: string, isFinal = false): void {
     if (this.#isEnded) return
     if (this.#batch.size > 0) this.#send()
-    this.socketClosed(forget)
+    this.socketClosed(isFinal)
     try {
       this.socket.close(code, reason)
     } catch {
@@ -209,11 +209,11 @@ export class LinkSocket implements ShardRecords, ChannelOut {
   }
 
   /** Called when the socket is closed. */
-  socketClosed(forget = false): void {
+  socketClosed(isFinal = false): void {
     if (this.#isEnded) return
     this.#isEnded = true
     this.#host.socketEnded(this)
-    this.#channel?.closeChannel(forget)
+    this.#channel?.closeChannel(isFinal)
   }
 
   /** Closes this socket because a newer one carries the channel; the channel stays attached, the edge must not reopen. */

@@ -36,8 +36,8 @@ export interface ChannelIn {
   pauseEvents(isPaused: boolean): void
   /** The session has logged in. */
   identify(uid: string, epoch: number): void
-  /** The connection is closed. `forget`: the client does not resume this channel. */
-  closeChannel(forget: boolean): void
+  /** The connection is closed. `isFinal`: the client does not resume this channel. */
+  closeChannel(isFinal: boolean): void
 }
 /** Call flag: the reply is retained until it is acknowledged, because the caller can send the call again. */
 export const RETAIN = 1
