@@ -15,6 +15,7 @@ import {
   HEADER_BYTES,
   frameIdentityBytes,
   type FrameIdentity,
+  parseFrameHead,
 } from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS } from '../../core/wire/limits.ts'
 import { readVectors } from '../support/vectors.ts'
@@ -296,4 +297,11 @@ test('a stopped decoder discards all bytes and delivers nothing', () => {
   feed(partial.decoder, chunk.subarray(0, 5))
   partial.decoder.stop()
   assert.equal(partial.decoder.bufferedBytes, 0)
+})
+
+test('parses the head bytes of a frame identity and rejects anything but four numbers up to 255', () => {
+  assert.deepEqual(parseFrameHead('78,37,38,48'), [78, 37, 38, 48])
+  assert.deepEqual(parseFrameHead(' 0, 255 ,1,2'), [0, 255, 1, 2])
+  for (const text of ['', '1,2,3', '1,2,3,4,5', '1,2,3,256', '1,2,3,-1', '1,2,3,', '0x1,2,3,4', '1e1,2,3,4', '1,2,3,a'])
+    assert.equal(parseFrameHead(text), null, text)
 })
