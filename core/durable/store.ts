@@ -29,7 +29,7 @@ import { blobBytes, type SqliteHandle, type SqliteRow, type SqliteValue } from '
 import { TIMES } from '../wire/limits.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
 
-/** Old channels are pruned at each activation, and after so many commits, because an activation may last for weeks. */
+/** Old channels are pruned at each activation and after this many commits, because an activation may last for weeks. */
 const PRUNE_EVERY_COMMITS = 4_096
 /** Much longer than the flusher normally takes. */
 const OUTBOX_WAKE_MS = 30_000

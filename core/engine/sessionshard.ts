@@ -160,7 +160,7 @@ function endPreviousSession(turn: Turn, kv: SessionKv, reason: string): void {
   turn.addEffect((host) => castToSession(host, sessionShardKey(String(session)), Session.entries.end, { reason }))
 }
 
-/** Why a session with that login is over; null = it is valid. */
+/** Why a session with that login has ended; null = it is valid. */
 function sessionEndReason(c: { readonly kv: SessionKv }, session: string, epoch: number): Refusal | null {
   if (epoch === (c.kv.get('epoch') ?? 0) && (epoch === 0 || c.kv.get('session') === session)) return null
   const reason = c.kv.get('session') === '' ? c.kv.get('reason') : undefined

@@ -25,7 +25,7 @@ const CHECKPOINT_FRAMES = 1_000
 /** Old channels are pruned one page at a time, in a batch that is written anyway. */
 const PRUNE_INTERVAL_MS = 10_000
 const PRUNE_ROWS = 500
-/** Dropped outbox rows are deleted with the next batch, or after this delay; at most so many per batch. */
+/** Dropped outbox rows are deleted with the next batch, or after this delay, a bounded number per batch. */
 const CLEANUP_DELAY_MS = 1_000
 const CLEANUP_ROWS = 2_000
 

@@ -34,7 +34,7 @@ export interface FrameReaderOwner {
   readonly deadlines: ConnectionDeadlines
   /** @throws ProtocolError */
   readonly handleFrame: FrameSink
-  /** A ProtocolError is the peer's fault, anything else a bug. */
+  /** A ProtocolError is a protocol violation of the peer, any other error a bug. */
   onFrameError(error: unknown): void
   closeConnection(reason: CloseReason, message: string): void
 }
