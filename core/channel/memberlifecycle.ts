@@ -17,9 +17,9 @@ export interface MemberHost {
 
 export class MemberLifecycle {
   readonly #host: MemberHost
-  /** Restored seats whose `rejoin` hook has not run. */
+  /** Restored seats whose `onRejoin` hook has not run. */
   readonly #restored = new Set<Channel>()
-  /** Members whose `away` hook has run, and no `back` or `leave` since. */
+  /** Members whose `onDisconnect` hook has run, and no `onReconnect` or `onLeave` since. */
   readonly #away = new WeakSet<Channel>()
 
   constructor(host: MemberHost) {
@@ -42,30 +42,30 @@ export class MemberLifecycle {
     this.#restored.add(channel)
   }
 
-  /** Runs `rejoin` for a member of the last activation, and `back` for a member that was away. */
+  /** Runs `onRejoin` for a member of the last activation, and `onReconnect` for a member that was away. */
   channelIntroduced(channel: Channel): void {
     this.restoreSeat(channel)
     // The gateway may be another one than before.
     if (channel.member) channel.sendMembershipToken()
-    if (this.#restored.delete(channel) && channel.member) this.#host.runMemberHook('rejoin', channel)
-    if (this.#away.delete(channel) && channel.member) this.#host.runMemberHook('back', channel)
+    if (this.#restored.delete(channel) && channel.member) this.#host.runMemberHook('onRejoin', channel)
+    if (this.#away.delete(channel) && channel.member) this.#host.runMemberHook('onReconnect', channel)
   }
 
   /** The connection of a member is closed. It keeps its seat until its seat timer fires. */
   memberDetached(channel: Channel): void {
     if (!channel.member || this.#away.has(channel)) return
     this.#away.add(channel)
-    this.#host.runMemberHook('away', channel)
+    this.#host.runMemberHook('onDisconnect', channel)
   }
 
-  /** Releases the seat of a member. The `leave` hook can still read the seat. */
+  /** Releases the seat of a member. The `onLeave` hook can still read the seat. */
   removeMember(channel: Channel): void {
     const { member } = channel
     this.#away.delete(channel)
     if (!member) return
     this.#host.members.remove(member)
     this.#host.membershipChanged()
-    this.#host.runMemberHook('leave', channel, member)
+    this.#host.runMemberHook('onLeave', channel, member)
   }
 
   /** A member may have missed events that are in no history. */
@@ -77,6 +77,6 @@ export class MemberLifecycle {
   /** A member has missed events that were dropped: its game may send fresh state. */
   requestResync(channel: Channel): void {
     this.#host.meter.resyncs++
-    if (channel.member) this.#host.runMemberHook('resync', channel)
+    if (channel.member) this.#host.runMemberHook('onResync', channel)
   }
 }

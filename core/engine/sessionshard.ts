@@ -52,7 +52,7 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       const next = Math.max(last, generation) + 1
       c.kv.set('next', next)
       // The epoch of a uid must never restart. Before a login nothing is needed after the tokens expired.
-      if (epoch === 0) c.after(TIMES.tokenMs, 'expire')
+      if (epoch === 0) c.schedule(TIMES.tokenMs, 'expire')
       return { generation: next }
     })
     .on('login', (c, { session, jti, expiresMs, wasNobody }) => {
@@ -95,7 +95,7 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       c.state.loggedInMs = 0
       return {}
     })
-    .rejoin((c) => {
+    .onRejoin((c) => {
       // The session may have ended while its link was interrupted.
       const turn = systemContext(c)
       const { channel } = turn
@@ -118,7 +118,7 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       c.kv.set('epoch', 1)
       c.kv.set('session', '')
       if (reason !== '') c.kv.set('reason', reason)
-      c.after(TIMES.tokenMs, 'expire')
+      c.schedule(TIMES.tokenMs, 'expire')
       endOtherSessions(systemContext(c), reason === '' ? SUPERSEDED : KICKED, reason, '')
     })
     .on('push', (c, sent) => {

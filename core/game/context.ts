@@ -145,9 +145,9 @@ export interface Context<
   /** Another shard, or (without key) a service. */
   at<E2 extends Entries, Code2 extends string>(contract: Contract<E2, Code2>, key?: string): ShardHandle<E2, A>
   /** Starts a durable timer: runs once after `ms`, also after a restart. The same name again moves it. */
-  after<N extends keyof T & string>(ms: number, name: N, ...data: TimerArgs<T[N]>): void
+  schedule<N extends keyof T & string>(ms: number, name: N, ...data: TimerArgs<T[N]>): void
   /** Starts a volatile timer, which ends with the activation. */
-  later<N extends keyof T & string>(ms: number, name: N, ...data: TimerArgs<T[N]>): void
+  setTimer<N extends keyof T & string>(ms: number, name: N, ...data: TimerArgs<T[N]>): void
   /** Stops the durable and the volatile timer of that name. */
   cancel(name: keyof T & string): void
   /** Creates a declared refusal: `throw c.fail('NO_ITEM')`. The turn is rolled back. */
@@ -168,7 +168,7 @@ export interface ContextLog {
   warn(message: string, fields?: Record<string, unknown>): void
 }
 
-/** A turn caused by a session: commands, `leave` and `rejoin`. */
+/** A turn caused by a session: commands and the hooks of members. */
 export interface SessionContext<
   E extends Entries = Entries,
   Code extends string = string,

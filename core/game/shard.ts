@@ -51,7 +51,7 @@ export interface ShardDefinition {
 export type Handler = (c: never, input: never) => unknown
 export type Hook<Arg> = (c: never, arg: Arg) => unknown
 /** Hooks that run when the connection or the seat of a member changes. */
-export type MemberHook = 'away' | 'back' | 'resync' | 'leave' | 'rejoin'
+export type MemberHook = 'onDisconnect' | 'onReconnect' | 'onResync' | 'onLeave' | 'onRejoin'
 export type AnswerHook = (c: never, data: never, answer: CastAnswer) => unknown
 /** Permitted callers: other shards only, sessions bound to it, logged-in sessions, or all sessions. */
 export type Access = 'shards' | 'bound' | 'players' | 'public'
@@ -180,7 +180,7 @@ export class ShardBuilder<
     return this.#ticker(hz, true, run)
   }
 
-  /** Declares a named timer, started by `c.after` (durable) or `c.later` (volatile). Declare it before its use. */
+  /** Declares a named timer, started by `c.schedule` (durable) or `c.setTimer` (volatile). Declare it before its use. */
   timer<const N extends string, const F extends Fields>(
     name: N,
     fields: F,
@@ -224,28 +224,28 @@ export class ShardBuilder<
   }
 
   /** Runs when a member's connection is lost and its seat is retained. Its events are queued. Legacy clients leave instead. */
-  away(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    return this.#memberHook('away', run)
+  onDisconnect(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
+    return this.#memberHook('onDisconnect', run)
   }
 
   /** Runs when a member has reconnected; the queued events have been sent. */
-  back(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    return this.#memberHook('back', run)
+  onReconnect(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
+    return this.#memberHook('onReconnect', run)
   }
 
   /** Runs when a member has missed discarded events: `c.push` fresh state here. */
-  resync(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    return this.#memberHook('resync', run)
+  onResync(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
+    return this.#memberHook('onResync', run)
   }
 
   /** Runs when a member has left permanently; `c.seat` is still its seat. */
-  leave(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    return this.#memberHook('leave', run)
+  onLeave(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
+    return this.#memberHook('onLeave', run)
   }
 
   /** Runs for every member whose connection outlived the previous activation; volatile state is new. */
-  rejoin(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
-    return this.#memberHook('rejoin', run)
+  onRejoin(run: (c: SessionContext<E, Code, State, K, T, R, A>) => unknown): this {
+    return this.#memberHook('onRejoin', run)
   }
 
   #memberHook(name: MemberHook, run: Hook<void>): this {

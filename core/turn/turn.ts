@@ -154,12 +154,12 @@ export class Turn implements SessionContext, RowTurn, KvTurn, TurnScope {
     this.#membershipChanged(member.channel)
   }
 
-  after(ms: number, name: string, data: unknown = {}): void {
+  schedule(ms: number, name: string, data: unknown = {}): void {
     const parsed = this.requireActive().timers.checkTimer(name, ms, data)
     this.changeWrites().setTimer(name, { dueMs: this.now + ms, data: parsed })
   }
 
-  later(ms: number, name: string, data: unknown = {}): void {
+  setTimer(ms: number, name: string, data: unknown = {}): void {
     const parsed = this.requireActive().timers.checkTimer(name, ms, data)
     this.addEffect((host) => host.timers.setVolatile(name, ms, parsed))
   }

@@ -34,7 +34,7 @@ export interface TurnCause {
   readonly receipt: CastReceipt | null
   /** Runs when the handler threw a bug or a propagated error and the turn was rolled back: no caller runs it again. */
   readonly onFailed: (() => void) | null
-  /** In a `leave` hook: the member that left. */
+  /** In an `onLeave` hook: the member that left. */
   readonly leavingMember: Member<Channel> | null
 }
 

@@ -75,13 +75,13 @@ export const arena = shard(Arena)
     c.broadcast.roster(rosterOf(c.state))
   })
   .linger(LINGER_MS)
-  .away((c) => {
+  .onDisconnect((c) => {
     const ship = c.state.sim.ships.get(c.seat)
     if (!ship) return
     Object.assign(ship, IDLE, { away: true })
     c.state.rosterStale = true
   })
-  .back((c) => {
+  .onReconnect((c) => {
     const ship = c.state.sim.ships.get(c.seat)
     if (!ship) return
     ship.away = false
@@ -89,11 +89,11 @@ export const arena = shard(Arena)
     // Only the newest queued world was sent, so the shots of earlier ones are missing.
     c.push.world(wholeWorld(c.state))
   })
-  .resync((c) => {
+  .onResync((c) => {
     c.push.world(wholeWorld(c.state))
     c.push.roster(rosterOf(c.state))
   })
-  .leave((c) => {
+  .onLeave((c) => {
     const { seat } = c
     const ship = c.state.sim.ships.get(seat)
     if (!ship) return
@@ -101,7 +101,7 @@ export const arena = shard(Arena)
     c.state.rosterStale = true
     c.broadcast.left({ seat, nick: ship.pilot.nick })
   })
-  .rejoin((c) => {
+  .onRejoin((c) => {
     // A session that entered after the last snapshot has no pilot: its page calls `enter` again after the restart.
     const pilot = c.state.pilots.get(c.session)
     if (pilot) seatPilot(c.state, c.seat, pilot, () => c.random())

@@ -149,11 +149,11 @@ const room = shard(Room)
     await c.at(Gate).call.wait({ name: gate })
     throw new Error('intended bug')
   })
-  .leave((c) => {
+  .onLeave((c) => {
     c.state.lines.push(`left ${c.seat}`)
     c.broadcast.left({ seat: c.seat })
   })
-  .rejoin((c) => {
+  .onRejoin((c) => {
     c.state.lines.push(`back ${c.seat}`)
     c.push.rejoined({ seat: c.seat })
   })
@@ -227,8 +227,8 @@ const ledger = shard(Ledger)
     c.join('red')
     c.push.changed({ sum: 7 })
     c.at(Hop, c.key).cast.note({ text: 'from a turn that threw' })
-    c.after(1, 'soon')
-    c.later(1, 'soon')
+    c.schedule(1, 'soon')
+    c.setTimer(1, 'soon')
     if (how === 'refuse') throw c.fail('NO')
     if (how === 'undeclared') throw c.fail('MAYBE' as never)
     if (how === 'output') return { n: -1 }

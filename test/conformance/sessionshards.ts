@@ -39,10 +39,10 @@ export const hall = shard(Hall)
     c.leave()
     return {}
   })
-  .away((c) => c.state.lines.push(`away ${c.seat}`))
-  .back((c) => c.state.lines.push(`back ${c.seat}`))
-  .leave((c) => c.state.lines.push(`left ${c.seat}`))
-  .resync((c) => {
+  .onDisconnect((c) => c.state.lines.push(`away ${c.seat}`))
+  .onReconnect((c) => c.state.lines.push(`back ${c.seat}`))
+  .onLeave((c) => c.state.lines.push(`left ${c.seat}`))
+  .onResync((c) => {
     c.state.lines.push(`resync ${c.seat}`)
     c.push.freshState({ n: c.state.beats })
   })

@@ -120,8 +120,8 @@ export const alarm = shard(Alarm)
     if (++c.state.tries < 2) throw c.fail('NO')
   })
   .on('set', (c, { name, ms, text, durable }) => {
-    if (durable) c.after(ms, name, { text })
-    else c.later(ms, name, { text })
+    if (durable) c.schedule(ms, name, { text })
+    else c.setTimer(ms, name, { text })
     return {}
   })
   .on('cancel', (c, { name }) => {

@@ -37,7 +37,7 @@ function createFixture(limits = {}): {
         else c.broadcast.place({ thing, n: ++c.state.n })
       }
     })
-    .resync((c) => c.push.beat({ n: 1_000_000 }))
+    .onResync((c) => c.push.beat({ n: 1_000_000 }))
   const engine = new Engine(firefly({ hall }), { clock, log: new MemoryLog(), store: new MemoryStore() }, { limits })
   const connect = (activation: number, eventAck: number, generation = 1, legacy = false): TestConnection => {
     const received: string[] = []

@@ -25,7 +25,7 @@ test('fires a durable timer that is due after the look-ahead of the host', async
   const fired = Promise.withResolvers<number>()
   const bell = shard(Bell)
     .timer('ring', {}, () => fired.resolve(Date.now()))
-    .on('wind', (c, { ms }) => c.after(ms, 'ring'))
+    .on('wind', (c, { ms }) => c.schedule(ms, 'ring'))
   const host = await openHost({ game: firefly({ bell }), dir, slots: 1, evictMs: 20 })
   try {
     const bells = { shard: { contract: 'bell', key: 'a' }, session: new Uint8Array(16), channel: 1 }
@@ -48,7 +48,7 @@ test('runs a durable timer again when its handler fails with a propagated error'
     .timer('ring', {}, async () => {
       if (++runs <= 2) throw new CallError('UNAVAILABLE')
     })
-    .on('wind', (c, { ms }) => c.after(ms, 'ring'))
+    .on('wind', (c, { ms }) => c.schedule(ms, 'ring'))
   const [clock, store] = [new ManualClock(), new MemoryStore()]
   const engine = new Engine(firefly({ bell }), { clock, store, log: new MemoryLog() })
   const id = { contract: 'bell', key: 'a' }

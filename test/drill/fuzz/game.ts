@@ -111,8 +111,8 @@ const pack = shard(Pack)
     return { n }
   })
   .on('remind', (c, { ms, durable }) => {
-    if (durable) c.after(ms, 'ring', { n: ms })
-    else c.later(ms, 'ring', { n: ms })
+    if (durable) c.schedule(ms, 'ring', { n: ms })
+    else c.setTimer(ms, 'ring', { n: ms })
     return {}
   })
   .on('deny', (c): Nothing => {
@@ -128,10 +128,10 @@ const pack = shard(Pack)
     return {}
   })
   .linger(LINGER_MS)
-  .leave((c) => c.broadcast.counted({ n: c.seat }))
-  .away((c) => c.broadcast.counted({ n: c.seat }))
-  .back((c) => c.broadcast.counted({ n: c.seat }))
-  .resync((c) => c.push.counted({ n: c.seat }))
+  .onLeave((c) => c.broadcast.counted({ n: c.seat }))
+  .onDisconnect((c) => c.broadcast.counted({ n: c.seat }))
+  .onReconnect((c) => c.broadcast.counted({ n: c.seat }))
+  .onResync((c) => c.push.counted({ n: c.seat }))
 
 const login = service(LoginService)
   .public()

@@ -74,7 +74,7 @@ interface SenderContext {
   readonly state: Sender
   join(): unknown
   random(): number
-  later(ms: number, timer: 'send'): unknown
+  setTimer(ms: number, timer: 'send'): unknown
 }
 
 /** The caller joins; the first one starts the timer. */
@@ -83,7 +83,7 @@ function startSending(c: SenderContext, { periodMs }: { readonly periodMs: numbe
   c.join()
   state.activation ||= 1 + Math.floor(c.random() * 0xffff_fff0)
   state.periodMs = periodMs
-  if (!state.isSending) c.later(periodMs, 'send')
+  if (!state.isSending) c.setTimer(periodMs, 'send')
   state.isSending = true
   return positionOf(state)
 }
@@ -108,7 +108,7 @@ const lane = shard(Lane)
     c.broadcast.numbered(nextEvent(c.state, c.key))
     if (c.state.uid !== '' && c.state.next % EVENTS_PER_PUSH === 0)
       c.user(c.state.uid).push.pushed(nextPush(c.state, c.key))
-    c.later(c.state.periodMs, 'send')
+    c.setTimer(c.state.periodMs, 'send')
   })
   .on('start', startSending)
   .on('ask', (c, { n }) => {
@@ -138,9 +138,9 @@ const lane = shard(Lane)
     c.state.uid = follower
     return { activation: c.state.activation, next: c.state.pushes }
   })
-  .away((c) => void c.state.aways++)
-  .back((c) => void c.state.backs++)
-  .resync((c) => c.push.resyncedAt(positionOf(c.state)))
+  .onDisconnect((c) => void c.state.aways++)
+  .onReconnect((c) => void c.state.backs++)
+  .onResync((c) => c.push.resyncedAt(positionOf(c.state)))
 
 const room = shard(Room)
   .public()
@@ -149,11 +149,11 @@ const room = shard(Room)
     c.state.isSending = c.size > 0
     if (!c.state.isSending) return
     c.broadcast.numbered(nextEvent(c.state, c.key))
-    c.later(c.state.periodMs, 'send')
+    c.setTimer(c.state.periodMs, 'send')
   })
   .on('enter', startSending)
   .on('where', (c) => positionOf(c.state))
-  .resync((c) => c.push.resyncedAt(positionOf(c.state)))
+  .onResync((c) => c.push.resyncedAt(positionOf(c.state)))
 
 const accounts = service(Accounts)
   .public()

@@ -103,7 +103,7 @@ function roomShard() {
     })
     .on('costly', () => ({}))
     .on('members', (c) => ({ members: c.size }))
-    .resync((c) => c.push.refreshed())
+    .onResync((c) => c.push.refreshed())
 }
 
 const internal = shard(Internal).on('open', () => ({}))
