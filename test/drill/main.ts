@@ -11,6 +11,10 @@ interface DrillModule {
 type DrillEntry = readonly [description: string, load: () => Promise<DrillModule>]
 
 const drills: ReadonlyMap<string, DrillEntry> = new Map<string, DrillEntry>([
+  [
+    'accidents',
+    ['what operators meet, with players at a steady load beside it', () => import('./accidents/accidents.ts')],
+  ],
   ['crash', ['Node servers and their MySQL are killed under load', () => import('./crash/crash.ts')]],
   ['crashedge', ['Durable Objects are aborted and their database fails', () => import('./crashedge/crashedge.ts')]],
   ['fuzz', ['mutated frames, bodies and conversations against a server', () => import('./fuzz/fuzz.ts')]],

@@ -23,7 +23,10 @@ export interface ServerProcessOptions<Message> {
   readonly program: URL
   /** The program's only argument, as JSON. */
   readonly order: object
-  /** A path: the file gets both outputs, those of a process that SIGKILL ends too. A function: it gets each line. */
+  /**
+   * A path: the file gets both outputs, those of a process that SIGKILL ends too. A function: it gets each line.
+   * 'unread': pipes from which nobody reads.
+   */
   readonly log: string | ((line: string, from: 'stdout' | 'stderr') => void)
   /** Default: as `npm start`. */
   readonly execArgv?: readonly string[]
@@ -46,7 +49,8 @@ export class ServerProcess<Message extends { readonly what: string } = never> im
 
   constructor({ program, order, log, execArgv, env, onMessage }: ServerProcessOptions<Message>) {
     const ready = Promise.withResolvers<Ready>()
-    const file = typeof log === 'string' ? openSync(log, 'a') : ('pipe' as const)
+    const isFile = typeof log === 'string' && log !== 'unread'
+    const file = isFile ? openSync(log, 'a') : ('pipe' as const)
     const child = fork(program, [JSON.stringify(order)], {
       serialization: 'advanced',
       execArgv: [...(execArgv ?? ['--max-semi-space-size=2'])],
@@ -58,6 +62,8 @@ export class ServerProcess<Message extends { readonly what: string } = never> im
     else if (typeof log === 'function')
       for (const from of ['stdout', 'stderr'] as const)
         createInterface({ input: child[from]! }).on('line', (line) => log(line, from))
+    // A pipe with unread data would never end, and 'close' would never follow 'exit'.
+    else child.once('exit', () => [child.stdout, child.stderr].forEach((pipe) => pipe?.destroy()))
     const kill = (): void => this.kill()
     process.once('exit', kill)
     child.on('message', (message: Message | Ready) => {
@@ -72,7 +78,7 @@ export class ServerProcess<Message extends { readonly what: string } = never> im
       child.once('close', (code, signal) => {
         process.off('exit', kill)
         this.#isRunning = false
-        const where = typeof log === 'string' ? `; see ${log}` : ''
+        const where = isFile ? `; see ${log}` : ''
         ready.reject(new Error(`the server ended with ${code ?? signal} before it listened${where}`))
         for (const { resolve: answer } of this.#requests.values()) answer(null)
         resolve({ code, signal })

@@ -13,7 +13,7 @@ import { Random } from '../../support/random.ts'
 import { until } from '../../support/wait.ts'
 import { LegacyConnection, redialing, SdkConnection } from '../market/connection.ts'
 import { RequestLog, type ViolationKind } from '../market/requestlog.ts'
-import { migrate, SlotFileSource } from '../market/sources.ts'
+import { migrate, SqliteSource } from '../market/sources.ts'
 import { choice, flag, list, parseDrill, temporaryFolder, usage } from '../options.ts'
 import {
   CRITICAL_POINTS,
@@ -149,7 +149,7 @@ async function runNode(options: NodeRunOptions) {
   const marketRun = new MarketRun(options, log, client, host)
   await marketRun.play()
   await lateBatches.sendAll()
-  using slots = new SlotFileSource(faults.dataFolder)
+  using slots = new SqliteSource(faults.dataFolder)
   const figure = {
     ...(await marketRun.check(slots)),
     host: 'node',

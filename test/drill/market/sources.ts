@@ -13,6 +13,8 @@ import type { LedgerEntry, LedgerSource, Purse } from './checker.ts'
 
 export const SELECT_PURSES = 'SELECT player, gold, pending, entries FROM '
 export const SELECT_ENTRIES = 'SELECT n, cause, id, kind, amount, gold FROM '
+const HAS_PURSES = "SELECT 1 FROM sqlite_master WHERE name = 'r_purse'"
+const SLOT_FILES = /^slot-.*\.sqlite$/
 const OF_PLAYER = ' WHERE player = ? ORDER BY n'
 const FILES = new URL('../../../schemas/mysql/', import.meta.url)
 
@@ -85,13 +87,21 @@ export class MysqlSource implements LedgerSource {
   }
 }
 
-export class SlotFileSource implements LedgerSource, Disposable {
-  readonly name = 'the slot files'
+/** The SQLite files of a server that ended: slot files, or those of workerd's objects. */
+export class SqliteSource implements LedgerSource, Disposable {
+  readonly name: string
   readonly #files: readonly DatabaseSync[]
 
-  constructor(dir: string) {
-    const names = readdirSync(dir).filter((name) => /^slot-.*\.sqlite$/.test(name))
-    this.#files = names.map((name) => new DatabaseSync(join(dir, name), { readOnly: true }))
+  /** `files`: which files of the folder to read. Those without purses, of other kinds of objects, are ignored. */
+  constructor(dir: string, files: RegExp = SLOT_FILES, name = 'the slot files') {
+    const names = readdirSync(dir).filter((file) => files.test(file))
+    const opened = names.map((file) => new DatabaseSync(join(dir, file), { readOnly: true }))
+    this.#files = opened.filter((file) => {
+      const hasPurses = file.prepare(HAS_PURSES).get() !== undefined
+      if (!hasPurses) file.close()
+      return hasPurses
+    })
+    this.name = name
   }
 
   purses(): Promise<readonly Purse[]> {
