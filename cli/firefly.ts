@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The `firefly` command with its subcommands serve, new and migrate. `serve` prints one ready line when every listener
+// The `firefly` command with its subcommands. `serve` prints one ready line when every listener
 // is open. SIGTERM and SIGINT drain and exit 0, a second one exits immediately; SIGHUP reloads the certificate. A start
 // that fails prints one line on stderr and exits 2.
 
@@ -14,9 +14,11 @@ import { DefinitionError } from '../core/wire/errors.ts'
 import { ticketOptionsOf, type TicketOptions } from '../edge/gateway/ticket.ts'
 import { start, type RunningServer } from '../edge/node/server.ts'
 import { TlsError, type TlsFiles } from '../edge/node/tls.ts'
+import { devCommand } from './dev.ts'
 import { migrateCommand } from './migrate.ts'
 import { OptionError, serveCommand, type ServeOptions } from './options.ts'
-import { newCommand } from './scaffold.ts'
+import { pageCommand } from './page.ts'
+import { newCommand, packageManifest } from './scaffold.ts'
 
 async function serve(options: ServeOptions): Promise<void> {
   const tls = tlsOf(options)
@@ -136,6 +138,11 @@ function reloadOnSignal(server: RunningServer): void {
   })
 }
 
+/** Appears in the help; launch.mjs runs it. */
+function nodeCommand(): Command {
+  return new Command('node').description("run a script under the framework's Node").argument('[args...]')
+}
+
 const OPERATOR_ERRORS = [AppError, OptionError, TlsError, StoreError, DatabaseError, DriftError, DefinitionError]
 
 /** An error that an operator can correct is one line; any other is a bug and is printed with its stack. */
@@ -154,11 +161,16 @@ function exitWithError(error: unknown): never {
 try {
   const program = new Command('firefly')
     .description('Distributed real-time game server.')
-    .addCommand(serveCommand(serve), { isDefault: true })
+    .version(packageManifest().version)
+    .addCommand(serveCommand(serve))
     .addCommand(newCommand())
+    .addCommand(devCommand())
+    .addCommand(pageCommand())
     .addCommand(migrateCommand())
+    .addCommand(nodeCommand())
     .exitOverride()
-  await program.parseAsync()
+  if (process.argv.length > 2) await program.parseAsync()
+  else program.outputHelp()
 } catch (error) {
   exitWithError(error)
 }

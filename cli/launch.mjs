@@ -3,7 +3,7 @@
 // the framework, with a small young generation, which keeps tail latency low after a connect storm (DESIGN 7). Where
 // the platform allows it the process is replaced, so there is one pid and signals need no forwarding.
 
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
@@ -30,9 +30,17 @@ function findNode() {
   }
   console.error(
     `firefly: Node ${process.versions.node} is older than ${MIN_VERSION.join('.')}, and the package 'node' is not ` +
-      'installed; install a newer Node, or run npm install without --ignore-scripts',
+      'installed; install a newer Node, or run: npm install node@24',
   )
   return process.exit(2)
+}
+
+/** In a checkout nothing may be installed yet. */
+function installPackages() {
+  const root = join(folder, '..')
+  if (!existsSync(checkout) || existsSync(join(root, 'node_modules', '.package-lock.json'))) return
+  const { status } = spawnSync(process.execPath, [join('scripts', 'ready.mjs')], { cwd: root, stdio: ['ignore', 2, 2] })
+  if (status !== 0) process.exit(2)
 }
 
 function supervise(node, args) {
@@ -47,8 +55,10 @@ function supervise(node, args) {
   child.on('close', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]))
 }
 
+installPackages()
 const node = findNode()
-const args = [...FLAGS, main, ...process.argv.slice(2)]
+const [command, ...rest] = process.argv.slice(2)
+const args = command === 'node' ? rest : [...FLAGS, main, ...process.argv.slice(2)]
 if (process.execve && process.platform !== 'win32') {
   // The warning about an experimental function is never printed, because Node prints it in the next tick.
   process.execve(node, [node, ...args], process.env)

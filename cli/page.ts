@@ -1,14 +1,26 @@
-// Writes the page of an app as static files, for hosts that serve files from a folder: `page.ts APP OUT`.
+// `firefly page APP OUT`: writes the page of an app as static files, for hosts that serve files from a folder.
 
+import { Command } from 'commander'
+import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { buildPage } from '../core/node/app.ts'
+import { AppError, buildPage } from '../core/node/app.ts'
 
-const [app, out] = process.argv.slice(2)
-if (!app || !out) {
-  console.error('usage: page.ts APP OUT')
-  process.exit(2)
+/** The `page` command. */
+export function pageCommand(): Command {
+  return new Command('page')
+    .description('write the page of a game as static files, main.ts bundled to main.js')
+    .argument('<app>', 'folder of the game')
+    .argument('<out>', 'folder of the files, created if missing')
+    .action(writePage)
+    .exitOverride()
 }
-await mkdir(out, { recursive: true })
-for (const [path, { body }] of await buildPage(join(app, 'page')))
-  await writeFile(join(out, path === '/' ? 'index.html' : path.slice(1)), body)
+
+/** @throws AppError */
+async function writePage(app: string, out: string): Promise<void> {
+  const source = join(app, 'page')
+  if (!existsSync(source)) throw new AppError(`${app} has no folder page`)
+  await mkdir(out, { recursive: true })
+  for (const [path, { body }] of await buildPage(source))
+    await writeFile(join(out, path === '/' ? 'index.html' : path.slice(1)), body)
+}

@@ -1,11 +1,14 @@
-// Runs before `npm start` and `npm test`, on Node 18 and later: installs the packages if they differ from
-// package-lock.json, and for tests the Debian packages that the suite uses. Plain JavaScript, because nothing is
-// installed yet.
+// Runs before `npm start`, `npm test` and other scripts, on Node 18 and later: installs the packages if they differ from
+// package-lock.json; with --dev those for development too, with --test also the Debian packages that the suite uses.
+// Plain JavaScript, because nothing is installed yet.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { chromium, install, mariadb, openssl, run } from './install.mjs'
 
 const isForTests = process.argv.includes('--test')
+const isForDevelopment = isForTests || process.argv.includes('--dev')
+/** The Node that runs everything; a dependency of development, because users of the package may have a newer one. */
+const nodeVersion = packagesOf('package-lock.json')['node_modules/node'].version
 
 /** @param {string} file @returns {Record<string, { version?: string, dev?: boolean, optional?: boolean }>} */
 function packagesOf(file) {
@@ -16,7 +19,7 @@ function missingPackage() {
   if (!existsSync('node_modules/.package-lock.json')) return 'nothing is installed'
   const installed = packagesOf('node_modules/.package-lock.json')
   for (const [path, wanted] of Object.entries(packagesOf('package-lock.json'))) {
-    if (path === '' || wanted.optional || (wanted.dev && !isForTests)) continue
+    if (path === '' || wanted.optional || (wanted.dev && !isForDevelopment && path !== 'node_modules/node')) continue
     if (installed[path]?.version !== wanted.version) return `${path.replace('node_modules/', '')} ${wanted.version}`
   }
   return null
@@ -27,7 +30,7 @@ if (missing !== null) {
   console.error(`firefly: installing packages (${missing}) …`)
   // Not `npm ci`: see docs/decisions/007-npm-install.md. Versions and checksums are still those of the lock file.
   const quiet = ['--no-save', '--no-audit', '--no-fund', '--loglevel=error']
-  run('npm', ['install', ...quiet, ...(isForTests ? [] : ['--omit=dev'])])
+  run('npm', ['install', ...quiet, ...(isForDevelopment ? [] : ['--omit=dev', '--save-prod', `node@${nodeVersion}`])])
 }
 
 const programs = [chromium, openssl, ...(process.env.FIREFLY_TEST_MYSQL ? [] : [mariadb])]

@@ -231,7 +231,7 @@ test('a player resumes after a cut connection with the same seat and score', { s
 
 test('two players see each other move under miniflare', { skip }, async () => {
   const state = temporaryFolder()
-  const args = ['scripts/devedge.ts', '--port', '0', '--persist-to', state]
+  const args = ['cli/firefly.ts', 'dev', '--port', '0', '--persist-to', state]
   const bin = `${process.cwd()}/node_modules/.bin`
   const dev = spawn(process.execPath, args, { env: { ...process.env, PATH: `${bin}:${process.env['PATH']}` } })
   const ended = new Promise((resolve) => dev.on('close', resolve))

@@ -1,10 +1,10 @@
-// The packed package, installed in an empty folder, runs the template's game on Node, passes its type check and bundles
-// it into a Worker. TypeScript, wrangler and the types of workerd come from this checkout, because their download would
-// take most of the time; every runtime dependency is installed as a studio installs it.
+// The packed package creates a game by `firefly new`, which runs on Node, passes its type check and is bundled into a Worker.
+// TypeScript, wrangler and types come from this checkout, because their download would take most of the time; every runtime
+// dependency is installed as a studio installs it.
 
 import assert from 'node:assert/strict'
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -30,6 +30,8 @@ const env: NodeJS.ProcessEnv = {
 for (const name of Object.keys(env)) if (/^npm_(package|lifecycle|command)/.test(name)) delete env[name]
 
 interface Manifest {
+  name: string
+  version: string
   dependencies: Record<string, string>
   devDependencies: Record<string, string>
 }
@@ -48,20 +50,24 @@ async function run(command: string, args: readonly string[], cwd: string): Promi
   }
 }
 
-let tarball = ''
+const toolFolder = join(temp, 'tool')
+const firefly = join(toolFolder, 'node_modules', '.bin', 'firefly')
+const npmInstall = ['install', '--prefer-offline', '--no-audit', '--no-fund', '--omit=dev']
 before(async () => {
   // The output of `prepack` comes first, the file name last.
   const packed = await run('npm', ['pack', '--silent', '--pack-destination', temp], root)
-  tarball = join(temp, packed.trim().split('\n').at(-1)!)
-  mkdirSync(studioFolder)
-  writeFileSync(join(studioFolder, 'package.json'), '{ "private": true, "type": "module" }\n')
-  await run('npm', ['install', tarball, '--prefer-offline', '--no-audit', '--no-fund'], studioFolder)
-  const manifest = readFileSync(join(studioFolder, 'package.json'))
-  cpSync(join(studioFolder, 'node_modules', 'firefly-game', 'deploy', 'template'), studioFolder, { recursive: true })
-  writeFileSync(join(studioFolder, 'package.json'), manifest)
-  mkdirSync(join(studioFolder, 'node_modules', '@cloudflare'), { recursive: true })
-  const types = join('node_modules', '@cloudflare', 'workers-types')
-  symlinkSync(join(root, types), join(studioFolder, types))
+  mkdirSync(toolFolder)
+  writeFileSync(join(toolFolder, 'package.json'), '{ "private": true, "type": "module" }\n')
+  await run('npm', [...npmInstall, join(temp, packed.trim().split('\n').at(-1)!)], toolFolder)
+  const output = await run(process.execPath, [firefly, 'new', studioFolder, '--no-install'], toolFolder)
+  assert.equal(output, `created studio; next: cd ${studioFolder} && npm install && npm start\n`)
+  await run('npm', npmInstall, studioFolder)
+  for (const types of ['@cloudflare/workers-types', '@types/node', 'undici-types']) {
+    const link = join(studioFolder, 'node_modules', types)
+    rmSync(link, { recursive: true, force: true })
+    mkdirSync(dirname(link), { recursive: true })
+    symlinkSync(join(root, 'node_modules', types), link)
+  }
 })
 
 const running = new Set<ChildProcess>()
@@ -132,21 +138,12 @@ const FAKE_NODE_18 =
   'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"18.0.0"}});' +
   'delete process.execve'
 
-const CLIENT = `
-import { connect } from 'firefly-game/client'
-import { Hello } from './contract.ts'
-await using game = await connect(process.argv[2]!)
-console.log((await game.at(Hello).greet({ name: 'Ada' })).text)
-`
-
 test('serves the SDK and a legacy client on Node, and exits 0 on SIGTERM', async () => {
   await using server = await serve([process.execPath])
   const { port } = new URL(server.http)
   assert.deepEqual(await greetByFrame(server.tcp, 'Bob'), { text: 'Hello, Bob!' })
-  writeFileSync(join(studioFolder, 'client.mts'), CLIENT)
-  const output = await run(process.execPath, ['client.mts', `ws://127.0.0.1:${port}/ws`], studioFolder)
-  rmSync(join(studioFolder, 'client.mts'))
-  assert.equal(output, 'Hello, Ada!\n')
+  const client = await run('npm', ['run', '--silent', 'client', '--', `ws://127.0.0.1:${port}/ws`], studioFolder)
+  assert.equal(client, 'Hello, Ada!\n')
   assert.equal(await server.stop(), 0)
 })
 
@@ -159,15 +156,10 @@ test('an old Node starts the packaged one, and forwards signals and exit code', 
   await assert.rejects(serve(oldNode, '--nonsense'), /exit 2[^]*unknown option '--nonsense'/)
 })
 
-test('bundles the client SDK of the installed package into a page of the studio', async () => {
-  const page = join(studioFolder, 'page')
-  mkdirSync(page)
-  writeFileSync(join(page, 'index.html'), '<script type="module" src="/main.js"></script>')
-  const main = CLIENT.replace('./contract.ts', '../contract.ts').replace('process.argv[2]!', "'/ws'")
-  writeFileSync(join(page, 'main.ts'), main.replace('await using', 'const'))
+test('serves the page of the game with the client SDK bundled into it', async () => {
   await using server = await serve([process.execPath])
-  rmSync(page, { recursive: true })
-  const script = await (await fetch(new URL('/main.js', server.http))).text()
+  assert.match(await (await fetch(server.http)).text(), /<title>studio<\/title>[^]*src="main\.js"/)
+  const script = await (await fetch(new URL('main.js', server.http))).text()
   assert.match(script, /WebSocket/)
   assert.doesNotMatch(script, /firefly-game/)
   assert.equal(await server.stop(), 0)
@@ -175,8 +167,9 @@ test('bundles the client SDK of the installed package into a page of the studio'
 
 test('type-checks the game, also without skipLibCheck', async () => {
   const tsc = join(binaries, 'tsc')
-  await run(tsc, ['-p', '.'], studioFolder)
-  await run(tsc, ['-p', '.', '--skipLibCheck', 'false'], studioFolder)
+  await run('npm', ['run', 'check'], studioFolder)
+  for (const project of ['.', 'tsconfig.worker.json', 'page'])
+    await run(tsc, ['-p', project, '--skipLibCheck', 'false'], studioFolder)
   writeFileSync(join(studioFolder, 'wrong.ts'), "import game from './server.ts'\nexport const n: number = game\n")
   await assert.rejects(run(tsc, ['-p', '.'], studioFolder), /TS2322: Type 'Game' is not assignable/)
   rmSync(join(studioFolder, 'wrong.ts'))
@@ -195,13 +188,31 @@ test('wrangler deploy --dry-run bundles the game into the core and not into the 
   assert.doesNotMatch(await bundle('edge', 'edge.js'), game)
 })
 
-test('firefly new creates a game with its own name, and never writes into a folder that is not empty', async () => {
-  const firefly = join(studioFolder, 'node_modules', '.bin', 'firefly')
-  const output = await run(process.execPath, [firefly, 'new', join(temp, 'duel')], studioFolder)
-  assert.match(output, /^created duel; next: cd /)
-  const manifest = JSON.parse(readFileSync(join(temp, 'duel', 'package.json'), 'utf8')) as { name: string }
-  assert.equal(manifest.name, 'duel')
-  await assert.rejects(run(process.execPath, [firefly, 'new', join(temp, 'duel')], studioFolder), /is not empty/)
+test('firefly new never writes into a folder that is not empty, and rejects a bad name', async () => {
+  await assert.rejects(run(process.execPath, [firefly, 'new', studioFolder], toolFolder), /is not empty/)
+  await assert.rejects(run(process.execPath, [firefly, 'new', 'My Game'], toolFolder), /"My Game" is not a valid name/)
+})
+
+test('firefly new depends on the released version when it was installed from a registry', async () => {
+  const record = join(toolFolder, 'node_modules', '.package-lock.json')
+  const original = readFileSync(record, 'utf8')
+  const resolved = 'https://packages.example/firefly-game.tgz'
+  const lock = JSON.parse(original) as { packages: Record<string, object> }
+  lock.packages['node_modules/firefly-game'] = { ...lock.packages['node_modules/firefly-game'], resolved }
+  writeFileSync(record, JSON.stringify(lock))
+  await run(process.execPath, [firefly, 'new', join(temp, 'duel'), '--no-install'], toolFolder)
+  writeFileSync(record, original)
+  const { name, dependencies } = manifestOf(join(temp, 'duel'))
+  assert.deepEqual([name, dependencies['firefly-game']], ['duel', `^${manifestOf(root).version}`])
+})
+
+test('the command prints its help and version, and names the nearest command', async () => {
+  assert.match(await run(process.execPath, [firefly], toolFolder), /^Usage: firefly [^]*\n {2}serve /)
+  assert.equal(await run(process.execPath, [firefly, '--version'], toolFolder), `${manifestOf(root).version}\n`)
+  await assert.rejects(
+    run(process.execPath, [firefly, 'serv'], toolFolder),
+    /unknown command 'serv'\n\(Did you mean serve\?\)/,
+  )
 })
 
 const HERO = `
@@ -213,7 +224,6 @@ export default firefly({ hero: shard(Hero).tables({ heroes }).on('rest', () => {
 
 test('firefly migrate plans the tables of Firefly and of a game', { skip: mysql.skip }, async () => {
   writeFileSync(join(studioFolder, 'heroes.ts'), HERO)
-  const firefly = join(studioFolder, 'node_modules', '.bin', 'firefly')
   const args = [firefly, 'migrate', 'plan', '--app', 'heroes.ts', '--mysql', mysql.url]
   const output = await run(process.execPath, args, studioFolder)
   rmSync(join(studioFolder, 'heroes.ts'))

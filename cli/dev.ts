@@ -1,0 +1,41 @@
+// `firefly dev`: the game under wrangler's miniflare, edge and core in one local workerd, without an account or a network.
+
+import { Command } from 'commander'
+import { spawn } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { OptionError } from './options.ts'
+
+const WRANGLER_ARGS = ['dev', '--env=', '--ip', '127.0.0.1', '--show-interactive-dev-session=false']
+/** Without them wrangler sends statistics, and fetches request properties and its newest version from the network. */
+const OFFLINE = { WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', WRANGLER_HIDE_BANNER: 'true' }
+
+/** The `dev` command. */
+export function devCommand(): Command {
+  return new Command('dev')
+    .description("serve the game of this folder in Cloudflare's runtime, as wrangler.toml describes it")
+    .argument('[args...]', 'for `wrangler dev`, such as --port 8787')
+    .allowUnknownOption()
+    .action(runWrangler)
+    .exitOverride()
+}
+
+/** @throws OptionError: wrangler is not installed in this folder */
+async function runWrangler(args: readonly string[]): Promise<void> {
+  let wrangler: string
+  try {
+    const manifest = createRequire(join(process.cwd(), 'package.json')).resolve('wrangler/package.json')
+    wrangler = join(dirname(manifest), 'bin', 'wrangler.js')
+  } catch {
+    throw new OptionError('wrangler is not installed in this folder; run npm install')
+  }
+  const child = spawn(process.execPath, [wrangler, ...WRANGLER_ARGS, ...args], {
+    stdio: 'inherit',
+    env: { ...process.env, ...OFFLINE },
+  })
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
+  process.exitCode = await new Promise<number>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code) => resolve(code ?? 0))
+  })
+}
