@@ -4,7 +4,8 @@
 
 import type { AuthHook, Game, LoginMode } from '../game/game.ts'
 import { service, shard, type ShardDefinition } from '../game/shard.ts'
-import { Auth, Session, sessionShardKey } from '../wire/systemcontract.ts'
+import { Auth, Session } from '../wire/systemcontract.ts'
+import { sessionShardKey } from '../wire/systemshards.ts'
 import { Refusal } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { t } from '../wire/type.ts'

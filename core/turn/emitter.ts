@@ -1,7 +1,8 @@
 // Events of a turn: `c.broadcast.moved({...})`. One prototype per kind of shard. Invariant: a body is encoded once,
 // when the handler emits the event, and all receivers share the same bytes.
 
-import { Session, uidShardKey } from '../wire/systemcontract.ts'
+import { Session } from '../wire/systemcontract.ts'
+import { uidShardKey } from '../wire/systemshards.ts'
 import type { Emit } from '../game/context.ts'
 import type { Entries } from '../wire/contract.ts'
 import type { Channel } from '../channel/channel.ts'

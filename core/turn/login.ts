@@ -2,7 +2,8 @@
 // of that uid.
 
 import type { Emit, User } from '../game/context.ts'
-import { Session, uidShardKey } from '../wire/systemcontract.ts'
+import { Session } from '../wire/systemcontract.ts'
+import { uidShardKey } from '../wire/systemshards.ts'
 import type { Entries } from '../wire/contract.ts'
 import { CallError, InputError, Refusal, shorten } from '../wire/errors.ts'
 import { isKey } from '../wire/shardid.ts'

@@ -2,25 +2,34 @@
 // game's `auth`. Invariant: their names start with `@`, which no game's contract may contain, so no client can open them.
 
 import { command, contract, type Contract, type Entries } from './contract.ts'
+import { AUTH_REQUEST, SESSION_REQUEST } from './systemshards.ts'
 import { t } from './type.ts'
 
 const SESSION = t.string(32)
 const UID = t.string(120)
 
-/** Key `u:UID`, or `s:SESSION` before a login. */
+/** Key: `uidShardKey` or, before a login, `sessionShardKey`. */
 export const Session = systemContract(
   contract(
     'session',
     {
       /** The gateway presents the `generation` of a resume token; lower ones are revoked. Returns the next one. */
-      resume: command(1, { session: SESSION, epoch: t.u32, generation: t.u32 }, { generation: t.u32 }),
+      resume: command(
+        SESSION_REQUEST.resume,
+        { session: SESSION, epoch: t.u32, generation: t.u32 },
+        { generation: t.u32 },
+      ),
       /**
        * Logs the uid in: sent by a shard, or by a gateway for a ticket, whose `jti` is marked as used until `expiresMs`.
        * `wasNobody`: the session has tokens from before its login.
        */
-      login: command(2, { session: SESSION, jti: t.string(64), expiresMs: t.f64, wasNobody: t.bool }, { epoch: t.u32 }),
+      login: command(
+        SESSION_REQUEST.login,
+        { session: SESSION, jti: t.string(64), expiresMs: t.f64, wasNobody: t.bool },
+        { epoch: t.u32 },
+      ),
       /** Sent by the gateway of the session's connection, which then receives pushes and the end of the session. */
-      attach: command(3, { session: SESSION, epoch: t.u32 }, {}),
+      attach: command(SESSION_REQUEST.attach, { session: SESSION, epoch: t.u32 }, {}),
       kick: command(4, { reason: t.string(64) }),
       /** To the shard of a session before its login: another login replaced the session, or (`reason`) it was kicked. */
       end: command(6, { reason: t.string(64) }),
@@ -36,7 +45,11 @@ export const Auth = systemContract(
   contract(
     'auth',
     {
-      verify: command(1, { ticket: t.bytes(8_192), uid: UID, session: SESSION, remote: t.string(64) }, { uid: UID }),
+      verify: command(
+        AUTH_REQUEST.verify,
+        { ticket: t.bytes(8_192), uid: UID, session: SESSION, remote: t.string(64) },
+        { uid: UID },
+      ),
     },
     { refuses: ['BAD_TICKET'] },
   ),
@@ -44,14 +57,4 @@ export const Auth = systemContract(
 
 function systemContract<E extends Entries, Code extends string>(made: Contract<E, Code>): Contract<E, Code> {
   return { ...made, name: `@${made.name}` }
-}
-
-/** The key of the session shard of a uid. */
-export function uidShardKey(uid: string): string {
-  return `u:${uid}`
-}
-
-/** The key of the session shard of a session that has not logged in; 32 hex digits. */
-export function sessionShardKey(session: string): string {
-  return `s:${session}`
 }

@@ -5,7 +5,7 @@ import { SUPERSEDED } from '../../core/ports/link.ts'
 import type { Awaitable } from '../../core/game/shard.ts'
 import { CLOSE_CODES, type CloseReason } from '../../core/wire/errors.ts'
 import type { Hello } from '../../core/wire/message.ts'
-import { Auth } from '../../core/wire/systemcontract.ts'
+import { AUTH_REQUEST, AUTH_SHARD } from '../../core/wire/systemshards.ts'
 import type { GatewayContext } from './context.ts'
 import { SessionIdentity, type SessionIdentityOwner } from './identity.ts'
 import { SessionLink, type RequestResult } from './sessionlink.ts'
@@ -68,10 +68,10 @@ function loginWithTicket(ticket: Uint8Array, identity: SessionIdentity, handshak
       )
     if (!auth) return login(claims.uid)
     const { session } = identity
-    const shard = { contract: Auth.name, key: String(session[0]! % AUTH_SHARDS) }
+    const shard = { contract: AUTH_SHARD, key: String(session[0]! % AUTH_SHARDS) }
     const authLink = new SessionLink(context, shard, { session }, null)
     const input = { ticket, uid: claims.uid, session: identity.sessionHex, remote: remote.slice(0, 64) }
-    authLink.request(Auth.entries.verify, input, (result) => {
+    authLink.request(AUTH_REQUEST.verify, input, (result) => {
       authLink.closeLink(true)
       if (result.ok) login((result.output as { readonly uid: string }).uid)
       else finishHandshake(result, identity, handshake, false)

@@ -2,8 +2,8 @@
 // newer logins. Invariant: the last token grants exactly what the session may access.
 
 import { hexOf } from '../../core/wire/bytes.ts'
-import { Session, sessionShardKey, uidShardKey } from '../../core/wire/systemcontract.ts'
-import type { AnyCommand } from '../../core/wire/contract.ts'
+import type { FlatMap } from '../../core/wire/flatmap.ts'
+import { SESSION_REQUEST, SESSION_SHARD, sessionShardKey, uidShardKey } from '../../core/wire/systemshards.ts'
 import { TIMES } from '../../core/wire/limits.ts'
 import { KICKED, REPLACED, SUPERSEDED } from '../../core/ports/link.ts'
 import type { Awaitable } from '../../core/game/shard.ts'
@@ -75,7 +75,7 @@ export class SessionIdentity {
     this.#hasAnonymousTokens = hasAnonymousTokens
     if (boundKeys.size > 0) this.#boundKeys = new Map(boundKeys)
     const latest = { session: this.sessionHex, epoch, generation }
-    this.#requestOnce(this.#sessionShardKey, Session.entries.resume, latest, (result) => {
+    this.#requestOnce(this.#sessionShardKey, SESSION_REQUEST.resume, latest, (result) => {
       if (result.ok) this.connectionGeneration = (result.output as { readonly generation: number }).generation
       this.#tokenGeneration = this.connectionGeneration
       onResult(result)
@@ -83,7 +83,7 @@ export class SessionIdentity {
     if (!hasAnonymousTokens) return
     // Invalidates the tokens from before the login; until that is confirmed, the next token repeats the flag.
     const anonymous = { session: this.sessionHex, epoch: 0, generation }
-    this.#requestOnce(sessionShardKey(this.sessionHex), Session.entries.resume, anonymous, (result) => {
+    this.#requestOnce(sessionShardKey(this.sessionHex), SESSION_REQUEST.resume, anonymous, (result) => {
       if (result.ok) this.#hasAnonymousTokens = false
     })
   }
@@ -91,7 +91,7 @@ export class SessionIdentity {
   /** Logs in with the claims of a ticket. */
   loginWithTicket(uid: string, jti: string, expiresMs: number, onResult: (result: RequestResult) => void): void {
     const login = { session: this.sessionHex, jti, expiresMs, wasNobody: false }
-    this.#requestOnce(uidShardKey(uid), Session.entries.login, login, (result) => {
+    this.#requestOnce(uidShardKey(uid), SESSION_REQUEST.login, login, (result) => {
       if (result.ok) {
         this.uid = uid
         this.epoch = (result.output as { readonly epoch: number }).epoch
@@ -119,7 +119,7 @@ export class SessionIdentity {
 
   /** Opens the link over which the session shard reaches this session; needed after a login or a resume. */
   openSessionLink(): void {
-    const shard = { contract: Session.name, key: this.#sessionShardKey }
+    const shard = { contract: SESSION_SHARD, key: this.#sessionShardKey }
     const onEnded = (code: string, reason?: string): void => this.#sessionEnded(code, reason)
     const sessionLink = new SessionLink(this.#context, shard, this.opener, this.#owner, onEnded)
     this.#sessionLink = sessionLink
@@ -129,7 +129,7 @@ export class SessionIdentity {
 
   #requestAttach(sessionLink: SessionLink): void {
     const { epoch } = this
-    sessionLink.request(Session.entries.attach, { session: this.sessionHex, epoch }, (result) => {
+    sessionLink.request(SESSION_REQUEST.attach, { session: this.sessionHex, epoch }, (result) => {
       if (result.ok || this.#sessionLink !== sessionLink || this.epoch !== epoch) return
       this.#sessionEnded(result.code, result.message)
     })
@@ -139,8 +139,8 @@ export class SessionIdentity {
     return this.uid === '' ? sessionShardKey(this.sessionHex) : uidShardKey(this.uid)
   }
 
-  #requestOnce(key: string, command: AnyCommand, input: unknown, onResult: (result: RequestResult) => void): void {
-    const shard = { contract: Session.name, key }
+  #requestOnce(key: string, command: number, input: FlatMap, onResult: (result: RequestResult) => void): void {
+    const shard = { contract: SESSION_SHARD, key }
     const requestLink = new SessionLink(this.#context, shard, { session: this.session }, null)
     requestLink.request(command, input, (result) => {
       requestLink.closeLink(true)

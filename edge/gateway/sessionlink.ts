@@ -4,16 +4,15 @@
 
 import { NEW_CHANNEL_DEFAULTS, type ChannelIn, type ChannelOut, type OpenRequest } from '../../core/ports/link.ts'
 import type { Clock, Timer } from '../../core/ports/clock.ts'
-import { CODECS } from '../../core/wire/codec.ts'
-import type { AnyCommand } from '../../core/wire/contract.ts'
 import type { SystemCode } from '../../core/wire/errors.ts'
+import { decodeFlatMap, encodeFlatMap, type FlatMap } from '../../core/wire/flatmap.ts'
 import { TIMES } from '../../core/wire/limits.ts'
 import type { ErrorKind } from '../../core/wire/message.ts'
 import type { ShardId } from '../../core/wire/shardid.ts'
 import type { GatewayContext } from './context.ts'
 
 export type RequestResult =
-  | { readonly ok: true; readonly output: unknown }
+  | { readonly ok: true; readonly output: FlatMap }
   /** `code`: a refusal of the contract, or a system code. */
   | { readonly ok: false; readonly code: string; readonly message: string }
 
@@ -28,15 +27,13 @@ export interface SessionLinkListener {
 export type ChannelOpener = Pick<OpenRequest, 'session' | 'uid' | 'epoch' | 'generation'>
 
 interface PendingRequest {
-  readonly command: AnyCommand
+  readonly command: number
   readonly body: Uint8Array
   readonly timer: Timer
   readonly onResult: (result: RequestResult) => void
   /** 0 = not sent yet. */
   sequence: number
 }
-
-const codec = CODECS.get('msgpack')!
 
 export class SessionLink implements ChannelOut {
   readonly #clock: Clock
@@ -64,14 +61,10 @@ export class SessionLink implements ChannelOut {
     this.#channel = link.open({ ...NEW_CHANNEL_DEFAULTS, ...opener, shard, channel }, this)
   }
 
-  request(command: AnyCommand, input: unknown, onResult: (result: RequestResult) => void): void {
+  /** The shard checks the input. */
+  request(command: number, input: FlatMap, onResult: (result: RequestResult) => void): void {
     if (this.#state === 'closed') return onResult(unavailableResult('the link is closed'))
-    let body: Uint8Array
-    try {
-      body = codec.encode(command.input(input))
-    } catch (error) {
-      return onResult({ ok: false, code: 'BAD_INPUT', message: error instanceof Error ? error.message : '' })
-    }
+    const body = encodeFlatMap(input)
     const onTimeout = (): void => this.#complete(pending, unavailableResult(`no reply within ${TIMES.callMs} ms`))
     const timer = this.#clock.after(TIMES.callMs, onTimeout)
     const pending: PendingRequest = { command, body, onResult, timer, sequence: 0 }
@@ -84,7 +77,7 @@ export class SessionLink implements ChannelOut {
     let replyAck = this.#lastSequence
     for (const { sequence } of this.#pendingRequests) if (sequence !== 0) replyAck = Math.min(replyAck, sequence - 1)
     const { command, body, sequence } = pending
-    this.#channel?.submitCall(sequence, command.number, 0, replyAck, body)
+    this.#channel?.submitCall(sequence, command, 0, replyAck, body)
   }
 
   ack(events: number): void {
@@ -134,9 +127,7 @@ export class SessionLink implements ChannelOut {
   }
 
   reply(sequence: number, _command: number, body: Uint8Array): void {
-    const pending = this.#findPending(sequence)
-    const output = pending?.command.output
-    if (output) this.#complete(pending, { ok: true, output: output(codec.decode(body)) })
+    this.#complete(this.#findPending(sequence), { ok: true, output: decodeFlatMap(body) })
   }
 
   error(sequence: number, _command: number, _kind: ErrorKind, code: string, message: string): void {

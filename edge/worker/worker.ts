@@ -2,7 +2,7 @@
 // asset. Invariant: one gateway and one link per connection, because on Workers a socket, a timer and a fetch belong to the
 // request that created them; requests share only plain data.
 
-import { Hono } from 'hono'
+import { Hono } from 'hono/tiny'
 
 import { WorkerClock, WorkerLog } from '../../core/durable/clock.ts'
 import { RoutingTable, type RoutingTableData } from '../../core/game/routing.ts'
