@@ -22,13 +22,8 @@ export function devCommand(): Command {
 
 /** @throws OptionError: wrangler is not installed in this folder */
 async function runWrangler(args: readonly string[]): Promise<void> {
-  let wrangler: string
-  try {
-    const manifest = createRequire(join(process.cwd(), 'package.json')).resolve('wrangler/package.json')
-    wrangler = join(dirname(manifest), 'bin', 'wrangler.js')
-  } catch {
-    throw new OptionError('wrangler is not installed in this folder; run npm install')
-  }
+  const wrangler = findWrangler()
+  if (wrangler === null) throw new OptionError('wrangler is not installed in this folder; run npm install')
   const child = spawn(process.execPath, [wrangler, ...WRANGLER_ARGS, ...args], {
     stdio: 'inherit',
     env: { ...process.env, ...OFFLINE },
@@ -38,4 +33,14 @@ async function runWrangler(args: readonly string[]): Promise<void> {
     child.on('error', reject)
     child.on('close', (code) => resolve(code ?? 0))
   })
+}
+
+/** The script of the wrangler that the working folder has; null = none. */
+export function findWrangler(): string | null {
+  try {
+    const manifest = createRequire(join(process.cwd(), 'package.json')).resolve('wrangler/package.json')
+    return join(dirname(manifest), 'bin', 'wrangler.js')
+  } catch {
+    return null
+  }
 }

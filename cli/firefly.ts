@@ -16,11 +16,14 @@ import { start, type RunningServer } from '../edge/node/server.ts'
 import { TlsError, type TlsFiles } from '../edge/node/tls.ts'
 import { devCommand } from './dev.ts'
 import { migrateCommand } from './migrate.ts'
-import { OptionError, serveCommand, type ServeOptions } from './options.ts'
+import { doctorCommand } from './doctor.ts'
+import { commandWithServeOptions, OptionError, type ServeOptions } from './options.ts'
 import { pageCommand } from './page.ts'
 import { newCommand, packageManifest } from './scaffold.ts'
+import { watchAndServe } from './watch.ts'
 
 async function serve(options: ServeOptions): Promise<void> {
+  if (options.watch) return watchAndServe(options.app)
   const tls = tlsOf(options)
   const tickets = ticketsOf(options)
   const app = await loadApp(options.app)
@@ -162,11 +165,12 @@ try {
   const program = new Command('firefly')
     .description('Distributed real-time game server.')
     .version(packageManifest().version)
-    .addCommand(serveCommand(serve))
+    .addCommand(commandWithServeOptions('serve', 'serve a game', serve))
     .addCommand(newCommand())
     .addCommand(devCommand())
     .addCommand(pageCommand())
     .addCommand(migrateCommand())
+    .addCommand(doctorCommand())
     .addCommand(nodeCommand())
     .exitOverride()
   if (process.argv.length > 2) await program.parseAsync()

@@ -108,6 +108,7 @@ const OPTIONS = {
     false,
     parseFlag,
   ],
+  watch: ['--watch [on]', 'restart when a file of the game changes, for development', false, parseFlag],
   log: ['--log <level>', LOG_LEVELS.join(', '), 'warn', parseLogLevel],
 } satisfies Record<string, OptionDefinition>
 
@@ -140,9 +141,13 @@ function parseLogLevel(value: string): LogLevel {
   return level
 }
 
-/** The `serve` command; `run` receives checked options. */
-export function serveCommand(run: (options: ServeOptions) => Promise<void>): Command {
-  const command = new Command('serve').description('serve a game')
+/** A command with the options of `serve`; `run` receives them checked. */
+export function commandWithServeOptions(
+  name: string,
+  description: string,
+  run: (options: ServeOptions) => Promise<void>,
+): Command {
+  const command = new Command(name).description(description)
   const config = readConfig()
   for (const definition of Object.values(OPTIONS)) command.addOption(optionOf(definition, config))
   return command.action(run).exitOverride()

@@ -51,7 +51,8 @@ export async function loadApp(path: string): Promise<App> {
   return { ...module, page: existsSync(pageFolder) ? await buildPage(pageFolder) : new Map() }
 }
 
-function findEntry(path: string): string {
+/** The module of the game. @throws AppError */
+export function findEntry(path: string): string {
   const full = resolve(path)
   if (!existsSync(full)) throw new AppError(`app ${path} does not exist`)
   if (!statSync(full).isDirectory()) return full

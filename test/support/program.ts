@@ -8,6 +8,8 @@ import { after } from 'node:test'
 
 export interface Program {
   readonly child: ChildProcess
+  /** The data folder. */
+  readonly data: string
   readonly http: string
   readonly tcp: { readonly host: string; readonly port: number }
   readonly pid: number
@@ -20,6 +22,7 @@ export interface Program {
 
 export interface ExitResult {
   readonly code: number | null
+  readonly stdout: string
   readonly stderr: string
 }
 
@@ -47,9 +50,11 @@ function spawnProgram(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd 
 /** Runs a program that is expected to exit by itself. */
 export function runToEnd(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd?: string): Promise<ExitResult> {
   const child = spawnProgram(args, env, cwd)
+  let stdout = ''
   let stderr = ''
+  child.stdout!.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
   child.stderr!.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
-  return new Promise((resolve) => child.on('close', (code) => resolve({ code, stderr })))
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })))
 }
 
 /** Starts `firefly serve` on free ports, with a new data folder by default. */
@@ -71,6 +76,7 @@ export function serve(app: string, args: readonly string[] = [], data = temporar
       if (!match) return
       resolve({
         child,
+        data,
         http: match[1]!,
         tcp: { host: match[2]!, port: Number(match[3]) },
         pid: Number(match[4]),

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 import { StoreError } from '../../core/node/storeerror.ts'
 import { loadOrCreateSecret } from '../../core/node/secret.ts'
-import { serveCommand, type ServeOptions } from '../../cli/options.ts'
+import { commandWithServeOptions, type ServeOptions } from '../../cli/options.ts'
 
 interface Schema {
   readonly properties: Readonly<Record<string, { readonly default?: unknown }>>
@@ -17,7 +17,7 @@ interface Schema {
 /** Returns the options of a command line. */
 async function parsed(...words: string[]): Promise<ServeOptions> {
   let parsedOptions: ServeOptions | null = null
-  const command = serveCommand((options) => {
+  const command = commandWithServeOptions('serve', '', (options) => {
     parsedOptions = options
     return Promise.resolve()
   }).configureOutput({ writeErr: () => {} })
@@ -26,7 +26,7 @@ async function parsed(...words: string[]): Promise<ServeOptions> {
 }
 
 test('schema and handbook contain every option, and the schema its default', () => {
-  const { options } = serveCommand(() => Promise.resolve())
+  const { options } = commandWithServeOptions('serve', '', () => Promise.resolve())
   const { properties } = JSON.parse(readFileSync('schemas/firefly.schema.json', 'utf8')) as Schema
   const names = options.map((option) => option.attributeName())
   assert.deepEqual(
