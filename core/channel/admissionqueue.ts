@@ -1,7 +1,7 @@
 // A channel that its game has not admitted yet. Calls wait here in order, so that the shard need not be activated for a
 // session without admission. Invariant: a refused session gets FORBIDDEN, and its calls have had no effect.
 
-import type { Admit, Admittance } from '../game/shard.ts'
+import type { Admit, Admittance } from '../game/definition.ts'
 import { hexOf } from '../wire/bytes.ts'
 import { TIMES, type Limits } from '../wire/limits.ts'
 import { shardName } from '../wire/shardid.ts'

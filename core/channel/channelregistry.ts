@@ -1,7 +1,7 @@
 // The channels of one shard: attach, introduction, detach, and the end of a channel whose uid logs in again. Invariant:
 // a channel outlives its connection for a limited time, and an activation only while a connection carries it.
 
-import type { ShardDefinition } from '../game/shard.ts'
+import type { ShardDefinition } from '../game/definition.ts'
 import { bytesOfHex } from '../wire/bytes.ts'
 import { TIMES, type Limits } from '../wire/limits.ts'
 import {

@@ -2,7 +2,7 @@
 // game's hooks. Invariant: after a restart every seat is restored before any hook or call runs, and the hook of a member
 // runs when its channel is introduced.
 
-import type { MemberHook } from '../game/shard.ts'
+import type { MemberHook } from '../game/definition.ts'
 import type { Channel } from './channel.ts'
 import { decodeMembershipToken, type Member, type Members } from './members.ts'
 

@@ -2,7 +2,7 @@
 // turns. Invariant: a failed commit, or one with an unknown outcome, ends the activation; the next one reads the Store.
 
 import type { Cached } from '../game/cacheable.ts'
-import type { Awaitable, MemberHook } from '../game/shard.ts'
+import type { Awaitable, MemberHook } from '../game/definition.ts'
 import type { TableDefinition } from '../game/table.ts'
 import type { Contract } from '../wire/contract.ts'
 import { InputError, shorten } from '../wire/errors.ts'

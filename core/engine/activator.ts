@@ -3,7 +3,7 @@
 
 import { backoffMs } from '../wire/backoff.ts'
 import type { ShardId } from '../wire/shardid.ts'
-import type { Awaitable } from '../game/shard.ts'
+import type { Awaitable } from '../game/definition.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { StoredShard } from '../ports/store.ts'
 import type { ShardPlan } from '../turn/plan.ts'

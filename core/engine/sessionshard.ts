@@ -3,7 +3,8 @@
 // A token below the last used generation, or of an earlier login, is rejected.
 
 import type { AuthHook, Game, LoginMode } from '../game/game.ts'
-import { service, shard, type ShardDefinition } from '../game/shard.ts'
+import type { ShardDefinition } from '../game/definition.ts'
+import { service, shard } from '../game/shard.ts'
 import { Auth, Session } from '../wire/systemcontract.ts'
 import { sessionShardKey } from '../wire/systemshards.ts'
 import { Refusal } from '../wire/errors.ts'

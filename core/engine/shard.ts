@@ -4,7 +4,7 @@
 import { CallError } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
-import type { Awaitable } from '../game/shard.ts'
+import type { Awaitable } from '../game/definition.ts'
 import type { StoredShard, StoredChannel } from '../ports/store.ts'
 import { ChannelRegistry, type ChannelShard } from '../channel/channelregistry.ts'
 import type { ShardPlan } from '../turn/plan.ts'

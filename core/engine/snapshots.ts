@@ -2,7 +2,7 @@
 // turn waits for them: after a crash the state is that of the last snapshot.
 
 import { msgpack } from '../wire/codec.ts'
-import type { SnapshotOptions } from '../game/shard.ts'
+import type { SnapshotOptions } from '../game/definition.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { ActivationContext } from '../turn/turnhost.ts'
 

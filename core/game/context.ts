@@ -10,6 +10,7 @@ import type {
   Entries,
   EventNames,
   InputOf,
+  NumberOf,
   OutputOf,
 } from '../wire/contract.ts'
 import type { Fields, Infer } from '../wire/type.ts'
@@ -22,7 +23,7 @@ export type Emit<E extends Entries> = {
 }
 
 /** Commands of another shard. */
-export interface ShardHandle<E extends Entries, A extends NamedTypes = NamedTypes> {
+export interface ShardHandle<E extends Entries, A extends AnswerTypes = AnswerTypes> {
   /** Waits for the answer; rejects with CallError (DEADLINE, CYCLE, …) or Refusal. Always settles. */
   readonly call: {
     readonly [K in Exclude<CommandNames<E>, CastNames<E>>]: (...input: Args<InputOf<E[K]>>) => Promise<OutputOf<E[K]>>
@@ -33,20 +34,23 @@ export interface ShardHandle<E extends Entries, A extends NamedTypes = NamedType
    * this shard that receives the result.
    */
   readonly cast: {
-    readonly [K in CommandNames<E>]: (...input: CastArgs<InputOf<E[K]>, A>) => void
+    readonly [K in CommandNames<E>]: (...input: CastArgs<E[K], A>) => void
   }
 }
-type CastArgs<Input, A extends NamedTypes> = [...input: Args<Input>, answer?: AnswerTo<A>]
-/** The hook that receives the answer, and its additional data. */
-export type AnswerTo<A extends NamedTypes> = {
-  readonly [N in keyof A & string]: { readonly answer: N } & (Record<never, never> extends A[N]
-    ? { readonly data?: A[N] }
-    : { readonly data: A[N] })
+type CastArgs<C, A extends AnswerTypes> = [...input: Args<InputOf<C>>, answer?: AnswerTo<A, NumberOf<C>>]
+/** The hook that receives the answer, and its additional data. Only hooks of that command. */
+export type AnswerTo<A extends AnswerTypes, CommandNumber> = {
+  readonly [N in keyof A & string]: CommandNumber extends A[N]['number'] ? NamedAnswer<N, A[N]['data']> : never
 }[keyof A & string]
+type NamedAnswer<N, Data> = { readonly answer: N } & (Record<never, never> extends Data
+  ? { readonly data?: Data }
+  : { readonly data: Data })
+/** By the name of the hook: its additional data, and the number of the command that it is for. */
+export type AnswerTypes = Record<string, { readonly data: unknown; readonly number: number }>
 
 /** The result of a durable cast. The output is that of the command, validated by its contract. */
-export type CastAnswer =
-  | { readonly ok: true; readonly output: unknown }
+export type CastAnswer<Output = unknown> =
+  | { readonly ok: true; readonly output: Output }
   /** A refusal that the other contract declares, or a system code such as UNKNOWN_CONTRACT, BAD_INPUT, INTERNAL. */
   | { readonly ok: false; readonly code: string; readonly message: string }
 
@@ -112,7 +116,7 @@ export interface Context<
   K extends Fields = Fields,
   T extends NamedTypes = NamedTypes,
   R extends Tables = Tables,
-  A extends NamedTypes = NamedTypes,
+  A extends AnswerTypes = AnswerTypes,
 > {
   readonly key: string
   /** Volatile: lost with the activation unless a snapshot restores it. A throw does not roll it back. */
@@ -176,7 +180,7 @@ export interface SessionContext<
   K extends Fields = Fields,
   T extends NamedTypes = NamedTypes,
   R extends Tables = Tables,
-  A extends NamedTypes = NamedTypes,
+  A extends AnswerTypes = AnswerTypes,
 > extends Context<E, Code, State, K, T, R, A> {
   /** The calling session, 32 hex digits; '' when another shard calls. */
   readonly session: string

@@ -4,7 +4,7 @@
 import type { CommandNames, Entries } from '../wire/contract.ts'
 import { DefinitionError } from '../wire/errors.ts'
 import type { ContextLog } from './context.ts'
-import type { ShardDefinition } from './shard.ts'
+import type { ShardDefinition } from './definition.ts'
 import type { TableDefinition } from './table.ts'
 
 /** Effect of a second login of a uid: it takes over (the older connection is closed with REPLACED), or it is rejected. */

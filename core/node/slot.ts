@@ -1,7 +1,7 @@
 // One slot: the shards of one file. It numbers their activations, reads committed state, and passes writes to its group
 // commit. Invariant: nothing computed from a write set that failed or was undone is ever stored.
 
-import type { Awaitable } from '../game/shard.ts'
+import type { Awaitable } from '../game/definition.ts'
 import type { TableDefinition } from '../game/table.ts'
 import type { Outbox, OutboxEntry } from '../outbox/localstore.ts'
 import { assertCommitted } from '../outbox/takeover.ts'

@@ -4,7 +4,7 @@
 import { fdatasync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
-import type { Awaitable } from '../game/shard.ts'
+import type { Awaitable } from '../game/definition.ts'
 import type { TableDefinition } from '../game/table.ts'
 import type { LocalStore, Outbox, OutboxEntry } from '../outbox/localstore.ts'
 import type { Clock } from '../ports/clock.ts'

@@ -2,7 +2,7 @@
 // process takes the owner over. Invariant: MySQL has exactly the turns up to `appliedSeq`, complete and in order,
 // except for parked turns; a commit is confirmed only after MySQL confirmed it; and entries are read only to be sent.
 
-import type { Awaitable } from '../game/shard.ts'
+import type { Awaitable } from '../game/definition.ts'
 import type { Outcome, RowChange } from '../ports/store.ts'
 import { OutboxBacklog } from './backlog.ts'
 import { FlushLog } from './flushlog.ts'

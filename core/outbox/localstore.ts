@@ -2,7 +2,7 @@
 // file, an object) with the changes that MySQL does not have yet. Invariant: a turn's rows, mark and outbox entry are
 // one transaction, and a store uses an outbox sequence only once.
 
-import type { Awaitable } from '../game/shard.ts'
+import type { Awaitable } from '../game/definition.ts'
 import type { Outcome, RowChange, Store } from '../ports/store.ts'
 import type { CriticalState } from '../ports/database.ts'
 import type { ShardId } from '../wire/shardid.ts'

@@ -3,7 +3,7 @@
 // commit succeeds only when MySQL has it.
 
 import type { TableDefinition } from '../game/table.ts'
-import type { Awaitable } from '../game/shard.ts'
+import type { Awaitable } from '../game/definition.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Database } from '../ports/database.ts'
 import type { Log } from '../ports/log.ts'

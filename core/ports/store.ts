@@ -2,7 +2,7 @@
 
 import type { TableDefinition } from '../game/table.ts'
 import type { ShardId } from '../wire/shardid.ts'
-import type { Awaitable } from '../game/shard.ts'
+import type { Awaitable } from '../game/definition.ts'
 
 export interface Store {
   /** Begins an activation: numbers it, above all earlier activations of this shard, and reads its state. */

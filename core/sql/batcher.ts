@@ -1,7 +1,7 @@
 // Combines lookups of single keys into queries of many keys. Invariant: a value is never older than the `get` that it
 // answers, and no lookup waits to fill a batch: while a query slot is free, it leaves in the turn that requested it.
 
-import type { Awaitable } from '../game/shard.ts'
+import type { Awaitable } from '../game/definition.ts'
 
 export interface KeyBatcherOptions<Key, Value> {
   /** Runs one query; returns the values in the order of the keys. */

@@ -94,7 +94,9 @@ export class CastSender implements TurnCasts {
       throw new InputError(`${limits.maxCasts} durable casts of this shard wait for their answers already`)
     const answer = plan.definition.answers.get(cast.answer)
     if (cast.answer !== '' && !answer)
-      throw new InputError(`no answer ${shorten(cast.answer)}; declare it with .answer(name, fields, run)`)
+      throw new InputError(`no answer ${shorten(cast.answer)}; declare it with .answer(name, command, fields, run)`)
+    if (answer && answer.command !== cast.command)
+      throw new InputError(`answer ${cast.answer} is for command ${answer.command}, not ${cast.command}`)
     const encoded = answer ? msgpack.encode(answer.parse(data)) : EMPTY_BYTES
     return { ...cast, sequence: this.#nextSequence(), data: encoded }
   }
@@ -172,7 +174,8 @@ export class CastSender implements TurnCasts {
     }
     const turn = this.#newAnswerTurn(name, queue, cast, { onFailed })
     const hook = plan.definition.answers.get(cast.answer)
-    if (!hook) {
+    // The cast may be of an earlier version of the game, where the name was for another command.
+    if (hook?.command !== cast.command) {
       if (cast.answer !== '') log.warn('an answer that the game does not declare is dropped', { answer: cast.answer })
       return this.#runner.commitTurn(turn)
     }

@@ -4,7 +4,7 @@
 import type { Codec } from '../wire/codec.ts'
 import type { Game } from '../game/game.ts'
 import type { CastAnswer, SessionContext } from '../game/context.ts'
-import type { ShardDefinition } from '../game/shard.ts'
+import type { ShardDefinition } from '../game/definition.ts'
 import { entryCodec, type AnyCommand, type AnyEvent, type Parser } from '../wire/contract.ts'
 import { toParser } from '../wire/type.ts'
 import { rowsView, type RowsView } from '../rows/tableview.ts'

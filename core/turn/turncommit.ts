@@ -3,7 +3,7 @@
 
 import { EMPTY_BYTES } from '../wire/bytes.ts'
 import { TIMES } from '../wire/limits.ts'
-import type { Awaitable } from '../game/shard.ts'
+import type { Awaitable } from '../game/definition.ts'
 import { channelWrite, type Outcome, type Row, type RowChange, type Store, type WriteSet } from '../ports/store.ts'
 import { RETAIN } from '../ports/link.ts'
 import { systemError, type PeerFailure } from '../ports/directory.ts'

@@ -100,7 +100,7 @@ export type NoDuplicates<E> = {
 type DuplicateName<E, K extends keyof E> = {
   [J in keyof E]: J extends K ? never : NumberOf<E[J]> extends NumberOf<E[K]> ? J : never
 }[keyof E]
-type NumberOf<X> = X extends { readonly number: infer N } ? N : never
+export type NumberOf<X> = X extends { readonly number: infer N } ? N : never
 
 export type CommandNames<E> = { [K in keyof E]: E[K] extends { kind: 'command' } ? K : never }[keyof E] & string
 export type EventNames<E> = { [K in keyof E]: E[K] extends { kind: 'event' } ? K : never }[keyof E] & string
@@ -198,7 +198,9 @@ export function contract<const E extends Entries, const Code extends string = ne
     const optionError = entry.kind === 'command' ? offlineError(entry.options) : latestError(entry)
     if (optionError !== null) throw new DefinitionError(`${name}.${entryName}: ${optionError}`)
   }
-  for (const code of options.refuses ?? []) {
+  const { refuses = [] } = options
+  for (const [i, code] of refuses.entries()) {
+    if (refuses.indexOf(code) < i) throw new DefinitionError(`${name}: refusal ${code} is listed twice`)
     if (!/^[\w-]{1,64}$/.test(code))
       throw new DefinitionError(`${name}: refusal ${shorten(code)} is not 1..64 of A-Z a-z 0-9 _ -`)
   }
@@ -208,7 +210,7 @@ export function contract<const E extends Entries, const Code extends string = ne
     key: options.key ?? 'main',
     entries,
     codec,
-    refuses: options.refuses ?? [],
+    refuses,
     refuseLegacy: refuse as (code: string) => unknown,
   }
 }

@@ -2,7 +2,7 @@
 // its token. Invariant: each handshake ends in exactly one callback.
 
 import { SUPERSEDED } from '../../core/ports/link.ts'
-import type { Awaitable } from '../../core/game/shard.ts'
+import type { Awaitable } from '../../core/game/definition.ts'
 import { CLOSE_CODES, type CloseReason } from '../../core/wire/errors.ts'
 import type { Hello } from '../../core/wire/message.ts'
 import { AUTH_REQUEST, AUTH_SHARD } from '../../core/wire/systemshards.ts'

@@ -1,7 +1,7 @@
 // Resume tokens: the identity of a session and what it may access, signed, so that any gateway can resume it. Invariant: no
 // field of a token is used before its signature is verified. The session shard rejects tokens that are no longer valid.
 
-import type { Awaitable } from '../../core/game/shard.ts'
+import type { Awaitable } from '../../core/game/definition.ts'
 import { ByteReader, ByteWriter, utf8Encoder } from '../../core/wire/bytes.ts'
 import { ProtocolError } from '../../core/wire/errors.ts'
 import { SESSION_BYTES } from '../../core/wire/message.ts'

@@ -21,8 +21,8 @@ const market = service(Market)
 const purse = shard(Purse)
   .bound()
   .tables(tables)
-  .answer('sent', { id: t.string(MAX_NAME), amount: t.u32 }, (c, { id, amount }, answer) => {
-    const { accepted } = answer.ok ? (answer.output as { accepted: number }) : { accepted: 0 }
+  .answer('sent', Purse.entries.receive, { id: t.string(MAX_NAME), amount: t.u32 }, (c, { id, amount }, answer) => {
+    const { accepted } = answer.ok ? answer.output : { accepted: 0 }
     const own = c.rows.purses.get()!
     own.increment('pending', -amount)
     if (accepted < amount) addEntry(c.rows, `back:${id}`, 'returned', id, amount - accepted)

@@ -90,6 +90,7 @@ export const bank = shard(Bank)
   .state(() => ({ tries: 0, failed: 0 }))
   .answer(
     'paid',
+    Bank.entries.take,
     { id: name, amount: gold, hookGate: t.optional(name), fails: t.optional(t.u8) },
     async (c, { id, amount, hookGate, fails = 0 }, answer) => {
       c.state.tries++
@@ -100,6 +101,12 @@ export const bank = shard(Bank)
       if (hookGate !== undefined) await c.at(Gate).call.wait({ name: hookGate })
       if (c.state.failed++ < fails) throw new Error('intended bug')
     },
+  )
+  .answer('served', ServiceAsShard.entries.take, { id: name }, (c, { id }, answer) =>
+    appendLine(c.rows, `${id} ${answerText(answer)}`),
+  )
+  .answer('missed', NewerBank.entries.missing, { id: name }, (c, { id }, answer) =>
+    appendLine(c.rows, `${id} ${answerText(answer)}`),
   )
   .on('open', (c, { gold, room }) => {
     c.rows.accounts.insert({ gold, room, pending: 0, lines: 0 })
@@ -136,9 +143,9 @@ export const bank = shard(Bank)
     ensureAccount(c.rows)
     const answer = { answer: 'paid', data: { id: what, amount: 0 } } as const
     if (what === 'contract') c.at(MissingContract, to).cast.take({}, answer)
-    else if (what === 'command') c.at(NewerBank, to).cast.missing({}, answer)
+    else if (what === 'command') c.at(NewerBank, to).cast.missing({}, { answer: 'missed', data: { id: what } })
     else if (what === 'input') c.at(NewerBank, to).cast.take({ from: 7 }, answer)
-    else c.at(ServiceAsShard).cast.take({}, answer)
+    else c.at(ServiceAsShard).cast.take({}, { answer: 'served', data: { id: what } })
     return {}
   })
   .on('account', (c) => {

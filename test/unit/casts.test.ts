@@ -15,6 +15,7 @@ import { msgpack } from '../../core/wire/codec.ts'
 const Till = contract('till', {
   pay: command(1, { to: t.string(9), n: t.array(t.u32, 99) }, {}),
   take: command(2, { n: t.u32 }, { sum: t.u32 }, { durable: true }),
+  misname: command(3, {}, {}, { durable: true }),
 })
 /** Delivers a cast, or not, and returns the answer that the sender receives. */
 type DeliveryPath = (cast: StoredCast, deliver: () => Promise<PeerAnswer>) => Promise<PeerAnswer>
@@ -41,7 +42,7 @@ function createFixture({
   let failuresLeft = hookFailures
   const till = shard(Till)
     .kv({ sum: t.u32 })
-    .answer('paid', { n: t.u32 }, (_c, { n }, answer) => {
+    .answer('paid', Till.entries.take, { n: t.u32 }, (_c, { n }, answer) => {
       const mustFail = failuresLeft-- > 0
       if (mustFail && hookError) return Promise.reject(hookError)
       if (mustFail) throw new Error('the bug of the test')
@@ -56,6 +57,10 @@ function createFixture({
       c.kv.set('sum', sum)
       taken.push(n)
       return { sum }
+    })
+    .on('misname', (c) => {
+      c.at(Till, 'b').cast.misname({}, { answer: 'paid', data: { n: 1 } } as never)
+      return {}
     })
   const engine: Engine = new Engine(
     firefly({ till }),
@@ -77,6 +82,11 @@ function createFixture({
     const body = msgpack.encode({ to: 'b', n })
     return engine.receiveCall({ contract: 'till', key: 'a' }, { command: 1, body, chain: [], deadlineMs: 0 })
   }
+  const misname = (): Promise<PeerAnswer> =>
+    engine.receiveCall(
+      { contract: 'till', key: 'a' },
+      { command: 3, body: msgpack.encode({}), chain: [], deadlineMs: 0 },
+    )
   const restart = (key: string): void => engine.shard({ contract: 'till', key }).restart()
   /** Advances the clock in steps, and settles promises between them. */
   const advance = async (ms: number): Promise<void> => {
@@ -86,7 +96,7 @@ function createFixture({
     }
     await new Promise(setImmediate)
   }
-  return { clock, engine, log, answers, taken, pay, restart, advance }
+  return { clock, engine, log, answers, taken, pay, misname, restart, advance }
 }
 interface Options {
   readonly path?: DeliveryPath
@@ -259,6 +269,13 @@ test('bounds the pending casts of a shard, and accepts more when they are answer
   await advance(30_000)
   assert.equal(answers.length, 3)
   assert.equal((await pay(5)).kind, 'reply')
+})
+
+test('refuses a cast that names the answer hook of another command', async () => {
+  const { log, misname } = createFixture()
+  assert.equal((await misname()).kind, 'system')
+  const [error] = log.lines.filter(({ level }) => level === 'error')
+  assert.match(String(error?.fields['error']), /InputError: answer paid is for command 2, not 3/)
 })
 
 test('decodes a stored answer to the answer that was encoded', () => {

@@ -5,7 +5,21 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import type { Remote } from '../../client/index.ts'
-import { command, contract, customCodec, event, firefly, service, shard, t, type Infer } from '../../core/game/index.ts'
+import {
+  command,
+  contract,
+  customCodec,
+  event,
+  firefly,
+  service,
+  shard,
+  t,
+  table,
+  type ContextOf,
+  type HandlersOf,
+  type Infer,
+  type SessionContextOf,
+} from '../../core/game/index.ts'
 import { json } from '../../core/wire/codec.ts'
 import { entryCodec, type DataOf, type InputOf, type OutputOf } from '../../core/wire/contract.ts'
 import { InputError } from '../../core/wire/errors.ts'
@@ -192,7 +206,7 @@ test('rejects a handler for an unknown command and a second handler for one', ()
   assert.throws(() => shard(Arena).on('moved', () => {}), definitionError(/arena has no command "moved"/))
   // @ts-expect-error -- no such command
   assert.throws(() => shard(Arena).on('fly', () => {}), definitionError(/arena has no command "fly"/))
-  assert.throws(() => arena().on('leave', () => {}), definitionError(/arena\.leave has two handlers/))
+  assert.throws(() => arena().on('leave', () => {}), definitionError(/arena: the handler of leave is set twice/))
 })
 
 test('a handler has the types of its contract, and its output is checked', () => {
@@ -242,6 +256,101 @@ test('handlers() adds several typed handlers, which count as handled', () => {
   assert.deepEqual([...firefly({ whole }).shards.keys()], ['arena'])
   // @ts-expect-error -- the output is { seats: number[] }
   shard(Arena).handlers({ list: () => ({ seats: ['a'] }) })
+})
+
+test('rejects anything of a shard that is set twice', () => {
+  const Pay = contract('pay', { give: command(301, {}, null, { durable: true }) })
+  const Owned = table('owned', { id: t.id }, { key: 'id', owner: Arena })
+  const run = (): void => {}
+  type Builder = ReturnType<typeof shard<Entries, 'FULL' | 'TOO_POOR'>>
+  const setters: Record<string, (builder: Builder) => unknown> = {
+    'access (public, players or bound)': (b) => b.public(),
+    admit: (b) => b.admit(() => true),
+    tables: (b) => b.tables({ owned: Owned }),
+    state: (b) => b.state(() => ({})),
+    kv: (b) => b.kv({ n: t.u8 }),
+    linger: (b) => b.linger(1),
+    'tick or step': (b) => b.tick(1, run),
+    'timer "ring"': (b) => b.timer('ring', {}, run),
+    'answer "gave"': (b) => b.answer('gave', Pay.entries.give, {}, run),
+    'the handler of leave': (b) => b.on('leave', run),
+    onDisconnect: (b) => b.onDisconnect(run),
+    onReconnect: (b) => b.onReconnect(run),
+    onResync: (b) => b.onResync(run),
+    onLeave: (b) => b.onLeave(run),
+    onRejoin: (b) => b.onRejoin(run),
+  }
+  for (const [what, set] of Object.entries(setters)) {
+    const builder = shard(Arena)
+    set(builder)
+    assert.throws(() => set(builder), { name: 'DefinitionError', message: `arena: ${what} is set twice` }, what)
+  }
+  // Different methods that set the same thing, and each method of the builder is in the list above.
+  assert.throws(() => shard(Arena).public().players(), definitionError(/access .* is set twice/))
+  assert.throws(() => shard(Arena).players().bound(), definitionError(/access .* is set twice/))
+  assert.throws(() => shard(Arena).tick(1, run).step(1, run), definitionError(/tick or step is set twice/))
+  assert.throws(() => shard(Arena).on('leave', run).handlers({ leave: run }), definitionError(/leave is set twice/))
+  const others = ['constructor', 'on', 'public', 'players', 'bound', 'handlers', 'tick', 'step', 'timer', 'answer']
+  const methods = Object.getOwnPropertyNames(Object.getPrototypeOf(shard(Arena)))
+  assert.deepEqual(
+    methods.filter((name) => !(name in setters) && !others.includes(name)),
+    [],
+  )
+})
+
+test('rejects lists that name something twice', () => {
+  const twice = definitionError(/refusal NO is listed twice|needs the index \w+ twice/)
+  assert.throws(() => contract('shop', {}, { refuses: ['NO', 'NO'] }), twice)
+  const columns = { id: t.id, n: t.u8 }
+  assert.throws(() => table('owned', columns, { key: 'id', owner: Arena, unique: ['n', 'n'] }), twice)
+  assert.throws(() => table('owned', columns, { key: 'id', owner: Arena, by: ['n', 'n'], shardKey: 'id' }), twice)
+})
+
+test('rejects a handler or hook that is no function', () => {
+  const missing = undefined as never
+  assert.throws(
+    () => shard(Arena).on('leave', missing),
+    definitionError(/the handler of leave is undefined, not a func/),
+  )
+  assert.throws(() => shard(Arena).onLeave(missing), definitionError(/arena: onLeave is undefined, not a function/))
+  assert.throws(() => shard(Arena).timer('ring', {}, missing), definitionError(/timer "ring" is undefined/))
+})
+
+test('helpers and handlers of other files take their types from the builder', () => {
+  const Pay = contract('pay', { give: command(301, {}, { left: t.u8 }, { durable: true }) })
+  const base = shard(Arena)
+    .state(() => ({ score: 0 }))
+    .kv({ best: t.u32 })
+    .timer('ring', { n: t.u8 }, (c) => award(c, 1))
+    .answer('gave', Pay.entries.give, { id: t.id }, () => {})
+  function award(c: ContextOf<typeof base>, points: number): void {
+    c.state.score += points
+    c.schedule(1, 'ring', { n: 1 })
+    c.broadcast.moved({ seat: 1, x: 2 })
+    c.at(Pay, 'k').cast.give({}, { answer: 'gave', data: { id: 'a' } })
+    assertTrueType<Equal<ReturnType<typeof c.kv.get<'best'>>, number | undefined>>()
+    // @ts-expect-error -- ticks and timers have no seat
+    void c.seat
+    // @ts-expect-error -- no such timer
+    c.setTimer(1, 'rang')
+    // @ts-expect-error -- not a refusal of this contract
+    c.fail('NO_SUCH_CODE')
+  }
+  const seatOf = (c: SessionContextOf<typeof base>): number => (award(c, c.seat), c.seat)
+  const movement = {
+    enter: (c, { nick }) => ({ seat: seatOf(c) + nick.length }),
+    steer: (c, { dx }) => award(c, dx),
+  } satisfies HandlersOf<typeof base>
+  const wrong = {
+    // @ts-expect-error -- the output is { seat: number }
+    enter: () => ({ seat: 'one' }),
+  } satisfies HandlersOf<typeof base>
+  assert.ok(wrong)
+  const half = base.handlers(movement)
+  // @ts-expect-error -- no handler for leave and list
+  assert.throws(() => firefly({ half }), definitionError(/no handler for arena\.leave/))
+  const whole = half.on('leave', (c) => award(c, seatOf(c))).on('list', () => ({ seats: [] }))
+  assert.deepEqual([...firefly({ whole }).shards.keys()], ['arena'])
 })
 
 test('rejects state, kv and timers on a service', () => {

@@ -142,10 +142,13 @@ test('a table must be listed once, by the shard that owns it', () => {
       .on('go', () => ({})),
   }
   assert.throws(() => firefly(twins), definitionError(/two tables have the name item/))
-  const again = shard(Own).answer('done', {}, () => {})
-  assert.throws(() => again.answer('done', {}, () => {}), definitionError(/own has two answers "done"/))
-  assert.throws(() => again.answer('', {}, () => {}), definitionError(/an answer needs a name/))
-  assert.throws(() => service(Own).answer('done', {}, () => {}), definitionError(/it has no answers/))
+  const { go, take } = Own.entries
+  assert.throws(() => shard(Own).answer('', take, {}, () => {}), definitionError(/an answer needs a name/))
+  assert.throws(
+    () => shard(Own).answer('done', go, {}, () => {}),
+    definitionError(/own: answer "done" is for command 1, which is not durable/),
+  )
+  assert.throws(() => service(Own).answer('done', take, {}, () => {}), definitionError(/it has no answers/))
   assert.throws(() => service(Own).bound(), definitionError(/it has no bound sessions/))
 })
 
@@ -232,20 +235,28 @@ test('get() takes the key without the shard key, all() takes foreign keys', () =
 
 test('the answer of a cast must be one that the shard declares, with its data', () => {
   const own = shard(Own)
-    .answer('took', { id: name, n: t.optional(t.u32) }, (c, { id }, answer) => {
+    .answer('took', Own.entries.take, { id: name, n: t.optional(t.u32) }, (c, { id }, answer) => {
       assertTrueType<Equal<typeof id, string>>()
-      assertTrueType<Equal<typeof answer, CastAnswer>>()
+      assertTrueType<Equal<typeof answer, CastAnswer<{ left: number }>>>()
+      if (answer.ok) assertTrueType<Equal<typeof answer.output.left, number>>()
       // @ts-expect-error -- a refusal has no output
-      if (!answer.ok) void answer.output
+      else void answer.output
       c.at(Own, 'k').cast.take({ amount: 1 }, { answer: 'took', data: { id } })
     })
-    .answer('done', {}, (c) => c.at(Own, 'k').cast.tell({}, { answer: 'took', data: { id: '' } }))
+    .answer('told', Own.entries.tell, {}, (c, _data, answer) => {
+      assertTrueType<Equal<typeof answer, CastAnswer<void>>>()
+      c.at(Own, 'k').cast.take({ amount: 1 }, { answer: 'took', data: { id: '' } })
+    })
     .on('go', (c) => {
       const { cast, call } = c.at(Own, 'k')
       cast.take({ amount: 1 })
       cast.take({ amount: 1 }, { answer: 'took', data: { id: 'x', n: 1 } })
-      cast.take({ amount: 1 }, { answer: 'done' })
-      cast.tell({}, { answer: 'done', data: {} })
+      cast.tell({}, { answer: 'told' })
+      cast.tell({}, { answer: 'told', data: {} })
+      // @ts-expect-error -- told is for another command
+      cast.take({ amount: 1 }, { answer: 'told' })
+      // @ts-expect-error -- took is for another command
+      cast.tell({}, { answer: 'took', data: { id: 'x' } })
       // @ts-expect-error -- no such answer
       cast.take({ amount: 1 }, { answer: 'gave' })
       // @ts-expect-error -- its data is missing
@@ -257,7 +268,7 @@ test('the answer of a cast must be one that the shard declares, with its data', 
       // @ts-expect-error -- the input is missing
       cast.take()
       // @ts-expect-error -- only a cast has an answer
-      void call.take({ amount: 1 }, { answer: 'done' })
+      void call.take({ amount: 1 }, { answer: 'took', data: { id: 'x' } })
       // @ts-expect-error -- a command without output cannot be called
       void call.tell({})
       return {}
@@ -267,5 +278,5 @@ test('the answer of a cast must be one that the shard declares, with its data', 
     c.at(Own, 'k').cast.take({ amount: 1 }, { answer: 5 })
   }
   assert.equal(typeof bare, 'function')
-  assert.deepEqual([...own.definition.answers.keys()], ['took', 'done'])
+  assert.deepEqual([...own.definition.answers.keys()], ['took', 'told'])
 })

@@ -58,7 +58,7 @@ const pack = shard(Pack)
   .kv({ sum: t.u32 })
   .state(() => ({ count: 0 }))
   .timer('ring', { n: t.u32 }, (c, { n }) => c.broadcast.counted({ n }))
-  .answer('given', { n: t.u32 }, (c, { n }) => c.kv.set('sum', n))
+  .answer('given', Pack.entries.receive, { n: t.u32 }, (c, { n }) => c.kv.set('sum', n))
   .on('echo', (_c, input) => input)
   .on('count', (c) => {
     c.push.counted({ n: c.state.count })

@@ -2,7 +2,7 @@
 // acknowledged, as in core/node; otherwise each at once, as in a Durable Object. Commits fail, or have an unknown outcome, by
 // chance. Invariant: when the process ends, what was written is on the disk, synced or not, and nothing else.
 
-import type { Awaitable } from '../../../core/game/shard.ts'
+import type { Awaitable } from '../../../core/game/definition.ts'
 import type { LocalStore, Outbox, OutboxEntry } from '../../../core/outbox/localstore.ts'
 import { COMMITTED, type Outcome, type WriteSet } from '../../../core/ports/store.ts'
 import { shardName, type ShardId } from '../../../core/wire/shardid.ts'
