@@ -1,18 +1,19 @@
 #!/usr/bin/env node
-// The `firefly` command with its subcommands. `serve` prints one ready line when every listener
-// is open. SIGTERM and SIGINT drain and exit 0, a second one exits immediately; SIGHUP reloads the certificate. A start
-// that fails prints one line on stderr and exits 2.
+// The `firefly` command with its subcommands. `serve` prints one ready line when every listener is open. A start that
+// fails prints one line on stderr and exits 2. Invariant: what the server prints never blocks or ends it.
 
 import { Command, CommanderError } from 'commander'
 import { readFileSync } from 'node:fs'
 import { critical, type Game } from '../core/game/game.ts'
 import { DriftError } from '../core/migrate/migrations.ts'
 import { AppError, loadApp } from '../core/node/app.ts'
+import { jsonLog } from '../core/node/log.ts'
+import { bufferStandardStreams } from '../core/node/stdio.ts'
 import { StoreError } from '../core/node/storeerror.ts'
 import { DatabaseError } from '../core/sql/client.ts'
 import { DefinitionError } from '../core/wire/errors.ts'
 import { ticketOptionsOf, type TicketOptions } from '../edge/gateway/ticket.ts'
-import { start, type RunningServer } from '../edge/node/server.ts'
+import { start } from '../edge/node/server.ts'
 import { TlsError, type TlsFiles } from '../edge/node/tls.ts'
 import { devCommand } from './dev.ts'
 import { migrateCommand } from './migrate.ts'
@@ -20,10 +21,14 @@ import { doctorCommand } from './doctor.ts'
 import { commandWithServeOptions, OptionError, type ServeOptions } from './options.ts'
 import { pageCommand } from './page.ts'
 import { newCommand, packageManifest } from './scaffold.ts'
+import { SignalHandler } from './signals.ts'
 import { watchAndServe } from './watch.ts'
 
 async function serve(options: ServeOptions): Promise<void> {
   if (options.watch) return watchAndServe(options.app)
+  bufferStandardStreams()
+  exitOnUncaughtError()
+  const signals = new SignalHandler()
   const tls = tlsOf(options)
   const tickets = ticketsOf(options)
   const app = await loadApp(options.app)
@@ -55,8 +60,7 @@ async function serve(options: ServeOptions): Promise<void> {
     ...(cipher && { cipher }),
     identity: { head: options.head, protoVersion: options.protocolVersion, serverVersion: options.serverVersion },
   })
-  drainOnSignal(server)
-  if (tls) reloadOnSignal(server)
+  signals.attach(server)
   const { http, tcp } = server
   const url = `${tls ? 'https' : 'http'}://${http.host}:${http.port}`
   console.log(`firefly ready http=${url} tcp=${tcp.host}:${tcp.port} pid=${process.pid}`)
@@ -110,34 +114,12 @@ function durabilityLines(game: Game, hasMysql: boolean): string[] {
   return lines
 }
 
-function drainOnSignal(server: RunningServer): void {
-  let isDraining = false
-  const drain = (): void => {
-    if (isDraining) process.exit(1)
-    isDraining = true
-    server.stop().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        console.error(`firefly: the drain failed: ${String(error)}`)
-        process.exit(1)
-      },
-    )
-  }
-  process.on('SIGTERM', drain)
-  process.on('SIGINT', drain)
-}
-
-/** The operator sends SIGHUP after renewing the certificate. */
-function reloadOnSignal(server: RunningServer): void {
-  const { log } = server.host
-  process.on('SIGHUP', () => {
-    try {
-      server.reloadTls()
-      log.info('certificate and key were reloaded')
-    } catch (error) {
-      const { message } = error as Error
-      log.error('certificate and key could not be reloaded; the old ones stay in use', { error: message })
-    }
+/** Node would print the error by a write that can block, and the dead server would keep its ports. */
+function exitOnUncaughtError(): void {
+  const log = jsonLog('error')
+  process.on('uncaughtException', (error, origin) => {
+    log.error('an error that nothing caught ends the process', { error, origin })
+    process.exit(1)
   })
 }
 

@@ -3,7 +3,7 @@
 // Durable Object in memory (and billed). Such a timer is deferred and polled at each event.
 
 import type { Clock, Timer } from '../ports/clock.ts'
-import type { Log, LogFields } from '../ports/log.ts'
+import { boundedLine, type Log, type LogFields } from '../ports/log.ts'
 
 /** The longest timer that keeps an object in memory; an idle one may be evicted after one or two minutes anyway. */
 export const OBJECT_MAX_PINNED_MS = 60_000
@@ -76,12 +76,16 @@ export class WorkerClock implements Clock {
 /** One JSON line per message, the format that Workers Logs index. */
 export class WorkerLog implements Log {
   info(message: string, fields?: LogFields): void {
-    console.log(JSON.stringify({ level: 'info', message, ...fields }))
+    console.log(jsonLine('info', message, fields))
   }
   warn(message: string, fields?: LogFields): void {
-    console.warn(JSON.stringify({ level: 'warn', message, ...fields }))
+    console.warn(jsonLine('warn', message, fields))
   }
   error(message: string, fields?: LogFields): void {
-    console.error(JSON.stringify({ level: 'error', message, ...fields }))
+    console.error(jsonLine('error', message, fields))
   }
+}
+
+function jsonLine(level: string, message: string, fields: LogFields | undefined): string {
+  return JSON.stringify({ level, ...boundedLine(message, fields) })
 }

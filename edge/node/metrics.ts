@@ -3,6 +3,7 @@
 
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Host } from '../../core/node/host.ts'
+import { droppedLines } from '../../core/node/stdio.ts'
 import type { EngineMeter } from '../../core/turn/meter.ts'
 import type { FlusherMetrics } from '../../core/outbox/flusher.ts'
 import type { TieredStore } from '../../core/outbox/tieredstore.ts'
@@ -103,6 +104,7 @@ export function createMetrics(
   for (const [key, help] of ENGINE_COUNTERS) counter(`firefly_${snakeCase(key)}_total`, help, () => engine.meter[key])
   gauge('firefly_row_cache_bytes', 'rows in memory, by weight', () => engine.rowCache.bytes)
   gauge('firefly_row_cache_rows', 'rows in memory', () => engine.rowCache.rows)
+  counter('firefly_log_dropped_total', 'lines that standard output or standard error did not take', droppedLines)
   if (tiers) {
     counter('firefly_shard_loads_total', 'shards loaded from MySQL', () => tiers.metrics.loads)
     counter('firefly_rows_loaded_total', 'rows loaded from MySQL', () => tiers.metrics.loadedRows)

@@ -54,6 +54,7 @@ export interface RunningServer {
   readonly gateway: Gateway
   /** What the listeners rejected before the gateway. */
   readonly refusals: ListenerRejections
+  readonly hasTls: boolean
   /** Reads certificate and key again for new connections. @throws TlsError, and the old ones stay in use */
   reloadTls(): void
   /** Drains and closes everything; safe to call twice. */
@@ -101,6 +102,7 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
     host,
     gateway,
     refusals: rejections,
+    hasTls: certificate !== null,
     reloadTls: () => certificate?.reload(),
     stop,
   }
