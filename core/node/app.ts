@@ -4,7 +4,8 @@
 
 import { build, type BuildFailure, type BuildOptions, type Plugin } from 'esbuild'
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
+import { registerHooks, setSourceMapsSupport } from 'node:module'
 import { dirname, extname, join, resolve, sep } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { CipherFactory } from '../wire/cipher.ts'
@@ -64,18 +65,16 @@ export function findEntry(path: string): string {
 async function importGame(entry: string): Promise<Pick<App, 'game' | 'cipher'>> {
   const code = await bundle(`app ${entry}`, {
     entryPoints: [entry],
+    // Names the folder that the sources of the source map are relative to; nothing is written.
+    outfile: `${entry}.bundle`,
     platform: 'node',
     target: 'node22',
     packages: 'external',
     sourcemap: 'inline',
     plugins: [frameworkExternals],
   })
-  // Beside the app, so that packages outside of the bundle resolve from the app's node_modules.
-  const folder = await mkdtemp(join(dirname(entry), '.firefly-'))
   try {
-    const file = join(folder, 'server.mjs')
-    await writeFile(file, code)
-    const module = (await import(pathToFileURL(file).href)) as { default?: Partial<Game>; cipher?: unknown }
+    const module = await importSource(entry, code)
     if (module.default?.kind !== 'firefly-game')
       throw new AppError(`app ${entry} must export its game: export default firefly({ … })`)
     if (module.cipher !== undefined && typeof module.cipher !== 'function')
@@ -85,8 +84,28 @@ async function importGame(entry: string): Promise<Pick<App, 'game' | 'cipher'>> 
     if (error instanceof AppError) throw error
     const reason = error instanceof Error ? error.message : String(error)
     throw new AppError(`app ${entry} does not load: ${reason}`, { cause: error })
+  }
+}
+
+/** The bundles of this process. */
+let bundleCount = 0
+
+/**
+ * Imports `code` as if it were the entry file: packages and `import.meta` are those of the app, and no file is written, since
+ * an app may be in a read-only folder.
+ */
+async function importSource(entry: string, code: string): Promise<{ default?: Partial<Game>; cipher?: unknown }> {
+  // The number, because a URL is imported once.
+  const url = `${pathToFileURL(entry).href}?bundle=${++bundleCount}`
+  setSourceMapsSupport(true, { nodeModules: false, generatedCode: false })
+  const hooks = registerHooks({
+    load: (target, context, next) =>
+      target === url ? { format: 'module', source: code, shortCircuit: true } : next(target, context),
+  })
+  try {
+    return (await import(url)) as { default?: Partial<Game>; cipher?: unknown }
   } finally {
-    await rm(folder, { recursive: true, force: true })
+    hooks.deregister()
   }
 }
 

@@ -40,6 +40,8 @@ export function openSlotFile(path: string, options: RowTablesOptions): OpenedSlo
     restoreWalBackup(path)
     db = new DatabaseSync(path, { timeout: 0 })
     db.exec('PRAGMA locking_mode = EXCLUSIVE')
+    // Only the data folder must be writable; SQLite puts temporary files into /var/tmp.
+    db.exec('PRAGMA temp_store = MEMORY')
     const format = formatOf(db, path)
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0')
     db.exec(`PRAGMA journal_size_limit = ${MAX_WAL_BYTES}`)

@@ -38,10 +38,16 @@ after(() => {
   for (const child of started) child.kill('SIGKILL')
 })
 
-function spawnProgram(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd = process.cwd()): ChildProcess {
+function spawnProgram(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  cwd = process.cwd(),
+  through: readonly string[] = [],
+): ChildProcess {
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FIREFLY_')))
   const script = join(import.meta.dirname, '../../cli/firefly.ts')
-  const child = spawn(process.execPath, [script, ...args], { cwd, env: { ...clean, ...env } })
+  const [command, ...rest] = [...through, process.execPath, script, ...args]
+  const child = spawn(command!, rest, { cwd, env: { ...clean, ...env } })
   started.add(child)
   child.on('exit', () => started.delete(child))
   return child
@@ -57,10 +63,19 @@ export function runToEnd(args: readonly string[], env: NodeJS.ProcessEnv = {}, c
   return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })))
 }
 
-/** Starts `firefly serve` on free ports, with a new data folder by default. */
-export function serve(app: string, args: readonly string[] = [], data = temporaryFolder()): Promise<Program> {
+/**
+ * Starts `firefly serve` on free ports, with a new data folder by default.
+ * @param through a command that runs its arguments as a command, such as `unshare`
+ */
+export function serve(
+  app: string,
+  args: readonly string[] = [],
+  data = temporaryFolder(),
+  through: readonly string[] = [],
+): Promise<Program> {
   const startedMs = performance.now()
-  const child = spawnProgram(['serve', '--app', app, '--http', '0', '--tcp', '0', '--data', data, ...args])
+  const options = ['serve', '--app', app, '--http', '0', '--tcp', '0', '--data', data, ...args]
+  const child = spawnProgram(options, {}, process.cwd(), through)
   const lines: string[] = []
   let output = ''
   let errors = ''
