@@ -115,7 +115,9 @@ function routes({ host, gateway, registry, page, rejections }: WebOptions): Hono
     rejections.count('upgrade')
     return c.text('expected a WebSocket', 426, { upgrade: 'websocket', connection: 'close' })
   })
-  app.get('/healthz', (c) => c.json({ status: 'ok', connections: gateway.connectionCount, shards: host.engine.shards }))
+  app.get('/healthz', (c) =>
+    c.json({ status: 'ok', host: 'node', connections: gateway.connectionCount, shards: host.engine.shards }),
+  )
   app.get('/metrics', async (c) => c.text(await registry.metrics(), 200, { 'content-type': registry.contentType }))
   for (const [path, file] of page) app.get(path, (c) => c.body(file.body, 200, { 'content-type': file.type }))
   return app

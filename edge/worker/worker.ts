@@ -54,7 +54,7 @@ const isolate: { state: IsolateState | null; routingFetchedMs: number } = { stat
 /** The edge Worker of a game; the default export is the one without options. */
 export function edge(options: EdgeOptions = {}): ExportedHandler<EdgeEnv> {
   const app = new Hono<{ Bindings: EdgeEnv }>()
-  app.get('/healthz', (c) => c.text('ok'))
+  app.get('/healthz', (c) => c.json({ status: 'ok', host: 'cloudflare' }))
   app.get('/ws', async (c) => {
     if (c.req.header('Upgrade')?.toLowerCase() !== 'websocket') return c.text('expected a WebSocket', 426)
     let state: IsolateState

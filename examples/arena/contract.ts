@@ -16,6 +16,9 @@ export const Arena = contract(
     /** The pressed controls; sent when they change, without reply. */
     steer: command(201, { turn: t.int(-1, 1), thrust: t.bool, fire: t.bool }),
 
+    /** What the page's panel shows. `turnMicros`: mean time of a tick; 0 where clocks stand still during a turn. */
+    stats: command(202, {}, { players: t.u16, bots: t.u16, turnMicros: t.u32 }),
+
     /**
      * Sent 20 times per second; `unpackWorld` in world.ts decodes it. The codec `raw` adds no bytes to the packed ones. For a
      * pilot that is away or reads too slowly only the newest world is queued. A world contains all ships, but only the new

@@ -26,12 +26,16 @@ interface State {
   readonly pilots: Map<string, Pilot>
   /** The roster has changed since the last tick. */
   rosterStale: boolean
+  /** Moving mean of the time of a tick. */
+  tickMs: number
 }
 
 /** A full arena and as many pilots that may return; the least recently seated is evicted first. */
 const MAX_PILOTS = 2 * CREW.maxHumans
 /** Long enough for a phone that changes networks; short, because a ship without pilot is an easy target. */
 const LINGER_MS = 15_000
+/** Weight of the newest tick in the mean. */
+const TICK_WEIGHT = 0.05
 /** After a pause the battle continues from its last state instead of jumping ahead. */
 const MAX_STEP_SECONDS = 0.1
 
@@ -59,7 +63,13 @@ export const arena = shard(Arena)
     const ship = c.joined && c.state.sim.ships.get(c.seat)
     if (ship) Object.assign(ship, { turn, thrust, fire })
   })
+  .on('stats', (c) => {
+    const { sim, tickMs } = c.state
+    const players = humansIn(sim)
+    return { players, bots: sim.ships.size - players, turnMicros: Math.round(tickMs * 1_000) }
+  })
   .tick(HZ, (c, dt) => {
+    const startedMs = performance.now()
     const { sim } = c.state
     const random = (): number => c.random()
     if (adjustBots(sim, random)) c.state.rosterStale = true
@@ -70,9 +80,9 @@ export const arena = shard(Arena)
       const { x, y } = target
       c.broadcast.hit({ by: by.seat, target: target.seat, shot: shot.id, x, y, score: by.pilot.score })
     }
-    if (!c.state.rosterStale) return
+    if (c.state.rosterStale) c.broadcast.roster(rosterOf(c.state))
     c.state.rosterStale = false
-    c.broadcast.roster(rosterOf(c.state))
+    c.state.tickMs += (performance.now() - startedMs - c.state.tickMs) * TICK_WEIGHT
   })
   .linger(LINGER_MS)
   .onDisconnect((c) => {
@@ -110,7 +120,7 @@ export const arena = shard(Arena)
 export default firefly({ arena })
 
 function stateOf(pilots: [string, Pilot][]): State {
-  return { sim: createSim(), pilots: new Map(pilots), rosterStale: true }
+  return { sim: createSim(), pilots: new Map(pilots), rosterStale: true, tickMs: 0 }
 }
 
 function pilotOf({ pilots }: State, session: string): Pilot {

@@ -115,9 +115,32 @@ async function assertPlayersSeeEachOther(url: string, host: string): Promise<voi
     await ada.waitForFunction(() => window.arena.ping > 0)
     await ada.screenshot({ path: `shots/arena-${host}-ada.png` })
     await bob.screenshot({ path: `shots/arena-${host}-bob.png` })
+    await assertPanelWorks(ada, host === 'node' ? 'Node' : 'Cloudflare')
   } finally {
     await chrome.close()
   }
+}
+
+/** The panel shows the host and what it measured, opens a second player, and cuts the connection, which resumes. */
+async function assertPanelWorks(page: Page, host: string): Promise<void> {
+  const hasText = (id: string, pattern: string): Promise<unknown> =>
+    page.waitForFunction(
+      ([name, source]) => new RegExp(source!).test(document.getElementById(name!)!.textContent),
+      [id, pattern],
+    )
+  await hasText('panel-host', host)
+  await hasText('panel-players', '^2 \\+ \\d+ bots$')
+  await hasText('panel-turn', '20/s$')
+  await hasText('panel-events', '^[1-9]\\d*/s$')
+  const [second] = await Promise.all([page.context().waitForEvent('page'), page.click('#second')])
+  await hasText('panel-players', '^3 ')
+  await second.close()
+  await page.click('#cut')
+  await page.waitForSelector('body.paused')
+  await page.waitForSelector('body:not(.paused)')
+  await hasText('panel-resumes', '^1$')
+  await page.click('#code')
+  await hasText('source-text', 'export default firefly')
 }
 
 /** The ship of the player `nick` as `page` sees it. */

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { Ping } from '../../examples/arena/page/ping.ts'
 import { adjustBots, steerBots } from '../../examples/arena/bots.ts'
 import { CREW, FIELD, gap, HZ, hueOf, SHIP, SHOT, wrap } from '../../examples/arena/rules.ts'
 import { addShip, createSim, IDLE, removeShip, step, worldOf } from '../../examples/arena/sim.ts'
@@ -196,4 +197,23 @@ test('sixty ships that all fire at the same time take less than 4 KB', () => {
   step(sim, TICK, seeded(1))
   const { length } = packWorld(worldOf(sim))
   assert.ok(length < 4_096, `${length} bytes`)
+})
+
+test('the ping excludes the time of a frame that delays the answer', () => {
+  const ping = new Ping()
+  assert.equal(ping.ms, 0)
+  ping.measured(40, 1_000)
+  assert.equal(ping.ms, 40)
+  // A frame from 2,000 to 2,080; the answer, sent for at 1,990, is handled after it or at its end.
+  ping.frameStarted(2_000)
+  ping.measured(90, 2_080)
+  assert.equal(ping.ms, 10)
+  ping.frameEnded(2_080)
+  ping.measured(91, 2_081)
+  assert.equal(ping.ms, 10)
+  ping.measured(30, 2_100)
+  assert.equal(ping.ms, 30, 'handled long after the frame')
+  ping.frameStarted(3_000)
+  ping.measured(20, 3_050)
+  assert.equal(ping.ms, 0.1, 'sent and answered during one frame')
 })

@@ -106,7 +106,8 @@ export class Hud {
   }
 }
 
-function find<T extends HTMLElement = HTMLElement>(id: string): T {
+/** @throws Error: the page has no such element */
+export function find<T extends HTMLElement = HTMLElement>(id: string): T {
   const found = document.getElementById(id)
   if (!found) throw new Error(`index.html has no #${id}`)
   return found as T

@@ -6,10 +6,13 @@ import { connect, Refusal, type Firefly } from '../../../client/index.ts'
 import { Arena } from '../contract.ts'
 import { unpackWorld, type ShipDot } from '../world.ts'
 import { Battle } from './battle.ts'
+import { CuttableConnection } from './cut.ts'
 import { startDemo } from './demo.ts'
 import { Picture } from './draw.ts'
 import { Hud } from './hud.ts'
 import { Input } from './input.ts'
+import { Panel, type ArenaStats } from './panel.ts'
+import { Ping } from './ping.ts'
 import { Sound } from './sound.ts'
 
 /** The page's current state, for tests and the browser's console. */
@@ -26,6 +29,8 @@ declare global {
 
 const NICK = 'firefly-arena-nick'
 const RETRY_MS = 1_000
+/** Long enough to see the other ships of the arena go on without this one. */
+const CUT_MS = 3_000
 
 const query = new URLSearchParams(location.search)
 const url = query.get('server') ?? `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`
@@ -34,17 +39,27 @@ const sound = new Sound()
 const picture = new Picture(document.querySelector('canvas')!)
 const battle = new Battle(picture, hud, sound)
 const input = new Input(document.querySelectorAll<HTMLElement>('[data-action]'), () => steer())
+const ping = new Ping()
+const connection = new CuttableConnection()
+const panel = new Panel({
+  stats: () => stats(),
+  cut: () => connection.cut(CUT_MS),
+  secondTab: () => window.open(`?nick=${encodeURIComponent(`${nick.slice(0, 14)} 2`)}&auto=1`, '_blank'),
+})
+const frameEnd = new MessageChannel()
+frameEnd.port1.onmessage = () => ping.frameEnded(performance.now())
 let game: Firefly | null = null
 let playing = false
 let nick = (query.get('nick') ?? localStorage.getItem(NICK) ?? '').slice(0, 16)
 let steer = (): void => undefined
+let stats = (): Promise<ArenaStats> => Promise.reject(new Error('not playing'))
 
 window.arena = {
   get seat() {
     return battle.seat
   },
   get ping() {
-    return game?.rttMs ?? 0
+    return ping.ms
   },
   ships: () =>
     (battle.newest?.ships ?? []).map((ship) => {
@@ -54,9 +69,12 @@ window.arena = {
 }
 
 requestAnimationFrame(function frame(nowMs) {
+  ping.frameStarted(performance.now())
   battle.frame(nowMs, game?.state === 'open' && input.isEnabled && input.controls.thrust)
-  if (battle.seat !== null) hud.ping(game?.rttMs ?? 0, battle.humans)
+  if (battle.seat !== null) hud.ping(ping.ms, battle.humans)
   requestAnimationFrame(frame)
+  // Handled after the browser has painted the frame.
+  frameEnd.port2.postMessage(null)
 })
 
 addEventListener('keydown', (event) => {
@@ -91,6 +109,7 @@ async function play(): Promise<void> {
   const arena = session.at(Arena, 'main')
   // Added before `enter`: the first events may arrive together with its reply.
   arena.on('world', (bytes) => battle.world(unpackWorld(bytes)))
+  for (const event of ['world', 'roster', 'joined', 'left', 'hit'] as const) arena.on(event, () => panel.countEvent())
   arena.on('roster', ({ pilots }) => battle.roster(pilots))
   arena.on('joined', (pilot) => battle.joined(pilot.seat, pilot.nick))
   arena.on('left', (pilot) => battle.left(pilot.seat, pilot.nick))
@@ -101,7 +120,10 @@ async function play(): Promise<void> {
     entering = true
     try {
       const welcome = await arena.enter({ nick: nick || 'pilot' })
-      if (battle.seat === null) hud.setPlaying(true)
+      if (battle.seat === null) {
+        hud.setPlaying(true)
+        panel.start()
+      }
       input.enable()
       battle.takeSeat(welcome.seat)
       steer()
@@ -113,6 +135,7 @@ async function play(): Promise<void> {
     }
   }
   steer = () => arena.steer(input.controls)
+  stats = () => arena.stats()
   arena.onRestart(() => {
     battle.reset()
     void enter()
@@ -122,6 +145,7 @@ async function play(): Promise<void> {
   session.on('paused', () => hud.setPaused(true))
   session.on('resumed', () => {
     hud.setPaused(false)
+    panel.countResume()
     // After a long pause the seat may have expired; and the server has released all controls.
     void enter()
   })
@@ -135,7 +159,10 @@ async function play(): Promise<void> {
 async function connectWithRetry(): Promise<Firefly> {
   for (;;) {
     try {
-      return await connect(url)
+      return await connect(url, {
+        dial: connection.dial,
+        metrics: (metric) => metric.name === 'rtt' && ping.measured(metric.ms, performance.now()),
+      })
     } catch {
       hud.notice('The server does not answer. Trying again…')
       // A server that rejects this client rejects it immediately.
@@ -150,6 +177,7 @@ function returnToStart(reason: string): void {
   game = null
   playing = false
   steer = () => undefined
+  panel.stop()
   input.disable()
   battle.takeSeat(null)
   hud.setPaused(false)
