@@ -41,7 +41,8 @@ export class AdmissionQueue implements ChannelIn {
     this.#out = out
     this.#openChannel = openChannel
     this.#shard = shardName(request.shard)
-    const admittance: Admittance = { uid: request.uid, session: hexOf(request.session), now: clock.now(), log }
+    const { uid, session, remote } = request
+    const admittance: Admittance = { uid, session: hexOf(session), remote, now: clock.now(), log }
     this.#timer = clock.after(TIMES.callMs, () => this.#refuse('UNAVAILABLE'))
     const onFailed = (error: unknown): void => {
       log.error('admit threw; the channel is refused', { shard: this.#shard, error: String(error) })

@@ -60,6 +60,7 @@ export class Channel implements ChannelIn {
   #epoch = 0
   /** Of the newest connection. */
   #generation = 0
+  #remote = ''
   #detachedMs = 0
   #seatTimer: Timer | null = null
   #mark = 0
@@ -97,6 +98,10 @@ export class Channel implements ChannelIn {
   }
   get generation(): number {
     return this.#generation
+  }
+  /** IP address of the newest connection, '' = unknown. */
+  get remote(): string {
+    return this.#remote
   }
   /** The last activation that the channel was introduced to, 0 = none. */
   get introducedActivation(): number {
@@ -136,6 +141,7 @@ export class Channel implements ChannelIn {
     this.#uid = request.uid
     this.#epoch = request.epoch
     this.#generation = request.generation
+    this.#remote = request.remote
     if (request.membershipToken.length > 0) this.#membershipToken = request.membershipToken
   }
 

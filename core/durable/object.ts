@@ -274,7 +274,9 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     if (!attachment || this.#endedSockets.has(socket)) return null
     if (!this.#engine.planOf(attachment.contract)) return null
     this.#setId(attachment)
-    const link = new LinkSocket(this, socket, attachment)
+    // Stored by an earlier version without an address.
+    const opening = attachment.opening && { ...attachment.opening, remote: attachment.opening.remote ?? '' }
+    const link = new LinkSocket(this, socket, { ...attachment, opening })
     this.#linkSockets.set(socket, link)
     return link
   }

@@ -186,6 +186,11 @@ export interface SessionContext<
   readonly session: string
   /** The uid of the session, '' = not logged in. */
   readonly uid: string
+  /**
+   * IP address of the session's newest connection (behind a proxy: docs/operating.md); '' when another shard calls, or
+   * when the host cannot determine it. It may change with every reconnect.
+   */
+  readonly remote: string
   readonly joined: boolean
   /** A small number, unique among the members. @throws Error before `join` */
   readonly seat: number

@@ -65,6 +65,8 @@ export interface Admittance {
   readonly uid: string
   /** 32 hex digits. */
   readonly session: string
+  /** IP address of the client; '' = the host cannot determine it. */
+  readonly remote: string
   /** Wall clock, milliseconds. */
   readonly now: number
   readonly log: ContextLog

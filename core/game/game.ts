@@ -17,7 +17,7 @@ export interface AuthRequest {
   readonly uid: string
   /** 32 hex digits. */
   readonly session: string
-  /** Address of the client, for logs. */
+  /** IP address of the client; '' = the host cannot determine it. */
   readonly remote: string
   /** Wall clock, milliseconds. */
   readonly now: number

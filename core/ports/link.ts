@@ -57,6 +57,7 @@ export const NEW_CHANNEL_DEFAULTS = {
   uid: '',
   epoch: 0,
   generation: 0,
+  remote: '',
 } as const satisfies Partial<OpenRequest>
 
 /** Close code: the session continues on a newer connection. */

@@ -62,6 +62,9 @@ export class Turn implements SessionContext, RowTurn, KvTurn, TurnScope {
   get uid(): string {
     return this.#uid || (this.cause.channel?.uid ?? '')
   }
+  get remote(): string {
+    return this.cause.channel?.remote ?? ''
+  }
   get joined(): boolean {
     return this.cause.channel?.member != null
   }

@@ -48,6 +48,8 @@ export interface OpenRecord {
   readonly epoch: number
   /** Rises with each connection of a session: the link of an older connection takes over nothing. */
   readonly generation: number
+  /** IP address of the client; '' = unknown. */
+  readonly remote: string
 }
 
 /**
@@ -113,9 +115,9 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
   }
 
   open(opening: OpenRecord): void {
-    const { session, channel, legacy, activation, membershipToken, eventAck, uid, epoch, generation } = opening
-    const uidBytes = utf8Encoder.encode(uid)
-    this.#begin(RECORD.OPEN, SESSION_BYTES + 29, membershipToken.length + uidBytes.length)
+    const { session, channel, legacy, activation, membershipToken, eventAck, uid, epoch, generation, remote } = opening
+    const [uidBytes, remoteBytes] = [utf8Encoder.encode(uid), utf8Encoder.encode(remote)]
+    this.#begin(RECORD.OPEN, SESSION_BYTES + 33, membershipToken.length + uidBytes.length + remoteBytes.length)
       .#raw(session)
       .#u32(channel)
       .#flag(legacy)
@@ -125,6 +127,7 @@ export class RecordBatch implements ShardRecords, GatewayRecords {
       .#u32(epoch)
       .#blob(uidBytes)
       .#u32(generation)
+      .#blob(remoteBytes)
   }
 
   call(sequence: number, command: number, flags: number, replyAck: number, body: Uint8Array): void {

@@ -37,9 +37,11 @@ export function readShardRecords(message: Uint8Array, to: ShardRecords): void {
           activation: r.u32(),
           membershipToken: r.view32().slice(),
         }
-        // An edge of an earlier version sends no more fields.
-        if (r.isAtEnd) to.open({ ...opening, eventAck: 0, epoch: 0, uid: '', generation: 0 })
-        else to.open({ ...opening, eventAck: r.u32(), epoch: r.u32(), uid: text(r.view32()), generation: r.u32() })
+        // An edge of an earlier version sends fewer fields.
+        const identity = r.isAtEnd
+          ? { eventAck: 0, epoch: 0, uid: '', generation: 0 }
+          : { eventAck: r.u32(), epoch: r.u32(), uid: text(r.view32()), generation: r.u32() }
+        to.open({ ...opening, ...identity, remote: r.isAtEnd ? '' : text(r.view32()) })
         break
       }
       case RECORD.CLOSE:

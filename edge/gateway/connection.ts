@@ -61,11 +61,15 @@ export class Connection implements OutboundWriterOwner, FrameReaderOwner, Sessio
     this.deadlines = new ConnectionDeadlines(host.clock.mono())
     this.writer = new OutboundWriter(this, host, transport)
     this.reader = new FrameReader(this, host)
-    this.#cipher = host.cipher && host.cipher({ remote: transport.remote, kind: transport.kind })
+    this.#cipher = host.cipher && host.cipher({ remote: transport.address, kind: transport.kind })
   }
 
   get isOpen(): boolean {
     return this.#state === 'open'
+  }
+
+  get remote(): string {
+    return this.transport.address
   }
 
   get isClosed(): boolean {
@@ -81,7 +85,7 @@ export class Connection implements OutboundWriterOwner, FrameReaderOwner, Sessio
     if (this.#session === null) {
       const isHello = command === MESSAGE.HELLO
       this.#session = isHello
-        ? new Session(this, this.#host, this.transport.remote)
+        ? new Session(this, this.#host)
         : new LegacySession(this, this.#host)
       const rejection = this.#permit.confirmFirstFrame(isHello && this.#isKnownSession(source, start, end))
       if (rejection) return this.closeConnection('OVERLOADED', rejection.message)

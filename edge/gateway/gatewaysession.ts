@@ -18,6 +18,8 @@ export interface GatewaySession {
 }
 
 export interface SessionConnection {
+  /** IP address of the client; '' = unknown. */
+  readonly remote: string
   readonly isClosed: boolean
   readonly reader: FrameReader
   readonly writer: OutboundWriter

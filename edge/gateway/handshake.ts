@@ -21,8 +21,6 @@ export interface Handshake {
   /** Gets the identity. */
   readonly owner: SessionIdentityOwner
   readonly context: HandshakeContext
-  /** The client's address, for the game's `auth`. */
-  readonly remote: string
   onAccepted(identity: SessionIdentity, isResumed: boolean): void
   onRejected(reason: CloseReason, message: string): void
   onInternalError(error: unknown): void
@@ -52,7 +50,7 @@ function resumeSession({ session, token }: Hello, handshake: Handshake): void {
 
 /** Verifies a ticket: first what the gateway can check itself, then the game's `auth`. */
 function loginWithTicket(ticket: Uint8Array, identity: SessionIdentity, handshake: Handshake): void {
-  const { context, remote } = handshake
+  const { context, owner } = handshake
   const { ticketVerifier, log } = context
   const { auth } = context.routingTable
   if (!ticketVerifier && !auth) return handshake.onRejected('BAD_TICKET', 'this server does not accept tickets')
@@ -70,7 +68,7 @@ function loginWithTicket(ticket: Uint8Array, identity: SessionIdentity, handshak
     const { session } = identity
     const shard = { contract: AUTH_SHARD, key: String(session[0]! % AUTH_SHARDS) }
     const authLink = new SessionLink(context, shard, { session }, null)
-    const input = { ticket, uid: claims.uid, session: identity.sessionHex, remote: remote.slice(0, 64) }
+    const input = { ticket, uid: claims.uid, session: identity.sessionHex, remote: owner.remote }
     authLink.request(AUTH_REQUEST.verify, input, (result) => {
       authLink.closeLink(true)
       if (result.ok) login((result.output as { readonly uid: string }).uid)

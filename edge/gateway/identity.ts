@@ -16,6 +16,8 @@ export type IdentityContext = Pick<GatewayContext, 'clock' | 'link' | 'tokenSign
 
 /** The session of an identity. */
 export interface SessionIdentityOwner extends SessionLinkListener, Pick<SessionConnection, 'closeConnection'> {
+  /** IP address of the client; '' = unknown. */
+  readonly remote: string
   /** The session logged in, or its token must be replaced. */
   onIdentityChanged(): void
 }
@@ -50,7 +52,8 @@ export class SessionIdentity {
 
   /** What identifies this session when a channel is opened. */
   get opener(): ChannelOpener {
-    return { session: this.session, uid: this.uid, epoch: this.epoch, generation: this.connectionGeneration }
+    const { session, uid, epoch, connectionGeneration: generation } = this
+    return { session, uid, epoch, generation, remote: this.#owner.remote }
   }
 
   /** The key that the game bound for a contract. */

@@ -18,6 +18,7 @@ type LegacyContext = Pick<GatewayContext, 'clock' | 'limits' | 'link' | 'meter' 
 export class LegacySession implements GatewaySession, SessionIdentityOwner {
   readonly kind = 'legacy'
   readonly resumableId = ''
+  readonly remote: string
   readonly #connection: SessionConnection
   readonly #context: LegacyContext
   readonly identity: SessionIdentity
@@ -32,6 +33,7 @@ export class LegacySession implements GatewaySession, SessionIdentityOwner {
   constructor(connection: SessionConnection, context: LegacyContext) {
     this.#connection = connection
     this.#context = context
+    this.remote = connection.remote
     this.identity = new SessionIdentity(this, context, context.clock.id())
   }
 

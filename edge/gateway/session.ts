@@ -40,7 +40,7 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
   readonly kind = 'session'
   readonly #connection: SessionConnection
   readonly #host: SessionHost
-  readonly #remote: string
+  readonly remote: string
   readonly #channels = new Map<number, SessionChannel>()
   /** `accepted`: HELLO was accepted, but its WELCOME waits for the token. */
   #state: 'awaitingHello' | 'handshake' | 'accepted' | 'welcomed' = 'awaitingHello'
@@ -51,10 +51,10 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
   #untilWelcome: (() => void)[] = []
   #areEventsPaused = false
 
-  constructor(connection: SessionConnection, host: SessionHost, remote: string) {
+  constructor(connection: SessionConnection, host: SessionHost) {
     this.#connection = connection
     this.#host = host
-    this.#remote = remote
+    this.remote = connection.remote
   }
 
   /** null until HELLO is accepted. */
@@ -106,7 +106,6 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
     startHandshake(hello, {
       owner: this,
       context: this.#host,
-      remote: this.#remote,
       onAccepted: (identity, isResumed) => this.#startSession(identity, isResumed),
       onRejected: (reason, message) => {
         connection.reader.resume(PAUSE_REASON.handshake)

@@ -24,7 +24,7 @@ export interface SessionLinkListener {
   onEventsMissed(events: number): void
 }
 
-export type ChannelOpener = Pick<OpenRequest, 'session' | 'uid' | 'epoch' | 'generation'>
+export type ChannelOpener = Pick<OpenRequest, 'session' | 'uid' | 'epoch' | 'generation' | 'remote'>
 
 interface PendingRequest {
   readonly command: number
