@@ -84,9 +84,7 @@ export class Connection implements OutboundWriterOwner, FrameReaderOwner, Sessio
   handleFrame(command: number, source: Uint8Array, start: number, end: number): void {
     if (this.#session === null) {
       const isHello = command === MESSAGE.HELLO
-      this.#session = isHello
-        ? new Session(this, this.#host)
-        : new LegacySession(this, this.#host)
+      this.#session = isHello ? new Session(this, this.#host) : new LegacySession(this, this.#host)
       const rejection = this.#permit.confirmFirstFrame(isHello && this.#isKnownSession(source, start, end))
       if (rejection) return this.closeConnection('OVERLOADED', rejection.message)
       if (!isHello) this.updateAuthentication('')
@@ -109,7 +107,7 @@ export class Connection implements OutboundWriterOwner, FrameReaderOwner, Sessio
 
   onInternalError(error: unknown): void {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    this.#host.log.error('an internal error closes a connection', { error: text.slice(0, 2_000) })
+    this.#host.log.error('an internal error closes a connection', { error: text.slice(0, 2_000), remote: this.remote })
     this.closeConnection('BAD_MESSAGE', 'internal error')
   }
 
@@ -142,7 +140,10 @@ export class Connection implements OutboundWriterOwner, FrameReaderOwner, Sessio
       throw new TypeError(`seal returned ${typeof encrypted} instead of bytes`)
     } catch (error) {
       // Not thrown: the shard is sending to many connections, and the others must not fail.
-      this.#host.log.error('a connection is closed: its cipher could not encrypt', { error: String(error) })
+      this.#host.log.error('a connection is closed: its cipher could not encrypt', {
+        error: String(error),
+        remote: this.remote,
+      })
       this.writer.flush()
       this.#closeTransport('UNAVAILABLE', 'a body could not be encrypted')
       return EMPTY_BYTES

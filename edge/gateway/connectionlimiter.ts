@@ -2,9 +2,8 @@
 // the login where the game requires one). An address also counts for the seats that its closed connections may resume.
 // Invariant: each admitted connection is released exactly once, and an address without any takes no memory.
 
-import ipaddr from 'ipaddr.js'
-
 import type { Limits } from '../../core/wire/limits.ts'
+import { addressKey, LOOPBACK, UNKNOWN } from './address.ts'
 
 type ConnectionLimits = Pick<Limits, 'maxConnections' | 'maxPerAddress' | 'maxPerLoopback' | 'maxUnproven'>
 
@@ -155,42 +154,4 @@ function reject(
 ): ConnectionRejection {
   rejections[reason]++
   return { reason, message: `${count} ${what} reach the limit of ${max}` }
-}
-
-const LOOPBACK = 'loopback'
-const UNKNOWN = 'unknown'
-/** The longest text of an IPv6 address has 45 characters; a zone id may follow. */
-const MAX_ADDRESS_CHARS = 80
-
-/**
- * The group an address counts for: an IPv4 address (also one mapped into IPv6) alone, an IPv6 address as its /64, the
- * smallest network of one home; `loopback`, or `unknown` for text that is no address.
- */
-export function addressKey(address: string): string {
-  if (address.length > MAX_ADDRESS_CHARS) return UNKNOWN
-  if (!address.includes(':')) return ipv4Key(address)
-  const text = withoutDottedTail(address.split('%', 1)[0]!)
-  if (!ipaddr.IPv6.isValid(text)) return UNKNOWN
-  const parsed = ipaddr.IPv6.parse(text)
-  if (parsed.isIPv4MappedAddress()) return ipv4Key(parsed.toIPv4Address().toString())
-  if (parsed.range() === 'loopback') return LOOPBACK
-  return `${parsed.parts
-    .slice(0, 4)
-    .map((part) => part.toString(16))
-    .join(':')}::/64`
-}
-
-function ipv4Key(text: string): string {
-  if (!ipaddr.IPv4.isValidFourPartDecimal(text)) return UNKNOWN
-  return text.startsWith('127.') ? LOOPBACK : text
-}
-
-/** ipaddr.js reads a dotted tail with octal numbers, and `::1.2.3.4` as mapped: such a tail is written as two groups. */
-function withoutDottedTail(text: string): string {
-  if (!text.includes('.')) return text
-  const at = text.lastIndexOf(':') + 1
-  const tail = text.slice(at)
-  if (!ipaddr.IPv4.isValidFourPartDecimal(tail)) return ''
-  const mapped = ipaddr.IPv4.parse(tail).toIPv4MappedAddress().toString()
-  return text.slice(0, at) + mapped.slice('::ffff:'.length)
 }

@@ -112,7 +112,10 @@ export class Gateway implements ConnectionHost {
       connection = new Connection(this, transport, admission)
     } catch (error) {
       admission.release()
-      this.log.error('a connection is rejected: its cipher could not be created', { error: String(error) })
+      this.log.error('a connection is rejected: its cipher could not be created', {
+        error: String(error),
+        remote: transport.remote,
+      })
       this.meter.countClose('UNAVAILABLE')
       transport.close(CLOSE_CODES.UNAVAILABLE, 'UNAVAILABLE: the cipher could not be created')
       return null

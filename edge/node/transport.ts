@@ -6,6 +6,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createServer as createTlsServer } from 'node:tls'
 import { WebSocketServer, type WebSocket } from 'ws'
+import { canonicalAddress, hostAndPort } from '../gateway/address.ts'
 import { TokenBucket } from '../gateway/tokenbucket.ts'
 import type { Connection } from '../gateway/connection.ts'
 import type { Gateway } from '../gateway/gateway.ts'
@@ -31,8 +32,8 @@ class TcpTransport implements Transport {
   readonly #socket: Socket
   constructor(socket: Socket) {
     this.#socket = socket
-    this.address = socket.remoteAddress ?? ''
-    this.remote = `${this.address}:${socket.remotePort}`
+    this.address = canonicalAddress(socket.remoteAddress)
+    this.remote = hostAndPort(this.address, socket.remotePort ?? 0)
   }
   get bufferedBytes(): number {
     return this.#socket.writableLength
@@ -84,8 +85,8 @@ class WebSocketTransport implements Transport {
   readonly #socket: WebSocket
   constructor(socket: WebSocket, { remoteAddress, remotePort }: Socket) {
     this.#socket = socket
-    this.address = remoteAddress ?? ''
-    this.remote = `${this.address}:${remotePort}`
+    this.address = canonicalAddress(remoteAddress)
+    this.remote = hostAndPort(this.address, remotePort ?? 0)
   }
   get bufferedBytes(): number {
     return this.#socket.bufferedAmount

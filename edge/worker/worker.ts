@@ -9,6 +9,7 @@ import { RoutingTable, type RoutingTableData } from '../../core/game/routing.ts'
 import type { CipherFactory } from '../../core/wire/cipher.ts'
 import { DEFAULT_FRAME_IDENTITY, parseFrameHead, type FrameIdentity } from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS } from '../../core/wire/limits.ts'
+import { canonicalAddress } from '../gateway/address.ts'
 import { ConnectionLimiter } from '../gateway/connectionlimiter.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import { originFilter, type OriginFilter } from '../gateway/origin.ts'
@@ -67,7 +68,7 @@ export function edge(options: EdgeOptions = {}): ExportedHandler<EdgeEnv> {
     const origin = c.req.header('Origin') ?? null
     if (!state.isOriginAllowed(origin)) return c.text('this origin may not open a WebSocket', 403)
     const { 0: client, 1: server } = new WebSocketPair()
-    const address = c.req.header('CF-Connecting-IP') ?? ''
+    const address = canonicalAddress(c.req.header('CF-Connecting-IP'))
     serveWebSocket(gatewayOf(c.env, state, options), server, address)
     return new Response(null, { status: 101, webSocket: client })
   })

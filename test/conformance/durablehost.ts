@@ -14,6 +14,7 @@ export async function durableHost(): Promise<Host> {
   let heldCommits: Promise<void> | null = null
   return {
     name: 'durable',
+    clientAddress: '127.0.0.1',
     cannot: {
       stream: 'clients have WebSockets only',
       kill: 'a Worker has no process of its own; abort is the equivalent',

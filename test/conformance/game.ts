@@ -6,7 +6,7 @@ import { bank, lobby, locker } from './castshards.ts'
 import { alarm, snapshots, resetOnBug, hop, stepper, errorText, ticker, vault } from './timershards.ts'
 import { Bytes, Crew, Desk, Gate, Hop, Ledger, Room } from './contracts.ts'
 import { rowScript } from './rowshards.ts'
-import { auth, accounts, hall, playerRoom } from './sessionshards.ts'
+import { auth, accounts, hall, playerRoom, visits } from './sessionshards.ts'
 
 const echo = (_c: unknown, body: Uint8Array): Uint8Array => body
 
@@ -289,6 +289,7 @@ export const game = firefly(
     hall,
     accounts,
     playerroom: playerRoom,
+    visits,
   },
   { auth },
 )

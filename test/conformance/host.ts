@@ -6,6 +6,8 @@ import type { Firefly } from '../../client/index.ts'
 export interface Host {
   readonly name: 'memory' | 'node' | 'durable'
   /** The missing features, each with the reason. */
+  /** IP address of every client. */
+  readonly clientAddress: string
   readonly cannot: Partial<Record<HostFeature, string>>
   /** Opens a connection that sends and receives bytes. Default: a stream where the host has streams. */
   rawClient(kind?: 'stream' | 'messages'): Promise<RawClient>

@@ -16,6 +16,8 @@ import type { TokenSigner } from '../../edge/gateway/token.ts'
 import { LegacyClient } from '../support/sockets.ts'
 import type { Host } from './host.ts'
 
+/** Of all clients. */
+const ADDRESS = '127.0.0.1'
 const TOKEN_SIGNER: TokenSigner = {
   sign: (bytes) => createHmac('sha256', 'the secret of the tests').update(bytes).digest(),
 }
@@ -64,8 +66,8 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
     }
     const connection = gateway.accept({
       kind,
-      remote: 'memory',
-      address: '',
+      remote: `${ADDRESS}:1`,
+      address: ADDRESS,
       bufferedBytes: 0,
       write: (bytes) => clock.defer(() => arrived(bytes.slice())),
       close: (_code, reason) => closeOnce(reason),
@@ -112,6 +114,7 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
 
   return {
     name: 'memory',
+    clientAddress: ADDRESS,
     faults: {
       injectNext: async (...faults) => void store.faults.push(...faults),
       holdCommits: async () => {

@@ -98,6 +98,7 @@ export async function nodeHost(): Promise<Host> {
   const url = `ws://${LOCAL}:${server.http}/ws`
   return {
     name: 'node',
+    clientAddress: LOCAL,
     cannot: {},
     rawClient: (kind = 'stream') => (kind === 'stream' ? tcpClient(LOCAL, server.tcp) : webSocketClient(url)),
     sdkClient: () => connect(url),

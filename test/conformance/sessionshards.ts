@@ -98,11 +98,32 @@ export const playerRoom = shard(PlayerRoom)
   })
   .on('enter', (c) => ({ uid: c.uid, n: ++c.state.n }))
 
-/** A ticket is the uid itself, except `broken` and `forged`. */
-export async function auth({ ticket, log }: AuthRequest): Promise<string | null> {
+/** The client's address as the game receives it. */
+const address = t.string(64)
+export const Visits = contract('visits', {
+  /** `remote`: of this call; `admitted`: of the admission of this key. */
+  read: command(1660, {}, { remote: address, admitted: address }, { codec: 'json' }),
+  /** Reads it by a call from another shard. */
+  readFromShard: command(1661, { key: name }, { remote: address, admitted: address }, { codec: 'json' }),
+})
+/** By key. */
+const admittedAddresses = new Map<string, string>()
+
+export const visits = shard(Visits)
+  .public()
+  .admit((who, key) => {
+    admittedAddresses.set(key, who.remote)
+    return true
+  })
+  .on('read', (c) => ({ remote: c.remote, admitted: admittedAddresses.get(c.key) ?? '' }))
+  .on('readFromShard', (c, { key }) => c.at(Visits, key).call.read())
+
+/** A ticket is the uid itself, except `broken` and `forged`; that of `address` is the client's address. */
+export async function auth({ ticket, remote, log }: AuthRequest): Promise<string | null> {
   const uid = new TextDecoder().decode(ticket)
   log.info('ticket received', { bytes: ticket.length })
   await Promise.resolve()
   if (uid === 'broken') throw new Error('intended bug')
+  if (uid === 'address') return `at ${remote}`
   return uid === 'forged' ? null : uid
 }

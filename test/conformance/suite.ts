@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { cases as addresses } from './cases/addresses.ts'
 import { cases as bind } from './cases/bind.ts'
 import { cases as broadcast } from './cases/broadcast.ts'
 import { cases as calls } from './cases/calls.ts'
@@ -49,6 +50,7 @@ const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['bind', bind],
   ['resume', resume],
   ['identity', identity],
+  ['addresses', addresses],
 ]
 
 export interface ConformanceOptions {

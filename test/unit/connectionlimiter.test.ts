@@ -5,9 +5,9 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
+import { addressKey } from '../../edge/gateway/address.ts'
 import { DEFAULT_LIMITS } from '../../core/wire/limits.ts'
 import {
-  addressKey,
   ConnectionLimiter,
   type ConnectionPermit,
   type ConnectionRejection,

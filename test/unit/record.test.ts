@@ -22,8 +22,9 @@ const opening = {
   uid: 'ada',
   epoch: 0xffffffff,
   generation: 4,
+  remote: '2001:db8::7',
 }
-const newSession = { eventAck: 0, uid: '', epoch: 0, generation: 0 }
+const newSession = { eventAck: 0, uid: '', epoch: 0, generation: 0, remote: '' }
 
 const toShard: RecordedCall[] = [
   ['open', opening],

@@ -28,7 +28,7 @@ import {
   type Resync,
   type Welcome,
 } from '../../../core/wire/message.ts'
-import { msgpack } from '../../../core/wire/codec.ts'
+import { json, msgpack } from '../../../core/wire/codec.ts'
 import type { Gate } from '../contracts.ts'
 import type { Host, HostFeature, RawClient } from '../host.ts'
 
@@ -282,6 +282,17 @@ export function encodeCallBody(
 ): Uint8Array {
   const body = input instanceof Uint8Array ? input : msgpack.encode(input)
   return encodeCall({ channel, opening, sequence, replyAck, command }, body)
+}
+
+/** A call with JSON bodies. */
+export async function callJson(
+  session: RawSession,
+  channel: number,
+  sequence: number,
+  command: number,
+  input: object = {},
+): Promise<unknown> {
+  return json.decode(await session.call(channel, sequence, command, json.encode(input)))
 }
 
 /** A session after WELCOME, with channel 1 open. */

@@ -8,6 +8,7 @@ import { encodeAck, MESSAGE } from '../../../core/wire/message.ts'
 import type { Host, RawClient } from '../host.ts'
 import { Accounts, Hall, PlayerRoom } from '../sessionshards.ts'
 import {
+  callJson,
   frame,
   uniqueName,
   waitForJsons,
@@ -39,17 +40,6 @@ async function openLegacyPlayer(host: Host, uid: string): Promise<RawClient> {
   client.send(frame(login.number, { uid }))
   await host.waitUntil(() => client.frames.length === 1, 'the login')
   return client
-}
-
-/** A call with JSON bodies. */
-async function callJson(
-  session: RawSession,
-  channel: number,
-  sequence: number,
-  command: number,
-  input: object = {},
-): Promise<unknown> {
-  return json.decode(await session.call(channel, sequence, command, json.encode(input)))
 }
 
 /** Opens a player room on the channel and enters it. */
