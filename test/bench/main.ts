@@ -14,6 +14,11 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     description: 'one flooder beside 100 players, and 500 clients that never read: CPU, replies and memory',
     load: () => import('./attack.ts'),
   },
+  coldstart: {
+    description:
+      'seconds from a bare clone to the first answer of an own game, size of the package and its installation',
+    load: () => import('./coldstart.ts'),
+  },
   idle: {
     description: "the server's memory for each of 10,000 idle sessions, over TCP and over WebSocket",
     load: () => import('./idle.ts'),
@@ -40,7 +45,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
 async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args
   if (name === undefined) {
-    for (const [known, { description }] of Object.entries(BENCHMARKS)) console.log(`${known.padEnd(8)}${description}`)
+    for (const [known, { description }] of Object.entries(BENCHMARKS)) console.log(`${known.padEnd(10)}${description}`)
     return 0
   }
   const benchmark = Object.hasOwn(BENCHMARKS, name) ? BENCHMARKS[name] : undefined

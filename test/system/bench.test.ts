@@ -1,4 +1,4 @@
-// `bench state` in its quick profile runs to its end and prints every figure. Speed is not judged.
+// Benchmarks in their quick profile run to their end and print every figure. Speed is not judged, the size of the package is.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -28,4 +28,13 @@ test('`bench state` prints every figure', async (t) => {
   assert.deepEqual(aims, ['turns', 'turns', 'turns', 'rowsWritten', 'flush', 'reads', 'login'])
   const written = lines.find(({ figure }) => figure === 'rowsWritten')!
   assert.ok(Number(written['perTurn']) > 1 && Number(written['perTurn']) <= 4)
+})
+
+test('`bench coldstart` finds the installed package within its aim', async () => {
+  const lines = await figuresOf('test/bench/main.ts', 'coldstart', '--quick')
+  assert.deepEqual(
+    lines!.map(({ figure }) => figure),
+    ['package', 'installedMB'],
+  )
+  assert.equal(lines![1]!['ok'], true, JSON.stringify(lines))
 })
