@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { OptionError } from './options.ts'
+import { onParentEnded } from './parent.ts'
 
 const WRANGLER_ARGS = ['dev', '--env=', '--ip', '127.0.0.1', '--show-interactive-dev-session=false']
 /** Without them wrangler sends statistics, and fetches request properties and its newest version from the network. */
@@ -28,10 +29,17 @@ async function runWrangler(args: readonly string[]): Promise<void> {
     stdio: 'inherit',
     env: { ...process.env, ...OFFLINE },
   })
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
+  let isStopping = false
+  const stop = (): void => {
+    isStopping = true
+    child.kill('SIGTERM')
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
+  onParentEnded(() => isStopping || stop())
   process.exitCode = await new Promise<number>((resolve, reject) => {
     child.on('error', reject)
-    child.on('close', (code) => resolve(code ?? 0))
+    // wrangler reports the signal, which was a request and no failure.
+    child.on('close', (code) => resolve(isStopping ? 0 : (code ?? 1)))
   })
 }
 

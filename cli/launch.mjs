@@ -43,9 +43,28 @@ function installPackages() {
   if (status !== 0) process.exit(2)
 }
 
+/**
+ * The first process of a container: forwards signals, which the kernel would otherwise drop, and reaps the processes whose
+ * parents have ended, which Node cannot. A terminal sends Ctrl-C to both.
+ */
+const INIT = `
+forward() { if [ -n "$child" ]; then kill -"$1" "$child"; else early=$1; fi; }
+for signal in TERM HUP QUIT USR1 USR2; do trap "forward $signal" $signal; done
+trap '[ -t 0 ] || forward INT' INT
+"$@" <&0 &
+child=$!
+[ -z "$early" ] || kill -"$early" "$child"
+wait "$child"; code=$?
+while kill -0 "$child" 2>/dev/null; do wait "$child"; code=$?; done
+wait "$child" 2>/dev/null; last=$?
+[ $last -eq 127 ] || code=$last
+exit $code`
+const SHELL = '/bin/sh'
+
 function supervise(node, args) {
-  const child = spawn(node, args, { stdio: 'inherit' })
-  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  const env = { ...process.env, FIREFLY_LAUNCHER: String(process.pid) }
+  const child = spawn(node, args, { stdio: 'inherit', env })
+  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']) process.on(signal, () => child.kill(signal))
   // A terminal sends Ctrl-C to the whole process group; a second SIGINT would end the drain.
   process.on('SIGINT', () => process.stdin.isTTY || child.kill('SIGINT'))
   child.on('error', (error) => {
@@ -55,11 +74,16 @@ function supervise(node, args) {
   child.on('close', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]))
 }
 
+/** Becomes the command; never returns. */
+function replaceProcess(file, args) {
+  // The warning about an experimental function is never printed, because Node prints it in the next tick.
+  process.execve(file, [file, ...args], process.env)
+}
+
 installPackages()
 const node = findNode()
 const [command, ...rest] = process.argv.slice(2)
 const args = command === 'node' ? rest : [...FLAGS, main, ...process.argv.slice(2)]
-if (process.execve && process.platform !== 'win32') {
-  // The warning about an experimental function is never printed, because Node prints it in the next tick.
-  process.execve(node, [node, ...args], process.env)
-} else supervise(node, args)
+if (!process.execve || process.platform === 'win32') supervise(node, args)
+else if (process.pid === 1 && existsSync(SHELL)) replaceProcess(SHELL, ['-c', INIT, 'firefly', node, ...args])
+else replaceProcess(node, args)

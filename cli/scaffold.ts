@@ -52,7 +52,9 @@ function createGame(folder: string): string {
   renameSync(join(target, 'gitignore'), join(target, '.gitignore'))
   for (const file of ['package.json', 'wrangler.toml', 'README.md', join('page', 'index.html')]) {
     const path = join(target, file)
-    writeFileSync(path, readFileSync(path, 'utf8').replaceAll(TEMPLATE_NAME, name))
+    const text = readFileSync(path, 'utf8').replaceAll(TEMPLATE_NAME, name)
+    // Elsewhere the shell of npm's scripts is replaced by the command, so that it receives the signals; Windows has neither.
+    writeFileSync(path, process.platform === 'win32' ? text.replaceAll('"exec ', '"') : text)
   }
   const file = join(target, 'package.json')
   const manifest = readManifest(file)

@@ -1,6 +1,7 @@
 // The signals of `firefly serve`, from before the start. SIGTERM and SIGINT drain and exit 0, a second one exits
-// immediately; SIGHUP reloads the certificate. Invariant: no other signal that operators send by mistake ends the server.
+// immediately; the end of `npm start` drains too; SIGHUP reloads the certificate. Invariant: no other signal that operators send by mistake ends the server.
 
+import { onParentEnded } from './parent.ts'
 import type { RunningServer } from '../edge/node/server.ts'
 
 export class SignalHandler {
@@ -9,6 +10,7 @@ export class SignalHandler {
 
   constructor() {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.#drain())
+    onParentEnded(() => this.#isDraining || this.#drain())
     process.on('SIGHUP', () => this.#reload())
     // A log rotation may send it; its default is to kill.
     process.on('SIGUSR2', () => this.#server?.host.log.info('SIGUSR2 has no function'))

@@ -8,6 +8,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { AppError, findEntry, loadApp } from '../core/node/app.ts'
+import { onParentEnded } from './parent.ts'
 
 /** @throws AppError */
 export async function watchAndServe(app: string): Promise<void> {
@@ -74,14 +75,22 @@ class RestartingServer {
 
   constructor() {
     this.ended = new Promise((resolve) => (this.#end = resolve))
-    process.on('SIGTERM', () => this.#child?.kill('SIGTERM'))
+    let isStopping = false
+    const stop = (): void => {
+      isStopping = true
+      this.#child?.kill('SIGTERM')
+    }
+    for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
+    // A second SIGTERM would end the drain.
+    onParentEnded(() => isStopping || stop())
     // A terminal sends Ctrl-C to the whole process group; a second SIGINT would end the drain.
     process.on('SIGINT', () => process.stdin.isTTY || this.#child?.kill('SIGINT'))
   }
 
   start(): void {
     const args = [...process.execArgv, ...process.argv.slice(1), ...this.#ports, '--watch=false']
-    const child = spawn(process.execPath, args, { stdio: ['inherit', 'pipe', 'inherit'] })
+    const env = { ...process.env, FIREFLY_LAUNCHER: String(process.pid) }
+    const child = spawn(process.execPath, args, { stdio: ['inherit', 'pipe', 'inherit'], env })
     this.#child = child
     createInterface(child.stdout).on('line', (line) => {
       const ready = /^firefly ready http=\S+:(\d+) tcp=\S+:(\d+) /.exec(line)
