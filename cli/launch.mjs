@@ -4,7 +4,7 @@
 // the platform allows it the process is replaced, so there is one pid and signals need no forwarding.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -28,10 +28,22 @@ function findNode() {
   } catch {
     // Not installed.
   }
-  console.error(
-    `firefly: Node ${process.versions.node} is older than ${MIN_VERSION.join('.')}, and the package 'node' is not ` +
-      'installed; install a newer Node, or run: npm install node@24',
-  )
+  const reason = `Node ${process.versions.node} is older than ${MIN_VERSION.join('.')}`
+  // A user of npx has no folder yet in which to install it.
+  if (process.argv[2] === 'new') return downloadNode(reason)
+  console.error(`firefly: ${reason}; install a newer one, or run: npm install node@24`)
+  return process.exit(2)
+}
+
+/** Downloads Node into npm's cache, once; returns its path. */
+function downloadNode(reason) {
+  const { devDependencies } = JSON.parse(readFileSync(join(folder, '..', 'package.json'), 'utf8'))
+  const name = `node@${devDependencies.node}`
+  console.error(`firefly: ${reason}; downloading ${name} …`)
+  const args = ['exec', '--yes', `--package=${name}`, '--', 'node', '-p', 'process.execPath']
+  const { status, stdout } = spawnSync('npm', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+  if (status === 0) return stdout.trim()
+  console.error(`firefly: ${name} could not be downloaded; install a newer Node`)
   return process.exit(2)
 }
 

@@ -138,6 +138,12 @@ const FAKE_NODE_18 =
   'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"18.0.0"}});' +
   'delete process.execve'
 
+/** The command line of a Node that the framework does not support. */
+async function findOldNode(): Promise<string[]> {
+  const system = await exec('/usr/bin/node', ['-p', 'process.versions.node']).catch(() => ({ stdout: '99' }))
+  return Number.parseInt(system.stdout) < 22 ? ['/usr/bin/node'] : [process.execPath, '--import', FAKE_NODE_18]
+}
+
 test('serves the SDK and a legacy client on Node, and exits 0 on SIGTERM', async () => {
   await using server = await serve([process.execPath])
   const { port } = new URL(server.http)
@@ -148,8 +154,7 @@ test('serves the SDK and a legacy client on Node, and exits 0 on SIGTERM', async
 })
 
 test('an old Node starts the packaged one, and forwards signals and exit code', async () => {
-  const system = await exec('/usr/bin/node', ['-p', 'process.versions.node']).catch(() => ({ stdout: '99' }))
-  const oldNode = Number.parseInt(system.stdout) < 22 ? ['/usr/bin/node'] : [process.execPath, '--import', FAKE_NODE_18]
+  const oldNode = await findOldNode()
   await using server = await serve(oldNode)
   assert.deepEqual(await greetByFrame(server.tcp, 'Eve'), { text: 'Hello, Eve!' })
   assert.equal(await server.stop(), 0)
@@ -191,6 +196,16 @@ test('wrangler deploy --dry-run bundles the game into the core and not into the 
 test('firefly new never writes into a folder that is not empty, and rejects a bad name', async () => {
   await assert.rejects(run(process.execPath, [firefly, 'new', studioFolder], toolFolder), /is not empty/)
   await assert.rejects(run(process.execPath, [firefly, 'new', 'My Game'], toolFolder), /"My Game" is not a valid name/)
+})
+
+test('an old Node without the packaged one creates a game with a downloaded one, and serves nothing', async () => {
+  const [node, ...flags] = await findOldNode()
+  await run(node!, [...flags, firefly, 'new', join(temp, 'old'), '--no-install'], toolFolder)
+  assert.equal(manifestOf(join(temp, 'old')).dependencies['node'], manifestOf(root).devDependencies['node'])
+  await assert.rejects(
+    run(node!, [...flags, firefly, 'serve'], toolFolder),
+    /is older than 22\.18; install a newer one/,
+  )
 })
 
 test('firefly new depends on the released version when it was installed from a registry', async () => {
