@@ -4,7 +4,10 @@
 const LIMITS = {
   /** Largest frame body. Prevents a length field from allocating memory; 64 KiB suffice for any command. */
   maxBodyBytes: 65_536,
-  /** Unread outbound bytes after which a connection is a slow consumer and is closed. */
+  /**
+   * Unread outbound bytes after which reading pauses, and a peer that reads nothing for `stallMs` is closed. Eight times as
+   * many close it when it is sent more.
+   */
   maxOutboundBytes: 1_048_576,
   /** Unread outbound bytes after which events are queued at their shards, where the newest of a kind replaces older ones. */
   maxUnreadBytes: 262_144,
@@ -76,6 +79,8 @@ export const TIMES = {
   frameMs: 30_000,
   /** A slow reader that reads nothing for this long is closed. */
   unreadMs: 30_000,
+  /** The same above `maxOutboundBytes`; longer while one large message is being sent, at most `unreadMs`. */
+  stallMs: 3_000,
   /** Deadline of the login where the game requires one. */
   loginMs: 30_000,
   /** A connection above its rate limit for this long is closed. */

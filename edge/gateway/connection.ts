@@ -174,6 +174,11 @@ export class Connection implements OutboundWriterOwner, FrameReaderOwner, Sessio
     this.#session?.pauseEvents(isCongested)
   }
 
+  onBacklogChanged(isOverLimit: boolean): void {
+    if (isOverLimit) this.reader.pause(PAUSE_REASON.unread)
+    else this.reader.resume(PAUSE_REASON.unread)
+  }
+
   onSlowConsumer(message: string): void {
     this.#closeTransport('SLOW_CONSUMER', message)
   }

@@ -14,7 +14,7 @@ import type { Slab } from './writebuffer.ts'
 
 /** Time limits in milliseconds. Default: TIMES. */
 export type GatewayTimes = Record<
-  'idleMs' | 'heartbeatMs' | 'firstFrameMs' | 'frameMs' | 'unreadMs' | 'loginMs' | 'floodMs',
+  'idleMs' | 'heartbeatMs' | 'firstFrameMs' | 'frameMs' | 'unreadMs' | 'stallMs' | 'loginMs' | 'floodMs',
   number
 >
 
@@ -45,8 +45,10 @@ export interface Transport {
   readonly remote: string
   /** The peer's IP address alone; '' = unknown. */
   readonly address: string
-  /** Written bytes that the peer has not taken yet. */
+  /** Written bytes that the peer has not taken yet; a message counts until it is sent completely. */
   readonly bufferedBytes: number
+  /** Changes whenever a part of a message is sent, where the platform shows it. */
+  readonly sendProgress?: number
   /** Takes ownership of the bytes; never throws. */
   write(bytes: Uint8Array): void
   /** Sends the written bytes, then closes. `reason`: at most 120 ASCII characters. */

@@ -1,6 +1,7 @@
 // The outbound side of a connection: gathers frames, writes them once per event-loop turn, and detects a slow consumer.
 // Invariant: frames leave in order, after what `corkUntil` puts first. For a peer that reads too slowly events are paused at
-// their shards; it is closed when its unread bytes exceed the limit or stop shrinking.
+// their shards, then its own frames are not read. It is closed when it reads nothing for some time: never in the event that
+// wrote the bytes, because the socket had no time to send them (docs/decisions/018).
 
 import type { GatewayContext, Transport } from './context.ts'
 import { WriteBuffer } from './writebuffer.ts'
@@ -19,10 +20,17 @@ export interface OutboundWriterHost extends WriterContext {
 export interface OutboundWriterOwner {
   /** The peer reads too slowly for events, or (false) has caught up. */
   onCongestionChanged(isCongested: boolean): void
+  /** So many bytes are unread that no more calls should be read, or (false) that they may be again. */
+  onBacklogChanged(isOverLimit: boolean): void
   /** The connection must be closed: its peer reads too slowly. */
   onSlowConsumer(message: string): void
   onInternalError(error: unknown): void
 }
+
+/** A peer may take a single large message this slowly, about 2 Mbit/s, where its progress is not visible. */
+const MIN_BYTES_PER_SECOND = 262_144
+/** Unread bytes of earlier events, in multiples of `maxOutboundBytes`, that close a connection before its next write. */
+const MAX_BACKLOG_RATIO = 8
 
 export class OutboundWriter {
   readonly #owner: OutboundWriterOwner
@@ -35,9 +43,15 @@ export class OutboundWriter {
   /** Number of promises that must settle before the next write. */
   #corkCount = 0
   #isCongested = false
-  /** While congested: the unread bytes at the last poll, and when they last shrank. */
-  #unreadBytes = 0
+  /** While congested: the unread bytes exceed `maxOutboundBytes`. */
+  #isOverLimit = false
+  #writtenBytes = 0
+  /** While congested: the bytes sent and the transport's `sendProgress` when they last changed, and when that was. */
+  #sentBytes = 0
+  #sendProgress: number | undefined = undefined
   #lastProgressMs = 0
+  /** The largest write since the congestion began. */
+  #largestWrite = 0
   #isClosed = false
 
   constructor(owner: OutboundWriterOwner, host: OutboundWriterHost, transport: Transport) {
@@ -102,46 +116,77 @@ export class OutboundWriter {
     return this.#buffer.bytes + this.#transport.bufferedBytes > this.#host.limits.maxUnreadBytes
   }
 
-  /** Writes the gathered bytes to the socket. */
+  /** Writes the gathered bytes to the socket. Their reader is judged later, by `checkCongestion`. */
   flush(): void {
     this.#isFlushScheduled = false
     if (this.#isClosed || this.#corkCount > 0) return
     const bytes = this.#buffer.take()
     if (bytes === null) return
-    const { meter, limits, clock } = this.#host
+    const { meter, limits } = this.#host
+    const earlierBytes = this.#isCongested ? this.#transport.bufferedBytes : 0
+    const maxEarlierBytes = MAX_BACKLOG_RATIO * limits.maxOutboundBytes
+    if (earlierBytes > maxEarlierBytes)
+      return this.#owner.onSlowConsumer(`${earlierBytes} unread bytes exceed ${maxEarlierBytes}`)
     meter.countBytesOut(bytes.length)
     this.#transport.write(bytes)
+    this.#writtenBytes += bytes.length
     const { bufferedBytes } = this.#transport
-    if (bufferedBytes > limits.maxOutboundBytes) {
-      this.#owner.onSlowConsumer(`${bufferedBytes} unread bytes exceed ${limits.maxOutboundBytes}`)
-    } else if (bufferedBytes > limits.maxUnreadBytes && !this.#isCongested) {
-      this.#isCongested = true
-      this.#unreadBytes = bufferedBytes
-      this.#lastProgressMs = Math.trunc(clock.mono())
-      meter.count('holds')
-      this.#owner.onCongestionChanged(true)
-      this.#host.watchSlowWriter(this)
-    }
+    if (bufferedBytes <= limits.maxUnreadBytes) return
+    this.#largestWrite = Math.max(this.#largestWrite, bytes.length)
+    if (!this.#isCongested) this.#startCongestion()
+    this.#updateBacklog(bufferedBytes)
   }
 
-  /** Returns true while the peer still reads too slowly. */
+  #startCongestion(): void {
+    this.#isCongested = true
+    this.#recordProgress()
+    this.#host.meter.count('holds')
+    this.#owner.onCongestionChanged(true)
+    this.#host.watchSlowWriter(this)
+  }
+
+  #recordProgress(): void {
+    this.#sentBytes = this.#writtenBytes - this.#transport.bufferedBytes
+    this.#sendProgress = this.#transport.sendProgress
+    this.#lastProgressMs = Math.trunc(this.#host.clock.mono())
+  }
+
+  #updateBacklog(unreadBytes: number): void {
+    const { maxOutboundBytes } = this.#host.limits
+    const isOverLimit = unreadBytes > (this.#isOverLimit ? maxOutboundBytes / 2 : maxOutboundBytes)
+    if (isOverLimit === this.#isOverLimit) return
+    this.#isOverLimit = isOverLimit
+    this.#owner.onBacklogChanged(isOverLimit)
+  }
+
+  /** Judges a slow reader. Returns true while the peer still reads too slowly. */
   checkCongestion(): boolean {
     if (this.#isClosed) return false
-    const { limits, clock, times } = this.#host
-    const unreadBytes = this.#transport.bufferedBytes
-    if (unreadBytes < this.#unreadBytes) this.#lastProgressMs = Math.trunc(clock.mono())
-    this.#unreadBytes = unreadBytes
-    if (unreadBytes > limits.maxUnreadBytes / 2) {
-      const stalledMs = clock.mono() - this.#lastProgressMs
-      if (stalledMs > times.unreadMs)
-        this.#owner.onSlowConsumer(`none of ${unreadBytes} unread bytes was read for ${stalledMs} ms`)
+    const { limits } = this.#host
+    const { bufferedBytes, sendProgress } = this.#transport
+    const hasProgress = this.#writtenBytes - bufferedBytes > this.#sentBytes || sendProgress !== this.#sendProgress
+    if (hasProgress) this.#recordProgress()
+    this.#updateBacklog(bufferedBytes)
+    if (bufferedBytes > limits.maxUnreadBytes / 2) {
+      this.#closeStalled(bufferedBytes)
       return !this.#isClosed
     }
+    this.#largestWrite = 0
     this.#owner.onCongestionChanged(false)
     this.flush()
     this.#isCongested = this.isOverUnreadLimit
     if (this.#isCongested) this.#owner.onCongestionChanged(true)
     return this.#isCongested
+  }
+
+  #closeStalled(unreadBytes: number): void {
+    const { times, clock } = this.#host
+    // A platform may show no progress within one message.
+    const sendMs = (this.#largestWrite / MIN_BYTES_PER_SECOND) * 1_000
+    const maxMs = this.#isOverLimit ? Math.min(times.stallMs + sendMs, times.unreadMs) : times.unreadMs
+    const stalledMs = clock.mono() - this.#lastProgressMs
+    if (stalledMs <= maxMs) return
+    this.#owner.onSlowConsumer(`none of ${unreadBytes} unread bytes was read for ${Math.trunc(stalledMs)} ms`)
   }
 
   /** Writes the last bytes, without waiting for `corkUntil`. */

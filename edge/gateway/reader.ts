@@ -17,6 +17,8 @@ export const PAUSE_REASON = {
   rateLimit: 2,
   /** HELLO is not answered yet. */
   handshake: 4,
+  /** Too many outbound bytes are unread. */
+  unread: 8,
 } as const
 export type PauseReason = (typeof PAUSE_REASON)[keyof typeof PAUSE_REASON]
 
@@ -151,8 +153,9 @@ export class FrameReader {
   #addPausedBytes(bytes: number): void {
     this.#pausedBytes += bytes
     if (this.#pausedBytes <= MAX_PAUSED_BYTES) return
+    const isSlowConsumer = this.isPausedBy(PAUSE_REASON.unread)
     this.#owner.closeConnection(
-      this.isPausedBy(PAUSE_REASON.rateLimit) ? 'FLOOD' : 'OVERLOADED',
+      isSlowConsumer ? 'SLOW_CONSUMER' : this.isPausedBy(PAUSE_REASON.rateLimit) ? 'FLOOD' : 'OVERLOADED',
       `${this.#pausedBytes} bytes received while reading is paused exceed ${MAX_PAUSED_BYTES}`,
     )
   }

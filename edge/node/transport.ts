@@ -38,6 +38,9 @@ class TcpTransport implements Transport {
   get bufferedBytes(): number {
     return this.#socket.writableLength
   }
+  get sendProgress(): number {
+    return systemQueueBytes(this.#socket)
+  }
   write(bytes: Uint8Array): void {
     this.#socket.write(bytes)
   }
@@ -83,13 +86,19 @@ class WebSocketTransport implements Transport {
   readonly remote: string
   readonly address: string
   readonly #socket: WebSocket
-  constructor(socket: WebSocket, { remoteAddress, remotePort }: Socket) {
+  readonly #tcpSocket: Socket
+  constructor(socket: WebSocket, tcpSocket: Socket) {
+    const { remoteAddress, remotePort } = tcpSocket
     this.#socket = socket
     this.address = canonicalAddress(remoteAddress)
     this.remote = hostAndPort(this.address, remotePort ?? 0)
+    this.#tcpSocket = tcpSocket
   }
   get bufferedBytes(): number {
     return this.#socket.bufferedAmount
+  }
+  get sendProgress(): number {
+    return systemQueueBytes(this.#tcpSocket)
   }
   write(bytes: Uint8Array): void {
     this.#socket.send(bytes, ignore)
@@ -187,6 +196,13 @@ export function rejectUpgrade(socket: Duplex, status: number, message: string): 
 
 function terminateAfterGrace(socket: WebSocket): void {
   setTimeout(() => socket.terminate(), CLOSE_GRACE_MS).unref()
+}
+
+/** Bytes of the current write that the system has not taken: `writableLength` counts a write until its end. */
+function systemQueueBytes(socket: Socket): number {
+  // Not public, but what Node's own `socket.setTimeout` uses for the same purpose.
+  const { _handle } = socket as Socket & { readonly _handle?: { readonly writeQueueSize?: number } | null }
+  return _handle?.writeQueueSize ?? 0
 }
 
 function ignore(): void {}

@@ -17,6 +17,7 @@ export async function durableHost(): Promise<Host> {
     clientAddress: '127.0.0.1',
     cannot: {
       stream: 'clients have WebSockets only',
+      unread: "the proxy of wrangler's harness reads for the client; slowreaders.test.ts runs workerd without it",
       kill: 'a Worker has no process of its own; abort is the equivalent',
     },
     rawClient: () => webSocketClient(workers.url),

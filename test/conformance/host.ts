@@ -38,6 +38,8 @@ export type HostFeature =
   | 'messages'
   /** `faults` */
   | 'commitFaults'
+  /** The bytes that a client does not read stay at the server: no proxy takes them. */
+  | 'unread'
 
 /** 'applied' and 'dropped' both report an unknown outcome; 'dropped' and 'failed' write nothing. */
 export type Fault = 'failed' | 'applied' | 'dropped'
@@ -55,5 +57,7 @@ export interface RawClient {
   /** Complete frames received, oldest first. */
   readonly frames: { readonly command: number; readonly body: Uint8Array }[]
   readonly isClosed: boolean
+  /** Stops or restarts reading. */
+  setReading(isReading: boolean): void
   close(): void
 }

@@ -57,8 +57,11 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
     kind: 'tcp' | 'ws',
     arrived: (bytes: Uint8Array) => void,
     closed: (reason: string) => void,
-  ): { connection: Connection | null; close(leave?: boolean): void } => {
+  ): { connection: Connection | null; setReading(isReading: boolean): void; close(leave?: boolean): void } => {
     let hasClosed = false
+    /** Written while the client does not read; null = it reads. */
+    let unread: Uint8Array[] | null = null
+    const deliver = (bytes: Uint8Array): void => clock.defer(() => arrived(bytes))
     const closeOnce = (reason: string): void => {
       if (hasClosed) return
       hasClosed = true
@@ -68,13 +71,19 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
       kind,
       remote: `${ADDRESS}:1`,
       address: ADDRESS,
-      bufferedBytes: 0,
-      write: (bytes) => clock.defer(() => arrived(bytes.slice())),
+      get bufferedBytes() {
+        return unread?.reduce((sum, { length }) => sum + length, 0) ?? 0
+      },
+      write: (bytes) => void (unread?.push(bytes.slice()) ?? deliver(bytes.slice())),
       close: (_code, reason) => closeOnce(reason),
       abort: (_code, reason) => closeOnce(reason),
     })
     return {
       connection,
+      setReading: (isReading) => {
+        if (isReading) for (const bytes of unread ?? []) deliver(bytes)
+        unread = isReading ? null : (unread ?? [])
+      },
       // After the bytes that were sent before.
       close: (leave = false) =>
         clock.defer(() => {
@@ -133,9 +142,10 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
     rawClient: (kind = 'stream') => {
       const client: LegacyClient = new LegacyClient({
         send: (bytes) => clock.defer(() => connection?.receive(bytes)),
+        setReading: (isReading) => setReading(isReading),
         close: () => close(),
       })
-      const { connection, close } = connectPair(
+      const { connection, setReading, close } = connectPair(
         kind === 'stream' ? 'tcp' : 'ws',
         (bytes) => client.receive(bytes),
         () => client.onClosed(),

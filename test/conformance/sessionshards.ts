@@ -15,6 +15,8 @@ export const Hall = contract('hall', {
   log: command(1603, {}, { lines: t.array(name, 1_000), size: t.u32, uid: name }),
   leave: command(1604, {}, {}),
   costly: command(1605, {}, number, { cost: 1_000 }),
+  /** A reply of this size. */
+  pad: command(1606, { bytes: t.u32 }, { pad: t.string(4_000_000) }),
   beat: event(1640, { n: t.u32, pad: t.string(60_000) }),
   place: event(1641, { entity: t.u32, n: t.u32 }, { latest: 'entity' }),
   freshState: event(1642, { n: t.u32 }),
@@ -35,6 +37,7 @@ export const hall = shard(Hall)
   })
   .on('log', (c) => ({ lines: c.state.lines, size: c.size, uid: c.uid }))
   .on('costly', (c) => ({ n: ++c.state.beats }))
+  .on('pad', (_, { bytes }) => ({ pad: 'x'.repeat(bytes) }))
   .on('leave', (c) => {
     c.leave()
     return {}

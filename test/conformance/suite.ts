@@ -23,6 +23,7 @@ import { cases as resend } from './cases/resend.ts'
 import { cases as resume } from './cases/resume.ts'
 import { cases as rows } from './cases/rows.ts'
 import { cases as sessions } from './cases/sessions.ts'
+import { cases as slowReaders } from './cases/slowreaders.ts'
 import { cases as strikes } from './cases/strikes.ts'
 import { cases as time } from './cases/time.ts'
 import { cases as values } from './cases/values.ts'
@@ -37,6 +38,7 @@ const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['time', time],
   ['durability', durability],
   ['limits', limits],
+  ['slow readers', slowReaders],
   ['sessions', sessions],
   ['strikes', strikes],
   ['resend', resend],
@@ -58,13 +60,15 @@ export interface ConformanceOptions {
   readonly newHostPerCase?: boolean
   /** Features that the host is expected to lack. */
   readonly missingFeatures: readonly HostFeature[]
+  /** The only group of cases to run. */
+  readonly onlyGroup?: string
 }
 
 /** Runs the suite on the hosts that `makeHost` returns. */
 export function registerConformance(
   name: string,
   makeHost: () => Promise<Host>,
-  { newHostPerCase = false, missingFeatures }: ConformanceOptions,
+  { newHostPerCase = false, missingFeatures, onlyGroup }: ConformanceOptions,
 ): void {
   let sharedHost: Promise<Host> | null = null
   let passed = 0
@@ -72,7 +76,7 @@ export function registerConformance(
   const getHost = (): Promise<Host> => (newHostPerCase ? makeHost() : (sharedHost ??= makeHost()))
   const skippedByFeature = new Map<HostFeature, number>()
   const caseNames: string[] = []
-  for (const [group, cases] of CASES) {
+  for (const [group, cases] of CASES.filter(([group]) => onlyGroup === undefined || group === onlyGroup)) {
     for (const { name: caseName, needs, run } of cases) {
       caseNames.push(caseName)
       const missing = needs?.filter((need) => missingFeatures.includes(need)) ?? []

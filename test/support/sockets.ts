@@ -2,6 +2,8 @@
 
 import { connect as connectTcp } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { WebSocket } from 'ws'
+
 import { utf8Decoder, utf8Encoder } from '../../core/wire/bytes.ts'
 import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import type { RawClient } from '../conformance/host.ts'
@@ -23,17 +25,19 @@ export async function sleepRealTime(ms: number): Promise<void> {
   await sleep(ms)
 }
 
+type LegacyTransport = Pick<RawClient, 'send' | 'setReading' | 'close'>
+
 /** A client of the legacy protocol over any transport: sends frames, collects complete frames. */
 export class LegacyClient implements RawClient {
   readonly frames: RawClient['frames'] = []
   /** Of a WebSocket; 0 for any other transport. null = open. */
   closeCode: number | null = null
-  readonly #transport: Pick<RawClient, 'send' | 'close'>
+  readonly #transport: LegacyTransport
   readonly #decoder = new FrameDecoder(DEFAULT_FRAME_IDENTITY, MAX_FRAME_BYTES, (command, source, start, end) => {
     this.frames.push({ command, body: new Uint8Array(source.subarray(start, end)) })
   })
 
-  constructor(transport: Pick<RawClient, 'send' | 'close'>) {
+  constructor(transport: LegacyTransport) {
     this.#transport = transport
   }
 
@@ -76,6 +80,10 @@ export class LegacyClient implements RawClient {
     return JSON.parse(utf8Decoder.decode(await this.nextFrame(command)))
   }
 
+  setReading(isReading: boolean): void {
+    this.#transport.setReading(isReading)
+  }
+
   close(): void {
     this.#transport.close()
   }
@@ -86,6 +94,7 @@ export function tcpClient(host: string, port: number): Promise<LegacyClient> {
   const socket = connectTcp({ host, port, noDelay: true })
   const client = new LegacyClient({
     send: (bytes) => void socket.write(bytes),
+    setReading: (isReading) => void (isReading ? socket.resume() : socket.pause()),
     close: () => socket.destroy(),
   })
   socket.on('data', (bytes) => client.receive(bytes))
@@ -95,16 +104,16 @@ export function tcpClient(host: string, port: number): Promise<LegacyClient> {
 
 /** Each send is one binary message. */
 export function webSocketClient(url: string): Promise<LegacyClient> {
-  const socket = new WebSocket(url)
-  socket.binaryType = 'arraybuffer'
+  const socket = new WebSocket(url, { perMessageDeflate: false })
   const client = new LegacyClient({
-    send: (bytes) => socket.send(bytes as Uint8Array<ArrayBuffer>),
+    send: (bytes) => socket.send(bytes),
+    setReading: (isReading) => (isReading ? socket.resume() : socket.pause()),
     close: () => socket.close(),
   })
-  socket.onmessage = ({ data }) => client.receive(new Uint8Array(data as ArrayBuffer))
-  socket.onclose = ({ code }) => client.onClosed(code)
+  socket.on('message', (data: Buffer) => client.receive(data))
+  socket.on('close', (code) => client.onClosed(code))
   return new Promise((resolve, reject) => {
-    socket.onerror = () => reject(new Error(`no WebSocket at ${url}`))
-    socket.onopen = () => resolve(client)
+    socket.on('error', () => reject(new Error(`no WebSocket at ${url}`)))
+    socket.on('open', () => resolve(client))
   })
 }

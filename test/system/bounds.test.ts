@@ -40,7 +40,10 @@ test('closes an idle connection, and not one that sends', async () => {
 })
 
 test('closes a client that does not read at its limit while another client is answered', async () => {
-  const server = await startEcho({ limits: { maxOutboundBytes: 262_144, maxBytesPerSecond: 1 << 30 } })
+  const server = await startEcho({
+    limits: { maxOutboundBytes: 262_144, maxBytesPerSecond: 1 << 30 },
+    times: { stallMs: 300 },
+  })
   const slow = await tcp(server)
   slow.pause()
   const body = new Uint8Array(60_000)
@@ -53,7 +56,7 @@ test('closes a client that does not read at its limit while another client is an
     const answer = await other.at(Echo).raw(Uint8Array.of(sent & 255))
     assert.equal(answer[0], sent & 255)
   }
-  assert.equal(closeCount(server, 'SLOW_CONSUMER'), 1)
+  await waitFor(() => closeCount(server, 'SLOW_CONSUMER') === 1, 'the server closes the connection')
   slow.resume()
   await ended
   await other.close()
