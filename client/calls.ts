@@ -119,7 +119,7 @@ export class ClientCalls {
     const { command, codec } = call.entry
     let value: unknown
     try {
-      value = command.output ? command.output(codec.decode(body)) : undefined
+      value = command.output ? command.output(codec.decode(body, command.outputBounds)) : undefined
     } catch (cause) {
       return this.#fail(call, 'BAD_INPUT', 'the reply violates the contract', { cause })
     }
@@ -210,7 +210,7 @@ export class ClientCalls {
 
   /** Encodes the body of a call. The server closes the connection for a body above its limit, so that is an InputError. */
   #encodeBody({ name, command, codec }: ClientCommand, input: unknown): Uint8Array {
-    const body = codec.encode(command.input(input))
+    const body = codec.encode(command.input(input), command.inputBounds)
     const maxBytes = this.#transport.maxBodyBytes() - CALL_BYTES
     if (body.length > maxBytes)
       throw new InputError(`${this.#contract}.${name}: body ${body.length} bytes exceeds ${maxBytes}`)

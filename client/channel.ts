@@ -10,6 +10,7 @@
 import type { Codec } from '../core/wire/codec.ts'
 import {
   entryCodec,
+  type AnyEvent,
   type Args,
   type CommandNames,
   type Contract,
@@ -18,12 +19,11 @@ import {
   type EventNames,
   type InputOf,
   type OutputOf,
-  type Parser,
 } from '../core/wire/contract.ts'
 import { encodeClose, encodeOpen, MESSAGE, type ErrorMessage, type Open, type Opened } from '../core/wire/message.ts'
 import { EventDeduplicator } from './deduplicator.ts'
 import { ClientCalls, type CallTransport } from './calls.ts'
-import { Listeners } from './listeners.ts'
+import { Listeners, type Measure } from './listeners.ts'
 
 /** A shard for the game: a method per command, and its events. */
 export type Remote<E extends Entries> = {
@@ -66,10 +66,9 @@ export interface ChannelTransport extends CallTransport {
  */
 type ClientChannelState = 'new' | 'opened' | 'detached' | 'closed'
 
-export interface DecodableEvent {
+export interface DecodableEvent extends Pick<AnyEvent, 'data' | 'bounds'> {
   readonly name: string
   readonly codec: Codec
-  readonly data: Parser<unknown>
 }
 
 export class ClientChannel {
@@ -104,7 +103,7 @@ export class ClientChannel {
     }
     for (const [name, entry] of Object.entries(contract.entries)) {
       const codec = entryCodec(contract, entry)
-      if (entry.kind === 'event') this.#events.set(entry.number, { name, codec, data: entry.data })
+      if (entry.kind === 'event') this.#events.set(entry.number, { ...entry, name, codec })
       else {
         const clientCommand = { name, command: entry, codec }
         const { calls } = this
@@ -183,7 +182,8 @@ export class ClientChannel {
     if (!this.#deduplicator.accept(sequence, body.length)) return
     if (this.#deduplicator.isAckDue) this.calls.sendAck()
     const event = this.#events.get(number)
-    if (event && this.#listeners.has(`event ${event.name}`)) dispatchEvent(this.#listeners, event, body)
+    if (event && this.#listeners.has(`event ${event.name}`))
+      dispatchEvent(this.#listeners, event, body, this.#transport.measure)
   }
 
   /** Acknowledges events that no other message has acknowledged. */
@@ -213,13 +213,13 @@ export class ClientChannel {
   }
 }
 
-/** Calls the listeners of an event. Data that violates the contract is dropped: the server may have a newer contract. */
-export function dispatchEvent(listeners: Listeners, event: DecodableEvent, body: Uint8Array): void {
+/** Calls the listeners of an event. Data that violates the contract is dropped and reported: the server may have a newer contract. */
+export function dispatchEvent(listeners: Listeners, event: DecodableEvent, body: Uint8Array, measure: Measure): void {
   let data: unknown
   try {
-    data = event.data(event.codec.decode(body))
-  } catch {
-    return
+    data = event.data(event.codec.decode(body, event.bounds))
+  } catch (error) {
+    return measure({ name: 'badEvent', event: event.name, message: error instanceof Error ? error.message : '' })
   }
   listeners.notify(`event ${event.name}`, data)
 }

@@ -17,6 +17,8 @@ export type Metric =
     }
   /** Time from the loss of the connection until every open channel was answered, and the number of attempts. */
   | { readonly name: 'reconnect'; readonly ms: number; readonly tries: number }
+  /** An event that violates the client's contract was dropped: the server may have another version of it. */
+  | { readonly name: 'badEvent'; readonly event: string; readonly message: string }
   /** Events of this shard are lost. */
   | { readonly name: 'resync'; readonly contract: string; readonly key: string }
   /** All bytes of this session so far, frame headers included; reported at each heartbeat. */

@@ -102,7 +102,7 @@ class ClientSession implements Firefly {
     this.#measure = measure
     this.#listeners = new Listeners(clock)
     this.#reconnect = new ReconnectTracker(clock, this.#listeners, measure)
-    this.#sessionEvents = new SessionEvents(clock, send)
+    this.#sessionEvents = new SessionEvents(clock, send, measure)
     this.#heartbeat = new Heartbeat(clock, {
       sendPing: (body) => {
         this.#sessionEvents.flushAck()

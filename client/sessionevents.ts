@@ -6,7 +6,7 @@ import { InputError, shorten } from '../core/wire/errors.ts'
 import { encodeAck, MESSAGE } from '../core/wire/message.ts'
 import { EventDeduplicator } from './deduplicator.ts'
 import { dispatchEvent, type DecodableEvent } from './channel.ts'
-import { Listeners } from './listeners.ts'
+import { Listeners, type Measure } from './listeners.ts'
 import type { ClientClock } from './socket.ts'
 
 export class SessionEvents {
@@ -15,18 +15,20 @@ export class SessionEvents {
   readonly #send: (command: number, body: Uint8Array) => void
   /** By event number. */
   readonly #events = new Map<number, DecodableEvent>()
+  readonly #measure: Measure
   #activation = 0
 
-  constructor(clock: ClientClock, send: (command: number, body: Uint8Array) => void) {
+  constructor(clock: ClientClock, send: (command: number, body: Uint8Array) => void, measure: Measure) {
     this.#listeners = new Listeners(clock)
     this.#send = send
+    this.#measure = measure
   }
 
   /** @throws InputError when the contract has no such event */
   addListener(contract: Contract, name: string, listener: (data: never) => void): () => void {
     const entry = contract.entries[name]
     if (entry?.kind !== 'event') throw new InputError(`${contract.name} has no event ${shorten(name)}`)
-    const event = { name: String(entry.number), codec: entryCodec(contract, entry), data: entry.data }
+    const event = { ...entry, name: String(entry.number), codec: entryCodec(contract, entry) }
     this.#events.set(entry.number, event)
     return this.#listeners.add(`event ${event.name}`, listener)
   }
@@ -53,7 +55,7 @@ export class SessionEvents {
     if (!this.#deduplicator.accept(sequence, body.length)) return
     if (this.#deduplicator.isAckDue) this.flushAck()
     const event = this.#events.get(number)
-    if (event) dispatchEvent(this.#listeners, event, body)
+    if (event) dispatchEvent(this.#listeners, event, body, this.#measure)
   }
 
   flushAck(): void {

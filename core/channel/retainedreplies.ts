@@ -2,6 +2,7 @@
 // reply that was committed. Invariant: the grants of a call are stored before its reply.
 
 import { ByteReader, ByteWriter, utf8Decoder, utf8Encoder } from '../wire/bytes.ts'
+import { MAX_STORED_BYTES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import type { ChannelOut } from '../ports/link.ts'
 import type { ChannelWrite, StoredChannel } from '../ports/store.ts'
@@ -137,15 +138,23 @@ function retainedBytesOf({ code, body }: RetainedReply): number {
 /** Packs the replies up to a mark. Codes are ASCII names. */
 function packReplies(retained: readonly RetainedReply[], mark: number): Uint8Array {
   let size = 0
-  for (const { sequence, code, body } of retained) if (sequence <= mark) size += 14 + code.length + body.length
+  const stored = retained.filter(({ sequence }) => sequence <= mark).map(withStorableBody)
+  for (const { code, body } of stored) size += 14 + code.length + body.length
   const writer = new ByteWriter(size)
-  for (const { sequence, command, kind, code, body } of retained) {
-    if (sequence > mark) continue
+  for (const { sequence, command, kind, code, body } of stored) {
     writer.u32(sequence).u32(command).u8(KINDS.indexOf(kind)).u8(code.length)
     if (code !== '') writer.raw(utf8Encoder.encode(code))
     writer.u32(body.length).raw(body)
   }
   return writer.bytes
+}
+
+/** A large reply of a turn that wrote nothing is retained in memory only: after a restart its call is answered by an error. */
+function withStorableBody(reply: RetainedReply): RetainedReply {
+  const { length } = reply.body
+  if (length <= MAX_STORED_BYTES) return reply
+  const body = utf8Encoder.encode(`the reply of ${length} bytes was not stored`)
+  return { ...reply, kind: 'system', code: 'SHARD_RESTARTED', body }
 }
 
 export function encodeGrant(grant: SessionGrant): Uint8Array {

@@ -159,13 +159,17 @@ export class Activation implements TurnHost, CommitHost, MemberHost {
     this.#ticker?.setRunning(this.members.size > 0)
   }
 
+  checkSnapshot(): void {
+    this.#snapshots?.check(this.state)
+  }
+
   stateChanged(): void {
     this.#snapshots?.stateChanged(this.state)
   }
 
   /** Saves the snapshot now, if the shard has any. Resolves when all commits have ended. */
   saveState(): Promise<void> {
-    this.#snapshots?.save(this.state)
+    this.#snapshots?.save(this.state, true)
     return this.turnCommit.queue.whenEmpty()
   }
 

@@ -15,7 +15,7 @@ import type { Channel } from '../channel/channel.ts'
 import type { Members } from '../channel/members.ts'
 import { deliverEvent } from '../turn/emitter.ts'
 import { checkUid } from '../turn/login.ts'
-import { castToSession } from '../turn/remote.ts'
+import { sessionCast } from '../turn/remote.ts'
 import { Turn } from '../turn/turn.ts'
 
 /** Used tickets of one uid, stored until they expire; further tickets are refused. */
@@ -159,7 +159,7 @@ function otherChannels(members: Members<Channel>, session: string): Channel[] {
 function endPreviousSession(turn: Turn, kv: SessionKv, reason: string): void {
   const [session, wasNobody] = [kv.get('session') ?? '', kv.get('wasNobody')]
   if (session === '' || !wasNobody) return
-  turn.addEffect((host) => castToSession(host, sessionShardKey(String(session)), Session.entries.end, { reason }))
+  turn.addEffect(sessionCast(sessionShardKey(String(session)), Session.entries.end, { reason }))
 }
 
 /** Why a session with that login has ended; null = it is valid. */

@@ -11,7 +11,7 @@ export type Awaitable<T> = T | Promise<T>
 export interface SnapshotOptions<State, Saved> {
   /** At most this often, while turns run; also when the shard is drained or evicted. */
   readonly everyMs: number
-  /** Returns a plain value (MessagePack) from which `load` restores the state. */
+  /** Returns a value from which `load` restores the state; docs/state.md lists what it may hold. Called after a turn. */
   readonly save: (state: State) => Saved
   readonly load: (saved: Saved, key: string) => State
 }
@@ -48,6 +48,8 @@ export interface AnswerDefinition {
   /** Number of the only command whose casts may name it. */
   readonly command: number
   readonly parse: (data: unknown) => unknown
+  /** Returns the value of stored data, which `parse` has returned. */
+  readonly restore: (data: unknown) => unknown
   readonly run: AnswerHook
 }
 /** Erased handler: `c` is the runtime's Turn. */

@@ -4,7 +4,7 @@
 
 import type { Command, CommandNames, Contract, Entries, InputOf, OutputOf } from '../wire/contract.ts'
 import { DefinitionError, shorten } from '../wire/errors.ts'
-import { schemaOf, toParser, type Fields, type InferFields } from '../wire/type.ts'
+import { schemaOf, toParser, toRestorer, type Fields, type InferFields } from '../wire/type.ts'
 import type { BuilderTypes, Handlers, PresentKeys, TurnHook } from './buildertypes.ts'
 import type { AnswerTypes, CastAnswer, Context, NamedTypes, SessionContext, Tables } from './context.ts'
 import {
@@ -168,7 +168,12 @@ export class ShardBuilder<
       throw new DefinitionError(
         `${contract.name}: answer ${JSON.stringify(name)} is for command ${number}, which is not durable`,
       )
-    answers.set(name, { command: number, parse: toParser(schemaOf(fields)), run })
+    answers.set(name, {
+      command: number,
+      parse: toParser(schemaOf(fields)),
+      restore: toRestorer(schemaOf(fields)),
+      run,
+    })
     return this as never
   }
 

@@ -1,10 +1,10 @@
 // The rows that a handler reads and writes: `c.rows.items.get(id)`, `item.update({ … })`. Invariant: a value is checked
 // when it is passed in, so that a bad one fails its own turn with a message that names table, column, value and bound.
 
-import { Unserializable } from '../wire/codec.ts'
 import type { RowMethods, RowOf, Rows, Tables, TableMethods } from '../game/context.ts'
 import type { ColumnDefinition, TableDefinition, TableTypes } from '../game/table.ts'
 import { RowError, shorten } from '../wire/errors.ts'
+import { JSON_RULES, Unserializable, walkValue } from '../wire/plainvalue.ts'
 import { INVALID, findKind, pathText } from '../wire/schema.ts'
 import type { Row, RowKey } from '../ports/store.ts'
 import { deepFreeze } from './freeze.ts'
@@ -248,7 +248,7 @@ function checkValue(table: TableDefinition, column: ColumnDefinition, value: unk
     const message = `${shorten(checked)} ends in a space, which MySQL ignores in a key or a unique value`
     throw badValue(table, message, column.name)
   }
-  return ownedValue(column, checked)
+  return ownedValue(table, column, checked)
 }
 
 /** Whether values of the column, alone or with other columns, are unique. */
@@ -268,12 +268,17 @@ function badValue(table: TableDefinition, message: string, column?: string, path
  * The value that the row stores, independent of the author's object. Turns share stored values: JSON is frozen; bytes and
  * dates cannot be frozen, so authors must not change them.
  */
-function ownedValue({ kind, spec }: ColumnDefinition, value: unknown): unknown {
+function ownedValue(table: TableDefinition, { name, kind, spec }: ColumnDefinition, value: unknown): unknown {
+  if (kind === 'json') {
+    if (findKind(spec, ['foreign']) === null) return deepFreeze(value)
+    // A schema of another library may accept more than JSON preserves.
+    const json = walkValue(value, JSON_RULES, (path, why) => {
+      throw badValue(table, why, name, path)
+    })
+    return deepFreeze(JSON.parse(JSON.stringify(json)))
+  }
   if (value instanceof Uint8Array) return new Uint8Array(value)
-  if (value instanceof Date) return new Date(value)
-  // A value of a foreign schema may hold more than JSON preserves.
-  const isOurs = kind !== 'json' || findKind(spec, ['foreign']) === null
-  return deepFreeze(isOurs ? value : JSON.parse(JSON.stringify(value)))
+  return value instanceof Date ? new Date(value) : value
 }
 
 const NO_VALUES: Row = Object.freeze({})

@@ -5,9 +5,10 @@
 import type { CastAnswer } from '../game/context.ts'
 import { EMPTY_BYTES } from '../wire/bytes.ts'
 import { backoffMs } from '../wire/backoff.ts'
-import { msgpack } from '../wire/codec.ts'
 import { InputError, shorten, TRANSIENT_CODES } from '../wire/errors.ts'
+import { MAX_STORED_BYTES } from '../wire/limits.ts'
 import { shardName } from '../wire/shardid.ts'
+import { decodeStored, encodeStored } from '../wire/stored.ts'
 import type { Timer } from '../ports/clock.ts'
 import { systemError, type PeerAnswer } from '../ports/directory.ts'
 import type { StoredCast } from '../ports/store.ts'
@@ -97,7 +98,10 @@ export class CastSender implements TurnCasts {
       throw new InputError(`no answer ${shorten(cast.answer)}; declare it with .answer(name, command, fields, run)`)
     if (answer && answer.command !== cast.command)
       throw new InputError(`answer ${cast.answer} is for command ${answer.command}, not ${cast.command}`)
-    const encoded = answer ? msgpack.encode(answer.parse(data)) : EMPTY_BYTES
+    const encoded = answer ? encodeStored(answer.parse(data), `data of answer ${cast.answer}`) : EMPTY_BYTES
+    const bytes = cast.body.length + encoded.length
+    if (bytes > MAX_STORED_BYTES)
+      throw new InputError(`a durable cast of ${bytes} bytes with its data exceeds ${MAX_STORED_BYTES}`)
     return { ...cast, sequence: this.#nextSequence(), data: encoded }
   }
 
@@ -183,7 +187,7 @@ export class CastSender implements TurnCasts {
     let data: unknown
     try {
       castAnswer = this.#decodeAnswer(cast, answer)
-      data = hook.parse(msgpack.decode(cast.data))
+      data = hook.restore(decodeStored(cast.data))
     } catch (error) {
       return this.#runner.failTurn(turn, error)
     }
@@ -212,7 +216,7 @@ export class CastSender implements TurnCasts {
     if (answer.kind !== 'reply') return { ok: false, code: answer.code, message: answer.message }
     const command = this.#plans.planOf(cast.target.contract)?.commands.get(cast.command)
     if (!command?.output || answer.body === null) return { ok: true, output: undefined }
-    return { ok: true, output: command.output(command.codec.decode(answer.body)) }
+    return { ok: true, output: command.output(command.codec.decode(answer.body, command.outputBounds)) }
   }
 
   #removeHead(name: string, queue: CastQueue): void {

@@ -8,15 +8,16 @@ import type { Entries } from '../wire/contract.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { OutgoingEvent } from '../channel/eventhistory.ts'
 import type { EventPlan, ShardPlan } from './plan.ts'
-import { castToSession } from './remote.ts'
-import type { TurnHost, TurnScope } from './turnhost.ts'
+import { sessionCast } from './remote.ts'
+import type { Effect, TurnHost, TurnScope } from './turnhost.ts'
 
-export type Audience =
+export type Audience = LocalAudience | { readonly to: 'uid'; readonly uid: string }
+/** Receivers with a channel to this shard. */
+type LocalAudience =
   | { readonly to: 'all'; readonly except: Channel | null }
   | { readonly to: 'group'; readonly name: string }
   | { readonly to: 'seat'; readonly seat: number }
   | { readonly to: 'channel'; readonly channel: Channel | null }
-  | { readonly to: 'uid'; readonly uid: string }
 
 interface Emitter {
   readonly turn: TurnScope
@@ -46,17 +47,22 @@ function prototypeOf(plan: ShardPlan): object {
 
 function emit({ turn, audience }: Emitter, event: EventPlan, data: unknown): void {
   const checked = event.data(data)
-  let body = event.codec.encode(checked)
+  let body = event.codec.encode(checked, event.bounds)
   // `raw` returns the handler's own array, which the handler may change before the event is sent.
   if (body === data) body = new Uint8Array(body)
   const sent: OutgoingEvent = { event: event.number, body, latest: event.latest(checked) }
+  // A push is encoded now, so that one that is too large fails its turn.
+  const deliver: Effect =
+    audience.to === 'uid'
+      ? sessionCast(uidShardKey(audience.uid), Session.entries.push, sent)
+      : (host) => deliverEvent(host, audience, sent)
   turn.addEffect((host) => {
     host.meter.events++
-    deliverEvent(host, audience, sent)
+    deliver(host)
   })
 }
 
-export function deliverEvent(host: TurnHost, audience: Audience, sent: OutgoingEvent): void {
+export function deliverEvent(host: TurnHost, audience: LocalAudience, sent: OutgoingEvent): void {
   const { members } = host
   switch (audience.to) {
     case 'all':
@@ -69,7 +75,5 @@ export function deliverEvent(host: TurnHost, audience: Audience, sent: OutgoingE
       return members.atSeat(audience.seat)?.channel.emit(sent)
     case 'channel':
       return audience.channel?.emit(sent)
-    case 'uid':
-      castToSession(host, uidShardKey(audience.uid), Session.entries.push, sent)
   }
 }

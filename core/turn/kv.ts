@@ -2,9 +2,9 @@
 // is parsed, frozen and encoded when it is set, so that a bad one fails its own turn and no other.
 
 import type { Kv } from '../game/context.ts'
-import { msgpack } from '../wire/codec.ts'
 import type { Parser } from '../wire/contract.ts'
 import { InputError, shorten } from '../wire/errors.ts'
+import { decodeStored, encodeStored } from '../wire/stored.ts'
 import type { Fields } from '../wire/type.ts'
 import { deepFreeze } from '../rows/freeze.ts'
 import type { TurnWrites } from './turnwrites.ts'
@@ -15,6 +15,13 @@ export interface KvTurn {
   requireActive(): void
   changeWrites(): Pick<TurnWrites, 'setKv'>
   addUndo(undo: () => void): void
+}
+
+/** A declared field. */
+export interface KvType {
+  readonly parse: Parser<unknown>
+  /** Returns the value of a stored one, which `parse` has returned. */
+  readonly restore: Parser<unknown>
 }
 
 interface KvEntry {
@@ -30,12 +37,12 @@ interface KvChange {
 }
 
 export class KvState {
-  readonly #types: ReadonlyMap<string, Parser<unknown>>
+  readonly #types: ReadonlyMap<string, KvType>
   readonly #maxBytes: number
   readonly #entries = new Map<string, KvEntry>()
   #bytes = 0
 
-  constructor(types: ReadonlyMap<string, Parser<unknown>>, maxBytes: number) {
+  constructor(types: ReadonlyMap<string, KvType>, maxBytes: number) {
     this.#types = types
     this.#maxBytes = maxBytes
   }
@@ -43,8 +50,8 @@ export class KvState {
   /** Loads stored values; ignores names that the game no longer declares. @throws InputError for a bad value */
   load(stored: ReadonlyMap<string, Uint8Array>): void {
     for (const [name, bytes] of stored) {
-      const parse = this.#types.get(name)
-      if (parse) this.#put(name, { value: deepFreeze(parse(msgpack.decode(bytes))), encoded: bytes })
+      const type = this.#types.get(name)
+      if (type) this.#put(name, { value: deepFreeze(type.restore(decodeStored(bytes))), encoded: bytes })
     }
   }
 
@@ -55,7 +62,7 @@ export class KvState {
 
   /** Sets a value; undefined deletes it. */
   set(name: string, value: unknown): KvChange {
-    const parse = this.#typeOf(name)
+    const { parse } = this.#typeOf(name)
     const entry = this.#entries.get(name)
     const before = entry?.encoded ?? null
     const undo = (): void => this.#put(name, entry)
@@ -64,7 +71,7 @@ export class KvState {
       return { bytes: null, before, undo }
     }
     const parsed = deepFreeze(parse(value))
-    const bytes = msgpack.encode(parsed)
+    const bytes = encodeStored(parsed, `kv.${name}`)
     const total = this.#bytes - entryBytes(name, entry) + name.length + bytes.length
     if (total > this.#maxBytes)
       throw new InputError(`kv.${name}: ${total} bytes in this shard exceed ${this.#maxBytes}`)
@@ -78,10 +85,10 @@ export class KvState {
     else this.#entries.delete(name)
   }
 
-  #typeOf(name: string): Parser<unknown> {
-    const parse = this.#types.get(name)
-    if (!parse) throw new InputError(`kv has no field ${shorten(name)}; declare it with .kv({ … })`)
-    return parse
+  #typeOf(name: string): KvType {
+    const type = this.#types.get(name)
+    if (!type) throw new InputError(`kv has no field ${shorten(name)}; declare it with .kv({ … })`)
+    return type
   }
 }
 

@@ -8,7 +8,7 @@ import type { Entries } from '../wire/contract.ts'
 import { CallError, InputError, Refusal, shorten } from '../wire/errors.ts'
 import { isKey } from '../wire/shardid.ts'
 import { emitterOf } from './emitter.ts'
-import { castToSession, remoteOf } from './remote.ts'
+import { remoteOf, sessionCast } from './remote.ts'
 import type { TurnScope } from './turnhost.ts'
 
 const MAX_UID_BYTES = 120
@@ -45,7 +45,7 @@ export function userOf(turn: TurnScope, uid: string): User {
     kick(reason: string = 'KICKED'): void {
       if (!/^[\w-]{1,64}$/.test(reason))
         throw new InputError(`reason ${shorten(reason)} is not 1..64 of A-Z a-z 0-9 _ -`)
-      turn.addEffect((host) => castToSession(host, uidShardKey(uid), Session.entries.kick, { reason }))
+      turn.addEffect(sessionCast(uidShardKey(uid), Session.entries.kick, { reason }))
     },
   }
 }

@@ -10,6 +10,8 @@ export class EngineMeter {
   commits = 0
   /** Commits that failed or whose outcome is unknown. */
   lostCommits = 0
+  /** Snapshots that could not be encoded or were too large. */
+  snapshotsRefused = 0
   activations = 0
   evictions = 0
   stepsSkipped = 0

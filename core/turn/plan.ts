@@ -5,23 +5,24 @@ import type { Codec } from '../wire/codec.ts'
 import type { Game } from '../game/game.ts'
 import type { CastAnswer, SessionContext } from '../game/context.ts'
 import type { ShardDefinition } from '../game/definition.ts'
-import { entryCodec, type AnyCommand, type AnyEvent, type Parser } from '../wire/contract.ts'
-import { toParser } from '../wire/type.ts'
+import { entryCodec, type AnyCommand, type AnyEvent } from '../wire/contract.ts'
+import { toParser, toRestorer } from '../wire/type.ts'
 import { rowsView, type RowsView } from '../rows/tableview.ts'
+import type { KvType } from './kv.ts'
 
 /** A handler with erased types; the compiler checked them in the game. */
 export type TurnHandler = (c: SessionContext, input: unknown) => unknown
 
 export type AnswerHandler = (c: SessionContext, data: unknown, answer: CastAnswer) => unknown
 
-export interface CommandPlan extends Pick<AnyCommand, 'number' | 'input' | 'output'> {
+export interface CommandPlan extends Pick<AnyCommand, 'number' | 'input' | 'output' | 'inputBounds' | 'outputBounds'> {
   readonly name: string
   readonly codec: Codec
   readonly run: TurnHandler
   readonly internal: boolean
 }
 
-export interface EventPlan extends Pick<AnyEvent, 'number' | 'data'> {
+export interface EventPlan extends Pick<AnyEvent, 'number' | 'data' | 'bounds'> {
   readonly name: string
   readonly codec: Codec
   /** Events with equal text replace each other before they are sent; '' = never replaced. */
@@ -32,7 +33,7 @@ export interface ShardPlan {
   readonly definition: ShardDefinition
   readonly commands: ReadonlyMap<number, CommandPlan>
   readonly events: ReadonlyMap<string, EventPlan>
-  readonly kv: ReadonlyMap<string, Parser<unknown>>
+  readonly kv: ReadonlyMap<string, KvType>
   readonly declaredRefusals: ReadonlySet<string>
   /** The class of `c.rows`. */
   readonly rowsView: RowsView
@@ -62,7 +63,7 @@ function compileShard(definition: ShardDefinition): ShardPlan {
     definition,
     commands,
     events,
-    kv: new Map(Object.entries(kv).map(([name, type]) => [name, toParser(type)])),
+    kv: new Map(Object.entries(kv).map(([name, type]) => [name, { parse: toParser(type), restore: toRestorer(type) }])),
     declaredRefusals: new Set(contract.refuses),
     rowsView: rowsView(definition.tables),
     hasCriticalTable: [...definition.tables.values()].some((table) => table.class === 'critical'),
@@ -70,16 +71,17 @@ function compileShard(definition: ShardDefinition): ShardPlan {
   }
 }
 
-function commandPlan(name: string, { number, input, output, options }: AnyCommand, codec: Codec, run: TurnHandler) {
-  return { name, number, codec, input, output, run, internal: options.internal ?? false }
+function commandPlan(name: string, command: AnyCommand, codec: Codec, run: TurnHandler): CommandPlan {
+  return { ...command, name, codec, run, internal: command.options.internal ?? false }
 }
 
-function eventPlan(name: string, { number, data, options }: AnyEvent, codec: Codec): EventPlan {
+function eventPlan(name: string, event: AnyEvent, codec: Codec): EventPlan {
+  const { number, options } = event
   const { latest } = options
   const latestKeyOf = (value: unknown): string => {
     if (latest === undefined) return ''
     if (latest === true) return String(number)
     return `${number}:${String((value as Record<string, unknown>)[latest])}`
   }
-  return { name, number, codec, data, latest: latestKeyOf }
+  return { ...event, name, codec, latest: latestKeyOf }
 }

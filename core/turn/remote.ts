@@ -63,7 +63,7 @@ function castRemote(
   answer?: AnswerOption,
 ): void {
   const checked = command.input(input)
-  const encoded = entryCodec(contract, command).encode(checked)
+  const encoded = entryCodec(contract, command).encode(checked, command.inputBounds)
   // `raw` returns the handler's own array, which the handler may change before the cast is sent.
   const body = encoded === checked ? new Uint8Array(encoded) : encoded
   if (command.options.durable) {
@@ -83,7 +83,7 @@ async function callRemote(
 ): Promise<unknown> {
   const host = turn.requireActive()
   const codec = entryCodec(contract, command)
-  const body = codec.encode(command.input(input))
+  const body = codec.encode(command.input(input), command.inputBounds)
   const chain = [...turn.cause.chain, host.name]
   const target = shardName(id)
   if (chain.includes(target))
@@ -96,7 +96,7 @@ async function callRemote(
   if (answer.kind === 'refusal') throw new Refusal(answer.code, answer.message)
   if (answer.kind === 'system') throw new CallError(answer.code as SystemCode, answer.message)
   if (answer.kind !== 'reply' || answer.body === null || !command.output) return undefined
-  return command.output(codec.decode(answer.body))
+  return command.output(codec.decode(answer.body, command.outputBounds))
 }
 
 function withDeadline(clock: Clock, target: string, ms: number, answered: Promise<PeerAnswer>): Promise<PeerAnswer> {
@@ -112,13 +112,13 @@ function withDeadline(clock: Clock, target: string, ms: number, answered: Promis
   })
 }
 
-/** Sends a cast to the built-in session shard of a uid or of a session. */
-export function castToSession(
-  host: Pick<ActivationContext, 'peer'>,
+/** Returns the effect that sends a cast to the built-in session shard of a uid or of a session. @throws InputError */
+export function sessionCast(
   key: string,
   command: AnyCommand,
   input: unknown,
-): void {
+): (host: Pick<ActivationContext, 'peer'>) => void {
   const body = msgpack.encode(command.input(input))
-  host.peer({ contract: Session.name, key }).cast({ command: command.number, body, chain: [], deadlineMs: 0 })
+  return (host) =>
+    host.peer({ contract: Session.name, key }).cast({ command: command.number, body, chain: [], deadlineMs: 0 })
 }

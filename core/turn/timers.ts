@@ -1,8 +1,9 @@
 // The named timers of one activation, and the turns that they cause. Invariant: a durable timer takes effect exactly
 // once, because its turn deletes its row in its own commit. Volatile timers end with the activation.
 
-import { msgpack } from '../wire/codec.ts'
 import { InputError, shorten } from '../wire/errors.ts'
+import { MAX_STORED_BYTES } from '../wire/limits.ts'
+import { decodeStored, encodeStored } from '../wire/stored.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { StoredTimer } from '../ports/store.ts'
 import type { Channel } from '../channel/channel.ts'
@@ -70,8 +71,17 @@ export class Timers implements TurnTimers {
     return timer.parse(data)
   }
 
+  createWrite(name: string, ms: number, data: unknown, nowMs: number): TimerWrite {
+    const parsed = this.checkTimer(name, ms, data)
+    const encoded = encodeStored(parsed, `timer ${name}`)
+    if (encoded.length > MAX_STORED_BYTES)
+      throw new InputError(`timer ${name}: ${encoded.length} bytes of data exceed ${MAX_STORED_BYTES}`)
+    return { dueMs: nowMs + ms, data: parsed, encoded }
+  }
+
   restore(stored: readonly StoredTimer[]): void {
-    for (const { name, dueMs, data } of stored) this.setDurable(name, { dueMs, data: msgpack.decode(data) })
+    for (const { name, dueMs, data } of stored)
+      this.setDurable(name, { dueMs, data: decodeStored(data), encoded: data })
   }
 
   /** Starts, moves or (null) stops a durable timer in memory. Its row is changed by the commit. */
@@ -137,7 +147,7 @@ export class Timers implements TurnTimers {
     if (pending && pending.retries < MAX_RETRIES) {
       const retries = pending.retries + 1
       const dueMs = this.#activation.clock.now() + RETRY_MS * 2 ** retries
-      return this.setDurable(name, { dueMs, data: pending.data }, retries)
+      return this.setDurable(name, { ...pending, dueMs }, retries)
     }
     this.#activation.log.error('a timer failed too often and is deleted', { timer: name })
     const turn = this.#runner.newTurn(null)
@@ -149,7 +159,6 @@ export class Timers implements TurnTimers {
 /** Timers as the Store holds them. */
 export function encodeTimers(writes: ReadonlyMap<string, TimerWrite | null>): Map<string, StoredTimer | null> {
   const rows = new Map<string, StoredTimer | null>()
-  for (const [name, write] of writes)
-    rows.set(name, write && { name, dueMs: write.dueMs, data: msgpack.encode(write.data) })
+  for (const [name, write] of writes) rows.set(name, write && { name, dueMs: write.dueMs, data: write.encoded })
   return rows
 }

@@ -158,8 +158,8 @@ export class Turn implements SessionContext, RowTurn, KvTurn, TurnScope {
   }
 
   schedule(ms: number, name: string, data: unknown = {}): void {
-    const parsed = this.requireActive().timers.checkTimer(name, ms, data)
-    this.changeWrites().setTimer(name, { dueMs: this.now + ms, data: parsed })
+    const write = this.requireActive().timers.createWrite(name, ms, data, this.now)
+    this.changeWrites().setTimer(name, write)
   }
 
   setTimer(ms: number, name: string, data: unknown = {}): void {

@@ -18,6 +18,7 @@ import type { RowHost, TableRows } from '../rows/tablerows.ts'
 import type { KvState } from './kv.ts'
 import type { EngineMeter } from './meter.ts'
 import type { ShardPlan } from './plan.ts'
+import type { TimerWrite } from './turnwrites.ts'
 
 /** Why a turn runs, and what waits for its answer. */
 export interface TurnCause {
@@ -99,6 +100,8 @@ export interface TurnHost extends ActivationContext, RowHost, ChannelActivation 
   readonly log: Log
   readonly meter: EngineMeter
   readonly state: unknown
+  /** Called at the end of a turn, until one succeeds. @throws the error of `save`, or TypeError with path and reason */
+  checkSnapshot(): void
   readonly kv: KvState
   readonly members: Members<Channel>
   readonly timers: TurnTimers
@@ -114,6 +117,8 @@ export interface TurnHost extends ActivationContext, RowHost, ChannelActivation 
 export interface TurnTimers {
   /** Returns the parsed data. @throws InputError for an unknown name, a bad delay, bad data, too many timers */
   checkTimer(name: string, ms: number, data: unknown): unknown
+  /** The same for a durable timer. @throws TypeError for data that cannot be stored, InputError for too much */
+  createWrite(name: string, ms: number, data: unknown, nowMs: number): TimerWrite
   isDurable(name: string): boolean
   setVolatile(name: string, ms: number, data: unknown): void
   cancelVolatile(name: string): void

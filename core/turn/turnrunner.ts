@@ -3,7 +3,7 @@
 
 import { EMPTY_BYTES } from '../wire/bytes.ts'
 import { CallError, InputError, PROPAGATED_CODES, Refusal } from '../wire/errors.ts'
-import { TIMES } from '../wire/limits.ts'
+import { MAX_STORED_BYTES, TIMES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import { RETAIN } from '../ports/link.ts'
 import type { Channel } from '../channel/channel.ts'
@@ -44,7 +44,7 @@ export class TurnRunner implements HookRunner, CommandRunner {
     if (!command) return this.#refuseTurn(turn, 'system', 'UNKNOWN_COMMAND', `${name} has no command ${number}`, number)
     let input: unknown
     try {
-      input = command.input(command.codec.decode(body))
+      input = command.input(command.codec.decode(body, command.inputBounds))
     } catch (error) {
       return this.#refuseInput(turn, error, number)
     }
@@ -91,13 +91,21 @@ export class TurnRunner implements HookRunner, CommandRunner {
     let reply: Uint8Array | null = null
     if (command?.output && result !== undefined) {
       try {
-        reply = command.codec.encode(command.output(result))
+        reply = command.codec.encode(command.output(result), command.outputBounds)
         // `raw` returns the handler's own array, which it may reuse. Copy by `new`: the slice of a Buffer is a view.
         if (reply === result && !this.#canReleaseNow(turn)) reply = new Uint8Array(reply)
       } catch (cause) {
         const message = `${command.name} returned a value that its contract refuses`
         return this.failTurn(turn, new Error(message, { cause }))
       }
+    }
+    const isStored = turn.cause.receipt !== null || ((flags & RETAIN) !== 0 && turn.writes !== null)
+    if (isStored && reply !== null && reply.length > MAX_STORED_BYTES)
+      return this.failTurn(turn, new Error(`a reply of ${reply.length} bytes exceeds ${MAX_STORED_BYTES}`))
+    try {
+      this.#activation.checkSnapshot()
+    } catch (error) {
+      return this.failTurn(turn, error)
     }
     turn.end()
     if (channel && command && (flags & RETAIN) !== 0) {

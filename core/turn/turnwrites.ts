@@ -9,6 +9,8 @@ export interface TimerWrite {
   /** Wall clock, milliseconds. */
   readonly dueMs: number
   readonly data: unknown
+  /** `data` as the Store holds it. */
+  readonly encoded: Uint8Array
 }
 
 export interface RowWrite {

@@ -8,17 +8,18 @@
 
 import { addExtension, Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr/index-no-eval'
 
+import { DEFAULT_BOUNDS, type BodyBounds } from './bounds.ts'
 import { EMPTY_BYTES, utf8Encoder } from './bytes.ts'
 import { DefinitionError, InputError, shorten } from './errors.ts'
-import { SCAN_LIMITS } from './limits.ts'
+import { JSON_RULES, NOT_HANDLED, refuseAs, Unserializable, walkValue, type ValueRules } from './plainvalue.ts'
 import { scanMsgpack } from './scan.ts'
 
 export interface Codec {
   readonly name: string
   /** Returns the body of a value, empty for undefined. The caller owns the result. */
-  encode(value: unknown): Uint8Array
+  encode(value: unknown, bounds?: BodyBounds): Uint8Array
   /** Returns the value of a body. Only the value of `raw` shares memory with the body. @throws InputError */
-  decode(body: Uint8Array): unknown
+  decode(body: Uint8Array, bounds?: BodyBounds): unknown
 }
 
 /** Opaque bytes, unchanged. */
@@ -35,15 +36,16 @@ export const raw: Codec = {
 /** UTF-8 JSON. It cannot represent bytes, NaN or Infinity. */
 export const json: Codec = {
   name: 'json',
-  encode(value) {
+  encode(value, bounds = DEFAULT_BOUNDS) {
     if (value === undefined) return EMPTY_BYTES
+    if (bounds.isForeign) walkValue(value, JSON_BODY_RULES, refuseAs('json: body'))
     const text: string | undefined = JSON.stringify(value)
     if (text === undefined) throw new TypeError(`json: cannot encode ${shorten(value)}`)
     return utf8Encoder.encode(text)
   },
-  decode(body) {
+  decode(body, bounds = DEFAULT_BOUNDS) {
     if (body.length === 0) return undefined
-    checkJsonDepth(body, SCAN_LIMITS.depth)
+    checkJsonDepth(body, bounds.depth)
     try {
       const text = jsonDecoder.decode(body)
       // JSON.parse creates an own property for a key `__proto__`, which pollutes prototypes when it is copied later.
@@ -59,21 +61,22 @@ export const json: Codec = {
 /** MessagePack; timestamp is the only extension; undefined is omitted from maps and is nil in arrays. */
 export const msgpack: Codec = {
   name: 'msgpack',
-  encode(value) {
+  encode(value, bounds = DEFAULT_BOUNDS) {
     if (value === undefined) return EMPTY_BYTES
+    if (bounds.isForeign) walkValue(value, MSGPACK_BODY_RULES, refuseAs('msgpack: body'))
     try {
       // The packer returns a view of a buffer that it reuses: copy it before anything else runs.
       const body = new Uint8Array(packr.pack(value, RESET_BUFFER_MODE))
-      scanMsgpack(body) // the peer would reject it; here the stack still shows the caller
+      scanMsgpack(body, bounds) // the peer would reject it; here the stack still shows the caller
       return body
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : shorten(cause)
       throw new TypeError(`msgpack: cannot encode ${shorten(value)}: ${why}`, { cause })
     }
   },
-  decode(body) {
+  decode(body, bounds = DEFAULT_BOUNDS) {
     if (body.length === 0) return undefined
-    scanMsgpack(body)
+    scanMsgpack(body, bounds)
     try {
       // A new view: msgpackr adds a property to its input, and would return Buffers for a Buffer.
       return unpackr.unpack(new Uint8Array(body.buffer, body.byteOffset, body.byteLength))
@@ -110,11 +113,29 @@ export function customCodec(
   }
 }
 
-/** Base of objects that are valid only in their turn, such as rows: encoding one is a TypeError. */
-export class Unserializable {}
-
 /** The built-in codecs by name. */
 export const CODECS: ReadonlyMap<string, Codec> = new Map([raw, json, msgpack].map((codec) => [codec.name, codec]))
+
+// A schema of another library may accept what msgpackr and JSON would silently change: a Map becomes an object.
+const MSGPACK_BODY_RULES: ValueRules = {
+  number: (value) => value,
+  bigint: (value, fail) =>
+    BigInt.asIntN(64, value) === value || BigInt.asUintN(64, value) === value ? value : fail('exceeds 64 bits'),
+  undefined: (value) => value,
+  object(value, _walk, fail) {
+    if (value instanceof Date) return Number.isNaN(value.getTime()) ? fail('is an invalid date') : value
+    return value instanceof Uint8Array ? value : NOT_HANDLED
+  },
+}
+/** JSON has a form for dates: their ISO text. */
+const JSON_BODY_RULES: ValueRules = {
+  ...JSON_RULES,
+  undefined: (value) => value,
+  object: (value, _walk, fail) => {
+    if (!(value instanceof Date)) return NOT_HANDLED
+    return Number.isNaN(value.getTime()) ? fail('is an invalid date') : value
+  },
+}
 
 // Unlike the text of a message, JSON may start with a byte order mark, which is removed (RFC 8259 section 8.1).
 const jsonDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })

@@ -1,6 +1,7 @@
 // A contract: the typed list of commands and events of one kind of shard, imported by server and client. It is plain data
 // plus parsers. Invariant: no two entries share a number; the compiler checks it, and `contract` again at start.
 
+import { boundsOf, type BodyBounds } from './bounds.ts'
 import { CODECS, type Codec } from './codec.ts'
 import { DefinitionError, shorten } from './errors.ts'
 import { FIRST_RESERVED } from './message.ts'
@@ -18,6 +19,8 @@ export interface CommandOptions {
   readonly internal?: boolean
   /** Largest body in bytes; the server's own limit applies too. */
   readonly maxBytes?: number
+  /** Array elements and map entries of each part that a schema of another library describes. Default 4,096. */
+  readonly maxItems?: number
   /** Cost of one call in a session's rate limit. Default 1. */
   readonly cost?: number
   /**
@@ -38,6 +41,8 @@ export interface Command<N extends number, In, Out> {
   /** null for a cast. */
   readonly output: Parser<Out> | null
   readonly options: CommandOptions
+  readonly inputBounds: BodyBounds
+  readonly outputBounds: BodyBounds
   /** The first kind in input or output that JSON cannot represent. */
   readonly nonJsonKind: string | null
 }
@@ -48,6 +53,7 @@ export interface Event<N extends number, Data> {
   readonly number: N
   readonly data: Parser<Data>
   readonly options: EventOptions
+  readonly bounds: BodyBounds
   /** The first kind in the data that JSON cannot represent. */
   readonly nonJsonKind: string | null
   /** The kind of each field; null if the data is a foreign schema or not an object. */
@@ -55,6 +61,8 @@ export interface Event<N extends number, Data> {
 }
 export interface EventOptions {
   readonly codec?: CodecName | Codec
+  /** Array elements and map entries of each part that a schema of another library describes. Default 4,096. */
+  readonly maxItems?: number
   /**
    * A newer event replaces an older one that was not sent yet: `true` = any of this kind, a field's name = one with the same
    * value of that field.
@@ -140,12 +148,15 @@ export function command(
   output: Shape | null = null,
   options: CommandOptions = {},
 ): Command<number, unknown, unknown> {
+  const { maxItems } = options
   return {
     kind: 'command',
     number,
     input: toParser(schemaOf(input)),
     output: output && toParser(schemaOf(output)),
     options,
+    inputBounds: bodyBounds(`input of command ${number}`, input, maxItems),
+    outputBounds: bodyBounds(`output of command ${number}`, output ?? {}, maxItems),
     nonJsonKind: findNonJsonKind(input) ?? (output && findNonJsonKind(output)),
   }
 }
@@ -161,6 +172,7 @@ export function event<const N extends number, const D extends Shape = Record<nev
     number,
     data: toParser(schemaOf(data)) as Parser<InferShape<D>>,
     options,
+    bounds: bodyBounds(`data of event ${number}`, data, options.maxItems),
     nonJsonKind: findNonJsonKind(data),
     fields: fieldsOf(data),
   }
@@ -244,6 +256,12 @@ function latestError({ options: { latest }, fields }: AnyEvent): string | null {
   const kind = fields.get(latest)
   if (kind === undefined) return `latest ${shorten(latest)} is not one of ${[...fields.keys()].join(', ')}`
   return UNKEYED_KINDS.has(kind) ? `latest ${shorten(latest)} is of type ${kind}, which cannot be compared` : null
+}
+
+function bodyBounds(what: string, shape: Shape, maxItems: number | undefined): BodyBounds {
+  if (maxItems !== undefined && !(Number.isSafeInteger(maxItems) && maxItems > 0))
+    throw new DefinitionError(`${what}: maxItems ${shorten(maxItems)} is not a positive integer`)
+  return boundsOf(what, specOf(schemaOf(shape)), maxItems)
 }
 
 function fieldsOf(shape: Shape): ReadonlyMap<string, string> | null {

@@ -39,6 +39,8 @@ const LIMITS = {
   maxKeyBytes: 128,
   /** All durable key-value state of one shard, keys and values. */
   maxKvBytes: 131_072,
+  /** One encoded snapshot; a larger one is not saved. A Worker holds it several times while it is written. */
+  maxSnapshotBytes: 8_388_608,
   /** Timers of one shard. */
   maxTimers: 1_000,
   /** Unanswered durable casts of one shard. */
@@ -66,6 +68,12 @@ export const DEFAULT_LIMITS: Limits = LIMITS
 
 /** Bounds of a MessagePack body before it is decoded: nesting overflows recursive code, items exhaust the heap. */
 export const SCAN_LIMITS = { depth: 32, items: 4_096 } as const
+
+/**
+ * Bytes of one value that a Store holds in one row besides others: a timer's data, a durable cast, a retained reply. A row of
+ * a Durable Object holds 2 MB.
+ */
+export const MAX_STORED_BYTES = 1_048_576
 
 /** Time limits, in milliseconds. */
 export const TIMES = {

@@ -7,8 +7,8 @@ declare module 'msgpackr/index-no-eval' {
     readonly structuredClone: false
     readonly copyBuffers: true
     readonly int64AsType: 'auto'
-    readonly skipValues: readonly unknown[]
-    readonly encodeUndefinedAsNil: true
+    readonly skipValues?: readonly unknown[]
+    readonly encodeUndefinedAsNil?: true
     readonly useToJSON: false
   }
   export class Unpackr {
@@ -24,6 +24,11 @@ declare module 'msgpackr/index-no-eval' {
   export const RESET_BUFFER_MODE: number
   export function addExtension(extension: {
     readonly Class: new (...args: never[]) => unknown
+    /** Required with `read`. */
+    readonly type?: number
+    /** Returns a value that is encoded instead. */
     readonly write: (value: unknown) => unknown
+    /** Returns the instance of a decoded value. */
+    readonly read?: (stored: unknown) => unknown
   }): void
 }

@@ -5,8 +5,10 @@
 import { InputError } from './errors.ts'
 import { SCAN_LIMITS } from './limits.ts'
 
+export const MAX_SCAN_DEPTH = 256
+
 export interface ScanLimits {
-  /** Nesting depth of containers; at most 256. */
+  /** Nesting depth of containers; at most MAX_SCAN_DEPTH. */
   readonly depth: number
   /** Array elements and map entries of all containers. */
   readonly items: number
@@ -17,8 +19,8 @@ const MAX_SECONDS = 8_640_000_000_000 // ECMA-262 section 21.4.1.1: beyond it a 
 
 // Values still missing in each open container, outermost first; a map counts keys and values, so an even number means
 // that a key is next. Scratch memory of one synchronous call.
-const valuesMissing = new Uint32Array(256)
-const isMap = new Uint8Array(256)
+const valuesMissing = new Uint32Array(MAX_SCAN_DEPTH)
+const isMap = new Uint8Array(MAX_SCAN_DEPTH)
 
 /**
  * Returns when `body` is exactly one MessagePack value within the limits.

@@ -34,7 +34,7 @@ export const Session = systemContract(
       /** To the shard of a session before its login: another login replaced the session, or (`reason`) it was kicked. */
       end: command(6, { reason: t.string(64) }),
       /** An event of any contract, to the logged-in session. */
-      push: command(5, { event: t.u32, body: t.bytes(1_048_576), latest: t.string(256) }),
+      push: command(5, { event: t.u32, body: t.bytes(1_048_576), latest: t.string(131_072) }),
     },
     { refuses: ['ALREADY_ONLINE', 'BAD_TICKET', 'BAD_TOKEN', 'KICKED', 'SUPERSEDED'] },
   ),

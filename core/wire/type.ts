@@ -9,6 +9,7 @@ import {
   isSchema,
   mismatch,
   compileSchema,
+  findKind,
   parseOrThrow,
   nestIssue,
   type Issue,
@@ -249,6 +250,14 @@ export function specOf(schema: Schema<unknown>): TypeSpec {
 export function toParser<Out>(schema: Schema<Out>): (value: unknown) => Out {
   const part = compileSchema('schema', schema)
   return (value) => parseOrThrow(part, value, 'input')
+}
+
+/**
+ * Returns a function that checks a stored value, which the schema has returned before. A schema of another library may
+ * transform its input, so what it returned may not be one: such a value is not checked again.
+ */
+export function toRestorer<Out>(schema: Schema<Out>): (stored: unknown) => Out {
+  return findKind(specOf(schema), ['foreign']) === null ? toParser(schema) : (stored) => stored as Out
 }
 
 function orEmpty<Out, Empty>(kind: 'optional' | 'nullable', empty: Empty, type: Schema<Out>): Type<Out | Empty> {

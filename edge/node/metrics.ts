@@ -23,6 +23,7 @@ const ENGINE_COUNTERS: readonly (readonly [keyof EngineMeter, string])[] = [
   ['overloads', 'calls rejected because a queue was full'],
   ['commits', 'write sets committed to the store'],
   ['lostCommits', 'commits that failed or whose outcome is unknown'],
+  ['snapshotsRefused', 'snapshots not saved because they could not be encoded or were too large'],
   ['activations', 'shards activated'],
   ['evictions', 'idle shards removed from memory'],
   ['stepsSkipped', 'fixed steps skipped because the shard was late'],

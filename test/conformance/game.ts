@@ -5,6 +5,7 @@ import { firefly, service, shard, t } from '../../core/game/index.ts'
 import { bank, lobby, locker } from './castshards.ts'
 import { alarm, snapshots, resetOnBug, hop, stepper, errorText, ticker, vault } from './timershards.ts'
 import { Bytes, Crew, Desk, Gate, Hop, Ledger, Room } from './contracts.ts'
+import { archive, listShard } from './datashards.ts'
 import { rowScript } from './rowshards.ts'
 import { auth, accounts, hall, playerRoom, visits } from './sessionshards.ts'
 
@@ -290,6 +291,8 @@ export const game = firefly(
     accounts,
     playerroom: playerRoom,
     visits,
+    archive,
+    lists: listShard,
   },
   { auth },
 )

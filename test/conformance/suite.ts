@@ -8,6 +8,7 @@ import { cases as bind } from './cases/bind.ts'
 import { cases as broadcast } from './cases/broadcast.ts'
 import { cases as calls } from './cases/calls.ts'
 import { cases as casts } from './cases/casts.ts'
+import { cases as data } from './cases/data.ts'
 import { cases as durability } from './cases/durability.ts'
 import { cases as faults } from './cases/faults.ts'
 import { cases as framing } from './cases/framing.ts'
@@ -37,6 +38,7 @@ const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['calls', calls],
   ['time', time],
   ['durability', durability],
+  ['data', data],
   ['limits', limits],
   ['slow readers', slowReaders],
   ['sessions', sessions],

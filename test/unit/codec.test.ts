@@ -6,8 +6,9 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 
 import { bytesOfHex, hexOf, utf8Encoder } from '../../core/wire/bytes.ts'
-import { Unserializable, CODECS, customCodec, json, msgpack, raw, type Codec } from '../../core/wire/codec.ts'
+import { CODECS, customCodec, json, msgpack, raw, type Codec } from '../../core/wire/codec.ts'
 import { DefinitionError, InputError } from '../../core/wire/errors.ts'
+import { Unserializable } from '../../core/wire/plainvalue.ts'
 
 const bytes = (hex: string): Uint8Array => bytesOfHex(hex.replaceAll(' ', ''))
 const utf8 = (text: string): Uint8Array => utf8Encoder.encode(text)

@@ -237,7 +237,7 @@ test('docs/protocol.md contains every number, every code and the bytes of the ve
   const times = [heartbeatMs, turnMs, drainMs, rememberMs, idleMs, lingerMs, firstFrameMs, frameMs]
   const { maxMailbox: _mailbox, maxBacklog: _backlog, ...limits } = DEFAULT_LIMITS
   const { maxKvBytes: _kv, maxTimers: _timers, maxCasts: _casts, maxHeld: _held, ...seen } = limits
-  const { maxRowCacheBytes: _rows, ...bounds } = seen
+  const { maxRowCacheBytes: _rows, maxSnapshotBytes: _snapshot, ...bounds } = seen
   for (const number of [...times, ...Object.values(bounds)])
     assert.ok(page.includes(number.toLocaleString('en')), `${number}`)
   const frames = new Set(vectors.messages.map(({ frameHex }) => frameHex))
