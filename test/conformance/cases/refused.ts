@@ -52,6 +52,14 @@ const REFUSED: readonly Rejection[] = [
   [['insert', 'heads', { gold: 1, none: 256 }], /^BAD_VALUE rows_head\.none: 256 is outside 0\.\.255$/],
   [['insert', 'heads', { gold: 1, big: -1 }], /^BAD_VALUE rows_head\.big: -1 is outside 0\.\.18446744073709551615$/],
   [['insert', 'heads', { gold: 1, real: 1e39 }], /^BAD_VALUE rows_head\.real: 1e\+39 is outside /],
+  [
+    ['insert', 'types', { ...ROWS[0], any: { at: [new Date(0)] } }],
+    /^BAD_VALUE rows_type\.any\.at\[0\]: an instance of Date cannot be stored/,
+  ],
+  [
+    ['insert', 'types', { ...ROWS[0], any: { no: Number.NaN } }],
+    /^BAD_VALUE rows_type\.any\.no: NaN has no form in JSON$/,
+  ],
   [['insert', 'types', { ...ROWS[0], any: undefined }], /^BAD_VALUE rows_type\.any: missing, expected foreign$/],
   [['insert', 'items', { id: 'a b' }], /^BAD_VALUE rows_item\.id: "a b" is not of A-Z/],
   [

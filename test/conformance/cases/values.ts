@@ -98,7 +98,7 @@ export const ROWS: readonly Readonly<Record<string, unknown>>[] = [
     list: [-1],
     map: { a: '' },
     thing: { a: 7, b: [] },
-    any: { at: new Date(0), no: Number.NaN },
+    any: [{ empty: {} }, []],
     noInt: 255,
     noBig: 2n ** 62n + 1n,
     noText: 'null',
@@ -111,7 +111,7 @@ export const ROWS: readonly Readonly<Record<string, unknown>>[] = [
 /** The row as a script returns it: bigints as text, the shard's key added, JSON parsed. */
 function expectedRow(row: Readonly<Record<string, unknown>>, shard: string): object {
   const columns = Object.entries(row).map(([name, value]) => [name, typeof value === 'bigint' ? `${value}n` : value])
-  return { shard, ...Object.fromEntries(columns), any: JSON.parse(JSON.stringify(row['any'])) }
+  return { shard, ...Object.fromEntries(columns) }
 }
 
 /** Runs steps on a new shard and ends its activation; returns the rows of the table as the next activation reads them. */
