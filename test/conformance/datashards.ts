@@ -3,12 +3,11 @@
 import { command, contract, event, shard, t, table } from '../../core/game/index.ts'
 
 const key = t.string(128)
-const count = { n: t.u32 }
 
 /** State with a snapshot of every value that a snapshot may hold. */
 export const Archive = contract('archive', {
   /** Puts a value of each kind, `n` numbers, and a text of `bytes` into the state. */
-  fill: command(1700, { n: t.u32, bytes: t.u32 }, {}),
+  collect: command(1700, { n: t.u32, bytes: t.u32 }, {}),
   /** The state as text, which differs when a value or its kind does. */
   describe: command(1701, {}, { text: t.string(4_000), numbers: t.u32, bytes: t.u32 }),
   /** Puts a value into the state that no snapshot can hold. */
@@ -50,7 +49,7 @@ export const archive = shard(Archive)
   .state((): ArchiveState => ({ values: new Map(), text: '' }), {
     snapshot: { everyMs: 200, save: (state) => state, load: (saved: ArchiveState) => saved },
   })
-  .on('fill', ({ state }, { n, bytes }) => {
+  .on('collect', ({ state }, { n, bytes }) => {
     state.values.set(
       'map',
       new Map<unknown, unknown>([

@@ -22,7 +22,7 @@ const survivesEnd = ENDS.map((end): Case => ({
   run: async (host) => {
     const key = uniqueName()
     const archive = (await host.sdkClient()).at(Archive, key)
-    await awaitOn(host, archive.fill({ n: 5_000, bytes: 10 }))
+    await awaitOn(host, archive.collect({ n: 5_000, bytes: 10 }))
     const before = await awaitOn(host, archive.describe())
     assert.match(before.text, /map=Map\("a":Map\(1:"b"\),null:Array\(undefined\)\) set=Set\("x",1n,0\)/)
     await host.sleep(400)
@@ -41,10 +41,10 @@ export const cases: readonly Case[] = [
     run: async (host) => {
       const key = uniqueName()
       const archive = (await host.sdkClient()).at(Archive, key)
-      await awaitOn(host, archive.fill({ n: 0, bytes: 5_000_000 }))
+      await awaitOn(host, archive.collect({ n: 0, bytes: 5_000_000 }))
       await host.evictShard('archive', key)
       assert.equal((await awaitOn(host, archive.describe())).bytes, 5_000_000)
-      await awaitOn(host, archive.fill({ n: 0, bytes: 9_000_000 }))
+      await awaitOn(host, archive.collect({ n: 0, bytes: 9_000_000 }))
       await host.sleep(400)
       assert.equal((await awaitOn(host, archive.describe())).bytes, 9_000_000)
       await host.evictShard('archive', key)
@@ -58,7 +58,7 @@ export const cases: readonly Case[] = [
       for (const how of ['class', 'function', 'cycle', 'sparse'] as const)
         assert.equal((await awaitFailure(host, client.at(Archive, uniqueName()).spoil({ how }))).code, 'INTERNAL')
       const later = client.at(Archive, uniqueName())
-      await awaitOn(host, later.fill({ n: 1, bytes: 1 }))
+      await awaitOn(host, later.collect({ n: 1, bytes: 1 }))
       await awaitOn(host, later.spoil({ how: 'class' }))
       assert.equal((await awaitOn(host, later.describe())).numbers, 1)
     },
