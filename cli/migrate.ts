@@ -80,7 +80,7 @@ function clientOf(url: string, action: MigrateAction): SqlClient {
   const isApply = action === 'apply'
   return isHttp(url)
     ? planetscaleClient({ url, ...(isApply && { timeoutMs: APPLY_MS }) })
-    : mysqlClient({ url, poolSize: 1, ...(isApply && { statementTimeoutMs: APPLY_MS }) })
+    : mysqlClient({ url, poolSize: 1, ...(isApply && { statementTimeoutMs: APPLY_MS, lockWaitSeconds: Infinity }) })
 }
 
 function isHttp(url: string): boolean {

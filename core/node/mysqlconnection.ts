@@ -72,6 +72,9 @@ export class MysqlConnection {
   readonly #onDestroyed: () => void
   #rejectStatement: ((error: unknown) => void) | null = null
   #isDestroyed = false
+  #isTimedOut = false
+  readonly #openedMs = performance.now()
+  #answeredMs = this.#openedMs
   #maxStatementBytes = Infinity
 
   constructor(target: MysqlTarget, onDestroyed: () => void) {
@@ -90,6 +93,20 @@ export class MysqlConnection {
     return this.#isDestroyed
   }
 
+  /** A statement had no answer in time. */
+  get isTimedOut(): boolean {
+    return this.#isTimedOut
+  }
+
+  get openedMs(): number {
+    return this.#openedMs
+  }
+
+  /** When the server last answered a statement. */
+  get answeredMs(): number {
+    return this.#answeredMs
+  }
+
   /** The caller of `execute` checks this bound. */
   get maxStatementBytes(): number {
     return this.#maxStatementBytes
@@ -102,11 +119,15 @@ export class MysqlConnection {
 
   /** Rejects with the error of mysql2 or of the server; after `timeoutMs` the connection is destroyed. */
   async execute(sql: string, timeoutMs: number, timeoutMessage: string): Promise<SqlResult> {
-    const timer = setTimeout(() => void this.#probe.reportTimeout(timeoutMessage), timeoutMs)
+    const timer = setTimeout(() => {
+      this.#isTimedOut = true
+      void this.#probe.reportTimeout(timeoutMessage)
+    }, timeoutMs)
     try {
       const [result, fields] = await new Promise<[unknown, FieldPacket[] | undefined]>((resolve, reject) => {
         this.#rejectStatement = reject
         this.#connection.query({ sql, rowsAsArray: true, typeCast: false }, (error, result, fields) => {
+          this.#answeredMs = performance.now()
           if (error) reject(error)
           else resolve([result, fields])
         })

@@ -1,8 +1,10 @@
 // SqlClient over mysql2: a pool of connections with the same session settings, and a deadline on every wait.
-// Invariant: a connection is reused only if the server has answered every statement and no transaction is open;
-// otherwise it is destroyed, and the server then rolls back.
+// Invariants: a connection is reused only if the server has answered every statement and no transaction is open;
+// otherwise it is destroyed, and the server then rolls back. Connections that a firewall or proxy has silently dropped
+// are found together: a lost one removes every idle connection that has not answered since its statement was sent.
 
-import { DatabaseError, errorKindOf, type SqlClient, type SqlResult, type SqlStatement } from '../sql/client.ts'
+import { DatabaseError, type SqlClient, type SqlResult, type SqlStatement } from '../sql/client.ts'
+import { errorKindOf } from '../sql/errorkind.ts'
 import { bindParameters, MysqlConnection, parseMysqlUrl, type MysqlTarget } from './mysqlconnection.ts'
 
 export interface MysqlOptions {
@@ -16,14 +18,28 @@ export interface MysqlOptions {
   readonly connectTimeoutMs?: number
   /** Deadline of a statement, and of the wait for a free connection; 15,000 by default. */
   readonly statementTimeoutMs?: number
+  /** Maximum wait for a lock; 3 by default, and always below `statementTimeoutMs`. */
+  readonly lockWaitSeconds?: number
 }
 
 /** Four connections serve the last waiter before its deadline if each request takes 60 ms or less. */
 const MAX_POOL_WAITERS = 1_000
 const MAX_MESSAGE = 500
-/** 1205 lock wait, 1213 deadlock: only the transaction failed, the session is intact. */
-const SESSION_KEEPING_ERRORS = new Set([1205, 1213])
 const PACKET_TOO_LARGE = 1153
+/** SQLSTATE of a lost connection; MySQL also closes the connection after some of these errors. */
+const CONNECTION_CLASS = '08'
+/**
+ * Maximum wait for a lock of a row, or of a table that another program alters or has locked: short, because every turn
+ * of the owner waits with it. The flusher sends the transaction again.
+ */
+const LOCK_WAIT_SECONDS = 3
+/** A connection that was idle for this time answers a short statement before it is used again. */
+const CHECK_AFTER_IDLE_MS = 10_000
+const CHECK_TIMEOUT_MS = 2_000
+/** Below the idle timeouts of usual proxies (AWS NLB: 350 s). */
+const MAX_IDLE_MS = 240_000
+/** So that a pool follows a failover or a rebalanced proxy. */
+const MAX_AGE_MS = 1_800_000
 
 /** Connects at the first request. @throws DatabaseError 'access' when the URL is malformed */
 export function mysqlClient(options: MysqlOptions): SqlClient {
@@ -36,19 +52,24 @@ class MysqlPool implements SqlClient {
   readonly #user: string
   readonly #connectMs: number
   readonly #statementMs: number
+  readonly #lockSeconds: number
   readonly #idleConnections: MysqlConnection[] = []
   readonly #waiters: PoolWaiter[] = []
   readonly #runningRequests = new Set<Promise<unknown>>()
   #freePermits: number
   #isClosed = false
 
-  constructor({ url, tls, poolSize = 4, connectTimeoutMs = 5_000, statementTimeoutMs = 15_000 }: MysqlOptions) {
+  constructor(options: MysqlOptions) {
+    const { url, tls, poolSize = 4, connectTimeoutMs = 5_000, statementTimeoutMs = 15_000 } = options
     this.#target = parseMysqlUrl(url, tls)
     this.#name = `mysql ${this.#target.host}:${this.#target.port}/${this.#target.database}`
     this.#user = this.#target.user
     this.#freePermits = poolSize
     this.#connectMs = connectTimeoutMs
     this.#statementMs = statementTimeoutMs
+    // Below our own deadline: otherwise the server would still wait for the lock after it, and then write.
+    const maxSeconds = Math.max(1, Math.floor(statementTimeoutMs / 1_000) - 1)
+    this.#lockSeconds = Math.min(options.lockWaitSeconds ?? LOCK_WAIT_SECONDS, maxSeconds)
   }
 
   async query(statement: SqlStatement): Promise<SqlResult> {
@@ -73,7 +94,7 @@ class MysqlPool implements SqlClient {
           }
           results.push(result)
         }
-        await this.#execute(connection, 'COMMIT')
+        await this.#execute(connection, 'COMMIT', texts.length)
         return results
       } catch (error) {
         await this.#rollback(connection)
@@ -95,9 +116,7 @@ class MysqlPool implements SqlClient {
     else await this.#waitForPermit()
     try {
       if (this.#isClosed) throw this.#closedError()
-      const running = this.#withConnection(work)
-      this.#runningRequests.add(running)
-      return await running.finally(() => this.#runningRequests.delete(running))
+      return await this.#track(this.#withConnection(work))
     } finally {
       const next = this.#waiters.shift()
       if (next) next.grant()
@@ -105,12 +124,57 @@ class MysqlPool implements SqlClient {
     }
   }
 
+  /** `close` waits for it. */
+  #track<T>(running: Promise<T>): Promise<T> {
+    this.#runningRequests.add(running)
+    return running.finally(() => this.#runningRequests.delete(running))
+  }
+
   async #withConnection<T>(work: (connection: MysqlConnection) => Promise<T>): Promise<T> {
-    const connection = this.#idleConnections.pop() ?? (await this.#openConnection())
+    const connection = (await this.#takeIdleConnection()) ?? (await this.#openConnection())
     try {
       return await work(connection)
     } finally {
       if (!connection.isDestroyed) this.#idleConnections.push(connection)
+    }
+  }
+
+  /** The idle connection that was used last; null = none that is known or found to be alive. */
+  async #takeIdleConnection(): Promise<MysqlConnection | null> {
+    for (;;) {
+      const connection = this.#idleConnections.pop()
+      if (!connection) return null
+      const now = performance.now()
+      const idleMs = now - connection.answeredMs
+      if (idleMs < CHECK_AFTER_IDLE_MS && now - connection.openedMs < MAX_AGE_MS) return connection
+      if (idleMs > MAX_IDLE_MS || now - connection.openedMs > MAX_AGE_MS) void this.#track(connection.quit())
+      else if (await this.#isAlive(connection)) return connection
+    }
+  }
+
+  async #isAlive(connection: MysqlConnection): Promise<boolean> {
+    const timeoutMs = Math.min(CHECK_TIMEOUT_MS, this.#statementMs)
+    try {
+      await this.#executeChecked(connection, 'SELECT 1', timeoutMs)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** Runs a statement; a lost connection is destroyed together with those that are probably lost too. */
+  async #executeChecked(connection: MysqlConnection, sql: string, timeoutMs: number): Promise<SqlResult> {
+    const sentMs = performance.now()
+    try {
+      return await connection.execute(sql, timeoutMs, `no answer within ${timeoutMs} ms`)
+    } catch (error) {
+      const { sqlState } = error as { sqlState?: string }
+      if (sqlState === undefined || sqlState.startsWith(CONNECTION_CLASS)) {
+        connection.destroyConnection(error)
+        for (const idle of this.#idleConnections.filter(({ answeredMs }) => answeredMs < sentMs))
+          idle.destroyConnection(error)
+      }
+      throw error
     }
   }
 
@@ -137,11 +201,10 @@ class MysqlPool implements SqlClient {
       const index = this.#idleConnections.indexOf(connection)
       if (index !== -1) this.#idleConnections.splice(index, 1)
     })
-    // Below our own deadline: otherwise the server would still wait for the lock after it, and then write.
-    const lockSeconds = Math.max(1, Math.floor(this.#statementMs / 1_000) - 1)
     const [, , limit] = await this.#runSetup(connection, startedMs, [
       `SET NAMES utf8mb4 COLLATE utf8mb4_bin, time_zone = '+00:00', autocommit = 1, ` +
-        `sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = ${lockSeconds}`,
+        `sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', ` +
+        `innodb_lock_wait_timeout = ${this.#lockSeconds}, lock_wait_timeout = ${this.#lockSeconds}`,
       'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
       'SELECT @@max_allowed_packet',
     ])
@@ -175,12 +238,9 @@ class MysqlPool implements SqlClient {
       throw new DatabaseError('refused', message, { errno: PACKET_TOO_LARGE, statement })
     }
     try {
-      return await connection.execute(sql, this.#statementMs, `no answer within ${this.#statementMs} ms`)
+      return await this.#executeChecked(connection, sql, this.#statementMs)
     } catch (error) {
-      const failure = this.#toDatabaseError(error, statement)
-      if (failure.kind === 'unavailable' && !SESSION_KEEPING_ERRORS.has(failure.errno))
-        connection.destroyConnection(error)
-      throw failure
+      throw this.#toDatabaseError(error, statement, connection.isTimedOut)
     }
   }
 
@@ -194,16 +254,17 @@ class MysqlPool implements SqlClient {
     return this.#toDatabaseError(new Error('this client is closed'))
   }
 
-  #toDatabaseError(cause: unknown, statement = -1): DatabaseError {
+  #toDatabaseError(cause: unknown, statement = -1, isTimeout = false): DatabaseError {
     const error = cause as Partial<NodeJS.ErrnoException> & { sqlState?: string; sql?: string }
     // The text of the statement contains players' data, which must not be logged.
     delete error.sql
-    const errno = error.sqlState === undefined ? 0 : (error.errno ?? 0)
+    const { sqlState } = error
+    const errno = sqlState === undefined ? 0 : (error.errno ?? 0)
     // The error of a localhost that refuses at both its addresses has no message.
     const text = `${this.#name}: ${error.message || error.code}${errno ? ` (${errno})` : ''}`
-    const kind = errno ? errorKindOf(errno) : needsOperator(error) ? 'access' : 'unavailable'
+    const kind = errno ? errorKindOf(errno, sqlState!) : needsOperator(error) ? 'access' : 'unavailable'
     const message = kind === 'access' && !text.includes(`'${this.#user}'`) ? `${text}, as user '${this.#user}'` : text
-    return new DatabaseError(kind, message.slice(0, MAX_MESSAGE), { cause, errno, statement })
+    return new DatabaseError(kind, message.slice(0, MAX_MESSAGE), { cause, errno, statement, isTimeout })
   }
 }
 

@@ -3,9 +3,10 @@
 
 import type { TableDefinition } from '../game/table.ts'
 import type { Batch, ParkedTurn } from '../ports/database.ts'
+import type { RowChange } from '../ports/store.ts'
 import { DatabaseError } from '../sql/client.ts'
 import { RowCoalescer } from './coalescer.ts'
-import { decodeEntry, EntryError, type DecodedEntry } from './entry.ts'
+import { decodeEntry, encodeKeys, EntryError, type DecodedEntry } from './entry.ts'
 import type { OutboxEntry } from './localstore.ts'
 import { ParkedRows } from './parkedrows.ts'
 
@@ -14,7 +15,15 @@ export interface BatchBuildOptions {
   readonly parkedRows: ParkedRows
   readonly maxRows: number
   /** MySQL refused this turn alone: it is parked, and the batch ends with it. */
-  readonly poisonTurn: { readonly seq: number; readonly cause: Error } | null
+  readonly poisonTurn: PoisonTurn | null
+  /** Why these rows must not be sent to MySQL now; null = they may be. */
+  readonly refusalOf: (rows: readonly RowChange[]) => Error | null
+}
+export interface PoisonTurn {
+  readonly seq: number
+  readonly cause: Error
+  /** It is parked with the keys of its rows only. */
+  readonly withoutValues: boolean
 }
 export interface BuiltBatch {
   readonly contents: Pick<Batch, 'rows' | 'channels' | 'casts' | 'parked' | 'unparkedSeqs'>
@@ -35,7 +44,7 @@ export interface BlockedTurn {
 
 /** @throws EntryError when another version wrote the first entry */
 export function buildBatch(entries: readonly OutboxEntry[], options: BatchBuildOptions): BuiltBatch | BlockedTurn {
-  const { tables, parkedRows, maxRows, poisonTurn } = options
+  const { tables, parkedRows, maxRows, poisonTurn, refusalOf } = options
   const coalescer = new RowCoalescer()
   const channels = new Map<string, Batch['channels'][number]>()
   const casts = new Map<string, Batch['casts'][number]>()
@@ -46,7 +55,8 @@ export function buildBatch(entries: readonly OutboxEntry[], options: BatchBuildO
     const entry = decodeUnlessLater(outboxEntry, tables, turns.length === 0)
     if (entry === null) break
     const [parkedSeq, blocker] = findParkedBlocker(outboxEntry, entry, [parkedRows, newlyParkedRows])
-    let parkCause = parkedSeq === null ? null : new Error(`${blocker} is parked since seq ${parkedSeq}`)
+    let parkCause =
+      parkedSeq === null ? refusalOf(entry.rows) : new Error(`${blocker} is parked since seq ${parkedSeq}`)
     if (poisonTurn?.seq === outboxEntry.seq) parkCause = poisonTurn.cause
     if (parkCause === null && turns.length > 0 && coalescer.size + entry.rows.length > maxRows) break
     if (parkCause === null && !coalescer.add(entry.rows)) {
@@ -59,7 +69,8 @@ export function buildBatch(entries: readonly OutboxEntry[], options: BatchBuildO
     }
     turns.push(outboxEntry)
     if (parkCause !== null) {
-      const { seq, shard, data } = outboxEntry
+      const { seq, shard } = outboxEntry
+      const data = poisonTurn?.seq === seq && poisonTurn.withoutValues ? encodeKeys(entry) : outboxEntry.data
       parked.push({ turn: { seq, shard, data, error: parkCause.message }, entry })
       newlyParkedRows.addTurn(seq, shard, entry.rows)
       if (poisonTurn?.seq === seq) break

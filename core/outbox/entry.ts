@@ -50,6 +50,11 @@ export function encodeEntry({
   return pack(packed)
 }
 
+/** The entry with the keys of its rows and without their values, which the Store has. */
+export function encodeKeys({ rows }: Pick<DecodedEntry, 'rows'>): Uint8Array {
+  return pack([rows.map((row) => packRow({ ...row, values: {} })), null, []] satisfies PackedEntry)
+}
+
 /** @throws EntryError */
 export function decodeEntry(data: Uint8Array, tables: TablesByName): DecodedEntry {
   const [rows, channel, casts, requiresFlush = false] = unpack(data) as PackedEntry

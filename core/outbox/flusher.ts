@@ -7,6 +7,7 @@ import type { Outcome, RowChange } from '../ports/store.ts'
 import { OutboxBacklog } from './backlog.ts'
 import { FlushLog } from './flushlog.ts'
 import type { BlockedTurn } from './batch.ts'
+import { RefusalTracker } from './refusals.ts'
 import { LeaseHolder } from './lease.ts'
 import { CatchUpLimiter } from './catchup.ts'
 import type { OutboxEntry } from './localstore.ts'
@@ -38,6 +39,8 @@ export interface FlusherMetrics extends Readonly<typeof NO_FLUSHES> {
   readonly oldestMs: number
   /** Local turns whose rows MySQL refused, since the start. */
   readonly parked: number
+  /** Tables to which nothing is sent for a while, because MySQL refuses every write to them. */
+  readonly refusedTables: number
 }
 
 /**
@@ -64,6 +67,7 @@ export class Flusher {
   readonly #flushLog: FlushLog
   readonly #planner: BatchPlanner
   readonly #leaseHolder: LeaseHolder
+  readonly #refusals: RefusalTracker
   /** null = not started. */
   #loop: Promise<void> | null = null
   #isStopping = false
@@ -85,7 +89,8 @@ export class Flusher {
     this.#catchUpLimiter = options.catchUpLimiter ?? new CatchUpLimiter(clock, () => this.#backlog.depth)
     this.#backoff = new RetryBackoff(clock)
     this.#flushLog = new FlushLog(clock, log, owner)
-    this.#planner = new BatchPlanner({ ...options, maxBatch, maxBytes }, this.#flushLog)
+    this.#refusals = new RefusalTracker(options, this.#flushLog)
+    this.#planner = new BatchPlanner({ ...options, maxBatch, maxBytes }, this.#flushLog, this.#refusals)
     this.#leaseHolder = new LeaseHolder({
       ...options,
       onStale: () => {
@@ -102,7 +107,8 @@ export class Flusher {
   }
   get metrics(): FlusherMetrics {
     const oldestMs = this.#backlog.oldestMs(this.#options.clock.mono())
-    return { ...this.#counters, depth: this.#backlog.depth, oldestMs, parked: this.#planner.parkedCount }
+    const { parkedCount: parked } = this.#planner
+    return { ...this.#counters, depth: this.#backlog.depth, oldestMs, parked, refusedTables: this.#refusals.tableCount }
   }
 
   /** Called before a turn is committed; see LeaseHolder. */
@@ -260,12 +266,15 @@ export class Flusher {
 
   async #sendAttempt(attempt: FlushAttempt): Promise<void> {
     this.#counters.transactions++
-    const result = await this.#leaseHolder.applyBatch(attempt, this.#appliedSeq)
+    const result = await this.#leaseHolder.applyBatch(attempt, this.#appliedSeq, (error) =>
+      this.#refusals.isRefusal(error),
+    )
     this.#attempt = null
     this.#databaseAnswered()
     if (result === 'applied') {
       this.#counters.flushedRows += attempt.contents.rows.length
       this.#counters.flushedTurns += attempt.turnCount
+      this.#refusals.applied(attempt.contents.rows.map(({ table }) => table.name))
       attempt.onApplied()
       this.#advance(attempt.hi)
     } else if (result !== null) {

@@ -51,6 +51,12 @@ export class FlushLog {
     this.#loggedAtMs.clear()
   }
 
+  /** Logs an error that MySQL keeps giving for some rows while it stores others. */
+  logRefusal(error: DatabaseError): void {
+    const fields = { owner: this.#owner, error: error.message, table: error.table, advice: ADVICE[error.kind] }
+    this.#log.error('MySQL keeps refusing these rows: their turns are isolated', fields)
+  }
+
   /** Logs a turn that MySQL will not have, or not yet. */
   logTurn(message: string, fields: LogFields): void {
     const now = this.#clock.mono()

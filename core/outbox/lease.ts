@@ -67,18 +67,20 @@ export class LeaseHolder {
 
   /**
    * Applies one transaction. Returns 'applied', the error with which MySQL refused the data, or null when the lease
-   * must be acquired again first. @throws FencedError, DatabaseError when the outcome is unknown
+   * must be acquired again first. `isRefusal` decides whether an error is a refusal.
+   * @throws FencedError, DatabaseError when the outcome is unknown
    */
   async applyBatch(
     { hi, contents }: { readonly hi: number; readonly contents: BuiltBatch['contents'] },
     applied: number,
+    isRefusal: (error: DatabaseError) => Promise<boolean>,
   ): Promise<'applied' | DatabaseError | null> {
     const { owner, database } = this.#options
     const batch = { owner, epoch: this.#epoch, firstSeq: applied + 1, lastSeq: hi, ...contents }
     try {
       if ((await database.apply(batch)) === 'fenced' && !(await this.#wasApplied(batch))) return this.#dropLease()
     } catch (error) {
-      if (!(error instanceof DatabaseError && error.kind === 'refused')) {
+      if (!(error instanceof DatabaseError && (await isRefusal(error)))) {
         this.#hasUnknownOutcome = true
         throw error
       }

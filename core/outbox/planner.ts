@@ -7,12 +7,14 @@ import type { Clock } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
 import type { ParkedTurn } from '../ports/database.ts'
 import type { Row, RowChange, RowKey } from '../ports/store.ts'
+import type { DatabaseError } from '../sql/client.ts'
 import { parseShardName } from '../wire/shardid.ts'
 import type { FlushLog } from './flushlog.ts'
 import { decodeEntry } from './entry.ts'
-import { buildBatch, type BlockedTurn, type BuiltBatch, type NewlyParkedTurn } from './batch.ts'
+import { buildBatch, type BlockedTurn, type BuiltBatch, type NewlyParkedTurn, type PoisonTurn } from './batch.ts'
 import type { Outbox, OutboxEntry } from './localstore.ts'
 import { ParkedRows, type ParkedGroup } from './parkedrows.ts'
+import type { RefusalTracker } from './refusals.ts'
 import { assertCommitted } from './takeover.ts'
 
 export interface BatchPlannerOptions {
@@ -39,7 +41,7 @@ export interface FlushAttempt {
   /** Called when MySQL has it. */
   onApplied(): void
   /** Called when MySQL refused it. Returns the turn that must be taken back; null = none. */
-  onRefused(cause: Error): BlockedTurn | null
+  onRefused(cause: DatabaseError): BlockedTurn | null
 }
 
 const RETRY_PARKED_MS = 60_000
@@ -56,18 +58,20 @@ export class BatchPlanner {
   #parkedCount = 0
   readonly #options: BatchPlannerOptions
   readonly #flushLog: FlushLog
+  readonly #refusals: RefusalTracker
   readonly #parkedRows = new ParkedRows()
   /** Maximum number of entries of a batch: halved while MySQL refuses one of them. */
   #maxEntries: number
-  #poisonTurn: { readonly seq: number; readonly cause: Error } | null = null
+  #poisonTurn: PoisonTurn | null = null
   #lostEntries: readonly OutboxEntry[] = []
   #parkLostAtMs = 0
   #retryGroups: readonly ParkedGroup[] = []
   #retryAtMs = 0
 
-  constructor(options: BatchPlannerOptions, flushLog: FlushLog) {
+  constructor(options: BatchPlannerOptions, flushLog: FlushLog, refusals: RefusalTracker) {
     this.#options = options
     this.#flushLog = flushLog
+    this.#refusals = refusals
     this.#maxEntries = options.maxBatch
   }
 
@@ -121,7 +125,9 @@ export class BatchPlanner {
       this.#retryGroups = this.#parkedRows.groups()
       this.#retryAtMs = now + RETRY_PARKED_MS
     }
-    this.#retryGroups = this.#retryGroups.filter((group) => this.#parkedRows.isCurrent(group))
+    this.#retryGroups = this.#retryGroups.filter(
+      (group) => this.#parkedRows.isCurrent(group) && this.#refusals.causeOf(group.rows.values()) === null,
+    )
     return this.#retryGroups.length > 0 ? this.#retryParked(applied) : null
   }
 
@@ -130,7 +136,9 @@ export class BatchPlanner {
     const parkedRows = this.#parkedRows
     if (parkedRows.size > MAX_PARKED_ROWS)
       throw new Error(`${parkedRows.size} parked rows exceed ${MAX_PARKED_ROWS}: repair some of them to go on`)
-    const batch = buildBatch(entries, { tables, parkedRows, maxRows: maxBatch, poisonTurn: this.#poisonTurn })
+    const refusalOf = (rows: readonly RowChange[]): Error | null => this.#refusals.causeOf(rows)
+    const poisonTurn = this.#poisonTurn
+    const batch = buildBatch(entries, { tables, parkedRows, maxRows: maxBatch, poisonTurn, refusalOf })
     if ('blocked' in batch) return batch
     const { contents, entries: turns, parked } = batch
     return {
@@ -146,12 +154,18 @@ export class BatchPlanner {
     }
   }
 
-  /** Halves the batch after a refusal; a turn that was refused alone is parked or taken back. */
-  #narrowBatch(turns: readonly OutboxEntry[], cause: Error): BlockedTurn | null {
+  /**
+   * Halves the batch after a refusal; a turn that was refused alone is parked or taken back. When its table refuses
+   * everything, the next batch parks or takes back all turns of the table.
+   */
+  #narrowBatch(turns: readonly OutboxEntry[], cause: DatabaseError): BlockedTurn | null {
     const [firstEntry] = turns
+    const { seq, critical } = firstEntry!
     if (turns.length > 1) this.#maxEntries = turns.length >> 1
-    else if (firstEntry!.critical) return { blocked: firstEntry!, cause }
-    else if (this.#poisonTurn?.seq !== firstEntry!.seq) this.#poisonTurn = { seq: firstEntry!.seq, cause }
+    else if (critical) return { blocked: firstEntry!, cause }
+    else if (this.#poisonTurn?.seq !== seq) this.#poisonTurn = { seq, cause, withoutValues: false }
+    // The record of the parked turn may be too large: the Store has the values.
+    else if (!this.#poisonTurn.withoutValues) this.#poisonTurn = { ...this.#poisonTurn, withoutValues: true }
     else throw new Error(`MySQL refused to park a turn: ${cause.message}`, { cause })
     return null
   }

@@ -18,6 +18,8 @@ export interface Database {
   parkedTurns(owner: string): Promise<readonly ParkedTurn[]>
   /** Returns a new AUTO_INCREMENT value for a row with these values. */
   nextId(table: TableDefinition, values: Row): Promise<bigint>
+  /** Commits a write that changes nothing in the end: resolves when MySQL stores data apart from the game's tables. */
+  probe(owner: string): Promise<void>
   close(): Promise<void>
 }
 export interface Lease {

@@ -101,7 +101,7 @@ export class SqlDatabase implements Database {
     if (failedIndex === 0) return 'fenced'
     const { table, verb, rows } = writes[failedIndex - 1]!
     const message = `table ${table}: ${rows - affectedRows} of ${rows} rows to ${verb} are not in MySQL`
-    throw new DatabaseError('refused', message, { statement: failedIndex })
+    throw new DatabaseError('refused', message, { statement: failedIndex, table })
   }
 
   async load(table: TableDefinition, shardKey: string, after: RowKey | null, limit: number): Promise<readonly Row[]> {
@@ -214,6 +214,10 @@ export class SqlDatabase implements Database {
     return id
   }
 
+  async probe(owner: string): Promise<void> {
+    await this.#client.transact(records.probeStatements(owner), () => true)
+  }
+
   close(): Promise<void> {
     return this.#client.close()
   }
@@ -222,19 +226,21 @@ export class SqlDatabase implements Database {
     try {
       return await this.#client.query(statement)
     } catch (error) {
-      throw isDatabaseError(error) ? addContext(error, `table ${name}`) : error
+      throw isDatabaseError(error) ? addContext(error, `table ${name}`, name) : error
     }
   }
 }
 
 function addWriteContext(error: unknown, write: WriteStatement | undefined): unknown {
   if (!isDatabaseError(error) || !write) return error
-  return addContext(error, `table ${write.table}: ${write.verb} of ${write.rows} row${write.rows === 1 ? '' : 's'}`)
+  const { table, verb, rows } = write
+  return addContext(error, `table ${table}: ${verb} of ${rows} row${rows === 1 ? '' : 's'}`, table)
 }
 
-function addContext(cause: DatabaseError, context: string): DatabaseError {
-  const { kind, message, errno, statement } = cause
-  return new DatabaseError(kind, `${context}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`, { errno, statement, cause })
+function addContext(cause: DatabaseError, context: string, table: string): DatabaseError {
+  const { kind, message, errno, statement, isTimeout } = cause
+  const options = { errno, statement, isTimeout, table, cause }
+  return new DatabaseError(kind, `${context}: ${message.slice(0, MAX_MESSAGE_LENGTH)}`, options)
 }
 
 function isDatabaseError(error: unknown): error is DatabaseError {

@@ -9,6 +9,8 @@ import { deleteFrom, insertInto, type WriteStatement } from './statements.ts'
 
 /** Maximum characters of `firefly_parked.error`. */
 const MAX_PARKED_ERROR_LENGTH = 1_000
+/** More than one page of InnoDB, so that a full disk refuses it. */
+const PROBE_BYTES = 65_536
 
 export const UPDATE_FENCE = 'UPDATE firefly_owner SET applied_seq = ? WHERE owner = ? AND epoch = ? AND applied_seq < ?'
 export const SELECT_LEASE = 'SELECT epoch, applied_seq, store_id FROM firefly_owner WHERE owner = ?'
@@ -93,6 +95,13 @@ export function recordWrites({ owner, channels, casts, parked, unparkedSeqs = []
     ...deleteFrom('firefly_parked', unparked, (count) => anyOf(PARKED_CONDITION, count)),
     ...parked.map((turn) => insertParked(owner, turn)),
   ]
+}
+
+/** Writes and deletes a record of firefly_parked, with a sequence that no turn has. */
+export function probeStatements(owner: string): SqlStatement[] {
+  const turn = { seq: 0, shard: '', error: 'probe', data: new Uint8Array(PROBE_BYTES) }
+  const writes = [insertParked(owner, turn), ...deleteFrom('firefly_parked', [[owner, 0]], () => PARKED_CONDITION)]
+  return writes.map(({ statement }) => statement)
 }
 
 export function assertNoTrailingSpace(column: string, value: string): string {

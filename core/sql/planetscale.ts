@@ -3,7 +3,14 @@
 // driver accepts `{}` as an empty result, and a BEGIN without a session as a transaction.
 
 import { Connection, DatabaseError as DriverError, type Field } from '@planetscale/database'
-import { DatabaseError, errorKindOf, type SqlClient, type SqlResult, type SqlStatement } from './client.ts'
+import {
+  DatabaseError,
+  type DatabaseErrorOptions,
+  type SqlClient,
+  type SqlResult,
+  type SqlStatement,
+} from './client.ts'
+import { errorKindOf } from './errorkind.ts'
 import { renderStatement } from './literal.ts'
 
 export interface PlanetscaleOptions {
@@ -77,7 +84,7 @@ async function runTransaction(
     await rollback(connection, timeoutMs)
     throw error
   }
-  await commit(connection, timeoutMs)
+  await commit(connection, timeoutMs, texts.length)
   return results
 }
 
@@ -87,15 +94,15 @@ async function rollback(connection: PlanetscaleConnection, timeoutMs: number): P
 }
 
 /** After any failure of COMMIT, except a rejected login, the outcome is unknown. */
-async function commit(connection: PlanetscaleConnection, timeoutMs: number): Promise<void> {
+async function commit(connection: PlanetscaleConnection, timeoutMs: number, index: number): Promise<void> {
   try {
-    await connection.execute('COMMIT', timeoutMs)
+    await connection.execute('COMMIT', timeoutMs, index)
   } catch (error) {
-    const { kind, errno, message } = error as DatabaseError
+    const { kind, errno, message, statement } = error as DatabaseError
     // If the COMMIT did not arrive, the open transaction would hold its locks until the session ends.
     await rollback(connection, timeoutMs)
     if (kind === 'access' || kind === 'unavailable') throw error
-    throw new DatabaseError('unavailable', message, { errno, cause: error })
+    throw new DatabaseError('unavailable', message, { errno, statement, cause: error })
   }
 }
 
@@ -213,7 +220,7 @@ function databaseError(
   kind: DatabaseError['kind'],
   credentials: PlanetscaleCredentials,
   message: string,
-  options: ConstructorParameters<typeof DatabaseError>[2] = {},
+  options: DatabaseErrorOptions = {},
 ): DatabaseError {
   return new DatabaseError(kind, `${credentials.host}: ${message}`.slice(0, MAX_MESSAGE_LENGTH), options)
 }
@@ -229,14 +236,15 @@ function toDatabaseError(
     const { status, message } = error
     if (status === 401 || status === 403)
       return databaseError('access', credentials, `the server rejected the login: ${message}`, options)
-    const errno = errnoOf(error)
+    const { errno, sqlState } = serverErrorOf(error)
     // A retry would send the same large statement.
-    const kind = errno === ERRNO_PACKET_TOO_LARGE ? 'refused' : status >= 500 ? 'unavailable' : errorKindOf(errno)
+    const isTooLarge = errno === ERRNO_PACKET_TOO_LARGE
+    const kind = status >= 500 && !isTooLarge ? 'unavailable' : errorKindOf(errno, sqlState)
     return databaseError(kind, credentials, message, { ...options, errno })
   }
   const isTimeout = error instanceof Error && error.name === 'TimeoutError'
   const message = isTimeout ? `no answer within ${timeoutMs} ms` : describeCause(error)
-  return databaseError('unavailable', credentials, message, options)
+  return databaseError('unavailable', credentials, message, { ...options, isTimeout })
 }
 
 /** Adds the cause, because the message is often only "fetch failed". */
@@ -257,11 +265,11 @@ const ERRNO_BY_CODE: Readonly<Record<string, number>> = {
 const ERRNO_PACKET_TOO_LARGE = 1153
 
 /** The last errno counts: the text before it contains data, as in "Duplicate entry '…'"; the text after it does not. */
-function errnoOf({ message, body, status }: DriverError): number {
-  if (status === 413) return ERRNO_PACKET_TOO_LARGE
-  const errno = [...message.matchAll(/\(errno (\d+)\) \(sqlstate \w{5}\)/g)].at(-1)?.[1]
-  if (errno !== undefined) return Number(errno)
-  if (/\bmessage larger than max\b/.test(message)) return ERRNO_PACKET_TOO_LARGE
+function serverErrorOf({ message, body, status }: DriverError): { errno: number; sqlState: string } {
+  if (status === 413) return { errno: ERRNO_PACKET_TOO_LARGE, sqlState: '' }
+  const [, errno, sqlState] = [...message.matchAll(/\(errno (\d+)\) \(sqlstate (\w{5})\)/g)].at(-1) ?? []
+  if (errno !== undefined) return { errno: Number(errno), sqlState: sqlState! }
+  if (/\bmessage larger than max\b/.test(message)) return { errno: ERRNO_PACKET_TOO_LARGE, sqlState: '' }
   const code = /rpc error: code = (\w+) desc = /.exec(message)?.[1] ?? body.code ?? ''
-  return ERRNO_BY_CODE[code.toLowerCase().replaceAll('_', '')] ?? 0
+  return { errno: ERRNO_BY_CODE[code.toLowerCase().replaceAll('_', '')] ?? 0, sqlState: '' }
 }

@@ -48,8 +48,8 @@ export class MemoryDatabase implements Database {
   /** All requests are lost. */
   isUnavailable = false
   randomFaults: RandomFaults | null = null
-  /** Returns why MySQL refuses a change; null = it does not. */
-  refuseChange: ((change: RowChange) => string | null) | null = null
+  /** Returns why MySQL refuses a change, as the reason of a trigger or as an error; null = it does not. */
+  refuseChange: ((change: RowChange) => string | DatabaseError | null) | null = null
   /** Called when a batch is committed. */
   onApply: (batch: Batch) => void = () => {}
   /** Round trip of an answered request. */
@@ -139,6 +139,10 @@ export class MemoryDatabase implements Database {
     })
   }
 
+  probe(): Promise<void> {
+    return this.#request('probe', () => {})
+  }
+
   close(): Promise<void> {
     this.isUnavailable = true
     return Promise.resolve()
@@ -210,6 +214,7 @@ export class MemoryDatabase implements Database {
     const name = keyString(key)
     const before = rows.get(name)
     const refused = this.refuseChange?.(change) ?? null
+    if (refused instanceof DatabaseError) throw refused
     if (refused !== null) throw new DatabaseError('refused', `table ${table.name}: ${refused}`, { errno: 1644 })
     undo.push(() => (before ? rows.set(name, before) : rows.delete(name)))
     if (op === 'delete') {

@@ -111,6 +111,8 @@ export function createMetrics(
     counter('firefly_rows_loaded_total', 'rows loaded from MySQL', () => tiers.metrics.loadedRows)
     for (const [key, help, name = snakeCase(key)] of FLUSH_COUNTERS)
       counter(`firefly_${name}_total`, help, () => sumOf(tiers, key))
+    const refusedHelp = 'tables that MySQL refuses to write at present, counted for each owner'
+    gauge('firefly_refused_tables', refusedHelp, () => sumOf(tiers, 'refusedTables'))
   }
   counterBy('firefly_closes_total', 'connections closed, by reason', 'reason', () => meter.closes)
   const turnedAwayHelp = 'connections rejected with OVERLOADED, by exceeded limit'
@@ -118,8 +120,8 @@ export function createMetrics(
     Object.entries(connectionLimiter.counts.rejections),
   )
   counterBy('firefly_errors_total', 'system errors sent to version 2 clients, by code', 'code', () => meter.errors)
-  const refusedHelp = 'connections and upgrades rejected by the listeners, by reason'
-  counterBy('firefly_refused_total', refusedHelp, 'reason', () => rejections.counts)
+  const rejectedHelp = 'connections and upgrades rejected by the listeners, by reason'
+  counterBy('firefly_refused_total', rejectedHelp, 'reason', () => rejections.counts)
   gauge('firefly_lobby', 'sockets in a TLS handshake or in use by HTTP', () => pendingSockets.socketCount)
   const rtt = histogram('firefly_rtt_seconds', 'round trip of version 2 heartbeats, from PING to PONG')
   const latency = histogram('firefly_message_latency_seconds', 'latency of sampled calls, from frame to reply')

@@ -37,6 +37,7 @@ export async function openSqlFixture() {
   }
   if (skip === false) await migrate()
   return {
+    url,
     skip,
     direct,
     planetscale,

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { DatabaseError } from '../../core/sql/client.ts'
+import { DatabaseError, type DatabaseErrorOptions } from '../../core/sql/client.ts'
+import type { Outcome } from '../../core/ports/store.ts'
 import { FlusherFixture } from './flusherfixture.ts'
 import { writeSet } from './slotfixture.ts'
 import { ada, bob, tablesByName, coin, coins, item, items, remove, update } from './tieredstorefixture.ts'
@@ -233,4 +234,97 @@ test('retries parked rows only while no commit is in progress', async () => {
   fixture.local.hold = null
   await fixture.advance(130_000, 50)
   assert.deepEqual(fixture.database.rows(items), [item(ada, 'a', 2), item(ada, 'b', 1)])
+})
+
+/** An error that no list has, of the statement that writes this row. */
+function unlistedError(table: string, options: Partial<DatabaseErrorOptions> = {}): DatabaseError {
+  return new DatabaseError('unavailable', 'odd', { errno: 9_999, statement: 1, table, ...options })
+}
+
+test('isolates a turn with an error that no list has, and goes on with the others', async () => {
+  const fixture = await FlusherFixture.ready()
+  const other = fixture.commitCriticalTurn(bob, [insert(coins, coin(bob, 'c', 1))])
+  await fixture.advance(50)
+  assert.equal(other.outcome?.kind, 'committed')
+  fixture.database.refuseChange = ({ values, table }) => (values['n'] === 13 ? unlistedError(table.name) : null)
+  fixture.commitTurn(ada, [insert(items, item(ada, 'a', 13))])
+  const refused = fixture.commitCriticalTurn(ada, [insert(coins, coin(ada, 'b', 13))])
+  const behind = fixture.commitCriticalTurn(bob, [insert(coins, coin(bob, 'd', 1))])
+  await fixture.advance(8_000, 20)
+  assert.equal(refused.outcome?.kind, 'refused')
+  await fixture.advance(5_000, 20)
+  assert.equal(behind.outcome?.kind, 'committed')
+  assert.deepEqual(
+    fixture.database.parkedRecords.map(({ seq, error }) => [seq, error]),
+    [[3, 'odd']],
+  )
+  assert.ok(fixture.hasLogged('MySQL keeps refusing these rows'))
+  const { transactions } = fixture.flusher.metrics
+  fixture.commitTurn(bob, [insert(items, item(bob, 'e', 13))])
+  await fixture.advance(300)
+  const further = fixture.flusher.metrics.transactions - transactions
+  assert.ok(further <= 3, `${further} transactions: the same error is not tried several times again`)
+  assert.equal(fixture.database.parkedRecords.length, 2)
+})
+
+test('isolates nothing while MySQL stores no other data, or fails before the rows', async () => {
+  for (const [error, isProbed] of [
+    [unlistedError('items'), true],
+    [unlistedError('items', { statement: 0 }), false],
+    [unlistedError('items', { statement: -1 }), false],
+    [new DatabaseError('unavailable', 'lost COMMIT', { statement: 2 }), false],
+    [new DatabaseError('access', 'whole server', { errno: 1045 }), false],
+  ] as const) {
+    const fixture = await FlusherFixture.ready()
+    let probes = 0
+    fixture.database.refuseChange = () => error
+    fixture.database.probe = () => Promise.reject(new DatabaseError('unavailable', `probe ${++probes}`))
+    const turn = fixture.commitCriticalTurn(ada, [insert(items, item(ada, 'a', 1))])
+    await fixture.advance(30_000, 20)
+    assert.deepEqual([turn.outcome, fixture.rejectedTurns, fixture.database.parkedRecords], [null, [], []])
+    assert.equal(probes > 0, isProbed, error.message)
+    fixture.database.refuseChange = null
+    await fixture.advance(6_000, 20)
+    assert.equal((turn.outcome as Outcome | null)?.kind, 'committed', error.message)
+  }
+})
+
+test('sends nothing to a locked table for a while, and writes its rows when the lock is gone', async () => {
+  const fixture = await FlusherFixture.ready()
+  let attempts = 0
+  fixture.database.refuseChange = ({ table }) =>
+    table === items && ++attempts > 0 ? unlistedError('items', { errno: 1205 }) : null
+  for (let i = 0; i < 20; i++) fixture.commitTurn(ada, [insert(items, item(ada, `i${i}`, i))])
+  const other = fixture.commitCriticalTurn(bob, [insert(coins, coin(bob, 'c', 1))])
+  await fixture.advance(3_000, 20)
+  assert.equal(other.outcome?.kind, 'committed')
+  assert.equal(fixture.flusher.metrics.refusedTables, 1)
+  assert.ok(attempts < 10, `${attempts} attempts`)
+  assert.equal(fixture.database.parkedRecords.length, 20)
+  const critical = fixture.commitCriticalTurn(ada, [insert(items, item(ada, 'x', 1))], { critical: true })
+  await fixture.advance(50)
+  assert.equal(critical.outcome?.kind, 'refused')
+  fixture.database.refuseChange = null
+  await fixture.advance(70_000, 50)
+  assert.equal(fixture.database.rows(items).length, 20)
+  assert.deepEqual([fixture.database.parkedRecords, fixture.flusher.metrics.refusedTables], [[], 0])
+})
+
+test('parks a turn without its values when MySQL refuses the record, and writes them from the Store later', async () => {
+  const fixture = await FlusherFixture.ready()
+  const { database } = fixture
+  database.refuseChange = () => 'unlucky'
+  const apply = database.apply.bind(database)
+  database.apply = (batch) =>
+    batch.parked.some(({ data }) => data.length > 200)
+      ? Promise.reject(new DatabaseError('refused', 'too large', { errno: 1153, statement: 1 }))
+      : apply(batch)
+  const rows = Array.from({ length: 5 }, (_, n) => item(ada, `i${n}`, n, `a long mark ${n}`))
+  const changes = rows.map((row) => insert(items, row))
+  fixture.commitTurn(ada, changes)
+  await fixture.advance(2_000)
+  assert.equal(database.parkedRecords.length, 1)
+  database.refuseChange = null
+  await fixture.advance(70_000, 50)
+  assert.deepEqual(database.rows(items), rows)
 })

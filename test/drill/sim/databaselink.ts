@@ -42,6 +42,7 @@ export function databaseLink(
     criticalState: (shard) => request(`critical state ${shard}`, 'load', () => database.criticalState(shard)),
     parkedTurns: (owner) => request(`parked turns ${owner}`, null, () => database.parkedTurns(owner)),
     nextId: (table, values) => request(`next id ${table.name}`, null, () => database.nextId(table, values)),
+    probe: (owner) => request(`probe ${owner}`, null, () => database.probe(owner)),
     close: () => Promise.resolve(),
   }
 }
