@@ -282,9 +282,9 @@ export class RealOwner {
   }
 
   /** As the engine of the shard does. */
-  async #takeBack(shard: ShardId, outcome: Outcome): Promise<Outcome> {
+  #takeBack(shard: ShardId, outcome: Outcome): Outcome {
     if (outcome.kind !== 'refused') return outcome
-    await this.#local.reject(shard, outcome.seq, null)
+    void this.#local.reject(shard, outcome.seq, null)
     this.#activations.delete(shard.key)
     this.#flusher.turnsRejected(`${shard.contract}/${shard.key}`, outcome.seq)
     return outcome
