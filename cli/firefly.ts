@@ -54,6 +54,7 @@ async function serve(options: ServeOptions): Promise<void> {
       maxCostPerSecond: options.rate,
     },
     origins: options.origins,
+    trustProxy: options.trustProxy,
     tickets,
     ...(tls && { tls }),
     ...(options.secret !== '' && { secret: options.secret }),

@@ -7,6 +7,7 @@ import type { LogLevel } from '../core/node/log.ts'
 import { MIN_SECRET_CHARS } from '../core/node/secret.ts'
 import { parseFrameHead, type FrameIdentity } from '../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../core/wire/limits.ts'
+import { networkFilter } from '../edge/gateway/address.ts'
 import { originFilter } from '../edge/gateway/origin.ts'
 
 /** An invalid value; the message is the line to print. */
@@ -81,6 +82,12 @@ const OPTIONS = {
     '',
     parseOrigins,
   ],
+  trustProxy: [
+    '--trust-proxy <networks>',
+    'proxies that may name the client: X-Forwarded-For, Forwarded, PROXY protocol; 10.0.0.0/8,::1; default: none',
+    '',
+    parseNetworks,
+  ],
   tlsCert: ['--tls-cert <file>', 'certificate chain (PEM), for TLS on both ports', '', parseText],
   tlsKey: ['--tls-key <file>', 'its private key (PEM)', '', parseText],
   ticketSecret: ['--ticket-secret <text>', 'login tickets: the secret of HS256, at least 32 bytes', '', parseText],
@@ -118,6 +125,15 @@ export type ServeOptions = { readonly [Key in keyof typeof OPTIONS]: ReturnType<
 function parseOrigins(list: string): string {
   try {
     originFilter(list)
+  } catch (error) {
+    throw new InvalidArgumentError(`${(error as Error).message}.`)
+  }
+  return list
+}
+
+function parseNetworks(list: string): string {
+  try {
+    networkFilter(list)
   } catch (error) {
     throw new InvalidArgumentError(`${(error as Error).message}.`)
   }

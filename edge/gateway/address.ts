@@ -52,3 +52,40 @@ export function addressKey(address: string): string {
 export function hostAndPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
+
+/** Returns true for an address, in any form, of one of the networks. */
+export type NetworkFilter = (address: string) => boolean
+
+/** An invalid entry of a list of networks; the message contains it and valid examples. */
+export class NetworkError extends Error {
+  override readonly name = 'NetworkError'
+}
+
+/** The filter of a list such as `10.0.0.0/8,192.0.2.7,fd00::/8`; an empty list contains nothing. @throws NetworkError */
+export function networkFilter(list: string): NetworkFilter {
+  const networks = list
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '')
+    .map(parseNetwork)
+  if (networks.length === 0) return () => false
+  return (text) => {
+    const address = parseAddress(text)
+    return (
+      address !== null && networks.some(([base, bits]) => base.kind() === address.kind() && address.match(base, bits))
+    )
+  }
+}
+
+function parseNetwork(entry: string): [IpAddress, number] {
+  const [text = '', digits, ...rest] = entry.split('/')
+  const base = parseAddress(text)
+  const isMapped = base instanceof ipaddr.IPv4 && text.includes(':')
+  const width = base instanceof ipaddr.IPv6 || isMapped ? 128 : 32
+  const bits = Number(digits ?? width) - (isMapped ? 96 : 0)
+  const isValid = rest.length === 0 && /^\d{1,3}$/.test(digits ?? '0') && bits >= 0 && Number(digits ?? 0) <= width
+  if (base !== null && isValid && !text.includes('%')) return [base, bits]
+  throw new NetworkError(
+    `network ${JSON.stringify(entry.slice(0, 120))} is not like 10.0.0.0/8, 192.0.2.7, fd00::/8 or ::1`,
+  )
+}

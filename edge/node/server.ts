@@ -10,8 +10,10 @@ import { loadOrCreateSecret, MIN_SECRET_CHARS } from '../../core/node/secret.ts'
 import { routingTableOf, RoutingTable } from '../../core/game/routing.ts'
 import type { Log } from '../../core/ports/log.ts'
 import { DefinitionError } from '../../core/wire/errors.ts'
-import { DEFAULT_FRAME_IDENTITY, type FrameIdentity } from '../../core/wire/frame.ts'
+import { DEFAULT_FRAME_IDENTITY, frameIdentityBytes, type FrameIdentity } from '../../core/wire/frame.ts'
 import type { CipherFactory } from '../../core/wire/cipher.ts'
+import { networkFilter } from '../gateway/address.ts'
+import { hasProxySignature } from '../gateway/proxyheader.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import { tcpServer } from './transport.ts'
 import { ListenerRejections, PendingSockets } from './pendingsockets.ts'
@@ -39,6 +41,8 @@ export interface ServerOptions extends HostOptions {
   readonly tls?: TlsFiles
   /** Pages that may open a WebSocket, in the format of `originFilter`. Default: all. */
   readonly origins?: string
+  /** Networks of proxies, such as `10.0.0.0/8,::1`: they may name the client's address (docs/operating.md). Default: none. */
+  readonly trustProxy?: string
   /** Keys and required claims of login tickets. Default: no tickets. */
   readonly tickets?: TicketOptions | null
   /** Signs resume tokens, at least 32 characters. Default: created once and stored in the data folder. */
@@ -63,12 +67,17 @@ export interface RunningServer {
 
 /**
  * Starts the server. Rejects, and leaves nothing open, with the listener's error (for instance EADDRINUSE), or with a
- * TlsError, OriginError, DefinitionError or StoreError that names the invalid option.
+ * TlsError, OriginError, NetworkError, DefinitionError or StoreError that names the invalid option.
  */
 export async function start(options: ServerOptions): Promise<RunningServer> {
   checkSecret(options.secret)
   const certificate = options.tls ? new Certificate(options.tls) : null
   const isOriginAllowed = originFilter(options.origins ?? '')
+  const isTrusted = networkFilter(options.trustProxy ?? '')
+  if (options.trustProxy && hasProxySignature(frameIdentityBytes(options.identity ?? DEFAULT_FRAME_IDENTITY)))
+    throw new DefinitionError(
+      'trustProxy: frames with this identity begin like a PROXY header (head "PROX", version "Y")',
+    )
   const tickets = options.tickets ? new TicketVerifier(options.tickets, systemClock) : null
   const host = await openHost(options)
   let gateway: Gateway
@@ -78,13 +87,29 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
     await host.close()
     throw error
   }
-  const rejections = new ListenerRejections()
+  const rejections = new ListenerRejections(host.log)
   const { limits } = gateway
-  const pendingSockets = new PendingSockets(limits, gateway.times.firstFrameMs, rejections)
+  const pendingSockets = new PendingSockets({
+    limits,
+    handshakeMs: gateway.times.firstFrameMs,
+    rejections,
+    isTrusted: options.trustProxy ? isTrusted : null,
+  })
   const registry = createMetrics(host, gateway, rejections, pendingSockets)
-  const tcp = tcpServer(gateway, pendingSockets, certificate)
+  const tcp = tcpServer(gateway, pendingSockets, rejections, certificate)
   const { page = new Map() } = options
-  const web = webServer({ pendingSockets, rejections, certificate, host, gateway, registry, page, isOriginAllowed })
+  const web = webServer({
+    pendingSockets,
+    rejections,
+    certificate,
+    host,
+    gateway,
+    registry,
+    page,
+    isOriginAllowed,
+    isTrusted,
+  })
+  for (const server of [tcp, web]) pendingSockets.takeProxyHeaders(server, certificate !== null)
   let stopPromise: Promise<void> | null = null
   const stop = (): Promise<void> => (stopPromise ??= shutDown(host, gateway, pendingSockets, tcp, web))
   const address = options.host ?? '127.0.0.1'

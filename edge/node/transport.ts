@@ -6,12 +6,14 @@ import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createServer as createTlsServer } from 'node:tls'
 import { WebSocketServer, type WebSocket } from 'ws'
-import { canonicalAddress, hostAndPort } from '../gateway/address.ts'
+import { hostAndPort } from '../gateway/address.ts'
+import { hasProxySignature } from '../gateway/proxyheader.ts'
 import { TokenBucket } from '../gateway/tokenbucket.ts'
 import type { Connection } from '../gateway/connection.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Transport } from '../gateway/context.ts'
-import type { ListenerRejections, PendingSockets } from './pendingsockets.ts'
+import { UNTRUSTED_PROXY, type ListenerRejections, type PendingSockets } from './pendingsockets.ts'
+import type { SocketPeer } from './peer.ts'
 import type { Certificate } from './tls.ts'
 
 /** Idle time before the system probes a peer. */
@@ -30,10 +32,10 @@ class TcpTransport implements Transport {
   readonly remote: string
   readonly address: string
   readonly #socket: Socket
-  constructor(socket: Socket) {
+  constructor(socket: Socket, { address, port }: SocketPeer) {
     this.#socket = socket
-    this.address = canonicalAddress(socket.remoteAddress)
-    this.remote = hostAndPort(this.address, socket.remotePort ?? 0)
+    this.address = address
+    this.remote = hostAndPort(address, port)
   }
   get bufferedBytes(): number {
     return this.#socket.writableLength
@@ -60,24 +62,34 @@ class TcpTransport implements Transport {
 }
 
 /** Returns the TCP server of the gateway, over TLS when there is a certificate. */
-export function tcpServer(gateway: Gateway, pendingSockets: PendingSockets, certificate: Certificate | null): Server {
+export function tcpServer(
+  gateway: Gateway,
+  pendingSockets: PendingSockets,
+  rejections: ListenerRejections,
+  certificate: Certificate | null,
+): Server {
   const options = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS }
-  if (!certificate) return createServer(options, (socket) => acceptTcp(gateway, socket))
-  const server = createTlsServer({ ...options, ...certificate.credentials }, (socket) => {
-    pendingSockets.remove(socket)
-    acceptTcp(gateway, socket)
-  })
+  const accept = (socket: Socket): void => acceptTcp(gateway, rejections, socket, pendingSockets.remove(socket))
+  if (!certificate) return createServer(options, accept)
+  const server = createTlsServer({ ...options, ...certificate.credentials }, accept)
   certificate.addServer(server)
   pendingSockets.watchServer(server, true)
   return server
 }
 
-function acceptTcp(gateway: Gateway, socket: Socket): void {
+function acceptTcp(gateway: Gateway, rejections: ListenerRejections, socket: Socket, peer: SocketPeer): void {
   // Added before `accept`: an error event without a listener ends the process. 'close' always follows it.
   socket.on('error', ignore)
-  const connection = gateway.accept(new TcpTransport(socket))
+  const connection = gateway.accept(new TcpTransport(socket, peer))
   if (!connection) return
-  socket.on('data', (chunk: Buffer) => connection.receive(chunk))
+  socket.once('data', (first: Buffer) => {
+    if (hasProxySignature(first) && !hasProxySignature(gateway.frameIdentityBytes)) {
+      rejections.countAndLog('proxy', UNTRUSTED_PROXY, peer.address)
+      return connection.closeConnection('BAD_IDENTITY', UNTRUSTED_PROXY)
+    }
+    socket.on('data', (chunk: Buffer) => connection.receive(chunk))
+    connection.receive(first)
+  })
   socket.on('close', () => connection.onTransportClosed(false))
 }
 
@@ -87,12 +99,11 @@ class WebSocketTransport implements Transport {
   readonly address: string
   readonly #socket: WebSocket
   readonly #tcpSocket: Socket
-  constructor(socket: WebSocket, tcpSocket: Socket) {
-    const { remoteAddress, remotePort } = tcpSocket
+  constructor(socket: WebSocket, tcpSocket: Socket, peer: SocketPeer, client: string) {
     this.#socket = socket
-    this.address = canonicalAddress(remoteAddress)
-    this.remote = hostAndPort(this.address, remotePort ?? 0)
     this.#tcpSocket = tcpSocket
+    this.address = client
+    this.remote = client === peer.address ? hostAndPort(client, peer.port) : client
   }
   get bufferedBytes(): number {
     return this.#socket.bufferedAmount
@@ -118,12 +129,12 @@ class WebSocketTransport implements Transport {
   }
 }
 
-/** Returns the listener of an HTTP server's 'upgrade' event. */
+/** Returns the function that upgrades a request; `client`: its IP address. */
 export function webSocketUpgrade(
   gateway: Gateway,
   pendingSockets: PendingSockets,
   rejections: ListenerRejections,
-): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
+): (request: IncomingMessage, socket: Duplex, head: Buffer, client: string) => void {
   const sockets = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
@@ -138,22 +149,27 @@ export function webSocketUpgrade(
     rejections.count('upgrade')
     rejectUpgrade(socket, request.method === 'GET' ? 400 : 405, error.message)
   })
-  return (request, socket, head) => {
+  return (request, socket, head, client) => {
     sockets.handleUpgrade(request, socket, head, (ws) => {
-      pendingSockets.remove(request.socket)
-      acceptWebSocket(ws, request.socket, gateway, rejections)
+      const transport = new WebSocketTransport(ws, request.socket, pendingSockets.remove(request.socket), client)
+      acceptWebSocket(ws, transport, gateway, rejections)
     })
   }
 }
 
 /** A function of its own, so that its listeners do not keep the request in memory while the socket is open. */
-function acceptWebSocket(ws: WebSocket, socket: Socket, gateway: Gateway, rejections: ListenerRejections): void {
+function acceptWebSocket(
+  ws: WebSocket,
+  transport: WebSocketTransport,
+  gateway: Gateway,
+  rejections: ListenerRejections,
+): void {
   // Added before `accept`, as for TCP.
   ws.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code?.startsWith('WS_ERR_')) rejections.count('websocket')
     terminateAfterGrace(ws)
   })
-  const connection = gateway.accept(new WebSocketTransport(ws, socket))
+  const connection = gateway.accept(transport)
   if (connection) attachWebSocket(ws, connection)
 }
 

@@ -11,7 +11,10 @@ import type { App } from '../../core/node/app.ts'
 import type { Host } from '../../core/node/host.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import { KEEP_ALIVE_MS, rejectUpgrade, webSocketUpgrade } from './transport.ts'
-import type { ListenerRejections, PendingSockets } from './pendingsockets.ts'
+import { UNTRUSTED_PROXY, type ListenerRejections, type PendingSockets } from './pendingsockets.ts'
+import type { NetworkFilter } from '../gateway/address.ts'
+import { forwardedClient, ForwardedError, type ForwardedHeaders } from '../gateway/forwarded.ts'
+import { hasProxySignature } from '../gateway/proxyheader.ts'
 import type { OriginFilter } from '../gateway/origin.ts'
 import type { Certificate } from './tls.ts'
 
@@ -23,6 +26,8 @@ export interface WebOptions {
   readonly pendingSockets: PendingSockets
   readonly rejections: ListenerRejections
   readonly isOriginAllowed: OriginFilter
+  /** Addresses of proxies, whose headers name the client. */
+  readonly isTrusted: NetworkFilter
   /** null = no TLS. */
   readonly certificate: Certificate | null
 }
@@ -64,17 +69,31 @@ export function webServer(options: WebOptions): WebServer {
     } else if (!options.isOriginAllowed(request.headers.origin ?? null)) {
       rejections.count('origin')
       rejectUpgrade(socket, 403, 'this origin may not open a WebSocket')
-    } else upgrade(request, socket, head)
+    } else {
+      const { address } = pendingSockets.pendingPeerOf(request.socket)
+      try {
+        upgrade(request, socket, head, forwardedClient(address, forwardedHeadersOf(request), options.isTrusted))
+      } catch (error) {
+        if (!(error instanceof ForwardedError)) throw error
+        rejections.countAndLog('forwarded', error.message, address)
+        rejectUpgrade(socket, 400, error.message)
+      }
+    }
   })
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => onClientError(error, socket as Socket, rejections))
+  server.on('clientError', (error: ClientError, socket) => onClientError(error, socket as Socket, rejections))
   return server
 }
 
+/** `rawPacket`: the bytes that the parser rejects. */
+type ClientError = NodeJS.ErrnoException & { readonly rawPacket?: Uint8Array }
+
 /** Answers what Node's parser rejects. TLS errors and resets arrive here too: they are counted elsewhere, or not. */
-function onClientError(error: NodeJS.ErrnoException, socket: Socket, rejections: ListenerRejections): void {
+function onClientError(error: ClientError, socket: Socket, rejections: ListenerRejections): void {
   const code = error.code ?? ''
   const isRequest = code.startsWith('HPE_') || code === 'ERR_HTTP_REQUEST_TIMEOUT'
-  if (isRequest) rejections.count('request')
+  if (isRequest && error.rawPacket && hasProxySignature(error.rawPacket))
+    rejections.countAndLog('proxy', UNTRUSTED_PROXY, socket.remoteAddress ?? '')
+  else if (isRequest) rejections.count('request')
   // After or during a response there is no place for another one.
   if (!isRequest || !socket.writable || socket.bytesWritten > 0) return void socket.destroy()
   socket.once('finish', () => socket.destroy())
@@ -84,6 +103,11 @@ const CLIENT_ERROR_STATUS: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+}
+
+function forwardedHeadersOf({ headersDistinct }: IncomingMessage): ForwardedHeaders {
+  const valueOf = (name: string): string | null => headersDistinct[name]?.join(',') ?? null
+  return { xForwardedFor: valueOf('x-forwarded-for'), forwarded: valueOf('forwarded') }
 }
 
 /** RFC 9112 section 3.2: two intermediaries could each use another of the headers. */

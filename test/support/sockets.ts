@@ -2,7 +2,7 @@
 
 import { connect as connectTcp } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { WebSocket } from 'ws'
+import { WebSocket, type ClientOptions } from 'ws'
 
 import { utf8Decoder, utf8Encoder } from '../../core/wire/bytes.ts'
 import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
@@ -103,8 +103,8 @@ export function tcpClient(host: string, port: number): Promise<LegacyClient> {
 }
 
 /** Each send is one binary message. */
-export function webSocketClient(url: string): Promise<LegacyClient> {
-  const socket = new WebSocket(url, { perMessageDeflate: false })
+export function webSocketClient(url: string, options: ClientOptions = {}): Promise<LegacyClient> {
+  const socket = new WebSocket(url, { perMessageDeflate: false, ...options })
   const client = new LegacyClient({
     send: (bytes) => socket.send(bytes),
     setReading: (isReading) => (isReading ? socket.resume() : socket.pause()),
@@ -113,7 +113,7 @@ export function webSocketClient(url: string): Promise<LegacyClient> {
   socket.on('message', (data: Buffer) => client.receive(data))
   socket.on('close', (code) => client.onClosed(code))
   return new Promise((resolve, reject) => {
-    socket.on('error', () => reject(new Error(`no WebSocket at ${url}`)))
+    socket.on('error', ({ message }) => reject(new Error(`no WebSocket at ${url}: ${message}`)))
     socket.on('open', () => resolve(client))
   })
 }

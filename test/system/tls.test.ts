@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, existsSync, writeFileSync } from 'node:fs'
+import { copyFileSync, writeFileSync } from 'node:fs'
 import { connect as dial, type Socket } from 'node:net'
 import { join } from 'node:path'
 import test from 'node:test'
@@ -13,27 +13,15 @@ import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes }
 import type { RunningServer, ServerOptions } from '../../edge/node/server.ts'
 import type { TlsFiles } from '../../edge/node/tls.ts'
 import { Echo } from '../../examples/echo/contract.ts'
-import { openssl } from '../../scripts/install.mjs'
+import { createCertificate, opensslFile, opensslMissing as skip } from '../support/certificate.ts'
 import { startEcho } from '../support/echoserver.ts'
 import { runToEnd, serve as serveProgram, temporaryFolder } from '../support/program.ts'
 import { waitFor } from '../support/wait.ts'
 
-const tool = openssl.files.find((file) => existsSync(file)) ?? ''
-const skip = tool === '' ? 'openssl is not installed' : false
 const folder = temporaryFolder()
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 
-/** Creates a self-signed certificate for 127.0.0.1, which this process trusts from now on. */
-function createCertificate(name: string): TlsFiles {
-  const files = { certFile: join(folder, `${name}.crt`), keyFile: join(folder, `${name}.key`) }
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', files.keyFile]
-  const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2']
-  execFileSync(tool, ['req', '-x509', ...key, ...subject, '-out', files.certFile], { stdio: 'pipe' })
-  const pem = execFileSync(tool, ['x509', '-in', files.certFile]).toString()
-  tls.setDefaultCACertificates([...tls.getCACertificates('default'), pem])
-  return files
-}
-const firstCertificate = skip ? { certFile: '', keyFile: '' } : createCertificate('first')
+const firstCertificate = skip ? { certFile: '', keyFile: '' } : createCertificate(folder, 'first')
 
 const serve = (options: Partial<ServerOptions> = {}): Promise<RunningServer> =>
   startEcho({ tls: firstCertificate, ...options })
@@ -132,7 +120,7 @@ test(
   'reloads the certificate at SIGHUP, keeps connections, and keeps the old one when the new one is invalid',
   { skip },
   async () => {
-    const second = createCertificate('second')
+    const second = createCertificate(folder, 'second')
     const certFile = join(folder, 'served.crt')
     const keyFile = join(folder, 'served.key')
     const install = (files: TlsFiles): void => {
@@ -172,7 +160,9 @@ test('prints one line and exits with 2 for an invalid certificate or key', { ski
   const empty = join(folder, 'empty.pem')
   writeFileSync(empty, '')
   const locked = join(folder, 'locked.key')
-  execFileSync(tool, ['ec', '-in', keyFile, '-aes256', '-passout', 'pass:word', '-out', locked], { stdio: 'pipe' })
+  execFileSync(opensslFile, ['ec', '-in', keyFile, '-aes256', '-passout', 'pass:word', '-out', locked], {
+    stdio: 'pipe',
+  })
   const rows: [string[], RegExp][] = [
     [['--tls-cert', certFile], /go together: --tls-key is missing/],
     [['--tls-key', keyFile], /go together: --tls-cert is missing/],
@@ -180,7 +170,10 @@ test('prints one line and exits with 2 for an invalid certificate or key', { ski
     [['--tls-cert', empty, '--tls-key', keyFile], /certificate .*empty\.pem is not PEM/],
     [['--tls-cert', certFile, '--tls-key', folder], /key .* cannot be read \(EISDIR\)/],
     [['--tls-cert', keyFile, '--tls-key', keyFile], /cannot be used together/],
-    [['--tls-cert', certFile, '--tls-key', createCertificate('other').keyFile], /cannot be used together.*mismatch/],
+    [
+      ['--tls-cert', certFile, '--tls-key', createCertificate(folder, 'other').keyFile],
+      /cannot be used together.*mismatch/,
+    ],
     [['--tls-cert', certFile, '--tls-key', locked], /cannot be used together/],
   ]
   for (const [args, expected] of rows) {
