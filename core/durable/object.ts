@@ -19,6 +19,7 @@ import type { OpenRecord } from '../wire/record.ts'
 import { readShardRecords } from '../wire/recordreader.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
 import { OBJECT_MAX_PINNED_MS, WorkerClock, WorkerLog } from './clock.ts'
+import { IdleWatch } from './idlewatch.ts'
 import { ObjectDirectory, type ShardRpc } from './directory.ts'
 import { LinkSocket, type LinkAttachment, type LinkSocketHost } from './linksocket.ts'
 import { ObjectStore } from './store.ts'
@@ -77,6 +78,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
   /** Next sweep of detached channels. The engine's own sweep timer would keep the object in memory. */
   #sweepMs = 0
   #id: ShardId | null = null
+  readonly #idleWatch: IdleWatch
 
   constructor(
     ctx: DurableObjectState,
@@ -108,6 +110,11 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
       },
       { evictMs: 0, ...(options.limits ? { limits: options.limits } : {}) },
     )
+    this.#idleWatch = new IdleWatch(this.#clock, {
+      isIdle: () => this.#engine.isIdle(this.#id!),
+      sweep: () => this.#engine.shard(this.#id!).channels.sweep(this.#clock.mono(), TIMES.rememberMs),
+      evict: () => this.#engine.evict(this.#id!),
+    })
     for (const socket of ctx.getWebSockets()) this.#linkSocketOf(socket)?.reopenChannel()
   }
 
@@ -156,6 +163,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     const attachment: LinkAttachment = { contract, key, opening: null, admitted: false, membershipOmitted: false }
     socket.serializeAttachment(attachment)
     this.#linkSockets.set(socket, new LinkSocket(this, socket, attachment))
+    this.#idleWatch.stop()
     return new Response(null, { status: 101, webSocket: edge })
   }
 
@@ -203,6 +211,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     this.#setId(id)
     this.#engine.wake(id)
     this.#clock.runDueTimers()
+    this.#watchIdle()
     await this.#tiers?.drain(ALARM_FLUSH_MS)
     this.#store.setNextAlarm(ALARM_RETRY_MS)
   }
@@ -225,6 +234,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
   #localPeer(shard: ShardId): Peer {
     this.#clock.runDueTimers()
     this.#setId(shard)
+    this.#watchIdle()
     return this.#engine.localPeer(shard)
   }
 
@@ -248,10 +258,18 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     this.#endedSockets.add(link.socket)
     this.#linkSockets.delete(link.socket)
     if (this.#newestByChannel.get(link.name) === link) this.#newestByChannel.delete(link.name)
+    this.#watchIdle()
     const now = this.#clock.mono()
     if (!this.#id || now < this.#sweepMs) return
     this.#sweepMs = now + TIMES.rememberMs
     this.#engine.shard(this.#id).channels.sweep(now, TIMES.rememberMs)
+  }
+
+  /** Runs `onDeactivate` some time after the last event, while no client is connected: see IdleWatch. */
+  #watchIdle(): void {
+    const id = this.#id
+    if (id && this.#linkSockets.size === 0 && this.#engine.planOf(id.contract)?.definition.hooks.has('onDeactivate'))
+      this.#idleWatch.restart()
   }
 
   #flush(): void {

@@ -2,7 +2,7 @@
 // turns. Invariant: a failed commit, or one with an unknown outcome, ends the activation; the next one reads the Store.
 
 import type { Cached } from '../game/cacheable.ts'
-import type { Awaitable, MemberHook } from '../game/definition.ts'
+import type { ActivationHook, Awaitable, MemberHook } from '../game/definition.ts'
 import type { TableDefinition } from '../game/table.ts'
 import type { Contract } from '../wire/contract.ts'
 import { InputError, shorten } from '../wire/errors.ts'
@@ -77,6 +77,7 @@ export class Activation implements TurnHost, CommitHost, MemberHost {
   readonly #ticker: Ticker | null
   readonly #snapshots: Snapshots | null
   #isEnded = false
+  #isDeactivating = false
 
   constructor(services: EngineServices, shard: ActivationShard, stored: StoredShard) {
     this.#services = services
@@ -110,6 +111,10 @@ export class Activation implements TurnHost, CommitHost, MemberHost {
 
   get isEnded(): boolean {
     return this.#isEnded
+  }
+
+  get isDeactivating(): boolean {
+    return this.#isDeactivating
   }
 
   /** Nothing keeps it in memory: no members, volatile timers, casts or commits in progress. */
@@ -147,8 +152,30 @@ export class Activation implements TurnHost, CommitHost, MemberHost {
   }
 
   runMemberHook(hook: MemberHook, channel: Channel, leavingMember: Member<Channel> | null = null): void {
-    const handler = this.plan.definition.memberHooks.get(hook) as TurnHandler | undefined
+    const handler = this.plan.definition.hooks.get(hook) as TurnHandler | undefined
     if (handler) this.runner.runTurn(this.runner.newTurn(channel, { leavingMember }), handler, undefined)
+  }
+
+  hasHook(hook: ActivationHook): boolean {
+    return this.plan.definition.hooks.has(hook)
+  }
+
+  /** `onDone` is called when the turn of the hook is committed. */
+  runActivateHook(onDone: () => void, onFailed: (error: unknown) => void): void {
+    this.#runHook('onActivate', onDone, onFailed)
+  }
+
+  /** Runs the hook once; `onDone` is called when its turn is committed or has failed. */
+  runDeactivateHook(onDone: () => void): void {
+    if (this.#isDeactivating) return onDone()
+    this.#isDeactivating = true
+    this.#runHook('onDeactivate', onDone, onDone)
+  }
+
+  #runHook(hook: ActivationHook, onDone: () => void, onFailed: (error: unknown) => void): void {
+    const turn = this.runner.newTurn(null, { onFailed })
+    turn.addEffect(onDone)
+    this.runner.runTurn(turn, this.plan.definition.hooks.get(hook) as TurnHandler, undefined)
   }
 
   commitParts(parts: Partial<WriteSet>, onCommitted: () => void): void {

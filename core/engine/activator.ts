@@ -92,8 +92,17 @@ export class Activator {
     } catch (error) {
       return this.#attemptFailed(error)
     }
-    this.#failedAttempts = 0
     start()
+  }
+
+  /** The activation runs calls: its `onActivate` is committed. */
+  activationStarted(): void {
+    this.#failedAttempts = 0
+  }
+
+  /** `onActivate` has failed, and its activation has ended. */
+  startFailed(error: unknown): void {
+    this.#attemptFailed(error)
   }
 
   #attemptFailed(error: unknown): void {

@@ -155,10 +155,12 @@ export class Engine implements ShardLink, EngineServices {
     return { activation: this.#statelessActivation, kv: new Map(), timers: [], snapshot: null, casts: [] }
   }
 
-  /** Saves all snapshots and waits for all commits. A host drains its gateways before. */
+  /** Runs `onDeactivate`, saves all snapshots and waits for all commits. A host drains its gateways before. */
   async drain(): Promise<void> {
     this.#isDraining = true
     this.#sweepTimer?.cancel()
+    // The hook of one shard may call another, so no shard refuses calls yet.
+    await Promise.all([...this.#shards.values()].map((shard) => shard.deactivate(false)))
     const activations = [...this.#shards.values()].flatMap((shard) => shard.activation ?? [])
     await Promise.all(activations.map((activation) => activation.saveState()))
   }
@@ -167,6 +169,11 @@ export class Engine implements ShardLink, EngineServices {
   restartWhere(matches: (id: ShardId) => boolean): void {
     for (const shard of this.#shards.values())
       if (shard.activation && !shard.plan.definition.stateless && matches(shard.id)) shard.restart()
+  }
+
+  /** Nothing keeps the shard active: no channel, no member, no work, no volatile timer. */
+  isIdle(id: ShardId): boolean {
+    return this.#shards.get(shardName(id))?.isIdle ?? true
   }
 
   /** Evicts one shard from memory. */

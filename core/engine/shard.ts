@@ -23,6 +23,8 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
   readonly #mailbox: Mailbox<MailboxItem>
   readonly #activator: Activator
   #activation: Activation | null = null
+  /** `onActivate` or `onDeactivate` runs: all other work waits. */
+  #phase: 'running' | 'starting' | 'stopping' = 'running'
   /** Asynchronous turns in progress. */
   #asyncTurns = 0
   /** Sweeps in a row that found the shard idle. */
@@ -43,7 +45,7 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
     return this.#activation
   }
   get isBusy(): boolean {
-    return this.#asyncTurns >= this.plan.definition.concurrency
+    return this.#phase !== 'running' || this.#asyncTurns >= this.plan.definition.concurrency
   }
   get isReady(): boolean {
     return this.#activation !== null && this.#mailbox.size > 0 && !this.isBusy
@@ -136,27 +138,62 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
     else activateNext()
   }
 
-  /** Saves the snapshot and removes the activation from memory. A channel's next call activates the shard again. */
+  /**
+   * Runs `onDeactivate`, saves the snapshot and removes the activation from memory. Work that arrives after the hook has begun
+   * waits for the next activation.
+   */
   async evict(): Promise<void> {
     const activation = this.#activation
-    if (!activation) return
+    if (!activation || this.#phase !== 'running') return
+    if (activation.hasHook('onDeactivate')) {
+      await this.deactivate(true)
+      if (this.#activation !== activation) return
+    }
     await activation.saveState()
-    if (
-      this.#activation !== activation ||
-      this.isBusy ||
-      this.#mailbox.size > 0 ||
-      !activation.turnCommit.queue.isEmpty
-    )
-      return
+    if (this.#activation !== activation) return
+    const hasWork = this.isBusy || this.#mailbox.size > 0 || !activation.turnCommit.queue.isEmpty
+    if (this.#phase === 'running' && hasWork) return
     this.#services.meter.evictions++
     this.#endActivation()
+    if (this.#mailbox.size > 0) this.schedule()
+  }
+
+  /**
+   * Runs `onDeactivate` behind the waiting work. Resolves when its turn is committed or has failed, or after its deadline: then
+   * nothing waits for it any longer.
+   * `isFinal`: no other work runs in this activation afterwards.
+   */
+  deactivate(isFinal: boolean): Promise<void> {
+    const activation = this.#activation
+    if (!activation?.hasHook('onDeactivate')) return Promise.resolve()
+    return new Promise((resolve) => {
+      let isOver = false
+      const end = (): void => {
+        isOver = true
+        timer.cancel()
+        resolve()
+      }
+      const timer = this.#services.clock.after(TIMES.deactivateMs, () => {
+        if (!activation.isEnded) activation.log.error(`onDeactivate did not end within ${TIMES.deactivateMs} ms`)
+        end()
+      })
+      this.enqueueWork(() => {
+        if (isOver || activation.isEnded) return end()
+        if (isFinal) this.#phase = 'stopping'
+        activation.runDeactivateHook(end)
+      })
+    })
+  }
+
+  get isIdle(): boolean {
+    const hasWork = this.channels.size > 0 || this.#mailbox.size > 0 || this.#asyncTurns > 0
+    return !hasWork && this.#activation?.canEvict !== false
   }
 
   /** Removes old channels; evicts an activation that was idle in two sweeps. Returns true when nothing is left. */
   sweep(nowMs: number): boolean {
     this.channels.sweep(nowMs, TIMES.rememberMs)
-    const isIdle = this.channels.size === 0 && this.#mailbox.size === 0 && this.#asyncTurns === 0
-    if (!isIdle || this.#activation?.canEvict === false) {
+    if (!this.isIdle) {
       this.#idleSweeps = 0
       return false
     }
@@ -168,6 +205,7 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
   #endActivation(): void {
     this.#activation?.deactivate()
     this.#activation = null
+    this.#phase = 'running'
     this.#asyncTurns = 0
     this.channels.endActivation()
   }
@@ -184,12 +222,38 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
   #beginActivation(activation: Activation): void {
     this.#activation = activation
     this.#services.meter.activations++
+    activation.castSender.start()
+    if (!activation.hasHook('onActivate')) return this.#activationStarted(activation)
+    this.#pushFirst(() => {
+      this.#phase = 'starting'
+      activation.runActivateHook(
+        () => this.#activationStarted(activation),
+        (error) => this.#startFailed(activation, error),
+      )
+    })
+    this.#services.runLoop.schedule(this)
+  }
+
+  #activationStarted(activation: Activation): void {
+    this.#phase = 'running'
+    this.#activator.activationStarted()
     // Channels of an earlier activation are introduced before any other work.
     const waiting = this.#mailbox.removeUnless(() => false)
     this.channels.restoreMembers(activation)
     for (const item of waiting) this.#mailbox.pushAlways(item)
-    activation.castSender.start()
     this.#services.runLoop.schedule(this)
+  }
+
+  #pushFirst(run: () => void): void {
+    const waiting = this.#mailbox.removeUnless(() => false)
+    this.enqueueWithoutSchedule(run)
+    for (const item of waiting) this.#mailbox.pushAlways(item)
+  }
+
+  #startFailed(activation: Activation, error: unknown): void {
+    if (this.#activation !== activation) return
+    this.#endActivation()
+    this.#activator.startFailed(error)
   }
 
   activationFailed(error: unknown): void {

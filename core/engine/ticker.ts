@@ -62,7 +62,7 @@ export class Ticker {
 
   #runTick(): void {
     this.#isTickQueued = false
-    if (this.#timer === null || this.#activation.isEnded) return
+    if (this.#timer === null || this.#activation.isEnded || this.#activation.isDeactivating) return
     const now = this.#activation.clock.mono()
     if (!this.#plan.fixed) {
       const seconds = (now - this.#lastMs) / 1_000

@@ -38,7 +38,7 @@ export interface ShardDefinition {
   /** By the name in this shard. */
   readonly tables: Map<string, TableDefinition>
   readonly answers: Map<string, AnswerDefinition>
-  readonly memberHooks: Map<MemberHook, Hook<void>>
+  readonly hooks: Map<MemberHook | ActivationHook, Hook<void>>
   admit: Admit | null
   /** How long a member without connection retains its seat; null = TIMES.lingerMs. */
   lingerMs: number | null
@@ -57,6 +57,8 @@ export type Handler = (c: never, input: never) => unknown
 export type Hook<Arg> = (c: never, arg: Arg) => unknown
 /** Hooks that run when the connection or the seat of a member changes. */
 export type MemberHook = 'onDisconnect' | 'onReconnect' | 'onResync' | 'onLeave' | 'onRejoin'
+/** Hooks at the begin and the end of an activation. */
+export type ActivationHook = 'onActivate' | 'onDeactivate'
 export type AnswerHook = (c: never, data: never, answer: CastAnswer<never>) => unknown
 /** Permitted callers: other shards only, sessions bound to it, logged-in sessions, or all sessions. */
 export type Access = 'shards' | 'bound' | 'players' | 'public'
@@ -95,7 +97,7 @@ export function createDefinition(
     timers: new Map(),
     tables: new Map(),
     answers: new Map(),
-    memberHooks: new Map(),
+    hooks: new Map(),
     admit: null,
     lingerMs: null,
   }

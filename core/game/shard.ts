@@ -10,6 +10,7 @@ import type { AnswerTypes, CastAnswer, Context, NamedTypes, SessionContext, Tabl
 import {
   createDefinition,
   type Access,
+  type ActivationHook,
   type Admit,
   type Awaitable,
   type Hook,
@@ -189,33 +190,51 @@ export class ShardBuilder<
 
   /** Runs when a member's connection is lost and its seat is retained. Its events are queued. Legacy clients leave instead. */
   onDisconnect(run: TurnHook<SessionContext<E, Code, State, K, T, R, A>>): this {
-    return this.#memberHook('onDisconnect', run)
+    return this.#hook('onDisconnect', run)
   }
 
   /** Runs when a member has reconnected; the queued events have been sent. */
   onReconnect(run: TurnHook<SessionContext<E, Code, State, K, T, R, A>>): this {
-    return this.#memberHook('onReconnect', run)
+    return this.#hook('onReconnect', run)
   }
 
   /** Runs when a member has missed discarded events: `c.push` fresh state here. */
   onResync(run: TurnHook<SessionContext<E, Code, State, K, T, R, A>>): this {
-    return this.#memberHook('onResync', run)
+    return this.#hook('onResync', run)
   }
 
   /** Runs when a member has left permanently; `c.seat` is still its seat. */
   onLeave(run: TurnHook<SessionContext<E, Code, State, K, T, R, A>>): this {
-    return this.#memberHook('onLeave', run)
+    return this.#hook('onLeave', run)
   }
 
   /** Runs for every member whose connection outlived the previous activation; volatile state is new. */
   onRejoin(run: TurnHook<SessionContext<E, Code, State, K, T, R, A>>): this {
-    return this.#memberHook('onRejoin', run)
+    return this.#hook('onRejoin', run)
   }
 
-  #memberHook(name: MemberHook, run: Hook<void>): this {
+  /**
+   * Runs first in each activation: after `init` or the snapshot and with all rows, before members, calls and timers; `c.size` is
+   * 0. The first call waits for its commit. A throw refuses the activation: waiting calls fail with UNAVAILABLE, the next one
+   * tries again.
+   */
+  onActivate(run: TurnHook<Context<E, Code, State, K, T, R, A>>): this {
+    return this.#hook('onActivate', run)
+  }
+
+  /**
+   * Runs when the server is about to end the activation: in a drain (SIGTERM), and when the shard was idle. Within 5 s, then it
+   * is rolled back. Its writes and durable casts are committed, then the snapshot is saved; ticks and timers run no more. It does
+   * not run at a crash, a kill, an error that ends the activation, or when Cloudflare removes or hibernates an object.
+   */
+  onDeactivate(run: TurnHook<Context<E, Code, State, K, T, R, A>>): this {
+    return this.#hook('onDeactivate', run)
+  }
+
+  #hook(name: MemberHook | ActivationHook, run: Hook<void>): this {
     this.#requireStateful(name)
     this.#setOnce(name, { run })
-    this.definition.memberHooks.set(name, run)
+    this.definition.hooks.set(name, run)
     return this
   }
 

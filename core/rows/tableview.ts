@@ -36,6 +36,8 @@ export function rowsView(tables: ReadonlyMap<string, TableDefinition>): RowsView
 
 /** A symbol, because every text may be the name of a table. */
 const TURN = Symbol('turn')
+/** Read by `console.log` on Node and in workerd. */
+const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 type HandleClass = new (turn: RowTurn, rows: TableRows, cached: CachedRow) => RowHandle
 
 /** Creates the class of a table's rows: one getter per column, and the methods of RowHandle. */
@@ -199,6 +201,17 @@ class RowHandle extends Unserializable implements RowMethods<TableTypes> {
 
   toJSON(): Row {
     return this.values
+  }
+
+  /** What `console.log(row)` shows, also after the turn: the columns instead of an empty object. */
+  [INSPECT](): unknown {
+    try {
+      return { ...this.values }
+    } catch {
+      // The row was deleted, or the turn has ended: then the last values that it saw.
+      const { row } = this.#cached
+      return row === null ? `[deleted row of ${this.#rows.table.name}]` : { ...row }
+    }
   }
 
   update(patch: object): void {

@@ -154,7 +154,9 @@ export class CastSender implements TurnCasts {
       if (mark !== null) return this.#renumber(name, queue, mark)
       // As far as is known the cast was not run: deliver it again.
       if (answer.kind === 'system' && TRANSIENT_CODES.has(answer.code)) return this.#retryLater(name, queue)
-      this.#shard.enqueueWork(() => this.#handleAnswer(name, queue, cast, answer))
+      this.#shard.enqueueWork(() => {
+        if (!activation.isEnded) this.#handleAnswer(name, queue, cast, answer)
+      })
     }
     queue.timer = activation.clock.after(DELIVERY_TIMEOUT_MS, () => onAnswer(systemError('DEADLINE')))
     activation

@@ -130,7 +130,9 @@ export class Timers implements TurnTimers {
 
   /** Runs the turn of a timer that is due. A durable timer that was moved or stopped meanwhile is skipped. */
   #fire(name: string, data: unknown, isDurable: boolean): void {
-    const { plan, clock, log } = this.#activation
+    const { plan, clock, log, isEnded, isDeactivating } = this.#activation
+    // A durable timer stays stored, and fires in the next activation.
+    if (isEnded || isDeactivating) return
     const pending = this.#durable.get(name)
     if (isDurable && !(pending && pending.dueMs <= clock.now())) return
     const handler = plan.definition.timers.get(name)?.run as TurnHandler | undefined

@@ -34,7 +34,7 @@ export interface TurnCause {
   /** Of a durable cast from another shard: stored in the commit of this turn. */
   readonly receipt: CastReceipt | null
   /** Runs when the handler threw a bug or a propagated error and the turn was rolled back: no caller runs it again. */
-  readonly onFailed: (() => void) | null
+  readonly onFailed: ((error: unknown) => void) | null
   /** In an `onLeave` hook: the member that left. */
   readonly leavingMember: Member<Channel> | null
 }
@@ -74,6 +74,8 @@ export interface ActivationContext {
   /** Adds the name of the shard to each line. */
   readonly log: Log
   readonly isEnded: boolean
+  /** `onDeactivate` has begun: ticks and timers cause no more turns. */
+  readonly isDeactivating: boolean
   peer(id: ShardId): Peer
   /** Commits a change that no turn made. */
   commitParts(parts: Partial<WriteSet>, onCommitted: () => void): void

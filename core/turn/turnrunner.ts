@@ -76,7 +76,7 @@ export class TurnRunner implements HookRunner, CommandRunner {
     const timer = this.#activation.clock.after(TIMES.turnMs, () =>
       finish(() => {
         this.failTurn(turn, new Error(`the turn did not end within ${TIMES.turnMs} ms`))
-        this.#shard.restart()
+        if (!this.#activation.isEnded) this.#shard.restart()
       }),
     )
     result.then(
@@ -134,7 +134,7 @@ export class TurnRunner implements HookRunner, CommandRunner {
     }
     if (error instanceof CallError && PROPAGATED_CODES.has(error.code)) {
       this.#refuseTurn(turn, 'system', error.code, error.message, command?.number ?? 0)
-      return turn.cause.onFailed?.()
+      return turn.cause.onFailed?.(error)
     }
     meter.bugs++
     log.error('a handler threw; its turn is rolled back', {
@@ -142,8 +142,8 @@ export class TurnRunner implements HookRunner, CommandRunner {
       error: error instanceof Error ? (error.stack ?? error.message).slice(0, 2_000) : String(error),
     })
     this.#refuseTurn(turn, 'system', 'INTERNAL', 'the handler failed', command?.number ?? 0)
-    turn.cause.onFailed?.()
-    if (plan.definition.onBug === 'reset') this.#shard.restart()
+    turn.cause.onFailed?.(error)
+    if (plan.definition.onBug === 'reset' && !this.#activation.isEnded) this.#shard.restart()
   }
 
   #refuseInput(turn: Turn, error: unknown, number: number): void {

@@ -99,6 +99,8 @@ export const TIMES = {
   tokenMs: 86_400_000,
   /** An asynchronous turn that takes longer is ended together with its activation. */
   turnMs: 30_000,
+  /** The turn of `onDeactivate`, and how long the end of an activation waits for it. */
+  deactivateMs: 5_000,
   /** Default deadline of a call between shards. */
   callMs: 5_000,
   /** How long a shard retains a detached channel, for resent calls. */

@@ -2,6 +2,7 @@
 // the object '@faults', which shares its isolate, and therefore its FaultInjector, with every other object.
 
 import { connect } from '../../client/index.ts'
+import { IDLE_MS } from '../../core/durable/idlewatch.ts'
 import type { FaultCommand } from './faultystore.ts'
 import { startWorkers } from '../support/workers.ts'
 import type { Host } from './host.ts'
@@ -30,6 +31,9 @@ export async function durableHost(): Promise<Host> {
       await heldCommits
       await workers.evictShard(contract, key)
     },
+    // The object itself watches for it.
+    idleShard: () => Promise.resolve(),
+    idleMs: IDLE_MS,
     abortShard: (contract, key) => workers.abortShard(contract, key),
     faults: {
       injectNext: (...faults) => sendFault({ what: 'injectNext', faults }),

@@ -6,6 +6,7 @@ import { bank, lobby, locker } from './castshards.ts'
 import { alarm, snapshots, resetOnBug, hop, stepper, errorText, ticker, vault } from './timershards.ts'
 import { Bytes, Crew, Desk, Gate, Hop, Ledger, Room } from './contracts.ts'
 import { archive, listShard } from './datashards.ts'
+import { journal, tenant } from './hookshards.ts'
 import { rowScript } from './rowshards.ts'
 import { auth, accounts, hall, playerRoom, visits } from './sessionshards.ts'
 
@@ -293,6 +294,8 @@ export const game = firefly(
     visits,
     archive,
     lists: listShard,
+    journal,
+    tenant,
   },
   { auth },
 )

@@ -17,6 +17,10 @@ export interface Host {
   sleep(ms: number): Promise<void>
   /** Unloads the shard after its pending work; the next message activates it again. */
   evictShard(contract: string, key: string): Promise<void>
+  /** Ends the activation of an idle shard as the host itself does: `onDeactivate` runs, at once or after `idleMs`. */
+  idleShard(contract: string, key: string): Promise<void>
+  /** After so long without a client the host ends an activation by itself; 0 = `idleShard` does it. */
+  readonly idleMs: number
   /** Ends the shard at once, without what was not committed; its links break. */
   abortShard(contract: string, key: string): Promise<void>
   /** Kills the process that runs the shards; it restarts with the same address and data. */

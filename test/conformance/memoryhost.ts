@@ -167,6 +167,8 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
       for (let leftMs = ms; leftMs > 0; leftMs -= 5) await step(Math.min(5, leftMs))
     },
     evictShard: (contract, key) => engine.evict({ contract, key }),
+    idleShard: (contract, key) => engine.evict({ contract, key }),
+    idleMs: 0,
     abortShard: (contract, key) => {
       engine.shard({ contract, key }).restart()
       return Promise.resolve()

@@ -105,6 +105,8 @@ export async function nodeHost(): Promise<Host> {
     waitUntil,
     sleep: sleepRealTime,
     evictShard: (contract, key) => server.request({ what: 'evict', contract, key }),
+    idleShard: (contract, key) => server.request({ what: 'evict', contract, key }),
+    idleMs: 0,
     abortShard: (contract, key) => server.request({ what: 'abort', contract, key }),
     killProcess: () => server.kill(),
     faults: {

@@ -25,6 +25,8 @@ async function workerdHost(): Promise<Host> {
     waitUntil,
     sleep: sleepRealTime,
     evictShard: unsupported,
+    idleShard: unsupported,
+    idleMs: 0,
     abortShard: unsupported,
     close: () => Promise.resolve(),
   }

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { cases as addresses } from './cases/addresses.ts'
+import { cases as activation } from './cases/activation.ts'
 import { cases as bind } from './cases/bind.ts'
 import { cases as broadcast } from './cases/broadcast.ts'
 import { cases as calls } from './cases/calls.ts'
@@ -55,6 +56,7 @@ const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['resume', resume],
   ['identity', identity],
   ['addresses', addresses],
+  ['activation', activation],
 ]
 
 export interface ConformanceOptions {

@@ -279,6 +279,8 @@ test('rejects anything of a shard that is set twice', () => {
     onResync: (b) => b.onResync(run),
     onLeave: (b) => b.onLeave(run),
     onRejoin: (b) => b.onRejoin(run),
+    onActivate: (b) => b.onActivate(run),
+    onDeactivate: (b) => b.onDeactivate(run),
   }
   for (const [what, set] of Object.entries(setters)) {
     const builder = shard(Arena)

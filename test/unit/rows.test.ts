@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { format, inspect } from 'node:util'
 
 import fc from 'fast-check'
 
@@ -184,6 +185,24 @@ function createFixture(maxRowCacheBytes: number) {
   }
   return { engine, store, log, run, runOk: runExpectingReply }
 }
+
+test('console.log shows the columns of a row: in its turn, after its turn, and that it was deleted', async () => {
+  const { runOk } = createFixture(1)
+  let kept: unknown
+  await runOk((rows) => {
+    const row = rows.things.insert({ n: 1, word: 'hello' })
+    rows.things.insert({ n: 2 })
+    row.update({ mark: 7 })
+    assert.equal(inspect(row), "{ own: 'k', n: 1, word: 'hello', mark: 7 }")
+    assert.equal(format('%o and', row).replaceAll(/\s+/g, ' '), "{ own: 'k', n: 1, word: 'hello', mark: 7 } and")
+    assert.equal(inspect({ list: [row] }), "{ list: [ { own: 'k', n: 1, word: 'hello', mark: 7 } ] }")
+    kept = row
+    const other = rows.things.get(2)!
+    other.delete()
+    assert.equal(inspect(other), '[deleted row of thing]')
+  })
+  assert.equal(inspect(kept), "{ own: 'k', n: 1, word: 'hello', mark: 7 }")
+})
 
 for (const maxBytes of [1, 600, 1_000_000]) {
   test(`a turn reads its own changes and those of earlier turns with a cache of ${maxBytes} bytes`, async () => {
