@@ -55,6 +55,8 @@ async function serve(options: ServeOptions): Promise<void> {
     },
     origins: options.origins,
     trustProxy: options.trustProxy,
+    basePath: options.basePath,
+    wsPath: options.wsPath,
     tickets,
     ...(tls && { tls }),
     ...(options.secret !== '' && { secret: options.secret }),

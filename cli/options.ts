@@ -8,6 +8,7 @@ import { MIN_SECRET_CHARS } from '../core/node/secret.ts'
 import { parseFrameHead, type FrameIdentity } from '../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../core/wire/limits.ts'
 import { networkFilter } from '../edge/gateway/address.ts'
+import { WebPaths } from '../edge/gateway/webpaths.ts'
 import { originFilter } from '../edge/gateway/origin.ts'
 
 /** An invalid value; the message is the line to print. */
@@ -30,6 +31,18 @@ function parseHead(text: string): FrameIdentity['head'] {
   const head = parseFrameHead(text)
   if (head) return head
   throw new InvalidArgumentError('Not four numbers from 0 to 255, such as 78,37,38,48.')
+}
+
+/** Keeps the text if `check` accepts it. */
+function checkedBy(check: (text: string) => unknown): (text: string) => string {
+  return (text) => {
+    try {
+      check(text)
+    } catch (error) {
+      throw new InvalidArgumentError(`${(error as Error).message}.`)
+    }
+    return text
+  }
 }
 
 type OptionDefinition = readonly [flags: string, help: string, defaultValue: unknown, parse: (text: string) => unknown]
@@ -80,13 +93,25 @@ const OPTIONS = {
     '--origins <list>',
     'origins whose pages may open a WebSocket: https://game.example,https://*.game.example; default: all',
     '',
-    parseOrigins,
+    checkedBy(originFilter),
+  ],
+  basePath: [
+    '--base-path <path>',
+    'prefix of all paths that a reverse proxy leaves in place, such as /game; default: none',
+    '',
+    checkedBy((path) => new WebPaths(path)),
+  ],
+  wsPath: [
+    '--ws-path <path>',
+    'another path of the WebSocket, in addition to /ws; default: none',
+    '',
+    checkedBy((path) => new WebPaths('', path)),
   ],
   trustProxy: [
     '--trust-proxy <networks>',
     'proxies that may name the client: X-Forwarded-For, Forwarded, PROXY protocol; 10.0.0.0/8,::1; default: none',
     '',
-    parseNetworks,
+    checkedBy(networkFilter),
   ],
   tlsCert: ['--tls-cert <file>', 'certificate chain (PEM), for TLS on both ports', '', parseText],
   tlsKey: ['--tls-key <file>', 'its private key (PEM)', '', parseText],
@@ -121,24 +146,6 @@ const OPTIONS = {
 
 /** The checked options of `serve`. */
 export type ServeOptions = { readonly [Key in keyof typeof OPTIONS]: ReturnType<(typeof OPTIONS)[Key][3]> }
-
-function parseOrigins(list: string): string {
-  try {
-    originFilter(list)
-  } catch (error) {
-    throw new InvalidArgumentError(`${(error as Error).message}.`)
-  }
-  return list
-}
-
-function parseNetworks(list: string): string {
-  try {
-    networkFilter(list)
-  } catch (error) {
-    throw new InvalidArgumentError(`${(error as Error).message}.`)
-  }
-  return list
-}
 
 function parseSecret(value: string): string {
   if (value.length >= MIN_SECRET_CHARS) return value

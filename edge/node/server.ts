@@ -19,6 +19,7 @@ import { tcpServer } from './transport.ts'
 import { ListenerRejections, PendingSockets } from './pendingsockets.ts'
 import { createMetrics } from './metrics.ts'
 import { originFilter } from '../gateway/origin.ts'
+import { WebPaths } from '../gateway/webpaths.ts'
 import { Slab } from '../gateway/writebuffer.ts'
 import { TicketVerifier, type TicketOptions } from '../gateway/ticket.ts'
 import { Certificate, type TlsFiles } from './tls.ts'
@@ -41,6 +42,10 @@ export interface ServerOptions extends HostOptions {
   readonly tls?: TlsFiles
   /** Pages that may open a WebSocket, in the format of `originFilter`. Default: all. */
   readonly origins?: string
+  /** Prefix of all paths that a reverse proxy leaves in place, such as `/game`. Default: none. */
+  readonly basePath?: string
+  /** Another path of the WebSocket, in addition to `/ws`. Default: none. */
+  readonly wsPath?: string
   /** Networks of proxies, such as `10.0.0.0/8,::1`: they may name the client's address (docs/operating.md). Default: none. */
   readonly trustProxy?: string
   /** Keys and required claims of login tickets. Default: no tickets. */
@@ -67,12 +72,13 @@ export interface RunningServer {
 
 /**
  * Starts the server. Rejects, and leaves nothing open, with the listener's error (for instance EADDRINUSE), or with a
- * TlsError, OriginError, NetworkError, DefinitionError or StoreError that names the invalid option.
+ * TlsError, OriginError, NetworkError, PathError, DefinitionError or StoreError that names the invalid option.
  */
 export async function start(options: ServerOptions): Promise<RunningServer> {
   checkSecret(options.secret)
   const certificate = options.tls ? new Certificate(options.tls) : null
   const isOriginAllowed = originFilter(options.origins ?? '')
+  const paths = new WebPaths(options.basePath, options.wsPath)
   const isTrusted = networkFilter(options.trustProxy ?? '')
   if (options.trustProxy && hasProxySignature(frameIdentityBytes(options.identity ?? DEFAULT_FRAME_IDENTITY)))
     throw new DefinitionError(
@@ -108,6 +114,7 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
     page,
     isOriginAllowed,
     isTrusted,
+    paths,
   })
   for (const server of [tcp, web]) pendingSockets.takeProxyHeaders(server, certificate !== null)
   let stopPromise: Promise<void> | null = null

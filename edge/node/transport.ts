@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream'
 import { createServer as createTlsServer } from 'node:tls'
 import { WebSocketServer, type WebSocket } from 'ws'
 import { hostAndPort } from '../gateway/address.ts'
+import { selectSubprotocol } from '../gateway/webpaths.ts'
 import { hasProxySignature } from '../gateway/proxyheader.ts'
 import { TokenBucket } from '../gateway/tokenbucket.ts'
 import type { Connection } from '../gateway/connection.ts'
@@ -138,6 +139,7 @@ export function webSocketUpgrade(
   const sockets = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
+    handleProtocols: (offered) => selectSubprotocol(offered) ?? false,
     skipUTF8Validation: false,
     // A message may contain several frames; the decoder checks the limit of each.
     maxPayload: gateway.limits.maxBodyBytes + 65_536,

@@ -3,6 +3,7 @@
 
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
 import { Hono } from 'hono'
+import { getPath } from 'hono/utils/url'
 import { createServer, type IncomingMessage, type Server, type ServerOptions as HttpOptions } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
@@ -15,6 +16,7 @@ import { UNTRUSTED_PROXY, type ListenerRejections, type PendingSockets } from '.
 import type { NetworkFilter } from '../gateway/address.ts'
 import { forwardedClient, ForwardedError, type ForwardedHeaders } from '../gateway/forwarded.ts'
 import { hasProxySignature } from '../gateway/proxyheader.ts'
+import type { WebPaths } from '../gateway/webpaths.ts'
 import type { OriginFilter } from '../gateway/origin.ts'
 import type { Certificate } from './tls.ts'
 
@@ -26,6 +28,7 @@ export interface WebOptions {
   readonly pendingSockets: PendingSockets
   readonly rejections: ListenerRejections
   readonly isOriginAllowed: OriginFilter
+  readonly paths: WebPaths
   /** Addresses of proxies, whose headers name the client. */
   readonly isTrusted: NetworkFilter
   /** null = no TLS. */
@@ -63,9 +66,9 @@ export function webServer(options: WebOptions): WebServer {
     if (hasMultipleHosts(request)) {
       rejections.count('upgrade')
       rejectUpgrade(socket, 400, MULTIPLE_HOSTS)
-    } else if (path !== '/ws') {
+    } else if (!options.paths.isWebSocket(path!)) {
       rejections.count('upgrade')
-      rejectUpgrade(socket, 404, 'the WebSocket is at /ws')
+      rejectUpgrade(socket, 404, 'the WebSocket is at another path')
     } else if (!options.isOriginAllowed(request.headers.origin ?? null)) {
       rejections.count('origin')
       rejectUpgrade(socket, 403, 'this origin may not open a WebSocket')
@@ -128,21 +131,25 @@ function createHttpServer(options: WebOptions): WebServer {
 
 type Bindings = { Bindings: HttpBindings }
 
-function routes({ host, gateway, registry, page, rejections }: WebOptions): Hono<Bindings> {
-  const app = new Hono<Bindings>()
+function routes({ host, gateway, registry, page, rejections, paths }: WebOptions): Hono<Bindings> {
+  const app = new Hono<Bindings>({ getPath: (request) => paths.localPath(getPath(request)) })
   app.use(async (c, next) => {
     if (!hasMultipleHosts(c.env.incoming)) return next()
     rejections.count('request')
     return c.text(MULTIPLE_HOSTS, 400, { connection: 'close' })
-  })
-  app.all('/ws', (c) => {
-    rejections.count('upgrade')
-    return c.text('expected a WebSocket', 426, { upgrade: 'websocket', connection: 'close' })
   })
   app.get('/healthz', (c) =>
     c.json({ status: 'ok', host: 'node', connections: gateway.connectionCount, shards: host.engine.shards }),
   )
   app.get('/metrics', async (c) => c.text(await registry.metrics(), 200, { 'content-type': registry.contentType }))
   for (const [path, file] of page) app.get(path, (c) => c.body(file.body, 200, { 'content-type': file.type }))
+  app.all('*', (c) => {
+    const path = getPath(c.req.raw)
+    const redirect = paths.redirectOf(path)
+    if (redirect !== null) return c.redirect(redirect + new URL(c.req.url).search, 308)
+    if (!paths.isWebSocket(path)) return c.notFound()
+    rejections.count('upgrade')
+    return c.text('expected a WebSocket', 426, { upgrade: 'websocket', connection: 'close' })
+  })
   return app
 }

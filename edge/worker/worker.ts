@@ -1,8 +1,9 @@
-// The edge Worker: terminates client sockets in a game-agnostic gateway. `/ws` is the WebSocket, every other path a static
-// asset. Invariant: one gateway and one link per connection, because on Workers a socket, a timer and a fetch belong to the
+// The edge Worker: terminates client sockets in a game-agnostic gateway. Its paths are the WebSocket, `/healthz`, and static
+// assets. Invariant: one gateway and one link per connection, because on Workers a socket, a timer and a fetch belong to the
 // request that created them; requests share only plain data.
 
 import { Hono } from 'hono/tiny'
+import { getPath } from 'hono/utils/url'
 
 import { WorkerClock, WorkerLog } from '../../core/durable/clock.ts'
 import { RoutingTable, type RoutingTableData } from '../../core/game/routing.ts'
@@ -15,6 +16,7 @@ import { Gateway } from '../gateway/gateway.ts'
 import { originFilter, type OriginFilter } from '../gateway/origin.ts'
 import { ticketOptionsOf, TicketVerifier, type TicketEnvironment } from '../gateway/ticket.ts'
 import type { TokenSigner } from '../gateway/token.ts'
+import { parseSubprotocols, selectSubprotocol, WebPaths } from '../gateway/webpaths.ts'
 import { Slab } from '../gateway/writebuffer.ts'
 import { ShardSocket, type ShardSocketContext } from './shardsocket.ts'
 import { serveTcpStream, serveWebSocket } from './transport.ts'
@@ -28,6 +30,9 @@ export interface EdgeEnv extends TicketEnvironment {
   readonly FIREFLY_SERVER_VERSION?: string
   /** Pages that may open a WebSocket: "https://game.example,https://*.game.example". Default: all. */
   readonly FIREFLY_ORIGINS?: string
+  /** Prefix of all paths, such as "/game", and another path of the WebSocket in addition to "/ws". Default: none. */
+  readonly FIREFLY_BASE_PATH?: string
+  readonly FIREFLY_WS_PATH?: string
 }
 
 export interface EdgeOptions {
@@ -50,29 +55,29 @@ interface IsolateState {
   readonly slab: Slab
   readonly connectionLimiter: ConnectionLimiter
 }
-const isolate: { state: IsolateState | null; routingFetchedMs: number } = { state: null, routingFetchedMs: 0 }
+const isolate: { state: IsolateState | null; routingFetchedMs: number; paths: WebPaths | null } = {
+  state: null,
+  routingFetchedMs: 0,
+  paths: null,
+}
 
 /** The edge Worker of a game; the default export is the one without options. */
 export function edge(options: EdgeOptions = {}): ExportedHandler<EdgeEnv> {
-  const app = new Hono<{ Bindings: EdgeEnv }>()
-  app.get('/healthz', (c) => c.json({ status: 'ok', host: 'cloudflare' }))
-  app.get('/ws', async (c) => {
-    if (c.req.header('Upgrade')?.toLowerCase() !== 'websocket') return c.text('expected a WebSocket', 426)
-    let state: IsolateState
-    try {
-      state = await isolateState(c.env)
-    } catch (error) {
-      log.error('the gateway could not be created', { error: String(error) })
-      return c.text('the core does not answer', 503)
-    }
-    const origin = c.req.header('Origin') ?? null
-    if (!state.isOriginAllowed(origin)) return c.text('this origin may not open a WebSocket', 403)
-    const { 0: client, 1: server } = new WebSocketPair()
-    const address = canonicalAddress(c.req.header('CF-Connecting-IP'))
-    serveWebSocket(gatewayOf(c.env, state, options), server, address)
-    return new Response(null, { status: 101, webSocket: client })
+  const app = new Hono<{ Bindings: EdgeEnv }>({
+    getPath: (request, init) => pathsOf(init!.env as EdgeEnv).localPath(getPath(request)),
   })
-  app.all('*', async (c) => (await c.env.ASSETS?.fetch(c.req.raw)) ?? c.text('not found', 404))
+  app.get('/healthz', (c) => c.json({ status: 'ok', host: 'cloudflare' }))
+  app.all('*', async (c) => {
+    const paths = pathsOf(c.env)
+    const { raw } = c.req
+    const path = getPath(raw)
+    if (paths.isWebSocket(path)) return upgradeToGame(raw, c.env, options)
+    const redirect = paths.redirectOf(path)
+    if (redirect !== null) return c.redirect(redirect + new URL(raw.url).search, 308)
+    const asset = new URL(raw.url)
+    asset.pathname = paths.localPath(path)
+    return (await c.env.ASSETS?.fetch(new Request(asset, raw))) ?? c.text('not found', 404)
+  })
   return {
     fetch: app.fetch,
     /** Inbound TCP, which reaches a Worker only through the service binding of another Worker. */
@@ -82,6 +87,32 @@ export function edge(options: EdgeOptions = {}): ExportedHandler<EdgeEnv> {
   }
 }
 export default edge()
+
+function pathsOf(env: EdgeEnv): WebPaths {
+  return (isolate.paths ??= new WebPaths(env.FIREFLY_BASE_PATH, env.FIREFLY_WS_PATH))
+}
+
+/** Answers a request for the path of the WebSocket. */
+async function upgradeToGame({ method, headers }: Request, env: EdgeEnv, options: EdgeOptions): Promise<Response> {
+  if (method !== 'GET' || headers.get('Upgrade')?.toLowerCase() !== 'websocket')
+    return new Response('expected a WebSocket', { status: 426, headers: { Upgrade: 'websocket' } })
+  const offered = parseSubprotocols(headers.get('Sec-WebSocket-Protocol'))
+  if (!offered) return new Response('Sec-WebSocket-Protocol is not a list of different names', { status: 400 })
+  let state: IsolateState
+  try {
+    state = await isolateState(env)
+  } catch (error) {
+    log.error('the gateway could not be created', { error: String(error) })
+    return new Response('the core does not answer', { status: 503 })
+  }
+  if (!state.isOriginAllowed(headers.get('Origin')))
+    return new Response('this origin may not open a WebSocket', { status: 403 })
+  const { 0: client, 1: server } = new WebSocketPair()
+  serveWebSocket(gatewayOf(env, state, options), server, canonicalAddress(headers.get('CF-Connecting-IP')))
+  const subprotocol = selectSubprotocol(offered)
+  const selected = subprotocol === null ? {} : { headers: { 'Sec-WebSocket-Protocol': subprotocol } }
+  return new Response(null, { status: 101, webSocket: client, ...selected })
+}
 
 function gatewayOf(env: EdgeEnv, state: IsolateState, options: EdgeOptions): Gateway {
   const context: ShardSocketContext = {

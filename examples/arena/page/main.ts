@@ -33,7 +33,7 @@ const RETRY_MS = 1_000
 const CUT_MS = 3_000
 
 const query = new URLSearchParams(location.search)
-const url = query.get('server') ?? `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`
+const url = query.get('server') ?? new URL('ws', document.baseURI).href.replace('http', 'ws')
 const hud = new Hud()
 const sound = new Sound()
 const picture = new Picture(document.querySelector('canvas')!)
