@@ -70,6 +70,13 @@ export class ManualClock implements Clock {
     for (let run = this.#deferred.shift(); run; run = this.#deferred.shift()) run()
   }
 
+  /** When the next timer is due; null = none is set. */
+  get nextDueMs(): number | null {
+    let next: number | null = null
+    for (const { dueMs } of this.#timers) if (next === null || dueMs < next) next = dueMs
+    return next
+  }
+
   /** Advances the time. Each timer that becomes due runs at its own time, in order. */
   advance(ms: number): void {
     const until = this.#nowMs + ms
@@ -184,6 +191,19 @@ export class MemoryStore implements Store {
     if (write.snapshot) stored.snapshot = write.snapshot
     for (const change of write.rows ?? []) putRow(stored, change)
     if (write.timers || write.casts) this.onWake(shard, write.wakeMs ?? null)
+  }
+
+  /** When each shard must be active for its durable timers and casts; a pending cast is due at once. */
+  wakeTimes(): (readonly [ShardId, dueMs: number])[] {
+    return this.shards().flatMap(({ shard, timers, casts }) => {
+      const dueMs = casts.size > 0 ? 0 : Math.min(...[...timers.values()].map((timer) => timer.dueMs))
+      return dueMs === Infinity ? [] : [[shard, dueMs] as const]
+    })
+  }
+
+  /** Lets every later commit of the current activations fail: their process was killed. */
+  fenceActivations(): void {
+    for (const stored of this.shards()) stored.fenced = stored.activation
   }
 
   /** All shards that were ever used. */

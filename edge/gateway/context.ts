@@ -31,7 +31,7 @@ export interface GatewayContext {
   /** Signs resume tokens; the same for all gateways of a game. */
   readonly tokenSigner: TokenSigner
   /** Verifies login tickets; null = only the game's `auth` does. */
-  readonly ticketVerifier: TicketVerifier | null
+  readonly ticketVerifier: Pick<TicketVerifier, 'verify'> | null
   /** For games whose clients encrypt bodies themselves. */
   readonly cipher: CipherFactory | null
   readonly frameIdentityBytes: Uint8Array

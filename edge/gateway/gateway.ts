@@ -16,7 +16,6 @@ import { ConnectionLimiter, type ConnectionPermit } from './connectionlimiter.ts
 import { GatewayMeter } from './meter.ts'
 import type { OutboundWriter } from './outboundwriter.ts'
 import { ResumeReservations } from './resumereservations.ts'
-import type { TicketVerifier } from './ticket.ts'
 import type { TokenSigner } from './token.ts'
 import { Slab } from './writebuffer.ts'
 
@@ -44,7 +43,7 @@ export class Gateway implements ConnectionHost {
   readonly slab: Slab
   readonly meter: Readonly<GatewayMeter> = new GatewayMeter()
   readonly tokenSigner: TokenSigner
-  readonly ticketVerifier: TicketVerifier | null
+  readonly ticketVerifier: GatewayContext['ticketVerifier']
   readonly cipher: CipherFactory | null
   readonly times: GatewayTimes
   readonly connectionLimiter: ConnectionLimiter

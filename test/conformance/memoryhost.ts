@@ -10,14 +10,12 @@ import { Engine } from '../../core/engine/engine.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
 import type { Outcome, WriteSet } from '../../core/ports/store.ts'
 import { DEFAULT_FRAME_IDENTITY } from '../../core/wire/frame.ts'
-import type { Connection } from '../../edge/gateway/connection.ts'
 import { Gateway } from '../../edge/gateway/gateway.ts'
 import type { TokenSigner } from '../../edge/gateway/token.ts'
+import { CLIENT_ADDRESS, connectInMemory } from '../../edge/testing/memorynetwork.ts'
 import { LegacyClient } from '../support/sockets.ts'
 import type { Host } from './host.ts'
 
-/** Of all clients. */
-const ADDRESS = '127.0.0.1'
 const TOKEN_SIGNER: TokenSigner = {
   sign: (bytes) => createHmac('sha256', 'the secret of the tests').update(bytes).digest(),
 }
@@ -52,51 +50,10 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
     tokenSigner: TOKEN_SIGNER,
   })
 
-  /** Connects a client to the gateway. As on a wire, bytes arrive in a later step of the clock. */
-  const connectPair = (
-    kind: 'tcp' | 'ws',
-    arrived: (bytes: Uint8Array) => void,
-    closed: (reason: string) => void,
-  ): { connection: Connection | null; setReading(isReading: boolean): void; close(leave?: boolean): void } => {
-    let hasClosed = false
-    /** Written while the client does not read; null = it reads. */
-    let unread: Uint8Array[] | null = null
-    const deliver = (bytes: Uint8Array): void => clock.defer(() => arrived(bytes))
-    const closeOnce = (reason: string): void => {
-      if (hasClosed) return
-      hasClosed = true
-      clock.defer(() => closed(reason))
-    }
-    const connection = gateway.accept({
-      kind,
-      remote: `${ADDRESS}:1`,
-      address: ADDRESS,
-      get bufferedBytes() {
-        return unread?.reduce((sum, { length }) => sum + length, 0) ?? 0
-      },
-      write: (bytes) => void (unread?.push(bytes.slice()) ?? deliver(bytes.slice())),
-      close: (_code, reason) => closeOnce(reason),
-      abort: (_code, reason) => closeOnce(reason),
-    })
-    return {
-      connection,
-      setReading: (isReading) => {
-        if (isReading) for (const bytes of unread ?? []) deliver(bytes)
-        unread = isReading ? null : (unread ?? [])
-      },
-      // After the bytes that were sent before.
-      close: (leave = false) =>
-        clock.defer(() => {
-          connection?.onTransportClosed(leave)
-          closeOnce('closed by the client')
-        }),
-    }
-  }
-
   const dial: Dial = (_url, events) => {
-    const { connection, close } = connectPair('ws', events.message, events.closed)
+    const { send, close } = connectInMemory(gateway, clock, 'ws', { arrived: events.message, closed: events.closed })
     clock.defer(events.opened)
-    return { send: (bytes) => clock.defer(() => connection?.receive(bytes)), close }
+    return { send, close }
   }
   const clientClock: ClientClock = {
     mono: () => clock.mono(),
@@ -123,7 +80,7 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
 
   return {
     name: 'memory',
-    clientAddress: ADDRESS,
+    clientAddress: CLIENT_ADDRESS,
     faults: {
       injectNext: async (...faults) => void store.faults.push(...faults),
       holdCommits: async () => {
@@ -141,15 +98,14 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
     waitUntil,
     rawClient: (kind = 'stream') => {
       const client: LegacyClient = new LegacyClient({
-        send: (bytes) => clock.defer(() => connection?.receive(bytes)),
-        setReading: (isReading) => setReading(isReading),
-        close: () => close(),
+        send: (bytes) => connection.send(bytes),
+        setReading: (isReading) => connection.setReading(isReading),
+        close: () => connection.close(),
       })
-      const { connection, setReading, close } = connectPair(
-        kind === 'stream' ? 'tcp' : 'ws',
-        (bytes) => client.receive(bytes),
-        () => client.onClosed(),
-      )
+      const connection = connectInMemory(gateway, clock, kind === 'stream' ? 'tcp' : 'ws', {
+        arrived: (bytes) => client.receive(bytes),
+        closed: () => client.onClosed(),
+      })
       return Promise.resolve(client)
     },
     sdkClient: async () => {

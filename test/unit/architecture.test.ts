@@ -28,6 +28,10 @@ const FOLDERS: Readonly<Record<string, { readonly imports: readonly string[]; re
   'core/durable': { imports: [...ENGINE, ...MYSQL], isPortable: false },
   'edge/gateway': { imports: GAME, isPortable: true },
   'edge/node': { imports: [...ENGINE, ...MYSQL, 'core/node', 'edge/gateway'], isPortable: false },
+  'edge/testing': {
+    imports: [...ENGINE, ...MYSQL, 'core/testing', 'client', 'edge/gateway'],
+    isPortable: false,
+  },
   'edge/worker': { imports: [...ENGINE, ...MYSQL, 'core/durable', 'edge/gateway'], isPortable: false },
   cli: { imports: [...ENGINE, ...MYSQL, 'core/node', 'edge/gateway', 'edge/node'], isPortable: false },
 }
