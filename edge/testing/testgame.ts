@@ -5,7 +5,6 @@ import { connect, type Firefly } from '../../client/index.ts'
 import type { ClientClock, Dial } from '../../client/socket.ts'
 import type { Game } from '../../core/game/game.ts'
 import type { Table } from '../../core/game/table.ts'
-import type { Row } from '../../core/ports/store.ts'
 import { MemoryDatabase } from '../../core/testing/database.ts'
 import { MemoryLocalStore } from '../../core/testing/localstore.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
@@ -132,7 +131,7 @@ class MemoryGame implements TestGame {
     const { database } = this.#machine
     if (!database) throw new Error('this test has no database: testGame(server, { mysql: true })')
     return {
-      rows: ({ definition }) => database.rows(definition) as readonly Row[],
+      rows: ({ definition }) => database.rows(definition),
       stop: () => void (database.isUnavailable = true),
       start: () => void (database.isUnavailable = false),
       refuse: ({ definition }, why) => {
@@ -219,7 +218,8 @@ class MemoryGame implements TestGame {
 
   #lastError(): string | null {
     const line = this.#log.lines.findLast(({ level }) => level === 'error')
-    return line ? String(line.fields['error'] ?? line.fields['cause'] ?? line.message) : null
+    const error = line?.fields['error'] ?? line?.fields['cause']
+    return typeof error === 'string' ? error : (line?.message ?? null)
   }
 }
 
@@ -255,7 +255,10 @@ class Network {
       this.#clock.defer(() => events.closed(process ? 'the network is down' : 'the server does not run'))
       return { send: () => {}, close: () => {} }
     }
-    const client = { arrived: events.message, closed: events.closed }
+    const client = {
+      arrived: (bytes: Uint8Array) => events.message(bytes),
+      closed: (reason: string) => events.closed(reason),
+    }
     const connection = connectInMemory(process.gateway, this.#clock, 'ws', client)
     this.#connection = connection
     this.#clock.defer(() => events.opened())

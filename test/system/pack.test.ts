@@ -26,6 +26,8 @@ const env: NodeJS.ProcessEnv = {
   WRANGLER_SEND_METRICS: 'false',
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
 }
+// Else a test runner below this one would report to it and print nothing.
+delete env['NODE_TEST_CONTEXT']
 // The parent is usually `npm test`, whose variables about this package must not reach the studio's npm.
 for (const name of Object.keys(env)) if (/^npm_(package|lifecycle|command)/.test(name)) delete env[name]
 
@@ -178,6 +180,15 @@ test('type-checks the game, also without skipLibCheck', async () => {
   writeFileSync(join(studioFolder, 'wrong.ts'), "import game from './server.ts'\nexport const n: number = game\n")
   await assert.rejects(run(tsc, ['-p', '.'], studioFolder), /TS2322: Type 'Game' is not assignable/)
   rmSync(join(studioFolder, 'wrong.ts'))
+})
+
+test('npm test runs the test of the game, and fails when the game is wrong', async () => {
+  assert.match(await run('npm', ['test'], studioFolder), /pass 1\n[^]*fail 0\n/)
+  const server = join(studioFolder, 'server.ts')
+  const original = readFileSync(server, 'utf8')
+  writeFileSync(server, original.replace('Hello, ', 'Hi, '))
+  await assert.rejects(run('npm', ['test'], studioFolder), /Hi, Ada!/)
+  writeFileSync(server, original)
 })
 
 test('wrangler deploy --dry-run bundles the game into the core and not into the edge', async () => {
