@@ -41,6 +41,21 @@ const FINAL_CODES: ReadonlySet<string> = new Set<CloseReason>([
  */
 const FINAL_CLOSE_CODES: ReadonlySet<string> = new Set<CloseReason>(['BAD_IDENTITY', 'BAD_LENGTH'])
 
+/** What a close below the gateway means, by its code: the same bytes would be rejected again. */
+const REASON_BY_CODE: Readonly<Record<number, CloseReason>> = {
+  1002: 'BAD_MESSAGE',
+  1003: 'TEXT_MESSAGE',
+  1007: 'TEXT_MESSAGE',
+  1009: 'FRAME_TOO_LARGE',
+}
+
+/** The text of a WebSocket's close. A platform or proxy that closes by itself names no reason; then its code does. */
+export function closeText(code: number, reason: string): string {
+  const text = reason || `closed with code ${code}`
+  const named = REASON_BY_CODE[code]
+  return named === undefined || /^[A-Z_]+(: |$)/.test(reason) ? text : `${named}: ${text}`
+}
+
 /** The final reason in an ERROR of channel 0; null = reconnect, unless the WebSocket's close reason is final. */
 export function finalErrorReason(code: string, message: string): { code: CloseReason; message: string } | null {
   return FINAL_CODES.has(code) ? { code: code as CloseReason, message } : null

@@ -1,6 +1,8 @@
 // The platform's interface: a socket for binary messages, and a clock. Browsers, Node 22 and Workers have both; client/tcp.ts
 // connects by TCP, a test supplies its own.
 
+import { closeText } from './closereason.ts'
+
 /** One connection attempt. It ends with exactly one call of `closed`. */
 export interface Socket {
   send(bytes: Uint8Array): void
@@ -36,7 +38,7 @@ export const dialWebSocket: Dial = (url, events) => {
   socket.onmessage = ({ data }) => {
     if (data instanceof ArrayBuffer) events.message(new Uint8Array(data))
   }
-  socket.onclose = ({ code, reason }) => events.closed(reason || `closed with code ${code}`)
+  socket.onclose = ({ code, reason }) => events.closed(closeText(code, reason))
   return {
     send: (bytes) => {
       if (socket.readyState === WebSocket.OPEN) socket.send(bytes as Uint8Array<ArrayBuffer>)

@@ -66,6 +66,9 @@ export class Channel implements ChannelIn {
   #mark = 0
   #committedMark = 0
   #queuedCalls = 0
+  /** The highest call that did not run because a later one had begun, which has not ended; 0 = none. */
+  #overtakenCall = 0
+  #isRefused = false
   #member: Member<Channel> | null = null
   #membershipToken: Uint8Array = EMPTY_BYTES
   /** The channel in the Store, as far as this activation has read or written it. */
@@ -205,6 +208,7 @@ export class Channel implements ChannelIn {
     this.#storedState = { mark: 0, replies: EMPTY_BYTES }
     this.#history.reset()
     this.#lastSent = 0
+    this.#overtakenCall = 0
     this.#member = null
     this.replies.clear()
   }
@@ -302,10 +306,17 @@ export class Channel implements ChannelIn {
     this.#queuedCalls += count
   }
 
-  /** Raises the mark to a new call. Returns false for an earlier call: its reply is resent, unless it still runs. */
+  /** No call runs from now on: the Store could not be read, so it is unknown which ones have run. */
+  refuseCalls(): void {
+    this.#isRefused = true
+  }
+
+  /** Raises the mark to a new call. Returns false for an earlier one: its reply or the mark is sent, once it is committed. */
   beginCall(sequence: number): boolean {
+    if (this.#isRefused) return false
     if (sequence <= this.#mark) {
       if (sequence <= this.#committedMark) this.replies.resend(this.#out, this.#committedMark, sequence)
+      else this.#overtakenCall = Math.max(this.#overtakenCall, sequence)
       return false
     }
     this.#mark = sequence
@@ -315,6 +326,13 @@ export class Channel implements ChannelIn {
   /** The call is committed and its effects have left. */
   callCommitted(sequence: number): void {
     if (sequence > this.#committedMark) this.#committedMark = sequence
+  }
+
+  /** Acknowledges the calls that later ones have overtaken, after the answer of the last of those. */
+  acknowledgeOvertaken(): void {
+    if (this.#overtakenCall === 0 || this.#overtakenCall > this.#committedMark) return
+    this.#overtakenCall = 0
+    this.#out?.callsApplied(this.#committedMark)
   }
 
   createWrite(nowMs: number): ChannelWrite {

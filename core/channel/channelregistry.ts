@@ -240,7 +240,8 @@ export class ChannelRegistry implements ChannelHost {
       (stored) => this.#completeIntroduction(activation, channel, stored),
       (cause) => {
         this.#services.log.error('a channel could not be read', { shard: name, cause: String(cause) })
-        channel.out?.channelClosed('UNAVAILABLE')
+        channel.refuseCalls()
+        this.endChannel(channel, 'UNAVAILABLE')
       },
     )
   }

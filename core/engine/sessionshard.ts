@@ -57,6 +57,17 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       if (epoch === 0) c.schedule(TIMES.tokenMs, 'expire')
       return { generation: next }
     })
+    .on('confirm', (c, { session, epoch, generation }) => {
+      const endReason = sessionEndReason(c, session, epoch)
+      if (endReason) throw endReason
+      const [floor, last] = [c.kv.get('floor') ?? 0, c.kv.get('next') ?? 0]
+      // Below `last`: another connection resumed before this one was confirmed, and has replaced it.
+      if (generation <= floor || generation < last) return {}
+      c.kv.set('floor', generation)
+      c.kv.set('next', generation)
+      if (epoch === 0) c.schedule(TIMES.tokenMs, 'expire')
+      return {}
+    })
     .on('login', (c, { session, jti, expiresMs, wasNobody }) => {
       const turn = systemContext(c)
       const tickets = (c.kv.get('tickets') ?? []).filter((ticket) => ticket.expiresMs > c.now)

@@ -154,6 +154,7 @@ export class TurnCommit {
       else if (reply !== null) out.reply(sequence, command!.number, reply)
       else if (command!.output && !channel.legacy) out.reply(sequence, command!.number, EMPTY_BYTES)
       else out.callsApplied(sequence)
+      channel.acknowledgeOvertaken()
     } else cause.onAnswer?.(failure ?? { kind: 'reply', body: reply })
   }
 

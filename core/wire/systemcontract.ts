@@ -30,6 +30,8 @@ export const Session = systemContract(
       ),
       /** Sent by the gateway of the session's connection, which then receives pushes and the end of the session. */
       attach: command(SESSION_REQUEST.attach, { session: SESSION, epoch: t.u32 }, {}),
+      /** The client has received the token of this `generation`, so it presents no earlier one: those are revoked. */
+      confirm: command(SESSION_REQUEST.confirm, { session: SESSION, epoch: t.u32, generation: t.u32 }, {}),
       kick: command(4, { reason: t.string(64) }),
       /** To the shard of a session before its login: another login replaced the session, or (`reason`) it was kicked. */
       end: command(6, { reason: t.string(64) }),

@@ -5,7 +5,7 @@ export const SESSION_SHARD = '@session'
 export const AUTH_SHARD = '@auth'
 
 /** Commands of the session shard that gateways send. */
-export const SESSION_REQUEST = { resume: 1, login: 2, attach: 3 } as const
+export const SESSION_REQUEST = { resume: 1, login: 2, attach: 3, confirm: 7 } as const
 export const AUTH_REQUEST = { verify: 1 } as const
 
 /** The key of the session shard of a uid. */

@@ -95,6 +95,8 @@ export abstract class GatewayChannel {
 export interface ChannelOwner {
   readonly identity: Pick<SessionIdentity, 'bindKey' | 'applyLogin'> | null
   sendError(channel: number, sequence: number, kind: ErrorKind, code: string, message: string): void
+  /** A REPLY was written. */
+  replySent(channel: number, sequence: number): void
   /** The channel no longer exists. */
   removeChannel(number: number): void
 }
@@ -105,8 +107,10 @@ export class SessionChannel extends GatewayChannel implements ChannelOut {
   readonly #log: Log
   readonly #number: number
   readonly #shardName: string
-  /** The last durable call whose mark the client has not received, as it may get no reply; 0 = none. */
-  #unackedDurableCall = 0
+  /** The last call that an ACK must report, because it may get no other answer; 0 = none. */
+  #ackDueCall = 0
+  /** Of the last OPENED. */
+  #openedMark = 0
   /** Calls of an older opening were sent before the client received `lost`. */
   #minOpening = 0
   #areEventsPaused = false
@@ -132,7 +136,9 @@ export class SessionChannel extends GatewayChannel implements ChannelOut {
   }
 
   sendCall(sequence: number, command: number, isDurable: boolean, replyAck: number, body: Uint8Array): void {
-    if (isDurable) this.#unackedDurableCall = sequence
+    // A call at or below an earlier one, or below the mark, may not run: then nothing else answers it.
+    const isRepeated = sequence <= this.lastSent || sequence <= this.#openedMark
+    if (isDurable || isRepeated) this.#ackDueCall = Math.max(this.#ackDueCall, sequence)
     this.recordCall(sequence)
     this.shard.submitCall(sequence, command, RETAIN, replyAck, body)
   }
@@ -146,6 +152,7 @@ export class SessionChannel extends GatewayChannel implements ChannelOut {
   channelOpened(activation: number, mark: number, lost: boolean): void {
     const channel = this.#number
     const opening = ++this.#openedCount
+    this.#openedMark = mark
     this.#connection.writer.writeFrame(MESSAGE.OPENED, encodeOpened({ channel, activation, mark, lost, opening }))
     if (!lost) return
     this.#minOpening = opening
@@ -155,6 +162,7 @@ export class SessionChannel extends GatewayChannel implements ChannelOut {
   reply(sequence: number, _command: number, body: Uint8Array): void {
     const { writer } = this.#connection
     writer.writeMessage(MESSAGE.REPLY, this.#number, sequence, null, this.#connection.encryptBody(body))
+    this.#owner.replySent(this.#number, sequence)
     this.settle(sequence)
   }
 
@@ -173,9 +181,9 @@ export class SessionChannel extends GatewayChannel implements ChannelOut {
   }
 
   callsApplied(mark: number): void {
-    if (this.#unackedDurableCall !== 0) {
+    if (this.#ackDueCall !== 0) {
       this.#connection.writer.writeFrame(MESSAGE.ACK, encodeAck({ channel: this.#number, calls: mark, events: 0 }))
-      if (mark >= this.#unackedDurableCall) this.#unackedDurableCall = 0
+      if (mark >= this.#ackDueCall) this.#ackDueCall = 0
     }
     this.settle(mark)
   }

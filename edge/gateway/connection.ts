@@ -255,16 +255,21 @@ export class Connection implements OutboundWriterOwner, FrameReaderOwner, Sessio
     if (expired) return this.closeConnection(expired.reason, expired.message)
     if (!session?.resumableId || !this.deadlines.pingDue(nowMs, times.heartbeatMs)) return
     meter.count('pings')
-    this.writer.writeFrame(MESSAGE.PING, new ByteWriter(4).u32(nowMs).bytes)
+    // Its PONG shows that everything before it has arrived.
+    this.writer.writeFrame(MESSAGE.PING, new ByteWriter(PING_BYTES).u32(nowMs).u32(session.tokenGeneration).bytes)
   }
 
-  handlePong(source: Uint8Array, start: number, end: number): void {
+  handlePong(source: Uint8Array, start: number, end: number): number {
     const { lastPingMs } = this.deadlines
-    if (lastPingMs === 0 || end - start !== 4 || readU32(source, start) !== lastPingMs >>> 0) return
-    this.#host.meter.recordLatency('roundTrip', this.#host.clock.mono() - lastPingMs)
+    if (end - start !== PING_BYTES) return 0
+    if (lastPingMs !== 0 && readU32(source, start) === lastPingMs >>> 0)
+      this.#host.meter.recordLatency('roundTrip', this.#host.clock.mono() - lastPingMs)
+    return readU32(source, start + 4)
   }
 }
 
+/** u32 time, u32 generation of the last token before it. */
+const PING_BYTES = 8
 /** Reasons that end the session: its seats are released at once. */
 const FINAL_REASONS: ReadonlySet<CloseReason> = new Set(['KICKED', 'STRIKES', 'FLOOD', 'BAD_MESSAGE', 'WINDOW'])
 

@@ -39,6 +39,11 @@ export interface GatewayContext {
   readonly slab: Slab
 }
 
+/** Largest WebSocket message: it may contain several frames, whose own limit the decoder checks. */
+export function maxMessageBytes({ maxBodyBytes }: Pick<Limits, 'maxBodyBytes'>): number {
+  return maxBodyBytes + 65_536
+}
+
 export interface Transport {
   readonly kind: 'tcp' | 'ws'
   /** The peer, for logs. */

@@ -9,6 +9,8 @@ export interface GatewaySession {
   readonly kind: 'legacy' | 'session'
   /** 32 hex digits of a session that the client can resume; '' = a legacy session, or WELCOME was not sent yet. */
   readonly resumableId: string
+  /** Of the last resume token that was written; 0 = none. */
+  readonly tokenGeneration: number
   /** @throws ProtocolError */
   handleFrame(command: number, source: Uint8Array, start: number, end: number): void
   /** Pauses events at their shards while the client reads too slowly. */
@@ -32,8 +34,8 @@ export interface SessionConnection {
   /** Returns the body of a reply or an event as it is sent. */
   encryptBody(body: Uint8Array): Uint8Array
   sendLegacyEvent(event: number, body: Uint8Array): void
-  /** Takes the reply to a PING; any other one is ignored. */
-  handlePong(source: Uint8Array, start: number, end: number): void
+  /** Takes the reply to a PING; returns the generation of the token before that PING, 0 = it is not such a reply. */
+  handlePong(source: Uint8Array, start: number, end: number): number
   /** Records the first complete message ('') or the login of a uid. */
   updateAuthentication(uid: string): void
   /** Closes once the pending calls are answered. `isFinal`: the session ends with the connection. */

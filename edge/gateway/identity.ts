@@ -34,12 +34,16 @@ export class SessionIdentity {
   connectionGeneration = 1
   /** Of the last token sent on this connection. */
   #tokenGeneration = 1
+  /** All tokens before this generation are revoked. The first token of a session has no predecessor. */
+  #confirmedGeneration = 1
+  /** No further confirmation is sent before this monotonic time. */
+  #confirmAfterMs = 0
   #tokenIssuedMs = 0
   /** Contract to key; null = none, the usual case. */
   #boundKeys: Map<string, string> | null = null
   #sessionLink: SessionLink | null = null
-  /** Tokens from before the login may still be valid. */
-  #hasAnonymousTokens = false
+  /** Of the last token from before the login, unless those are revoked: then 0. */
+  #lastAnonymousGeneration = 0
   #areEventsPaused = false
 
   /** `session`: 16 bytes. */
@@ -75,7 +79,7 @@ export class SessionIdentity {
     const { uid, epoch, generation, boundKeys, hasAnonymousTokens } = claims
     this.uid = uid
     this.epoch = epoch
-    this.#hasAnonymousTokens = hasAnonymousTokens
+    this.#confirmedGeneration = 0
     if (boundKeys.size > 0) this.#boundKeys = new Map(boundKeys)
     const latest = { session: this.sessionHex, epoch, generation }
     this.#requestOnce(this.#sessionShardKey, SESSION_REQUEST.resume, latest, (result) => {
@@ -84,11 +88,48 @@ export class SessionIdentity {
       onResult(result)
     })
     if (!hasAnonymousTokens) return
-    // Invalidates the tokens from before the login; until that is confirmed, the next token repeats the flag.
+    this.#lastAnonymousGeneration = Math.max(1, generation - 1)
+    this.#revokeAnonymousTokens(generation)
+  }
+
+  /** Revokes the tokens from before the login; until that is done, the next token repeats the flag. */
+  #revokeAnonymousTokens(generation: number): void {
     const anonymous = { session: this.sessionHex, epoch: 0, generation }
-    this.#requestOnce(sessionShardKey(this.sessionHex), SESSION_REQUEST.resume, anonymous, (result) => {
-      if (result.ok) this.#hasAnonymousTokens = false
+    this.#requestOnce(sessionShardKey(this.sessionHex), SESSION_REQUEST.confirm, anonymous, (result) => {
+      if (result.ok) this.#lastAnonymousGeneration = 0
     })
+  }
+
+  /** The token of WELCOME is not confirmed yet. */
+  get isWelcomeUnconfirmed(): boolean {
+    return this.#confirmedGeneration < this.connectionGeneration
+  }
+
+  /** Of the last token sent on this connection. */
+  get tokenGeneration(): number {
+    return this.#tokenGeneration
+  }
+
+  /**
+   * The client has received the token of this generation: the earlier ones are revoked, so that neither a late HELLO nor a
+   * thief takes the session over with one. A failure is repeated at a later call.
+   */
+  confirmToken(generation: number): void {
+    const { clock } = this.#context
+    const isNew = generation > this.#confirmedGeneration && generation <= this.#tokenGeneration
+    if (!isNew || clock.mono() < this.#confirmAfterMs) return
+    this.#confirmAfterMs = clock.mono() + TIMES.callMs
+    const { sessionHex: session, epoch } = this
+    const token = { session, epoch, generation }
+    const onResult = (result: RequestResult): void => {
+      if (!result.ok) return
+      this.#confirmedGeneration = Math.max(this.#confirmedGeneration, generation)
+      this.#confirmAfterMs = 0
+    }
+    if (this.#sessionLink) this.#sessionLink.request(SESSION_REQUEST.confirm, token, onResult)
+    else this.#requestOnce(this.#sessionShardKey, SESSION_REQUEST.confirm, token, onResult)
+    const last = this.#lastAnonymousGeneration
+    if (last !== 0 && generation > last) this.#revokeAnonymousTokens(generation)
   }
 
   /** Logs in with the claims of a ticket. */
@@ -107,7 +148,7 @@ export class SessionIdentity {
   applyLogin(uid: string, epoch: number): void {
     if (uid === this.uid && epoch <= this.epoch) return
     const isSameUid = uid === this.uid
-    this.#hasAnonymousTokens ||= this.uid === ''
+    if (this.uid === '') this.#lastAnonymousGeneration = this.#tokenGeneration
     this.uid = uid
     this.epoch = epoch
     if (isSameUid && this.#sessionLink) {
@@ -163,7 +204,7 @@ export class SessionIdentity {
       uid,
       epoch,
       boundKeys: this.#boundKeys ?? NO_KEYS,
-      hasAnonymousTokens: this.#hasAnonymousTokens,
+      hasAnonymousTokens: this.#lastAnonymousGeneration !== 0,
     })
   }
 

@@ -19,6 +19,7 @@ export class LegacySession implements GatewaySession, SessionIdentityOwner {
   readonly kind = 'legacy'
   readonly resumableId = ''
   readonly remote: string
+  readonly tokenGeneration = 0
   readonly #connection: SessionConnection
   readonly #context: LegacyContext
   readonly identity: SessionIdentity

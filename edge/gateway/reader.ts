@@ -51,6 +51,8 @@ export class FrameReader {
   #pausedBytes = 0
   /** Bits of PAUSE_REASON; 0 = reading. */
   #pauseReasons = 0
+  /** The current frame arrived while reading was paused. */
+  #isBufferedFrame = false
   /** Cost of the frames of the current chunk. */
   #chunkCost = 0
 
@@ -68,6 +70,11 @@ export class FrameReader {
 
   get isPaused(): boolean {
     return this.#pauseReasons !== 0
+  }
+
+  /** True while a frame is handled that arrived, as a whole or in part, while reading was paused. */
+  get isBufferedFrame(): boolean {
+    return this.#isBufferedFrame
   }
 
   isPausedBy(reason: PauseReason): boolean {
@@ -183,7 +190,9 @@ export class FrameReader {
         return this.#owner.transport.resume?.()
       }
       this.#pausedBytes -= chunk.length
+      this.#isBufferedFrame = true
       this.#decode(chunk)
+      this.#isBufferedFrame = false
     }
   }
 }

@@ -36,6 +36,9 @@ export interface SessionHost extends HandshakeContext, Pick<GatewayContext, 'lim
   unregisterSession(sessionHex: string, connection: SessionConnection): void
 }
 
+/** What a client may send before it has received the WELCOME of a session that it resumes. */
+const EARLY_MESSAGES: ReadonlySet<number> = new Set([MESSAGE.HELLO, MESSAGE.OPEN, MESSAGE.RESUME])
+
 export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwner {
   readonly kind = 'session'
   readonly #connection: SessionConnection
@@ -47,6 +50,10 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
   #identity: SessionIdentity | null = null
   /** OPENED messages of channel 0. */
   #openedCount = 0
+  /** Of the last token that was written: signing may be asynchronous. */
+  #writtenTokenGeneration = 0
+  /** The first REPLY that left after that token, or in one message with it. */
+  #replyAfterToken: { readonly channel: number; readonly sequence: number } | null = null
   /** Messages of the session shard that must follow WELCOME. */
   #untilWelcome: (() => void)[] = []
   #areEventsPaused = false
@@ -66,7 +73,12 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
     return this.#identity?.sessionHex ?? ''
   }
 
+  get tokenGeneration(): number {
+    return this.#writtenTokenGeneration
+  }
+
   handleFrame(command: number, source: Uint8Array, start: number, end: number): void {
+    if (!EARLY_MESSAGES.has(command) && !this.#connection.reader.isBufferedFrame) this.#confirmWelcome()
     if (command === MESSAGE.CALL) return this.#handleCall(source, start, end)
     switch (command) {
       case MESSAGE.HELLO:
@@ -79,18 +91,36 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
       case MESSAGE.ACK: {
         const ack = decodeAck(source, start, end)
         if (ack.channel === 0) return this.#identity?.ackEvents(ack.events)
+        this.#confirmReply(ack.channel, ack.calls)
         return this.#channels.get(ack.channel)?.shard.ack(ack.calls, ack.events)
       }
       case MESSAGE.PING:
         if (this.#identity?.isTokenStale) this.onIdentityChanged()
         return this.#connection.writer.writeFrame(MESSAGE.PONG, source.subarray(start, end))
       case MESSAGE.PONG:
-        return this.#connection.handlePong(source, start, end)
+        return this.#identity?.confirmToken(this.#connection.handlePong(source, start, end))
       case MESSAGE.CLOSE:
         return this.#closeChannel(decodeClose(source, start, end).channel)
       default:
         throw new ProtocolError('BAD_MESSAGE', `message ${command} is not one that a client sends`)
     }
+  }
+
+  /** The client sent a frame after it had received WELCOME. What arrived together with HELLO does not show that. */
+  #confirmWelcome(): void {
+    const identity = this.#identity
+    if (identity?.isWelcomeUnconfirmed) identity.confirmToken(identity.connectionGeneration)
+  }
+
+  replySent(channel: number, sequence: number): void {
+    this.#replyAfterToken ??= { channel, sequence }
+  }
+
+  /** The client has received the replies of a channel up to `calls`. */
+  #confirmReply(channel: number, calls: number): void {
+    const reply = this.#replyAfterToken
+    if (reply?.channel === channel && calls >= reply.sequence)
+      this.#identity?.confirmToken(this.#writtenTokenGeneration)
   }
 
   #handleHello(source: Uint8Array, start: number, end: number): void {
@@ -135,11 +165,13 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
     )
   }
 
-  #sendWelcome({ session }: SessionIdentity, resumed: boolean, token: Uint8Array): void {
+  #sendWelcome(identity: SessionIdentity, resumed: boolean, token: Uint8Array): void {
+    const { session } = identity
     const { heartbeatMs } = this.#host.times
     const { maxBodyBytes } = this.#host.limits
     const welcome = { version: PROTOCOL_VERSION, resumed, session, heartbeatMs, maxBodyBytes, token }
     this.#connection.writer.writeFrame(MESSAGE.WELCOME, encodeWelcome(welcome))
+    this.#writtenTokenGeneration = identity.tokenGeneration
     this.#state = 'welcomed'
     const deferred = this.#untilWelcome
     this.#untilWelcome = []
@@ -182,6 +214,10 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
   #handleCall(source: Uint8Array, start: number, end: number): void {
     const call = decodeCall(source, start, end)
     const connection = this.#connection
+    // Only an OPENED of this connection contains one.
+    if (call.opening !== 0) this.#confirmWelcome()
+    this.#confirmReply(call.channel, call.replyAck)
+    if (call.channel === 0) throw new ProtocolError('BAD_MESSAGE', 'channel 0 accepts no calls')
     const channel = this.#channels.get(call.channel)
     if (!channel) return this.sendError(call.channel, call.sequence, 'system', 'CLOSED', 'the channel is not open')
     const { routingTable, limits } = this.#host
@@ -238,7 +274,12 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
     this.#connection.updateAuthentication(identity.uid)
     for (const { shard } of this.#channels.values()) shard.identify(identity.uid, identity.epoch)
     const token = identity.renewToken()
-    const sendToken = (bytes: Uint8Array): void => writer.writeFrame(MESSAGE.TOKEN, encodeToken(bytes))
+    const { tokenGeneration } = identity
+    this.#replyAfterToken = null
+    const sendToken = (bytes: Uint8Array): void => {
+      writer.writeFrame(MESSAGE.TOKEN, encodeToken(bytes))
+      this.#writtenTokenGeneration = Math.max(this.#writtenTokenGeneration, tokenGeneration)
+    }
     // On Workers signing is asynchronous; later frames leave in one message after the token.
     if (token instanceof Promise) writer.corkUntil(token.then(sendToken))
     else sendToken(token)

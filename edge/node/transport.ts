@@ -5,14 +5,15 @@ import { STATUS_CODES, type IncomingMessage } from 'node:http'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createServer as createTlsServer } from 'node:tls'
-import { WebSocketServer, type WebSocket } from 'ws'
+import { WebSocket, WebSocketServer } from 'ws'
 import { hostAndPort } from '../gateway/address.ts'
 import { selectSubprotocol } from '../gateway/webpaths.ts'
 import { hasProxySignature } from '../gateway/proxyheader.ts'
 import { TokenBucket } from '../gateway/tokenbucket.ts'
+import type { CloseReason } from '../../core/wire/errors.ts'
 import type { Connection } from '../gateway/connection.ts'
 import type { Gateway } from '../gateway/gateway.ts'
-import type { Transport } from '../gateway/context.ts'
+import { maxMessageBytes, type Transport } from '../gateway/context.ts'
 import { UNTRUSTED_PROXY, type ListenerRejections, type PendingSockets } from './pendingsockets.ts'
 import type { SocketPeer } from './peer.ts'
 import type { Certificate } from './tls.ts'
@@ -130,6 +131,26 @@ class WebSocketTransport implements Transport {
   }
 }
 
+/** Violations of RFC 6455, by the code of the error of ws; any other one that starts with WS_ERR_ is a BAD_MESSAGE. */
+const VIOLATIONS: Readonly<Record<string, CloseReason>> = {
+  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 'FRAME_TOO_LARGE',
+  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: 'FRAME_TOO_LARGE',
+  WS_ERR_TOO_MANY_BUFFERED_PARTS: 'FLOOD',
+  WS_ERR_INVALID_UTF8: 'TEXT_MESSAGE',
+}
+
+/** Closes with a reason where ws would close without one. */
+class GatewayWebSocket extends WebSocket {
+  /** Of the peer's violation, as RFC 6455 defines it; 0 = none. */
+  #violationCode = 0
+
+  /** ws reports a violation by a close without a reason, then by an error; the listener of that error closes. */
+  override close(code?: number, data?: string | Buffer): void {
+    if (code !== undefined && data === undefined) this.#violationCode = code
+    else super.close(this.#violationCode || code, data)
+  }
+}
+
 /** Returns the function that upgrades a request; `client`: its IP address. */
 export function webSocketUpgrade(
   gateway: Gateway,
@@ -137,12 +158,12 @@ export function webSocketUpgrade(
   rejections: ListenerRejections,
 ): (request: IncomingMessage, socket: Duplex, head: Buffer, client: string) => void {
   const sockets = new WebSocketServer({
+    WebSocket: GatewayWebSocket,
     noServer: true,
     perMessageDeflate: false,
     handleProtocols: (offered) => selectSubprotocol(offered) ?? false,
     skipUTF8Validation: false,
-    // A message may contain several frames; the decoder checks the limit of each.
-    maxPayload: gateway.limits.maxBodyBytes + 65_536,
+    maxPayload: maxMessageBytes(gateway.limits),
     maxFragments: MAX_FRAGMENTS,
     maxBufferedChunks: MAX_CHUNKS,
   })
@@ -166,12 +187,15 @@ function acceptWebSocket(
   gateway: Gateway,
   rejections: ListenerRejections,
 ): void {
+  let connection: Connection | null = null
   // Added before `accept`, as for TCP.
   ws.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code?.startsWith('WS_ERR_')) rejections.count('websocket')
-    terminateAfterGrace(ws)
+    const isViolation = error.code?.startsWith('WS_ERR_') ?? false
+    if (isViolation) rejections.count('websocket')
+    if (!isViolation || !connection?.isOpen) return terminateAfterGrace(ws)
+    connection.closeConnection(VIOLATIONS[error.code!] ?? 'BAD_MESSAGE', `RFC 6455: ${error.message}`)
   })
-  const connection = gateway.accept(transport)
+  connection = gateway.accept(transport)
   if (connection) attachWebSocket(ws, connection)
 }
 
@@ -194,7 +218,6 @@ function attachWebSocket(ws: WebSocket, connection: Connection): void {
   })
   ws.on('ping', countControlFrame)
   ws.on('pong', countControlFrame)
-  ws.on('error', () => connection.onTransportClosed(false))
   ws.on('close', (code) => connection.onTransportClosed(code === 1_000 || code === 1_001))
 }
 

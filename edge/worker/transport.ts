@@ -1,7 +1,7 @@
 // The transports of an edge Worker: a WebSocket, and the stream of an inbound TCP socket. A gateway serves one connection,
 // so it shuts down when its socket closes.
 
-import type { Transport } from '../gateway/context.ts'
+import { maxMessageBytes, type Transport } from '../gateway/context.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 
 /** `address`: the client's IP address, '' = unknown. */
@@ -40,9 +40,11 @@ export function serveWebSocket(gateway: Gateway, socket: WebSocket, address: str
     connection.onTransportClosed(isClean)
     gateway.shutdown()
   }
+  const maxBytes = maxMessageBytes(gateway.limits)
   socket.addEventListener('message', ({ data }) => {
-    if (data instanceof ArrayBuffer) connection.receive(new Uint8Array(data))
-    else connection.closeConnection('TEXT_MESSAGE', 'frames must be binary messages')
+    if (!(data instanceof ArrayBuffer)) connection.closeConnection('TEXT_MESSAGE', 'frames must be binary messages')
+    else if (data.byteLength <= maxBytes) connection.receive(new Uint8Array(data))
+    else connection.closeConnection('FRAME_TOO_LARGE', `message ${data.byteLength} bytes exceeds ${maxBytes}`)
   })
   socket.addEventListener('close', ({ code }) => onClosed(code === 1000 || code === 1001))
   socket.addEventListener('error', () => onClosed(false))

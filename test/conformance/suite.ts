@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { cases as addresses } from './cases/addresses.ts'
 import { cases as activation } from './cases/activation.ts'
+import { cases as answers } from './cases/answers.ts'
 import { cases as bind } from './cases/bind.ts'
 import { cases as broadcast } from './cases/broadcast.ts'
 import { cases as calls } from './cases/calls.ts'
@@ -29,6 +30,7 @@ import { cases as slowReaders } from './cases/slowreaders.ts'
 import { cases as strikes } from './cases/strikes.ts'
 import { cases as time } from './cases/time.ts'
 import { cases as values } from './cases/values.ts'
+import { cases as tokens } from './cases/tokens.ts'
 import type { Host, HostFeature } from './host.ts'
 
 const CASES: readonly (readonly [string, readonly Case[]])[] = [
@@ -57,6 +59,8 @@ const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['identity', identity],
   ['addresses', addresses],
   ['activation', activation],
+  ['tokens', tokens],
+  ['answers', answers],
 ]
 
 export interface ConformanceOptions {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { closeCounter, refusalCounter, type Attack } from './attack.ts'
-import { frame, hex } from './frames.ts'
+import { frame, helloFrame, hex } from './frames.ts'
 import { COMMAND } from './game.ts'
 import type { AttackHarness } from './harness.ts'
 import { closeMessage, clientMessage, OPCODE, upgradeRequest } from './websocket.ts'
@@ -31,12 +31,19 @@ async function assertRejected(
 /** Each message list violates the same rule. */
 const protocolViolation = (name: string, code: number, ...violations: readonly (readonly Uint8Array[])[]): Attack => ({
   name,
-  receives: `close ${code}`,
-  counters: refusalCounter('websocket', violations.length),
+  receives: `close ${REASONS[code]} (${code})`,
+  counters: { ...refusalCounter('websocket', violations.length), ...closeCounter(REASONS[code]!, violations.length) },
   run: async (harness) => {
-    for (const messages of violations) await assertRejected(harness, code, undefined, ...messages)
+    for (const messages of violations) await assertRejected(harness, code, REASONS[code], ...messages)
   },
 })
+/** What the Close frame names, by its code. */
+const REASONS: Readonly<Record<number, string>> = {
+  1002: 'BAD_MESSAGE',
+  1007: 'TEXT_MESSAGE',
+  1008: 'FLOOD',
+  1009: 'FRAME_TOO_LARGE',
+}
 
 /** Unusual messages that are accepted. */
 const acceptedVariant = (name: string, ...variants: readonly (readonly Uint8Array[])[]): Attack => ({
@@ -131,6 +138,29 @@ export const websockets: readonly Attack[] = [
     run: async (harness) => {
       const text = clientMessage(new Uint8Array(valid.length), { opcode: OPCODE.TEXT })
       await assertRejected(harness, 1003, 'TEXT_MESSAGE', text)
+    },
+  },
+  {
+    name: 'sends ERROR before the Close frame of a violation',
+    receives: 'ERROR, then close BAD_MESSAGE, TEXT_MESSAGE, FRAME_TOO_LARGE',
+    counters: {
+      ...refusalCounter('websocket', 3),
+      ...closeCounter('BAD_MESSAGE'),
+      ...closeCounter('TEXT_MESSAGE'),
+      ...closeCounter('FRAME_TOO_LARGE'),
+    },
+    run: async (harness) => {
+      const violations = [
+        [1002, 'BAD_MESSAGE', clientMessage(valid, { masked: false })],
+        [1007, 'TEXT_MESSAGE', clientMessage(hex('ff'), { opcode: OPCODE.TEXT })],
+        [1009, 'FRAME_TOO_LARGE', clientMessage(undefined, { length: 2n ** 32n, width: 8 })],
+      ] as const
+      for (const [code, reason, violation] of violations) {
+        const web = await harness.dialWebSocket()
+        await web.send(clientMessage(helloFrame()), violation)
+        await web.assertClosed(code, reason)
+        assert.deepEqual(web.peer.errors(), [`0/0 ${reason}`])
+      }
     },
   },
   {
