@@ -8,16 +8,16 @@ const text = t.string(200)
 const lines = { lines: t.array(text, 100) }
 
 export const Journal = contract('journal', {
-  note: command(1700, { text }, {}, { durable: true }),
-  read: command(1701, {}, lines),
+  note: command(1800, { text }, {}, { durable: true }),
+  read: command(1801, {}, lines),
 })
 
 /** What its key contains decides what its hooks do: `brittle`, `waits`, `throws`. */
 export const Tenant = contract('tenant', {
   /** What ran in this activation. */
-  read: command(1710, {}, lines),
-  join: command(1711, {}, lines),
-  schedule: command(1712, { ms: t.u32 }, {}),
+  read: command(1810, {}, lines),
+  join: command(1811, {}, lines),
+  schedule: command(1812, { ms: t.u32 }, {}),
 })
 
 export const journal = shard(Journal)
