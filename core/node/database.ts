@@ -6,6 +6,7 @@ import type { Log } from '../ports/log.ts'
 import { DatabaseError, type SqlClient } from '../sql/client.ts'
 import { checkSchema } from '../migrate/migrations.ts'
 import { planetscaleClient, PlanetscaleProtocolError } from '../sql/planetscale.ts'
+import { pooledFetch } from './httpfetch.ts'
 import { NotMysqlError } from './mysqlprobe.ts'
 import { mysqlClient } from './mysqlpool.ts'
 
@@ -23,7 +24,9 @@ export async function openDatabase(
   tables: readonly TableDefinition[],
   log: Log,
 ): Promise<SqlClient> {
-  const client = /^https?:/.test(url) ? planetscaleClient({ url }) : mysqlClient({ url, poolSize })
+  const client = /^https?:/.test(url)
+    ? planetscaleClient({ url, fetch: pooledFetch() })
+    : mysqlClient({ url, poolSize })
   try {
     await checkSchema(client, tables)
   } catch (error) {

@@ -18,6 +18,8 @@ export interface MysqlOptions {
   readonly connectTimeoutMs?: number
   /** Deadline of a statement, and of the wait for a free connection; 15,000 by default. */
   readonly statementTimeoutMs?: number
+  /** A connection that was idle for this time answers a short statement before it is used; 10,000 by default. */
+  readonly checkAfterIdleMs?: number
   /** Maximum wait for a lock; 3 by default, and always below `statementTimeoutMs`. */
   readonly lockWaitSeconds?: number
 }
@@ -33,7 +35,6 @@ const CONNECTION_CLASS = '08'
  * of the owner waits with it. The flusher sends the transaction again.
  */
 const LOCK_WAIT_SECONDS = 3
-/** A connection that was idle for this time answers a short statement before it is used again. */
 const CHECK_AFTER_IDLE_MS = 10_000
 const CHECK_TIMEOUT_MS = 2_000
 /** Below the idle timeouts of usual proxies (AWS NLB: 350 s). */
@@ -53,6 +54,7 @@ class MysqlPool implements SqlClient {
   readonly #connectMs: number
   readonly #statementMs: number
   readonly #lockSeconds: number
+  readonly #checkAfterIdleMs: number
   readonly #idleConnections: MysqlConnection[] = []
   readonly #waiters: PoolWaiter[] = []
   readonly #runningRequests = new Set<Promise<unknown>>()
@@ -67,6 +69,7 @@ class MysqlPool implements SqlClient {
     this.#freePermits = poolSize
     this.#connectMs = connectTimeoutMs
     this.#statementMs = statementTimeoutMs
+    this.#checkAfterIdleMs = options.checkAfterIdleMs ?? CHECK_AFTER_IDLE_MS
     // Below our own deadline: otherwise the server would still wait for the lock after it, and then write.
     const maxSeconds = Math.max(1, Math.floor(statementTimeoutMs / 1_000) - 1)
     this.#lockSeconds = Math.min(options.lockWaitSeconds ?? LOCK_WAIT_SECONDS, maxSeconds)
@@ -146,7 +149,7 @@ class MysqlPool implements SqlClient {
       if (!connection) return null
       const now = performance.now()
       const idleMs = now - connection.answeredMs
-      if (idleMs < CHECK_AFTER_IDLE_MS && now - connection.openedMs < MAX_AGE_MS) return connection
+      if (idleMs < this.#checkAfterIdleMs && now - connection.openedMs < MAX_AGE_MS) return connection
       if (idleMs > MAX_IDLE_MS || now - connection.openedMs > MAX_AGE_MS) void this.#track(connection.quit())
       else if (await this.#isAlive(connection)) return connection
     }
