@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs'
 
 const APT = '/usr/bin/apt-get'
 
-/** `files`: the program is installed if one of them exists. */
+/** `files`: the program is installed if one of them exists. `service`: its package would start a service. */
 export const chromium = { files: ['/usr/bin/chromium'], packages: ['chromium'], usedBy: 'browser tests' }
 /** node:crypto generates keys, but not certificates. */
 export const openssl = { files: ['/usr/bin/openssl'], packages: ['openssl'], usedBy: 'TLS tests' }
@@ -16,6 +16,9 @@ export const mariadb = {
   packages: ['mariadb-server-core', 'mariadb-client-core'],
   usedBy: 'database tests',
 }
+
+export const nginx = { files: ['/usr/sbin/nginx'], packages: ['nginx'], usedBy: 'proxy tests', service: true }
+export const haproxy = { files: ['/usr/sbin/haproxy'], packages: ['haproxy'], usedBy: 'proxy tests', service: true }
 
 /** Redirects all output to stderr; exits the process when the command fails. */
 export function run(command, args, env = {}) {
@@ -36,9 +39,18 @@ export function install(programs, purpose, before = prefix()) {
   console.error(`firefly: installing ${packages.join(', ')} for ${purpose} …`)
   const [command, ...args] = [...before, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get']
   run(command, [...args, 'update', '-qq'])
-  run(command, [...args, 'install', '-y', '-qq', ...packages])
+  const isService = programs.some(({ service }) => service)
+  const shell = isService ? [...args.slice(0, -1), 'sh', '-c', WITHOUT_START, 'sh', 'apt-get'] : args
+  run(command, [...shell, 'install', '-y', '-qq', ...packages])
   return true
 }
+
+/** Runs its arguments while Debian's policy forbids to start the services of new packages. */
+const WITHOUT_START = `policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  printf '#!/bin/sh\\nexit 101\\n' > $policy && chmod 755 $policy && trap "rm -f $policy" EXIT
+fi
+"$@"`
 
 /** The words before the command, or null without the right to install. */
 function prefix() {

@@ -3,7 +3,7 @@
 // Plain JavaScript, because nothing is installed yet.
 
 import { existsSync, readFileSync } from 'node:fs'
-import { chromium, install, mariadb, openssl, run } from './install.mjs'
+import { chromium, haproxy, install, mariadb, nginx, openssl, run } from './install.mjs'
 
 const isForTests = process.argv.includes('--test')
 const isForDevelopment = isForTests || process.argv.includes('--dev')
@@ -33,7 +33,7 @@ if (missing !== null) {
   run('npm', ['install', ...quiet, ...(isForDevelopment ? [] : ['--omit=dev', '--save-prod', `node@${nodeVersion}`])])
 }
 
-const programs = [chromium, openssl, ...(process.env.FIREFLY_TEST_MYSQL ? [] : [mariadb])]
+const programs = [chromium, openssl, nginx, haproxy, ...(process.env.FIREFLY_TEST_MYSQL ? [] : [mariadb])]
 const absent = programs.filter(({ files }) => !files.some((file) => existsSync(file)))
 const purpose = `the ${absent.map((program) => program.usedBy).join(' and ')}`
 if (isForTests && absent.length > 0 && !install(absent, purpose))

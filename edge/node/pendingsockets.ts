@@ -121,8 +121,10 @@ export class PendingSockets {
         for (const listener of listeners) listener.call(server, socket)
       }
       const peer = peerOfSocket(socket, isTrusted)
+      // Reset before it was accepted, as health checks do: the system no longer knows its address.
+      if (peer.address === '') socket.destroy()
       // Without TLS the reader of the bytes detects the header of an untrusted peer.
-      if (peer.isTrusted || isTls) this.#waitForHeader(socket, peer, passOn)
+      else if (peer.isTrusted || isTls) this.#waitForHeader(socket, peer, passOn)
       else passOn()
     })
   }

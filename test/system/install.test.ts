@@ -33,9 +33,13 @@ function createFakeApt(extra = ''): FakeApt {
   }
 }
 
-function install({ env }: FakeApt, before: string): { status: number | null; stdout: string; stderr: string } {
-  const code = `import { install, mariadb } from '${INSTALL}'
-    console.log(install([mariadb], 'the test', ${before}))`
+function install(
+  { env }: FakeApt,
+  before: string,
+  program = 'mariadb',
+): { status: number | null; stdout: string; stderr: string } {
+  const code = `import { install, ${program} } from '${INSTALL}'
+    console.log(install([${program}], 'the test', ${before}))`
   return spawnSync(process.execPath, ['--input-type=module', '-e', code], { env, encoding: 'utf8' })
 }
 
@@ -68,6 +72,17 @@ test('installs nothing without the right to, and exits after a failure', () => {
   const { status, stderr } = install(createFakeApt('exit 100'), '[]')
   assert.equal(status, 1)
   assert.match(stderr, /firefly: env DEBIAN_FRONTEND=noninteractive apt-get update -qq failed\n$/)
+})
+
+test('installs a service without starting it', { skip: process.getuid?.() !== 0 && 'needs root' }, () => {
+  const policy = '/usr/sbin/policy-rc.d'
+  const before = existsSync(policy) ? readFileSync(policy, 'utf8') : null
+  // The fake apt-get records the policy that it is called under.
+  const apt = createFakeApt(`[ $1 = update ] || sh ${policy} nginx start || echo "policy $?" >> $(dirname $0)/log`)
+  assert.equal(install(apt, '[]', 'nginx').stdout, 'true\n')
+  const calls = ['update -qq (noninteractive)', 'install -y -qq nginx (noninteractive)', 'policy 101']
+  assert.deepEqual(apt.recordedCalls(), calls)
+  assert.equal(existsSync(policy) ? readFileSync(policy, 'utf8') : null, before)
 })
 
 const UNSHARE = '/usr/bin/unshare'
