@@ -15,6 +15,7 @@ import { DefinitionError } from '../core/wire/errors.ts'
 import { ticketOptionsOf, type TicketOptions } from '../edge/gateway/ticket.ts'
 import { start } from '../edge/node/server.ts'
 import { TlsError, type TlsFiles } from '../edge/node/tls.ts'
+import { contractCommand } from './contract.ts'
 import { devCommand } from './dev.ts'
 import { migrateCommand } from './migrate.ts'
 import { doctorCommand } from './doctor.ts'
@@ -155,6 +156,7 @@ try {
     .addCommand(devCommand())
     .addCommand(pageCommand())
     .addCommand(migrateCommand())
+    .addCommand(contractCommand())
     .addCommand(doctorCommand())
     .addCommand(nodeCommand())
     .exitOverride()

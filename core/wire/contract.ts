@@ -40,11 +40,11 @@ export interface Command<N extends number, In, Out> {
   readonly input: Parser<In>
   /** null for a cast. */
   readonly output: Parser<Out> | null
+  readonly inputSpec: TypeSpec
+  readonly outputSpec: TypeSpec | null
   readonly options: CommandOptions
   readonly inputBounds: BodyBounds
   readonly outputBounds: BodyBounds
-  /** The first kind in input or output that JSON cannot represent. */
-  readonly nonJsonKind: string | null
 }
 
 /** An event: shard to client. */
@@ -52,12 +52,9 @@ export interface Event<N extends number, Data> {
   readonly kind: 'event'
   readonly number: N
   readonly data: Parser<Data>
+  readonly dataSpec: TypeSpec
   readonly options: EventOptions
   readonly bounds: BodyBounds
-  /** The first kind in the data that JSON cannot represent. */
-  readonly nonJsonKind: string | null
-  /** The kind of each field; null if the data is a foreign schema or not an object. */
-  readonly fields: ReadonlyMap<string, string> | null
 }
 export interface EventOptions {
   readonly codec?: CodecName | Codec
@@ -154,10 +151,11 @@ export function command(
     number,
     input: toParser(schemaOf(input)),
     output: output && toParser(schemaOf(output)),
+    inputSpec: specOf(schemaOf(input)),
+    outputSpec: output && specOf(schemaOf(output)),
     options,
     inputBounds: bodyBounds(`input of command ${number}`, input, maxItems),
     outputBounds: bodyBounds(`output of command ${number}`, output ?? {}, maxItems),
-    nonJsonKind: findNonJsonKind(input) ?? (output && findNonJsonKind(output)),
   }
 }
 
@@ -171,10 +169,9 @@ export function event<const N extends number, const D extends Shape = Record<nev
     kind: 'event',
     number,
     data: toParser(schemaOf(data)) as Parser<InferShape<D>>,
+    dataSpec: specOf(schemaOf(data)),
     options,
     bounds: bodyBounds(`data of event ${number}`, data, options.maxItems),
-    nonJsonKind: findNonJsonKind(data),
-    fields: fieldsOf(data),
   }
 }
 
@@ -203,10 +200,9 @@ export function contract<const E extends Entries, const Code extends string = ne
       throw new DefinitionError(`${name}.${entryName}: number ${number} is also the number of ${duplicate}`)
     seen.set(number, entryName)
     const ownCodec = entryCodec({ codec }, entry)
-    if (entry.nonJsonKind !== null && ownCodec.name === 'json')
-      throw new DefinitionError(
-        `${name}.${entryName}: json cannot represent t.${entry.nonJsonKind}; use msgpack or raw`,
-      )
+    const nonJsonKind = findNonJsonKind(entry)
+    if (nonJsonKind !== null && ownCodec.name === 'json')
+      throw new DefinitionError(`${name}.${entryName}: json cannot represent t.${nonJsonKind}; use msgpack or raw`)
     const optionError = entry.kind === 'command' ? offlineError(entry.options) : latestError(entry)
     if (optionError !== null) throw new DefinitionError(`${name}.${entryName}: ${optionError}`)
   }
@@ -251,10 +247,11 @@ function offlineError({ offline, durable }: CommandOptions): string | null {
   return durable && offline === 'drop' ? 'a durable command is never dropped; offline is keep or fail' : null
 }
 
-function latestError({ options: { latest }, fields }: AnyEvent): string | null {
-  if (latest === undefined || latest === true || fields === null) return null
-  const kind = fields.get(latest)
-  if (kind === undefined) return `latest ${shorten(latest)} is not one of ${[...fields.keys()].join(', ')}`
+function latestError({ options: { latest }, dataSpec }: AnyEvent): string | null {
+  if (latest === undefined || latest === true || dataSpec.kind !== 'object') return null
+  const field = Object.hasOwn(dataSpec.fields, latest) ? dataSpec.fields[latest] : undefined
+  if (field === undefined) return `latest ${shorten(latest)} is not one of ${Object.keys(dataSpec.fields).join(', ')}`
+  const kind = innerKind(field)
   return UNKEYED_KINDS.has(kind) ? `latest ${shorten(latest)} is of type ${kind}, which cannot be compared` : null
 }
 
@@ -264,17 +261,16 @@ function bodyBounds(what: string, shape: Shape, maxItems: number | undefined): B
   return boundsOf(what, specOf(schemaOf(shape)), maxItems)
 }
 
-function fieldsOf(shape: Shape): ReadonlyMap<string, string> | null {
-  const spec = specOf(schemaOf(shape))
-  if (spec.kind !== 'object') return null
-  return new Map(Object.entries(spec.fields).map(([name, field]) => [name, innerKind(field)]))
-}
-
 function innerKind(spec: TypeSpec): string {
   return spec.kind === 'optional' || spec.kind === 'nullable' ? innerKind(spec.item) : spec.kind
 }
 
-/** Returns the first kind in the shape that JSON cannot represent, or null. */
-function findNonJsonKind(shape: Shape): string | null {
-  return findKind(specOf(schemaOf(shape)), NON_JSON_KINDS)
+/** Returns the first kind in the entry's bodies that JSON cannot represent, or null. */
+function findNonJsonKind(entry: AnyCommand | AnyEvent): string | null {
+  const specs = entry.kind === 'event' ? [entry.dataSpec] : [entry.inputSpec, entry.outputSpec]
+  for (const spec of specs) {
+    const found = spec && findKind(spec, NON_JSON_KINDS)
+    if (found) return found
+  }
+  return null
 }

@@ -1,9 +1,10 @@
-// The vectors of schemas/vectors: bytes made by the original code, and the messages of the session protocol.
+// The vectors of schemas/vectors: bytes made by the original code, the messages of the session protocol, and bodies.
 
 import { readFileSync } from 'node:fs'
 
 import type { FrameIdentity } from '../../core/wire/frame.ts'
 import type { MESSAGE } from '../../core/wire/message.ts'
+import type { TypeSpec } from '../../core/wire/schema.ts'
 
 export type MessageName = keyof typeof MESSAGE
 export type MessageFields = Record<string, unknown>
@@ -48,6 +49,18 @@ interface MessageVectors {
   readonly refusedFrames: readonly { readonly name: string; readonly frameHex: string; readonly reason: string }[]
 }
 
+interface BodyVectors {
+  readonly types: readonly {
+    readonly type: string
+    readonly spec: TypeSpec
+    readonly vectors: readonly { readonly value: unknown; readonly msgpackHex: string; readonly json?: string }[]
+    readonly alsoAccepted: readonly { readonly value: unknown; readonly msgpackHex: string; readonly form: string }[]
+    readonly refused: readonly { readonly msgpackHex: string; readonly why: string }[]
+  }[]
+  readonly refusedBodies: readonly { readonly msgpackHex: string; readonly why: string }[]
+}
+
+export function readVectors(name: 'bodies'): BodyVectors
 export function readVectors(name: 'frames'): FrameVectors
 export function readVectors(name: 'messages'): MessageVectors
 export function readVectors(name: string): unknown {

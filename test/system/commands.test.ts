@@ -68,3 +68,36 @@ test('serve --watch restarts with the changed game on the same ports, and keeps 
   await waitFor(async () => (await greet().catch(() => '')) === 'three', 'the game three')
   assert.equal(await program.stop(), 0)
 })
+
+test('contract prints the contracts of a game as data and as text', async () => {
+  const { code, stdout } = await runToEnd(['contract', '--app', 'examples/arena', '--json'])
+  assert.equal(code, 0)
+  const { format, contracts } = JSON.parse(stdout) as { format: number; contracts: { [key: string]: unknown }[] }
+  assert.equal(format, 1)
+  const { commands, events, ...arena } = contracts[0] as unknown as Record<string, { [key: string]: unknown }[]>
+  assert.deepEqual(arena, { name: 'arena', kind: 'shard', key: 'main', access: 'public', refuses: ['FULL'] })
+  const nick = { kind: 'string', min: 1, max: 16 }
+  assert.deepEqual(commands![0]!['input'], { kind: 'object', fields: { nick } })
+  assert.deepEqual(
+    commands!.map(({ name, number, output, resend, offline }) => [name, number, output === null, resend, offline]),
+    [
+      ['enter', 200, false, true, 'keep'],
+      ['steer', 201, true, false, 'drop'],
+      ['stats', 202, false, false, 'keep'],
+    ],
+  )
+  assert.deepEqual(events![0], {
+    name: 'world',
+    number: 250,
+    codec: 'raw',
+    data: { kind: 'bytes', max: 32_768 },
+    latest: true,
+  })
+  const text = await runToEnd(['contract', '--app', 'examples/market'])
+  assert.match(text.stdout, /^service market, for public, default key main\n {2}4\d\d call open /m)
+  const nothing = await runToEnd(['contract'])
+  assert.deepEqual(
+    [nothing.code, nothing.stderr],
+    [2, 'firefly: no game: give --app PATH, FIREFLY_APP, or app in firefly.json\n'],
+  )
+})

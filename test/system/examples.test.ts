@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { connect, type Dial, type Firefly } from '../../client/index.ts'
 import { dialWebSocket } from '../../client/socket.ts'
+import { Account, Room } from '../../examples/conformance/contract.ts'
 import { Arena } from '../../examples/arena/contract.ts'
 import { Echo } from '../../examples/echo/contract.ts'
 import { unpackWorld, type ShipDot } from '../../examples/arena/world.ts'
@@ -70,6 +71,14 @@ function watchPilot(
   return { ship: () => ships.find(({ seat }) => seat === entry()?.seat), away: () => entry()?.away ?? false, events }
 }
 
+/** One value of each type. */
+const EVERY_VALUE = {
+  ...{ u8: 255, u16: 65_535, u32: 4_294_967_295, i8: -128, i16: -32_768, i32: -2_147_483_648 },
+  ...{ int: -(2 ** 40), f32: 1.5, f64: 0.1, i64: -(2n ** 63n), u64: 2n ** 64n - 1n, decimal: '-12.50' },
+  ...{ date: new Date(1_234), bool: true, id: 'a-b', string: 'é', bytes: Uint8Array.of(0, 255), array: [1, 2] },
+  ...{ record: { a: 1 }, object: { x: 1, y: -1 }, oneOf: 'green' as const, nullable: null },
+}
+
 const CHECKS: Readonly<Record<string, (game: Firefly, url: string) => Promise<void>>> = {
   hello: async (game) => {
     assert.deepEqual(await game.at(Hello).greet({ name: 'Ada' }), { text: 'Hello, Ada!' })
@@ -107,6 +116,35 @@ const CHECKS: Readonly<Record<string, (game: Firefly, url: string) => Promise<vo
     // The SDK's session is a member of the shard too, so it receives the legacy client's broadcast.
     assert.equal(Buffer.from(await event).toString(), 'all')
   },
+  conformance: async (game, url) => {
+    const room = game.at(Room)
+    const said = firstEvent<{ seat: number; text: string }>((listener) => room.on('said', listener))
+    const { seat } = await room.join()
+    room.say({ text: 'hi' })
+    assert.deepEqual(await said, { seat, text: 'hi' })
+    room.addLater({ amount: 1 })
+    assert.deepEqual(await room.add({ amount: 2 }), { total: 3 })
+    const fillers: number[] = []
+    room.on('filler', (bytes) => fillers.push(bytes.length))
+    await room.flood({ events: 20, size: 10 })
+    await waitFor(() => fillers.length === 20, '20 events')
+    const { record, ...echoed } = await room.echo(EVERY_VALUE)
+    // A record has no prototype.
+    assert.deepEqual({ ...echoed, record: { ...record } }, EVERY_VALUE)
+    await assert.rejects(room.refuse(), { name: 'Refusal', code: 'NO' })
+    await assert.rejects(room.reset(), { name: 'CallError', code: 'INTERNAL' })
+    assert.deepEqual(await room.count(), { count: 1 })
+    assert.deepEqual(await room.total(), { total: 3 })
+
+    await using other = await connect(url)
+    await other.at(Account).login({ uid: 'eve' })
+    const notice = firstEvent<{ text: string }>((listener) => other.on(Account, 'notice', listener))
+    await game.at(Account).notify({ uid: 'eve', text: 'hello' })
+    assert.deepEqual(await notice, { text: 'hello' })
+    const closed = firstEvent<{ code: string }>((listener) => other.on('closed', listener))
+    await game.at(Account).kick({ uid: 'eve', reason: 'bye' })
+    assert.equal((await closed).code, 'KICKED')
+  },
   arena: async (game) => {
     const world = firstEvent<Uint8Array>((listener) => game.at(Arena).on('world', listener))
     const entered = await game.at(Arena).enter({ nick: 'Ada' })
@@ -120,9 +158,8 @@ for (const [host, start] of Object.entries(HOSTS)) {
     test(`examples/${example} on ${host}`, async () => {
       const running = await start(example)
       try {
-        const game = await connect(running.url)
+        await using game = await connect(running.url)
         await check(game, running.url)
-        await game.close()
       } finally {
         await running.stop()
       }
