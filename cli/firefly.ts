@@ -48,6 +48,7 @@ async function serve(options: ServeOptions): Promise<void> {
     logLevel: options.log,
     limits: {
       maxBodyBytes: options.maxBody,
+      maxMessageBytes: options.maxMessage,
       maxConnections: options.maxConnections,
       maxPerAddress: options.maxPerAddress,
       // With a proxy on this machine every player has the loopback address.

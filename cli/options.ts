@@ -59,6 +59,12 @@ const OPTIONS = {
   protocolVersion: ['--protocol-version <n>', 'protoVersion of the frame identity', 0, integerIn(0, 255)],
   serverVersion: ['--server-version <n>', 'serverVersion of the frame identity', 0, integerIn(0, 0xffffffff)],
   maxBody: ['--max-body <bytes>', 'largest frame body', DEFAULT_LIMITS.maxBodyBytes, integerIn(1, 67_108_864)],
+  maxMessage: [
+    '--max-message <bytes>',
+    'largest WebSocket message of several frames; a larger frame is sent alone',
+    DEFAULT_LIMITS.maxMessageBytes,
+    integerIn(1_024, 67_108_864),
+  ],
   idle: [
     '--idle <ms>',
     'idle time after which the connection of a legacy client, which never pings, is closed',

@@ -9,6 +9,7 @@ import {
   type FrameSink,
   type FrameIdentity,
 } from '../core/wire/frame.ts'
+import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
 import type { ClientClock, Dial, Socket } from './socket.ts'
 
 export interface ClientConnectionSettings {
@@ -28,8 +29,6 @@ export interface ClientConnectionEvents {
 }
 
 const MAX_FRAME_BYTES = 16 * 1_048_576
-/** Maximum size of a message of several frames; servers limit messages (ours to 128 KiB). */
-const MESSAGE_BYTES = 65_536
 
 export class ClientConnection {
   readonly #settings: ClientConnectionSettings
@@ -75,7 +74,8 @@ export class ClientConnection {
     for (let first = 0; first < frames.length;) {
       let size = frames[first]!.length
       let next = first + 1
-      while (next < frames.length && size + frames[next]!.length <= MESSAGE_BYTES) size += frames[next++]!.length
+      while (next < frames.length && size + frames[next]!.length <= DEFAULT_LIMITS.maxMessageBytes)
+        size += frames[next++]!.length
       this.#settings.traffic.out += size
       this.#socket?.send(next === first + 1 ? frames[first]! : join(frames.slice(first, next), size))
       first = next

@@ -10,6 +10,14 @@ const APT = '/usr/bin/apt-get'
 export const chromium = { files: ['/usr/bin/chromium'], packages: ['chromium'], usedBy: 'browser tests' }
 /** node:crypto generates keys, but not certificates. */
 export const openssl = { files: ['/usr/bin/openssl'], packages: ['openssl'], usedBy: 'TLS tests' }
+/** Clients of other ecosystems. A compiler, because `java` runs their source. */
+export const java = { files: ['/usr/bin/javac'], packages: ['default-jdk-headless'], usedBy: 'tests with Netty' }
+export const netty = {
+  files: ['/usr/share/java/netty-codec-http.jar'],
+  packages: ['libnetty-java'],
+  usedBy: 'tests with Netty',
+}
+export const godot = { files: ['/usr/bin/godot3-server'], packages: ['godot3-server'], usedBy: 'tests with Godot 3' }
 /** The core packages, because the full one starts a service. */
 export const mariadb = {
   files: ['/usr/sbin/mariadbd', '/usr/sbin/mysqld'],

@@ -3,7 +3,7 @@
 // Plain JavaScript, because nothing is installed yet.
 
 import { existsSync, readFileSync } from 'node:fs'
-import { chromium, haproxy, install, mariadb, nginx, openssl, run } from './install.mjs'
+import { chromium, godot, haproxy, install, java, mariadb, netty, nginx, openssl, run } from './install.mjs'
 
 const isForTests = process.argv.includes('--test')
 const isForDevelopment = isForTests || process.argv.includes('--dev')
@@ -33,9 +33,18 @@ if (missing !== null) {
   run('npm', ['install', ...quiet, ...(isForDevelopment ? [] : ['--omit=dev', '--save-prod', `node@${nodeVersion}`])])
 }
 
-const programs = [chromium, openssl, nginx, haproxy, ...(process.env.FIREFLY_TEST_MYSQL ? [] : [mariadb])]
+const programs = [
+  chromium,
+  openssl,
+  nginx,
+  haproxy,
+  java,
+  netty,
+  godot,
+  ...(process.env.FIREFLY_TEST_MYSQL ? [] : [mariadb]),
+]
 const absent = programs.filter(({ files }) => !files.some((file) => existsSync(file)))
-const purpose = `the ${absent.map((program) => program.usedBy).join(' and ')}`
+const purpose = `the ${[...new Set(absent.map((program) => program.usedBy))].join(' and ')}`
 if (isForTests && absent.length > 0 && !install(absent, purpose))
   for (const { files, usedBy } of absent)
     console.error(`firefly: no ${files.join(' or ')}, and no right to install it: skipping the ${usedBy}`)

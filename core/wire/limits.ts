@@ -2,8 +2,13 @@
 // operator may raise; no other place holds anything unbounded.
 
 const LIMITS = {
-  /** Largest frame body. Prevents a length field from allocating memory; 64 KiB suffice for any command. */
-  maxBodyBytes: 65_536,
+  /**
+   * Largest frame body that is received. Prevents a length field from allocating memory. An answer of the same size is a
+   * message of less than 65,536 bytes, the default limit of common WebSocket clients (docs/decisions/021).
+   */
+  maxBodyBytes: 65_500,
+  /** Largest WebSocket message of several frames; a larger frame is a message of its own. The same limits of clients. */
+  maxMessageBytes: 65_535,
   /**
    * Unread outbound bytes after which reading pauses, and a peer that reads nothing for `stallMs` is closed. Eight times as
    * many close it when it is sent more.

@@ -1,7 +1,7 @@
 // The outbound side of a connection: gathers frames, writes them once per event-loop turn, and detects a slow consumer.
 // Invariant: frames leave in order, after what `corkUntil` puts first. For a peer that reads too slowly events are paused at
 // their shards, then its own frames are not read. It is closed when it reads nothing for some time: never in the event that
-// wrote the bytes, because the socket had no time to send them (docs/decisions/018).
+// wrote the bytes, because the socket had no time to send them (docs/decisions/020).
 
 import type { GatewayContext, Transport } from './context.ts'
 import { WriteBuffer } from './writebuffer.ts'
@@ -58,7 +58,8 @@ export class OutboundWriter {
     this.#owner = owner
     this.#host = host
     this.#transport = transport
-    this.#buffer = new WriteBuffer(host.slab, host.frameIdentityBytes)
+    const maxMessageBytes = transport.kind === 'ws' ? host.limits.maxMessageBytes : Infinity
+    this.#buffer = new WriteBuffer(host.slab, host.frameIdentityBytes, maxMessageBytes)
   }
 
   writeFrame(command: number, body: Uint8Array): void {
@@ -120,6 +121,7 @@ export class OutboundWriter {
   flush(): void {
     this.#isFlushScheduled = false
     if (this.#isClosed || this.#corkCount > 0) return
+    const cuts = this.#buffer.takeCuts()
     const bytes = this.#buffer.take()
     if (bytes === null) return
     const { meter, limits } = this.#host
@@ -128,13 +130,29 @@ export class OutboundWriter {
     if (earlierBytes > maxEarlierBytes)
       return this.#owner.onSlowConsumer(`${earlierBytes} unread bytes exceed ${maxEarlierBytes}`)
     meter.countBytesOut(bytes.length)
-    this.#transport.write(bytes)
+    const largestWrite = this.#writeMessages(bytes, cuts)
     this.#writtenBytes += bytes.length
     const { bufferedBytes } = this.#transport
     if (bufferedBytes <= limits.maxUnreadBytes) return
-    this.#largestWrite = Math.max(this.#largestWrite, bytes.length)
+    this.#largestWrite = Math.max(this.#largestWrite, largestWrite)
     if (!this.#isCongested) this.#startCongestion()
     this.#updateBacklog(bufferedBytes)
+  }
+
+  /** Returns the bytes of the largest message. */
+  #writeMessages(bytes: Uint8Array, cuts: readonly number[] | null): number {
+    if (cuts === null) {
+      this.#transport.write(bytes)
+      return bytes.length
+    }
+    let start = 0
+    let largest = 0
+    for (const end of [...cuts, bytes.length]) {
+      this.#transport.write(bytes.subarray(start, end))
+      largest = Math.max(largest, end - start)
+      start = end
+    }
+    return largest
   }
 
   #startCongestion(): void {

@@ -39,12 +39,18 @@ export class WriteBuffer {
   #buffer: Uint8Array | null = null
   #start = 0
   #end = 0
+  /** Largest message of several frames. */
+  readonly #maxMessageBytes: number
+  /** Offsets at which messages begin, but the first; null = none. */
+  #cuts: number[] | null = null
+  #messageStart = 0
   /** Bytes to be written by the next flush. */
   bytes = 0
 
-  constructor(slab: Slab, frameIdentity: Uint8Array) {
+  constructor(slab: Slab, frameIdentity: Uint8Array, maxMessageBytes = Infinity) {
     this.#slab = slab
     this.#frameIdentity = frameIdentity
+    this.#maxMessageBytes = maxMessageBytes
   }
 
   appendFrame(command: number, body: Uint8Array): void {
@@ -67,9 +73,17 @@ export class WriteBuffer {
 
   /** Appends an encoded frame without a copy: many connections send it. */
   appendEncoded(frame: Uint8Array): void {
+    this.#beginFrame(frame.length)
     this.#endRegion()
     this.#regions!.push(frame)
     this.bytes += frame.length
+  }
+
+  /** Removes and returns the offsets that cut the bytes of the next `take` into messages; null = one message. */
+  takeCuts(): readonly number[] | null {
+    const cuts = this.#cuts
+    this.#cuts = null
+    return cuts
   }
 
   /** Removes and returns all bytes as one array; null = none. */
@@ -83,6 +97,8 @@ export class WriteBuffer {
     }
     this.#regions = null
     this.#buffer = null
+    this.#cuts = null
+    this.#messageStart = 0
     this.bytes = 0
     return joined
   }
@@ -98,7 +114,16 @@ export class WriteBuffer {
     return buffer.subarray(start, at)
   }
 
+  /** Begins the next message before a frame that does not fit into the current one. */
+  #beginFrame(bytes: number): void {
+    if (this.bytes - this.#messageStart + bytes <= this.#maxMessageBytes || this.bytes === this.#messageStart) return
+    this.#cuts ??= []
+    this.#cuts.push(this.bytes)
+    this.#messageStart = this.bytes
+  }
+
   #reserve(bytes: number): number {
+    this.#beginFrame(bytes)
     const at = this.#slab.reserve(bytes)
     if (this.#buffer === this.#slab.buffer && this.#end === at) this.#end = at + bytes
     else {

@@ -9,7 +9,7 @@ import { WorkerClock, WorkerLog } from '../../core/durable/clock.ts'
 import { RoutingTable, type RoutingTableData } from '../../core/game/routing.ts'
 import type { CipherFactory } from '../../core/wire/cipher.ts'
 import { DEFAULT_FRAME_IDENTITY, parseFrameHead, type FrameIdentity } from '../../core/wire/frame.ts'
-import { DEFAULT_LIMITS } from '../../core/wire/limits.ts'
+import { DEFAULT_LIMITS, type Limits } from '../../core/wire/limits.ts'
 import { canonicalAddress } from '../gateway/address.ts'
 import { ConnectionLimiter } from '../gateway/connectionlimiter.ts'
 import { Gateway } from '../gateway/gateway.ts'
@@ -33,6 +33,8 @@ export interface EdgeEnv extends TicketEnvironment {
   /** Prefix of all paths, such as "/game", and another path of the WebSocket in addition to "/ws". Default: none. */
   readonly FIREFLY_BASE_PATH?: string
   readonly FIREFLY_WS_PATH?: string
+  /** Largest WebSocket message of several frames, in bytes: "65535", the default. */
+  readonly FIREFLY_MAX_MESSAGE?: string
 }
 
 export interface EdgeOptions {
@@ -128,7 +130,7 @@ function gatewayOf(env: EdgeEnv, state: IsolateState, options: EdgeOptions): Gat
     clock,
     log,
     frameIdentity: frameIdentityOf(env),
-    limits: DEFAULT_LIMITS,
+    limits: limitsOf(env),
     cipher: options.cipher ?? null,
     canReserveForResume: false,
   })
@@ -204,8 +206,14 @@ function frameIdentityOf(env: EdgeEnv): FrameIdentity {
   }
 }
 
-function integerOf(name: string, text: string | undefined, max: number): number {
+/** @throws Error for an invalid variable */
+function limitsOf({ FIREFLY_MAX_MESSAGE: text }: EdgeEnv): Limits {
+  if (!text) return DEFAULT_LIMITS
+  return { ...DEFAULT_LIMITS, maxMessageBytes: integerOf('FIREFLY_MAX_MESSAGE', text, 67_108_864, 1_024) }
+}
+
+function integerOf(name: string, text: string | undefined, max: number, min = 0): number {
   const value = Number(text ?? 0)
-  if (Number.isInteger(value) && value >= 0 && value <= max) return value
-  throw new Error(`${name} ${JSON.stringify(text)} is not a whole number from 0 to ${max}`)
+  if (Number.isInteger(value) && value >= min && value <= max) return value
+  throw new Error(`${name} ${JSON.stringify(text)} is not a whole number from ${min} to ${max}`)
 }

@@ -60,6 +60,8 @@ export interface RawClient {
   send(bytes: Uint8Array): void
   /** Complete frames received, oldest first. */
   readonly frames: { readonly command: number; readonly body: Uint8Array }[]
+  /** Bytes of each read; of a WebSocket, of each message. */
+  readonly readBytes: readonly number[]
   readonly isClosed: boolean
   /** Stops or restarts reading. */
   setReading(isReading: boolean): void

@@ -17,6 +17,7 @@ import { cases as framing } from './cases/framing.ts'
 import { cases as identity } from './cases/identity.ts'
 import { cases as keys } from './cases/keys.ts'
 import { cases as limits } from './cases/limits.ts'
+import { cases as messages } from './cases/messages.ts'
 import { cases as order } from './cases/order.ts'
 import { cases as payments } from './cases/payments.ts'
 import type { Case } from './cases/case.ts'
@@ -35,6 +36,7 @@ import type { Host, HostFeature } from './host.ts'
 
 const CASES: readonly (readonly [string, readonly Case[]])[] = [
   ['framing', framing],
+  ['messages', messages],
   ['order', order],
   ['replies', replies],
   ['broadcast', broadcast],

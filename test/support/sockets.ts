@@ -30,6 +30,7 @@ type LegacyTransport = Pick<RawClient, 'send' | 'setReading' | 'close'>
 /** A client of the legacy protocol over any transport: sends frames, collects complete frames. */
 export class LegacyClient implements RawClient {
   readonly frames: RawClient['frames'] = []
+  readonly readBytes: number[] = []
   /** Of a WebSocket; 0 for any other transport. null = open. */
   closeCode: number | null = null
   readonly #transport: LegacyTransport
@@ -47,6 +48,7 @@ export class LegacyClient implements RawClient {
 
   /** For the transport: bytes arrived. */
   receive(bytes: Uint8Array): void {
+    this.readBytes.push(bytes.length)
     this.#decoder.push(bytes)
   }
 

@@ -161,3 +161,24 @@ test('returns any writes of any connections as each wrote them', () => {
     }),
   )
 })
+
+test('cuts the bytes into messages at frames; a larger frame is a message of its own', () => {
+  const cut = (sizes: readonly number[], max = 100): number[] => {
+    const buffer = new WriteBuffer(new Slab(), identity, max)
+    for (const [i, size] of sizes.entries()) {
+      const bytes = body(size - 17)
+      if (i % 2 === 0) buffer.appendFrame(1, bytes)
+      else buffer.appendEncoded(frame(1, bytes))
+    }
+    const cuts = buffer.takeCuts() ?? []
+    const { length } = buffer.take() ?? body(0)
+    assert.equal(buffer.takeCuts(), null)
+    return [...cuts, length].map((end, i) => end - (cuts[i - 1] ?? 0))
+  }
+  assert.deepEqual(cut([50, 50]), [100])
+  assert.deepEqual(cut([50, 51]), [50, 51])
+  assert.deepEqual(cut([300]), [300])
+  assert.deepEqual(cut([20, 300, 20, 30]), [20, 300, 50])
+  assert.deepEqual(cut([20, 20, 20, 20, 20, 20]), [100, 20])
+  assert.deepEqual(cut([200, 200, 20], Infinity), [420])
+})

@@ -152,8 +152,8 @@ export class RawSession {
     this.client = client
   }
 
-  static async connect(host: Host): Promise<RawSession> {
-    return new RawSession(host, await host.rawClient())
+  static async connect(host: Host, kind?: 'stream' | 'messages'): Promise<RawSession> {
+    return new RawSession(host, await host.rawClient(kind))
   }
 
   sendHello({ session, token }: ResumeCredentials = NEW_SESSION, minVersion = 2, maxVersion = 2): this {

