@@ -36,7 +36,7 @@ export class WorkerClock implements Clock {
 
   after(ms: number, run: () => void): Timer {
     if (ms > this.#maxPinnedMs) {
-      const timer = { dueMs: Date.now() + ms, run }
+      const timer = { dueMs: this.mono() + ms, run }
       this.#deferred.add(timer)
       return { cancel: () => this.#deferred.delete(timer) }
     }
@@ -52,7 +52,7 @@ export class WorkerClock implements Clock {
   /** Runs the deferred timers that are due; a Durable Object calls it at every event and alarm. */
   runDueTimers(): void {
     if (this.#deferred.size === 0) return
-    const now = Date.now()
+    const now = this.mono()
     for (const timer of this.#deferred) {
       if (timer.dueMs > now) continue
       this.#deferred.delete(timer)

@@ -209,7 +209,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     const id = this.#store.storedShardId()
     if (!id) return
     this.#setId(id)
-    this.#engine.wake(id)
+    this.#engine.wake(id, this.#clock.now())
     this.#clock.runDueTimers()
     this.#watchIdle()
     await this.#tiers?.drain(ALARM_FLUSH_MS)

@@ -131,9 +131,9 @@ export class Engine implements ShardLink, EngineServices {
     return { call: refuse, cast, deliver: refuse }
   }
 
-  /** Activates a shard whose durable timer is due soon. */
-  wake(id: ShardId): void {
-    if (this.#plans.has(id.contract)) this.shard(id).wake()
+  /** Activates a shard whose durable timer or cast is due at `dueMs` by the wall clock as it was when that was stored. */
+  wake(id: ShardId, dueMs: number): void {
+    if (this.#plans.has(id.contract)) this.shard(id).wake(dueMs)
     else this.log.warn('a stored timer belongs to a contract that the game does not serve', { shard: shardName(id) })
   }
 
@@ -174,6 +174,12 @@ export class Engine implements ShardLink, EngineServices {
   /** Nothing keeps the shard active: no channel, no member, no work, no volatile timer. */
   isIdle(id: ShardId): boolean {
     return this.#shards.get(shardName(id))?.isIdle ?? true
+  }
+
+  /** The wall clock has jumped: runs the durable timers that are due now. */
+  wallClockJumped(): void {
+    const now = this.clock.now()
+    for (const { activation } of this.#shards.values()) activation?.timers.runDue(now)
   }
 
   /** Evicts one shard from memory. */

@@ -122,12 +122,13 @@ export class IncomingCalls {
 
   /** Queues a call (`reply`) or a volatile cast (null) of another shard. */
   receivePeerCall(call: PeerCall, reply: ((answer: PeerAnswer) => void) | null): void {
-    const { command, body, chain, deadlineMs } = call
+    const { command, body, chain, timeoutMs } = call
+    const deadlineMs = timeoutMs === 0 ? 0 : this.#services.clock.mono() + timeoutMs
     const refuse = (code: SystemCode, message: string): void => reply?.(systemError(code, message))
     const item: MailboxItem = {
       survivesRestart: true,
       run: ({ runner, clock }) => {
-        if (deadlineMs !== 0 && clock.now() >= deadlineMs) return
+        if (deadlineMs !== 0 && clock.mono() >= deadlineMs) return
         runner.runCommand({ ...NO_CALLER, chain, deadlineMs, onAnswer: reply }, command, body)
       },
       drop: () => refuse('UNAVAILABLE', this.#notActivated),

@@ -25,6 +25,8 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
   #activation: Activation | null = null
   /** `onActivate` or `onDeactivate` runs: all other work waits. */
   #phase: 'running' | 'starting' | 'stopping' = 'running'
+  /** The argument of `wake` until the activation begins; 0 = none. */
+  #wakeMs = 0
   /** Asynchronous turns in progress. */
   #asyncTurns = 0
   /** Sweeps in a row that found the shard idle. */
@@ -110,9 +112,11 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
     else this.#activator.activate()
   }
 
-  /** Activates the shard for a durable timer or cast. */
-  wake(): void {
-    if (!this.#activation) this.#activator.activate()
+  /** Activates the shard for a durable timer or cast; a timer that was due at `dueMs` runs, whatever the wall clock reads now. */
+  wake(dueMs: number): void {
+    if (this.#activation) return this.#activation.timers.runDue(dueMs)
+    this.#wakeMs = dueMs
+    this.#activator.activate()
   }
 
   commitSucceeded(): void {
@@ -241,6 +245,8 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
     const waiting = this.#mailbox.removeUnless(() => false)
     this.channels.restoreMembers(activation)
     for (const item of waiting) this.#mailbox.pushAlways(item)
+    if (this.#wakeMs > 0) activation.timers.runDue(this.#wakeMs)
+    this.#wakeMs = 0
     this.#services.runLoop.schedule(this)
   }
 

@@ -20,6 +20,24 @@ export const systemClock: Clock = {
   id: () => new Uint8Array(randomBytes(16)),
 }
 
+/** Between two comparisons of the clocks. */
+const WATCH_MS = 1_000
+/** A time server adjusts a clock by less in that time, unless it sets it. */
+const JUMP_MS = 500
+
+/** Calls back after each jump of the wall clock, forward (`ms` > 0) or back. */
+export function watchWallClock(clock: Clock, onJump: (ms: number) => void): Timer {
+  let offsetMs = clock.now() - clock.mono()
+  const check = (): void => {
+    const jumpMs = clock.now() - clock.mono() - offsetMs
+    offsetMs += jumpMs
+    timer = clock.after(WATCH_MS, check)
+    if (Math.abs(jumpMs) > JUMP_MS) onJump(jumpMs)
+  }
+  let timer = clock.after(WATCH_MS, check)
+  return { cancel: () => timer.cancel() }
+}
+
 function setTimer(ms: number, run: () => void): Timer {
   const timeout = setTimeout(run, ms).unref()
   return { cancel: () => clearTimeout(timeout) }

@@ -3,8 +3,8 @@
 
 import type { Game } from '../game/game.ts'
 import { Engine, type EngineOptions } from '../engine/engine.ts'
-import { shardName, type ShardId } from '../wire/shardid.ts'
-import type { Clock, Timer } from '../ports/clock.ts'
+import type { ShardId } from '../wire/shardid.ts'
+import type { Clock } from '../ports/clock.ts'
 import type { Database } from '../ports/database.ts'
 import type { Log } from '../ports/log.ts'
 import type { Store } from '../ports/store.ts'
@@ -12,11 +12,11 @@ import { SqlDatabase } from '../sql/database.ts'
 import type { LocalStore } from '../outbox/localstore.ts'
 import { TieredStore } from '../outbox/tieredstore.ts'
 import { DefinitionError } from '../wire/errors.ts'
-import { TIMES } from '../wire/limits.ts'
-import { systemClock } from './clock.ts'
+import { systemClock, watchWallClock } from './clock.ts'
 import { openDatabase } from './database.ts'
 import { jsonLog, type LogLevel } from './log.ts'
 import { SlotStore } from './slotstore.ts'
+import { WakeScheduler } from './wakescheduler.ts'
 
 export interface HostOptions extends EngineOptions {
   readonly game: Game
@@ -97,9 +97,14 @@ export async function openHost(options: HostOptions): Promise<Host> {
   const store = tiers ?? local
   const engine = new Engine(game, { clock, log, store: options.wrapStore?.(store) ?? store }, options)
   wakeScheduler.start(
-    (shard) => engine.wake(shard),
+    (shard, dueMs) => engine.wake(shard, dueMs),
     (onDue) => slotStore.scanDueTimers(onDue),
   )
+  const clockWatch = watchWallClock(clock, (ms) => {
+    log.warn('the wall clock jumped', { ms: Math.round(ms) })
+    engine.wallClockJumped()
+    wakeScheduler.wallClockJumped()
+  })
   tiers?.start()
   return {
     engine,
@@ -108,6 +113,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
     tiers,
     close: async () => {
       wakeScheduler.stop()
+      clockWatch.cancel()
       await waitAtMost(clock, DRAIN_MS, engine.drain())
       const unsentTurns = (await tiers?.drain(DRAIN_MS)) ?? 0
       if (unsentTurns > 0) log.warn('turns are not in MySQL yet; they stay in the data folder', { turns: unsentTurns })
@@ -122,53 +128,4 @@ async function waitAtMost(clock: Clock, ms: number, work: Promise<void>): Promis
   const timer = clock.after(ms, resolve)
   await Promise.race([work, promise])
   timer.cancel()
-}
-
-/**
- * Activates shards whose durable timers or casts are due. A timer due later than TIMES.wakeAheadMs stays in its slot,
- * which is scanned twice in that time.
- */
-class WakeScheduler {
-  readonly #clock: Clock
-  readonly #timers = new Map<string, Timer>()
-  /** Wake times reported before the engine exists; null after `start`. */
-  #beforeStart: [ShardId, number][] | null = []
-  #wake: (shard: ShardId) => void = () => {}
-  #scanTimer: Timer | null = null
-
-  constructor(clock: Clock) {
-    this.#clock = clock
-  }
-
-  start(wake: (shard: ShardId) => void, scanDueTimers: (onDue: (shard: ShardId, dueMs: number) => void) => void): void {
-    this.#wake = wake
-    const scan = (): void => {
-      // A shard with a timer here is skipped: that timer may be for an earlier cast.
-      scanDueTimers((shard, dueMs) => this.#timers.has(shardName(shard)) || this.schedule(shard, dueMs))
-      this.#scanTimer = this.#clock.after(TIMES.wakeAheadMs / 2, scan)
-    }
-    this.#scanTimer = this.#clock.after(TIMES.wakeAheadMs / 2, scan)
-    const beforeStart = this.#beforeStart ?? []
-    this.#beforeStart = null
-    for (const [shard, dueMs] of beforeStart) this.schedule(shard, dueMs)
-  }
-
-  schedule(shard: ShardId, dueMs: number | null): void {
-    const name = shardName(shard)
-    this.#timers.get(name)?.cancel()
-    this.#timers.delete(name)
-    if (dueMs === null || dueMs > this.#clock.now() + TIMES.wakeAheadMs) return
-    if (this.#beforeStart) return void this.#beforeStart.push([shard, dueMs])
-    const fire = (): void => {
-      this.#timers.delete(name)
-      if (this.#clock.now() < dueMs) this.schedule(shard, dueMs)
-      else this.#wake(shard)
-    }
-    this.#timers.set(name, this.#clock.after(Math.max(0, dueMs - this.#clock.now()), fire))
-  }
-
-  stop(): void {
-    this.#scanTimer?.cancel()
-    for (const timer of this.#timers.values()) timer.cancel()
-  }
 }

@@ -20,8 +20,8 @@ export interface PeerCall {
   readonly body: Uint8Array
   /** The shards that wait for this call, first caller first. */
   readonly chain: readonly string[]
-  /** Wall clock; 0 for a cast. */
-  readonly deadlineMs: number
+  /** How long the caller waits from now on; 0 for a cast. No moment, because clocks of two shards can differ. */
+  readonly timeoutMs: number
 }
 export type PeerAnswer = { readonly kind: 'reply'; readonly body: Uint8Array | null } | PeerFailure
 export interface PeerFailure {

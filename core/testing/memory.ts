@@ -29,6 +29,7 @@ interface ScheduledTimer {
 
 export class ManualClock implements Clock {
   #nowMs: number
+  #wallOffsetMs = 0
   #order = 0
   #timers: ScheduledTimer[] = []
   #deferred: (() => void)[] = []
@@ -40,7 +41,7 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
-    return this.#nowMs
+    return this.#nowMs + this.#wallOffsetMs
   }
   mono(): number {
     return this.#nowMs
@@ -63,6 +64,11 @@ export class ManualClock implements Clock {
   }
   id(): Uint8Array {
     return Uint8Array.from({ length: 16 }, () => Math.floor(this.random() * 256))
+  }
+
+  /** Moves the wall clock alone, forward or back, as an operator or a time server does. */
+  jumpWallClock(ms: number): void {
+    this.#wallOffsetMs += ms
   }
 
   /** Runs all deferred work, and the work that it defers. */

@@ -72,7 +72,7 @@ function castRemote(
     return turn.addCast({ target: id, command: command.number, body, answer: answer?.answer ?? '' }, answer?.data)
   }
   if (answer) throw new Error(`${contract.name}: only a cast of a durable command has an answer`)
-  turn.addEffect((host) => host.peer(id).cast({ command: command.number, body, chain: [], deadlineMs: 0 }))
+  turn.addEffect((host) => host.peer(id).cast({ command: command.number, body, chain: [], timeoutMs: 0 }))
 }
 
 async function callRemote(
@@ -88,11 +88,12 @@ async function callRemote(
   const target = shardName(id)
   if (chain.includes(target))
     throw new CallError('CYCLE', `shards wait for each other: ${[...chain, target].join(' > ')}`)
-  const now = host.clock.now()
   const callerDeadlineMs = turn.cause.deadlineMs || Number.POSITIVE_INFINITY
-  const deadlineMs = Math.min(now + TIMES.callMs, callerDeadlineMs)
-  const answered = host.peer(id).call({ command: command.number, body, chain, deadlineMs })
-  const answer = await withDeadline(host.clock, target, deadlineMs - now, answered)
+  const timeoutMs = Math.min(TIMES.callMs, callerDeadlineMs - host.clock.mono())
+  if (timeoutMs <= 0)
+    throw new CallError('DEADLINE', `${target} was not called: the caller of this turn no longer waits`)
+  const answered = host.peer(id).call({ command: command.number, body, chain, timeoutMs })
+  const answer = await withDeadline(host.clock, target, timeoutMs, answered)
   if (answer.kind === 'refusal') throw new Refusal(answer.code, answer.message)
   if (answer.kind === 'system') throw new CallError(answer.code as SystemCode, answer.message)
   if (answer.kind !== 'reply' || answer.body === null || !command.output) return undefined
@@ -101,8 +102,8 @@ async function callRemote(
 
 function withDeadline(clock: Clock, target: string, ms: number, answered: Promise<PeerAnswer>): Promise<PeerAnswer> {
   return new Promise((resolve) => {
-    const timer = clock.after(Math.max(0, ms), () => {
-      resolve(systemError('DEADLINE', `${target} did not answer within ${ms} ms`))
+    const timer = clock.after(ms, () => {
+      resolve(systemError('DEADLINE', `${target} did not answer within ${Math.round(ms)} ms`))
     })
     const onAnswer = (answer: PeerAnswer): void => {
       timer.cancel()
@@ -120,5 +121,5 @@ export function sessionCast(
 ): (host: Pick<ActivationContext, 'peer'>) => void {
   const body = msgpack.encode(command.input(input))
   return (host) =>
-    host.peer({ contract: Session.name, key }).cast({ command: command.number, body, chain: [], deadlineMs: 0 })
+    host.peer({ contract: Session.name, key }).cast({ command: command.number, body, chain: [], timeoutMs: 0 })
 }

@@ -1,5 +1,6 @@
-// The named timers of one activation, and the turns that they cause. Invariant: a durable timer takes effect exactly
-// once, because its turn deletes its row in its own commit. Volatile timers end with the activation.
+// The named timers of one activation, and the turns that they cause. Invariants: a durable timer takes effect exactly
+// once, because its turn deletes its row in its own commit; it runs when its delay has passed or its time by the wall clock
+// is reached, whichever is first, so that no jump of the wall clock delays it. Volatile timers end with the activation.
 
 import { InputError, shorten } from '../wire/errors.ts'
 import { MAX_STORED_BYTES } from '../wire/limits.ts'
@@ -30,6 +31,7 @@ const MAX_RETRIES = 5
 
 interface DurableTimer extends TimerWrite {
   readonly retries: number
+  /** null = its turn is queued. */
   timer: Timer | null
 }
 
@@ -76,12 +78,12 @@ export class Timers implements TurnTimers {
     const encoded = encodeStored(parsed, `timer ${name}`)
     if (encoded.length > MAX_STORED_BYTES)
       throw new InputError(`timer ${name}: ${encoded.length} bytes of data exceed ${MAX_STORED_BYTES}`)
-    return { dueMs: nowMs + ms, data: parsed, encoded }
+    return { dueMs: nowMs + ms, monoMs: this.#activation.clock.mono() + ms, data: parsed, encoded }
   }
 
   restore(stored: readonly StoredTimer[]): void {
     for (const { name, dueMs, data } of stored)
-      this.setDurable(name, { dueMs, data: decodeStored(data), encoded: data })
+      this.#setDurableAt(name, { dueMs, data: decodeStored(data), encoded: data })
   }
 
   /** Starts, moves or (null) stops a durable timer in memory. Its row is changed by the commit. */
@@ -91,6 +93,12 @@ export class Timers implements TurnTimers {
     const pending: DurableTimer = { ...change, retries, timer: null }
     this.#durable.set(name, pending)
     this.#arm(name, pending)
+  }
+
+  /** Runs what is due by the wall clock, or was due at `untilMs`. */
+  runDue(untilMs: number): void {
+    const nowMs = Math.max(untilMs, this.#activation.clock.now())
+    for (const [name, pending] of this.#durable) if (pending.dueMs <= nowMs) this.#enqueueDurable(name, pending)
   }
 
   setVolatile(name: string, ms: number, data: unknown): void {
@@ -119,22 +127,35 @@ export class Timers implements TurnTimers {
     return encodeTimers(new Map([...names].map((name) => [name, this.#durable.get(name) ?? null])))
   }
 
+  #setDurableAt(name: string, change: Omit<TimerWrite, 'monoMs'>, retries = 0): void {
+    const { clock } = this.#activation
+    this.setDurable(name, { ...change, monoMs: clock.mono() + change.dueMs - clock.now() }, retries)
+  }
+
   #arm(name: string, pending: DurableTimer): void {
     const { clock } = this.#activation
-    const delayMs = Math.max(0, Math.min(pending.dueMs - clock.now(), LONGEST_MS))
+    const delayMs = Math.max(0, Math.min(pending.monoMs - clock.mono(), LONGEST_MS))
     pending.timer = clock.after(delayMs, () => {
-      if (pending.dueMs > clock.now()) this.#arm(name, pending)
-      else this.#shard.enqueueWork(() => this.#fire(name, pending.data, true))
+      if (pending.monoMs > clock.mono() && pending.dueMs > clock.now()) this.#arm(name, pending)
+      else this.#enqueueDurable(name, pending)
     })
   }
 
-  /** Runs the turn of a timer that is due. A durable timer that was moved or stopped meanwhile is skipped. */
+  #enqueueDurable(name: string, pending: DurableTimer): void {
+    if (pending.timer === null) return
+    pending.timer.cancel()
+    pending.timer = null
+    this.#shard.enqueueWork(() => {
+      // Unless it was moved or stopped meanwhile.
+      if (this.#durable.get(name) === pending) this.#fire(name, pending.data, true)
+    })
+  }
+
+  /** Runs the turn of a timer that is due. */
   #fire(name: string, data: unknown, isDurable: boolean): void {
-    const { plan, clock, log, isEnded, isDeactivating } = this.#activation
+    const { plan, log, isEnded, isDeactivating } = this.#activation
     // A durable timer stays stored, and fires in the next activation.
     if (isEnded || isDeactivating) return
-    const pending = this.#durable.get(name)
-    if (isDurable && !(pending && pending.dueMs <= clock.now())) return
     const handler = plan.definition.timers.get(name)?.run as TurnHandler | undefined
     const turn = this.#runner.newTurn(null, isDurable ? { onFailed: () => this.#retry(name) } : {})
     if (isDurable) turn.changeWrites().setTimer(name, null)
@@ -149,7 +170,7 @@ export class Timers implements TurnTimers {
     if (pending && pending.retries < MAX_RETRIES) {
       const retries = pending.retries + 1
       const dueMs = this.#activation.clock.now() + RETRY_MS * 2 ** retries
-      return this.setDurable(name, { ...pending, dueMs }, retries)
+      return this.#setDurableAt(name, { ...pending, dueMs }, retries)
     }
     this.#activation.log.error('a timer failed too often and is deleted', { timer: name })
     const turn = this.#runner.newTurn(null)

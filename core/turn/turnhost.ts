@@ -28,7 +28,7 @@ export interface TurnCause {
   readonly flags: number
   /** The shards that wait for this turn, first caller first. */
   readonly chain: readonly string[]
-  /** Wall clock; the calling shard waits until then. 0 = no deadline. */
+  /** Monotonic clock; the calling shard waits until then. 0 = no deadline. */
   readonly deadlineMs: number
   readonly onAnswer: ((answer: PeerAnswer) => void) | null
   /** Of a durable cast from another shard: stored in the commit of this turn. */

@@ -6,8 +6,10 @@ import type { CachedRow } from '../rows/rowcache.ts'
 import type { TableRows } from '../rows/tablerows.ts'
 
 export interface TimerWrite {
-  /** Wall clock, milliseconds. */
+  /** Wall clock, milliseconds: it is stored. */
   readonly dueMs: number
+  /** The same moment by the monotonic clock of this activation. */
+  readonly monoMs: number
   readonly data: unknown
   /** `data` as the Store holds it. */
   readonly encoded: Uint8Array

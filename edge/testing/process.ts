@@ -48,7 +48,7 @@ export class TestProcess {
       new TieredStore({ local: store as MemoryLocalStore, database, tables: [...game.tables.values()], clock, log })
     const engine = new Engine(withPlayersByName(game), { clock, log, store: tiers ?? store }, { limits })
     const wakeAt = (shard: ShardId, dueMs: number): void =>
-      void clock.after(dueMs - clock.now(), () => engine.wake(shard))
+      void clock.after(dueMs - clock.now(), () => engine.wake(shard, dueMs))
     store.onWake = (shard, dueMs) => {
       if (dueMs !== null) wakeAt(shard, dueMs)
     }

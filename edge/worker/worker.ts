@@ -161,7 +161,7 @@ async function fetchFromCore(env: EdgeEnv, path: string): Promise<Response> {
 }
 
 async function fetchRoutingTable(env: EdgeEnv): Promise<RoutingTable> {
-  isolate.routingFetchedMs = clock.now()
+  isolate.routingFetchedMs = clock.mono()
   return new RoutingTable(await (await fetchFromCore(env, '/door')).json<RoutingTableData>())
 }
 
@@ -183,7 +183,7 @@ async function refreshRoutingTable(
   version: string,
 ): Promise<void> {
   try {
-    const isRecent = clock.now() - isolate.routingFetchedMs < ROUTING_REFRESH_MS
+    const isRecent = clock.mono() - isolate.routingFetchedMs < ROUTING_REFRESH_MS
     if (state.routingTable.version !== version && !isRecent) {
       state.routingTable = await fetchRoutingTable(env)
       log.info('the routing table was updated', { version: state.routingTable.version })

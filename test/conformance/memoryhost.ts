@@ -37,7 +37,7 @@ export function memoryHost(game: Game, seed = 1): Host & { readonly store: Memor
   const log = new MemoryLog()
   const engine = new Engine(game, { clock, store, log })
   store.onWake = (shard, dueMs) => {
-    if (dueMs !== null) clock.after(dueMs - clock.now(), () => engine.wake(shard))
+    if (dueMs !== null) clock.after(dueMs - clock.now(), () => engine.wake(shard, dueMs))
   }
   const { limits } = engine
   const gateway = new Gateway({

@@ -44,7 +44,7 @@ function createGame(onEnd: () => Promise<unknown> | undefined = () => undefined)
 }
 
 const read = async (engine: Engine, key: string): Promise<unknown> => {
-  const call = { command: 1, body: msgpack.encode({}), chain: [], deadlineMs: 0 }
+  const call = { command: 1, body: msgpack.encode({}), chain: [], timeoutMs: 0 }
   const answer = await engine.receiveCall({ contract: 'counter', key }, call)
   return answer.kind === 'reply' && answer.body ? msgpack.decode(answer.body) : answer
 }

@@ -80,12 +80,12 @@ function createFixture({
   )
   const pay = (...n: number[]): Promise<PeerAnswer> => {
     const body = msgpack.encode({ to: 'b', n })
-    return engine.receiveCall({ contract: 'till', key: 'a' }, { command: 1, body, chain: [], deadlineMs: 0 })
+    return engine.receiveCall({ contract: 'till', key: 'a' }, { command: 1, body, chain: [], timeoutMs: 0 })
   }
   const misname = (): Promise<PeerAnswer> =>
     engine.receiveCall(
       { contract: 'till', key: 'a' },
-      { command: 3, body: msgpack.encode({}), chain: [], deadlineMs: 0 },
+      { command: 3, body: msgpack.encode({}), chain: [], timeoutMs: 0 },
     )
   const restart = (key: string): void => engine.shard({ contract: 'till', key }).restart()
   /** Advances the clock in steps, and settles promises between them. */
@@ -250,7 +250,7 @@ test('ignores an answer to an ended activation; the next activation receives it 
   await advance(50)
   assert.deepEqual([taken, answers], [[7], []])
   // The host activates the shard, which receives no calls.
-  engine.wake({ contract: 'till', key: 'a' })
+  engine.wake({ contract: 'till', key: 'a' }, 0)
   await advance(0)
   release()
   await advance(50)

@@ -175,7 +175,7 @@ function createFixture(maxRowCacheBytes: number) {
   const engine = new Engine(firefly({ own }), { clock: new ManualClock(), store, log }, { limits })
   const run = (work: (rows: Own) => unknown): Promise<PeerAnswer> => {
     currentWork = work
-    const call = { command: 1, body: new Uint8Array(0), chain: [], deadlineMs: 0 }
+    const call = { command: 1, body: new Uint8Array(0), chain: [], timeoutMs: 0 }
     return engine.receiveCall({ contract: 'own', key: 'k' }, call)
   }
   const runExpectingReply = async (work: (rows: Own) => unknown): Promise<void> => {

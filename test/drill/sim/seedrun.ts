@@ -117,7 +117,7 @@ async function play(simulation: Simulation): Promise<void> {
   // An old disk that returned is detected when one of its shards is opened.
   for (const key of SINKS) {
     const shard = { contract: Purse.name, key }
-    simulation.hostOfShard(shard)?.engine.wake(shard)
+    simulation.hostOfShard(shard)?.engine.wake(shard, 0)
   }
   const settleMs = clock.mono() + (profile.poison ? POISON_SETTLE_MS : SETTLE_MS)
   await runUntil(simulation, settleMs, async () => (await unsettled(simulation)) === '')

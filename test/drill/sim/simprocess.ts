@@ -116,12 +116,10 @@ export class SimProcess {
       timers.get(name)?.cancel()
       timers.delete(name)
       if (dueMs === null || this.lifetime.isOver) return
-      const wake = (): void => {
-        // The wall clock was set back.
-        if (clock.now() < dueMs) schedule(shard, dueMs)
-        else this.engine.wake(shard)
-      }
-      timers.set(name, clock.after(Math.max(0, dueMs - clock.now()), wake))
+      timers.set(
+        name,
+        clock.after(Math.max(0, dueMs - clock.now()), () => this.engine.wake(shard, dueMs)),
+      )
     }
     this.disk.onWake = schedule
     for (const { shard } of this.disk.shardsWithPendingCasts()) schedule(shard, clock.now())
