@@ -2,23 +2,20 @@
 // limits of docs/operating.md and the retry column of docs/protocol.md have the values of the code.
 
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import { promisify } from 'node:util'
 import { finalErrorReason, finalCloseReason } from '../../client/closereason.ts'
 import { CODECS } from '../../core/wire/codec.ts'
 import { CLOSE_CODES } from '../../core/wire/errors.ts'
 import { DEFAULT_LIMITS, TIMES } from '../../core/wire/limits.ts'
 import type { CipherFactory } from '../../core/wire/cipher.ts'
+import { createDocProject } from '../support/docproject.ts'
 import { callLegacy } from '../support/legacyclient.ts'
 import { serve } from '../support/program.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
-const run = promisify(execFile)
 
 /** The file that the page leaves to the reader. */
 const ACCOUNTS = `
@@ -27,46 +24,8 @@ export const uidOf = async (name: string, password: string): Promise<string | nu
 export const platformPlayer = async (ticket: string): Promise<string | null> =>
   /^platform:(\\w+)$/.exec(ticket)?.[1] ?? null
 `
-const TSCONFIG = {
-  extends: join(ROOT, 'tsconfig.json'),
-  compilerOptions: { typeRoots: [join(ROOT, 'node_modules/@types')] },
-  include: ['*.ts'],
-  exclude: [],
-}
-const PACKAGE = {
-  name: 'firefly-game',
-  type: 'module',
-  exports: { '.': './core/game/index.ts', './client': './client/index.ts', './client/tcp': './client/tcp.ts' },
-}
-
-/** The code blocks by file name, which is the comment in their first line. */
-function docFiles(): Map<string, string> {
-  const page = readFileSync(join(ROOT, 'docs/sessions.md'), 'utf8')
-  const files = new Map<string, string>()
-  for (const [, code] of page.matchAll(/```ts\n(.*?)```/gs)) {
-    const name = /^\/\/ ([a-z]+\.ts)\n/.exec(code!)?.[1]
-    assert.ok(name && !files.has(name), `a block does not name its file: ${code!.slice(0, 60)}`)
-    files.set(name, code!)
-  }
-  return files
-}
-
-/** A project with the blocks as files, in which the package `firefly-game` is these sources. */
-function createProject(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'firefly-sessions-'))
-  after(() => rmSync(folder, { recursive: true, force: true }))
-  const packageFolder = join(folder, 'node_modules/firefly-game')
-  mkdirSync(packageFolder, { recursive: true })
-  writeFileSync(join(packageFolder, 'package.json'), JSON.stringify(PACKAGE))
-  for (const part of ['core', 'client', 'schemas']) symlinkSync(join(ROOT, part), join(packageFolder, part))
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG))
-  writeFileSync(join(folder, 'accounts.ts'), ACCOUNTS)
-  for (const [name, code] of docFiles()) writeFileSync(join(folder, name), code)
-  return folder
-}
-
-const folder = createProject()
+const project = createDocProject('docs/sessions.md', { 'accounts.ts': ACCOUNTS })
+const { folder } = project
 
 /** Runs a file of the page with another address; returns the lines that it prints. */
 async function runDocFile(file: string, address: string, newAddress: string): Promise<string[]> {
@@ -74,14 +33,11 @@ async function runDocFile(file: string, address: string, newAddress: string): Pr
   assert.ok(code.includes(address), `${file} does not contain ${address}`)
   const copy = join(folder, `run-${file}`)
   writeFileSync(copy, code.replace(address, newAddress))
-  const { stdout } = await run(process.execPath, [copy], { timeout: 30_000 })
-  return stdout.trim().split('\n')
+  return (await project.run([copy])).trim().split('\n')
 }
 
 test('docs/sessions.md: the code blocks compile', async () => {
-  await run(join(ROOT, 'node_modules/.bin/tsc'), ['-p', folder], { timeout: 60_000 }).catch(
-    ({ stdout }: { stdout: string }) => assert.fail(stdout),
-  )
+  await project.compile()
 })
 
 test('docs/sessions.md: the server runs, and the clients play over WebSocket and TCP', async () => {
