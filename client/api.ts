@@ -8,6 +8,7 @@ import type { ShardName } from './reconnect.ts'
 import type { Closed } from './closereason.ts'
 import type { ClientClock, Dial } from './socket.ts'
 
+/** Options of `connect`. */
 export interface ConnectOptions {
   /** The server's frame identity; default all zeros. */
   readonly identity?: FrameIdentity
@@ -24,13 +25,16 @@ export interface ConnectOptions {
   readonly metrics?: Measure
   /** Default: the platform's WebSocket. */
   readonly dial?: Dial
+  /** Time and randomness of the SDK. Default: those of the platform; a test supplies its own. */
   readonly clock?: ClientClock
 }
 
 /** 'paused': no connection; the SDK is connecting. */
 export type State = 'open' | 'paused' | 'closed'
 
+/** A session with a game: its shards, its events and its end. `await using` closes it. */
 export interface Firefly extends AsyncDisposable {
+  /** Whether the session has a connection at the moment, and whether it has ended. */
   readonly state: State
   /** Round-trip time of the last heartbeat in milliseconds; 0 before the first. */
   readonly rttMs: number

@@ -32,6 +32,7 @@ export type Remote<E extends Entries> = {
   ) => [OutputOf<E[K]>] extends [void] ? void : Promise<OutputOf<E[K]>>
 } & RemoteEvents<E>
 
+/** Events of a shard, and what happens to the channel to it. */
 export interface RemoteEvents<E extends Entries> {
   /**
    * Calls `listener` for every such event; returns a function that removes it. Add it before the call that joins: events may

@@ -7,12 +7,15 @@ import type { CloseReason } from '../core/wire/errors.ts'
 export interface Closed {
   /** 'CLOSED': by the game's call of `close`. */
   readonly code: CloseReason | 'CLOSED'
+  /** The reason as text: of KICKED the reason that the game gave. */
   readonly message: string
 }
 
 /** The server ended the session or rejected a new one; `code` is its reason. */
 export class SessionError extends Error {
+  /** Always 'SessionError'. */
   override readonly name = 'SessionError'
+  /** 'CLOSED': by the game's call of `close`. */
   readonly code: CloseReason | 'CLOSED'
   constructor({ code, message }: Closed) {
     super(message === '' ? code : `${code}: ${message}`)

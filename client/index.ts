@@ -3,8 +3,8 @@
 
 export { connect } from './session.ts'
 export type { ConnectOptions, Firefly, State } from './api.ts'
-export type { Remote } from './channel.ts'
-export type { Metric } from './listeners.ts'
+export type { Remote, RemoteEvents } from './channel.ts'
+export type { Measure, Metric } from './listeners.ts'
 export type { ShardName } from './reconnect.ts'
 export { SessionError, type Closed } from './closereason.ts'
 export { dialWebSocket } from './socket.ts'

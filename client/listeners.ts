@@ -24,6 +24,7 @@ export type Metric =
   /** All bytes of this session so far, frame headers included; reported at each heartbeat. */
   | { readonly name: 'bytes'; readonly in: number; readonly out: number }
 
+/** Receives the SDK's measurements: the option `metrics`. */
 export type Measure = (metric: Metric) => void
 
 /** Rethrows an error of the game's code after the current code has returned. */

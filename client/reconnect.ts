@@ -6,7 +6,9 @@ import type { ClientClock } from './socket.ts'
 
 /** The address of a shard. */
 export interface ShardName {
+  /** The name of its contract. */
   readonly contract: string
+  /** Its key. */
   readonly key: string
 }
 

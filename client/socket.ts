@@ -5,20 +5,28 @@ import { closeText } from './closereason.ts'
 
 /** One connection attempt. It ends with exactly one call of `closed`. */
 export interface Socket {
+  /** Sends one binary message. Dropped when the connection is not open. */
   send(bytes: Uint8Array): void
   /** `leave` = permanently; else the server retains the session for the next connection. Default false. */
   close(leave?: boolean): void
 }
+/** What a socket reports to the SDK. */
 export interface SocketEvents {
+  /** The connection is open. Called at most once, before any message. */
   opened(): void
+  /** A binary message has arrived. */
   message(bytes: Uint8Array): void
+  /** The connection has ended or could not be opened. */
   closed(reason: string): void
 }
+/** Opens a connection to a URL. Must not call the events before it has returned. */
 export type Dial = (url: string, events: SocketEvents) => Socket
 
+/** Time and randomness, as the SDK uses them. */
 export interface ClientClock {
   /** Milliseconds, monotonic. */
   mono(): number
+  /** Runs once after `ms`, unless it is cancelled. */
   after(ms: number, run: () => void): { cancel(): void }
   /** 0 <= x < 1 */
   random(): number

@@ -7,14 +7,7 @@ import { dirname, join } from 'node:path'
 import { runSteps, type CommandStep } from './steps.ts'
 
 const root = dirname(import.meta.dirname)
-const out = join(root, 'dist', 'package')
 const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-
-const emit = (name: string, config: string): CommandStep => ({
-  name,
-  command: process.execPath,
-  args: [tsc, '-p', join(root, config)],
-})
 
 /** tsc 7.0.2 rewrites imports only in JavaScript, and emits references to the sources. */
 function rewriteDeclaration(declaration: string): string {
@@ -23,10 +16,23 @@ function rewriteDeclaration(declaration: string): string {
     .replace(/((?:from|import\()\s*['"]\.\.?\/[^'"]*)\.ts(?=['"])/g, '$1.js')
 }
 
-rmSync(out, { recursive: true, force: true })
-await runSteps([emit('portable and Node', 'tsconfig.build.json'), emit('Cloudflare', 'tsconfig.build.worker.json')])
-for (const file of globSync('**/*.d.ts', { cwd: out })) {
-  const path = join(out, file)
-  writeFileSync(path, rewriteDeclaration(readFileSync(path, 'utf8')))
+/** Returns the number of modules. */
+export async function buildPackage(out: string): Promise<number> {
+  const emit = (name: string, config: string): CommandStep => ({
+    name,
+    command: process.execPath,
+    args: [tsc, '-p', join(root, config), '--outDir', out],
+  })
+  rmSync(out, { recursive: true, force: true })
+  await runSteps([emit('portable and Node', 'tsconfig.build.json'), emit('Cloudflare', 'tsconfig.build.worker.json')])
+  for (const file of globSync('**/*.d.ts', { cwd: out })) {
+    const path = join(out, file)
+    writeFileSync(path, rewriteDeclaration(readFileSync(path, 'utf8')))
+  }
+  return globSync('**/*.js', { cwd: out }).length
 }
-process.stderr.write(`dist/package: ${globSync('**/*.js', { cwd: out }).length} modules\n`)
+
+if (import.meta.main) {
+  const modules = await buildPackage(join(root, 'dist', 'package'))
+  process.stderr.write(`dist/package: ${modules} modules\n`)
+}

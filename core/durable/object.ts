@@ -24,6 +24,7 @@ import { ObjectDirectory, type ShardRpc } from './directory.ts'
 import { LinkSocket, type LinkAttachment, type LinkSocketHost } from './linksocket.ts'
 import { ObjectStore } from './store.ts'
 
+/** Bindings of a Worker that contains a game. */
 export interface ShardEnv {
   /** The namespace of the shards themselves. */
   readonly SHARD: DurableObjectNamespace
@@ -31,9 +32,11 @@ export interface ShardEnv {
   readonly DATABASE_URL?: string
 }
 
+/** Options of `shardObject`. */
 export interface ShardObjectOptions {
   /** Wraps the store of the engine, to inject faults in tests. */
   readonly wrapStore?: (store: Store, ctx: DurableObjectState) => Store
+  /** Replaces limits of the engine; see docs/operating.md. */
   readonly limits?: Partial<Limits>
   /** Longest time a non-critical turn is delayed to share a MySQL batch with others. Default 100. */
   readonly flushMs?: number

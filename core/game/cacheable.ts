@@ -3,6 +3,7 @@
 
 import { DefinitionError } from '../wire/errors.ts'
 
+/** Options of `cacheable`. */
 export interface CacheOptions {
   /** Validity of a value. */
   readonly ttlMs: number
@@ -10,12 +11,17 @@ export interface CacheOptions {
   readonly maxEntries?: number
 }
 
+/** A definition that `c.cached` reads. */
 export interface Cached<Params, Value> {
+  /** The name with parameters in braces. */
   readonly name: string
+  /** Validity of a value. */
   readonly ttlMs: number
+  /** Maximum number of values. */
   readonly maxEntries: number
   /** The name with its parameters filled in. */
   readonly keyOf: (params: Params) => string
+  /** Computes a value. */
   readonly load: (params: Params) => Promise<Value>
 }
 

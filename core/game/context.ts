@@ -58,14 +58,19 @@ export type CastAnswer<Output = unknown> =
 export type Rows<R extends Tables> = {
   readonly [N in keyof R]: R[N] extends Table<infer Types> ? TableMethods<Types> : never
 }
+/** The tables of a kind of shard, by the name in it. */
 export type Tables = Record<string, Table>
 
+/** The methods of one table in one turn: `c.rows.NAME`. */
 export interface TableMethods<Types extends TableTypes> {
   /** The row of this shard with that key (without the shardKey column). @throws RowError for an invalid value */
   get(...key: Types['key']): RowOf<Types> | undefined
   /** Rows of this shard by foreign keys, in key order. @throws RowError for an invalid column, value or limit */
   all(by?: Types['by'], options?: ListOptions): RowOf<Types>[]
-  /** @throws RowError for an invalid value, a duplicate key or unique value, a row over 2 MB */
+  /**
+   * Adds a row; of a table with `ids: 'auto'` a promise, because MySQL gives the key.
+   * @throws RowError for an invalid value, a duplicate key or unique value, a row over 2 MB
+   */
   insert(row: Types['insert']): Types['auto'] extends true ? Promise<RowOf<Types>> : RowOf<Types>
   /**
    * Rereads a row that another program wrote in MySQL; undefined = it was deleted, or moved to another shard.
@@ -73,6 +78,7 @@ export interface TableMethods<Types extends TableTypes> {
    */
   invalidate(...key: Types['key']): Promise<RowOf<Types> | undefined>
 }
+/** Options of `all`. */
 export interface ListOptions {
   /** Default: all. */
   readonly limit?: number
@@ -82,14 +88,16 @@ export interface ListOptions {
 
 /** One row: its columns, always current for the turn, and its methods. */
 export type RowOf<Types extends TableTypes> = Readonly<Types['row']> & RowMethods<Types>
+/** The methods of a row. */
 export interface RowMethods<Types extends TableTypes> {
-  /** @throws RowError for an invalid value, a duplicate unique value, a row over 2 MB, a deleted row */
+  /** Changes columns. @throws RowError for an invalid value, a duplicate unique value, a row over 2 MB, a deleted row */
   update(patch: Types['patch']): void
   /** Adds to a number and returns the sum. @throws RowError when the sum is outside the column's range */
   increment<C extends NumericColumn<Types['patch']>>(
     column: C,
     by: Types['patch'][C] & (number | bigint),
   ): Types['patch'][C] & (number | bigint)
+  /** Deletes the row. */
   delete(): void
   /** A copy of all columns. */
   readonly values: Readonly<Types['row']>
@@ -98,13 +106,16 @@ type NumericColumn<P> = {
   [K in keyof P & string]-?: NonNullable<P[K]> extends number | bigint ? K : never
 }[keyof P & string]
 
+/** The data of timers by name. */
 export type NamedTypes = Record<string, unknown>
 
+/** The small durable values of a shard: `c.kv`. */
 export interface Kv<F extends Fields> {
   /** The value in this turn; undefined = never set, or deleted. Frozen: set a new value to change it. */
   get<K extends keyof F & string>(name: K): Infer<F[K]> | undefined
   /** Durable before the reply is sent. @throws InputError when the value violates its type or the shard's bound */
   set<K extends keyof F & string>(name: K, value: Infer<F[K]>): void
+  /** Removes a value; durable before the reply is sent. */
   delete(name: keyof F & string): void
 }
 
@@ -118,6 +129,7 @@ export interface Context<
   R extends Tables = Tables,
   A extends AnswerTypes = AnswerTypes,
 > {
+  /** The key of this shard. */
   readonly key: string
   /** Volatile: lost with the activation unless a snapshot restores it. A throw does not roll it back. */
   readonly state: State
@@ -156,6 +168,7 @@ export interface Context<
   cancel(name: keyof T & string): void
   /** Creates a declared refusal: `throw c.fail('NO_ITEM')`. The turn is rolled back. */
   fail(code: Code, message?: string): Error
+  /** The server's log; each line has the name of this shard. */
   readonly log: ContextLog
 }
 /** The session of a uid, on any connection. Takes effect when the turn has committed. */
@@ -165,10 +178,14 @@ export interface User<E extends Entries = Entries> {
   /** Ends the session: KICKED with this reason, 1..64 of A-Z a-z 0-9 _ -; its resume tokens are revoked. */
   kick(reason?: string): void
 }
+/** The data of a timer; may be omitted if it has no fields. */
 export type TimerArgs<Data> = Record<never, never> extends Data ? [data?: Data] : [data: Data]
 
+/** Writes lines to the server's log. Lines and fields are bounded; nothing is thrown. */
 export interface ContextLog {
+  /** A line of level info. */
   info(message: string, fields?: Record<string, unknown>): void
+  /** A line of level warn. */
   warn(message: string, fields?: Record<string, unknown>): void
 }
 
@@ -191,6 +208,7 @@ export interface SessionContext<
    * when the host cannot determine it. It may change with every reconnect.
    */
   readonly remote: string
+  /** The calling session is a member of this shard. */
   readonly joined: boolean
   /** A small number, unique among the members. @throws Error before `join` */
   readonly seat: number

@@ -6,16 +6,20 @@ import type { Fields } from '../wire/type.ts'
 import type { CastAnswer, ContextLog } from './context.ts'
 import type { TableDefinition } from './table.ts'
 
+/** A value, or a promise of it. */
 export type Awaitable<T> = T | Promise<T>
 
+/** When and how volatile state is saved. */
 export interface SnapshotOptions<State, Saved> {
   /** At most this often, while turns run; also when the shard is drained or evicted. */
   readonly everyMs: number
   /** Returns a value from which `load` restores the state; docs/state.md lists what it may hold. Called after a turn. */
   readonly save: (state: State) => Saved
+  /** Returns the state of a saved value. A throw refuses the activation. */
   readonly load: (saved: Saved, key: string) => State
 }
 
+/** Options of `shard`. */
 export interface ShardOptions {
   /** What a bug does beyond rolling the turn back: 'reset' also ends the activation. Default 'keep'. */
   readonly onBug?: 'keep' | 'reset'
@@ -73,8 +77,10 @@ export interface Admittance {
   readonly remote: string
   /** Wall clock, milliseconds. */
   readonly now: number
+  /** The server's log. */
   readonly log: ContextLog
 }
+/** Decides whether a session may open the shard with that key. */
 export type Admit = (who: Admittance, key: string) => Awaitable<boolean>
 
 export function createDefinition(

@@ -12,6 +12,7 @@ export type LoginMode = 'takeover' | 'refuse'
 
 /** Argument of `auth` for a client that presents a ticket. */
 export interface AuthRequest {
+  /** The ticket, as the client sent it. */
   readonly ticket: Uint8Array
   /** From a ticket that the server has verified (docs/tickets.md); '' = it verifies none. */
   readonly uid: string
@@ -21,11 +22,13 @@ export interface AuthRequest {
   readonly remote: string
   /** Wall clock, milliseconds. */
   readonly now: number
+  /** The server's log. */
   readonly log: ContextLog
 }
 /** Returns the uid of the ticket; null = rejected. */
 export type AuthHook = (request: AuthRequest) => string | null | Promise<string | null>
 
+/** Options of `firefly`. */
 export interface GameOptions {
   /** Default 'takeover'. */
   readonly login?: LoginMode
@@ -35,10 +38,15 @@ export interface GameOptions {
   readonly auth?: AuthHook
 }
 
+/** A game: what `firefly` returns, and a server runs. */
 export interface Game {
+  /** Marks a game among the exports of a module. */
   readonly kind: 'firefly-game'
+  /** Effect of a second login of a uid. */
   readonly login: LoginMode
+  /** Connections without login are closed after 30 s. */
   readonly requireLogin: boolean
+  /** Decides on tickets; null = none. */
   readonly auth: AuthHook | null
   /** By contract name. */
   readonly shards: ReadonlyMap<string, ShardDefinition>

@@ -24,6 +24,7 @@ type EmptyRecord = Record<never, never>
 
 const MAX_LINGER_MS = 600_000
 
+/** The builder of a kind of shard: what `shard` and `service` return. Each method may be called once. */
 export class ShardBuilder<
   E extends Entries,
   Code extends string,
@@ -36,6 +37,7 @@ export class ShardBuilder<
 > {
   /** Carries the type parameters; never present. */
   declare readonly types: BuilderTypes<E, Code, State, K, T, R, A, Handled>
+  /** @internal What the engine runs. */
   readonly definition: ShardDefinition
   readonly #set = new Set<string>()
 

@@ -15,6 +15,7 @@ export type Durability = 'local' | 'critical'
 /** Source of a new row's key: the game, Firefly (a `t.id`), or MySQL's AUTO_INCREMENT. */
 export type Ids = 'given' | 'generated' | 'auto'
 
+/** Options of `table`. */
 export interface TableOptions<C extends Fields> {
   /** The primary key, one column or several. */
   readonly key: ColumnName<C> | readonly [ColumnName<C>, ...ColumnName<C>[]]
@@ -39,18 +40,26 @@ type ColumnName<C> = keyof C & string
 
 /** A table for its game; `types` carries the type parameters and is never present. */
 export interface Table<Types extends TableTypes = TableTypes> {
+  /** Marks a table. */
   readonly kind: 'table'
+  /** Carries the types of its rows; never present. */
   readonly types?: Types
+  /** @internal What the engine uses. */
   readonly definition: TableDefinition
 }
+/** The types of the rows of a table. */
 export interface TableTypes {
+  /** All columns. */
   row: object
   /** Arguments of `get`. */
   key: readonly unknown[]
+  /** Argument of `insert`. */
   insert: object
   /** Columns that may change. */
   patch: object
+  /** Argument of `all`. */
   by: object
+  /** MySQL gives the key of a new row. */
   auto: boolean
 }
 

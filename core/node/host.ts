@@ -18,7 +18,9 @@ import { jsonLog, type LogLevel } from './log.ts'
 import { SlotStore } from './slotstore.ts'
 import { WakeScheduler } from './wakescheduler.ts'
 
+/** Options of `openHost`. */
 export interface HostOptions extends EngineOptions {
+  /** The game to run. */
   readonly game: Game
   /** Folder of the slot files. */
   readonly dir: string
@@ -30,6 +32,7 @@ export interface HostOptions extends EngineOptions {
   readonly mysqlPool?: number
   /** Longest time a non-critical turn is delayed to share a MySQL batch with others. Default 100. */
   readonly flushMs?: number
+  /** Least level of lines that are printed. Default 'warn'. */
   readonly logLevel?: LogLevel
   /** Wraps the store of the engine, to inject faults in tests. */
   readonly wrapStore?: (store: Store) => Store
@@ -39,9 +42,13 @@ export interface HostOptions extends EngineOptions {
   readonly wrapDatabase?: (database: Database) => Database
 }
 
+/** A running engine with its stores, without listeners. */
 export interface Host {
+  /** Runs the shards. */
   readonly engine: Engine
+  /** The platform's clock. */
   readonly clock: Clock
+  /** Prints one JSON object per line. */
   readonly log: Log
   /** null without MySQL. */
   readonly tiers: TieredStore | null
@@ -53,7 +60,10 @@ const DEFAULT_POOL_SIZE = 8
 /** Time limit of a drain for commits, and again for MySQL. */
 const DRAIN_MS = 10_000
 
-/** @throws StoreError, DatabaseError, DriftError when the data directory or the database cannot be used */
+/**
+ * Opens the stores and starts the engine.
+ * @throws StoreError, DatabaseError, DriftError when the data directory or the database cannot be used
+ */
 export async function openHost(options: HostOptions): Promise<Host> {
   const { game, dir } = options
   const clock = systemClock

@@ -35,6 +35,7 @@ export interface SqlClient {
   close(): Promise<void>
 }
 
+/** The kind of a database error. */
 export type DatabaseErrorKind =
   | 'access' // wrong user, password, database name or rights: the operator must act
   | 'refused' // the server rejected the statement because of its data and changed nothing
@@ -50,7 +51,9 @@ export interface DatabaseErrorOptions extends ErrorOptions {
 
 /** A failure of the database or of the connection to it. */
 export class DatabaseError extends Error {
+  /** Always 'DatabaseError'. */
   override readonly name = 'DatabaseError'
+  /** Whether the request may have had an effect, and who must act. */
   readonly kind: DatabaseErrorKind
   /** MySQL's error number, 0 when the database did not answer. */
   readonly errno: number

@@ -14,7 +14,9 @@ import { DefinitionError, InputError, shorten } from './errors.ts'
 import { JSON_RULES, NOT_HANDLED, refuseAs, Unserializable, walkValue, type ValueRules } from './plainvalue.ts'
 import { scanMsgpack } from './scan.ts'
 
+/** Converts between a body and its value. Use `customCodec` for your own. */
 export interface Codec {
+  /** Unique among the codecs of a game. */
   readonly name: string
   /** Returns the body of a value, empty for undefined. The caller owns the result. */
   encode(value: unknown, bounds?: BodyBounds): Uint8Array

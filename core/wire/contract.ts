@@ -8,6 +8,7 @@ import { FIRST_RESERVED } from './message.ts'
 import { NON_JSON_KINDS, findKind, type TypeSpec } from './schema.ts'
 import { schemaOf, specOf, toParser, type InferShape, type Shape } from './type.ts'
 
+/** Options of `command`. */
 export interface CommandOptions {
   /** Overrides the contract's codec. */
   readonly codec?: CodecName | Codec
@@ -30,33 +31,51 @@ export interface CommandOptions {
    */
   readonly offline?: Offline
 }
+/** What the SDK does with a call without connection: see `CommandOptions.offline`. */
 export type Offline = 'drop' | 'keep' | 'fail'
+/** The built-in codecs. */
 export type CodecName = 'raw' | 'json' | 'msgpack'
 
 /** A command: client to shard. `Out` is `void` for a cast, which has no reply. */
 export interface Command<N extends number, In, Out> {
+  /** Distinguishes commands from events. */
   readonly kind: 'command'
+  /** The number on the wire. */
   readonly number: N
+  /** Checks an input. */
   readonly input: Parser<In>
   /** null for a cast. */
   readonly output: Parser<Out> | null
+  /** The type of an input, as plain data. */
   readonly inputSpec: TypeSpec
+  /** The type of an output; null for a cast. */
   readonly outputSpec: TypeSpec | null
+  /** As passed to `command`. */
   readonly options: CommandOptions
+  /** Bounds of the body of an input, which follow from its type. */
   readonly inputBounds: BodyBounds
+  /** The same of an output. */
   readonly outputBounds: BodyBounds
 }
 
 /** An event: shard to client. */
 export interface Event<N extends number, Data> {
+  /** Distinguishes events from commands. */
   readonly kind: 'event'
+  /** The number on the wire. */
   readonly number: N
+  /** Checks the data. */
   readonly data: Parser<Data>
+  /** The type of the data, as plain data. */
   readonly dataSpec: TypeSpec
+  /** As passed to `event`. */
   readonly options: EventOptions
+  /** Bounds of the body, which follow from its type. */
   readonly bounds: BodyBounds
 }
+/** Options of `event`. */
 export interface EventOptions {
+  /** Overrides the contract's codec. */
   readonly codec?: CodecName | Codec
   /** Array elements and map entries of each part that a schema of another library describes. Default 4,096. */
   readonly maxItems?: number
@@ -72,9 +91,12 @@ export type Parser<T> = (value: unknown) => T
 
 /** Any entry, with its type parameters erased. */
 export type AnyCommand = Command<number, unknown, unknown>
+/** Any event, with its type parameters erased. */
 export type AnyEvent = Event<number, unknown>
+/** The commands and events of a contract, by name. */
 export type Entries = Readonly<Record<string, AnyCommand | AnyEvent>>
 
+/** Options of `contract`. */
 export interface ContractOptions<Code extends string> {
   /** The key of clients that send none (all legacy clients). Default 'main'. */
   readonly key?: string
@@ -86,11 +108,17 @@ export interface ContractOptions<Code extends string> {
   readonly legacy?: { readonly refuse: (code: Code) => unknown }
 }
 
+/** The commands and events of one kind of shard: what `contract` returns. */
 export interface Contract<E extends Entries = Entries, Code extends string = string> {
+  /** Unique in a game; part of the address of its shards. */
   readonly name: string
+  /** The key of clients that send none. */
   readonly key: string
+  /** Its commands and events. */
   readonly entries: E
+  /** Codec of every entry without its own. */
   readonly codec: Codec
+  /** The refusals that its handlers may declare. */
   readonly refuses: readonly Code[]
   /** The body (before encoding) of a refusal to a legacy client. */
   readonly refuseLegacy: (code: string) => unknown
@@ -105,15 +133,22 @@ export type NoDuplicates<E> = {
 type DuplicateName<E, K extends keyof E> = {
   [J in keyof E]: J extends K ? never : NumberOf<E[J]> extends NumberOf<E[K]> ? J : never
 }[keyof E]
+/** The number of an entry. */
 export type NumberOf<X> = X extends { readonly number: infer N } ? N : never
 
+/** The names of the commands of a contract. */
 export type CommandNames<E> = { [K in keyof E]: E[K] extends { kind: 'command' } ? K : never }[keyof E] & string
+/** The names of the events of a contract. */
 export type EventNames<E> = { [K in keyof E]: E[K] extends { kind: 'event' } ? K : never }[keyof E] & string
+/** The names of the commands without output. */
 export type CastNames<E> = {
   [K in CommandNames<E>]: [OutputOf<E[K]>] extends [void] ? K : never
 }[CommandNames<E>]
+/** The input of a command. */
 export type InputOf<X> = X extends Command<number, infer In, infer _Out> ? In : never
+/** The output of a command; `void` for a cast. */
 export type OutputOf<X> = X extends Command<number, infer _In, infer Out> ? Out : never
+/** The data of an event. */
 export type DataOf<X> = X extends Event<number, infer Data> ? Data : never
 /** `[]` if the input has no fields, else `[input]`. */
 export type Args<In> = unknown extends In
@@ -127,12 +162,14 @@ export type Args<In> = unknown extends In
  * raw bodies use `t.bytes()`. Without output, or with null, it is a cast, which has no reply.
  */
 export function command<const N extends number>(number: N): Command<N, Record<never, never>, void>
+/** A cast with an input: see the first form. */
 export function command<const N extends number, const I extends Shape>(
   number: N,
   input: I,
   output?: null,
   options?: CommandOptions,
 ): Command<N, InferShape<I>, void>
+/** A command with an input and an output, which its callers wait for. */
 export function command<const N extends number, const I extends Shape, const O extends Shape>(
   number: N,
   input: I,

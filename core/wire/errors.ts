@@ -21,6 +21,7 @@ export const SYSTEM_CODES = [
   'UNKNOWN_COMMAND', // the contract has no such command
   'UNKNOWN_CONTRACT', // the game has no such contract
 ] as const
+/** The codes of a `CallError`; docs/authoring.md describes each. */
 export type SystemCode = (typeof SYSTEM_CODES)[number]
 const TRANSIENT: readonly SystemCode[] = [
   'ALREADY_ONLINE',
@@ -61,6 +62,7 @@ export const CLOSE_CODES = {
   OVERLOADED: 1013, // the server accepts no further connection or call
   UNAVAILABLE: 1013, // the session could not be loaded
 } as const
+/** Why a connection was closed by the server; docs/protocol.md describes each. */
 export type CloseReason = keyof typeof CLOSE_CODES
 
 /** A protocol violation of a peer: its connection is closed with `reason`, after the answers to earlier frames. */
@@ -75,12 +77,15 @@ export class ProtocolError extends Error {
 
 /** A body that its codec or schema rejects. The message contains path, value (shortened) and bound. */
 export class InputError extends Error {
+  /** Always 'InputError'. */
   override readonly name = 'InputError'
 }
 
 /** A refusal that the contract declares; the turn is rolled back and the caller is answered. */
 export class Refusal extends Error {
+  /** Always 'Refusal'. */
   override readonly name = 'Refusal'
+  /** One of the contract's `refuses`. */
   readonly code: string
   constructor(code: string, message: string = code) {
     super(message)
@@ -90,7 +95,9 @@ export class Refusal extends Error {
 
 /** A call that ended without a reply. `code` is a system code. */
 export class CallError extends Error {
+  /** Always 'CallError'. */
   override readonly name = 'CallError'
+  /** Why there is no reply. */
   readonly code: SystemCode
   constructor(code: SystemCode, message: string = code, options?: ErrorOptions) {
     super(message, options)
@@ -98,6 +105,7 @@ export class CallError extends Error {
   }
 }
 
+/** Why a table rejects a row. */
 export type RowErrorCode =
   | 'BAD_VALUE' // outside of the column's type or range
   | 'DUPLICATE' // the key or a unique value is taken
@@ -108,8 +116,11 @@ export type RowErrorCode =
 
 /** A row that a table rejects. The message contains table, column and path in it, value (shortened) and bound. */
 export class RowError extends Error {
+  /** Always 'RowError'. */
   override readonly name = 'RowError'
+  /** Why the row is rejected. */
   readonly code: RowErrorCode
+  /** The name of the table. */
   readonly table: string
   /** The columns of a composite key, comma-separated; the largest column of a row that is too large; null = none. */
   readonly column: string | null
@@ -125,6 +136,7 @@ export class RowError extends Error {
 
 /** A mistake in the definition of a game, detected at start. */
 export class DefinitionError extends Error {
+  /** Always 'DefinitionError'. */
   override readonly name = 'DefinitionError'
 }
 

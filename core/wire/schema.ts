@@ -4,20 +4,31 @@
 
 import { DefinitionError, InputError, shorten } from './errors.ts'
 
+/** A schema of any library that implements Standard Schema v1 (standardschema.dev). */
 export interface StandardSchema<Out> {
+  /** What the specification defines. */
   readonly '~standard': StandardSchemaProps<Out>
 }
+/** The properties of a Standard Schema. */
 export interface StandardSchemaProps<Out> {
+  /** Of the specification. */
   readonly version: 1
+  /** The library. */
   readonly vendor: string
+  /** Returns the accepted value, or the issues. Firefly requires a synchronous result. */
   readonly validate: (value: unknown) => StandardResult<Out> | Promise<StandardResult<Out>>
+  /** Carries the types; never present. */
   readonly types?: { readonly input: unknown; readonly output: Out } | undefined
 }
+/** The accepted value, or the issues of a rejected one. */
 export type StandardResult<Out> =
   | { readonly value: Out; readonly issues?: undefined }
   | { readonly issues: readonly StandardIssue[] }
+/** Why a value is rejected. */
 export interface StandardIssue {
+  /** The reason. */
   readonly message: string
+  /** The rejected part. */
   readonly path?: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> | undefined
 }
 
@@ -33,16 +44,22 @@ export type TypeSpec =
   | { readonly kind: 'oneOf'; readonly values: readonly string[] }
   | { readonly kind: 'object'; readonly fields: { readonly [name: string]: TypeSpec } }
   | { readonly kind: 'foreign'; readonly vendor: string }
+/** The number types. */
 export type NumberKind = 'u8' | 'u16' | 'u32' | 'i8' | 'i16' | 'i32' | 'int' | 'f32' | 'f64'
 
+/** A `t` type. */
 export interface Type<Out> {
+  /** The name of the type in `t`. */
   readonly kind: string
+  /** The type as plain JSON data. */
   readonly spec: TypeSpec
   /** Returns the validated value. @throws InputError whose message starts with the path of the invalid part */
   parse(value: unknown, path?: string): Out
+  /** A `t` type is a Standard Schema too. */
   readonly '~standard': StandardSchemaProps<Out>
 }
 
+/** A `t` type, or a schema of another library. */
 export type Schema<Out> = Type<Out> | StandardSchema<Out>
 /** Result of `read` for a rejected value. */
 export const INVALID = Symbol('invalid')

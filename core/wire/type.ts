@@ -22,6 +22,7 @@ import {
 } from './schema.ts'
 import { date, decimal, i64, u64 } from './exact.ts'
 
+/** Fields of an object by name. */
 export type Fields = { readonly [name: string]: Schema<unknown> }
 /** What an author may pass as a schema. */
 export type Shape = Schema<unknown> | Fields
@@ -48,6 +49,7 @@ export type Flatten<T> = { [K in keyof T]: T[K] } & {}
 const SAMPLE_CHARS = 40
 const F32_MAX = 3.4028234663852886e38 // IEEE 754 binary32, the largest finite value
 
+/** The types of values: docs/authoring.md lists them all. */
 export const t = {
   u8: number('u8', 0, 0xff),
   u16: number('u16', 0, 0xffff),

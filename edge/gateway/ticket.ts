@@ -13,6 +13,7 @@ export type TicketKey =
   | { readonly kind: 'hmac'; readonly secret: Uint8Array; readonly kid?: string }
   | { readonly kind: 'eddsa'; readonly publicKey: JWK; readonly kid?: string }
 
+/** How login tickets are verified (docs/tickets.md). */
 export interface TicketOptions {
   /** 1..16 keys: HS256 with a secret of at least 32 bytes (RFC 7518 section 3.2), or Ed25519. */
   readonly keys: readonly TicketKey[]

@@ -26,6 +26,7 @@ import { Certificate, type TlsFiles } from './tls.ts'
 import type { GatewayTimes } from '../gateway/context.ts'
 import { webServer, type WebServer } from './web.ts'
 
+/** Options of `start`. */
 export interface ServerOptions extends HostOptions {
   /** Listening address. Default 127.0.0.1. */
   readonly host?: string
@@ -33,6 +34,7 @@ export interface ServerOptions extends HostOptions {
   readonly http?: number
   /** TCP port, 0 = any. Default 11009. */
   readonly tcp?: number
+  /** The six identity fields of frames. Default: zeros. */
   readonly identity?: FrameIdentity
   /** Deadlines and intervals, milliseconds. Default: TIMES. */
   readonly times?: Partial<GatewayTimes>
@@ -56,13 +58,19 @@ export interface ServerOptions extends HostOptions {
   readonly cipher?: CipherFactory
 }
 
+/** A started server. */
 export interface RunningServer {
+  /** Where HTTP and WebSocket listen. */
   readonly http: { readonly host: string; readonly port: number }
+  /** Where TCP listens. */
   readonly tcp: { readonly host: string; readonly port: number }
+  /** Engine and stores. */
   readonly host: Host
+  /** Terminates the connections. */
   readonly gateway: Gateway
   /** What the listeners rejected before the gateway. */
   readonly refusals: ListenerRejections
+  /** Both listeners use TLS. */
   readonly hasTls: boolean
   /** Reads certificate and key again for new connections. @throws TlsError, and the old ones stay in use */
   reloadTls(): void

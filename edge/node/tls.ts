@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs'
 import { createSecureContext, type SecureContextOptions, type Server } from 'node:tls'
 
+/** Certificate and key of the listeners. */
 export interface TlsFiles {
   /** PEM: the certificate, then the intermediate certificates. */
   readonly certFile: string

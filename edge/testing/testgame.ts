@@ -29,8 +29,11 @@ export interface TestGameOptions {
 
 /** A line of the server's log. */
 export interface LogLine {
+  /** 'info', 'warn' or 'error'. */
   readonly level: string
+  /** The text. */
   readonly message: string
+  /** Structured fields. */
   readonly fields: Readonly<Record<string, unknown>>
 }
 
@@ -40,6 +43,7 @@ export interface TestMysql {
   rows<T extends Table>(table: T): readonly Readonly<Record<string, unknown>>[]
   /** Requests fail until `start`. */
   stop(): void
+  /** Ends an outage that `stop` began. */
   start(): void
   /** MySQL refuses every change of that table for which `why` returns a reason. */
   refuse(table: Table, why: (values: Readonly<Record<string, unknown>>) => string | null): void
@@ -59,7 +63,7 @@ export interface TestGame extends AsyncDisposable {
   readonly now: number
   /** The server's log; a bug of a handler is a line of level 'error' with its stack. */
   readonly log: readonly LogLine[]
-  /** @throws Error when the test has no database */
+  /** The database. @throws Error when the test has none */
   readonly mysql: TestMysql
   /** A new session that is logged in as `uid`. Of the same uid again: a second login, which ends the first by default. */
   player(uid: string, options?: PlayerOptions): Promise<TestPlayer>

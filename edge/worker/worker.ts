@@ -21,22 +21,29 @@ import { Slab } from '../gateway/writebuffer.ts'
 import { ShardSocket, type ShardSocketContext } from './shardsocket.ts'
 import { serveTcpStream, serveWebSocket } from './transport.ts'
 
+/** Bindings of the edge Worker. */
 export interface EdgeEnv extends TicketEnvironment {
+  /** The objects that run the shards. */
   readonly SHARD: DurableObjectNamespace
+  /** The game's page. Default: none. */
   readonly ASSETS?: Fetcher
   /** HEAD_0..HEAD_3 of the game's frames: "78,37,38,48". Default: zeros. */
   readonly FIREFLY_HEAD?: string
+  /** The identity field protoVersion of frames. Default 0. */
   readonly FIREFLY_PROTOCOL_VERSION?: string
+  /** The identity field serverVersion of frames. Default 0. */
   readonly FIREFLY_SERVER_VERSION?: string
   /** Pages that may open a WebSocket: "https://game.example,https://*.game.example". Default: all. */
   readonly FIREFLY_ORIGINS?: string
   /** Prefix of all paths, such as "/game", and another path of the WebSocket in addition to "/ws". Default: none. */
   readonly FIREFLY_BASE_PATH?: string
+  /** Another path of the WebSocket in addition to "/ws". Default: none. */
   readonly FIREFLY_WS_PATH?: string
   /** Largest WebSocket message of several frames, in bytes: "65535", the default. */
   readonly FIREFLY_MAX_MESSAGE?: string
 }
 
+/** Options of `edge`. */
 export interface EdgeOptions {
   /** For games whose clients encrypt bodies themselves. */
   readonly cipher?: CipherFactory
@@ -88,6 +95,7 @@ export function edge(options: EdgeOptions = {}): ExportedHandler<EdgeEnv> {
     },
   }
 }
+/** The edge of a game whose clients do not encrypt bodies. */
 export default edge()
 
 function pathsOf(env: EdgeEnv): WebPaths {

@@ -31,7 +31,15 @@ delete env['NODE_TEST_CONTEXT']
 // The parent is usually `npm test`, whose variables about this package must not reach the studio's npm.
 for (const name of Object.keys(env)) if (/^npm_(package|lifecycle|command)/.test(name)) delete env[name]
 
+/** The version that the test kit is tried with. */
+const VITEST_VERSION = '5.1.2'
+/** Of the launcher. */
+const MIN_NODE = '>=22.18.0'
+
 interface Manifest {
+  engines: { node: string }
+  homepage: string
+  repository: { type: string }
   name: string
   version: string
   dependencies: Record<string, string>
@@ -189,6 +197,40 @@ test('npm test runs the test of the game, and fails when the game is wrong', asy
   writeFileSync(server, original.replace('Hello, ', 'Hi, '))
   await assert.rejects(run('npm', ['test'], studioFolder), /Hi, Ada!/)
   writeFileSync(server, original)
+})
+
+test('the test kit works with vitest', async () => {
+  const folder = join(temp, 'vitest')
+  mkdirSync(folder)
+  for (const file of ['contract.ts', 'server.ts', 'package.json'])
+    writeFileSync(join(folder, file), readFileSync(join(studioFolder, file)))
+  writeFileSync(
+    join(folder, 'server.test.ts'),
+    readFileSync(join(studioFolder, 'test/server.test.ts'), 'utf8')
+      .replace("'node:test'", "'vitest'")
+      .replaceAll("'../", "'./"),
+  )
+  const tool = JSON.stringify({ private: true, dependencies: { vitest: VITEST_VERSION } })
+  const runner = join(folder, 'runner')
+  mkdirSync(runner)
+  writeFileSync(join(runner, 'package.json'), tool)
+  await run('npm', npmInstall, runner)
+  mkdirSync(join(folder, 'node_modules'))
+  symlinkSync(join(studioFolder, 'node_modules/firefly-game'), join(folder, 'node_modules/firefly-game'))
+  symlinkSync(join(runner, 'node_modules/vitest'), join(folder, 'node_modules/vitest'))
+  const output = await run(join(runner, 'node_modules/.bin/vitest'), ['run', '--root', folder], folder)
+  assert.match(output, /Tests .*1 passed/)
+})
+
+test('documents, schemas, changelog and API reference travel in the package', () => {
+  const folder = join(toolFolder, 'node_modules/firefly-game')
+  for (const file of ['CHANGELOG.md', 'docs/authoring.md', 'docs/decisions/001-calls-carry-the-opening.md'])
+    assert.equal(readFileSync(join(folder, file), 'utf8'), readFileSync(join(root, file), 'utf8'))
+  assert.match(readFileSync(join(folder, 'dist/api/firefly-game.md'), 'utf8'), /\n## shard\n/)
+  assert.match(readFileSync(join(folder, 'schemas/firefly.schema.json'), 'utf8'), /json-schema/)
+  const { engines, homepage, repository } = manifestOf(folder)
+  assert.deepEqual([engines.node, repository.type], [MIN_NODE, 'git'])
+  assert.match(homepage, /^https:/)
 })
 
 test('wrangler deploy --dry-run bundles the game into the core and not into the edge', async () => {
