@@ -1,5 +1,5 @@
 // The contracts of the conformance game, which authors of SDKs test against: every kind of command and event, and one field of
-// every `t` type. schemas/vectors/transcripts play it.
+// every `t` type. schemas/vectors/transcripts use it.
 
 import { command, contract, event, t } from '../../core/game/index.ts'
 
@@ -77,3 +77,35 @@ export const Room = contract(
   },
   { refuses: ['NO'] },
 )
+
+/** A counter per key, whose effects are all visible: durable calls have no ids, so only the protocol lets them take effect once. */
+export const Counter = contract(
+  'counter',
+  {
+    add: command(610, { n: t.u32 }, { sum: t.u32 }, { durable: true }),
+    addCast: command(611, { n: t.u32 }, null, { durable: true }),
+    bump: command(612, {}, { n: t.u32 }),
+    bumpAgain: command(613, {}, { n: t.u32 }, { resend: true }),
+    bumpCast: command(614, {}),
+    /** Effects so far: durable ones and, of this activation, volatile ones. */
+    read: command(615, {}, { sum: t.u32, bumps: t.u32 }),
+    join: command(616, {}, { seat: t.u16 }),
+    /** Sends `beat` `count` times to all members. */
+    emit: command(617, { count: t.u32 }, { n: t.u32 }),
+    /** Sends `placed` to all members; only the newest of an entity matters. */
+    place: command(618, { entity: t.u32, n: t.u32 }, {}),
+    refuse: command(619, {}, {}),
+    /** Throws: INTERNAL, and the activation ends. */
+    crash: command(620, {}, {}),
+    small: command(621, { text: t.string(1_000) }, {}, { maxBytes: 64 }),
+    beat: event(630, { n: t.u32 }),
+    placed: event(631, { entity: t.u32, n: t.u32 }, { latest: 'entity' }),
+  },
+  { refuses: ['NO'] },
+)
+
+/** For logged-in players. */
+export const Lounge = contract('lounge', { enter: command(650, {}, { uid: t.string(64) }) })
+
+/** Admits nobody. */
+export const Locked = contract('locked', { enter: command(651, {}, {}) })

@@ -1,7 +1,7 @@
 // The conformance game: the counterpart of an SDK under test. Invariant: every command's effect can be observed by another command.
 
 import { firefly, service, shard, t } from '../../core/game/index.ts'
-import { Account, Room } from './contract.ts'
+import { Account, Counter, Locked, Lounge, Room } from './contract.ts'
 
 const account = service(Account)
   .public()
@@ -68,4 +68,45 @@ const room = shard(Room, { onBug: 'reset' })
   .onReconnect((c) => c.others.member({ seat: c.seat, state: 'back' }))
   .onLeave((c) => c.others.member({ seat: c.seat, state: 'left' }))
 
-export default firefly({ account, room })
+const counter = shard(Counter, { onBug: 'reset' })
+  .public()
+  .kv({ sum: t.u32 })
+  .state(() => ({ bumps: 0, beats: 0 }))
+  .on('add', (c, { n }) => {
+    const sum = (c.kv.get('sum') ?? 0) + n
+    c.kv.set('sum', sum)
+    return { sum }
+  })
+  .on('addCast', (c, { n }) => c.kv.set('sum', (c.kv.get('sum') ?? 0) + n))
+  .on('bump', (c) => ({ n: ++c.state.bumps }))
+  .on('bumpAgain', (c) => ({ n: ++c.state.bumps }))
+  .on('bumpCast', (c) => void c.state.bumps++)
+  .on('read', (c) => ({ sum: c.kv.get('sum') ?? 0, bumps: c.state.bumps }))
+  .on('join', (c) => ({ seat: c.join() }))
+  .on('emit', (c, { count }) => {
+    for (let i = 0; i < count; i++) c.broadcast.beat({ n: ++c.state.beats })
+    return { n: c.state.beats }
+  })
+  .on('place', (c, place) => {
+    c.broadcast.placed(place)
+    return {}
+  })
+  .on('refuse', (c) => {
+    c.kv.set('sum', 1_000_000)
+    throw c.fail('NO')
+  })
+  .on('crash', () => {
+    throw new Error('the client asked for a crash')
+  })
+  .on('small', () => ({}))
+
+const lounge = shard(Lounge)
+  .players()
+  .on('enter', (c) => ({ uid: c.uid }))
+
+const locked = shard(Locked)
+  .public()
+  .admit(() => false)
+  .on('enter', () => ({}))
+
+export default firefly({ account, room, counter, lounge, locked })

@@ -11,83 +11,19 @@ import { bytesOfHex as bytes, hexOf as hex } from '../../core/wire/bytes.ts'
 import { CLOSE_CODES, ProtocolError, SYSTEM_CODES } from '../../core/wire/errors.ts'
 import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../../core/wire/limits.ts'
+import { decodeHello, encodeError, encodeHello, FIRST_RESERVED, MESSAGE } from '../../core/wire/message.ts'
 import {
-  CALL_BYTES,
-  decodeAck,
-  decodeCall,
-  decodeClose,
-  decodeError,
-  decodeEvent,
-  decodeHello,
-  decodeOpen,
-  decodeOpened,
-  decodeReply,
-  decodeResume,
-  decodeResync,
-  decodeToken,
-  decodeWelcome,
-  encodeAck,
-  encodeCall,
-  encodeClose,
-  encodeError,
-  encodeEvent,
-  encodeHello,
-  encodeOpen,
-  encodeOpened,
-  encodeReply,
-  encodeResume,
-  encodeResync,
-  encodeToken,
-  encodeWelcome,
-  EVENT_BYTES,
-  FIRST_RESERVED,
-  MESSAGE,
-  REPLY_BYTES,
-  type Open,
-} from '../../core/wire/message.ts'
-import { readVectors, type MessageFields as Fields, type MessageName as Name } from '../support/vectors.ts'
+  decodeMessage as decode,
+  encodeMessage as encode,
+  MESSAGE_CODECS as CODECS,
+  readVectors,
+  type MessageFields as Fields,
+  type MessageName as Name,
+} from '../support/vectors.ts'
 
 const vectors = readVectors('messages')
 
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
-
-type Encode = (fields: never, payload: Uint8Array) => Uint8Array
-type Decode = (source: Uint8Array, start: number, end: number) => object
-const decodeNothing: Decode = () => ({})
-/** Encoder, decoder, and start of the payload: null = a fixed message without payload. */
-const CODECS: Record<Name, readonly [Encode, Decode, number | null]> = {
-  HELLO: [encodeHello, decodeHello, null],
-  WELCOME: [encodeWelcome, decodeWelcome, null],
-  OPEN: [encodeOpen, decodeOpen, null],
-  OPENED: [encodeOpened, decodeOpened, null],
-  CLOSE: [encodeClose, decodeClose, null],
-  CALL: [encodeCall, decodeCall, CALL_BYTES],
-  REPLY: [encodeReply, decodeReply, REPLY_BYTES],
-  ERROR: [encodeError, decodeError, null],
-  EVENT: [encodeEvent, decodeEvent, EVENT_BYTES],
-  ACK: [encodeAck, decodeAck, null],
-  PING: [(_fields, payload) => payload, decodeNothing, 0],
-  PONG: [(_fields, payload) => payload, decodeNothing, 0],
-  RESUME: [({ opens }: { readonly opens: readonly Open[] }) => encodeResume(opens), decodeResume, null],
-  RESYNC: [encodeResync, decodeResync, null],
-  TOKEN: [({ token }: { readonly token: Uint8Array }) => encodeToken(token), decodeToken, null],
-}
-
-/** Decodes a body to the vectors' fields. The body is part of a larger buffer, as in a received chunk. */
-function decode(message: Name, body: Uint8Array): Fields {
-  const [, read, payloadAt] = CODECS[message]
-  const chunk = new Uint8Array(body.length + 12).fill(0xee)
-  chunk.set(body, 5)
-  const fields: Fields = { ...read(chunk, 5, 5 + body.length) }
-  for (const [name, value] of Object.entries(fields)) if (value instanceof Uint8Array) fields[name] = hex(value)
-  return payloadAt === null ? fields : { ...fields, payload: hex(body.subarray(payloadAt)) }
-}
-
-function encode(message: Name, fields: Fields): Uint8Array {
-  const decoded: Fields = { ...fields }
-  for (const name of ['session', 'ticket', 'token']) if (name in decoded) decoded[name] = bytes(decoded[name] as string)
-  return CODECS[message][0](decoded as never, bytes((fields['payload'] as string | undefined) ?? ''))
-}
 
 test('the message numbers equal the vectors and start at the first reserved number', () => {
   assert.deepEqual({ ...MESSAGE }, vectors.numbers)
