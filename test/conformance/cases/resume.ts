@@ -21,13 +21,13 @@ import {
 
 const { enter, log, beat, place, freshState } = Hall.entries
 
-interface HallMember {
+export interface HallMember {
   readonly key: string
   readonly session: RawSession
   /** Another client, which is not a member. */
   readonly hall: Remote<(typeof Hall)['entries']>
 }
-async function joinHall(host: Host): Promise<HallMember> {
+export async function joinHall(host: Host): Promise<HallMember> {
   const key = uniqueName()
   const session = await openRawSession(host, 'hall', key)
   await session.call(1, 1, enter.number)
@@ -46,7 +46,11 @@ async function disconnect(host: Host, { session, hall }: HallMember): Promise<vo
 }
 
 /** Resumes the session on a new connection, with channel 1 open again and events acknowledged up to `eventAck`. */
-async function resumeSession(host: Host, { key, session: previous }: HallMember, eventAck = 0): Promise<RawSession> {
+export async function resumeSession(
+  host: Host,
+  { key, session: previous }: HallMember,
+  eventAck = 0,
+): Promise<RawSession> {
   const session = await RawSession.connect(host)
   const { activation } = previous.received.opened.at(-1)!
   const open = { channel: 1, activation, eventAck, contract: 'hall', key }

@@ -7,34 +7,14 @@ import { encodeHello, encodeOpen, encodeResume, MESSAGE } from '../../../core/wi
 import type { Host } from '../host.ts'
 import { Accounts, Hall } from '../sessionshards.ts'
 import { frame, join, openRawSession, RawSession, uniqueName, type Case, type ResumeCredentials } from './case.ts'
+import { joinHall, resumeSession, type HallMember } from './resume.ts'
 
-const { enter, log } = Hall.entries
+const { log } = Hall.entries
 
-interface Visitor {
-  readonly key: string
-  readonly session: RawSession
-}
-
-async function joinHall(host: Host): Promise<Visitor> {
-  const key = uniqueName()
-  const session = await openRawSession(host, 'hall', key)
-  await session.call(1, 1, enter.number)
-  return { key, session }
-}
-
-/** Closes the connection and resumes on another one, in one write; WELCOME and OPENED have arrived. */
-async function reconnect(host: Host, { key, session: previous }: Visitor): Promise<RawSession> {
-  previous.client.close()
-  const session = await RawSession.connect(host)
-  session.client.send(helloAndResume(previous.credentials, key, previous.received.opened.at(-1)!.activation))
-  await session.waitFor('opened')
-  return session
-}
-
-function helloAndResume({ session, token }: ResumeCredentials, key: string, activation: number): Uint8Array {
-  const hello = encodeHello({ minVersion: 2, maxVersion: 2, session, ticket: new Uint8Array(0), token })
-  const resume = encodeResume([{ channel: 1, activation, eventAck: 0, contract: 'hall', key }])
-  return join(frame(MESSAGE.HELLO, hello), frame(MESSAGE.RESUME, resume))
+/** Closes the connection and resumes on another one; WELCOME and OPENED have arrived. */
+function reconnect(host: Host, member: HallMember): Promise<RawSession> {
+  member.session.client.close()
+  return resumeSession(host, member)
 }
 
 /** Presents a token that is no longer valid; the connection that stands is not affected. */
@@ -74,13 +54,18 @@ export const cases: readonly Case[] = [
     run: async (host) => {
       const visitor = await joinHall(host)
       const { credentials } = visitor.session
-      const { activation } = visitor.session.received.opened[0]!
       visitor.session.client.close()
-      const open = encodeOpen({ channel: 2, activation: 0, eventAck: 0, contract: 'hall', key: visitor.key })
-      const early = [frame(MESSAGE.PING), frame(MESSAGE.ACK, new Uint8Array(12)), frame(MESSAGE.OPEN, open)]
+      const open = { activation: 0, eventAck: 0, contract: 'hall', key: visitor.key }
+      const early = [
+        frame(MESSAGE.HELLO, encodeHello({ minVersion: 2, maxVersion: 2, ticket: new Uint8Array(0), ...credentials })),
+        frame(MESSAGE.RESUME, encodeResume([{ ...open, channel: 1 }])),
+        frame(MESSAGE.PING),
+        frame(MESSAGE.ACK, new Uint8Array(12)),
+        frame(MESSAGE.OPEN, encodeOpen({ ...open, channel: 2 })),
+      ]
       for (let attempt = 0; attempt < 3; attempt++) {
         const session = await RawSession.connect(host)
-        session.client.send(join(helloAndResume(credentials, visitor.key, activation), ...early))
+        session.client.send(join(...early))
         await session.waitFor('opened', 2)
         session.client.close()
       }
