@@ -40,7 +40,7 @@ export interface GatewayContext {
 }
 
 /** Largest WebSocket message: it may contain several frames, whose own limit the decoder checks. */
-export function maxMessageBytes({ maxBodyBytes }: Pick<Limits, 'maxBodyBytes'>): number {
+export function maxReceivedBytes({ maxBodyBytes }: Pick<Limits, 'maxBodyBytes'>): number {
   return maxBodyBytes + 65_536
 }
 

@@ -13,7 +13,7 @@ import { TokenBucket } from '../gateway/tokenbucket.ts'
 import type { CloseReason } from '../../core/wire/errors.ts'
 import type { Connection } from '../gateway/connection.ts'
 import type { Gateway } from '../gateway/gateway.ts'
-import { maxMessageBytes, type Transport } from '../gateway/context.ts'
+import { maxReceivedBytes, type Transport } from '../gateway/context.ts'
 import { UNTRUSTED_PROXY, type ListenerRejections, type PendingSockets } from './pendingsockets.ts'
 import type { SocketPeer } from './peer.ts'
 import type { Certificate } from './tls.ts'
@@ -163,7 +163,7 @@ export function webSocketUpgrade(
     perMessageDeflate: false,
     handleProtocols: (offered) => selectSubprotocol(offered) ?? false,
     skipUTF8Validation: false,
-    maxPayload: maxMessageBytes(gateway.limits),
+    maxPayload: maxReceivedBytes(gateway.limits),
     maxFragments: MAX_FRAGMENTS,
     maxBufferedChunks: MAX_CHUNKS,
   })

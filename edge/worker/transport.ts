@@ -1,7 +1,7 @@
 // The transports of an edge Worker: a WebSocket, and the stream of an inbound TCP socket. A gateway serves one connection,
 // so it shuts down when its socket closes.
 
-import { maxMessageBytes, type Transport } from '../gateway/context.ts'
+import { maxReceivedBytes, type Transport } from '../gateway/context.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 
 /** `address`: the client's IP address, '' = unknown. */
@@ -40,7 +40,7 @@ export function serveWebSocket(gateway: Gateway, socket: WebSocket, address: str
     connection.onTransportClosed(isClean)
     gateway.shutdown()
   }
-  const maxBytes = maxMessageBytes(gateway.limits)
+  const maxBytes = maxReceivedBytes(gateway.limits)
   socket.addEventListener('message', ({ data }) => {
     if (!(data instanceof ArrayBuffer)) connection.closeConnection('TEXT_MESSAGE', 'frames must be binary messages')
     else if (data.byteLength <= maxBytes) connection.receive(new Uint8Array(data))
