@@ -88,6 +88,21 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: 'a superseded token stays invalid after the gateway that confirmed its successor was killed',
+    needs: ['kill'],
+    run: async (host) => {
+      const visitor = await joinHall(host)
+      const original = visitor.session.credentials
+      const second = await reconnect(host, visitor)
+      await second.call(1, 2, log.number)
+      await host.killProcess!()
+      await second.waitForClose()
+      const third = await openRawSession(host, 'hall', visitor.key, second.credentials)
+      assert.equal(third.received.welcome[0]!.resumed, true)
+      await assertSuperseded(host, original, third)
+    },
+  },
+  {
     name: 'the token from before a login is invalid once the client has received the TOKEN that followed',
     run: async (host) => {
       const session = await openRawSession(host, 'accounts', '')

@@ -144,6 +144,19 @@ export const tokens: readonly Attack[] = [
     },
   },
   {
+    name: 'rejects a stolen token whose successor its owner has received, and keeps the session',
+    receives: 'ERROR BAD_TOKEN, close',
+    counters: { ...closeCounter('BAD_TOKEN', 6), firefly_resumes_total: 1 },
+    run: async (harness) => {
+      const first = await harness.openSession()
+      first.sendReset()
+      const session = await resumeSession(harness, first.welcome())
+      await session.assertAnswered()
+      for (let n = 0; n < 6; n++) await assertTokenRejected(harness, first.welcome())
+      await session.assertAnswered()
+    },
+  },
+  {
     name: 'keeps one of twelve connections with the same resume token',
     receives: 'ERROR REPLACED, close; one stays open',
     counters: { ...closeCounter('REPLACED', 11), firefly_resumes_total: 12 },
