@@ -2,8 +2,17 @@
 // without an answer has a reason, which docs/protocol.md states.
 
 import assert from 'node:assert/strict'
+import { EMPTY_BYTES } from '../../../core/wire/bytes.ts'
 import { msgpack } from '../../../core/wire/codec.ts'
-import { MESSAGE } from '../../../core/wire/message.ts'
+import {
+  decodeError,
+  encodeAck,
+  encodeClose,
+  encodeHello,
+  encodeOpen,
+  encodeResume,
+  MESSAGE,
+} from '../../../core/wire/message.ts'
 import type { Host } from '../host.ts'
 import { Gate, Ledger } from '../contracts.ts'
 import {
@@ -208,6 +217,63 @@ const LEGACY: readonly (readonly [string, Uint8Array, RegExp | null])[] = [
   ['an unknown command', frame(299), null],
 ]
 
+const HELLO = frame(
+  MESSAGE.HELLO,
+  encodeHello({ minVersion: 2, maxVersion: 2, session: new Uint8Array(16), ticket: EMPTY_BYTES, token: EMPTY_BYTES }),
+)
+const OPEN = { activation: 0, eventAck: 0, contract: 'ledger', key: 'k' }
+const NO_ANSWER = 'none: it needs no answer'
+const VIOLATION = 'close BAD_MESSAGE'
+/** Every other message, on a session whose channel 1 is open. */
+const MESSAGES: readonly (readonly [string, Uint8Array, Outcome | 'PONG' | 'OPENED'])[] = [
+  ['PING', frame(MESSAGE.PING, Uint8Array.of(7)), 'PONG'],
+  ['PONG', frame(MESSAGE.PONG, new Uint8Array(8)), NO_ANSWER],
+  ['ACK', frame(MESSAGE.ACK, encodeAck({ channel: 1, calls: 9, events: 9 })), NO_ANSWER],
+  ['ACK of an unknown channel', frame(MESSAGE.ACK, encodeAck({ channel: 9, calls: 1, events: 1 })), NO_ANSWER],
+  ['CLOSE', frame(MESSAGE.CLOSE, encodeClose({ channel: 1, code: 'CLOSED' })), NO_ANSWER],
+  ['CLOSE of an unknown channel', frame(MESSAGE.CLOSE, encodeClose({ channel: 9, code: 'CLOSED' })), NO_ANSWER],
+  ['OPEN', frame(MESSAGE.OPEN, encodeOpen({ ...OPEN, channel: 2 })), 'OPENED'],
+  [
+    'OPEN of an unknown contract',
+    frame(MESSAGE.OPEN, encodeOpen({ ...OPEN, channel: 2, contract: 'x' })),
+    'ERROR UNKNOWN_CONTRACT',
+  ],
+  ['OPEN of an open channel', frame(MESSAGE.OPEN, encodeOpen({ ...OPEN, channel: 1 })), VIOLATION],
+  ['OPEN of channel 0', frame(MESSAGE.OPEN, encodeOpen({ ...OPEN, channel: 0 })), VIOLATION],
+  ['RESUME', frame(MESSAGE.RESUME, encodeResume([{ ...OPEN, channel: 2 }])), 'OPENED'],
+  ['RESUME of nothing', frame(MESSAGE.RESUME, encodeResume([])), NO_ANSWER],
+  ['CALL on channel 0', frame(MESSAGE.CALL, encodeCallBody(0, 1, bump.number, {})), VIOLATION],
+  ['HELLO', HELLO, VIOLATION],
+  ['a message of servers', frame(MESSAGE.WELCOME, new Uint8Array(29)), VIOLATION],
+  ['a reserved number', frame(0xffffffff), VIOLATION],
+  ['a command of a game', frame(201, { n: 1 }), VIOLATION],
+  ['a message that is too short', frame(MESSAGE.CALL, new Uint8Array(19)), VIOLATION],
+]
+
+/** Returns what answered a message, and closes the connection. */
+async function answerTo(host: Host, session: RawSession, message: Uint8Array): Promise<string> {
+  const { frames } = session.client
+  const before = frames.length
+  session.client.send(join(message, frame(MESSAGE.PING, Uint8Array.of(8))))
+  const find = (): string | undefined => {
+    for (const { command, body } of frames.slice(before)) {
+      if (command === MESSAGE.OPENED) return 'OPENED'
+      if (command === MESSAGE.PONG && body[0] === 7) return 'PONG'
+      if (command === MESSAGE.ERROR) {
+        const { channel, code } = decodeError(body, 0, body.length)
+        return `${channel === 0 ? 'close' : 'ERROR'} ${code}`
+      }
+    }
+    return undefined
+  }
+  const isOver = (): boolean => frames.some(({ command, body }) => command === MESSAGE.PONG && body[0] === 8)
+  await host.waitUntil(() => find() !== undefined || isOver(), 'an answer or PONG')
+  // The answer to OPEN comes from farther away than PONG.
+  if (find() === undefined) await host.sleep(100)
+  session.client.close()
+  return find() ?? 'none'
+}
+
 const stateCases: readonly Case[] = Object.entries(STATES).map(([state, { enter, answers }]) => ({
   name: `a call ${state} is answered, acknowledged, refused or has a reason to be silent`,
   run: async (host) => {
@@ -237,6 +303,15 @@ export const cases: readonly Case[] = [
         session.received.replies.map(({ sequence }) => sequence),
         [9],
       )
+    },
+  },
+  {
+    name: 'every other message is answered, closes the connection, or needs no answer',
+    run: async (host) => {
+      for (const [what, message, expected] of MESSAGES) {
+        const session = await openRawSession(host, 'ledger', uniqueName())
+        assert.equal(await answerTo(host, session, message), expected.replace(/^none: .*/, 'none'), what)
+      }
     },
   },
   {
