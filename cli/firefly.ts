@@ -33,11 +33,12 @@ async function serve(options: ServeOptions): Promise<void> {
   const tls = tlsOf(options)
   const tickets = ticketsOf(options)
   const app = await loadApp(options.app)
-  const { page, cipher } = app
+  const { page, cipher, sources } = app
   const game = options.critical ? critical(app.game) : app.game
   const server = await start({
     game,
     page,
+    sources,
     dir: options.data,
     slots: options.slots,
     ...(options.mysql === '' ? {} : { mysql: options.mysql, mysqlPool: options.mysqlPool }),

@@ -45,7 +45,7 @@ export class AdmissionQueue implements ChannelIn {
     const admittance: Admittance = { uid, session: hexOf(session), remote, now: clock.now(), log }
     this.#timer = clock.after(TIMES.callMs, () => this.#refuse('UNAVAILABLE'))
     const onFailed = (error: unknown): void => {
-      log.error('admit threw; the channel is refused', { shard: this.#shard, error: String(error) })
+      log.error('admit threw; the channel is refused', { shard: this.#shard, error })
       this.#refuse('UNAVAILABLE')
     }
     // Deferred like every output of a shard, because the gateway's channel is still being constructed.

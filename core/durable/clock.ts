@@ -3,7 +3,7 @@
 // Durable Object in memory (and billed). Such a timer is deferred and polled at each event.
 
 import type { Clock, Timer } from '../ports/clock.ts'
-import { boundedLine, type Log, type LogFields } from '../ports/log.ts'
+import { boundedLine, errorText, type Log, type LogFields } from '../ports/log.ts'
 
 /** The longest timer that keeps an object in memory; an idle one may be evicted after one or two minutes anyway. */
 export const OBJECT_MAX_PINNED_MS = 60_000
@@ -82,7 +82,11 @@ export class WorkerLog implements Log {
     console.warn(jsonLine('warn', message, fields))
   }
   error(message: string, fields?: LogFields): void {
-    console.error(jsonLine('error', message, fields))
+    const error = fields?.['error']
+    if (!(error instanceof Error)) return console.error(jsonLine('error', message, fields))
+    console.error(jsonLine('error', message, { ...fields, error: `${error.name}: ${error.message}` }))
+    // With its own line breaks: wrangler, and the platform for uploaded source maps, then name the lines of the game.
+    console.error(errorText(error))
   }
 }
 

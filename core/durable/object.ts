@@ -96,7 +96,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     this.#store = new ObjectStore(
       ctx.storage,
       () => this.#clock.now(),
-      (error) => this.#log.error('the alarm could not be set', { error: String(error) }),
+      (error) => this.#log.error('the alarm could not be set', { error }),
       { tables: [...game.tables.values()], outbox: Boolean(env.DATABASE_URL) },
     )
     this.#tiers = this.#openTiers(options)

@@ -140,6 +140,14 @@ export class Activation implements TurnHost, CommitHost, MemberHost {
     return this.#services.valueCache.get(definition, params)
   }
 
+  defaultKey({ name, key, hasOwnKey }: Contract): string {
+    const plan = this.#services.planOf(name)
+    if (!plan || plan.definition.stateless || hasOwnKey) return key
+    throw new InputError(
+      `c.at(${name}) has no key: ${name} is a shard, not a service, and its contract sets no default key; use c.at(${name}, key)`,
+    )
+  }
+
   checkKey(contract: Contract, key: string): void {
     if (!this.#services.planOf(contract.name)) throw new InputError(`no shard serves ${contract.name}`)
     const { maxKeyBytes } = this.limits

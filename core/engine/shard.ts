@@ -265,7 +265,7 @@ export class Shard implements ActivationTarget, ActivationShard, CallTarget, Cha
   activationFailed(error: unknown): void {
     this.#services.log.error('the shard could not be activated', {
       shard: this.name,
-      error: error instanceof Error ? (error.stack ?? error.message).slice(0, 2_000) : String(error),
+      error,
     })
     const isTransient = error instanceof CallError && error.code === 'RETRY_LATER'
     for (const item of this.#mailbox.removeUnless(() => false)) item.drop(isTransient ? 'RETRY_LATER' : 'UNAVAILABLE')

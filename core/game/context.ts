@@ -158,7 +158,10 @@ export interface Context<
   to(seat: number): Emit<E>
   /** A player, wherever it is connected; no effect when that uid has no session. */
   user(uid: string): User<E>
-  /** Another shard, or (without key) a service. */
+  /**
+   * Another shard, or (without key) a service or a kind of shard whose contract sets its `key`.
+   * @throws InputError for any other shard without key
+   */
   at<E2 extends Entries, Code2 extends string>(contract: Contract<E2, Code2>, key?: string): ShardHandle<E2, A>
   /** Starts a durable timer: runs once after `ms`, also after a restart. The same name again moves it. */
   schedule<N extends keyof T & string>(ms: number, name: N, ...data: TimerArgs<T[N]>): void

@@ -1,7 +1,7 @@
 // A game: its kinds of shards, combined and checked. Invariant: when `firefly` returns, every command has a handler and every
 // number is unique.
 
-import type { CommandNames, Entries } from '../wire/contract.ts'
+import type { CommandNames, Entries, NumberOf } from '../wire/contract.ts'
 import { DefinitionError } from '../wire/errors.ts'
 import type { ContextLog } from './context.ts'
 import type { ShardDefinition } from './definition.ts'
@@ -61,12 +61,27 @@ export type Complete<S> = S extends { readonly types: { entries: infer E extends
     : `no handler for ${Exclude<CommandNames<E>, Handled>}`
   : never
 
+/** A number that another contract of the game has too becomes an error message that names it. */
+export type Distinct<S, K extends keyof S> = {
+  [J in keyof S]: J extends K ? never : SharedNumber<NumbersOf<S[J]>, NumbersOf<S[K]>, J & string>
+}[keyof S] extends infer Shared
+  ? [Shared] extends [never]
+    ? unknown
+    : Shared
+  : never
+type SharedNumber<A, B, Name extends string> = [A & B] extends [never]
+  ? never
+  : number extends A | B
+    ? never
+    : `number ${A & B & number} is also a number of ${Name}`
+type NumbersOf<S> = S extends { readonly types: { entries: infer E extends Entries } } ? NumberOf<E[keyof E]> : never
+
 /**
  * Creates the game of these shards and services; the default export of a game's `server.ts`.
  * @throws DefinitionError for a missing handler, a contract served twice, a number used by two contracts, two tables of one name
  */
 export function firefly<S extends Record<string, { readonly definition: ShardDefinition }>>(
-  shards: { [K in keyof S]: S[K] & Complete<S[K]> },
+  shards: { [K in keyof S]: S[K] & Complete<S[K]> & Distinct<S, K> },
   { login = 'takeover', requireLogin = false, auth }: GameOptions = {},
 ): Game {
   const byName = new Map<string, ShardDefinition>()

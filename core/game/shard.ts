@@ -143,7 +143,10 @@ export class ShardBuilder<
   ): ShardBuilder<E, Code, State, K, T & Record<N, InferFields<F>>, R, A, Handled> {
     this.#requireStateful('timer')
     this.#setOnce(`timer ${JSON.stringify(name)}`, { run })
-    this.definition.timers.set(name, { parse: toParser(schemaOf(fields)), run: run as Hook<unknown> })
+    this.definition.timers.set(name, {
+      parse: toParser(schemaOf(fields), `timer ${name}: data`),
+      run: run as Hook<unknown>,
+    })
     return this as never
   }
 
@@ -173,7 +176,7 @@ export class ShardBuilder<
       )
     answers.set(name, {
       command: number,
-      parse: toParser(schemaOf(fields)),
+      parse: toParser(schemaOf(fields), `answer ${name}: data`),
       restore: toRestorer(schemaOf(fields)),
       run,
     })

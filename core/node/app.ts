@@ -9,7 +9,9 @@ import { registerHooks, setSourceMapsSupport } from 'node:module'
 import { dirname, extname, join, resolve, sep } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { CipherFactory } from '../wire/cipher.ts'
+import { shorten } from '../wire/errors.ts'
 import type { Game } from '../game/game.ts'
+import { placeOf, sourcesOf, type Sources } from './sources.ts'
 
 /** The app cannot be used; the message names the reason and the remedy. */
 export class AppError extends Error {
@@ -22,6 +24,8 @@ export interface App {
   readonly cipher: CipherFactory | null
   /** Files of the page by URL path; empty without a `page` folder. */
   readonly page: ReadonlyMap<string, PageFile>
+  /** Text of its files, for error messages. */
+  readonly sources: Sources
 }
 export interface PageFile {
   readonly type: string
@@ -62,7 +66,7 @@ export function findEntry(path: string): string {
   return entry
 }
 
-async function importGame(entry: string): Promise<Pick<App, 'game' | 'cipher'>> {
+async function importGame(entry: string): Promise<Omit<App, 'page'>> {
   const code = await bundle(`app ${entry}`, {
     entryPoints: [entry],
     // Names the folder that the sources of the source map are relative to; nothing is written.
@@ -73,17 +77,20 @@ async function importGame(entry: string): Promise<Pick<App, 'game' | 'cipher'>> 
     sourcemap: 'inline',
     plugins: [frameworkExternals],
   })
+  const sources = sourcesOf(code, dirname(entry))
   try {
     const module = await importSource(entry, code)
     if (module.default?.kind !== 'firefly-game')
       throw new AppError(`app ${entry} must export its game: export default firefly({ … })`)
     if (module.cipher !== undefined && typeof module.cipher !== 'function')
       throw new AppError(`app ${entry}: its export cipher is ${typeof module.cipher}, not a cipher factory function`)
-    return { game: module.default as Game, cipher: (module.cipher as CipherFactory | undefined) ?? null }
+    return { game: module.default as Game, cipher: (module.cipher as CipherFactory | undefined) ?? null, sources }
   } catch (error) {
     if (error instanceof AppError) throw error
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new AppError(`app ${entry} does not load: ${reason}`, { cause: error })
+    const reason = error instanceof Error ? `${error.name}: ${error.message}` : `threw ${shorten(error)}`
+    const place = placeOf(error, sources)
+    const where = place ? `; at ${place.at}: ${place.code}` : ''
+    throw new AppError(`app ${entry} does not load: ${reason}${where}`, { cause: error })
   }
 }
 
@@ -121,8 +128,8 @@ async function bundle(what: string, options: BuildOptions): Promise<string> {
 function buildMessage(failure: BuildFailure): string {
   const [first] = failure.errors ?? []
   if (!first) return failure.message
-  const place = first.location ? `${first.location.file}:${first.location.line}: ` : ''
-  return place + first.text
+  const { location, text } = first
+  return location ? `${text}; at ${resolve(location.file)}:${location.line}: ${location.lineText.trim()}` : text
 }
 
 /** Replaces imports of the framework by absolute URLs of the running copy. */

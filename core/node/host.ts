@@ -15,6 +15,7 @@ import { DefinitionError } from '../wire/errors.ts'
 import { systemClock, watchWallClock } from './clock.ts'
 import { openDatabase } from './database.ts'
 import { jsonLog, type LogLevel } from './log.ts'
+import type { Sources } from './sources.ts'
 import { SlotStore } from './slotstore.ts'
 import { WakeScheduler } from './wakescheduler.ts'
 
@@ -34,6 +35,8 @@ export interface HostOptions extends EngineOptions {
   readonly flushMs?: number
   /** Least level of lines that are printed. Default 'warn'. */
   readonly logLevel?: LogLevel
+  /** The game's source text, which error lines of the log quote. */
+  readonly sources?: Sources | undefined
   /** Wraps the store of the engine, to inject faults in tests. */
   readonly wrapStore?: (store: Store) => Store
   /** Wraps the slot files below the tiers. */
@@ -67,7 +70,7 @@ const DRAIN_MS = 10_000
 export async function openHost(options: HostOptions): Promise<Host> {
   const { game, dir } = options
   const clock = systemClock
-  const log = jsonLog(options.logLevel ?? 'warn')
+  const log = jsonLog(options.logLevel ?? 'warn', undefined, options.sources)
   const tables = [...game.tables.values()]
   const criticalTable = tables.find((table) => table.class === 'critical')
   if (criticalTable && !options.mysql)

@@ -11,6 +11,7 @@ export interface Log {
 export type LogFields = Record<string, unknown>
 
 const MAX_FIELDS = 32
+const MAX_CAUSES = 3
 /** Enough for a stack trace. */
 const MAX_CHARACTERS = 2_000
 /** Keys of every line; a field of the same name would be a duplicate key in the JSON object. */
@@ -30,8 +31,19 @@ export function boundedLine(message: string, fields: LogFields | undefined): Log
 function boundedValue(value: unknown): unknown {
   if (typeof value === 'string') return truncate(value)
   if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined) return value
-  if (value instanceof Error) return truncate(value.stack ?? value.message)
+  if (value instanceof Error) return truncate(errorText(value))
   return shorten(value)
+}
+
+/** The stacks of an error and of what caused it. */
+export function errorText(error: Error): string {
+  let text = error.stack ?? `${error.name}: ${error.message}`
+  let { cause } = error
+  for (let depth = 0; cause !== undefined && depth < MAX_CAUSES; depth++) {
+    text += `\n[cause] ${cause instanceof Error ? (cause.stack ?? cause.message) : shorten(cause)}`
+    cause = cause instanceof Error ? cause.cause : undefined
+  }
+  return text
 }
 
 function truncate(text: string): string {

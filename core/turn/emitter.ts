@@ -3,6 +3,7 @@
 
 import { Session } from '../wire/systemcontract.ts'
 import { uidShardKey } from '../wire/systemshards.ts'
+import { contractViolation } from '../wire/errors.ts'
 import type { Emit } from '../game/context.ts'
 import type { Entries } from '../wire/contract.ts'
 import type { Channel } from '../channel/channel.ts'
@@ -46,8 +47,15 @@ function prototypeOf(plan: ShardPlan): object {
 }
 
 function emit({ turn, audience }: Emitter, event: EventPlan, data: unknown): void {
-  const checked = event.data(data)
-  let body = event.codec.encode(checked, event.bounds)
+  let checked: unknown
+  let body: Uint8Array
+  try {
+    checked = event.data(data)
+    body = event.codec.encode(checked, event.bounds)
+  } catch (cause) {
+    // Created here, so that its stack contains the line of the game that sends the event.
+    throw contractViolation(event.fullName, 'event', cause)
+  }
   // `raw` returns the handler's own array, which the handler may change before the event is sent.
   if (body === data) body = new Uint8Array(body)
   const sent: OutgoingEvent = { event: event.number, body, latest: event.latest(checked) }

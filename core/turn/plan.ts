@@ -24,6 +24,8 @@ export interface CommandPlan extends Pick<AnyCommand, 'number' | 'input' | 'outp
 
 export interface EventPlan extends Pick<AnyEvent, 'number' | 'data' | 'bounds'> {
   readonly name: string
+  /** With the name of its contract. */
+  readonly fullName: string
   readonly codec: Codec
   /** Events with equal text replace each other before they are sent; '' = never replaced. */
   readonly latest: (data: unknown) => string
@@ -56,14 +58,19 @@ function compileShard(definition: ShardDefinition): ShardPlan {
   const events = new Map<string, EventPlan>()
   for (const [name, entry] of Object.entries(contract.entries)) {
     const codec = entryCodec(contract, entry)
-    if (entry.kind === 'event') events.set(name, eventPlan(name, entry, codec))
+    if (entry.kind === 'event') events.set(name, eventPlan(contract.name, name, entry, codec))
     else commands.set(entry.number, commandPlan(name, entry, codec, handlers.get(name) as TurnHandler))
   }
   return {
     definition,
     commands,
     events,
-    kv: new Map(Object.entries(kv).map(([name, type]) => [name, { parse: toParser(type), restore: toRestorer(type) }])),
+    kv: new Map(
+      Object.entries(kv).map(([name, type]) => [
+        name,
+        { parse: toParser(type, `kv.${name}`), restore: toRestorer(type) },
+      ]),
+    ),
     declaredRefusals: new Set(contract.refuses),
     rowsView: rowsView(definition.tables),
     hasCriticalTable: [...definition.tables.values()].some((table) => table.class === 'critical'),
@@ -75,7 +82,7 @@ function commandPlan(name: string, command: AnyCommand, codec: Codec, run: TurnH
   return { ...command, name, codec, run, internal: command.options.internal ?? false }
 }
 
-function eventPlan(name: string, event: AnyEvent, codec: Codec): EventPlan {
+function eventPlan(contract: string, name: string, event: AnyEvent, codec: Codec): EventPlan {
   const { number, options } = event
   const { latest } = options
   const latestKeyOf = (value: unknown): string => {
@@ -83,5 +90,5 @@ function eventPlan(name: string, event: AnyEvent, codec: Codec): EventPlan {
     if (latest === true) return String(number)
     return `${number}:${String((value as Record<string, unknown>)[latest])}`
   }
-  return { ...event, name, codec, latest: latestKeyOf }
+  return { ...event, name, fullName: `${contract}.${name}`, codec, latest: latestKeyOf }
 }

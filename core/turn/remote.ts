@@ -4,7 +4,8 @@
 import type { ShardHandle } from '../game/context.ts'
 import { msgpack } from '../wire/codec.ts'
 import { entryCodec, type AnyCommand, type Contract, type Entries } from '../wire/contract.ts'
-import { CallError, Refusal, type SystemCode } from '../wire/errors.ts'
+import type { Codec } from '../wire/codec.ts'
+import { CallError, contractViolation, Refusal, type SystemCode } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
 import { Session } from '../wire/systemcontract.ts'
@@ -17,13 +18,14 @@ interface RemoteTarget {
   readonly id: ShardId
 }
 type AnswerOption = { readonly answer: string; readonly data?: unknown }
-type SendCommand = (
-  target: RemoteTarget,
-  contract: Contract,
-  command: AnyCommand,
-  input: unknown,
-  answer?: AnswerOption,
-) => unknown
+type SendCommand = (target: RemoteTarget, sent: RemoteCommand, input: unknown, answer?: AnswerOption) => unknown
+
+interface RemoteCommand {
+  /** With the name of its contract. */
+  readonly name: string
+  readonly command: AnyCommand
+  readonly codec: Codec
+}
 
 const prototypes = new WeakMap<Contract, { readonly call: object; readonly cast: object }>()
 
@@ -48,42 +50,41 @@ function prototypeOf(contract: Contract, send: SendCommand): object {
   const prototype: Record<string, unknown> = {}
   for (const [name, entry] of Object.entries(contract.entries)) {
     if (entry.kind !== 'command') continue
+    const sent: RemoteCommand = { name: `${contract.name}.${name}`, command: entry, codec: entryCodec(contract, entry) }
     prototype[name] = function (this: RemoteTarget, input: unknown = {}, answer?: AnswerOption): unknown {
-      return send(this, contract, entry, input, answer)
+      return send(this, sent, input, answer)
     }
   }
   return prototype
 }
 
-function castRemote(
-  { turn, id }: RemoteTarget,
-  contract: Contract,
-  command: AnyCommand,
-  input: unknown,
-  answer?: AnswerOption,
-): void {
-  const checked = command.input(input)
-  const encoded = entryCodec(contract, command).encode(checked, command.inputBounds)
-  // `raw` returns the handler's own array, which the handler may change before the cast is sent.
-  const body = encoded === checked ? new Uint8Array(encoded) : encoded
+/** @throws InputError that names the command */
+function encodeInput({ name, command, codec }: RemoteCommand, input: unknown): Uint8Array {
+  try {
+    const body = codec.encode(command.input(input), command.inputBounds)
+    // `raw` returns the handler's own array, which the handler may change before the body is sent.
+    return body === input ? new Uint8Array(body) : body
+  } catch (cause) {
+    throw contractViolation(name, 'input', cause)
+  }
+}
+
+function castRemote({ turn, id }: RemoteTarget, sent: RemoteCommand, input: unknown, answer?: AnswerOption): void {
+  const { name, command } = sent
+  const body = encodeInput(sent, input)
   if (command.options.durable) {
     if (turn.requireActive().plan.definition.stateless)
       throw new Error('a service has no storage, so it cannot send a durable cast')
     return turn.addCast({ target: id, command: command.number, body, answer: answer?.answer ?? '' }, answer?.data)
   }
-  if (answer) throw new Error(`${contract.name}: only a cast of a durable command has an answer`)
+  if (answer) throw new Error(`${name}: only a cast of a durable command has an answer`)
   turn.addEffect((host) => host.peer(id).cast({ command: command.number, body, chain: [], timeoutMs: 0 }))
 }
 
-async function callRemote(
-  { turn, id }: RemoteTarget,
-  contract: Contract,
-  command: AnyCommand,
-  input: unknown,
-): Promise<unknown> {
+async function callRemote({ turn, id }: RemoteTarget, sent: RemoteCommand, input: unknown): Promise<unknown> {
   const host = turn.requireActive()
-  const codec = entryCodec(contract, command)
-  const body = codec.encode(command.input(input), command.inputBounds)
+  const { name, command, codec } = sent
+  const body = encodeInput(sent, input)
   const chain = [...turn.cause.chain, host.name]
   const target = shardName(id)
   if (chain.includes(target))
@@ -97,7 +98,11 @@ async function callRemote(
   if (answer.kind === 'refusal') throw new Refusal(answer.code, answer.message)
   if (answer.kind === 'system') throw new CallError(answer.code as SystemCode, answer.message)
   if (answer.kind !== 'reply' || answer.body === null || !command.output) return undefined
-  return command.output(codec.decode(answer.body, command.outputBounds))
+  try {
+    return command.output(codec.decode(answer.body, command.outputBounds))
+  } catch (cause) {
+    throw contractViolation(name, 'reply', cause)
+  }
 }
 
 function withDeadline(clock: Clock, target: string, ms: number, answered: Promise<PeerAnswer>): Promise<PeerAnswer> {

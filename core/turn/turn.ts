@@ -95,9 +95,9 @@ export class Turn implements SessionContext, RowTurn, KvTurn, TurnScope {
   to(seat: number): Emit<Entries> {
     return this.#emitter({ to: 'seat', seat })
   }
-  at<E extends Entries, Code extends string>(contract: Contract<E, Code>, key: string = contract.key): ShardHandle<E> {
-    this.requireActive()
-    return remoteOf(this, contract, key)
+  at<E extends Entries, Code extends string>(contract: Contract<E, Code>, key?: string): ShardHandle<E> {
+    const host = this.requireActive()
+    return remoteOf(this, contract, key ?? host.defaultKey(contract))
   }
 
   get rows(): Rows<Tables> {

@@ -202,7 +202,7 @@ export class TurnCommit {
         if (outcome?.kind === 'committed') return this.#sendFailure(turn, failure)
         log.error('a refused turn could not be taken back', { cause: String(outcome?.cause) })
       },
-      (error: unknown) => log.error('a refused turn could not be taken back', { error: String(error) }),
+      (error: unknown) => log.error('a refused turn could not be taken back', { error }),
     )
   }
 
@@ -239,7 +239,7 @@ export function encodeLegacyRefusal(
     log.error('a legacy refusal could not be encoded; declare legacy.refuse for its codec', {
       shard: name,
       command: command.name,
-      error: String(error),
+      error,
     })
     return null
   }

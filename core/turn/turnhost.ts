@@ -111,6 +111,8 @@ export interface TurnHost extends ActivationContext, RowHost, ChannelActivation 
   readonly channels: Pick<ChannelRegistry, 'startSeatTimeout' | 'endChannel' | 'expectSession'>
   rows(table: TableDefinition): TableRows
   cached<Params, Value>(definition: Cached<Params, Value>, params: Params): Promise<Value>
+  /** The key of `c.at(contract)`. @throws InputError for a kind of shard without default key */
+  defaultKey(contract: Contract): string
   /** @throws InputError when no session can be bound to this key */
   checkKey(contract: Contract, key: string): void
   membershipChanged(): void

@@ -2,7 +2,7 @@
 // once, either with its writes in a commit, or rolled back with an error as its answer.
 
 import { EMPTY_BYTES } from '../wire/bytes.ts'
-import { CallError, InputError, PROPAGATED_CODES, Refusal } from '../wire/errors.ts'
+import { CallError, contractViolation, InputError, PROPAGATED_CODES, Refusal } from '../wire/errors.ts'
 import { MAX_STORED_BYTES, TIMES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import { RETAIN } from '../ports/link.ts'
@@ -95,8 +95,8 @@ export class TurnRunner implements HookRunner, CommandRunner {
         // `raw` returns the handler's own array, which it may reuse. Copy by `new`: the slice of a Buffer is a view.
         if (reply === result && !this.#canReleaseNow(turn)) reply = new Uint8Array(reply)
       } catch (cause) {
-        const message = `${command.name} returned a value that its contract refuses`
-        return this.failTurn(turn, new Error(message, { cause }))
+        const entry = `${this.#activation.plan.definition.contract.name}.${command.name}`
+        return this.failTurn(turn, contractViolation(entry, 'reply', cause))
       }
     }
     const isStored = turn.cause.receipt !== null || ((flags & RETAIN) !== 0 && turn.writes !== null)
@@ -139,7 +139,7 @@ export class TurnRunner implements HookRunner, CommandRunner {
     meter.bugs++
     log.error('a handler threw; its turn is rolled back', {
       command: command?.name,
-      error: error instanceof Error ? (error.stack ?? error.message).slice(0, 2_000) : String(error),
+      error,
     })
     this.#refuseTurn(turn, 'system', 'INTERNAL', 'the handler failed', command?.number ?? 0)
     turn.cause.onFailed?.(error)

@@ -98,7 +98,10 @@ export type Entries = Readonly<Record<string, AnyCommand | AnyEvent>>
 
 /** Options of `contract`. */
 export interface ContractOptions<Code extends string> {
-  /** The key of clients that send none (all legacy clients). Default 'main'. */
+  /**
+   * The key of clients that send none (all legacy clients), default 'main'; where it is set, `c.at(Contract)` needs no key
+   * either: for a kind of shard with one instance.
+   */
   readonly key?: string
   /** Codec of every entry without its own. Default 'msgpack'. */
   readonly codec?: CodecName | Codec
@@ -114,6 +117,8 @@ export interface Contract<E extends Entries = Entries, Code extends string = str
   readonly name: string
   /** The key of clients that send none. */
   readonly key: string
+  /** The contract sets its `key`. */
+  readonly hasOwnKey: boolean
   /** Its commands and events. */
   readonly entries: E
   /** Codec of every entry without its own. */
@@ -187,7 +192,7 @@ export function command(
     kind: 'command',
     number,
     input: toParser(schemaOf(input)),
-    output: output && toParser(schemaOf(output)),
+    output: output && toParser(schemaOf(output), 'output'),
     inputSpec: specOf(schemaOf(input)),
     outputSpec: output && specOf(schemaOf(output)),
     options,
@@ -205,7 +210,7 @@ export function event<const N extends number, const D extends Shape = Record<nev
   return {
     kind: 'event',
     number,
-    data: toParser(schemaOf(data)) as Parser<InferShape<D>>,
+    data: toParser(schemaOf(data), 'data') as Parser<InferShape<D>>,
     dataSpec: specOf(schemaOf(data)),
     options,
     bounds: bodyBounds(`data of event ${number}`, data, options.maxItems),
@@ -253,6 +258,7 @@ export function contract<const E extends Entries, const Code extends string = ne
   return {
     name,
     key: options.key ?? 'main',
+    hasOwnKey: options.key !== undefined,
     entries,
     codec,
     refuses,

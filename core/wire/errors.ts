@@ -81,6 +81,12 @@ export class InputError extends Error {
   override readonly name = 'InputError'
 }
 
+/** Of a value that an entry of a contract cannot carry: names entry, path, value and bound. `what`: input, reply or event. */
+export function contractViolation(entry: string, what: string, cause: unknown): InputError {
+  const why = cause instanceof Error ? cause.message : shorten(cause)
+  return new InputError(`${entry}: the ${what} violates its contract: ${why}`)
+}
+
 /** A refusal that the contract declares; the turn is rolled back and the caller is answered. */
 export class Refusal extends Error {
   /** Always 'Refusal'. */

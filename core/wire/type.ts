@@ -246,12 +246,12 @@ export function specOf(schema: Schema<unknown>): TypeSpec {
 }
 
 /**
- * Returns a function that returns the validated value or throws an InputError.
+ * Returns a function that returns the validated value or throws an InputError, whose path starts with `root`.
  * @throws DefinitionError (the function) when a foreign schema returns a promise
  */
-export function toParser<Out>(schema: Schema<Out>): (value: unknown) => Out {
+export function toParser<Out>(schema: Schema<Out>, root = 'input'): (value: unknown) => Out {
   const part = compileSchema('schema', schema)
-  return (value) => parseOrThrow(part, value, 'input')
+  return (value) => parseOrThrow(part, value, root)
 }
 
 /**

@@ -106,8 +106,7 @@ export class Connection implements OutboundWriterOwner, FrameReaderOwner, Sessio
   }
 
   onInternalError(error: unknown): void {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    this.#host.log.error('an internal error closes a connection', { error: text.slice(0, 2_000), remote: this.remote })
+    this.#host.log.error('an internal error closes a connection', { error, remote: this.remote })
     this.closeConnection('BAD_MESSAGE', 'internal error')
   }
 
@@ -141,7 +140,7 @@ export class Connection implements OutboundWriterOwner, FrameReaderOwner, Sessio
     } catch (error) {
       // Not thrown: the shard is sending to many connections, and the others must not fail.
       this.#host.log.error('a connection is closed: its cipher could not encrypt', {
-        error: String(error),
+        error,
         remote: this.remote,
       })
       this.writer.flush()

@@ -112,7 +112,7 @@ export class Gateway implements ConnectionHost {
     } catch (error) {
       admission.release()
       this.log.error('a connection is rejected: its cipher could not be created', {
-        error: String(error),
+        error,
         remote: transport.remote,
       })
       this.meter.countClose('UNAVAILABLE')

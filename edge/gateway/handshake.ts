@@ -56,7 +56,7 @@ function loginWithTicket(ticket: Uint8Array, identity: SessionIdentity, handshak
   if (!ticketVerifier && !auth) return handshake.onRejected('BAD_TICKET', 'this server does not accept tickets')
   const onVerifyError = (error: unknown): void => {
     if (error instanceof TicketError) return handshake.onRejected('BAD_TICKET', error.message)
-    log.error('a ticket could not be verified', { error: String(error), remote: owner.remote })
+    log.error('a ticket could not be verified', { error, remote: owner.remote })
     handshake.onRejected('UNAVAILABLE', 'the ticket could not be verified')
   }
   awaitValue(ticketVerifier ? ticketVerifier.verify(ticket) : ANONYMOUS, handshake, onVerifyError, (claims) => {

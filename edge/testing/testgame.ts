@@ -1,6 +1,7 @@
 // A game under test: server, clients, stores and time in one process. Invariant: time passes only while the test waits, so
 // an hour is tested in milliseconds, and the same test has the same outcome in every run.
 
+import { errorText } from '../../core/ports/log.ts'
 import { connect, type Firefly } from '../../client/index.ts'
 import type { ClientClock, Dial } from '../../client/socket.ts'
 import type { Game } from '../../core/game/game.ts'
@@ -223,6 +224,7 @@ class MemoryGame implements TestGame {
   #lastError(): string | null {
     const line = this.#log.lines.findLast(({ level }) => level === 'error')
     const error = line?.fields['error'] ?? line?.fields['cause']
+    if (error instanceof Error) return errorText(error)
     return typeof error === 'string' ? error : (line?.message ?? null)
   }
 }

@@ -112,7 +112,7 @@ async function upgradeToGame({ method, headers }: Request, env: EdgeEnv, options
   try {
     state = await isolateState(env)
   } catch (error) {
-    log.error('the gateway could not be created', { error: String(error) })
+    log.error('the gateway could not be created', { error })
     return new Response('the core does not answer', { status: 503 })
   }
   if (!state.isOriginAllowed(headers.get('Origin')))
@@ -198,7 +198,7 @@ async function refreshRoutingTable(
     }
     gateway.updateRoutingTable(state.routingTable)
   } catch (error) {
-    log.warn('the routing table could not be fetched', { error: String(error) })
+    log.warn('the routing table could not be fetched', { error })
   }
 }
 

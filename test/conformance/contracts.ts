@@ -112,12 +112,16 @@ export const Ledger = contract(
 )
 
 /** A service: handlers wait at a named gate until another call opens it. */
-export const Gate = contract('gate', {
-  wait: command(500, { name }, {}),
-  open: command(501, { name }, {}),
-  waiting: command(502, { name }, number),
-  ping: command(503, number, number),
-})
+export const Gate = contract(
+  'gate',
+  {
+    wait: command(500, { name }, {}),
+    open: command(501, { name }, {}),
+    waiting: command(502, { name }, number),
+    ping: command(503, number, number),
+  },
+  { key: 'main' },
+)
 
 /** A service with three concurrent turns. */
 export const Crew = contract('crew', {

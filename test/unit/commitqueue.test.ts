@@ -80,7 +80,11 @@ test('calls onTimeout of a late commit once, and still releases its effects when
   assert.deepEqual(calls, ['first timed out', 'second timed out', 'first committed', 'second committed'])
 })
 
-const Note = contract('note', { write: command(1, {}, {}), echo: command(2), first: event(10), second: event(11) })
+const Note = contract(
+  'note',
+  { write: command(1, {}, {}), echo: command(2), first: event(10), second: event(11) },
+  { key: 'main' },
+)
 const note = shard(Note)
   .public()
   .kv({ n: t.u32 })

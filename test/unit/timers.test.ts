@@ -130,7 +130,7 @@ test('a host reports each jump of the wall clock once, and no adjustment', () =>
 
 test('calls between shards have their deadline by the monotonic clock', async () => {
   const Relay = contract('relay', { ask: command(1, {}, { n: t.u32 }) })
-  const Slow = contract('slow', { get: command(2, {}, { n: t.u32 }) })
+  const Slow = contract('slow', { get: command(2, {}, { n: t.u32 }) }, { key: 'main' })
   let release: () => void = () => {}
   const slow = shard(Slow).on('get', async () => {
     await new Promise<void>((resolve) => (release = resolve))
