@@ -12,13 +12,14 @@ import {
   type SqlStatement,
   type SqlValue,
 } from '../../core/sql/client.ts'
-import { MariadbMissing, testDatabase, type Mariadb } from './mariadb.ts'
+import type { DatabaseServer } from './databaseserver.ts'
+import { MariadbMissing, testDatabase } from './mariadb.ts'
 import { waitFor } from './wait.ts'
 
 export interface TestDatabase {
   readonly url: string
   /** null = a server from outside, which tests must not stop. */
-  readonly mariadb: Mariadb | null
+  readonly mariadb: DatabaseServer | null
   /** Why the tests cannot run; false = they can. */
   readonly skip: string | false
 }

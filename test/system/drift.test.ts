@@ -69,8 +69,8 @@ const DRIFT: readonly (readonly [sql: string, ...drift: string[]])[] = [
       'or by hand: ALTER TABLE `bags` DROP INDEX `only_one`',
   ],
   [
-    'ALTER TABLE bags ENGINE=Aria',
-    'table bags: found ENGINE=Aria, expected ENGINE=InnoDB: Aria has no transactions; ' +
+    'ALTER TABLE bags ENGINE=MyISAM',
+    'table bags: found ENGINE=MyISAM, expected ENGINE=InnoDB: MyISAM has no transactions; ' +
       'by hand: ALTER TABLE `bags` ENGINE=InnoDB',
   ],
   [

@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Game } from '../../../core/game/game.ts'
 import type { TieredStore } from '../../../core/outbox/tieredstore.ts'
 import { createDatabase } from '../../drill/market/sources.ts'
-import { startMariadb, type Mariadb } from '../../support/mariadb.ts'
+import type { DatabaseServer } from '../../support/databaseserver.ts'
+import { startMariadb } from '../../support/mariadb.ts'
 import { createFolder } from '../disk.ts'
 import type { Profile } from '../figure.ts'
 import { progress } from '../../support/figure.ts'
@@ -28,9 +29,9 @@ export function openEnvironment(profile: Profile): BenchEnvironment {
   const dir = createFolder('state')
   progress(`state: files in ${dir}`)
   const remove = (): void => rmSync(dir, { recursive: true, force: true, maxRetries: 10 })
-  let mariadb: Promise<Mariadb> | null = null
+  let mariadb: Promise<DatabaseServer> | null = null
   process.once('exit', remove)
-  const start = async (): Promise<Mariadb> => {
+  const start = async (): Promise<DatabaseServer> => {
     const running = await startMariadb({ dir: join(dir, 'mariadb') })
     // The folder is removed after the handler of MariaDB has killed it.
     process.off('exit', remove).once('exit', remove)

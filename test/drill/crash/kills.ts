@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { Mariadb } from '../../support/mariadb.ts'
+import type { DatabaseServer } from '../../support/databaseserver.ts'
 import { ServerProcess } from '../../support/serverprocess.ts'
 import { withDeadline } from '../../support/wait.ts'
 import { FaultLoop, type FaultLoopOptions } from './faultloop.ts'
@@ -13,7 +13,7 @@ import { isSelfKill, type KillPoint, type Mutant, type ServerMessage, type Serve
 import type { LateBatches } from './latebatches.ts'
 
 export interface ServerKillsOptions extends FaultLoopOptions<KillPoint> {
-  readonly mariadb: Mariadb
+  readonly mariadb: DatabaseServer
   readonly lateBatches: LateBatches
   readonly order: Pick<ServerOrder, 'http' | 'tcp' | 'critical' | 'mutant'>
   /** The folder of the run: the server's data and its log. */

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { platformClock } from '../../../client/socket.ts'
 import type { SqlClient } from '../../../core/sql/client.ts'
 import { every, secondsSince, sortedByName } from '../../support/figure.ts'
-import type { Mariadb } from '../../support/mariadb.ts'
+import type { DatabaseServer } from '../../support/databaseserver.ts'
 import type { Random } from '../../support/random.ts'
 import { until, untilCount, withDeadline } from '../../support/wait.ts'
 import { checkSource, checkTotals, compareSources, type LedgerSource } from '../market/checker.ts'
@@ -166,7 +166,7 @@ export class MarketRun<Point extends string> {
   }
 
   /** Keeps the folder, with copies of what may explain a violation. */
-  async keepEvidence(folder: ReturnType<typeof temporaryFolder>, mariadb: Mariadb): Promise<void> {
+  async keepEvidence(folder: ReturnType<typeof temporaryFolder>, mariadb: DatabaseServer): Promise<void> {
     const mysql = join(folder.path, 'mysql')
     folder.keep()
     await mariadb.stop()

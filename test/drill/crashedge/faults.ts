@@ -3,7 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { Mariadb } from '../../support/mariadb.ts'
+import type { DatabaseServer } from '../../support/databaseserver.ts'
 import type { Endpoint } from '../../support/planetscale/server.ts'
 import { until, withDeadline } from '../../support/wait.ts'
 import type { Workers } from '../../support/workers.ts'
@@ -36,7 +36,7 @@ export const ALL_POINTS: readonly ObjectPoint[] = [...LOCAL_POINTS, ...CRITICAL_
 
 /** What the run consists of outside this process. */
 export interface Environment {
-  readonly mariadb: Mariadb
+  readonly mariadb: DatabaseServer
   readonly endpoint: Endpoint
   readonly proxy: DatabaseProxy
   readonly workers: Workers

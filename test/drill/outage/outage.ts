@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import game from '../../../examples/market/server.ts'
 import { printFigure, progress } from '../../support/figure.ts'
-import { startMariadb, type Mariadb } from '../../support/mariadb.ts'
+import type { DatabaseServer } from '../../support/databaseserver.ts'
+import { startMariadb } from '../../support/mariadb.ts'
 import { createDatabase } from '../market/sources.ts'
 import { flag, parseDrill, positive, temporaryFolder, whole } from '../options.ts'
 import { OutageRun, ServerUnderTest, type Class, type Mode, type Times } from './outagerun.ts'
@@ -49,7 +50,7 @@ export async function run(args: readonly string[]): Promise<void> {
   if (process.exitCode) progress(`evidence in ${folder.path}`)
 }
 
-async function startServer(name: Class, mariadb: Mariadb, folder: string): Promise<ServerUnderTest> {
+async function startServer(name: Class, mariadb: DatabaseServer, folder: string): Promise<ServerUnderTest> {
   const mysql = await createDatabase(mariadb.url, `outage_${name}`, [...game.tables.values()])
   const order = { dir: join(folder, name), mysql, critical: name === 'critical' }
   const server = new ServerUnderTest(name, order, join(folder, `${name}.log`))
@@ -59,7 +60,7 @@ async function startServer(name: Class, mariadb: Mariadb, folder: string): Promi
 
 async function runOutage(
   mode: Mode,
-  mariadb: Mariadb,
+  mariadb: DatabaseServer,
   servers: readonly ServerUnderTest[],
   players: number,
   times: Times,
