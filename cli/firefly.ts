@@ -60,6 +60,7 @@ async function serve(options: ServeOptions): Promise<void> {
     trustProxy: options.trustProxy,
     basePath: options.basePath,
     wsPath: options.wsPath,
+    metrics: { port: options.metricsPort, host: options.metricsHost, token: options.metricsToken },
     tickets,
     ...(tls && { tls }),
     ...(options.secret !== '' && { secret: options.secret }),
@@ -70,6 +71,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const { http, tcp } = server
   const url = `${tls ? 'https' : 'http'}://${http.host}:${http.port}`
   console.log(`firefly ready http=${url} tcp=${tcp.host}:${tcp.port} pid=${process.pid}`)
+  if (server.metrics) console.log(`metrics at http://${server.metrics.host}:${server.metrics.port}/metrics`)
   for (const line of durabilityLines(game, options.mysql !== '')) console.log(line)
   if (page.has('/')) console.log(`open ${url}/ in a browser`)
   if (options.host === '127.0.0.1')

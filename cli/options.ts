@@ -113,6 +113,19 @@ const OPTIONS = {
     '',
     checkedBy((path) => new WebPaths('', path)),
   ],
+  metricsPort: [
+    '--metrics-port <port>',
+    'port of /metrics alone, plain HTTP, 0 picks a free one; default: /metrics is on the HTTP port',
+    null,
+    (text: string): number | null => integerIn(0, 65_535)(text),
+  ],
+  metricsHost: ['--metrics-host <address>', 'address of that port', '127.0.0.1', parseText],
+  metricsToken: [
+    '--metrics-token <text>',
+    '/metrics requires "Authorization: Bearer" and this text, at least 16 characters; default: none',
+    '',
+    parseText,
+  ],
   trustProxy: [
     '--trust-proxy <networks>',
     'proxies that may name the client: X-Forwarded-For, Forwarded, PROXY protocol; 10.0.0.0/8,::1; default: none',

@@ -3,6 +3,7 @@
 export { start, type RunningServer, type ServerOptions } from './server.ts'
 export type { Cipher, CipherFactory } from '../../core/wire/cipher.ts'
 export type { TicketKey, TicketOptions } from '../gateway/ticket.ts'
+export type { MetricsOptions } from './metricsserver.ts'
 export type { TlsFiles } from './tls.ts'
 export { bufferStandardStreams } from '../../core/node/stdio.ts'
 export { openHost, type Host, type HostOptions } from '../../core/node/host.ts'

@@ -18,6 +18,7 @@ import { Gateway } from '../gateway/gateway.ts'
 import { tcpServer } from './transport.ts'
 import { ListenerRejections, PendingSockets } from './pendingsockets.ts'
 import { createMetrics } from './metrics.ts'
+import { checkMetricsToken, metricsHandler, metricsServer, type MetricsOptions } from './metricsserver.ts'
 import { originFilter } from '../gateway/origin.ts'
 import { WebPaths } from '../gateway/webpaths.ts'
 import { Slab } from '../gateway/writebuffer.ts'
@@ -50,6 +51,8 @@ export interface ServerOptions extends HostOptions {
   readonly wsPath?: string
   /** Networks of proxies, such as `10.0.0.0/8,::1`: they may name the client's address (docs/operating.md). Default: none. */
   readonly trustProxy?: string
+  /** Where `/metrics` is served, and to whom. Default: with the page, to everyone. */
+  readonly metrics?: MetricsOptions
   /** Keys and required claims of login tickets. Default: no tickets. */
   readonly tickets?: TicketOptions | null
   /** Signs resume tokens, at least 32 characters. Default: created once and stored in the data folder. */
@@ -64,6 +67,8 @@ export interface RunningServer {
   readonly http: { readonly host: string; readonly port: number }
   /** Where TCP listens. */
   readonly tcp: { readonly host: string; readonly port: number }
+  /** The port of `/metrics` alone; null = it is on that of HTTP. */
+  readonly metrics: { readonly host: string; readonly port: number } | null
   /** Engine and stores. */
   readonly host: Host
   /** Terminates the connections. */
@@ -84,6 +89,12 @@ export interface RunningServer {
  */
 export async function start(options: ServerOptions): Promise<RunningServer> {
   checkSecret(options.secret)
+  const {
+    port: metricsPort = null,
+    host: metricsAddress = '127.0.0.1',
+    token: metricsToken = '',
+  } = options.metrics ?? {}
+  checkMetricsToken(metricsToken)
   const certificate = options.tls ? new Certificate(options.tls) : null
   const isOriginAllowed = originFilter(options.origins ?? '')
   const paths = new WebPaths(options.basePath, options.wsPath)
@@ -110,6 +121,7 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
     isTrusted: options.trustProxy ? isTrusted : null,
   })
   const registry = createMetrics(host, gateway, rejections, pendingSockets)
+  const answerMetrics = metricsHandler(registry, metricsToken)
   const tcp = tcpServer(gateway, pendingSockets, rejections, certificate)
   const { page = new Map() } = options
   const web = webServer({
@@ -118,27 +130,34 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
     certificate,
     host,
     gateway,
-    registry,
+    answerMetrics: metricsPort === null ? answerMetrics : null,
     page,
     isOriginAllowed,
     isTrusted,
     paths,
   })
   for (const server of [tcp, web]) pendingSockets.takeProxyHeaders(server, certificate !== null)
+  const scrapes = metricsPort === null ? null : metricsServer(answerMetrics, gateway.times)
   let stopPromise: Promise<void> | null = null
-  const stop = (): Promise<void> => (stopPromise ??= shutDown(host, gateway, pendingSockets, tcp, web))
+  const stop = (): Promise<void> => {
+    scrapes?.close()
+    scrapes?.closeAllConnections()
+    return (stopPromise ??= shutDown(host, gateway, pendingSockets, tcp, web))
+  }
   const address = options.host ?? '127.0.0.1'
   try {
     await listen(tcp, options.tcp ?? 11_009, address)
     await listen(web, options.http ?? 8_080, address)
+    if (scrapes && metricsPort !== null) await listen(scrapes, metricsPort, metricsAddress)
   } catch (error) {
     await stop()
     throw error
   }
-  countAcceptErrors([tcp, web], rejections, host.log)
+  countAcceptErrors(scrapes ? [tcp, web, scrapes] : [tcp, web], rejections, host.log)
   return {
     http: { host: address, port: (web.address() as AddressInfo).port },
     tcp: { host: address, port: (tcp.address() as AddressInfo).port },
+    metrics: scrapes && { host: metricsAddress, port: (scrapes.address() as AddressInfo).port },
     host,
     gateway,
     refusals: rejections,

@@ -2,16 +2,16 @@
 // deadline and a maximum size, and no request ends the process.
 
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
-import { Hono } from 'hono'
+import { Hono, type Context } from 'hono'
 import { getPath } from 'hono/utils/url'
-import { createServer, type IncomingMessage, type Server, type ServerOptions as HttpOptions } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
-import type { Registry } from 'prom-client'
 import type { App } from '../../core/node/app.ts'
 import type { Host } from '../../core/node/host.ts'
 import type { Gateway } from '../gateway/gateway.ts'
-import { KEEP_ALIVE_MS, rejectUpgrade, webSocketUpgrade } from './transport.ts'
+import { httpOptionsOf, limitResponses } from './httplimits.ts'
+import { rejectUpgrade, webSocketUpgrade } from './transport.ts'
 import { UNTRUSTED_PROXY, type ListenerRejections, type PendingSockets } from './pendingsockets.ts'
 import type { NetworkFilter } from '../gateway/address.ts'
 import { forwardedClient, ForwardedError, type ForwardedHeaders } from '../gateway/forwarded.ts'
@@ -23,7 +23,8 @@ import type { Certificate } from './tls.ts'
 export interface WebOptions {
   readonly host: Host
   readonly gateway: Gateway
-  readonly registry: Registry
+  /** Answers `/metrics`; null = it is on a port of its own. */
+  readonly answerMetrics: ((c: Context) => Promise<Response>) | null
   readonly page: App['page']
   readonly pendingSockets: PendingSockets
   readonly rejections: ListenerRejections
@@ -37,27 +38,12 @@ export interface WebOptions {
 
 export type WebServer = Server | TlsServer
 
-/** `requestMs`: deadline of a complete request; no request needs a body. */
-const httpOptionsOf = (requestMs: number): HttpOptions => ({
-  /** Enough for the cookies of a large site. */
-  maxHeaderSize: 16_384,
-  headersTimeout: requestMs,
-  requestTimeout: requestMs,
-  /** How late the two deadlines above may fire; Node's default is 30 s. */
-  connectionsCheckingInterval: Math.min(requestMs, 1_000),
-  noDelay: true,
-  keepAlive: true,
-  keepAliveInitialDelay: KEEP_ALIVE_MS,
-  insecureHTTPParser: false,
-  // Any other upgrade, such as h2c, is handled as a plain request.
-  shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
-})
-
 /** Returns the HTTP server, over TLS when there is a certificate; it does not listen yet. */
 export function webServer(options: WebOptions): WebServer {
   const { certificate, gateway, pendingSockets, rejections } = options
   const server = createHttpServer(options)
   pendingSockets.watchServer(server, certificate !== null)
+  limitResponses(server, gateway.times)
   const upgrade = webSocketUpgrade(gateway, pendingSockets, rejections)
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy())
@@ -122,7 +108,7 @@ const MULTIPLE_HOSTS = 'a request must have one Host header'
 function createHttpServer(options: WebOptions): WebServer {
   const { certificate, gateway } = options
   const { fetch } = routes(options)
-  const serverOptions = { ...httpOptionsOf(gateway.times.firstFrameMs), ...certificate?.credentials }
+  const serverOptions = { ...httpOptionsOf(gateway.times), ...certificate?.credentials }
   if (!certificate) return createAdaptorServer({ fetch, createServer, serverOptions }) as Server
   const server = createAdaptorServer({ fetch, createServer: createTlsServer, serverOptions }) as TlsServer
   certificate.addServer(server)
@@ -131,7 +117,7 @@ function createHttpServer(options: WebOptions): WebServer {
 
 type Bindings = { Bindings: HttpBindings }
 
-function routes({ host, gateway, registry, page, rejections, paths }: WebOptions): Hono<Bindings> {
+function routes({ host, gateway, answerMetrics, page, rejections, paths }: WebOptions): Hono<Bindings> {
   const app = new Hono<Bindings>({ getPath: (request) => paths.localPath(getPath(request)) })
   app.use(async (c, next) => {
     if (!hasMultipleHosts(c.env.incoming)) return next()
@@ -141,8 +127,12 @@ function routes({ host, gateway, registry, page, rejections, paths }: WebOptions
   app.get('/healthz', (c) =>
     c.json({ status: 'ok', host: 'node', connections: gateway.connectionCount, shards: host.engine.shards }),
   )
-  app.get('/metrics', async (c) => c.text(await registry.metrics(), 200, { 'content-type': registry.contentType }))
-  for (const [path, file] of page) app.get(path, (c) => c.body(file.body, 200, { 'content-type': file.type }))
+  if (answerMetrics) app.get('/metrics', answerMetrics)
+  for (const [path, { body, type }] of page) {
+    // Encoded once: the responses of slow readers share the bytes.
+    const bytes = typeof body === 'string' ? new TextEncoder().encode(body) : body
+    app.get(path, (c) => c.body(bytes, 200, { 'content-type': type }))
+  }
   app.all('*', (c) => {
     const path = getPath(c.req.raw)
     const redirect = paths.redirectOf(path)
