@@ -217,7 +217,6 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
     // Only an OPENED of this connection contains one.
     if (call.opening !== 0) this.#confirmWelcome()
     this.#confirmReply(call.channel, call.replyAck)
-    if (call.channel === 0) throw new ProtocolError('BAD_MESSAGE', 'channel 0 accepts no calls')
     const channel = this.#channels.get(call.channel)
     if (!channel) return this.sendError(call.channel, call.sequence, 'system', 'CLOSED', 'the channel is not open')
     const { routingTable, limits } = this.#host

@@ -242,7 +242,7 @@ const MESSAGES: readonly (readonly [string, Uint8Array, Outcome | 'PONG' | 'OPEN
   ['OPEN of channel 0', frame(MESSAGE.OPEN, encodeOpen({ ...OPEN, channel: 0 })), VIOLATION],
   ['RESUME', frame(MESSAGE.RESUME, encodeResume([{ ...OPEN, channel: 2 }])), 'OPENED'],
   ['RESUME of nothing', frame(MESSAGE.RESUME, encodeResume([])), NO_ANSWER],
-  ['CALL on channel 0', frame(MESSAGE.CALL, encodeCallBody(0, 1, bump.number, {})), VIOLATION],
+  ['CALL on channel 0', frame(MESSAGE.CALL, encodeCallBody(0, 1, bump.number, {})), CLOSED],
   ['HELLO', HELLO, VIOLATION],
   ['a message of servers', frame(MESSAGE.WELCOME, new Uint8Array(29)), VIOLATION],
   ['a reserved number', frame(0xffffffff), VIOLATION],
@@ -260,8 +260,8 @@ async function answerTo(host: Host, session: RawSession, message: Uint8Array): P
       if (command === MESSAGE.OPENED) return 'OPENED'
       if (command === MESSAGE.PONG && body[0] === 7) return 'PONG'
       if (command === MESSAGE.ERROR) {
-        const { channel, code } = decodeError(body, 0, body.length)
-        return `${channel === 0 ? 'close' : 'ERROR'} ${code}`
+        const { channel, sequence, code } = decodeError(body, 0, body.length)
+        return `${channel === 0 && sequence === 0 ? 'close' : 'ERROR'} ${code}`
       }
     }
     return undefined
