@@ -78,7 +78,13 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
   }
 
   handleFrame(command: number, source: Uint8Array, start: number, end: number): void {
-    if (!EARLY_MESSAGES.has(command) && !this.#connection.reader.isBufferedFrame) this.#confirmWelcome()
+    // The first condition is false for all but the first frames: this is the hot path.
+    if (
+      this.#identity?.isWelcomeUnconfirmed &&
+      !EARLY_MESSAGES.has(command) &&
+      !this.#connection.reader.isBufferedFrame
+    )
+      this.#confirmWelcome()
     if (command === MESSAGE.CALL) return this.#handleCall(source, start, end)
     switch (command) {
       case MESSAGE.HELLO:
