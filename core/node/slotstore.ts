@@ -43,8 +43,11 @@ export interface SlotStoreOptions {
 
 const DEFAULT_SLOTS = 32
 const MAX_SLOTS = 4_096
-/** Time limit for batches in one event-loop turn, so that sockets are served between them. */
-const MAX_BATCH_RUN_MS = 2
+/**
+ * Batches take this long in one event-loop turn, so that sockets are served between them; or as long as they had to wait
+ * for it: answers wait for commits, which a busy loop must not delay by one turn per batch.
+ */
+const MIN_BATCH_RUN_MS = 2
 /** Errors that concern one file only. */
 const SINGLE_FILE_ERRORS: ReadonlySet<StoreErrorCode> = new Set(['CORRUPT', 'FOREIGN', 'NEWER'])
 
@@ -248,10 +251,12 @@ export class SlotStore implements LocalStore {
     if (this.#isDeferred || this.#readyBatches.length === 0) return
     this.#isDeferred = true
     const { clock } = this.#options
+    const deferredMs = clock.mono()
     clock.defer(() => {
-      const end = clock.mono() + MAX_BATCH_RUN_MS
+      const nowMs = clock.mono()
+      const endMs = nowMs + Math.max(MIN_BATCH_RUN_MS, nowMs - deferredMs)
       do this.#readyBatches.shift()?.()
-      while (this.#readyBatches.length > 0 && clock.mono() < end)
+      while (this.#readyBatches.length > 0 && clock.mono() < endMs)
       this.#isDeferred = false
       this.#runBatchesLater()
     })

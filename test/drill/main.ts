@@ -21,6 +21,7 @@ const drills: ReadonlyMap<string, DrillEntry> = new Map<string, DrillEntry>([
   ['outage', ['MySQL is unavailable under load and returns', () => import('./outage/outage.ts')]],
   ['reset', ["players stay connected while their shard's object is reset", () => import('./reset.ts')]],
   ['sim', ['whole clusters in virtual time, each repeated from its seed', () => import('./sim/sim.ts')]],
+  ['storm', ['all sessions are cut at once; then twice the capacity', () => import('./storm/storm.ts')]],
   ['soak', ['connections that are cut at random bytes; login races', () => import('./soak/soak.ts')]],
 ])
 
