@@ -55,11 +55,37 @@ export const dialWebSocket: Dial = (url, events) => {
   }
 }
 
+/** A timer that is this late waits for the sockets. */
+const LATE_MS = 20
+
+/** Runs after the sockets were read, which a timer of Node precedes; elsewhere the next timer does. */
+function afterReading(run: () => void): void {
+  const { setImmediate } = globalThis as { readonly setImmediate?: (run: () => void) => unknown }
+  if (setImmediate) setImmediate(run)
+  else setTimeout(run, 0)
+}
+
+/**
+ * The platform's clock. A timer that is late because this process was busy runs after the messages that arrived
+ * meanwhile: no deadline expires over an answer that is already here.
+ */
 export const platformClock: ClientClock = {
   mono: () => performance.now(),
   after: (ms, run) => {
-    const timer = setTimeout(run, ms)
-    return { cancel: () => clearTimeout(timer) }
+    const dueMs = performance.now() + ms
+    let isCancelled = false
+    const timer = setTimeout(() => {
+      if (performance.now() - dueMs < LATE_MS) return run()
+      afterReading(() => {
+        if (!isCancelled) run()
+      })
+    }, ms)
+    return {
+      cancel: () => {
+        isCancelled = true
+        clearTimeout(timer)
+      },
+    }
   },
   random: () => Math.random(),
   defer: (run) => queueMicrotask(run),

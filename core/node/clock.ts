@@ -1,5 +1,6 @@
-// The Clock port on Node: system time, timers and random values. Invariant: a timer does not keep the process alive;
-// only listeners do, so a drained server exits.
+// The Clock port on Node: system time, timers and random values. Invariants: a timer does not keep the process alive;
+// only listeners do, so a drained server exits. A timer that is late because the process was busy runs after the bytes
+// that arrived meanwhile: no deadline expires over an answer that is already here.
 
 import { randomBytes } from 'node:crypto'
 
@@ -38,9 +39,29 @@ export function watchWallClock(clock: Clock, onJump: (ms: number) => void): Time
   return { cancel: () => timer.cancel() }
 }
 
+/** A timer that is this late waits for the sockets: the event loop runs timers before it reads. */
+const LATE_MS = 20
+/** Late timers that wait; others follow them, so that timers run in the order of their times. */
+let waitingTimers = 0
+
 function setTimer(ms: number, run: () => void): Timer {
-  const timeout = setTimeout(run, ms).unref()
-  return { cancel: () => clearTimeout(timeout) }
+  const dueMs = performance.now() + ms
+  let isCancelled = false
+  const runLate = (): void => {
+    waitingTimers--
+    if (!isCancelled) run()
+  }
+  const timeout = setTimeout(() => {
+    if (waitingTimers === 0 && performance.now() - dueMs < LATE_MS) return run()
+    waitingTimers++
+    setImmediate(runLate)
+  }, ms).unref()
+  return {
+    cancel: () => {
+      isCancelled = true
+      clearTimeout(timeout)
+    },
+  }
 }
 
 function setLongTimer(ms: number, run: () => void): Timer {

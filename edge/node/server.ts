@@ -193,10 +193,16 @@ function checkSecret(secret: string | undefined): void {
   )
 }
 
+/**
+ * Connections that the system completes before they are accepted; it lowers the number to net.core.somaxconn. Beyond it
+ * clients wait for the system's retries, 1 s and more: Node's 511 are few when all players reconnect at once.
+ */
+const ACCEPT_BACKLOG = 4_096
+
 function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, () => {
+    server.listen({ port, host, backlog: ACCEPT_BACKLOG }, () => {
       server.off('error', reject)
       resolve()
     })

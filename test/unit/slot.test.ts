@@ -47,6 +47,42 @@ slotTest('a committed write set is returned by the next open, also after a resta
   assert.deepEqual([...(await store.open(bob)).kv], [])
 })
 
+slotTest('a busy event loop does not delay commits by one turn of the loop per slot', async ({ open }) => {
+  const slots = 16
+  let nowMs = 0
+  const turns: (() => void)[] = []
+  // Each look at the clock takes as long as a batch may; the loop comes back after `loopMs`.
+  const clock = { ...systemClock, mono: () => (nowMs += 2), defer: (run: () => void) => void turns.push(run) }
+  const store = await open({ slots, clock })
+  const turnsUntilCommitted = async (loopMs: number): Promise<number> => {
+    const shards = Array.from({ length: slots }, (_, i) => ({ contract: 'player', key: `${loopMs}-${i}` }))
+    // The numbers of a slot's activations are reserved in a commit of their own.
+    const opened = Promise.all(shards.map(async (shard) => ({ shard, ...(await store.open(shard)) })))
+    let isOpened = false
+    void opened.then(() => (isOpened = true))
+    const nextTurn = (): void => turns.splice(0).forEach((run) => run())
+    await waitFor(() => (nextTurn(), isOpened), 'every shard is open')
+    let committed = 0
+    for (const { shard, activation } of await opened)
+      void store.commit(kvWriteSet(shard, activation, 'gold', '1')).then(() => committed++)
+    let count = 0
+    await waitFor(() => {
+      if (turns.length > 0) {
+        count++
+        nowMs += loopMs
+        nextTurn()
+      }
+      return committed === slots
+    }, 'every slot has committed')
+    return count
+  }
+  const [idle, busy] = [await turnsUntilCommitted(0), await turnsUntilCommitted(500)]
+  // So that the store can close.
+  clock.defer = systemClock.defer
+  assert.ok(idle >= 8, `batches of an idle loop are spread over ${idle} turns`)
+  assert.ok(busy <= 3, `batches of a busy loop run in ${busy} turns`)
+})
+
 slotTest('a null deletes only its own value or timer', async ({ openShard }) => {
   const { store, activation } = await openShard()
   const timer = (name: string) => ({ name, dueMs: 5, data: bytes(name) })
