@@ -3,12 +3,13 @@
 
 import type { Codec } from '../core/wire/codec.ts'
 import type { AnyCommand } from '../core/wire/contract.ts'
-import { CallError, InputError, Refusal, type SystemCode } from '../core/wire/errors.ts'
+import { CallError, InputError, Refusal, type CallErrorOptions, type SystemCode } from '../core/wire/errors.ts'
 import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
 import { CALL_BYTES, encodeAck, encodeCall, MESSAGE, type ErrorMessage } from '../core/wire/message.ts'
 import type { EventDeduplicator } from './deduplicator.ts'
 import type { Measure } from './listeners.ts'
 import type { ClientClock } from './socket.ts'
+import { CallThrottle } from './throttle.ts'
 
 export interface CallTransport {
   readonly clock: ClientClock
@@ -63,9 +64,13 @@ export class ClientCalls {
   /** The channel is open and older calls were resent, so calls are sent immediately. */
   #isSending = false
   #closeCode: string | null = null
+  readonly #throttle: CallThrottle
+  /** Set while durable casts wait because the server refused one: they stay in order. */
+  #castTimer: { cancel(): void } | null = null
 
   constructor(transport: CallTransport, channel: number, contract: string, deduplicator: EventDeduplicator) {
     this.#transport = transport
+    this.#throttle = new CallThrottle(transport.clock)
     this.#channel = channel
     this.#contract = contract
     this.#deduplicator = deduplicator
@@ -116,6 +121,7 @@ export class ClientCalls {
   replyReceived(sequence: number, body: Uint8Array): void {
     const call = this.#pending.get(sequence)
     if (!call) return
+    this.#throttle.accepted()
     const { command, codec } = call.entry
     let value: unknown
     try {
@@ -128,10 +134,13 @@ export class ClientCalls {
     call.settle?.resolve(value)
   }
 
-  errorReceived({ sequence, kind, code, message }: ErrorMessage): void {
+  errorReceived({ sequence, kind, code, message, ...error }: ErrorMessage): void {
     const call = this.#pending.get(sequence)
+    const retryAfterMs = error.retryAfterMs === undefined ? 0 : this.#throttle.refused(error.retryAfterMs)
     if (!call) return
-    if (kind !== 'refusal') return this.#fail(call, code as SystemCode, message)
+    if (retryAfterMs > 0 && call.entry.command.options.durable && !call.settle)
+      return this.#resendLater(call, retryAfterMs)
+    if (kind !== 'refusal') return this.#fail(call, code as SystemCode, message, { retryAfterMs })
     this.#finishCall(call, code)
     call.settle?.reject(new Refusal(code, this.#message(call.entry, message)))
   }
@@ -148,6 +157,7 @@ export class ClientCalls {
   channelClosed(code: string): void {
     this.#isSending = false
     this.#closeCode = code
+    this.#castTimer?.cancel()
     for (const call of [...this.#pending.values()]) this.#fail(call, 'CLOSED', closedMessage(code))
   }
 
@@ -166,13 +176,14 @@ export class ClientCalls {
     if (this.#closeCode !== null) return
     const { durable = false, offline = durable ? 'keep' : 'drop' } = entry.command.options
     // A cast that is sent late is wrong by default: it describes an earlier moment.
-    if (offline === 'drop' && (!this.#isSending || this.#isFull)) return
-    this.#requireCapacity(entry, offline === 'fail')
+    const waitMs = durable ? 0 : this.#throttle.waitMs()
+    if (offline === 'drop' && (!this.#isSending || this.#isFull || waitMs > 0)) return
+    this.#requireCapacity(entry, offline === 'fail', waitMs)
     const call = this.#createCall(entry, body, null)
     if (!durable && !this.#isSending) call.timer = this.#startDeadline(call)
     if (durable || !this.#isSending) this.#pending.set(call.sequence, call)
     this.#advanceAnswered()
-    if (this.#isSending) this.#send(call)
+    if (this.#isSending && !(durable && this.#castTimer)) this.#send(call)
   }
 
   /** A command with output. The promise fails with CallError, InputError or Refusal. */
@@ -181,7 +192,7 @@ export class ClientCalls {
       const body = this.#encodeBody(entry, input)
       if (this.#closeCode !== null) throw this.#callError(entry, 'CLOSED', closedMessage(this.#closeCode))
       const { offline = 'keep' } = entry.command.options
-      this.#requireCapacity(entry, offline !== 'keep')
+      this.#requireCapacity(entry, offline !== 'keep', this.#throttle.waitMs())
       const call = this.#createCall(entry, body, { resolve, reject })
       call.timer = this.#startDeadline(call)
       this.#pending.set(call.sequence, call)
@@ -201,8 +212,9 @@ export class ClientCalls {
     )
   }
 
-  /** @throws CallError when the call can neither be sent nor queued */
-  #requireCapacity(entry: ClientCommand, needsConnection: boolean): void {
+  /** @throws CallError when the call can neither be sent nor queued. `waitMs`: of the throttle */
+  #requireCapacity(entry: ClientCommand, needsConnection: boolean, waitMs: number): void {
+    if (waitMs > 0) throw this.#callError(entry, 'OVERLOADED', 'the server is overloaded', { retryAfterMs: waitMs })
     if (needsConnection && !this.#isSending) throw this.#callError(entry, 'UNAVAILABLE', 'no connection')
     if (this.#isFull)
       throw this.#callError(entry, 'OVERLOADED', `${this.#pending.size} calls of this channel are pending`)
@@ -240,12 +252,25 @@ export class ClientCalls {
     this.#advanceAnswered()
   }
 
-  #fail(call: PendingCall, code: SystemCode, reason: string, options?: ErrorOptions): void {
+  /** A durable cast was refused, so it had no effect: it is sent again as a new call, before later ones. */
+  #resendLater(call: PendingCall, ms: number): void {
+    this.#pending.delete(call.sequence)
+    call.sequence = ++this.#sequence
+    call.wasSent = false
+    this.#pending.set(call.sequence, call)
+    this.#advanceAnswered()
+    this.#castTimer ??= this.#transport.clock.after(ms, () => {
+      this.#castTimer = null
+      if (this.#isSending) for (const waiting of [...this.#pending.values()]) if (!waiting.wasSent) this.#send(waiting)
+    })
+  }
+
+  #fail(call: PendingCall, code: SystemCode, reason: string, options?: CallErrorOptions): void {
     this.#finishCall(call, code)
     call.settle?.reject(this.#callError(call.entry, code, reason, options))
   }
 
-  #callError(entry: ClientCommand, code: SystemCode, reason: string, options?: ErrorOptions): CallError {
+  #callError(entry: ClientCommand, code: SystemCode, reason: string, options?: CallErrorOptions): CallError {
     return new CallError(code, this.#message(entry, reason), options)
   }
 

@@ -4,6 +4,7 @@
 import { utf8Encoder } from '../core/wire/bytes.ts'
 import { backoffMs } from '../core/wire/backoff.ts'
 import { InputError, type ProtocolError } from '../core/wire/errors.ts'
+import { TIMES } from '../core/wire/limits.ts'
 import type { ConnectOptions } from './api.ts'
 import { ClientConnection, type ClientConnectionEvents, type ClientConnectionSettings } from './connection.ts'
 
@@ -34,6 +35,8 @@ export class Connector {
   #attempt = 0
   #welcomeTimer: { cancel(): void } | null = null
   #retryTimer: { cancel(): void } | null = null
+  /** The server asked to wait so long; 0 = it did not. */
+  #retryAfterMs = 0
 
   constructor(settings: ClientConnectionSettings, ticket: ConnectOptions['ticket'], events: ConnectorEvents) {
     this.#settings = settings
@@ -64,10 +67,19 @@ export class Connector {
     this.#connection?.closeConnection(false)
     this.#connection = null
     const { clock } = this.#settings
-    this.#retryTimer = clock.after(backoffMs(this.#failures++, BACKOFF, clock.random()), () =>
-      this.#runOrFail(() => this.startAttempt()),
+    const overloadedMs = this.#retryAfterMs || (reason.startsWith('OVERLOADED') ? TIMES.retryAfterMs : 0)
+    this.#retryAfterMs = 0
+    const delayMs = Math.max(
+      backoffMs(this.#failures++, BACKOFF, clock.random()),
+      overloadedMs === 0 ? 0 : overloadedMs * (1 + clock.random()),
     )
+    this.#retryTimer = clock.after(delayMs, () => this.#runOrFail(() => this.startAttempt()))
     this.#events.onFailed(reason, error)
+  }
+
+  /** The server closes the connection because it is overloaded: the next attempt waits so long, up to twice by chance. */
+  delayNextAttempt(retryAfterMs: number): void {
+    this.#retryAfterMs = retryAfterMs
   }
 
   /** Stops permanently. `endsSession`: the server may discard the session. */

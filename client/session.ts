@@ -240,6 +240,7 @@ class ClientSession implements Firefly {
         const error = wire.decodeError(source, start, end)
         if (error.channel !== 0) return channel(error.channel)?.errorReceived(error)
         this.#lastError = `${error.code}: ${error.message}`
+        if (error.retryAfterMs !== undefined) this.#connector.delayNextAttempt(error.retryAfterMs)
         const final = finalErrorReason(error.code, error.message)
         return final ? this.#endSession(final) : undefined
       }

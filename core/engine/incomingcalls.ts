@@ -2,7 +2,7 @@
 // Invariant: every call that is not run is answered, unless its sender sends it again by itself.
 
 import { TRANSIENT_CODES, type SystemCode } from '../wire/errors.ts'
-import { RETAIN } from '../ports/link.ts'
+import { REFUSE, RETAIN } from '../ports/link.ts'
 import { systemError, type PeerAnswer, type PeerCall } from '../ports/directory.ts'
 import type { StoredCast } from '../ports/store.ts'
 import type { Channel } from '../channel/channel.ts'
@@ -55,6 +55,9 @@ export class IncomingCalls {
       const message = 'unacknowledged replies fill the channel'
       return this.#refuseCall(channel, sequence, command, flags, 'OVERLOADED', message)
     }
+    // A call that was sent again and has run gets its answer.
+    if ((flags & REFUSE) !== 0 && (channel.legacy || sequence > channel.mark))
+      return this.#refuseCall(channel, sequence, command, flags, 'OVERLOADED', 'the server is overloaded')
     const { activation } = this.#shard
     if (activation?.turnCommit.isCongested) {
       meter.retryLaters++

@@ -42,6 +42,9 @@ export interface ChannelIn {
 /** Call flag: the reply is retained until it is acknowledged, because the caller can send the call again. */
 export const RETAIN = 1
 
+/** Call flag: the gateway is overloaded, so the call is refused. The shard does it, to store the refusal like an answer. */
+export const REFUSE = 2
+
 export interface OpenRequest extends OpenRecord {
   readonly shard: ShardId
   /** The game has admitted the session before this object hibernated. */

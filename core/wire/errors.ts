@@ -99,15 +99,22 @@ export class Refusal extends Error {
   }
 }
 
+export interface CallErrorOptions extends ErrorOptions {
+  readonly retryAfterMs?: number
+}
+
 /** A call that ended without a reply. `code` is a system code. */
 export class CallError extends Error {
   /** Always 'CallError'. */
   override readonly name = 'CallError'
   /** Why there is no reply. */
   readonly code: SystemCode
-  constructor(code: SystemCode, message: string = code, options?: ErrorOptions) {
+  /** OVERLOADED: milliseconds after which a retry has a chance, already spread over all clients; 0 = unknown. */
+  readonly retryAfterMs: number
+  constructor(code: SystemCode, message: string = code, options: CallErrorOptions = {}) {
     super(message, options)
     this.code = code
+    this.retryAfterMs = options.retryAfterMs ?? 0
   }
 }
 

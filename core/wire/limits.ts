@@ -84,6 +84,10 @@ export const MAX_STORED_BYTES = 1_048_576
 export const TIMES = {
   /** A silent connection is closed; legacy clients never ping, so the limit is generous. */
   idleMs: 300_000,
+  /** Bytes of players are handled for this long in one turn of the event loop; later calls in it are OVERLOADED. */
+  overloadMs: 200,
+  /** How long a client that received OVERLOADED waits at least, up to twice as long by chance. */
+  retryAfterMs: 1_000,
   /** PING interval of both sides; 2.5 intervals without data are a dead connection. */
   heartbeatMs: 15_000,
   /** Deadline of the first complete frame. */

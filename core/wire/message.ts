@@ -97,6 +97,8 @@ export interface ErrorMessage {
   readonly kind: ErrorKind
   readonly code: string
   readonly message: string
+  /** OVERLOADED: not before this time does a retry have a chance. Absent: the sender does not say. */
+  readonly retryAfterMs?: number
 }
 export type ErrorKind = 'refusal' | 'system'
 
@@ -228,19 +230,24 @@ export function encodeError({ channel, sequence, kind, ...error }: ErrorMessage)
   const kindByte = kind === 'refusal' ? 0 : 1
   const code = utf8Encoder.encode(error.code)
   const message = utf8Encoder.encode(error.message.slice(0, 1_000))
-  const writer = new ByteWriter(9 + 1 + code.length + 2 + message.length)
-  return writer.u32(channel).u32(sequence).u8(kindByte).u8(code.length).raw(code).blob(message).bytes
+  const { retryAfterMs } = error
+  const writer = new ByteWriter(9 + 1 + code.length + 2 + message.length + (retryAfterMs === undefined ? 0 : 4))
+  writer.u32(channel).u32(sequence).u8(kindByte).u8(code.length).raw(code).blob(message)
+  if (retryAfterMs !== undefined) writer.u32(retryAfterMs)
+  return writer.bytes
 }
 
 export function decodeError(source: Uint8Array, start: number, end: number): ErrorMessage {
   const r = new ByteReader('ERROR', source, start, end)
-  return {
+  const error = {
     channel: r.u32(),
     sequence: r.u32(),
     kind: r.u8() === 0 ? 'refusal' : 'system',
     code: r.text8(),
     message: r.text16(),
-  }
+  } as const
+  // Added after the first release: an older server ends the message here.
+  return end - r.at < 4 ? error : { ...error, retryAfterMs: r.u32() }
 }
 
 export function encodeEvent({ channel, sequence, event }: EventHeader, body: Uint8Array): Uint8Array {

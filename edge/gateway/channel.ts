@@ -4,7 +4,6 @@
 import {
   CLOSED_CHANNEL,
   REPLACED,
-  RETAIN,
   SUPERSEDED,
   type ChannelIn,
   type ChannelOut,
@@ -135,12 +134,20 @@ export class SessionChannel extends GatewayChannel implements ChannelOut {
     return opening < this.#minOpening
   }
 
-  sendCall(sequence: number, command: number, isDurable: boolean, replyAck: number, body: Uint8Array): void {
+  /** `flags`: those of `submitCall`. */
+  sendCall(
+    sequence: number,
+    command: number,
+    flags: number,
+    isDurable: boolean,
+    replyAck: number,
+    body: Uint8Array,
+  ): void {
     // A call at or below an earlier one, or below the mark, may not run: then nothing else answers it.
     const isRepeated = sequence <= this.lastSent || sequence <= this.#openedMark
     if (isDurable || isRepeated) this.#ackDueCall = Math.max(this.#ackDueCall, sequence)
     this.recordCall(sequence)
-    this.shard.submitCall(sequence, command, RETAIN, replyAck, body)
+    this.shard.submitCall(sequence, command, flags, replyAck, body)
   }
 
   pauseEvents(isPaused: boolean): void {

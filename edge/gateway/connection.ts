@@ -200,7 +200,8 @@ export class Connection implements OutboundWriterOwner, FrameReaderOwner, Sessio
     timer.cancel()
     if (this.#session?.kind === 'session') {
       const error = { channel: 0, sequence: 0, kind: 'system', code: reason, message } as const
-      this.writer.writeFrame(MESSAGE.ERROR, encodeError(error))
+      const retry = reason === 'OVERLOADED' && { retryAfterMs: this.#host.times.retryAfterMs }
+      this.writer.writeFrame(MESSAGE.ERROR, encodeError({ ...error, ...retry }))
     }
     this.writer.flushAndClose()
     this.#closeTransport(reason, message, isFinal)

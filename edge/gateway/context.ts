@@ -8,13 +8,23 @@ import type { Log } from '../../core/ports/log.ts'
 import type { CipherFactory } from '../../core/wire/cipher.ts'
 import type { Limits } from '../../core/wire/limits.ts'
 import type { GatewayMeter } from './meter.ts'
+import type { OverloadDetector } from './overload.ts'
 import type { TicketVerifier } from './ticket.ts'
 import type { TokenSigner } from './token.ts'
 import type { Slab } from './writebuffer.ts'
 
 /** Time limits in milliseconds. Default: TIMES. */
 export type GatewayTimes = Record<
-  'idleMs' | 'heartbeatMs' | 'firstFrameMs' | 'frameMs' | 'unreadMs' | 'stallMs' | 'loginMs' | 'floodMs',
+  | 'overloadMs'
+  | 'retryAfterMs'
+  | 'idleMs'
+  | 'heartbeatMs'
+  | 'firstFrameMs'
+  | 'frameMs'
+  | 'unreadMs'
+  | 'stallMs'
+  | 'loginMs'
+  | 'floodMs',
   number
 >
 
@@ -25,6 +35,7 @@ export interface GatewayContext {
   readonly limits: Limits
   readonly times: GatewayTimes
   readonly meter: Readonly<GatewayMeter>
+  readonly overload: OverloadDetector
   readonly link: ShardLink
   /** Replaced when the core publishes another version. */
   readonly routingTable: RoutingTable

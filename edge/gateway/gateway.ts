@@ -14,6 +14,7 @@ import { Connection, type ConnectionHost } from './connection.ts'
 import type { GatewayContext, GatewayTimes, Transport } from './context.ts'
 import { ConnectionLimiter, type ConnectionPermit } from './connectionlimiter.ts'
 import { GatewayMeter } from './meter.ts'
+import { OverloadDetector } from './overload.ts'
 import type { OutboundWriter } from './outboundwriter.ts'
 import { ResumeReservations } from './resumereservations.ts'
 import type { TokenSigner } from './token.ts'
@@ -46,6 +47,7 @@ export class Gateway implements ConnectionHost {
   readonly ticketVerifier: GatewayContext['ticketVerifier']
   readonly cipher: CipherFactory | null
   readonly times: GatewayTimes
+  readonly overload: OverloadDetector
   readonly connectionLimiter: ConnectionLimiter
   /** Sessions without a connection that may be resumed. */
   readonly resumeReservations: ResumeReservations
@@ -76,6 +78,7 @@ export class Gateway implements ConnectionHost {
     this.ticketVerifier = options.ticketVerifier ?? null
     this.cipher = options.cipher ?? null
     this.times = { ...TIMES, ...options.times }
+    this.overload = new OverloadDetector(options.clock, this.times)
     this.connectionLimiter = options.connectionLimiter ?? new ConnectionLimiter(options.limits)
     this.resumeReservations = new ResumeReservations(options.clock, options.limits.maxConnections)
     this.#canReserveForResume = options.canReserveForResume ?? true

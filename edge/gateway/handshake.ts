@@ -26,10 +26,13 @@ export interface Handshake {
   onInternalError(error: unknown): void
 }
 
+export function isNewSession({ session, token }: Hello): boolean {
+  return token.length === 0 && session.every((byte) => byte === 0)
+}
+
 export function startHandshake(hello: Hello, handshake: Handshake): void {
   const { owner, context } = handshake
-  const isNew = hello.token.length === 0 && hello.session.every((byte) => byte === 0)
-  if (!isNew) return resumeSession(hello, handshake)
+  if (!isNewSession(hello)) return resumeSession(hello, handshake)
   const { length } = hello.ticket
   if (length > MAX_TICKET_BYTES)
     return handshake.onRejected('BAD_TICKET', `a ticket of ${length} bytes exceeds ${MAX_TICKET_BYTES}`)

@@ -2,7 +2,7 @@
 // key that its game bound, else to the contract's default key. A message that breaks a rule gets no reply but a strike.
 
 import type { RoutedContract } from '../../core/game/routing.ts'
-import { NEW_CHANNEL_DEFAULTS, RETAIN, SUPERSEDED, type ChannelOut } from '../../core/ports/link.ts'
+import { NEW_CHANNEL_DEFAULTS, REFUSE, RETAIN, SUPERSEDED, type ChannelOut } from '../../core/ports/link.ts'
 import type { CloseReason } from '../../core/wire/errors.ts'
 import { FIRST_RESERVED, type ErrorKind } from '../../core/wire/message.ts'
 import { GatewayChannel } from './channel.ts'
@@ -13,7 +13,10 @@ import { SessionIdentity, type SessionIdentityOwner } from './identity.ts'
 /** Bytes of queued commands: they arrived before the reply to a login, which decides their shard. */
 const MAX_QUEUED_BYTES = 65_536
 
-type LegacyContext = Pick<GatewayContext, 'clock' | 'limits' | 'link' | 'meter' | 'routingTable' | 'tokenSigner'>
+type LegacyContext = Pick<
+  GatewayContext,
+  'clock' | 'limits' | 'link' | 'meter' | 'overload' | 'routingTable' | 'tokenSigner'
+>
 
 export class LegacySession implements GatewaySession, SessionIdentityOwner {
   readonly kind = 'legacy'
@@ -58,7 +61,9 @@ export class LegacySession implements GatewaySession, SessionIdentityOwner {
     if (cost > 1) connection.reader.addCost(cost - 1)
     const body = connection.decryptBody(source.subarray(start, end))
     const channel = this.#channels.get(contract.name) ?? this.#openChannel(contract)
-    channel?.sendCall(command, durable ? RETAIN : 0, body)
+    const { overload, meter } = this.#context
+    if (overload.isOverloaded) meter.count('refusedCalls')
+    channel?.sendCall(command, (durable ? RETAIN : 0) | (overload.isOverloaded ? REFUSE : 0), body)
   }
 
   #canAccess({ name, bound, players, public: isPublic }: RoutedContract): boolean {

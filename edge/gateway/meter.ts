@@ -22,6 +22,8 @@ export class GatewayMeter {
   pauses = 0
   /** Times a connection exceeded its rate limit. */
   throttles = 0
+  /** Calls refused because the process was overloaded. */
+  refusedCalls = 0
   /** Times events were paused because a client read too slowly. */
   holds = 0
   /** Sessions that were resumed. */

@@ -25,7 +25,7 @@ export type PauseReason = (typeof PAUSE_REASON)[keyof typeof PAUSE_REASON]
 /** Bound of the chunks that arrive while reading is paused. */
 const MAX_PAUSED_BYTES = 262_144
 
-type ReaderContext = Pick<GatewayContext, 'clock' | 'limits' | 'times' | 'meter' | 'frameIdentityBytes'>
+type ReaderContext = Pick<GatewayContext, 'clock' | 'limits' | 'times' | 'meter' | 'overload' | 'frameIdentityBytes'>
 
 export interface FrameReaderOwner {
   /** False once the connection closes: later frames are ignored. */
@@ -83,7 +83,9 @@ export class FrameReader {
 
   /** Takes a chunk of the socket, for WebSockets one message. The caller must not change it afterwards. */
   receive(chunk: Uint8Array): void {
-    this.#owner.deadlines.received(this.#context.clock.mono())
+    const nowMs = this.#context.clock.mono()
+    this.#owner.deadlines.received(nowMs)
+    this.#context.overload.chunkReceived(nowMs)
     this.#context.meter.countBytesIn(chunk.length)
     if (!this.isPaused) return this.#decode(chunk)
     this.#pausedChunks ??= []

@@ -1,7 +1,7 @@
 // A version 2 session: the handshake, then channels to shards by contract and key. It checks which shards the session may
 // open and how many replies may be unacknowledged; sequence numbers, marks, replies and events are made by the shards.
 
-import { NEW_CHANNEL_DEFAULTS } from '../../core/ports/link.ts'
+import { NEW_CHANNEL_DEFAULTS, REFUSE, RETAIN } from '../../core/ports/link.ts'
 import { isKey } from '../../core/wire/shardid.ts'
 import { ProtocolError, type CloseReason, type SystemCode } from '../../core/wire/errors.ts'
 import {
@@ -25,11 +25,11 @@ import {
 import { SessionChannel, type ChannelOwner } from './channel.ts'
 import { OPEN_COST, type GatewaySession, type SessionConnection } from './gatewaysession.ts'
 import type { GatewayContext } from './context.ts'
-import { startHandshake, type HandshakeContext } from './handshake.ts'
+import { isNewSession, startHandshake, type HandshakeContext } from './handshake.ts'
 import type { SessionIdentity, SessionIdentityOwner } from './identity.ts'
 import { PAUSE_REASON } from './reader.ts'
 
-export interface SessionHost extends HandshakeContext, Pick<GatewayContext, 'limits' | 'meter' | 'times'> {
+export interface SessionHost extends HandshakeContext, Pick<GatewayContext, 'limits' | 'meter' | 'overload' | 'times'> {
   /** Makes this the connection of a session; an earlier one is closed with REPLACED. */
   registerSession(sessionHex: string, connection: SessionConnection): void
   /** Has no effect when a newer connection is registered. */
@@ -138,6 +138,8 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
       throw new ProtocolError('BAD_MESSAGE', `the client supports versions ${range}, this server ${PROTOCOL_VERSION}`)
     }
     const connection = this.#connection
+    if (isNewSession(hello) && this.#host.overload.refusesSessions)
+      return connection.closeConnection('OVERLOADED', 'the server is overloaded')
     connection.reader.pause(PAUSE_REASON.handshake)
     startHandshake(hello, {
       owner: this,
@@ -242,12 +244,19 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
     }
     if (channel.isStale(call.opening)) return
     const body = connection.decryptBody(source.subarray(start + CALL_BYTES, end))
-    channel.sendCall(call.sequence, call.command, command?.durable === true, call.replyAck, body)
+    const isRefused = this.#host.overload.isOverloaded
+    if (isRefused) this.#host.meter.count('refusedCalls')
+    const flags = isRefused ? RETAIN | REFUSE : RETAIN
+    channel.sendCall(call.sequence, call.command, flags, command?.durable === true, call.replyAck, body)
   }
 
   sendError(channel: number, sequence: number, kind: ErrorKind, code: string, message: string): void {
-    if (kind === 'system') this.#host.meter.countError(code)
-    this.#connection.writer.writeFrame(MESSAGE.ERROR, encodeError({ channel, sequence, kind, code, message }))
+    const { meter, overload, times } = this.#host
+    if (kind === 'system') meter.countError(code)
+    // Not while only one shard is busy: then the others can be called.
+    const isServerOverloaded = kind === 'system' && code === 'OVERLOADED' && overload.isOverloaded
+    const retry = isServerOverloaded && { retryAfterMs: times.retryAfterMs }
+    this.#connection.writer.writeFrame(MESSAGE.ERROR, encodeError({ channel, sequence, kind, code, message, ...retry }))
   }
 
   #closeChannel(number: number): void {

@@ -42,6 +42,7 @@ const GATEWAY_COUNTERS = [
   ['bytesIn', 'bytes received'],
   ['bytesOut', 'bytes sent'],
   ['throttles', 'times reading paused because a connection exceeded its rate limit'],
+  ['refusedCalls', 'calls answered OVERLOADED because players sent more than the process can handle'],
   ['holds', 'times events paused because a client read too slowly'],
   ['resumes', 'sessions resumed on a new connection'],
   ['pings', 'heartbeats sent'],

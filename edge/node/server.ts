@@ -15,6 +15,7 @@ import type { CipherFactory } from '../../core/wire/cipher.ts'
 import { networkFilter } from '../gateway/address.ts'
 import { hasProxySignature } from '../gateway/proxyheader.ts'
 import { Gateway } from '../gateway/gateway.ts'
+import { listen, listenOnce } from './listeners.ts'
 import { tcpServer } from './transport.ts'
 import { ListenerRejections, PendingSockets } from './pendingsockets.ts'
 import { createMetrics } from './metrics.ts'
@@ -138,22 +139,23 @@ export async function start(options: ServerOptions): Promise<RunningServer> {
   })
   for (const server of [tcp, web]) pendingSockets.takeProxyHeaders(server, certificate !== null)
   const scrapes = metricsPort === null ? null : metricsServer(answerMetrics, gateway.times)
+  const listeners: Server[] = []
   let stopPromise: Promise<void> | null = null
   const stop = (): Promise<void> => {
     scrapes?.close()
     scrapes?.closeAllConnections()
-    return (stopPromise ??= shutDown(host, gateway, pendingSockets, tcp, web))
+    return (stopPromise ??= shutDown(host, gateway, pendingSockets, listeners, web))
   }
   const address = options.host ?? '127.0.0.1'
   try {
-    await listen(tcp, options.tcp ?? 11_009, address)
-    await listen(web, options.http ?? 8_080, address)
-    if (scrapes && metricsPort !== null) await listen(scrapes, metricsPort, metricsAddress)
+    listeners.push(tcp, ...(await listen(tcp, { port: options.tcp ?? 11_009, host: address }, false)))
+    listeners.push(web, ...(await listen(web, { port: options.http ?? 8_080, host: address }, true)))
+    if (scrapes && metricsPort !== null) await listenOnce(scrapes, { port: metricsPort, host: metricsAddress })
   } catch (error) {
     await stop()
     throw error
   }
-  countAcceptErrors(scrapes ? [tcp, web, scrapes] : [tcp, web], rejections, host.log)
+  countAcceptErrors(scrapes ? [...listeners, scrapes] : listeners, rejections, host.log)
   return {
     http: { host: address, port: (web.address() as AddressInfo).port },
     tcp: { host: address, port: (tcp.address() as AddressInfo).port },
@@ -193,22 +195,6 @@ function checkSecret(secret: string | undefined): void {
   )
 }
 
-/**
- * Connections that the system completes before they are accepted; it lowers the number to net.core.somaxconn. Beyond it
- * clients wait for the system's retries, 1 s and more: Node's 511 are few when all players reconnect at once.
- */
-const ACCEPT_BACKLOG = 4_096
-
-function listen(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ port, host, backlog: ACCEPT_BACKLOG }, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
 /** Without free descriptors (EMFILE) only the new connection is lost. */
 function countAcceptErrors(servers: readonly Server[], rejections: ListenerRejections, log: Log): void {
   let isLogged = false
@@ -225,10 +211,10 @@ async function shutDown(
   host: Host,
   gateway: Gateway,
   pendingSockets: PendingSockets,
-  tcp: Server,
+  listeners: readonly Server[],
   web: WebServer,
 ): Promise<void> {
-  const closed = [tcp, web].map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
+  const closed = listeners.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
   gateway.shutdown()
   await gateway.waitUntilEmpty()
   web.closeAllConnections()

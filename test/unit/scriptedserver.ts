@@ -86,8 +86,9 @@ export class ScriptedConnection {
     return this.send(MESSAGE.EVENT, encodeEvent({ channel, sequence, event: 50 }, msgpack.encode({ n })))
   }
 
-  sendError(channel: number, sequence: number, code: string, message: string = code): this {
-    return this.send(MESSAGE.ERROR, encodeError({ channel, sequence, kind: 'system', code, message }))
+  sendError(channel: number, sequence: number, code: string, message = code, retryAfterMs?: number): this {
+    const retry = retryAfterMs === undefined ? {} : { retryAfterMs }
+    return this.send(MESSAGE.ERROR, encodeError({ channel, sequence, kind: 'system', code, message, ...retry }))
   }
 
   sendResync(channel: number, events: number): this {

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { systemClock } from '../../core/node/clock.ts'
+import type { Clock } from '../../core/ports/clock.ts'
 import { slotOf } from '../../core/node/slotname.ts'
 import { shardName } from '../../core/wire/shardid.ts'
 import type { WriteSet } from '../../core/ports/store.ts'
@@ -52,7 +53,8 @@ slotTest('a busy event loop does not delay commits by one turn of the loop per s
   let nowMs = 0
   const turns: (() => void)[] = []
   // Each look at the clock takes as long as a batch may; the loop comes back after `loopMs`.
-  const clock = { ...systemClock, mono: () => (nowMs += 2), defer: (run: () => void) => void turns.push(run) }
+  let defer = (run: () => void): void => void turns.push(run)
+  const clock: Clock = { ...systemClock, mono: () => (nowMs += 2), defer: (run) => defer(run) }
   const store = await open({ slots, clock })
   const turnsUntilCommitted = async (loopMs: number): Promise<number> => {
     const shards = Array.from({ length: slots }, (_, i) => ({ contract: 'player', key: `${loopMs}-${i}` }))
@@ -64,7 +66,7 @@ slotTest('a busy event loop does not delay commits by one turn of the loop per s
     await waitFor(() => (nextTurn(), isOpened), 'every shard is open')
     let committed = 0
     for (const { shard, activation } of await opened)
-      void store.commit(kvWriteSet(shard, activation, 'gold', '1')).then(() => committed++)
+      void Promise.resolve(store.commit(kvWriteSet(shard, activation, 'gold', '1'))).then(() => committed++)
     let count = 0
     await waitFor(() => {
       if (turns.length > 0) {
@@ -78,7 +80,7 @@ slotTest('a busy event loop does not delay commits by one turn of the loop per s
   }
   const [idle, busy] = [await turnsUntilCommitted(0), await turnsUntilCommitted(500)]
   // So that the store can close.
-  clock.defer = systemClock.defer
+  defer = (run) => systemClock.defer(run)
   assert.ok(idle >= 8, `batches of an idle loop are spread over ${idle} turns`)
   assert.ok(busy <= 3, `batches of a busy loop run in ${busy} turns`)
 })

@@ -1,6 +1,8 @@
 // The sessions of a storm, and the calls that they make. Invariant: every call is recorded with its outcome when it ends,
 // and the deposits that were answered are known for each session.
 
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import { CallError, connect, type Firefly } from '../../../client/index.ts'
 import type { Remote } from '../../../client/channel.ts'
 import { dialTcp } from '../../../client/tcp.ts'
@@ -8,6 +10,7 @@ import { quantile } from '../../support/figure.ts'
 import type { Random } from '../../support/random.ts'
 import { until } from '../../support/wait.ts'
 import { cuttable, type CuttableDial } from '../cuttable.ts'
+import { retried } from '../retried.ts'
 import type { Violations } from '../violations.ts'
 import { Hall } from './game.ts'
 
@@ -86,7 +89,7 @@ export class Crowd {
     game.on('closed', ({ code, message }) => {
       if (code !== 'CLOSED') this.#violations.add('closed', `session ${index}: ${code}: ${message}`)
     })
-    await member.hall.enter({})
+    await retried(() => member.hall.enter({}))
     this.#members.push(member)
   }
 
@@ -118,7 +121,7 @@ export class Crowd {
         seconds++
         each()
       }
-      await new Promise((resolve) => setTimeout(resolve, TICK_MS))
+      await sleep(TICK_MS)
     }
   }
 
@@ -134,6 +137,7 @@ export class Crowd {
     const seconds = (toMs - fromMs) / 1_000
     const resumeMs = this.#resumes.filter(({ atMs }) => atMs >= fromMs && atMs < toMs).map(({ ms }) => ms)
     return {
+      answered: answered.length,
       answeredPerSecond: Math.round(answered.length / seconds),
       refusedPerSecond: Math.round((ended.length - answered.length) / seconds),
       p50Ms: quantile(
@@ -157,7 +161,7 @@ export class Crowd {
     const checkNext = async (): Promise<void> => {
       for (let next = waiting.pop(); next; next = waiting.pop()) {
         const [index, { hall, total, count }] = next
-        const stored = await hall.totals({})
+        const stored = await retried(() => hall.totals({}))
         if (stored.total === total && stored.count === count) continue
         missing += Math.max(0, count - stored.count)
         this.#violations.add(

@@ -32,7 +32,7 @@ const hall = shard(Hall)
 
 export const game = firefly({ hall })
 
-export function hashOf(n: number): number {
+function hashOf(n: number): number {
   let hash = n | 1
   for (let i = 0; i < STEPS; i++) {
     hash ^= hash << 13

@@ -5,6 +5,7 @@ import { dialTcp } from '../../../../client/tcp.ts'
 import { quantile } from '../../../support/figure.ts'
 import { until } from '../../../support/wait.ts'
 import { cuttable } from '../../cuttable.ts'
+import { retried } from '../../retried.ts'
 import type { Accident } from '../accident.ts'
 import { Trouble } from '../game.ts'
 
@@ -28,7 +29,7 @@ export const accident: Accident = {
         const session = await connect(target.tcpUrl!, { dial, connectMs: DEADLINE_MS })
         sessions.push(session)
         session.on('resumed', () => pausesMs.push(performance.now() - cutMs))
-        await session.at(Trouble, key).joins({})
+        await retried(() => session.at(Trouble, key).joins({}))
       }
     }
     await Promise.all(Array.from({ length: PARALLEL_STARTS }, startNext))

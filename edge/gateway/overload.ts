@@ -1,0 +1,57 @@
+// Detects that the players send more than this process can handle. The event loop reads every socket with data before it
+// runs timers and commits, so without a bound one turn of it takes as long as the work that waits. Invariant: a call is
+// refused only while handling what arrived takes longer than `overloadMs`, also in the turn before; resumes, heartbeats and
+// acknowledgements are never refused, so that overload ends no session and adds no reconnects.
+
+import type { Clock } from '../../core/ports/clock.ts'
+import type { GatewayTimes } from './context.ts'
+
+/** The first long turn may take so many times longer: a pause of the process is no overload. */
+const FIRST_TURN_FACTOR = 4
+/** New sessions are refused for this long after the last overload. */
+const AFTERMATH_MS = 1_000
+
+type LoopClock = Pick<Clock, 'mono' | 'defer'>
+
+export class OverloadDetector {
+  readonly #clock: LoopClock
+  readonly #overloadMs: number
+  #turnStartedMs = 0
+  #isInTurn = false
+  #wasLastTurnLong = false
+  #overloadedMs = -Infinity
+  #isOverloaded = false
+  readonly #endTurn = (): void => {
+    this.#wasLastTurnLong = this.#clock.mono() - this.#turnStartedMs > this.#overloadMs / 2
+    this.#isInTurn = this.#isOverloaded = false
+  }
+
+  constructor(clock: LoopClock, { overloadMs }: Pick<GatewayTimes, 'overloadMs'>) {
+    this.#clock = clock
+    this.#overloadMs = overloadMs
+  }
+
+  /** Calls that arrive now must be refused. */
+  get isOverloaded(): boolean {
+    return this.#isOverloaded
+  }
+
+  /** New sessions must be refused: those that resume come first. */
+  get refusesSessions(): boolean {
+    return this.#isOverloaded || this.#turnStartedMs - this.#overloadedMs < AFTERMATH_MS
+  }
+
+  /** Records that bytes are handled. A Worker's clock stands still meanwhile, and its platform limits the load. */
+  chunkReceived(nowMs: number): void {
+    if (!this.#isInTurn) {
+      this.#isInTurn = true
+      this.#turnStartedMs = nowMs
+      this.#clock.defer(this.#endTurn)
+      return
+    }
+    const maxMs = this.#wasLastTurnLong ? this.#overloadMs : FIRST_TURN_FACTOR * this.#overloadMs
+    if (nowMs - this.#turnStartedMs <= maxMs) return
+    this.#isOverloaded = true
+    this.#overloadedMs = nowMs
+  }
+}
