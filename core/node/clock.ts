@@ -14,6 +14,10 @@ const RANDOM_RANGE = 2 ** 48
 export const systemClock: Clock = {
   now: () => Date.now(),
   mono: () => performance.now(),
+  cpu: () => {
+    const { user, system } = process.threadCpuUsage()
+    return (user + system) / 1_000
+  },
   after: (ms, run) => (ms > MAX_TIMEOUT_MS ? setLongTimer(ms, run) : setTimer(ms, run)),
   defer: (run) => void setImmediate(run),
   // Not Math.random: a player can compute all its next values from a few earlier ones.

@@ -5,6 +5,8 @@ export interface Clock {
   now(): number
   /** Monotonic, milliseconds. */
   mono(): number
+  /** Processor time of the thread that runs the engine, milliseconds; absent where the platform does not report it. */
+  cpu?(): number
   /** Runs once after `ms`. */
   after(ms: number, run: () => void): Timer
   /** Runs after the current event of the host, in the order of the calls. */

@@ -1,22 +1,20 @@
 // Detects that the players send more than this process can handle. The event loop reads every socket with data before it
 // runs timers and commits, so without a bound one turn of it takes as long as the work that waits. Invariant: a call is
-// refused only while handling what arrived takes longer than `overloadMs`, also in the turn before; resumes, heartbeats and
-// acknowledgements are never refused, so that overload ends no session and adds no reconnects.
+// refused only while the work for what arrived in one turn exceeds `overloadMs`, and the turn before was long as well;
+// resumes, heartbeats and acknowledgements are never refused, so that overload ends no session and adds no reconnects.
 
 import type { Clock } from '../../core/ports/clock.ts'
 import type { GatewayTimes } from './context.ts'
 
-/** The first long turn may take so many times longer: a pause of the process is no overload. */
-const FIRST_TURN_FACTOR = 4
 /** New sessions are refused for this long after the last overload. */
 const AFTERMATH_MS = 1_000
-
-type LoopClock = Pick<Clock, 'mono' | 'defer'>
 
 export class OverloadDetector {
   readonly #clock: LoopClock
   readonly #overloadMs: number
   #turnStartedMs = 0
+  /** Processor time at the start of a turn that follows a long one. */
+  #turnStartedCpuMs = 0
   #isInTurn = false
   #wasLastTurnLong = false
   #overloadedMs = -Infinity
@@ -46,12 +44,19 @@ export class OverloadDetector {
     if (!this.#isInTurn) {
       this.#isInTurn = true
       this.#turnStartedMs = nowMs
+      if (this.#wasLastTurnLong) this.#turnStartedCpuMs = this.#cpuMs(nowMs)
       this.#clock.defer(this.#endTurn)
-      return
+    } else if (this.#wasLastTurnLong && nowMs - this.#turnStartedMs > this.#overloadMs && !this.#isOverloaded) {
+      // A process that waits for a processor has not done more work than usual.
+      if (this.#cpuMs(nowMs) - this.#turnStartedCpuMs <= this.#overloadMs) return
+      this.#isOverloaded = true
+      this.#overloadedMs = nowMs
     }
-    const maxMs = this.#wasLastTurnLong ? this.#overloadMs : FIRST_TURN_FACTOR * this.#overloadMs
-    if (nowMs - this.#turnStartedMs <= maxMs) return
-    this.#isOverloaded = true
-    this.#overloadedMs = nowMs
+  }
+
+  #cpuMs(nowMs: number): number {
+    return this.#clock.cpu?.() ?? nowMs
   }
 }
+
+type LoopClock = Pick<Clock, 'mono' | 'defer' | 'cpu'>
