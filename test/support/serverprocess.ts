@@ -89,6 +89,10 @@ export class ServerProcess<Message extends { readonly what: string } = never> im
     this.ready.catch(() => {})
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
   get isRunning(): boolean {
     return this.#isRunning
   }

@@ -10,6 +10,7 @@ import type { SoakOrder } from './server.ts'
 export type HostName = 'node' | 'workerd'
 export interface SoakHost extends AsyncDisposable {
   readonly name: HostName
+  readonly pid: number
   /** The port for WebSocket. */
   readonly webSocket: number
   /** The port for TCP, null = the host has none. */
@@ -40,6 +41,7 @@ export async function startNode(order: Omit<SoakOrder, 'dir'>): Promise<SoakHost
   })
   return {
     name: 'node',
+    pid: server.pid,
     webSocket: http,
     tcp,
     errorLines: () => errorLines,
@@ -53,6 +55,7 @@ export async function startWorkerd(): Promise<SoakHost> {
   process.once('exit', () => child.kill('SIGKILL'))
   return {
     name: 'workerd',
+    pid: child.pid!,
     webSocket: port,
     tcp: null,
     errorLines: () => lines.filter((line) => /error|exception/i.test(line)),

@@ -10,6 +10,7 @@ import { dialWebSocket } from '../../../client/socket.ts'
 import { dialTcp } from '../../../client/tcp.ts'
 import { DEFAULT_LIMITS } from '../../../core/wire/limits.ts'
 import { every, oneDecimal, progress, quantile, secondsSince } from '../../support/figure.ts'
+import { measureBusyShare } from '../../support/busyshare.ts'
 import { Random } from '../../support/random.ts'
 import { until } from '../../support/wait.ts'
 import { Violations } from '../violations.ts'
@@ -22,6 +23,10 @@ import { SessionPlayer } from './player.ts'
 
 export interface SessionsOptions {
   readonly connections: number
+  /** Of the names of lanes and rooms. Default '': none. */
+  readonly prefix?: string
+  /** Share of the full load that the machine can carry. Default 1. */
+  readonly factor?: number
   readonly seconds: number
   readonly seed: number
   /** Events of a lane per second. */
@@ -59,6 +64,18 @@ const RETURN_BYTES = 500
 /** Events of a burst in one turn. */
 const EVENTS_PER_TURN = 100
 
+/** The players of a measurement, and how long they play. */
+const SAMPLE = { connections: 60, seconds: 4 }
+/** Share of the busiest thread's time that the full load may take: cuts and resumes come in bursts. */
+const BUSY_SHARE = 0.6
+
+/** The share (0..1) of the load that this machine can carry now, measured by a few of its players. */
+export async function measureFactor(host: SoakHost, options: SessionsOptions): Promise<number> {
+  const { busyShare } = await soakSessions(host, { ...options, ...SAMPLE, prefix: 'sample-' })
+  const expected = (busyShare * options.connections) / SAMPLE.connections
+  return expected <= BUSY_SHARE ? 1 : Math.round((100 * BUSY_SHARE) / expected) / 100
+}
+
 /** Runs the soak and returns its figure; `faults` lists the violations. */
 export async function soakSessions(host: SoakHost, options: SessionsOptions) {
   const soak = new SessionSoak(host, options)
@@ -76,6 +93,7 @@ class SessionSoak {
   readonly #violations = new Violations(MAX_EXAMPLES)
   readonly #players: SessionPlayer[] = []
   readonly #lag = monitorEventLoopDelay({ resolution: 5 })
+  #busyShare = 0
   #overruns = 0
   #overrunsUnreported = 0
   #withins = 0
@@ -97,9 +115,11 @@ class SessionSoak {
     // Connections were cut from their first byte on. Times are measured from here, when all shards are active.
     for (const { resumeMs, pauseMs } of this.#players) resumeMs.length = pauseMs.length = 0
     this.#lag.enable()
+    const endBusyShare = measureBusyShare([process.pid, this.#host.pid])
     const playing = Promise.all(this.#players.map((player) => player.play()))
     await Promise.all([sleep(seconds * 1_000), this.#sendBursts()])
     this.#lag.disable()
+    this.#busyShare = endBusyShare()
     for (const { proxy } of this.#players) proxy.stopCutting()
     const stopped = await Promise.all(this.#players.map((player) => player.stop()))
     for (const { name } of this.#players.filter((_, i) => !stopped[i]))
@@ -137,14 +157,14 @@ class SessionSoak {
   }
 
   async #player(i: number): Promise<SessionPlayer> {
-    const { hz, seconds, accounts, cutBounds, seed, timeoutMs } = this.#options
+    const { hz, seconds, accounts, cutBounds, seed, timeoutMs, prefix = '' } = this.#options
     const { tcp, webSocket } = this.#host
     const random = new Random(seed * 1_000_003 + i)
     const isTcp = tcp !== null && i % 2 === 0
     const proxy = await FaultProxy.open(isTcp ? tcp : webSocket, randomCuts(random.fork(), cutBounds))
     return new SessionPlayer({
-      name: `lane-${i}`,
-      room: `room-${Math.floor(i / ROOM_MEMBERS)}`,
+      name: `${prefix}lane-${i}`,
+      room: `${prefix}room-${Math.floor(i / ROOM_MEMBERS)}`,
       url: isTcp ? `tcp://127.0.0.1:${proxy.port}` : `ws://127.0.0.1:${proxy.port}/ws`,
       dial: isTcp ? dialTcp : dialWebSocket,
       proxy,
@@ -248,13 +268,16 @@ class SessionSoak {
   }
 
   #figure(seconds: number) {
-    const { seed, connections, hz, accounts } = this.#options
+    const { seed, connections, factor = 1, hz, accounts } = this.#options
     const resumeMs = this.#players.flatMap((player) => player.resumeMs)
     const pauseMs = this.#players.flatMap((player) => player.pauseMs)
     return {
       drill: 'sessions',
       host: this.#host.name,
       seed,
+      // Share of the full load, and how busy the busiest thread of server and drill was, waiting for a processor included.
+      factor,
+      busyShare: this.#busyShare,
       connections,
       tcp: this.#host.tcp === null ? 0 : Math.ceil(connections / 2),
       hz,

@@ -2,11 +2,11 @@
 // cut at random bytes and during logins; no event may be missed, doubled or reordered, and no player may lose its uid.
 // `logins`: two clients race for one uid, some of them are cut, and exactly one gets it.
 
-import { printFigure } from '../../support/figure.ts'
+import { printFigure, progress } from '../../support/figure.ts'
 import { choice, flag, parseDrill, positional, positive, whole } from '../options.ts'
 import { startNode, startWorkerd } from './hosts.ts'
 import { soakLogins } from './loginraces.ts'
-import { soakSessions } from './sessions.ts'
+import { measureFactor, soakSessions } from './sessions.ts'
 
 /**
  * `accounts`: share of the players that log in. The objects of one workerd share one core. A thousand of them with one
@@ -58,9 +58,11 @@ export async function run(args: readonly string[]): Promise<void> {
 
 async function* sessions(options: SoakArguments) {
   const { connections, seconds, hz, accounts, cutBounds, timeoutMs } = options.quick ? QUICK : FULL
+  // Loads of the command line and of the quick profile are not scaled.
+  const isScaled = options.connections === undefined && !options.quick
   for (const name of options.host === 'both' ? (['node', 'workerd'] as const) : [options.host]) {
     await using host = await (name === 'node' ? startNode({ login: null, heartbeatMs: HEARTBEAT_MS }) : startWorkerd())
-    yield soakSessions(host, {
+    const full = {
       connections: options.connections ?? connections,
       seconds: options.seconds ?? seconds,
       hz: options.hz ?? hz[name],
@@ -68,7 +70,10 @@ async function* sessions(options: SoakArguments) {
       seed: options.seed,
       cutBounds,
       timeoutMs,
-    })
+    }
+    const factor = isScaled ? await measureFactor(host, full) : 1
+    if (isScaled) progress(`${name}: this machine carries ${factor} of the full load`)
+    yield soakSessions(host, { ...full, factor, connections: Math.max(1, Math.floor(factor * full.connections)) })
   }
 }
 
