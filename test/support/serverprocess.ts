@@ -5,7 +5,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
-import { withDeadline } from './wait.ts'
+import { DEADLINE_MS, withDeadline } from './wait.ts'
 
 export interface ServerEnd {
   readonly code: number | null
@@ -36,7 +36,7 @@ export interface ServerProcessOptions<Message> {
 }
 
 const ANSWER_MS = 120_000
-const STOP_MS = 10_000
+const STOP_MS = DEADLINE_MS
 
 export class ServerProcess<Message extends { readonly what: string } = never> implements AsyncDisposable {
   /** Rejects when the process ends before. */

@@ -7,16 +7,16 @@ import { WebSocket, type ClientOptions } from 'ws'
 import { utf8Decoder, utf8Encoder } from '../../core/wire/bytes.ts'
 import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
 import type { RawClient } from '../conformance/host.ts'
+import { DEADLINE_MS } from './wait.ts'
 
 const MAX_FRAME_BYTES = 1 << 24
-const TIMEOUT_MS = 10_000
 const identity = frameIdentityBytes(DEFAULT_FRAME_IDENTITY)
 
 /** Polls on every event-loop turn at first: most conditions become true within a millisecond. */
 export async function waitUntil(condition: () => boolean, what: string): Promise<void> {
-  const deadlineMs = performance.now() + TIMEOUT_MS
+  const deadlineMs = performance.now() + DEADLINE_MS
   for (let i = 0; !condition(); i++) {
-    if (performance.now() > deadlineMs) throw new Error(`not within ${TIMEOUT_MS} ms: ${what}`)
+    if (performance.now() > deadlineMs) throw new Error(`not within ${DEADLINE_MS} ms: ${what}`)
     await (i < 100 ? new Promise(setImmediate) : sleep(2))
   }
 }

@@ -12,7 +12,7 @@ import { Echo } from '../../examples/echo/contract.ts'
 import { startEcho } from '../support/echoserver.ts'
 import { temporaryFolder } from '../support/program.ts'
 import { requestRaw, statusCode, upgradeLines } from '../support/rawhttp.ts'
-import { waitFor } from '../support/wait.ts'
+import { DEADLINE_MS, waitFor } from '../support/wait.ts'
 
 const refusalCount = (server: RunningServer, reason: 'upgrade' | 'websocket'): number =>
   server.refusals.counts.get(reason) ?? 0
@@ -87,7 +87,7 @@ test('answers, closes and counts an invalid upgrade, and keeps serving', async (
   await waitFor(async () => /^firefly_lobby 1$/m.test(await metrics()), 'only the connection of this request is left')
 })
 
-test('closes a connection whose request does not begin or does not end', { timeout: 30_000 }, async () => {
+test('closes a connection whose request does not begin or does not end', { timeout: DEADLINE_MS }, async () => {
   const server = await startEcho()
   const startedMs = performance.now()
   await Promise.all(
@@ -96,7 +96,8 @@ test('closes a connection whose request does not begin or does not end', { timeo
       return new Promise((resolve) => silent.resume().on('close', resolve))
     }),
   )
-  assert.ok(performance.now() - startedMs < 15_000)
+  // Node itself would wait for 60 s or more.
+  assert.ok(performance.now() - startedMs < 50_000)
 })
 
 test('closes a connection that floods pings, empty messages or empty fragments', async () => {

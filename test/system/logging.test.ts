@@ -9,18 +9,16 @@ import test, { type TestContext } from 'node:test'
 import { connect } from '../../client/index.ts'
 import { temporaryFolder } from '../support/program.ts'
 import { PipeReader, serveRedirected, type RedirectedServer } from '../support/redirected.ts'
-import { waitFor, withDeadline } from '../support/wait.ts'
+import { DEADLINE_MS, waitFor, withDeadline } from '../support/wait.ts'
 import { Noisy } from './fixtures/noisy/contract.ts'
 
 const APP = join(import.meta.dirname, 'fixtures/noisy')
 /** More than buffer and pipe hold, in short lines and in long ones. */
 const STORM = { lines: 1_500, characters: 1_000 }
 const LONG_LINES = { lines: 20, characters: 200_000 }
-const ANSWER_MS = 10_000
-const EXIT_MS = 5_000
 
 async function metric(http: string, name: string): Promise<number> {
-  const text = await (await fetch(`${http}/metrics`, { signal: AbortSignal.timeout(ANSWER_MS) })).text()
+  const text = await (await fetch(`${http}/metrics`, { signal: AbortSignal.timeout(DEADLINE_MS) })).text()
   return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1])
 }
 
@@ -31,9 +29,9 @@ async function survivesStorm({ http }: RedirectedServer): Promise<void> {
   for (const storm of [STORM, LONG_LINES]) {
     const printed = noisy.print(storm)
     for (let n = 0; n < 50; n++)
-      assert.deepEqual(await withDeadline(noisy.add({ n }), ANSWER_MS), { sum: n + 1 }, 'a player was not answered')
-    assert.notEqual(await withDeadline(printed, ANSWER_MS), null)
-    const health = await fetch(`${http}/healthz`, { signal: AbortSignal.timeout(ANSWER_MS) })
+      assert.deepEqual(await withDeadline(noisy.add({ n }), DEADLINE_MS), { sum: n + 1 }, 'a player was not answered')
+    assert.notEqual(await withDeadline(printed, DEADLINE_MS), null)
+    const health = await fetch(`${http}/healthz`, { signal: AbortSignal.timeout(DEADLINE_MS) })
     assert.equal(health.status, 200)
   }
 }
@@ -48,7 +46,7 @@ function reportsIn(text: string): number[] {
 
 async function endsAtOnce({ child, ended }: RedirectedServer): Promise<void> {
   child.kill('SIGTERM')
-  assert.equal(await withDeadline(ended, EXIT_MS), 0, 'SIGTERM did not drain')
+  assert.equal(await withDeadline(ended, DEADLINE_MS), 0, 'SIGTERM did not drain')
 }
 
 /** Both outputs, one pipe each. */
@@ -111,7 +109,7 @@ test('an error that nothing caught is logged and ends the process, even if nobod
     .at(Noisy)
     .crash({})
     .catch(() => {})
-  assert.equal(await withDeadline(server.ended, EXIT_MS), 1)
+  assert.equal(await withDeadline(server.ended, DEADLINE_MS), 1)
 })
 
 test('the last line of a process that an uncaught error ends is written', async (t) => {
@@ -121,7 +119,7 @@ test('the last line of a process that an uncaught error ends is written', async 
     .at(Noisy)
     .crash({})
     .catch(() => {})
-  assert.equal(await withDeadline(server.ended, EXIT_MS), 1)
+  assert.equal(await withDeadline(server.ended, DEADLINE_MS), 1)
   await waitFor(() => err.text.includes('a bug outside of every turn'), 'the last line')
 })
 
@@ -176,7 +174,7 @@ test('a terminal that Ctrl-S stopped: players are served, and Ctrl-Q continues t
   terminal.stdin.write('\u0011')
   await waitFor(() => screen.includes('lines were dropped here'), 'the report')
   process.kill(Number(pid), 'SIGTERM')
-  assert.equal(await withDeadline(ended, EXIT_MS), 0)
+  assert.equal(await withDeadline(ended, DEADLINE_MS), 0)
 })
 
 test('signals that operators send by mistake do not end a server without TLS', async (t) => {

@@ -111,7 +111,7 @@ async function serve([node, ...flags]: readonly string[], ...args: string[]): Pr
       clearTimeout(timer)
       reject(new Error(`firefly serve: ${reason}\n${output}`))
     }
-    const timer = setTimeout(() => fail('not ready in 30 s'), 30_000)
+    const timer = setTimeout(() => fail('not ready in 60 s'), 60_000)
     const onOutput = (chunk: Buffer): void => {
       output += chunk.toString()
       const ready = /^firefly ready http=(\S+) tcp=(\S+):(\d+) pid=(\d+)$/m.exec(output)

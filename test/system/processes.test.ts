@@ -9,14 +9,12 @@ import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { connect } from '../../client/index.ts'
 import { temporaryFolder } from '../support/program.ts'
-import { waitFor, withDeadline } from '../support/wait.ts'
+import { DEADLINE_MS, waitFor, withDeadline } from '../support/wait.ts'
 import { Noisy } from './fixtures/noisy/contract.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const LAUNCHER = join(ROOT, 'cli/launch.mjs')
 const NOISY = join(import.meta.dirname, 'fixtures/noisy')
-const START_MS = 60_000
-const END_MS = 10_000
 
 interface Started {
   readonly child: ChildProcess
@@ -41,7 +39,7 @@ async function startCommand(t: TestContext, command: readonly string[], cwd = RO
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
   const ended = new Promise<number | string>((resolve) => child.on('exit', (code, signal) => resolve(code ?? signal!)))
   const ready = /(?:firefly ready http=|Ready on )(\S+)/
-  await waitFor(() => ready.test(output) || child.exitCode !== null, `${command.join(' ')} is ready`, START_MS)
+  await waitFor(() => ready.test(output) || child.exitCode !== null, `${command.join(' ')} is ready`, DEADLINE_MS)
   const [, http] = ready.exec(output) ?? []
   assert.ok(http, `${command.join(' ')} ended with ${child.exitCode}: ${output}`)
   return { child, http: new URL(http), ended }
@@ -58,8 +56,8 @@ function accepts({ hostname, port }: URL): Promise<boolean> {
 async function assertDrains({ child, http, ended }: Started): Promise<void> {
   assert.ok(await accepts(http))
   child.kill('SIGTERM')
-  assert.equal(await withDeadline(ended, END_MS), 0)
-  await waitFor(async () => !(await accepts(http)), 'the port is free', END_MS)
+  assert.equal(await withDeadline(ended, DEADLINE_MS), 0)
+  await waitFor(async () => !(await accepts(http)), 'the port is free', DEADLINE_MS)
 }
 
 /** The template with the packages of this checkout. */
@@ -88,7 +86,7 @@ test('a shell that does not forward signals, as that of npx', async (t) => {
   const script = `npm_lifecycle_event=npx ${process.execPath} ${LAUNCHER} serve --app ${NOISY}; true`
   const { child, http } = await startCommand(t, ['sh', '-c', script])
   child.kill('SIGTERM')
-  await waitFor(async () => !(await accepts(http)), 'the port is free', END_MS)
+  await waitFor(async () => !(await accepts(http)), 'the port is free', DEADLINE_MS)
 })
 
 function childrenOf(pid: number): number[] {
@@ -107,6 +105,6 @@ test('the first process of a container forwards signals and reaps orphans', asyn
   await waitFor(() => childrenOf(first!).length >= children + 3, 'orphans of the first process')
   await waitFor(() => childrenOf(first!).length === children, 'the first process reaps them')
   process.kill(first!, 'SIGTERM')
-  assert.equal(await withDeadline(started.ended, END_MS), 0)
+  assert.equal(await withDeadline(started.ended, DEADLINE_MS), 0)
   assert.equal(await accepts(started.http), false)
 })

@@ -10,8 +10,10 @@ test('no event is lost, doubled or reordered when connections are cut at random 
   assertField(lines, 'host', ['node', 'workerd'])
   for (const line of lines) {
     assert.deepEqual([line['drill'], line['connections'], line['faults']], ['sessions', 40, []])
-    assert.ok(Number(line['cuts']) > 40 && Number(line['resumes']) > 20)
-    assert.ok(Number(line['events']) > 1_000 && Number(line['replies']) > 100)
+    // Numbers of the quick load, which is not scaled, on a machine that leaves it a fraction of its time.
+    assert.deepEqual(line['factor'], 1)
+    assert.ok(Number(line['cuts']) > 10 && Number(line['resumes']) > 5)
+    assert.ok(Number(line['events']) > 200 && Number(line['replies']) > 20)
     assert.deepEqual([line['gaps'], line['duplicates'], line['reordered']], [0, 0, 0])
     assert.deepEqual([line['overruns'], line['overrunsWithoutResync'], line['withins']], [4, 0, 2])
     assert.equal(line['resyncs'], line['overruns'])

@@ -82,7 +82,7 @@ test('over TLS the server needs a certificate that Node trusts', async () => {
   server.on('tlsClientError', () => {})
   const port = await listen(server)
 
-  const untrusted = connect(`tls://localhost:${port}`, { dial: dialTcp, connectMs: 500 })
+  const untrusted = connect(`tls://localhost:${port}`, { dial: dialTcp, connectMs: 2_000 })
   await assert.rejects(untrusted, /self-signed certificate/)
 
   setDefaultCACertificates([...getCACertificates('default'), cert])
@@ -97,8 +97,8 @@ test('an unreachable host is UNAVAILABLE, with the reason', async () => {
   const server = createServer()
   const port = await listen(server)
   server.close()
-  const unreachable = connect(`tcp://127.0.0.1:${port}`, { dial: dialTcp, connectMs: 300 })
-  await assert.rejects(unreachable, /no answer within 300 ms \(connect ECONNREFUSED/)
+  const unreachable = connect(`tcp://127.0.0.1:${port}`, { dial: dialTcp, connectMs: 1_000 })
+  await assert.rejects(unreachable, /no answer within 1000 ms \(connect ECONNREFUSED/)
 })
 
 test('rejects a URL without host and port', async () => {

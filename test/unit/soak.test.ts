@@ -7,14 +7,13 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
 
 import { Random } from '../support/random.ts'
-import { until } from '../support/wait.ts'
+import { DEADLINE_MS, until } from '../support/wait.ts'
 import { EventSequence, type NumberedEvent } from '../drill/soak/eventsequence.ts'
 import { FaultProxy, randomCuts, type Cut } from '../drill/soak/faultproxy.ts'
 import { answerOf, charsOf, MAX_CHARS, textOf } from '../drill/soak/payload.ts'
 
 const NAME = 'lane-7'
 const ACTIVATION = 9
-const TIMEOUT_MS = 5_000
 
 function eventOf(i: number, activation = ACTIVATION): NumberedEvent {
   const chars = charsOf(NAME, i)
@@ -181,7 +180,7 @@ test('the proxy forwards exactly the planned bytes of a direction, then ends bot
       const { proxy, player, peer, receivedBytes } = await connectThroughProxy(t, cut)
       const from = towards === 'server' ? player : peer
       for (let sent = 0; sent <= 70_000; sent += 1_000) from.write(new Uint8Array(1_000))
-      assert.ok(await until(() => player.closed && peer.closed, TIMEOUT_MS))
+      assert.ok(await until(() => player.closed && peer.closed, DEADLINE_MS))
       assert.equal(receivedBytes[towards], bytes)
       assert.equal(proxy.cuts, 1)
     }
@@ -196,31 +195,31 @@ test('a half-open cut discards both directions and closes the side of the player
     stallMs: 100,
   })
   peer.write(new Uint8Array(20))
-  assert.ok(await until(() => receivedBytes.player === 10, TIMEOUT_MS))
+  assert.ok(await until(() => receivedBytes.player === 10, DEADLINE_MS))
   player.write(new Uint8Array(5))
-  assert.ok(await until(() => player.closed, TIMEOUT_MS))
+  assert.ok(await until(() => player.closed, DEADLINE_MS))
   assert.deepEqual([receivedBytes.server, peer.closed, proxy.cuts], [0, false, 1])
 })
 
 test('a reset closes both sides', async (t) => {
   const { player, peer } = await connectThroughProxy(t, { towards: 'server', bytes: 1, mode: 'reset', stallMs: 0 })
   player.write(new Uint8Array(1))
-  assert.ok(await until(() => player.closed && peer.closed, TIMEOUT_MS))
+  assert.ok(await until(() => player.closed && peer.closed, DEADLINE_MS))
 })
 
 test('a blocked proxy accepts no connection until it is unblocked, and stopCutting cancels the plan', async (t) => {
   const cut: Cut = { towards: 'server', bytes: 100, mode: 'end', stallMs: 0 }
   const { proxy, player, peer, receivedBytes } = await connectThroughProxy(t, cut)
   proxy.blockAll()
-  assert.ok(await until(() => player.closed && peer.closed, TIMEOUT_MS))
+  assert.ok(await until(() => player.closed && peer.closed, DEADLINE_MS))
   const refused = connect(proxy.port, '127.0.0.1').on('error', () => {})
-  assert.ok(await until(() => refused.closed, TIMEOUT_MS))
+  assert.ok(await until(() => refused.closed, DEADLINE_MS))
   proxy.unblock()
   proxy.stopCutting()
   const uncut = connect(proxy.port, '127.0.0.1')
   t.after(() => uncut.destroy())
   uncut.write(new Uint8Array(1_000))
-  assert.ok(await until(() => receivedBytes.server === 1_000, TIMEOUT_MS))
+  assert.ok(await until(() => receivedBytes.server === 1_000, DEADLINE_MS))
   assert.deepEqual([proxy.cuts, uncut.closed], [1, false])
 })
 

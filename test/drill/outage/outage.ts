@@ -14,7 +14,7 @@ import { flag, parseDrill, positive, temporaryFolder, whole } from '../options.t
 import { OutageRun, ServerUnderTest, type Class, type Mode, type Times } from './outagerun.ts'
 
 const MODES: readonly Mode[] = ['kill', 'pause']
-const QUICK = { warmMs: 500, beforeMs: 1_500, outageMs: 4_000, rateMs: 500, timeoutMs: 15_000 } as const
+const QUICK = { warmMs: 500, beforeMs: 1_500, outageMs: 4_000, rateMs: 500, timeoutMs: 30_000 } as const
 const FULL = { warmMs: 3_000, beforeMs: 5_000, outageMs: 30_000, rateMs: 1_000, timeoutMs: 30_000 } as const
 
 export async function run(args: readonly string[]): Promise<void> {

@@ -46,11 +46,14 @@ const PROGRAM = new URL('server.ts', import.meta.url)
 const NO_HEALTH: Health = { rssBytes: 0, outbox: 0, retryLaters: 0 }
 const THINK_MS = 80
 /** An answer of class critical may have been in transit when the outage began. */
-const GRACE_MS = 1_000
+const GRACE_MS = 2_000
 /** Share of the rate before the outage that counts as recovered. */
 const RECOVERED = 0.9
-/** A local turn does not wait for MySQL: below this share of the rate before the outage, turns have waited. */
-const MIN_LOCAL_RATE = 0.5
+/**
+ * A local turn does not wait for MySQL: below this share of the rate before the outage, turns have waited. Low, because
+ * other work may take the machine meanwhile, and a turn that waits would wait for the whole outage.
+ */
+const MIN_LOCAL_RATE = 0.2
 /** What waits for MySQL is on disk and not in the heap. */
 const MAX_HEAP_GROWTH_MB = 50
 /** Page caches of 32 slot files, 2 MB each, and garbage that was not yet collected. */

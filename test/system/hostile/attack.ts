@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { until, waitFor } from '../../support/wait.ts'
+import { DEADLINE_MS, TOLERANCE_MS, until, waitFor } from '../../support/wait.ts'
 import { AttackHarness } from './harness.ts'
 import type { Overrides } from './server.ts'
 
@@ -45,8 +45,8 @@ export function turnedAwayCounters(bound: string, count: number): Record<string,
   return { ...closeCounter('OVERLOADED', count), [`firefly_turned_away_total{bound="${bound}"}`]: count }
 }
 
-/** How long a reply to a player may take during an attack. Generous: CI machines stall. */
-const MAX_LATENCY_MS = 4_000
+/** How long a reply to a player may take during an attack. */
+const MAX_LATENCY_MS = 2_000 + TOLERANCE_MS
 /** Replies that each player must receive after the attack. */
 const REPLIES_AFTER = 5
 /** Counters that each call of the players raises by one too. */
@@ -57,7 +57,7 @@ export function registerAttacks({ attacks, overrides }: Suite): void {
   let harness: AttackHarness
   before(async () => void (harness = await AttackHarness.startServer(overrides)))
   after(() => harness?.close())
-  for (const attack of attacks) test(attack.name, { timeout: 30_000 }, () => runAttack(attack, harness))
+  for (const attack of attacks) test(attack.name, { timeout: 2 * DEADLINE_MS }, () => runAttack(attack, harness))
 }
 
 async function runAttack(attack: Attack, harness: AttackHarness): Promise<void> {

@@ -11,10 +11,9 @@ import type { AttackHarness } from './harness.ts'
 import type { RawPeer } from './peer.ts'
 import { openPausedReader } from './slowreaders.ts'
 import { clientMessage, OPCODE, upgradeRequest, type WebSocketPeer } from './websocket.ts'
+import { TOLERANCE_MS } from '../../support/wait.ts'
 
 export const TIMES = { firstFrameMs: 800, frameMs: 700, idleMs: 1_000, heartbeatMs: 600, unreadMs: 2_500 }
-/** Delay that a busy machine may add to a deadline. */
-const TOLERANCE_MS = 1_500
 const { RAW, SHOUT } = COMMAND
 const BIG_BYTES = 60_000
 const MAX_BUFFER_BYTES = 2_000_000

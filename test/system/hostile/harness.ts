@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { temporaryFolder } from '../../support/program.ts'
 import { ServerProcess, type Ready } from '../../support/serverprocess.ts'
-import { until } from '../../support/wait.ts'
+import { DEADLINE_MS, until } from '../../support/wait.ts'
 import { ControlPlayers } from './controlplayers.ts'
 import { helloAndOpen, helloFrame, type HelloFields } from './frames.ts'
 import { RawPeer } from './peer.ts'
@@ -12,7 +12,6 @@ import type { BufferReport, HostileOrder, Overrides } from './server.ts'
 import { upgradeRequest, WebSocketPeer } from './websocket.ts'
 
 /** How long a metric may take to change. */
-const TIMEOUT_MS = 4_000
 
 export class AttackHarness {
   readonly controls: ControlPlayers
@@ -95,7 +94,7 @@ export class AttackHarness {
 
   async waitForMetric(name: string, isExpected: (value: number) => boolean): Promise<void> {
     let value = 0
-    const isReached = await until(async () => isExpected((value = await this.readMetric(name))), TIMEOUT_MS)
+    const isReached = await until(async () => isExpected((value = await this.readMetric(name))), DEADLINE_MS)
     assert.ok(isReached, `${name} is ${value}`)
   }
 
@@ -106,7 +105,7 @@ export class AttackHarness {
 
   async waitForBufferBytes(maxBytes: number): Promise<void> {
     let bytes = 0
-    const isReached = await until(async () => (bytes = await this.bufferBytes()) <= maxBytes, TIMEOUT_MS)
+    const isReached = await until(async () => (bytes = await this.bufferBytes()) <= maxBytes, DEADLINE_MS)
     assert.ok(isReached, `${bytes} bytes in buffers exceed ${maxBytes}`)
   }
 

@@ -12,10 +12,9 @@ import type { AttackHarness } from './harness.ts'
 import type { RawPeer } from './peer.ts'
 import { encodePart, HEADER, signInput, signTicket, validClaims } from './ticketfactory.ts'
 import { clientMessage } from './websocket.ts'
+import { TOLERANCE_MS } from '../../support/wait.ts'
 
 export const LOGIN_MS = 600
-/** Delay that a busy machine may add to it. */
-const TOLERANCE_MS = 1_500
 const { LOGIN, RAW } = COMMAND
 const UID = 'player'
 
