@@ -4,7 +4,6 @@
 // resumes, heartbeats and acknowledgements are never refused, so that overload ends no session and adds no reconnects.
 
 import type { Clock } from '../../core/ports/clock.ts'
-import type { GatewayTimes } from './context.ts'
 
 /** New sessions are refused for this long after the last overload. */
 const AFTERMATH_MS = 1_000
@@ -24,7 +23,8 @@ export class OverloadDetector {
     this.#isInTurn = this.#isOverloaded = false
   }
 
-  constructor(clock: LoopClock, { overloadMs }: Pick<GatewayTimes, 'overloadMs'>) {
+  /** `overloadMs`: see TIMES. */
+  constructor(clock: LoopClock, { overloadMs }: { readonly overloadMs: number }) {
     this.#clock = clock
     this.#overloadMs = overloadMs
   }
