@@ -85,6 +85,11 @@ export class Channel implements ChannelIn {
     this.legacy = legacy
   }
 
+  /** Bytes of the events and replies that the client has not acknowledged. */
+  get retainedBytes(): number {
+    return this.#history.bytes + this.replies.bytes
+  }
+
   get state(): ChannelState {
     return this.#state
   }

@@ -65,6 +65,13 @@ export class ChannelRegistry implements ChannelHost {
     return this.#channels.size
   }
 
+  /** Bytes of the events and replies that clients have not acknowledged. */
+  get retainedBytes(): number {
+    let bytes = 0
+    for (const channel of this.#channels.values()) bytes += channel.retainedBytes
+    return bytes
+  }
+
   get hasConnection(): boolean {
     for (const { out } of this.#channels.values()) if (out !== null) return true
     return false

@@ -28,6 +28,10 @@ export class EventHistory {
   get last(): number {
     return this.#last
   }
+  /** Bytes of the retained events. */
+  get bytes(): number {
+    return this.#bytes
+  }
   /** The client has acknowledged all events up to this number. */
   get acked(): number {
     return this.#acked

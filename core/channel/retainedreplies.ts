@@ -29,6 +29,10 @@ export class RetainedReplies {
   #retained: RetainedReply[] = []
   #bytes = 0
 
+  get bytes(): number {
+    return this.#bytes
+  }
+
   /** Returns true when another reply may be retained. The gateway closes a client that never acknowledges. */
   hasRoom(maxReplies: number, maxBytes: number): boolean {
     return this.#retained.length < maxReplies && this.#bytes < maxBytes

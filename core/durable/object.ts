@@ -5,6 +5,7 @@
 import { DurableObject } from 'cloudflare:workers'
 
 import { Engine } from '../engine/engine.ts'
+import { SharedMemory } from '../engine/sharedmemory.ts'
 import type { Game } from '../game/game.ts'
 import { routingTableOf, type RoutingTableData } from '../game/routing.ts'
 import { TieredStore } from '../outbox/tieredstore.ts'
@@ -18,6 +19,7 @@ import { TIMES, type Limits } from '../wire/limits.ts'
 import type { OpenRecord } from '../wire/record.ts'
 import { readShardRecords } from '../wire/recordreader.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
+import { ISOLATE_BUDGET } from './budget.ts'
 import { OBJECT_MAX_PINNED_MS, WorkerClock, WorkerLog } from './clock.ts'
 import { IdleWatch } from './idlewatch.ts'
 import { ObjectDirectory, type ShardRpc } from './directory.ts'
@@ -54,12 +56,19 @@ export function shardObject(
   game: Game,
   options: ShardObjectOptions = {},
 ): new (ctx: DurableObjectState, env: ShardEnv) => ShardHost {
-  const table = routingTableOf(game)
+  const shared = { game, table: routingTableOf(game), memory: new SharedMemory(ISOLATE_BUDGET) }
   return class extends ShardHost {
     constructor(ctx: DurableObjectState, env: ShardEnv) {
-      super(ctx, env, game, table, options)
+      super(ctx, env, shared, options)
     }
   }
+}
+
+/** Created once per isolate. */
+interface SharedByObjects {
+  readonly game: Game
+  readonly table: RoutingTableData
+  readonly memory: SharedMemory
 }
 
 export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost, ShardRpc {
@@ -83,14 +92,9 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
   #id: ShardId | null = null
   readonly #idleWatch: IdleWatch
 
-  constructor(
-    ctx: DurableObjectState,
-    env: ShardEnv,
-    game: Game,
-    table: RoutingTableData,
-    options: ShardObjectOptions,
-  ) {
+  constructor(ctx: DurableObjectState, env: ShardEnv, shared: SharedByObjects, options: ShardObjectOptions) {
     super(ctx, env)
+    const { game, table, memory } = shared
     this.#game = game
     this.#table = table
     this.#store = new ObjectStore(
@@ -111,7 +115,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
         store: options.wrapStore?.(store, ctx) ?? store,
         directory: this.#directory,
       },
-      { evictMs: 0, ...(options.limits ? { limits: options.limits } : {}) },
+      { evictMs: 0, memory, ...(options.limits ? { limits: options.limits } : {}) },
     )
     this.#idleWatch = new IdleWatch(this.#clock, {
       isIdle: () => this.#engine.isIdle(this.#id!),

@@ -20,6 +20,7 @@ import { RowCache } from '../rows/rowcache.ts'
 import { RunLoop } from './runloop.ts'
 import type { EngineServices } from './activation.ts'
 import { builtInShards } from './sessionshard.ts'
+import { type MemoryUser, type SharedMemory } from './sharedmemory.ts'
 import { Shard } from './shard.ts'
 
 export interface Ports {
@@ -34,9 +35,11 @@ export interface EngineOptions {
   readonly limits?: Partial<Limits>
   /** Idle shards are evicted after this; 0 = never, because the host's platform does it. */
   readonly evictMs?: number
+  /** What this engine shares with the others of its isolate. Default: nothing, its limits are its own. */
+  readonly memory?: SharedMemory
 }
 
-export class Engine implements ShardLink, EngineServices {
+export class Engine implements ShardLink, EngineServices, MemoryUser {
   readonly clock: Clock
   readonly log: Log
   readonly store: Store
@@ -60,10 +63,14 @@ export class Engine implements ShardLink, EngineServices {
     this.clock = ports.clock
     this.log = ports.log
     this.store = ports.store
-    this.limits = { ...DEFAULT_LIMITS, ...options.limits }
-    this.rowCache = new RowCache(this.limits.maxRowCacheBytes)
+    const { memory } = options
+    const limits = { ...DEFAULT_LIMITS, ...options.limits }
+    this.limits = memory?.limitsOf(limits) ?? limits
+    this.rowCache = new RowCache(this.limits.maxRowCacheBytes, memory?.rows)
     this.valueCache = new ValueCache(this.clock, this.meter)
-    this.mailboxQuota = new MailboxQuota(this.limits.maxBacklog, this.limits.maxBacklogBytes)
+    const isSharedFull = memory && ((bytes: number): boolean => memory.isBacklogFull(bytes))
+    this.mailboxQuota = new MailboxQuota(this.limits.maxBacklog, this.limits.maxBacklogBytes, isSharedFull)
+    memory?.add(this)
     this.runLoop = new RunLoop(this.clock)
     this.#plans = compileGame(game, builtInShards(game))
     this.#directory = ports.directory ?? this
@@ -73,6 +80,23 @@ export class Engine implements ShardLink, EngineServices {
 
   get shards(): number {
     return this.#shards.size
+  }
+
+  get channelCount(): number {
+    let count = 0
+    for (const { channels } of this.#shards.values()) count += channels.size
+    return count
+  }
+
+  get channelBytes(): number {
+    let bytes = 0
+    for (const { channels } of this.#shards.values()) bytes += channels.retainedBytes
+    return bytes
+  }
+
+  /** Bytes of the calls in all mailboxes. */
+  get backlogBytes(): number {
+    return this.mailboxQuota.bytes
   }
 
   /** Items in all mailboxes. */

@@ -7,14 +7,17 @@ export class MailboxQuota {
   /** Written by Mailbox only. */
   size = 0
   bytes = 0
+  readonly #isSharedFull: (bytes: number) => boolean
 
-  constructor(maxItems: number, maxBytes = Infinity) {
+  /** `isSharedFull`: the memory that several engines share has no room for more than these bytes. */
+  constructor(maxItems: number, maxBytes = Infinity, isSharedFull: (bytes: number) => boolean = () => false) {
     this.maxItems = maxItems
     this.maxBytes = maxBytes
+    this.#isSharedFull = isSharedFull
   }
 
   get isFull(): boolean {
-    return this.size >= this.maxItems || this.bytes >= this.maxBytes
+    return this.size >= this.maxItems || this.bytes >= this.maxBytes || this.#isSharedFull(this.bytes)
   }
 
   /** Counts the bytes of a call that enters (negative: leaves) a mailbox. */

@@ -1,8 +1,9 @@
-// Rows of all shards in the memory of one process, bounded by bytes; the least recently used row is evicted first.
+// Rows of all shards of an engine in memory, bounded by bytes; the least recently used row is evicted first.
 // Invariant: a row with an uncommitted change is pinned until its commit ends, because until then the Store returns the
 // old values. Only this file writes the fields of a CachedRow.
 
 import type { Row, RowKey } from '../ports/store.ts'
+import type { RowPool } from './rowpool.ts'
 
 /** Bytes of a row of about five columns besides its values: objects and map entries. Measured by `bench -- state`. */
 export const OVERHEAD_BYTES = 430
@@ -44,9 +45,13 @@ export class RowCache {
   #rows = 0
   #newest: CachedRow | null = null
   #oldest: CachedRow | null = null
+  /** Shares a bound with other caches; null = has its own only. */
+  readonly #pool: RowPool | null
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, pool: RowPool | null = null) {
     this.maxBytes = maxBytes
+    this.#pool = pool
+    pool?.add(this)
   }
 
   get bytes(): number {
@@ -58,8 +63,10 @@ export class RowCache {
 
   add(cached: CachedRow): void {
     cached.bytes = OVERHEAD_BYTES + rowBytes(cached.row)
-    this.#bytes += cached.bytes
     this.#rows++
+    this.#addBytes(cached.bytes)
+    // Its caller uses it now: it is not linked while the pool evicts rows.
+    this.#pool?.shrink(false)
     if (cached.pins === 0) this.#link(cached)
     this.#shrink(cached)
   }
@@ -74,9 +81,21 @@ export class RowCache {
   setRow(cached: CachedRow, row: Row | null): number {
     const bytes = rowBytes(row)
     cached.row = row
-    this.#bytes += OVERHEAD_BYTES + bytes - cached.bytes
-    cached.bytes = OVERHEAD_BYTES + bytes
+    const growth = OVERHEAD_BYTES + bytes - cached.bytes
+    cached.bytes += growth
+    this.#addBytes(growth)
     return bytes
+  }
+
+  #addBytes(bytes: number): void {
+    this.#bytes += bytes
+    this.#pool?.addBytes(bytes)
+  }
+
+  /** Evicts rows of at least so many bytes, as far as they are not pinned. */
+  evict(bytes: number): void {
+    const targetBytes = this.#bytes - bytes
+    while (this.#bytes > targetBytes && this.#oldest !== null) this.remove(this.#oldest)
   }
 
   pin(cached: CachedRow): void {
@@ -87,13 +106,14 @@ export class RowCache {
     if (cached.isEvicted || --cached.pins > 0) return
     this.#link(cached)
     this.#shrink()
+    this.#pool?.shrink(true)
   }
 
   /** Removes a row, pinned or not. */
   remove(cached: CachedRow): void {
     if (cached.isEvicted) return
     if (cached.pins === 0) this.#unlink(cached)
-    this.#bytes -= cached.bytes
+    this.#addBytes(-cached.bytes)
     this.#rows--
     cached.markEvicted()
   }
