@@ -29,7 +29,7 @@ export interface OutboundWriterOwner {
 
 /** A peer may take a single large message this slowly, about 2 Mbit/s, where its progress is not visible. */
 const MIN_BYTES_PER_SECOND = 262_144
-/** Unread bytes of earlier events, in multiples of `maxOutboundBytes`, that close a connection before its next write. */
+/** Unread bytes at the last poll, in multiples of `maxOutboundBytes`, that close a connection before its next write. */
 const MAX_BACKLOG_RATIO = 8
 
 export class OutboundWriter {
@@ -50,6 +50,8 @@ export class OutboundWriter {
   #sentBytes = 0
   #sendProgress: number | undefined = undefined
   #lastProgressMs = 0
+  /** While congested: the unread bytes at the last poll. */
+  #polledBytes = 0
   /** The largest write since the congestion began. */
   #largestWrite = 0
   #isClosed = false
@@ -125,7 +127,7 @@ export class OutboundWriter {
     const bytes = this.#buffer.take()
     if (bytes === null) return
     const { meter, limits } = this.#host
-    const earlierBytes = this.#isCongested ? this.#transport.bufferedBytes : 0
+    const earlierBytes = Math.min(this.#polledBytes, this.#transport.bufferedBytes)
     const maxEarlierBytes = MAX_BACKLOG_RATIO * limits.maxOutboundBytes
     if (earlierBytes > maxEarlierBytes)
       return this.#owner.onSlowConsumer(`${earlierBytes} unread bytes exceed ${maxEarlierBytes}`)
@@ -157,6 +159,7 @@ export class OutboundWriter {
 
   #startCongestion(): void {
     this.#isCongested = true
+    this.#polledBytes = 0
     this.#recordProgress()
     this.#host.meter.count('holds')
     this.#owner.onCongestionChanged(true)
@@ -184,12 +187,14 @@ export class OutboundWriter {
     const { bufferedBytes, sendProgress } = this.#transport
     const hasProgress = this.#writtenBytes - bufferedBytes > this.#sentBytes || sendProgress !== this.#sendProgress
     if (hasProgress) this.#recordProgress()
+    this.#polledBytes = bufferedBytes
     this.#updateBacklog(bufferedBytes)
     if (bufferedBytes > limits.maxUnreadBytes / 2) {
       this.#closeStalled(bufferedBytes)
       return !this.#isClosed
     }
     this.#largestWrite = 0
+    this.#polledBytes = 0
     this.#owner.onCongestionChanged(false)
     this.flush()
     this.#isCongested = this.isOverUnreadLimit

@@ -36,7 +36,7 @@ test('objects that write 210 MB of rows take a part of the isolate, and read eve
   const beforeBytes = residentBytes(pid!)
   let largestBytes = beforeBytes
   for (let call = 0; call < CALLS; call++) {
-    await hoards[call % 2]!.fill({ from: call * ROWS_PER_CALL, count: ROWS_PER_CALL, bytes: ROW_BYTES })
+    await hoards[call % 2]!.put({ from: call * ROWS_PER_CALL, count: ROWS_PER_CALL, bytes: ROW_BYTES })
     largestBytes = Math.max(largestBytes, residentBytes(pid!))
   }
   const growthBytes = largestBytes - beforeBytes

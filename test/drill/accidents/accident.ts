@@ -8,7 +8,14 @@ import { checkSource } from '../market/checker.ts'
 import { RequestLog } from '../market/requestlog.ts'
 import { temporaryFolder } from '../options.ts'
 import { SteadyLoad } from './steadyload.ts'
-import { startNodeTarget, startWorkerdTarget, type NodeTarget, type NodeTargetOptions, type Target } from './target.ts'
+import {
+  startNodeTarget,
+  startWorkerdTarget,
+  type NodeTarget,
+  type NodeTargetOptions,
+  type Target,
+  type WorkerdTarget,
+} from './target.ts'
 
 /** An accident; `accident` of a file in scenarios/. */
 export interface Accident {
@@ -68,7 +75,7 @@ export class AccidentDrill implements AsyncDisposable {
   }
 
   /** The same game in a workerd. */
-  async startWorkerd(): Promise<Target> {
+  async startWorkerd(): Promise<WorkerdTarget> {
     return this.use(await startWorkerdTarget(this.folder))
   }
 

@@ -24,6 +24,10 @@ export interface NodeTarget extends Target {
   readonly process: ServerProcess<ServerMessage>
 }
 
+export interface WorkerdTarget extends Target {
+  readonly pid: number
+}
+
 export interface NodeTargetOptions
   extends
     Pick<NodeOrder, 'options' | 'critical'>,
@@ -66,7 +70,7 @@ export async function startNodeTarget(folder: string, options: NodeTargetOptions
   }
 }
 
-export async function startWorkerdTarget(folder: string): Promise<Target> {
+export async function startWorkerdTarget(folder: string): Promise<WorkerdTarget> {
   const { port, child } = await serveWorkerd(WORKER, folder)
   const kill = (): void => void child.kill('SIGKILL')
   process.once('exit', kill)
@@ -84,6 +88,7 @@ export async function startWorkerdTarget(folder: string): Promise<Target> {
     tcpUrl: null,
     host: 'workerd',
     httpUrl: `http://127.0.0.1:${port}`,
+    pid: child.pid!,
     stop,
     openSource: () => new SqliteSource(join(folder, 'shard'), /\.sqlite$/, 'the objects'),
     [Symbol.asyncDispose]: async () => void (await stop()),
