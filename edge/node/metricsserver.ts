@@ -32,10 +32,16 @@ export function checkMetricsToken(token: string): void {
 /** Answers a request for the metrics; '' = to everyone. */
 export function metricsHandler(registry: Registry, token: string): (c: Context) => Promise<Response> {
   const expected = digest(`Bearer ${token}`)
+  let rendered: Promise<string> | null = null
+  /** Requests of one pass of the event loop share the work: many scrapers at once cost players as little as one. */
+  const render = (): Promise<string> => {
+    if (rendered === null) setImmediate(() => (rendered = null))
+    return (rendered ??= registry.metrics())
+  }
   return async (c) => {
     if (token !== '' && !timingSafeEqual(expected, digest(c.req.header('authorization') ?? '')))
       return c.text('the metrics require a token', 401, { 'www-authenticate': 'Bearer' })
-    return c.text(await registry.metrics(), 200, { 'content-type': registry.contentType })
+    return c.text(await render(), 200, { 'content-type': registry.contentType })
   }
 }
 

@@ -1,45 +1,11 @@
 // A server whose outputs go where an operator's shell, container or service manager sends them: real pipes that a test
 // reads, stops reading, closes and opens again; files; a terminal. Invariant: the server ends with the test.
 
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import { constants, openSync } from 'node:fs'
-import { Socket } from 'node:net'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { temporaryFolder } from './program.ts'
 import { waitFor } from './wait.ts'
-
-/** The reading end of a FIFO. A server that writes to it has a pipe like any other. */
-export class PipeReader {
-  readonly path: string
-  text = ''
-  #socket: Socket | null = null
-
-  constructor(path: string) {
-    this.path = path
-    execFileSync('mkfifo', [path])
-    this.open()
-  }
-
-  open(): void {
-    const socket = new Socket({ fd: openSync(this.path, constants.O_RDONLY | constants.O_NONBLOCK) })
-    socket.on('data', (chunk: Buffer) => (this.text += chunk.toString()))
-    this.#socket = socket
-  }
-
-  stopReading(): void {
-    this.#socket!.pause()
-  }
-
-  resumeReading(): void {
-    this.#socket!.resume()
-  }
-
-  /** The writer gets EPIPE until `open`. */
-  close(): void {
-    this.#socket!.destroy()
-  }
-}
 
 export interface RedirectedServer {
   readonly child: ChildProcess

@@ -9,13 +9,16 @@ import { RequestLog } from '../market/requestlog.ts'
 import { temporaryFolder } from '../options.ts'
 import { SteadyLoad } from './steadyload.ts'
 import {
+  startCommandTarget,
   startNodeTarget,
   startWorkerdTarget,
+  type CommandTarget,
   type NodeTarget,
   type NodeTargetOptions,
   type Target,
   type WorkerdTarget,
 } from './target.ts'
+import type { PipeReader } from '../../support/pipereader.ts'
 
 /** An accident; `accident` of a file in scenarios/. */
 export interface Accident {
@@ -72,6 +75,11 @@ export class AccidentDrill implements AsyncDisposable {
   /** The market and the shards of game.ts in a Node process of their own. */
   async startNode(options: NodeTargetOptions = {}): Promise<NodeTarget> {
     return this.use(await startNodeTarget(this.folder, options))
+  }
+
+  /** The same game by `firefly serve`, which prints into `log`. */
+  async startCommand(log: PipeReader): Promise<CommandTarget> {
+    return this.use(await startCommandTarget(this.folder, log))
   }
 
   /** The same game in a workerd. */

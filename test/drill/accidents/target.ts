@@ -1,9 +1,13 @@
 // The servers of the accidents, each in a process of its own. Invariant: none outlives the drill.
 
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { ServerProcess, type ServerProcessOptions } from '../../support/serverprocess.ts'
+import type { PipeReader } from '../../support/pipereader.ts'
+import { until } from '../../support/wait.ts'
 import { serveWorkerd } from '../../support/workerd.ts'
 import type { LedgerSource } from '../market/checker.ts'
 import { SqliteSource } from '../market/sources.ts'
@@ -37,6 +41,8 @@ export interface NodeTargetOptions
 }
 
 const PROGRAM = new URL('server.ts', import.meta.url)
+const COMMAND = new URL('../../../cli/firefly.ts', import.meta.url).pathname
+const APP = new URL('fixtures/app', import.meta.url).pathname
 const WORKER = new URL('fixtures/worker.ts', import.meta.url).pathname
 /** A drain on a busy machine. */
 const STOP_MS = 30_000
@@ -67,6 +73,44 @@ export async function startNodeTarget(folder: string, options: NodeTargetOptions
     stop,
     openSource: () => new SqliteSource(dir),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  }
+}
+
+export interface CommandTarget extends Target {
+  readonly pid: number
+}
+
+/** The same game by `firefly serve`, which prints into `log`. */
+export async function startCommandTarget(folder: string, log: PipeReader): Promise<CommandTarget> {
+  const dir = join(folder, 'data')
+  const output = openSync(log.path, 'w')
+  const options = ['--app', APP, '--http', '0', '--tcp', '0', '--data', dir]
+  const child = spawn(process.execPath, [COMMAND, 'serve', ...options], { stdio: ['ignore', output, output] })
+  closeSync(output)
+  const kill = (): void => void child.kill('SIGKILL')
+  process.once('exit', kill)
+  const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
+  const stop = async (): Promise<string | null> => {
+    const timer = setTimeout(kill, STOP_MS)
+    child.kill('SIGTERM')
+    const [code, signal] = await ended
+    clearTimeout(timer)
+    process.off('exit', kill)
+    return code === 0 ? null : `the server ended with ${code ?? signal}`
+  }
+  const ready = /http=(http:\/\/\S+) tcp=(\S+) /
+  await until(() => ready.test(log.text) || child.exitCode !== null, STOP_MS)
+  const [, httpUrl, tcp] = ready.exec(log.text) ?? []
+  if (httpUrl === undefined) throw new Error(`firefly serve did not start: ${log.text}`)
+  return {
+    webSocketUrl: `${httpUrl.replace('http', 'ws')}/ws`,
+    tcpUrl: `tcp://${tcp}`,
+    host: 'node',
+    httpUrl,
+    pid: child.pid!,
+    stop,
+    openSource: () => new SqliteSource(dir),
+    [Symbol.asyncDispose]: async () => void (await stop()),
   }
 }
 
