@@ -85,7 +85,7 @@ export const TIMES = {
   /** A silent connection is closed; legacy clients never ping, so the limit is generous. */
   idleMs: 300_000,
   /** Bytes of players are handled for this long in one turn of the event loop; later calls in it are OVERLOADED. */
-  overloadMs: 200,
+  overloadMs: 50,
   /** How long a client that received OVERLOADED waits at least, up to twice as long by chance. */
   retryAfterMs: 1_000,
   /** PING interval of both sides; 2.5 intervals without data are a dead connection. */
