@@ -13,6 +13,7 @@ import { StoreError } from '../core/node/storeerror.ts'
 import { DatabaseError } from '../core/sql/client.ts'
 import { DefinitionError } from '../core/wire/errors.ts'
 import { ticketOptionsOf, type TicketOptions } from '../edge/gateway/ticket.ts'
+import { limitsOf, timesOf } from '../edge/gateway/limitoptions.ts'
 import { start } from '../edge/node/server.ts'
 import { TlsError, type TlsFiles } from '../edge/node/tls.ts'
 import { contractCommand } from './contract.ts'
@@ -45,17 +46,9 @@ async function serve(options: ServeOptions): Promise<void> {
     host: options.host,
     http: options.http,
     tcp: options.tcp,
-    times: { idleMs: options.idle, heartbeatMs: options.heartbeat },
+    times: timesOf(options),
     logLevel: options.log,
-    limits: {
-      maxBodyBytes: options.maxBody,
-      maxMessageBytes: options.maxMessage,
-      maxConnections: options.maxConnections,
-      maxPerAddress: options.maxPerAddress,
-      // With a proxy on this machine every player has the loopback address.
-      maxPerLoopback: options.maxConnections,
-      maxCostPerSecond: options.rate,
-    },
+    limits: limitsOf(options),
     origins: options.origins,
     trustProxy: options.trustProxy,
     basePath: options.basePath,

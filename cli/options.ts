@@ -7,6 +7,8 @@ import type { LogLevel } from '../core/node/log.ts'
 import { MIN_SECRET_CHARS } from '../core/node/secret.ts'
 import { parseFrameHead, type FrameIdentity } from '../core/wire/frame.ts'
 import { DEFAULT_LIMITS, TIMES } from '../core/wire/limits.ts'
+import { LIMIT_OPTIONS, TIME_OPTIONS } from '../edge/gateway/limitoptions.ts'
+import { integerIn, LIMIT_HELP, TIME_HELP, numberOptions } from './limithelp.ts'
 import { networkFilter } from '../edge/gateway/address.ts'
 import { WebPaths } from '../edge/gateway/webpaths.ts'
 import { originFilter } from '../edge/gateway/origin.ts'
@@ -17,15 +19,6 @@ export class OptionError extends Error {
 }
 
 const LOG_LEVELS: readonly LogLevel[] = ['info', 'warn', 'error', 'silent']
-
-function integerIn(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text)
-    if (!/^\d+$/.test(text) || value < min || value > max)
-      throw new InvalidArgumentError(`Not a whole number from ${min} to ${max}.`)
-    return value
-  }
-}
 
 function parseHead(text: string): FrameIdentity['head'] {
   const head = parseFrameHead(text)
@@ -58,42 +51,13 @@ const OPTIONS = {
   head: ['--head <bytes>', 'HEAD_0..HEAD_3 of the frame identity', [0, 0, 0, 0], parseHead],
   protocolVersion: ['--protocol-version <n>', 'protoVersion of the frame identity', 0, integerIn(0, 255)],
   serverVersion: ['--server-version <n>', 'serverVersion of the frame identity', 0, integerIn(0, 0xffffffff)],
-  maxBody: ['--max-body <bytes>', 'largest frame body', DEFAULT_LIMITS.maxBodyBytes, integerIn(1, 67_108_864)],
-  maxMessage: [
-    '--max-message <bytes>',
-    'largest WebSocket message of several frames; a larger frame is sent alone',
-    DEFAULT_LIMITS.maxMessageBytes,
-    integerIn(1_024, 67_108_864),
-  ],
-  idle: [
-    '--idle <ms>',
-    'idle time after which the connection of a legacy client, which never pings, is closed',
-    TIMES.idleMs,
-    integerIn(100, 86_400_000),
-  ],
-  heartbeat: [
-    '--heartbeat <ms>',
-    'interval of pings on both sides; a connection that is silent for 2.5 intervals is closed',
-    TIMES.heartbeatMs,
-    integerIn(100, 3_600_000),
-  ],
-  maxConnections: [
-    '--max-connections <n>',
-    'connections in total',
-    DEFAULT_LIMITS.maxConnections,
-    integerIn(1, 1_000_000),
-  ],
-  maxPerAddress: [
-    '--max-per-address <n>',
-    'connections of one IPv4 address, or of one /64 of IPv6',
-    DEFAULT_LIMITS.maxPerAddress,
-    integerIn(1, 1_000_000),
-  ],
-  rate: [
-    '--rate <cost>',
-    'total cost of the messages that a session may send per second',
-    DEFAULT_LIMITS.maxCostPerSecond,
-    integerIn(1, 1_000_000_000),
+  ...numberOptions(LIMIT_OPTIONS, DEFAULT_LIMITS, LIMIT_HELP),
+  ...numberOptions(TIME_OPTIONS, TIMES, TIME_HELP),
+  maxPerLoopback: [
+    '--max-per-loopback <n>',
+    'connections of the loopback address: a local proxy, a tool; 0 = the value of --max-connections',
+    0,
+    integerIn(0, 1_000_000),
   ],
   origins: [
     '--origins <list>',

@@ -9,10 +9,12 @@ import { WorkerClock, WorkerLog } from '../../core/durable/clock.ts'
 import { RoutingTable, type RoutingTableData } from '../../core/game/routing.ts'
 import type { CipherFactory } from '../../core/wire/cipher.ts'
 import { DEFAULT_FRAME_IDENTITY, parseFrameHead, type FrameIdentity } from '../../core/wire/frame.ts'
-import { DEFAULT_LIMITS, type Limits } from '../../core/wire/limits.ts'
+import type { Limits } from '../../core/wire/limits.ts'
 import { canonicalAddress } from '../gateway/address.ts'
 import { ConnectionLimiter } from '../gateway/connectionlimiter.ts'
 import { Gateway } from '../gateway/gateway.ts'
+import { limitsOf, numberOptionsOf, timesOf } from '../gateway/limitoptions.ts'
+import type { GatewayTimes } from '../gateway/context.ts'
 import { originFilter, type OriginFilter } from '../gateway/origin.ts'
 import { ticketOptionsOf, TicketVerifier, type TicketEnvironment } from '../gateway/ticket.ts'
 import type { TokenSigner } from '../gateway/token.ts'
@@ -39,7 +41,7 @@ export interface EdgeEnv extends TicketEnvironment {
   readonly FIREFLY_BASE_PATH?: string
   /** Another path of the WebSocket in addition to "/ws". Default: none. */
   readonly FIREFLY_WS_PATH?: string
-  /** Largest WebSocket message of several frames, in bytes: "65535", the default. */
+  /** Limits of the gateway are variables with the names of edge/gateway/limitoptions.ts: FIREFLY_MAX_MESSAGE, … */
   readonly FIREFLY_MAX_MESSAGE?: string
 }
 
@@ -62,6 +64,8 @@ interface IsolateState {
   readonly ticketVerifier: TicketVerifier | null
   readonly isOriginAllowed: OriginFilter
   readonly slab: Slab
+  readonly limits: Limits
+  readonly times: Partial<GatewayTimes>
   readonly connectionLimiter: ConnectionLimiter
 }
 const isolate: { state: IsolateState | null; routingFetchedMs: number; paths: WebPaths | null } = {
@@ -138,7 +142,6 @@ function gatewayOf(env: EdgeEnv, state: IsolateState, options: EdgeOptions): Gat
     clock,
     log,
     frameIdentity: frameIdentityOf(env),
-    limits: limitsOf(env),
     cipher: options.cipher ?? null,
     canReserveForResume: false,
   })
@@ -150,6 +153,8 @@ async function isolateState(env: EdgeEnv): Promise<IsolateState> {
   const options = ticketOptionsOf(env)
   const ticketVerifier = options && new TicketVerifier(options, clock)
   const isOriginAllowed = originFilter(env.FIREFLY_ORIGINS ?? '')
+  const numbers = numberOptionsOf(env)
+  const limits = limitsOf(numbers)
   const [routingTable, tokenSigner] = await Promise.all([fetchRoutingTable(env), fetchTokenSigner(env)])
   isolate.state ??= {
     routingTable,
@@ -157,7 +162,9 @@ async function isolateState(env: EdgeEnv): Promise<IsolateState> {
     ticketVerifier,
     isOriginAllowed,
     slab: new Slab(),
-    connectionLimiter: new ConnectionLimiter(DEFAULT_LIMITS),
+    limits,
+    times: timesOf(numbers),
+    connectionLimiter: new ConnectionLimiter(limits),
   }
   return isolate.state
 }
@@ -214,14 +221,8 @@ function frameIdentityOf(env: EdgeEnv): FrameIdentity {
   }
 }
 
-/** @throws Error for an invalid variable */
-function limitsOf({ FIREFLY_MAX_MESSAGE: text }: EdgeEnv): Limits {
-  if (!text) return DEFAULT_LIMITS
-  return { ...DEFAULT_LIMITS, maxMessageBytes: integerOf('FIREFLY_MAX_MESSAGE', text, 67_108_864, 1_024) }
-}
-
-function integerOf(name: string, text: string | undefined, max: number, min = 0): number {
+function integerOf(name: string, text: string | undefined, max: number): number {
   const value = Number(text ?? 0)
-  if (Number.isInteger(value) && value >= min && value <= max) return value
-  throw new Error(`${name} ${JSON.stringify(text)} is not a whole number from ${min} to ${max}`)
+  if (Number.isInteger(value) && value >= 0 && value <= max) return value
+  throw new Error(`${name} ${JSON.stringify(text)} is not a whole number from 0 to ${max}`)
 }

@@ -12,6 +12,8 @@ import { CLOSE_CODES } from '../../core/wire/errors.ts'
 import { DEFAULT_LIMITS, TIMES } from '../../core/wire/limits.ts'
 import type { CipherFactory } from '../../core/wire/cipher.ts'
 import { createDocProject } from '../support/docproject.ts'
+import { commandWithServeOptions } from '../../cli/options.ts'
+import { LIMIT_OPTIONS, TIME_OPTIONS } from '../../edge/gateway/limitoptions.ts'
 import { callLegacy } from '../support/legacyclient.ts'
 import { serve } from '../support/program.ts'
 
@@ -73,6 +75,9 @@ test('docs/sessions.md: the cipher encrypts commands and replies of a legacy cli
   assert.equal(await program.stop(), 0)
 })
 
+/** Times that no peer can observe. */
+const INNER_TIMES = new Set(['evictMs', 'wakeAheadMs', 'keepMarksMs', 'keepReceiptsMs', 'loadMs'])
+
 interface LimitRow {
   readonly value: string
   /** What the peer receives. */
@@ -101,12 +106,22 @@ test('docs/operating.md: every limit and time has its default', () => {
   const all: Record<string, number> = { ...DEFAULT_LIMITS, ...TIMES }
   for (const [name, { value }] of rows)
     assert.ok(value.startsWith(all[name]?.toLocaleString('en') ?? 'nothing'), `${name} is ${all[name]}, not ${value}`)
-  const inner = new Set(['evictMs', 'wakeAheadMs', 'keepMarksMs', 'keepReceiptsMs', 'loadMs'])
-  for (const name of Object.keys(TIMES)) assert.ok(rows.has(name) || inner.has(name), `${name} is missing`)
+  for (const name of Object.keys(TIMES)) assert.ok(rows.has(name) || INNER_TIMES.has(name), `${name} is missing`)
   for (const [name, value] of Object.entries(DEFAULT_LIMITS)) {
     const isListed = rows.has(name) || page.includes(`\`${name}\` ${value.toLocaleString('en')}`)
     assert.ok(isListed, `${name} with ${value} is missing`)
   }
+})
+
+test('docs/operating.md: every limit and time is an option, or a constant with a reason', () => {
+  const constants = /The constants, and why they are no options:\n\n(.*?)\n\n/s.exec(
+    readFileSync(join(ROOT, 'docs/operating.md'), 'utf8'),
+  )![1]!
+  const options = new Set<string>(Object.values({ ...LIMIT_OPTIONS, ...TIME_OPTIONS }).map(({ key }) => key)).add(
+    'maxPerLoopback',
+  )
+  for (const name of [...Object.keys(DEFAULT_LIMITS), ...Object.keys(TIMES).filter((name) => !INNER_TIMES.has(name))])
+    assert.notEqual(options.has(name), constants.includes(`\`${name}\``), name)
 })
 
 test('docs/protocol.md: the retry column is what the SDK does after each close reason', () => {
@@ -125,12 +140,16 @@ test('docs/operating.md: the reasons, counters, options and tests exist', () => 
   const sources = ['edge/node/metrics.ts', 'edge/node/server.ts']
     .map((file) => readFileSync(join(ROOT, file), 'utf8'))
     .join('')
-  const options = readFileSync(join(ROOT, 'cli/options.ts'), 'utf8')
+  const { options } = commandWithServeOptions('serve', '', () => Promise.resolve())
   for (const [name, { receives, quoted }] of limitRows()) {
     for (const [, reason, code] of receives.matchAll(/([A-Z_]+) (\d{4})/g))
       assert.equal(Number(code), (CLOSE_CODES as Record<string, number>)[reason!], `${name}: ${reason}`)
     for (const word of quoted) {
-      if (word.startsWith('--')) assert.ok(options.includes(`'${word} <`), `${name}: ${word}`)
+      if (word.startsWith('--'))
+        assert.ok(
+          options.some(({ long }) => long === word),
+          `${name}: ${word}`,
+        )
       else if (word.includes('_total')) assert.ok(hasCounter(sources, word), `${name}: ${word}`)
       else if (/^(conformance|system|unit)\//.test(word)) assert.ok(isTest(word), `${name}: ${word}`)
       else assert.match(word, /^(\.\w+|\w+Ms|max\w+)$/, name)
