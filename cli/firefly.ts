@@ -13,9 +13,10 @@ import { StoreError } from '../core/node/storeerror.ts'
 import { DatabaseError } from '../core/sql/client.ts'
 import { DefinitionError } from '../core/wire/errors.ts'
 import { ticketOptionsOf, type TicketOptions } from '../edge/gateway/ticket.ts'
+import { addressKey, hostAndPort, LOOPBACK } from '../edge/gateway/address.ts'
 import { limitsOf, timesOf } from '../edge/gateway/limitoptions.ts'
 import { start } from '../edge/node/server.ts'
-import { TlsError, type TlsFiles } from '../edge/node/tls.ts'
+import { systemErrorText, TlsError, type TlsFiles } from '../edge/node/tls.ts'
 import { contractCommand } from './contract.ts'
 import { devCommand } from './dev.ts'
 import { migrateCommand } from './migrate.ts'
@@ -62,12 +63,12 @@ async function serve(options: ServeOptions): Promise<void> {
   })
   signals.attach(server)
   const { http, tcp } = server
-  const url = `${tls ? 'https' : 'http'}://${http.host}:${http.port}`
-  console.log(`firefly ready http=${url} tcp=${tcp.host}:${tcp.port} pid=${process.pid}`)
-  if (server.metrics) console.log(`metrics at http://${server.metrics.host}:${server.metrics.port}/metrics`)
+  const url = `${tls ? 'https' : 'http'}://${hostAndPort(http.host, http.port)}`
+  console.log(`firefly ready http=${url} tcp=${hostAndPort(tcp.host, tcp.port)} pid=${process.pid}`)
+  if (server.metrics) console.log(`metrics at http://${hostAndPort(server.metrics.host, server.metrics.port)}/metrics`)
   for (const line of durabilityLines(game, options.mysql !== '')) console.log(line)
   if (page.has('/')) console.log(`open ${url}/ in a browser`)
-  if (options.host === '127.0.0.1')
+  if (addressKey(options.host) === LOOPBACK)
     console.log('only this machine can reach it; --host 0.0.0.0 opens it to the local network')
 }
 
@@ -87,6 +88,7 @@ function ticketsOf(options: ServeOptions): TicketOptions | null {
     FIREFLY_TICKET_ISSUER: options.ticketIssuer,
     FIREFLY_TICKET_AUDIENCE: options.ticketAudience,
     FIREFLY_TICKET_ONCE: String(options.ticketOnce),
+    FIREFLY_TICKET_CLOCK_TOLERANCE: String(options.ticketClockTolerance),
   })
 }
 
@@ -94,7 +96,7 @@ function keySet(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    throw new OptionError(`--ticket-keys ${file} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+    throw new OptionError(`--ticket-keys ${file} cannot be read (${systemErrorText(error)})`)
   }
 }
 
@@ -131,15 +133,27 @@ function nodeCommand(): Command {
 
 const OPERATOR_ERRORS = [AppError, OptionError, TlsError, StoreError, DatabaseError, DriftError, DefinitionError]
 
+/** An error of the operating system, such as EACCES; only one of listen has address and port. */
+type SystemError = NodeJS.ErrnoException & { readonly address?: string; readonly port?: number }
+
+function isSystemError(error: unknown): error is SystemError {
+  return error instanceof Error && 'syscall' in error && 'code' in error
+}
+
+function startErrorText(error: SystemError): string {
+  const { code, syscall, message, address, port } = error
+  if (syscall === 'getaddrinfo') return `${message}; --host must be an address or a name of this machine`
+  // The message contains the file, if there is one.
+  if (syscall !== 'listen' || address === undefined || port === undefined) return message
+  if (code === 'EADDRINUSE') return `port ${port} on ${address} is in use; choose another with --http or --tcp`
+  return `cannot listen on ${hostAndPort(address, port)} (${systemErrorText(error)})`
+}
+
 /** An error that an operator can correct is one line; any other is a bug and is printed with its stack. */
 function exitWithError(error: unknown): never {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2)
-  const { message, code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number }
-  if (OPERATOR_ERRORS.some((type) => error instanceof type)) console.error(`firefly: ${message}`)
-  else if (code === 'EADDRINUSE')
-    console.error(`firefly: port ${port} on ${address} is in use; choose another with --http or --tcp`)
-  else if (code === 'EACCES' || code === 'EADDRNOTAVAIL')
-    console.error(`firefly: cannot listen on ${address}:${port} (${code})`)
+  if (OPERATOR_ERRORS.some((type) => error instanceof type)) console.error(`firefly: ${(error as Error).message}`)
+  else if (isSystemError(error)) console.error(`firefly: ${startErrorText(error)}`)
   else console.error(error)
   process.exit(2)
 }

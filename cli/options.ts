@@ -10,6 +10,7 @@ import { DEFAULT_LIMITS, TIMES } from '../core/wire/limits.ts'
 import { LIMIT_OPTIONS, TIME_OPTIONS } from '../edge/gateway/limitoptions.ts'
 import { integerIn, LIMIT_HELP, TIME_HELP, numberOptions } from './limithelp.ts'
 import { networkFilter } from '../edge/gateway/address.ts'
+import { DEFAULT_TOLERANCE_MS, MAX_TOLERANCE_MS } from '../edge/gateway/ticket.ts'
 import { WebPaths } from '../edge/gateway/webpaths.ts'
 import { originFilter } from '../edge/gateway/origin.ts'
 
@@ -24,6 +25,14 @@ function parseHead(text: string): FrameIdentity['head'] {
   const head = parseFrameHead(text)
   if (head) return head
   throw new InvalidArgumentError('Not four numbers from 0 to 255, such as 78,37,38,48.')
+}
+
+/** Also accepts an IPv6 address as a URL contains it. */
+function parseHost(text: string): string {
+  const host = text.replace(/^\[(.*)\]$/, '$1')
+  if (host !== '') return host
+  // Node would listen on all interfaces.
+  throw new InvalidArgumentError('Not an address such as 127.0.0.1, ::1 or 0.0.0.0.')
 }
 
 /** Keeps the text if `check` accepts it. */
@@ -44,7 +53,7 @@ const parseText = (value: string): string => value
 /** By key of firefly.json: the flag in camelCase. */
 const OPTIONS = {
   app: ['--app <path>', 'module of the game, or a folder with server.ts', 'examples/arena', parseText],
-  host: ['--host <address>', 'address to listen on; 0.0.0.0 opens it to the network', '127.0.0.1', parseText],
+  host: ['--host <address>', 'address to listen on; 0.0.0.0 opens it to the network', '127.0.0.1', parseHost],
   http: ['--http <port>', 'HTTP and WebSocket port, 0 picks a free one', 8_080, integerIn(0, 65_535)],
   tcp: ['--tcp <port>', 'TCP port, 0 picks a free one', 11_009, integerIn(0, 65_535)],
   data: ['--data <dir>', 'folder of the slot files', 'data', parseText],
@@ -102,6 +111,12 @@ const OPTIONS = {
   ticketKeys: ['--ticket-keys <file>', 'login tickets: a JWK set, for example of Ed25519 public keys', '', parseText],
   ticketIssuer: ['--ticket-issuer <text>', 'login tickets: the claim iss', '', parseText],
   ticketAudience: ['--ticket-audience <text>', 'login tickets: the claim aud', '', parseText],
+  ticketClockTolerance: [
+    '--ticket-clock-tolerance <ms>',
+    "login tickets: largest accepted difference of the login server's clock",
+    DEFAULT_TOLERANCE_MS,
+    integerIn(0, MAX_TOLERANCE_MS),
+  ],
   ticketOnce: ['--ticket-once [on]', 'login tickets: each is valid for one login', false, parseFlag],
   secret: [
     '--secret <text>',

@@ -9,7 +9,7 @@ import { registerHooks, setSourceMapsSupport } from 'node:module'
 import { dirname, extname, join, resolve, sep } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { CipherFactory } from '../wire/cipher.ts'
-import { shorten } from '../wire/errors.ts'
+import { thrownText } from '../wire/errors.ts'
 import type { Game } from '../game/game.ts'
 import { placeOf, sourcesOf, type Sources } from './sources.ts'
 
@@ -87,7 +87,7 @@ async function importGame(entry: string): Promise<Omit<App, 'page'>> {
     return { game: module.default as Game, cipher: (module.cipher as CipherFactory | undefined) ?? null, sources }
   } catch (error) {
     if (error instanceof AppError) throw error
-    const reason = error instanceof Error ? `${error.name}: ${error.message}` : `threw ${shorten(error)}`
+    const reason = error instanceof Error ? `${error.name}: ${error.message}` : thrownText(error)
     const place = placeOf(error, sources)
     const where = place ? `; at ${place.at}: ${place.code}` : ''
     throw new AppError(`app ${entry} does not load: ${reason}${where}`, { cause: error })

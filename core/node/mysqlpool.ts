@@ -264,7 +264,7 @@ class MysqlPool implements SqlClient {
     const { sqlState } = error
     const errno = sqlState === undefined ? 0 : (error.errno ?? 0)
     // The error of a localhost that refuses at both its addresses has no message.
-    const text = `${this.#name}: ${error.message || error.code}${errno ? ` (${errno})` : ''}`
+    const text = `${this.#name}: ${error.message || (error.code ?? 'the connection failed')}${errno ? ` (${errno})` : ''}`
     const kind = errno ? errorKindOf(errno, sqlState!) : needsOperator(error) ? 'access' : 'unavailable'
     const message = kind === 'access' && !text.includes(`'${this.#user}'`) ? `${text}, as user '${this.#user}'` : text
     return new DatabaseError(kind, message.slice(0, MAX_MESSAGE), { cause, errno, statement, isTimeout })

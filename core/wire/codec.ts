@@ -10,7 +10,7 @@ import { addExtension, Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr/index-
 
 import { DEFAULT_BOUNDS, type BodyBounds } from './bounds.ts'
 import { EMPTY_BYTES, utf8Encoder } from './bytes.ts'
-import { DefinitionError, InputError, shorten } from './errors.ts'
+import { DefinitionError, InputError, shorten, thrownText } from './errors.ts'
 import { JSON_RULES, NOT_HANDLED, refuseAs, Unserializable, walkValue, type ValueRules } from './plainvalue.ts'
 import { scanMsgpack } from './scan.ts'
 
@@ -193,6 +193,6 @@ function refuseProto(key: string, value: unknown): unknown {
 
 function decodeError(name: string, cause: unknown): InputError {
   if (cause instanceof InputError) return cause
-  const why = cause instanceof Error ? cause.message : String(cause)
+  const why = cause instanceof Error ? cause.message : thrownText(cause)
   return new InputError(`${name} body cannot be decoded: ${shorten(why)}`, { cause })
 }

@@ -153,6 +153,12 @@ export class DefinitionError extends Error {
   override readonly name = 'DefinitionError'
 }
 
+/** Text of whatever was thrown: code may throw any value, and also none. */
+export function thrownText(thrown: unknown): string {
+  if (thrown instanceof Error) return `${thrown.name}: ${thrown.message || 'without message'}`
+  return thrown === undefined || thrown === null || thrown === '' ? 'an empty value was thrown' : shorten(thrown)
+}
+
 /** Any value as at most 80 printable characters: the only form in which a received value may enter a message or log. */
 export function shorten(value: unknown, maxChars = 80): string {
   if (typeof value === 'string') return truncate(JSON.stringify(value.slice(0, maxChars)), maxChars)

@@ -53,7 +53,9 @@ const MIN_SECRET_BYTES = 32
 const MAX_UID_BYTES = 120
 /** How long the `jti` of a ticket for one login is stored at most. */
 const MAX_ONCE_MS = 3_600_000
-const DEFAULT_TOLERANCE_MS = 5_000
+export const DEFAULT_TOLERANCE_MS = 5_000
+/** More would not be the difference of two clocks. */
+export const MAX_TOLERANCE_MS = 3_600_000
 
 export class TicketVerifier {
   readonly #options: TicketOptions
@@ -98,8 +100,10 @@ export class TicketVerifier {
           ...(audience !== undefined && { audience }),
           ...(maxAgeMs !== undefined && { maxTokenAge: maxAgeMs / 1_000 }),
         })
+        checkTimes(payload)
         return payload
       } catch (error) {
+        if (error instanceof TicketError) throw error
         if (!isWrongKey(error)) throw ticketErrorOf(error)
         // The error of a key whose algorithm fits is the more precise one.
         if (!(lastError instanceof errors.JWSSignatureVerificationFailed)) lastError = error
@@ -153,14 +157,21 @@ export interface TicketEnvironment {
   readonly FIREFLY_TICKET_AUDIENCE?: string | undefined
   /** `true`: a ticket is valid for one login. */
   readonly FIREFLY_TICKET_ONCE?: string | undefined
+  /** Largest accepted difference of the login server's clock, milliseconds. Default 5,000. */
+  readonly FIREFLY_TICKET_CLOCK_TOLERANCE?: string | undefined
 }
 
 /** Reads the variables; null = none is set. @throws DefinitionError with the variable and a correction */
 export function ticketOptionsOf(env: TicketEnvironment): TicketOptions | null {
   const { FIREFLY_TICKET_SECRET: secret, FIREFLY_TICKET_KEYS: set } = env
+  const { FIREFLY_TICKET_CLOCK_TOLERANCE: tolerance } = env
   const { FIREFLY_TICKET_ISSUER: issuer, FIREFLY_TICKET_AUDIENCE: audience, FIREFLY_TICKET_ONCE: once } = env
   if (once && once !== 'true' && once !== 'false')
     throw new DefinitionError(`FIREFLY_TICKET_ONCE ${shorten(once)} must be true or false`)
+  if (tolerance && !(/^\d+$/.test(tolerance) && Number(tolerance) <= MAX_TOLERANCE_MS))
+    throw new DefinitionError(
+      `FIREFLY_TICKET_CLOCK_TOLERANCE ${shorten(tolerance)} must be a whole number from 0 to ${MAX_TOLERANCE_MS}`,
+    )
   const keys: TicketKey[] = []
   if (secret) keys.push(secretOf(secret))
   if (set) keys.push(...keysOf(set))
@@ -171,7 +182,13 @@ export function ticketOptionsOf(env: TicketEnvironment): TicketOptions | null {
       `FIREFLY_TICKET_${withoutKey} is set and no key is: set FIREFLY_TICKET_SECRET or FIREFLY_TICKET_KEYS`,
     )
   }
-  return { keys, once: once === 'true', ...(issuer && { issuer }), ...(audience && { audience }) }
+  return {
+    keys,
+    once: once === 'true',
+    ...(issuer && { issuer }),
+    ...(audience && { audience }),
+    ...(tolerance && { clockToleranceMs: Number(tolerance) }),
+  }
 }
 
 interface VerificationKey {
@@ -280,6 +297,18 @@ function isUid(sub: unknown): sub is string {
   return sub.trim() === sub && !/\p{Cc}/u.test(sub) && utf8Encoder.encode(sub).length <= MAX_UID_BYTES
 }
 
+/** JWT times are seconds; as milliseconds every time since 1973 is above this, and a ticket would be valid for ever. */
+const MAX_SECONDS = 100_000_000_000
+
+/** @throws TicketError for a time that is not in seconds */
+function checkTimes(payload: JWTPayload): void {
+  for (const claim of ['exp', 'nbf', 'iat'] as const) {
+    const value = payload[claim]
+    if (typeof value === 'number' && value > MAX_SECONDS && value <= Number.MAX_SAFE_INTEGER)
+      throw new TicketError(`the ticket claim ${claim} must be seconds since 1970, it looks like milliseconds`)
+  }
+}
+
 /** Returns true when another key may have signed the ticket. */
 function isWrongKey(error: unknown): boolean {
   return error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JOSEAlgNotAllowed
@@ -291,6 +320,7 @@ function ticketErrorOf(error: unknown): TicketError {
     return new TicketError('no key of this server signed the ticket')
   if (error instanceof errors.JOSEAlgNotAllowed)
     return new TicketError('the ticket header alg is not that of a key of this server')
+  if (error instanceof errors.JWTExpired || error instanceof errors.JWTClaimValidationFailed) checkTimes(error.payload)
   if (error instanceof errors.JWTExpired) {
     return new TicketError(
       error.claim === 'iat' ? 'the ticket claim iat is too old' : 'the ticket claim exp has passed',

@@ -2,6 +2,7 @@
 // invalid files never replace a valid certificate.
 
 import { readFileSync } from 'node:fs'
+import { thrownText } from '../../core/wire/errors.ts'
 import { createSecureContext, type SecureContextOptions, type Server } from 'node:tls'
 
 /** Certificate and key of the listeners. */
@@ -56,12 +57,17 @@ function readCredentials({ certFile, keyFile }: TlsFiles): SecureContextOptions 
   return credentials
 }
 
+/** The code of the system's error, such as ENOENT; for any other error its text. */
+export function systemErrorText(error: unknown): string {
+  return (error as Partial<NodeJS.ErrnoException> | null)?.code ?? thrownText(error)
+}
+
 function readPem(what: string, file: string): Buffer {
   let bytes: Buffer
   try {
     bytes = readFileSync(file)
   } catch (cause) {
-    throw new TlsError(`TLS ${what} ${file} cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause })
+    throw new TlsError(`TLS ${what} ${file} cannot be read (${systemErrorText(cause)})`, { cause })
   }
   // OpenSSL accepts an empty key and then fails every handshake.
   if (bytes.includes('-----BEGIN ')) return bytes

@@ -29,6 +29,11 @@ const MAX_CHUNKS = 16_384
 /** WebSocket pings and pongs, and empty messages: they contain no frame that the gateway could charge. */
 const MAX_CONTROL_FRAMES_PER_SECOND = 20
 
+/** A socket that was reset before it was accepted has no address. */
+function remoteText(address: string, port: number): string {
+  return address === '' ? 'unknown' : hostAndPort(address, port)
+}
+
 class TcpTransport implements Transport {
   readonly kind = 'tcp'
   readonly remote: string
@@ -37,7 +42,7 @@ class TcpTransport implements Transport {
   constructor(socket: Socket, { address, port }: SocketPeer) {
     this.#socket = socket
     this.address = address
-    this.remote = hostAndPort(address, port)
+    this.remote = remoteText(address, port)
   }
   get bufferedBytes(): number {
     return this.#socket.writableLength
@@ -105,7 +110,7 @@ class WebSocketTransport implements Transport {
     this.#socket = socket
     this.#tcpSocket = tcpSocket
     this.address = client
-    this.remote = client === peer.address ? hostAndPort(client, peer.port) : client
+    this.remote = client === peer.address ? remoteText(client, peer.port) : client
   }
   get bufferedBytes(): number {
     return this.#socket.bufferedAmount

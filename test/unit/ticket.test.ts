@@ -6,7 +6,18 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 
 import { ManualClock } from '../../core/testing/memory.ts'
-import { EDDSA, VALID_CLAIMS, NOW, NOW_MS, keyPair, assertRejected, sign, signText, verify } from './ticketfixture.ts'
+import {
+  EDDSA,
+  VALID_CLAIMS,
+  NOW,
+  NOW_MS,
+  keyPair,
+  assertRejected,
+  sign,
+  signText,
+  utf8,
+  verify,
+} from './ticketfixture.ts'
 
 test('returns the claims of a ticket signed with either kind of key', async () => {
   const expected = { uid: 'player-7', jti: '', expiresMs: NOW_MS + 65_000 }
@@ -84,6 +95,25 @@ test('rejects a ticket before its nbf', async () => {
   await assertRejected(
     await signText('{"alg":"HS256"}', `{"sub":"a","exp":${NOW + 9},"nbf":"0"}`),
     /nbf has the wrong type/,
+  )
+})
+
+test('rejects times in milliseconds, with that hint', async () => {
+  const ms = (claim: string): RegExp =>
+    new RegExp(`claim ${claim} must be seconds since 1970, it looks like milliseconds`)
+  const optionsRows = [{}, { once: true }, { maxAgeMs: 30_000 }, { clockToleranceMs: 3_600_000 }]
+  for (const options of optionsRows) {
+    const claims = { ...VALID_CLAIMS, jti: 'a', iat: NOW }
+    await verify(await sign(claims), options)
+    await assertRejected(await sign({ ...claims, exp: NOW_MS + 60_000 }), ms('exp'), options)
+    await assertRejected(await sign({ ...claims, exp: NOW_MS * 1_000 }), ms('exp'), options)
+    await assertRejected(await sign({ ...claims, nbf: NOW_MS - 1_000 }), ms('nbf'), options)
+    await assertRejected(await sign({ ...claims, iat: NOW_MS }), ms('iat'), options)
+  }
+  // Only of a ticket that a key has signed.
+  await assertRejected(
+    await sign({ ...VALID_CLAIMS, exp: NOW_MS }, utf8.encode('x'.repeat(32))),
+    /no key of this server/,
   )
 })
 

@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 
 import { ManualClock } from '../../core/testing/memory.ts'
 import { TicketVerifier, ticketOptionsOf, type TicketKey } from '../../edge/gateway/ticket.ts'
-import { base64url, EDDSA, VALID_CLAIMS, HMAC, keyPair, publicKey, sign, utf8, verify } from './ticketfixture.ts'
+import { base64url, EDDSA, VALID_CLAIMS, HMAC, keyPair, NOW, publicKey, sign, utf8, verify } from './ticketfixture.ts'
 
 test('rejects invalid keys when the verifier is created', () => {
   const make =
@@ -65,6 +65,17 @@ test('reads the options from the variables', async () => {
   await verify(await sign(claims, utf8.encode('another secret, of thirty-two or more bytes'), { kid: 'oct' }), both)
 })
 
+test('reads the clock tolerance from its variable', async () => {
+  const options = { FIREFLY_TICKET_SECRET: 'a secret of the login server, long enough' }
+  const strict = ticketOptionsOf({ ...options, FIREFLY_TICKET_CLOCK_TOLERANCE: '0' })!
+  const tolerant = ticketOptionsOf({ ...options, FIREFLY_TICKET_CLOCK_TOLERANCE: '60000' })!
+  const late = await sign({ ...VALID_CLAIMS, exp: NOW - 30 })
+  assert.equal((await verify(late, tolerant)).uid, 'player-7')
+  for (const other of [strict, ticketOptionsOf(options)!])
+    await assert.rejects(verify(late, other), /claim exp has passed/)
+  assert.equal(strict.clockToleranceMs, 0)
+})
+
 test('names an invalid variable with a correction and without the secret', () => {
   const keys = (...jwks: readonly unknown[]) => ({ FIREFLY_TICKET_KEYS: JSON.stringify({ keys: jwks }) })
   const table: readonly (readonly [object, RegExp])[] = [
@@ -87,6 +98,8 @@ test('names an invalid variable with a correction and without the secret', () =>
     [{ FIREFLY_TICKET_ISSUER: 'login' }, /FIREFLY_TICKET_ISSUER is set and no key is: set FIREFLY_TICKET_SECRET/],
     [{ FIREFLY_TICKET_AUDIENCE: 'a' }, /FIREFLY_TICKET_AUDIENCE is set and no key is/],
     [{ FIREFLY_TICKET_ONCE: 'true' }, /FIREFLY_TICKET_ONCE is set and no key is/],
+    [{ FIREFLY_TICKET_CLOCK_TOLERANCE: '5s' }, /FIREFLY_TICKET_CLOCK_TOLERANCE "5s" must be a whole number from 0/],
+    [{ FIREFLY_TICKET_CLOCK_TOLERANCE: '3600001' }, /must be a whole number from 0 to 3600000/],
     [{ FIREFLY_TICKET_ONCE: 'yes' }, /FIREFLY_TICKET_ONCE "yes" must be true or false/],
   ]
   for (const [env, message] of table) {
