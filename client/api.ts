@@ -19,7 +19,7 @@ export interface ConnectOptions {
   readonly ticket?: string | (() => string | Promise<string>)
   /** Deadline of a call: without answer by then it fails with DEADLINE. Default 15,000. */
   readonly timeoutMs?: number
-  /** Deadline of the first connection. Default 10,000. */
+  /** Deadline of the first connection, 10,000 by default. If it is set, attempts continue until then whatever the cause. */
   readonly connectMs?: number
   /** Receives the SDK's measurements. */
   readonly metrics?: Measure

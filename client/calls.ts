@@ -3,7 +3,15 @@
 
 import type { Codec } from '../core/wire/codec.ts'
 import type { AnyCommand } from '../core/wire/contract.ts'
-import { CallError, InputError, Refusal, type CallErrorOptions, type SystemCode } from '../core/wire/errors.ts'
+import {
+  CallError,
+  contractViolation,
+  InputError,
+  Refusal,
+  SYSTEM_CODES,
+  type CallErrorOptions,
+  type SystemCode,
+} from '../core/wire/errors.ts'
 import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
 import { CALL_BYTES, encodeAck, encodeCall, MESSAGE, type ErrorMessage } from '../core/wire/message.ts'
 import type { EventDeduplicator } from './deduplicator.ts'
@@ -49,7 +57,7 @@ const ACK_BYTES = 65_536
 
 export class ClientCalls {
   readonly #transport: CallTransport
-  readonly #channel: number
+  #channel: number
   readonly #contract: string
   readonly #deduplicator: EventDeduplicator
   readonly #pending = new Map<number, PendingCall>()
@@ -127,7 +135,8 @@ export class ClientCalls {
     try {
       value = command.output ? command.output(codec.decode(body, command.outputBounds)) : undefined
     } catch (cause) {
-      return this.#fail(call, 'BAD_INPUT', 'the reply violates the contract', { cause })
+      const why = cause instanceof Error ? cause.message : ''
+      return this.#fail(call, 'BAD_INPUT', `the reply violates the contract: ${why}`, { cause })
     }
     this.#unackedBytes += body.length
     this.#finishCall(call, 'ok')
@@ -159,6 +168,25 @@ export class ClientCalls {
     this.#closeCode = code
     this.#castTimer?.cancel()
     for (const call of [...this.#pending.values()]) this.#fail(call, 'CLOSED', closedMessage(code))
+  }
+
+  /**
+   * The server refused the channel: pending calls fail with its code, or with CLOSED if they may have run while the channel `wasOpen`.
+   * Later ones belong to the channel `next`, from sequence 1.
+   */
+  channelRefused(code: string, next: number, wasOpen: boolean): void {
+    this.#isSending = false
+    for (const call of [...this.#pending.values()])
+      this.#fail(
+        call,
+        wasOpen && call.wasSent ? 'CLOSED' : systemCodeOf(code),
+        `the server refused the channel (${code})`,
+      )
+    this.#castTimer?.cancel()
+    this.#castTimer = null
+    this.#channel = next
+    this.#opening = 0
+    this.#sequence = this.#answeredUpTo = this.#ackedUpTo = this.#unackedBytes = 0
   }
 
   /** Acknowledges the answers and events that have arrived. */
@@ -222,7 +250,12 @@ export class ClientCalls {
 
   /** Encodes the body of a call. The server closes the connection for a body above its limit, so that is an InputError. */
   #encodeBody({ name, command, codec }: ClientCommand, input: unknown): Uint8Array {
-    const body = codec.encode(command.input(input), command.inputBounds)
+    let body: Uint8Array
+    try {
+      body = codec.encode(command.input(input), command.inputBounds)
+    } catch (cause) {
+      throw contractViolation(`${this.#contract}.${name}`, 'input', cause)
+    }
     const maxBytes = this.#transport.maxBodyBytes() - CALL_BYTES
     if (body.length > maxBytes)
       throw new InputError(`${this.#contract}.${name}: body ${body.length} bytes exceeds ${maxBytes}`)
@@ -300,6 +333,11 @@ export class ClientCalls {
     const [oldest] = this.#pending.keys()
     this.#answeredUpTo = oldest === undefined ? this.#sequence : oldest - 1
   }
+}
+
+/** A code that this client does not know is in the message only. */
+function systemCodeOf(code: string): SystemCode {
+  return SYSTEM_CODES.find((known) => known === code) ?? 'CLOSED'
 }
 
 function closedMessage(code: string): string {

@@ -5,6 +5,7 @@
 //   'new'       | 'opened'            | 'new'           | 'new'            | 'closed'
 //   'opened'    | -                   | 'detached'      | 'opened'         | 'closed'
 //   'detached'  | 'opened'            | 'detached'      | 'new'            | 'closed'
+//   'refused'   | 'opened'            | 'refused'       | 'refused'        | 'closed'
 //   'closed'    | -                   | 'closed'        | 'closed'         | 'closed'
 
 import type { Codec } from '../core/wire/codec.ts'
@@ -46,26 +47,30 @@ export interface RemoteEvents<E extends Entries> {
    * events.
    */
   onResync(listener: () => void): () => void
-  /** The server rejected or closed the channel; later calls fail. */
+  /** The server closed the channel: later calls fail. Or it refused it, as FORBIDDEN: the next call asks again, as after a login. */
   onClose(listener: (code: string) => void): () => void
   /** Leaves the shard permanently. */
   close(): void
 }
 
 export interface ChannelTransport extends CallTransport {
+  /** The session has a connection. */
+  isOpen(): boolean
   /** The server has answered an OPEN or RESUME. */
   onOpenAnswered(channel: ClientChannel): void
   /** The game's view of the shard is out of date. */
   onStale(channel: ClientChannel): void
+  /** The server refused to open the channel. Returns the number of its next attempt. */
+  onRefused(channel: ClientChannel): number
   /** The channel was closed. `pendingClose`: the server must still be notified, on the next connection. */
   onClosed(channel: ClientChannel, pendingClose: Open | null): void
 }
 
 /**
  * 'new': not opened in this session. 'opened': OPEN or RESUME was sent on this connection. 'detached': opened on an earlier
- * connection of this session.
+ * connection of this session. 'refused': the next call opens it again, as after a login.
  */
-type ClientChannelState = 'new' | 'opened' | 'detached' | 'closed'
+type ClientChannelState = 'new' | 'opened' | 'detached' | 'refused' | 'closed'
 
 export interface DecodableEvent extends Pick<AnyEvent, 'data' | 'bounds'> {
   readonly name: string
@@ -73,7 +78,8 @@ export interface DecodableEvent extends Pick<AnyEvent, 'data' | 'bounds'> {
 }
 
 export class ClientChannel {
-  readonly number: number
+  /** Changes after the server has refused the channel. */
+  number: number
   readonly contract: Contract
   readonly key: string
   readonly remote: object
@@ -109,8 +115,8 @@ export class ClientChannel {
         const clientCommand = { name, command: entry, codec }
         const { calls } = this
         remote[name] = entry.output
-          ? (input: unknown = {}) => calls.sendCall(clientCommand, input)
-          : (input: unknown = {}) => calls.sendCast(clientCommand, input)
+          ? (input: unknown = {}) => (this.#reopen(), calls.sendCall(clientCommand, input))
+          : (input: unknown = {}) => (this.#reopen(), calls.sendCast(clientCommand, input))
       }
     }
     this.remote = remote
@@ -118,7 +124,7 @@ export class ClientChannel {
 
   /** Not opened in this session, so RESUME need not contain it. */
   get isNew(): boolean {
-    return this.#state === 'new'
+    return this.#state === 'new' || this.#state === 'refused'
   }
 
   /** Returns the channel's entry of the OPEN or RESUME that the caller sends on the current connection. */
@@ -135,7 +141,7 @@ export class ClientChannel {
 
   /** Called after WELCOME: opens the channel, unless RESUME has opened it. */
   openChannel(): void {
-    if (this.#state === 'closed' || this.#state === 'opened') return
+    if (this.#state === 'closed' || this.#state === 'opened' || this.#state === 'refused') return
     const isFirst = this.#state === 'new'
     this.#transport.send(MESSAGE.OPEN, encodeOpen(this.openMessage()))
     // Calls may follow the first OPEN immediately. Later ones wait for OPENED: a new call that overtook a resent one would
@@ -175,8 +181,24 @@ export class ClientChannel {
   }
 
   errorReceived(error: ErrorMessage): void {
-    if (error.sequence === 0) this.finishChannel(error.code)
-    else this.calls.errorReceived(error)
+    if (error.sequence !== 0) return this.calls.errorReceived(error)
+    if (this.#state === 'closed') return
+    const wasOpen = this.#activation !== 0
+    this.#state = 'refused'
+    this.#activation = 0
+    this.#mustReportRestart = false
+    this.#deduplicator.startActivation(0)
+    const { code } = error
+    this.number = this.#transport.onRefused(this)
+    this.calls.channelRefused(code, this.number, wasOpen)
+    this.#listeners.notify('close', code)
+  }
+
+  /** The first call after a refusal opens the channel again, if there is a connection; else the next connection does. */
+  #reopen(): void {
+    if (this.#state !== 'refused') return
+    this.#state = 'new'
+    if (this.#transport.isOpen()) this.openChannel()
   }
 
   eventReceived(sequence: number, number: number, body: Uint8Array): void {
@@ -195,7 +217,8 @@ export class ClientChannel {
   leaveChannel(): void {
     if (this.#state === 'closed') return
     const pendingClose = this.#state === 'detached' ? this.openMessage() : null
-    this.#transport.send(MESSAGE.CLOSE, encodeClose({ channel: this.number, code: 'CLOSED' }))
+    if (this.#state !== 'refused')
+      this.#transport.send(MESSAGE.CLOSE, encodeClose({ channel: this.number, code: 'CLOSED' }))
     this.finishChannel('CLOSED', pendingClose)
   }
 

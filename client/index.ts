@@ -1,7 +1,7 @@
 // The client SDK for browsers, Node and Workers: one session with channels to shards, typed by the contract. It reconnects,
 // receives missed events and resends durable calls; every wait has a deadline.
 
-export { connect } from './session.ts'
+export { connect } from './connect.ts'
 export type { ConnectOptions, Firefly, State } from './api.ts'
 export type { Remote, RemoteEvents } from './channel.ts'
 export type { Measure, Metric } from './listeners.ts'

@@ -4,7 +4,7 @@
 
 import { EMPTY_BYTES } from '../core/wire/bytes.ts'
 import type { Contract, Entries } from '../core/wire/contract.ts'
-import { CallError, InputError, type ProtocolError } from '../core/wire/errors.ts'
+import { InputError, type ProtocolError } from '../core/wire/errors.ts'
 import { DEFAULT_FRAME_IDENTITY } from '../core/wire/frame.ts'
 import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
 import * as wire from '../core/wire/message.ts'
@@ -28,44 +28,14 @@ const NO_SESSION = new Uint8Array(wire.SESSION_BYTES)
 /** Name of channel 0 in metrics and 'resynced'. */
 const SESSION_SHARD: ShardName = { contract: '@session', key: '' }
 
-/**
- * Opens a session; resolves after WELCOME.
- * @throws CallError UNAVAILABLE when no server answers within `connectMs`; SessionError when the server rejects this client
- * (a bad ticket, another identity or version); the platform's error for the URL
- */
-export function connect(url: string, options: ConnectOptions = {}): Promise<Firefly> {
-  const { connectMs = 10_000, clock = platformClock } = options
-  return new Promise((resolve, reject) => {
-    const session = new ClientSession(url, options, {
-      onWelcome: () => {
-        timer.cancel()
-        // The same message may contain the end of the session: then `onEnded` rejects first.
-        void Promise.resolve().then(() => resolve(session))
-      },
-      onEnded: (error) => {
-        timer.cancel()
-        reject(error)
-      },
-    })
-    const timer = clock.after(connectMs, () => {
-      reject(new CallError('UNAVAILABLE', `${url}: no answer within ${connectMs} ms (${session.lastError})`))
-      void session.close()
-    })
-    try {
-      session.start()
-    } catch (error) {
-      reject(error instanceof Error ? error : new Error(String(error)))
-      void session.close()
-    }
-  })
-}
-
-interface ConnectCallbacks {
+export interface ConnectCallbacks {
+  /** An attempt failed before the first WELCOME. */
+  onFailed(reason: string): void
   onWelcome(): void
   onEnded(error: SessionError): void
 }
 
-class ClientSession implements Firefly {
+export class ClientSession implements Firefly {
   readonly #callbacks: ConnectCallbacks
   readonly #connector: Connector
   readonly #heartbeat: Heartbeat
@@ -131,6 +101,14 @@ class ClientSession implements Firefly {
       send,
       onOpenAnswered: (channel) => this.#reconnect.channelAnswered(channel.number),
       onStale: (channel) => this.#reconnect.markStale({ contract: channel.contract.name, key: channel.key }),
+      isOpen: () => this.#state === 'open',
+      onRefused: (channel) => {
+        this.#channels.delete(channel.number)
+        this.#reconnect.channelAnswered(channel.number)
+        const next = this.#nextChannel++
+        this.#channels.set(next, channel)
+        return next
+      },
       onClosed: (channel, pendingClose) => this.#removeChannel(channel, pendingClose),
     }
   }
@@ -146,6 +124,11 @@ class ClientSession implements Firefly {
 
   get rttMs(): number {
     return this.#rttMs
+  }
+
+  /** WELCOME was received. */
+  get hasSession(): boolean {
+    return this.#session !== null
   }
 
   get lastError(): string {
@@ -297,6 +280,7 @@ class ClientSession implements Firefly {
     // Before the first WELCOME this is the wrong server, after it a damaged stream.
     if (error?.reason === 'BAD_IDENTITY' && this.#session === null)
       return this.#endSession({ code: 'BAD_IDENTITY', message: error.message })
+    if (this.#session === null) this.#callbacks.onFailed(reason)
     this.#heartbeat.stop()
     for (const channel of this.#channels.values()) channel.connectionLost()
     this.#changeState('connecting')

@@ -198,7 +198,7 @@ export const cases: readonly Case[] = [
       const codes = errors.map(({ channel, sequence, code }) => `${channel} ${sequence} ${code}`)
       assert.deepEqual(codes.toSorted(), ['2 0 FORBIDDEN', '2 1 CLOSED', '3 0 FORBIDDEN', '4 0 FORBIDDEN'])
       const locker = (await host.sdkClient()).at(Locker, name)
-      assert.equal((await awaitFailure(host, locker.read())).code, 'CLOSED')
+      assert.equal((await awaitFailure(host, locker.read())).code, 'FORBIDDEN')
     },
   },
   {
@@ -218,7 +218,7 @@ export const cases: readonly Case[] = [
     run: async (host) => {
       const name = uniqueName('ada')
       const client = await host.sdkClient()
-      assert.equal((await awaitFailure(host, client.at(Locker).read())).code, 'CLOSED')
+      assert.equal((await awaitFailure(host, client.at(Locker).read())).code, 'FORBIDDEN')
       await awaitOn(host, client.at(Lobby).login({ name }))
       assert.deepEqual(await awaitOn(host, client.at(Locker).put({ n: 3 })), { key: name, n: 3 })
       assert.deepEqual(await callWithRetry(host, () => client.at(Locker).read()), { key: name, n: 3 })

@@ -8,6 +8,9 @@ import { encodeAck, MESSAGE } from '../../../core/wire/message.ts'
 import type { Host, RawClient } from '../host.ts'
 import { Accounts, Hall, PlayerRoom } from '../sessionshards.ts'
 import {
+  awaitAllOn,
+  awaitFailure,
+  awaitOn,
   callJson,
   frame,
   uniqueName,
@@ -70,6 +73,24 @@ async function waitForPushes(host: Host, session: RawSession, count: number): Pr
 }
 
 export const cases: readonly Case[] = [
+  {
+    name: 'a handle that was FORBIDDEN before the login works after it, and the error has that code',
+    run: async (host) => {
+      const client = await host.sdkClient()
+      const uid = uniqueName('uid')
+      const room = client.at(PlayerRoom, uid)
+      const closed: string[] = []
+      room.onClose((code) => closed.push(code))
+      for (let i = 0; i < 2; i++) assert.equal((await awaitFailure(host, room.enter())).code, 'FORBIDDEN')
+      assert.equal(client.at(PlayerRoom, uid), room)
+      await awaitOn(host, client.at(Accounts).login({ uid }))
+      assert.deepEqual(await awaitAllOn(host, [room.enter(), room.enter()]), [
+        { uid, n: 1 },
+        { uid, n: 2 },
+      ])
+      assert.deepEqual(closed, ['FORBIDDEN', 'FORBIDDEN'])
+    },
+  },
   {
     name: 'a login sets the uid of the session on all its channels, including open ones',
     run: async (host) => {
