@@ -161,7 +161,11 @@ export class Crowd {
     const checkNext = async (): Promise<void> => {
       for (let next = waiting.pop(); next; next = waiting.pop()) {
         const [index, { hall, total, count }] = next
-        const stored = await retried(() => hall.totals({}))
+        const stored = await retried(() => hall.totals({})).catch((error: unknown) => {
+          this.#violations.add('unreadable', `session ${index}: ${String(error)}`)
+          return null
+        })
+        if (stored === null) continue
         if (stored.total === total && stored.count === count) continue
         missing += Math.max(0, count - stored.count)
         this.#violations.add(
