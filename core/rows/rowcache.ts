@@ -84,6 +84,7 @@ export class RowCache {
     const growth = OVERHEAD_BYTES + bytes - cached.bytes
     cached.bytes += growth
     this.#addBytes(growth)
+    this.#shrink(cached)
     return bytes
   }
 

@@ -61,6 +61,16 @@ test('does not evict a pinned row until its last pin is removed', () => {
   assert.deepEqual([never.isEvicted, evicted], [false, ['a', 'b', 'pinned', 'c']])
 })
 
+test('a pinned row that grows evicts others', () => {
+  const evicted: string[] = []
+  const cache = new RowCache(3_000)
+  const [first, pinned] = [cachedRow('first', evicted), cachedRow('pinned', evicted)]
+  for (const row of [first, pinned]) cache.add(row)
+  cache.pin(pinned)
+  cache.setRow(pinned, { text: 'x'.repeat(2_500) })
+  assert.deepEqual([evicted, first.isEvicted, pinned.isEvicted], [['first'], true, false])
+})
+
 test('counts the bytes of its rows through any sequence of operations', () => {
   const step = fc.tuple(fc.constantFrom('add', 'use', 'pin', 'unpin', 'change', 'remove'), fc.nat(9), fc.nat(2_000))
   fc.assert(

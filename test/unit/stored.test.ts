@@ -6,6 +6,9 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 
 import { msgpack } from '../../core/wire/codec.ts'
+import { command, contract, firefly, shard, t } from '../../core/game/index.ts'
+import type { Schema } from '../../core/wire/schema.ts'
+import { testGame } from '../../edge/testing/index.ts'
 import { Unserializable } from '../../core/wire/plainvalue.ts'
 import { decodeStored, encodeStored } from '../../core/wire/stored.ts'
 
@@ -140,3 +143,48 @@ test('the same object in two places is no cycle, and becomes two objects', () =>
   const shared = { n: 1 }
   assert.deepStrictEqual(roundTrip([shared, shared]), [{ n: 1 }, { n: 1 }])
 })
+
+/** A schema of another library, which accepts everything. */
+const anything: Schema<unknown> = {
+  '~standard': { version: 1, vendor: 'other', validate: (value) => ({ value }) },
+}
+const path = t.oneOf('kv', 'timer', 'cast', 'reply')
+const Keeper = contract('keeper', {
+  keep: command(1, { path }, { value: anything }),
+  take: command(2, { value: anything }, {}, { durable: true }),
+  mutate: command(3, {}, { size: t.u8 }),
+})
+const keeper = shard(Keeper)
+  .public()
+  .kv({ value: anything })
+  .timer('keep', { value: anything }, () => {})
+  .answer('taken', Keeper.entries.take, { value: anything }, () => {})
+  .on('keep', (c, { path }) => {
+    const value = { heroes: [new Hero()] }
+    if (path === 'kv') c.kv.set('value', value)
+    if (path === 'timer') c.schedule(1, 'keep', { value })
+    if (path === 'cast') c.at(Keeper, 'other').cast.take({ value: 1 }, { answer: 'taken', data: { value } })
+    return { value }
+  })
+  .on('take', () => ({}))
+  .on('mutate', (c) => {
+    c.kv.set('value', new Map([['a', new Set([1])]]))
+    const stored = c.kv.get('value') as Map<string, Set<number>>
+    assert.throws(() => stored.set('b', new Set()), /cannot be changed/)
+    assert.throws(() => stored.get('a')!.add(2), /cannot be changed/)
+    return { size: stored.size }
+  })
+
+for (const [path, message] of [
+  ['kv', /TypeError: kv\.value\.heroes\[0\]: an instance of Hero/],
+  ['timer', /TypeError: timer keep\.value\.heroes\[0\]: an instance of Hero/],
+  ['cast', /TypeError: data of answer taken\.value\.heroes\[0\]: an instance of Hero/],
+  ['reply', /keeper\.keep: the reply violates its contract: msgpack: body\.value\.heroes\[0\]: an instance of Hero/],
+] as const)
+  test(`a value of a foreign schema that cannot be stored fails its turn with its path: ${path}`, async () => {
+    await using game = await testGame(firefly({ keeper }))
+    const shard = (await game.player('ada')).open(Keeper)
+    const error = await shard.call.keep({ path }).catch((error: unknown) => error as Error)
+    assert.match(String((error as Error).cause), message)
+    assert.deepEqual(await shard.call.mutate(), { size: 1 })
+  })

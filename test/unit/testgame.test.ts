@@ -207,6 +207,8 @@ test('errors of the server reach the test with their cause', async () => {
   await using game = await testGame({ default: server })
   const room = (await game.player('ada')).open(Chat)
   await assert.rejects(room.call.forbidden(), { name: 'Refusal', code: 'NO', message: 'chat.forbidden: not now' })
+  // @ts-expect-error -- a number is no text
+  await assert.rejects(room.call.say({ text: 5 }), { name: 'InputError' })
   const error = await room.call.bug().catch((error: unknown) => error as Error)
   assert.match(String((error as Error).cause), /the bug of the test[^]*testgame\.test\.ts/)
   assert.equal(game.log.filter(({ level }) => level === 'error').length, 1)
