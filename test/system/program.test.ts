@@ -163,6 +163,9 @@ test('handles the vectors of the original code over a real TCP socket', async ()
       String(serverVersion),
       '--idle',
       '400',
+      // One vector is larger than the default.
+      '--max-body',
+      '65536',
     ])
     // In sequence, because they share a shard whose broadcasts would reach the other connections.
     for (const check of run) await check(program.tcp.port)
@@ -195,7 +198,7 @@ test('a failed start prints one line and exits 2', async () => {
     [['--app', folder], /has no server\.ts/],
     [['--app', bad], /does not compile: .*bad\.ts:1/],
     [['--app', noGame], /must export its game/],
-    [['--app', throwing], /does not load: config is missing/],
+    [['--app', throwing], /does not load: Error: config is missing; at \S+throwing\.ts:1:7: throw new Error/],
     [['--app', 'examples/hello', '--http', '0', '--tcp', String(port), '--data', folder], /in use; choose another/],
     [['--app', 'examples/hello', '--http', '0', '--tcp', '0', '--data', bad], /bad\.ts/],
   ]
