@@ -8,7 +8,7 @@ import { test, type TestContext } from 'node:test'
 
 import { Random } from '../support/random.ts'
 import { DEADLINE_MS, until } from '../support/wait.ts'
-import { EventSequence, type NumberedEvent } from '../drill/soak/eventsequence.ts'
+import { EventSequence, pushedBetween, type NumberedEvent } from '../drill/soak/eventsequence.ts'
 import { FaultProxy, randomCuts, type Cut } from '../drill/soak/faultproxy.ts'
 import { answerOf, charsOf, MAX_CHARS, textOf } from '../drill/soak/payload.ts'
 
@@ -109,6 +109,37 @@ test('continues at the position after RESYNC and counts any later missing event 
   assert.deepEqual(faultCounts(sequence), { ...CLEAN, gaps: 1 })
   sequence.resyncedAt({ activation: ACTIVATION, next: 102 })
   assert.equal(sequence.wrong, 1)
+})
+
+test('excuses missed first events that were reported before the answer to the join, and no later ones', () => {
+  const report = (sequence: EventSequence): void => sequence.missedReported()
+  const receive = (i: number) => (sequence: EventSequence) => sequence.receive(eventOf(i))
+  const join = (sequence: EventSequence): void => sequence.joined({ activation: ACTIVATION, next: 0 })
+  const orders = [
+    [report, receive(83), receive(84), join],
+    [receive(83), report, receive(84), join],
+    [receive(83), receive(84), report, join],
+    [report, join, receive(83), receive(84)],
+  ]
+  for (const [n, order] of orders.entries()) {
+    const sequence = new EventSequence(NAME)
+    for (const step of order) step(sequence)
+    assert.deepEqual([faultCounts(sequence), sequence.skipped], [CLEAN, 83], `order ${n}`)
+    for (const i of [85, 87]) sequence.receive(eventOf(i))
+    assert.equal(sequence.gaps, 1, `order ${n}`)
+    sequence.receive(eventOf(5))
+    assert.equal(sequence.reordered, 1, `order ${n}`)
+  }
+  const unreported = new EventSequence(NAME)
+  for (const step of [receive(83), join, report]) step(unreported)
+  assert.deepEqual([unreported.gaps, unreported.skipped], [0, 83])
+})
+
+test('counts the pushes of a burst by the totals of the lane', () => {
+  // As when the player does not know yet that the lane follows it.
+  assert.equal(pushedBetween({ activation: 9, pushes: 2 }, { activation: 9, pushes: 83 }), 81)
+  assert.equal(pushedBetween({ activation: 9, pushes: 83 }, { activation: 9, pushes: 83 }), 0)
+  assert.equal(pushedBetween({ activation: 9, pushes: 83 }, { activation: 10, pushes: 0 }), 0)
 })
 
 test('counts a seat as expired when a player joins again after RESYNC without a position', () => {

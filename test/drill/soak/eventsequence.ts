@@ -15,6 +15,20 @@ export interface EventPosition {
   readonly next: number
 }
 
+/** The totals of a lane. */
+export interface PushPosition {
+  readonly activation: number
+  readonly pushes: number
+}
+
+/**
+ * The pushes between two totals of a lane. The player cannot tell: the lane pushes from its call `follow` on, and the
+ * answer to that call may be lost or late. 0 = none, or the lane restarted and does not push any more.
+ */
+export function pushedBetween(before: PushPosition, after: PushPosition): number {
+  return before.activation === after.activation ? after.pushes - before.pushes : 0
+}
+
 /** Missing numbers that a report shows. */
 const MAX_SHOWN = 12
 
@@ -43,6 +57,8 @@ export class EventSequence {
   #first: number | null = null
   #last: number | null = null
   #isJoining = true
+  /** Missed events were reported before the answer to the call that joins. */
+  #mayMissFirst = false
   #mayJump = false
   #positions = 0
   #awaitsPosition = false
@@ -88,7 +104,7 @@ export class EventSequence {
       this.#activation = activation
       this.#last = next - 1
     } else if (activation !== this.#activation || this.#first < next) this.wrong++
-    else for (let i = next; i < this.#first; i++) this.#missing.add(i)
+    else this.#miss(next, this.#first - 1, this.#mayMissFirst)
   }
 
   /** RESYNC: events may be missing from here on. */
@@ -119,8 +135,12 @@ export class EventSequence {
     this.#mayJump = false
   }
 
-  /** Missed events were reported, before or after the next event: the gaps so far are meant, or else the next jump. */
+  /**
+   * Missed events were reported, before or after the next event: the gaps so far are meant, or else the next jump. Before
+   * the answer to the call that joins, the events before the first one may be meant too.
+   */
   missedReported(): void {
+    if (this.#isJoining) this.#mayMissFirst = true
     if (this.#missing.size === 0) this.#mayJump = true
     this.skipped += this.#missing.size
     for (const i of this.#missing) this.#missed.push({ from: i, to: i })
@@ -136,7 +156,7 @@ export class EventSequence {
     this.#first = null
     this.#last = null
     this.#isJoining = true
-    this.#mayJump = false
+    this.#mayMissFirst = this.#mayJump = false
     this.#positions = this.resyncs
     this.#awaitsPosition = false
   }
@@ -154,15 +174,17 @@ export class EventSequence {
 
   /** `last`: the newest number received or reported; `lastMissed`: the newest number that was not received. */
   #advanceTo(last: number, lastMissed: number = last - 1): void {
-    const from = this.#last! + 1
-    if (lastMissed >= from) {
-      if (this.#mayJump) {
-        this.skipped += lastMissed - from + 1
-        this.#missed.push({ from, to: lastMissed })
-      } else for (let i = from; i <= lastMissed; i++) this.#missing.add(i)
-    }
+    this.#miss(this.#last! + 1, lastMissed, this.#mayJump)
     this.#last = last
     this.#mayJump = false
+  }
+
+  #miss(from: number, to: number, isReported: boolean): void {
+    if (to < from) return
+    if (isReported) {
+      this.skipped += to - from + 1
+      this.#missed.push({ from, to })
+    } else for (let i = from; i <= to; i++) this.#missing.add(i)
   }
 
   /** An event that is not newer than the last one. */
