@@ -3,6 +3,7 @@
 // `logins`: two clients race for one uid, some of them are cut, and exactly one gets it.
 
 import { printFigure, progress } from '../../support/figure.ts'
+import { DEADLINE_MS } from '../../support/wait.ts'
 import { choice, flag, parseDrill, positional, positive, whole } from '../options.ts'
 import { startNode, startWorkerd } from './hosts.ts'
 import { soakLogins } from './loginraces.ts'
@@ -18,7 +19,7 @@ const FULL = {
   hz: { node: 5, workerd: 0.5 },
   accounts: { node: 0.5, workerd: 0.2 },
   cutBounds: { towardsPlayer: 24_000, towardsServer: 3_000 },
-  timeoutMs: 60_000,
+  timeoutMs: DEADLINE_MS,
   races: 10_000,
 }
 const QUICK: typeof FULL = {
@@ -27,7 +28,7 @@ const QUICK: typeof FULL = {
   hz: { node: 10, workerd: 10 },
   accounts: { node: 1, workerd: 1 },
   cutBounds: { towardsPlayer: 12_000, towardsServer: 3_000 },
-  timeoutMs: 20_000,
+  timeoutMs: DEADLINE_MS,
   races: 300,
 }
 /** A half-open connection is detected within 2.5 of them. The default of 15 s would outlast most cuts. */
