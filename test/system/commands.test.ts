@@ -62,7 +62,7 @@ test('serve --watch restarts with the changed game on the same ports, and keeps 
   await waitFor(async () => (await greet().catch(() => '')) === 'two', 'the game two')
   write('export default 1 +')
   await waitFor(() => stderr.includes('unchanged'), 'the rejection')
-  assert.match(stderr, /server\.ts:1: Unexpected end of file; the running game is unchanged/)
+  assert.match(stderr, /Unexpected end of file; at \S+server\.ts:1: export default 1 \+; the running game is unchanged/)
   assert.equal(await greet(), 'two')
   write(gameText('three'))
   await waitFor(async () => (await greet().catch(() => '')) === 'three', 'the game three')

@@ -118,7 +118,7 @@ const LOADS: readonly (readonly [name: string, source: string, expected: RegExp]
     /TypeError: .*'y'.*server\.ts:4:\d+: export default x\.y$/,
   ],
   ['throws after await', 'await Promise.resolve()\nJSON.parse("{bad")', /SyntaxError: .*server\.ts:2:\d+: JSON\.parse/],
-  ['throws no error', 'throw "text"', /does not load: threw "text"$/],
+  ['throws no error', 'throw "text"', /does not load: "text"$/],
   ['has a syntax error', 'const a = {\n  b:\n}', /does not compile: .*; at .*server\.ts:3: \}$/],
   [
     'imports a missing file',
