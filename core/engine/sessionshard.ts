@@ -1,6 +1,6 @@
 // The built-in shards. The session shard stores the login of a uid, and which resume tokens are valid; there is one for
 // each uid, and one for each session that resumed before a login. Invariant: of two logins of a uid the later one wins.
-// A token below the last used generation, or of an earlier login, is rejected.
+// A token below the highest generation that was presented or confirmed, or of an earlier login, is rejected.
 
 import type { AuthHook, Game, LoginMode } from '../game/game.ts'
 import type { ShardDefinition } from '../game/definition.ts'
@@ -47,11 +47,11 @@ function sessionShard(mode: LoginMode): ShardDefinition {
     .on('resume', (c, { session, epoch, generation }) => {
       const endReason = sessionEndReason(c, session, epoch)
       if (endReason) throw endReason
-      const [floor, last] = [c.kv.get('floor') ?? 0, c.kv.get('next') ?? 0]
-      // Valid are the last generation that was issued and later ones, and the one used last: its WELCOME may be lost.
-      if (generation < floor || (generation < last && generation !== floor)) throw c.fail('BAD_TOKEN')
+      // Of several unconfirmed WELCOMEs any may be the one that arrived: a HELLO may be handled long after its client has
+      // closed the connection and resumed on another one.
+      if (generation < (c.kv.get('floor') ?? 0)) throw c.fail('BAD_TOKEN')
       c.kv.set('floor', generation)
-      const next = Math.max(last, generation) + 1
+      const next = Math.max(c.kv.get('next') ?? 0, generation) + 1
       c.kv.set('next', next)
       // The epoch of a uid must never restart. Before a login nothing is needed after the tokens expired.
       if (epoch === 0) c.schedule(TIMES.tokenMs, 'expire')
@@ -60,11 +60,9 @@ function sessionShard(mode: LoginMode): ShardDefinition {
     .on('confirm', (c, { session, epoch, generation }) => {
       const endReason = sessionEndReason(c, session, epoch)
       if (endReason) throw endReason
-      const [floor, last] = [c.kv.get('floor') ?? 0, c.kv.get('next') ?? 0]
-      // Below `last`: another connection resumed before this one was confirmed, and has replaced it.
-      if (generation <= floor || generation < last) return {}
+      if (generation <= (c.kv.get('floor') ?? 0)) return {}
       c.kv.set('floor', generation)
-      c.kv.set('next', generation)
+      c.kv.set('next', Math.max(c.kv.get('next') ?? 0, generation))
       if (epoch === 0) c.schedule(TIMES.tokenMs, 'expire')
       return {}
     })

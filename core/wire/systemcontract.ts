@@ -13,7 +13,7 @@ export const Session = systemContract(
   contract(
     'session',
     {
-      /** The gateway presents the `generation` of a resume token; lower ones are revoked. Returns the next one. */
+      /** The gateway presents the `generation` of a resume token; lower ones are revoked, later ones are not. Returns the next one. */
       resume: command(
         SESSION_REQUEST.resume,
         { session: SESSION, epoch: t.u32, generation: t.u32 },

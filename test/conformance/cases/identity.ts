@@ -427,13 +427,14 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: 'of two connections that resume with one token the later gets the session; the token of the other is invalid',
+    name: 'of two connections that resume with one token the later gets the session, and its first frame revokes the other token',
     run: async (host) => {
       const before = await openPlayer(host, uniqueName('ada'))
       before.client.close()
       const earlier = await openSession(host, before.credentials)
       const later = await openSession(host, before.credentials)
       await earlier.waitForClose()
+      await readUid(later, 2)
       assert.equal((await failToResume(host, earlier.credentials))[0]![0], 'BAD_TOKEN')
       assert.equal(later.client.isClosed, false)
     },

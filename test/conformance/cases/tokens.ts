@@ -17,6 +17,13 @@ function reconnect(host: Host, member: HallMember): Promise<RawSession> {
   return resumeSession(host, member)
 }
 
+/** Resumes on a new connection that sends HELLO alone: nothing shows that its WELCOME arrives. */
+async function welcomed(host: Host, from: ResumeCredentials): Promise<RawSession> {
+  const session = (await RawSession.connect(host)).sendHello(from)
+  await session.waitFor('welcome')
+  return session
+}
+
 /** Presents a token that is no longer valid; the connection that stands is not affected. */
 async function assertSuperseded(host: Host, from: ResumeCredentials, standing: RawSession): Promise<void> {
   const late = (await RawSession.connect(host)).sendHello(from)
@@ -71,6 +78,47 @@ export const cases: readonly Case[] = [
       }
       const last = await openRawSession(host, 'hall', visitor.key, credentials)
       assert.equal(last.received.welcome[0]!.resumed, true)
+    },
+  },
+  {
+    name: 'each token of an unconfirmed WELCOME resumes the session, also after late HELLOs with an earlier one',
+    run: async (host) => {
+      const visitor = await joinHall(host)
+      const original = visitor.session.credentials
+      visitor.session.client.close()
+      const handedOut = [original]
+      for (let copy = 0; copy < 3; copy++) handedOut.push((await welcomed(host, original)).credentials)
+      for (const from of handedOut) assert.equal((await welcomed(host, from)).received.welcome[0]!.resumed, true)
+      const standing = await openRawSession(host, 'hall', visitor.key, handedOut.at(-1))
+      await standing.call(1, 9, log.number)
+      for (const superseded of handedOut) await assertSuperseded(host, superseded, standing)
+    },
+  },
+  {
+    name: 'a session that a late HELLO of its own abandoned connection has replaced is resumed with its last token',
+    run: async (host) => {
+      const visitor = await joinHall(host)
+      const { credentials } = visitor.session
+      visitor.session.client.close()
+      const successor = await welcomed(host, credentials)
+      const abandoned = await welcomed(host, credentials)
+      assert.deepEqual(await successor.waitForClose(), ['REPLACED'])
+      abandoned.client.close()
+      const resumed = await openRawSession(host, 'hall', visitor.key, successor.credentials)
+      await resumed.call(1, 2, log.number)
+      for (const superseded of [credentials, successor.credentials]) await assertSuperseded(host, superseded, resumed)
+    },
+  },
+  {
+    name: 'late HELLOs of connections that are closed at once revoke no token',
+    run: async (host) => {
+      const visitor = await joinHall(host)
+      const { credentials } = visitor.session
+      visitor.session.client.close()
+      const successor = await welcomed(host, credentials)
+      for (let copy = 0; copy < 3; copy++) (await RawSession.connect(host)).sendHello(credentials).client.close()
+      successor.client.close()
+      await openRawSession(host, 'hall', visitor.key, successor.credentials)
     },
   },
   {
