@@ -14,6 +14,8 @@ export const Trouble = contract('trouble', {
   burst: command(782, { events: t.int(0, MAX_LOGS), chars: t.int(0, 60_000) }, { sent: t.u32 }),
   /** An answer of so many characters. */
   large: command(783, { chars: t.int(0, 4_000_000) }, { text: t.string(4_000_000) }),
+  /** Stores a row that MySQL may refuse. */
+  store: command(786, { n: t.u32 }, {}),
   text: event(790, { text: t.string(60_000) }),
 })
 
@@ -29,9 +31,11 @@ const hoarded = table(
   { hoard: t.string(64), id: t.u32, text: t.string(100_000) },
   { key: ['hoard', 'id'], shardKey: 'hoard', owner: Hoard },
 )
+const troubles = table('trouble', { key: t.string(36), n: t.u32 }, { key: 'key', owner: Trouble })
 
 const trouble = shard(Trouble)
   .public()
+  .tables({ troubles })
   .on('fail', () => {
     throw new Error('an accident of the drill')
   })
@@ -40,6 +44,12 @@ const trouble = shard(Trouble)
     return {}
   })
   .on('large', (_, { chars }) => ({ text: 'x'.repeat(chars) }))
+  .on('store', (c, { n }) => {
+    const row = c.rows.troubles.get()
+    if (row) row.update({ n })
+    else c.rows.troubles.insert({ n })
+    return {}
+  })
   .on('burst', (c, { events, chars }) => {
     for (let i = 0; i < events; i++) c.broadcast.text({ text: 'x'.repeat(chars) })
     return { sent: events }
