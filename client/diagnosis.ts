@@ -22,7 +22,9 @@ export async function diagnoseWebSocket(url: string): Promise<Diagnosis | null> 
   try {
     // A page sees the status of its own server only; of another one whether it answers.
     const mode = page === null || page === origin ? 'cors' : 'no-cors'
-    const response = await fetch(target, { mode, signal: AbortSignal.timeout(REQUEST_MS), redirect: 'manual' })
+    // The Fetch standard fails a 'no-cors' request that does not follow redirects.
+    const redirect = mode === 'cors' ? 'manual' : 'follow'
+    const response = await fetch(target, { mode, redirect, signal: AbortSignal.timeout(REQUEST_MS) })
     await response.body?.cancel()
     const { status } = response
     if (status === 426) return refused(`${host} is a Firefly server but refused this WebSocket`, page)

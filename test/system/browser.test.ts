@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
 import { connect as dialTcp, createServer, type AddressInfo, type Socket } from 'node:net'
 import test from 'node:test'
+import { build } from 'esbuild'
 import { chromium, type Browser, type Page } from 'playwright-core'
 import { connect } from '../../client/index.ts'
 import { Arena } from '../../examples/arena/contract.ts'
@@ -276,3 +277,48 @@ test('two players see each other move under miniflare', { skip }, async () => {
     await ended
   }
 })
+
+test(
+  'a page learns why it cannot connect: its origin, the path of another server, a closed port',
+  { skip },
+  async () => {
+    const [own, other] = [
+      await serve('examples/hello', ['--origins', 'https://game.example']),
+      await serve('examples/hello'),
+    ]
+    const { outputFiles } = await build({
+      stdin: { contents: "export { connect } from './client/index.ts'", resolveDir: process.cwd() },
+      bundle: true,
+      format: 'iife',
+      globalName: 'firefly',
+      write: false,
+    })
+    const chrome = await launchBrowser()
+    try {
+      const page = await chrome.newPage()
+      await page.goto(`${own.http}/healthz`)
+      await page.addScriptTag({ content: outputFiles[0]!.text })
+      const causeOf = (url: string): Promise<string> =>
+        page.evaluate(
+          (target) => {
+            const { firefly } = window as unknown as { firefly: { connect(url: string): Promise<unknown> } }
+            return firefly.connect(target).then(
+              () => 'connected',
+              (error: Error) => error.message,
+            )
+          },
+          url.replace('http', 'ws'),
+        )
+      const { host, origin } = new URL(own.http)
+      const isRefused = `${host} is a Firefly server but refused this WebSocket; its --origins may not allow this page (${origin})`
+      assert.equal(await causeOf(`${own.http}/ws`), `ws://${host}/ws: ${isRefused}`)
+      assert.match(await causeOf(`${own.http}/wrong`), /answers HTTP 404 at \/wrong instead of a WebSocket: wrong path/)
+      assert.match(await causeOf(`${other.http}/wrong`), /answers HTTP but no WebSocket at \/wrong/)
+      assert.equal(await other.stop(), 0)
+      assert.match(await causeOf(`${other.http}/ws`), /cannot be reached: nothing listens there, or TLS fails/)
+    } finally {
+      await chrome.close()
+    }
+    assert.equal(await own.stop(), 0)
+  },
+)

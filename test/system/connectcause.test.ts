@@ -6,7 +6,8 @@ import { createServer, type AddressInfo, type Server } from 'node:net'
 import test from 'node:test'
 
 import { connect } from '../../client/index.ts'
-import { serve } from '../support/program.ts'
+import { createCertificate, opensslMissing } from '../support/certificate.ts'
+import { serve, temporaryFolder } from '../support/program.ts'
 
 async function listen(server: Server): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -48,3 +49,19 @@ test('a client names why it cannot open a WebSocket: port, host, path, TLS, anot
   )
   assert.equal(await program.stop(), 0)
 })
+
+test(
+  'a client names TLS as the cause: ws:// to a TLS port, an untrusted certificate',
+  { skip: opensslMissing },
+  async () => {
+    const { certFile, keyFile } = createCertificate(temporaryFolder(), 'unknown', false)
+    const program = await serve('examples/hello', ['--tls-cert', certFile, '--tls-key', keyFile])
+    const { host } = new URL(program.http)
+    await assertCause(`ws://${host}/ws`, /is no HTTP server, or uses TLS: then its URL is wss:\/\//)
+    await assertCause(
+      `wss://${host}/ws`,
+      /the certificate of 127\.0\.0\.1:\d+ is not trusted \(DEPTH_ZERO_SELF_SIGNED_CERT\)/,
+    )
+    assert.equal(await program.stop(), 0)
+  },
+)
