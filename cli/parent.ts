@@ -1,5 +1,5 @@
-// The process that started this one. A package manager starts a script through a shell that does not forward signals: when
-// it is told to end, shell and package manager end, and this process would stay and keep its ports.
+// The process that started this one. A package manager starts a script through a shell that does not forward signals: SIGTERM
+// ends package manager and shell, and this process would continue and keep its ports.
 
 const CHECK_MS = 100
 
