@@ -98,6 +98,11 @@ export class MysqlConnection {
     return this.#isTimedOut
   }
 
+  /** The id that the server gave it; 0 = none yet. */
+  get serverId(): number {
+    return this.#connection.threadId ?? 0
+  }
+
   get openedMs(): number {
     return this.#openedMs
   }

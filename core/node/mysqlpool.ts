@@ -1,7 +1,8 @@
 // SqlClient over mysql2: a pool of connections with the same session settings, and a deadline on every wait.
 // Invariants: a connection is reused only if the server has answered every statement and no transaction is open;
 // otherwise it is destroyed, and the server then rolls back. Connections that a firewall or proxy has silently dropped
-// are found together: a lost one removes every idle connection that has not answered since its statement was sent.
+// are found together: a lost one removes every idle connection that has not answered since its statement was sent. The
+// next request ends them at the server, which has not noticed the loss and holds the locks of their transactions.
 
 import { DatabaseError, type SqlClient, type SqlResult, type SqlStatement } from '../sql/client.ts'
 import { errorKindOf } from '../sql/errorkind.ts'
@@ -39,6 +40,8 @@ const CHECK_AFTER_IDLE_MS = 10_000
 const CHECK_TIMEOUT_MS = 2_000
 /** Below the idle timeouts of usual proxies (AWS NLB: 350 s). */
 const MAX_IDLE_MS = 240_000
+/** Lost connections that the server is asked to end. */
+const MAX_LOST = 256
 /** So that a pool follows a failover or a rebalanced proxy. */
 const MAX_AGE_MS = 1_800_000
 
@@ -58,6 +61,8 @@ class MysqlPool implements SqlClient {
   readonly #idleConnections: MysqlConnection[] = []
   readonly #waiters: PoolWaiter[] = []
   readonly #runningRequests = new Set<Promise<unknown>>()
+  /** Ids of lost connections that the server may still have. */
+  #lostIds: number[] = []
   #freePermits: number
   #isClosed = false
 
@@ -136,9 +141,26 @@ class MysqlPool implements SqlClient {
   async #withConnection<T>(work: (connection: MysqlConnection) => Promise<T>): Promise<T> {
     const connection = (await this.#takeIdleConnection()) ?? (await this.#openConnection())
     try {
+      await this.#endLost(connection)
       return await work(connection)
     } finally {
       if (!connection.isDestroyed) this.#idleConnections.push(connection)
+    }
+  }
+
+  /** Ends lost connections at the server, which otherwise keeps them, and their locks, for hours. */
+  async #endLost(connection: MysqlConnection): Promise<void> {
+    for (let id = this.#lostIds.pop(); id !== undefined; id = this.#lostIds.pop()) {
+      // Ids rise: a higher one is of another server, or of this one before its restart.
+      if (id >= connection.serverId) continue
+      try {
+        await this.#execute(connection, `KILL ${id}`)
+      } catch (error) {
+        // An error of the server itself: the connection has ended, or a proxy does not know KILL.
+        if (!connection.isDestroyed) continue
+        this.#lostIds.push(id)
+        throw error
+      }
     }
   }
 
@@ -173,9 +195,10 @@ class MysqlPool implements SqlClient {
     } catch (error) {
       const { sqlState } = error as { sqlState?: string }
       if (sqlState === undefined || sqlState.startsWith(CONNECTION_CLASS)) {
-        connection.destroyConnection(error)
-        for (const idle of this.#idleConnections.filter(({ answeredMs }) => answeredMs < sentMs))
-          idle.destroyConnection(error)
+        const idle = this.#idleConnections.filter(({ answeredMs }) => answeredMs < sentMs)
+        for (const lost of [connection, ...idle]) lost.destroyConnection(error)
+        const ids = [connection, ...idle].map(({ serverId }) => serverId).filter((id) => id > 0)
+        this.#lostIds = [...this.#lostIds, ...ids].slice(-MAX_LOST)
       }
       throw error
     }

@@ -9,6 +9,7 @@ import { planetscaleClient } from '../../core/sql/planetscale.ts'
 import { BlackholeProxy } from '../support/blackhole.ts'
 import { openClient, openTestDatabase, sql } from '../support/database.ts'
 import { startPlanetscale } from '../support/planetscale/server.ts'
+import { waitFor } from '../support/wait.ts'
 
 const { url, skip } = await openTestDatabase()
 const POOL = 8
@@ -42,6 +43,23 @@ test('mysql2: one deadline finds all dropped connections', { skip }, async () =>
   await Promise.allSettled(Array.from({ length: 3 * POOL }, () => client.query(one)))
   for (let i = 0; i < POOL; i++) assert.deepEqual((await client.query(one)).rows, [['1']])
   assert.ok(performance.now() - startMs < 2 * DEADLINE_MS)
+})
+
+test('the locks of a transaction whose connection was dropped are released', { skip }, async () => {
+  await using proxy = await BlackholeProxy.open(Number(new URL(url).port))
+  await using client = openClient(proxy.through(url), { poolSize: POOL, statementTimeoutMs: DEADLINE_MS })
+  await client.query(sql('CREATE TABLE locked (id INT PRIMARY KEY, n INT)'))
+  await client.query(sql('INSERT INTO locked VALUES (1, 0)'))
+  const change = sql('UPDATE locked SET n = n + 1')
+  const dropAfterFirst = (index: number): boolean => index > 0 || proxy.dropAll() > 0
+  await assert.rejects(client.transact([change, one], dropAfterFirst), { kind: 'unavailable', isTimeout: true })
+  await client.transact([change], () => true)
+  assert.deepEqual((await client.query(sql('SELECT n FROM locked'))).rows, [['1']])
+  const others = sql(
+    'SELECT COUNT(*) FROM information_schema.processlist WHERE id != CONNECTION_ID() AND db = DATABASE()',
+  )
+  const isEnded = async (): Promise<boolean> => (await client.query(others)).rows[0]![0] === '0'
+  await waitFor(isEnded, 'the end of the lost connections at the server')
 })
 
 test('PlanetScale over HTTP: one deadline finds all dropped connections', { skip }, async () => {
