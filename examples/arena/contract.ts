@@ -1,7 +1,7 @@
 // The contract of the arena: commands of a pilot and events of the arena. Server and page import it, so a wrong field is a
 // compile error on both sides and a BAD_INPUT on the wire.
 
-import { command, contract, event, t } from '../../core/game/index.ts'
+import { command, contract, event, t } from 'firefly-game'
 
 const nick = t.string(16, 1)
 const seat = t.u16

@@ -2,7 +2,7 @@
 // file manages seats and sends events. The ship of a pilot that lost the connection drifts for a while; name and score outlive
 // the ship and, by the snapshot, a restart of the shard.
 
-import { firefly, shard } from '../../core/game/index.ts'
+import { firefly, shard } from 'firefly-game'
 import { adjustBots, humansIn, steerBots } from './bots.ts'
 import { Arena } from './contract.ts'
 import { CREW, FIELD, HZ } from './rules.ts'

@@ -1,7 +1,7 @@
 // The arena on Cloudflare: the edge and the Durable Objects of the game. The entry of any game looks like this.
 
-import { shardObject } from '../../core/durable/object.ts'
+import { shardObject } from 'firefly-game/worker'
 import game from './server.ts'
 
-export { default } from '../../edge/worker/worker.ts'
+export { default } from 'firefly-game/worker'
 export class Shard extends shardObject(game) {}

@@ -1,7 +1,7 @@
 // The contracts of the conformance game, which authors of SDKs test against: every kind of command and event, and one field of
 // every `t` type. schemas/vectors/transcripts use it.
 
-import { command, contract, event, t } from '../../core/game/index.ts'
+import { command, contract, event, t } from 'firefly-game'
 
 const MAX_FLOOD = 10_000
 

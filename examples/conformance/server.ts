@@ -1,6 +1,6 @@
 // The conformance game: the counterpart of an SDK under test. Invariant: every command's effect can be observed by another command.
 
-import { firefly, service, shard, t } from '../../core/game/index.ts'
+import { firefly, service, shard, t } from 'firefly-game'
 import { Account, Counter, Locked, Lounge, Room } from './contract.ts'
 
 const account = service(Account)

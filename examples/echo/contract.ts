@@ -1,6 +1,6 @@
 // Echoes with every codec, for legacy clients and load tools.
 
-import { command, contract, event, t } from '../../core/game/index.ts'
+import { command, contract, event, t } from 'firefly-game'
 
 const MAX_BYTES = 16 * 1_048_576
 const text = { text: t.string(65_536) }

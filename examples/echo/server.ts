@@ -1,6 +1,6 @@
 // Echoes for legacy clients and load tools; `shout` is sent to every connection that has called a command of the shard.
 
-import { firefly, shard } from '../../core/game/index.ts'
+import { firefly, shard } from 'firefly-game'
 import { Echo } from './contract.ts'
 
 const echo = shard(Echo)

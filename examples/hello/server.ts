@@ -1,6 +1,6 @@
 // The smallest game: one shard, one command.
 
-import { firefly, shard } from '../../core/game/index.ts'
+import { firefly, shard } from 'firefly-game'
 import { Hello } from './contract.ts'
 
 const hello = shard(Hello)

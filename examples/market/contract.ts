@@ -1,8 +1,8 @@
 // Transfers of gold between players. Bodies are JSON, so that any tool can call it. The game itself validates amounts, ids and
 // names, so that it can answer an invalid one with a refusal.
 
-import { command, contract, t } from '../../core/game/index.ts'
-import type { StandardSchema } from '../../core/wire/schema.ts'
+import { command, contract, t } from 'firefly-game'
+import type { StandardSchema } from 'firefly-game'
 
 const anyValue: StandardSchema<unknown> = {
   '~standard': { version: 1, vendor: 'market', validate: (value) => ({ value }) },

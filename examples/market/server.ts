@@ -1,7 +1,7 @@
 // The market: deposits, transfers between players, history. Invariant: an answered request is never lost or applied twice.
 // `id` identifies a request of the caller, and a repeated request returns the first answer.
 
-import { firefly, service, shard, t, type Rows } from '../../core/game/index.ts'
+import { firefly, service, shard, t, type Rows } from 'firefly-game'
 import { Market, MAX_ENTRIES, MAX_GOLD, MAX_NAME, Purse, type KINDS } from './contract.ts'
 import { ledger, purses } from './tables.ts'
 

@@ -1,6 +1,6 @@
 // The market's tables: one purse per player, and one ledger entry per change of a purse.
 
-import { t, table } from '../../core/game/index.ts'
+import { t, table } from 'firefly-game'
 import { kind, MAX_GOLD, MAX_NAME, Purse } from './contract.ts'
 
 const gold = t.int(0, MAX_GOLD)

@@ -87,6 +87,40 @@ test('portable folders ask the platform for nothing', () => {
   assert.deepEqual(wrong, [])
 })
 
+test('examples import only their own files and public entries', () => {
+  const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as { exports: Record<string, unknown> }
+  const entries = Object.keys(exports).map((path) => join('firefly-game', path))
+  const examples = globSync('examples/*/**/*.ts', { exclude: ['examples/firefly-game/**'] })
+  const wrong = examples.flatMap((file) => {
+    const folder = file.split('/').slice(0, 2).join('/')
+    return importsOf(readFileSync(file, 'utf8'))
+      .filter((target) =>
+        target.startsWith('.') ? !join(dirname(file), target).startsWith(`${folder}/`) : !entries.includes(target),
+      )
+      .map((target) => `${file} imports ${target}`)
+  })
+  assert.deepEqual(wrong, [])
+  assert.ok(examples.length > 25)
+})
+
+test('the entries of the examples are those of the package, as sources', () => {
+  type Manifest = { readonly name: string; readonly exports: Record<string, string | { readonly default: string }> }
+  const manifestOf = (file: string): Manifest => JSON.parse(readFileSync(file, 'utf8')) as Manifest
+  const [root, examples] = [manifestOf('package.json'), manifestOf('examples/package.json')]
+  assert.equal(examples.name, root.name)
+  for (const [name, stub] of Object.entries(examples.exports)) {
+    const target = root.exports[name]
+    assert.ok(typeof stub === 'string' && typeof target === 'object', name)
+    const source = target.default.replace('./dist/package', '../..').replace(/\.js$/, '.ts')
+    const text = readFileSync(join('examples', stub), 'utf8')
+    assert.deepEqual(new Set(importsOf(text)), new Set([source]))
+    const hasDefault = /^export (default|\{ default\b)/m.test(
+      readFileSync(join('examples', dirname(stub), source), 'utf8'),
+    )
+    assert.equal(/\bdefault\b/.test(text), hasDefault, stub)
+  }
+})
+
 test('no import cycle, type-only imports included', () => {
   const cycles: string[] = []
   const state = new Map<string, 'open' | 'done'>()

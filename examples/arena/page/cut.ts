@@ -1,6 +1,6 @@
 // A connection that the player can cut, to see that the session survives it.
 
-import { dialWebSocket, type Dial, type Socket } from '../../../client/index.ts'
+import { dialWebSocket, type Dial, type Socket } from 'firefly-game/client'
 
 export class CuttableConnection {
   #socket: Socket | null = null

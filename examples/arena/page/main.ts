@@ -2,7 +2,7 @@
 // calls `enter` again after it, which has no effect if the seat was retained.
 // `?nick=Ada&auto=1` enters immediately, `?server=ws://host/ws` connects to another server.
 
-import { connect, Refusal, type Firefly } from '../../../client/index.ts'
+import { connect, Refusal, type Firefly } from 'firefly-game/client'
 import { Arena } from '../contract.ts'
 import { unpackWorld, type ShipDot } from '../world.ts'
 import { Battle } from './battle.ts'
