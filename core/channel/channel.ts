@@ -15,6 +15,7 @@ import { EMPTY_BYTES, hexOf } from '../wire/bytes.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { ChannelIn, ChannelOut, OpenRequest } from '../ports/link.ts'
 import { channelWrite, type ChannelWrite, type StoredChannel } from '../ports/store.ts'
+import { CallMark } from './callmark.ts'
 import { EventHistory, type HistoryBounds, type OutgoingEvent } from './eventhistory.ts'
 import { encodeMembershipToken, type Member } from './members.ts'
 import { RetainedReplies } from './retainedreplies.ts'
@@ -63,12 +64,8 @@ export class Channel implements ChannelIn {
   #remote = ''
   #detachedMs = 0
   #seatTimer: Timer | null = null
-  #mark = 0
-  #committedMark = 0
+  readonly #calls = new CallMark()
   #queuedCalls = 0
-  /** The highest call that did not run because a later one had begun, which has not ended; 0 = none. */
-  #overtakenCall = 0
-  #isRefused = false
   #member: Member<Channel> | null = null
   #membershipToken: Uint8Array = EMPTY_BYTES
   /** The channel in the Store, as far as this activation has read or written it. */
@@ -125,7 +122,7 @@ export class Channel implements ChannelIn {
   }
   /** The highest call that has begun. */
   get mark(): number {
-    return this.#mark
+    return this.#calls.begun
   }
   /** Calls of this channel in the mailbox. */
   get queuedCalls(): number {
@@ -167,8 +164,8 @@ export class Channel implements ChannelIn {
     this.#introducedActivation = activation
     this.#callsLost = false
     this.#reported = null
-    this.#out?.channelOpened(activation, this.#committedMark, callsLost)
-    this.replies.sendGrants(this.#out, this.#committedMark)
+    this.#out?.channelOpened(activation, this.#calls.committed, callsLost)
+    this.replies.sendGrants(this.#out, this.#calls.committed)
     if (reported === null) return this.#startSending()
     if (this.isSessionChannel && this.#member === null && this.#membershipToken.length === 0) {
       // No event is sent before the channel joins. RESYNC follows when it does.
@@ -209,11 +206,10 @@ export class Channel implements ChannelIn {
     // Before the introduction the gateway still has the token that it presented.
     if (this.#member && this.#introducedActivation !== 0) this.#membershipToken = encodeMembershipToken(this.#member)
     if (this.#state !== 'detached') this.#state = 'attaching'
-    this.#mark = this.#committedMark = 0
+    this.#calls.restart(0)
     this.#storedState = { mark: 0, replies: EMPTY_BYTES }
     this.#history.reset()
     this.#lastSent = 0
-    this.#overtakenCall = 0
     this.#member = null
     this.replies.clear()
   }
@@ -313,35 +309,28 @@ export class Channel implements ChannelIn {
 
   /** No call runs from now on: the Store could not be read, so it is unknown which ones have run. */
   refuseCalls(): void {
-    this.#isRefused = true
+    this.#calls.refuse()
   }
 
   /** Raises the mark to a new call. Returns false for an earlier one: its reply or the mark is sent, once it is committed. */
   beginCall(sequence: number): boolean {
-    if (this.#isRefused) return false
-    if (sequence <= this.#mark) {
-      if (sequence <= this.#committedMark) this.replies.resend(this.#out, this.#committedMark, sequence)
-      else this.#overtakenCall = Math.max(this.#overtakenCall, sequence)
-      return false
-    }
-    this.#mark = sequence
-    return true
+    const beginning = this.#calls.begin(sequence)
+    if (beginning === 'committed') this.replies.resend(this.#out, this.#calls.committed, sequence)
+    return beginning === 'begun'
   }
 
   /** The call is committed and its effects have left. */
   callCommitted(sequence: number): void {
-    if (sequence > this.#committedMark) this.#committedMark = sequence
+    this.#calls.commit(sequence)
   }
 
   /** Acknowledges the calls that later ones have overtaken, after the answer of the last of those. */
   acknowledgeOvertaken(): void {
-    if (this.#overtakenCall === 0 || this.#overtakenCall > this.#committedMark) return
-    this.#overtakenCall = 0
-    this.#out?.callsApplied(this.#committedMark)
+    if (this.#calls.takeOvertaken()) this.#out?.callsApplied(this.#calls.committed)
   }
 
   createWrite(nowMs: number): ChannelWrite {
-    return (this.#storedState = this.replies.createWrite(this.name, nowMs, this.#mark))
+    return (this.#storedState = this.replies.createWrite(this.name, nowMs, this.#calls.begun))
   }
   createUndoWrite(nowMs: number): ChannelWrite {
     return channelWrite(this.name, nowMs, this.#storedState)
@@ -350,7 +339,7 @@ export class Channel implements ChannelIn {
   /** Restores what an earlier activation committed. */
   restore(stored: StoredChannel): void {
     this.#storedState = stored
-    this.#mark = this.#committedMark = stored.mark
+    this.#calls.restart(stored.mark)
     this.replies.restore(stored)
   }
 }
