@@ -155,7 +155,7 @@ export class TieredStore implements Store {
     return outcome
   }
 
-  /** @throws CallError RETRY_LATER, DatabaseError, RowError PARKED when MySQL does not have this store's row */
+  /** @throws CallError RETRY_LATER, REJECTED; DatabaseError; RowError PARKED when MySQL does not have this store's row */
   async reload(shard: ShardId, table: TableDefinition, key: RowKey): Promise<Row | null> {
     const untilMs = this.#options.clock.mono() + this.#waitMs
     const owner = this.#local.ownerOf(shard)
@@ -180,8 +180,11 @@ export class TieredStore implements Store {
     return this.#withDeadline(untilMs, this.#options.database.row(table, key), context)
   }
 
-  nextId(_shard: ShardId, table: TableDefinition, values: Row): Promise<bigint> {
-    return this.#options.database.nextId(table, values)
+  /** @throws CallError RETRY_LATER, REJECTED when MySQL refuses a row with these values; DatabaseError */
+  nextId(shard: ShardId, table: TableDefinition, values: Row): Promise<bigint> {
+    const untilMs = this.#options.clock.mono() + this.#waitMs
+    const context = `${shardName(shard)}: an id of ${table.name} cannot be created`
+    return this.#withDeadline(untilMs, this.#options.database.nextId(table, values), context)
   }
 
   async reject(shard: ShardId, seq: number, channel: WriteSet['channel']): Promise<Outcome> {
@@ -271,9 +274,9 @@ export class TieredStore implements Store {
     return flusher
   }
 
-  /** @throws CallError RETRY_LATER at the deadline, or when MySQL is unavailable */
+  /** @throws CallError RETRY_LATER at the deadline, or when MySQL is unavailable; REJECTED when it refuses the data */
   async #withDeadline<T>(untilMs: number, awaited: Awaitable<T>, context: string): Promise<T> {
-    const { clock } = this.#options
+    const { clock, log } = this.#options
     const deadline = Promise.withResolvers<never>()
     const timer = clock.after(Math.max(0, untilMs - clock.mono()), () =>
       deadline.reject(new CallError('RETRY_LATER', `${context}: MySQL has not answered in ${this.#waitMs} ms`)),
@@ -281,8 +284,12 @@ export class TieredStore implements Store {
     try {
       return await Promise.race([awaited, deadline.promise])
     } catch (cause) {
-      if (!(cause instanceof DatabaseError && cause.kind === 'unavailable')) throw cause
-      throw new CallError('RETRY_LATER', `${context}: ${cause.message}`, { cause })
+      if (!(cause instanceof DatabaseError)) throw cause
+      const message = `${context}: ${cause.message}`
+      if (cause.kind === 'unavailable') throw new CallError('RETRY_LATER', message, { cause })
+      if (cause.kind !== 'refused') throw cause
+      log.error('MySQL refused the data of a turn that waits for it', { error: message })
+      throw new CallError('REJECTED', message, { cause })
     } finally {
       timer.cancel()
     }

@@ -131,10 +131,17 @@ export class MemoryDatabase implements Database {
     return this.#request('parkedTurns', () => this.parkedRecords.filter((record) => record.owner === owner))
   }
 
-  nextId(table: TableDefinition, _values: Row): Promise<bigint> {
+  nextId(table: TableDefinition, values: Row): Promise<bigint> {
     return this.#request('nextId', () => {
       const id = (this.#lastIds.get(table.name) ?? 0n) + 1n
       this.#lastIds.set(table.name, id)
+      const [column] = table.keyInShard
+      if (table.ids === 'auto' && column) {
+        const row = { ...values, [column.name]: column.kind === 'big' ? id : Number(id) }
+        const undo: (() => void)[] = []
+        this.#write({ table, op: 'insert', key: table.key.map(({ name }) => row[name]), values: row }, undo)
+        for (const revert of undo) revert()
+      }
       return id
     })
   }

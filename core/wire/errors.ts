@@ -13,7 +13,7 @@ export const SYSTEM_CODES = [
   'FORBIDDEN', // the shard is not public, or its game does not admit this session
   'INTERNAL', // a bug in the handler; the turn was rolled back
   'OVERLOADED', // a bounded queue is full; the call had no effect
-  'REJECTED', // MySQL rejected the rows of a critical turn; the turn was undone
+  'REJECTED', // MySQL rejected the rows of a turn that waits for it; the turn was undone
   'RETRY_LATER', // MySQL has not confirmed in time; it may take effect; a retry with the same id is safe
   'SHARD_RESTARTED', // the activation that may have run a volatile call has ended
   'TOO_MANY_CHANNELS', // the session has reached its maximum of channels
@@ -35,7 +35,7 @@ const TRANSIENT: readonly SystemCode[] = [
 export const TRANSIENT_CODES: ReadonlySet<string> = /* @__PURE__ */ new Set(TRANSIENT)
 /** Codes that a handler passes to its own caller by not catching them; any other is a bug of the handler. */
 export const PROPAGATED_CODES: ReadonlySet<string> = /* @__PURE__ */ new Set(
-  /* @__PURE__ */ TRANSIENT.concat('FORBIDDEN'),
+  /* @__PURE__ */ TRANSIENT.concat('FORBIDDEN', 'REJECTED'),
 )
 
 /** Reasons for closing a connection, with the WebSocket close code (RFC 6455 section 7.4). */
