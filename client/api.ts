@@ -1,6 +1,6 @@
 // The SDK's public interface: the options of `connect`, and the session that it returns.
 
-import type { Contract, DataOf, Entries, EventNames } from '../core/wire/contract.ts'
+import type { Contract, DataOf, Entries, EventNames, ShardKeyArgs } from '../core/wire/contract.ts'
 import type { FrameIdentity } from '../core/wire/frame.ts'
 import type { Remote } from './channel.ts'
 import type { Measure } from './listeners.ts'
@@ -38,8 +38,11 @@ export interface Firefly extends AsyncDisposable {
   readonly state: State
   /** Round-trip time of the last heartbeat in milliseconds; 0 before the first. */
   readonly rttMs: number
-  /** The shard of this contract and key (default: the contract's key); the same object for the same shard. */
-  at<E extends Entries, Code extends string>(contract: Contract<E, Code>, key?: string): Remote<E>
+  /** The shard of this contract and key (default: the contract's key, unless it is `keyed`); the same object for the same shard. */
+  at<E extends Entries, Code extends string, Keyed extends boolean>(
+    contract: Contract<E, Code, Keyed>,
+    ...key: ShardKeyArgs<Keyed>
+  ): Remote<E>
   /** Every `on` returns a function that removes the listener. */
   on(what: 'state', listener: (state: State) => void): () => void
   /** 'paused': the connection was lost. 'resumed': the SDK has reconnected, and the server answered every open channel. */

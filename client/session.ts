@@ -3,7 +3,7 @@
 // or 'resuming' (HELLO sent) -> 'open' (WELCOME received) -> 'connecting' after a failure; 'ended' from any state, permanently.
 
 import { EMPTY_BYTES } from '../core/wire/bytes.ts'
-import type { Contract, Entries } from '../core/wire/contract.ts'
+import { requireKey, type Contract, type Entries } from '../core/wire/contract.ts'
 import { InputError, type ProtocolError } from '../core/wire/errors.ts'
 import { DEFAULT_FRAME_IDENTITY } from '../core/wire/frame.ts'
 import { DEFAULT_LIMITS } from '../core/wire/limits.ts'
@@ -135,7 +135,8 @@ export class ClientSession implements Firefly {
     return this.#lastError
   }
 
-  at<E extends Entries, Code extends string>(contract: Contract<E, Code>, key: string = contract.key): Remote<E> {
+  at<E extends Entries, Code extends string>(contract: Contract<E, Code>, named?: string): Remote<E> {
+    const key = requireKey(contract, named)
     if (key.length > MAX_KEY_CHARS) throw new InputError(`key of ${key.length} characters exceeds ${MAX_KEY_CHARS}`)
     const existing = this.#byShard.get(`${contract.name}/${key}`)
     if (existing) return existing.remote as Remote<E>

@@ -12,6 +12,7 @@ import type {
   InputOf,
   NumberOf,
   OutputOf,
+  ShardKeyArgs,
 } from '../wire/contract.ts'
 import type { Fields, Infer } from '../wire/type.ts'
 import type { Cached } from './cacheable.ts'
@@ -160,9 +161,12 @@ export interface Context<
   user(uid: string): User<E>
   /**
    * Another shard, or (without key) a service or a kind of shard whose contract sets its `key`.
-   * @throws InputError for any other shard without key
+   * A contract that is `keyed` does not compile without key. @throws InputError for any other shard without key
    */
-  at<E2 extends Entries, Code2 extends string>(contract: Contract<E2, Code2>, key?: string): ShardHandle<E2, A>
+  at<E2 extends Entries, Code2 extends string, Keyed extends boolean>(
+    contract: Contract<E2, Code2, Keyed>,
+    ...key: ShardKeyArgs<Keyed>
+  ): ShardHandle<E2, A>
   /** Starts a durable timer: runs once after `ms`, also after a restart. The same name again moves it. */
   schedule<N extends keyof T & string>(ms: number, name: N, ...data: TimerArgs<T[N]>): void
   /** Starts a volatile timer, which ends with the activation. */

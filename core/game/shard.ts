@@ -287,5 +287,6 @@ export function service<E extends Entries, Code extends string>(
 ): ShardBuilder<E, Code> {
   if (!Number.isInteger(concurrency) || concurrency < 1)
     throw new DefinitionError(`${contract.name}: concurrency ${concurrency} is not a positive integer`)
+  if (contract.keyed) throw new DefinitionError(`${contract.name}: a service has no key, and its contract is keyed`)
   return new ShardBuilder(createDefinition(contract, concurrency, true))
 }

@@ -3,7 +3,7 @@
 
 import { boundsOf, type BodyBounds } from './bounds.ts'
 import { CODECS, type Codec } from './codec.ts'
-import { DefinitionError, shorten } from './errors.ts'
+import { DefinitionError, InputError, shorten } from './errors.ts'
 import { FIRST_RESERVED } from './message.ts'
 import { NON_JSON_KINDS, findKind, type TypeSpec } from './schema.ts'
 import { schemaOf, specOf, toParser, type InferShape, type Shape } from './type.ts'
@@ -97,12 +97,17 @@ export type AnyEvent = Event<number, unknown>
 export type Entries = Readonly<Record<string, AnyCommand | AnyEvent>>
 
 /** Options of `contract`. */
-export interface ContractOptions<Code extends string> {
+export interface ContractOptions<Code extends string, Keyed extends boolean = boolean> {
   /**
    * The key of clients that send none (all legacy clients), default 'main'; where it is set, `c.at(Contract)` needs no key
    * either: for a kind of shard with one instance.
    */
   readonly key?: string
+  /**
+   * Every caller names the key: `at(Contract)` without one does not compile, and throws InputError. Not with `key`, and not
+   * for a service. Legacy clients, whose frames have no key, get that of `c.bind`, else 'main'.
+   */
+  readonly keyed?: Keyed
   /** Codec of every entry without its own. Default 'msgpack'. */
   readonly codec?: CodecName | Codec
   /** The refusals that handlers may declare with `c.fail(code)`. */
@@ -112,9 +117,11 @@ export interface ContractOptions<Code extends string> {
 }
 
 /** The commands and events of one kind of shard: what `contract` returns. */
-export interface Contract<E extends Entries = Entries, Code extends string = string> {
+export interface Contract<E extends Entries = Entries, Code extends string = string, Keyed extends boolean = boolean> {
   /** Unique in a game; part of the address of its shards. */
   readonly name: string
+  /** Every caller names the key. */
+  readonly keyed: Keyed
   /** The key of clients that send none. */
   readonly key: string
   /** The contract sets its `key`. */
@@ -127,6 +134,15 @@ export interface Contract<E extends Entries = Entries, Code extends string = str
   readonly refuses: readonly Code[]
   /** The body (before encoding) of a refusal to a legacy client. */
   readonly refuseLegacy: (code: string) => unknown
+}
+
+/** The key of a shard, as the last argument: a contract that is `keyed` requires it. */
+export type ShardKeyArgs<Keyed extends boolean> = Keyed extends true ? [key: string] : [key?: string | undefined]
+
+/** The key of a shard. @throws InputError for none, when the contract is `keyed` */
+export function requireKey({ name, keyed, key }: Contract, named: string | undefined): string {
+  if (named === undefined && keyed) throw new InputError(`at(${name}) has no key, and its contract is keyed`)
+  return named ?? key
 }
 
 /** Entries with a duplicate number become an error message that names the other entry. */
@@ -220,13 +236,13 @@ export function event<const N extends number, const D extends Shape = Record<nev
 /**
  * The contract of one kind of shard.
  * @throws DefinitionError for an invalid name or refusal code, a reserved or duplicate number, an unknown codec, bytes in
- * json, a durable command with `offline: 'drop'`, an event's `latest` that names no plain field
+ * json, a durable command with `offline: 'drop'`, a `keyed` contract with a `key`, an event's `latest` that names no plain field
  */
-export function contract<const E extends Entries, const Code extends string = never>(
-  name: string,
-  entries: E & NoDuplicates<E>,
-  options: ContractOptions<Code> = {},
-): Contract<E, Code> {
+export function contract<
+  const E extends Entries,
+  const Code extends string = never,
+  const Keyed extends boolean = false,
+>(name: string, entries: E & NoDuplicates<E>, options: ContractOptions<Code, Keyed> = {}): Contract<E, Code, Keyed> {
   if (!/^[a-z][a-z0-9-]{0,31}$/.test(name))
     throw new DefinitionError(`contract name ${JSON.stringify(name)} must match [a-z][a-z0-9-]{0,31}`)
   const codec = codecOf(options.codec ?? 'msgpack')
@@ -254,9 +270,13 @@ export function contract<const E extends Entries, const Code extends string = ne
     if (!/^[\w-]{1,64}$/.test(code))
       throw new DefinitionError(`${name}: refusal ${shorten(code)} is not 1..64 of A-Z a-z 0-9 _ -`)
   }
+  const { keyed = false } = options
+  if (keyed && options.key !== undefined)
+    throw new DefinitionError(`${name}: keyed, and with the default key ${shorten(options.key)}`)
   const refuse = options.legacy?.refuse ?? ((code: Code) => ({ error: code }))
   return {
     name,
+    keyed: keyed as Keyed,
     key: options.key ?? 'main',
     hasOwnKey: options.key !== undefined,
     entries,

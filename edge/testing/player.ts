@@ -10,6 +10,7 @@ import type {
   Entries,
   EventNames,
   InputOf,
+  ShardKeyArgs,
   OutputOf,
 } from '../../core/wire/contract.ts'
 import { shorten } from '../../core/wire/errors.ts'
@@ -56,8 +57,11 @@ export interface TestPlayer {
   readonly state: State
   /** Why the session ended, such as KICKED or REPLACED; null = it has not. */
   readonly closeCode: string | null
-  /** The shard of this contract and key; default: the contract's key. */
-  open<E extends Entries, Code extends string>(contract: Contract<E, Code>, key?: string): TestShard<E>
+  /** The shard of this contract and key; default: the contract's key, unless it is `keyed`. */
+  open<E extends Entries, Code extends string, Keyed extends boolean>(
+    contract: Contract<E, Code, Keyed>,
+    ...key: ShardKeyArgs<Keyed>
+  ): TestShard<E>
   /** The same as of a shard, for an event that `c.user(uid).push` sends. Listens from its first use on. */
   next<E extends Entries, Code extends string, K extends EventNames<E>>(
     contract: Contract<E, Code>,

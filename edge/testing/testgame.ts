@@ -9,7 +9,7 @@ import type { Table } from '../../core/game/table.ts'
 import { MemoryDatabase } from '../../core/testing/database.ts'
 import { MemoryLocalStore } from '../../core/testing/localstore.ts'
 import { ManualClock, MemoryLog, MemoryStore } from '../../core/testing/memory.ts'
-import type { Contract } from '../../core/wire/contract.ts'
+import { requireKey, type Contract } from '../../core/wire/contract.ts'
 import type { Limits } from '../../core/wire/limits.ts'
 import { TestDriver } from './driver.ts'
 import { connectInMemory, type MemoryConnection } from './memorynetwork.ts'
@@ -204,7 +204,8 @@ class MemoryGame implements TestGame {
     await this.start()
   }
 
-  async evict(contract: Contract, key: string = contract.key): Promise<void> {
+  async evict(contract: Contract, named?: string): Promise<void> {
+    const key = requireKey(contract, named)
     if (!this.#process) throw new Error('the server does not run')
     const evicted = this.#process.engine.evict({ contract: contract.name, key })
     await this.#driver.complete(evicted, CONNECT_MS, `the eviction of ${contract.name}/${key}`)

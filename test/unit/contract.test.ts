@@ -21,9 +21,10 @@ import {
   type SessionContextOf,
 } from '../../core/game/index.ts'
 import { json } from '../../core/wire/codec.ts'
-import { entryCodec, type DataOf, type InputOf, type OutputOf } from '../../core/wire/contract.ts'
+import { entryCodec, type Contract, type DataOf, type InputOf, type OutputOf } from '../../core/wire/contract.ts'
 import { InputError } from '../../core/wire/errors.ts'
 import { FIRST_RESERVED } from '../../core/wire/message.ts'
+import { testGame } from '../../edge/testing/index.ts'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 /** Compiles only for `true`. */
@@ -104,6 +105,38 @@ test('a duplicate number does not compile and is rejected at start', () => {
       other: event(1),
     })
   assert.throws(twice, definitionError(/twice\.other: number 1 is also the number of one/))
+})
+
+test('a keyed contract has a key at each of its handles, or does not compile', async () => {
+  const Room = contract('room', { size: command(1, {}, { size: t.u8 }) }, { keyed: true })
+  const Hall = contract('hall', { count: command(2, { key: t.optional(t.id) }, { size: t.u8 }) })
+  const room = shard(Room)
+    .public()
+    .on('size', () => ({ size: 3 }))
+  const hall = service(Hall)
+    .public()
+    .on('count', async (c, { key }) => {
+      if (key !== undefined) return c.at(Room, key).call.size()
+      // @ts-expect-error -- the key is missing
+      return c.at(Room).call.size()
+    })
+  await using game = await testGame(firefly({ room, hall }))
+  const ada = await game.player('ada')
+  assert.deepEqual(await ada.open(Room, 'a').call.size(), { size: 3 })
+  assert.deepEqual(await ada.open(Hall).call.count({ key: 'a' }), { size: 3 })
+  await assert.rejects(ada.open(Hall).call.count({}), { code: 'INTERNAL' })
+  // @ts-expect-error -- the key is missing
+  assert.throws(() => ada.open(Room), { name: 'InputError', message: 'at(room) has no key, and its contract is keyed' })
+  // @ts-expect-error -- the key is missing
+  assert.throws(() => ada.client.at(Room), InputError)
+  await assert.rejects(game.evict(Room), InputError)
+  const wide: Contract = Room
+  assert.equal(wide.keyed, true)
+})
+
+test('a keyed contract has no default key and no service', () => {
+  assert.throws(() => contract('room', {}, { keyed: true, key: 'main' }), definitionError(/^room: keyed, and with/))
+  assert.throws(() => service(contract('room', {}, { keyed: true })), definitionError(/^room: a service has no key/))
 })
 
 test('a number must be an integer below the reserved ones', () => {
