@@ -9,6 +9,7 @@ export const LIMIT_HELP: Readonly<Record<keyof typeof LIMIT_OPTIONS, string>> = 
   maxOutboundBytes:
     'unread outbound bytes of a connection, after which it is not read and, if it reads nothing, closed',
   maxUnreadBytes: 'unread outbound bytes of a connection, after which events wait at their shards',
+  maxTotalUnreadBytes: 'unread outbound bytes of all connections, above which the largest are closed',
   rate: 'total cost of the messages that a session may send per second',
   byteRate: 'bytes that a session may send per second',
   maxStrikes: 'rejected messages before a legacy client is closed',

@@ -10,7 +10,7 @@ export const ISOLATE_BUDGET = {
   /** Code, V8, engine and gateway: a workerd with a game and one object has 18 MB of heap and stacks. */
   baseBytes: 20 * MIB,
   /** The game's own `c.state`, values and snapshots. */
-  gameBytes: 20 * MIB,
+  gameBytes: 16 * MIB,
   /** What V8 has not collected yet: 40 MB while an object writes 210 MB of rows. */
   garbageBytes: 40 * MIB,
   /**
@@ -20,11 +20,11 @@ export const ISOLATE_BUDGET = {
    */
   rowBytes: 262_144,
   /** Events and replies of all channels that their clients have not acknowledged. */
-  channelBytes: 16 * MIB,
+  channelBytes: 12 * MIB,
   /** Calls in all mailboxes. */
   backlogBytes: 8 * MIB,
   /** Batches of the outbox on their way to MySQL, at most 1 MiB of changes each. The outbox itself is on disk. */
   outboxBytes: 8 * MIB,
-  /** Unread bytes of one slow client at an edge: eight times `maxOutboundBytes`. */
-  outboundBytes: 8 * MIB,
+  /** Unread bytes of all clients of an edge: `maxTotalUnreadBytes` there, which a variable replaces where the edge runs alone. */
+  outboundBytes: 16 * MIB,
 } as const

@@ -16,6 +16,8 @@ const LIMITS = {
   maxOutboundBytes: 1_048_576,
   /** Unread outbound bytes after which events are queued at their shards, where the newest of a kind replaces older ones. */
   maxUnreadBytes: 262_144,
+  /** Unread outbound bytes of all connections of a process: many slow readers, each within its own limit. */
+  maxTotalUnreadBytes: 268_435_456,
   /** Cost that a session may send per second, averaged over two: a flood is read no faster than this. */
   maxCostPerSecond: 2_000,
   /** Bytes that a session may send per second, averaged over two. */

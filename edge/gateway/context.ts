@@ -11,6 +11,7 @@ import type { GatewayMeter } from './meter.ts'
 import type { OverloadDetector } from './overload.ts'
 import type { TicketVerifier } from './ticket.ts'
 import type { TokenSigner } from './token.ts'
+import type { UnreadBudget } from './unreadbudget.ts'
 import type { Slab } from './writebuffer.ts'
 
 /** Time limits in milliseconds. Default: TIMES. */
@@ -48,6 +49,8 @@ export interface GatewayContext {
   readonly frameIdentityBytes: Uint8Array
   /** Memory of outbound bytes, shared by all gateways of a process. */
   readonly slab: Slab
+  /** Unread bytes of all connections, shared by all gateways of a process. */
+  readonly unreadBudget: UnreadBudget
 }
 
 /** Largest WebSocket message: it may contain several frames, whose own limit the decoder checks. */

@@ -18,12 +18,13 @@ import { OverloadDetector } from './overload.ts'
 import type { OutboundWriter } from './outboundwriter.ts'
 import { ResumeReservations } from './resumereservations.ts'
 import type { TokenSigner } from './token.ts'
+import { UnreadBudget } from './unreadbudget.ts'
 import { Slab } from './writebuffer.ts'
 
 export interface GatewayOptions
   extends
     Pick<GatewayContext, 'routingTable' | 'link' | 'clock' | 'log' | 'limits' | 'tokenSigner'>,
-    Partial<Pick<GatewayContext, 'ticketVerifier' | 'cipher' | 'slab'>> {
+    Partial<Pick<GatewayContext, 'ticketVerifier' | 'cipher' | 'slab' | 'unreadBudget'>> {
   readonly frameIdentity: FrameIdentity
   readonly times?: Partial<GatewayTimes>
   /** Shared by all gateways of a process. Default: its own. */
@@ -42,6 +43,7 @@ export class Gateway implements ConnectionHost {
   readonly frameIdentityBytes: Uint8Array
   readonly limits: Limits
   readonly slab: Slab
+  readonly unreadBudget: UnreadBudget
   readonly meter: Readonly<GatewayMeter> = new GatewayMeter()
   readonly tokenSigner: TokenSigner
   readonly ticketVerifier: GatewayContext['ticketVerifier']
@@ -58,6 +60,7 @@ export class Gateway implements ConnectionHost {
   readonly #sessions = new Map<string, SessionConnection>()
   /** Writers whose peer reads too slowly. */
   #slowWriters: OutboundWriter[] = []
+  #isPollScheduled = false
   #unflushedWriters: OutboundWriter[] = []
   #isFlushScheduled = false
   #deadlineTimer: Timer | null = null
@@ -74,6 +77,7 @@ export class Gateway implements ConnectionHost {
     this.frameIdentityBytes = frameIdentityBytes(options.frameIdentity)
     this.limits = options.limits
     this.slab = options.slab ?? new Slab()
+    this.unreadBudget = options.unreadBudget ?? new UnreadBudget(options.limits.maxTotalUnreadBytes)
     this.tokenSigner = options.tokenSigner
     this.ticketVerifier = options.ticketVerifier ?? null
     this.cipher = options.cipher ?? null
@@ -177,12 +181,20 @@ export class Gateway implements ConnectionHost {
 
   watchSlowWriter(writer: OutboundWriter): void {
     this.#slowWriters.push(writer)
-    if (this.#slowWriters.length > 1) return
-    const poll = (): void => {
-      this.#slowWriters = this.#slowWriters.filter((slowWriter) => slowWriter.checkCongestion())
-      if (this.#slowWriters.length > 0) this.clock.after(SLOW_WRITER_POLL_MS, poll)
-    }
-    this.clock.after(SLOW_WRITER_POLL_MS, poll)
+    this.#scheduleSlowWriterPoll()
+  }
+
+  #scheduleSlowWriterPoll(): void {
+    if (this.#isPollScheduled || this.#slowWriters.length === 0) return
+    this.#isPollScheduled = true
+    this.clock.after(SLOW_WRITER_POLL_MS, () => {
+      const writers = this.#slowWriters
+      // Others may be added while these are checked.
+      this.#slowWriters = []
+      for (const writer of writers) if (writer.checkCongestion()) this.#slowWriters.push(writer)
+      this.#isPollScheduled = false
+      this.#scheduleSlowWriterPoll()
+    })
   }
 
   /** Closes every connection once its pending calls are answered; releases all reservations. */

@@ -24,6 +24,7 @@ const GATEWAY_LIMITS = {
   maxMessage: numberOption('maxMessageBytes', 67_108_864, 1_024),
   maxOutboundBytes: numberOption('maxOutboundBytes', BYTES, 65_536),
   maxUnreadBytes: numberOption('maxUnreadBytes', BYTES, 4_096),
+  maxTotalUnreadBytes: numberOption('maxTotalUnreadBytes', 2 ** 40, 65_536),
   rate: numberOption('maxCostPerSecond', 1_000_000_000),
   byteRate: numberOption('maxBytesPerSecond', BYTES, 1_024),
   maxStrikes: numberOption('maxStrikes', MANY),
@@ -66,10 +67,14 @@ export type NumberOptions = { readonly [Name in NumberOptionName | 'maxPerLoopba
 /** @throws DefinitionError for limits that contradict each other */
 export function limitsOf(values: NumberOptions): Limits {
   const limits = { ...DEFAULT_LIMITS, ...named(LIMIT_OPTIONS, values) }
-  const { maxUnreadBytes, maxOutboundBytes, maxConnections } = limits
+  const { maxUnreadBytes, maxOutboundBytes, maxTotalUnreadBytes, maxConnections } = limits
   if (maxUnreadBytes > maxOutboundBytes)
     throw new DefinitionError(
       `maxUnreadBytes ${maxUnreadBytes} is above maxOutboundBytes ${maxOutboundBytes}: events must wait before reading pauses`,
+    )
+  if (maxOutboundBytes > maxTotalUnreadBytes)
+    throw new DefinitionError(
+      `maxOutboundBytes ${maxOutboundBytes} is above maxTotalUnreadBytes ${maxTotalUnreadBytes}, the bound of all connections`,
     )
   // With a proxy on this machine every player may have the loopback address.
   return { ...limits, maxPerLoopback: values.maxPerLoopback || maxConnections }

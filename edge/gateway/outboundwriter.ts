@@ -1,12 +1,16 @@
 // The outbound side of a connection: gathers frames, writes them once per event-loop turn, and detects a slow consumer.
 // Invariant: frames leave in order, after what `corkUntil` puts first. For a peer that reads too slowly events are paused at
 // their shards, then its own frames are not read. It is closed when it reads nothing for some time: never in the event that
-// wrote the bytes, because the socket had no time to send them (docs/decisions/020).
+// wrote the bytes, because the socket had no time to send them (docs/decisions/020). All connections share a bound as well.
 
 import type { GatewayContext, Transport } from './context.ts'
+import { MIN_SHARE_BYTES, type UnreadShare } from './unreadbudget.ts'
 import { WriteBuffer } from './writebuffer.ts'
 
-type WriterContext = Pick<GatewayContext, 'clock' | 'limits' | 'times' | 'meter' | 'slab' | 'frameIdentityBytes'>
+type WriterContext = Pick<
+  GatewayContext,
+  'clock' | 'limits' | 'times' | 'meter' | 'slab' | 'unreadBudget' | 'frameIdentityBytes'
+>
 
 export interface OutboundWriterHost extends WriterContext {
   /** Calls `flush` when the current event is done. */
@@ -42,15 +46,18 @@ export class OutboundWriter {
   #isFlushScheduled = false
   /** Number of promises that must settle before the next write. */
   #corkCount = 0
+  readonly #share: UnreadShare
+  /** `checkCongestion` is polled. */
+  #isWatched = false
   #isCongested = false
-  /** While congested: the unread bytes exceed `maxOutboundBytes`. */
+  /** While congested: the unread bytes exceed `maxOutboundBytes`, or those of all connections are too many. */
   #isOverLimit = false
   #writtenBytes = 0
-  /** While congested: the bytes sent and the transport's `sendProgress` when they last changed, and when that was. */
+  /** While watched: the bytes sent and the transport's `sendProgress` when they last changed, and when that was. */
   #sentBytes = 0
   #sendProgress: number | undefined = undefined
   #lastProgressMs = 0
-  /** While congested: the unread bytes at the last poll. */
+  /** While watched: the unread bytes at the last poll. */
   #polledBytes = 0
   /** The largest write since the congestion began. */
   #largestWrite = 0
@@ -59,6 +66,7 @@ export class OutboundWriter {
   constructor(owner: OutboundWriterOwner, host: OutboundWriterHost, transport: Transport) {
     this.#owner = owner
     this.#host = host
+    this.#share = host.unreadBudget.newShare()
     this.#transport = transport
     const maxMessageBytes = transport.kind === 'ws' ? host.limits.maxMessageBytes : Infinity
     this.#buffer = new WriteBuffer(host.slab, host.frameIdentityBytes, maxMessageBytes)
@@ -126,19 +134,23 @@ export class OutboundWriter {
     const cuts = this.#buffer.takeCuts()
     const bytes = this.#buffer.take()
     if (bytes === null) return
-    const { meter, limits } = this.#host
+    const { meter, limits, unreadBudget } = this.#host
     const earlierBytes = Math.min(this.#polledBytes, this.#transport.bufferedBytes)
     const maxEarlierBytes = MAX_BACKLOG_RATIO * limits.maxOutboundBytes
     if (earlierBytes > maxEarlierBytes)
       return this.#owner.onSlowConsumer(`${earlierBytes} unread bytes exceed ${maxEarlierBytes}`)
+    if (unreadBudget.refusesWrite(this.#share, bytes.length)) return this.#closeLargest(bytes.length)
     meter.countBytesOut(bytes.length)
     const largestWrite = this.#writeMessages(bytes, cuts)
     this.#writtenBytes += bytes.length
     const { bufferedBytes } = this.#transport
-    if (bufferedBytes <= limits.maxUnreadBytes) return
+    if (bufferedBytes <= MIN_SHARE_BYTES) return
     this.#largestWrite = Math.max(this.#largestWrite, largestWrite)
-    if (!this.#isCongested) this.#startCongestion()
-    this.#updateBacklog(bufferedBytes)
+    if (!this.#isWatched) this.#watch()
+    this.#host.unreadBudget.report(this.#share, bufferedBytes, this.#host.clock.mono())
+    if (bufferedBytes <= limits.maxUnreadBytes) return
+    this.#startCongestion()
+    this.#updateBacklog(bufferedBytes, false)
   }
 
   /** Returns the bytes of the largest message. */
@@ -157,13 +169,18 @@ export class OutboundWriter {
     return largest
   }
 
-  #startCongestion(): void {
-    this.#isCongested = true
+  #watch(): void {
+    this.#isWatched = true
     this.#polledBytes = 0
     this.#recordProgress()
+    this.#host.watchSlowWriter(this)
+  }
+
+  #startCongestion(): void {
+    if (this.#isCongested) return
+    this.#isCongested = true
     this.#host.meter.count('holds')
     this.#owner.onCongestionChanged(true)
-    this.#host.watchSlowWriter(this)
   }
 
   #recordProgress(): void {
@@ -172,34 +189,63 @@ export class OutboundWriter {
     this.#lastProgressMs = Math.trunc(this.#host.clock.mono())
   }
 
-  #updateBacklog(unreadBytes: number): void {
+  /** `mustPause`: all connections together have too many unread bytes. */
+  #updateBacklog(unreadBytes: number, mustPause: boolean): void {
     const { maxOutboundBytes } = this.#host.limits
-    const isOverLimit = unreadBytes > (this.#isOverLimit ? maxOutboundBytes / 2 : maxOutboundBytes)
+    const isOverLimit = mustPause || unreadBytes > (this.#isOverLimit ? maxOutboundBytes / 2 : maxOutboundBytes)
     if (isOverLimit === this.#isOverLimit) return
     this.#isOverLimit = isOverLimit
     this.#owner.onBacklogChanged(isOverLimit)
   }
 
-  /** Judges a slow reader. Returns true while the peer still reads too slowly. */
+  /** Judges a slow reader. Returns true while it must be polled. */
   checkCongestion(): boolean {
     if (this.#isClosed) return false
-    const { limits } = this.#host
+    const { limits, unreadBudget, clock } = this.#host
     const { bufferedBytes, sendProgress } = this.#transport
     const hasProgress = this.#writtenBytes - bufferedBytes > this.#sentBytes || sendProgress !== this.#sendProgress
     if (hasProgress) this.#recordProgress()
     this.#polledBytes = bufferedBytes
-    this.#updateBacklog(bufferedBytes)
-    if (bufferedBytes > limits.maxUnreadBytes / 2) {
+    const verdict = unreadBudget.judge(this.#share, bufferedBytes, clock.mono())
+    if (verdict === 'close') {
+      this.#closeLargest(0)
+      return false
+    }
+    const mustPause = verdict === 'pause'
+    if (mustPause) this.#startCongestion()
+    this.#updateBacklog(bufferedBytes, mustPause)
+    if (this.#isCongested && (mustPause || bufferedBytes > limits.maxUnreadBytes / 2)) {
       this.#closeStalled(bufferedBytes)
       return !this.#isClosed
     }
+    if (this.#isCongested) this.#endCongestion()
+    return this.#continueWatch()
+  }
+
+  #closeLargest(addedBytes: number): void {
+    const unreadBytes = this.#transport.bufferedBytes + addedBytes
+    const { bytes, maxBytes } = this.#host.unreadBudget
+    this.#owner.onSlowConsumer(
+      `${unreadBytes} of the ${bytes} unread bytes of all connections, which exceed ${maxBytes}`,
+    )
+  }
+
+  #endCongestion(): void {
     this.#largestWrite = 0
     this.#polledBytes = 0
     this.#owner.onCongestionChanged(false)
     this.flush()
     this.#isCongested = this.isOverUnreadLimit
     if (this.#isCongested) this.#owner.onCongestionChanged(true)
-    return this.#isCongested
+  }
+
+  #continueWatch(): boolean {
+    if (this.#isClosed) return false
+    this.#isWatched = this.#isCongested || this.#transport.bufferedBytes > MIN_SHARE_BYTES
+    if (this.#isWatched) return true
+    this.#largestWrite = 0
+    this.#host.unreadBudget.report(this.#share, 0, this.#host.clock.mono())
+    return false
   }
 
   #closeStalled(unreadBytes: number): void {
@@ -222,5 +268,6 @@ export class OutboundWriter {
   /** Ignores all later writes. */
   closeWriter(): void {
     this.#isClosed = true
+    this.#host.unreadBudget.report(this.#share, 0, this.#host.clock.mono())
   }
 }

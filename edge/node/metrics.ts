@@ -104,6 +104,7 @@ export function createMetrics(
   gauge('firefly_unproven', 'unauthenticated connections', () => connectionLimiter.counts.unauthenticated)
   gauge('firefly_addresses', 'addresses with a connection or a reserved seat', () => connectionLimiter.addressCount)
   for (const [key, help] of ENGINE_COUNTERS) counter(`firefly_${snakeCase(key)}_total`, help, () => engine.meter[key])
+  gauge('firefly_unread_bytes', 'bytes that clients have not read', () => gateway.unreadBudget.bytes)
   gauge('firefly_row_cache_bytes', 'rows in memory, by weight', () => engine.rowCache.bytes)
   gauge('firefly_row_cache_rows', 'rows in memory', () => engine.rowCache.rows)
   counter('firefly_log_dropped_total', 'lines that standard output or standard error did not take', droppedLines)

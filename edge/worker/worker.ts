@@ -5,6 +5,7 @@
 import { Hono } from 'hono/tiny'
 import { getPath } from 'hono/utils/url'
 
+import { ISOLATE_BUDGET } from '../../core/durable/budget.ts'
 import { WorkerClock, WorkerLog } from '../../core/durable/clock.ts'
 import { RoutingTable, type RoutingTableData } from '../../core/game/routing.ts'
 import type { CipherFactory } from '../../core/wire/cipher.ts'
@@ -19,6 +20,7 @@ import { originFilter, type OriginFilter } from '../gateway/origin.ts'
 import { ticketOptionsOf, TicketVerifier, type TicketEnvironment } from '../gateway/ticket.ts'
 import type { TokenSigner } from '../gateway/token.ts'
 import { parseSubprotocols, selectSubprotocol, WebPaths } from '../gateway/webpaths.ts'
+import { UnreadBudget } from '../gateway/unreadbudget.ts'
 import { Slab } from '../gateway/writebuffer.ts'
 import { ShardSocket, type ShardSocketContext } from './shardsocket.ts'
 import { serveTcpStream, serveWebSocket } from './transport.ts'
@@ -64,6 +66,7 @@ interface IsolateState {
   readonly ticketVerifier: TicketVerifier | null
   readonly isOriginAllowed: OriginFilter
   readonly slab: Slab
+  readonly unreadBudget: UnreadBudget
   readonly limits: Limits
   readonly times: Partial<GatewayTimes>
   readonly connectionLimiter: ConnectionLimiter
@@ -154,7 +157,7 @@ async function isolateState(env: EdgeEnv): Promise<IsolateState> {
   const ticketVerifier = options && new TicketVerifier(options, clock)
   const isOriginAllowed = originFilter(env.FIREFLY_ORIGINS ?? '')
   const numbers = numberOptionsOf(env)
-  const limits = limitsOf(numbers)
+  const limits = limitsOf({ maxTotalUnreadBytes: ISOLATE_BUDGET.outboundBytes, ...numbers })
   const [routingTable, tokenSigner] = await Promise.all([fetchRoutingTable(env), fetchTokenSigner(env)])
   isolate.state ??= {
     routingTable,
@@ -162,6 +165,7 @@ async function isolateState(env: EdgeEnv): Promise<IsolateState> {
     ticketVerifier,
     isOriginAllowed,
     slab: new Slab(),
+    unreadBudget: new UnreadBudget(limits.maxTotalUnreadBytes),
     limits,
     times: timesOf(numbers),
     connectionLimiter: new ConnectionLimiter(limits),
