@@ -100,6 +100,7 @@ export class ShardBuilder<
   kv<const F extends Fields>(fields: F): ShardBuilder<E, Code, State, F, T, R, A, Handled> {
     this.#requireStateful('kv')
     this.#setOnce('kv')
+    schemaOf(fields) // refuses a wrong field at this line
     this.definition.kv = fields
     return this as never
   }

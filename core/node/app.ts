@@ -9,9 +9,10 @@ import { registerHooks, setSourceMapsSupport } from 'node:module'
 import { dirname, extname, join, resolve, sep } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { CipherFactory } from '../wire/cipher.ts'
-import { thrownText } from '../wire/errors.ts'
+import { shorten, thrownText } from '../wire/errors.ts'
 import type { Game } from '../game/game.ts'
-import { placeOf, sourcesOf, type Sources } from './sources.ts'
+import { ShardBuilder } from '../game/shard.ts'
+import { findPlace, placeOf, placeOfImport, sourcesOf, type CodePlace, type Sources } from './sources.ts'
 
 /** The app cannot be used; the message names the reason and the remedy. */
 export class AppError extends Error {
@@ -32,6 +33,8 @@ export interface PageFile {
   readonly body: string | Uint8Array<ArrayBuffer>
 }
 
+/** Top-level code that awaits longer may never end, and nothing else would report it. */
+const LOAD_MS = 10_000
 const ENTRY_FILES = ['server.ts', 'server.js', 'server.mjs']
 const CONTENT_TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
@@ -67,7 +70,7 @@ export function findEntry(path: string): string {
 }
 
 async function importGame(entry: string): Promise<Omit<App, 'page'>> {
-  const code = await bundle(`app ${entry}`, {
+  const options: BuildOptions = {
     entryPoints: [entry],
     // Names the folder that the sources of the source map are relative to; nothing is written.
     outfile: `${entry}.bundle`,
@@ -76,22 +79,61 @@ async function importGame(entry: string): Promise<Omit<App, 'page'>> {
     packages: 'external',
     sourcemap: 'inline',
     plugins: [frameworkExternals],
-  })
+  }
+  const code = await bundle(`app ${entry}`, options)
   const sources = sourcesOf(code, dirname(entry))
   try {
-    const module = await importSource(entry, code)
-    if (module.default?.kind !== 'firefly-game')
-      throw new AppError(`app ${entry} must export its game: export default firefly({ … })`)
+    const module = await withinLoadTime(importSource(entry, code), entry, options)
+    if (module.default?.kind !== 'firefly-game') throw new AppError(wrongExport(entry, module.default, sources))
     if (module.cipher !== undefined && typeof module.cipher !== 'function')
-      throw new AppError(`app ${entry}: its export cipher is ${typeof module.cipher}, not a cipher factory function`)
+      throw new AppError(
+        `app ${entry}: its export cipher is ${typeof module.cipher}, not a cipher factory function` +
+          placeText(findPlace(sources, /\bcipher\b/)),
+      )
     return { game: module.default as Game, cipher: (module.cipher as CipherFactory | undefined) ?? null, sources }
   } catch (error) {
     if (error instanceof AppError) throw error
     const reason = error instanceof Error ? `${error.name}: ${error.message}` : thrownText(error)
-    const place = placeOf(error, sources)
-    const where = place ? `; at ${place.at}: ${place.code}` : ''
-    throw new AppError(`app ${entry} does not load: ${reason}${where}`, { cause: error })
+    const place = placeOf(error, sources) ?? placeOfImport(error, sources)
+    const text = reason.replace(pathToFileURL(PUBLIC_ENTRY).href, 'firefly-game')
+    throw new AppError(`app ${entry} does not load: ${text}${placeText(place)}`, { cause: error })
   }
+}
+
+function placeText(place: CodePlace | null): string {
+  return place ? `; at ${place.at}: ${place.code}` : ''
+}
+
+function wrongExport(entry: string, value: unknown, sources: Sources): string {
+  const found = value === undefined ? 'it has no default export' : `its default export is ${describe(value)}`
+  const place = findPlace(new Map([[entry, sources.get(entry) ?? '']]), /\bexport\s+default\b|\bas\s+default\b/)
+  return `app ${entry} must export its game: export default firefly({ … }); ${found}${placeText(place)}`
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'function') return 'a function, not what it returns'
+  if (value instanceof Promise) return 'a promise: await it'
+  return value instanceof ShardBuilder ? `the shard ${value.definition.contract.name} alone` : shorten(value)
+}
+
+/** Without the deadline, an await that never ends would end the process with Node's code 13, or leave it without ports. */
+async function withinLoadTime<T>(loading: Promise<T>, entry: string, options: BuildOptions): Promise<T> {
+  const timeout = Promise.withResolvers<null>()
+  const timer = setTimeout(() => timeout.resolve(null), LOAD_MS)
+  try {
+    const loaded = await Promise.race([loading.then((module) => ({ module })), timeout.promise])
+    if (loaded) return loaded.module
+  } finally {
+    clearTimeout(timer)
+  }
+  // The compiler knows where the awaits are: it refuses them when told that the target has none.
+  const withoutAwait = { ...options, supported: { 'top-level-await': false }, write: false, bundle: true } as const
+  const failure = await build({ ...withoutAwait, format: 'esm', logLevel: 'silent' }).catch(
+    (error: BuildFailure) => error,
+  )
+  const location = 'errors' in failure ? failure.errors[0]?.location : null
+  const where = location ? `; at ${resolve(location.file)}:${location.line}: ${location.lineText.trim()}` : ''
+  throw new AppError(`app ${entry} does not load: its top-level await has not ended within ${LOAD_MS / 1000} s${where}`)
 }
 
 /** The bundles of this process. */

@@ -38,3 +38,28 @@ export function placeOf(error: unknown, sources: Sources): CodePlace | null {
   }
   return null
 }
+
+/** The first place in these sources where this pattern matches; its line is that of the end of the match. */
+export function findPlace(sources: Sources, pattern: RegExp): CodePlace | null {
+  for (const [path, text] of sources) {
+    const match = pattern.exec(text)
+    if (!match) continue
+    const before = text.slice(0, match.index + match[0].length).split('\n')
+    const code = text.split('\n')[before.length - 1]!
+    return { at: `${path}:${before.length}`, code: code.trim().slice(0, MAX_CODE_CHARS) }
+  }
+  return null
+}
+
+/** The import that this error of Node's module loader is about, which has no frame of the game. */
+export function placeOfImport(error: unknown, sources: Sources): CodePlace | null {
+  if (!(error instanceof Error)) return null
+  const [, name] = /does not provide an export named '(.+?)'/.exec(error.message) ?? []
+  if (name !== undefined) return findPlace(sources, new RegExp(`\\bimport\\b[^'"]*?${wordPattern(name)}`))
+  const [, specifier] = /^Cannot find (?:package|module) '(.+?)'/.exec(error.message) ?? []
+  return specifier === undefined
+    ? null
+    : findPlace(sources, new RegExp(`\\b(?:from|import)\\s*\\(?\\s*['"]${escapePattern(specifier)}['"/]`))
+}
+const escapePattern = (text: string): string => text.replace(/[^\w\s]/g, '\\$&')
+const wordPattern = (word: string): string => `(?<![\\w$])${escapePattern(word)}(?![\\w$])`

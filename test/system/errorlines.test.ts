@@ -130,11 +130,59 @@ const LOADS: readonly (readonly [name: string, source: string, expected: RegExp]
     "import { contract } from 'firefly-game'\n\ncontract('Bad Name', {})",
     /DefinitionError: .*"Bad Name".*server\.ts:3:\d+: contract\('Bad Name', \{\}\)$/,
   ],
+  [
+    'imports a missing package',
+    "import {\n  a,\n} from 'no-such-package'\nexport default a",
+    /Cannot find package 'no-such-package'.*; at .*server\.ts:3: } from 'no-such-package'$/,
+  ],
+  [
+    'imports a missing name of the framework',
+    "import {\n  firefly,\n  shrd,\n} from 'firefly-game'\nshrd()\nexport default firefly({})",
+    /module 'firefly-game' does not provide an export named 'shrd'; at .*server\.ts:3: shrd,$/,
+  ],
+  ['exports no game', 'export const a = 1', /must export its game: .*; it has no default export$/],
+  [
+    'exports another value',
+    'const a = 1\nexport default { a }',
+    /its default export is .*; at .*server\.ts:2: export default { a }$/,
+  ],
+  [
+    'exports a function',
+    'export default () => 1',
+    /its default export is a function, not what it returns; at .*server\.ts:1: /,
+  ],
+  [
+    'exports a promise',
+    'export default Promise.resolve(1)',
+    /its default export is a promise: await it; at .*server\.ts:1: /,
+  ],
+  [
+    'exports a shard',
+    "import { contract, shard } from 'firefly-game'\nexport default shard(contract('a', {}))",
+    /its default export is the shard a alone; at .*server\.ts:2: /,
+  ],
+  [
+    'has a wrong cipher',
+    "import { contract, firefly, shard } from 'firefly-game'\nexport const cipher = 5\n" +
+      "export default firefly({ a: shard(contract('a', {})) })",
+    /its export cipher is number, .*; at .*server\.ts:2: export const cipher = 5$/,
+  ],
+  [
+    'has a wrong field in kv',
+    "import { contract, shard } from 'firefly-game'\n\nshard(contract('a', {})).kv({ n: 5 })",
+    /DefinitionError: field "n": .*got 5; at .*server\.ts:3:\d+: shard/,
+  ],
+  [
+    'never ends its top-level await',
+    "import './config.ts'\nexport default 1",
+    /its top-level await has not ended within 10 s; at .*config\.ts:2: await new Promise/,
+  ],
 ]
 for (const [name, source, expected] of LOADS) {
   test(`an app that ${name} is refused with one line that names its file and line`, async () => {
     const folder = temporaryFolder()
     writeFileSync(join(folder, 'server.ts'), source)
+    writeFileSync(join(folder, 'config.ts'), 'export {}\nawait new Promise(() => {})')
     const { code, stderr } = await runToEnd(['serve', '--app', folder, '--http', '0', '--tcp', '0', '--data', folder])
     assert.equal(code, 2)
     assert.equal(stderr.trimEnd().split('\n').length, 1, stderr)
