@@ -37,6 +37,8 @@ export const TIME_HELP: Readonly<Record<keyof typeof TIME_OPTIONS, string>> = {
   stall: 'the same above --max-outbound-bytes',
   login: 'deadline of the login where the game requires one',
   flood: 'time above the rate limit after which a connection is closed',
+  overload: 'processor time for bytes of players in one turn of the event loop, after which calls are refused',
+  retryAfter: 'how long a client waits at least after such a refusal, up to twice as long by chance',
 }
 
 export function integerIn(min: number, max: number): (text: string) => number {

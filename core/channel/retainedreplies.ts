@@ -1,7 +1,7 @@
 // The replies of one channel that its client has not acknowledged, and the grants of their turns: a resent call gets the
 // reply that was committed. Invariant: the grants of a call are stored before its reply.
 
-import { ByteReader, ByteWriter, utf8Decoder, utf8Encoder } from '../wire/bytes.ts'
+import { ByteReader, ByteWriter, encodeKnownText, utf8Decoder, utf8Encoder } from '../wire/bytes.ts'
 import { MAX_STORED_BYTES } from '../wire/limits.ts'
 import type { ErrorKind } from '../wire/message.ts'
 import type { ChannelOut } from '../ports/link.ts'
@@ -42,7 +42,7 @@ export class RetainedReplies {
     this.#add({ sequence, command, kind: 'reply', code: '', body })
   }
   addError(sequence: number, command: number, kind: ErrorKind, code: string, message: string): void {
-    this.#add({ sequence, command, kind, code, body: utf8Encoder.encode(message) })
+    this.#add({ sequence, command, kind, code, body: encodeKnownText(message) })
   }
   addGrant(sequence: number, command: number, grant: SessionGrant): void {
     this.#add({ sequence, command, kind: grant.kind, code: '', body: encodeGrant(grant) })

@@ -50,20 +50,19 @@ function sessionShard(mode: LoginMode): ShardDefinition {
       // Of several unconfirmed WELCOMEs any may be the one that arrived: a HELLO may be handled long after its client has
       // closed the connection and resumed on another one.
       if (generation < (c.kv.get('floor') ?? 0)) throw c.fail('BAD_TOKEN')
-      c.kv.set('floor', generation)
       const next = Math.max(c.kv.get('next') ?? 0, generation) + 1
-      c.kv.set('next', next)
-      // The epoch of a uid must never restart. Before a login nothing is needed after the tokens expired.
-      if (epoch === 0) c.schedule(TIMES.tokenMs, 'expire')
+      raise(c.kv, 'floor', generation)
+      raise(c.kv, 'next', next)
+      if (epoch === 0) postponeExpiry(c)
       return { generation: next }
     })
     .on('confirm', (c, { session, epoch, generation }) => {
       const endReason = sessionEndReason(c, session, epoch)
       if (endReason) throw endReason
       if (generation <= (c.kv.get('floor') ?? 0)) return {}
-      c.kv.set('floor', generation)
-      c.kv.set('next', Math.max(c.kv.get('next') ?? 0, generation))
-      if (epoch === 0) c.schedule(TIMES.tokenMs, 'expire')
+      raise(c.kv, 'floor', generation)
+      raise(c.kv, 'next', generation)
+      if (epoch === 0) postponeExpiry(c)
       return {}
     })
     .on('login', (c, { session, jti, expiresMs, wasNobody }) => {
@@ -138,8 +137,26 @@ function sessionShard(mode: LoginMode): ShardDefinition {
     .linger(TIMES.lingerMs).definition
 }
 
-/** `loggedInMs`: when this activation accepted a login; 0 = it did not, or the gateway has attached since. */
-const initialState = () => ({ loggedInMs: 0 })
+/**
+ * `loggedInMs`: when this activation accepted a login; 0 = it did not, or the gateway has attached since. `expiresMs`: when
+ * 'expire' is due; 0 = unknown to this activation.
+ */
+const initialState = () => ({ loggedInMs: 0, expiresMs: 0 })
+
+/** Longer than a token is valid, so that not each of many resumes has to move the timer. */
+const EXPIRY_MS = TIMES.tokenMs + 3_600_000
+
+/** The epoch of a uid must never restart. Before a login nothing is needed after the tokens expired. */
+function postponeExpiry(c: ExpiryContext): void {
+  if (c.state.expiresMs - c.now >= TIMES.tokenMs) return
+  c.schedule(EXPIRY_MS, 'expire')
+  c.state.expiresMs = c.now + EXPIRY_MS
+}
+
+/** Without a write when the value is as high already. */
+function raise(kv: GenerationKv, name: 'floor' | 'next', value: number): void {
+  if (value > (kv.get(name) ?? 0)) kv.set(name, value)
+}
 
 function authService(auth: AuthHook): ShardDefinition {
   return service(Auth).on('verify', async (c, { ticket, uid, session, remote }) => {
@@ -158,6 +175,17 @@ function systemContext(context: object): Turn {
 
 interface SessionKv {
   get(name: 'epoch' | 'session' | 'reason' | 'wasNobody'): number | string | boolean | undefined
+}
+
+interface ExpiryContext {
+  readonly now: number
+  readonly state: { expiresMs: number }
+  schedule(ms: number, name: 'expire'): void
+}
+
+interface GenerationKv {
+  get(name: 'floor' | 'next'): number | undefined
+  set(name: 'floor' | 'next', value: number): void
 }
 
 function otherChannels(members: Members<Channel>, session: string): Channel[] {

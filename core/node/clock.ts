@@ -2,7 +2,7 @@
 // only listeners do, so a drained server exits. A timer that is late because the process was busy runs after the bytes
 // that arrived meanwhile: no deadline expires over an answer that is already here.
 
-import { randomBytes } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
 
 import type { Clock, Timer } from '../ports/clock.ts'
 
@@ -10,6 +10,20 @@ import type { Clock, Timer } from '../ports/clock.ts'
 const MAX_TIMEOUT_MS = 2_147_483_647
 const RANDOM_BYTES = 6
 const RANDOM_RANGE = 2 ** 48
+
+/** Random bytes in stock: a system call for each number costs more than what uses it. */
+const stock = Buffer.allocUnsafeSlow(4_096)
+let stockAt = stock.length
+
+/** A view that is valid until the next call. */
+function takeRandom(size: number): Buffer {
+  if (stockAt + size > stock.length) {
+    randomFillSync(stock)
+    stockAt = 0
+  }
+  stockAt += size
+  return stock.subarray(stockAt - size, stockAt)
+}
 
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -21,8 +35,8 @@ export const systemClock: Clock = {
   after: (ms, run) => (ms > MAX_TIMEOUT_MS ? setLongTimer(ms, run) : setTimer(ms, run)),
   defer: (run) => void setImmediate(run),
   // Not Math.random: a player can compute all its next values from a few earlier ones.
-  random: () => randomBytes(RANDOM_BYTES).readUIntBE(0, RANDOM_BYTES) / RANDOM_RANGE,
-  id: () => new Uint8Array(randomBytes(16)),
+  random: () => takeRandom(RANDOM_BYTES).readUIntBE(0, RANDOM_BYTES) / RANDOM_RANGE,
+  id: () => new Uint8Array(takeRandom(16)),
 }
 
 /** Between two comparisons of the clocks. */

@@ -13,11 +13,33 @@ export const utf8Decoder = /* @__PURE__ */ new TextDecoder()
 // A byte order mark is preserved: a key must decode to what was encoded.
 const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-const HEX = /* @__PURE__ */ Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+const HEX_DIGITS = /* @__PURE__ */ Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0))
+/** Bytes whose digits are arguments of one call. */
+const HEX_CHUNK = 4_096
 
-/** Two hex digits per byte, as one flat string. */
+/** Two hex digits per byte. */
 export function hexOf(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => HEX[byte]).join('')
+  let text = ''
+  for (let start = 0; start < bytes.length; start += HEX_CHUNK) {
+    const digits: number[] = []
+    for (let i = start; i < bytes.length && i < start + HEX_CHUNK; i++)
+      digits.push(HEX_DIGITS[bytes[i]! >> 4]!, HEX_DIGITS[bytes[i]! & 15]!)
+    text += String.fromCharCode(...digits)
+  }
+  return text
+}
+
+const MAX_KNOWN_TEXTS = 256
+const knownTexts = new Map<string, Uint8Array>()
+
+/** UTF-8 of a text that many messages contain, such as an error's; shared, so it must not be changed. */
+export function encodeKnownText(text: string): Uint8Array {
+  let bytes = knownTexts.get(text)
+  if (bytes) return bytes
+  bytes = utf8Encoder.encode(text)
+  if (knownTexts.size >= MAX_KNOWN_TEXTS) knownTexts.clear()
+  knownTexts.set(text, bytes)
+  return bytes
 }
 
 /** The inverse of `hexOf`. */

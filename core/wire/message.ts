@@ -2,7 +2,7 @@
 // tables, schemas/vectors/messages.json the bytes. Invariant: a message that is shorter than its table, or whose text is not
 // UTF-8, is a ProtocolError; bytes after the last field of a fixed table are ignored, so that later versions can add fields.
 
-import { ByteReader, ByteWriter, utf8Encoder } from './bytes.ts'
+import { ByteReader, ByteWriter, encodeKnownText, utf8Encoder } from './bytes.ts'
 import { ProtocolError } from './errors.ts'
 
 export const PROTOCOL_VERSION = 2
@@ -228,8 +228,8 @@ export function decodeReply(source: Uint8Array, start: number, end: number): Rep
 
 export function encodeError({ channel, sequence, kind, ...error }: ErrorMessage): Uint8Array {
   const kindByte = kind === 'refusal' ? 0 : 1
-  const code = utf8Encoder.encode(error.code)
-  const message = utf8Encoder.encode(error.message.slice(0, 1_000))
+  const code = encodeKnownText(error.code)
+  const message = encodeKnownText(error.message.slice(0, 1_000))
   const { retryAfterMs } = error
   const writer = new ByteWriter(9 + 1 + code.length + 2 + message.length + (retryAfterMs === undefined ? 0 : 4))
   writer.u32(channel).u32(sequence).u8(kindByte).u8(code.length).raw(code).blob(message)

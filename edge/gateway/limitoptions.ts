@@ -58,6 +58,8 @@ export const TIME_OPTIONS = {
   stall: numberOption('stallMs', DAY_MS, 100),
   login: numberOption('loginMs', DAY_MS, 100),
   flood: numberOption('floodMs', DAY_MS, 100),
+  overload: numberOption('overloadMs', 10_000, 10),
+  retryAfter: numberOption('retryAfterMs', 3_600_000),
 } as const satisfies Record<string, NumberOption<keyof GatewayTimes>>
 
 type NumberOptionName = keyof typeof LIMIT_OPTIONS | keyof typeof TIME_OPTIONS

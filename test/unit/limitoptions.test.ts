@@ -17,6 +17,7 @@ test('a value replaces its default, and the loopback address may have all connec
   })
   assert.equal(limitsOf({ maxConnections: 9, maxPerLoopback: 3 }).maxPerLoopback, 3)
   assert.deepEqual(timesOf({ firstFrame: 500 }), { firstFrameMs: 500 })
+  assert.deepEqual(timesOf({ overload: 20, retryAfter: 3_000 }), { overloadMs: 20, retryAfterMs: 3_000 })
 })
 
 test('contradictions are refused', () => {

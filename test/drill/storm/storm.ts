@@ -76,6 +76,7 @@ async function storm({ sessions, seconds, seed, warmMs, measureMs, calmMs }: Sto
   const calm = crowd.between(calmStartMs, performance.now())
   progress(`capacity ${capacity} calls per second; calm p99 ${calm.p99Ms} ms`)
 
+  const cutCpuMs = await cpuOf(server)
   const cutMs = performance.now()
   crowd.cut(1)
   await until(() => crowd.openCount < sessions, TIMEOUT_MS)
@@ -85,6 +86,7 @@ async function storm({ sessions, seconds, seed, warmMs, measureMs, calmMs }: Sto
     violations.add('resume', `${crowd.openCount} of ${sessions} sessions open ${TIMEOUT_MS} ms after they were cut`)
   const afterCut = crowd.between(cutMs, performance.now())
   const allOpenSeconds = secondsSince(cutMs)
+  const resumeCpuMs = ((await cpuOf(server)) - cutCpuMs) / Math.max(1, afterCut.resumes)
   progress(`all cut: p99 of a resume ${afterCut.resumeP99Ms} ms`)
 
   lag.enable()
@@ -144,6 +146,8 @@ async function storm({ sessions, seconds, seed, warmMs, measureMs, calmMs }: Sto
     cutResumeP50Ms: afterCut.resumeP50Ms,
     cutResumeP99Ms: afterCut.resumeP99Ms,
     allOpenSeconds,
+    // Of the server's processor.
+    resumeCpuMs: Math.round(resumeCpuMs * 1_000) / 1_000,
     offeredPerSecond,
     answeredPerSecond: during.answeredPerSecond,
     refusedPerSecond: during.refusedPerSecond,
