@@ -182,7 +182,9 @@ class MysqlPool implements SqlClient {
     try {
       await this.#executeChecked(connection, 'SELECT 1', timeoutMs)
       return true
-    } catch {
+    } catch (error) {
+      // Also after an error of the server: a proxy answers with one when it has lost its backend.
+      connection.destroyConnection(error)
       return false
     }
   }
