@@ -15,9 +15,11 @@ export interface WebTimes {
 /** The whole response, for a client that reads a little now and then: 1 MB over the slowest mobile network. */
 const MAX_RESPONSE_MS = 600_000
 
+/** Enough for the cookies of a large site. */
+export const MAX_HEADER_BYTES = 16_384
+
 export const httpOptionsOf = ({ firstFrameMs }: WebTimes): HttpOptions => ({
-  /** Enough for the cookies of a large site. */
-  maxHeaderSize: 16_384,
+  maxHeaderSize: MAX_HEADER_BYTES,
   headersTimeout: firstFrameMs,
   requestTimeout: firstFrameMs,
   /** How late the two deadlines above may fire; Node's default is 30 s. */

@@ -28,6 +28,7 @@ type RejectionReason =
 export class ListenerRejections {
   readonly counts = new Map<RejectionReason, number>()
   readonly #log: Pick<Log, 'warn'>
+  readonly #logged = new Set<string>()
 
   constructor(log: Pick<Log, 'warn'>) {
     this.#log = log
@@ -37,13 +38,18 @@ export class ListenerRejections {
     this.counts.set(reason, (this.counts.get(reason) ?? 0) + 1)
   }
 
-  /** For what an operator must correct: the first of each reason is logged. */
-  countAndLog(reason: RejectionReason, message: string, remote: string): void {
+  /** For what an operator must correct: the first of each reason is logged, and of each `kind` within it up to a bound. */
+  countAndLog(reason: RejectionReason, message: string, remote: string, kind = ''): void {
     this.count(reason)
-    if (this.counts.get(reason) === 1)
-      this.#log.warn(`${message}; later ones are only counted`, { remote, metric: `firefly_refused_total ${reason}` })
+    const key = `${reason} ${kind}`
+    if (this.#logged.has(key) || this.#logged.size >= MAX_LOGGED_KINDS) return
+    this.#logged.add(key)
+    this.#log.warn(`${message}; later ones are only counted`, { remote, metric: `firefly_refused_total ${reason}` })
   }
 }
+
+/** A peer chooses how a TLS handshake fails; OpenSSL has some hundred codes. */
+const MAX_LOGGED_KINDS = 32
 
 export const UNTRUSTED_PROXY = 'a PROXY header is refused: --trust-proxy does not contain the address of its sender'
 
@@ -101,9 +107,11 @@ export class PendingSockets {
     })
     if (!isTls) return
     server.on('secureConnection', (socket: TLSSocket) => this.#onHandshakeCompleted(socket))
-    server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, { remoteAddress = '' }: TLSSocket) => {
+      const { code = '', message } = error
       // Probes of load balancers only connect and reset.
-      if (error.code !== 'ECONNRESET') this.#rejections.count('tls')
+      if (code !== 'ECONNRESET')
+        this.#rejections.countAndLog('tls', `a TLS handshake failed: ${code || message}`, remoteAddress, code)
     })
   }
 

@@ -226,14 +226,19 @@ function attachWebSocket(ws: WebSocket, connection: Connection): void {
   ws.on('close', (code) => connection.onTransportClosed(code === 1_000 || code === 1_001))
 }
 
-/** Answers a rejected upgrade and closes the socket without waiting for the peer, which might never close its side. */
+/** Answers a rejected upgrade. */
 export function rejectUpgrade(socket: Duplex, status: number, message: string): void {
+  const headers = status === 400 ? ['Sec-WebSocket-Version: 13'] : status === 405 ? ['Allow: GET'] : []
+  answerAndClose(socket, status, message, headers)
+}
+
+/** Answers on a raw socket and closes it without waiting for the peer, which might never close its side. */
+export function answerAndClose(socket: Duplex, status: number, message: string, headers: readonly string[] = []): void {
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'Connection: close',
     'Content-Type: text/plain; charset=utf-8',
-    ...(status === 400 ? ['Sec-WebSocket-Version: 13'] : []),
-    ...(status === 405 ? ['Allow: GET'] : []),
+    ...headers,
     `Content-Length: ${Buffer.byteLength(message)}`,
   ]
   socket.once('finish', () => socket.destroy())

@@ -10,8 +10,8 @@ import type { Socket } from 'node:net'
 import type { App } from '../../core/node/app.ts'
 import type { Host } from '../../core/node/host.ts'
 import type { Gateway } from '../gateway/gateway.ts'
-import { httpOptionsOf, limitResponses } from './httplimits.ts'
-import { rejectUpgrade, webSocketUpgrade } from './transport.ts'
+import { httpOptionsOf, limitResponses, MAX_HEADER_BYTES } from './httplimits.ts'
+import { answerAndClose, rejectUpgrade, webSocketUpgrade } from './transport.ts'
 import { UNTRUSTED_PROXY, type ListenerRejections, type PendingSockets } from './pendingsockets.ts'
 import type { NetworkFilter } from '../gateway/address.ts'
 import { forwardedClient, ForwardedError, type ForwardedHeaders } from '../gateway/forwarded.ts'
@@ -69,7 +69,14 @@ export function webServer(options: WebOptions): WebServer {
       }
     }
   })
-  server.on('clientError', (error: ClientError, socket) => onClientError(error, socket as Socket, rejections))
+  const answering = new WeakSet<Socket>()
+  server.on('request', ({ socket }, response: NodeJS.EventEmitter) => {
+    answering.add(socket)
+    response.once('close', () => answering.delete(socket))
+  })
+  server.on('clientError', (error: ClientError, socket: Socket) =>
+    onClientError(error, socket, answering.has(socket), rejections),
+  )
   return server
 }
 
@@ -77,21 +84,21 @@ export function webServer(options: WebOptions): WebServer {
 type ClientError = NodeJS.ErrnoException & { readonly rawPacket?: Uint8Array }
 
 /** Answers what Node's parser rejects. TLS errors and resets arrive here too: they are counted elsewhere, or not. */
-function onClientError(error: ClientError, socket: Socket, rejections: ListenerRejections): void {
+function onClientError(error: ClientError, socket: Socket, isAnswering: boolean, rejections: ListenerRejections): void {
   const code = error.code ?? ''
   const isRequest = code.startsWith('HPE_') || code === 'ERR_HTTP_REQUEST_TIMEOUT'
   if (isRequest && error.rawPacket && hasProxySignature(error.rawPacket))
     rejections.countAndLog('proxy', UNTRUSTED_PROXY, socket.remoteAddress ?? '')
   else if (isRequest) rejections.count('request')
-  // After or during a response there is no place for another one.
-  if (!isRequest || !socket.writable || socket.bytesWritten > 0) return void socket.destroy()
-  socket.once('finish', () => socket.destroy())
-  socket.end(`HTTP/1.1 ${CLIENT_ERROR_STATUS[code] ?? '400 Bad Request'}\r\nConnection: close\r\n\r\n`)
+  // During a response there is no place for another one.
+  if (!isRequest || !socket.writable || isAnswering) return void socket.destroy()
+  const [status, message] = CLIENT_ERRORS[code] ?? [400, `not a valid HTTP request: ${error.message}`]
+  answerAndClose(socket, status, message)
 }
-const CLIENT_ERROR_STATUS: Readonly<Record<string, string>> = {
-  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+const CLIENT_ERRORS: Readonly<Record<string, readonly [status: number, message: string]>> = {
+  HPE_HEADER_OVERFLOW: [431, `the request line and headers exceed ${MAX_HEADER_BYTES} bytes`],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'the extensions of a chunk are too large'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request was not complete in time'],
 }
 
 function forwardedHeadersOf({ headersDistinct }: IncomingMessage): ForwardedHeaders {

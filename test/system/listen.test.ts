@@ -87,6 +87,32 @@ test('answers, closes and counts an invalid upgrade, and keeps serving', async (
   await waitFor(async () => /^firefly_lobby 1$/m.test(await metrics()), 'only the connection of this request is left')
 })
 
+test('answers what is not a request with the cause as text, also after an answered request', async () => {
+  const { port } = (await startEcho({ times: { firstFrameMs: 300 } })).http
+  const health = ['GET /healthz HTTP/1.1', 'Host: x']
+  const rows: [string[], RegExp][] = [
+    [['nonsense'], /^HTTP\/1\.1 400 .*\r\n\r\nnot a valid HTTP request: Parse Error: /s],
+    [[...health, `Cookie: ${'x'.repeat(17_000)}`], /^HTTP\/1\.1 431 .*headers exceed 16384 bytes$/s],
+    [[`GET /${'x'.repeat(17_000)} HTTP/1.1`], /^HTTP\/1\.1 431 .*request line and headers exceed 16384 bytes$/s],
+  ]
+  for (const [lines, expected] of rows) {
+    const response = await requestRaw(port, lines)
+    assert.match(response, expected)
+    assert.match(response, /\r\nConnection: close\r\n/)
+  }
+  const socket = dial(port, '127.0.0.1')
+  let received = ''
+  socket.on('data', (bytes) => (received += String(bytes)))
+  socket.write(`${health.join('\r\n')}\r\n\r\n`)
+  await waitFor(() => received.endsWith('}'), 'the request is answered')
+  socket.write('nonsense\r\n\r\n')
+  await waitFor(() => / 400 Bad Request\r\n.*not a valid HTTP request/s.test(received), 'the cause arrives')
+  received = ''
+  const slow = dial(port, '127.0.0.1', () => slow.write('GET / HTTP/1.1\r\nHo'))
+  slow.on('data', (bytes) => (received += String(bytes)))
+  await waitFor(() => / 408 .*not complete in time$/s.test(received), 'the deadline is answered')
+})
+
 test('closes a connection whose request does not begin or does not end', { timeout: DEADLINE_MS }, async () => {
   const server = await startEcho()
   const startedMs = performance.now()

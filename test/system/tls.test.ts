@@ -10,6 +10,7 @@ import test from 'node:test'
 import * as tls from 'node:tls'
 import { connect } from '../../client/index.ts'
 import { DEFAULT_FRAME_IDENTITY, encodeFrame, FrameDecoder, frameIdentityBytes } from '../../core/wire/frame.ts'
+import { ListenerRejections } from '../../edge/node/pendingsockets.ts'
 import type { RunningServer, ServerOptions } from '../../edge/node/server.ts'
 import type { TlsFiles } from '../../edge/node/tls.ts'
 import { Echo } from '../../examples/echo/contract.ts'
@@ -85,6 +86,13 @@ test('closes and counts a peer without TLS while a player is answered', { skip }
   assert.equal(await echo(player, 'still'), 'still')
   assert.equal(server.gateway.meter.accepted, 1)
   player.destroy()
+})
+
+test('logs the first failed handshake of each cause, up to a bound', () => {
+  const warnings: string[] = []
+  const rejections = new ListenerRejections({ warn: (message) => void warnings.push(message) })
+  for (let kind = 0; kind < 100; kind++) rejections.countAndLog('tls', 'failed', '', String(kind))
+  assert.deepEqual([warnings.length, rejections.counts.get('tls')], [32, 100])
 })
 
 test('limits the time of a handshake, however slowly its bytes arrive', { skip }, async () => {
