@@ -24,6 +24,10 @@ const MAX_KEY_CHARS = 1_024
 /** Maximum size of RESUME, far below that of a frame's body; the remaining channels are opened one by one. */
 const RESUME_BYTES = 32_768
 const OPEN_BYTES = 64
+/** How long a HELLO can still reach the server after its connection was given up: the server drops slower connections. */
+const LATE_HELLO_MS = 30_000
+/** Each of them allows to answer one REPLACED, so two devices do not replace each other for ever. */
+const MAX_LATE_HELLOS = 4
 const NO_SESSION = new Uint8Array(wire.SESSION_BYTES)
 /** Name of channel 0 in metrics and 'resynced'. */
 const SESSION_SHARD: ShardName = { contract: '@session', key: '' }
@@ -44,6 +48,7 @@ export class ClientSession implements Firefly {
   readonly #reconnect: ReconnectTracker
   readonly #sessionEvents: SessionEvents
   readonly #transport: ChannelTransport
+  readonly #canRenewTicket: boolean
   readonly #channels = new Map<number, ClientChannel>()
   readonly #byShard = new Map<string, ClientChannel>()
   /** Channels that the game left without connection: the next RESUME reopens them and CLOSE follows. */
@@ -52,6 +57,8 @@ export class ClientSession implements Firefly {
   /** null before the first WELCOME. */
   #session: Uint8Array | null = null
   #token: Uint8Array = EMPTY_BYTES
+  /** HELLO messages without an answer, oldest first, with the time until which they may arrive at the server. */
+  #lateHellos: { readonly isResume: boolean; readonly untilMs: number }[] = []
   #maxBodyBytes = DEFAULT_LIMITS.maxBodyBytes
   #nextChannel = 1
   #rttMs = 0
@@ -69,6 +76,7 @@ export class ClientSession implements Firefly {
       }
     }
     this.#callbacks = callbacks
+    this.#canRenewTicket = typeof options.ticket === 'function'
     this.#measure = measure
     this.#listeners = new Listeners(clock)
     this.#reconnect = new ReconnectTracker(clock, this.#listeners, measure)
@@ -225,6 +233,7 @@ export class ClientSession implements Firefly {
         if (error.channel !== 0) return channel(error.channel)?.errorReceived(error)
         this.#lastError = `${error.code}: ${error.message}`
         if (error.retryAfterMs !== undefined) this.#connector.delayNextAttempt(error.retryAfterMs)
+        if (error.code === 'REPLACED') return this.#connector.failAttempt(this.#lastError)
         const final = finalErrorReason(error.code, error.message)
         return final ? this.#endSession(final) : undefined
       }
@@ -277,7 +286,13 @@ export class ClientSession implements Firefly {
   #connectionFailed(reason: string, error: ProtocolError | null): void {
     this.#lastError = reason
     const final = finalCloseReason(reason)
-    if (final) return this.#endSession(final)
+    if (final && !(final.code === 'REPLACED' && this.#isReplacedByLateHello())) return this.#endSession(final)
+    // A ticket given as a string is accepted once, whichever HELLO brings it.
+    if (!final && (this.#state === 'resuming' || (this.#state === 'starting' && this.#canRenewTicket))) {
+      const untilMs = this.#transport.clock.mono() + LATE_HELLO_MS
+      this.#lateHellos.push({ isResume: this.#state === 'resuming', untilMs })
+      if (this.#lateHellos.length > MAX_LATE_HELLOS) this.#lateHellos.shift()
+    }
     // Before the first WELCOME this is the wrong server, after it a damaged stream.
     if (error?.reason === 'BAD_IDENTITY' && this.#session === null)
       return this.#endSession({ code: 'BAD_IDENTITY', message: error.message })
@@ -286,6 +301,18 @@ export class ClientSession implements Firefly {
     for (const channel of this.#channels.values()) channel.connectionLost()
     this.#changeState('connecting')
     if (this.#session !== null && this.state !== 'closed') this.#reconnect.connectionLost()
+  }
+
+  /**
+   * REPLACED may be the effect of this client's own HELLO on a connection that it has given up. Then the last token still
+   * resumes the session; a late HELLO with a ticket has started another session, which only a new ticket replaces.
+   */
+  #isReplacedByLateHello(): boolean {
+    const nowMs = this.#transport.clock.mono()
+    this.#lateHellos = this.#lateHellos.filter(({ untilMs }) => untilMs > nowMs)
+    const late = this.#lateHellos.shift()
+    if (late && !late.isResume) this.#token = EMPTY_BYTES
+    return late !== undefined
   }
 
   #removeChannel(channel: ClientChannel, pendingClose: wire.Open | null): void {

@@ -223,3 +223,59 @@ test('ignores messages of an abandoned connection', async () => {
   connection.sendEvent(1, 1, 20)
   assert.deepEqual(received, [20])
 })
+
+test('resumes once for each HELLO of its own that may have replaced its connection', async () => {
+  for (const asClose of [false, true]) {
+    const { server, game } = await ScriptedServer.welcomed()
+    const ended: string[] = []
+    game.on('closed', ({ code }) => void ended.push(code))
+    const replace = (): void => {
+      if (asClose) server.connection.disconnect('REPLACED: resumed')
+      else server.connection.sendError(0, 0, 'REPLACED', 'resumed')
+    }
+    // The HELLO of the second connection is not answered.
+    await server.reconnect()
+    await server.resume()
+    server.takeMessages()
+    replace()
+    server.clock.settle()
+    assert.deepEqual([game.state, ended], ['paused', []])
+    server.openNext()
+    assert.deepEqual(server.takeMessages(), [['HELLO', 7, 'two', '']])
+    server.connection.sendWelcome({ resumed: true, token: 'three' })
+    assert.equal(game.state, 'open')
+    replace()
+    server.clock.settle()
+    assert.deepEqual([game.state, ended], ['closed', ['REPLACED']])
+  }
+})
+
+test('REPLACED is final when an unanswered HELLO is too old to have caused it', async () => {
+  const { server, game } = await ScriptedServer.welcomed()
+  await server.reconnect()
+  await server.resume()
+  for (let passedMs = 0; passedMs < 30_000; passedMs += 5_000) {
+    server.clock.advance(5_000)
+    server.connection.sendWelcome()
+  }
+  server.connection.sendError(0, 0, 'REPLACED')
+  assert.equal(game.state, 'closed')
+})
+
+test('starts a new session with a new ticket when its own late ticket has replaced the session', async () => {
+  const server = new ScriptedServer()
+  let tickets = 0
+  const connecting = server.connect({ ticket: () => `ticket${++tickets}` })
+  await settlePromises()
+  server.connection.events.opened()
+  const opened = await server.reconnect()
+  await settlePromises()
+  opened.sendWelcome({ token: 'one' })
+  const game = await connecting
+  server.connection.sendError(0, 0, 'REPLACED', 'logged in elsewhere')
+  assert.equal(game.state, 'paused')
+  server.clock.advance(200)
+  await settlePromises()
+  server.connection.events.opened()
+  assert.deepEqual(server.takeMessages(), [['HELLO', 0, '', 'ticket3']])
+})
