@@ -4,7 +4,7 @@
 import type { Command } from 'commander'
 import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { DirectoryLock } from '../core/node/lock.ts'
@@ -41,11 +41,16 @@ export function doctorCommand(): Command {
 }
 
 async function doctor(options: ServeOptions): Promise<void> {
-  const { host, http, tcp, data, maxConnections, mysql } = options
+  const { host, http, tcp, metricsHost, metricsPort, data, maxConnections, mysql } = options
+  /** Stay open until the end, so that the same port twice is found. */
+  const ports: Server[] = []
+  const checkMetricsPort = (port: number): Promise<CheckResult> =>
+    checkPort(ports, metricsHost, port, '--metrics-port', '--metrics-host')
   const checks: readonly (readonly [string, () => CheckResult | Promise<CheckResult>])[] = [
     ['node', checkNode],
-    ['http port', () => checkPort(host, http, '--http')],
-    ['tcp port', () => checkPort(host, tcp, '--tcp')],
+    ['http port', () => checkPort(ports, host, http, '--http')],
+    ['tcp port', () => checkPort(ports, host, tcp, '--tcp')],
+    ['metrics port', () => (metricsPort === null ? skip('on the HTTP port') : checkMetricsPort(metricsPort))],
     ['data folder', () => checkDataFolder(data)],
     ['open files', () => checkOpenFiles(maxConnections)],
     ['clock', checkClock],
@@ -58,6 +63,7 @@ async function doctor(options: ServeOptions): Promise<void> {
     hasFailed ||= result === 'fail'
     console.log(`${result.padEnd(5)} ${name.padEnd(12)} ${text}`)
   }
+  for (const server of ports) server.close()
   if (hasFailed) process.exitCode = 1
 }
 
@@ -65,8 +71,15 @@ function checkNode(): CheckResult {
   return ok(`${process.versions.node} at ${process.execPath}; firefly-game ${packageManifest().version}`)
 }
 
-async function checkPort(host: string, port: number, flag: string): Promise<CheckResult> {
+async function checkPort(
+  ports: Server[],
+  host: string,
+  port: number,
+  flag: string,
+  hostFlag = '--host',
+): Promise<CheckResult> {
   const server = createServer()
+  ports.push(server)
   try {
     await new Promise<void>((done, failed) => server.once('error', failed).listen(port, host, done))
     return ok(port === 0 ? 'any free one' : `${port} on ${host} is free`)
@@ -76,10 +89,8 @@ async function checkPort(host: string, port: number, flag: string): Promise<Chec
       return fail(`${port} on ${host} is in use; stop that program, or choose another with ${flag}`)
     if (code === 'EACCES') return fail(`${port} needs more rights; choose one from 1024 with ${flag}, behind a proxy`)
     if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-      return fail(`${host} is no address of this machine; choose another with --host`)
+      return fail(`${host} is no address of this machine; choose another with ${hostFlag}`)
     return fail(`cannot listen on ${host}, port ${port} (${code ?? String(error)})`)
-  } finally {
-    server.close()
   }
 }
 

@@ -142,10 +142,12 @@ function isSystemError(error: unknown): error is SystemError {
 
 function startErrorText(error: SystemError): string {
   const { code, syscall, message, address, port } = error
-  if (syscall === 'getaddrinfo') return `${message}; --host must be an address or a name of this machine`
+  if (syscall === 'getaddrinfo')
+    return `${message}; --host and --metrics-host must be addresses or names of this machine`
   // The message contains the file, if there is one.
   if (syscall !== 'listen' || address === undefined || port === undefined) return message
-  if (code === 'EADDRINUSE') return `port ${port} on ${address} is in use; choose another with --http or --tcp`
+  if (code === 'EADDRINUSE')
+    return `port ${port} on ${address} is in use; choose another with --http, --tcp or --metrics-port`
   return `cannot listen on ${hostAndPort(address, port)} (${systemErrorText(error)})`
 }
 

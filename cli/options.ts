@@ -35,6 +35,12 @@ function parseHost(text: string): string {
   throw new InvalidArgumentError('Not an address such as 127.0.0.1, ::1 or 0.0.0.0.')
 }
 
+/** An empty one would be the working folder, or nothing. */
+function parsePath(text: string): string {
+  if (text.trim() !== '') return text
+  throw new InvalidArgumentError('Not a path.')
+}
+
 /** Keeps the text if `check` accepts it. */
 function checkedBy(check: (text: string) => unknown): (text: string) => string {
   return (text) => {
@@ -52,11 +58,11 @@ const parseText = (value: string): string => value
 
 /** By key of firefly.json: the flag in camelCase. */
 const OPTIONS = {
-  app: ['--app <path>', 'module of the game, or a folder with server.ts', 'examples/arena', parseText],
+  app: ['--app <path>', 'module of the game, or a folder with server.ts', 'examples/arena', parsePath],
   host: ['--host <address>', 'address to listen on; 0.0.0.0 opens it to the network', '127.0.0.1', parseHost],
   http: ['--http <port>', 'HTTP and WebSocket port, 0 picks a free one', 8_080, integerIn(0, 65_535)],
   tcp: ['--tcp <port>', 'TCP port, 0 picks a free one', 11_009, integerIn(0, 65_535)],
-  data: ['--data <dir>', 'folder of the slot files', 'data', parseText],
+  data: ['--data <dir>', 'folder of the slot files', 'data', parsePath],
   head: ['--head <bytes>', 'HEAD_0..HEAD_3 of the frame identity', [0, 0, 0, 0], parseHead],
   protocolVersion: ['--protocol-version <n>', 'protoVersion of the frame identity', 0, integerIn(0, 255)],
   serverVersion: ['--server-version <n>', 'serverVersion of the frame identity', 0, integerIn(0, 0xffffffff)],
@@ -92,7 +98,7 @@ const OPTIONS = {
     null,
     (text: string): number | null => integerIn(0, 65_535)(text),
   ],
-  metricsHost: ['--metrics-host <address>', 'address of that port', '127.0.0.1', parseText],
+  metricsHost: ['--metrics-host <address>', 'address of that port', '127.0.0.1', parseHost],
   metricsToken: [
     '--metrics-token <text>',
     '/metrics requires "Authorization: Bearer" and this text, at least 16 characters; default: none',

@@ -1,21 +1,44 @@
 // Directory entries that must survive a crash: of a new directory, and of a WAL backup. Invariant: a change of a
 // directory entry is durable only after a sync of the directory, because a synced file without an entry is lost.
 
-import { closeSync, existsSync, fsyncSync, linkSync, mkdirSync, openSync, renameSync, unlinkSync } from 'node:fs'
-import { dirname } from 'node:path'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+} from 'node:fs'
+import { dirname, resolve } from 'node:path'
 
 import { toStoreError } from './storeerror.ts'
 
 /** @throws StoreError */
 export function createFolder(dir: string): void {
   try {
-    const first = mkdirSync(dir, { recursive: true })
-    if (first === undefined) return
-    // Each new directory is an entry of its parent.
-    let created = dir
-    while (created.length >= first.length) syncFolder((created = dirname(created)))
+    const missing: string[] = []
+    for (let path = resolve(dir); !existsSync(path); path = dirname(path)) missing.unshift(path)
+    // Node's recursive mkdir never returns where the system reports ENOENT for a folder whose parent exists, as in /proc.
+    for (const path of missing) {
+      mkdirUnlessThere(path)
+      // Each new directory is an entry of its parent.
+      syncFolder(dirname(path))
+    }
+    if (!statSync(dir).isDirectory()) mkdirSync(dir)
   } catch (cause) {
     throw toStoreError(cause, dir)
+  }
+}
+
+/** Another process may create the same parent. */
+function mkdirUnlessThere(path: string): void {
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    if (!existsSync(path)) throw error
   }
 }
 

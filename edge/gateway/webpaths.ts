@@ -39,9 +39,12 @@ export class WebPaths {
   }
 }
 
-/** Segments of the characters that RFC 3986 permits, not percent-encoded: paths are compared as they are sent. */
+/**
+ * Segments of the characters that RFC 3986 permits, not percent-encoded: paths are compared as they are sent. No client
+ * sends the segments `.` and `..`.
+ */
 function checkPath(path: string): string {
-  if (path === '' || path === '/' || /^(\/[\w.~!$&'()*+,;=:@-]+)+\/?$/.test(path)) return path
+  if (path === '' || path === '/' || /^(\/(?!\.{1,2}(?:\/|$))[\w.~!$&'()*+,;=:@-]+)+\/?$/.test(path)) return path
   throw new PathError(`path ${JSON.stringify(path.slice(0, 120))} is not like /game or /eu/game`)
 }
 

@@ -40,6 +40,20 @@ test('doctor names what would fail, and what to do', async () => {
   assert.doesNotMatch(stdout, /secret/)
 })
 
+test('doctor checks every port that serve opens, and that they differ', async (t) => {
+  const listener = createServer()
+  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
+  t.after(() => listener.close())
+  const { port } = listener.address() as AddressInfo
+  const used = await runToEnd(['doctor', '--http', '0', '--tcp', '0', '--metrics-port', String(port)])
+  assert.equal(used.code, 1, used.stdout)
+  assert.match(used.stdout, new RegExp(`^fail {2}metrics port +${port} on 127.0.0.1 is in use; .*--metrics-port$`, 'm'))
+  listener.close()
+  const same = await runToEnd(['doctor', '--http', String(port), '--tcp', String(port)])
+  assert.equal(same.code, 1, same.stdout)
+  assert.match(same.stdout, new RegExp(`^fail {2}tcp port +${port} on 127.0.0.1 is in use; .*--tcp$`, 'm'))
+})
+
 const gameText = (greeting: string): string => `
 import { command, contract, firefly, shard, t } from 'firefly-game'
 const Hello = contract('hello', { greet: command(1, { name: t.string(32) }, { text: t.string(64) }) })

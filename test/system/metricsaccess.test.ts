@@ -50,7 +50,7 @@ test('a short token and a port in use are errors of one line, and the token is n
   )
   const used = await runToEnd([...args, '--metrics-port', String(server.metrics!.port)])
   assert.equal(used.code, 2)
-  assert.match(used.stderr, new RegExp(`^firefly: port ${server.metrics!.port} .*in use`))
+  assert.match(used.stderr, new RegExp(`^firefly: port ${server.metrics!.port} .*in use.*--metrics-port`))
 })
 
 /** A client that asks for a large file again and again, and reads nothing. */

@@ -62,3 +62,23 @@ test('opens and seals bodies with the cipher that a game exports', async () => {
   assert.equal(code, 2)
   assert.match(stderr, /its export cipher is string, not a cipher factory function/)
 })
+
+/** Node's recursive mkdir never returns for a folder below /proc. */
+test('a data folder that cannot be created is an error of one line, wherever it is', async () => {
+  const file = join(temporaryFolder(), 'file')
+  writeFileSync(file, '')
+  const folders = [file, join(file, 'data'), ...(process.platform === 'linux' ? ['/proc/data', '/proc/self/a/b'] : [])]
+  for (const folder of folders) {
+    const args = ['serve', '--app', 'examples/echo', '--http', '0', '--tcp', '0', '--data', folder]
+    const { code, stderr } = await runToEnd(args)
+    assert.equal(code, 2, stderr)
+    assert.match(stderr, /^firefly: \/.* cannot be used \(E[A-Z]+: .*\): check path, owner and permissions\n$/)
+    assert.ok(stderr.startsWith(`firefly: ${folder} `), stderr)
+  }
+})
+
+test('new folders are created with all their parents, also relative ones', async () => {
+  const folder = temporaryFolder()
+  await (await serve('examples/echo', [], join(folder, 'a', '..', 'b', 'c/'))).stop()
+  assert.ok(statSync(join(folder, 'b', 'c', 'secret')).isFile())
+})

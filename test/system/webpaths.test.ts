@@ -78,10 +78,25 @@ test('Cloudflare: paths with and without prefix, and the subprotocol', async () 
 })
 
 test('paths and subprotocols that are invalid', () => {
-  for (const path of ['game', '//', '/a//b', '/a?b', '/a#b', '/a b', '/%41', '/é', 'http://x/'])
+  for (const path of [
+    'game',
+    '//',
+    '/a//b',
+    '/a?b',
+    '/a#b',
+    '/a b',
+    '/%41',
+    '/é',
+    'http://x/',
+    '/.',
+    '/a/..',
+    '/a/../b',
+    '/./a',
+  ])
     assert.throws(() => new WebPaths(path), PathError, path)
   assert.throws(() => new WebPaths('', 'ws'), /path "ws" is not like \/game or \/eu\/game/)
-  for (const path of ['', '/', '/game', '/game/', '/eu/game-1/~x']) assert.doesNotThrow(() => new WebPaths(path), path)
+  for (const path of ['', '/', '/game', '/game/', '/eu/game-1/~x', '/.a/..b/...'])
+    assert.doesNotThrow(() => new WebPaths(path), path)
   assert.equal(new WebPaths('/').localPath('/ws'), '/ws')
   for (const header of ['', 'a,', 'a b', 'a, a', 'a, "b"']) assert.equal(parseSubprotocols(header), null, header)
   assert.deepEqual(parseSubprotocols('a , b'), ['a', 'b'])

@@ -52,6 +52,13 @@ test('rejects an invalid value of an option, and accepts valid ones', async () =
     [['--origins', 'game.example'], /origin "game\.example" is not like https:\/\/game\.example/],
     [['--ticket-once', 'yes'], /Not true or false/],
     [['--tls-cert'], /argument missing/],
+    [['--host', ''], /Not an address/],
+    // Node would listen on all interfaces.
+    [['--metrics-host', ''], /Not an address/],
+    [['--metrics-host', '[]'], /Not an address/],
+    [['--data', ''], /Not a path/],
+    [['--app', ' '], /Not a path/],
+    [['--base-path', '/a/../b'], /path "\/a\/\.\.\/b" is not like/],
   ]
   for (const [words, expected] of rows) await assert.rejects(parsed(...words), expected)
   const options = await parsed(
@@ -62,9 +69,12 @@ test('rejects an invalid value of an option, and accepts valid ones', async () =
     'https://a.example',
     '--secret',
     'x'.repeat(32),
+    '--metrics-host',
+    '[::1]',
   )
   assert.deepEqual([options.rate, options.ticketOnce, options.origins], [5, true, 'https://a.example'])
   assert.equal(options.secret.length, 32)
+  assert.equal(options.metricsHost, '::1')
 })
 
 test('the error for a short secret does not contain the secret', async () => {
