@@ -11,6 +11,9 @@ export const ROW_TABLES = [
   // A row without data is not for MySQL: it is the counter, or holds only an undo.
   `CREATE TABLE IF NOT EXISTS outbox
     (seq INTEGER PRIMARY KEY, shard TEXT NOT NULL, critical INTEGER NOT NULL, data BLOB NOT NULL, undo BLOB)`,
+  // What exceeds ENTRY_PART_BYTES of an entry's data (kind 0) or undo (kind 1).
+  `CREATE TABLE IF NOT EXISTS outbox_parts
+    (seq INTEGER, kind INTEGER, part INTEGER, bytes BLOB NOT NULL, PRIMARY KEY (seq, kind, part)) WITHOUT ROWID`,
   'CREATE INDEX IF NOT EXISTS outbox_critical ON outbox (shard, seq) WHERE critical = 1',
   'CREATE TABLE IF NOT EXISTS loaded (shard TEXT PRIMARY KEY) WITHOUT ROWID',
 ] as const
@@ -56,3 +59,12 @@ export const DROP_ENTRIES = 'DELETE FROM outbox WHERE seq <= ?'
 export const DELETE_ENTRY = 'DELETE FROM outbox WHERE seq = ?'
 /** Removes the data of the row that is the counter. */
 export const BLANK_ENTRY = "UPDATE outbox SET shard = '', critical = 0, data = x'', undo = NULL WHERE seq = ?"
+
+/** Data and undo of one row together stay below the 2 MB of a row in a Durable Object. */
+export const ENTRY_PART_BYTES = 786_432
+export const ADD_PART = 'INSERT INTO outbox_parts (seq, kind, part, bytes) VALUES (?, ?, ?, ?)'
+export const PARTS = 'SELECT bytes FROM outbox_parts WHERE seq = ? AND kind = ? ORDER BY part'
+export const PARTS_SIZE = 'SELECT sum(length(bytes)) AS bytes FROM outbox_parts WHERE seq = ? AND kind = 0'
+export const ANY_PART = 'SELECT 1 FROM outbox_parts LIMIT 1'
+export const DROP_PARTS = 'DELETE FROM outbox_parts WHERE seq <= ?'
+export const DELETE_PARTS = 'DELETE FROM outbox_parts WHERE seq = ?'

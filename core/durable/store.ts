@@ -26,6 +26,7 @@ import {
 } from '../ports/store.ts'
 import { TableSet } from '../sql/layout.ts'
 import { blobBytes, type SqliteHandle, type SqliteRow, type SqliteValue } from '../sql/sqlite.ts'
+import { joinBytes } from '../wire/bytes.ts'
 import { TIMES } from '../wire/limits.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
 
@@ -273,14 +274,7 @@ export class ObjectStore implements LocalStore {
 
   #snapshot(): Uint8Array | null {
     const parts = this.#sql.all(sql.ALL_SNAPSHOT).map(({ bytes }) => blobBytes(bytes))
-    if (parts.length === 0) return null
-    const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-    let at = 0
-    for (const part of parts) {
-      joined.set(part, at)
-      at += part.length
-    }
-    return joined
+    return parts.length === 0 ? null : joinBytes(parts)
   }
 
   /** Each cast sets a later wake time; an alarm that fires early costs less than a new alarm per cast. */

@@ -8,6 +8,7 @@ import { shardName } from '../../core/wire/shardid.ts'
 import { decodeEntry } from '../../core/outbox/entry.ts'
 import { DetachedError } from '../../core/outbox/storetables.ts'
 import { t } from '../../core/wire/type.ts'
+import { ENTRY_PART_BYTES } from '../../schemas/rows.ts'
 import { storedCast, fill, item, items, openInMemoryTables, remove, rowWriteSet } from './rowsfixture.ts'
 import { assertField } from '../support/assertfield.ts'
 import { ada, bob } from './slotfixture.ts'
@@ -248,4 +249,34 @@ test('queues the rows of a table that the game declares again after the attachme
   assert.equal(open([items], true).outbox.lastSeq, 0)
   const rows = open([items, pets], true)
   assert.deepEqual([rows.outbox.lastSeq, rows.isLoaded(A)], [1, true])
+})
+
+test('splits large data and undos into rows below 2 MB, and removes the parts with their entry', () => {
+  const { open, sql } = openInMemoryTables()
+  const bytesOf = (size: number, seed: number): Uint8Array =>
+    Uint8Array.from({ length: size }, (_, i) => (i + seed) % 251)
+  const sizes = [ENTRY_PART_BYTES - 1, ENTRY_PART_BYTES, ENTRY_PART_BYTES + 1, 3_000_000]
+  let { outbox } = open([], true)
+  for (const [n, size] of sizes.entries()) outbox.appendTurn(A, true, bytesOf(size, n), bytesOf(size, n + 7))
+  outbox = open([], true).outbox
+  const read = outbox.read(0, 99, 99, Infinity)
+  assert.deepEqual(
+    read.map(({ data }) => data),
+    sizes.map((size, n) => bytesOf(size, n)),
+  )
+  assert.equal(outbox.read(0, 99, 99, 4 * ENTRY_PART_BYTES).length, 3, 'parts count in the bytes of a read')
+  const [largest] = sql.all('SELECT max(length(data) + length(undo)) AS n FROM outbox')
+  assert.ok(Number(largest!['n']) < 2_000_000)
+  const parts = (): unknown[] => sql.all('SELECT DISTINCT seq FROM outbox_parts ORDER BY seq').map(({ seq }) => seq)
+  assert.deepEqual(parts(), [3, 4])
+  const undos: Uint8Array[] = []
+  outbox.undoTurns(A, 4, (undo) => undos.push(undo))
+  assert.deepEqual(undos, [bytesOf(3_000_000, 10)])
+  assert.deepEqual(parts(), [3])
+  outbox.appendTurn(A, false, bytesOf(3_000_000, 1), null)
+  outbox.drop(4)
+  outbox.deleteDropped(10, false)
+  assert.deepEqual(parts(), [5])
+  assert.deepEqual(outbox.removeAll()[0]!.data, bytesOf(3_000_000, 1))
+  assert.deepEqual(parts(), [])
 })
