@@ -5,7 +5,7 @@ import type { RowMethods, RowOf, Rows, Tables, TableMethods } from '../game/cont
 import type { ColumnDefinition, TableDefinition, TableTypes } from '../game/table.ts'
 import { RowError, shorten } from '../wire/errors.ts'
 import { JSON_RULES, Unserializable, walkValue } from '../wire/plainvalue.ts'
-import { INVALID, findKind, pathText } from '../wire/schema.ts'
+import { INVALID, findKind, pathText, UNDESCRIBED_KINDS } from '../wire/schema.ts'
 import type { Row, RowKey } from '../ports/store.ts'
 import { deepFreeze } from './freeze.ts'
 import type { CachedRow } from './rowcache.ts'
@@ -283,8 +283,8 @@ function badValue(table: TableDefinition, message: string, column?: string, path
  */
 function ownedValue(table: TableDefinition, { name, kind, spec }: ColumnDefinition, value: unknown): unknown {
   if (kind === 'json') {
-    if (findKind(spec, ['foreign']) === null) return deepFreeze(value)
-    // A schema of another library may accept more than JSON preserves.
+    if (findKind(spec, UNDESCRIBED_KINDS) === null) return deepFreeze(value)
+    // t.unknown and a schema of another library may accept more than JSON preserves.
     const json = walkValue(value, JSON_RULES, (path, why) => {
       throw badValue(table, why, name, path)
     })

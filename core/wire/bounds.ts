@@ -4,10 +4,10 @@
 import { DefinitionError } from './errors.ts'
 import { SCAN_LIMITS } from './limits.ts'
 import { MAX_SCAN_DEPTH, type ScanLimits } from './scan.ts'
-import { findKind, type TypeSpec } from './schema.ts'
+import { findKind, UNDESCRIBED_KINDS, type TypeSpec } from './schema.ts'
 
 export interface BodyBounds extends ScanLimits {
-  /** A schema of another library describes a part, so a value may hold what the codec would change without an error. */
+  /** A part is t.unknown or described by another library, so a value may hold what the codec would change without an error. */
   readonly isForeign: boolean
 }
 
@@ -22,14 +22,14 @@ export function boundsOf(what: string, spec: TypeSpec, foreignItems: number = SC
   const depth = depthOf(spec)
   if (depth > MAX_SCAN_DEPTH)
     throw new DefinitionError(`${what}: the type is nested ${depth} levels deep, which exceeds ${MAX_SCAN_DEPTH}`)
-  const isForeign = findKind(spec, ['foreign']) !== null
+  const isForeign = findKind(spec, UNDESCRIBED_KINDS) !== null
   const items = Math.max(SCAN_LIMITS.items, itemsOf(spec, foreignItems))
   return { depth: Math.max(SCAN_LIMITS.depth, depth), items, isForeign }
 }
 
 /** The most array elements and map entries in a value of the type. */
 function itemsOf(spec: TypeSpec, foreignItems: number): number {
-  if (spec.kind === 'foreign') return foreignItems
+  if (UNDESCRIBED_KINDS.includes(spec.kind)) return foreignItems
   if (spec.kind === 'array' || spec.kind === 'record') return spec.max * (1 + itemsOf(spec.item, foreignItems))
   if ('item' in spec) return itemsOf(spec.item, foreignItems)
   if (spec.kind !== 'object') return 0

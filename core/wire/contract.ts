@@ -20,7 +20,7 @@ export interface CommandOptions {
   readonly internal?: boolean
   /** Largest body in bytes; the server's own limit applies too. */
   readonly maxBytes?: number
-  /** Array elements and map entries of each part that a schema of another library describes. Default 4,096. */
+  /** Array elements and map entries of each part that is `t.unknown` or of another library's schema. Default 4,096. */
   readonly maxItems?: number
   /** Cost of one call in a session's rate limit. Default 1. */
   readonly cost?: number
@@ -77,7 +77,7 @@ export interface Event<N extends number, Data> {
 export interface EventOptions {
   /** Overrides the contract's codec. */
   readonly codec?: CodecName | Codec
-  /** Array elements and map entries of each part that a schema of another library describes. Default 4,096. */
+  /** Array elements and map entries of each part that is `t.unknown` or of another library's schema. Default 4,096. */
   readonly maxItems?: number
   /**
    * A newer event replaces an older one that was not sent yet: `true` = any of this kind, a field's name = one with the same

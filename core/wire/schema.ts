@@ -43,6 +43,7 @@ export type TypeSpec =
   | { readonly kind: 'optional' | 'nullable'; readonly item: TypeSpec }
   | { readonly kind: 'oneOf'; readonly values: readonly string[] }
   | { readonly kind: 'object'; readonly fields: { readonly [name: string]: TypeSpec } }
+  | { readonly kind: 'unknown' }
   | { readonly kind: 'foreign'; readonly vendor: string }
 /** The number types. */
 export type NumberKind = 'u8' | 'u16' | 'u32' | 'i8' | 'i16' | 'i32' | 'int' | 'f32' | 'f64'
@@ -168,6 +169,9 @@ function pathSegment(key: PropertyKey): string {
 
 /** Kinds of values that JSON cannot represent. */
 export const NON_JSON_KINDS: readonly string[] = ['bytes', 'i64', 'u64', 'date']
+
+/** Kinds whose values no type describes: they may hold what their codec would change without an error. */
+export const UNDESCRIBED_KINDS: readonly string[] = ['foreign', 'unknown']
 
 /** Returns the first of these kinds that occurs in a spec. */
 export function findKind(spec: TypeSpec, kinds: readonly string[]): string | null {

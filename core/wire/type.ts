@@ -139,6 +139,13 @@ export const t = {
     return orEmpty('nullable', null, type)
   },
 
+  /** Any value of the codec, absent too, for handlers that judge it themselves. Prefer a type, which bounds the value. */
+  unknown: new Descriptor<unknown>(
+    { kind: 'unknown' },
+    (value) => value,
+    (value) => mismatch('unknown', value),
+  ),
+
   oneOf<const Values extends readonly [string, ...string[]]>(...values: Values): Type<Values[number]> {
     const known = new Set<unknown>(values)
     if (values.length === 0 || known.size !== values.length)

@@ -66,19 +66,21 @@ test('a type that is nested too deep is refused where it is defined', () => {
 test('maxItems bounds what a schema of another library describes', () => {
   assert.deepEqual(inputBounds({ a: anything }), { items: 4_097, depth: 32, isForeign: true })
   assert.equal(inputBounds({ a: anything, b: anything }, 10_000).items, 20_002)
+  assert.deepEqual(inputBounds({ a: t.unknown }), inputBounds({ a: anything }))
   for (const maxItems of [0, -1, 1.5, NaN]) assert.throws(() => inputBounds({}, maxItems), DefinitionError)
 })
 
 test('a value of a foreign schema that its codec would change is refused with its path', () => {
-  const { bounds } = event(1, { a: anything })
   const refused: readonly (readonly [value: unknown, message: RegExp])[] = [
     [new Map([['b', 1]]), /body\.a: an instance of Map /],
     [{ b: [new Set()] }, /body\.a\.b\[0\]: an instance of Set /],
     [{ b: () => 1 }, /body\.a\.b: a function /],
   ]
-  for (const [a, message] of refused)
-    for (const codec of [msgpack, json])
-      assert.throws(() => codec.encode({ a }, bounds), { name: 'TypeError', message })
+  for (const type of [anything, t.unknown])
+    for (const [a, message] of refused)
+      for (const codec of [msgpack, json])
+        assert.throws(() => codec.encode({ a }, event(1, { a: type }).bounds), { name: 'TypeError', message })
+  const { bounds } = event(1, { a: anything })
   assert.throws(() => json.encode({ a: NaN }, bounds), /json: body\.a: NaN has no form in JSON/)
   assert.throws(() => msgpack.encode({ a: 2n ** 64n }, bounds), /msgpack: body\.a: exceeds 64 bits/)
   const date = new Date(5)

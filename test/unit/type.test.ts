@@ -33,6 +33,8 @@ const accepted: [what: string, type: Type<unknown>, values: unknown[]][] = [
   ['array', t.array(t.u8, 3), [[], [1, 2, 3]]],
   ['optional', t.optional(t.u8), [undefined, 1]],
   ['nullable', t.nullable(t.u8), [null, 1]],
+  ['unknown', t.unknown, [undefined, null, 1, 'x', [1], { a: { b: 2 } }]],
+  ['unknown field', t.object({ a: t.unknown }), [{}, { a: null }, { a: 'x' }]],
   ['oneOf', t.oneOf('red', 'blue'), ['red', 'blue']],
   ['object', t.object({ a: t.u8, b: t.object({ c: t.bool }) }), [{ a: 1, b: { c: true } }]],
   ['an object whose name is inherited', t.object({ constructor: t.u8 }), [{ constructor: 1 }]],
@@ -242,6 +244,7 @@ test('infers the types of the descriptors', () => {
     map: t.record(t.u8, 4),
     blob: t.bytes(),
     other: foreign,
+    any: t.unknown,
   }
   interface Expected {
     id: string
@@ -253,6 +256,7 @@ test('infers the types of the descriptors', () => {
     blob: Uint8Array
     other: number
     note?: string | undefined
+    any?: unknown
   }
   type Flat<T> = { [K in keyof T]: T[K] }
   const type = t.object(fields)
