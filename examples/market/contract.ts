@@ -13,7 +13,7 @@ export const KINDS = ['deposit', 'sent', 'received', 'returned'] as const
 export const kind = t.oneOf(...KINDS)
 const entry = t.object({ id: t.string(MAX_NAME), kind, amount: gold, gold })
 
-/** The first call of a connection: names its player. (A real game verifies a ticket here.) */
+/** The first call of a session: logs it in as its player. (A real game verifies a ticket or a password here.) */
 export const Market = contract(
   'market',
   { open: command(401, { player: t.unknown }, { player: t.string(MAX_NAME), gold }) },

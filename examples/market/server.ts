@@ -14,6 +14,7 @@ const market = service(Market)
   .on('open', async (c, { player }) => {
     if (!isName(player)) throw c.fail('BAD_PLAYER')
     const { gold } = await c.at(Purse, player).call.balance()
+    await c.login(player)
     c.bind(Purse, player)
     return { player, gold }
   })
