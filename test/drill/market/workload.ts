@@ -1,6 +1,6 @@
 // A player of the market: sends deposits and transfers under its own ids, repeats each until it is answered, and checks
-// every answer against the answers before it. Invariant: only one client of a purse takes gold out of it, so the purse never
-// holds less than that client's last answer. Portable: the time comes only from the given clock.
+// every answer against the answers before it. Invariant: a purse has one client at a time, which alone takes gold out of it, so the purse
+// never holds less than that client's last answer. Portable: the time comes only from the given clock.
 
 import type { ClientClock } from '../../../client/socket.ts'
 import { MAX_ENTRIES, MAX_GOLD } from '../../../examples/market/contract.ts'
@@ -23,18 +23,12 @@ export interface PlayerOptions {
   readonly mix: Mix
   /** Mean pause after an answer. */
   readonly thinkMs: number
-  /** False for a second client of the same purse, which only deposits. Default true. */
-  readonly spends?: boolean
-  /** Another client deposits into the same purse. Default false. */
-  readonly isShared?: boolean
   /** Some deposits are so large that a purse becomes full. Default false. */
   readonly isRich?: boolean
   /** An old state of the purse can be read, as when an old disk returns while MySQL is unavailable. Default false. */
   readonly mayBeStale?: boolean
   /** MySQL rejects some rows. Default false. */
   readonly mayBeRejected?: boolean
-  /** Acknowledged transactions, shared by all clients of the purse. */
-  readonly answered?: Transaction[]
   /** Receives each first acknowledgement at once. */
   readonly onAcknowledged?: (of: Transaction, atMs: number) => void
 }
@@ -61,7 +55,7 @@ const INVALID: readonly (readonly [Command, Input, string])[] = [
 
 export class MarketPlayer {
   readonly #options: PlayerOptions
-  readonly #answered: Transaction[]
+  readonly #answered: Transaction[] = []
   #transactions = 0
   #isStopping = false
   #isAborted = false
@@ -76,7 +70,6 @@ export class MarketPlayer {
 
   constructor(options: PlayerOptions) {
     this.#options = options
-    this.#answered = options.answered ?? []
     this.#gold = options.mix.initialGold
   }
 
@@ -144,10 +137,9 @@ export class MarketPlayer {
     return answer.gold
   }
 
-  /** Only this client takes gold out of the purse, so an answer is a lower bound until then. */
+  /** Only this client takes gold out of the purse, so an answer is a lower bound until then, unless an old state can be read. */
   get #isGoldKnown(): boolean {
-    const { spends = true, mayBeStale = false } = this.#options
-    return spends && !mayBeStale
+    return !this.#options.mayBeStale
   }
 
   async #step(): Promise<void> {
@@ -165,9 +157,9 @@ export class MarketPlayer {
   }
 
   #newTransaction(): Transaction {
-    const { random, log, name, prefix, recipients, mix, spends = true, isRich = false } = this.#options
+    const { random, log, name, prefix, recipients, mix, isRich = false } = this.#options
     const gold = this.#gold ?? MAX_AMOUNT
-    const isDeposit = !spends || gold === 0 || random.chance(mix.deposits)
+    const isDeposit = gold === 0 || random.chance(mix.deposits)
     const maxDeposit = isRich && random.chance(0.3) ? MAX_GOLD / 2 : MAX_AMOUNT
     return log.begin({
       amount: 1 + random.below(isDeposit ? maxDeposit : Math.min(maxDeposit, gold)),
@@ -249,9 +241,9 @@ export class MarketPlayer {
 
   /** The newest own entry of a history is the last acknowledged transaction. */
   #checkNewest(entries: readonly HistoryEntry[], limit: number): void {
-    const { log, name, isShared = false } = this.#options
+    const { log, name } = this.#options
     const last = this.#last
-    if (!last || !this.#isLastNewest || !this.#isGoldKnown || isShared) return
+    if (!last || !this.#isLastNewest || !this.#isGoldKnown) return
     const newest = entries.find(({ kind }) => kind === 'deposit' || kind === 'sent')
     if (!newest && entries.length === limit) return
     if (newest?.id !== last.id || newest.gold !== last.gold)

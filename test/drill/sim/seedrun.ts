@@ -137,52 +137,38 @@ async function runUntil(
     await clock.run(Math.min(untilMs, clock.mono() + STEP_MS), () => simulation.broken !== null)
 }
 
-/** Legacy clients and SDK clients alternate. Some purses have a second client, which only deposits. */
+/** Legacy clients and SDK clients alternate. */
 function makePlayers(simulation: Simulation): MarketPlayer[] {
   const { profile, clock, log, random } = simulation
   const names = Array.from({ length: profile.players }, (_, i) => `p${i}`)
-  return names.flatMap((name, i) => {
-    const stream = random.players.fork()
-    const isShared = random.players.chance(0.2)
-    const options = {
-      name,
-      recipients: [...names.filter((other) => other !== name), ...SINKS],
-      answered: [],
-      log,
-      clock,
-      mix: SIM_MIX,
-      thinkMs: profile.thinkMs,
-      isShared,
-      isRich: profile.hasFullPurses,
-      mayBeStale: profile.faults.has('back'),
-      mayBeRejected: profile.poison,
-    }
-    const first = new MarketPlayer({
-      ...options,
-      prefix: name,
-      random: stream,
-      connection: connectionOf(simulation, name, name, i % 2 === 1),
-    })
-    if (!isShared) return [first]
-    const second = new MarketPlayer({
-      ...options,
-      prefix: `${name}b`,
-      spends: false,
-      random: random.players.fork(),
-      connection: connectionOf(simulation, name, `${name}b`, i % 2 === 0),
-    })
-    return [first, second]
-  })
+  return names.map(
+    (name, i) =>
+      new MarketPlayer({
+        name,
+        prefix: name,
+        recipients: [...names.filter((other) => other !== name), ...SINKS],
+        connection: connectionOf(simulation, name, i % 2 === 1),
+        log,
+        random: random.players.fork(),
+        clock,
+        mix: SIM_MIX,
+        thinkMs: profile.thinkMs,
+        isRich: profile.hasFullPurses,
+        mayBeStale: profile.faults.has('back'),
+        mayBeRejected: profile.poison,
+      }),
+  )
 }
 
-function connectionOf(simulation: Simulation, player: string, client: string, isLegacy: boolean): MarketConnection {
+function connectionOf(simulation: Simulation, player: string, isLegacy: boolean): MarketConnection {
   const { clock, log, random, trace } = simulation
   const kind = isLegacy ? 'tcp' : 'ws'
   const host = (): GatewayHost | null => simulation.hostOf(player)
   const options: ConnectionOptions = {
     player,
     url: 'sim://',
-    dial: (_, events) => new SimConnection({ client, kind, clock, random: random.connections, trace, host }, events),
+    dial: (_, events) =>
+      new SimConnection({ client: player, kind, clock, random: random.connections, trace, host }, events),
     clock,
     pipelinedLogins: true,
     onViolation: (violation, what) => log.violations.add(violation, what),

@@ -7,6 +7,7 @@ import type { OpenRequest } from '../../../core/ports/link.ts'
 import { MemoryDatabase } from '../../../core/testing/database.ts'
 import type { ShardId } from '../../../core/wire/shardid.ts'
 import { shardName } from '../../../core/wire/shardid.ts'
+import { SESSION_SHARD, uidShardKey } from '../../../core/wire/systemshards.ts'
 import market from '../../../examples/market/server.ts'
 import { Random } from '../../support/random.ts'
 import { RequestLog, type ViolationKind } from '../market/requestlog.ts'
@@ -154,7 +155,11 @@ export class Simulation implements ProcessEnvironment, GatewayEnvironment, Shard
   }
 
   machineOf(shard: ShardId): Machine {
-    return this.machines[hashOf(shardName(shard)) % this.machines.length]!
+    // A gateway opens channels at the engine of its machine: all shards of a player are there.
+    const ofLogin = uidShardKey('')
+    const isLogin = shard.contract === SESSION_SHARD && shard.key.startsWith(ofLogin)
+    const placed = isLogin ? { contract: 'purse', key: shard.key.slice(ofLogin.length) } : shard
+    return this.machines[hashOf(shardName(placed)) % this.machines.length]!
   }
 
   isOn(shard: ShardId, disk: Disk): boolean {
