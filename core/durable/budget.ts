@@ -6,6 +6,9 @@ const MIB = 1_048_576
 /** https://developers.cloudflare.com/workers/platform/limits/ */
 export const ISOLATE_BYTES = 128_000_000
 
+/** A change that is being sent exists as an entry, as a row, as SQL and in a request. */
+export const COPIES_OF_CHANGE = 4
+
 export const ISOLATE_BUDGET = {
   /** Code, V8, engine and gateway: a workerd with a game and one object has 18 MB of heap and stacks. */
   baseBytes: 20 * MIB,
@@ -23,7 +26,7 @@ export const ISOLATE_BUDGET = {
   channelBytes: 12 * MIB,
   /** Calls in all mailboxes. */
   backlogBytes: 8 * MIB,
-  /** Batches of the outbox on their way to MySQL, at most 1 MiB of changes each. The outbox itself is on disk. */
+  /** Batches of all outboxes on their way to MySQL, with their copies. The outbox itself is on disk. */
   outboxBytes: 8 * MIB,
   /** Unread bytes of all clients of an edge: `maxTotalUnreadBytes` there, which a variable replaces where the edge runs alone. */
   outboundBytes: 16 * MIB,

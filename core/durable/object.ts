@@ -8,6 +8,7 @@ import { Engine } from '../engine/engine.ts'
 import { SharedMemory } from '../engine/sharedmemory.ts'
 import type { Game } from '../game/game.ts'
 import { routingTableOf, type RoutingTableData } from '../game/routing.ts'
+import { BatchMemory } from '../outbox/batchmemory.ts'
 import { TieredStore } from '../outbox/tieredstore.ts'
 import type { Peer, PeerAnswer, PeerCall } from '../ports/directory.ts'
 import type { ChannelIn } from '../ports/link.ts'
@@ -19,7 +20,7 @@ import { TIMES, type Limits } from '../wire/limits.ts'
 import type { OpenRecord } from '../wire/record.ts'
 import { readShardRecords } from '../wire/recordreader.ts'
 import { shardName, type ShardId } from '../wire/shardid.ts'
-import { ISOLATE_BUDGET } from './budget.ts'
+import { COPIES_OF_CHANGE, ISOLATE_BUDGET } from './budget.ts'
 import { OBJECT_MAX_PINNED_MS, WorkerClock, WorkerLog } from './clock.ts'
 import { IdleWatch } from './idlewatch.ts'
 import { ObjectDirectory, type ShardRpc } from './directory.ts'
@@ -56,7 +57,9 @@ export function shardObject(
   game: Game,
   options: ShardObjectOptions = {},
 ): new (ctx: DurableObjectState, env: ShardEnv) => ShardHost {
-  const shared = { game, table: routingTableOf(game), memory: new SharedMemory(ISOLATE_BUDGET) }
+  const memory = new SharedMemory(ISOLATE_BUDGET)
+  const batchMemory = new BatchMemory(ISOLATE_BUDGET.outboxBytes / COPIES_OF_CHANGE)
+  const shared = { game, table: routingTableOf(game), memory, batchMemory }
   return class extends ShardHost {
     constructor(ctx: DurableObjectState, env: ShardEnv) {
       super(ctx, env, shared, options)
@@ -69,6 +72,7 @@ interface SharedByObjects {
   readonly game: Game
   readonly table: RoutingTableData
   readonly memory: SharedMemory
+  readonly batchMemory: BatchMemory
 }
 
 export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost, ShardRpc {
@@ -94,7 +98,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
 
   constructor(ctx: DurableObjectState, env: ShardEnv, shared: SharedByObjects, options: ShardObjectOptions) {
     super(ctx, env)
-    const { game, table, memory } = shared
+    const { game, table, memory, batchMemory } = shared
     this.#game = game
     this.#table = table
     this.#store = new ObjectStore(
@@ -103,7 +107,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
       (error) => this.#log.error('the alarm could not be set', { error }),
       { tables: [...game.tables.values()], outbox: Boolean(env.DATABASE_URL) },
     )
-    this.#tiers = this.#openTiers(options)
+    this.#tiers = this.#openTiers(options, batchMemory)
     const store = this.#tiers ?? this.#store
     const isLocal = (contract: string): boolean => this.#engine.planOf(contract)?.definition.stateless ?? true
     this.#directory = new ObjectDirectory(isLocal, env.SHARD, this.#log, (shard) => this.#engine.localPeer(shard))
@@ -125,7 +129,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
     for (const socket of ctx.getWebSockets()) this.#linkSocketOf(socket)?.reopenChannel()
   }
 
-  #openTiers({ flushMs }: ShardObjectOptions): TieredStore | null {
+  #openTiers({ flushMs }: ShardObjectOptions, batchMemory: BatchMemory): TieredStore | null {
     const tables = [...this.#game.tables.values()]
     const url = this.env.DATABASE_URL
     const criticalTable = tables.find((table) => table.class === 'critical')
@@ -144,6 +148,7 @@ export class ShardHost extends DurableObject<ShardEnv> implements LinkSocketHost
       onFenced: restartAll,
       // The platform runs one object per name, so no other writer can hold the lease.
       checksLeaseFirst: false,
+      batchMemory,
       ...(flushMs === undefined ? {} : { flushMs }),
     })
     tiers.start()

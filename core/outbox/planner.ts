@@ -9,6 +9,7 @@ import type { ParkedTurn } from '../ports/database.ts'
 import type { Row, RowChange, RowKey } from '../ports/store.ts'
 import type { DatabaseError } from '../sql/client.ts'
 import { parseShardName } from '../wire/shardid.ts'
+import type { BatchHolder, BatchMemory } from './batchmemory.ts'
 import type { FlushLog } from './flushlog.ts'
 import { decodeEntry } from './entry.ts'
 import { buildBatch, type BlockedTurn, type BuiltBatch, type NewlyParkedTurn, type PoisonTurn } from './batch.ts'
@@ -30,6 +31,8 @@ export interface BatchPlannerOptions {
   /** Maximum number of rows, and of entries, of one transaction. */
   readonly maxBatch: number
   readonly maxBytes: number
+  /** Shared with other flushers; may allow less than `maxBytes`. */
+  readonly batchMemory?: BatchMemory | undefined
 }
 
 /** One transaction, until its outcome is known. */
@@ -54,8 +57,9 @@ const MAX_LOST_ENTRIES = 100
 /** Prefix of `firefly_parked.error`, by which a restart recognizes lost turns. */
 const LOST_ERROR = 'lost: acknowledged by a store'
 
-export class BatchPlanner {
+export class BatchPlanner implements BatchHolder {
   #parkedCount = 0
+  #heldBytes = 0
   readonly #options: BatchPlannerOptions
   readonly #flushLog: FlushLog
   readonly #refusals: RefusalTracker
@@ -73,6 +77,11 @@ export class BatchPlanner {
     this.#flushLog = flushLog
     this.#refusals = refusals
     this.#maxEntries = options.maxBatch
+    options.batchMemory?.add(this)
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes
   }
 
   /** Turns that were parked since the start. */
@@ -116,8 +125,10 @@ export class BatchPlanner {
 
   /** Returns the next transaction; null = nothing is due. @throws EntryError, or the error of the store */
   async nextAttempt(applied: number): Promise<FlushAttempt | BlockedTurn | null> {
-    const { outbox, maxBytes } = this.#options
-    const entries = outbox.read(applied, this.#maxEntries, maxBytes)
+    const { outbox, maxBytes, batchMemory } = this.#options
+    this.#heldBytes = 0
+    const entries = outbox.read(applied, this.#maxEntries, Math.min(maxBytes, batchMemory?.maxBatchBytes ?? Infinity))
+    this.#heldBytes = entries.reduce((sum, { data }) => sum + data.length, 0)
     if (entries.length > 0) return this.#attemptEntries(entries)
     const now = this.#options.clock.mono()
     if (this.#lostEntries.length > 0) return now >= this.#parkLostAtMs ? this.#parkLost(applied) : null

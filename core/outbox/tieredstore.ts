@@ -14,6 +14,7 @@ import { CallError, RowError } from '../wire/errors.ts'
 import { TIMES } from '../wire/limits.ts'
 import { DatabaseError } from '../sql/client.ts'
 import { Flusher, type FlusherMetrics } from './flusher.ts'
+import type { BatchMemory } from './batchmemory.ts'
 import { CatchUpLimiter } from './catchup.ts'
 import { ShardLoader } from './loader.ts'
 import type { LocalStore } from './localstore.ts'
@@ -32,6 +33,8 @@ export interface TieredStoreOptions {
   /** Maximum time that an open or a reload waits for MySQL. */
   readonly waitMs?: number
   readonly flushMs?: number | undefined
+  /** Shared with other stores. */
+  readonly batchMemory?: BatchMemory
   /** Maximum number of rows of one shard, all tables together. */
   readonly maxRows?: number
   /**
@@ -251,7 +254,7 @@ export class TieredStore implements Store {
   #flusherOf(owner: string): Flusher {
     const existing = this.#flushers.get(owner)
     if (existing) return existing
-    const { database, clock, log, onStale, onFenced, flushMs } = this.#options
+    const { database, clock, log, onStale, onFenced, flushMs, batchMemory } = this.#options
     const flusher = new Flusher({
       owner,
       outbox: this.#local.outboxOf(owner),
@@ -268,6 +271,7 @@ export class TieredStore implements Store {
       },
       onFenced: (cause) => onFenced?.(owner, cause),
       catchUpLimiter: this.#catchUpLimiter,
+      batchMemory,
       flushMs,
     })
     this.#flushers.set(owner, flusher)

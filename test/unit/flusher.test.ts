@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { BatchMemory } from '../../core/outbox/batchmemory.ts'
 import type { RowChange } from '../../core/ports/store.ts'
 import { RowCoalescer } from '../../core/outbox/coalescer.ts'
 import { FlusherFixture } from './flusherfixture.ts'
@@ -111,6 +112,30 @@ test('flushes a full batch at once; bounds batches in rows, entries and bytes', 
   for (let n = 0; n < 4; n++) small.commitTurn(ada, [insert(items, item(ada, `i${n}`, n))])
   await small.advance(300)
   assert.equal(small.batches.length, 4)
+})
+
+test('a batch takes at most half of the memory that the batches of other flushers leave', async () => {
+  const batchMemory = new BatchMemory(1_000_000)
+  const other = { heldBytes: 0 }
+  batchMemory.add(other)
+  const fixture = await FlusherFixture.ready(1, { maxBatch: 100_000, batchMemory })
+  const sentTurns = async (): Promise<number> => {
+    const before = fixture.batches.length
+    for (let n = 0; n < 8; n++) {
+      const id = `${before}-${n}-`
+      fixture.commitTurn(
+        ada,
+        Array.from({ length: 1_000 }, (_, i) => insert(items, item(ada, id + i, i))),
+      )
+    }
+    await fixture.advance(2_000)
+    return fixture.batches.length - before
+  }
+  assert.ok((await sentTurns()) <= 3)
+  other.heldBytes = 1_000_000
+  assert.equal(await sentTurns(), 8)
+  other.heldBytes = 0
+  assert.ok((await sentTurns()) <= 3)
 })
 
 test('puts deletes before inserts, so that a unique value can move', async () => {
