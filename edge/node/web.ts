@@ -7,6 +7,7 @@ import { getPath } from 'hono/utils/url'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
+import type { Writable } from 'node:stream'
 import type { App } from '../../core/node/app.ts'
 import type { Host } from '../../core/node/host.ts'
 import type { Gateway } from '../gateway/gateway.ts'
@@ -69,13 +70,13 @@ export function webServer(options: WebOptions): WebServer {
       }
     }
   })
-  const answering = new WeakSet<Socket>()
-  server.on('request', ({ socket }, response: NodeJS.EventEmitter) => {
-    answering.add(socket)
-    response.once('close', () => answering.delete(socket))
+  const responses = new WeakMap<Socket, Writable>()
+  server.on('request', ({ socket }, response: Writable) => {
+    responses.set(socket, response)
+    response.once('close', () => responses.delete(socket))
   })
   server.on('clientError', (error: ClientError, socket: Socket) =>
-    onClientError(error, socket, answering.has(socket), rejections),
+    onClientError(error, socket, responses.get(socket), rejections),
   )
   return server
 }
@@ -84,14 +85,23 @@ export function webServer(options: WebOptions): WebServer {
 type ClientError = NodeJS.ErrnoException & { readonly rawPacket?: Uint8Array }
 
 /** Answers what Node's parser rejects. TLS errors and resets arrive here too: they are counted elsewhere, or not. */
-function onClientError(error: ClientError, socket: Socket, isAnswering: boolean, rejections: ListenerRejections): void {
+function onClientError(
+  error: ClientError,
+  socket: Socket,
+  response: Writable | undefined,
+  rejections: ListenerRejections,
+): void {
   const code = error.code ?? ''
   const isRequest = code.startsWith('HPE_') || code === 'ERR_HTTP_REQUEST_TIMEOUT'
   if (isRequest && error.rawPacket && hasProxySignature(error.rawPacket))
     rejections.countAndLog('proxy', UNTRUSTED_PROXY, socket.remoteAddress ?? '')
   else if (isRequest) rejections.count('request')
-  // During a response there is no place for another one.
-  if (!isRequest || !socket.writable || isAnswering) return void socket.destroy()
+  if (!isRequest || !socket.writable || response?.writableFinished) return void socket.destroy()
+  if (response) {
+    // The answer to the request before it: there is no place for another one.
+    socket.pause()
+    return void response.once('finish', () => socket.destroySoon())
+  }
   const [status, message] = CLIENT_ERRORS[code] ?? [400, `not a valid HTTP request: ${error.message}`]
   answerAndClose(socket, status, message)
 }
