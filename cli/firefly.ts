@@ -163,7 +163,7 @@ function exitWithError(error: unknown): never {
 try {
   const program = new Command('firefly')
     .description('Distributed real-time game server.')
-    .version(packageManifest().version)
+    .version(packageManifest().version, '-v, --version')
     .addCommand(commandWithServeOptions('serve', 'serve a game', serve))
     .addCommand(newCommand())
     .addCommand(devCommand())
@@ -173,6 +173,10 @@ try {
     .addCommand(doctorCommand())
     .addCommand(nodeCommand())
     .exitOverride()
+  const [, , first, topic] = process.argv
+  // Commander would print the general help for `help` with an unknown command.
+  if (first === 'help' && topic && program.commands.every((command) => command.name() !== topic))
+    process.argv.splice(2, 1)
   if (process.argv.length > 2) await program.parseAsync()
   else program.outputHelp()
 } catch (error) {

@@ -276,11 +276,13 @@ test('firefly new depends on the released version when it was installed from a r
 
 test('the command prints its help and version, and names the nearest command', async () => {
   assert.match(await run(process.execPath, [firefly], toolFolder), /^Usage: firefly [^]*\n {2}serve /)
-  assert.equal(await run(process.execPath, [firefly, '--version'], toolFolder), `${manifestOf(root).version}\n`)
-  await assert.rejects(
-    run(process.execPath, [firefly, 'serv'], toolFolder),
-    /unknown command 'serv'\n\(Did you mean serve\?\)/,
-  )
+  for (const flag of ['-v', '--version'])
+    assert.equal(await run(process.execPath, [firefly, flag], toolFolder), `${manifestOf(root).version}\n`)
+  for (const args of [['serv'], ['help', 'serv']])
+    await assert.rejects(
+      run(process.execPath, [firefly, ...args], toolFolder),
+      /unknown command 'serv'\n\(Did you mean serve\?\)/,
+    )
 })
 
 const HERO = `
