@@ -8,7 +8,8 @@ import { critical, type Game } from '../core/game/game.ts'
 import { DriftError } from '../core/migrate/migrations.ts'
 import { AppError, loadApp } from '../core/node/app.ts'
 import { jsonLog } from '../core/node/log.ts'
-import { bufferStandardStreams } from '../core/node/stdio.ts'
+import type { Sources } from '../core/node/sources.ts'
+import { bufferStandardStreams, standardError } from '../core/node/stdio.ts'
 import { StoreError } from '../core/node/storeerror.ts'
 import { DatabaseError } from '../core/sql/client.ts'
 import { DefinitionError } from '../core/wire/errors.ts'
@@ -30,12 +31,13 @@ import { watchAndServe } from './watch.ts'
 async function serve(options: ServeOptions): Promise<void> {
   if (options.watch) return watchAndServe(options.app)
   bufferStandardStreams()
-  exitOnUncaughtError()
+  const nameSources = exitOnUncaughtError()
   const signals = new SignalHandler()
   const tls = tlsOf(options)
   const tickets = ticketsOf(options)
   const app = await loadApp(options.app)
   const { page, cipher, sources } = app
+  nameSources(sources)
   const game = options.critical ? critical(app.game) : app.game
   const server = await start({
     game,
@@ -117,13 +119,17 @@ function durabilityLines(game: Game, hasMysql: boolean): string[] {
   return lines
 }
 
-/** Node would print the error by a write that can block, and the dead server would keep its ports. */
-function exitOnUncaughtError(): void {
-  const log = jsonLog('error')
+/**
+ * Node would print the error by a write that can block, and the dead server would keep its ports. Returns a function that
+ * takes the sources of the game, once it is loaded: the line of an error then names its place.
+ */
+function exitOnUncaughtError(): (sources: Sources) => void {
+  let log = jsonLog('error')
   process.on('uncaughtException', (error, origin) => {
     log.error('an error that nothing caught ends the process', { error, origin })
     process.exit(1)
   })
+  return (sources) => (log = jsonLog('error', standardError(), sources))
 }
 
 /** Appears in the help; launch.mjs runs it. */

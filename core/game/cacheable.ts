@@ -1,7 +1,8 @@
 // A value that can be recomputed, such as a profile or a ranking: cached in the process, computed once for concurrent
 // readers. It is never the source of truth: data that must not be lost is a row.
 
-import { DefinitionError } from '../wire/errors.ts'
+import { DefinitionError, shorten } from '../wire/errors.ts'
+import { checkOption, checkOptions, FUNCTION, POSITIVE_INTEGER, type OptionKinds } from '../wire/options.ts'
 
 /** Options of `cacheable`. */
 export interface CacheOptions {
@@ -9,6 +10,11 @@ export interface CacheOptions {
   readonly ttlMs: number
   /** Maximum number of values; the oldest are evicted first. Default 10,000. */
   readonly maxEntries?: number
+}
+
+const CACHE_OPTIONS: OptionKinds<CacheOptions> = {
+  ttlMs: { what: 'a number above 0', accepts: (value) => typeof value === 'number' && value > 0 },
+  maxEntries: POSITIVE_INTEGER,
 }
 
 /** A definition that `c.cached` reads. */
@@ -36,11 +42,14 @@ type ParamsOf<Name extends string> = Name extends `${string}{${infer P}}${infer 
  */
 export function cacheable<const Name extends string, Value>(
   name: Name,
-  { ttlMs, maxEntries = 10_000 }: CacheOptions,
+  options: CacheOptions,
   load: (params: ParamsOf<Name>) => Promise<Value>,
 ): Cached<ParamsOf<Name>, Value> {
-  if (!(ttlMs > 0) || !Number.isInteger(maxEntries) || maxEntries < 1)
-    throw new DefinitionError(`cacheable ${JSON.stringify(name)}: ttlMs and maxEntries must be above 0`)
+  if (typeof name !== 'string') throw new DefinitionError(`cacheable ${shorten(name)}: the name is no text`)
+  const where = `cacheable ${shorten(name)}`
+  checkOptions(where, options, CACHE_OPTIONS, ['ttlMs'])
+  checkOption(where, 'load', load, FUNCTION)
+  const { ttlMs, maxEntries = 10_000 } = options
   const parts = name.split(/\{(\w+)\}/)
   // JSON keeps keys distinct when parameters contain separators.
   const keyOf = (params: ParamsOf<Name>): string =>

@@ -1,8 +1,11 @@
 // A game: its kinds of shards, combined and checked. Invariant: when `firefly` returns, every command has a handler and every
 // number is unique.
 
-import type { CommandNames, Entries, NumberOf } from '../wire/contract.ts'
-import { DefinitionError } from '../wire/errors.ts'
+import type { CommandNames, Contract, Entries, NumberOf } from '../wire/contract.ts'
+import { CONTRACT } from '../wire/contractoptions.ts'
+import { DefinitionError, shorten } from '../wire/errors.ts'
+import { checkOption, checkOptions, FLAG, FUNCTION, OBJECT, oneOf } from '../wire/options.ts'
+import type { OptionKind, OptionKinds } from '../wire/options.ts'
 import type { ContextLog } from './context.ts'
 import type { ShardDefinition } from './definition.ts'
 import type { TableDefinition } from './table.ts'
@@ -36,6 +39,16 @@ export interface GameOptions {
   readonly requireLogin?: boolean
   /** Called for each HELLO with a ticket. */
   readonly auth?: AuthHook
+}
+
+const GAME_OPTIONS: OptionKinds<GameOptions> = {
+  login: /* @__PURE__ */ oneOf('takeover', 'refuse'),
+  requireLogin: FLAG,
+  auth: FUNCTION,
+}
+const BUILDER: OptionKind = {
+  what: 'what shard() or service() returns',
+  accepts: (value) => OBJECT.accepts(value) && OBJECT.accepts((value as { definition?: unknown }).definition),
 }
 
 /** A game: what `firefly` returns, and a server runs. */
@@ -78,16 +91,23 @@ type NumbersOf<S> = S extends { readonly types: { entries: infer E extends Entri
 
 /**
  * Creates the game of these shards and services; the default export of a game's `server.ts`.
- * @throws DefinitionError for a missing handler, a contract served twice, a number used by two contracts, two tables of one name
+ * @throws DefinitionError for a missing handler, a contract served twice, a number used by two contracts, two tables of one name,
+ * an unknown option, an option of another type
  */
 export function firefly<S extends Record<string, { readonly definition: ShardDefinition }>>(
   shards: { [K in keyof S]: S[K] & Complete<S[K]> & Distinct<S, K> },
-  { login = 'takeover', requireLogin = false, auth }: GameOptions = {},
+  options: GameOptions = {},
 ): Game {
+  checkOption('firefly', 'the argument shards', shards, OBJECT)
+  checkOptions('firefly', options, GAME_OPTIONS)
+  const { login = 'takeover', requireLogin = false, auth } = options
   const byName = new Map<string, ShardDefinition>()
   const numbers = new Map<number, string>()
   const tables = new Map<string, TableDefinition>()
-  for (const { definition } of Object.values(shards as S)) {
+  for (const [key, builder] of Object.entries(shards as S)) {
+    const shown = CONTRACT.accepts(builder) ? `the contract ${(builder as Partial<Contract>).name}` : shorten(builder)
+    checkOption('firefly', key, builder, BUILDER, shown)
+    const { definition } = builder
     const { contract, handlers } = definition
     if (byName.has(contract.name)) throw new DefinitionError(`contract ${contract.name} is served twice`)
     byName.set(contract.name, definition)

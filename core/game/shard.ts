@@ -3,7 +3,20 @@
 // definition silently replaces another.
 
 import type { Command, CommandNames, Contract, Entries, InputOf, OutputOf } from '../wire/contract.ts'
+import { CONTRACT } from '../wire/contractoptions.ts'
 import { DefinitionError, shorten } from '../wire/errors.ts'
+import {
+  checkName,
+  checkOption,
+  checkOptions,
+  FUNCTION,
+  numberIn,
+  OBJECT,
+  oneOf,
+  POSITIVE_INTEGER,
+  type OptionKind,
+  type OptionKinds,
+} from '../wire/options.ts'
 import { schemaOf, toParser, toRestorer, type Fields, type InferFields } from '../wire/type.ts'
 import type { BuilderTypes, Handlers, PresentKeys, TurnHook } from './buildertypes.ts'
 import type { AnswerTypes, CastAnswer, Context, NamedTypes, SessionContext, Tables } from './context.ts'
@@ -22,7 +35,25 @@ import {
 
 type EmptyRecord = Record<never, never>
 
-const MAX_LINGER_MS = 600_000
+const LINGER_MS = /* @__PURE__ */ numberIn(0, 600_000)
+const HZ: OptionKind = {
+  what: 'in 0..120',
+  accepts: (value) => typeof value === 'number' && value > 0 && value <= 120,
+}
+const SHARD_OPTIONS: OptionKinds<ShardOptions> = { onBug: /* @__PURE__ */ oneOf('keep', 'reset') }
+const SNAPSHOT_OPTIONS: OptionKinds<SnapshotOptions<unknown, unknown>> = {
+  everyMs: /* @__PURE__ */ numberIn(0, 2 ** 31 - 1),
+  save: FUNCTION,
+  load: FUNCTION,
+}
+const TABLE: OptionKind = {
+  what: 'what table() returns',
+  accepts: (value) => OBJECT.accepts(value) && (value as { kind?: unknown }).kind === 'table',
+}
+const COMMAND: OptionKind = {
+  what: 'a command of a contract',
+  accepts: (value) => OBJECT.accepts(value) && (value as { kind?: unknown }).kind === 'command',
+}
 
 /** The builder of a kind of shard: what `shard` and `service` return. Each method may be called once. */
 export class ShardBuilder<
@@ -76,7 +107,10 @@ export class ShardBuilder<
     this.#requireStateful('tables')
     this.#setOnce('tables')
     const { contract } = this.definition
-    for (const [name, { definition }] of Object.entries(tables)) {
+    checkOption(contract.name, 'the argument tables', tables, OBJECT)
+    for (const [name, table] of Object.entries(tables)) {
+      checkOption(contract.name, `table ${shorten(name)}`, table, TABLE)
+      const { definition } = table
       if (definition.owner !== contract.name)
         throw new DefinitionError(`table ${definition.name} belongs to ${definition.owner}, not to ${contract.name}`)
       this.definition.tables.set(name, definition)
@@ -91,6 +125,10 @@ export class ShardBuilder<
   ): ShardBuilder<E, Code, S, K, T, R, A, Handled> {
     this.#requireStateful('state')
     this.#setOnce('state', { run: init })
+    const { name } = this.definition.contract
+    checkOptions(`${name}: state`, options, { snapshot: OBJECT })
+    if (options.snapshot)
+      checkOptions(`${name}: snapshot`, options.snapshot, SNAPSHOT_OPTIONS, Object.keys(SNAPSHOT_OPTIONS))
     this.definition.init = init
     this.definition.snapshot = (options.snapshot ?? null) as SnapshotOptions<unknown, unknown> | null
     return this as never
@@ -100,7 +138,7 @@ export class ShardBuilder<
   kv<const F extends Fields>(fields: F): ShardBuilder<E, Code, State, F, T, R, A, Handled> {
     this.#requireStateful('kv')
     this.#setOnce('kv')
-    schemaOf(fields) // refuses a wrong field at this line
+    schemaOf(fields, `${this.definition.contract.name}: kv`) // refuses a wrong field at this line
     this.definition.kv = fields
     return this as never
   }
@@ -111,8 +149,8 @@ export class ShardBuilder<
     handler: (c: SessionContext<E, Code, State, K, T, R, A>, input: InputOf<E[N]>) => Awaitable<OutputOf<E[N]>>,
   ): ShardBuilder<E, Code, State, K, T, R, A, Handled | N> {
     const { contract, handlers } = this.definition
-    if (contract.entries[name]?.kind !== 'command')
-      throw new DefinitionError(`${contract.name} has no command ${JSON.stringify(name)}`)
+    const commands = Object.entries(contract.entries).flatMap(([key, { kind }]) => (kind === 'command' ? key : []))
+    checkName(contract.name, 'command', name, commands)
     this.#setOnce(`the handler of ${name}`, { run: handler })
     handlers.set(name, handler)
     return this
@@ -122,6 +160,7 @@ export class ShardBuilder<
   handlers<H extends Handlers<E, SessionContext<E, Code, State, K, T, R, A>>>(
     handlers: H,
   ): ShardBuilder<E, Code, State, K, T, R, A, Handled | PresentKeys<H>> {
+    checkOption(this.definition.contract.name, 'the argument handlers', handlers, OBJECT)
     for (const [name, handler] of Object.entries(handlers)) this.on(name as CommandNames<E>, handler as never)
     return this
   }
@@ -170,6 +209,7 @@ export class ShardBuilder<
     const { contract, answers } = this.definition
     if (name === '') throw new DefinitionError(`${contract.name}: an answer needs a name`)
     this.#setOnce(`answer ${JSON.stringify(name)}`, { run })
+    checkOption(contract.name, `the command of answer ${shorten(name)}`, command, COMMAND)
     const { number, options } = command
     if (!options.durable)
       throw new DefinitionError(
@@ -188,8 +228,7 @@ export class ShardBuilder<
   linger(ms: number): this {
     this.#requireStateful('linger')
     this.#setOnce('linger')
-    if (!(ms >= 0 && ms <= MAX_LINGER_MS))
-      throw new DefinitionError(`${this.definition.contract.name}: linger ${ms} ms is not in 0..${MAX_LINGER_MS}`)
+    checkOption(this.definition.contract.name, 'linger in ms', ms, LINGER_MS)
     this.definition.lingerMs = ms
     return this
   }
@@ -246,7 +285,7 @@ export class ShardBuilder<
 
   #ticker(hz: number, fixed: boolean, run: (c: never, arg: number) => unknown): this {
     this.#requireStateful(fixed ? 'step' : 'tick')
-    if (!(hz > 0 && hz <= 120)) throw new DefinitionError(`${this.definition.contract.name}: ${hz} Hz is not in 0..120`)
+    checkOption(this.definition.contract.name, 'the frequency in Hz', hz, HZ)
     this.#setOnce('tick or step', { run })
     this.definition.ticker = { hz, fixed, run }
     return this
@@ -262,14 +301,13 @@ export class ShardBuilder<
   #setOnce(what: string, run?: { readonly run: unknown }): void {
     const { name } = this.definition.contract
     if (this.#set.has(what)) throw new DefinitionError(`${name}: ${what} is set twice`)
-    if (run && typeof run.run !== 'function')
-      throw new DefinitionError(`${name}: ${what} is ${shorten(run.run)}, not a function`)
+    if (run) checkOption(name, what, run.run, FUNCTION)
     this.#set.add(what)
   }
 
   #requireStateful(what: string): void {
     if (this.definition.stateless)
-      throw new DefinitionError(`${this.definition.contract.name}: a service has no state, so it has no ${what}`)
+      throw new DefinitionError(`${this.definition.contract.name}: a service cannot have ${what}, only a shard can`)
   }
 }
 
@@ -278,16 +316,18 @@ export function shard<E extends Entries, Code extends string>(
   contract: Contract<E, Code>,
   options: ShardOptions = {},
 ): ShardBuilder<E, Code> {
+  checkOption('shard', 'its contract', contract, CONTRACT)
+  checkOptions(contract.name, options, SHARD_OPTIONS)
   return new ShardBuilder(createDefinition(contract, 1, false, options))
 }
 
 /** A stateless service (logins, purchases): up to `concurrency` turns at a time, without key. */
 export function service<E extends Entries, Code extends string>(
   contract: Contract<E, Code>,
-  { concurrency = 64 }: { readonly concurrency?: number } = {},
+  options: { readonly concurrency?: number } = {},
 ): ShardBuilder<E, Code> {
-  if (!Number.isInteger(concurrency) || concurrency < 1)
-    throw new DefinitionError(`${contract.name}: concurrency ${concurrency} is not a positive integer`)
+  checkOption('service', 'its contract', contract, CONTRACT)
+  checkOptions(contract.name, options, { concurrency: POSITIVE_INTEGER })
   if (contract.keyed) throw new DefinitionError(`${contract.name}: a service has no key, and its contract is keyed`)
-  return new ShardBuilder(createDefinition(contract, concurrency, true))
+  return new ShardBuilder(createDefinition(contract, options.concurrency ?? 64, true))
 }

@@ -2,7 +2,10 @@
 // SQLite and MySQL can both store every column without loss.
 
 import type { Contract } from '../wire/contract.ts'
+import { CONTRACT } from '../wire/contractoptions.ts'
 import { DefinitionError, shorten } from '../wire/errors.ts'
+import { checkName, checkOption, checkOptions, NAME, NAMES, OBJECT, oneOf } from '../wire/options.ts'
+import type { OptionKinds } from '../wire/options.ts'
 import { INVALID, NON_JSON_KINDS, compileSchema, findKind, type CompiledSchema, type TypeSpec } from '../wire/schema.ts'
 import type { Fields, Flatten, InferFields } from '../wire/type.ts'
 import { checkStorage, longest } from './storage.ts'
@@ -144,6 +147,18 @@ const MAX_KEY_CHARS = 255
 /** InnoDB allows 1,017, but a statement of Cloudflare's SQLite takes 100 parameters. */
 const MAX_COLUMNS = 90
 
+const TABLE_OPTIONS: OptionKinds<TableOptions<Fields>> = {
+  key: { what: 'a column or a list of columns', accepts: (value) => NAME.accepts(value) || NAMES.accepts(value) },
+  owner: CONTRACT,
+  by: NAMES,
+  shardKey: NAME,
+  unique: NAMES,
+  class: /* @__PURE__ */ oneOf('local', 'critical'),
+  ids: /* @__PURE__ */ oneOf('given', 'generated', 'auto'),
+  defaults: OBJECT,
+  evict: /* @__PURE__ */ oneOf('lru', 'never'),
+}
+
 /**
  * Declares a table. Pass it to its owner: `shard(Player).tables({ items })`.
  * @throws DefinitionError for a name, column or key that SQLite or MySQL cannot store
@@ -156,9 +171,13 @@ export function table<const C extends Fields, const O extends TableOptions<C>>(
   const fail = (why: string): never => {
     throw new DefinitionError(`table ${shorten(name)}: ${why}`)
   }
-  if (!TABLE_NAME.test(name) || name.startsWith('firefly_'))
+  if (typeof name !== 'string' || !TABLE_NAME.test(name) || name.startsWith('firefly_'))
     fail('the name must match [a-z][a-z0-9_]{0,47} and not begin with firefly_')
+  const where = `table ${shorten(name)}`
+  checkOption(where, 'the argument columns', columns, OBJECT)
+  checkOptions(where, options, TABLE_OPTIONS, ['key', 'owner'])
   const names = Object.keys(columns)
+  for (const column of Object.keys(options.defaults ?? {})) checkName(`${where}: defaults`, 'column', column, names)
   if (names.length === 0 || names.length > MAX_COLUMNS) fail(`${names.length} columns are not 1..${MAX_COLUMNS}`)
   const lowerNames = new Set(names.map((column) => column.toLowerCase()))
   if (lowerNames.size !== names.length) fail('two columns differ only in letter case')

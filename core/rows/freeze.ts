@@ -3,7 +3,8 @@ export function deepFreeze<T>(value: T): T {
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || value instanceof Date) return value
   if (value instanceof Map || value instanceof Set) {
     for (const inner of value) deepFreeze(inner)
-    for (const name of ['set', 'add', 'delete', 'clear']) Object.defineProperty(value, name, { value: refuseChange })
+    for (const name of ['set', 'add', 'delete', 'clear'])
+      if (name in value) Object.defineProperty(value, name, { value: refuseChange })
   }
   for (const inner of Object.values(value)) deepFreeze(inner)
   return Object.freeze(value)

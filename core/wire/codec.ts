@@ -12,6 +12,7 @@ import { DEFAULT_BOUNDS, type BodyBounds } from './bounds.ts'
 import { EMPTY_BYTES, utf8Encoder } from './bytes.ts'
 import { DefinitionError, InputError, shorten, thrownText } from './errors.ts'
 import { JSON_RULES, NOT_HANDLED, refuseAs, Unserializable, walkValue, type ValueRules } from './plainvalue.ts'
+import { checkOptions, FUNCTION } from './options.ts'
 import { scanMsgpack } from './scan.ts'
 
 /** Converts between a body and its value. Use `customCodec` for your own. */
@@ -90,14 +91,16 @@ export const msgpack: Codec = {
 
 /**
  * A custom codec, for example protobuf. Anything that its `decode` throws is treated as invalid input of the peer.
- * @throws DefinitionError for a name that is in use or not [a-z][a-z0-9-]{0,31}
+ * @throws DefinitionError for a name that is in use or not [a-z][a-z0-9-]{0,31}, and for what is no function
  */
 export function customCodec(
   name: string,
-  { encode, decode }: { encode: (value: unknown) => Uint8Array; decode: (body: Uint8Array) => unknown },
+  functions: { encode: (value: unknown) => Uint8Array; decode: (body: Uint8Array) => unknown },
 ): Codec {
   if (CODECS.has(name) || !/^[a-z][a-z0-9-]{0,31}$/.test(name))
     throw new DefinitionError(`codec name ${shorten(name)} is in use or does not match [a-z][a-z0-9-]{0,31}`)
+  checkOptions(`codec ${name}`, functions, { encode: FUNCTION, decode: FUNCTION }, ['encode', 'decode'])
+  const { encode, decode } = functions
   return {
     name,
     encode(value) {

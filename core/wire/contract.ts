@@ -3,38 +3,23 @@
 
 import { boundsOf, type BodyBounds } from './bounds.ts'
 import { CODECS, type Codec } from './codec.ts'
-import { DefinitionError, InputError, shorten } from './errors.ts'
-import { FIRST_RESERVED } from './message.ts'
+import { DefinitionError, InputError, shorten, SYSTEM_CODES } from './errors.ts'
+import {
+  COMMAND_OPTIONS,
+  CONTRACT_OPTIONS,
+  ENTRY,
+  EVENT_OPTIONS,
+  NUMBER,
+  type CodecName,
+  type CommandOptions,
+  type ContractOptions,
+  type EventOptions,
+} from './contractoptions.ts'
+import { checkOption, checkOptions, FUNCTION, OBJECT } from './options.ts'
 import { NON_JSON_KINDS, findKind, type TypeSpec } from './schema.ts'
 import { schemaOf, specOf, toParser, type InferShape, type Shape } from './type.ts'
 
-/** Options of `command`. */
-export interface CommandOptions {
-  /** Overrides the contract's codec. */
-  readonly codec?: CodecName | Codec
-  /** The SDK stores the call until its effect is acknowledged and resends it after a restart. */
-  readonly durable?: boolean
-  /** Resent after a restart although its effect is volatile: for calls that are safe to run twice. */
-  readonly resend?: boolean
-  /** Only other shards may send it. */
-  readonly internal?: boolean
-  /** Largest body in bytes; the server's own limit applies too. */
-  readonly maxBytes?: number
-  /** Array elements and map entries of each part that is `t.unknown` or of another library's schema. Default 4,096. */
-  readonly maxItems?: number
-  /** Cost of one call in a session's rate limit. Default 1. */
-  readonly cost?: number
-  /**
-   * What the SDK does with a call without connection: 'drop' (a cast is discarded, a call fails with UNAVAILABLE), 'keep'
-   * (sent after the resume, until its deadline), or 'fail' (fails immediately with UNAVAILABLE, a cast too). Default: 'drop'
-   * for a volatile cast, else 'keep'.
-   */
-  readonly offline?: Offline
-}
-/** What the SDK does with a call without connection: see `CommandOptions.offline`. */
-export type Offline = 'drop' | 'keep' | 'fail'
-/** The built-in codecs. */
-export type CodecName = 'raw' | 'json' | 'msgpack'
+export type { CodecName, CommandOptions, ContractOptions, EventOptions, Offline } from './contractoptions.ts'
 
 /** A command: client to shard. `Out` is `void` for a cast, which has no reply. */
 export interface Command<N extends number, In, Out> {
@@ -73,19 +58,6 @@ export interface Event<N extends number, Data> {
   /** Bounds of the body, which follow from its type. */
   readonly bounds: BodyBounds
 }
-/** Options of `event`. */
-export interface EventOptions {
-  /** Overrides the contract's codec. */
-  readonly codec?: CodecName | Codec
-  /** Array elements and map entries of each part that is `t.unknown` or of another library's schema. Default 4,096. */
-  readonly maxItems?: number
-  /**
-   * A newer event replaces an older one that was not sent yet: `true` = any of this kind, a field's name = one with the same
-   * value of that field.
-   */
-  readonly latest?: string | true
-}
-
 /** Returns the accepted value, or throws InputError. */
 export type Parser<T> = (value: unknown) => T
 
@@ -95,26 +67,6 @@ export type AnyCommand = Command<number, unknown, unknown>
 export type AnyEvent = Event<number, unknown>
 /** The commands and events of a contract, by name. */
 export type Entries = Readonly<Record<string, AnyCommand | AnyEvent>>
-
-/** Options of `contract`. */
-export interface ContractOptions<Code extends string, Keyed extends boolean = boolean> {
-  /**
-   * The key of clients that send none (all legacy clients), default 'main'; where it is set, `c.at(Contract)` needs no key
-   * either: for a kind of shard with one instance.
-   */
-  readonly key?: string
-  /**
-   * Every caller names the key: `at(Contract)` without one does not compile, and throws InputError. Not with `key`, and not
-   * for a service. Legacy clients, whose frames have no key, get that of `c.bind`, else 'main'.
-   */
-  readonly keyed?: Keyed
-  /** Codec of every entry without its own. Default 'msgpack'. */
-  readonly codec?: CodecName | Codec
-  /** The refusals that handlers may declare with `c.fail(code)`. */
-  readonly refuses?: readonly Code[]
-  /** How legacy clients are answered, whose frames have no field for an error. */
-  readonly legacy?: { readonly refuse: (code: Code) => unknown }
-}
 
 /** The commands and events of one kind of shard: what `contract` returns. */
 export interface Contract<E extends Entries = Entries, Code extends string = string, Keyed extends boolean = boolean> {
@@ -203,17 +155,21 @@ export function command(
   output: Shape | null = null,
   options: CommandOptions = {},
 ): Command<number, unknown, unknown> {
+  const where = `command ${shorten(number)}`
+  checkOptions(where, options, COMMAND_OPTIONS)
   const { maxItems } = options
+  const inputSchema = schemaOf(input, `input of ${where}`)
+  const outputSchema = output === null ? null : schemaOf(output, `output of ${where}`)
   return {
     kind: 'command',
     number,
-    input: toParser(schemaOf(input)),
-    output: output && toParser(schemaOf(output), 'output'),
-    inputSpec: specOf(schemaOf(input)),
-    outputSpec: output && specOf(schemaOf(output)),
+    input: toParser(inputSchema),
+    output: outputSchema && toParser(outputSchema, 'output'),
+    inputSpec: specOf(inputSchema),
+    outputSpec: outputSchema && specOf(outputSchema),
     options,
-    inputBounds: bodyBounds(`input of command ${number}`, input, maxItems),
-    outputBounds: bodyBounds(`output of command ${number}`, output ?? {}, maxItems),
+    inputBounds: bodyBounds(`input of ${where}`, input, maxItems),
+    outputBounds: bodyBounds(`output of ${where}`, output ?? {}, maxItems),
   }
 }
 
@@ -223,36 +179,42 @@ export function event<const N extends number, const D extends Shape = Record<nev
   data: D = {} as D,
   options: EventOptions = {},
 ): Event<N, InferShape<D>> {
+  const where = `event ${shorten(number)}`
+  checkOptions(where, options, EVENT_OPTIONS)
+  const schema = schemaOf(data, `data of ${where}`)
   return {
     kind: 'event',
     number,
-    data: toParser(schemaOf(data), 'data') as Parser<InferShape<D>>,
-    dataSpec: specOf(schemaOf(data)),
+    data: toParser(schema, 'data') as Parser<InferShape<D>>,
+    dataSpec: specOf(schema),
     options,
-    bounds: bodyBounds(`data of event ${number}`, data, options.maxItems),
+    bounds: bodyBounds(`data of ${where}`, data, options.maxItems),
   }
 }
 
 /**
  * The contract of one kind of shard.
- * @throws DefinitionError for an invalid name or refusal code, a reserved or duplicate number, an unknown codec, bytes in
- * json, a durable command with `offline: 'drop'`, a `keyed` contract with a `key`, an event's `latest` that names no plain field
+ * @throws DefinitionError for an invalid name or refusal code, a reserved or duplicate number, an unknown option or codec, bytes
+ * in json, a durable command with `offline: 'drop'`, a `keyed` contract with a `key`, an event's `latest` that names no plain field
  */
 export function contract<
   const E extends Entries,
   const Code extends string = never,
   const Keyed extends boolean = false,
 >(name: string, entries: E & NoDuplicates<E>, options: ContractOptions<Code, Keyed> = {}): Contract<E, Code, Keyed> {
-  if (!/^[a-z][a-z0-9-]{0,31}$/.test(name))
-    throw new DefinitionError(`contract name ${JSON.stringify(name)} must match [a-z][a-z0-9-]{0,31}`)
-  const codec = codecOf(options.codec ?? 'msgpack')
+  if (typeof name !== 'string' || !/^[a-z][a-z0-9-]{0,31}$/.test(name))
+    throw new DefinitionError(`contract name ${shorten(name)} must match [a-z][a-z0-9-]{0,31}`)
+  checkOptions(name, options, CONTRACT_OPTIONS)
+  if (options.legacy) checkOptions(`${name}: legacy`, options.legacy, { refuse: FUNCTION }, ['refuse'])
+  checkOption(name, 'the argument entries', entries, OBJECT)
+  const codec = codecOf(options.codec)
   const seen = new Map<number, string>()
   for (const [entryName, entry] of Object.entries(entries as Entries)) {
+    checkOption(name, entryName, entry, ENTRY)
     const { number } = entry
     if (entry.kind === 'command' && RESERVED_COMMANDS.has(entryName))
       throw new DefinitionError(`${name}.${entryName}: the client has a method of that name; choose another`)
-    if (!Number.isInteger(number) || number < 0 || number >= FIRST_RESERVED)
-      throw new DefinitionError(`${name}.${entryName}: number ${number} is not in 0..${FIRST_RESERVED - 1}`)
+    checkOption(`${name}.${entryName}`, 'number', number, NUMBER)
     const duplicate = seen.get(number)
     if (duplicate !== undefined)
       throw new DefinitionError(`${name}.${entryName}: number ${number} is also the number of ${duplicate}`)
@@ -269,6 +231,8 @@ export function contract<
     if (refuses.indexOf(code) < i) throw new DefinitionError(`${name}: refusal ${code} is listed twice`)
     if (!/^[\w-]{1,64}$/.test(code))
       throw new DefinitionError(`${name}: refusal ${shorten(code)} is not 1..64 of A-Z a-z 0-9 _ -`)
+    if ((SYSTEM_CODES as readonly string[]).includes(code))
+      throw new DefinitionError(`${name}: refusal ${code} is a code of the framework; choose another`)
   }
   const { keyed = false } = options
   if (keyed && options.key !== undefined)
@@ -291,36 +255,30 @@ export function entryCodec(owner: Pick<Contract, 'codec'>, entry: AnyCommand | A
   return entry.options.codec === undefined ? owner.codec : codecOf(entry.options.codec)
 }
 
-function codecOf(codec: CodecName | Codec | undefined): Codec {
-  if (typeof codec === 'object') return codec
-  const found = CODECS.get(codec ?? 'msgpack')
-  if (!found) throw new DefinitionError(`codec ${JSON.stringify(codec)} is not one of ${[...CODECS.keys()].join(', ')}`)
-  return found
+function codecOf(codec: CodecName | Codec = 'msgpack'): Codec {
+  // Options with another name were refused.
+  return typeof codec === 'object' ? codec : CODECS.get(codec)!
 }
 
 /** Methods of the SDK beside a shard's commands; `then` would make the object a promise. */
 const RESERVED_COMMANDS: ReadonlySet<string> = new Set(['on', 'onRestart', 'onResync', 'onClose', 'close', 'then'])
-const OFFLINE_MODES: ReadonlySet<string> = new Set<Offline>(['drop', 'keep', 'fail'])
 /** Kinds whose values have no unique text to compare by. */
 const UNKEYED_KINDS: ReadonlySet<string> = new Set(['array', 'record', 'object', 'bytes'])
 
 function offlineError({ offline, durable }: CommandOptions): string | null {
-  if (offline === undefined) return null
-  if (!OFFLINE_MODES.has(offline)) return `offline ${shorten(offline)} is not one of ${[...OFFLINE_MODES].join(', ')}`
   return durable && offline === 'drop' ? 'a durable command is never dropped; offline is keep or fail' : null
 }
 
 function latestError({ options: { latest }, dataSpec }: AnyEvent): string | null {
   if (latest === undefined || latest === true || dataSpec.kind !== 'object') return null
   const field = Object.hasOwn(dataSpec.fields, latest) ? dataSpec.fields[latest] : undefined
-  if (field === undefined) return `latest ${shorten(latest)} is not one of ${Object.keys(dataSpec.fields).join(', ')}`
+  if (field === undefined)
+    return `latest ${shorten(latest)} is no field of its data: ${Object.keys(dataSpec.fields).join(', ') || 'it has none'}`
   const kind = innerKind(field)
   return UNKEYED_KINDS.has(kind) ? `latest ${shorten(latest)} is of type ${kind}, which cannot be compared` : null
 }
 
 function bodyBounds(what: string, shape: Shape, maxItems: number | undefined): BodyBounds {
-  if (maxItems !== undefined && !(Number.isSafeInteger(maxItems) && maxItems > 0))
-    throw new DefinitionError(`${what}: maxItems ${shorten(maxItems)} is not a positive integer`)
   return boundsOf(what, specOf(schemaOf(shape)), maxItems)
 }
 

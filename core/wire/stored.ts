@@ -4,7 +4,7 @@
 
 import { addExtension, Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr/index-no-eval'
 
-import { NOT_HANDLED, refuseAs, walkValue, type ValueRules } from './plainvalue.ts'
+import { NOT_HANDLED, refuseAs, refuseOwnProperties, walkValue, type ValueRules } from './plainvalue.ts'
 
 /** @throws TypeError `what.path: reason` */
 export function encodeStored(value: unknown, what: string): Uint8Array {
@@ -56,6 +56,14 @@ const FORMS: readonly (readonly [name: string, restore: (content: never) => unkn
 const VIEW_OF_PROTOTYPE: ReadonlyMap<unknown, string> = new Map(
   BUFFER_VIEWS.map((View) => [View.prototype as unknown, View.name]),
 )
+/** Objects that have a form. */
+const PROTOTYPES: ReadonlySet<unknown> = new Set([
+  Map.prototype,
+  Set.prototype,
+  Date.prototype,
+  ArrayBuffer.prototype,
+  ...VIEW_OF_PROTOTYPE.keys(),
+])
 const UNDEFINED = /* @__PURE__ */ new Special('undefined', null)
 const MINUS_ZERO = /* @__PURE__ */ new Special('-0', null)
 
@@ -63,9 +71,13 @@ const RULES: ValueRules = {
   number: (value) => (Object.is(value, -0) ? MINUS_ZERO : value),
   bigint: (value) => new Special('bigint', String(value)),
   undefined: () => UNDEFINED,
-  object(value, walk) {
-    if (value instanceof Uint8Array && !(value instanceof Uint8ClampedArray)) return value
+  object(value, walk, fail) {
+    if (value instanceof Uint8Array && !(value instanceof Uint8ClampedArray)) {
+      refuseOwnProperties(value, fail)
+      return value
+    }
     const prototype: unknown = Object.getPrototypeOf(value)
+    if (PROTOTYPES.has(prototype)) refuseOwnProperties(value, fail)
     if (prototype === Map.prototype) {
       const entries = [...(value as Map<unknown, unknown>)]
       return new Special(

@@ -188,7 +188,7 @@ export const t = {
 
   /** Unknown keys are dropped; the result is a fresh object with its keys in the declared order. */
   object<F extends Fields>(fields: F): Type<InferFields<F>> {
-    const names = Object.keys(fields)
+    const names = fieldNames('t.object', fields)
     const parts = names.map((name) => compileSchema(`field ${shorten(name)}`, fields[name]))
     for (const name of names)
       if (name === '' || name === '__proto__' || /^\d+$/.test(name))
@@ -235,8 +235,9 @@ export const t = {
  * Converts a plain object of fields to t.object; returns a Type or a Standard Schema unchanged. If no field is required,
  * undefined is an empty object: it is the value of an empty body.
  */
-export function schemaOf<S extends Shape>(shape: S): Schema<Infer<S>> {
+export function schemaOf<S extends Shape>(shape: S, what = 'fields'): Schema<Infer<S>> {
   if (isSchema(shape)) return shape as Schema<Infer<S>>
+  fieldNames(what, shape)
   const { spec, read, diagnose } = t.object(shape) as Descriptor<unknown>
   const acceptsEmpty = read({}) !== INVALID
   const root = new Descriptor<unknown>(
@@ -320,6 +321,12 @@ function isId(value: unknown): boolean {
     if (!letter && !(c >= 0x30 && c <= 0x39) && c !== 0x5f && c !== 0x2d) return false
   }
   return true
+}
+
+/** @throws DefinitionError for anything but a plain object, which would be a type without fields */
+function fieldNames(what: string, fields: unknown): string[] {
+  if (isObject(fields)) return Object.keys(fields)
+  throw new DefinitionError(`${what}: expected an object of fields or a schema, got ${shorten(fields)}`)
 }
 
 function isKey(key: string): boolean {

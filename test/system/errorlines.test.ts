@@ -111,6 +111,31 @@ test('wrangler dev: an error of a game names file and line', async () => {
   child.kill('SIGTERM')
 })
 
+for (const [name, code] of [
+  ['an error', "throw new TypeError('in a callback')"],
+  ['a rejection', "void Promise.reject(new TypeError('in a callback'))"],
+] as const)
+  test(`${name} that nothing catches, after the game was loaded, ends the process with file, line and code`, async () => {
+    const folder = temporaryFolder()
+    const source = [
+      "import { contract, firefly, shard } from 'firefly-game'",
+      "export default firefly({ a: shard(contract('a', {})) })",
+      'process.once("SIGUSR2", () => {',
+      `  ${code}`,
+      '})',
+    ]
+    writeFileSync(join(folder, 'server.ts'), source.join('\n'))
+    const program = await serve(folder)
+    let errors = ''
+    program.child.stderr!.on('data', (chunk: Buffer) => (errors += chunk.toString()))
+    program.child.kill('SIGUSR2')
+    await waitFor(() => errors.includes('\n'), 'the last line')
+    const line = JSON.parse(errors.split('\n')[0]!) as Record<string, string>
+    assert.match(line['at'] ?? errors, /server\.ts:4:\d+$/)
+    assert.equal(line['code'], code)
+    assert.match(line['error']!, /TypeError: in a callback/)
+  })
+
 const LOADS: readonly (readonly [name: string, source: string, expected: RegExp])[] = [
   [
     'throws',
@@ -171,6 +196,17 @@ const LOADS: readonly (readonly [name: string, source: string, expected: RegExp]
     'has a wrong field in kv',
     "import { contract, shard } from 'firefly-game'\n\nshard(contract('a', {})).kv({ n: 5 })",
     /DefinitionError: field "n": .*got 5; at .*server\.ts:3:\d+: shard/,
+  ],
+  [
+    'has a shard without a contract',
+    "import { firefly, shard } from 'firefly-game'\n\nconst a = shard(undefined as any)\nexport default firefly({ a })",
+    /DefinitionError: shard: its contract is undefined, .*server\.ts:3:\d+: const a = shard/,
+  ],
+  [
+    'has an unknown option',
+    "import { contract, firefly, shard } from 'firefly-game'\n\n" +
+      "export default firefly({ a: shard(contract('a', {})) }, { requireLogn: true } as object)",
+    /DefinitionError: firefly has no option "requireLogn": did you mean requireLogin\?; at .*server\.ts:3:\d+: export/,
   ],
   [
     'never ends its top-level await',

@@ -102,7 +102,7 @@ test('after a shard restart sends an unsent volatile call and fails a sent one',
 test('a contract rejects an invalid offline mode', () => {
   const offline = (options: object) => () => contract('x', { a: command(1, {}, null, options) })
   assert.throws(offline({ durable: true, offline: 'drop' }), DefinitionError)
-  assert.throws(offline({ offline: 'later' }), /offline "later" is not one of drop, keep, fail/)
+  assert.throws(offline({ offline: 'later' }), /offline is "later", not one of drop, keep, fail/)
   offline({ durable: true, offline: 'fail' })()
 })
 
@@ -110,6 +110,6 @@ test('latest of an event must be true or the name of a comparable field', () => 
   const fields = { seat: t.u16, name: t.optional(t.string(8)), list: t.array(t.u8, 4) }
   const latest = (name: string | true) => () => contract('x', { e: event(1, fields, { latest: name }) })
   for (const good of [true, 'seat', 'name'] as const) latest(good)()
-  assert.throws(latest('chair'), /x\.e: latest "chair" is not one of seat, name, list/)
+  assert.throws(latest('chair'), /x\.e: latest "chair" is no field of its data: seat, name, list/)
   assert.throws(latest('list'), /x\.e: latest "list" is of type array, which cannot be compared/)
 })

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 
 import type { Remote } from '../../client/index.ts'
 import {
+  cacheable,
   command,
   contract,
   customCodec,
@@ -16,6 +17,7 @@ import {
   t,
   table,
   type ContextOf,
+  type Game,
   type HandlersOf,
   type Infer,
   type SessionContextOf,
@@ -142,7 +144,10 @@ test('a keyed contract has no default key and no service', () => {
 test('a number must be an integer below the reserved ones', () => {
   contract('edges', { first: command(0), last: command(0xfffffeff) })
   for (const number of [FIRST_RESERVED, 0xffff_ffff, 0x1_0000_0000, -1, 1.5, NaN])
-    assert.throws(() => contract('edges', { one: command(number) }), definitionError(/is not in 0\.\.4294967039/))
+    assert.throws(
+      () => contract('edges', { one: command(number) }),
+      definitionError(/, not an integer in 0\.\.4294967039/),
+    )
 })
 
 test('rejects an invalid contract name', () => {
@@ -168,7 +173,7 @@ test('rejects an invalid refusal code', () => {
 })
 
 test('a codec is a name or an object; an entry may have its own', () => {
-  const unknown = definitionError(/codec "xml" is not one of raw, json, msgpack/)
+  const unknown = definitionError(/codec is "xml", not one of raw, json, msgpack/)
   const xml = 'xml' as 'json'
   assert.throws(() => contract('shop', {}, { codec: xml }), unknown)
   assert.throws(() => contract('shop', { one: command(1, {}, null, { codec: xml }) }), unknown)
@@ -394,7 +399,143 @@ test('helpers and handlers of other files take their types from the builder', ()
 test('rejects state, kv and timers on a service', () => {
   const make = () => service(contract('login', { go: command(1) }), { concurrency: 2 })
   assert.equal(make().definition.concurrency, 2)
-  assert.throws(() => make().state(() => ({})), definitionError(/a service has no state/))
-  assert.throws(() => make().kv({ a: t.u8 }), definitionError(/a service has no state/))
-  assert.throws(() => service(Arena, { concurrency: 0 }), definitionError(/concurrency 0/))
+  assert.throws(
+    () => make().state(() => ({})),
+    definitionError(/^login: a service cannot have (state|kv), only a shard can/),
+  )
+  assert.throws(
+    () => make().kv({ a: t.u8 }),
+    definitionError(/^login: a service cannot have (state|kv), only a shard can/),
+  )
+  assert.throws(
+    () => service(Arena, { concurrency: 0 }),
+    definitionError(/^arena: concurrency is 0, not a positive integer/),
+  )
+})
+
+/** Hides arguments from the compiler that it would reject. */
+const untyped = (define: unknown) => define as (...args: unknown[]) => never
+const make = {
+  cacheable: untyped(cacheable),
+  command: untyped(command),
+  contract: untyped(contract),
+  customCodec: untyped(customCodec),
+  event: untyped(event),
+  firefly: untyped(firefly),
+  service: untyped(service),
+  shard: untyped(shard),
+}
+/** Calls a method of a new builder. */
+const build = (method: keyof ReturnType<typeof arena>, ...args: unknown[]): unknown => {
+  const builder = shard(Arena)
+  return untyped(builder[method]).apply(builder, args)
+}
+const run = (): void => {}
+const snapshot = { everyMs: 1, save: run, load: run }
+
+const REJECTED: readonly (readonly [define: () => unknown, message: RegExp])[] = [
+  [() => make.firefly(), /^firefly: the argument shards is undefined, not an object$/],
+  [() => make.firefly({ a: undefined }), /^firefly: a is undefined, not what shard\(\) or service\(\) returns$/],
+  [() => make.firefly({ a: Arena }), /^firefly: a is the contract arena, not what shard\(\) or service\(\) returns$/],
+  [() => make.firefly({ a: {} }), /^firefly: a is object, not what shard/],
+  [() => make.firefly({}, { auth: 5 }), /^firefly: auth is 5, not a function$/],
+  [() => make.firefly({}, { login: 'both' }), /^firefly: login is "both", not one of takeover, refuse$/],
+  [() => make.firefly({}, { requireLogin: 'no' }), /^firefly: requireLogin is "no", not true or false$/],
+  [() => make.firefly({}, { requireLogn: true }), /^firefly has no option "requireLogn": did you mean requireLogin\?$/],
+  [() => make.firefly({}, { tickets: true }), /^firefly has no option "tickets": login, requireLogin, auth$/],
+  [() => make.firefly({}, null), /^firefly: the argument options is null, not an object$/],
+
+  [() => make.shard(undefined), /^shard: its contract is undefined, not what contract\(\) returns$/],
+  [() => make.shard({}), /^shard: its contract is object, not what contract/],
+  [() => make.shard(Arena, { onBug: 'ignore' }), /^arena: onBug is "ignore", not one of keep, reset$/],
+  [() => make.shard(Arena, { onbug: 'keep' }), /^arena has no option "onbug": did you mean onBug\?$/],
+  [() => make.service(undefined), /^service: its contract is undefined, not what/],
+  [() => make.service(Arena, { concurrency: '5' }), /^arena: concurrency is "5", not a positive integer$/],
+  [() => make.service(Arena, { onBug: 'keep' }), /^arena has no option "onBug": concurrency$/],
+
+  [() => build('handlers', undefined), /^arena: the argument handlers is undefined, not an object$/],
+  [() => build('handlers', { steerr: run }), /^arena has no command "steerr": did you mean steer\?$/],
+  [() => build('on', 'moved', run), /^arena has no command "moved": enter, steer, leave, list$/],
+  [() => build('on', undefined, run), /^arena has no command undefined: /],
+  [() => build('kv', undefined), /^arena: kv: expected an object of fields or a schema, got undefined$/],
+  [() => build('answer', 'a', undefined, {}, run), /^arena: the command of answer "a" is undefined, not a command of/],
+  [
+    () => build('answer', 'a', Arena.entries.moved, {}, run),
+    /^arena: the command of answer "a" is object, not a command/,
+  ],
+  [() => build('linger', '5'), /^arena: linger in ms is "5", not a number in 0\.\.600000$/],
+  [() => build('tick', '20', run), /^arena: the frequency in Hz is "20", not in 0\.\.120$/],
+  [
+    () => build('state', run, { snapshots: snapshot }),
+    /^arena: state has no option "snapshots": did you mean snapshot\?$/,
+  ],
+  [() => build('state', run, { snapshot: 5 }), /^arena: state: snapshot is 5, not an object$/],
+  [
+    () => build('state', run, { snapshot: { ...snapshot, everyMs: -1 } }),
+    /^arena: snapshot: everyMs is -1, not a number in/,
+  ],
+  [() => build('state', run, { snapshot: { ...snapshot, save: 5 } }), /^arena: snapshot: save is 5, not a function$/],
+  [
+    () => build('state', run, { snapshot: { everyMs: 1, save: run } }),
+    /^arena: snapshot: load is undefined, not a function$/,
+  ],
+
+  [() => make.contract(undefined, {}), /^contract name undefined must match/],
+  [() => make.contract('a'), /^a: the argument entries is undefined, not an object$/],
+  [() => make.contract('a', { x: undefined }), /^a: x is undefined, not what command\(\) or event\(\) returns$/],
+  [() => make.contract('a', { x: { number: 1 } }), /^a: x is object, not what command\(\) or event\(\) returns$/],
+  [() => make.contract('a', { x: command('1' as never) }), /^a\.x: number is "1", not an integer in 0\.\.\d+$/],
+  [() => make.contract('a', { x: make.command({}) }), /^a\.x: number is object, not an integer in/],
+  [
+    () => make.contract('a', { x: make.event(1, {}, { latest: 'id' }) }),
+    /^a\.x: latest "id" is no field of its data: it has none$/,
+  ],
+  [
+    () => make.contract('a', {}, { codec: {} }),
+    /^a: codec is object, not one of raw, json, msgpack, nor what customCodec/,
+  ],
+  [() => make.contract('a', {}, { key: 5 }), /^a: key is 5, not a name$/],
+  [() => make.contract('a', {}, { keyed: 'yes' }), /^a: keyed is "yes", not true or false$/],
+  [() => make.contract('a', {}, { refuses: 'NO' }), /^a: refuses is "NO", not a list of names$/],
+  [() => make.contract('a', {}, { refuses: [5] }), /^a: refuses is array of 1, not a list of names$/],
+  [() => make.contract('a', {}, { refuses: ['INTERNAL'] }), /^a: refusal INTERNAL is a code of the framework/],
+  [() => make.contract('a', {}, { refuse: ['NO'] }), /^a has no option "refuse": did you mean refuses\?$/],
+  [() => make.contract('a', {}, { legacy: { refuse: 5 } }), /^a: legacy: refuse is 5, not a function$/],
+
+  [() => make.command(1, 5), /^input of command 1: expected an object of fields or a schema, got 5$/],
+  [() => make.command(1, {}, false), /^output of command 1: expected an object of fields or a schema, got false$/],
+  [() => make.command(1, {}, null, { duarble: true }), /^command 1 has no option "duarble": did you mean durable\?$/],
+  [() => make.command(1, {}, null, { durable: 1 }), /^command 1: durable is 1, not true or false$/],
+  [() => make.command(1, {}, null, { codec: {} }), /^command 1: codec is object, not one of/],
+  [() => make.command(1, {}, null, { maxBytes: '9' }), /^command 1: maxBytes is "9", not a positive integer$/],
+  [() => make.command(1, {}, null, { cost: -1 }), /^command 1: cost is -1, not a number in/],
+  [() => make.command(1, {}, null, null), /^command 1: the argument options is null, not an object$/],
+  [() => make.event(1, null), /^data of event 1: expected an object of fields or a schema, got null$/],
+  [() => make.event(1, {}, { durable: true }), /^event 1 has no option "durable": codec, maxItems, latest$/],
+  [() => make.event(1, {}, { latest: false }), /^event 1: latest is false, not true or the name of a field$/],
+  [() => t.object(undefined as never), /^t\.object: expected an object of fields or a schema, got undefined$/],
+
+  [() => make.customCodec('own', { encode: 5, decode: run }), /^codec own: encode is 5, not a function$/],
+  [() => make.customCodec('own', { encode: run }), /^codec own: decode is undefined, not a function$/],
+  [() => make.customCodec('own'), /^codec own: the argument options is undefined, not an object$/],
+  [() => make.cacheable('c', undefined, run), /^cacheable "c": the argument options is undefined, not an object$/],
+  [() => make.cacheable('c', { ttl: 5 }, run), /^cacheable "c" has no option "ttl": /],
+  [() => make.cacheable('c', { ttlMs: '5' }, run), /^cacheable "c": ttlMs is "5", not a number above 0$/],
+  [() => make.cacheable('c', { ttlMs: 5 }), /^cacheable "c": load is undefined, not a function$/],
+]
+
+test('an argument of another kind, an unknown option or none is rejected where it is defined, by name and value', () => {
+  for (const [define, message] of REJECTED) assert.throws(define, definitionError(message), String(message))
+})
+
+test('an option that is undefined is its default', () => {
+  const Plain = contract('plain', { go: make.command(1, {}, null, { durable: undefined }) }, {
+    codec: undefined,
+  } as object)
+  assert.equal(Plain.codec.name, 'msgpack')
+  const { login, auth } = make.firefly(
+    { a: shard(contract('plain', {})) },
+    { login: undefined, auth: undefined },
+  ) as Game
+  assert.deepEqual([login, auth], ['takeover', null])
 })

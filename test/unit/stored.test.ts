@@ -123,6 +123,48 @@ const refused: readonly (readonly [name: string, value: unknown, message: RegExp
   ['a cycle', cycle, /^snapshot\.list\[0\]\.back: the value contains itself/],
   ['a sparse array', { a: sparse }, /^snapshot\.a: the array has holes/],
   ['an array with properties', 'abc'.match('b'), /^snapshot: the array has holes, or properties/],
+  [
+    'an array with a hole and a property',
+    Object.assign(sparse.slice(), { x: 1 }),
+    /^snapshot: the array has holes, or/,
+  ],
+  ['an array with a symbol', Object.assign([1], { [Symbol('x')]: 1 }), /^snapshot: the array has holes, or properties/],
+  ['a Map with a property', { a: Object.assign(new Map(), { x: 1 }) }, /^snapshot\.a: has the property "x" of its own/],
+  [
+    'a Set with a property',
+    { a: Object.assign(new Set([1]), { x: 1 }) },
+    /^snapshot\.a: has the property "x" of its own/,
+  ],
+  [
+    'a Date with a property',
+    { a: Object.assign(new Date(5), { x: 1 }) },
+    /^snapshot\.a: has the property "x" of its own/,
+  ],
+  [
+    'bytes with a property',
+    { a: Object.assign(new Uint8Array(64), { x: 1 }) },
+    /^snapshot\.a: has the property "x" of/,
+  ],
+  [
+    'a view with a property',
+    [Object.assign(new Float32Array(2), { x: 1 })],
+    /^snapshot\[0\]: has the property "x" of its/,
+  ],
+  [
+    'a buffer with a property',
+    [Object.assign(new ArrayBuffer(2), { x: 1 })],
+    /^snapshot\[0\]: has the property "x" of its/,
+  ],
+  [
+    'a Map with a symbol',
+    Object.assign(new Map(), { [Symbol('x')]: 1 }),
+    /^snapshot: has the property Symbol\(x\) of its own/,
+  ],
+  [
+    'a field that is not enumerable',
+    [Object.defineProperty({ b: 1 }, 'a', { value: 1 })],
+    /^snapshot\[0\]\.a: the field is not/,
+  ],
   ['a lone surrogate', { a: '\ud800' }, /^snapshot\.a: .* is not well-formed Unicode/],
   ['a key __proto__', JSON.parse('{"a":{"__proto__":1}}'), /^snapshot\.a: "__proto__" cannot be the name/],
   ['a row', { a: new (class extends Unserializable {})() }, /^snapshot\.a: a row is valid only in its turn/],
@@ -169,6 +211,7 @@ const keeper = shard(Keeper)
   .on('take', () => ({}))
   .on('mutate', (c) => {
     c.kv.set('value', new Map([['a', new Set([1])]]))
+    c.kv.set('value', c.kv.get('value'))
     const stored = c.kv.get('value') as Map<string, Set<number>>
     assert.throws(() => stored.set('b', new Set()), /cannot be changed/)
     assert.throws(() => stored.get('a')!.add(2), /cannot be changed/)

@@ -86,11 +86,41 @@ const REJECTED: readonly (readonly [string, UntypedRecord, UntypedRecord, RegExp
   ['item', fine, { ...keyed, ids: 'auto' }, /ids 'auto' need an integer, which id is not/],
   ['item', fine, { ...keyed, defaults: { n: -1 } }, /column "n": default -1 is outside 0\.\.4294967295/],
   ['item', fine, { ...keyed, defaults: { n: '1' } }, /column "n": default expected u32, got "1"/],
+  [
+    'item',
+    fine,
+    { ...keyed, defaults: { bigg: 1 } },
+    /^table "item": defaults has no column "bigg": did you mean big\?/,
+  ],
+  ['item', fine, {}, /^table "item": key is undefined, not a column or a list of columns/],
+  ['item', fine, { key: 5 }, /^table "item": key is 5, not a column or a list of columns/],
+  ['item', fine, { ...keyed, owner: undefined }, /^table "item": owner is undefined, not what contract\(\) returns/],
+  ['item', fine, { ...keyed, owner: 'own' }, /^table "item": owner is "own", not what contract\(\) returns/],
+  ['item', fine, { ...keyed, shardkey: 'own' }, /^table "item" has no option "shardkey": did you mean shardKey\?/],
+  ['item', fine, { ...keyed, by: 'own' }, /^table "item": by is "own", not a list of names/],
+  ['item', fine, { ...keyed, class: 'strict' }, /^table "item": class is "strict", not one of local, critical/],
+  ['item', fine, { ...keyed, ids: 'random' }, /^table "item": ids is "random", not one of given, generated, auto/],
+  ['item', fine, { ...keyed, evict: true }, /^table "item": evict is true, not one of lru, never/],
+  ['item', fine, { ...keyed, defaults: [] }, /^table "item": defaults is array of 0, not an object/],
 ]
 
 test('rejects a table that SQLite or MySQL cannot store, and names it', () => {
   for (const [title, columns, options, message] of REJECTED)
     assert.throws(() => define(title, columns, options), { name: 'DefinitionError', message }, String(message))
+})
+
+test('rejects a table without options, without columns, or that table() did not make', () => {
+  const untyped = table as (...args: unknown[]) => unknown
+  const tables = (own: unknown) => () => shard(Own).tables(own as never)
+  for (const [make, message] of [
+    [() => untyped('item', fine), /^table "item": the argument options is undefined, not an object/],
+    [() => untyped('item', undefined, keyed), /^table "item": the argument columns is undefined, not an object/],
+    [() => untyped(5, fine, keyed), /^table 5: the name must match/],
+    [tables({ x: {} }), /^own: table "x" is object, not what table\(\) returns/],
+    [tables({ x: undefined }), /^own: table "x" is undefined, not what table\(\) returns/],
+    [tables(undefined), /^own: the argument tables is undefined, not an object/],
+  ] as const)
+    assert.throws(make, { name: 'DefinitionError', message })
 })
 
 test('accepts a table at its bounds', () => {
@@ -132,7 +162,7 @@ test('a table must be listed once, by the shard that owns it', () => {
   const definitionError = (message: RegExp) => ({ name: 'DefinitionError', message })
   const Twin = contract('twin', { go: command(9, {}, {}) })
   assert.throws(() => shard(Other).tables({ items }), definitionError(/table item belongs to own, not to other/))
-  assert.throws(() => service(Own).tables({ items }), definitionError(/a service has no state, so it has no tables/))
+  assert.throws(() => service(Own).tables({ items }), definitionError(/own: a service cannot have tables/))
   const twins = {
     one: shard(Own)
       .tables({ items })
@@ -148,8 +178,8 @@ test('a table must be listed once, by the shard that owns it', () => {
     () => shard(Own).answer('done', go, {}, () => {}),
     definitionError(/own: answer "done" is for command 1, which is not durable/),
   )
-  assert.throws(() => service(Own).answer('done', take, {}, () => {}), definitionError(/it has no answers/))
-  assert.throws(() => service(Own).bound(), definitionError(/it has no bound sessions/))
+  assert.throws(() => service(Own).answer('done', take, {}, () => {}), definitionError(/cannot have answers/))
+  assert.throws(() => service(Own).bound(), definitionError(/cannot have bound sessions/))
 })
 
 test('rows have the types of their columns, and their methods accept only valid values', () => {
