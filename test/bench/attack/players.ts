@@ -8,6 +8,7 @@ import { serveRequests } from './responder.ts'
 import type { NamedNumbers } from './child.ts'
 import { Room } from './game.ts'
 import { RawClient } from '../../support/rawclient.ts'
+import { DEADLINE_MS } from '../../support/wait.ts'
 
 const ACT_BYTES = 16
 const STEP_MS = 1
@@ -89,12 +90,13 @@ serveRequests({
     while (players.some(({ sentMs }) => sentMs.size > 0)) await sleep(STEP_MS)
     return {}
   },
-  /** Counts what happens within `ms`. */
+  /** Counts what happens within `ms`; on a busy machine longer, until there is an answer. */
   async sample(ms) {
     latenciesMs = []
     sent = events = 0
     const startMs = performance.now()
-    await sleep(ms)
+    do await sleep(ms)
+    while (latenciesMs.length === 0 && performance.now() - startMs < DEADLINE_MS)
     const seconds = (performance.now() - startMs) / 1_000
     return {
       sent: sent / seconds,

@@ -8,6 +8,7 @@ import { TIMES } from '../../../core/wire/limits.ts'
 import { serveRequests } from './responder.ts'
 import { Storm } from './game.ts'
 import { RawClient, type Protocol } from '../../support/rawclient.ts'
+import { DEADLINE_MS } from '../../support/wait.ts'
 
 const MAX_CONCURRENT = 50
 
@@ -83,14 +84,18 @@ setInterval(() => {
 serveRequests({
   readers: (count) => openMany(count, openReader),
   nonReaders: (count) => openMany(count, openNonReader),
-  /** The events per second of the slowest reader within `ms`; gaps and closed connections since the start. */
+  /**
+   * The events per second of the slowest reader within `ms`, on a busy machine longer, until each has received one; gaps and
+   * closed connections since the start.
+   */
   async sample(ms) {
     const before = readers.map((reader) => ({ ...reader }))
     const startMs = performance.now()
-    await sleep(ms)
-    const seconds = (performance.now() - startMs) / 1_000
     const least = (name: 'news' | 'weather'): number =>
-      Math.min(...readers.map((reader, n) => reader[name] - before[n]![name])) / seconds
-    return { news: least('news'), weather: least('weather'), gaps, thrownOut: closedByServer }
+      Math.min(...readers.map((reader, n) => reader[name] - before[n]![name]))
+    do await sleep(ms)
+    while (least('news') === 0 && performance.now() - startMs < DEADLINE_MS)
+    const seconds = (performance.now() - startMs) / 1_000
+    return { news: least('news') / seconds, weather: least('weather') / seconds, gaps, thrownOut: closedByServer }
   },
 })
