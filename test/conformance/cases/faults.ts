@@ -172,7 +172,12 @@ export const cases: readonly Case[] = [
       await host.faults!.injectNext('failed')
       const { error } = await awaitOn(host, hop.takeFromVault({ n: 1 }))
       assert.match(error, /^(DEADLINE|SHARD_RESTARTED|UNAVAILABLE) /)
-      assert.deepEqual(await awaitOn(host, hop.takeFromVault({ n: 1 })), { left: 99, error: '' })
+      // A busy machine may need longer than a call's deadline to restart the vault; such a call may take effect later.
+      let answer = await awaitOn(host, hop.takeFromVault({ n: 1 }))
+      let late = 0
+      for (; answer.error.startsWith('DEADLINE '); late++) answer = await awaitOn(host, hop.takeFromVault({ n: 1 }))
+      assert.equal(answer.error, '')
+      assert.ok(answer.left <= 99 && answer.left >= 99 - late, `${answer.left} left, ${late} calls were late`)
     },
   },
   {
