@@ -180,6 +180,7 @@ try {
     .addCommand(nodeCommand())
     .exitOverride()
   const [, , first, topic] = process.argv
+  if (first === 'version') process.argv[2] = '--version'
   // Commander would print the general help for `help` with an unknown command.
   if (first === 'help' && topic && program.commands.every((command) => command.name() !== topic))
     process.argv.splice(2, 1)

@@ -276,7 +276,7 @@ test('firefly new depends on the released version when it was installed from a r
 
 test('the command prints its help and version, and names the nearest command', async () => {
   assert.match(await run(process.execPath, [firefly], toolFolder), /^Usage: firefly [^]*\n {2}serve /)
-  for (const flag of ['-v', '--version'])
+  for (const flag of ['-v', '--version', 'version'])
     assert.equal(await run(process.execPath, [firefly, flag], toolFolder), `${manifestOf(root).version}\n`)
   for (const args of [['serv'], ['help', 'serv']])
     await assert.rejects(
