@@ -56,8 +56,8 @@ function nodeAddress(node: string): string {
   return canonicalAddress(/^([^:]*):[\w.-]+$/.exec(node)?.[1] ?? node)
 }
 
-/** `name=token` or `name="quoted"`. */
-const PAIR = /^\s*([!#$%&'*+.^_`|~\w-]+)=(?:([!#$%&'*+.^_`|~\w:[\]-]+)|"((?:[^"\\]|\\.)*)")\s*/
+/** `name=token`, `name="quoted"`, or nothing: RFC 7239 allows empty pairs and elements. */
+const PAIR = /^\s*(?:([!#$%&'*+.^_`|~\w-]+)=(?:([!#$%&'*+.^_`|~\w:[\]-]+)|"((?:[^"\\]|\\.)*)")\s*)?(?=[,;]|$)/
 
 /** The `for` of each element, '' = none. @throws ForwardedError */
 function parseForwarded(header: string): string[] {
@@ -66,14 +66,13 @@ function parseForwarded(header: string): string[] {
   for (let rest = header; ;) {
     const [pair, name, token, quoted] = PAIR.exec(rest) ?? []
     if (pair === undefined) throw new ForwardedError('Forwarded is not a list of RFC 7239')
-    if (name!.toLowerCase() === 'for') hop = nodeAddress(token ?? quoted!.replaceAll(/\\(.)/g, '$1'))
+    if (name?.toLowerCase() === 'for') hop = nodeAddress(token ?? quoted!.replaceAll(/\\(.)/g, '$1'))
     rest = rest.slice(pair.length)
     if (rest.startsWith(',') || rest === '') {
       hops.push(hop)
       hop = ''
     }
     if (rest === '') return hops
-    if (!/^[,;]/.test(rest)) throw new ForwardedError('Forwarded is not a list of RFC 7239')
     rest = rest.slice(1)
   }
 }
