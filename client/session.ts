@@ -57,7 +57,7 @@ export class ClientSession implements Firefly {
   /** null before the first WELCOME. */
   #session: Uint8Array | null = null
   #token: Uint8Array = EMPTY_BYTES
-  /** HELLO messages without an answer, oldest first, with the time until which they may arrive at the server. */
+  /** HELLO messages without WELCOME, oldest first, with the time until which they may arrive at the server. */
   #lateHellos: { readonly isResume: boolean; readonly untilMs: number }[] = []
   #maxBodyBytes = DEFAULT_LIMITS.maxBodyBytes
   #nextChannel = 1

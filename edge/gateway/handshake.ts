@@ -1,5 +1,6 @@
 // The handshake between HELLO and WELCOME: authenticates a new session, one with a login ticket, or one that resumes with
-// its token. Invariant: each handshake ends in exactly one callback.
+// its token. Invariant: each handshake ends in exactly one callback, unless its connection closes first; from then on it asks
+// no shard for anything, because that would take the session from the connection that the player uses.
 
 import { SUPERSEDED } from '../../core/ports/link.ts'
 import type { Awaitable } from '../../core/game/definition.ts'
@@ -7,6 +8,7 @@ import { CLOSE_CODES, type CloseReason } from '../../core/wire/errors.ts'
 import type { Hello } from '../../core/wire/message.ts'
 import { AUTH_REQUEST, AUTH_SHARD } from '../../core/wire/systemshards.ts'
 import type { GatewayContext } from './context.ts'
+import type { SessionConnection } from './gatewaysession.ts'
 import { SessionIdentity, type SessionIdentityOwner } from './identity.ts'
 import { SessionLink, type RequestResult } from './sessionlink.ts'
 import { MAX_TICKET_BYTES, TicketError, type TicketClaims } from './ticket.ts'
@@ -21,6 +23,7 @@ export interface Handshake {
   /** Gets the identity. */
   readonly owner: SessionIdentityOwner
   readonly context: HandshakeContext
+  readonly connection: Pick<SessionConnection, 'isClosed'>
   onAccepted(identity: SessionIdentity, isResumed: boolean): void
   onRejected(reason: CloseReason, message: string): void
   onInternalError(error: unknown): void
@@ -74,6 +77,7 @@ function loginWithTicket(ticket: Uint8Array, identity: SessionIdentity, handshak
     const input = { ticket, uid: claims.uid, session: identity.sessionHex, remote: owner.remote }
     authLink.request(AUTH_REQUEST.verify, input, (result) => {
       authLink.closeLink(true)
+      if (handshake.connection.isClosed) return
       if (result.ok) login((result.output as { readonly uid: string }).uid)
       else finishHandshake(result, identity, handshake, false)
     })
@@ -98,7 +102,7 @@ function isCloseReason(code: string): code is CloseReason {
   return Object.hasOwn(CLOSE_CODES, code)
 }
 
-/** Calls `onValue` at once for a value, later for a promise; `onError` null = an error is a bug. */
+/** Calls `onValue` at once for a value, later for a promise if the connection is still open; `onError` null = an error is a bug. */
 function awaitValue<T>(
   value: Awaitable<T>,
   handshake: Handshake,
@@ -106,8 +110,11 @@ function awaitValue<T>(
   onValue: (value: T) => void,
 ): void {
   if (!(value instanceof Promise)) return onValue(value)
+  const onResolved = (resolved: T): void => {
+    if (!handshake.connection.isClosed) onValue(resolved)
+  }
   value
-    .then(onValue, onError ?? ((error: unknown) => handshake.onInternalError(error)))
+    .then(onResolved, onError ?? ((error: unknown) => handshake.onInternalError(error)))
     .catch((error: unknown) => handshake.onInternalError(error))
 }
 

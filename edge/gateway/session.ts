@@ -144,6 +144,7 @@ export class Session implements GatewaySession, SessionIdentityOwner, ChannelOwn
     startHandshake(hello, {
       owner: this,
       context: this.#host,
+      connection,
       onAccepted: (identity, isResumed) => this.#startSession(identity, isResumed),
       onRejected: (reason, message) => {
         connection.reader.resume(PAUSE_REASON.handshake)

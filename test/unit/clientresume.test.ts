@@ -250,6 +250,21 @@ test('resumes once for each HELLO of its own that may have replaced its connecti
   }
 })
 
+test('counts a HELLO that was answered by an ERROR to retry as one that may have taken effect', async () => {
+  for (const code of ['UNAVAILABLE', 'OVERLOADED', 'SHUTDOWN']) {
+    const { server, game } = await ScriptedServer.welcomed()
+    const refused = await server.reconnect()
+    refused.sendError(0, 0, code)
+    refused.disconnect(`${code}: try later`)
+    server.clock.advance(10_000)
+    server.connection.events.opened()
+    server.connection.sendWelcome({ resumed: true, token: 'two' })
+    assert.equal(game.state, 'open', code)
+    server.connection.sendError(0, 0, 'REPLACED')
+    assert.equal(game.state, 'paused', code)
+  }
+})
+
 test('REPLACED is final when an unanswered HELLO is too old to have caused it', async () => {
   const { server, game } = await ScriptedServer.welcomed()
   await server.reconnect()
