@@ -14,7 +14,7 @@ export type OptionKinds<Options> = { readonly [K in keyof Required<Options>]: Op
 
 export const FLAG: OptionKind = { what: 'true or false', accepts: (value) => typeof value === 'boolean' }
 export const FUNCTION: OptionKind = { what: 'a function', accepts: (value) => typeof value === 'function' }
-export const OBJECT: OptionKind = { what: 'an object', accepts: isRecord }
+export const OBJECT: OptionKind = { what: 'an object', accepts: isObject }
 export const NAME: OptionKind = { what: 'a name', accepts: (value) => typeof value === 'string' && value !== '' }
 export const NAMES: OptionKind = {
   what: 'a list of names',
@@ -74,6 +74,12 @@ export function checkName(where: string, what: string, name: unknown, known: rea
   throw new DefinitionError(`${where} has no ${what} ${shorten(name)}: ${hint}`)
 }
 
+/** @throws DefinitionError for anything but an object, which would be a type without fields */
+export function fieldNames(what: string, fields: unknown): string[] {
+  if (isObject(fields)) return Object.keys(fields)
+  throw new DefinitionError(`${what}: expected an object of fields or a schema, got ${shorten(fields)}`)
+}
+
 const MAX_NAME_CHARS = 64
 
 /** The name with the fewest changed letters, if at most a third of them differ. */
@@ -101,6 +107,6 @@ function editDistance(a: string, b: string): number {
   return row[b.length]!
 }
 
-function isRecord(value: unknown): boolean {
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -21,6 +21,7 @@ import {
   type TypeSpec,
 } from './schema.ts'
 import { date, decimal, i64, u64 } from './exact.ts'
+import { fieldNames, isObject } from './options.ts'
 
 /** Fields of an object by name. */
 export type Fields = { readonly [name: string]: Schema<unknown> }
@@ -323,18 +324,8 @@ function isId(value: unknown): boolean {
   return true
 }
 
-/** @throws DefinitionError for anything but a plain object, which would be a type without fields */
-function fieldNames(what: string, fields: unknown): string[] {
-  if (isObject(fields)) return Object.keys(fields)
-  throw new DefinitionError(`${what}: expected an object of fields or a schema, got ${shorten(fields)}`)
-}
-
 function isKey(key: string): boolean {
   return key !== '__proto__' && key.isWellFormed()
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function bound(what: string, value: number): number {

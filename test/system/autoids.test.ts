@@ -26,7 +26,7 @@ const game = firefly({
     .on('put', async (c, { name }) => ({ id: (await c.rows.mails.insert({ name })).id })),
 })
 
-test('callers of ids are told what MySQL refuses, and to retry when it does not answer', { skip }, async () => {
+test('callers of ids get the cause of a refusal, and RETRY_LATER while MySQL does not answer', { skip }, async () => {
   await using database = await createEmptyDatabase(url)
   await applySteps(database.client, targetOf([mails.definition]))
   await using proxy = await BlackholeProxy.open(Number(new URL(url).port))

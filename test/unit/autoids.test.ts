@@ -1,4 +1,4 @@
-// A handler that waits for an id of MySQL, in memory: what its caller is told when MySQL does not give one.
+// A handler that waits for an id of MySQL, in memory: the answer that its caller gets when MySQL returns none.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
